@@ -1,0 +1,88 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+
+/** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
+export interface Sink {
+  write: (text: string) => boolean
+  end: (text: string) => unknown
+}
+
+interface Writer {
+  open: (sink: Sink) => void
+  drained: () => void
+}
+
+/**
+ * What goes through `reply.send`, so that every onSend hook sees an ordinary readable stream and may set its headers.
+ *
+ * Piped to the response, it steps aside and the stream writes there itself: no copy, no second buffer.
+ * `reply.hijack()` then ends Fastify's handler timeout, which would cut a live stream. Piped anywhere else, by a hook
+ * that transforms bodies, it is the plain readable that it looks like. Resumed without a pipe, as Fastify does for
+ * HEAD, it never runs.
+ */
+export class Body extends Readable {
+  readonly #writer: Writer
+  readonly #reply: FastifyReply
+  #reading = false
+
+  constructor (writer: Writer, reply: FastifyReply) {
+    super()
+    this.#writer = writer
+    this.#reply = reply
+  }
+
+  override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
+    const { raw } = this.#reply
+    if (destination as unknown !== raw) return super.pipe(destination, options)
+    this.#reply.hijack()
+    this.#reading = true
+    // Fastify waits for this readable's end: with trailers to send them and end the response, else to let go of it.
+    const trailers = options?.end === false
+    if (!trailers) this.push(null)
+    this.resume()
+    this.#listen()
+    // An explicit head: a body that ends in its first write would get a Content-Length.
+    if (!raw.headersSent) raw.writeHead(raw.statusCode)
+    this.#writer.open({
+      write: text => raw.write(text),
+      end: text => {
+        if (!trailers) return raw.end(text)
+        if (text !== '') raw.write(text)
+        this.push(null)
+      }
+    })
+    return destination
+  }
+
+  #listen (): void {
+    const { raw, server, request } = this.#reply
+    const { socket } = request.raw
+    const drained = (): void => this.#writer.drained()
+    // Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never.
+    const left = (): void => {
+      const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
+      if (httpAllowHalfOpen !== true && !raw.writableEnded) raw.destroy()
+    }
+    raw.on('drain', drained)
+    if (raw.socket === socket) socket.once('end', left)
+    raw.once('close', () => {
+      raw.removeListener('drain', drained)
+      socket.removeListener('end', left)
+    })
+  }
+
+  override _read (): void {
+    if (this.#reading) {
+      this.#writer.drained()
+      return
+    }
+    this.#reading = true
+    this.#writer.open({
+      write: text => this.push(text),
+      end: text => {
+        if (text !== '') this.push(text)
+        this.push(null)
+      }
+    })
+  }
+}

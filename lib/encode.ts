@@ -1,0 +1,59 @@
+import { FST_SSE_EVENT, FST_SSE_FIELD, shown } from './errors.ts'
+
+/**
+ * From an event's parts to its frame: the bytes of one event on the wire.
+ * Grammar: WHATWG HTML §9.2.5 "Parsing an event stream". Lines end with LF
+ * alone, a space follows each colon, and the blank line at the end dispatches.
+ */
+
+// A line of the format ends at CRLF, LF or CR; NUL in an id makes a client ignore it (§9.2.6).
+const LINE_END = /\r\n|\r|\n/
+// eslint-disable-next-line no-control-regex
+const FORBIDDEN = /[\r\n\u0000]/
+
+/** A comment frame. Clients ignore it; proxies and idle timers do not. */
+export function encodeComment (text: string): string {
+  if (typeof text !== 'string') throw new FST_SSE_FIELD('comment', 'a string', shown(text))
+  if (text === '') return ':\n\n'
+  return `: ${text.split(LINE_END).join('\n: ')}\n\n`
+}
+
+/** The comment that keeps an idle connection alive. */
+export const HEARTBEAT = ':\n\n'
+
+/** The `event:` line, or nothing for `message`, which is what a client assumes (§9.2.6). */
+export function encodeName (name: string | undefined): string {
+  if (name === undefined || name === 'message' || name === '') return ''
+  if (typeof name !== 'string' || FORBIDDEN.test(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', shown(name))
+  return `event: ${name}\n`
+}
+
+/** The `id:` and `retry:` lines. 0 and '' are values; only undefined is absence. */
+export function encodePosition (id: string | number | undefined, retry: number | undefined): string {
+  let lines = ''
+  if (id !== undefined) {
+    const fits = typeof id === 'string' ? !FORBIDDEN.test(id) : Number.isFinite(id)
+    if (!fits) throw new FST_SSE_FIELD('id', 'a finite number or a string without CR, LF and NUL', shown(id))
+    lines = `id: ${id}\n`
+  }
+  if (retry !== undefined) {
+    // The standard takes ASCII digits only: no sign, no fraction, no exponent.
+    if (!Number.isSafeInteger(retry) || retry < 0) throw new FST_SSE_FIELD('retry', 'a whole number of milliseconds, 0 or more', shown(retry))
+    lines += `retry: ${retry}\n`
+  }
+  return lines
+}
+
+/** The `data:` lines and the blank line. Text without a line end is the common case and is not split. */
+export function encodeData (text: string): string {
+  if (text.indexOf('\n') === -1 && text.indexOf('\r') === -1) return `data: ${text}\n\n`
+  return `data: ${text.split(LINE_END).join('\ndata: ')}\n\n`
+}
+
+/** A frame without data: a comment, a new position or a new reconnection delay; a client dispatches nothing for it. */
+export function encodeControl (event: { comment?: string | undefined, id?: string | number | undefined, retry?: number | undefined }): string {
+  const comment = event.comment === undefined ? '' : encodeComment(event.comment)
+  const position = encodePosition(event.id, event.retry)
+  if (comment === '' && position === '') throw new FST_SSE_EVENT(shown(event))
+  return position === '' ? comment : `${comment}${position}\n`
+}

@@ -1,0 +1,44 @@
+import createError from '@fastify/error'
+
+/**
+ * Every error of this package, by its code. Messages say what to do next;
+ * programs switch on `code`, never on the text.
+ */
+export const FST_SSE_OPTION = createError('FST_SSE_OPTION', "Option '%s' must be %s, got %s", 500, TypeError)
+
+export const FST_SSE_MAP = createError('FST_SSE_MAP', '%s: schema.sse must map event names to TypeBox schemas: %s', 500, TypeError)
+
+export const FST_SSE_SCHEMA = createError('FST_SSE_SCHEMA', "%s: the schema of event '%s' cannot be used: %s", 500, TypeError)
+
+export const FST_SSE_SOURCE = createError('FST_SSE_SOURCE', 'reply.sse(source) takes an async iterable, an iterable, a readable stream or a function that returns one, got %s', 500, TypeError)
+
+export const FST_SSE_TWICE = createError('FST_SSE_TWICE', 'reply.sse() was called twice for one request: merge the sources into one before the call')
+
+export const FST_SSE_REPLY_SENT = createError('FST_SSE_REPLY_SENT', 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it')
+
+export const FST_SSE_REPLY_TAKEN = createError('FST_SSE_REPLY_TAKEN', 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead')
+
+export const FST_SSE_CLOSING = createError('FST_SSE_CLOSING', 'The server is closing: connect again in a moment', 503)
+
+export const FST_SSE_EVENT = createError('FST_SSE_EVENT', 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got %s', 500, TypeError)
+
+export const FST_SSE_UNKNOWN_EVENT = createError('FST_SSE_UNKNOWN_EVENT', "Event '%s' is not declared: add it to schema.sse, or send one of %s", 500, TypeError)
+
+export const FST_SSE_FIELD = createError('FST_SSE_FIELD', "The field '%s' of an event must be %s, got %s", 500, TypeError)
+
+export const FST_SSE_DATA = createError('FST_SSE_DATA', "Event '%s' does not fit its schema at '%s': %s", 500, TypeError)
+
+export const FST_SSE_SERIALIZE = createError('FST_SSE_SERIALIZE', "Event '%s' cannot be serialised at '%s': %s", 500, TypeError)
+
+export const FST_SSE_QUEUE_TAKEN = createError('FST_SSE_QUEUE_TAKEN', 'This EventQueue already has its reader: make one queue per stream')
+
+export const FST_SSE_QUEUE_ENDED = createError('FST_SSE_QUEUE_ENDED', 'push() was called after end(): push everything first, then end the queue')
+
+/** Shows a value in an error message: its type, and the value where that is short. */
+export function shown (value: unknown): string {
+  if (value === null) return 'null'
+  if (typeof value === 'string') return `${JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value)} (string)`
+  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'no prototype'})`
+  if (typeof value === 'function') return 'a function'
+  return value === undefined ? 'undefined' : `${String(value)} (${typeof value})`
+}

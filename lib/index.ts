@@ -1,0 +1,7 @@
+export { default } from './plugin.ts'
+export { EventQueue, type EventQueueOptions } from './queue.ts'
+export { StreamClosedError, type CloseReason } from './life.ts'
+export type { AnyEvent, ControlEvent, EventMap, EventOf } from './events.ts'
+export type { CloseReport, SseOptions, StreamOptions } from './options.ts'
+export type { SourceContext, SseSource } from './source.ts'
+export type { RouteEvent } from './types.ts'

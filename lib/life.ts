@@ -1,0 +1,85 @@
+import type { ServerResponse } from 'node:http'
+
+/** Why a stream ended. */
+export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'lifetime' | 'ended'
+
+const MEANING: Record<CloseReason, string> = {
+  client: 'the client left',
+  complete: 'the source is done',
+  error: 'the source failed',
+  shutdown: 'the server is closing',
+  stalled: 'the client took no byte for too long',
+  lagging: 'the client fell behind the history',
+  lifetime: 'it reached its maximum lifetime',
+  ended: 'its channel ended'
+}
+
+/** The `signal.reason` of a stream that is over. Its name is AbortError, as that of any abort in the platform. */
+export class StreamClosedError extends Error {
+  override readonly name = 'AbortError'
+  readonly code = 'FST_SSE_CLOSED'
+  readonly reason: CloseReason
+
+  constructor (reason: CloseReason) {
+    super(`The stream is over: ${MEANING[reason]}`)
+    this.reason = reason
+  }
+}
+
+/**
+ * The life of one response, from the request to its close: one signal, aborted once, with one reason.
+ *
+ * Fastify's own `request.signal` follows the request's `close`, which comes as soon as the body of a POST
+ * is read, and is silenced by `reply.hijack()`. The response's `close` is the event that means what we need.
+ */
+export class Life {
+  /** Set once. */
+  reason: CloseReason | undefined
+  /** The stream that lives on this response, told once when the connection is gone or the response done. */
+  onClose: (() => void) | undefined
+  /** What it means when the response ends without our doing: a reply that is no stream is complete, a stream's was an error's. */
+  unforeseen: CloseReason = 'complete'
+  #controller: AbortController | undefined
+  #response: ServerResponse | undefined
+
+  /** Created only when somebody asks: most streams never look at it. */
+  get signal (): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.reason !== undefined) this.#controller.abort(new StreamClosedError(this.reason))
+    }
+    return this.#controller.signal
+  }
+
+  /** False when the life was over before. */
+  end (reason: CloseReason): boolean {
+    if (this.reason !== undefined) return false
+    this.reason = reason
+    this.#controller?.abort(new StreamClosedError(reason))
+    return true
+  }
+
+  watch (response: ServerResponse): void {
+    if (this.#response !== undefined) return
+    this.#response = response
+    const socket = response.req.socket
+    if (response.destroyed || socket.destroyed) {
+      this.end('client')
+      return
+    }
+    response.once('close', this.#closed)
+    // Behind a pipelined predecessor the response has no socket yet, and Node never tells it of the connection's end.
+    if (response.socket === null) {
+      socket.once('close', this.#closed)
+      response.once('close', () => socket.removeListener('close', this.#closed))
+    }
+  }
+
+  readonly #closed = (): void => {
+    // An HTTP/2 response counts as finished when the peer cancels it, so only our own end() tells.
+    this.end(this.#response?.writableEnded === true ? this.unforeseen : 'client')
+    const tell = this.onClose
+    this.onClose = undefined
+    tell?.()
+  }
+}

@@ -1,0 +1,165 @@
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
+import { FST_SSE_CLOSING, FST_SSE_REPLY_SENT, FST_SSE_TWICE } from './errors.ts'
+import { compileContract, freeContract, type Contract } from './events.ts'
+import { decodeLastEventId } from './last-event-id.ts'
+import { Life } from './life.ts'
+import { resolveOptions, type ResolvedOptions, type SseOptions, type StreamOptions } from './options.ts'
+import { schemaCompiler, type SchemaCompiler } from './schema.ts'
+import { dispose } from './source.ts'
+import { END_ID, Stream } from './stream.ts'
+import { Streams } from './streams.ts'
+import './types.ts'
+
+// What a request and a route carry for us. Symbols: nobody meets them by accident.
+const kLife = Symbol('fastify-typed-sse.life')
+const kStream = Symbol('fastify-typed-sse.stream')
+const kContract = Symbol('fastify-typed-sse.contract')
+
+type OurRequest = FastifyRequest & { [kLife]: Life | null, [kStream]: Stream | null }
+interface OurConfig { [kContract]?: Contract }
+
+const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
+  // Fastify hands its own register options to the plugin too.
+  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...own } = given as SseOptions & Record<string, unknown>
+  const options = resolveOptions(own)
+  const streams = new Streams()
+  const contracts = new Contracts()
+
+  if (!app.hasRequestDecorator(kLife)) {
+    app.decorateRequest(kLife, null)
+    app.decorateRequest(kStream, null)
+  }
+  app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return decodeLastEventId(this) } })
+  app.decorateRequest('signal', { getter: signal })
+  app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
+    return answer(this, source, streamOptions)
+  })
+
+  app.addHook('onRoute', function (this: FastifyInstance, route) {
+    const config = (route.config ?? {}) as OurConfig
+    if (route.schema?.sse === undefined || config[kContract] !== undefined) return
+    // Compiled when everything is registered: a schema may come after the route that refers to it.
+    const contract = contracts.promise(this, route.schema.sse, `${String(route.method)} ${route.url}`)
+    route.config = Object.assign({}, route.config, { [kContract]: contract })
+    watchFirst(route)
+  })
+  app.addHook('onReady', async () => contracts.compile())
+  app.addHook('preClose', () => streams.close())
+
+  function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
+    const request = reply.request as OurRequest
+    if (request[kStream] !== null) return misuse(reply, source, new FST_SSE_TWICE())
+    if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
+    const life = lifeOf(reply)
+    if (life.reason !== undefined) {
+      // The client left before there was a stream.
+      dispose(source)
+      reply.log.debug('sse client left')
+      return Promise.resolve()
+    }
+    const { config, schema } = request.routeOptions
+    const contract = (config as OurConfig)[kContract] ?? (schema?.sse === undefined ? freeContract : contracts.late(reply, schema.sse))
+    let resolved = options
+    let refused: Error | undefined
+    try {
+      resolved = resolveOptions(given, options)
+      if (streams.closing) throw Object.assign(new FST_SSE_CLOSING(), { headers: { 'retry-after': '1' } })
+    } catch (error) {
+      refused = error as Error
+    }
+    const finished = resolved.once && request.lastEventId === END_ID
+    if (finished) reply.code(204)
+    const bodiless = finished || request.method === 'HEAD'
+    if (bodiless) resolved = silent(resolved)
+
+    const stream = new Stream({ reply, contract, life, streams, options: resolved })
+    request[kStream] = stream
+    if (refused !== undefined || bodiless) dispose(source)
+    if (refused !== undefined) stream.start(() => { throw refused })
+    else stream.start(bodiless ? [] : source)
+    return stream.over
+  }
+}
+
+/** A response without a body is no stream: nothing to mark, nobody to tell. */
+function silent (options: ResolvedOptions): ResolvedOptions {
+  return { ...options, once: false, retry: undefined, onClose: undefined }
+}
+
+/** A call that cannot be served: in the log, for those who do not look at the promise, and never an unhandled rejection. */
+function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<never> {
+  dispose(source)
+  reply.log.warn({ err: error }, 'sse call refused')
+  const refusal = Promise.reject(error)
+  refusal.catch(() => {})
+  return refusal
+}
+
+function lifeOf (reply: FastifyReply): Life {
+  const request = reply.request as OurRequest
+  const life = (request[kLife] ??= new Life())
+  life.watch(reply.raw)
+  return life
+}
+
+/** A client may leave before the handler runs, during a slow hook: so the watch begins with the request. */
+function watchFirst (route: RouteOptions): void {
+  const hooks = route.onRequest
+  route.onRequest = [
+    (_request: FastifyRequest, reply: FastifyReply, done: () => void) => {
+      lifeOf(reply)
+      done()
+    },
+    ...(hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks])
+  ] as NonNullable<RouteOptions['onRequest']>
+}
+
+/** `request.signal`: ours on a route with `schema.sse`, Fastify's everywhere else. */
+function signal (this: FastifyRequest): AbortSignal {
+  if (this.routeOptions.schema?.sse !== undefined) return ((this as OurRequest)[kLife] ??= new Life()).signal
+  return Reflect.apply(fastifySignal(this), this, []) as AbortSignal
+}
+
+/** The getter that ours stands in front of, on Fastify's own request prototype. */
+function fastifySignal (request: FastifyRequest): () => unknown {
+  for (let proto = Object.getPrototypeOf(request); ; proto = Object.getPrototypeOf(proto)) {
+    const getter = Object.getOwnPropertyDescriptor(proto, 'signal')?.get
+    if (getter !== undefined && getter !== signal) return getter
+  }
+}
+
+/** The contracts of all routes of one registration, each event map compiled once per scope. */
+class Contracts {
+  readonly #scopes = new Map<FastifyInstance, { compiler: SchemaCompiler | undefined, byMap: Map<object, Contract> }>()
+  #waiting: Array<() => void> = []
+
+  /** A contract that works once `compile` has run. */
+  promise (scope: FastifyInstance, map: unknown, place: string): Contract {
+    const promised: Contract = { ...freeContract }
+    this.#waiting.push(() => { Object.assign(promised, this.#compiled(scope, map, place)) })
+    return promised
+  }
+
+  /** Throws what is wrong with any of the maps. */
+  compile (): void {
+    for (const compile of this.#waiting.splice(0)) compile()
+  }
+
+  /** For a route that was declared before the plugin was loaded. */
+  late (reply: FastifyReply, map: unknown): Contract {
+    return this.#compiled(reply.server, map, `${reply.request.method} ${reply.request.url}`)
+  }
+
+  #compiled (scope: FastifyInstance, map: unknown, place: string): Contract {
+    let known = this.#scopes.get(scope)
+    if (known === undefined) this.#scopes.set(scope, known = { compiler: undefined, byMap: new Map() })
+    const done = known.byMap.get(map as object)
+    if (done !== undefined) return done
+    const contract = compileContract(map, place, known.compiler ??= schemaCompiler(scope.getSchemas()))
+    known.byMap.set(map as object, contract)
+    return contract
+  }
+}
+
+export default fp(sse, { name: 'fastify-typed-sse', fastify: '5.x' })

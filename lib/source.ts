@@ -1,0 +1,85 @@
+import type { Readable } from 'node:stream'
+import type { ReadableStream as NodeReadableStream } from 'node:stream/web'
+import { FST_SSE_SOURCE, shown } from './errors.ts'
+
+/** What the function form of a source is given. */
+export interface SourceContext {
+  /** Aborts when the stream's life is over. */
+  readonly signal: AbortSignal
+  /** Where a returning client stopped. */
+  readonly lastEventId: string | undefined
+}
+
+/** What can be iterated for events. */
+export type EventSequence<E> = AsyncIterable<E> | Iterable<E> | ReadableStream<E> | NodeReadableStream<E>
+
+/** What `reply.sse` takes. The function form is called once, when the stream starts, and gets the signal at hand. */
+export type SseSource<E> = EventSequence<E> | ((context: SourceContext) => EventSequence<E> | Promise<EventSequence<E>>)
+
+/** One way to read them all. `next` may answer at once, without a promise. */
+export interface EventIterator {
+  next: () => IteratorResult<unknown> | Promise<IteratorResult<unknown>>
+  /** Hands an error into the generator at its `yield`; only generators have it. */
+  throw?: ((error: unknown) => IteratorResult<unknown> | Promise<IteratorResult<unknown>>) | undefined
+  /** Stops the source for good, also while a `next` is pending. */
+  return?: (() => unknown) | undefined
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+const has = (value: object, key: PropertyKey): boolean => typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
+
+// By shape: a stream of another copy of the streams library is one too.
+const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
+
+export function isSource (value: unknown): value is SseSource<unknown> {
+  return typeof value === 'function' || (isObject(value) && (has(value, Symbol.asyncIterator) || has(value, Symbol.iterator) || has(value, 'getReader')))
+}
+
+/** The iterator of a source; for the function form, of what the function gives. */
+export function iterate (source: unknown, context: SourceContext): EventIterator | Promise<EventIterator> {
+  const given: unknown = typeof source === 'function' ? source(context) : source
+  if (given instanceof Promise) return given.then(iterateSequence)
+  return iterateSequence(given)
+}
+
+function iterateSequence (source: unknown): EventIterator {
+  if (isObject(source)) {
+    // Streams are not read through their async iterators: those queue a return() behind the pending read.
+    if (isReadable(source)) return iterateReadable(source)
+    if (has(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
+    if (has(source, Symbol.asyncIterator)) return (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() as EventIterator
+    if (has(source, Symbol.iterator)) return (source as Iterable<unknown>)[Symbol.iterator]() as EventIterator
+  }
+  throw new FST_SSE_SOURCE(shown(source))
+}
+
+function iterateReadable (stream: Readable): EventIterator {
+  const iterator = stream[Symbol.asyncIterator]()
+  return {
+    next: () => iterator.next(),
+    return: () => { stream.destroy() }
+  }
+}
+
+function iterateWebStream (stream: ReadableStream<unknown>): EventIterator {
+  const reader = stream.getReader()
+  return {
+    next: () => reader.read() as Promise<IteratorResult<unknown>>,
+    return: () => reader.cancel()
+  }
+}
+
+/** Lets go of a source that will not be read: a generator that never started has no `finally` to run, a stream has a handle to close. */
+export function dispose (source: unknown): void {
+  if (typeof source === 'function') return
+  if (isObject(source) && isReadable(source)) {
+    source.destroy()
+    return
+  }
+  if (!isObject(source)) return
+  const stop = has(source, 'getReader') ? 'cancel' : 'return'
+  // A generator is its own iterator; an array or a set has nothing to let go of. A queue's reader must leave, so that its producer stops.
+  const owner = stop === 'cancel' || has(source, 'return') ? source : has(source, Symbol.asyncIterator) ? (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() : undefined
+  if (owner === undefined) return
+  Promise.resolve((owner as Record<string, (() => unknown) | undefined>)[stop]?.()).catch(() => {})
+}
