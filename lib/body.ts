@@ -7,7 +7,7 @@ export interface Sink {
   end: (text: string) => unknown
 }
 
-interface Writer {
+interface FrameWriter {
   open: (sink: Sink) => void
   drained: () => void
 }
@@ -21,11 +21,11 @@ interface Writer {
  * HEAD, it never runs.
  */
 export class Body extends Readable {
-  readonly #writer: Writer
+  readonly #writer: FrameWriter
   readonly #reply: FastifyReply
   #reading = false
 
-  constructor (writer: Writer, reply: FastifyReply) {
+  constructor (writer: FrameWriter, reply: FastifyReply) {
     super()
     this.#writer = writer
     this.#reply = reply
@@ -64,7 +64,8 @@ export class Body extends Readable {
       if (httpAllowHalfOpen !== true && !raw.writableEnded) raw.destroy()
     }
     raw.on('drain', drained)
-    if (raw.socket === socket) socket.once('end', left)
+    // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
+    if (request.raw.httpVersionMajor === 1) socket.once('end', left)
     raw.once('close', () => {
       raw.removeListener('drain', drained)
       socket.removeListener('end', left)

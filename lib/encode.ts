@@ -44,9 +44,13 @@ export function encodePosition (id: string | number | undefined, retry: number |
   return lines
 }
 
-/** The `data:` lines and the blank line. Text without a line end is the common case and is not split. */
+/**
+ * The `data:` lines and the blank line. Text without a line end is the common case and is not split.
+ * The search runs on the whole frame: it makes one piece of memory of it, which is not put together again later.
+ */
 export function encodeData (text: string): string {
-  if (text.indexOf('\n') === -1 && text.indexOf('\r') === -1) return `data: ${text}\n\n`
+  const frame = `data: ${text}\n\n`
+  if (frame.indexOf('\n') === frame.length - 2 && frame.indexOf('\r') === -1) return frame
   return `data: ${text.split(LINE_END).join('\ndata: ')}\n\n`
 }
 

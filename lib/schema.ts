@@ -1,4 +1,4 @@
-import { FormatRegistry, Kind, TypeGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
+import { FormatRegistry, Kind, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { TypeCompiler, ValueErrorType, type TypeCheck } from '@sinclair/typebox/compiler'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
@@ -96,7 +96,7 @@ export function schemaCompiler (shared: SharedSchemas): SchemaCompiler {
 
   function asTypeBox (node: Node): Node {
     if (typeof node.format === 'string') knowFormat(node.format)
-    if (TypeGuard.IsKind(node) && node[Kind] !== 'Unsafe') return node
+    if (typeof node[Kind] === 'string' && node[Kind] !== 'Unsafe') return node
     const { [Kind]: _, ...plain } = node
     const own = { ...plain, [Kind]: JSON_SCHEMA }
     validators.set(own, validate(plain))

@@ -1,0 +1,30 @@
+import { realpathSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import sse from 'fastify-typed-sse'
+import { page } from './page.ts'
+import progress from './progress/server.ts'
+import seed from './seed/server.ts'
+import tokens from './tokens/server.ts'
+
+/** All the examples in one server, with a page at `/` that shows them. */
+export async function build (options: FastifyServerOptions = {}): Promise<FastifyInstance> {
+  // Browsers open connections ahead and send nothing on them; close() would wait for those.
+  const app = Fastify({ forceCloseConnections: true, ...options })
+  await app.register(sse)
+  await app.register(seed)
+  await app.register(tokens)
+  await app.register(progress)
+  page(app, '/', new URL('start.html', import.meta.url))
+  page(app, '/page.css', new URL('page.css', import.meta.url))
+  return app
+}
+
+// Started, not imported by a test.
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const app = await build()
+  const address = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+  console.log(`Open ${address} in a browser, or read the stream: curl -N ${address}/sse`)
+  // Streams get their end, then the process has nothing left to do.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => app.close())
+}

@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto'
+import { Type, type Static } from '@sinclair/typebox'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyInstance } from 'fastify'
+import type { EventOf } from 'fastify-typed-sse'
+import { page } from '../page.ts'
+import { generate, type Generate } from './model.ts'
+
+const FinishReason = Type.Union([Type.Literal('stop'), Type.Literal('length')])
+
+// What this endpoint looks at; the other parameters of the official shape are let through and ignored.
+const Body = Type.Object({
+  model: Type.String(),
+  messages: Type.Array(Type.Object({
+    role: Type.Union(['developer', 'system', 'user', 'assistant'].map(role => Type.Literal(role))),
+    content: Type.String()
+  }), { minItems: 1 }),
+  max_completion_tokens: Type.Integer({ minimum: 1, default: 1024 }),
+  stream: Type.Boolean({ default: false })
+})
+
+const Completion = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('chat.completion'),
+  created: Type.Integer(),
+  model: Type.String(),
+  choices: Type.Array(Type.Object({
+    index: Type.Integer(),
+    message: Type.Object({ role: Type.Literal('assistant'), content: Type.String(), refusal: Type.Null() }),
+    logprobs: Type.Null(),
+    finish_reason: FinishReason
+  })),
+  usage: Type.Object({ prompt_tokens: Type.Integer(), completion_tokens: Type.Integer(), total_tokens: Type.Integer() })
+})
+
+interface Chunk {
+  id: string
+  object: 'chat.completion.chunk'
+  created: number
+  model: string
+  choices: [{ index: 0, delta: { role?: 'assistant', content?: string }, logprobs: null, finish_reason: Static<typeof FinishReason> | null }]
+}
+
+// This protocol sends JSON in every event but the last, which is the bare text [DONE]. An event is either JSON or text
+// by its schema, so this one is text, and `chunk` below writes its JSON. With `schema.sse` on the route `request.signal`
+// is right in both forms of the answer: Fastify's own aborts a POST as soon as its body is read.
+const events = { message: Type.String({ description: 'A chat.completion.chunk as JSON, or [DONE]' }) }
+type Event = EventOf<typeof events>
+
+interface Answer { head: Pick<Chunk, 'id' | 'created' | 'model'>, tokens: AsyncIterable<string>, limit: number }
+
+async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<Event> {
+  const chunk = (delta: Chunk['choices'][0]['delta'], finish: Chunk['choices'][0]['finish_reason'] = null): Event => {
+    const { id, created, model } = head
+    const whole: Chunk = { id, object: 'chat.completion.chunk', created, model, choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] }
+    return { data: JSON.stringify(whole) }
+  }
+  let count = 0
+  yield chunk({ role: 'assistant', content: '' })
+  for await (const content of tokens) {
+    count++
+    yield chunk({ content })
+  }
+  yield chunk({}, count < limit ? 'stop' : 'length')
+  yield { data: '[DONE]' }
+}
+
+async function completionOf ({ head, tokens, limit }: Answer, prompt: string): Promise<Static<typeof Completion>> {
+  let count = 0
+  let content = ''
+  for await (const token of tokens) {
+    count++
+    content += token
+  }
+  const asked = prompt.split(/\s+/).length
+  return {
+    ...head,
+    object: 'chat.completion',
+    choices: [{ index: 0, message: { role: 'assistant', content, refusal: null }, logprobs: null, finish_reason: count < limit ? 'stop' : 'length' }],
+    usage: { prompt_tokens: asked, completion_tokens: count, total_tokens: asked + count }
+  }
+}
+
+/** `POST /v1/chat/completions` in the shape of OpenAI's: a stream of tokens or one JSON answer, as `body.stream` says. */
+export default async function tokens (app: FastifyInstance, options: { generate?: Generate }): Promise<void> {
+  const model = options.generate ?? generate
+  page(app, '/tokens', new URL('page.html', import.meta.url))
+
+  app.withTypeProvider<TypeBoxTypeProvider>().post('/v1/chat/completions', {
+    schema: { body: Body, sse: events, response: { 200: Completion } }
+  }, async (request, reply) => {
+    const { body, signal } = request
+    const prompt = body.messages.at(-1)!.content
+    const limit = body.max_completion_tokens
+    const answer: Answer = {
+      head: { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: body.model },
+      tokens: model(prompt, { limit, signal }),
+      limit
+    }
+    if (body.stream) return reply.sse(chunksOf(answer))
+    try {
+      return await completionOf(answer, prompt)
+    } catch (error) {
+      if (!signal.aborted) throw error
+      // The client left, and the model with it: there is nobody to answer.
+      reply.hijack()
+    }
+  })
+}

@@ -1,0 +1,137 @@
+import { iterate, type EventIterator, type SourceContext } from './source.ts'
+import { turnIsOver } from './turn.ts'
+
+/** Who takes the events. */
+export interface Taker {
+  /** Whether another event has room now. */
+  wants: () => boolean
+  /** The next event. */
+  take: (event: unknown) => void
+  /** The source is done. */
+  done: () => void
+  /** The source, or the way to it, threw. */
+  failed: (error: unknown) => void
+  /** The source threw after it was stopped. */
+  failedLate: (error: unknown) => void
+}
+
+type Step = IteratorResult<unknown>
+
+/** Pulls one event after the other from a source: none that nobody takes, and none after the stop. */
+export class Pump {
+  readonly #taker: Taker
+  #iterator: EventIterator | undefined
+  #stopped = false
+  #pulling = false
+  #refusal: unknown
+
+  constructor (taker: Taker) {
+    this.#taker = taker
+  }
+
+  start (source: unknown, context: SourceContext): void {
+    try {
+      const iterator = iterate(source, context)
+      if (iterator instanceof Promise) iterator.then(this.#begin, this.#failed)
+      else this.#begin(iterator)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** Goes on, after the taker had no room. */
+  pull (): void {
+    while (!this.#pulling && !this.#stopped && this.#iterator !== undefined && this.#taker.wants()) {
+      if (turnIsOver()) {
+        this.#pulling = true
+        setImmediate(this.#resume)
+        return
+      }
+      let step: Step | Promise<Step>
+      try {
+        step = this.#step(this.#iterator)
+      } catch (error) {
+        this.#failed(error)
+        return
+      }
+      if (typeof (step as Promise<Step>).then === 'function') {
+        this.#pulling = true;
+        // No await: one promise per event, the source's own.
+        (step as Promise<Step>).then(this.#arrived, this.#failed)
+      } else {
+        this.#give(step as Step)
+      }
+    }
+  }
+
+  /** The event just taken is no good: a generator is told at its `yield` and may go on; any other source has failed. */
+  refuse (error: unknown): void {
+    if (this.#iterator?.throw !== undefined) {
+      this.#refusal = error
+      return
+    }
+    this.stop()
+    this.#taker.failed(error)
+  }
+
+  /** Ends the source, once, also while a `next()` is pending. */
+  stop (): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    try {
+      // Not awaited: an async generator queues it behind the pending next(), which may never settle.
+      Promise.resolve(this.#iterator?.return?.()).catch(this.#taker.failedLate)
+    } catch (error) {
+      this.#taker.failedLate(error)
+    }
+  }
+
+  readonly #begin = (iterator: EventIterator): void => {
+    this.#iterator = iterator
+    if (!this.#stopped) {
+      this.pull()
+      return
+    }
+    // The function that makes the source took longer than the client stayed.
+    this.#stopped = false
+    this.stop()
+  }
+
+  #step (iterator: EventIterator): Step | Promise<Step> {
+    const refusal = this.#refusal
+    if (refusal === undefined) return iterator.next()
+    this.#refusal = undefined
+    return iterator.throw!(refusal)
+  }
+
+  readonly #arrived = (step: Step): void => {
+    this.#pulling = false
+    this.#give(step)
+    this.pull()
+  }
+
+  readonly #resume = (): void => {
+    this.#pulling = false
+    this.pull()
+  }
+
+  #give (step: Step): void {
+    if (this.#stopped) return
+    if (step.done !== true) {
+      this.#taker.take(step.value)
+      return
+    }
+    this.#stopped = true
+    this.#taker.done()
+  }
+
+  readonly #failed = (error: unknown): void => {
+    this.#pulling = false
+    if (this.#stopped) {
+      this.#taker.failedLate(error)
+      return
+    }
+    this.#stopped = true
+    this.#taker.failed(error)
+  }
+}

@@ -1,0 +1,139 @@
+import type { ServerResponse } from 'node:http'
+import type { Sink } from './body.ts'
+import { HEARTBEAT } from './encode.ts'
+import type { ResolvedOptions } from './options.ts'
+
+// What is ready together leaves in one write up to this size, in characters: then it is the kernel's turn.
+const MAX_BATCH = 32 * 1024
+
+export interface WriterSetup {
+  response: ServerResponse
+  options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout'>
+  /** There is something to write and no sink yet. */
+  commit: () => void
+  /** There is room again. */
+  resume: () => void
+  /** The client took no byte for `stallTimeout` while bytes wait. */
+  stalled: () => void
+}
+
+/**
+ * Collects frames and writes them to one client: what is ready together in one write, no more than the client takes,
+ * and a heartbeat when there was nothing to write for a while.
+ */
+export class Writer {
+  /** Bytes handed to the connection. */
+  bytes = 0
+  readonly #setup: WriterSetup
+  #sink: Sink | undefined
+  #batch = ''
+  #scheduled = false
+  #blocked = false
+  #ending = false
+  #ended = false
+  #wrote = true
+  #quietSince = 0
+  #unsent = 0
+  #movedAt = 0
+
+  constructor (setup: WriterSetup) {
+    this.#setup = setup
+  }
+
+  /** Whether another frame has room: the client takes bytes, or the first write is yet to come and is not large. */
+  get hasRoom (): boolean { return !this.#blocked && this.#batch.length < MAX_BATCH }
+
+  get isEmpty (): boolean { return this.#batch === '' }
+
+  append (frame: string): void {
+    this.#batch += frame
+    if (this.#batch.length >= MAX_BATCH) {
+      this.#flush()
+    } else if (!this.#scheduled) {
+      // Ticks run when the microtasks are done: whatever is ready now joins this write, and nothing waits for a timer.
+      this.#scheduled = true
+      process.nextTick(this.#flush)
+    }
+  }
+
+  /** Before everything else that waits for the first write. */
+  prepend (frame: string): void {
+    this.#batch = frame + this.#batch
+  }
+
+  /** The first frames leave with the head. */
+  open (sink: Sink): void {
+    this.#sink = sink
+    this.#flush()
+    if (!this.#ending) this.#setup.resume()
+  }
+
+  /** The last frames and the end of the response, in one write. */
+  end (frame: string): void {
+    this.#batch += frame
+    this.#ending = true
+    this.#flush()
+  }
+
+  drained (): void {
+    if (!this.#blocked) return
+    this.#blocked = false
+    this.#flush()
+    this.#setup.resume()
+  }
+
+  /** The shared timer's beat. Reading a clock at each write would cost more than it tells. */
+  tick (now: number): void {
+    if (this.#sink === undefined) return
+    if (this.#wrote) this.#quietSince = now
+    this.#wrote = false
+    const { heartbeatInterval, stallTimeout } = this.#setup.options
+    const unsent = this.#countUnsent()
+    if (unsent !== this.#unsent) this.#movedAt = now
+    this.#unsent = unsent
+    if (unsent > 0) {
+      // A response without a socket waits behind a pipelined predecessor: that is not the client's doing.
+      if (stallTimeout > 0 && now - this.#movedAt >= stallTimeout && this.#setup.response.socket !== null) this.#setup.stalled()
+    } else if (heartbeatInterval > 0 && now - this.#quietSince >= heartbeatInterval && !this.#ending) {
+      this.#write(HEARTBEAT)
+    }
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    if (this.#sink === undefined) {
+      if (this.#batch !== '' || this.#ending) this.#setup.commit()
+    } else if (this.#ending) {
+      this.#finish(this.#sink)
+    } else if (!this.#blocked && this.#batch !== '') {
+      const batch = this.#batch
+      this.#batch = ''
+      this.#write(batch)
+    }
+  }
+
+  #write (text: string): void {
+    if (this.#setup.response.destroyed) return
+    this.bytes += Buffer.byteLength(text)
+    this.#wrote = true
+    if (!this.#sink!.write(text)) this.#blocked = true
+  }
+
+  #finish (sink: Sink): void {
+    if (this.#ended || this.#setup.response.destroyed) return
+    this.#ended = true
+    this.bytes += Buffer.byteLength(this.#batch)
+    sink.end(this.#batch)
+    this.#batch = ''
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  #countUnsent (): number {
+    const { response } = this.#setup
+    if (response.req.httpVersionMajor !== 1) return response.writableLength
+    // One large write is one entry of writableLength until all of it is gone. The handle's own count shows a slow
+    // reader's progress inside it; Node's socket timeout looks there too.
+    const handle = (response.socket as { _handle?: { writeQueueSize?: number } } | null)?._handle
+    return response.writableLength + (handle?.writeQueueSize ?? 0)
+  }
+}

@@ -1,0 +1,71 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Cores } from './cores.ts'
+
+// A server that does not answer for so long never will: its source keeps the event loop busy.
+const PATIENCE = 30_000
+
+export interface Memory { heap: number, rss: number }
+
+/**
+ * One of the servers that are compared, in a process of its own. It is plain JavaScript run by plain Node:
+ * no loader stands between what is read there and what is measured.
+ */
+export class Contestant {
+  readonly name: string
+  readonly #process: ChildProcess
+  #port = 0
+
+  constructor (name: string, file: string, cores: Cores | undefined) {
+    this.name = name
+    const node = [process.execPath, '--expose-gc', fileURLToPath(new URL(`servers/${file}`, import.meta.url))]
+    const [command, ...args] = cores === undefined ? node : ['taskset', '-c', String(cores.server), ...node]
+    // What a loader or a coverage tool of this process left in the environment must not reach the servers.
+    const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
+    this.#process = spawn(command!, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    this.#process.once('exit', this.#died)
+    // A busy loop does not see that its parent has gone.
+    process.once('exit', () => this.#process.kill('SIGKILL'))
+  }
+
+  get port (): number { return this.#port }
+
+  async listening (): Promise<void> {
+    this.#port = await this.#answer<number>()
+  }
+
+  /** CPU time that the process has used so far, in microseconds. */
+  cpu (): Promise<number> {
+    return this.#ask('cpu')
+  }
+
+  /** Bytes in use, after a full collection. */
+  memory (): Promise<Memory> {
+    return this.#ask('memory')
+  }
+
+  async stop (): Promise<void> {
+    this.#process.removeListener('exit', this.#died)
+    this.#process.disconnect()
+    await once(this.#process, 'exit')
+  }
+
+  #ask<T> (question: 'cpu' | 'memory'): Promise<T> {
+    this.#process.send(question)
+    return this.#answer()
+  }
+
+  async #answer<T> (): Promise<T> {
+    const patience = AbortSignal.timeout(PATIENCE)
+    const [answer] = await once(this.#process, 'message', { signal: patience }).catch((cause: unknown) => {
+      throw new Error(`The server of ${this.name} did not answer for ${PATIENCE} ms`, { cause })
+    }) as [T]
+    return answer
+  }
+
+  /** A server that dies takes the benchmark with it: half a comparison is none. */
+  readonly #died = (code: number | null): void => {
+    throw new Error(`The server of ${this.name} ended with code ${code}`)
+  }
+}

@@ -1,0 +1,33 @@
+import type { Contestant } from './contestant.ts'
+
+/** What a workload asks of one server: resolves to the seconds it took, rejects when the answer was not right. */
+export type Load = (port: number) => Promise<number>
+
+/** One contestant in one round. */
+export interface Sample {
+  seconds: number
+  /** Server CPU in microseconds. */
+  cpu: number
+}
+
+async function measure (contestant: Contestant, load: Load): Promise<Sample> {
+  const before = await contestant.cpu()
+  const seconds = await load(contestant.port)
+  return { seconds, cpu: await contestant.cpu() - before }
+}
+
+/**
+ * Runs a load on all contestants in turn, again and again, so that what disturbs the machine meets all of them,
+ * and starts each round with another one. The first round warms up and does not count.
+ */
+export async function runRounds (contestants: readonly Contestant[], rounds: number, load: Load): Promise<Map<Contestant, Sample[]>> {
+  const samples = new Map(contestants.map(contestant => [contestant, [] as Sample[]]))
+  for (let round = 0; round <= rounds; round++) {
+    for (let turn = 0; turn < contestants.length; turn++) {
+      const contestant = contestants[(round + turn) % contestants.length]!
+      const sample = await measure(contestant, load)
+      if (round > 0) samples.get(contestant)!.push(sample)
+    }
+  }
+  return samples
+}

@@ -1,0 +1,20 @@
+/** A Markdown table. */
+export function table (heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [heads, heads.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+const text = (value: number, digits: number): string => value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+
+/** The median of the rounds, with the least and the greatest: `0.39 (0.37–0.41)`. */
+export function spread (values: readonly number[], digits = 0): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
+  return `${text(middle, digits)} (${text(sorted[0]!, digits)}–${text(sorted.at(-1)!, digits)})`
+}
+
+/** `4.21 → 4.25 MB`, with what it grew by. */
+export function growth (before: number, after: number): string {
+  const MB = 1_000_000
+  const by = (after - before) / MB
+  return `${text(before / MB, 2)} → ${text(after / MB, 2)} MB (${by < 0 ? '−' : '+'}${text(Math.abs(by), 2)})`
+}

@@ -1,0 +1,303 @@
+import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
+import type { AddressInfo, Socket } from 'node:net'
+import { Transform } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import t, { type Test } from 'tap'
+import { Body, type Sink } from '../lib/body.ts'
+import { open } from './setup/raw.ts'
+
+/** A writer in the test's hand: what it was given, and how often it was told that there is room. */
+class TestWriter {
+  drains = 0
+  readonly opened: Promise<Sink>
+  #opened!: (sink: Sink) => void
+  #drained: () => void = () => {}
+
+  constructor (onOpen: (sink: Sink) => void = () => {}) {
+    this.opened = new Promise(resolve => { this.#opened = resolve })
+    this.open = sink => {
+      onOpen(sink)
+      this.#opened(sink)
+    }
+  }
+
+  readonly open: (sink: Sink) => void
+
+  drained (): void {
+    this.drains++
+    this.#drained()
+  }
+
+  nextDrain (): Promise<void> { return new Promise(resolve => { this.#drained = resolve }) }
+}
+
+/** An app that answers with the writer's body on `/`. */
+function appWith (t: Test, writer: TestWriter, before: (reply: FastifyReply) => void = () => {}): FastifyInstance {
+  const app = Fastify({ forceCloseConnections: true })
+  t.teardown(() => app.close())
+  app.get('/', (_request, reply) => {
+    before(reply)
+    reply.send(new Body(writer, reply))
+  })
+  return app
+}
+
+async function listen (app: FastifyInstance): Promise<number> {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return (app.server.address() as AddressInfo).port
+}
+
+t.test('L9: onSend hooks see a readable stream and their headers go out with what is written to the response', async t => {
+  const writer = new TestWriter(sink => {
+    t.equal(sink.write('one '), true)
+    sink.write('two ')
+    sink.end('three')
+  })
+  const app = appWith(t, writer)
+  app.addHook('onSend', async (_request, reply, payload) => {
+    t.ok(payload instanceof Body)
+    reply.header('x-hook', 'ran')
+  })
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 200)
+  t.equal(response.headers['x-hook'], 'ran')
+  t.equal(response.payload, 'one two three')
+})
+
+t.test('W1: a body that ends in its first write has no Content-Length either', async t => {
+  const app = appWith(t, new TestWriter(sink => sink.end('all at once')))
+  const client = await open(await listen(app))
+  await client.until('0\r\n\r\n')
+  const [response] = client.responses()
+  t.equal(response!.headers['content-length'], undefined)
+  t.equal(response!.headers['transfer-encoding'], 'chunked')
+  t.equal(response!.body, 'all at once')
+  client.fin()
+})
+
+t.test('an ended body may carry nothing', async t => {
+  const app = appWith(t, new TestWriter(sink => sink.end('')))
+  t.equal((await app.inject('/')).payload, '')
+})
+
+t.test('L9: a live stream outlives the handler timeout, and the reply counts as sent', async t => {
+  const app = Fastify({ handlerTimeout: 40 })
+  t.teardown(() => app.close())
+  const writer = new TestWriter(sink => sink.write('still '))
+  let sent = false
+  app.get('/', (_request, reply) => {
+    reply.send(new Body(writer, reply))
+    sent = reply.sent
+    // Past the timeout, by a timer that Node starts later and so fires later.
+    setTimeout(async () => (await writer.opened).end('here'), 80)
+  })
+  t.equal((await app.inject('/')).payload, 'still here')
+  t.equal(sent, true)
+})
+
+for (const last of ['two', '']) {
+  t.test(`L9: trailers follow the last bytes, ${last === '' ? 'when there are none' : 'when there are some'} with the end`, async t => {
+    const writer = new TestWriter(sink => {
+      sink.write('one ')
+      sink.end(last)
+    })
+    const app = appWith(t, writer, reply => { reply.trailer('x-count', async () => '2') })
+    const client = await open(await listen(app))
+    await client.until('x-count: 2\r\n\r\n')
+    const [response] = client.responses()
+    t.equal(response!.body, `one ${last}`)
+    t.equal(response!.trailers, 'x-count: 2')
+    t.equal(response!.headers['content-length'], undefined)
+    client.fin()
+  })
+}
+
+t.test('L9: a hook that transforms the body reads it as any readable, at its own pace', async t => {
+  const big = 'x'.repeat(100_000)
+  const writer = new TestWriter(async sink => {
+    t.equal(sink.write('head '), true)
+    const drained = writer.nextDrain()
+    t.equal(sink.write(big), false, 'more than a readable holds')
+    await drained
+    sink.end(' tail')
+  })
+  const app = appWith(t, writer)
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
+    transform: (chunk, _encoding, done) => done(null, String(chunk).toUpperCase())
+  })))
+  t.equal((await app.inject('/')).payload, `HEAD ${big.toUpperCase()} TAIL`)
+})
+
+t.test('L9: a transforming hook gets the end also when no bytes come with it', async t => {
+  const app = appWith(t, new TestWriter(sink => {
+    sink.write('one')
+    sink.end('')
+  }))
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
+    transform: (chunk, _encoding, done) => done(null, chunk),
+    flush: done => done(null, '!')
+  })))
+  t.equal((await app.inject('/')).payload, 'one!')
+})
+
+t.test('L8: for HEAD nothing of it goes out', async t => {
+  const app = appWith(t, new TestWriter(sink => sink.end('one')))
+  const client = await open(await listen(app), { method: 'HEAD' })
+  await client.until('\r\n\r\n')
+  client.request({})
+  await client.until('0\r\n\r\n')
+  t.same(client.responses().map(response => response.body), ['', 'one'], 'the next response follows the head at once')
+  client.fin()
+})
+
+t.test('a head that a hook has sent is not sent again', async t => {
+  const app = appWith(t, new TestWriter(sink => sink.end('one')))
+  app.addHook('onSend', async (_request, reply) => { reply.raw.writeHead(202) })
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 202)
+  t.equal(response.payload, 'one')
+})
+
+// More than the kernel's buffers of both sides hold.
+const flood = 'x'.repeat(16 * 1024 * 1024)
+
+t.test('L4: the writer is told when the connection has room again', async t => {
+  const writer = new TestWriter(sink => t.equal(sink.write(flood), false))
+  const client = await open(await listen(appWith(t, writer)), { pauseOnConnect: true })
+  const sink = await writer.opened
+  t.equal(writer.drains, 0)
+  const drained = writer.nextDrain()
+  client.resume()
+  await drained
+  sink.end('end')
+  await client.until('end\r\n0\r\n\r\n')
+  client.fin()
+})
+
+/** The server's side of the next connection. */
+async function nextConnection (app: FastifyInstance): Promise<Socket> {
+  const [socket] = await once(app.server, 'connection')
+  return socket
+}
+
+t.test('L3: the FIN of a client that does not read closes the response although bytes wait', async t => {
+  const writer = new TestWriter(sink => sink.write(flood))
+  let closed: Promise<unknown> | undefined
+  const app = appWith(t, writer, reply => { closed = once(reply.raw, 'close') })
+  const client = await open(await listen(app), { pauseOnConnect: true })
+  await writer.opened
+  client.fin()
+  await closed
+  t.pass('closed')
+})
+
+t.test('L3: a client that says goodbye after the end was written still gets it all', async t => {
+  const writer = new TestWriter(sink => {
+    sink.write(flood)
+    sink.end('end')
+  })
+  const app = appWith(t, writer)
+  const port = await listen(app)
+  const connection = nextConnection(app)
+  const client = await open(port, { pauseOnConnect: true })
+  await writer.opened
+  client.fin()
+  await once(await connection, 'end')
+  client.resume()
+  await client.until('end\r\n0\r\n\r\n')
+  t.equal(client.responses()[0]!.body.length, flood.length + 3)
+})
+
+t.test('L3: on a server that allows half-open connections a FIN is no farewell', async t => {
+  const writer = new TestWriter(sink => sink.write('one '))
+  const app = appWith(t, writer)
+  Object.assign(app.server, { httpAllowHalfOpen: true })
+  const port = await listen(app)
+  const connection = nextConnection(app)
+  const client = await open(port)
+  const sink = await writer.opened
+  client.fin()
+  await once(await connection, 'end')
+  sink.end('two')
+  await client.until('0\r\n\r\n')
+  t.equal(client.responses()[0]!.body, 'one two')
+})
+
+t.test('L3: a response that is over leaves no listener behind, on itself or on a connection that lives on', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const counts: number[] = []
+  app.get('/', (request, reply) => {
+    const count = () => counts.push(request.raw.socket.listenerCount('end'), reply.raw.listenerCount('drain'))
+    count()
+    reply.send(new Body(new TestWriter(sink => {
+      count()
+      sink.end('.')
+    }), reply))
+    // After those who listened before.
+    reply.raw.once('close', count)
+  })
+  const client = await open(await listen(app))
+  for (let round = 1; round <= 3; round++) {
+    if (round > 1) client.request({})
+    while (client.responses().length < round) await client.until('\r\n0\r\n\r\n', client.received.length)
+  }
+  const [before, during, after] = [counts.slice(0, 2), counts.slice(2, 4), counts.slice(4, 6)]
+  t.not(during, before)
+  t.same(after, before)
+  t.same(counts, [...before, ...during, ...after, ...before, ...during, ...after, ...before, ...during, ...after])
+  client.fin()
+})
+
+/** An HTTP/2 app with such a body, and a client of it. */
+async function listenHttp2 (t: Test, writer: TestWriter) {
+  const app = Fastify({ http2: true })
+  let closed: Promise<unknown> | undefined
+  app.all('/', (_request, reply) => {
+    closed = once(reply.raw, 'close')
+    reply.send(new Body(writer, reply as unknown as FastifyReply))
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  session.on('error', () => {})
+  t.teardown(async () => {
+    session.destroy()
+    await app.close()
+  })
+  return { session, closed: () => closed }
+}
+
+for (const method of ['GET', 'POST']) {
+  t.test(`W1: an HTTP/2 client is served, with ${method}`, async t => {
+    const writer = new TestWriter(sink => sink.write('one '))
+    const { session } = await listenHttp2(t, writer)
+    const request = session.request({ ':method': method, ':path': '/', 'content-type': 'application/json' })
+    request.end(method === 'POST' ? '{}' : undefined)
+    const [headers] = await once(request, 'response')
+    t.equal(headers[':status'], 200)
+    t.equal(headers['content-length'], undefined)
+    const [first] = await once(request.setEncoding('utf8'), 'data')
+    t.equal(first, 'one ')
+    // The request ended long ago: that does not end the response.
+    const sink = await writer.opened
+    sink.write('two ')
+    sink.end('three')
+    t.equal(await text(request), 'two three')
+  })
+}
+
+for (const leave of ['cancel', 'destroy'] as const) {
+  t.test(`L3: an HTTP/2 client that leaves by ${leave === 'cancel' ? 'cancelling its stream' : 'closing its session'} closes the response`, async t => {
+    const writer = new TestWriter(sink => sink.write('one '))
+    const { session, closed } = await listenHttp2(t, writer)
+    const request = session.request({ ':path': '/' })
+    request.on('error', () => {})
+    await once(request, 'data')
+    if (leave === 'cancel') request.close()
+    else session.destroy()
+    await closed()
+    t.pass('closed')
+  })
+}

@@ -1,0 +1,80 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import t from 'tap'
+import * as errors from '../lib/errors.ts'
+
+const { shown, ...factories } = errors
+
+t.test('E1: every error is exported under its own code, and can be switched on by it', async t => {
+  const names = Object.keys(factories)
+  t.ok(names.length > 10, 'the list is not empty')
+  for (const [name, Factory] of Object.entries(factories)) {
+    const error = new Factory()
+    t.match(name, /^FST_SSE_[A-Z_]+$/)
+    t.equal(error.code, name, `${name} carries its own name as its code`)
+    t.ok(error instanceof Error, `${name} is an Error`)
+    t.equal(error.statusCode, name === 'FST_SSE_CLOSING' ? 503 : 500, `${name} has its status`)
+  }
+})
+
+t.test('E1: a mistake in a value is a TypeError, a mistake in the order of calls is not', async t => {
+  const types = ['OPTION', 'MAP', 'SCHEMA', 'SOURCE', 'EVENT', 'UNKNOWN_EVENT', 'FIELD', 'DATA', 'SERIALIZE'].map(name => `FST_SSE_${name}`)
+  for (const [name, Factory] of Object.entries(factories)) t.equal(new Factory() instanceof TypeError, types.includes(name), name)
+})
+
+t.test('E1: a message says what is wrong, what was expected and what to do next', async t => {
+  const cases: Array<[Error, string]> = [
+    [new errors.FST_SSE_OPTION('retry', 'a number', "'5' (string)"), "Option 'retry' must be a number, got '5' (string)"],
+    [new errors.FST_SSE_MAP('GET /a', 'got null'), 'GET /a: schema.sse must map event names to TypeBox schemas: got null'],
+    [new errors.FST_SSE_SCHEMA('GET /a', 'tick', 'why'), "GET /a: the schema of event 'tick' cannot be used: why"],
+    [new errors.FST_SSE_SOURCE('null'), 'reply.sse(source) takes an async iterable, an iterable, a readable stream or a function that returns one, got null'],
+    [new errors.FST_SSE_TWICE(), 'reply.sse() was called twice for one request: merge the sources into one before the call'],
+    [new errors.FST_SSE_REPLY_SENT(), 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it'],
+    [new errors.FST_SSE_REPLY_TAKEN(), 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead'],
+    [new errors.FST_SSE_CLOSING(), 'The server is closing: connect again in a moment'],
+    [new errors.FST_SSE_EVENT('null'), 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got null'],
+    [new errors.FST_SSE_UNKNOWN_EVENT('tock', 'tick, done'), "Event 'tock' is not declared: add it to schema.sse, or send one of tick, done"],
+    [new errors.FST_SSE_FIELD('id', 'a string', 'null'), "The field 'id' of an event must be a string, got null"],
+    [new errors.FST_SSE_DATA('tick', '/at', 'Expected string'), "Event 'tick' does not fit its schema at '/at': Expected string"],
+    [new errors.FST_SSE_SERIALIZE('tick', '/n', 'no BigInt'), "Event 'tick' cannot be serialised at '/n': no BigInt"],
+    [new errors.FST_SSE_QUEUE_TAKEN(), 'This EventQueue already has its reader: make one queue per stream'],
+    [new errors.FST_SSE_QUEUE_ENDED(), 'push() was called after end(): push everything first, then end the queue']
+  ]
+  for (const [error, message] of cases) t.equal(error.message, message)
+  const seen = new Set(cases.map(([error]) => (error as Error & { code: string }).code))
+  t.strictSame(Object.keys(factories).filter(name => !seen.has(name)), [], 'no code was left out of this table')
+})
+
+t.test('E1: every code that lib knows stands in the README', async t => {
+  const lib = new URL('../lib/', import.meta.url)
+  const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts'))
+  const codes = new Set(files.flatMap(name => readFileSync(new URL(name, lib), 'utf8').match(/FST_SSE_[A-Z_]+/g) ?? []))
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  t.ok(codes.size >= Object.keys(factories).length)
+  t.strictSame([...codes].filter(code => !readme.includes(`\`${code}\``)), [])
+})
+
+t.test('a value is shown by its type, and in full where that is short', async t => {
+  class Order {}
+  const cases: Array<[unknown, string]> = [
+    [null, 'null'],
+    [undefined, 'undefined'],
+    ['', '"" (string)'],
+    ['a\nb"c', '"a\\nb\\"c" (string)'],
+    ['x'.repeat(40), `"${'x'.repeat(40)}" (string)`],
+    ['x'.repeat(41), `"${'x'.repeat(40)}…" (string)`],
+    [0, '0 (number)'],
+    [-0.5, '-0.5 (number)'],
+    [NaN, 'NaN (number)'],
+    [10n, '10 (bigint)'],
+    [false, 'false (boolean)'],
+    [Symbol('s'), 'Symbol(s) (symbol)'],
+    [[1, 2], 'an array'],
+    [{ a: 1 }, 'an object (Object)'],
+    [new Order(), 'an object (Order)'],
+    [new Map(), 'an object (Map)'],
+    [Object.create(null), 'an object (no prototype)'],
+    [() => 1, 'a function'],
+    [Order, 'a function']
+  ]
+  for (const [value, expected] of cases) t.equal(shown(value), expected)
+})

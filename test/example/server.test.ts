@@ -1,0 +1,104 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import t, { type Test } from 'tap'
+import { build } from '../../example/server.ts'
+
+t.setTimeout(90_000)
+
+interface Program { child: ChildProcess, lines: AsyncIterator<string>, exit: Promise<[number | null, NodeJS.Signals | null]> }
+
+function run (t: Test, file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): Program {
+  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const exit = once(child, 'exit') as Program['exit']
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exit
+  })
+  return { child, lines: createInterface({ input: child.stdout! })[Symbol.asyncIterator](), exit }
+}
+
+async function startServer (t: Test): Promise<Program & { url: string }> {
+  const program = run(t, 'example/server.ts', [], { PORT: '0' })
+  const { value } = await program.lines.next()
+  const url = /http:\/\/127\.0\.0\.1:\d+/.exec(value)?.[0]
+  if (url === undefined) throw new Error(`no address in ${value}`)
+  return { ...program, url }
+}
+
+async function linesOf (program: Program): Promise<string[]> {
+  const lines: string[] = []
+  for (let step = await program.lines.next(); step.done !== true; step = await program.lines.next()) lines.push(step.value)
+  return lines
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z {2}/
+
+t.test('example/server.ts prints the address that it listens on', async t => {
+  const { url } = await startServer(t)
+  t.not(new URL(url).port, '0')
+  t.equal((await fetch(url)).status, 200)
+})
+
+t.test('the clients print the seed stream of the server with the time of each line', { jobs: 3 }, async t => {
+  const { url } = await startServer(t)
+  const numbers = Array.from({ length: 10 }, (_, i) => i + 1)
+  const rows = [
+    { file: 'example/seed/client.ts', args: [`${url}/sse`], env: {}, line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}` },
+    { file: 'example/seed/client.ts', args: [], env: { PORT: new URL(url).port }, line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}` },
+    { file: 'example/seed/client-parser.ts', args: [`${url}/sse/queue`], env: {}, line: (n: number) => `200 server sent event message: ${n}` }
+  ]
+  for (const { file, args, env, line } of rows) {
+    t.test(`${file} ${args.length > 0 ? 'with a URL' : 'with PORT'}`, async t => {
+      const client = run(t, file, args, env)
+      const lines = await linesOf(client)
+      t.strictSame(await client.exit, [0, null])
+      for (const printed of lines) t.match(printed, TIME)
+      t.strictSame(lines.map(printed => printed.replace(TIME, '')), numbers.map(line))
+      t.ok(Date.parse(lines.at(-1)!.slice(0, 24)) - Date.parse(lines[0]!.slice(0, 24)) >= 600, 'not all lines at the end')
+    })
+  }
+})
+
+t.test('a client without a server says so and fails', async t => {
+  for (const file of ['example/seed/client.ts', 'example/seed/client-parser.ts']) {
+    const child = spawn(process.execPath, ['--import', 'tsx', file, 'http://127.0.0.1:1/sse'], { stdio: ['ignore', 'ignore', 'pipe'] })
+    let said = ''
+    child.stderr.on('data', text => { said += text })
+    const [code] = await once(child, 'close')
+    t.equal(code, 1)
+    t.match(said, /^http:\/\/127\.0\.0\.1:1\/sse: .+\n$/)
+  }
+})
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  t.test(`${signal} gives open streams a clean end and closes the server`, async t => {
+    const { child, url, exit } = await startServer(t)
+    const response = await fetch(`${url}/sse`)
+    const reader = response.body!.getReader()
+    await reader.read()
+    child.kill(signal)
+    // A connection that is cut would reject.
+    while (!(await reader.read()).done);
+    t.strictSame(await exit, [0, null])
+  })
+}
+
+t.test('the start page lists the examples and shows each live', async t => {
+  const app = await build()
+  t.teardown(() => app.close())
+  const start = await app.inject('/')
+  for (const path of ['/seed', '/tokens', '/progress']) {
+    t.match(start.body, `<a href="${path}">`)
+    t.match(start.body, `<iframe src="${path}"`)
+    const page = await app.inject(path)
+    t.equal(page.headers['content-type'], 'text/html; charset=utf-8')
+    t.match(page.body, '<link rel="stylesheet" href="/page.css">')
+  }
+  const style = await app.inject('/page.css')
+  t.equal(style.headers['content-type'], 'text/css; charset=utf-8')
+  t.match(style.body, 'color-scheme: light dark')
+})

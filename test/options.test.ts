@@ -1,0 +1,79 @@
+import t from 'tap'
+import { resolveOptions, type StreamOptions } from '../lib/options.ts'
+
+const DEFAULTS = {
+  heartbeatInterval: 15_000,
+  retry: undefined,
+  commitDelay: 50,
+  stallTimeout: 30_000,
+  maxLifetime: 0,
+  onInvalid: 'error',
+  errorEvent: undefined,
+  onClose: undefined,
+  once: false
+}
+
+const refusalOf = (given: unknown): string => {
+  try {
+    Reflect.apply(resolveOptions, undefined, [given])
+    return 'no error'
+  } catch (error) {
+    return `${(error as { code?: string }).code}: ${(error as Error).message}`
+  }
+}
+
+t.test('options that nobody gave have their defaults', async t => {
+  for (const given of [undefined, {}, { heartbeatInterval: undefined, retry: undefined, onInvalid: undefined, once: undefined }]) t.strictSame(resolveOptions(given), DEFAULTS)
+})
+
+t.test('options that fit are taken, falsy ones too', async t => {
+  const onClose = () => {}
+  const onInvalid = () => 'skip' as const
+  const errorEvent = () => null
+  const cases: StreamOptions[] = [
+    { heartbeatInterval: 0, commitDelay: 0, stallTimeout: 0, maxLifetime: 0, retry: 0 },
+    { heartbeatInterval: 2 ** 31 - 1, commitDelay: 0.5, stallTimeout: 1, maxLifetime: 1, retry: Number.MAX_SAFE_INTEGER },
+    { onInvalid: 'skip', errorEvent: null, once: true },
+    { onInvalid, errorEvent, onClose }
+  ]
+  for (const given of cases) t.strictSame(resolveOptions(given), { ...DEFAULTS, ...given })
+})
+
+t.test('options of a stream stand on those of the registration, and change nothing there', async t => {
+  const registered = resolveOptions({ heartbeatInterval: 5, retry: 7, errorEvent: null })
+  t.strictSame(resolveOptions({ retry: 9, commitDelay: 1, errorEvent: undefined }, registered), { ...DEFAULTS, heartbeatInterval: 5, retry: 9, commitDelay: 1, errorEvent: null })
+  t.strictSame(registered, { ...DEFAULTS, heartbeatInterval: 5, retry: 7, errorEvent: null })
+  t.strictSame(resolveOptions(undefined, registered), registered)
+  t.strictSame(resolveOptions({}), DEFAULTS)
+})
+
+t.test('a bad option throws, naming it, what was expected and what was got', async t => {
+  const delay = 'a number of milliseconds from 0 to 2147483647'
+  const bad: Array<[string, string, Array<[unknown, string]>]> = [
+    ...['heartbeatInterval', 'commitDelay', 'stallTimeout', 'maxLifetime'].map((name): [string, string, Array<[unknown, string]>] => [name, delay, [
+      [-1, '-1 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], [2 ** 31, '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null'], [false, 'false (boolean)'], [5n, '5 (bigint)']
+    ]]),
+    ['retry', 'a whole number of milliseconds, 0 or more', [[-1, '-1 (number)'], [0.5, '0.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], ['5', '"5" (string)'], [null, 'null'], [5n, '5 (bigint)']]],
+    ['onInvalid', "'error', 'skip' or a function", [['ignore', '"ignore" (string)'], [true, 'true (boolean)'], [null, 'null']]],
+    ['errorEvent', 'a function or null', [[{ event: 'error', data: 1 }, 'an object (Object)'], [false, 'false (boolean)'], ['error', '"error" (string)']]],
+    ['onClose', 'a function', [[null, 'null'], [{}, 'an object (Object)'], ['x', '"x" (string)']]],
+    ['once', 'a boolean', [[1, '1 (number)'], ['true', '"true" (string)'], [null, 'null']]]
+  ]
+  t.strictSame(bad.map(([name]) => name).sort(), Object.keys(DEFAULTS).sort(), 'no option was left out of this table')
+  for (const [name, expected, values] of bad) {
+    for (const [value, got] of values) t.equal(refusalOf({ [name]: value }), `FST_SSE_OPTION: Option '${name}' must be ${expected}, got ${got}`)
+  }
+})
+
+t.test('an option that does not exist throws, naming those that do', async t => {
+  for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
+    const given = JSON.parse(`{ "${name}": 1 }`) as unknown
+    t.equal(refusalOf(given), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onClose, once, got an option that does not exist`)
+  }
+})
+
+t.test('options that are no object throw', async t => {
+  for (const [given, got] of [[null, 'null'], [5, '5 (number)'], ['retry', '"retry" (string)'], [true, 'true (boolean)'], [() => {}, 'a function'], [[], 'an array']]) {
+    t.equal(refusalOf(given), `FST_SSE_OPTION: Option 'options' must be an object, got ${got}`)
+  }
+})

@@ -1,0 +1,170 @@
+import { connect, type Socket } from 'node:net'
+
+export interface RawRequest {
+  path?: string
+  method?: string
+  /** Sent as latin1: a string of characters up to 0xff is a string of bytes. */
+  headers?: Record<string, string>
+  version?: '1.0' | '1.1'
+  body?: string
+  /** Not a byte is read before resume(). */
+  pauseOnConnect?: boolean
+}
+
+export interface RawResponse {
+  status: number
+  /** Status line and header lines as they came. */
+  head: string
+  headers: Record<string, string>
+  /** What stands between the head and the end, chunked encoding taken off. */
+  body: string
+  trailers: string
+  /** True when the end was said: the last chunk, the full length, or for HTTP/1.0 a clean end of the connection. */
+  complete: boolean
+}
+
+interface Waiting { text: string, from: number, resolve: (received: string) => void, reject: (error: Error) => void }
+
+/** Connects and sends one request. */
+export async function open (port: number, request: RawRequest = {}): Promise<RawClient> {
+  const socket = connect({ port, host: '127.0.0.1' })
+  // Before it is connected: later, Node would already read ahead.
+  if (request.pauseOnConnect === true) socket.pause()
+  const client = new RawClient(socket)
+  await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+  client.request(request)
+  return client
+}
+
+/** One TCP connection to a server, byte by byte, with the manners of one's choice. */
+export class RawClient {
+  readonly socket: Socket
+  /** All bytes so far, as latin1. */
+  received = ''
+  /** The same as they came, one entry per read. */
+  readonly chunks: string[] = []
+  /** Settles when the connection is gone: 'end' when the server said goodbye, else the error's code. */
+  readonly closed: Promise<string>
+  readonly #methods: string[] = []
+  #waiting: Waiting[] = []
+  #goodbye = false
+
+  constructor (socket: Socket) {
+    this.socket = socket
+    const paused = socket.isPaused()
+    socket.on('data', chunk => this.#arrived(chunk.toString('latin1')))
+    if (paused) socket.pause()
+    socket.on('end', () => { this.#goodbye = true })
+    let failure: string | undefined
+    socket.on('error', (error: NodeJS.ErrnoException) => { failure = error.code ?? error.message })
+    this.closed = new Promise(resolve => socket.once('close', () => {
+      for (const { text, reject } of this.#waiting) reject(new Error(`the connection ended before ${JSON.stringify(text)}, after ${JSON.stringify(this.received.slice(-300))}`))
+      this.#waiting = []
+      resolve(failure ?? (this.#goodbye ? 'end' : 'closed'))
+    }))
+  }
+
+  /** Another request on the same connection. */
+  request ({ path = '/', method = 'GET', headers = {}, version = '1.1', body = '' }: RawRequest): void {
+    this.#methods.push(method)
+    const lines = [`${method} ${path} HTTP/${version}`, 'Host: localhost', ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)]
+    if (body !== '') lines.push('Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body, 'latin1')}`)
+    this.socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1')
+  }
+
+  /** Waits until this text has come, after the first `from` characters. */
+  until (text: string, from = 0): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ text, from, resolve, reject })
+      this.#look()
+    })
+  }
+
+  /** The responses so far, one for each request that was answered. */
+  responses (): RawResponse[] {
+    const found: RawResponse[] = []
+    let rest = this.received
+    for (const method of this.#methods) {
+      const headEnd = rest.indexOf('\r\n\r\n')
+      if (headEnd === -1) break
+      const head = rest.slice(0, headEnd)
+      const [statusLine = '', ...lines] = head.split('\r\n')
+      const status = Number(statusLine.split(' ')[1])
+      const headers = fields(lines)
+      rest = rest.slice(headEnd + 4)
+      const bodiless = method === 'HEAD' || status === 204 || status === 304
+      const body = bodiless ? { text: '', trailers: '', complete: true, length: 0 } : this.#body(headers, rest)
+      rest = rest.slice(body.length)
+      found.push({ status, head, headers, body: Buffer.from(body.text, 'latin1').toString('utf8'), trailers: body.trailers, complete: body.complete })
+    }
+    return found
+  }
+
+  /** The whole frames of a response, without the blank line that ends each. */
+  frames (response = 0): string[] {
+    return (this.responses()[response]?.body ?? '').split('\n\n').slice(0, -1)
+  }
+
+  pause (): void { this.socket.pause() }
+  resume (): void { this.socket.resume() }
+  /** Says goodbye: no more will be sent. */
+  fin (): void { this.socket.end() }
+  /** Breaks off. */
+  reset (): void { this.socket.resetAndDestroy() }
+
+  #arrived (text: string): void {
+    this.received += text
+    this.chunks.push(text)
+    this.#look()
+  }
+
+  #look (): void {
+    this.#waiting = this.#waiting.filter(waiting => {
+      if (this.received.indexOf(waiting.text, waiting.from) === -1) {
+        // What is here need not be searched again, but for a text that has come in part.
+        waiting.from = Math.max(waiting.from, this.received.length - waiting.text.length + 1)
+        return true
+      }
+      waiting.resolve(this.received)
+      return false
+    })
+  }
+
+  #body (headers: Record<string, string>, rest: string): { text: string, trailers: string, complete: boolean, length: number } {
+    if (headers['transfer-encoding'] === 'chunked') return dechunk(rest)
+    const length = headers['content-length'] === undefined ? Infinity : Number(headers['content-length'])
+    const text = rest.slice(0, length)
+    return { text, trailers: '', complete: length === Infinity ? this.#goodbye : text.length === length, length: text.length }
+  }
+}
+
+function fields (lines: string[]): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    const name = line.slice(0, colon).toLowerCase()
+    const value = line.slice(colon + 1).trim()
+    headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`
+  }
+  return headers
+}
+
+/** RFC 9112 §7.1. A chunk that has come in part counts as far as it has. */
+function dechunk (rest: string): { text: string, trailers: string, complete: boolean, length: number } {
+  const parts: string[] = []
+  let at = 0
+  for (;;) {
+    const lineEnd = rest.indexOf('\r\n', at)
+    if (lineEnd === -1) break
+    const size = parseInt(rest.slice(at, lineEnd), 16)
+    if (size === 0) {
+      // The trailer section ends with an empty line; without trailers that is the next one.
+      const end = rest.indexOf('\r\n\r\n', lineEnd)
+      if (end === -1) break
+      return { text: parts.join(''), trailers: rest.slice(lineEnd + 2, end), complete: true, length: end + 4 }
+    }
+    parts.push(rest.slice(lineEnd + 2, lineEnd + 2 + size))
+    at = lineEnd + 2 + size + 2
+  }
+  return { text: parts.join(''), trailers: '', complete: false, length: rest.length }
+}

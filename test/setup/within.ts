@@ -1,0 +1,17 @@
+/** A promise that must settle soon: one that does not fails its test with a name instead of hanging it. */
+export async function within<T> (what: string, promise: Promise<T>, time = 2_000): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${time} ms`)), time)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+
+/** Settles when a number has stood still for a while: nothing says "from here on, nothing happens". */
+export async function still (value: () => number, time = 150): Promise<number> {
+  for (let before = -1; ;) {
+    if (before === value()) return before
+    before = value()
+    await new Promise(resolve => setTimeout(resolve, time))
+  }
+}

@@ -1,0 +1,144 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Streams, type Member } from '../lib/streams.ts'
+
+const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0 }
+
+/** A stream as the set sees it, that tells what it was asked for. */
+class FakeStream implements Member {
+  readonly asked: string[] = []
+  readonly ticks: number[] = []
+  readonly over: Promise<void>
+  leave!: () => void
+
+  constructor (streams: Streams) {
+    this.over = new Promise(resolve => {
+      this.leave = () => {
+        streams.delete(this)
+        resolve()
+      }
+    })
+  }
+
+  tick (now: number): void { this.ticks.push(now) }
+
+  end (reason: 'shutdown'): void { this.asked.push(reason) }
+
+  destroy (): void {
+    this.asked.push('destroy')
+    this.leave()
+  }
+}
+
+interface Timer { period: number, fire: () => void, keepsProcess: boolean, cleared: boolean }
+
+/** Takes the timers into the test's own hand, from here to its end. */
+function holdTimers (t: Test): Timer[] {
+  const timers: Timer[] = []
+  const set = (fire: () => void, period: number) => {
+    const timer = { period, fire, keepsProcess: true, cleared: false, unref () { timer.keepsProcess = false } }
+    timers.push(timer)
+    return timer
+  }
+  const clear = (timer: Timer | undefined) => { if (timer !== undefined) timer.cleared = true }
+  const { setInterval, clearInterval, setTimeout, clearTimeout } = globalThis
+  Object.assign(globalThis, { setInterval: set, clearInterval: clear, setTimeout: set, clearTimeout: clear })
+  t.teardown(() => Object.assign(globalThis, { setInterval, clearInterval, setTimeout, clearTimeout }))
+  return timers
+}
+
+t.test('L6: all streams share one timer, a tenth of the shortest time that anybody waits for', t => {
+  const timers = holdTimers(t)
+  const streams = new Streams()
+  const members = [
+    { heartbeatInterval: 5_000, stallTimeout: 30_000, maxLifetime: 0 },
+    { heartbeatInterval: 8_000, stallTimeout: 0, maxLifetime: 0 },
+    { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 2_000 },
+    { heartbeatInterval: 0, stallTimeout: 20, maxLifetime: 0 }
+  ].map(options => {
+    const stream = new FakeStream(streams)
+    streams.add(stream, options)
+    return stream
+  })
+  t.same(timers.map(timer => timer.period), [500, 200, 10], 'never below 10 ms')
+  t.same(timers.map(timer => timer.cleared), [true, true, false], 'one runs')
+  t.same(timers.map(timer => timer.keepsProcess), [false, false, false], 'none keeps the process alive')
+  t.equal(streams.size, 4)
+
+  const before = performance.now()
+  timers[2]!.fire()
+  const [now] = members[0]!.ticks
+  t.ok(now! >= before && now! <= performance.now())
+  t.same(members.map(stream => stream.ticks), [[now], [now], [now], [now]], 'all are told the same time')
+
+  for (const stream of members) stream.leave()
+  t.equal(streams.size, 0)
+  t.equal(timers[2]!.cleared, true, 'the last stream takes the timer along')
+  t.end()
+})
+
+t.test('L6: the timer beats once a second where nobody waits for anything shorter', t => {
+  const timers = holdTimers(t)
+  for (const options of [OFF, { ...OFF, heartbeatInterval: 15_000 }]) {
+    const streams = new Streams()
+    streams.add(new FakeStream(streams), options)
+  }
+  t.same(timers.map(timer => timer.period), [1_000, 1_000])
+  t.end()
+})
+
+t.test('L6: after the last stream left, the next one starts the timer again', t => {
+  const timers = holdTimers(t)
+  const streams = new Streams()
+  for (let round = 0; round < 2; round++) {
+    const stream = new FakeStream(streams)
+    streams.add(stream, OFF)
+    stream.leave()
+  }
+  t.same(timers.map(timer => timer.cleared), [true, true])
+  t.end()
+})
+
+t.test('L7: closing ends every stream with shutdown and waits until each is over', async t => {
+  const timers = holdTimers(t)
+  const streams = new Streams()
+  const [first, second] = [new FakeStream(streams), new FakeStream(streams)]
+  streams.add(first, OFF)
+  streams.add(second, OFF)
+  t.equal(streams.closing, false)
+
+  let closed = false
+  const closing = streams.close().then(() => { closed = true })
+  t.equal(streams.closing, true)
+  t.same([first.asked, second.asked], [['shutdown'], ['shutdown']])
+  first.leave()
+  await turn()
+  t.equal(closed, false, 'one is still there')
+  second.leave()
+  await closing
+  t.same([first.asked, second.asked], [['shutdown'], ['shutdown']], 'nobody who left in time is cut off')
+  t.ok(timers.every(timer => timer.cleared), 'no timer is left')
+})
+
+t.test('L7: clients that do not take the end within a second are cut off', async t => {
+  const timers = holdTimers(t)
+  const streams = new Streams()
+  const [good, stalled, asleep] = [new FakeStream(streams), new FakeStream(streams), new FakeStream(streams)]
+  for (const stream of [good, stalled, asleep]) streams.add(stream, OFF)
+  const closing = streams.close()
+  good.leave()
+  const grace = timers.at(-1)!
+  t.equal(grace.period, 1_000)
+  t.same(stalled.asked, ['shutdown'], 'until then they may read')
+
+  grace.fire()
+  await closing
+  t.same([good.asked, stalled.asked, asleep.asked], [['shutdown'], ['shutdown', 'destroy'], ['shutdown', 'destroy']])
+  t.equal(streams.size, 0)
+})
+
+t.test('L7: closing without streams is done at once', async t => {
+  const streams = new Streams()
+  await streams.close()
+  t.equal(streams.closing, true)
+})
