@@ -86,12 +86,12 @@ const RULES: Record<keyof ResolvedOptions, { expected: string, fits: (value: unk
  */
 export function resolveOptions (given: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
   if (given === undefined) return defaults
-  if (given === null || typeof given !== 'object') throw new FST_SSE_OPTION('options', 'an object', shown(given))
+  if (given === null || typeof given !== 'object' || Array.isArray(given)) throw new FST_SSE_OPTION('options', 'an object', shown(given))
   const resolved = { ...defaults }
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue
-    const rule = RULES[name as keyof ResolvedOptions] as typeof delay | undefined
-    if (rule === undefined) throw new FST_SSE_OPTION(name, `one of ${Object.keys(RULES).join(', ')}`, 'an option that does not exist')
+    if (!Object.hasOwn(RULES, name)) throw new FST_SSE_OPTION(name, `one of ${Object.keys(RULES).join(', ')}`, 'an option that does not exist')
+    const rule = RULES[name as keyof ResolvedOptions]
     if (!rule.fits(value)) throw new FST_SSE_OPTION(name, rule.expected, shown(value))
     Object.assign(resolved, { [name]: value })
   }

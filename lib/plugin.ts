@@ -52,12 +52,6 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     if (request[kStream] !== null) return misuse(reply, source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     const life = lifeOf(reply)
-    if (life.reason !== undefined) {
-      // The client left before there was a stream.
-      dispose(source)
-      reply.log.debug('sse client left')
-      return Promise.resolve()
-    }
     const { config, schema } = request.routeOptions
     const contract = (config as OurConfig)[kContract] ?? (schema?.sse === undefined ? freeContract : contracts.late(reply, schema.sse))
     let resolved = options

@@ -7,6 +7,7 @@ import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { problemEvent } from './problem.ts'
 import { Pump } from './pump.ts'
+import { dispose } from './source.ts'
 import type { Streams } from './streams.ts'
 import { Writer } from './writer.ts'
 
@@ -82,6 +83,12 @@ export class Stream {
 
   start (source: unknown): void {
     const life = this.#life
+    if (life.reason !== undefined) {
+      // The client left before there was a stream, during a slow hook.
+      dispose(source)
+      this.#closed()
+      return
+    }
     this.#pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
     // A microtask later a tick later: all that was ready has come by then, and no timer was made for it.
     queueMicrotask(() => process.nextTick(this.#armCommit))

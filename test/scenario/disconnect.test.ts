@@ -239,8 +239,12 @@ async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promis
       reply.send(payload)
     }
   })
-  // As the client of a pipelined request knows it: the one before never ends.
+  // What stands before a pipelined request.
   app.get('/endless', (_request, reply) => reply.sse(counting()))
+  app.get('/short', async () => {
+    await visit.reached
+    return 'done'
+  })
   app.route({
     method: ['GET', 'POST'],
     url: '/sse',
@@ -285,7 +289,7 @@ async function untilMoment (client: Client, visit: Visit, moment: Moment): Promi
   if (moment.sees !== undefined) return await within('the sight of the moment', client.sees(moment.sees).then(() => {}))
   await within('the moment', visit.reached)
   // The kernel's buffers are full, and the source is asked for no more.
-  if (moment.stalled === true) await still(() => visit.pulled)
+  if (moment.stalled === true) await still(() => visit.pulled, 50)
 }
 
 /** The client leaves: everything is over soon, once, and quietly. */
@@ -353,4 +357,17 @@ for (const kind of kinds.slice(0, 2)) {
       await leavesNothing(t, { sees: text => client.until(text), leave: () => kind.how === 'FIN' ? client.fin() : client.reset() }, visit, moment.finals)
     })
   }
+}
+
+for (const { how, come } of kinds.slice(0, 2)) {
+  t.test(`L3: ${how} while it does not read the second of two pipelined answers frees everything`, async t => {
+    const moment = moments.find(({ stalled }) => stalled)!
+    const visit = new Visit(moment)
+    const app = await serve(t, visit, moment, { how, come })
+    const client = await open(portOf(app), { path: '/short', pauseOnConnect: true })
+    t.teardown(() => client.socket.destroy())
+    client.request({ path: '/sse' })
+    await untilMoment({ sees: text => client.until(text), leave: () => {} }, visit, moment)
+    await leavesNothing(t, { sees: text => client.until(text), leave: () => how === 'FIN' ? client.fin() : client.reset() }, visit, moment.finals)
+  })
 }

@@ -113,9 +113,10 @@ t.test('W1: over HTTP/2 the head has these fields and no others', async t => {
   const app = overHttp2()
   await routes(app)
   const { head, body } = await within('the answer', ask(t, await listen(t, app), { ':path': '/three' }))
-  const { date, ...others } = head
+  // Entries: beside them stands a symbol of Node's.
+  const { date, ...others } = Object.fromEntries(Object.entries(head))
   t.type(date, 'string')
-  t.same({ ...others }, {
+  t.same(others, {
     ':status': 200,
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache, no-transform',
@@ -140,9 +141,8 @@ for (const path of ['/endless', '/three', '/own-head']) {
       'x-accel-buffering: no',
       'Date: now',
       'Connection: keep-alive',
-      'Keep-Alive: timeout=72',
-      'Transfer-Encoding: chunked'
-    ].filter(line => line !== 'Transfer-Encoding: chunked' || client.responses()[0]?.headers['transfer-encoding'] !== undefined).join('\r\n'))
+      'Keep-Alive: timeout=72'
+    ].join('\r\n'))
     t.match(client.responses()[1], { status: 200, body: 'data: none\n\n', complete: true })
     t.equal(count.asked, 0)
   })

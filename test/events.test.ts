@@ -1,0 +1,325 @@
+import { Type, type TSchema } from '@sinclair/typebox'
+import t from 'tap'
+import { compileContract, freeContract, type Contract } from '../lib/events.ts'
+import { schemaCompiler, type SharedSchemas } from '../lib/schema.ts'
+
+const contract = (map: unknown, shared: SharedSchemas = {}): Contract => compileContract(map, 'GET /orders', schema => schemaCompiler(shared)(schema))
+
+/** The frame, or the code and the message of what is thrown instead. */
+function outcome (make: () => unknown): unknown {
+  try {
+    return make()
+  } catch (error) {
+    return `${(error as { code?: string }).code}: ${(error as Error).message}`
+  }
+}
+
+/** An event, and what becomes of it. */
+type Row = [event: unknown, expected: string]
+
+const S = Type.String()
+const I = Type.Integer()
+const Order = Type.Object({ id: I, note: Type.Optional(S) })
+const NOT_AN_EVENT = 'FST_SSE_EVENT: Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got '
+
+t.test('W5: without a schema strings go out as they are, the rest as JSON', async t => {
+  const rows: Row[] = [
+    [{ data: 'text' }, 'data: text\n\n'],
+    [{ data: '[DONE]' }, 'data: [DONE]\n\n'],
+    [{ data: '{"a":1}' }, 'data: {"a":1}\n\n'],
+    [{ data: 'two\nlines' }, 'data: two\ndata: lines\n\n'],
+    [{ data: { text: 'two\nlines' } }, 'data: {"text":"two\\nlines"}\n\n'],
+    [{ data: [1, 'a', null] }, 'data: [1,"a",null]\n\n'],
+    [{ data: new Date(0) }, 'data: "1970-01-01T00:00:00.000Z"\n\n'],
+    [{ event: 'tick', id: 'x', retry: 5, data: 'a' }, 'event: tick\nid: x\nretry: 5\ndata: a\n\n'],
+    [{ event: 'anything goes', data: 1 }, 'event: anything goes\ndata: 1\n\n'],
+    [{ comment: 'hello', data: 1 }, ': hello\n\ndata: 1\n\n']
+  ]
+  for (const [event, frame] of rows) t.equal(outcome(() => freeContract.frame(event)), frame)
+})
+
+t.test('W5: an event whose schema admits only strings goes out as plain text, every other as JSON', async t => {
+  const text: Array<[TSchema, string]> = [
+    [S, 'two\nlines'],
+    [S, ''],
+    [Type.Literal('[DONE]'), '[DONE]'],
+    [Type.Union([Type.Literal('yes'), Type.Literal('no')]), 'no'],
+    [Type.TemplateLiteral([Type.Literal('item-'), Type.Number()]), 'item-5'],
+    [Type.Enum({ A: 'a', B: 'b' }), 'b'],
+    [Type.String({ format: 'uuid' }), '6ba7b810-9dad-11d1-80b4-00c04fd430c8'],
+    [Type.Ref('Word'), 'word'],
+    [Type.Module({ Word: S, Again: Type.Ref('Word') }).Import('Again'), 'word']
+  ]
+  const shared = { Word: { $id: 'Word', type: 'string' } }
+  for (const [schema, data] of text) t.equal(contract({ e: schema }, shared).frame({ event: 'e', data }), `event: e\n${data.split('\n').map(line => `data: ${line}\n`).join('')}\n`)
+
+  const json: Array<[TSchema, unknown, string]> = [
+    [Type.Union([S, Type.Null()]), 'text', '"text"'],
+    [Type.Union([S, Type.Null()]), null, 'null'],
+    [Type.Unsafe({ type: 'string', nullable: true }), null, 'null'],
+    [Type.Unsafe({ type: 'string', nullable: true }), 'text', '"text"'],
+    [Type.Union([Type.Literal('a'), Type.Literal(1)]), 'a', '"a"'],
+    [Type.Enum({ A: 'a', Zero: 0 }), 'a', '"a"'],
+    [Type.Array(S), ['a'], '["a"]'],
+    [Type.Object({ text: S }), { text: 'two\nlines' }, '{"text":"two\\nlines"}'],
+    [Type.Unknown(), 'text', '"text"'],
+    [Type.Recursive(This => Type.Object({ next: Type.Union([This, Type.Null()]) })), { next: { next: null } }, '{"next":{"next":null}}']
+  ]
+  for (const [schema, data, line] of json) t.equal(outcome(() => contract({ e: schema }).frame({ event: 'e', data })), `event: e\ndata: ${line}\n\n`)
+})
+
+t.test('W4: nothing falsy is lost', async t => {
+  const any = contract({ message: Type.Unknown(), text: S, number: Type.Number(), flag: Type.Boolean(), nothing: Type.Null() })
+  for (const { frame } of [freeContract, any]) {
+    t.equal(frame({ data: 0 }), 'data: 0\n\n')
+    t.equal(frame({ data: false }), 'data: false\n\n')
+    t.equal(frame({ data: null }), 'data: null\n\n')
+    t.equal(frame({ id: 0, retry: 0, data: 0 }), 'id: 0\nretry: 0\ndata: 0\n\n')
+    t.equal(frame({ id: '', data: 0 }), 'id: \ndata: 0\n\n')
+    t.equal(frame({ event: 'text', data: '' }), 'event: text\ndata: \n\n')
+    t.equal(frame({ comment: '', data: 0 }), ':\n\ndata: 0\n\n')
+    t.equal(frame({ comment: '' }), ':\n\n')
+    t.equal(frame({ id: '' }), 'id: \n\n')
+    t.equal(frame({ id: 0 }), 'id: 0\n\n')
+    t.equal(frame({ retry: 0 }), 'retry: 0\n\n')
+  }
+  t.equal(any.frame({ event: 'number', data: 0 }), 'event: number\ndata: 0\n\n')
+  t.equal(any.frame({ event: 'flag', data: false }), 'event: flag\ndata: false\n\n')
+  t.equal(any.frame({ event: 'nothing', data: null }), 'event: nothing\ndata: null\n\n')
+})
+
+t.test('W4: data that is undefined is an error, with any schema', async t => {
+  const { frame } = contract({ message: S, any: Type.Any(), unknown: Type.Unknown(), unsafe: Type.Unsafe({}), not: Type.Not(S), optional: Type.Optional(S) })
+  for (const event of ['message', 'any', 'unknown', 'unsafe', 'not', 'optional']) {
+    const expected = `FST_SSE_DATA: Event '${event}' does not fit its schema at '/': data is missing; a client would never see the event`
+    t.equal(outcome(() => frame({ event, data: undefined })), expected)
+    t.equal(outcome(() => frame({ event })), expected, 'a name without data is no control event')
+    t.equal(outcome(() => freeContract.frame({ event, data: undefined })), expected)
+  }
+  for (const contract of [{ frame }, freeContract]) {
+    t.equal(outcome(() => contract.frame({ data: undefined })), "FST_SSE_DATA: Event 'message' does not fit its schema at '/': data is missing; a client would never see the event")
+    t.equal(outcome(() => contract.frame({ id: 1, data: undefined })), "FST_SSE_DATA: Event 'message' does not fit its schema at '/': data is missing; a client would never see the event")
+  }
+})
+
+t.test('W6: the event message goes out without an event field, named or not', async t => {
+  for (const { frame } of [freeContract, contract({ message: I })]) {
+    for (const event of [undefined, '', 'message']) t.equal(frame({ event, data: 1 }), 'data: 1\n\n')
+    t.equal(frame({ data: 1 }), 'data: 1\n\n')
+  }
+})
+
+t.test('control events go out under any contract', async t => {
+  for (const { frame } of [freeContract, contract({ order: Order })]) {
+    t.equal(frame({ comment: 'a\nb' }), ': a\n: b\n\n')
+    t.equal(frame({ id: 'x' }), 'id: x\n\n')
+    t.equal(frame({ retry: 5 }), 'retry: 5\n\n')
+    t.equal(frame({ id: 'x', retry: 5 }), 'id: x\nretry: 5\n\n')
+    t.equal(frame({ comment: undefined, event: undefined, id: 'x', retry: undefined }), 'id: x\n\n')
+  }
+})
+
+t.test('C1: an undeclared property is never in the frame', async t => {
+  const { frame } = contract({ order: Order, list: Type.Array(Order), deep: Type.Object({ o: Type.Record(S, Order) }) })
+  t.equal(frame({ event: 'order', data: { note: 'x', secret: 1, id: 7 } }), 'event: order\ndata: {"id":7,"note":"x"}\n\n')
+  t.equal(frame({ event: 'list', data: [{ id: 7, secret: 1 }] }), 'event: list\ndata: [{"id":7}]\n\n')
+  t.equal(frame({ event: 'deep', data: { o: { a: { id: 7, secret: 1 } }, secret: 1 } }), 'event: deep\ndata: {"o":{"a":{"id":7}}}\n\n')
+  t.equal(frame({ event: 'order', secret: 1, data: { id: 7 } }), 'event: order\ndata: {"id":7}\n\n', 'nor is a property of the event itself')
+})
+
+t.test('C1: nothing is coerced, and a default stands in for nothing that is required', async t => {
+  const { frame } = contract({ order: Type.Object({ id: Type.Integer({ default: 7 }) }), text: S, at: Type.String({ format: 'date-time' }) })
+  const rows: Row[] = [
+    [{ event: 'order', data: { id: '7' } }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/id': Expected integer"],
+    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/id': Expected required property"],
+    [{ event: 'order', data: '{"id":7}' }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/': Expected object"],
+    [{ event: 'text', data: 7 }, "FST_SSE_DATA: Event 'text' does not fit its schema at '/': Expected string"],
+    [{ event: 'text', data: null }, "FST_SSE_DATA: Event 'text' does not fit its schema at '/': Expected string"],
+    [{ event: 'at', data: new Date(0) }, "FST_SSE_DATA: Event 'at' does not fit its schema at '/': Expected string"]
+  ]
+  for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
+})
+
+t.test('C2: an invalid event gives nothing but an error that names event, place and expectation', async t => {
+  const { frame } = contract({
+    message: Type.Object({ 'a/b~c': Type.Array(Order) }),
+    order: Type.Ref('Order'),
+    unsafe: Type.Object({ kind: Type.Unsafe({ enum: ['a', 'b'] }) }),
+    closed: Type.Object({}, { additionalProperties: false })
+  }, { Order: { $id: 'Order', type: 'object', required: ['id'], properties: { id: { type: 'integer' } } } })
+  const rows: Row[] = [
+    [{ data: { 'a/b~c': [{ id: 1 }, { id: 1.5 }] } }, "FST_SSE_DATA: Event 'message' does not fit its schema at '/a~1b~0c/1/id': Expected integer"],
+    [{ event: 'order', id: 5, retry: 5, comment: 'x', data: { id: 'x' } }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/id': must be integer"],
+    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/': must have required property 'id'"],
+    [{ event: 'unsafe', data: { kind: 'c' } }, "FST_SSE_DATA: Event 'unsafe' does not fit its schema at '/kind': must be equal to one of the allowed values"],
+    [{ event: 'closed', data: { a: 1 } }, "FST_SSE_DATA: Event 'closed' does not fit its schema at '/a': Unexpected property"]
+  ]
+  for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
+})
+
+t.test('C2: an event whose fields cannot be sent gives nothing but an error, though its data fits', async t => {
+  for (const { frame } of [freeContract, contract({ message: I })]) {
+    const rows: Row[] = [
+      [{ id: 'a\nb', data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string without CR, LF and NUL, got \"a\\nb\" (string)"],
+      [{ id: null, data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string without CR, LF and NUL, got null"],
+      [{ retry: -1, data: 1 }, "FST_SSE_FIELD: The field 'retry' of an event must be a whole number of milliseconds, 0 or more, got -1 (number)"],
+      [{ comment: 5, data: 1 }, "FST_SSE_FIELD: The field 'comment' of an event must be a string, got 5 (number)"],
+      [{ event: 5, data: 1 }, "FST_SSE_FIELD: The field 'event' of an event must be a string, got 5 (number)"],
+      [{ event: null, data: 1 }, "FST_SSE_FIELD: The field 'event' of an event must be a string, got null"],
+      [{ comment: 'fits', id: 'a\nb' }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string without CR, LF and NUL, got \"a\\nb\" (string)"]
+    ]
+    for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
+  }
+  t.equal(outcome(() => freeContract.frame({ event: 'a\rb', data: 1 })), "FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got \"a\\rb\" (string)")
+})
+
+t.test('what is no event is a coded error', async t => {
+  const rows: Row[] = [
+    [undefined, 'undefined'], [null, 'null'], ['text', '"text" (string)'], [7, '7 (number)'], [true, 'true (boolean)'], [7n, '7 (bigint)'], [Symbol('s'), 'Symbol(s) (symbol)'],
+    [[], 'an array'], [[{ data: 1 }], 'an array'], [() => ({ data: 1 }), 'a function'],
+    [{}, 'an object (Object)'], [{ payload: 1 }, 'an object (Object)'], [new Map([['data', 1]]), 'an object (Map)'], [Promise.resolve({ data: 1 }), 'an object (Promise)']
+  ]
+  for (const { frame } of [freeContract, contract({ message: Type.Unknown() })]) {
+    for (const [event, shown] of rows) t.equal(outcome(() => frame(event)), NOT_AN_EVENT + shown)
+  }
+})
+
+t.test('an event may be any object with the right properties', async t => {
+  class Tick {
+    event = 'tick'
+    get data (): number { return 7 }
+  }
+  for (const { frame } of [freeContract, contract({ tick: I })]) {
+    t.equal(frame(new Tick()), 'event: tick\ndata: 7\n\n')
+    t.equal(frame(Object.assign(Object.create(null), { event: 'tick', data: 7 })), 'event: tick\ndata: 7\n\n')
+  }
+})
+
+t.test('data that JSON cannot carry is a coded error that names the event and the place', async t => {
+  const circle: { list: unknown[] } = { list: [] }
+  circle.list.push({ 'a/b': circle })
+  const twice = { same: 1 }
+  const { frame } = contract({ any: Type.Unknown(), deep: Type.Object({ l: Type.Array(Type.Unknown()) }) })
+  const rows: Array<[data: unknown, path: string, deeper: string]> = [
+    [7n, '/', '/l/1'],
+    [{ n: 7n }, '/n', '/l/1/n'],
+    [{ a: [1, { 'x/y~z': 7n }] }, '/a/1/x~1y~0z', '/l/1/a/1/x~1y~0z'],
+    [circle, '/list/0/a~1b', '/l/1/list/0/a~1b'],
+    [{ toJSON () { throw new Error('mine') } }, '/', '/']
+  ]
+  for (const [data, path, deeper] of rows) {
+    t.match(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialised at '${path}': `)
+    t.match(outcome(() => frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialised at '${path}': `)
+    t.match(outcome(() => frame({ event: 'deep', data: { l: [0, data] } })), `FST_SSE_SERIALIZE: Event 'deep' cannot be serialised at '${deeper}': `)
+  }
+  t.equal(freeContract.frame({ data: [twice, twice, { twice }] }), 'data: [{"same":1},{"same":1},{"twice":{"same":1}}]\n\n', 'the same object twice is no circle')
+})
+
+t.test('the error of the serialiser is the cause of ours', async t => {
+  const mine = new Error('mine')
+  const thrown = (make: () => unknown): unknown => {
+    try {
+      return make()
+    } catch (error) {
+      return error
+    }
+  }
+  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw mine } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialised at '/': mine", cause: mine })
+  // eslint-disable-next-line no-throw-literal
+  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw 'mine' } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialised at '/': mine", cause: 'mine' })
+})
+
+t.test('data that JSON has no form for is a coded error, with a schema or without', async t => {
+  const { frame } = contract({ any: Type.Unknown(), order: Order })
+  for (const [data, shown] of [[() => 1, 'a function'], [Symbol('s'), 'Symbol(s) (symbol)']] as Array<[unknown, string]>) {
+    t.equal(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialised at '/': JSON has no form for ${shown}`)
+    t.match(outcome(() => frame({ event: 'any', data })), /^FST_SSE_(DATA|SERIALIZE): Event 'any' .* at '\/': ./)
+    t.match(outcome(() => frame({ event: 'order', data })), /^FST_SSE_DATA: Event 'order' does not fit its schema at '\/': Expected object/)
+  }
+  t.equal(outcome(() => freeContract.frame({ data: { toJSON: () => undefined } })), "FST_SSE_SERIALIZE: Event 'message' cannot be serialised at '/': JSON has no form for an object (Object)")
+})
+
+t.test('C2: no frame has JSON that a client could not read', async t => {
+  const { frame } = contract({ any: Type.Unknown(), object: Type.Object({ x: Type.Any() }), list: Type.Array(Type.Unknown()), record: Type.Record(S, Type.Unknown()) })
+  const nothings = [undefined, () => 1, Symbol('s')]
+  const events = nothings.flatMap(nothing => [{ event: 'any', data: nothing }, { event: 'any', data: [nothing] }, { event: 'object', data: { x: nothing } }, { event: 'list', data: [nothing] }, { event: 'record', data: { x: nothing } }])
+  for (const event of events) {
+    const got = String(outcome(() => frame(event)))
+    if (got.startsWith('FST_SSE_')) continue
+    t.doesNotThrow(() => JSON.parse(got.replace(/^.*\ndata: /, '')), got)
+  }
+  t.match(outcome(() => frame({ event: 'object', data: { x: () => 1 } })), /^FST_SSE_/)
+  t.match(outcome(() => frame({ event: 'list', data: [undefined] })), /^FST_SSE_/)
+})
+
+t.test('an event that is not declared is a coded error that names those that are', async t => {
+  const { frame } = contract({ tick: I, done: S })
+  for (const event of ['tock', 'Tick', 'tick ', 'error', 'constructor', '__proto__', 'toString', 'sse.reset']) {
+    t.equal(outcome(() => frame({ event, data: 1 })), `FST_SSE_UNKNOWN_EVENT: Event '${event}' is not declared: add it to schema.sse, or send one of tick, done`)
+  }
+  t.equal(outcome(() => frame({ data: 1 })), "FST_SSE_UNKNOWN_EVENT: Event 'message' is not declared: add it to schema.sse, or send one of tick, done")
+})
+
+t.test('a contract knows which events it declares', async t => {
+  const { declares } = contract({ message: I, tick: I })
+  t.ok(declares({ event: 'tick', data: 'whatever' }))
+  t.ok(declares({ data: 1 }))
+  t.ok(declares({ event: '', data: 1 }))
+  t.notOk(declares({ event: 'error', data: 1 }))
+  t.notOk(contract({ tick: I }).declares({ data: 1 }))
+  t.ok(freeContract.declares({ event: 'error', data: 1 }))
+})
+
+t.test('C3: what is no event map is refused, naming the place and the reason', async t => {
+  const maps: Array<[unknown, string]> = [
+    [null, 'got null'],
+    [undefined, 'got undefined'],
+    [true, 'got true (boolean)'],
+    ['tick', 'got "tick" (string)'],
+    [() => ({}), 'got a function'],
+    [[S], 'got an array'],
+    [{}, 'it declares no event'],
+    [{ tick: null }, "the event 'tick' has null"],
+    [{ tick: undefined }, "the event 'tick' has undefined"],
+    [{ tick: 'string' }, "the event 'tick' has \"string\" (string)"],
+    [{ tick: true }, "the event 'tick' has true (boolean)"],
+    [{ tick: [S] }, "the event 'tick' has an array"],
+    [{ tick: () => S }, "the event 'tick' has a function"],
+    [{ fine: S, '': S }, 'the name "" (string) is reserved'],
+    [{ 'sse.reset': S }, 'the name "sse.reset" (string) is reserved'],
+    [{ 'sse.': S }, 'the name "sse." (string) is reserved']
+  ]
+  for (const [map, reason] of maps) t.equal(outcome(() => contract(map)), `FST_SSE_MAP: GET /orders: schema.sse must map event names to TypeBox schemas: ${reason}`)
+  for (const name of ['sse', 'sse-reset', 'SSE.reset', 'my.sse.reset', 'message', 'error']) t.equal(outcome(() => typeof contract({ [name]: S }).frame), 'function', `${name} may be declared`)
+})
+
+t.test('C3: a schema that cannot be used is refused, naming the place, the event and the reason', async t => {
+  const schemas: Array<[unknown, RegExp]> = [
+    [Type.Date(), /schema is invalid/],
+    [Type.Object({ a: Type.BigInt() }), /schema is invalid/],
+    [Type.Undefined(), /schema is invalid/],
+    [Type.String({ format: 'nobodys' }), /unknown format "nobodys"/],
+    [Type.Ref('Missing'), /Missing/],
+    [{ type: 'nonsense' }, /schema is invalid/],
+    [{ type: 'object', properties: 5 }, /./]
+  ]
+  for (const [schema, reason] of schemas) {
+    const got = String(outcome(() => contract({ fine: S, bad: schema })))
+    t.match(got, /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'bad' cannot be used: /)
+    t.match(got, reason)
+  }
+  t.match(outcome(() => contract({ 'a\nb': S })), /^FST_SSE_(MAP|SCHEMA): GET \/orders: /, 'a name that could not be sent')
+  t.match(outcome(() => contract({ tick: S }, { Bad: { $id: 'Bad', type: 'nonsense' } })), /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' cannot be used: .*invalid/, 'a shared schema that is none')
+})
+
+t.test('C3: the error of a compiler is the cause of ours, and need not be an Error', async t => {
+  const mine = new Error('mine')
+  for (const [thrown, message] of [[mine, 'mine'], ['text', 'text']]) {
+    try {
+      compileContract({ tick: S }, 'GET /orders', () => { throw thrown })
+      t.fail('it should have thrown')
+    } catch (error) {
+      t.match(error, { code: 'FST_SSE_SCHEMA', message: `GET /orders: the schema of event 'tick' cannot be used: ${String(message)}`, cause: thrown })
+    }
+  }
+})

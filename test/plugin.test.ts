@@ -1,0 +1,356 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { Type } from '@sinclair/typebox'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import t from 'tap'
+import sse, { EventQueue, type AnyEvent, type EventMap, type SseOptions } from '../lib/index.ts'
+import { listen } from './setup/listen.ts'
+import { open } from './setup/raw.ts'
+
+const map = { count: Type.Object({ n: Type.Integer() }) }
+const counts = [{ event: 'count' as const, data: { n: 1 } }]
+
+// Registration
+
+t.test('registered twice on one instance, Fastify says so', async t => {
+  const app = Fastify()
+  app.register(sse)
+  app.register(sse)
+  await t.rejects(app.ready(), { code: 'FST_ERR_DEC_ALREADY_PRESENT' })
+})
+
+t.test('a nested registration has its own options, the outer one keeps its own', async t => {
+  const app = Fastify()
+  await app.register(sse, { retry: 1 })
+  app.register(async child => {
+    await child.register(sse, { retry: 2 })
+    child.get('/inner', { schema: { sse: map } }, (_request, reply) => reply.sse(counts))
+  })
+  app.get('/outer', { schema: { sse: map } }, (_request, reply) => reply.sse(counts))
+  t.equal((await app.inject('/inner')).payload, 'retry: 2\n\nevent: count\ndata: {"n":1}\n\n')
+  t.equal((await app.inject('/outer')).payload, 'retry: 1\n\nevent: count\ndata: {"n":1}\n\n')
+})
+
+t.test('request.signal stays right where registrations are nested', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.register(async child => {
+    await child.register(sse)
+    child.get('/sse', { schema: { sse: map } }, (request, reply) => reply.sse(({ signal }) => {
+      t.equal(signal, request.signal)
+      return counts
+    }))
+    child.get('/plain', async request => ({ own: request.signal === request.signal, aborted: request.signal.aborted }))
+  })
+  t.equal((await app.inject('/sse')).statusCode, 200)
+  t.same((await app.inject('/plain')).json(), { own: true, aborted: false })
+})
+
+t.test('a scope beside the one with the plugin has no reply.sse', async t => {
+  const app = Fastify()
+  app.register(async child => {
+    await child.register(sse)
+    t.equal(child.hasReplyDecorator('sse'), true)
+  })
+  app.register(async child => {
+    t.equal(child.hasReplyDecorator('sse'), false)
+    t.equal(child.hasRequestDecorator('lastEventId'), false)
+  })
+  await app.ready()
+})
+
+t.test('scopes beside each other may each register it', async t => {
+  const app = Fastify()
+  for (const retry of [1, 2]) {
+    app.register(async child => {
+      await child.register(sse, { retry })
+      child.get(`/${retry}`, (_request, reply) => reply.sse([]))
+    })
+  }
+  t.equal((await app.inject('/1')).payload, 'retry: 1\n\n')
+  t.equal((await app.inject('/2')).payload, 'retry: 2\n\n')
+})
+
+t.test('Fastify\'s own options of register() are no options of ours', async t => {
+  const app = Fastify()
+  await app.register(sse, { prefix: '/events', logLevel: 'warn', logSerializers: {}, retry: 3 } as SseOptions)
+  app.get('/', (_request, reply) => reply.sse([]))
+  t.equal((await app.inject('/')).payload, 'retry: 3\n\n')
+})
+
+const bad: Array<[options: unknown, message: string]> = [
+  [{ heartbeatInterval: -1 }, "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
+  [{ onClose: 'log' }, "Option 'onClose' must be a function, got \"log\" (string)"],
+  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onClose, once, got an option that does not exist"]
+]
+for (const [options, message] of bad) {
+  t.test(`a bad option fails the registration: ${message}`, async t => {
+    const app = Fastify()
+    app.register(sse, options as SseOptions)
+    await t.rejects(app.ready(), { code: 'FST_SSE_OPTION', message })
+  })
+}
+
+// Event maps
+
+const unusable: Array<[what: string, map: unknown, error: { code: string, message: string }]> = [
+  ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: schema.sse must map event names to TypeBox schemas: got "events" (string)' }],
+  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: schema.sse must map event names to TypeBox schemas: it declares no event' }],
+  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: schema.sse must map event names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
+  ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'sent' cannot be used: " }],
+  ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'paid' cannot be used: " }],
+  ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be used: The field 'event'" }]
+]
+for (const [what, sse_, { code, message }] of unusable) {
+  t.test(`C3: a map that ${what} fails the start, naming route, event and reason`, async t => {
+    const app = Fastify()
+    await app.register(sse)
+    app.get('/orders', { schema: { sse: sse_ as EventMap } }, (_request, reply) => reply.sse([]))
+    const error: unknown = await app.ready().then(() => undefined, (thrown: unknown) => thrown)
+    t.match(error, { code })
+    t.equal(String((error as Error).message).slice(0, message.length), message)
+    t.ok((error as Error).message.length > message.length || code === 'FST_SSE_MAP', 'a reason follows')
+  })
+}
+
+t.test('C1: a schema may refer to one of app.addSchema, also to one that was added after the route', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', { schema: { sse: { paid: Type.Object({ by: Type.Ref('customer#') }) } } }, (_request, reply) => reply.sse([
+    { event: 'paid', data: { by: { name: 'Ada', secret: 1 }, secret: 2 } },
+    { event: 'paid', data: { by: { name: 5 } } }
+  ] as Iterable<never>))
+  app.addSchema({ $id: 'customer', type: 'object', required: ['name'], properties: { name: { type: 'string' } } })
+  const { payload } = await app.inject('/')
+  t.match(payload, /^event: paid\ndata: \{"by":\{"name":"Ada"\}\}\n\nevent: error\n/)
+})
+
+t.test('C1: scopes have their own shared schemas under the same name', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  for (const type of ['string', 'integer']) {
+    app.register(async child => {
+      child.addSchema({ $id: 'id', type })
+      child.get(`/${type}`, { schema: { sse: shared } }, (_request, reply) => reply.sse([{ data: { id: 'x' } }]))
+    })
+  }
+  const shared = { message: Type.Object({ id: Type.Unsafe<string>({ $ref: 'id#' }) }) }
+  t.equal((await app.inject('/string')).payload, 'data: {"id":"x"}\n\n')
+  t.equal((await app.inject('/integer')).json().code, 'FST_SSE_DATA')
+})
+
+t.test('C3: a map on two routes is compiled once, and holds on both', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  let reads = 0
+  const watched = new Proxy(map, { ownKeys: target => { reads++; return Reflect.ownKeys(target) } })
+  for (const url of ['/a', '/b']) {
+    app.get(url, { schema: { sse: watched } }, (_request, reply) => reply.sse([{ event: 'count', data: { n: 'one' } }] as unknown as Iterable<never>))
+  }
+  await app.ready()
+  t.equal(reads, 1)
+  for (const url of ['/a', '/b']) t.equal((await app.inject(url)).json().code, 'FST_SSE_DATA')
+})
+
+t.test('C1: a route without schema.sse takes any event', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', (_request, reply) => reply.sse([{ data: 'text' }, { event: 'any', data: { a: [1] } }]))
+  t.equal((await app.inject('/')).payload, 'data: text\n\nevent: any\ndata: {"a":[1]}\n\n')
+})
+
+t.test('C1: a route that was declared before the plugin was loaded is validated like any other', async t => {
+  const app = Fastify()
+  app.register(sse)
+  app.get('/', { schema: { sse: map } }, (request, reply) => reply.sse([
+    ...counts,
+    { event: 'count', data: { n: request.query } }
+  ] as Iterable<never>))
+  for (let round = 0; round < 2; round++) t.match((await app.inject('/')).payload, /^event: count\ndata: \{"n":1\}\n\nevent: error\n/)
+})
+
+t.test('L3: on such an early route request.signal follows the client from the first question', async t => {
+  const app = Fastify({ forceCloseConnections: true })
+  app.register(sse)
+  const left = new Promise<unknown>(resolve => {
+    app.get('/', { schema: { sse: map } }, async (request, reply) => {
+      const { signal } = request
+      signal.addEventListener('abort', () => resolve(signal.reason))
+      client.reset()
+      await left
+      return reply.sse(counts)
+    })
+  })
+  const client = await open(await listen(t, app))
+  t.match(await left, { name: 'AbortError', reason: 'client' })
+})
+
+t.test('C3: an unusable map of such an early route makes a 500 that names it, and the source is let go', async t => {
+  const app = Fastify()
+  app.register(sse)
+  const queue = new EventQueue()
+  app.get('/', { schema: { sse: {} } }, (_request, reply) => reply.sse(queue as AsyncIterable<never>))
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 500)
+  t.equal(response.json().code, 'FST_SSE_MAP')
+  t.equal(queue.signal.aborted, true)
+})
+
+// HEAD
+
+t.test('L8: HEAD is answered with the head alone, the source let go and never started', async t => {
+  const app = Fastify()
+  let reports = 0
+  await app.register(sse, { retry: 5, onClose: () => reports++ })
+  let starts = 0
+  const sources: Array<AsyncGenerator<AnyEvent>> = []
+  async function * start (): AsyncGenerator<AnyEvent> {
+    starts++
+    yield { data: 1 }
+  }
+  const handler = (_request: FastifyRequest, reply: FastifyReply) => {
+    const source = start()
+    sources.push(source)
+    return reply.sse(source, { once: true })
+  }
+  app.get('/auto', handler)
+  app.route({ method: 'HEAD', url: '/custom', handler })
+  app.get('/function', (_request, reply) => reply.sse(() => { starts++; return [] }))
+  for (const url of ['/auto', '/custom', '/function']) {
+    const response = await app.inject({ method: 'HEAD', url })
+    t.equal(response.statusCode, 200)
+    t.equal(response.headers['content-type'], 'text/event-stream; charset=utf-8')
+    t.equal(response.headers['content-length'], undefined)
+    t.equal(response.payload, '')
+  }
+  t.equal(starts, 0)
+  for (const source of sources) t.same(await source.next(), { value: undefined, done: true })
+  t.equal(reports, 0, 'no stream, no report')
+})
+
+t.test('L8: HEAD ends although the source never would', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const queue = new EventQueue()
+  app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(queue as AsyncIterable<never>))
+  const client = await open(await listen(t, app), { method: 'HEAD' })
+  await client.until('\r\n\r\n')
+  client.request({ method: 'HEAD' })
+  while (client.responses().length < 2) await client.until('\r\n\r\n', client.received.length)
+  t.match(client.responses(), [{ status: 200, body: '' }, { status: 200, body: '' }])
+  t.equal(queue.signal.aborted, true)
+  client.fin()
+})
+
+t.test('L8: a bad option answers HEAD with its error, too', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', (_request, reply) => reply.sse([], { retry: -1 }))
+  t.equal((await app.inject({ method: 'HEAD', url: '/' })).statusCode, 500)
+})
+
+// Where else reply.sse may be called
+
+t.test('a 404 handler and an error handler may answer with a stream', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.setNotFoundHandler((request, reply) => reply.code(404).sse([{ data: request.url }]))
+  app.setErrorHandler((error: Error, _request, reply) => reply.code(503).sse([{ event: 'error', data: error.message }]))
+  app.get('/', async () => { throw new Error('no luck') })
+  const missing = await app.inject('/nowhere')
+  t.equal(missing.statusCode, 404)
+  t.equal(missing.payload, 'data: /nowhere\n\n')
+  const failed = await app.inject('/')
+  t.equal(failed.statusCode, 503)
+  t.equal(failed.headers['content-type'], 'text/event-stream; charset=utf-8')
+  t.equal(failed.payload, 'event: error\ndata: no luck\n\n')
+})
+
+t.test('a hook may answer with a stream, and the handler does not run', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', {
+    preHandler: async (_request, reply) => {
+      reply.sse([{ data: 'from the hook' }])
+      return reply
+    }
+  }, async () => t.fail('the handler ran'))
+  t.equal((await app.inject('/')).payload, 'data: from the hook\n\n')
+})
+
+// The life of a request before its stream
+
+for (const hooks of [undefined, 'one', 'several'] as const) {
+  t.test(`L3: a client that leaves during a slow hook gets no stream; its source is let go; ${hooks ?? 'no'} onRequest of the route's own`, async t => {
+    const log: Array<{ level: number, msg?: string }> = []
+    const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
+    await app.register(sse, { onClose: () => t.fail('there was no stream') })
+    const ran: string[] = []
+    const own = (name: string) => async () => { ran.push(name) }
+    const queue = new EventQueue()
+    const called = new Promise<void>(resolve => {
+      app.get('/', {
+        schema: { sse: map },
+        ...(hooks === undefined ? {} : { onRequest: hooks === 'one' ? own('a') : [own('a'), own('b')] }),
+        preHandler: async request => {
+          client.reset()
+          await new Promise(resolve => request.signal.addEventListener('abort', resolve))
+        }
+      }, async (_request, reply) => {
+        await reply.sse(queue as AsyncIterable<never>)
+        resolve()
+      })
+    })
+    const client = await open(await listen(t, app))
+    await called
+    t.equal(queue.signal.aborted, true)
+    t.same(ran, hooks === undefined ? [] : hooks === 'one' ? ['a'] : ['a', 'b'])
+    t.same(log.filter(line => line.level > 30), [])
+    t.ok(log.some(line => line.msg === 'sse client left' && line.level === 20))
+  })
+}
+
+t.test('W7: request.lastEventId is there on every route', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', async request => ({ id: request.lastEventId }))
+  t.same((await app.inject({ url: '/', headers: { 'last-event-id': '7' } })).json(), { id: '7' })
+  t.same((await app.inject('/?lastEventId=8')).json(), { id: '8' })
+  t.same((await app.inject('/')).json(), {})
+})
+
+t.test('what the plugin needs on a route it adds to a copy: the program\'s own objects stay as they were', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const config = { mine: true }
+  const onRequest = [async () => {}]
+  const options = { schema: { sse: map }, config, onRequest }
+  for (const url of ['/a', '/b']) {
+    app.get(url, options, (request, reply) => {
+      t.match(request.routeOptions.config, { mine: true, url })
+      return reply.sse(counts)
+    })
+    t.equal((await app.inject(url)).statusCode, 200)
+    break
+  }
+  t.same(Reflect.ownKeys(config), ['mine'])
+  t.equal(onRequest.length, 1)
+})
+
+// The package
+
+t.test('the built package can be required', { skip: false }, async t => {
+  const require = createRequire(import.meta.url)
+  t.ok(existsSync(join(import.meta.dirname, '../dist/index.js')), 'npm run build comes first')
+  const required = require('fastify-typed-sse') as typeof import('../lib/index.ts')
+  const app = Fastify()
+  await app.register(required.default)
+  app.get('/', (_request, reply) => reply.sse([{ data: 1 }]))
+  t.equal((await app.inject('/')).payload, 'data: 1\n\n')
+  t.equal(typeof required.EventQueue, 'function')
+
+  const asIs = Fastify()
+  await asIs.register(require('fastify-typed-sse'))
+  t.equal(asIs.hasReplyDecorator('sse'), true, 'as app.register(require(...)), too')
+})

@@ -1,0 +1,131 @@
+import { EventEmitter, once } from 'node:events'
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { promisify } from 'node:util'
+import { Type } from '@sinclair/typebox'
+import Fastify from 'fastify'
+import t from 'tap'
+import sse, { type AnyEvent, type CloseReport } from '../../lib/index.ts'
+import { listen } from '../setup/listen.ts'
+import { open } from '../setup/raw.ts'
+import { within } from '../setup/within.ts'
+
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+
+const CYCLES = 1_000
+const AT_ONCE = 20
+
+/** The same chances in each run (mulberry32). */
+function chances (seed: number): (below: number) => number {
+  return below => {
+    seed = (seed + 0x6D2B79F5) | 0
+    let n = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    n = (n + Math.imul(n ^ (n >>> 7), 61 | n)) ^ n
+    return ((n ^ (n >>> 14)) >>> 0) % below
+  }
+}
+
+async function settledHeap (): Promise<number> {
+  for (let n = 0; n < 5; n++) {
+    await turn()
+    gc()
+  }
+  return process.memoryUsage().heapUsed
+}
+
+/** What keeps the process alive of the kinds that a stream has. */
+const timersAndSockets = (): string[] => process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name.startsWith('TCP')).sort()
+
+const listeners = (emitter: EventEmitter): Array<[string | symbol, number]> => emitter.eventNames().map(name => [name, emitter.listenerCount(name)])
+
+t.test('L3: a thousand clients that come and leave at any moment leave nothing behind', async t => {
+  const before = timersAndSockets()
+  const app = Fastify()
+  const opened = { streams: 0, sources: 0, returned: 0 }
+  const reports: Record<string, number> = {}
+  const traces: Array<WeakRef<object>> = []
+  const told = new EventEmitter()
+  await app.register(sse, {
+    commitDelay: 20,
+    heartbeatInterval: 30,
+    onClose: ({ reason }: CloseReport) => {
+      reports[reason] = (reports[reason] ?? 0) + 1
+      told.emit('closed')
+    }
+  })
+
+  async function * events (signal: AbortSignal, count: number, wait: number): AsyncGenerator<AnyEvent> {
+    opened.sources++
+    try {
+      await delay(wait, undefined, { signal })
+      for (let n = 0; n < count; n++) {
+        yield { data: String(n) }
+        await turn()
+      }
+    } finally {
+      opened.returned++
+    }
+  }
+
+  app.get<{ Params: { count: string, wait: string } }>('/:count/:wait', { schema: { sse: { message: Type.String() } } }, (request, reply) => {
+    opened.streams++
+    const { count, wait } = request.params
+    const source = events(request.signal, Number(count), Number(wait))
+    for (const object of [request, reply.raw, request.signal, source]) traces.push(new WeakRef(object))
+    return reply.sse(source)
+  })
+  const port = await listen(t, app)
+  const connections = promisify(app.server.getConnections.bind(app.server))
+
+  /** One client's visit, which ends at a moment of chance, with FIN or RST. */
+  async function visit (moment: number, manners: number, turns: number): Promise<void> {
+    const path = ['/0/100000000', '/100000000/0', '/100000000/1', '/3/0'][moment]!
+    const client = await open(port, { path })
+    if (moment === 1) await client.until('data: 0\n\n')
+    if (moment === 2) await client.until('data: 5\n\n')
+    if (moment === 3) await client.until('0\r\n\r\n')
+    // Before the head: the request may have come this far or that far.
+    else for (let n = 0; n < turns; n++) await turn()
+    if (manners === 0) client.fin()
+    else client.reset()
+    await client.closed
+  }
+
+  async function visits (count: number, chance: (below: number) => number): Promise<void> {
+    let left = count
+    const visitor = async (): Promise<void> => {
+      while (left-- > 0) await visit(chance(4), chance(2), chance(8))
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, visitor))
+    // RST reaches the client's own end first.
+    while (opened.streams > Object.values(reports).reduce((sum, n) => sum + n, 0)) await once(told, 'closed')
+    while (await connections() > 0) await turn()
+  }
+
+  const chance = chances(2026)
+  // The first ones pay for what is compiled and cached once.
+  await within('the first visits', visits(CYCLES / 5, chance), 15_000)
+  const listening = listeners(app.server)
+  const processListening = listeners(process)
+  const active = timersAndSockets()
+  const heap = await settledHeap()
+  await within('the visits', visits(CYCLES * 4 / 5, chance), 15_000)
+  const growth = await settledHeap() - heap
+
+  t.comment(opened, reports, `heap +${Math.round(growth / 1024)} KB`)
+  t.ok(opened.streams > CYCLES / 2, 'most clients stayed long enough to be served')
+  t.equal(opened.returned, opened.sources, 'each source that began has run its finally')
+  t.same(listeners(app.server), listening, 'the server has the listeners it had')
+  t.same(listeners(process), processListening, 'and so has the process')
+  t.same(timersAndSockets(), active, 'no timer and no socket stayed')
+  t.ok(growth < 2 * 1024 * 1024, 'the heap has not grown')
+  const alive = traces.filter(trace => trace.deref() !== undefined)
+  // The last request on a socket may stay in a register or a cache of Node's.
+  t.ok(alive.length <= 8, `${alive.length} of ${traces.length} requests, responses, signals and sources are still reachable`)
+
+  await app.close()
+  await turn()
+  t.same(timersAndSockets(), before)
+})
