@@ -16,9 +16,8 @@ interface FrameWriter {
  * What goes through `reply.send`, so that every onSend hook sees an ordinary readable stream and may set its headers.
  *
  * Piped to the response, it steps aside and the stream writes there itself: no copy, no second buffer.
- * `reply.hijack()` then ends Fastify's handler timeout, which would cut a live stream. Piped anywhere else, by a hook
- * that transforms bodies, it is the plain readable that it looks like. Resumed without a pipe, as Fastify does for
- * HEAD, it never runs.
+ * Piped anywhere else, by a hook that transforms bodies, it is the plain readable that it looks like. Resumed without
+ * a pipe, as Fastify does for HEAD, it never runs.
  */
 export class Body extends Readable {
   readonly #writer: FrameWriter
@@ -29,18 +28,30 @@ export class Body extends Readable {
     super()
     this.#writer = writer
     this.#reply = reply
+    // A body of a hook's making reaches the response with what it reads from here.
+    reply.raw.once('pipe', this.#live)
   }
+
+  /** The response is on its way: from here on Fastify's handler timeout would cut a live stream. */
+  readonly #live = (): void => { this.#reply.hijack() }
 
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const { raw } = this.#reply
     if (destination as unknown !== raw) return super.pipe(destination, options)
-    this.#reply.hijack()
+    raw.removeListener('pipe', this.#live)
+    this.#live()
     this.#reading = true
     // Fastify waits for this readable's end: with trailers to send them and end the response, else to let go of it.
     const trailers = options?.end === false
     if (!trailers) this.push(null)
     this.resume()
-    this.#listen()
+    // The client left while the hooks ran: there is nobody to write to, and no close to come that would take listeners off.
+    // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
+    if (raw.destroyed || this.#reply.request.raw.socket.destroyed) return destination
+    const drained = (): void => this.#writer.drained()
+    raw.on('drain', drained)
+    raw.once('close', () => raw.removeListener('drain', drained))
+    this.#watchGoodbye()
     // An explicit head: a body that ends in its first write would get a Content-Length.
     if (!raw.headersSent) raw.writeHead(raw.statusCode)
     this.#writer.open({
@@ -54,22 +65,16 @@ export class Body extends Readable {
     return destination
   }
 
-  #listen (): void {
+  /** Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never. */
+  #watchGoodbye (): void {
     const { raw, server, request } = this.#reply
     const { socket } = request.raw
-    const drained = (): void => this.#writer.drained()
-    // Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never.
-    const left = (): void => {
-      const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
-      if (httpAllowHalfOpen !== true && !raw.writableEnded) raw.destroy()
-    }
-    raw.on('drain', drained)
+    const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
     // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
-    if (request.raw.httpVersionMajor === 1) socket.once('end', left)
-    raw.once('close', () => {
-      raw.removeListener('drain', drained)
-      socket.removeListener('end', left)
-    })
+    if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
+    const left = (): void => { if (!raw.writableEnded) raw.destroy() }
+    socket.once('end', left)
+    raw.once('close', () => socket.removeListener('end', left))
   }
 
   override _read (): void {
@@ -78,6 +83,7 @@ export class Body extends Readable {
       return
     }
     this.#reading = true
+    this.#watchGoodbye()
     this.#writer.open({
       write: text => this.push(text),
       end: text => {

@@ -1,3 +1,4 @@
+import type { Http2Session, Http2Stream } from 'node:http2'
 import type { FastifyReply } from 'fastify'
 import { Body } from './body.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
@@ -99,11 +100,20 @@ export class Stream {
     if (!this.#life.end(reason)) return
     this.#pump.stop()
     this.#writer.end(last)
+    // The server's close waits for HTTP/2 sessions too, and a client keeps its own: GOAWAY lets the other responses finish.
+    if (reason === 'shutdown') this.#session()?.close()
   }
 
   /** Cuts the connection: for clients that do not take the end. */
   destroy (): void {
+    // A session that says goodbye waits for its client's, which a client that does not read never says.
+    if (this.#life.reason === 'shutdown') this.#session()?.destroy()
     this.#reply.raw.destroy()
+  }
+
+  /** HTTP/2 only. */
+  #session (): Pick<Http2Session, 'close' | 'destroy'> | undefined {
+    return (this.#reply.raw as { stream?: Http2Stream }).stream?.session
   }
 
   /** The shared timer's beat. */
