@@ -1,3 +1,4 @@
+import { FST_SSE_SOURCE } from './errors.ts'
 import { iterate, type EventIterator, type SourceContext } from './source.ts'
 import { turnIsOver } from './turn.ts'
 
@@ -54,7 +55,7 @@ export class Pump {
         this.#failed(error)
         return
       }
-      if (typeof (step as Promise<Step>).then === 'function') {
+      if (typeof (step as Promise<Step> | undefined)?.then === 'function') {
         this.#pulling = true;
         // No await: one promise per event, the source's own.
         (step as Promise<Step>).then(this.#arrived, this.#failed)
@@ -117,6 +118,10 @@ export class Pump {
 
   #give (step: Step): void {
     if (this.#stopped) return
+    if (typeof step !== 'object' || step === null) {
+      this.#failed(new FST_SSE_SOURCE('an iterator whose next() gives no result'))
+      return
+    }
     if (step.done !== true) {
       this.#taker.take(step.value)
       return

@@ -31,10 +31,6 @@ const has = (value: object, key: PropertyKey): boolean => typeof (value as Recor
 // By shape: a stream of another copy of the streams library is one too.
 const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
 
-export function isSource (value: unknown): value is SseSource<unknown> {
-  return typeof value === 'function' || (isObject(value) && (has(value, Symbol.asyncIterator) || has(value, Symbol.iterator) || has(value, 'getReader')))
-}
-
 /** The iterator of a source; for the function form, of what the function gives. */
 export function iterate (source: unknown, context: SourceContext): EventIterator | Promise<EventIterator> {
   const given: unknown = typeof source === 'function' ? source(context) : source
@@ -47,8 +43,9 @@ function iterateSequence (source: unknown): EventIterator {
     // Streams are not read through their async iterators: those queue a return() behind the pending read.
     if (isReadable(source)) return iterateReadable(source)
     if (has(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
-    if (has(source, Symbol.asyncIterator)) return (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() as EventIterator
-    if (has(source, Symbol.iterator)) return (source as Iterable<unknown>)[Symbol.iterator]() as EventIterator
+    const how = has(source, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator
+    const iterator: unknown = has(source, how) ? (source as Record<symbol, () => unknown>)[how]!() : undefined
+    if (isObject(iterator) && has(iterator, 'next')) return iterator as EventIterator
   }
   throw new FST_SSE_SOURCE(shown(source))
 }
@@ -69,17 +66,12 @@ function iterateWebStream (stream: ReadableStream<unknown>): EventIterator {
   }
 }
 
-/** Lets go of a source that will not be read: a generator that never started has no `finally` to run, a stream has a handle to close. */
+/** Lets go of a source that will not be read: a stream has a handle to close, a queue a producer to stop. No generator's body runs. */
 export function dispose (source: unknown): void {
   if (typeof source === 'function') return
-  if (isObject(source) && isReadable(source)) {
-    source.destroy()
-    return
+  try {
+    Promise.resolve(iterateSequence(source).return?.()).catch(() => {})
+  } catch {
+    // No source at all, or one that somebody else reads.
   }
-  if (!isObject(source)) return
-  const stop = has(source, 'getReader') ? 'cancel' : 'return'
-  // A generator is its own iterator; an array or a set has nothing to let go of. A queue's reader must leave, so that its producer stops.
-  const owner = stop === 'cancel' || has(source, 'return') ? source : has(source, Symbol.asyncIterator) ? (source as AsyncIterable<unknown>)[Symbol.asyncIterator]() : undefined
-  if (owner === undefined) return
-  Promise.resolve((owner as Record<string, (() => unknown) | undefined>)[stop]?.()).catch(() => {})
 }

@@ -2,8 +2,9 @@ import type { Http2Session, Http2Stream } from 'node:http2'
 import type { FastifyReply } from 'fastify'
 import { Body } from './body.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
-import { FST_SSE_REPLY_TAKEN } from './errors.ts'
+import { shown } from './errors.ts'
 import { freeContract, type AnyEvent, type Contract } from './events.ts'
+import { Head } from './head.ts'
 import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { problemEvent } from './problem.ts'
@@ -11,15 +12,6 @@ import { Pump } from './pump.ts'
 import { dispose } from './source.ts'
 import type { Streams } from './streams.ts'
 import { Writer } from './writer.ts'
-
-/** What every response of ours says, unless the handler or a hook said otherwise before. */
-export const HEADERS = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  // no-transform: a proxy that compresses holds events back until its block is full.
-  'cache-control': 'no-cache, no-transform',
-  // nginx and those that copied it collect a response before they pass it on, unless told.
-  'x-accel-buffering': 'no'
-}
 
 /** The id that marks the end of a finite stream; who brings it back has everything. */
 export const END_ID = 'sse.end'
@@ -43,25 +35,22 @@ export class Stream {
   /** Settles when the response is closed, whatever happened. */
   readonly over: Promise<void>
   readonly #reply: FastifyReply
-  readonly #send: FastifyReply['send']
   readonly #options: ResolvedOptions
   readonly #contract: Contract
   readonly #life: Life
   readonly #streams: Streams
+  readonly #head: Head
   readonly #pump: Pump
   readonly #writer: Writer
   readonly #startedAt = performance.now()
   readonly #deadline: number
   #settle!: () => void
-  #committed = false
-  #commitTimer: NodeJS.Timeout | undefined
   #events = 0
   #lastEventId: string | undefined
 
   constructor ({ reply, options, contract, life, streams }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.#reply = reply
-    this.#send = reply.send
     this.#options = options
     this.#contract = contract
     this.#life = life
@@ -76,7 +65,7 @@ export class Stream {
       resume: () => this.#pump.pull(),
       stalled: () => this.#stalled()
     })
-    this.#keepReply()
+    this.#head = new Head(reply, error => this.#abandon(error))
     life.unforeseen = 'error'
     life.onClose = () => this.#closed()
     streams.add(this, options)
@@ -91,8 +80,8 @@ export class Stream {
       return
     }
     this.#pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
-    // A microtask later a tick later: all that was ready has come by then, and no timer was made for it.
-    queueMicrotask(() => process.nextTick(this.#armCommit))
+    // The first event takes its time: show `onopen` and the proxies that somebody is there.
+    this.#head.arm(this.#options.commitDelay, () => { if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT) })
   }
 
   /** Ends the stream once: signal, source, last bytes, close. */
@@ -145,12 +134,13 @@ export class Stream {
   }
 
   failed = (thrown: unknown): void => {
-    const error = thrown instanceof Error ? thrown : new Error(`The source threw ${String(thrown)}`, { cause: thrown })
-    if (this.#committed || !this.#writer.isEmpty) {
+    const error = thrown instanceof Error ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown })
+    if (this.#head.committed || !this.#writer.isEmpty) {
       this.#reply.log.error({ err: error }, 'sse stream failed')
       this.end('error', this.#errorFrame(error))
     } else {
-      this.#answer(error)
+      this.#life.end('error')
+      this.#head.sendError(error)
     }
   }
 
@@ -168,12 +158,17 @@ export class Stream {
     try {
       choice = typeof onInvalid === 'function' ? onInvalid(error, event) : onInvalid
     } catch (thrown) {
-      this.#pump.stop()
-      this.failed(thrown)
+      this.#abandon(thrown)
       return
     }
     if (choice === 'skip') this.#reply.log.warn({ err: error }, 'sse event left out')
     else this.#pump.refuse(error)
+  }
+
+  /** An error that is not the source's own: the source is stopped for it. */
+  #abandon (error: unknown): void {
+    this.#pump.stop()
+    this.failed(error)
   }
 
   #errorFrame (error: Error): string {
@@ -189,66 +184,17 @@ export class Stream {
     }
   }
 
-  /**
-   * From here until the head is out the reply belongs to this stream. Fastify sends `undefined` for an async handler
-   * that returns nothing, which must not end the response; an error thrown there is the stream's.
-   */
-  #keepReply (): void {
-    const reply = this.#reply
-    reply.send = (payload?: unknown) => {
-      if (payload === undefined) return reply
-      if (this.#committed) return this.#send.call(reply, payload)
-      if (payload instanceof Error) {
-        this.#pump.stop()
-        this.failed(payload)
-      } else {
-        reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
-      }
-      return reply
-    }
-  }
-
-  readonly #armCommit = (): void => {
-    if (this.#committed || this.#life.reason !== undefined || !this.#writer.isEmpty) return
-    const { commitDelay } = this.#options
-    if (commitDelay === 0) this.#commitEmpty()
-    else this.#commitTimer = setTimeout(this.#commitEmpty, commitDelay)
-  }
-
-  /** The first event takes its time: show `onopen` and the proxies that somebody is there. */
-  readonly #commitEmpty = (): void => {
-    if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT)
-  }
-
   #commit (): void {
-    if (this.#committed) return
-    this.#committed = true
-    clearTimeout(this.#commitTimer)
-    const reply = this.#reply
+    if (!this.#head.commit()) return
     const { retry } = this.#options
     if (retry !== undefined) this.#writer.prepend(encodeControl({ retry }))
-    for (const [name, value] of Object.entries(HEADERS)) {
-      if (!reply.hasHeader(name)) reply.header(name, value)
-    }
     try {
-      this.#send.call(reply, new Body(this.#writer, reply))
+      this.#head.send(new Body(this.#writer, this.#reply))
     } catch (error) {
-      // A header that cannot be sent, say. Outside the handler nobody else would catch it.
+      // Outside the handler nobody else would catch it.
       this.#pump.stop()
-      this.#answer(error as Error)
-    }
-  }
-
-  /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
-  #answer (error: Error): void {
-    this.#life.end('error')
-    clearTimeout(this.#commitTimer)
-    this.#committed = true
-    try {
-      this.#send.call(this.#reply, error)
-    } catch (err) {
-      this.#reply.log.error({ err }, 'sse error reply failed')
-      this.destroy()
+      this.#life.end('error')
+      this.#head.sendError(error as Error)
     }
   }
 
@@ -259,7 +205,7 @@ export class Stream {
 
   #closed (): void {
     this.#pump.stop()
-    clearTimeout(this.#commitTimer)
+    this.#head.commit()
     this.#streams.delete(this)
     const reason = this.#life.reason!
     const { log } = this.#reply

@@ -1,12 +1,14 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
-import type { AddressInfo, Socket } from 'node:net'
-import { Transform } from 'node:stream'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { PassThrough, Transform } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import { Body, type Sink } from '../lib/body.ts'
-import { open } from './setup/raw.ts'
+import { listen } from './setup/listen.ts'
+import { open, RawClient } from './setup/raw.ts'
 
 /** A writer in the test's hand: what it was given, and how often it was told that there is room. */
 class TestWriter {
@@ -34,19 +36,13 @@ class TestWriter {
 }
 
 /** An app that answers with the writer's body on `/`. */
-function appWith (t: Test, writer: TestWriter, before: (reply: FastifyReply) => void = () => {}): FastifyInstance {
+function appWith (writer: TestWriter, before: (reply: FastifyReply) => void = () => {}): FastifyInstance {
   const app = Fastify({ forceCloseConnections: true })
-  t.teardown(() => app.close())
   app.get('/', (_request, reply) => {
     before(reply)
     reply.send(new Body(writer, reply))
   })
   return app
-}
-
-async function listen (app: FastifyInstance): Promise<number> {
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  return (app.server.address() as AddressInfo).port
 }
 
 t.test('L9: onSend hooks see a readable stream and their headers go out with what is written to the response', async t => {
@@ -55,7 +51,7 @@ t.test('L9: onSend hooks see a readable stream and their headers go out with wha
     sink.write('two ')
     sink.end('three')
   })
-  const app = appWith(t, writer)
+  const app = appWith(writer)
   app.addHook('onSend', async (_request, reply, payload) => {
     t.ok(payload instanceof Body)
     reply.header('x-hook', 'ran')
@@ -67,8 +63,8 @@ t.test('L9: onSend hooks see a readable stream and their headers go out with wha
 })
 
 t.test('W1: a body that ends in its first write has no Content-Length either', async t => {
-  const app = appWith(t, new TestWriter(sink => sink.end('all at once')))
-  const client = await open(await listen(app))
+  const app = appWith(new TestWriter(sink => sink.end('all at once')))
+  const client = await open(await listen(t, app))
   await client.until('0\r\n\r\n')
   const [response] = client.responses()
   t.equal(response!.headers['content-length'], undefined)
@@ -78,13 +74,12 @@ t.test('W1: a body that ends in its first write has no Content-Length either', a
 })
 
 t.test('an ended body may carry nothing', async t => {
-  const app = appWith(t, new TestWriter(sink => sink.end('')))
+  const app = appWith(new TestWriter(sink => sink.end('')))
   t.equal((await app.inject('/')).payload, '')
 })
 
 t.test('L9: a live stream outlives the handler timeout, and the reply counts as sent', async t => {
   const app = Fastify({ handlerTimeout: 40 })
-  t.teardown(() => app.close())
   const writer = new TestWriter(sink => sink.write('still '))
   let sent = false
   app.get('/', (_request, reply) => {
@@ -103,8 +98,8 @@ for (const last of ['two', '']) {
       sink.write('one ')
       sink.end(last)
     })
-    const app = appWith(t, writer, reply => { reply.trailer('x-count', async () => '2') })
-    const client = await open(await listen(app))
+    const app = appWith(writer, reply => { reply.trailer('x-count', async () => '2') })
+    const client = await open(await listen(t, app))
     await client.until('x-count: 2\r\n\r\n')
     const [response] = client.responses()
     t.equal(response!.body, `one ${last}`)
@@ -123,7 +118,7 @@ t.test('L9: a hook that transforms the body reads it as any readable, at its own
     await drained
     sink.end(' tail')
   })
-  const app = appWith(t, writer)
+  const app = appWith(writer)
   app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
     transform: (chunk, _encoding, done) => done(null, String(chunk).toUpperCase())
   })))
@@ -131,7 +126,7 @@ t.test('L9: a hook that transforms the body reads it as any readable, at its own
 })
 
 t.test('L9: a transforming hook gets the end also when no bytes come with it', async t => {
-  const app = appWith(t, new TestWriter(sink => {
+  const app = appWith(new TestWriter(sink => {
     sink.write('one')
     sink.end('')
   }))
@@ -143,8 +138,8 @@ t.test('L9: a transforming hook gets the end also when no bytes come with it', a
 })
 
 t.test('L8: for HEAD nothing of it goes out', async t => {
-  const app = appWith(t, new TestWriter(sink => sink.end('one')))
-  const client = await open(await listen(app), { method: 'HEAD' })
+  const app = appWith(new TestWriter(sink => sink.end('one')))
+  const client = await open(await listen(t, app), { method: 'HEAD' })
   await client.until('\r\n\r\n')
   client.request({})
   await client.until('0\r\n\r\n')
@@ -153,7 +148,7 @@ t.test('L8: for HEAD nothing of it goes out', async t => {
 })
 
 t.test('a head that a hook has sent is not sent again', async t => {
-  const app = appWith(t, new TestWriter(sink => sink.end('one')))
+  const app = appWith(new TestWriter(sink => sink.end('one')))
   app.addHook('onSend', async (_request, reply) => { reply.raw.writeHead(202) })
   const response = await app.inject('/')
   t.equal(response.statusCode, 202)
@@ -165,7 +160,7 @@ const flood = 'x'.repeat(16 * 1024 * 1024)
 
 t.test('L4: the writer is told when the connection has room again', async t => {
   const writer = new TestWriter(sink => t.equal(sink.write(flood), false))
-  const client = await open(await listen(appWith(t, writer)), { pauseOnConnect: true })
+  const client = await open(await listen(t, appWith(writer)), { pauseOnConnect: true })
   const sink = await writer.opened
   t.equal(writer.drains, 0)
   const drained = writer.nextDrain()
@@ -185,8 +180,8 @@ async function nextConnection (app: FastifyInstance): Promise<Socket> {
 t.test('L3: the FIN of a client that does not read closes the response although bytes wait', async t => {
   const writer = new TestWriter(sink => sink.write(flood))
   let closed: Promise<unknown> | undefined
-  const app = appWith(t, writer, reply => { closed = once(reply.raw, 'close') })
-  const client = await open(await listen(app), { pauseOnConnect: true })
+  const app = appWith(writer, reply => { closed = once(reply.raw, 'close') })
+  const client = await open(await listen(t, app), { pauseOnConnect: true })
   await writer.opened
   client.fin()
   await closed
@@ -198,8 +193,8 @@ t.test('L3: a client that says goodbye after the end was written still gets it a
     sink.write(flood)
     sink.end('end')
   })
-  const app = appWith(t, writer)
-  const port = await listen(app)
+  const app = appWith(writer)
+  const port = await listen(t, app)
   const connection = nextConnection(app)
   const client = await open(port, { pauseOnConnect: true })
   await writer.opened
@@ -212,9 +207,9 @@ t.test('L3: a client that says goodbye after the end was written still gets it a
 
 t.test('L3: on a server that allows half-open connections a FIN is no farewell', async t => {
   const writer = new TestWriter(sink => sink.write('one '))
-  const app = appWith(t, writer)
+  const app = appWith(writer)
   Object.assign(app.server, { httpAllowHalfOpen: true })
-  const port = await listen(app)
+  const port = await listen(t, app)
   const connection = nextConnection(app)
   const client = await open(port)
   const sink = await writer.opened
@@ -227,28 +222,69 @@ t.test('L3: on a server that allows half-open connections a FIN is no farewell',
 
 t.test('L3: a response that is over leaves no listener behind, on itself or on a connection that lives on', async t => {
   const app = Fastify()
-  t.teardown(() => app.close())
-  const counts: number[] = []
+  let told: (counts: { before: number[], during: number[], after: number[] }) => void
   app.get('/', (request, reply) => {
-    const count = () => counts.push(request.raw.socket.listenerCount('end'), reply.raw.listenerCount('drain'))
-    count()
+    const { socket } = request.raw
+    const count = () => [socket.listenerCount('end'), reply.raw.listenerCount('drain')]
+    const before = count()
+    let during: number[]
     reply.send(new Body(new TestWriter(sink => {
-      count()
+      during = count()
       sink.end('.')
     }), reply))
     // After those who listened before.
-    reply.raw.once('close', count)
+    reply.raw.once('close', () => told({ before, during, after: count() }))
   })
-  const client = await open(await listen(app))
-  for (let round = 1; round <= 3; round++) {
-    if (round > 1) client.request({})
-    while (client.responses().length < round) await client.until('\r\n0\r\n\r\n', client.received.length)
+  const client = new RawClient(connect(await listen(t, app), '127.0.0.1'))
+  for (let round = 0; round < 3; round++) {
+    const counts = new Promise<Parameters<typeof told>[0]>(resolve => { told = resolve })
+    client.request({})
+    const { before, during, after } = await counts
+    t.not(during[0], before[0])
+    t.not(during[1], before[1])
+    t.same(after, before)
   }
-  const [before, during, after] = [counts.slice(0, 2), counts.slice(2, 4), counts.slice(4, 6)]
-  t.not(during, before)
-  t.same(after, before)
-  t.same(counts, [...before, ...during, ...after, ...before, ...during, ...after, ...before, ...during, ...after])
   client.fin()
+})
+
+t.test('L3: a client that leaves while the onSend hooks run is not written to, and no listener waits for it', async t => {
+  const writer = new TestWriter(() => t.fail('there is nobody to write to'))
+  const app = appWith(writer)
+  const piped = new Promise<{ response: ServerResponse, drains: number }>(resolve => {
+    app.addHook('onSend', async (_request, reply) => {
+      const { raw } = reply
+      raw.once('close', () => setImmediate(() => resolve({ response: raw, drains: raw.listenerCount('drain') })))
+      client.reset()
+      await once(raw, 'close')
+    })
+  })
+  const client = await open(await listen(t, app))
+  const { drains, response } = await piped
+  t.equal(drains, 0)
+  t.equal(response.headersSent, false)
+})
+
+t.test('L9: a live stream that a hook transforms outlives the handler timeout, too', async t => {
+  const app = Fastify({ handlerTimeout: 40 })
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new PassThrough()))
+  const writer = new TestWriter(sink => sink.write('still '))
+  app.get('/', (_request, reply) => {
+    reply.send(new Body(writer, reply))
+    setTimeout(async () => (await writer.opened).end('here'), 80)
+  })
+  t.equal((await app.inject('/')).payload, 'still here')
+})
+
+t.test('L3: the FIN of a client closes a response that a hook transforms, too', async t => {
+  const writer = new TestWriter(sink => sink.write('one'))
+  let closed: Promise<unknown> | undefined
+  const app = appWith(writer, reply => { closed = once(reply.raw, 'close') })
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new PassThrough()))
+  const client = await open(await listen(t, app))
+  await client.until('one')
+  client.fin()
+  await closed
+  t.pass('closed')
 })
 
 /** An HTTP/2 app with such a body, and a client of it. */

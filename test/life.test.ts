@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { Life, StreamClosedError, type CloseReason } from '../lib/life.ts'
 import sse from '../lib/plugin.ts'
+import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
 
 const events = { message: Type.Integer() }
@@ -137,9 +138,8 @@ t.test('L3: a pipelined response that is done leaves no listener on the connecti
 })
 
 /** An app whose route streams until the test lets it end; `seen` has the signals that its handlers were given. */
-async function listen (t: Test) {
+async function listenWithStream (t: Test) {
   const app = Fastify({ forceCloseConnections: true })
-  t.teardown(() => app.close())
   await app.register(sse)
   const seen: AbortSignal[] = []
   const finish: Array<() => void> = []
@@ -156,12 +156,11 @@ async function listen (t: Test) {
       })())
     }
   })
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  return { port: (app.server.address() as AddressInfo).port, seen, finish }
+  return { port: await listen(t, app), seen, finish }
 }
 
 t.test('L2: request.signal of a POST with a body lives as long as its stream and is aborted with complete', async t => {
-  const { port, seen, finish } = await listen(t)
+  const { port, seen, finish } = await listenWithStream(t)
   const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"question":1}' })
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
   t.equal((await reader.read()).value, 'data: 1\n\n')
@@ -178,7 +177,7 @@ t.test('L2: request.signal of a POST with a body lives as long as its stream and
 
 for (const method of ['GET', 'POST']) {
   t.test(`L2: request.signal of a ${method} is aborted with client when the client leaves, although the reply is hijacked`, async t => {
-    const { port, seen } = await listen(t)
+    const { port, seen } = await listenWithStream(t)
     const client = await open(port, method === 'POST' ? { method, body: '{"question":1}' } : {})
     await client.until('data: 1')
     const [signal] = seen
@@ -190,7 +189,7 @@ for (const method of ['GET', 'POST']) {
 }
 
 t.test('L3: a pipelined stream ends when the client leaves during its predecessor', async t => {
-  const { port, seen } = await listen(t)
+  const { port, seen } = await listenWithStream(t)
   const client = await open(port)
   await client.until('data: 1')
   client.request({})
@@ -214,6 +213,19 @@ t.test('L2: a handler on a route with schema.sse that answers something else has
   const response = await app.inject({ method: 'POST', url: '/', payload: { stream: false } })
   t.same(response.json(), { aborted: false })
   t.match(signal!.reason, { reason: 'complete' })
+})
+
+t.test('L2: a hook that runs before the plugin\'s own gets the same signal', async t => {
+  const app = Fastify()
+  let early: AbortSignal | undefined
+  app.addHook('onRequest', async request => { early = request.signal })
+  await app.register(sse)
+  app.get('/', { schema: { sse: events } }, (request, reply) => {
+    t.equal(request.signal, early)
+    return reply.sse([{ data: 1 }])
+  })
+  t.equal((await app.inject('/')).payload, 'data: 1\n\n')
+  t.match(early!.reason, { reason: 'complete' })
 })
 
 t.test('L2: a reply that the handler hijacked and wrote itself ends its signal as well', async t => {
@@ -256,7 +268,6 @@ t.test('L2: asked for after the stream is over, request.signal is aborted alread
 
 t.test('L2: on routes without schema.sse request.signal is Fastify\'s own', async t => {
   const app = Fastify()
-  t.teardown(() => app.close())
   await app.register(sse)
   const handled = new Promise<void>(resolve => {
     app.get('/', async request => {
@@ -269,7 +280,6 @@ t.test('L2: on routes without schema.sse request.signal is Fastify\'s own', asyn
       resolve()
     })
   })
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  const client = await open((app.server.address() as AddressInfo).port)
+  const client = await open(await listen(t, app))
   await handled
 })

@@ -1,0 +1,85 @@
+import type { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+import { FST_SSE_REPLY_TAKEN } from './errors.ts'
+
+/** What every response of ours says, unless the handler or a hook said otherwise before. */
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  // no-transform: a proxy that compresses holds events back until its block is full.
+  'cache-control': 'no-cache, no-transform',
+  // nginx and those that copied it collect a response before they pass it on, unless told.
+  'x-accel-buffering': 'no'
+}
+
+/**
+ * The time until the head of a response goes out, once: as that of a stream, or of an ordinary error.
+ *
+ * For so long the reply belongs to the stream. Fastify sends `undefined` for an async handler that returns nothing,
+ * which must not end the response; an error thrown there is the stream's.
+ */
+export class Head {
+  /** True from the moment it is decided what goes out. */
+  committed = false
+  readonly #reply: FastifyReply
+  readonly #send: FastifyReply['send']
+  #released = false
+  #timer: NodeJS.Timeout | undefined
+
+  /** `thrown` is told of an error of the handler. */
+  constructor (reply: FastifyReply, thrown: (error: Error) => void) {
+    this.#reply = reply
+    this.#send = reply.send
+    reply.send = (payload?: unknown) => {
+      if (this.#released || reply.sent || this.#takenBack()) return this.#send.call(reply, payload)
+      if (payload instanceof Error) thrown(payload)
+      else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
+      return reply
+    }
+  }
+
+  /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */
+  #takenBack (): boolean {
+    return this.committed && !this.#reply.hasHeader('content-type')
+  }
+
+  /** Calls back when nothing was committed for so long. What is ready by itself makes no timer. */
+  arm (delay: number, late: () => void): void {
+    // A microtask later a tick later, all that was ready has come.
+    queueMicrotask(() => process.nextTick(() => {
+      if (this.committed) return
+      if (delay === 0) late()
+      else this.#timer = setTimeout(late, delay)
+    }))
+  }
+
+  /** False when it was committed before. */
+  commit (): boolean {
+    clearTimeout(this.#timer)
+    if (this.committed) return false
+    this.committed = true
+    return true
+  }
+
+  /** Sends the head of a stream, and the body through the onSend hooks. Throws what Fastify throws, for a header that cannot be sent, say. */
+  send (body: Readable): void {
+    for (const [name, value] of Object.entries(HEADERS)) {
+      if (!this.#reply.hasHeader(name)) this.#reply.header(name, value)
+    }
+    this.#send.call(this.#reply, body)
+  }
+
+  /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
+  sendError (error: Error): void {
+    this.commit()
+    // A tick later a handler that does not return the stream has sent its `undefined`; what comes then is the error handler's.
+    process.nextTick(() => {
+      this.#released = true
+      try {
+        this.#send.call(this.#reply, error)
+      } catch (err) {
+        this.#reply.log.error({ err }, 'sse error reply failed')
+        this.#reply.raw.destroy()
+      }
+    })
+  }
+}
