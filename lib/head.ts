@@ -11,6 +11,11 @@ const HEADERS = {
   'x-accel-buffering': 'no'
 }
 
+/** When all that is ready now has run: a tick comes before the microtasks when it is asked for outside of them, so ask inside. */
+function whenIdle (callback: () => void): void {
+  queueMicrotask(() => process.nextTick(callback))
+}
+
 /**
  * The time until the head of a response goes out, once: as that of a stream, or of an ordinary error.
  *
@@ -22,6 +27,7 @@ export class Head {
   committed = false
   readonly #reply: FastifyReply
   readonly #send: FastifyReply['send']
+  #sending = false
   #released = false
   #timer: NodeJS.Timeout | undefined
 
@@ -39,17 +45,16 @@ export class Head {
 
   /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */
   #takenBack (): boolean {
-    return this.committed && !this.#reply.hasHeader('content-type')
+    return this.#sending && !this.#reply.hasHeader('content-type')
   }
 
   /** Calls back when nothing was committed for so long. What is ready by itself makes no timer. */
   arm (delay: number, late: () => void): void {
-    // A microtask later a tick later, all that was ready has come.
-    queueMicrotask(() => process.nextTick(() => {
+    whenIdle(() => {
       if (this.committed) return
       if (delay === 0) late()
       else this.#timer = setTimeout(late, delay)
-    }))
+    })
   }
 
   /** False when it was committed before. */
@@ -65,18 +70,20 @@ export class Head {
     for (const [name, value] of Object.entries(HEADERS)) {
       if (!this.#reply.hasHeader(name)) this.#reply.header(name, value)
     }
+    this.#sending = true
     this.#send.call(this.#reply, body)
   }
 
   /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
   sendError (error: Error): void {
     this.commit()
-    // A tick later a handler that does not return the stream has sent its `undefined`; what comes then is the error handler's.
-    process.nextTick(() => {
+    // By then a handler that does not return the stream has sent its `undefined`; what comes later is the error handler's.
+    whenIdle(() => {
       this.#released = true
       try {
         this.#send.call(this.#reply, error)
       } catch (err) {
+        this.#released = false
         this.#reply.log.error({ err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }

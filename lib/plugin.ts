@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { FST_SSE_CLOSING, FST_SSE_REPLY_SENT, FST_SSE_TWICE } from './errors.ts'
 import { compileContract, freeContract, type Contract } from './events.ts'
@@ -13,10 +13,11 @@ import './types.ts'
 
 // What a request and a route carry for us. Symbols: nobody meets them by accident.
 const kLife = Symbol('fastify-typed-sse.life')
+const kResponse = Symbol('fastify-typed-sse.response')
 const kStream = Symbol('fastify-typed-sse.stream')
 const kContract = Symbol('fastify-typed-sse.contract')
 
-type OurRequest = FastifyRequest & { [kLife]: Life | null, [kStream]: Stream | null }
+type OurRequest = FastifyRequest & { [kResponse]: FastifyReply['raw'] | null, [kLife]: Life | null, [kStream]: Stream | null }
 interface OurConfig { [kContract]?: Contract }
 
 const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
@@ -27,6 +28,7 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
   const contracts = new Contracts()
 
   if (!app.hasRequestDecorator(kLife)) {
+    app.decorateRequest(kResponse, null)
     app.decorateRequest(kLife, null)
     app.decorateRequest(kStream, null)
   }
@@ -42,7 +44,13 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     // Compiled when everything is registered: a schema may come after the route that refers to it.
     const contract = contracts.promise(this, route.schema.sse, `${String(route.method)} ${route.url}`)
     route.config = Object.assign({}, route.config, { [kContract]: contract })
-    watchFirst(route)
+  })
+  // For `request.signal`: a Fastify request does not know its response.
+  app.addHook('onRequest', (request, reply, done) => {
+    const ours = request as OurRequest
+    ours[kResponse] = reply.raw
+    if (ours[kLife] !== null) lifeOf(ours)
+    done()
   })
   app.addHook('onReady', async () => contracts.compile())
   app.addHook('preClose', () => streams.close())
@@ -51,12 +59,12 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     const request = reply.request as OurRequest
     if (request[kStream] !== null) return misuse(reply, source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
-    const life = lifeOf(reply)
-    const { config, schema } = request.routeOptions
-    const contract = (config as OurConfig)[kContract] ?? (schema?.sse === undefined ? freeContract : contracts.late(reply, schema.sse))
+    request[kResponse] = reply.raw
+    let contract = freeContract
     let resolved = options
     let refused: Error | undefined
     try {
+      contract = contracts.of(reply)
       resolved = resolveOptions(given, options)
       if (streams.closing) throw Object.assign(new FST_SSE_CLOSING(), { headers: { 'retry-after': '1' } })
     } catch (error) {
@@ -67,7 +75,7 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     const bodiless = finished || request.method === 'HEAD'
     if (bodiless) resolved = silent(resolved)
 
-    const stream = new Stream({ reply, contract, life, streams, options: resolved })
+    const stream = new Stream({ reply, contract, streams, life: lifeOf(request), options: resolved })
     request[kStream] = stream
     if (refused !== undefined || bodiless) dispose(source)
     if (refused !== undefined) stream.start(() => { throw refused })
@@ -90,28 +98,16 @@ function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<ne
   return refusal
 }
 
-function lifeOf (reply: FastifyReply): Life {
-  const request = reply.request as OurRequest
+function lifeOf (request: OurRequest): Life {
   const life = (request[kLife] ??= new Life())
-  life.watch(reply.raw)
+  // Unknown as yet only to a hook that stands before ours.
+  if (request[kResponse] !== null) life.watch(request[kResponse])
   return life
-}
-
-/** A client may leave before the handler runs, during a slow hook: so the watch begins with the request. */
-function watchFirst (route: RouteOptions): void {
-  const hooks = route.onRequest
-  route.onRequest = [
-    (_request: FastifyRequest, reply: FastifyReply, done: () => void) => {
-      lifeOf(reply)
-      done()
-    },
-    ...(hooks === undefined ? [] : Array.isArray(hooks) ? hooks : [hooks])
-  ] as NonNullable<RouteOptions['onRequest']>
 }
 
 /** `request.signal`: ours on a route with `schema.sse`, Fastify's everywhere else. */
 function signal (this: FastifyRequest): AbortSignal {
-  if (this.routeOptions.schema?.sse !== undefined) return ((this as OurRequest)[kLife] ??= new Life()).signal
+  if (this.routeOptions.schema?.sse !== undefined) return lifeOf(this as OurRequest).signal
   return Reflect.apply(fastifySignal(this), this, []) as AbortSignal
 }
 
@@ -140,9 +136,10 @@ class Contracts {
     for (const compile of this.#waiting.splice(0)) compile()
   }
 
-  /** For a route that was declared before the plugin was loaded. */
-  late (reply: FastifyReply, map: unknown): Contract {
-    return this.#compiled(reply.server, map, `${reply.request.method} ${reply.request.url}`)
+  of ({ request, server }: FastifyReply): Contract {
+    const { config, schema, method, url } = request.routeOptions
+    // A route that was declared before the plugin was loaded has no contract yet.
+    return (config as OurConfig)[kContract] ?? (schema?.sse === undefined ? freeContract : this.#compiled(server, schema.sse, `${String(method)} ${url}`))
   }
 
   #compiled (scope: FastifyInstance, map: unknown, place: string): Contract {

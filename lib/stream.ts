@@ -65,7 +65,7 @@ export class Stream {
       resume: () => this.#pump.pull(),
       stalled: () => this.#stalled()
     })
-    this.#head = new Head(reply, error => this.#abandon(error))
+    this.#head = new Head(reply, error => this.#overruled(error))
     life.unforeseen = 'error'
     life.onClose = () => this.#closed()
     streams.add(this, options)
@@ -139,8 +139,7 @@ export class Stream {
       this.#reply.log.error({ err: error }, 'sse stream failed')
       this.end('error', this.#errorFrame(error))
     } else {
-      this.#life.end('error')
-      this.#head.sendError(error)
+      this.#giveUp(error)
     }
   }
 
@@ -158,17 +157,26 @@ export class Stream {
     try {
       choice = typeof onInvalid === 'function' ? onInvalid(error, event) : onInvalid
     } catch (thrown) {
-      this.#abandon(thrown)
+      this.#pump.stop()
+      this.failed(thrown)
       return
     }
     if (choice === 'skip') this.#reply.log.warn({ err: error }, 'sse event left out')
     else this.#pump.refuse(error)
   }
 
-  /** An error that is not the source's own: the source is stopped for it. */
-  #abandon (error: unknown): void {
+  /** The handler threw after it had given us the source. */
+  #overruled (error: Error): void {
     this.#pump.stop()
-    this.failed(error)
+    if (this.#head.committed) this.failed(error)
+    else this.#giveUp(error)
+  }
+
+  /** There is no stream: an ordinary error response instead. */
+  #giveUp (error: Error): void {
+    this.#pump.stop()
+    this.#life.end('error')
+    this.#head.sendError(error)
   }
 
   #errorFrame (error: Error): string {
@@ -192,9 +200,7 @@ export class Stream {
       this.#head.send(new Body(this.#writer, this.#reply))
     } catch (error) {
       // Outside the handler nobody else would catch it.
-      this.#pump.stop()
-      this.#life.end('error')
-      this.#head.sendError(error as Error)
+      this.#giveUp(error as Error)
     }
   }
 
