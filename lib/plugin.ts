@@ -66,7 +66,7 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     try {
       contract = contracts.of(reply)
       resolved = resolveOptions(given, options)
-      if (streams.closing) throw Object.assign(new FST_SSE_CLOSING(), { headers: { 'retry-after': '1' } })
+      if (streams.closing) throw closing(request)
     } catch (error) {
       refused = error as Error
     }
@@ -82,6 +82,12 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     else stream.start(bodiless ? [] : source)
     return stream.over
   }
+}
+
+/** For a request that is still on its way when the server closes. Its connection must not be kept: close() would wait for it. */
+function closing ({ raw }: FastifyRequest): Error {
+  const headers = { 'retry-after': '1', ...(raw.httpVersionMajor === 1 && { connection: 'close' }) }
+  return Object.assign(new FST_SSE_CLOSING(), { headers })
 }
 
 /** A response without a body is no stream: nothing to mark, nobody to tell. */

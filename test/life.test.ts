@@ -215,19 +215,6 @@ t.test('L2: a handler on a route with schema.sse that answers something else has
   t.match(signal!.reason, { reason: 'complete' })
 })
 
-t.test('L2: a hook that runs before the plugin\'s own gets the same signal', async t => {
-  const app = Fastify()
-  let early: AbortSignal | undefined
-  app.addHook('onRequest', async request => { early = request.signal })
-  await app.register(sse)
-  app.get('/', { schema: { sse: events } }, (request, reply) => {
-    t.equal(request.signal, early)
-    return reply.sse([{ data: 1 }])
-  })
-  t.equal((await app.inject('/')).payload, 'data: 1\n\n')
-  t.match(early!.reason, { reason: 'complete' })
-})
-
 t.test('L2: a reply that the handler hijacked and wrote itself ends its signal as well', async t => {
   const app = Fastify()
   await app.register(sse)

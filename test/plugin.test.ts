@@ -285,6 +285,56 @@ t.test('a hook may answer with a stream, and the handler does not run', async t 
   t.equal((await app.inject('/')).payload, 'data: from the hook\n\n')
 })
 
+t.test('L10: a call too many is refused: the promise says why, the log too, and the source is let go', async t => {
+  const log: Array<{ level: number, err?: { code?: string } }> = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
+  await app.register(sse)
+  const queues = [new EventQueue(), new EventQueue()] as const
+  app.get('/twice', (_request, reply) => {
+    reply.sse([{ data: 1 }])
+    // Nobody looks at the promise: that must not be an unhandled rejection.
+    reply.sse(queues[0])
+  })
+  app.get('/sent', async (_request, reply) => {
+    reply.send('sent')
+    await t.rejects(reply.sse(queues[1]), { code: 'FST_SSE_REPLY_SENT' })
+  })
+  t.equal((await app.inject('/twice')).payload, 'data: 1\n\n')
+  t.equal((await app.inject('/sent')).payload, 'sent')
+  t.same(log.map(line => [line.level, line.err?.code]), [[40, 'FST_SSE_TWICE'], [40, 'FST_SSE_REPLY_SENT']])
+  t.same(queues.map(queue => queue.signal.aborted), [true, true])
+})
+
+t.test('L7: a call while the server closes is answered 503, to be tried again', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const closing = new Promise<void>(resolve => {
+    app.addHook('preClose', done => {
+      resolve()
+      done()
+    })
+  })
+  let closed: Promise<unknown> | undefined
+  app.get('/', async (_request, reply) => {
+    closed = app.close()
+    await closing
+    return reply.sse([])
+  })
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 503)
+  t.equal(response.headers['retry-after'], '1')
+  t.equal(response.json().code, 'FST_SSE_CLOSING')
+  await closed
+})
+
+t.test('a finite stream that the client has seen to its end is answered 204', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { once: true }))
+  t.equal((await app.inject('/')).payload, 'data: 1\n\nid: sse.end\n\n')
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
+})
+
 // The life of a request before its stream
 
 for (const hooks of [undefined, 'one', 'several'] as const) {
@@ -318,6 +368,19 @@ for (const hooks of [undefined, 'one', 'several'] as const) {
     t.ok(log.some(line => line.msg === 'sse client left' && line.level === 20))
   })
 }
+
+t.test('L2: a hook that runs before the plugin\'s own gets the same signal', async t => {
+  const app = Fastify()
+  let early: AbortSignal | undefined
+  app.addHook('onRequest', async request => { early = request.signal })
+  await app.register(sse)
+  app.get('/', { schema: { sse: map } }, (request, reply) => {
+    t.equal(request.signal, early)
+    return reply.sse(counts)
+  })
+  t.equal((await app.inject('/')).payload, 'event: count\ndata: {"n":1}\n\n')
+  t.match(early!.reason, { reason: 'complete' })
+})
 
 t.test('W7: request.lastEventId is there on every route', async t => {
   const app = Fastify()

@@ -1,4 +1,8 @@
+import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { PassThrough, Readable, Transform } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type InjectOptions } from 'fastify'
@@ -89,10 +93,11 @@ async function connect (app: FastifyInstance, options: InjectOptions = {}) {
 }
 
 /** Stops the clock: a turn of the loop that lasts too long would part events that are ready together. */
-function stopClock (t: Test): void {
+async function stopClock (t: Test): Promise<void> {
   const now = performance.now()
   performance.now = () => now
   t.teardown(() => Reflect.deleteProperty(performance, 'now'))
+  await turn()
 }
 
 /** What is written to the response, write by write. */
@@ -216,7 +221,7 @@ t.test('W1: the headers are those of an event stream, and what the handler set b
 for (const commitDelay of [0, 50]) {
   for (const promises of [0, 1, 20]) {
     t.test(`L1: an event that is ready after ${promises} promises goes out with the head, without a comment before it, with commitDelay ${commitDelay}`, async t => {
-      stopClock(t)
+      await stopClock(t)
       const { body } = await stream(t, async function * () {
         for (let nth = 0; nth < promises; nth++) await null
         yield { data: 1 }
@@ -395,7 +400,7 @@ t.test('an error reply that cannot be sent cuts the connection and is logged', a
 async function written (t: Test, source: () => unknown): Promise<string[]> {
   let writes: string[] = []
   const { app } = await build(t)
-  stopClock(t)
+  await stopClock(t)
   app.get('/', (_request, reply) => {
     writes = writesOf(reply)
     return reply.sse(source as () => AsyncIterable<AnyEvent>)
@@ -1029,6 +1034,57 @@ t.test('L7: a stream that the server ends says shutdown to its source and to onC
   t.same(reports.map(report => report.reason), ['shutdown'])
 })
 
+/** A stream over HTTP/2, from its first event on, with a client that reads no further by itself. */
+async function openHttp2 (t: Test, source: AsyncIterable<AnyEvent>) {
+  const reports: CloseReport[] = []
+  const app = Fastify({ http2: true })
+  await app.register(sse, { onClose: report => reports.push(report) })
+  app.get('/', (_request, reply) => reply.sse(source))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  session.on('error', () => {})
+  t.teardown(() => session.destroy())
+  const request = session.request({ ':path': '/' })
+  request.on('error', () => {})
+  await once(request, 'response')
+  return { app, request, reports }
+}
+
+t.test('L7: an HTTP/2 client gets the clean end, and its session does not keep the server open', async t => {
+  const { app, request, reports } = await openHttp2(t, oneThenSilence())
+  const body = text(request)
+  await within('the close', app.close(), PATIENCE)
+  t.equal(await body, 'data: 1\n\n')
+  t.equal(request.rstCode, 0)
+  t.match(reports, [{ reason: 'shutdown' }])
+})
+
+t.test('L7: an HTTP/2 client that does not read cannot keep the server open either', async t => {
+  const { app, reports } = await openHttp2(t, (async function * () {
+    for (;;) yield { data: 'x'.repeat(10_000) }
+  })())
+  await within('the close', app.close(), PATIENCE)
+  t.match(reports, [{ reason: 'shutdown' }])
+})
+
+t.test('L3: a client that has left before reply.sse() is reported, and its source let go', async t => {
+  const { app, reports, logged } = await build(t)
+  const queue = new EventQueue()
+  const handled = new Promise<void>(resolve => {
+    app.get('/', async (_request, reply) => {
+      client.reset()
+      await once(reply.raw, 'close')
+      await reply.sse(queue)
+      resolve()
+    })
+  })
+  const client = await open(await listen(t, app))
+  await within('the handler', handled, PATIENCE)
+  t.equal(queue.signal.aborted, true)
+  t.match(reports, [{ reason: 'client', events: 0, bytes: 0 }])
+  t.same([...logged(WARN), ...logged(ERROR)], [])
+})
+
 t.test('L7: a stream that waits for its first event ends with an empty body when the server closes', async t => {
   const { app, reports } = await build(t, { commitDelay: 60_000 })
   const called = gate()
@@ -1042,6 +1098,23 @@ t.test('L7: a stream that waits for its first event ends with an empty body when
   t.equal((await response).statusCode, 200)
   t.equal((await response).payload, '')
   t.match(reports, [{ reason: 'shutdown', bytes: 0 }])
+})
+
+t.test('L2: the first reason stays: a stream that is done when the server closes is complete, and is waited for', async t => {
+  const { app, reports } = await build(t)
+  const [called, hook] = [gate(), gate()]
+  app.addHook('onSend', async () => {
+    called.open()
+    await hook.opened
+  })
+  app.get('/', (_request, reply) => reply.sse([{ data: 1 }]))
+  const response = get(app)
+  await within('the call', called.opened, PATIENCE)
+  const closed = app.close()
+  setImmediate(hook.open)
+  t.equal((await response).payload, 'data: 1\n\n')
+  await closed
+  t.match(reports, [{ reason: 'complete', events: 1 }])
 })
 
 t.test('L7: a stream opened while the server closes is answered 503 with Retry-After, and its source let go', async t => {
