@@ -119,10 +119,13 @@ function signal (this: FastifyRequest): AbortSignal {
 
 /** The getter that ours stands in front of, on Fastify's own request prototype. */
 function fastifySignal (request: FastifyRequest): () => unknown {
-  for (let proto = Object.getPrototypeOf(request); ; proto = Object.getPrototypeOf(proto)) {
-    const getter = Object.getOwnPropertyDescriptor(proto, 'signal')?.get
-    if (getter !== undefined && getter !== signal) return getter
-  }
+  let proto: unknown = request
+  let getter: (() => unknown) | undefined
+  do {
+    proto = Object.getPrototypeOf(proto)
+    getter = Object.getOwnPropertyDescriptor(proto, 'signal')?.get
+  } while (getter === undefined || getter === signal)
+  return getter
 }
 
 /** The contracts of all routes of one registration, each event map compiled once per scope. */

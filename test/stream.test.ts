@@ -231,6 +231,15 @@ for (const commitDelay of [0, 50]) {
   }
 }
 
+t.test('L1: no comment follows a first event that was there at once', async t => {
+  const { body } = await stream(t, () => {
+    let asked = 0
+    const next = () => asked++ === 0 ? { value: { data: 1 }, done: false } : turn({ value: undefined, done: true })
+    return { [Symbol.asyncIterator]: () => ({ next }) } as AsyncIterable<unknown>
+  }, { commitDelay: 0 })
+  t.equal(body, 'data: 1\n\n')
+})
+
 for (const commitDelay of [0, 5]) {
   t.test(`L1: when the first event takes longer than ${commitDelay} ms, the head goes out with a comment`, async t => {
     const { app } = await build(t, { commitDelay })
