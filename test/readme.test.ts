@@ -6,7 +6,7 @@ import { chromium } from 'playwright-core'
 import t, { type Test } from 'tap'
 import * as errors from '../lib/errors.ts'
 import { resolveOptions } from '../lib/options.ts'
-import { FLAGS, findChromium, MISSING } from './setup/chromium.ts'
+import { findChromium, FLAGS, MISSING } from './setup/chromium.ts'
 
 // Every block of code in the README runs here as a program of its own.
 const readme = readFileSync('README.md', 'utf8')
