@@ -22,8 +22,8 @@ export type ControlEvent =
 /** Any event: what a route without `schema.sse` takes. */
 export type AnyEvent = ControlEvent | (Position & { event?: string | undefined, data: unknown, comment?: undefined })
 
-/** The events of a type of payloads by name; `EventOf` is this over the schemas of a map. */
-export type EventOfPayloads<P> = ControlEvent | {
+/** The events of a type of payloads by name; any event where the names are known only at run time. */
+export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEvent | {
   [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: P[K], comment?: undefined }
 }[keyof P & string]
 

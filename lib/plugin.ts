@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { FST_SSE_CLOSING, FST_SSE_REPLY_SENT, FST_SSE_TWICE } from './errors.ts'
-import { compileContract, freeContract, type Contract } from './events.ts'
+import { compileContract, freeContract, type Contract, type EventMap } from './events.ts'
 import { decodeLastEventId } from './last-event-id.ts'
 import { Life } from './life.ts'
 import { resolveOptions, type ResolvedOptions, type SseOptions, type StreamOptions } from './options.ts'
@@ -11,14 +11,12 @@ import { END_ID, Stream } from './stream.ts'
 import { Streams } from './streams.ts'
 import './types.ts'
 
-// What a request and a route carry for us. Symbols: nobody meets them by accident.
+// What a request carries for us. Symbols: nobody meets them by accident.
 const kLife = Symbol('fastify-typed-sse.life')
 const kResponse = Symbol('fastify-typed-sse.response')
 const kStream = Symbol('fastify-typed-sse.stream')
-const kContract = Symbol('fastify-typed-sse.contract')
 
 type OurRequest = FastifyRequest & { [kResponse]: FastifyReply['raw'] | null, [kLife]: Life | null, [kStream]: Stream | null }
-interface OurConfig { [kContract]?: Contract }
 
 const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
@@ -38,12 +36,8 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     return answer(this, source, streamOptions)
   })
 
-  app.addHook('onRoute', function (this: FastifyInstance, route) {
-    const config = (route.config ?? {}) as OurConfig
-    if (route.schema?.sse === undefined || config[kContract] !== undefined) return
-    // Compiled when everything is registered: a schema may come after the route that refers to it.
-    const contract = contracts.promise(this, route.schema.sse, `${String(route.method)} ${route.url}`)
-    route.config = Object.assign({}, route.config, { [kContract]: contract })
+  app.addHook('onRoute', function (this: FastifyInstance, { schema, method, url }) {
+    if (schema?.sse !== undefined) contracts.declare({ scope: this, map: schema.sse, place: `${String(method)} ${url}` })
   })
   // For `request.signal`: a Fastify request does not know its response.
   app.addHook('onRequest', (request, reply, done) => {
@@ -128,36 +122,34 @@ function fastifySignal (request: FastifyRequest): () => unknown {
   return getter
 }
 
+interface Declaration { scope: FastifyInstance, map: EventMap, place: string }
+
 /** The contracts of all routes of one registration, each event map compiled once per scope. */
 class Contracts {
-  readonly #scopes = new Map<FastifyInstance, { compiler: SchemaCompiler | undefined, byMap: Map<object, Contract> }>()
-  #waiting: Array<() => void> = []
+  readonly #scopes = new Map<FastifyInstance, { compiler: SchemaCompiler, byMap: Map<EventMap, Contract> }>()
+  #declared: Declaration[] = []
 
-  /** A contract that works once `compile` has run. */
-  promise (scope: FastifyInstance, map: unknown, place: string): Contract {
-    const promised: Contract = { ...freeContract }
-    this.#waiting.push(() => { Object.assign(promised, this.#compiled(scope, map, place)) })
-    return promised
+  /** To be compiled when everything is registered: a schema may come after the route that refers to it. */
+  declare (declaration: Declaration): void {
+    this.#declared.push(declaration)
   }
 
-  /** Throws what is wrong with any of the maps. */
+  /** Throws what is wrong with the first map that cannot be used. */
   compile (): void {
-    for (const compile of this.#waiting.splice(0)) compile()
+    for (const declaration of this.#declared.splice(0)) this.#compiled(declaration)
   }
 
+  /** That of the route; a route that was declared before the plugin was loaded gets it now. */
   of ({ request, server }: FastifyReply): Contract {
-    const { config, schema, method, url } = request.routeOptions
-    // A route that was declared before the plugin was loaded has no contract yet.
-    return (config as OurConfig)[kContract] ?? (schema?.sse === undefined ? freeContract : this.#compiled(server, schema.sse, `${String(method)} ${url}`))
+    const { schema, method, url } = request.routeOptions
+    return schema?.sse === undefined ? freeContract : this.#compiled({ scope: server, map: schema.sse, place: `${String(method)} ${url}` })
   }
 
-  #compiled (scope: FastifyInstance, map: unknown, place: string): Contract {
+  #compiled ({ scope, map, place }: Declaration): Contract {
     let known = this.#scopes.get(scope)
-    if (known === undefined) this.#scopes.set(scope, known = { compiler: undefined, byMap: new Map() })
-    const done = known.byMap.get(map as object)
-    if (done !== undefined) return done
-    const contract = compileContract(map, place, known.compiler ??= schemaCompiler(scope.getSchemas()))
-    known.byMap.set(map as object, contract)
+    if (known === undefined) this.#scopes.set(scope, known = { compiler: schemaCompiler(scope.getSchemas()), byMap: new Map() })
+    let contract = known.byMap.get(map)
+    if (contract === undefined) known.byMap.set(map, contract = compileContract(map, place, known.compiler))
     return contract
   }
 }

@@ -13,8 +13,6 @@ const GRACE = 1_000
 
 /** All open streams of one registration: their one timer, and their end when the server closes. */
 export class Streams {
-  /** Milliseconds, as fresh as the last beat: reading a clock for each write would cost more than it tells. */
-  now = performance.now()
   /** True from the moment the server began to close. */
   closing = false
   readonly #members = new Set<Member>()
@@ -30,7 +28,6 @@ export class Streams {
     const period = Math.max(10, Math.min(1_000, shortest / 10))
     if (period >= this.#period) return
     this.#period = period
-    this.now = performance.now()
     clearInterval(this.#timer)
     this.#timer = setInterval(this.#beat, period)
     this.#timer.unref()
@@ -54,7 +51,7 @@ export class Streams {
   }
 
   readonly #beat = (): void => {
-    this.now = performance.now()
-    for (const stream of this.#members) stream.tick(this.now)
+    const now = performance.now()
+    for (const stream of this.#members) stream.tick(now)
   }
 }

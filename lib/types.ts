@@ -1,4 +1,4 @@
-import type { ContextConfigDefault, FastifyTypeProvider, RawServerDefault } from 'fastify'
+import type { FastifyTypeProvider } from 'fastify'
 import type { AnyEvent, EventMap, EventOfPayloads } from './events.ts'
 import type { StreamOptions } from './options.ts'
 import type { SseSource } from './source.ts'
@@ -35,5 +35,3 @@ declare module 'fastify' {
     sse (source: SseSource<RouteEvent<SchemaCompiler, TypeProvider>>, options?: StreamOptions): Promise<void>
   }
 }
-
-export type { ContextConfigDefault, RawServerDefault }
