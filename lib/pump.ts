@@ -24,7 +24,9 @@ export class Pump {
   #iterator: EventIterator | undefined
   #stopped = false
   #pulling = false
-  #refusal: unknown
+  #refusal: Error | undefined
+  /** The refusal that the source was told in the step that is under way. */
+  #told: Error | undefined
 
   constructor (taker: Taker) {
     this.#taker = taker
@@ -66,7 +68,7 @@ export class Pump {
   }
 
   /** The event just taken is no good: a generator is told at its `yield` and may go on; any other source has failed. */
-  refuse (error: unknown): void {
+  refuse (error: Error): void {
     if (this.#iterator?.throw !== undefined) {
       this.#refusal = error
       return
@@ -102,6 +104,7 @@ export class Pump {
     const refusal = this.#refusal
     if (refusal === undefined) return iterator.next()
     this.#refusal = undefined
+    this.#told = refusal
     return iterator.throw!(refusal)
   }
 
@@ -122,6 +125,7 @@ export class Pump {
       this.#failed(new FST_SSE_SOURCE('an iterator whose next() gives no result'))
       return
     }
+    this.#told = undefined
     if (step.done !== true) {
       this.#taker.take(step.value)
       return
@@ -137,6 +141,14 @@ export class Pump {
       return
     }
     this.#stopped = true
-    this.#taker.failed(error)
+    this.#taker.failed(this.#rootOf(error))
+  }
+
+  /** A generator inside of `yield *` over an array cannot be told: the engine then throws a TypeError of its own, and the refusal is what matters. */
+  #rootOf (error: unknown): unknown {
+    const told = this.#told
+    if (told === undefined || told === error || !(error instanceof TypeError)) return error
+    told.cause ??= error
+    return told
   }
 }

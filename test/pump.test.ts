@@ -131,6 +131,26 @@ t.test('C2: a source that cannot be told is stopped, and has failed', async t =>
   t.strictSame([taker.told, returned], [['bad', ['failed', error]], 1])
 })
 
+t.test('C2: a generator that delegates to what cannot be told has failed with the refusal, the engine\'s error its cause', async t => {
+  const engine = new TypeError("The iterator does not provide a 'throw' method")
+  const own = new Error('from the catch block')
+  for (const [thrown, failed] of [[engine, 'refusal'], [own, 'own'], [undefined, 'refusal']] as const) {
+    const refusal = new Error('refused')
+    const taker = makeTaker()
+    const pump = new Pump(taker)
+    taker.onTake = () => pump.refuse(refusal)
+    pump.start({
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({ done: false, value: 'bad' }),
+        throw: async (error: unknown) => { throw thrown ?? error }
+      })
+    }, context)
+    await taker.ended
+    t.strictSame(taker.told, ['bad', ['failed', failed === 'own' ? own : refusal]])
+    t.equal(refusal.cause, thrown === engine ? engine : undefined)
+  }
+})
+
 t.test('L3: stop returns the source once, also while next() is pending, and nothing comes after it', async t => {
   let returned = 0
   let settle: (step: IteratorResult<unknown>) => void = () => {}

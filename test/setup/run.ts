@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 
 // Runs the suite and closes on one plain line that a script can read: "N passed, N failed".
-// Only failures are shown; the whole of it stands in .tap/last.tap. Arguments go to tap.
+// The whole of it stands in .tap/last.tap; what failed is shown. Arguments go to tap.
 const record = '.tap/last.tap'
 mkdirSync('.tap', { recursive: true })
 const run = spawnSync(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', '--reporter=terse', `--output-file=${record}`, ...process.argv.slice(2)], { stdio: 'inherit' })
@@ -11,6 +11,7 @@ const tap = readFileSync(record, 'utf8')
 const count = (name: string): number => Number(tap.match(new RegExp(`^# \\{ total: .*\\b${name}: (\\d+)`, 'm'))?.[1] ?? 0)
 const [passed, failed, skipped] = [count('pass'), count('fail'), count('skip')]
 for (const line of tap.match(/.*# SKIP.*/g) ?? []) console.log(line.trim())
+for (const failure of tap.match(/^( *)not ok .*\n(\1 {2}---\n[^]*?\n\1 {2}\.\.\.\n)?/gm) ?? []) console.log(failure)
 
 // A machine that is set up for the tests must run all of them.
 const missing = process.env.CI === 'true' && skipped > 0
