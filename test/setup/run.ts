@@ -4,8 +4,9 @@ import { mkdirSync, readFileSync } from 'node:fs'
 // Runs the suite and closes on one plain line that a script can read: "N passed, N failed".
 // The whole of it stands in .tap/last.tap; what failed is shown. Arguments go to tap.
 const record = '.tap/last.tap'
+const reporter = process.stdout.isTTY ? 'terse' : 'silent'
 mkdirSync('.tap', { recursive: true })
-const run = spawnSync(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', '--reporter=terse', `--output-file=${record}`, ...process.argv.slice(2)], { stdio: 'inherit' })
+const run = spawnSync(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', `--reporter=${reporter}`, `--output-file=${record}`, ...process.argv.slice(2)], { stdio: 'inherit' })
 
 const tap = readFileSync(record, 'utf8')
 const count = (name: string): number => Number(tap.match(new RegExp(`^# \\{ total: .*\\b${name}: (\\d+)`, 'm'))?.[1] ?? 0)
