@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import createError from '@fastify/error'
 
 /**
@@ -34,11 +35,23 @@ export const FST_SSE_QUEUE_TAKEN = createError('FST_SSE_QUEUE_TAKEN', 'This Even
 
 export const FST_SSE_QUEUE_ENDED = createError('FST_SSE_QUEUE_ENDED', 'push() was called after end(): push everything first, then end the queue')
 
+/** An error of this realm or of another, as tests and `vm` make them. */
+export function isError (value: unknown): value is Error {
+  return types.isNativeError(value) || value instanceof Error
+}
+
 /** Shows a value in an error message: its type, and the value where that is short. */
 export function shown (value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string') return `${JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value)} (string)`
-  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : `an object (${value.constructor?.name ?? 'no prototype'})`
+  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : `an object (${nameOf(value)})`
   if (typeof value === 'function') return 'a function'
   return value === undefined ? 'undefined' : `${String(value)} (${typeof value})`
+}
+
+function nameOf (value: object): string {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === null) return 'no prototype'
+  const maker: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value
+  return typeof maker === 'function' ? maker.name : 'Object'
 }

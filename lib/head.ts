@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import { FST_SSE_REPLY_TAKEN } from './errors.ts'
+import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
 const HEADERS = {
@@ -9,6 +9,15 @@ const HEADERS = {
   'cache-control': 'no-cache, no-transform',
   // nginx and those that copied it collect a response before they pass it on, unless told.
   'x-accel-buffering': 'no'
+}
+
+/** Fastify marks the reply of a handler that threw, whatever it threw. The mark would turn the stream's body into the error. */
+function unmark (reply: FastifyReply): boolean {
+  const mark = Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')
+  const marks = reply as unknown as Record<symbol, unknown>
+  if (mark === undefined || marks[mark] !== true) return false
+  marks[mark] = false
+  return true
 }
 
 /** When all that is ready now has run: a tick comes before the microtasks when it is asked for outside of them, so ask inside. */
@@ -27,7 +36,8 @@ export class Head {
   committed = false
   readonly #reply: FastifyReply
   readonly #send: FastifyReply['send']
-  #sending = false
+  /** The content type that went out with the body. */
+  #type: unknown
   #released = false
   #timer: NodeJS.Timeout | undefined
 
@@ -36,16 +46,21 @@ export class Head {
     this.#reply = reply
     this.#send = reply.send
     reply.send = (payload?: unknown) => {
-      if (this.#released || reply.sent || this.#takenBack()) return this.#send.call(reply, payload)
-      if (payload instanceof Error) thrown(payload)
+      if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
+      const marked = unmark(reply)
+      if (isError(payload)) thrown(payload)
+      else if (marked) thrown(new Error(`The handler threw ${shown(payload)}`, { cause: payload }))
       else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
       return reply
     }
   }
 
   /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */
-  #takenBack (): boolean {
-    return this.#sending && !this.#reply.hasHeader('content-type')
+  #takenBack (payload: unknown): boolean {
+    if (this.#type === undefined) return false
+    const type = this.#reply.getHeader('content-type')
+    // The error handler may have set another; a handler that returns nothing is still to be kept out.
+    return type === undefined || (payload !== undefined && type !== this.#type)
   }
 
   /** Calls back when nothing was committed for so long. What is ready by itself makes no timer. */
@@ -70,14 +85,14 @@ export class Head {
     for (const [name, value] of Object.entries(HEADERS)) {
       if (!this.#reply.hasHeader(name)) this.#reply.header(name, value)
     }
-    this.#sending = true
+    this.#type = this.#reply.getHeader('content-type')
     this.#send.call(this.#reply, body)
   }
 
   /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
   sendError (error: Error): void {
     this.commit()
-    // By then a handler that does not return the stream has sent its `undefined`; what comes later is the error handler's.
+    // By then a handler that ended without returning the stream has sent its `undefined`; what comes later is the error handler's.
     whenIdle(() => {
       this.#released = true
       try {

@@ -39,7 +39,7 @@ export function withEveryKey (schema: Node): Node {
 
 type Find = (ref: string) => unknown
 
-/** A schema, and those that it may refer to, in the form from which fast-json-stringify writes all that is declared. */
+/** A schema, and those that it may refer to, in the form from which fast-json-stringify writes all that is declared, and no defaults. */
 export function writable (schema: Node, shared: Record<string, unknown>): { schema: Node, shared: Record<string, unknown> } {
   const byId = new Map(Object.entries(shared))
   mapSchema(schema, node => {
@@ -47,7 +47,7 @@ export function writable (schema: Node, shared: Record<string, unknown>): { sche
     return node
   })
   const find: Find = ref => byId.get(ref.replace(/#$/, ''))
-  const write = (node: unknown): Node => mapSchema(node as Node, node => tupleOfUnions(exactFirst(node, find)))
+  const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => tupleOfUnions(exactFirst(node, find)))
   return { schema: write(schema), shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)])) }
 }
 
@@ -78,7 +78,9 @@ function exactFirst (node: Node, find: Find): Node {
   for (const key of ['anyOf', 'oneOf']) {
     if (!Array.isArray(node[key])) continue
     const branches = (node[key] as unknown[]).filter(isNode).map(branch => ({ branch, weight: weigh(branch, find) })).sort((a, b) => b.weight - a.weight)
-    const exact = branches.filter(({ weight }) => weight > 0).map(({ branch }) => closed(branch))
+    // Where one branch alone declares anything there is nothing to confuse, and no copy to pay for.
+    const declaring = branches.filter(({ weight }) => weight > 0)
+    const exact = declaring.length < 2 ? [] : declaring.map(({ branch }) => closed(branch))
     node[key] = [...exact, ...branches.map(({ branch }) => branch)]
   }
   return node

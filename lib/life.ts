@@ -67,15 +67,15 @@ export class Life {
       this.end('client')
       return
     }
-    response.once('close', this.#closed)
+    response.once('close', this.closed)
     // Behind a pipelined predecessor the response has no socket yet, and Node never tells it of the connection's end.
     if (response.socket === null) {
-      socket.once('close', this.#closed)
-      response.once('close', () => socket.removeListener('close', this.#closed))
+      socket.once('close', this.closed)
+      response.once('close', () => socket.removeListener('close', this.closed))
     }
   }
 
-  readonly #closed = (): void => {
+  readonly closed = (): void => {
     // An HTTP/2 response counts as finished when the peer cancels it, so only our own end() tells.
     this.end(this.#response?.writableEnded === true ? this.unforeseen : 'client')
     const tell = this.onClose

@@ -51,7 +51,8 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
 
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
     const request = reply.request as OurRequest
-    if (request[kStream] !== null) return misuse(reply, source, new FST_SSE_TWICE())
+    const first = request[kStream]
+    if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
     let contract = freeContract

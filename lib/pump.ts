@@ -50,19 +50,17 @@ export class Pump {
         setImmediate(this.#resume)
         return
       }
-      let step: Step | Promise<Step>
       try {
-        step = this.#step(this.#iterator)
+        const step = this.#step(this.#iterator)
+        if (typeof (step as Promise<Step> | undefined)?.then === 'function') {
+          this.#pulling = true;
+          // No await: one promise per event, the source's own.
+          (step as Promise<Step>).then(this.#arrived, this.#failed)
+        } else {
+          this.#give(step as Step)
+        }
       } catch (error) {
         this.#failed(error)
-        return
-      }
-      if (typeof (step as Promise<Step> | undefined)?.then === 'function') {
-        this.#pulling = true;
-        // No await: one promise per event, the source's own.
-        (step as Promise<Step>).then(this.#arrived, this.#failed)
-      } else {
-        this.#give(step as Step)
       }
     }
   }
@@ -110,7 +108,11 @@ export class Pump {
 
   readonly #arrived = (step: Step): void => {
     this.#pulling = false
-    this.#give(step)
+    try {
+      this.#give(step)
+    } catch (error) {
+      this.#failed(error)
+    }
     this.pull()
   }
 

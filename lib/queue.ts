@@ -1,5 +1,6 @@
 import type { AnyEvent, EventMap, EventOf } from './events.ts'
 import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_TAKEN, shown } from './errors.ts'
+import { Fifo } from './fifo.ts'
 
 export interface EventQueueOptions {
   /** How many events may wait for the reader before `push` waits too. Default 0: each push waits until its event is taken. */
@@ -15,9 +16,9 @@ interface Waiting<E> { event: E, settle: (taken: boolean) => void }
 export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? AnyEvent : EventOf<M>> implements AsyncIterable<E> {
   readonly #capacity: number
   readonly #controller = new AbortController()
-  #events: E[] = []
-  #pushers: Array<Waiting<E>> = []
-  #readers: Array<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }> = []
+  readonly #events = new Fifo<E>()
+  readonly #pushers = new Fifo<Waiting<E>>()
+  readonly #readers = new Fifo<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }>()
   #taken = false
   #ended = false
   #error: { cause: unknown } | undefined
@@ -31,7 +32,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
   get signal (): AbortSignal { return this.#controller.signal }
 
   /** How many events wait to be taken. */
-  get size (): number { return this.#events.length + this.#pushers.length }
+  get size (): number { return this.#events.size + this.#pushers.size }
 
   /**
    * Resolves to true when the event is taken or has its place in the queue, to false when the reader has left:
@@ -48,7 +49,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
       reader.resolve({ value: event, done: false })
       return Promise.resolve(true)
     }
-    if (this.#events.length < this.#capacity) {
+    if (this.#events.size < this.#capacity) {
       this.#events.push(event)
       return Promise.resolve(true)
     }
@@ -60,7 +61,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
     if (this.#ended) return
     this.#ended = true
     if (error !== undefined) this.#error = { cause: error }
-    for (const reader of this.#readers.splice(0)) {
+    for (const reader of this.#readers.clear()) {
       const failed = this.#failure()
       if (failed === undefined) reader.resolve({ value: undefined, done: true })
       else reader.reject(failed.cause)
@@ -80,7 +81,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
   }
 
   #next (): Promise<IteratorResult<E, undefined>> {
-    if (this.#events.length === 0 && this.#pushers.length === 0) {
+    if (this.#events.size === 0 && this.#pushers.size === 0) {
       const failed = this.#failure()
       if (failed !== undefined) return Promise.reject(failed.cause)
       if (this.#ended || this.#controller.signal.aborted) return Promise.resolve({ value: undefined, done: true })
@@ -88,7 +89,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
     }
     const pusher = this.#pushers.shift()
     pusher?.settle(true)
-    if (this.#events.length === 0) return Promise.resolve({ value: pusher!.event, done: false })
+    if (this.#events.size === 0) return Promise.resolve({ value: pusher!.event, done: false })
     const value = this.#events.shift()!
     if (pusher !== undefined) this.#events.push(pusher.event)
     return Promise.resolve({ value, done: false })
@@ -102,9 +103,9 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
   }
 
   #leave (): void {
-    this.#events = []
+    this.#events.clear()
     this.#controller.abort()
-    for (const pusher of this.#pushers.splice(0)) pusher.settle(false)
-    for (const reader of this.#readers.splice(0)) reader.resolve({ value: undefined, done: true })
+    for (const pusher of this.#pushers.clear()) pusher.settle(false)
+    for (const reader of this.#readers.clear()) reader.resolve({ value: undefined, done: true })
   }
 }

@@ -34,7 +34,7 @@ const isReadable = (value: object): value is Readable => has(value, 'pipe') && h
 /** The iterator of a source; for the function form, of what the function gives. */
 export function iterate (source: unknown, context: SourceContext): EventIterator | Promise<EventIterator> {
   const given: unknown = typeof source === 'function' ? source(context) : source
-  if (given instanceof Promise) return given.then(iterateSequence)
+  if (isObject(given) && has(given, 'then')) return Promise.resolve(given).then(iterateSequence)
   return iterateSequence(given)
 }
 
@@ -54,7 +54,11 @@ function iterateReadable (stream: Readable): EventIterator {
   const iterator = stream[Symbol.asyncIterator]()
   return {
     next: () => iterator.next(),
-    return: () => { stream.destroy() }
+    return: () => {
+      // An iterator that never ran does not listen: a file that cannot be opened would end the process.
+      stream.on?.('error', () => {})
+      stream.destroy()
+    }
   }
 }
 
@@ -69,6 +73,10 @@ function iterateWebStream (stream: ReadableStream<unknown>): EventIterator {
 /** Lets go of a source that will not be read: a stream has a handle to close, a queue a producer to stop. No generator's body runs. */
 export function dispose (source: unknown): void {
   if (typeof source === 'function') return
+  if (isObject(source) && has(source, 'then')) {
+    Promise.resolve(source).then(dispose, () => {})
+    return
+  }
   try {
     Promise.resolve(iterateSequence(source).return?.()).catch(() => {})
   } catch {

@@ -2,7 +2,7 @@ import type { Http2Session, Http2Stream } from 'node:http2'
 import type { FastifyReply } from 'fastify'
 import { Body } from './body.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
-import { shown } from './errors.ts'
+import { isError, shown } from './errors.ts'
 import { freeContract, type AnyEvent, type Contract } from './events.ts'
 import { Head } from './head.ts'
 import type { CloseReason, Life } from './life.ts'
@@ -34,6 +34,8 @@ export interface StreamSetup {
 export class Stream {
   /** Settles when the response is closed, whatever happened. */
   readonly over: Promise<void>
+  /** What it was started with. */
+  source: unknown
   readonly #reply: FastifyReply
   readonly #options: ResolvedOptions
   readonly #contract: Contract
@@ -72,6 +74,7 @@ export class Stream {
   }
 
   start (source: unknown): void {
+    this.source = source
     const life = this.#life
     if (life.reason !== undefined) {
       // The client left before there was a stream, during a slow hook.
@@ -97,7 +100,10 @@ export class Stream {
   destroy (): void {
     // A session that says goodbye waits for its client's, which a client that does not read never says.
     if (this.#life.reason === 'shutdown') this.#session()?.destroy()
-    this.#reply.raw.destroy()
+    const { raw } = this.#reply
+    raw.destroy()
+    // Behind a pipelined predecessor that never ends there is no close to wait for.
+    if (raw.socket === null) this.#life.closed()
   }
 
   /** HTTP/2 only. */
@@ -119,13 +125,13 @@ export class Stream {
     let frame: string
     try {
       frame = this.#contract.frame(value)
+      const { id, data } = value as AnyEvent
+      if (id !== undefined) this.#lastEventId = String(id)
+      if (data !== undefined) this.#events++
     } catch (error) {
       this.#refuse(error as Error, value)
       return
     }
-    const event = value as AnyEvent
-    if (event.id !== undefined) this.#lastEventId = String(event.id)
-    if (event.data !== undefined) this.#events++
     this.#writer.append(frame)
   }
 
@@ -134,7 +140,7 @@ export class Stream {
   }
 
   failed = (thrown: unknown): void => {
-    const error = thrown instanceof Error ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown })
+    const error = isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown })
     if (this.#head.committed || !this.#writer.isEmpty) {
       this.#reply.log.error({ err: error }, 'sse stream failed')
       this.end('error', this.#errorFrame(error))
@@ -145,8 +151,7 @@ export class Stream {
 
   /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
   failedLate = (thrown: unknown): void => {
-    const { name, code } = (thrown ?? {}) as { name?: unknown, code?: unknown }
-    if (name === 'AbortError' || code === 'ERR_STREAM_PREMATURE_CLOSE') return
+    if (isError(thrown) && (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
     this.#reply.log.error({ err: thrown }, 'sse source failed after its stream was over')
   }
 
@@ -156,6 +161,7 @@ export class Stream {
     let choice: 'error' | 'skip'
     try {
       choice = typeof onInvalid === 'function' ? onInvalid(error, event) : onInvalid
+      this.#heed(choice)
     } catch (thrown) {
       this.#pump.stop()
       this.failed(thrown)
@@ -185,11 +191,17 @@ export class Stream {
     try {
       const event = errorEvent === undefined ? problemEvent(error, request.id) : errorEvent?.(error, request) ?? null
       if (event === null) return ''
+      this.#heed(event)
       return (this.#contract.declares(event) ? this.#contract : freeContract).frame(event)
     } catch (err) {
       this.#reply.log.error({ err }, 'sse error event could not be made')
       return ''
     }
+  }
+
+  /** A callback that is async by mistake: its rejection must not end the process. */
+  #heed (result: unknown): void {
+    if (result instanceof Promise) result.catch(err => this.#reply.log.error({ err }, 'sse callback failed'))
   }
 
   #commit (): void {
@@ -217,15 +229,15 @@ export class Stream {
     const { log } = this.#reply
     if (reason === 'client') log.debug('sse client left')
     try {
-      this.#options.onClose?.({
+      this.#heed(this.#options.onClose?.({
         reason,
         duration: performance.now() - this.#startedAt,
         events: this.#events,
         bytes: this.#writer.bytes,
         lastEventId: this.#lastEventId
-      })
+      }))
     } catch (err) {
-      log.error({ err }, 'sse onClose failed')
+      log.error({ err }, 'sse callback failed')
     }
     this.#settle()
   }

@@ -1,8 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import * as errors from '../lib/errors.ts'
 
-const { shown, ...factories } = errors
+const { shown, isError, ...factories } = errors
 
 t.test('E1: every error is exported under its own code, and can be switched on by it', async t => {
   const names = Object.keys(factories)
@@ -77,4 +78,9 @@ t.test('a value is shown by its type, and in full where that is short', async t 
     [Order, 'a function']
   ]
   for (const [value, expected] of cases) t.equal(shown(value), expected)
+})
+
+t.test('an error is one whatever realm made it', async t => {
+  for (const value of [new Error('own'), new TypeError('own'), runInNewContext("new Error('foreign')"), new errors.FST_SSE_TWICE()]) t.ok(isError(value))
+  for (const value of [undefined, null, 'Error', {}, { name: 'Error', message: 'like one' }]) t.notOk(isError(value))
 })

@@ -54,9 +54,20 @@ t.test('inside of a whole schema nothing changes', async t => {
 
 t.test('C1: a union tries each branch without room for more first, then the one that declares most', async t => {
   t.strictSame(write({ anyOf: [object('a'), { type: 'null' }, object('a', 'b')] }), { anyOf: [exact('a', 'b'), exact('a'), object('a', 'b'), object('a'), { type: 'null' }] })
-  t.strictSame(write({ oneOf: [object('a'), true] }), { oneOf: [exact('a'), object('a')] }, 'a branch that is no schema declares nothing')
-  t.strictSame(write({ anyOf: [{ type: 'array', items: object('a') }] }).anyOf, [{ type: 'array', items: exact('a') }, { type: 'array', items: object('a') }], 'at any depth')
-  t.strictSame(write({ anyOf: [{ ...object('a'), $id: 'A' }] }).anyOf, [exact('a'), { ...object('a'), $id: 'A' }], 'with no second schema of the same id')
+  const z = object('z')
+  t.strictSame(write({ oneOf: [object('a'), true, z] }), { oneOf: [exact('a'), exact('z'), object('a'), z] }, 'a branch that is no schema declares nothing')
+  t.strictSame(write({ anyOf: [{ type: 'array', items: object('a') }, z] }).anyOf, [{ type: 'array', items: exact('a') }, exact('z'), { type: 'array', items: object('a') }, z], 'at any depth')
+  t.strictSame(write({ anyOf: [{ ...object('a'), $id: 'A' }, z] }).anyOf, [exact('a'), exact('z'), { ...object('a'), $id: 'A' }, z], 'with no second schema of the same id')
+})
+
+t.test('a union in which one branch alone declares anything has no copies: a chain of nullable objects stays as small as it is', async t => {
+  let chain: Node = { type: 'null' }
+  for (let depth = 0; depth < 20; depth++) chain = { anyOf: [{ type: 'object', properties: { next: chain } }, { type: 'null' }] }
+  t.equal(JSON.stringify(write(chain)).length, JSON.stringify(chain).length)
+})
+
+t.test('C1: no default is filled in', async t => {
+  t.strictSame(write({ type: 'object', properties: { a: { type: 'string', default: 'x' }, default: { type: 'null' } } }), { type: 'object', properties: { a: { type: 'string' }, default: { type: 'null' } } })
 })
 
 t.test('C1: what admits any property declares most', async t => {
@@ -67,11 +78,11 @@ t.test('C1: what admits any property declares most', async t => {
 
 t.test('C1: an intersection is closed as a whole, or not at all', async t => {
   const both = { type: 'object', allOf: [object('a'), { ...object('b'), $id: 'B' }] }
-  t.strictSame((write({ anyOf: [both] }).anyOf as unknown[])[0], {
+  t.strictSame((write({ anyOf: [both, object('z')] }).anyOf as unknown[])[0], {
     allOf: [{ type: 'object', allOf: [object('a'), object('b')] }], type: 'object', properties: { a: {}, b: {} }, additionalProperties: false
   })
   for (const part of [{ $ref: 'X' }, { type: 'object', additionalProperties: true }, { anyOf: [object('a')] }, true]) {
-    const [first] = write({ anyOf: [{ type: 'object', allOf: [object('a'), part] }] }).anyOf as Node[]
+    const [first] = write({ anyOf: [{ type: 'object', allOf: [object('a'), part] }, object('z')] }).anyOf as Node[]
     t.notOk(Object.hasOwn(first!, 'additionalProperties'), JSON.stringify(part))
   }
 })
@@ -82,7 +93,7 @@ t.test('C1: a reference declares what it refers to, by any way and also in a cir
   t.strictSame((write({ anyOf: [{ $ref: 'Missing' }, object('a')] }, shared).anyOf as unknown[]).at(-1), { $ref: 'Missing' })
   t.strictSame((write({ $defs: { R: { $id: 'R', ...object('a', 'b') } }, anyOf: [object('a'), { $ref: 'R' }] }).anyOf as unknown[]).at(-2), { $ref: 'R' })
   t.equal((write({ anyOf: [object('a'), { $ref: 'Loop' }] }, shared).anyOf as unknown[]).length, 4)
-  t.strictSame(writable({}, { U: { anyOf: [object('a')] } }).shared, { U: { anyOf: [exact('a'), object('a')] } }, 'shared schemas are made ready too')
+  t.strictSame(writable({}, { U: { anyOf: [object('a'), object('b')] } }).shared, { U: { anyOf: [exact('a'), exact('b'), object('a'), object('b')] } }, 'shared schemas are made ready too')
 })
 
 t.test('an item of a tuple has a type', async t => {

@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs'
 import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
@@ -192,4 +193,21 @@ t.test('dispose() is quiet about a source that cannot be let go', async t => {
   ]) t.doesNotThrow(() => dispose(source))
   // An unhandled rejection would fail this file.
   await turn()
+})
+
+t.test('dispose() of a file that cannot be opened, or of a promise that rejects, ends quietly', async t => {
+  const file = createReadStream('/there/is/no/such/file')
+  dispose(file)
+  const error = new Error('no')
+  dispose(Promise.reject(error))
+  const late = Readable.from([1])
+  dispose(Promise.resolve(late))
+  await Promise.all([file, late].map(stream => new Promise(resolve => stream.once('close', resolve))))
+  t.ok(late.destroyed)
+})
+
+t.test('a function may give its source by any thenable', async t => {
+  const thenable = { then: (resolve: (source: unknown) => void) => { resolve([1]) } }
+  const iterator = await iterate(() => thenable, { signal: new AbortController().signal, lastEventId: undefined })
+  t.strictSame(await iterator.next(), { done: false, value: 1 })
 })

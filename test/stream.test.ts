@@ -1261,3 +1261,94 @@ t.test('with once, a stream that ends for any other reason is not marked', async
   }, { once: true, maxLifetime: 20 })
   t.equal(cut.body, 'data: 1\n\n')
 })
+
+// What may not end the process, nor leave a client without an answer
+
+for (const [what, options] of Object.entries<StreamOptions>({
+  onClose: { onClose: async () => { throw new Error('async') } },
+  onInvalid: { onInvalid: (async () => { throw new Error('async') }) as unknown as () => 'error' },
+  errorEvent: { errorEvent: (async () => { throw new Error('async') }) as unknown as () => null }
+})) {
+  t.test(`a callback that is async and rejects is logged: ${what}`, async t => {
+    const { logged, response } = await stream(t, async function * () {
+      yield { data: 'first' }
+      yield { data: 5 }
+    }, options, counted)
+    t.equal(response.statusCode, 200)
+    await turn()
+    t.ok(logged(ERROR).includes('async'))
+  })
+}
+
+t.test('L9: when an onSend hook fails, an error handler may set a type of its own', async t => {
+  const { app, reports } = await build(t)
+  app.setErrorHandler((_error, _request, reply) => { reply.code(503).type('application/problem+json').send({ status: 503 }) })
+  app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
+  app.get('/', (_request, reply) => reply.sse(oneThenSilence()))
+  const response = await get(app)
+  t.strictSame([response.statusCode, response.headers['content-type'], response.json()], [503, 'application/problem+json; charset=utf-8', { status: 503 }])
+  t.match(reports, [{ reason: 'error' }])
+})
+
+for (const thrown of ['a string', null, 5]) {
+  t.test(`L10: a handler that throws ${shownAs(thrown)} after reply.sse() makes an ordinary error response`, async t => {
+    const { response, reports } = await answer(t, async (_request, reply) => {
+      reply.sse(oneThenSilence())
+      throw thrown
+    })
+    t.equal(response.statusCode, 500)
+    t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
+    t.match(response.json().message, 'The handler threw')
+    t.match(reports, [{ reason: 'error' }])
+  })
+}
+
+function shownAs (value: unknown): string {
+  return value === null ? 'null' : `a ${typeof value}`
+}
+
+t.test('L10: the source of the first call is not let go by a second call with it', async t => {
+  const { app } = await build(t)
+  app.get('/', (_request, reply) => {
+    const source = generate({ data: 1 }, { data: 2 })
+    const first = reply.sse(source)
+    reply.sse(source).catch(() => {})
+    return first
+  })
+  t.equal((await get(app)).payload, 'data: 1\n\ndata: 2\n\n')
+})
+
+const getters: Array<[what: string, step: () => unknown]> = [
+  ['done', () => Object.defineProperty({}, 'done', { get () { throw new Error('getter') } })],
+  ['then', () => Object.defineProperty({}, 'then', { get () { throw new Error('getter') } })]
+]
+for (const [what, step] of getters) {
+  for (const late of what === 'done' ? [false, true] : [false]) {
+    t.test(`L10: a step whose ${what} throws${late ? ' later' : ''} fails the stream, not the process`, async t => {
+      const { response, logged } = await answer(t, (_request, reply) => reply.sse({
+        [Symbol.asyncIterator]: () => ({ next: () => late ? Promise.resolve(step()) : step() })
+      } as unknown as AsyncIterable<AnyEvent>))
+      t.equal(response.statusCode, 500)
+      t.same(logged(ERROR), ['getter'])
+    })
+  }
+}
+
+t.test('L7: app.close() does not wait for a stream behind a predecessor that never ends', async t => {
+  const app = Fastify({ forceCloseConnections: true })
+  const reports: CloseReport[] = []
+  await app.register(sse, { onClose: report => reports.push(report) })
+  let arrived!: () => void
+  const arrival = new Promise<void>(resolve => { arrived = resolve })
+  app.get('/never', () => new Promise(() => {}))
+  app.get('/', (_request, reply) => {
+    arrived()
+    return reply.sse(oneThenSilence())
+  })
+  const client = await open(await listen(t, app), { path: '/never' })
+  client.request({ path: '/' })
+  await within('the second request', arrival, PATIENCE)
+  await within('the close', app.close(), PATIENCE)
+  t.match(reports, [{ reason: 'shutdown' }])
+  client.reset()
+})

@@ -142,3 +142,23 @@ t.test('L7: closing without streams is done at once', async t => {
   await streams.close()
   t.equal(streams.closing, true)
 })
+
+t.test('L6: a stream with a fast beat takes it along when it leaves', async t => {
+  const timers = holdTimers(t)
+  const streams = new Streams()
+  const join = (heartbeatInterval: number): FakeStream => {
+    const stream = new FakeStream(streams)
+    streams.add(stream, { ...OFF, heartbeatInterval })
+    return stream
+  }
+  const [slow, fast, alike] = [join(5_000), join(200), join(200)]
+  const running = () => timers.filter(timer => !timer.cleared).map(timer => timer.period)
+  t.strictSame(running(), [20])
+  fast.leave()
+  t.strictSame(running(), [20], 'another needs it still')
+  alike.leave()
+  alike.leave()
+  t.strictSame(running(), [500])
+  slow.leave()
+  t.strictSame(running(), [])
+})

@@ -20,7 +20,7 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 
 // A file imports only what stands before it.
 const ORDER = [
-  'errors', 'encode', 'json-schema', 'schema', 'events', 'life', 'options', 'problem', 'last-event-id', 'source', 'queue', 'turn',
+  'errors', 'encode', 'json-schema', 'schema', 'events', 'life', 'options', 'problem', 'last-event-id', 'source', 'fifo', 'queue', 'turn',
   'streams', 'body', 'head', 'pump', 'writer', 'stream', 'types', 'plugin', 'index'
 ]
 

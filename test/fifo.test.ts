@@ -1,0 +1,23 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { Fifo } from '../lib/fifo.ts'
+
+t.test('first in, first out, as an array does it', async t => {
+  fc.assert(fc.property(fc.array(fc.oneof(fc.nat(), fc.constantFrom('shift', 'clear'))), steps => {
+    const fifo = new Fifo<number>()
+    const model: number[] = []
+    for (const step of steps) {
+      if (typeof step === 'number') {
+        fifo.push(step)
+        model.push(step)
+      } else if (step === 'shift') {
+        if (fifo.shift() !== model.shift()) return false
+      } else if (JSON.stringify(fifo.clear()) !== JSON.stringify(model.splice(0))) {
+        return false
+      }
+      if (fifo.size !== model.length) return false
+    }
+    return true
+  }))
+  t.pass('for any sequence of steps')
+})
