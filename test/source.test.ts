@@ -202,7 +202,7 @@ t.test('dispose() of a file that cannot be opened, or of a promise that rejects,
   dispose(Promise.reject(error))
   const late = Readable.from([1])
   dispose(Promise.resolve(late))
-  await Promise.all([file, late].map(stream => new Promise(resolve => stream.once('close', resolve))))
+  await Promise.all([file, late].map(stream => new Promise<void>(resolve => { (stream as Readable).once('close', resolve) })))
   t.ok(late.destroyed)
 })
 
