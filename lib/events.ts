@@ -1,10 +1,16 @@
-import type { Static, TSchema } from '@sinclair/typebox'
+import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition } from './encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
 import type { CompiledSchema } from './schema.ts'
 
+/**
+ * A TypeBox schema by its shape, `static` being the type of its values. A CommonJS program has other declarations
+ * of TypeBox than we, whose unique symbols differ from ours.
+ */
+export interface EventSchema { params: unknown[], static: unknown }
+
 /** The contract of a route: event name → TypeBox schema of `data`. Unnamed events go by `message`. */
-export type EventMap = Record<string, TSchema>
+export type EventMap = Record<string, EventSchema>
 
 interface Position {
   /** Becomes the client's `Last-Event-ID`. */
@@ -28,7 +34,7 @@ export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEven
 }[keyof P & string]
 
 /** What a route with this map may send: the type of a generator is `AsyncGenerator<EventOf<typeof events>>`. */
-export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: Static<M[K]> }>
+export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
 
 /** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
 export interface Contract {

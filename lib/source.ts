@@ -11,7 +11,8 @@ export interface SourceContext {
 }
 
 /** What can be iterated for events. */
-export type EventSequence<E> = AsyncIterable<E> | Iterable<E> | ReadableStream<E> | NodeReadableStream<E>
+// In this order: the compiler explains a wrong event by the last of these.
+export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
 
 /** What `reply.sse` takes. The function form is called once, when the stream starts, and gets the signal at hand. */
 export type SseSource<E> = EventSequence<E> | ((context: SourceContext) => EventSequence<E> | Promise<EventSequence<E>>)

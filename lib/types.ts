@@ -1,12 +1,12 @@
 import type { FastifyTypeProvider } from 'fastify'
-import type { AnyEvent, EventMap, EventOfPayloads } from './events.ts'
+import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from './events.ts'
 import type { StreamOptions } from './options.ts'
 import type { SseSource } from './source.ts'
 
 /** A payload's type, by the route's type provider if it has one, else by TypeBox itself. */
 type Payload<S, TypeProvider> = TypeProvider extends FastifyTypeProvider
   ? unknown extends (TypeProvider & { schema: S })['serializer']
-    ? S extends { params: unknown, static: unknown } ? (S & { params: [] })['static'] : unknown
+    ? S extends EventSchema ? (S & { params: [] })['static'] : unknown
     : (TypeProvider & { schema: S })['serializer']
   : unknown
 

@@ -84,3 +84,8 @@ t.test('an error is one whatever realm made it', async t => {
   for (const value of [new Error('own'), new TypeError('own'), runInNewContext("new Error('foreign')"), new errors.FST_SSE_TWICE()]) t.ok(isError(value))
   for (const value of [undefined, null, 'Error', {}, { name: 'Error', message: 'like one' }]) t.notOk(isError(value))
 })
+
+t.test('an object without a maker of its own is shown all the same', async t => {
+  t.equal(shown(Object.create({})), 'an object (Object)')
+  t.equal(shown(Object.create({ get constructor () { throw new Error('not even that') } })), 'an object (Object)')
+})
