@@ -17,7 +17,7 @@ interface FrameWriter {
  *
  * Piped to the response, it steps aside and the stream writes there itself: no copy, no second buffer.
  * Piped anywhere else, by a hook that transforms bodies, it is the plain readable that it looks like. Resumed without
- * a pipe, as Fastify does for HEAD, it gives its nothing to nobody.
+ * a pipe, as Fastify does for HEAD, what it gives goes nowhere.
  */
 export class Body extends Readable {
   readonly #writer: FrameWriter

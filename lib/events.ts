@@ -71,7 +71,7 @@ function assertData (name: string, data: unknown): void {
   if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing; a client would never see the event')
 }
 
-/** `text` is what stands between the name and the blank line's data. */
+/** A frame: the precomputed `event:` line, then id and retry, then the data. */
 function assemble (prefix: string, event: Incoming, text: string): string {
   const position = event.id === undefined && event.retry === undefined ? '' : encodePosition(event.id, event.retry)
   const comment = event.comment === undefined ? '' : encodeComment(event.comment)
