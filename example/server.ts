@@ -2,8 +2,11 @@ import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import sse from 'fastify-typed-sse'
+import board from './board/server.ts'
+import chat from './chat/server.ts'
 import { page } from './page.ts'
 import progress from './progress/server.ts'
+import run from './run/server.ts'
 import seed from './seed/server.ts'
 import tokens from './tokens/server.ts'
 
@@ -15,6 +18,9 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(seed)
   await app.register(tokens)
   await app.register(progress)
+  await app.register(board)
+  await app.register(chat)
+  await app.register(run)
   page(app, '/', new URL('start.html', import.meta.url))
   page(app, '/page.css', new URL('page.css', import.meta.url))
   return app

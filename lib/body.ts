@@ -1,9 +1,13 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import type { Chunk } from './channel/chunk.ts'
+import { Connection } from './connection.ts'
 
 /** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
 export interface Sink {
   write: (text: string) => boolean
+  /** Frames that other connections get too. */
+  pass: (chunk: Chunk) => boolean
   end: (text: string) => unknown
 }
 
@@ -48,17 +52,17 @@ export class Body extends Readable {
     // The client left while the hooks ran: there is nobody to write to, and no close to come that would take listeners off.
     // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
     if (raw.destroyed || this.#reply.request.raw.socket.destroyed) return destination
-    const drained = (): void => this.#writer.drained()
-    raw.on('drain', drained)
-    raw.once('close', () => raw.removeListener('drain', drained))
+    const connection = new Connection(raw, () => this.#writer.drained())
     this.#watchGoodbye()
     // An explicit head: a body that ends in its first write would get a Content-Length.
     if (!raw.headersSent) raw.writeHead(raw.statusCode)
     this.#writer.open({
-      write: text => raw.write(text),
+      write: text => connection.write(text),
+      pass: chunk => connection.pass(chunk),
       end: text => {
-        if (!trailers) return raw.end(text)
-        if (text !== '') raw.write(text)
+        // Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent.
+        if (!trailers) return text === '' ? raw.end() : raw.end(text)
+        if (text !== '') connection.write(text)
         this.push(null)
       }
     })
@@ -86,6 +90,7 @@ export class Body extends Readable {
     this.#watchGoodbye()
     this.#writer.open({
       write: text => this.push(text),
+      pass: chunk => this.push(chunk.bytes),
       end: text => {
         if (text !== '') this.push(text)
         this.push(null)

@@ -7,11 +7,11 @@ import createError from '@fastify/error'
  */
 export const FST_SSE_OPTION = createError('FST_SSE_OPTION', "Option '%s' must be %s, got %s", 500, TypeError)
 
-export const FST_SSE_MAP = createError('FST_SSE_MAP', '%s: schema.sse must map event names to TypeBox schemas: %s', 500, TypeError)
+export const FST_SSE_MAP = createError('FST_SSE_MAP', '%s: the events must be a map of names to TypeBox schemas: %s', 500, TypeError)
 
 export const FST_SSE_SCHEMA = createError('FST_SSE_SCHEMA', "%s: the schema of event '%s' cannot be used: %s", 500, TypeError)
 
-export const FST_SSE_SOURCE = createError('FST_SSE_SOURCE', 'reply.sse(source) takes an async iterable, an iterable, a readable stream or a function that returns one, got %s', 500, TypeError)
+export const FST_SSE_SOURCE = createError('FST_SSE_SOURCE', 'A source is an async iterable, an iterable, a readable stream, a channel or a function that returns one, got %s', 500, TypeError)
 
 export const FST_SSE_TWICE = createError('FST_SSE_TWICE', 'reply.sse() was called twice for one request: merge the sources into one before the call')
 
@@ -23,7 +23,7 @@ export const FST_SSE_CLOSING = createError('FST_SSE_CLOSING', 'The server is clo
 
 export const FST_SSE_EVENT = createError('FST_SSE_EVENT', 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got %s', 500, TypeError)
 
-export const FST_SSE_UNKNOWN_EVENT = createError('FST_SSE_UNKNOWN_EVENT', "Event '%s' is not declared: add it to schema.sse, or send one of %s", 500, TypeError)
+export const FST_SSE_UNKNOWN_EVENT = createError('FST_SSE_UNKNOWN_EVENT', "Event '%s' is not declared: add it to the map, or send one of %s", 500, TypeError)
 
 export const FST_SSE_FIELD = createError('FST_SSE_FIELD', "The field '%s' of an event must be %s, got %s", 500, TypeError)
 
@@ -34,6 +34,22 @@ export const FST_SSE_SERIALIZE = createError('FST_SSE_SERIALIZE', "Event '%s' ca
 export const FST_SSE_QUEUE_TAKEN = createError('FST_SSE_QUEUE_TAKEN', 'This EventQueue already has its reader: make one queue per stream')
 
 export const FST_SSE_QUEUE_ENDED = createError('FST_SSE_QUEUE_ENDED', 'push() was called after end(): push everything first, then end the queue')
+
+export const FST_SSE_PUBLISH = createError('FST_SSE_PUBLISH', 'This cannot be published: %s', 500, TypeError)
+
+export const FST_SSE_CHANNEL_OPTIONS = createError('FST_SSE_CHANNEL_OPTIONS', "The channel '%s' exists with another '%s': make the options once, outside of the handler, and pass the same everywhere")
+
+export const FST_SSE_CHANNEL_ENDED = createError('FST_SSE_CHANNEL_ENDED', 'The channel has ended: publish before end(), or use another name')
+
+export const FST_SSE_CHANNEL_EVENTS = createError('FST_SSE_CHANNEL_EVENTS', "The events of the channel '%s' are not those of schema.sse: declare the same schema objects in both, or narrow with subscribe({ map })", 500, TypeError)
+
+export const FST_SSE_CHANNELS = createError('FST_SSE_CHANNELS', 'A stream follows 1 to %s different channels, got %s', 500, TypeError)
+
+export const FST_SSE_SNAPSHOT = createError('FST_SSE_SNAPSHOT', "The snapshot of the channel '%s' brings an id that is no position in it: %s")
+
+export const FST_SSE_LAGGING = createError('FST_SSE_LAGGING', "The subscriber of '%s' fell behind its history: read faster, keep more history, or choose another policy for slow readers")
+
+export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "The log of the channel '%s' %s", 503)
 
 /** An error of this realm or of another, as tests and `vm` make them. */
 export function isError (value: unknown): value is Error {

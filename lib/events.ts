@@ -1,6 +1,6 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition } from './encode.ts'
-import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
+import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
 import type { CompiledSchema } from './schema.ts'
 
 /**
@@ -25,21 +25,52 @@ export type ControlEvent =
   | { id: string | number, retry?: number | undefined, comment?: undefined, event?: undefined, data?: undefined }
   | { retry: number, id?: undefined, comment?: undefined, event?: undefined, data?: undefined }
 
+/** Why a position could not be honoured. */
+export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
+
+/** What this package says itself to those who follow a channel. `channel` is its name, where a stream follows several. */
+export type SystemEvent =
+  | (Position & { event: 'sse.reset', data: { reason: ResetReason, oldest: number, newest: number, channel?: string }, comment?: undefined })
+  | (Position & { event: 'sse.gap', data: { dropped: number, channel?: string }, comment?: undefined })
+
 /** Any event: what a route without `schema.sse` takes. */
 export type AnyEvent = ControlEvent | (Position & { event?: string | undefined, data: unknown, comment?: undefined })
 
 /** The events of a type of payloads by name; any event where the names are known only at run time. */
-export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEvent | {
+export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEvent | SystemEvent | {
   [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: P[K], comment?: undefined }
 }[keyof P & string]
 
 /** What a route with this map may send: the type of a generator is `AsyncGenerator<EventOf<typeof events>>`. */
 export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
 
+/** What a channel with this map takes: its position is the channel's to give. */
+export type PublishedOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown } : {
+  [K in keyof M & string]: (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: (M[K] & { params: [] })['static'] }
+}[keyof M & string]
+
+/** What those who follow it get, with its position. It is one object for all of them, frozen. */
+export type ReceivedOf<M extends EventMap> = string extends keyof M ? { readonly event: string, readonly data: unknown, readonly id: string } : {
+  [K in keyof M & string]: { readonly event: K, readonly data: (M[K] & { params: [] })['static'], readonly id: string }
+}[keyof M & string]
+
+/** What a loop gets beside the events of the channel: what this package says, and the error that a channel ends with whose map declares none. */
+export type SystemReceived<M extends EventMap = EventMap> =
+  | ('error' extends keyof M ? never : { readonly event: 'error', readonly data: unknown, readonly id: string })
+  | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
+  | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
+
+/** An event that is checked and written, without a position. */
+export interface WrittenEvent { event: string, data: string, json: boolean }
+
 /** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
 export interface Contract {
   frame: (event: unknown) => string
+  /** For a log: an event with data. */
+  write: (event: unknown) => WrittenEvent
   declares: (event: AnyEvent) => boolean
+  /** Whether every event of a channel with that map is one of this contract's, with the same schema; also the `error` that it may end with. */
+  covers: (map: EventMap | undefined) => boolean
 }
 
 interface Incoming {
@@ -71,11 +102,21 @@ function assertData (name: string, data: unknown): void {
   if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing; a client would never see the event')
 }
 
-/** A frame: the precomputed `event:` line, then id and retry, then the data. */
-function assemble (prefix: string, event: Incoming, text: string): string {
-  const position = event.id === undefined && event.retry === undefined ? '' : encodePosition(event.id, event.retry)
-  const comment = event.comment === undefined ? '' : encodeComment(event.comment)
-  return comment + prefix + position + encodeData(text)
+/** A frame: comment, name, id and retry, data. */
+function assemble ({ comment, id, retry }: Incoming, prefix: string, data: string): string {
+  const position = id === undefined && retry === undefined ? '' : encodePosition(id, retry)
+  return (comment === undefined ? '' : encodeComment(comment)) + prefix + position + encodeData(data)
+}
+
+/** An event of a channel: what only the channel may say is not in it, nor what says nothing to those who follow it. */
+function asPublishable (given: unknown): Incoming {
+  if (typeof given !== 'object' || given === null || Array.isArray(given) || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
+  const event: Incoming = given
+  if (typeof event.event === 'string' && event.event.startsWith('sse.')) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
+  for (const field of ['id', 'retry', 'comment'] as const) {
+    if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
+  }
+  return event
 }
 
 function serialise (write: (data: unknown) => unknown, name: string, data: unknown): string {
@@ -83,12 +124,21 @@ function serialise (write: (data: unknown) => unknown, name: string, data: unkno
   try {
     text = write(data)
   } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, locate(data) || '/', cause instanceof Error ? cause.message : String(cause))
+    const error = new FST_SSE_SERIALIZE(name, pointer(data), cause instanceof Error ? cause.message : String(cause))
     error.cause = cause
     throw error
   }
   if (typeof text !== 'string') throw new FST_SSE_SERIALIZE(name, '/', `JSON has no form for ${shown(data)}`)
   return text
+}
+
+function pointer (data: unknown): string {
+  try {
+    return locate(data) || '/'
+  } catch {
+    // It is nested deeper than there is room to look into it.
+    return '/'
+  }
 }
 
 /** JSON pointer of the first value that JSON cannot carry: a BigInt, or an object inside itself. */
@@ -102,17 +152,40 @@ function locate (value: unknown, path = '', above: readonly unknown[] = []): str
   return undefined
 }
 
+function writeFree (event: Incoming): WrittenEvent {
+  const name = nameOf(event)
+  const { data } = event
+  assertData(name, data)
+  if (typeof data === 'string') return { event: name, data, json: false }
+  return { event: name, data: serialise(JSON.stringify, name, data), json: true }
+}
+
 /** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
 export const freeContract: Contract = {
   declares: () => true,
+  covers: () => true,
+  write (given) {
+    const written = writeFree(asPublishable(given))
+    encodeName(written.event)
+    return written
+  },
   frame (given) {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
-    const name = nameOf(event)
-    assertData(name, event.data)
-    const text = typeof event.data === 'string' ? event.data : serialise(JSON.stringify, name, event.data)
-    return assemble(encodeName(name), event, text)
+    const written = writeFree(event)
+    return assemble(event, encodeName(written.event), written.data)
   }
+}
+
+// They come with what a channel sends, through whichever route.
+const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
+const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
+
+/** No map declares them, and still nothing else leaves with them. */
+function frameSystem (event: Incoming): string {
+  const name = nameOf(event)
+  assertData(name, event.data)
+  return assemble(event, encodeName(name), JSON.stringify(event.data, SYSTEM_FIELDS))
 }
 
 /**
@@ -121,12 +194,12 @@ export const freeContract: Contract = {
  */
 export function compileContract (map: unknown, place: string, compile: (schema: TSchema) => CompiledSchema): Contract {
   if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${shown(map)}`)
-  const declared = new Map<string, CompiledSchema & { prefix: string }>()
+  const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
   for (const [name, schema] of Object.entries(map)) {
     if (name === '' || name.startsWith('sse.')) throw new FST_SSE_MAP(place, `the name ${shown(name)} is reserved`)
     if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the event '${name}' has ${shown(schema)}`)
     try {
-      declared.set(name, { ...compile(schema), prefix: encodeName(name) })
+      declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
       const error = new FST_SSE_SCHEMA(place, name, cause instanceof Error ? cause.message : String(cause))
       error.cause = cause
@@ -135,21 +208,33 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
   }
   if (declared.size === 0) throw new FST_SSE_MAP(place, 'it declares no event')
 
+  const write = (event: Incoming): WrittenEvent & { prefix: string } => {
+    const name = nameOf(event)
+    const known = declared.get(name)
+    if (known === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
+    const { data } = event
+    if (!known.check(data)) {
+      assertData(name, data)
+      const { path, message } = known.explain(data)
+      throw new FST_SSE_DATA(name, path, message)
+    }
+    return { event: name, data: known.textual ? data as string : serialise(known.serialise, name, data), json: !known.textual, prefix: known.prefix }
+  }
+
   return {
     declares: event => declared.has(nameOf(event)),
+    covers: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
+      (!declared.has('error') || Object.hasOwn(other, 'error')),
+    write (given) {
+      const { event: name, data, json } = write(asPublishable(given))
+      return { event: name, data, json }
+    },
     frame (given) {
       const event = asEvent(given)
       if (isControl(event)) return encodeControl(event)
-      const name = nameOf(event)
-      const known = declared.get(name)
-      if (known === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
-      const data = event.data
-      if (!known.check(data)) {
-        assertData(name, data)
-        const { path, message } = known.explain(data)
-        throw new FST_SSE_DATA(name, path, message)
-      }
-      return assemble(known.prefix, event, known.textual ? data as string : serialise(known.serialise, name, data))
+      if (SYSTEM.includes(event.event as string)) return frameSystem(event)
+      const { prefix, data } = write(event)
+      return assemble(event, prefix, data)
     }
   }
 }

@@ -5,6 +5,9 @@ export class Fifo<T> {
 
   get size (): number { return this.#items.length - this.#first }
 
+  /** The one that `shift` takes next. */
+  get first (): T | undefined { return this.#items[this.#first] }
+
   push (item: T): void {
     this.#items.push(item)
   }
@@ -18,6 +21,11 @@ export class Fifo<T> {
       this.#first = 0
     }
     return item
+  }
+
+  /** A copy of those from one place up to another, counted from the first. */
+  slice (from: number, to: number): T[] {
+    return this.#items.slice(this.#first + from, this.#first + to) as T[]
   }
 
   /** Takes all of them out. */

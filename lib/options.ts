@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { AnyEvent } from './events.ts'
 import { FST_SSE_OPTION, shown } from './errors.ts'
 import type { CloseReason } from './life.ts'
+import type { OpenLog } from './log/log.ts'
 
 /** What `onClose` is told about a stream that is over. */
 export interface CloseReport {
@@ -23,7 +24,7 @@ export interface SseOptions {
   heartbeatInterval?: number | undefined
   /** Reconnection delay told to the client in the first frame (WHATWG HTML §9.2.6, `retry`). Default: the client's own. */
   retry?: number | undefined
-  /** How long the first event may take before the head is sent without it. Until then an error is an ordinary HTTP error. Default 50. */
+  /** How long the first event may take before the head is sent without it. Until then an error is an ordinary HTTP error. A client that comes back with an id waits up to a second for its channel, which may be over. Default 50. */
   commitDelay?: number | undefined
   /** A client that takes no byte for that long while bytes wait is disconnected; 0 = never. Default 30000. */
   stallTimeout?: number | undefined
@@ -35,6 +36,12 @@ export interface SseOptions {
   errorEvent?: ((error: Error, request: FastifyRequest) => AnyEvent | null) | null | undefined
   /** Called exactly once for every stream, however it ended. */
   onClose?: ((report: CloseReport) => void) | undefined
+}
+
+/** Options of the registration: those of all streams, and where channels keep their events. */
+export interface RegisterOptions extends SseOptions {
+  /** Opens the log of each channel. Default: `memoryLog()`, for a service of one process. */
+  log?: OpenLog | undefined
 }
 
 /** Options of one stream. */
@@ -63,36 +70,47 @@ const DEFAULTS: ResolvedOptions = {
   once: false
 }
 
+/** What a value of an option must be; undefined is always its default. */
+export interface Rule { expected: string, fits: (value: unknown) => boolean }
+
+export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+
 // Node's timers hold 31 bits; a longer delay would fire at once.
 const MAX_DELAY = 2 ** 31 - 1
-const delay = { expected: 'a number of milliseconds from 0 to 2147483647', fits: (value: unknown) => typeof value === 'number' && value >= 0 && value <= MAX_DELAY }
-const optionalFunction = { expected: 'a function', fits: (value: unknown) => value === undefined || typeof value === 'function' }
+const delay: Rule = { expected: 'a number of milliseconds from 0 to 2147483647', fits: value => typeof value === 'number' && value >= 0 && value <= MAX_DELAY }
+export const aFunction: Rule = { expected: 'a function', fits: value => typeof value === 'function' }
+export const functionOrNull: Rule = { expected: 'a function or null', fits: value => value === null || typeof value === 'function' }
 
-const RULES: Record<keyof ResolvedOptions, { expected: string, fits: (value: unknown) => boolean }> = {
+const RULES: Record<keyof ResolvedOptions, Rule> = {
   heartbeatInterval: delay,
   commitDelay: delay,
   stallTimeout: delay,
   maxLifetime: delay,
-  retry: { expected: 'a whole number of milliseconds, 0 or more', fits: value => value === undefined || (Number.isSafeInteger(value) && Number(value) >= 0) },
+  retry: { expected: 'a whole number of milliseconds, 0 or more', fits: value => Number.isSafeInteger(value) && Number(value) >= 0 },
   onInvalid: { expected: "'error', 'skip' or a function", fits: value => value === 'error' || value === 'skip' || typeof value === 'function' },
-  errorEvent: { expected: 'a function or null', fits: value => value === null || optionalFunction.fits(value) },
-  onClose: optionalFunction,
+  errorEvent: functionOrNull,
+  onClose: aFunction,
   once: { expected: 'a boolean', fits: value => typeof value === 'boolean' }
 }
 
-/**
- * The user's options on top of the defaults. An option that does not exist or does not fit
- * throws FST_SSE_OPTION, which names it, what was expected and what was got.
- */
+/** The options of a stream on top of those of the registration, or these on top of the defaults. */
 export function resolveOptions (given: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
-  if (given === undefined) return defaults
-  if (given === null || typeof given !== 'object' || Array.isArray(given)) throw new FST_SSE_OPTION('options', 'an object', shown(given))
+  return given === undefined ? defaults : checked(given, defaults, RULES)
+}
+
+/**
+ * Options on top of their defaults. One that does not exist or does not fit throws FST_SSE_OPTION, which names it,
+ * what was expected and what was got. `within` is the option that they are the options of.
+ */
+export function checked<T extends object> (given: unknown, defaults: T, rules: Record<keyof T & string, Rule>, within?: string): T {
+  if (!isObject(given)) throw new FST_SSE_OPTION(within ?? 'options', 'an object', shown(given))
   const resolved = { ...defaults }
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue
-    if (!Object.hasOwn(RULES, name)) throw new FST_SSE_OPTION(name, `one of ${Object.keys(RULES).join(', ')}`, 'an option that does not exist')
-    const rule = RULES[name as keyof ResolvedOptions]
-    if (!rule.fits(value)) throw new FST_SSE_OPTION(name, rule.expected, shown(value))
+    const path = within === undefined ? name : `${within}.${name}`
+    if (!Object.hasOwn(rules, name)) throw new FST_SSE_OPTION(path, `one of ${Object.keys(rules).join(', ')}`, 'an option that does not exist')
+    const rule = rules[name as keyof T & string]
+    if (!rule.fits(value)) throw new FST_SSE_OPTION(path, rule.expected, shown(value))
     Object.assign(resolved, { [name]: value })
   }
   return resolved

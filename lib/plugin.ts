@@ -1,10 +1,12 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { FST_SSE_CLOSING, FST_SSE_REPLY_SENT, FST_SSE_TWICE } from './errors.ts'
+import { FST_SSE_CLOSING, FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_TWICE, shown } from './errors.ts'
+import { Channels } from './channel/channels.ts'
 import { compileContract, freeContract, type Contract, type EventMap } from './events.ts'
 import { decodeLastEventId } from './last-event-id.ts'
 import { Life } from './life.ts'
-import { resolveOptions, type ResolvedOptions, type SseOptions, type StreamOptions } from './options.ts'
+import { memoryLog } from './log/memory.ts'
+import { resolveOptions, type RegisterOptions, type StreamOptions } from './options.ts'
 import { schemaCompiler, type SchemaCompiler } from './schema.ts'
 import { dispose } from './source.ts'
 import { END_ID, Stream } from './stream.ts'
@@ -18,12 +20,18 @@ const kStream = Symbol('fastify-typed-sse.stream')
 
 type OurRequest = FastifyRequest & { [kResponse]: FastifyReply['raw'] | null, [kLife]: Life | null, [kStream]: Stream | null }
 
-const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
+const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
-  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...own } = given as SseOptions & Record<string, unknown>
+  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, log: openLog = memoryLog(), ...own } = given as RegisterOptions & Record<string, unknown>
+  if (typeof openLog !== 'function') throw new FST_SSE_OPTION('log', 'a function that opens logs, such as memoryLog()', shown(openLog))
   const options = resolveOptions(own)
   const streams = new Streams()
   const contracts = new Contracts()
+  const channels = new Channels({
+    openLog,
+    log: app.log,
+    compile: (events, place) => events === undefined ? freeContract : contracts.compiled({ scope: app, map: events, place })
+  })
 
   if (!app.hasRequestDecorator(kLife)) {
     app.decorateRequest(kResponse, null)
@@ -32,6 +40,7 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return decodeLastEventId(this) } })
   app.decorateRequest('signal', { getter: signal })
+  app.decorate('sse', channels)
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -47,7 +56,10 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     done()
   })
   app.addHook('onReady', async () => contracts.compile())
-  app.addHook('preClose', () => streams.close())
+  app.addHook('preClose', async () => {
+    await streams.close()
+    channels.close()
+  })
 
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
     const request = reply.request as OurRequest
@@ -68,9 +80,8 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
     const finished = resolved.once && request.lastEventId === END_ID
     if (finished) reply.code(204)
     const bodiless = finished || request.method === 'HEAD'
-    if (bodiless) resolved = silent(resolved)
 
-    const stream = new Stream({ reply, contract, streams, life: lifeOf(request), options: resolved })
+    const stream = new Stream({ reply, contract, streams, life: lifeOf(request), options: resolved, bodiless })
     request[kStream] = stream
     if (refused !== undefined || bodiless) dispose(source)
     if (refused !== undefined) stream.start(() => { throw refused })
@@ -83,11 +94,6 @@ const sse: FastifyPluginAsync<SseOptions> = async (app, given) => {
 function closing ({ raw }: FastifyRequest): Error {
   const headers = { 'retry-after': '1', ...(raw.httpVersionMajor === 1 && { connection: 'close' }) }
   return Object.assign(new FST_SSE_CLOSING(), { headers })
-}
-
-/** A response without a body is no stream: nothing to mark, nobody to tell. */
-function silent (options: ResolvedOptions): ResolvedOptions {
-  return { ...options, once: false, retry: undefined, onClose: undefined }
 }
 
 /** A call that cannot be served: in the log, for those who do not look at the promise, and never an unhandled rejection. */
@@ -127,7 +133,7 @@ interface Declaration { scope: FastifyInstance, map: EventMap, place: string }
 
 /** The contracts of all routes of one registration, each event map compiled once per scope. */
 class Contracts {
-  readonly #scopes = new Map<FastifyInstance, { compiler: SchemaCompiler, byMap: Map<EventMap, Contract> }>()
+  readonly #scopes = new Map<FastifyInstance, { schemas: number, compiler: SchemaCompiler, byMap: WeakMap<EventMap, Contract> }>()
   #declared: Declaration[] = []
 
   /** To be compiled when everything is registered: a schema may come after the route that refers to it. */
@@ -137,20 +143,26 @@ class Contracts {
 
   /** Throws what is wrong with the first map that cannot be used. */
   compile (): void {
-    for (const declaration of this.#declared.splice(0)) this.#compiled(declaration)
+    for (const declaration of this.#declared.splice(0)) this.compiled(declaration)
   }
 
   /** That of the route; a route that was declared before the plugin was loaded gets it now. */
   of ({ request, server }: FastifyReply): Contract {
     const { schema, method, url } = request.routeOptions
-    return schema?.sse === undefined ? freeContract : this.#compiled({ scope: server, map: schema.sse, place: `${String(method)} ${url}` })
+    return schema?.sse === undefined ? freeContract : this.compiled({ scope: server, map: schema.sse, place: `${String(method)} ${url}` })
   }
 
-  #compiled ({ scope, map, place }: Declaration): Contract {
-    let known = this.#scopes.get(scope)
-    if (known === undefined) this.#scopes.set(scope, known = { compiler: schemaCompiler(scope.getSchemas()), byMap: new Map() })
-    let contract = known.byMap.get(map)
-    if (contract === undefined) known.byMap.set(map, contract = compileContract(map, place, known.compiler))
+  compiled ({ scope, map, place }: Declaration): Contract {
+    const known = this.#scopes.get(scope)
+    const made = known?.byMap.get(map)
+    if (made !== undefined) return made
+    // Shared schemas are only ever added: a channel may be made before the last of them.
+    const shared = scope.getSchemas()
+    const schemas = Object.keys(shared).length
+    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
+    this.#scopes.set(scope, current)
+    const contract = compileContract(map, place, current.compiler)
+    current.byMap.set(map, contract)
     return contract
   }
 }

@@ -4,8 +4,9 @@ import type { AnyEvent } from './events.ts'
 /**
  * The last event of a stream that failed: RFC 9457 problem details. A message goes out only with an error that
  * was made for the client (a status from 400 to 499); the text of any other never leaves the process.
+ * The error of a channel belongs to no request.
  */
-export function problemEvent (error: Error, requestId: string): AnyEvent {
+export function problemEvent (error: Error, requestId?: string): AnyEvent {
   const given = (error as { statusCode?: unknown }).statusCode
   const status = typeof given === 'number' && STATUS_CODES[given] !== undefined && given >= 400 ? given : 500
   const data = { type: 'about:blank', title: STATUS_CODES[status], status, instance: requestId }

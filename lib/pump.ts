@@ -1,5 +1,5 @@
 import { FST_SSE_SOURCE } from './errors.ts'
-import { iterate, type EventIterator, type SourceContext } from './source.ts'
+import { followables, given, iterate, type Driver, type EventIterator, type Followable, type SourceContext } from './source.ts'
 import { turnIsOver } from './turn.ts'
 
 /** Who takes the events. */
@@ -8,6 +8,8 @@ export interface Taker {
   wants: () => boolean
   /** The next event. */
   take: (event: unknown) => void
+  /** Takes over: the source is one that is followed, not pulled. Without it, its events are read one by one. */
+  follow?: (channels: Array<Followable<unknown>>) => void
   /** The source is done. */
   done: () => void
   /** The source, or the way to it, threw. */
@@ -19,7 +21,7 @@ export interface Taker {
 type Step = IteratorResult<unknown>
 
 /** Pulls one event after the other from a source: none that nobody takes, and none after the stop. */
-export class Pump {
+export class Pump implements Driver {
   readonly #taker: Taker
   #iterator: EventIterator | undefined
   #stopped = false
@@ -32,11 +34,14 @@ export class Pump {
     this.#taker = taker
   }
 
+  /** What is read event by event always comes to something. */
+  get decided (): boolean { return this.#iterator !== undefined }
+
   start (source: unknown, context: SourceContext): void {
     try {
-      const iterator = iterate(source, context)
-      if (iterator instanceof Promise) iterator.then(this.#begin, this.#failed)
-      else this.#begin(iterator)
+      const value = given(source, context)
+      if (value instanceof Promise) value.then(this.#begin).catch(this.#failed)
+      else this.#begin(value)
     } catch (error) {
       this.#failed(error)
     }
@@ -87,8 +92,13 @@ export class Pump {
     }
   }
 
-  readonly #begin = (iterator: EventIterator): void => {
-    this.#iterator = iterator
+  readonly #begin = (source: unknown): void => {
+    const channels = this.#taker.follow === undefined ? undefined : followables(source)
+    if (channels !== undefined) {
+      if (!this.#stopped) this.#taker.follow!(channels)
+      return
+    }
+    this.#iterator = iterate(source)
     if (!this.#stopped) {
       this.pull()
       return
@@ -133,7 +143,9 @@ export class Pump {
       return
     }
     this.#stopped = true
-    this.#taker.done()
+    // A refusal that came during its last step: there is nobody to tell any more.
+    if (this.#refusal === undefined) this.#taker.done()
+    else this.#taker.failed(this.#refusal)
   }
 
   readonly #failed = (error: unknown): void => {

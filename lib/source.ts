@@ -10,12 +10,41 @@ export interface SourceContext {
   readonly lastEventId: string | undefined
 }
 
+/** How a thing is followed that writes its frames itself, once for all its readers: a channel. */
+export const kSubscribed = Symbol('fastify-typed-sse.subscribed')
+export declare const kEvents: unique symbol
+
+/** A channel, or a subscription to one. */
+export interface Followable<E> {
+  readonly [kSubscribed]: unknown
+  /** For the compiler alone: what comes of it. */
+  readonly [kEvents]?: E
+}
+
+/** What feeds a stream. */
+export interface Driver {
+  /** Whether it is known that something is to come. */
+  readonly decided: boolean
+  /** The stream has room again. */
+  pull: () => void
+  /** The event just taken is no good. */
+  refuse: (error: Error) => void
+  /** The stream is over. */
+  stop: () => void
+  /** Where a client that leaves now comes back, when the driver knows better than its last event. */
+  readonly lastEventId?: string | undefined
+  /** A frame with the position, when that has moved without an event; else nothing. */
+  checkpoint?: () => string
+}
+
 /** What can be iterated for events. */
 // In this order: the compiler explains a wrong event by the last of these.
 export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
 
 /** What `reply.sse` takes. The function form is called once, when the stream starts, and gets the signal at hand. */
-export type SseSource<E> = EventSequence<E> | ((context: SourceContext) => EventSequence<E> | Promise<EventSequence<E>>)
+export type SseSource<E> = Given<E> | ((context: SourceContext) => Given<E> | Promise<Given<E>>)
+
+type Given<E> = Followable<E> | ReadonlyArray<Followable<E>> | EventSequence<E>
 
 /** One way to read them all. `next` may answer at once, without a promise. */
 export interface EventIterator {
@@ -32,14 +61,32 @@ const has = (value: object, key: PropertyKey): boolean => typeof (value as Recor
 // By shape: a stream of another copy of the streams library is one too.
 const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
 
-/** The iterator of a source; for the function form, of what the function gives. */
-export function iterate (source: unknown, context: SourceContext): EventIterator | Promise<EventIterator> {
-  const given: unknown = typeof source === 'function' ? source(context) : source
-  if (isObject(given) && has(given, 'then')) return Promise.resolve(given).then(iterateSequence)
-  return iterateSequence(given)
+const isFollowable = (value: unknown): value is Followable<unknown> => isObject(value) && kSubscribed in value
+
+/** What is given for a source; for the function form, what the function gives. */
+export function given (source: unknown, context: SourceContext): unknown {
+  const value: unknown = typeof source === 'function' ? source(context) : source
+  return isThenable(value) ? Promise.resolve(value) : value
 }
 
-function iterateSequence (source: unknown): EventIterator {
+/** A promise of this realm or another, or the query of a database client. */
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
+
+/** Whether it looks like something that can be read event by event. */
+export function isSource (value: unknown): boolean {
+  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => has(value, name)))
+}
+
+/** The channels of a source; undefined for one that is read event by event. FST_SSE_SOURCE for an array of both. */
+export function followables (source: unknown): Array<Followable<unknown>> | undefined {
+  if (isFollowable(source)) return [source]
+  if (!Array.isArray(source) || !source.some(isFollowable)) return undefined
+  if (source.every(isFollowable)) return source
+  throw new FST_SSE_SOURCE('an array of channels and other things')
+}
+
+/** The iterator of what was given. */
+export function iterate (source: unknown): EventIterator {
   if (isObject(source)) {
     // Streams are not read through their async iterators: those queue a return() behind the pending read.
     if (isReadable(source)) return iterateReadable(source)
@@ -74,12 +121,12 @@ function iterateWebStream (stream: ReadableStream<unknown>): EventIterator {
 /** Lets go of a source that will not be read: a stream has a handle to close, a queue a producer to stop. No generator's body runs. */
 export function dispose (source: unknown): void {
   if (typeof source === 'function') return
-  if (isObject(source) && has(source, 'then')) {
+  if (isThenable(source)) {
     Promise.resolve(source).then(dispose, () => {})
     return
   }
   try {
-    Promise.resolve(iterateSequence(source).return?.()).catch(() => {})
+    Promise.resolve(iterate(source).return?.()).catch(() => {})
   } catch {
     // No source at all, or one that somebody else reads.
   }

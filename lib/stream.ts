@@ -1,17 +1,22 @@
 import type { Http2Session, Http2Stream } from 'node:http2'
 import type { FastifyReply } from 'fastify'
 import { Body } from './body.ts'
+import { Callbacks } from './callbacks.ts'
+import type { Chunk } from './channel/chunk.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
 import { isError, shown } from './errors.ts'
-import { freeContract, type AnyEvent, type Contract } from './events.ts'
+import type { AnyEvent, Contract } from './events.ts'
+import { Following, subscribedTo } from './channel/following.ts'
 import { Head } from './head.ts'
 import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
-import { problemEvent } from './problem.ts'
 import { Pump } from './pump.ts'
-import { dispose } from './source.ts'
+import { dispose, type Driver, type Followable } from './source.ts'
 import type { Streams } from './streams.ts'
 import { Writer } from './writer.ts'
+
+// How long who comes back waits for the word on whether there is anything to come.
+const VERDICT = 1_000
 
 /** The id that marks the end of a finite stream; who brings it back has everything. */
 export const END_ID = 'sse.end'
@@ -22,11 +27,13 @@ export interface StreamSetup {
   contract: Contract
   life: Life
   streams: Streams
+  /** A response without a body is no stream: nothing to mark, nobody to tell. */
+  bodiless: boolean
 }
 
 /**
- * One open response: a pump that pulls from the source, a writer that writes to the client, and between them the
- * beginning and the end. It ends once, with one reason.
+ * One open response: a driver that reads the source (a pump pulls events, a following has frames from channels), a writer
+ * that writes to the client, and between them the beginning and the end. It ends once, with one reason.
  *
  * Its way: the first `next()` runs before anything is sent. Its value (or `commitDelay`) commits the stream:
  * `reply.send(body)` runs the onSend hooks and pipes the body, whose pipe opens the writer on the response.
@@ -38,34 +45,41 @@ export class Stream {
   source: unknown
   readonly #reply: FastifyReply
   readonly #options: ResolvedOptions
+  readonly #callbacks: Callbacks
   readonly #contract: Contract
   readonly #life: Life
   readonly #streams: Streams
   readonly #head: Head
-  readonly #pump: Pump
   readonly #writer: Writer
+  #driver: Driver | undefined
   readonly #startedAt = performance.now()
   readonly #deadline: number
   #settle!: () => void
+  #bodiless: boolean
   #events = 0
   #lastEventId: string | undefined
 
-  constructor ({ reply, options, contract, life, streams }: StreamSetup) {
+  constructor ({ reply, options, contract, life, streams, bodiless }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.#reply = reply
     this.#options = options
     this.#contract = contract
+    this.#callbacks = new Callbacks(reply, options, contract)
     this.#life = life
     this.#streams = streams
+    this.#bodiless = bodiless
     this.#lastEventId = reply.request.lastEventId
     this.#deadline = options.maxLifetime > 0 ? this.#startedAt + options.maxLifetime * (0.9 + Math.random() * 0.2) : Infinity
-    this.#pump = new Pump(this)
     this.#writer = new Writer({
       response: reply.raw,
       options,
       commit: () => this.#commit(),
-      resume: () => this.#pump.pull(),
-      stalled: () => this.#stalled()
+      resume: () => this.#driver?.pull(),
+      heartbeat: () => this.#driver?.checkpoint?.() || HEARTBEAT,
+      stalled: () => {
+        this.end('stalled')
+        this.destroy()
+      }
     })
     this.#head = new Head(reply, error => this.#overruled(error))
     life.unforeseen = 'error'
@@ -82,16 +96,25 @@ export class Stream {
       this.#closed()
       return
     }
-    this.#pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
-    // The first event takes its time: show `onopen` and the proxies that somebody is there.
-    this.#head.arm(this.#options.commitDelay, () => { if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT) })
+    const pump = this.#driver = new Pump(this)
+    pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
+    this.#head.arm(this.#options.commitDelay, this.#showLife)
+  }
+
+  /** The first event takes its time: show `onopen` and the proxies that somebody is there. */
+  readonly #showLife = (): void => {
+    // Who comes back may have to be told that there is nothing to come, which only a head can say.
+    const left = this.#lastEventId !== undefined && this.#driver?.decided === false ? VERDICT - (performance.now() - this.#startedAt) : 0
+    if (left > 0) this.#head.arm(left, this.#showLife)
+    else if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT)
   }
 
   /** Ends the stream once: signal, source, last bytes, close. */
   end (reason: CloseReason, last = ''): void {
     if (!this.#life.end(reason)) return
-    this.#pump.stop()
-    this.#writer.end(last)
+    const position = this.#driver?.checkpoint?.() ?? ''
+    this.#driver?.stop()
+    this.#writer.end(position + last)
     // The server's close waits for HTTP/2 sessions too, and a client keeps its own: GOAWAY lets the other responses finish.
     if (reason === 'shutdown') this.#session()?.close()
   }
@@ -135,15 +158,40 @@ export class Stream {
     this.#writer.append(frame)
   }
 
+  /** Frames that somebody else made, of events that were checked when they were published. */
+  write (frames: string | Chunk, events: number): void {
+    this.#events += events
+    if (typeof frames === 'string') this.#writer.append(frames)
+    else this.#writer.pass(frames)
+  }
+
+  /** The source is followed, not pulled (C4). */
+  follow (channels: Array<Followable<unknown>>): void {
+    const following = this.#driver = new Following(subscribedTo(channels, this.#contract), this)
+    following.start(this.#lastEventId)
+  }
+
+  /** What the client asks for is over, and it has all of it: it is to stop asking (R7). */
+  nothing (): void {
+    if (!this.#head.committed && this.#writer.isEmpty) {
+      this.#reply.code(204)
+      this.#bodiless = true
+    }
+    this.end('ended')
+  }
+
+  ended = (): void => this.end('ended')
+  lagging = (): void => this.end('lagging')
+
   done (): void {
-    this.end('complete', this.#options.once ? encodeControl({ id: END_ID }) : '')
+    this.end('complete', this.#options.once && !this.#bodiless ? encodeControl({ id: END_ID }) : '')
   }
 
   failed = (thrown: unknown): void => {
     const error = isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown })
     if (this.#head.committed || !this.#writer.isEmpty) {
       this.#reply.log.error({ err: error }, 'sse stream failed')
-      this.end('error', this.#errorFrame(error))
+      this.end('error', this.#callbacks.errorFrame(error))
     } else {
       this.#giveUp(error)
     }
@@ -157,57 +205,32 @@ export class Stream {
 
   /** An event that cannot be sent: the source is told, or it is left out. */
   #refuse (error: Error, event: unknown): void {
-    const { onInvalid } = this.#options
-    let choice: 'error' | 'skip'
     try {
-      choice = typeof onInvalid === 'function' ? onInvalid(error, event) : onInvalid
-      this.#heed(choice)
+      if (this.#callbacks.choose(error, event) !== 'skip') this.#driver?.refuse(error)
     } catch (thrown) {
-      this.#pump.stop()
+      this.#driver?.stop()
       this.failed(thrown)
-      return
     }
-    if (choice === 'skip') this.#reply.log.warn({ err: error }, 'sse event left out')
-    else this.#pump.refuse(error)
   }
 
   /** The handler threw after it had given us the source. */
   #overruled (error: Error): void {
-    this.#pump.stop()
+    this.#driver?.stop()
     if (this.#head.committed) this.failed(error)
     else this.#giveUp(error)
   }
 
   /** There is no stream: an ordinary error response instead. */
   #giveUp (error: Error): void {
-    this.#pump.stop()
+    this.#driver?.stop()
     this.#life.end('error')
     this.#head.sendError(error)
-  }
-
-  #errorFrame (error: Error): string {
-    const { errorEvent } = this.#options
-    const { request } = this.#reply
-    try {
-      const event = errorEvent === undefined ? problemEvent(error, request.id) : errorEvent?.(error, request) ?? null
-      if (event === null) return ''
-      this.#heed(event)
-      return (this.#contract.declares(event) ? this.#contract : freeContract).frame(event)
-    } catch (err) {
-      this.#reply.log.error({ err }, 'sse error event could not be made')
-      return ''
-    }
-  }
-
-  /** A callback that is async by mistake: its rejection must not end the process. */
-  #heed (result: unknown): void {
-    if (result instanceof Promise) result.catch(err => this.#reply.log.error({ err }, 'sse callback failed'))
   }
 
   #commit (): void {
     if (!this.#head.commit()) return
     const { retry } = this.#options
-    if (retry !== undefined) this.#writer.prepend(encodeControl({ retry }))
+    if (retry !== undefined && !this.#bodiless) this.#writer.prepend(encodeControl({ retry }))
     try {
       this.#head.send(new Body(this.#writer, this.#reply))
     } catch (error) {
@@ -216,28 +239,20 @@ export class Stream {
     }
   }
 
-  #stalled (): void {
-    this.end('stalled')
-    this.destroy()
-  }
-
   #closed (): void {
-    this.#pump.stop()
+    this.#driver?.stop()
     this.#head.commit()
     this.#streams.delete(this)
     const reason = this.#life.reason!
-    const { log } = this.#reply
-    if (reason === 'client') log.debug('sse client left')
-    try {
-      this.#heed(this.#options.onClose?.({
+    if (reason === 'client') this.#reply.log.debug('sse client left')
+    if (!this.#bodiless) {
+      this.#callbacks.closed({
         reason,
         duration: performance.now() - this.#startedAt,
         events: this.#events,
         bytes: this.#writer.bytes,
-        lastEventId: this.#lastEventId
-      }))
-    } catch (err) {
-      log.error({ err }, 'sse callback failed')
+        lastEventId: this.#driver?.lastEventId ?? this.#lastEventId
+      })
     }
     this.#settle()
   }

@@ -1,4 +1,5 @@
 import type { FastifyTypeProvider } from 'fastify'
+import type { Channels } from './channel/channels.ts'
 import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from './events.ts'
 import type { StreamOptions } from './options.ts'
 import type { SseSource } from './source.ts'
@@ -19,6 +20,11 @@ declare module 'fastify' {
   interface FastifySchema {
     /** The events of this route: name → TypeBox schema of `data`. Each event is checked against it and written by it. */
     sse?: EventMap
+  }
+
+  interface FastifyInstance {
+    /** The channels of this server. */
+    readonly sse: Pick<Channels, 'channel'>
   }
 
   interface FastifyRequest {

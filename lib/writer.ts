@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Sink } from './body.ts'
-import { HEARTBEAT } from './encode.ts'
+import type { Chunk } from './channel/chunk.ts'
 import type { ResolvedOptions } from './options.ts'
 
 // What is ready together leaves in one write up to this size, in characters: then it is the kernel's turn.
@@ -13,6 +13,8 @@ export interface WriterSetup {
   commit: () => void
   /** There is room again. */
   resume: () => void
+  /** What to write when there was nothing to write for a while. */
+  heartbeat: () => string
   /** The client took no byte for `stallTimeout` while bytes wait. */
   stalled: () => void
 }
@@ -56,6 +58,12 @@ export class Writer {
     }
   }
 
+  /** Frames that others get too: straight to the connection, unless something waits to go before them. */
+  pass (chunk: Chunk): void {
+    if (this.#batch !== '' || this.#sink === undefined || this.#blocked) this.append(chunk.text)
+    else if (!this.#ending && !this.#setup.response.destroyed) this.#count(chunk.size, this.#sink.pass(chunk))
+  }
+
   /** Before everything else that waits for the first write. */
   prepend (frame: string): void {
     this.#batch = frame + this.#batch
@@ -95,7 +103,7 @@ export class Writer {
       // A response without a socket waits behind a pipelined predecessor: that is not the client's doing.
       if (stallTimeout > 0 && now - this.#movedAt >= stallTimeout && this.#setup.response.socket !== null) this.#setup.stalled()
     } else if (heartbeatInterval > 0 && now - this.#quietSince >= heartbeatInterval && !this.#ending) {
-      this.#write(HEARTBEAT)
+      this.#write(this.#setup.heartbeat())
     }
   }
 
@@ -113,10 +121,13 @@ export class Writer {
   }
 
   #write (text: string): void {
-    if (this.#setup.response.destroyed) return
-    this.bytes += Buffer.byteLength(text)
+    if (!this.#setup.response.destroyed) this.#count(Buffer.byteLength(text), this.#sink!.write(text))
+  }
+
+  #count (bytes: number, room: boolean): void {
+    this.bytes += bytes
     this.#wrote = true
-    if (!this.#sink!.write(text)) this.#blocked = true
+    if (!room) this.#blocked = true
   }
 
   #finish (sink: Sink): void {

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import { Body, type Sink } from '../lib/body.ts'
+import { Chunk } from '../lib/channel/chunk.ts'
 import { listen } from './setup/listen.ts'
 import { open, RawClient } from './setup/raw.ts'
 
@@ -302,7 +303,7 @@ async function listenHttp2 (t: Test, writer: TestWriter) {
     session.destroy()
     await app.close()
   })
-  return { session, closed: () => closed }
+  return { app, session, closed: () => closed }
 }
 
 for (const method of ['GET', 'POST']) {
@@ -337,3 +338,116 @@ for (const leave of ['cancel', 'destroy'] as const) {
     t.pass('closed')
   })
 }
+
+t.test('W2: over HTTP/2 an end that carries nothing is no write: Node would let go of what waits before it', async t => {
+  const writer = new TestWriter()
+  const { app, session } = await listenHttp2(t, writer)
+  const written: unknown[] = []
+  app.server.once('stream', stream => {
+    const write = stream.write.bind(stream) as (chunk: unknown) => boolean
+    stream.write = (chunk: unknown) => {
+      written.push(chunk)
+      return write(chunk)
+    }
+  })
+  const request = session.request({ ':path': '/' })
+  const sink = await writer.opened
+  sink.write('one')
+  sink.end('')
+  t.equal(await text(request), 'one')
+  t.same(written, ['one'])
+})
+
+/** A chunk of two events, the frames of which any connection may get. */
+const shared = new Chunk('e', [{ offset: 1, event: 'message', data: 'é€😀', json: false }, { offset: 2, event: 'tick', data: '2', json: true }])
+const sharedText = 'id: e-1\ndata: é€😀\n\nevent: tick\nid: e-2\ndata: 2\n\n'
+
+t.test('R4: frames that many get reach the client between its own', async t => {
+  const writer = new TestWriter(sink => sink.write('one '))
+  const client = await open(await listen(t, appWith(writer)))
+  const sink = await writer.opened
+  await client.until('one ')
+  t.equal(sink.pass(shared), true)
+  sink.write(' two ')
+  t.equal(sink.pass(shared), true)
+  sink.end('three')
+  await client.until('0\r\n\r\n')
+  t.equal(client.responses()[0]!.body, `one ${sharedText} two ${sharedText}three`)
+  // The next response follows on the same connection.
+  client.request({})
+  await client.until('one ', client.received.length)
+  client.fin()
+})
+
+t.test('R4: trailers follow frames that many get', async t => {
+  const writer = new TestWriter(sink => sink.write('one '))
+  const client = await open(await listen(t, appWith(writer, reply => { reply.trailer('x-count', async () => '2') })))
+  const sink = await writer.opened
+  await client.until('one ')
+  sink.pass(shared)
+  sink.end('')
+  await client.until('x-count: 2\r\n\r\n')
+  const [response] = client.responses()
+  t.strictSame([response!.body, response!.trailers], [`one ${sharedText}`, 'x-count: 2'])
+  client.fin()
+})
+
+t.test('L4: the writer is told when a connection that had enough of frames that many get has room again', async t => {
+  const writer = new TestWriter(sink => sink.write('one '))
+  const client = await open(await listen(t, appWith(writer)))
+  const sink = await writer.opened
+  await client.until('one ')
+  client.pause()
+  const large = new Chunk('e', [{ offset: 1, event: 'message', data: flood, json: false }])
+  t.equal(sink.pass(large), false)
+  const drained = writer.nextDrain()
+  client.resume()
+  await drained
+  t.equal(writer.drains, 1)
+  sink.end('end')
+  await client.until('end\r\n0\r\n\r\n')
+  t.equal(client.responses()[0]!.body.length, 'one '.length + large.text.length + 'end'.length)
+  client.fin()
+})
+
+t.test('L9: a hook that transforms the body sees frames that many get as bytes of its own to read', async t => {
+  const writer = new TestWriter(sink => {
+    sink.write('one ')
+    sink.pass(shared)
+    sink.end(' two')
+  })
+  const app = appWith(writer)
+  const seen: unknown[] = []
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
+    transform: (chunk, _encoding, done) => {
+      seen.push(String(chunk))
+      done(null, String(chunk).replaceAll('data', 'DATA'))
+    }
+  })))
+  t.equal((await app.inject('/')).payload, `one ${sharedText.replaceAll('data', 'DATA')} two`)
+  t.equal(seen.join(''), `one ${sharedText} two`)
+  t.equal(shared.bytes.toString(), sharedText, 'the others still get them as they were')
+})
+
+t.test('L9: a middleware that stands in for `write` sees frames that many get', async t => {
+  const seen: string[] = []
+  const writer = new TestWriter(sink => sink.write('one '))
+  const app = appWith(writer)
+  app.addHook('onRequest', async (_request, reply) => {
+    const { raw } = reply
+    const { write } = raw
+    raw.write = ((chunk: string | Buffer) => {
+      seen.push(String(chunk))
+      return Reflect.apply(write, raw, [chunk]) as boolean
+    }) as typeof raw.write
+  })
+  const client = await open(await listen(t, app))
+  const sink = await writer.opened
+  await client.until('one ')
+  sink.pass(shared)
+  sink.end('')
+  await client.until('0\r\n\r\n')
+  t.strictSame(seen, ['one ', sharedText])
+  t.equal(client.responses()[0]!.body, `one ${sharedText}`)
+  client.fin()
+})

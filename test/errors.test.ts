@@ -13,32 +13,40 @@ t.test('E1: every error is exported under its own code, and can be switched on b
     t.match(name, /^FST_SSE_[A-Z_]+$/)
     t.equal(error.code, name, `${name} carries its own name as its code`)
     t.ok(error instanceof Error, `${name} is an Error`)
-    t.equal(error.statusCode, name === 'FST_SSE_CLOSING' ? 503 : 500, `${name} has its status`)
+    t.equal(error.statusCode, ['FST_SSE_CLOSING', 'FST_SSE_LOG_UNAVAILABLE'].includes(name) ? 503 : 500, `${name} has its status`)
   }
 })
 
 t.test('E1: a mistake in a value is a TypeError, a mistake in the order of calls is not', async t => {
-  const types = ['OPTION', 'MAP', 'SCHEMA', 'SOURCE', 'EVENT', 'UNKNOWN_EVENT', 'FIELD', 'DATA', 'SERIALIZE'].map(name => `FST_SSE_${name}`)
+  const types = ['OPTION', 'MAP', 'SCHEMA', 'SOURCE', 'EVENT', 'UNKNOWN_EVENT', 'FIELD', 'DATA', 'SERIALIZE', 'PUBLISH', 'CHANNEL_EVENTS', 'CHANNELS'].map(name => `FST_SSE_${name}`)
   for (const [name, Factory] of Object.entries(factories)) t.equal(new Factory() instanceof TypeError, types.includes(name), name)
 })
 
 t.test('E1: a message says what is wrong, what was expected and what to do next', async t => {
   const cases: Array<[Error, string]> = [
     [new errors.FST_SSE_OPTION('retry', 'a number', "'5' (string)"), "Option 'retry' must be a number, got '5' (string)"],
-    [new errors.FST_SSE_MAP('GET /a', 'got null'), 'GET /a: schema.sse must map event names to TypeBox schemas: got null'],
+    [new errors.FST_SSE_MAP('GET /a', 'got null'), 'GET /a: the events must be a map of names to TypeBox schemas: got null'],
     [new errors.FST_SSE_SCHEMA('GET /a', 'tick', 'why'), "GET /a: the schema of event 'tick' cannot be used: why"],
-    [new errors.FST_SSE_SOURCE('null'), 'reply.sse(source) takes an async iterable, an iterable, a readable stream or a function that returns one, got null'],
+    [new errors.FST_SSE_SOURCE('null'), 'A source is an async iterable, an iterable, a readable stream, a channel or a function that returns one, got null'],
     [new errors.FST_SSE_TWICE(), 'reply.sse() was called twice for one request: merge the sources into one before the call'],
     [new errors.FST_SSE_REPLY_SENT(), 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it'],
     [new errors.FST_SSE_REPLY_TAKEN(), 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead'],
     [new errors.FST_SSE_CLOSING(), 'The server is closing: connect again in a moment'],
     [new errors.FST_SSE_EVENT('null'), 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got null'],
-    [new errors.FST_SSE_UNKNOWN_EVENT('tock', 'tick, done'), "Event 'tock' is not declared: add it to schema.sse, or send one of tick, done"],
+    [new errors.FST_SSE_UNKNOWN_EVENT('tock', 'tick, done'), "Event 'tock' is not declared: add it to the map, or send one of tick, done"],
     [new errors.FST_SSE_FIELD('id', 'a string', 'null'), "The field 'id' of an event must be a string, got null"],
     [new errors.FST_SSE_DATA('tick', '/at', 'Expected string'), "Event 'tick' does not fit its schema at '/at': Expected string"],
     [new errors.FST_SSE_SERIALIZE('tick', '/n', 'no BigInt'), "Event 'tick' cannot be serialised at '/n': no BigInt"],
     [new errors.FST_SSE_QUEUE_TAKEN(), 'This EventQueue already has its reader: make one queue per stream'],
-    [new errors.FST_SSE_QUEUE_ENDED(), 'push() was called after end(): push everything first, then end the queue']
+    [new errors.FST_SSE_QUEUE_ENDED(), 'push() was called after end(): push everything first, then end the queue'],
+    [new errors.FST_SSE_PUBLISH("'id' is not for an event of a channel"), "This cannot be published: 'id' is not for an event of a channel"],
+    [new errors.FST_SSE_CHANNEL_OPTIONS('orders', 'start'), "The channel 'orders' exists with another 'start': make the options once, outside of the handler, and pass the same everywhere"],
+    [new errors.FST_SSE_CHANNEL_ENDED(), 'The channel has ended: publish before end(), or use another name'],
+    [new errors.FST_SSE_CHANNEL_EVENTS('orders'), "The events of the channel 'orders' are not those of schema.sse: declare the same schema objects in both, or narrow with subscribe({ map })"],
+    [new errors.FST_SSE_CHANNELS(64, 65), 'A stream follows 1 to 64 different channels, got 65'],
+    [new errors.FST_SSE_SNAPSHOT('orders', '"x" (string)'), "The snapshot of the channel 'orders' brings an id that is no position in it: \"x\" (string)"],
+    [new errors.FST_SSE_LAGGING('orders'), "The subscriber of 'orders' fell behind its history: read faster, keep more history, or choose another policy for slow readers"],
+    [new errors.FST_SSE_LOG_UNAVAILABLE('orders', 'did not answer within 5000 milliseconds: it may still come'), "The log of the channel 'orders' did not answer within 5000 milliseconds: it may still come"]
   ]
   for (const [error, message] of cases) t.equal(error.message, message)
   const seen = new Set(cases.map(([error]) => (error as Error & { code: string }).code))

@@ -21,3 +21,25 @@ t.test('first in, first out, as an array does it', async t => {
   }))
   t.pass('for any sequence of steps')
 })
+
+t.test('a slice and the first are looked at, and stay', async t => {
+  const step = fc.oneof(fc.nat(), fc.constant('shift'), fc.tuple(fc.nat({ max: 12 }), fc.nat({ max: 12 })))
+  fc.assert(fc.property(fc.array(step), steps => {
+    const fifo = new Fifo<number>()
+    const model: number[] = []
+    for (const step of steps) {
+      if (typeof step === 'number') {
+        fifo.push(step)
+        model.push(step)
+      } else if (typeof step === 'string') {
+        fifo.shift()
+        model.shift()
+      } else if (JSON.stringify(fifo.slice(...step)) !== JSON.stringify(model.slice(...step))) {
+        return false
+      }
+      if (fifo.first !== model[0] || fifo.size !== model.length) return false
+    }
+    return true
+  }))
+  t.pass('for any sequence of steps')
+})

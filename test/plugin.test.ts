@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
-import sse, { EventQueue, type AnyEvent, type CloseReport, type EventMap, type SseOptions } from '../lib/index.ts'
+import sse, { EventQueue, memoryLog, type AnyEvent, type Channel, type CloseReport, type EventMap, type OpenLog, type RegisterOptions, type SseOptions } from '../lib/index.ts'
 import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
 import { within } from './setup/within.ts'
@@ -99,9 +99,9 @@ for (const [options, message] of bad) {
 // Event maps
 
 const unusable: Array<[what: string, map: unknown, error: { code: string, message: string }]> = [
-  ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: schema.sse must map event names to TypeBox schemas: got "events" (string)' }],
-  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: schema.sse must map event names to TypeBox schemas: it declares no event' }],
-  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: schema.sse must map event names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
+  ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: the events must be a map of names to TypeBox schemas: got "events" (string)' }],
+  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: the events must be a map of names to TypeBox schemas: it declares no event' }],
+  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: the events must be a map of names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
   ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'sent' cannot be used: " }],
   ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'paid' cannot be used: " }],
   ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be used: The field 'event'" }]
@@ -409,6 +409,245 @@ t.test('what the plugin needs on a route it adds to a copy: the program\'s own o
   for (const url of ['/a', '/b']) t.equal((await app.inject(url)).statusCode, 200)
   t.same(Reflect.ownKeys(config), ['mine'])
   t.equal(onRequest.length, 1)
+})
+
+// Channels
+
+const text = { message: Type.String() }
+
+/** A channel that is over and still has all of its events: a stream of it is finite. */
+async function over (channel: Channel, ...data: unknown[]): Promise<string> {
+  for (const each of data) await channel.publish({ data: each })
+  const { id } = await channel.head()
+  await channel.end()
+  return id
+}
+
+t.test('a channel is served from its oldest event or from where the client was, and at its end with 204', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const run = app.sse.channel('run', { start: 'oldest' })
+  app.get('/', (_request, reply) => reply.sse(run))
+  const end = await over(run, 'a', 'b')
+  const epoch = end.replace(/-2$/, '')
+  t.equal((await app.inject('/')).payload, `id: ${epoch}-0\n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload, `id: ${epoch}-1\n\nid: ${epoch}-2\ndata: b\n\n`)
+  const done = await app.inject({ url: '/', headers: { 'last-event-id': end } })
+  t.same([done.statusCode, done.payload], [204, ''])
+})
+
+t.test('R7: a newcomer to a channel that is over, with nothing to give, is answered 204', async t => {
+  const app = Fastify()
+  const reports: CloseReport[] = []
+  await app.register(sse, { onClose: report => reports.push(report) })
+  const [done, empty] = [app.sse.channel('done'), app.sse.channel('empty', { start: 'oldest' })]
+  app.get('/done', (_request, reply) => reply.sse(done))
+  app.get('/empty', (_request, reply) => reply.sse(empty))
+  app.get('/both', (_request, reply) => reply.sse([done, empty]))
+  await over(done, 1, 2)
+  await over(empty)
+  for (const url of ['/done', '/empty', '/both']) t.equal((await app.inject(url)).statusCode, 204, url)
+  t.same(reports, [], 'no stream, no report')
+})
+
+t.test('several channels are served by one stream, whose id stands for all of them', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const [one, other] = [app.sse.channel('one', { start: 'oldest' }), app.sse.channel('other', { start: 'oldest' })]
+  app.get('/', (_request, reply) => reply.sse([one, other.subscribe()]))
+  app.get('/function', (_request, reply) => reply.sse(async () => [one, other]))
+  const [a, b] = [(await over(one, 'a')).slice(0, -2), (await over(other, 'b')).slice(0, -2)]
+  const expected = `id: ${a}-0.${b}-0\n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
+  for (const url of ['/', '/function']) t.equal((await app.inject(url)).payload, expected)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-1` } })).statusCode, 204)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `id: ${a}-1.${b}-0\n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
+})
+
+t.test('a stream does not follow one channel twice, nor more than fit into its id', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const channels = Array.from({ length: 65 }, (_, index) => app.sse.channel(`channel ${index}`))
+  app.get('/twice', (_request, reply) => reply.sse([channels[0]!, channels[0]!.subscribe({ start: 'oldest' })]))
+  app.get('/many', (_request, reply) => reply.sse(channels))
+  for (const [url, got] of [['/twice', 'one of them twice'], ['/many', '65']]) {
+    const response = await app.inject(url!)
+    t.equal(response.statusCode, 500)
+    t.match(response.json(), { code: 'FST_SSE_CHANNELS', message: `A stream follows 1 to 64 different channels, got ${got}` })
+  }
+  t.same(channels.filter(channel => channel.subscribers > 0), [], 'and follows none of them')
+})
+
+t.test('C4: a typed route serves channels of its own events, by the same schema objects, and refuses all others', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const schema = { sse: { ...map, ...text } }
+  const own = app.sse.channel('own', { events: { count: map.count } })
+  const fits = await over(own as unknown as Channel)
+  const others = [app.sse.channel('copy', { events: { count: Type.Object({ n: Type.Integer() }) } }), app.sse.channel('more', { events: { ...schema.sse, more: Type.Null() } }), app.sse.channel('free')]
+  app.get('/own', { schema }, (_request, reply) => reply.sse(own))
+  for (const channel of others) {
+    const sources = { alone: channel, filtered: (channel as Channel).subscribe({ filter: () => true }), among: [own, channel], later: () => channel }
+    for (const [how, source] of Object.entries(sources)) {
+      const url = `/${channel.name}/${how}`
+      app.get(url, { schema }, (_request, reply) => reply.sse(source as typeof own))
+      app.get(`/any${url}`, { handler: (_request, reply) => reply.sse(source as typeof own) })
+    }
+  }
+  t.ok(fits)
+  t.equal((await app.inject('/own')).statusCode, 204)
+  for (const { name } of others) {
+    for (const how of ['alone', 'filtered', 'among', 'later']) {
+      const response = await app.inject(`/${name}/${how}`)
+      t.equal(response.statusCode, 500)
+      t.match(response.json(), { code: 'FST_SSE_CHANNEL_EVENTS', message: `The events of the channel '${name}' are not those of schema.sse: declare the same schema objects in both, or narrow with subscribe({ map })` })
+    }
+  }
+  for (const channel of others) await channel.end()
+  for (const { name } of others) t.equal((await app.inject(`/any/${name}/alone`)).statusCode, 204, 'a route without schema.sse serves all')
+  t.same([own, ...others].filter(channel => channel.subscribers > 0), [])
+})
+
+t.test('C4: what a map makes of another channel is checked and written by the route', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const prices = app.sse.channel('prices', { start: 'oldest' })
+  const epoch = (await over(prices, 1, 2, 3)).slice(0, -2)
+  app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
+    map: ({ data }) => data === 2 ? undefined : { event: 'count' as const, data: { n: Number(data), secret: 'x' } }
+  })))
+  app.get('/wrong', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
+    map: () => ({ event: 'count', data: { n: 'x' } }) as never
+  }), { errorEvent: null }))
+  t.equal((await app.inject('/')).payload, `id: ${epoch}-0\n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
+  t.equal((await app.inject('/wrong')).payload, `id: ${epoch}-0\n\n`)
+})
+
+t.test('L8: HEAD of a route with a channel is the head alone, and nobody subscribes', async t => {
+  const app = Fastify()
+  const reports: CloseReport[] = []
+  await app.register(sse, { onClose: report => reports.push(report) })
+  const live = app.sse.channel('live')
+  app.get('/channel', (_request, reply) => reply.sse(live))
+  app.get('/subscription', (_request, reply) => reply.sse(live.subscribe({ snapshot: () => t.fail('asked for its state') as never })))
+  app.get('/several', (_request, reply) => reply.sse([live, app.sse.channel('other')]))
+  for (const url of ['/channel', '/subscription', '/several']) {
+    const response = await app.inject({ method: 'HEAD', url })
+    t.same([response.statusCode, response.headers['content-type'], response.payload], [200, 'text/event-stream; charset=utf-8', ''])
+    t.equal(live.subscribers, 0)
+  }
+  t.same(reports, [])
+})
+
+t.test('C3: a channel whose events cannot be used is refused when it is made, naming channel, event and reason', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const rows: Array<[events: unknown, error: { code: string, message: string | RegExp }]> = [
+    [{}, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must be a map of names to TypeBox schemas: it declares no event" }],
+    [{ paid: 'yes' }, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must be a map of names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
+    [{ sent: { type: 'nonsense' } }, { code: 'FST_SSE_SCHEMA', message: /^channel 'orders': the schema of event 'sent' cannot be used: / }],
+    [{ 'sse.gap': Type.Null() }, { code: 'FST_SSE_MAP', message: /^channel 'orders': .* is reserved$/ }]
+  ]
+  for (const [events, error] of rows) t.throws(() => app.sse.channel('orders', { events: events as EventMap }), error)
+  t.doesNotThrow(() => app.sse.channel('orders', { events: text }), 'and leaves no channel behind')
+})
+
+t.test('C3: shared schemas are those that there are when a channel is made, and a channel keeps none from the routes after it', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.sse.channel('early', { events: text })
+  t.throws(() => app.sse.channel('orders', { events: { order: Type.Ref('Order') } }), { code: 'FST_SSE_SCHEMA' })
+  app.addSchema({ $id: 'Order', type: 'object', properties: { id: { type: 'integer' } }, required: ['id'] })
+  const events = { order: Type.Ref('Order') }
+  const orders = app.sse.channel('orders', { events, start: 'oldest' })
+  app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(orders))
+  app.get('/list', { schema: { sse: { order: Type.Ref('Order') } } }, (_request, reply) => reply.sse([{ event: 'order', data: { id: 7, secret: 1 } }] as never))
+  await orders.publish({ event: 'order', data: { id: 7, secret: 1 } } as never)
+  await orders.end()
+  t.match((await app.inject('/')).payload, /\ndata: {"id":7}\n\n$/)
+  t.equal((await app.inject('/list')).payload, 'event: order\ndata: {"id":7}\n\n')
+})
+
+t.test('option log: opens the log of each channel, once, with its name and its bounds', async t => {
+  const app = Fastify()
+  const opened: unknown[] = []
+  const memory = memoryLog()
+  const log: OpenLog = (...given) => {
+    opened.push(given)
+    return memory(...given)
+  }
+  await app.register(sse, { log, retry: 5 })
+  const channel = app.sse.channel('a', { history: { events: 7 } })
+  t.equal(app.sse.channel('a', { history: { events: 7 } }), channel)
+  app.sse.channel('b')
+  t.strictSame(opened, [['a', { events: 7, bytes: 1_048_576, age: 300_000 }], ['b', { events: 1_000, bytes: 1_048_576, age: 300_000 }]])
+  app.get('/', (_request, reply) => reply.sse([]))
+  t.equal((await app.inject('/')).payload, 'retry: 5\n\n', 'beside the options of streams')
+})
+
+for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memoryLog()('x', { events: 1, bytes: 1, age: 1 }), 'an object (MemoryLog)']] as const) {
+  t.test(`a bad option fails the registration: log is ${got}`, async t => {
+    const app = Fastify()
+    app.register(sse, { log } as unknown as RegisterOptions)
+    await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message: `Option 'log' must be a function that opens logs, such as memoryLog(), got ${got}` })
+  })
+}
+
+t.test('a log is an option of the registration, not of a stream', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', (_request, reply) => reply.sse([], { log: memoryLog() } as SseOptions))
+  t.match((await app.inject('/')).json(), { code: 'FST_SSE_OPTION' })
+})
+
+t.test('a scope inside of the one with the plugin has the same channels', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const outer = app.sse.channel('a')
+  app.register(async child => { t.equal(child.sse.channel('a'), outer) }, { prefix: '/child' })
+  app.get('/', async function () { return this.sse.channel('a') === outer })
+  t.equal((await app.inject('/')).payload, 'true')
+})
+
+t.test('each registration has its own channels: beside each other, one inside the other, and none where there is none', async t => {
+  const app = Fastify()
+  const seen: Channel[] = []
+  for (const name of ['one', 'two']) {
+    app.register(async child => {
+      await child.register(sse)
+      seen.push(child.sse.channel('same', { history: { events: name.length } }))
+      child.register(async inner => {
+        await inner.register(sse)
+        seen.push(inner.sse.channel('same', { start: 'oldest' }))
+        t.not(inner.sse, child.sse)
+      })
+    })
+  }
+  app.register(async child => { t.equal(child.hasDecorator('sse'), false) })
+  await app.ready()
+  t.equal(new Set(seen).size, 4)
+  await Promise.all(seen.map((channel, index) => channel.publish({ data: index })))
+  t.same(await Promise.all(seen.map(async channel => (await channel.head()).newest)), [1, 1, 1, 1])
+  await app.close()
+})
+
+t.test('L7: closing the server ends the streams of its channels, and its channels', async t => {
+  const app = Fastify()
+  const reports: CloseReport[] = []
+  await app.register(sse, { onClose: report => reports.push(report) })
+  const live = app.sse.channel('live')
+  app.get('/', (_request, reply) => reply.sse(live))
+  const port = await listen(t, app)
+  const client = await open(port)
+  await client.until('-0\n\n')
+  const next = live.subscribe()[Symbol.asyncIterator]().next()
+  t.equal(live.subscribers, 2)
+  await within('the close', app.close())
+  await within('the end of the stream', client.closed)
+  t.match(client.responses(), [{ status: 200, complete: true }])
+  t.match(reports, [{ reason: 'shutdown' }])
+  t.same(await within('the end of the loop', next), { done: true, value: undefined })
+  await t.rejects(live.publish({ data: 1 }), { code: 'FST_SSE_CLOSING' })
+  t.throws(() => app.sse.channel('more'), { code: 'FST_SSE_CLOSING' })
 })
 
 // The package

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Pump, type Taker } from '../lib/pump.ts'
+import { kSubscribed } from '../lib/source.ts'
 
 /** A taker that notes what it is told; `room` says how many events it wants. */
 function makeTaker (room = Infinity): Taker & { told: unknown[], room: number, onTake: ((event: unknown) => void) | undefined, ended: Promise<void> } {
@@ -222,4 +223,74 @@ t.test('what a source throws after the stop is told apart', async t => {
   fail(error)
   await taker.ended
   t.strictSame([taken, taker.told], [[error], []], 'next() rejects')
+})
+
+t.test('C2: a refusal that comes during the last step of a generator, which cannot be told any more, is its failure', async t => {
+  const error = new Error('refused')
+  let finish: () => void = () => {}
+  const taker = makeTaker()
+  const pump = new Pump(taker)
+  pump.start((async function * () {
+    yield 1
+    await new Promise<void>(resolve => { finish = resolve })
+  })(), context)
+  await turn()
+  pump.refuse(error)
+  finish()
+  await taker.ended
+  t.strictSame(taker.told, [1, ['failed', error]])
+})
+
+// Channels
+
+const channel = { [kSubscribed]: 'channel', async * [Symbol.asyncIterator] () { yield 'read' } }
+
+t.test('channels are handed over to a taker that follows, whichever way they are given', async t => {
+  const sources: Array<[string, unknown, number]> = [
+    ['one', channel, 1],
+    ['several', [channel, channel], 2],
+    ['function', () => channel, 1],
+    ['async function', async () => [channel, channel], 2]
+  ]
+  for (const [kind, source, count] of sources) {
+    const taker = makeTaker()
+    const followed = new Promise<unknown[]>(resolve => { taker.follow = resolve })
+    const pump = new Pump(taker)
+    pump.start(source, context)
+    t.strictSame((await followed).map(each => each === channel), Array<boolean>(count).fill(true), kind)
+    pump.pull()
+    pump.stop()
+    await turn()
+    t.strictSame(taker.told, [], 'the pump has nothing to pull')
+  }
+})
+
+t.test('a taker that does not follow is given the events of a subscription one by one', async t => {
+  const taker = makeTaker()
+  new Pump(taker).start(channel, context)
+  await taker.ended
+  t.strictSame(taker.told, ['read', 'done'])
+})
+
+t.test('L3: a channel that a function gives after the stop is not followed', async t => {
+  const taker = makeTaker()
+  taker.follow = () => t.fail('followed')
+  const pump = new Pump(taker)
+  let give: (source: unknown) => void = () => {}
+  pump.start(() => new Promise(resolve => { give = resolve }), context)
+  pump.stop()
+  give(channel)
+  await turn()
+  t.strictSame(taker.told, [])
+})
+
+t.test('a taker that cannot follow what it was handed has failed with that', async t => {
+  const error = new Error('not this one')
+  for (const source of [channel, async () => channel]) {
+    const taker = makeTaker()
+    taker.follow = () => { throw error }
+    new Pump(taker).start(source, context)
+    await taker.ended
+    t.strictSame(taker.told, [['failed', error]])
+  }
 })

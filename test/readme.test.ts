@@ -2,11 +2,16 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
-import { chromium } from 'playwright-core'
+import { chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { resolveChannel } from '../lib/channel/settings.ts'
 import * as errors from '../lib/errors.ts'
+import type { Channel, EventMap, OpenLog } from '../lib/index.ts'
+import { checkEventLog } from '../lib/log/check-event-log.ts'
 import { resolveOptions } from '../lib/options.ts'
-import { findChromium, FLAGS, MISSING } from './setup/chromium.ts'
+import { FLAGS } from './setup/chromium.ts'
+import { absent, CHROMIUM, find, need, REDIS } from './setup/programs.ts'
+import { RedisServer } from './setup/redis.ts'
 
 // Every block of code in the README runs here as a program of its own.
 const readme = readFileSync('README.md', 'utf8')
@@ -34,9 +39,13 @@ const programs = blocks.filter(block => block.language === 'ts').map((block, ind
   const code = block.code.includes('const app = Fastify(') ? block.code : imports + PRELUDE + rest
   const file = `${folder}/${index}.ts`
   // Ports are for people; inject needs none, and a logger would write into the test's output.
-  writeFileSync(file, code.replace(/^await app\.listen.*$/m, '').replace('logger: true', 'logger: false') + '\nexport { app }\n')
+  const exports = [...code.matchAll(/^(?:function|const) (\w+)/gm)].map(([, name]) => name)
+  writeFileSync(file, code.replace(/^await app\.listen.*$/m, '').replace('logger: true', 'logger: false') + `\nexport { ${exports.join(', ')} }\n`)
   return { ...block, file }
 })
+
+// Where the block of many nodes looks for it.
+if (find(REDIS) !== undefined) process.env.REDIS_URL = `redis://127.0.0.1:${(await RedisServer.start(t)).port}`
 
 type Check = (t: Test, app: FastifyInstance) => Promise<void>
 
@@ -95,11 +104,94 @@ const checks: Record<string, Check[]> = {
   'Coming back': [async (t, app) => {
     t.equal(await body(app, '/numbers', { 'last-event-id': '7' }), 'retry: 2000\n\nid: 8\ndata: 8\n\nid: 9\ndata: 9\n\nid: 10\ndata: 10\n\n')
   }],
+  Channels: [
+    async (t, app) => {
+      const client = await follow(t, app, '/prices')
+      const response = await app.inject({ method: 'POST', url: '/prices', payload: { symbol: 'ABC', price: 12.5 } })
+      const { id } = response.json<{ id: string }>()
+      const epoch = id.replace(/-1$/, '')
+      const [resumed, reset] = blocks.filter(block => block.heading === 'Channels' && block.language === 'text').map(block => block.code.replaceAll('2dri67ppar', epoch))
+      t.equal(await client.until('12.5}\n\n'), resumed)
+      const other = await follow(t, app, '/prices', { 'last-event-id': `${epoch}-9` })
+      t.equal(await other.until('1}\n\n'), reset?.replace('evicted', 'ahead'))
+    },
+    async (t, app) => {
+      const { stepEvents } = await import(`../${programs.find(block => block.code.includes("'steps'"))!.file}`) as { stepEvents: EventMap }
+      const steps = app.sse.channel('steps', { events: stepEvents })
+      const events = []
+      // To the end of the channel: the queue may still be on its way when the program's text is over.
+      for await (const { event, data } of steps.subscribe({ start: 'oldest' })) events.push({ event, data })
+      t.strictSame(events, [{ event: 'step', data: { n: 1 } }])
+      t.match(await steps.head(), { newest: 1, ended: true })
+    },
+    async (t, app) => {
+      const [all, one] = [await follow(t, app, '/board'), await follow(t, app, '/board/b')]
+      t.match(await all.until('}\n\n'), /^event: state\nid: \w+-1\ndata: \{"a":1\}\n\n$/)
+      const { set } = await import(`../${programs.find(block => block.code.includes("'board'"))!.file}`) as { set: (key: string, value: number) => Promise<string> }
+      await set('a', 2)
+      await set('b', 3)
+      t.match(await all.until('3}\n\n'), /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+      t.match(await one.until('3}\n\n'), /^id: \w+-1\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+    },
+    async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'oldest' }).subscribers, 0) }
+  ],
+  'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^id: \w+-0\n\n$/) }],
+  'Many channels on one stream': [async (t, app) => { t.match(await (await follow(t, app, '/all')).until('\n\n'), /^id: \w+-0\.\w+-0\n\n$/) }],
+  'Resumable runs': [async (t, app) => {
+    t.equal((await app.inject('/runs/7')).statusCode, 404)
+    const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }), app.inject({ method: 'POST', url: '/runs/7' })])
+    t.equal(first.body, second.body)
+    t.equal([...first.body.matchAll(/^data: (.*)$/gm)].map(([, token]) => token).join(''), 'Once upon a time')
+    t.equal((await app.inject('/runs/7')).body, first.body, 'a late comer gets it all')
+    const [id] = first.body.match(/\w+-4$/m) ?? []
+    t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
+    t.equal((await app.inject({ method: 'DELETE', url: '/runs/7' })).statusCode, 200)
+  }],
+  'Many nodes': [async (t, app) => {
+    const copy = `${folder}/other-node.ts`
+    writeFileSync(copy, readFileSync(programs.find(({ heading }) => heading === 'Many nodes')!.file, 'utf8'))
+    const other = (await import(`../${copy}`) as { app: FastifyInstance }).app
+    t.teardown(() => other.close())
+    const clients = await Promise.all([follow(t, app, '/news'), follow(t, other, '/news')])
+    for (const client of clients) t.match(await client.until('-0\n\n'), /^id: \w+-0\n\n$/)
+    const { id } = (await other.inject({ method: 'POST', url: '/news', payload: { text: 'One' } })).json<{ id: string }>()
+    for (const client of clients) t.ok((await client.until('"One"}\n\n')).endsWith(`event: headline\nid: ${id}\ndata: {"text":"One"}\n\n`))
+    const back = await follow(t, app, '/news', { 'last-event-id': id.replace('-1', '-0') })
+    t.equal(await back.until('"One"}\n\n'), `id: ${id.replace('-1', '-0')}\n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n`)
+  }],
+  'Where channels keep their events': [async t => {
+    const { fileLog } = await import(`../${programs.find(block => block.code.includes('fileLog ('))!.file}`) as { fileLog: (folder: string) => OpenLog }
+    await checkEventLog(t, () => fileLog(t.testdir()))
+    const place = t.testdir()
+    const history = { events: 2, bytes: 1_000, age: Infinity }
+    const before = fileLog(place)('name', history)
+    for (const data of ['1', '2', '3']) await before.append({ event: 'message', data, json: true })
+    await before.end()
+    const after = fileLog(place)('name', history)
+    t.strictSame(await after.head(), await before.head())
+    t.strictSame((await after.read(0, 10)).entries.map(({ data }) => data), ['2', '3'])
+  }, async () => {}],
   Options: [async (t, app) => {
     await app.ready()
     t.ok(app.hasReplyDecorator('sse'))
   }],
   'Testing your routes': [async (t, app) => { t.ok(app) }, async (t, app) => { t.ok(app) }]
+}
+
+/** A client of an endless stream. */
+async function follow (t: Test, app: FastifyInstance, url: string, headers = {}): Promise<{ until: (text: string) => Promise<string> }> {
+  const client = new AbortController()
+  const response = await app.inject({ url, headers, payloadAsStream: true, signal: client.signal })
+  const stream = response.stream().on('error', () => {})
+  t.teardown(() => client.abort())
+  let received = ''
+  stream.on('data', chunk => { received += String(chunk) })
+  return {
+    until: async text => {
+      while (!received.endsWith(text)) await once(stream, 'data')
+      return received
+    }
+  }
 }
 
 /** A block of text that shows what comes over the wire. */
@@ -122,10 +214,17 @@ t.test('every TypeScript block compiles', async t => {
 })
 
 const seen = new Map<string, number>()
-for (const { heading, file } of programs) {
+for (const { heading, file, code } of programs) {
   const index = seen.get(heading) ?? 0
   seen.set(heading, index + 1)
-  t.test(`${heading}, block ${index + 1} runs`, async t => {
+  t.test(`${heading}, block ${index + 1} runs`, { skip: heading === 'Many nodes' && absent(REDIS) }, async t => {
+    if (code.includes("from 'tap'")) {
+      // A test of its own, which cannot run inside of another.
+      const output = execFileSync(process.execPath, ['--import', 'tsx', file], { encoding: 'utf8' })
+      t.match(output, /^ok 10 - /m)
+      t.notMatch(output, /^not ok/m)
+      return
+    }
     const { app } = await import(`../${file}`) as { app: FastifyInstance }
     t.teardown(() => app.close())
     await checks[heading]?.[index]?.(t, app)
@@ -138,24 +237,57 @@ t.test('the table of error codes is the list of errors', async t => {
   t.strictSame(documented.toSorted(), [...defined, ['FST_SSE_CLOSED', '–']].toSorted())
 })
 
+/** Names and defaults in the tables of a section. */
+function documentedOptions (heading: string): Record<string, string> {
+  const section = readme.split(/^## /m).find(text => text.startsWith(`${heading}\n`)) ?? ''
+  const rows = section.matchAll(/^\| `([a-z]\w+)` \| (\d+|`[^`]+`|–|any|problem) \|/gm)
+  return Object.fromEntries([...rows].map(([, name = '', value = '']) => [name, value.replaceAll('`', '').replaceAll("'", '')]))
+}
+
 t.test('the table of options has every option with its default', async t => {
-  const documented = [...readme.matchAll(/^\| `([a-z]\w+)` \| (\d+|`[^`]+`|–|problem) \|/gm)].map(([, name, value = '']) => [name, value.replaceAll('`', '').replaceAll("'", '')])
   const defined = Object.entries(resolveOptions(undefined)).map(([name, value]) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
-  t.strictSame(Object.fromEntries(documented), Object.fromEntries(defined))
+  t.strictSame(documentedOptions('Options'), Object.fromEntries(defined))
 })
 
-const executablePath = findChromium()
-t.test('the page runs in a browser', { skip: executablePath === undefined && process.env.CI !== 'true' && MISSING }, async t => {
-  const server = programs.find(block => block.heading === 'A server and a client')!
+t.test('the table of channel options has every option with its default', async t => {
+  const { history, start, slow, events, errorEvent } = resolveChannel('any', {})
+  t.strictSame(documentedOptions('Channels'), {
+    events: String(events ?? 'any'),
+    history: `{ ${Object.entries(history).map(([bound, value]) => `${bound}: ${value}`).join(', ')} }`,
+    start,
+    slow,
+    errorEvent: String(errorEvent ?? 'problem')
+  })
+})
+
+const skip = absent(CHROMIUM)
+
+/** A page of the README in a browser, and the program that stands before it under the same heading. */
+async function show<P extends { app: FastifyInstance }> (t: Test, heading: string): Promise<P & { page: Page }> {
+  const server = programs.find(block => block.heading === heading)!
   // A copy of the module: the one of the test above is closed.
-  writeFileSync(`${folder}/page.ts`, readFileSync(server.file, 'utf8'))
-  const { app } = await import(`../${folder}/page.ts`) as { app: FastifyInstance }
-  t.teardown(() => app.close())
-  const browser = await chromium.launch({ executablePath: executablePath!, args: FLAGS })
+  const copy = `${folder}/page-${programs.indexOf(server)}.ts`
+  writeFileSync(copy, readFileSync(server.file, 'utf8'))
+  const program = await import(`../${copy}`) as P
+  t.teardown(() => program.app.close())
+  const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS })
   t.teardown(() => browser.close())
   const page = await browser.newPage()
-  await page.goto(`${await app.listen({ port: 0, host: '127.0.0.1' })}/the-page`)
-  await page.setContent(blocks.find(block => block.language === 'html')!.code)
+  await page.goto(`${await program.app.listen({ port: 0, host: '127.0.0.1' })}/the-page`)
+  await page.setContent(blocks.find(block => block.heading === heading && block.language === 'html')!.code)
+  return { ...program, page }
+}
+
+t.test('the page runs in a browser', { skip }, async t => {
+  const { page } = await show(t, 'A server and a client')
   await page.waitForSelector('li:nth-child(10)')
   t.equal(await page.textContent('li:nth-child(10)'), 'server sent event message: 10')
+})
+
+t.test('the page of a channel runs in a browser', { skip }, async t => {
+  const { page, prices } = await show<{ app: FastifyInstance, prices: Channel }>(t, 'Channels')
+  while (prices.subscribers === 0) await new Promise(setImmediate)
+  await prices.publish({ event: 'price', data: { symbol: 'ABC', price: 12.5 } })
+  await page.waitForSelector('li')
+  t.same(await page.locator('li').allTextContents(), ['{"symbol":"ABC","price":12.5}'])
 })

@@ -3,12 +3,18 @@ import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventQueue } from '../lib/queue.ts'
-import { dispose, iterate, type SourceContext } from '../lib/source.ts'
+import { dispose, followables, given, iterate as iterateGiven, kSubscribed, type EventIterator, type SourceContext } from '../lib/source.ts'
 
 const context: SourceContext = { signal: new AbortController().signal, lastEventId: '7' }
 const events = [{ data: 1 }, { data: 2 }]
 
 async function * generate () { yield * events }
+
+/** What a stream does with a source. */
+function iterate (source: unknown, context: SourceContext): EventIterator | Promise<EventIterator> {
+  const value = given(source, context)
+  return value instanceof Promise ? value.then(iterateGiven) : iterateGiven(value)
+}
 
 /** All values of a source, by the iterator that a stream would use. */
 async function readAll (source: unknown): Promise<unknown[]> {
@@ -81,7 +87,7 @@ const nothing: Array<[value: unknown, shown: string]> = [
 ]
 for (const [value, shown] of nothing) {
   t.test(`L10: ${shown} is no source: FST_SSE_SOURCE says so`, async t => {
-    const refusal = { code: 'FST_SSE_SOURCE', message: `reply.sse(source) takes an async iterable, an iterable, a readable stream or a function that returns one, got ${shown}` }
+    const refusal = { code: 'FST_SSE_SOURCE', message: `A source is an async iterable, an iterable, a readable stream, a channel or a function that returns one, got ${shown}` }
     t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), refusal)
     if (typeof value !== 'function') t.throws(() => iterate(value, context), refusal)
     await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), refusal)
@@ -210,4 +216,22 @@ t.test('a function may give its source by any thenable', async t => {
   const thenable = { then: (resolve: (source: unknown) => void) => { resolve([1]) } }
   const iterator = await iterate(() => thenable, { signal: new AbortController().signal, lastEventId: undefined })
   t.strictSame(await iterator.next(), { done: false, value: 1 })
+})
+
+t.test('channels are known as such: one, or a list of nothing else', async t => {
+  const [one, other] = [{ [kSubscribed]: 'one' }, { get [kSubscribed] (): unknown { return t.fail('looked at') } }]
+  t.equal(followables(one)?.[0], one)
+  t.same(followables([one])?.map(each => each === one), [true])
+  t.same(followables([one, other])?.map(each => each === one), [true, false])
+  for (const source of [[one, { data: 1 }], [undefined, one]]) t.throws(() => followables(source), { code: 'FST_SSE_SOURCE', message: /got an array of channels and other things$/ })
+  for (const source of [[], [[one]], new Set([one]), () => one, generate(), 'text', null, undefined, 5]) t.equal(followables(source), undefined)
+})
+
+t.test('what is given is there at once, unless it is promised', async t => {
+  t.equal(given(events, context), events)
+  t.equal(given(() => events, context), events)
+  t.equal(given('text', context), 'text')
+  const promised = given(async () => events, context)
+  t.ok(promised instanceof Promise)
+  t.equal(await promised, events)
 })

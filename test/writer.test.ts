@@ -1,6 +1,7 @@
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { Chunk } from '../lib/channel/chunk.ts'
 import { Writer, type WriterSetup } from '../lib/writer.ts'
 
 interface Open { response: ServerResponse, client: IncomingMessage }
@@ -37,11 +38,16 @@ function makeWriter (response: ServerResponse, options: Partial<WriterSetup['opt
     options: { heartbeatInterval: 0, stallTimeout: 0, ...options },
     commit: () => told.push('commit'),
     resume: () => told.push('resume'),
+    heartbeat: () => ':\n\n',
     stalled: () => told.push('stalled')
   })
   const open = (): void => writer.open({
-    write: text => {
-      written.push(text)
+    write: frames => {
+      written.push(String(frames))
+      return answer.room
+    },
+    pass: chunk => {
+      written.push(`${chunk.text}<shared>`)
       return answer.room
     },
     end: text => written.push(`${text}<end>`)
@@ -190,4 +196,103 @@ t.test('L4: a response behind a pipelined predecessor is not stalled', async t =
   writer.tick(1_000)
   t.strictSame(told, [])
   socket!.destroy()
+})
+
+/** A chunk of one event, its text, and its bytes. */
+function shared (data: string): { chunk: Chunk, text: string, size: number } {
+  const chunk = new Chunk('e', [{ offset: 1, event: 'message', data, json: false }])
+  const text = `id: e-1\ndata: ${data}\n\n`
+  return { chunk, text, size: Buffer.byteLength(text) }
+}
+
+t.test('R4: frames that many get go straight to the receiver, and count in bytes', async t => {
+  const { response } = await openResponse(t)
+  const { writer, written, open } = makeWriter(response)
+  const { chunk, text, size } = shared('é€😀')
+  open()
+  writer.pass(chunk)
+  t.strictSame([written, writer.bytes, writer.isEmpty], [[`${text}<shared>`], size, true], 'at once')
+  writer.pass(chunk)
+  t.strictSame([written.length, writer.bytes], [2, 2 * size])
+})
+
+t.test('R2: what waits goes before frames that many get', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, open } = makeWriter(response)
+  const { chunk, text } = shared('1')
+  writer.pass(chunk)
+  await turn()
+  t.strictSame([told, written], [['commit'], []], 'they commit the head, as all frames do')
+  open()
+  writer.append('a')
+  writer.pass(chunk)
+  writer.append('b')
+  t.strictSame(written, [text])
+  await turn()
+  t.strictSame(written, [text, `a${text}b`])
+})
+
+t.test('L4: a receiver that has enough of frames that many get is left alone until it drained', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, answer, open } = makeWriter(response)
+  const { chunk, text } = shared('1')
+  open()
+  told.length = 0
+  answer.room = false
+  writer.pass(chunk)
+  t.equal(writer.hasRoom, false)
+  writer.pass(chunk)
+  await turn()
+  t.strictSame([written, told], [[`${text}<shared>`], []])
+  answer.room = true
+  writer.drained()
+  t.strictSame([written, told, writer.hasRoom], [[`${text}<shared>`, text], ['resume'], true])
+})
+
+t.test('L3: frames that many get are not for a response that is gone, or over', async t => {
+  const { chunk } = shared('1')
+  const over = makeWriter((await openResponse(t)).response)
+  over.open()
+  over.writer.end('last')
+  over.writer.pass(chunk)
+  await turn()
+  t.strictSame([over.written, over.writer.bytes], [['last<end>'], 4])
+
+  const { response } = await openResponse(t)
+  const gone = makeWriter(response)
+  gone.open()
+  response.destroy()
+  gone.writer.pass(chunk)
+  await turn()
+  t.strictSame([gone.written, gone.writer.bytes], [[], 0])
+})
+
+t.test('L6: frames that many get are signs of life', async t => {
+  const { response } = await openResponse(t)
+  const { writer, written, open } = makeWriter(response, { heartbeatInterval: 100 })
+  const { chunk } = shared('1')
+  open()
+  writer.tick(0)
+  writer.pass(chunk)
+  writer.tick(90)
+  writer.tick(189)
+  t.equal(written.length, 1)
+  writer.tick(190)
+  t.strictSame(written.slice(1), [':\n\n'])
+})
+
+t.test('L6: what goes out after the silence is what the stream has to say then', async t => {
+  const { response } = await openResponse(t)
+  const written: string[] = []
+  const position = ['id: e-128\n\n', ':\n\n']
+  const writer = new Writer({
+    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, stalled: () => {}, heartbeat: () => position.shift()!
+  })
+  writer.open({ write: text => written.push(text) > 0, pass: () => true, end: () => {} })
+  writer.tick(0)
+  writer.tick(100)
+  writer.tick(200)
+  writer.tick(300)
+  t.strictSame(written, ['id: e-128\n\n', ':\n\n'])
+  t.equal(writer.bytes, 14)
 })

@@ -5,6 +5,8 @@ export interface GenerateOptions {
   limit: number
   /** Aborts when nobody waits for the answer any more. */
   signal: AbortSignal
+  /** Milliseconds from one token to the next. Default 40. */
+  pace?: number
 }
 
 /** What the endpoint needs of a model: a prompt goes in, tokens come out one by one. */
@@ -30,14 +32,13 @@ for (let i = 0; i + 1 < words.length; i++) {
 }
 
 const SENTENCES = 4
-const PACE = 40
 
 /** A stand-in for a language model: a chain of words, the same for the same prompt. It stops when the signal aborts. */
-export async function * generate (prompt: string, { limit, signal }: GenerateOptions): AsyncGenerator<string> {
+export async function * generate (prompt: string, { limit, signal, pace = 40 }: GenerateOptions): AsyncGenerator<string> {
   const dice = diceOf(prompt)
   let [before, word] = ['', '.']
   for (let n = 0, sentences = 0; n < limit && sentences < SENTENCES; n++) {
-    await sleep(PACE, undefined, { signal })
+    await sleep(pace, undefined, { signal })
     const next = followers.get(context(before, word))!;
     [before, word] = [word, next[dice(next.length)]!]
     if (word === '.') sentences++

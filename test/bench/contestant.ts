@@ -37,23 +37,24 @@ export class Contestant {
 
   /** CPU time that the process has used so far, in microseconds. */
   cpu (): Promise<number> {
-    return this.#ask('cpu')
+    return this.ask('cpu')
   }
 
   /** Bytes in use, after a full collection. */
   memory (): Promise<Memory> {
-    return this.#ask('memory')
+    return this.ask('memory')
+  }
+
+  /** One of the questions that its server knows. One at a time: answers have no address. */
+  ask<T = null> (question: string, ...details: number[]): Promise<T> {
+    this.#process.send([question, ...details])
+    return this.#answer()
   }
 
   async stop (): Promise<void> {
     this.#process.removeListener('exit', this.#died)
     this.#process.disconnect()
     await once(this.#process, 'exit')
-  }
-
-  #ask<T> (question: 'cpu' | 'memory'): Promise<T> {
-    this.#process.send(question)
-    return this.#answer()
   }
 
   async #answer<T> (): Promise<T> {

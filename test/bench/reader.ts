@@ -7,7 +7,8 @@ const END = '\r\n0\r\n\r\n'
 // A reader without a limit would wait for ever for a server that forgot it.
 const PATIENCE = 10_000
 
-const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`
+/** As bytes on the wire. */
+export const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`
 
 /**
  * Reads a response to its end, as cheaply as can be: no HTTP client, no parser of events that would itself be the bottleneck.
@@ -40,6 +41,22 @@ export function read (port: number, path: string, { events, last }: { events: nu
     })
     socket.on('error', reject)
     socket.on('close', () => reject(new Error(`${path}: closed after ${seen} events`)))
+  })
+}
+
+/** Reads on, after a stall, until that text comes. */
+export function readOn (socket: Socket, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let tail = ''
+    socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`no byte for ${PATIENCE} ms before ${text}`)))
+    socket.on('data', chunk => {
+      tail += chunk.toString('latin1')
+      if (tail.includes(text)) resolve()
+      tail = tail.slice(-text.length)
+    })
+    socket.once('error', reject)
+    socket.once('close', () => reject(new Error(`closed before ${text}`)))
+    socket.resume()
   })
 }
 

@@ -1,7 +1,7 @@
 import type { Contestant } from './contestant.ts'
 
 /** What a workload asks of one server: resolves to the seconds it took, rejects when the answer was not right. */
-export type Load = (port: number) => Promise<number>
+export type Load = (contestant: Contestant) => Promise<number>
 
 /** One contestant in one round. */
 export interface Sample {
@@ -12,7 +12,7 @@ export interface Sample {
 
 async function measure (contestant: Contestant, load: Load): Promise<Sample> {
   const before = await contestant.cpu()
-  const seconds = await load(contestant.port)
+  const seconds = await load(contestant)
   return { seconds, cpu: await contestant.cpu() - before }
 }
 

@@ -91,7 +91,7 @@ t.test('the start page lists the examples and shows each live', async t => {
   const app = await build()
   t.teardown(() => app.close())
   const start = await app.inject('/')
-  for (const path of ['/seed', '/tokens', '/progress']) {
+  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run']) {
     t.match(start.body, `<a href="${path}">`)
     t.match(start.body, `<iframe src="${path}"`)
     const page = await app.inject(path)

@@ -1,8 +1,7 @@
 import { once } from 'node:events'
-import { chmodSync, mkdirSync } from 'node:fs'
-import type { ServerResponse } from 'node:http'
+import { mkdirSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { delimiter } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import sse from 'fastify-typed-sse'
@@ -11,7 +10,8 @@ import t, { type Test } from 'tap'
 import { build } from '../../example/server.ts'
 import { generate } from '../../example/tokens/model.ts'
 import tokens from '../../example/tokens/server.ts'
-import { findChromium, FLAGS, MISSING } from '../setup/chromium.ts'
+import { FLAGS } from '../setup/chromium.ts'
+import { absent, CHROMIUM, need } from '../setup/programs.ts'
 
 t.setTimeout(180_000)
 
@@ -78,28 +78,9 @@ async function shoot (t: Test, page: Page, name: string): Promise<void> {
   await page.setViewportSize(DESK)
 }
 
-t.test('Chromium is what CHROMIUM_PATH says, else the first of its names on the PATH', async t => {
-  const folder = t.testdir({ one: { chrome: '', chromium: '' }, two: { 'google-chrome': '' } })
-  const [one, two] = [`${folder}/one`, `${folder}/two`]
-  for (const file of [`${one}/chrome`, `${two}/google-chrome`]) chmodSync(file, 0o755)
-  const PATH = `${one}${delimiter}${two}`
-  t.equal(findChromium({ PATH }), `${two}/google-chrome`, 'a file that cannot be run is none')
-  t.equal(findChromium({ PATH, CHROMIUM_PATH: `${one}/chrome` }), `${one}/chrome`)
-  t.equal(findChromium({ PATH, CHROMIUM_PATH: `${one}/nothing` }), undefined)
-  t.equal(findChromium({ PATH: one }), undefined)
-  t.equal(findChromium({}), undefined)
-})
-
-const executablePath = findChromium()
-const skip = executablePath === undefined && process.env.CI !== 'true' ? MISSING : false
-
-t.test('in a real browser', { skip, jobs: 6 }, async t => {
-  if (executablePath === undefined) {
-    t.fail(MISSING)
-    return
-  }
+t.test('in a real browser', { skip: absent(CHROMIUM), jobs: 6 }, async t => {
   mkdirSync(SCREENSHOTS, { recursive: true })
-  const browser = await chromium.launch({ executablePath, args: FLAGS })
+  const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS })
   t.teardown(() => browser.close())
 
   t.test('the seed page shows the ten messages, and again after a restart of the server', async t => {
@@ -187,5 +168,38 @@ t.test('in a real browser', { skip, jobs: 6 }, async t => {
     await sleep(RECONNECT)
     t.strictSame(site.responses('/progress/events').map(response => response.statusCode), [200])
     await shoot(t, page, 'progress')
+  })
+
+  t.test('R2: an id without data moves Last-Event-ID: a connection that breaks before the first event of a channel loses nothing', async t => {
+    const app = Fastify({ forceCloseConnections: true })
+    await app.register(sse, { retry: 100 })
+    const channel = app.sse.channel('news')
+    app.get('/news', (_request, reply) => reply.sse(channel))
+    app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,">'))
+    const site = await Site.start(t, app)
+    const page = await visit(t, browser, site, '/')
+    // It is told of bytes when the page has them, of which an id alone shows nothing.
+    const devtools = await page.context().newCDPSession(page)
+    await devtools.send('Network.enable')
+    let missing = `retry: 100\n\nid: ${(await channel.head()).id}\n\n`.length
+    const taken = new Promise<void>(resolve => devtools.on('Network.dataReceived', ({ dataLength }) => { if ((missing -= dataLength) <= 0) resolve() }))
+    const asked = (async () => [(await once(app.server, 'request'))[0], (await once(app.server, 'request'))[0]] as IncomingMessage[])()
+    const seen = page.evaluate(() => new Promise<string[]>(resolve => {
+      const events: string[] = []
+      const source = new EventSource('/news')
+      source.onmessage = event => {
+        events.push(`${event.lastEventId} ${event.data}`)
+        if (event.data === 'live') resolve(events)
+      }
+    }))
+    await taken
+    site.responses('/news')[0]!.socket!.destroy()
+    // While nobody listens: a newcomer would not get it.
+    const missed = await channel.publish({ data: 'missed' })
+    const [first, second] = await asked
+    t.equal(first!.headers['last-event-id'], undefined)
+    t.equal(second!.headers['last-event-id'], missed.replace(/1$/, '0'))
+    const live = await channel.publish({ data: 'live' })
+    t.strictSame(await seen, [`${missed} missed`, `${live} live`])
   })
 })

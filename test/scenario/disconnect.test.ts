@@ -7,6 +7,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
 import sse, { StreamClosedError, type CloseReport } from '../../lib/index.ts'
+import { listeners } from '../setup/leftovers.ts'
 import { open } from '../setup/raw.ts'
 import { still, within } from '../setup/within.ts'
 
@@ -260,9 +261,6 @@ async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promis
   if (kind.inject !== true) await app.listen({ port: 0, host: '127.0.0.1' })
   return app
 }
-
-/** How many listeners an emitter has, by event. */
-const listeners = (emitter: EventEmitter): Map<string | symbol, number> => new Map(emitter.eventNames().map(name => [name, emitter.listenerCount(name)]))
 
 /** The socket, or the HTTP/2 stream: its socket belongs to the session. */
 const connectionOf = ({ request: { raw } }: FastifyReply): EventEmitter => (raw as { stream?: EventEmitter }).stream ?? raw.socket

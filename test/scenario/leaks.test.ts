@@ -1,44 +1,18 @@
 import { EventEmitter, once } from 'node:events'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { promisify } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t from 'tap'
 import sse, { type AnyEvent, type CloseReport } from '../../lib/index.ts'
+import { chances } from '../setup/chances.ts'
+import { listeners, settledMemory, timersAndSockets } from '../setup/leftovers.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
 import { within } from '../setup/within.ts'
 
-setFlagsFromString('--expose-gc')
-const gc = runInNewContext('gc') as () => void
-
 const CYCLES = 1_000
 const AT_ONCE = 20
-
-/** The same chances in each run (mulberry32). */
-function chances (seed: number): (below: number) => number {
-  return below => {
-    seed = (seed + 0x6D2B79F5) | 0
-    let n = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-    n = (n + Math.imul(n ^ (n >>> 7), 61 | n)) ^ n
-    return ((n ^ (n >>> 14)) >>> 0) % below
-  }
-}
-
-async function settledHeap (): Promise<number> {
-  for (let n = 0; n < 5; n++) {
-    await turn()
-    gc()
-  }
-  return process.memoryUsage().heapUsed
-}
-
-/** What keeps the process alive of the kinds that a stream has. */
-const timersAndSockets = (): string[] => process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name.startsWith('TCP')).sort()
-
-const listeners = (emitter: EventEmitter): Array<[string | symbol, number]> => emitter.eventNames().map(name => [name, emitter.listenerCount(name)])
 
 t.test('L3: a thousand clients that come and leave at any moment leave nothing behind', async t => {
   const before = timersAndSockets()
@@ -110,9 +84,9 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
   const listening = listeners(app.server)
   const processListening = listeners(process)
   const active = timersAndSockets()
-  const heap = await settledHeap()
+  const { heap } = await settledMemory()
   await within('the visits', visits(CYCLES * 4 / 5, chance), 15_000)
-  const growth = await settledHeap() - heap
+  const growth = (await settledMemory()).heap - heap
 
   t.comment(opened, reports, `heap +${Math.round(growth / 1024)} KB`)
   t.ok(opened.streams > CYCLES / 2, 'most clients stayed long enough to be served')

@@ -6,6 +6,7 @@ import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import sse, { StreamClosedError, type AnyEvent, type CloseReport } from '../../lib/index.ts'
+import { timersAndSockets } from '../setup/leftovers.ts'
 import { listen } from '../setup/listen.ts'
 import { open, type RawClient } from '../setup/raw.ts'
 import { within } from '../setup/within.ts'
@@ -33,9 +34,6 @@ const sources: Record<string, (signal: AbortSignal) => AsyncGenerator<AnyEvent>>
   }
 }
 const SEEN: Record<string, string> = { busy: 'data: 5\n\n', idle: 'data: first\n\n' }
-
-/** What keeps the process alive of the kinds that a stream has. */
-const timersAndSockets = (): string[] => process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name.startsWith('TCP')).sort()
 
 class Streams {
   open = 0

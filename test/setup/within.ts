@@ -8,10 +8,11 @@ export async function within<T> (what: string, promise: Promise<T>, time = 2_000
 }
 
 /** Settles when a number has stood still for a while: nothing says "from here on, nothing happens". */
-export async function still (value: () => number, time = 150): Promise<number> {
+export async function still (value: () => number | Promise<number>, time = 150): Promise<number> {
   for (let before = -1; ;) {
-    if (before === value()) return before
-    before = value()
+    const now = await value()
+    if (before === now) return now
+    before = now
     await new Promise(resolve => setTimeout(resolve, time))
   }
 }

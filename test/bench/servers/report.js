@@ -1,5 +1,5 @@
 // What the load generator asks over IPC.
-const answers = {
+const always = {
   /** Microseconds, as the operating system counts them for all threads of this process, in user space and kernel. */
   cpu () {
     const { user, system } = process.cpuUsage()
@@ -14,8 +14,9 @@ const answers = {
 }
 
 /** Says where the server listens, answers from then on, and ends the process when the load generator is gone. */
-export function report (port) {
-  process.on('message', question => process.send(answers[question]()))
+export function report (port, own = {}) {
+  const answers = { ...always, ...own }
+  process.on('message', async ([question, ...details]) => process.send(await answers[question](...details) ?? null))
   process.once('disconnect', () => process.exit())
   process.send(port)
 }

@@ -1,0 +1,37 @@
+import { Type } from '@sinclair/typebox'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyInstance } from 'fastify'
+import type { ChannelOptions } from 'fastify-typed-sse'
+import { page } from '../page.ts'
+import { GROUPS, Market, type Quote } from './market.ts'
+
+const Group = Type.Union(GROUPS.map(group => Type.Literal(group)))
+
+export const events = {
+  quote: Type.Object({ symbol: Type.String(), group: Group, price: Type.Number(), change: Type.Number() })
+}
+
+/** A screen that cannot keep up is better off with the last quote of each symbol than with all of them. */
+export const options = { events, slow: { latest: event => event.data.symbol } } satisfies ChannelOptions<typeof events>
+
+/** `GET /board/events`: every quote there is, then each new one; `?group=metals` for some of them. */
+export default async function board (app: FastifyInstance, { market = new Market() }: { market?: Market }): Promise<void> {
+  const channel = app.sse.channel('board', options)
+  // The state tells of a change at once: no snapshot can come between the two.
+  market.on('quote', data => channel.publish({ event: 'quote', data }))
+  app.addHook('onReady', async () => market.open())
+  app.addHook('onClose', async () => market.close())
+
+  app.withTypeProvider<TypeBoxTypeProvider>().get('/board/events', {
+    schema: { querystring: Type.Object({ group: Type.Optional(Group) }), sse: events }
+  }, (request, reply) => {
+    const { group } = request.query
+    const wanted = (quote: Quote): boolean => group === undefined || quote.group === group
+    return reply.sse(channel.subscribe({
+      // Without a filter all clients share the frames.
+      filter: group && (event => wanted(event.data)),
+      snapshot: () => [...market.quotes.values()].filter(wanted).map(data => ({ event: 'quote', data }))
+    }))
+  })
+  page(app, '/board', new URL('page.html', import.meta.url))
+}

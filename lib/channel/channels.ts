@@ -1,0 +1,120 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { Channel } from './channel.ts'
+import { FST_SSE_CHANNEL_OPTIONS, FST_SSE_CLOSING } from '../errors.ts'
+import type { Contract, EventMap } from '../events.ts'
+import type { OpenLog } from '../log/log.ts'
+import { difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
+import { Topic } from './topic.ts'
+
+export interface ChannelsSetup {
+  openLog: OpenLog
+  log: FastifyBaseLogger
+  /** The contract of a channel's events. */
+  compile: (events: EventMap | undefined, place: string) => Contract
+}
+
+interface Live { channel: Channel, topic: Topic, options: unknown }
+
+/** The names that are looked at every so often, and what looks at them. */
+interface Round { names: Set<string>, timer: NodeJS.Timeout }
+
+/** `app.sse`: the channels of one registration. One that is idle, with nothing left to resume, leaves memory by itself. */
+export class Channels {
+  readonly #setup: ChannelsSetup
+  readonly #live = new Map<string, Live>()
+  readonly #rounds = new Map<number, Round>()
+  #closed = false
+
+  constructor (setup: ChannelsSetup) {
+    this.#setup = setup
+  }
+
+  /**
+   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and FST_SSE_SCHEMA
+   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options, FST_SSE_CLOSING when the server is closing.
+   */
+  channel<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NONE): Channel<M> {
+    const known = this.#live.get(name)
+    const { channel } = known?.options === options ? known : this.#get(resolveChannel(name, options), options)
+    return channel as unknown as Channel<M>
+  }
+
+  close (): void {
+    this.#closed = true
+    for (const { timer } of this.#rounds.values()) clearInterval(timer)
+    for (const { topic } of this.#live.values()) this.#guard(topic, () => topic.close())
+    this.#live.clear()
+  }
+
+  #get (settings: ChannelSettings, options: unknown, channel?: Channel): Live {
+    const { name, events, history } = settings
+    const known = this.#live.get(name)
+    if (known !== undefined) {
+      const differing = difference(known.topic.settings, settings)
+      if (differing !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, differing)
+      return known
+    }
+    if (this.#closed) throw new FST_SSE_CLOSING()
+    const { openLog, log, compile } = this.#setup
+    const topic = new Topic({ settings, openLog, log, contract: compile(events, `channel '${name}'`) })
+    const live = { channel: channel ?? this.#make(settings, options), topic, options }
+    this.#live.set(name, live)
+    this.#watch(name, history.age)
+    return live
+  }
+
+  #make (settings: ChannelSettings, options: unknown): Channel {
+    const { name, start } = settings
+    const channel: Channel = new Channel(name, start, {
+      find: () => {
+        const topic = this.#live.get(name)?.topic
+        return topic === undefined || difference(topic.settings, settings) !== undefined ? undefined : topic
+      },
+      get: () => this.#closed ? undefined : this.#get(settings, options, channel).topic,
+      refused: (call, err) => this.#setup.log.warn({ err, channel: name }, `sse ${call} refused`)
+    })
+    return channel
+  }
+
+  /** Short lives are looked at often, and only they. */
+  #watch (name: string, age: number): void {
+    const period = periodOf(age)
+    let round = this.#rounds.get(period)
+    if (round === undefined) {
+      round = { names: new Set(), timer: setInterval(() => this.#sweep(period), period).unref() }
+      this.#rounds.set(period, round)
+    }
+    round.names.add(name)
+  }
+
+  #sweep (period: number): void {
+    const { names, timer } = this.#rounds.get(period)!
+    for (const name of names) {
+      const { topic } = this.#live.get(name)!
+      this.#guard(topic, () => {
+        if (!topic.idle()) return
+        names.delete(name)
+        this.#live.delete(name)
+        topic.close()
+      })
+    }
+    if (names.size > 0) return
+    clearInterval(timer)
+    this.#rounds.delete(period)
+  }
+
+  /** A log of the user's may throw: that is no other channel's trouble. */
+  #guard ({ settings: { name } }: Topic, step: () => void): void {
+    try {
+      step()
+    } catch (err) {
+      this.#setup.log.error({ err, channel: name }, 'sse log failed')
+    }
+  }
+}
+
+// One object: asking without options is asking with the same ones.
+const NONE = {}
+
+/** A quarter of the age or less, from 10 milliseconds to 5 seconds; powers of two, so that there are few timers. */
+const periodOf = (age: number): number => 10 * 2 ** Math.floor(Math.log2(Math.max(1, Math.min(512, age / 40))))

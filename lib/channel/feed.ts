@@ -1,0 +1,197 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { Chunk, receivedOf, type Received } from './chunk.ts'
+import { Latest } from './latest.ts'
+import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
+import { keyOf } from './selection.ts'
+import type { ChannelSettings } from './settings.ts'
+import { isThenable } from '../source.ts'
+import { turnIsOver } from '../turn.ts'
+
+/** One that reads a feed, from wherever it stands. */
+export interface Reader {
+  /** What was published in the last turn. Does not throw. */
+  deliver: (chunk: Chunk) => void
+  /** The log has more to tell than events: it ended, or it began anew. Does not throw. */
+  turn: () => void
+  /** The channel is closed in this process. */
+  close: () => void
+}
+
+// What is published in one turn leaves as one chunk, up to this size in characters.
+const MAX_CHUNK = 32 * 1024
+// What its name, id and field names make of an event at least: an empty one is not nothing.
+const OVERHEAD = 32
+
+/**
+ * The live side of a channel in this process: its log, and those who follow it. It knows of its readers only who of
+ * them stands at the end of the log: these get what is published, in one chunk per turn of the event loop. All others read the log.
+ */
+export class Feed {
+  readonly settings: ChannelSettings
+  readonly log: EventLog
+  readonly #logger: FastifyBaseLogger
+  epoch = ''
+  /** The last offset that is known of. */
+  newest = 0
+  ended = false
+  /** The latest events by key, for slow readers, where the channel has that policy. */
+  readonly latest: Latest | undefined
+  /** All who read it, wherever they stand. */
+  readonly #readers = new Set<Reader>()
+  readonly #live = new Set<Reader>()
+  #stopTail: (() => void) | undefined
+  #pending: LogEntry[] = []
+  #size = 0
+  #scheduled = false
+  /** The log ended or began anew: those at its end have more to learn than what is in a chunk. */
+  #turned = false
+
+  constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger) {
+    const { history, slow } = settings
+    this.settings = settings
+    this.log = log
+    this.#logger = logger
+    if (typeof slow === 'object') this.latest = new Latest(history, entry => keyOf(this.received(entry), slow.latest))
+  }
+
+  /** Whether an event is the error that the channel ended with, of which its map knows nothing. */
+  isFailure (name: string): boolean {
+    const { events } = this.settings
+    return name === 'error' && events !== undefined && !Object.hasOwn(events, name)
+  }
+
+  get readers (): number { return this.#readers.size }
+
+  received (entry: LogEntry): Received {
+    return receivedOf(entry, `${this.epoch}-${entry.offset}`)
+  }
+
+  /** One reader more. It listens to the log before it looks at it: nothing falls between. */
+  enter (reader: Reader): LogHead | Promise<LogHead> {
+    this.#readers.add(reader)
+    if (this.#stopTail !== undefined) return this.head()
+    this.#stopTail = this.log.tail(this.#arrived)
+    const head = this.head()
+    // A log that cannot be read is its readers' trouble.
+    if (this.latest !== undefined) Promise.resolve(head).then(() => this.#seed()).catch(() => {})
+    return head
+  }
+
+  leave (reader: Reader): void {
+    this.#live.delete(reader)
+    if (!this.#readers.delete(reader) || this.#readers.size > 0) return
+    this.#stopTail?.()
+    this.#stopTail = undefined
+    this.#forget()
+  }
+
+  head (): LogHead | Promise<LogHead> {
+    const asked = this.epoch
+    const head = this.log.head()
+    if (!isThenable(head)) return this.#seen(head)
+    // The log may have begun anew while the answer was on its way: then it is that of before.
+    return Promise.resolve(head).then(head => this.epoch !== asked && this.epoch !== head.epoch ? this.head() : this.#seen(head))
+  }
+
+  /** The reader stands at the end of the log, and is told from now on. */
+  join (reader: Reader): void {
+    this.#live.add(reader)
+  }
+
+  /** The reader goes its own way. */
+  part (reader: Reader): void {
+    this.#live.delete(reader)
+  }
+
+  close (): void {
+    for (const reader of this.#readers) reader.close()
+  }
+
+  readonly #seen = (head: LogHead): LogHead => {
+    this.#advance(head)
+    return head
+  }
+
+  #advance ({ epoch, newest, ended }: Omit<LogBatch, 'entries'>): void {
+    if (epoch !== this.epoch) {
+      this.epoch = epoch
+      this.newest = newest
+      this.ended = ended
+      this.#forget()
+      // Whoever finds out: those at the end of the old one have to learn it.
+      if (this.#live.size > 0) {
+        this.#turned = true
+        this.#schedule()
+      }
+    } else {
+      this.newest = Math.max(this.newest, newest)
+      this.ended ||= ended
+    }
+  }
+
+  readonly #arrived = (batch: LogBatch): void => {
+    // What was appended and cannot be told any more is found out by reading.
+    const beyond = batch.entries.length === 0 && batch.newest > this.newest
+    this.#advance(batch)
+    if (batch.ended || beyond) this.#turned = true
+    for (const entry of batch.entries) {
+      this.#remember(entry)
+      if (this.#live.size === 0) continue
+      const last = this.#pending.at(-1)
+      if (this.#size >= MAX_CHUNK || (last !== undefined && last.offset + 1 !== entry.offset)) this.#flush()
+      this.#pending.push(entry)
+      this.#size += entry.data.length + OVERHEAD
+    }
+    if (this.#pending.length > 0 || this.#turned) this.#schedule()
+  }
+
+  #schedule (): void {
+    if (this.#scheduled) return
+    // Ticks run when the microtasks are done: whatever is published now joins the chunk, and nothing waits for a timer.
+    this.#scheduled = true
+    // Whoever publishes what it receives would keep the ticks busy for ever.
+    if (turnIsOver()) setImmediate(this.#settle)
+    else process.nextTick(this.#settle)
+  }
+
+  #flush (): void {
+    const entries = this.#pending
+    this.#pending = []
+    this.#size = 0
+    if (entries.length === 0) return
+    const chunk = new Chunk(this.epoch, entries)
+    for (const reader of this.#live) reader.deliver(chunk)
+  }
+
+  readonly #settle = (): void => {
+    this.#scheduled = false
+    this.#flush()
+    if (!this.#turned) return
+    this.#turned = false
+    // Of a copy: who goes on at the end comes back into the set, and would be told for ever.
+    for (const reader of [...this.#live]) reader.turn()
+  }
+
+  #forget (): void {
+    this.#pending = []
+    this.#size = 0
+    this.latest?.clear()
+  }
+
+  /** The key is the user's function, whose errors are nobody else's. */
+  #remember (entry: LogEntry): void {
+    if (this.latest === undefined) return
+    try {
+      this.latest.add(entry)
+    } catch (err) {
+      this.#logger.error({ err, channel: this.settings.name }, 'sse key of an event could not be made')
+    }
+  }
+
+  /** What is there already may leave the log before a slow reader has it, too. */
+  async #seed (): Promise<void> {
+    const { epoch, entries } = await this.log.read(0, this.settings.history.events)
+    if (epoch !== this.epoch) return
+    for (const entry of entries) this.#remember(entry)
+  }
+}

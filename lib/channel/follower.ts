@@ -1,0 +1,260 @@
+import { frameOf, receivedOf, type Chunk, type Received } from './chunk.ts'
+import type { Cursor } from './cursor.ts'
+import type { Feed, Reader } from './feed.ts'
+import type { LogBatch, LogEntry } from '../log/log.ts'
+import { openAt, type Opening } from './opening.ts'
+import type { Party } from './party.ts'
+import { choose, placed, type Selection } from './selection.ts'
+import { isThenable } from '../source.ts'
+import { turnIsOver } from '../turn.ts'
+
+// Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
+const BATCH = 64
+// What a slow reader is given of the latest events at once, in characters.
+const MAX_LATEST = 32 * 1024
+// After so many events that were filtered away, their position is worth a frame of its own.
+const CHECKPOINT = 128
+// A log that cannot give yet what it told of is asked again after so many milliseconds.
+const RETRY = 10
+
+/**
+ * One subscriber's way through one channel, and all that is kept of it: a position. It reads the log from there; at its
+ * end it joins the live ones, who are handed what is published; whoever has no room for it, or stands elsewhere,
+ * goes back to reading the log. The position alone says what comes next, so nothing is lost, doubled or out of order (R2).
+ */
+export class Follower implements Reader {
+  readonly feed: Feed
+  epoch = ''
+  /** The offset of the last event that was passed on, or passed over. */
+  position = 0
+  /** Events passed over since the client was last told a position. */
+  skipped = 0
+  readonly #selection: Selection
+  readonly #party: Party<Follower>
+  /** Whether an event is looked at, or handed over as an object. */
+  readonly #decodes: boolean
+  /** Whether frames made for everybody will do. */
+  readonly #plain: boolean
+  #limit = BATCH
+  #live = false
+  /** It has read nothing yet. */
+  #fresh = true
+  #busy = true
+  #stopped = false
+
+  constructor (feed: Feed, selection: Selection, party: Party<Follower>) {
+    this.feed = feed
+    this.#selection = selection
+    this.#party = party
+    this.#decodes = party.write === undefined || selection.filter !== undefined || selection.map !== undefined
+    this.#plain = party.alone && !this.#decodes
+  }
+
+  /** Takes its stand. Nothing is read before `proceed()`. */
+  begin (cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
+    // A snapshot of the channel before this one may have ended it all: nobody would leave.
+    if (this.#stopped) return new Promise(() => {})
+    const opening = openAt(this.feed, this.feed.enter(this), this.#selection, cursor)
+    return opening instanceof Promise ? opening.then(this.#stand) : this.#stand(opening)
+  }
+
+  /** Goes on, when the opening is out. */
+  proceed (): void {
+    this.#busy = false
+    this.pull()
+  }
+
+  stop (): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.feed.leave(this)
+  }
+
+  close (): void { this.#party.close() }
+
+  /** There may be room again. Does not throw. */
+  pull (): void { this.#attempt(() => this.#read()) }
+
+  turn (): void { this.#attempt(() => this.#leaveTail()) }
+
+  deliver (chunk: Chunk): void {
+    try {
+      this.#receive(chunk)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** Filters and maps are functions of the user. */
+  #attempt (step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  #read (): void {
+    while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
+      if (this.epoch === this.feed.epoch && this.position >= this.feed.newest) return this.#arrive()
+      if (turnIsOver()) return this.#later(0)
+      const batch = this.feed.log.read(this.position, this.#limit)
+      if (isThenable(batch)) {
+        this.#busy = true
+        batch.then(this.#came, this.#failed)
+        return
+      }
+      this.#replay(batch)
+    }
+  }
+
+  /** Goes on in another turn of the loop. */
+  #later (delay: number): void {
+    this.#busy = true
+    delay === 0 ? setImmediate(this.#goOn) : setTimeout(this.#goOn, delay)
+  }
+
+  /** At the end of the log, which may be the end of the channel. */
+  #arrive (): void {
+    if (this.feed.ended) {
+      this.stop()
+      this.#party.ended(this)
+      return
+    }
+    this.#fresh = false
+    this.#live = true
+    this.feed.join(this)
+  }
+
+  #replay (batch: LogBatch): void {
+    if (batch.epoch !== this.epoch) return this.#restart()
+    const first = batch.entries[0]?.offset ?? batch.newest + 1
+    if (batch.entries.length === 0 && first <= this.position + 1) return this.#later(RETRY)
+    if (first > this.position + 1) {
+      if (!this.#fresh) return this.#fellOff(batch.newest)
+      // It went while the opening was on its way: nobody was slow.
+      const dropped = first - 1 - this.position
+      this.position = first - 1
+      this.#gap(dropped)
+    }
+    this.#fresh = false
+    for (const [taken, entry] of batch.entries.entries()) {
+      this.#limit = Math.max(1, taken)
+      // The first full write opens the stream, which asks for more at once: then that has read on from here.
+      if (this.#stopped || entry.offset !== this.position + 1 || !this.#party.wants()) return
+      this.#pass(entry)
+    }
+    this.#limit = Math.min(BATCH, this.#limit * 2 + 2)
+  }
+
+  #receive (chunk: Chunk): void {
+    if (this.#stopped || (chunk.to <= this.position && chunk.epoch === this.epoch)) return
+    // Who has no room now reads it in the log when there is; who is elsewhere in it, too.
+    if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#party.wants()) return this.#leaveTail()
+    if (this.#plain && chunk.from === this.position) {
+      this.position = chunk.to
+      this.#party.write!(chunk, chunk.entries.length)
+      return
+    }
+    for (const [index, entry] of chunk.entries.entries()) {
+      // Who came in the middle of the turn stands in the middle of the chunk.
+      if (this.#stopped || entry.offset <= this.position) continue
+      if (!this.#party.wants()) return this.#leaveTail()
+      this.#pass(entry, this.#decodes ? chunk.received[index] : undefined)
+    }
+  }
+
+  #leaveTail (): void {
+    this.#live = false
+    this.feed.part(this)
+    this.#read()
+  }
+
+  /** Passes an event on, or over. */
+  #pass (entry: LogEntry, received?: Received): void {
+    const party = this.#party
+    // How the channel failed is for everybody: no filter or map knows of that event.
+    const chosen = this.#decodes && !this.feed.isFailure(entry.event)
+    if (this.#decodes) received ??= receivedOf(entry, `${this.epoch}-${entry.offset}`)
+    const { epoch } = this
+    const event = chosen ? choose(received!, this.#selection) : received
+    // A filter or map that publishes, or ends it all, may have brought us further than this.
+    if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
+    // Only now: where a filter fails, the client is not told that it is past the event.
+    this.position = entry.offset
+    if (chosen && (event === undefined || event === null)) return this.#passOver()
+    this.skipped = 0
+    if (party.write !== undefined && (!chosen || this.#selection.map === undefined)) party.write(frameOf(entry, party.id()), 1)
+    else party.take(party.alone && event === received ? event : placed(event, party.id()))
+  }
+
+  /** The client learns the position without an event, so that its return does not search again what is not for it. */
+  #passOver (): void {
+    if (++this.skipped < CHECKPOINT) return
+    this.skipped = 0
+    this.#party.take({ id: this.#party.id() })
+  }
+
+  /** The events after the position are gone (R5). */
+  #fellOff (newest: number): void {
+    const { settings, latest } = this.feed
+    if (settings.slow === 'disconnect') {
+      this.stop()
+      this.#party.lagging(settings.name)
+      return
+    }
+    // What the feed has of another epoch has offsets of its own.
+    const kept = this.epoch === this.feed.epoch ? latest?.after(this.position, MAX_LATEST) ?? [] : []
+    const dropped = (kept.at(-1)?.offset ?? newest) - this.position - kept.length
+    // The id is where it stands without what follows.
+    if (dropped > 0) {
+      if (kept.length === 0) this.position = newest
+      this.#gap(dropped)
+    }
+    for (const entry of kept) {
+      if (!this.#stopped && entry.offset > this.position) this.#pass(entry)
+    }
+  }
+
+  #gap (dropped: number): void {
+    this.#party.take({ event: 'sse.gap', data: this.#party.label(this, { dropped }), id: this.#party.id() })
+  }
+
+  /** The log lost its history: what follows is another sequence. */
+  #restart (): void {
+    const cursor = new Map([[this.epoch, this.position]])
+    this.#busy = true
+    Promise.resolve(openAt(this.feed, this.feed.head(), this.#selection, cursor)).then(opening => {
+      if (this.#stopped) return
+      // What was read is of another epoch, and of that the log does not know yet, or no more.
+      if (opening.epoch === this.epoch) return this.#later(RETRY)
+      this.#stand(opening)
+      this.#party.announce(this, opening)
+      this.proceed()
+    }).catch(this.#failed)
+  }
+
+  readonly #stand = (opening: Opening): Opening => {
+    this.epoch = opening.epoch
+    this.position = opening.position
+    this.#fresh = true
+    return opening
+  }
+
+  readonly #goOn = (): void => this.proceed()
+
+  readonly #came = (batch: LogBatch): void => {
+    this.#busy = false
+    if (this.#stopped) return
+    this.#attempt(() => {
+      this.#replay(batch)
+      this.#read()
+    })
+  }
+
+  readonly #failed = (error: unknown): void => {
+    if (this.#stopped) return
+    this.stop()
+    this.#party.failed(error)
+  }
+}

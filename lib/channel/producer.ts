@@ -1,0 +1,80 @@
+import { Pump } from '../pump.ts'
+import { isThenable } from '../source.ts'
+
+/** Where a producer's events go. */
+export interface Target {
+  /** Throws what is wrong with the event. */
+  append: (event: unknown) => unknown
+  /** The source is done, or it failed. */
+  end: (error?: { cause: unknown }) => void
+  failedLate: (error: unknown) => void
+}
+
+// How many events may be on their way to the log at once.
+const WINDOW = 64
+
+/** Publishes what a source gives, as fast as the log takes it. */
+export class Producer {
+  readonly #controller = new AbortController()
+  readonly #target: Target
+  readonly #pump: Pump
+  #underWay = 0
+  /** The source has given all that it had, and how that ended. */
+  #done: { error: { cause: unknown } | undefined } | undefined
+  #stopped = false
+
+  constructor (target: Target) {
+    this.#target = target
+    this.#pump = new Pump({
+      wants: () => this.#underWay < WINDOW,
+      take: event => this.#append(event),
+      done: () => this.#finish(),
+      failed: cause => this.#finish({ cause }),
+      failedLate: target.failedLate
+    })
+  }
+
+  start (source: unknown): void {
+    this.#pump.start(source, { signal: this.#controller.signal, lastEventId: undefined })
+  }
+
+  stop (reason: Error): void {
+    this.#stopped = true
+    this.#controller.abort(reason)
+    this.#pump.stop()
+  }
+
+  #finish (error?: { cause: unknown }): void {
+    this.#done = { error }
+    queueMicrotask(this.#end)
+  }
+
+  #append (event: unknown): void {
+    try {
+      const appended = this.#target.append(event)
+      if (!isThenable(appended)) return
+      this.#underWay++
+      appended.then(this.#settled, cause => {
+        // Too late for the source to hear of it.
+        if (this.#done !== undefined) this.#done.error ??= { cause }
+        else this.#pump.refuse(cause as Error)
+        this.#settled()
+      })
+    } catch (error) {
+      this.#pump.refuse(error as Error)
+    }
+  }
+
+  readonly #settled = (): void => {
+    this.#underWay--
+    this.#pump.pull()
+    this.#end()
+  }
+
+  /** Once what was given before is in the log. */
+  readonly #end = (): void => {
+    if (this.#done === undefined || this.#underWay > 0 || this.#stopped) return
+    this.#stopped = true
+    this.#target.end(this.#done.error)
+  }
+}

@@ -1,0 +1,87 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Received } from './chunk.ts'
+import { FST_SSE_OPTION, shown } from '../errors.ts'
+import type { Contract, EventMap, PublishedOf, ReceivedOf } from '../events.ts'
+import type { History, OpenLog } from '../log/log.ts'
+import { checked, functionOrNull, isObject, type Rule } from '../options.ts'
+
+/** Options of `app.sse.channel(name, options)`: made once, outside of the handler, and the same wherever the channel is asked for. */
+export interface ChannelOptions<M extends EventMap = EventMap> {
+  /** Name → TypeBox schema of `data`. Each event is checked and written by it, once. Default: any event. */
+  events?: M | undefined
+  /**
+   * How much is kept for those who come back, whichever bound is reached first: events (default 1000), bytes of names and
+   * data (default 1048576), and milliseconds since they were published (default 300000; Infinity: no limit).
+   * `age` is also how long an idle channel stays: who comes back within it resumes.
+   */
+  history?: Partial<History> | undefined
+  /** Where those begin who bring no position: with the oldest event that is kept, or with what comes next. Default 'newest'. */
+  start?: 'newest' | 'oldest' | undefined
+  /**
+   * What happens to a reader that is behind all that is kept: its stream ends, to be resumed or reset ('disconnect', the default);
+   * it goes on with the next event after `sse.gap` ('skip'); or it is given the latest event of each key, and the rest is `sse.gap`.
+   */
+  slow?: 'disconnect' | 'skip' | { latest: (event: ReceivedOf<M>) => unknown } | undefined
+  /** The last event when its source fails; `null` or a function that returns null: none. Default: `error` with RFC 9457 problem JSON. */
+  errorEvent?: ((error: Error) => PublishedOf<M> | { event: 'error', data: unknown } | null) | null | undefined
+}
+
+/** What a channel is made of: options with the defaults filled in. */
+export interface ChannelSettings {
+  name: string
+  events: EventMap | undefined
+  history: History
+  start: 'newest' | 'oldest'
+  slow: 'disconnect' | 'skip' | { latest: (event: Received) => unknown }
+  errorEvent: ((error: Error) => unknown) | null | undefined
+}
+
+/** What it needs of its surroundings. */
+export interface ChannelSetup {
+  settings: ChannelSettings
+  contract: Contract
+  openLog: OpenLog
+  log: FastifyBaseLogger
+}
+
+const HISTORY: History = { events: 1_000, bytes: 1_048_576, age: 300_000 }
+const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
+
+const count: Rule = { expected: 'a whole number, 0 or more', fits: value => Number.isSafeInteger(value) && Number(value) >= 0 }
+const BOUNDS: Record<keyof History, Rule> = {
+  events: count,
+  bytes: count,
+  age: { expected: 'a number of milliseconds above 0, or Infinity', fits: value => typeof value === 'number' && value > 0 }
+}
+/** Where a subscriber begins that brings no position. */
+export const whereToBegin: Rule = { expected: "'newest' or 'oldest'", fits: value => value === 'newest' || value === 'oldest' }
+const RULES: Record<keyof ChannelOptions, Rule> = {
+  // What is in it is the contract's to judge.
+  events: { expected: 'a map of names to TypeBox schemas', fits: isObject },
+  history: { expected: 'an object', fits: isObject },
+  start: whereToBegin,
+  slow: {
+    expected: "'disconnect', 'skip' or { latest: a function that returns an event's key }",
+    fits: value => value === 'disconnect' || value === 'skip' || (isObject(value) && typeof value.latest === 'function')
+  },
+  errorEvent: functionOrNull
+}
+
+// A name may become a key, or a line in a log. Half a surrogate pair has no UTF-8 of its own: two names would be one key.
+const NAME = /^[^\p{Cc}\p{Cs}]{1,512}$/u
+
+/** Throws FST_SSE_OPTION, which names the option, what was expected and what was got. */
+export function resolveChannel (name: unknown, given: unknown): ChannelSettings {
+  if (typeof name !== 'string' || !NAME.test(name)) throw new FST_SSE_OPTION('name', 'a string of 1 to 512 characters without control characters', shown(name))
+  const settings = checked(given, DEFAULTS, RULES)
+  return { ...settings, name, history: checked(settings.history, HISTORY, BOUNDS, 'history') }
+}
+
+/** The first option in which two channels of one name differ; schemas and functions differ when they are not the same ones. */
+export function difference (one: ChannelSettings, other: ChannelSettings): string | undefined {
+  for (const bound of ['events', 'bytes', 'age'] as const) if (one.history[bound] !== other.history[bound]) return `history.${bound}`
+  if (keyOf(one) !== keyOf(other)) return 'slow'
+  return (['events', 'start', 'errorEvent'] as const).find(option => one[option] !== other[option])
+}
+
+const keyOf = ({ slow }: ChannelSettings): unknown => typeof slow === 'object' ? slow.latest : slow

@@ -1,0 +1,138 @@
+import { isError, shown } from '../errors.ts'
+import { freeContract, type AnyEvent } from '../events.ts'
+import { Feed } from './feed.ts'
+import { StreamClosedError } from '../life.ts'
+import type { EventLog, LogHead, LogPosition } from '../log/log.ts'
+import { problemEvent } from '../problem.ts'
+import { Producer } from './producer.ts'
+import type { ChannelSettings, ChannelSetup } from './settings.ts'
+import { dispose, isThenable } from '../source.ts'
+
+/** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
+export class Topic {
+  /** False when it left memory: the next one of the name is another. */
+  open = true
+  readonly settings: ChannelSettings
+  readonly feed: Feed
+  readonly #setup: ChannelSetup
+  readonly #log: EventLog
+  #producer: Producer | undefined
+  #source: unknown
+  #produced: Promise<void> | undefined
+  /** There while the producer, and what it ends with, is not over. */
+  #settle: ((error?: { cause: unknown }) => void) | undefined
+
+  constructor (setup: ChannelSetup) {
+    this.#setup = setup
+    this.settings = setup.settings
+    this.#log = setup.openLog(setup.settings.name, setup.settings.history)
+    this.feed = new Feed(setup.settings, this.#log, setup.log)
+  }
+
+  /** Throws what is wrong with the event. */
+  append (event: unknown): LogPosition | Promise<LogPosition> {
+    return this.#log.append(this.#setup.contract.write(event))
+  }
+
+  head (): LogHead | Promise<LogHead> {
+    return this.feed.head()
+  }
+
+  consume (source: unknown): Promise<void> {
+    if (this.#produced !== undefined) {
+      if (source !== this.#source) dispose(source)
+      return this.#produced
+    }
+    this.#source = source
+    this.#produced = new Promise((resolve, reject) => {
+      this.#settle = error => {
+        this.#settle = undefined
+        error === undefined ? resolve() : reject(error.cause)
+      }
+    })
+    // Who does not wait for it is not ended by it: the log has it.
+    this.#produced.catch(() => {})
+    const producer = this.#producer = new Producer({
+      append: event => this.append(event),
+      end: error => { this.#finish(error) },
+      failedLate: err => {
+        if (!isError(err) || err.name !== 'AbortError') this.#fault(err, 'sse source failed after its channel was over')
+      }
+    })
+    const begin = ({ ended }: LogHead): void => {
+      if (this.#producer !== producer || ended) {
+        dispose(source)
+        this.#producer = undefined
+        this.#settle?.()
+      } else {
+        producer.start(source)
+      }
+    }
+    try {
+      const head = this.#log.head()
+      if (isThenable(head)) Promise.resolve(head).then(begin).catch(cause => { this.#finish({ cause }) })
+      else begin(head)
+    } catch (cause) {
+      this.#finish({ cause })
+    }
+    return this.#produced
+  }
+
+  async end (): Promise<void> {
+    this.#stop(new StreamClosedError('ended'))
+    try {
+      await this.#log.end()
+    } finally {
+      this.#settle?.()
+    }
+  }
+
+  /** The log is asked in any case: it lets go of what is too old. */
+  idle (): boolean {
+    return this.#log.idle() && this.#settle === undefined && this.feed.readers === 0
+  }
+
+  close (): void {
+    this.open = false
+    this.#stop(new StreamClosedError('shutdown'))
+    this.#settle?.()
+    this.feed.close()
+    this.#log.close()
+  }
+
+  #stop (reason: Error): void {
+    const producer = this.#producer
+    this.#producer = undefined
+    producer?.stop(reason)
+  }
+
+  /** The producer is done, or failed: then its error is the last event, and those who come later get it too. */
+  async #finish (failed?: { cause: unknown }): Promise<void> {
+    this.#producer = undefined
+    try {
+      if (failed !== undefined) {
+        const error = isError(failed.cause) ? failed.cause : new Error(`The source threw ${shown(failed.cause)}`, { cause: failed.cause })
+        this.#fault(error, 'sse producer failed')
+        await this.#appendError(error)
+      }
+      await this.#log.end()
+      this.#settle?.(failed)
+    } catch (cause) {
+      this.#settle?.({ cause })
+    }
+  }
+
+  async #appendError (error: Error): Promise<void> {
+    const { contract, settings: { errorEvent } } = this.#setup
+    try {
+      const last = errorEvent === undefined ? problemEvent(error) : await errorEvent?.(error) ?? null
+      if (last !== null) await this.#log.append((contract.declares(last as AnyEvent) ? contract : freeContract).write(last))
+    } catch (err) {
+      this.#fault(err, 'sse error event could not be made')
+    }
+  }
+
+  #fault (err: unknown, text: string): void {
+    this.#setup.log.error({ err, channel: this.settings.name }, text)
+  }
+}

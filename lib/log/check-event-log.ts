@@ -1,0 +1,54 @@
+import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type Again, type Check } from './checks.ts'
+import type { EventLog, History, OpenLog } from './log.ts'
+
+/** What a test needs to hold others: that of tap, and that of `node:test`. */
+export interface Tester {
+  test: (name: string, body: () => Promise<void>) => unknown
+}
+
+export interface CheckEventLogOptions {
+  /** Whether two calls of `open` by one name open the same log, as two nodes do on a shared store. Default false. */
+  shared?: boolean | undefined
+}
+
+const HISTORY: History = { events: 1_000, bytes: 1_000_000, age: Infinity }
+
+let names = 0
+
+/**
+ * The contract of a log, as tests: whatever passes them keeps the promises of `EventLog`, and a channel may stand on it.
+ * `make` gives the function that goes into `app.register(sse, { log })`. Names of channels are new ones in every run.
+ *
+ * ```ts
+ * import t from 'tap'
+ * await checkEventLog(t, () => myLog(client), { shared: true })
+ * ```
+ */
+export async function checkEventLog (t: Tester, make: () => OpenLog | Promise<OpenLog>, { shared = false }: CheckEventLogOptions = {}): Promise<void> {
+  const open = await make()
+  const run = Date.now().toString(36)
+
+  const check: Check = async (title, body, history = {}) => {
+    await t.test(title, async () => {
+      const number = ++names
+      const opened: EventLog[] = []
+      const again: Again = (suffix = '') => {
+        const log = open(`checkEventLog ${run} ${number}${suffix}`, { ...HISTORY, ...history })
+        opened.push(log)
+        return log
+      }
+      try {
+        await body(again(), again)
+      } finally {
+        for (const log of opened) log.close()
+      }
+    })
+  }
+
+  await checkOrder(check)
+  await checkBounds(check)
+  await checkTail(check)
+  await checkIdle(check, shared)
+  await checkEnd(check)
+  if (shared) await checkShared(check)
+}

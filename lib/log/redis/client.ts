@@ -1,0 +1,35 @@
+import type { EventEmitter } from 'node:events'
+
+interface Options { keyPrefix?: string | undefined, db?: number | undefined, host?: string | undefined, port?: number | undefined, connectionName?: string | null | undefined }
+
+/** What is used of a connection: any `Redis` of ioredis 5.4 and later fits, whichever copy of it is installed where. */
+export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off'> {
+  readonly isCluster: boolean
+  readonly status: string
+  readonly options: Options
+  callBuffer (...command: [name: string, ...args: Array<string | number>]): Promise<unknown>
+  duplicate (options: object): RedisConnection
+  connect (): Promise<void>
+  disconnect (): void
+  ping (): Promise<unknown>
+  subscribe (...channels: string[]): Promise<unknown>
+  unsubscribe (...channels: string[]): Promise<unknown>
+  ssubscribe (...channels: string[]): Promise<unknown>
+  sunsubscribe (...channels: string[]): Promise<unknown>
+}
+
+/** The same of a `Cluster`. */
+export interface RedisClusterConnection extends Pick<EventEmitter, 'on' | 'off'> {
+  readonly isCluster: boolean
+  readonly status: string
+  readonly options: Pick<Options, 'keyPrefix'>
+  /** The servers of each slot, its master first. */
+  readonly slots: string[][]
+  callBuffer (...command: [name: string, ...args: Array<string | number>]): Promise<unknown>
+  nodes (role: 'master'): RedisConnection[]
+}
+
+/** The user's connection, of whichever kind. */
+export type RedisClient = RedisConnection | RedisClusterConnection
+
+export const isCluster = (client: RedisClient): client is RedisClusterConnection => client.isCluster

@@ -1,0 +1,72 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { RedisClient } from './client.ts'
+import { decodePiece, type Piece } from './piece.ts'
+import type { Script } from './scripts.ts'
+
+// What a server answers that is about to be able to, or that is the wrong one since a failover.
+const PASSING = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
+// Milliseconds between two tries, doubled up to the second.
+const PAUSES = [20, 500] as const
+
+/** Whether Redis itself refused. Everything else is the connection's trouble. */
+export const isRefusal = (error: unknown): error is Error => (error as Error | undefined)?.name === 'ReplyError'
+
+/** Whether the next try may succeed. */
+export const isPassing = (error: unknown): boolean => !isRefusal(error) || PASSING.test(error.message)
+
+/** The keys are elsewhere in the cluster. Its client knows what to do with a command; a single one is at the wrong address. */
+export const hasMoved = (error: unknown): boolean => isRefusal(error) && error.message.startsWith('MOVED ')
+
+/** Runs scripts, as often as it takes. */
+export class Commands {
+  readonly #client: RedisClient
+  #ready: Promise<void> | undefined
+
+  constructor (client: RedisClient) {
+    this.#client = client
+  }
+
+  /** Rejects when Redis refuses, when the client was closed, or when nobody wants it any more. */
+  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, wanted: () => boolean): Promise<Piece> {
+    let delay: number = PAUSES[0]
+    let piece: Piece | undefined
+    while (piece === undefined) {
+      try {
+        // What waits with us, and not in the client's queue, is not sent when nobody waits for it any more.
+        await this.#whenReady()
+        if (!wanted()) throw new Error('nobody waits for it any more')
+        piece = decodePiece(await this.#send(script, keys, args))
+      } catch (error) {
+        if (!isPassing(error) || this.#client.status === 'end' || !wanted()) throw error
+        await pause(delay)
+        delay = Math.min(delay * 2, PAUSES[1])
+      }
+    }
+    return piece
+  }
+
+  async #send ({ sha, text }: Script, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<Buffer> {
+    try {
+      return await this.#client.callBuffer('EVALSHA', sha, keys.length, ...keys, ...args) as Buffer
+    } catch (error) {
+      if (!isRefusal(error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return await this.#client.callBuffer('EVAL', text, keys.length, ...keys, ...args) as Buffer
+    }
+  }
+
+  /** One wait for all: a client has few listeners, however many ask. */
+  #whenReady (): Promise<void> | undefined {
+    const client = this.#client
+    // Lazy clients connect when they are asked.
+    if (client.status === 'ready' || client.status === 'wait' || client.status === 'end') return
+    this.#ready ??= new Promise(resolve => {
+      const settle = (): void => {
+        client.off('ready', settle).off('end', settle)
+        this.#ready = undefined
+        resolve()
+      }
+      client.on('ready', settle).on('end', settle)
+    })
+    return this.#ready
+  }
+}

@@ -1,0 +1,105 @@
+import { Fifo } from '../../fifo.ts'
+import type { LogPosition, LogRecord } from '../log.ts'
+
+/** Where an outbox sends to. */
+export interface Destination {
+  /** Appends the records as one step, and once, even where it has to be tried again; answers with the position of the last of them. */
+  append: (records: readonly LogRecord[], number: number, wanted: () => boolean) => Promise<LogPosition>
+  /** Ends the log, once or several times. */
+  end: (wanted: () => boolean) => Promise<LogPosition>
+  /** What is said to those whose time is over. */
+  late: () => Error
+  /** Milliseconds. */
+  timeout: number
+}
+
+interface Letter {
+  /** Undefined for the end of the log. */
+  record: LogRecord | undefined
+  since: number
+  /** Undefined when its sender has been answered. */
+  settle: { resolve: (position: LogPosition) => void, reject: (error: unknown) => void } | undefined
+}
+
+const MAX_RECORDS = 500
+const MAX_CHARACTERS = 128 * 1024
+
+/**
+ * Appends on their way, and the end, in order. One batch is out at a time, and what comes meanwhile is the next one: so an answer that
+ * was lost can be asked for again by the number of its batch, and the more comes, the less each costs.
+ */
+export class Outbox {
+  readonly #to: Destination
+  readonly #letters = new Fifo<Letter>()
+  #batch: Letter[] = []
+  #number = 0
+  #sending = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (to: Destination) {
+    this.#to = to
+  }
+
+  get empty (): boolean { return !this.#sending }
+
+  add (record: LogRecord): Promise<LogPosition> { return this.#post(record) }
+
+  /** After all that was added before. */
+  async end (): Promise<void> { await this.#post(undefined) }
+
+  #post (record: LogRecord | undefined): Promise<LogPosition> {
+    return new Promise((resolve, reject) => {
+      this.#letters.push({ record, since: performance.now(), settle: { resolve, reject } })
+      this.#timer ??= setTimeout(this.#expire, this.#to.timeout)
+      if (this.#sending) return
+      this.#sending = true
+      // Whatever else is appended in this step goes along.
+      queueMicrotask(this.#send)
+    })
+  }
+
+  readonly #send = async (): Promise<void> => {
+    while (this.#letters.size > 0) {
+      const batch = this.#batch = this.#next()
+      try {
+        const wanted = (): boolean => batch.some(({ settle }) => settle !== undefined)
+        const records = batch.flatMap(({ record }) => record ?? [])
+        const { epoch, offset } = await (records.length === 0 ? this.#to.end(wanted) : this.#to.append(records, ++this.#number, wanted))
+        for (const [index, { settle }] of batch.entries()) settle?.resolve({ epoch, offset: offset - batch.length + 1 + index })
+      } catch (error) {
+        for (const { settle } of batch) settle?.reject(error)
+      }
+    }
+    this.#batch = []
+    this.#sending = false
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Records as many as go together, or an end by itself. */
+  #next (): Letter[] {
+    const batch = [this.#letters.shift()!]
+    let size = batch[0]!.record?.data.length ?? Infinity
+    while (this.#letters.first?.record !== undefined && batch.length < MAX_RECORDS && size < MAX_CHARACTERS) {
+      const letter = this.#letters.shift()!
+      size += letter.record!.data.length
+      batch.push(letter)
+    }
+    return batch
+  }
+
+  /** Those whose time is over are answered, whether they are out or still here: these will not be sent. */
+  readonly #expire = (): void => {
+    const now = performance.now()
+    const isLate = ({ since }: Letter): boolean => now - since >= this.#to.timeout - 1
+    for (const letter of this.#batch) if (isLate(letter)) this.#refuse(letter)
+    while (this.#letters.size > 0 && isLate(this.#letters.first!)) this.#refuse(this.#letters.shift()!)
+    const next = this.#batch.find(({ settle }) => settle !== undefined) ?? this.#letters.first
+    this.#timer = next === undefined ? undefined : setTimeout(this.#expire, Math.max(1, next.since + this.#to.timeout - now))
+  }
+
+  #refuse (letter: Letter): void {
+    letter.settle?.reject(this.#to.late())
+    letter.settle = undefined
+  }
+}

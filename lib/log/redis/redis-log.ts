@@ -1,0 +1,212 @@
+import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
+import { newEpoch } from '../epoch.ts'
+import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../log.ts'
+import type { Bell, Ear } from './bell.ts'
+import { isRefusal, type Commands } from './commands.ts'
+import { Outbox } from './outbox.ts'
+import { decodePiece, type Piece } from './piece.ts'
+import * as scripts from './scripts.ts'
+import { Sequence } from './sequence.ts'
+
+/** What the logs of one `redisLog` share. */
+export interface Shared {
+  readonly commands: Commands
+  readonly bell: Bell
+  readonly prefix: string
+  /** Milliseconds an append may take. */
+  readonly timeout: number
+  readonly publish: 'PUBLISH' | 'SPUBLISH'
+  /** What ioredis puts before each key, and not before the names that are published and subscribed. */
+  readonly keyPrefix: string
+  readonly db: number
+  /** All that are open. */
+  readonly open: Set<RedisLog>
+  readonly closed: () => void
+}
+
+// A hash outlives its events by that many milliseconds: who comes back later, having missed nothing, is not reset.
+const LINGER = 3_600_000
+// Entries per look at the store.
+const BATCH = 500
+// What was published last may be lost on its way, with nothing after it that shows it.
+const CHECK_INTERVAL = 15_000
+
+// One that nobody used for so long can be opened again when somebody does.
+const IDLE_AFTER = 300_000
+
+// The names of keys in a cluster: what is in braces says where they are.
+const BRACES = /[{}%]/g
+
+export class RedisLog implements EventLog, Ear {
+  readonly #shared: Shared
+  readonly #name: string
+  readonly #keys: readonly [hash: string, stream: string]
+  readonly #channel: string
+  /** Says by whom an append was, when its answer has to be asked for again. */
+  readonly #receipt: string
+  readonly #bounds: ReadonlyArray<string | number>
+  readonly #outbox: Outbox
+  readonly #listeners = new Set<(batch: LogBatch) => void>()
+  #sequence: Sequence | undefined
+  /** Settles when all that is appended from now on is heard. */
+  #listening: Promise<void> | undefined
+  /** How far the log is known to go: what is behind that has lost its history. */
+  #known = { epoch: '', offset: 0, stamp: '' }
+  #checking = false
+  #checkAgain = false
+  #checkedAt = 0
+  #usedAt = performance.now()
+  readonly #idleAfter: number
+  #closed = false
+
+  constructor (name: string, { events, bytes, age }: History, shared: Shared) {
+    const key = `${shared.prefix}{${name.replace(BRACES, encodeURIComponent)}}`
+    this.#shared = shared
+    this.#name = name
+    this.#keys = [key, `${key}:events`]
+    // All databases of a server have one space of names for what is published.
+    this.#channel = `${shared.keyPrefix}${key}@${shared.db}`
+    this.#receipt = `${key}:${newEpoch()}`
+    this.#idleAfter = Math.min(age, IDLE_AFTER)
+    // Redis keeps whole milliseconds.
+    this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), Math.ceil(age) + LINGER]
+    this.#outbox = new Outbox({
+      append: (records, number, wanted) => this.#append(records, number, wanted),
+      end: wanted => this.#position(scripts.end, [shared.publish, this.#channel], wanted),
+      late: () => new FST_SSE_LOG_UNAVAILABLE(name, `did not answer within ${shared.timeout} milliseconds: it may still come`),
+      timeout: shared.timeout
+    })
+  }
+
+  append (record: LogRecord): Promise<LogPosition> { return this.#outbox.add(record) }
+
+  async read (after: number, limit: number): Promise<LogBatch> {
+    const { epoch, newest, ended, entries } = await this.#ask(scripts.read, [after, limit])
+    return { epoch, newest, ended, entries }
+  }
+
+  async head (): Promise<LogHead> {
+    // First heard, then seen: nothing falls between.
+    await this.#listening
+    const { epoch, oldest, newest, ended } = await this.#ask(scripts.head, [])
+    return { epoch, oldest, newest, ended }
+  }
+
+  tail (listener: (batch: LogBatch) => void): () => void {
+    // One function may listen twice, and each of the two stops by itself.
+    const told = (batch: LogBatch): void => listener(batch)
+    this.#listeners.add(told)
+    this.#listen()
+    return () => {
+      if (this.#listeners.delete(told) && this.#listeners.size === 0) this.#leave()
+    }
+  }
+
+  end (): Promise<void> { return this.#outbox.end() }
+
+  /** Redis keeps everything for those who come back. What is opened again and again leaves a receipt each time. */
+  idle (): boolean {
+    return this.#listeners.size === 0 && this.#outbox.empty && performance.now() - this.#usedAt >= this.#idleAfter
+  }
+
+  close (): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#listeners.clear()
+    this.#leave()
+    this.#shared.open.delete(this)
+    if (this.#shared.open.size === 0) this.#shared.closed()
+  }
+
+  heard (message: Buffer): void {
+    const piece = decodePiece(message)
+    const { epoch, newest, stamp } = piece
+    if (epoch === this.#known.epoch && newest > this.#known.offset) this.#known = { epoch, offset: newest, stamp }
+    this.#sequence?.heard(piece)
+  }
+
+  missed (): void { this.check() }
+
+  /** Whether the log is where it was told to be; and its keys stay as long as somebody follows. */
+  check (): void {
+    if (this.#sequence === undefined) return
+    // The answer that is on its way may be from before we could hear.
+    this.#checkAgain = this.#checking
+    if (!this.#checking) this.#check()
+  }
+
+  /** Called every second or so. */
+  tick (now: number): void {
+    if (now - this.#checkedAt >= CHECK_INTERVAL) this.check()
+  }
+
+  async #check (): Promise<void> {
+    this.#checking = true
+    do {
+      this.#checkAgain = false
+      this.#checkedAt = performance.now()
+      const sequence = this.#sequence
+      try {
+        const { epoch, newest, ended } = await this.#ask(scripts.check, [])
+        sequence?.seen({ epoch, newest, ended })
+      } catch {
+        // Refused: whoever asks for something hears why.
+      }
+    } while (this.#checkAgain && this.#sequence !== undefined)
+    this.#checking = false
+  }
+
+  #listen (): void {
+    if (this.#sequence !== undefined) return
+    const sequence = this.#sequence = new Sequence({
+      read: after => this.read(after, BATCH),
+      tell: batch => { for (const listener of this.#listeners) listener(batch) }
+    })
+    // It begins where the log is now, before anything that this node appends later.
+    this.#ask(scripts.head, []).then(piece => sequence.begin(piece)).catch(() => {})
+    this.#listening = this.#shared.bell.listen(this.#channel, this).catch(error => { throw this.#unavailable(error) })
+    // What came before it could be heard is read.
+    this.#listening.then(() => this.check(), () => {})
+  }
+
+  #leave (): void {
+    if (this.#sequence === undefined) return
+    this.#usedAt = performance.now()
+    this.#sequence.close()
+    this.#sequence = undefined
+    this.#listening = undefined
+    this.#shared.bell.leave(this.#channel, this)
+  }
+
+  #append (records: readonly LogRecord[], number: number, wanted: () => boolean): Promise<LogPosition> {
+    const args: Array<string | number> = [this.#shared.publish, this.#channel, number]
+    for (const { event, data, json } of records) args.push(event, json ? 'json' : 'text', data)
+    return this.#position(scripts.append, args, wanted, [this.#receipt])
+  }
+
+  async #position (script: scripts.Script, args: ReadonlyArray<string | number>, wanted: () => boolean, keys?: readonly string[]): Promise<LogPosition> {
+    const { epoch, newest } = await this.#ask(script, args, wanted, keys)
+    return { epoch, offset: newest }
+  }
+
+  async #ask (script: scripts.Script, args: ReadonlyArray<string | number>, wanted = () => !this.#closed, keys: readonly string[] = []): Promise<Piece> {
+    const { epoch, offset, stamp } = this.#known
+    this.#usedAt = performance.now()
+    try {
+      const piece = await this.#shared.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, stamp, ...this.#bounds, ...args], wanted)
+      this.#learn(piece)
+      return piece
+    } catch (error) {
+      if (isRefusal(error) && error.message.startsWith('ENDED')) throw new FST_SSE_CHANNEL_ENDED()
+      throw this.#unavailable(error)
+    }
+  }
+
+  #unavailable (error: unknown): Error {
+    return new FST_SSE_LOG_UNAVAILABLE(this.#name, `cannot be used: ${(error as Error).message}`)
+  }
+
+  #learn ({ epoch, newest, stamp }: Piece): void {
+    if (epoch !== this.#known.epoch || newest >= this.#known.offset) this.#known = { epoch, offset: newest, stamp }
+  }
+}

@@ -1,0 +1,26 @@
+import type { LogBatch, LogEntry } from './log.ts'
+
+/** All that a tail has told, and a wait for more of it. */
+export class Told {
+  readonly batches: LogBatch[] = []
+  #check = (): void => {}
+
+  readonly listener = (batch: LogBatch): void => {
+    this.batches.push(batch)
+    this.#check()
+  }
+
+  get entries (): LogEntry[] { return this.batches.flatMap(batch => batch.entries) }
+
+  until (what: string, holds: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(reject, 5_000, new Error(`The tail did not tell ${what} within 5 seconds`))
+      this.#check = () => {
+        if (!holds()) return
+        clearTimeout(late)
+        resolve()
+      }
+      this.#check()
+    })
+  }
+}

@@ -1,0 +1,1 @@
+export { checkEventLog, type CheckEventLogOptions, type Tester } from './log/check-event-log.ts'

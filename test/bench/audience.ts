@@ -1,0 +1,100 @@
+import { connect, type Socket } from 'node:net'
+import { request } from './reader.ts'
+
+// The servers of a broadcast close each payload with it.
+const MARK = '~'.charCodeAt(0)
+// The last event is late by now: somebody lost one.
+const PATIENCE = 30_000
+// The queue of a listening socket has room for 511.
+const AT_ONCE = 200
+
+interface Listener { socket: Socket, heard: number }
+
+/**
+ * Many connections to one broadcast. They count events and do no more: one buffer for all of them, no stream, no parser,
+ * so that the reading of a thousand does not hold up the server that is measured.
+ */
+export class Audience {
+  readonly #listeners: Listener[] = []
+  readonly #memory = Buffer.allocUnsafe(64 * 1024)
+  #expected = 0
+  /** How many are still to hear the last event. */
+  #waiting = 0
+  readonly #heed: ((buffer: Buffer, at: number) => void) | undefined
+  #settle: (error?: Error) => void = () => {}
+
+  private constructor (heed: ((buffer: Buffer, at: number) => void) | undefined) {
+    this.#heed = heed
+  }
+
+  /** `heed` is shown each event where it ends in the bytes that came. */
+  static async open (port: number, size: number, heed?: (buffer: Buffer, at: number) => void): Promise<Audience> {
+    const audience = new Audience(heed)
+    for (let left = size; left > 0; left -= AT_ONCE) {
+      await audience.#until(`opening ${size} connections`, () => {
+        audience.#waiting = Math.min(left, AT_ONCE)
+        for (let n = audience.#waiting; n > 0; n--) audience.#join(port)
+      })
+    }
+    return audience
+  }
+
+  /** Resolves when `publish` did its work and each connection got so many more events, no fewer and no more. */
+  async hear (events: number, publish: () => Promise<unknown>): Promise<void> {
+    this.#expected += events
+    this.#waiting = this.#listeners.length
+    let published: Promise<unknown> | undefined
+    await this.#until(`${events} events on each connection`, () => { published = publish().catch(this.#settle) })
+    await published
+    this.#check()
+  }
+
+  /** Throws when one got more than it should have: what came after the last event was counted too. */
+  close (): void {
+    for (const { socket } of this.#listeners) socket.destroy()
+    this.#check()
+  }
+
+  #check (): void {
+    const wrong = this.#listeners.filter(({ heard }) => heard !== this.#expected)
+    if (wrong.length > 0) throw new Error(`${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${wrong[0]!.heard}`)
+  }
+
+  async #until (what: string, start: () => void): Promise<void> {
+    const late = setTimeout(() => this.#settle(new Error(`${what}: ${this.#waiting} connections still wait after ${PATIENCE} ms`)), PATIENCE)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#settle = error => { error === undefined ? resolve() : reject(error) }
+        start()
+      })
+    } finally {
+      clearTimeout(late)
+    }
+  }
+
+  #join (port: number): void {
+    const buffer = this.#memory
+    let open = false
+    const callback = (length: number): boolean => {
+      if (!open) {
+        open = true
+        this.#done()
+      }
+      for (let at = buffer.indexOf(MARK); at !== -1 && at < length; at = buffer.indexOf(MARK, at + 1)) {
+        this.#heed?.(buffer, at)
+        if (++listener.heard === this.#expected) this.#done()
+      }
+      return true
+    }
+    const socket = connect({ port, host: '127.0.0.1', onread: { buffer, callback } })
+    const listener = { socket, heard: 0 }
+    socket.write(request('/'))
+    socket.on('error', error => this.#settle(error))
+    socket.on('end', () => this.#settle(new Error(`A connection ended after ${listener.heard} events`)))
+    this.#listeners.push(listener)
+  }
+
+  #done (): void {
+    if (--this.#waiting === 0) this.#settle()
+  }
+}

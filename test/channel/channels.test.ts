@@ -1,0 +1,295 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyBaseLogger } from 'fastify'
+import t from 'tap'
+import { Channels } from '../../lib/channel/channels.ts'
+import type { ChannelOptions } from '../../lib/channel/settings.ts'
+import { compileContract, freeContract } from '../../lib/events.ts'
+import type { EventLog, OpenLog } from '../../lib/log/log.ts'
+import { memoryLog } from '../../lib/log/memory.ts'
+import { EventQueue } from '../../lib/queue.ts'
+import { schemaCompiler } from '../../lib/schema.ts'
+
+const compiler = schemaCompiler({})
+
+/** Channels whose open logs are counted: what left memory has closed its log. */
+function make (tester: { teardown: (fn: () => unknown) => unknown }) {
+  const memory = memoryLog()
+  const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], looked: [] as string[] }
+  const logged: Array<[fields: unknown, message: string]> = []
+  const openLog: OpenLog = (name, history) => {
+    const log = memory(name, history)
+    const [close, idle] = [log.close.bind(log), log.idle.bind(log)]
+    state.open++
+    state.opened++
+    state.logs.push(log)
+    log.idle = () => {
+      state.looked.push(name)
+      return idle()
+    }
+    log.close = () => {
+      state.open--
+      close()
+      state.closed()
+    }
+    return log
+  }
+  const channels = new Channels({
+    openLog,
+    log: { error: (...line: [unknown, string]) => { logged.push(line) }, warn: () => {} } as unknown as FastifyBaseLogger,
+    compile: (events, place) => events === undefined ? freeContract : compileContract(events, place, compiler)
+  })
+  tester.teardown(() => channels.close())
+  /** Settles when so few logs are open; a channel that stays fails by the test's timeout. */
+  const untilOpen = (count: number): Promise<void> => new Promise(resolve => {
+    // The sweep's own timer keeps no process alive, this one does.
+    const alive = setInterval(() => {}, 1_000)
+    state.closed = () => {
+      if (state.open > count) return
+      clearInterval(alive)
+      resolve()
+    }
+    state.closed()
+  })
+  return { channels, state, untilOpen, logged }
+}
+
+const events = { message: Type.String() }
+const latest = (): unknown => 1
+const errorEvent = (): null => null
+
+t.test('the same name with the same options is the same channel', async t => {
+  const { channels, state } = make(t)
+  const rows: Array<[ChannelOptions, ChannelOptions]> = [
+    [{}, {}],
+    [{}, { history: { events: 1_000, bytes: 1_048_576, age: 300_000 }, start: 'newest', slow: 'disconnect', events: undefined, errorEvent: undefined }],
+    [{ events }, { events }],
+    [{ history: { events: 5 } }, { history: { events: 5, bytes: undefined as unknown as number } }],
+    [{ slow: { latest }, errorEvent }, { slow: { latest }, errorEvent }],
+    [{ errorEvent: null, start: 'oldest' }, { errorEvent: null, start: 'oldest' }]
+  ]
+  for (const [index, [one, other]] of rows.entries()) {
+    const channel = channels.channel(`channel ${index}`, one)
+    t.equal(channels.channel(`channel ${index}`, one), channel)
+    t.equal(channels.channel(`channel ${index}`, other), channel)
+    t.equal(channel.name, `channel ${index}`)
+  }
+  t.equal(channels.channel('plain'), channels.channel('plain'))
+  t.equal(state.opened, rows.length + 1)
+})
+
+t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names the first that differs', async t => {
+  const { channels } = make(t)
+  const rows: Array<[ChannelOptions, ChannelOptions, string]> = [
+    [{}, { history: { events: 5 } }, 'history.events'],
+    [{}, { history: { bytes: 5 } }, 'history.bytes'],
+    [{ history: { age: Infinity } }, {}, 'history.age'],
+    [{}, { events }, 'events'],
+    [{ events }, { events: { ...events } }, 'events'],
+    [{}, { start: 'oldest' }, 'start'],
+    [{}, { slow: 'skip' }, 'slow'],
+    [{ slow: { latest } }, { slow: { latest: () => 1 } }, 'slow'],
+    [{ slow: { latest } }, {}, 'slow'],
+    [{}, { errorEvent: null }, 'errorEvent'],
+    [{ errorEvent }, { errorEvent: () => null }, 'errorEvent']
+  ]
+  for (const [index, [one, other, option]] of rows.entries()) {
+    const channel = channels.channel(`channel ${index}`, one)
+    t.throws(() => channels.channel(`channel ${index}`, other), {
+      code: 'FST_SSE_CHANNEL_OPTIONS',
+      message: `The channel 'channel ${index}' exists with another '${option}': make the options once, outside of the handler, and pass the same everywhere`
+    })
+    t.equal(channels.channel(`channel ${index}`, one), channel)
+  }
+})
+
+t.test('a bad name or option makes no channel', async t => {
+  const { channels, state } = make(t)
+  for (const name of [undefined, null, 5, '', 'a\nb', 'a\u0000', 'x'.repeat(513), {}]) t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION', message: /^Option 'name' must be / })
+  for (const options of [null, 5, [], 'x', { history: 5 }, { start: 'x' }, { capacity: 5 }]) t.throws(() => channels.channel('name', options as ChannelOptions), { code: 'FST_SSE_OPTION' })
+  t.throws(() => channels.channel('name', { events: {} }), { code: 'FST_SSE_MAP', message: /^channel 'name': / })
+  t.equal(state.opened, 0)
+  for (const name of ['x'.repeat(512), 'né:/ {}', '__proto__', 'constructor']) t.equal(channels.channel(name), channels.channel(name))
+})
+
+// What leaves memory
+
+const brief = { history: { age: 20 } }
+
+t.test('an idle channel leaves memory by itself, and comes back with another epoch by the same handle', async t => {
+  const { channels, state, untilOpen } = make(t)
+  const channel = channels.channel('brief', brief)
+  const before = await channel.publish({ data: 1 })
+  await untilOpen(0)
+  const after = await channel.publish({ data: 2 })
+  t.match(after, /-1$/)
+  t.not(after.split('-')[0], before.split('-')[0])
+  t.equal(state.opened, 2)
+  t.equal(channels.channel('brief', brief), channel)
+  await untilOpen(0)
+})
+
+t.test('R2: a channel stays as long as its history may be asked for', async t => {
+  const { channels, untilOpen } = make(t)
+  const channel = channels.channel('brief', { history: { age: 200 } })
+  const id = await channel.publish({ data: 1 })
+  const published = performance.now()
+  const other = channels.channel('other', brief)
+  await other.publish({ data: 1 })
+  await untilOpen(1)
+  if (performance.now() - published < 150) t.equal((await channel.head()).id, id)
+  await untilOpen(0)
+  t.ok(performance.now() - published >= 199)
+})
+
+t.test('R2: the position of a channel without events is good for as long as one with', async t => {
+  const { channels, untilOpen } = make(t)
+  const [channel, other] = [channels.channel('empty', { history: { age: 10_000 } }), channels.channel('other', brief)]
+  const { epoch } = await channel.head()
+  await other.publish({ data: 1 })
+  await untilOpen(1)
+  t.equal((await channel.head()).epoch, epoch)
+})
+
+t.test('a channel with a subscriber, or with a producer, stays however old it is', async t => {
+  const { channels, state, untilOpen } = make(t)
+  const followed = channels.channel('followed', brief)
+  const produced = channels.channel('produced', brief)
+  const other = channels.channel('other', brief)
+  const loop = followed.subscribe()[Symbol.asyncIterator]()
+  const next = loop.next()
+  const queue = new EventQueue<never, { data: unknown }>()
+  const consumed = produced.consume(queue)
+  const epochs = await Promise.all([followed, produced].map(async channel => (await channel.head()).epoch))
+  await other.publish({ data: 1 })
+  await untilOpen(2)
+  await other.publish({ data: 1 })
+  await untilOpen(2)
+  t.strictSame(await Promise.all([followed, produced].map(async channel => (await channel.head()).epoch)), epochs)
+  t.equal(state.opened, 4)
+  await loop.return!()
+  t.same(await next, { done: true, value: undefined })
+  queue.end()
+  await consumed
+  await untilOpen(0)
+})
+
+t.test('R7: a run that is over stays for late comers as long as its history, and its producer is not started again', async t => {
+  const { channels, untilOpen } = make(t)
+  const run = channels.channel('run', { history: { age: 10_000 }, start: 'oldest' })
+  await run.consume([{ data: 1 }])
+  const other = channels.channel('other', brief)
+  await other.publish({ data: 1 })
+  await untilOpen(1)
+  await run.consume(() => {
+    t.fail('started again')
+    return []
+  })
+  const seen: unknown[] = []
+  for await (const { data } of run.subscribe()) seen.push(data)
+  t.same(seen, [1])
+})
+
+t.test('a name that left memory may be taken with other options; the old handle then says so', async t => {
+  const { channels, untilOpen } = make(t)
+  const old = channels.channel('name', brief)
+  await old.publish({ data: 1 })
+  await untilOpen(0)
+  const taken = channels.channel('name', { start: 'oldest' })
+  await taken.publish({ data: 1 })
+  const answers: Array<Promise<unknown>> = [old.publish({ data: 2 }), old.consume([])]
+  for (const answer of answers) await t.rejects(async () => answer, { code: 'FST_SSE_CHANNEL_OPTIONS' })
+  t.equal((await taken.head()).newest, 1)
+  t.equal(old.subscribers, 0)
+  const loop = taken.subscribe()[Symbol.asyncIterator]()
+  loop.next()
+  t.equal(old.subscribers, 0, 'those of the other are not its own')
+  t.equal(taken.subscribers, 1)
+  await loop.return!()
+})
+
+t.test('to ask how many follow a channel makes none', async t => {
+  const { channels, state, untilOpen } = make(t)
+  const channel = channels.channel('brief', brief)
+  await channel.publish({ data: 1 })
+  await untilOpen(0)
+  t.equal(channel.subscribers, 0)
+  t.equal(state.opened, 1)
+})
+
+t.test('a channel is looked at as often as its own age asks for, whatever the others need', async t => {
+  const { channels, state, untilOpen } = make(t)
+  const old = channels.channel('old', { history: { age: 3_600_000 } })
+  await old.publish({ data: 1 })
+  for (let n = 0; n < 10; n++) {
+    await channels.channel(`brief ${n}`, brief).publish({ data: 1 })
+    await untilOpen(1)
+  }
+  t.ok(state.looked.length >= 10)
+  t.notOk(state.looked.includes('old'))
+})
+
+t.test('a log that throws when it is looked at, or closed, is in the server\'s log, and the others leave as they do', async t => {
+  const { channels, state, untilOpen, logged } = make(t)
+  const failing = channels.channel('failing', brief)
+  await failing.publish({ data: 1 })
+  const [idle, close] = [new Error('idle'), new Error('close')]
+  const log = state.logs[0]!
+  log.idle = () => { throw idle }
+  await channels.channel('brief', brief).publish({ data: 1 })
+  await untilOpen(1)
+  t.same(logged[0], [{ err: idle, channel: 'failing' }, 'sse log failed'])
+  log.idle = () => true
+  log.close = () => {
+    state.open--
+    state.closed()
+    throw close
+  }
+  await untilOpen(0)
+  t.same(logged.at(-1), [{ err: close, channel: 'failing' }, 'sse log failed'])
+  const times = logged.length
+  await channels.channel('last', brief).publish({ data: 1 })
+  state.logs.at(-1)!.close = () => { throw close }
+  channels.close()
+  t.equal(logged.length, times + 1)
+})
+
+t.test('100,000 short-lived names leave nothing behind', async t => {
+  const { channels, state, untilOpen } = make(t)
+  const options = { events, history: { events: 10, age: 1 } }
+  let most = 0
+  for (let n = 0; n < 100_000; n++) {
+    channels.channel(`user ${n}`, options).publish({ data: 'x' })
+    most = Math.max(most, state.open)
+    if (n % 2_000 === 0) await new Promise(resolve => setTimeout(resolve, 1))
+  }
+  await untilOpen(0)
+  t.equal(state.opened, 100_000)
+  t.ok(most < 100_000, 'they go while others come')
+})
+
+t.test('the timer that looks for idle channels keeps no process alive, and is gone with the last channel', async t => {
+  const { channels, untilOpen } = make(t)
+  const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const before = timers()
+  await channels.channel('brief', brief).publish({ data: 1 })
+  channels.channel('other', { history: { age: 1 } })
+  t.equal(timers(), before)
+  await untilOpen(0)
+  t.equal(timers(), before)
+})
+
+t.test('L7: closing closes all channels, and there are no more', async t => {
+  const { channels, state } = make(t)
+  const [one, other] = [channels.channel('one'), channels.channel('other')]
+  await one.publish({ data: 1 })
+  const next = other.subscribe()[Symbol.asyncIterator]().next()
+  channels.close()
+  t.equal(state.open, 0)
+  t.same(await next, { done: true, value: undefined })
+  t.throws(() => channels.channel('one'), { code: 'FST_SSE_CLOSING' })
+  t.throws(() => channels.channel('new'), { code: 'FST_SSE_CLOSING' })
+  await t.rejects(one.publish({ data: 2 }), { code: 'FST_SSE_CLOSING' })
+  t.equal(other.subscribers, 0)
+  t.equal(state.open, 0)
+  channels.close()
+})

@@ -1,0 +1,359 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import t from 'tap'
+import type { Chunk } from '../../lib/channel/chunk.ts'
+import { Feed, type Reader } from '../../lib/channel/feed.ts'
+import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import type { EventLog, LogBatch, LogHead } from '../../lib/log/log.ts'
+import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
+
+interface Made<L> { feed: Feed, log: L, errors: unknown[] }
+
+function make<L extends EventLog = RemoteLog> (options: ChannelOptions = {}, log: L = new RemoteLog() as EventLog as L): Made<L> {
+  const errors: unknown[] = []
+  const logger = { error: ({ err }: { err: unknown }) => { errors.push(err) } } as unknown as FastifyBaseLogger
+  return { feed: new Feed(resolveChannel('news', options), log, logger), log, errors }
+}
+
+/** A reader that stands still: what it was told, and what it does then. */
+class StillReader implements Reader {
+  /** Offsets of each chunk, `turn` and `close`. */
+  readonly told: unknown[] = []
+  readonly chunks: Chunk[] = []
+  onTurn = (): void => {}
+
+  deliver (chunk: Chunk): void {
+    this.chunks.push(chunk)
+    this.told.push(chunk.entries.map(({ offset }) => offset))
+  }
+
+  turn (): void {
+    this.told.push('turn')
+    this.onTurn()
+  }
+
+  close (): void { this.told.push('close') }
+}
+
+/** One more that stands at the end of the log. */
+function joined (feed: Feed): StillReader {
+  const reader = new StillReader()
+  feed.enter(reader)
+  feed.join(reader)
+  return reader
+}
+
+t.test('R4: what is published in one turn is one chunk, the same one for all who stand at the end', async t => {
+  const { feed, log } = make()
+  const [one, other] = [joined(feed), joined(feed)]
+  log.append(numbered(1))
+  await Promise.resolve().then(() => log.append(numbered(2)))
+  t.strictSame(one.told, [], 'nothing within the turn')
+  await turn()
+  log.append(numbered(3))
+  await turn()
+  t.strictSame(one.told, [[1, 2], [3]])
+  t.equal(one.chunks[0]!.epoch, log.now.epoch)
+  t.ok(one.chunks.every((chunk, index) => chunk === other.chunks[index]))
+})
+
+t.test('R4: a chunk grows to 32 KB of data, and then leaves at once', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  const large = { event: 'message', data: 'x'.repeat(20_000), json: false }
+  for (let n = 0; n < 5; n++) log.append(large)
+  t.strictSame(reader.told, [[1, 2], [3, 4]])
+  await turn()
+  t.strictSame(reader.told, [[1, 2], [3, 4], [5]])
+})
+
+t.test('R4: empty events fill a chunk, too', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  for (let n = 0; n < 1_025; n++) log.append({ event: 'message', data: '', json: false })
+  t.equal((reader.told[0] as number[] | undefined)?.length, 1_024)
+})
+
+t.test('L4: who publishes what it is told leaves the event loop its turns', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  let told = 0
+  reader.deliver = () => {
+    told++
+    log.append(numbered(told))
+  }
+  log.append(numbered(0))
+  // A timer comes only where the ticks end.
+  await new Promise(resolve => { setTimeout(resolve, 20) })
+  feed.leave(reader)
+  t.ok(told > 1)
+})
+
+t.test('R1: a gap in what the log tells is a gap between chunks, never inside of one', async t => {
+  const { log, tell } = tellingLog()
+  const { feed } = make({}, log)
+  const reader = joined(feed)
+  tell([1, 2, 5, 6], 6)
+  await turn()
+  t.strictSame(reader.told, [[1, 2], [5, 6]])
+  t.equal(feed.newest, 6)
+})
+
+t.test('who parted or left is not told; who only reads the log is not, either', async t => {
+  const { feed, log } = make()
+  const [live, parted, left, reading] = [joined(feed), joined(feed), joined(feed), new StillReader()]
+  feed.enter(reading)
+  t.equal(feed.readers, 4)
+  feed.part(parted)
+  feed.leave(left)
+  feed.leave(left)
+  t.equal(feed.readers, 3)
+  log.append(numbered(1))
+  await turn()
+  t.strictSame([live, parted, left, reading].map(({ told }) => told), [[[1]], [], [], []])
+})
+
+t.test('the log is listened to while somebody reads, and not longer', async t => {
+  const { feed, log } = make()
+  t.equal(log.listeners, 0)
+  const [one, other] = [joined(feed), joined(feed)]
+  t.equal(log.listeners, 1)
+  feed.leave(one)
+  t.equal(log.listeners, 1)
+  feed.leave(other)
+  t.equal(log.listeners, 0)
+  log.append(numbered(1))
+  const head = feed.enter(one) as LogHead
+  t.equal(log.listeners, 1)
+  t.equal(head.newest, 1)
+  t.strictSame([feed.epoch, feed.newest, feed.ended], [head.epoch, 1, false])
+})
+
+t.test('R2: what was published before the last one left is not told to who comes in the same turn', async t => {
+  const { feed, log } = make()
+  const one = joined(feed)
+  log.append(numbered(1))
+  feed.leave(one)
+  const other = joined(feed)
+  log.append(numbered(2))
+  await turn()
+  t.strictSame([one.told, other.told], [[], [[2]]])
+})
+
+t.test('R7: the end of the log is told after what was published before it', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  log.append(numbered(1))
+  log.end()
+  t.equal(feed.ended, true)
+  await turn()
+  t.strictSame(reader.told, [[1], 'turn'])
+})
+
+t.test('R5: what was appended and is told without its entries is looked for by those at the end', async t => {
+  let tell: (batch: LogBatch) => void = () => {}
+  const log = Object.assign(new RemoteLog(), { tail: (listener: typeof tell) => { tell = listener; return () => {} } })
+  const { feed } = make({}, log)
+  const reader = joined(feed)
+  const { epoch } = log.now
+  const batch = { epoch, newest: 2, ended: false, entries: [] }
+  tell(batch)
+  tell(batch)
+  await turn()
+  t.strictSame(reader.told, ['turn'])
+  t.equal(feed.newest, 2)
+})
+
+t.test('a closed feed closes all who read it', async t => {
+  const { feed } = make()
+  const [live, reading] = [joined(feed), new StillReader()]
+  feed.enter(reading)
+  feed.close()
+  t.strictSame([live.told, reading.told], [['close'], ['close']])
+})
+
+t.test('R3: a new epoch is told to those at the end, once, and what belongs to the old one is not mixed into it', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  log.append(numbered(1))
+  await turn()
+  log.append(numbered(2))
+  log.lose()
+  log.append(numbered(1))
+  await turn()
+  await turn()
+  t.strictSame(reader.told.filter(told => told === 'turn'), ['turn'])
+  t.ok(reader.chunks.slice(1).every(chunk => chunk.epoch === log.now.epoch))
+  t.strictSame([feed.epoch, feed.newest], [log.now.epoch, 1])
+})
+
+t.test('R3: a new epoch that is first seen by looking at the log is told to those at the end, too', async t => {
+  const { log, tell, begin } = tellingLog()
+  const { feed } = make({}, log)
+  const reader = joined(feed)
+  tell([1, 2, 3], 3)
+  await turn()
+  begin('b', 1)
+  feed.head()
+  await turn()
+  t.strictSame(reader.told, [[1, 2, 3], 'turn'])
+  tell([1], 1)
+  await turn()
+  t.strictSame([feed.epoch, feed.newest], ['b', 1])
+})
+
+t.test('L4: one who goes on at the end within its turn is told that turn once', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  let rounds = 0
+  reader.onTurn = () => {
+    if (++rounds > 10) return
+    feed.part(reader)
+    feed.join(reader)
+  }
+  log.lose()
+  await turn()
+  t.equal(rounds, 1)
+})
+
+t.test('R3: an answer that was on its way while the log began anew does not bring the old epoch back', async t => {
+  const { log, begin, tell } = tellingLog()
+  const answers: Array<(head: LogHead) => void> = []
+  const { feed } = make({}, log)
+  joined(feed)
+  const old = log.head() as LogHead
+  const sync = log.head
+  log.head = () => new Promise(resolve => { answers.push(resolve) })
+  const asked = feed.head() as Promise<LogHead>
+  begin('b', 0)
+  tell([], 0)
+  log.head = sync
+  answers[0]!(old)
+  const head = await asked
+  t.strictSame([feed.epoch, head.epoch], ['b', 'b'])
+})
+
+t.test('R5: the latest by key are those of the history and of the tail', async t => {
+  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
+  const { feed, log } = make({ slow: { latest } })
+  for (const n of [1, 2, 3, 4]) log.append(numbered(n))
+  joined(feed)
+  log.append(numbered(5))
+  await turn()
+  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [3, 4, 5])
+})
+
+t.test('R5: the latest by key are forgotten when nobody reads, and gathered again from the history', async t => {
+  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 2
+  const { feed, log } = make({ slow: { latest } })
+  const reader = joined(feed)
+  log.append(numbered(1))
+  feed.leave(reader)
+  t.strictSame(feed.latest!.after(0, Infinity), [])
+  log.append(numbered(2))
+  joined(feed)
+  await turn()
+  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1, 2])
+})
+
+t.test('R5: the latest by key are gathered from a log that answers late, too', async t => {
+  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    const log = new RemoteLog({}, dice(seed))
+    const { feed } = make({ slow: { latest } }, log)
+    for (const n of [1, 2, 3, 4]) await log.append(numbered(n))
+    await log.told
+    await feed.enter(new StillReader())
+    // What was asked before is answered before.
+    await log.read(0, 1)
+    await turn()
+    t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [2, 3, 4], `seed ${seed}`)
+  }
+})
+
+t.test('R5: the function that makes a key sees the event as all do, with its id', async t => {
+  const seen: unknown[] = []
+  const { feed, log } = make({ slow: { latest: event => { seen.push({ ...event }); return event.id } } })
+  log.append(numbered(1))
+  joined(feed)
+  await turn()
+  log.append(numbered(2))
+  const { epoch } = log.now
+  t.strictSame(seen, [{ event: 'message', data: 1, id: `${epoch}-1` }, { event: 'message', data: 2, id: `${epoch}-2` }])
+})
+
+t.test('R5: a key that cannot be made is logged, and the event is told all the same', async t => {
+  const error = new Error('no key')
+  const { feed, log, errors } = make({ slow: { latest: () => { throw error } } })
+  const reader = joined(feed)
+  await turn()
+  log.append(numbered(1))
+  await turn()
+  t.strictSame(reader.told, [[1]])
+  t.strictSame(errors, [error])
+  t.strictSame(feed.latest!.after(0, Infinity), [])
+})
+
+t.test('R5: a history that cannot be read leaves less to give, and ends nobody', async t => {
+  const { log, tell } = tellingLog()
+  log.read = () => Promise.reject(new Error('away'))
+  const { feed, errors } = make({ slow: { latest: ({ data }) => data } }, log)
+  const reader = joined(feed)
+  await turn()
+  tell([1], 1)
+  await turn()
+  t.strictSame([reader.told, errors], [[[1]], []])
+  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1])
+})
+
+t.test('R5: keys of a history that was lost meanwhile do not stand in the way of the new ones', async t => {
+  const { log, tell, begin } = tellingLog()
+  let answer!: () => void
+  const read = log.read
+  log.read = (after, limit) => {
+    const old = read(after, limit)
+    return new Promise(resolve => { answer = () => resolve(old) })
+  }
+  tell([1, 2, 3], 3)
+  const { feed } = make({ slow: { latest: () => 'one key' } }, log)
+  joined(feed)
+  await turn()
+  begin('b', 0)
+  tell([], 0)
+  answer()
+  await turn()
+  tell([1], 1)
+  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1])
+})
+
+/** A log that tells what the test says. */
+function tellingLog () {
+  let epoch = 'a'
+  let newest = 0
+  let entries: Array<{ offset: number, event: string, data: string, json: boolean }> = []
+  const listeners = new Set<Parameters<EventLog['tail']>[0]>()
+  const log: EventLog = {
+    append: () => { throw new Error('not for this') },
+    read: () => ({ epoch, newest, ended: false, entries }),
+    head: () => ({ epoch, oldest: 1, newest, ended: false }),
+    tail: listener => {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    },
+    end: () => {},
+    idle: () => false,
+    close: () => {}
+  }
+  const begin = (next: string, last: number): void => {
+    epoch = next
+    newest = last
+    entries = []
+  }
+  const tell = (offsets: number[], last: number): void => {
+    newest = last
+    const told = offsets.map(offset => ({ offset, ...numbered(offset) }))
+    entries = [...entries, ...told]
+    for (const listener of listeners) listener({ epoch, newest, ended: false, entries: told })
+  }
+  return { log, begin, tell }
+}

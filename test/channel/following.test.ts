@@ -1,0 +1,407 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { Type } from '@sinclair/typebox'
+import type { FastifyBaseLogger } from 'fastify'
+import t from 'tap'
+import type { Chunk } from '../../lib/channel/chunk.ts'
+import { Feed } from '../../lib/channel/feed.ts'
+import { Following, subscribedTo, type Outlet, type Subscribed } from '../../lib/channel/following.ts'
+import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { compileContract, freeContract, type EventMap } from '../../lib/events.ts'
+import { schemaCompiler } from '../../lib/schema.ts'
+import { kSubscribed } from '../../lib/source.ts'
+import { ALL } from '../setup/party.ts'
+import { numbered, RemoteLog } from '../setup/remote-log.ts'
+
+const logger = { error: () => {} } as unknown as FastifyBaseLogger
+
+interface TestChannel { log: RemoteLog, feed: Feed, publish: (...numbers: number[]) => void, id: (offset: number) => string, frame: (n: number) => string }
+
+function channel (name: string, options: ChannelOptions = {}): TestChannel {
+  const log = new RemoteLog(options.history)
+  const id = (offset: number): string => `${log.now.epoch}-${offset}`
+  return {
+    log,
+    feed: new Feed(resolveChannel(name, options), log, logger),
+    publish: (...numbers) => { for (const n of numbers) log.append(numbered(n)) },
+    id,
+    frame: n => `id: ${id(n)}\ndata: ${n}\n\n`
+  }
+}
+
+const follow = ({ feed }: TestChannel, given: Partial<Omit<Subscribed, 'feed' | 'selection'>> & { selection?: Partial<Subscribed['selection']> } = {}): Subscribed => ({
+  feed, after: undefined, signal: undefined, ...given, selection: { ...ALL, ...given.selection }
+})
+
+/** What came out, in order: frames, events as objects, and how it ended. */
+class TestOutlet implements Outlet {
+  readonly given: unknown[] = []
+  room = Infinity
+  wants (): boolean { return this.room > 0 }
+
+  write = (frames: string | Chunk, events: number): void => {
+    this.room--
+    const text = typeof frames === 'string' ? frames : frames.text
+    if (events !== text.split('\n\n').length - 1) throw new Error(`${events} events were announced`)
+    this.given.push(text)
+  }
+
+  take (event: unknown): void {
+    this.room--
+    this.given.push(event)
+  }
+
+  nothing (): void { this.given.push('nothing') }
+  ended (): void { this.given.push('ended') }
+  lagging (channel: string): void { this.given.push(`lagging ${channel}`) }
+  done (): void { this.given.push('done') }
+  failed (error: unknown): void { this.given.push(error) }
+}
+
+async function start (subscribed: Subscribed[], lastEventId?: string): Promise<{ following: Following, outlet: TestOutlet, given: unknown[] }> {
+  const outlet = new TestOutlet()
+  const following = new Following(subscribed, outlet)
+  following.start(lastEventId)
+  await turn()
+  return { following, outlet, given: outlet.given }
+}
+
+t.test('a stream begins with its position, and a newcomer goes on with what comes next', async t => {
+  const news = channel('news')
+  news.publish(1)
+  const { given, following } = await start([follow(news)])
+  news.publish(2)
+  await turn()
+  t.strictSame(given, [{ id: news.id(1) }, news.frame(2)])
+  t.equal(following.lastEventId, news.id(2))
+})
+
+t.test('R2: where to begin: Last-Event-ID before after, and an empty id is none', async t => {
+  const news = channel('news')
+  news.publish(1, 2, 3)
+  const cases: Array<[string | undefined, string | undefined, number]> = [
+    [undefined, undefined, 3], ['', undefined, 3], [undefined, '', 3], [news.id(1), undefined, 1], [undefined, news.id(2), 2], [news.id(1), news.id(2), 1], ['', news.id(2), 2]
+  ]
+  for (const [lastEventId, after, position] of cases) {
+    const { given, following } = await start([follow(news, { after })], lastEventId)
+    t.strictSame(given, [{ id: news.id(position) }, ...[1, 2, 3].slice(position).map(news.frame)], `${lastEventId} ${after}`)
+    following.stop()
+  }
+})
+
+t.test('R3: what cannot be honoured is sse.reset first, with why and from where', async t => {
+  const news = channel('news', { history: { events: 2 } })
+  news.publish(1, 2, 3)
+  const cases: Array<[string, string]> = [['nonsense', 'malformed'], ['x'.repeat(1_048_576), 'malformed'], ['f-1', 'unknown'], [news.id(0), 'evicted'], [news.id(4), 'ahead']]
+  for (const [id, reason] of cases) {
+    for (const way of ['Last-Event-ID', 'after']) {
+      const { given, following } = await start([follow(news, { after: way === 'after' ? id : undefined })], way === 'after' ? undefined : id)
+      t.strictSame(given, [{ event: 'sse.reset', data: { reason, oldest: 2, newest: 3 }, id: news.id(3) }])
+      following.stop()
+    }
+  }
+})
+
+t.test('the position comes with the last of what stands before the log, and with nothing before', async t => {
+  const news = channel('news')
+  news.publish(1)
+  const snapshot = (): unknown => [{ data: 'a', id: 'mine' }, 'no event', { data: 'b' }]
+  const { given } = await start([follow(news, { selection: { snapshot } })], 'nonsense')
+  t.strictSame(given, [
+    { event: 'sse.reset', data: { reason: 'malformed', oldest: 1, newest: 1 }, id: undefined }, { data: 'a', id: undefined }, 'no event', { data: 'b', id: news.id(1) }
+  ])
+  t.strictSame((await start([follow(news, { selection: { snapshot: () => 'no event' } })])).given, ['no event'])
+})
+
+t.test('R6: several channels have one id, and one id brings all of them back', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  orders.publish(1)
+  const { given, following } = await start([follow(orders), follow(alerts)])
+  alerts.publish(1)
+  await turn()
+  orders.publish(2)
+  await turn()
+  t.strictSame(given, [
+    { id: `${orders.id(1)}.${alerts.id(0)}` },
+    `id: ${orders.id(1)}.${alerts.id(1)}\ndata: 1\n\n`,
+    `id: ${orders.id(2)}.${alerts.id(1)}\ndata: 2\n\n`
+  ])
+  following.stop()
+  orders.publish(3)
+  alerts.publish(2)
+  // In another order, and with a channel that is not followed any more.
+  const back = await start([follow(orders), follow(alerts)], `gone-7.${alerts.id(1)}.${orders.id(2)}`)
+  t.strictSame(back.given, [
+    { id: `${orders.id(2)}.${alerts.id(1)}` },
+    `id: ${orders.id(3)}.${alerts.id(1)}\ndata: 3\n\n`,
+    `id: ${orders.id(3)}.${alerts.id(2)}\ndata: 2\n\n`
+  ])
+})
+
+t.test('R6: an id of another channel opens nothing there, and what is reset says which channel', async t => {
+  const [orders, secrets] = [channel('orders'), channel('secrets')]
+  orders.publish(1)
+  secrets.publish(1, 2)
+  const { given } = await start([follow(orders)], secrets.id(0))
+  t.strictSame(given, [{ event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 }, id: orders.id(1) }])
+  const two = await start([follow(orders), follow(secrets)], orders.id(0))
+  const id = `${orders.id(0)}.${secrets.id(2)}`
+  t.strictSame(two.given, [
+    { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2, channel: 'secrets' }, id },
+    `id: ${orders.id(1)}.${secrets.id(2)}\ndata: 1\n\n`
+  ])
+})
+
+t.test('R5: a gap in company says of which channel, with the id of all', async t => {
+  const [orders, alerts] = [channel('orders', { slow: 'skip', history: { events: 1 } }), channel('alerts')]
+  const { given, following, outlet } = await start([follow(orders), follow(alerts)])
+  outlet.room = 0
+  orders.publish(1, 2, 3)
+  await turn()
+  outlet.room = Infinity
+  following.pull()
+  await turn()
+  t.strictSame(given.slice(1), [{ event: 'sse.gap', data: { dropped: 3, channel: 'orders' }, id: `${orders.id(3)}.${alerts.id(0)}` }])
+})
+
+t.test('R3: a channel that begins anew announces itself alone, with the id of all', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  alerts.publish(1)
+  const { given } = await start([follow(orders), follow(alerts)])
+  orders.log.lose()
+  await turn()
+  alerts.publish(2)
+  await turn()
+  const id = `${orders.id(0)}.${alerts.id(1)}`
+  t.strictSame(given.slice(1), [
+    { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'orders' }, id },
+    `id: ${orders.id(0)}.${alerts.id(2)}\ndata: 2\n\n`
+  ])
+})
+
+t.test('R7: it ends when the last of its channels has', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  const { given } = await start([follow(orders), follow(alerts)])
+  orders.log.end()
+  await turn()
+  alerts.publish(1)
+  await turn()
+  alerts.log.end()
+  await turn()
+  t.strictSame(given.slice(1), [`id: ${orders.id(0)}.${alerts.id(1)}\ndata: 1\n\n`, 'ended'])
+  t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
+})
+
+t.test('R7: where there is nothing to come from any of them, it says so and nothing else', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  orders.publish(1)
+  orders.log.end()
+  t.strictSame((await start([follow(orders)], orders.id(1))).given, ['nothing'])
+  t.strictSame((await start([follow(orders)])).given, ['nothing'])
+  t.strictSame((await start([follow(orders)], orders.id(0))).given, [{ id: orders.id(0) }, orders.frame(1), 'ended'])
+  const both = await start([follow(orders), follow(alerts)], orders.id(1))
+  t.strictSame(both.given, [{ event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'alerts' }, id: `${orders.id(1)}.${alerts.id(0)}` }])
+  t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 1])
+})
+
+t.test('R5: one that falls off the history ends all of it', async t => {
+  const [orders, alerts] = [channel('orders', { history: { events: 1 } }), channel('alerts')]
+  const { given, following, outlet } = await start([follow(orders), follow(alerts)])
+  outlet.room = 0
+  orders.publish(1, 2)
+  alerts.publish(1)
+  await turn()
+  outlet.room = Infinity
+  following.pull()
+  await turn()
+  alerts.publish(2)
+  await turn()
+  t.equal(given.at(-1), 'lagging orders')
+  t.strictSame(given.filter(each => String(each).includes('data: 2')), [])
+  t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
+})
+
+t.test('R5: a client that has room for one event at a time gets its turn of every channel', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  const { given, following, outlet } = await start([follow(orders), follow(alerts)])
+  outlet.room = 0
+  orders.publish(1, 2, 3, 4)
+  alerts.publish(11, 12)
+  for (let n = 0; n < 4; n++) {
+    await turn()
+    outlet.room = 1
+    following.pull()
+  }
+  const data = given.slice(1).map(frame => /data: (\d+)/.exec(String(frame))?.[1])
+  t.strictSame(data.filter(n => Number(n) < 10), ['1', '2'])
+  t.strictSame(data.filter(n => Number(n) > 10), ['11', '12'])
+})
+
+t.test('a position that moved without an event is told once, when it is asked for', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  const { given, following } = await start([follow(orders, { selection: { filter: () => false } }), follow(alerts)])
+  t.equal(following.checkpoint(), '')
+  orders.publish(1, 2)
+  await turn()
+  t.equal(following.checkpoint(), `id: ${orders.id(2)}.${alerts.id(0)}\n\n`)
+  t.equal(following.checkpoint(), '')
+  t.equal(given.length, 1)
+})
+
+t.test('before it has begun there is no position to tell', async t => {
+  const news = channel('news')
+  const outlet = new TestOutlet()
+  const following = new Following([follow(news, { selection: { snapshot: () => new Promise(() => {}) } })], outlet)
+  t.equal(following.lastEventId, undefined)
+  following.start(undefined)
+  following.pull()
+  t.equal(following.lastEventId, undefined)
+  t.equal(following.checkpoint(), '')
+  following.stop()
+  t.equal(news.feed.readers, 0)
+})
+
+t.test('L3: a snapshot that comes after the end goes nowhere', async t => {
+  const news = channel('news')
+  for (const outcome of ['state', 'failure']) {
+    let settle!: () => void
+    const outlet = new TestOutlet()
+    const following = new Following([follow(news, { selection: { snapshot: () => new Promise((resolve, reject) => { settle = outcome === 'state' ? () => resolve({ data: 1 }) : () => reject(new Error('late')) }) } })], outlet)
+    following.start(undefined)
+    following.stop()
+    settle()
+    await turn()
+    t.strictSame(outlet.given, [])
+  }
+})
+
+t.test('R2: what is published while a snapshot is on its way comes after it', async t => {
+  const news = channel('news')
+  let settle!: (state: unknown) => void
+  const { given } = await start([follow(news, { selection: { snapshot: () => new Promise(resolve => { settle = resolve }) } })])
+  news.publish(1, 2)
+  await turn()
+  t.strictSame(given, [])
+  settle({ data: 'state', id: news.id(1) })
+  await turn()
+  t.strictSame(given, [{ data: 'state', id: news.id(1) }, news.frame(2)])
+})
+
+for (const [way, snapshot] of Object.entries({
+  'at once': () => { throw new Error('no state') },
+  late: async () => { throw new Error('no state') }
+})) {
+  t.test(`a snapshot that throws ${way} ends its subscriber alone`, async t => {
+    const news = channel('news')
+    const [other, { given }] = [await start([follow(news)]), await start([follow(news, { selection: { snapshot } })])]
+    t.match(given, [{ message: 'no state' }])
+    t.equal(given.length, 1)
+    t.equal(news.feed.readers, 1)
+    news.publish(1)
+    await turn()
+    t.equal(other.given.length, 2)
+  })
+}
+
+t.test('several snapshots that fail, at once and late, end their subscriber with one error, and nothing else', async t => {
+  const rejections: unknown[] = []
+  const heard = (reason: unknown): void => { rejections.push(reason) }
+  process.on('unhandledRejection', heard)
+  t.teardown(() => { process.removeListener('unhandledRejection', heard) })
+  const late = async (): Promise<never> => { throw new Error('late') }
+  const now = (): never => { throw new Error('at once') }
+  for (const snapshots of [[late, now], [now, late], [late, late], [now, now]]) {
+    const channels = snapshots.map((_, index) => channel(String(index)))
+    const { given } = await start(snapshots.map((snapshot, index) => follow(channels[index]!, { selection: { snapshot } })))
+    await turn()
+    t.equal(given.length, 1)
+    t.strictSame(channels.map(({ feed }) => feed.readers), [0, 0])
+  }
+  t.strictSame(rejections, [])
+})
+
+t.test('an event that is refused ends it with the error, before the log is read', async t => {
+  const news = channel('news')
+  const outlet = new TestOutlet()
+  const error = new Error('no good')
+  news.publish(1)
+  const following = new Following([follow(news, { selection: { start: 'oldest', snapshot: () => [{ data: 'bad' }, { data: 'more' }] } })], outlet)
+  outlet.take = event => {
+    outlet.given.push(event)
+    following.refuse(error)
+    following.refuse(new Error('again'))
+  }
+  following.start(undefined)
+  await turn()
+  t.strictSame(outlet.given, [{ data: 'bad', id: undefined }, error])
+  t.equal(news.feed.readers, 0)
+})
+
+t.test('its own signal ends it: before, in the middle, and not after', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  t.strictSame((await start([follow(orders), follow(alerts, { signal: AbortSignal.abort() })])).given, ['done'])
+  t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
+
+  const controller = new AbortController()
+  const { given } = await start([follow(orders), follow(alerts, { signal: controller.signal })])
+  controller.abort()
+  orders.publish(1)
+  await turn()
+  t.strictSame(given.slice(1), ['done'])
+  t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
+
+  const late = new AbortController()
+  const stopped = await start([follow(orders, { signal: late.signal })])
+  stopped.following.stop()
+  stopped.following.stop()
+  late.abort()
+  t.equal(stopped.given.length, 1)
+})
+
+t.test('a channel that is closed in this process ends it', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  const { given } = await start([follow(orders), follow(alerts)])
+  orders.feed.close()
+  alerts.feed.close()
+  t.strictSame(given.slice(1), ['done'])
+  t.equal(alerts.feed.readers, 0)
+})
+
+t.test('an outlet that takes no frames gets events as objects', async t => {
+  const news = channel('news')
+  const given: unknown[] = []
+  const never = () => t.fail('it is not over')
+  const outlet: Outlet = { wants: () => true, take: event => given.push(event), nothing: never, ended: never, lagging: never, done: never, failed: never }
+  new Following([follow(news)], outlet).start(undefined)
+  news.publish(1)
+  await turn()
+  t.strictSame(given, [{ id: news.id(0) }, { event: 'message', data: 1, id: news.id(1) }])
+})
+
+t.test('a stream follows up to 64 channels, each of them once', async t => {
+  const channels = Array.from({ length: 65 }, (_, index) => channel(`channel ${index}`))
+  const all = channels.map(each => follow(each))
+  t.throws(() => new Following(all, new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got 65' })
+  t.throws(() => new Following([all[0]!, all[1]!, follow(channels[0]!)], new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got one of them twice' })
+  t.ok(channels.every(({ feed }) => feed.readers === 0))
+
+  for (const { publish } of channels) publish(1)
+  const first = await start(all.slice(0, 64))
+  for (const { publish } of channels) publish(2)
+  await turn()
+  const back = await start(all.slice(0, 64), first.following.lastEventId)
+  t.strictSame(back.given, [{ id: channels.slice(0, 64).map(({ id }) => id(2)).join('.') }])
+})
+
+t.test('C4: a route serves channels with its own schemas, or what a map makes of others', async t => {
+  const events: EventMap = { tick: Type.Number(), message: Type.String() }
+  const contract = compileContract(events, 'GET /', schemaCompiler({}))
+  const others: Array<[EventMap | undefined, boolean]> = [[events, true], [{ tick: events.tick! }, true], [{ tick: Type.Number() }, false], [{ ...events, more: Type.Null() }, false], [undefined, false]]
+  for (const [map, fits] of others) {
+    const { feed } = channel('news', { events: map })
+    const followable = { [kSubscribed]: { feed, selection: ALL, after: undefined, signal: undefined } }
+    if (fits) t.equal(subscribedTo([followable], contract)[0], followable[kSubscribed])
+    else t.throws(() => subscribedTo([followable], contract), { code: 'FST_SSE_CHANNEL_EVENTS', message: /'news'/ })
+    t.equal(subscribedTo([followable], freeContract).length, 1)
+    t.equal(subscribedTo([{ [kSubscribed]: { feed, selection: { ...ALL, map: () => undefined } } }], contract).length, 1)
+  }
+})

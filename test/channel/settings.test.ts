@@ -1,0 +1,100 @@
+import { Type } from '@sinclair/typebox'
+import t from 'tap'
+import { difference, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+
+const HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
+
+t.test('without options a channel has the defaults', async t => {
+  const defaults = { name: 'news', events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
+  t.strictSame(resolveChannel('news', {}), defaults)
+  t.strictSame(resolveChannel('news', { events: undefined, history: undefined, start: undefined, slow: undefined, errorEvent: undefined }), defaults)
+  t.strictSame(resolveChannel('news', { history: { events: undefined } }), defaults)
+})
+
+t.test('what is given wins over the defaults, bound by bound', async t => {
+  const events = { message: Type.String() }
+  const latest = () => 1
+  const errorEvent = () => null
+  t.strictSame(resolveChannel('news', { events, history: { age: Infinity, events: 0 }, start: 'oldest', slow: { latest }, errorEvent }), {
+    name: 'news', events, history: { events: 0, bytes: 1_048_576, age: Infinity }, start: 'oldest', slow: { latest }, errorEvent
+  })
+  t.equal(resolveChannel('news', { errorEvent: null }).errorEvent, null)
+})
+
+t.test('a name is a string of 1 to 512 characters without control characters', async t => {
+  for (const name of ['a', ' ', 'orders:7', 'Bestellungen für Ärzte', '😀'.repeat(512), '__proto__', 'a'.repeat(512)]) t.equal(resolveChannel(name, {}).name, name)
+  const bad: Array<[unknown, string]> = [
+    ['', '"" (string)'], ['a'.repeat(513), `"${'a'.repeat(40)}…" (string)`], ['a\n', '"a\\n" (string)'], ['\u0000', '"\\u0000" (string)'], ['a\u007fb', '"a\u007fb" (string)'], ['\u0085', '"\u0085" (string)'],
+    [undefined, 'undefined'], [null, 'null'], [7, '7 (number)'], [{}, 'an object (Object)'], [Symbol.iterator, 'Symbol(Symbol.iterator) (symbol)']
+  ]
+  for (const [name, shown] of bad) {
+    t.throws(() => resolveChannel(name, {}), { code: 'FST_SSE_OPTION', message: `Option 'name' must be a string of 1 to 512 characters without control characters, got ${shown}` })
+  }
+})
+
+t.test('R8: a name that no store could tell from another is refused', async t => {
+  // Half of a surrogate pair: written as UTF-8, all of these are one.
+  for (const name of ['\ud800', 'a\udc00b']) t.throws(() => resolveChannel(name, {}), { code: 'FST_SSE_OPTION' })
+})
+
+t.test('an option that does not fit is named, with what was expected and what was got', async t => {
+  const count = 'a whole number, 0 or more'
+  const age = 'a number of milliseconds above 0, or Infinity'
+  const slow = "'disconnect', 'skip' or { latest: a function that returns an event's key }"
+  const cases: Array<[unknown, string]> = [
+    [null, "Option 'options' must be an object, got null"],
+    [undefined, "Option 'options' must be an object, got undefined"],
+    [[], "Option 'options' must be an object, got an array"],
+    ['x', "Option 'options' must be an object, got \"x\" (string)"],
+    [{ event: {} }, "Option 'event' must be one of events, history, start, slow, errorEvent, got an option that does not exist"],
+    [{ toString: 1 }, "Option 'toString' must be one of events, history, start, slow, errorEvent, got an option that does not exist"],
+    [{ events: [] }, "Option 'events' must be a map of names to TypeBox schemas, got an array"],
+    [{ events: null }, "Option 'events' must be a map of names to TypeBox schemas, got null"],
+    [{ history: 100 }, "Option 'history' must be an object, got 100 (number)"],
+    [{ history: null }, "Option 'history' must be an object, got null"],
+    [{ history: { size: 1 } }, "Option 'history.size' must be one of events, bytes, age, got an option that does not exist"],
+    [{ history: { events: -1 } }, `Option 'history.events' must be ${count}, got -1 (number)`],
+    [{ history: { events: 1.5 } }, `Option 'history.events' must be ${count}, got 1.5 (number)`],
+    [{ history: { events: Infinity } }, `Option 'history.events' must be ${count}, got Infinity (number)`],
+    [{ history: { events: '5' } }, `Option 'history.events' must be ${count}, got "5" (string)`],
+    [{ history: { bytes: -1 } }, `Option 'history.bytes' must be ${count}, got -1 (number)`],
+    [{ history: { bytes: NaN } }, `Option 'history.bytes' must be ${count}, got NaN (number)`],
+    [{ history: { bytes: null } }, `Option 'history.bytes' must be ${count}, got null`],
+    [{ history: { age: 0 } }, `Option 'history.age' must be ${age}, got 0 (number)`],
+    [{ history: { age: -1 } }, `Option 'history.age' must be ${age}, got -1 (number)`],
+    [{ history: { age: NaN } }, `Option 'history.age' must be ${age}, got NaN (number)`],
+    [{ history: { age: '1' } }, `Option 'history.age' must be ${age}, got "1" (string)`],
+    [{ start: 'first' }, "Option 'start' must be 'newest' or 'oldest', got \"first\" (string)"],
+    [{ start: null }, "Option 'start' must be 'newest' or 'oldest', got null"],
+    [{ slow: 'drop' }, `Option 'slow' must be ${slow}, got "drop" (string)`],
+    [{ slow: {} }, `Option 'slow' must be ${slow}, got an object (Object)`],
+    [{ slow: { latest: 'id' } }, `Option 'slow' must be ${slow}, got an object (Object)`],
+    [{ slow: null }, `Option 'slow' must be ${slow}, got null`],
+    [{ errorEvent: 'error' }, "Option 'errorEvent' must be a function or null, got \"error\" (string)"]
+  ]
+  for (const [options, message] of cases) t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })
+})
+
+t.test('two channels of one name differ by identity of what cannot be compared, and by value of the rest', async t => {
+  const events = { message: Type.String() }
+  const latest = () => 1
+  const errorEvent = () => null
+  const base: ChannelOptions = { events, history: { events: 5 }, start: 'oldest', slow: { latest }, errorEvent }
+  const cases: Array<[ChannelOptions, string | undefined]> = [
+    [{}, undefined],
+    [{ history: { events: 5, bytes: 1_048_576 } }, undefined],
+    [{ slow: { latest } }, undefined],
+    [{ history: { events: 6 } }, 'history.events'],
+    [{ history: { events: 5, bytes: 1 } }, 'history.bytes'],
+    [{ history: { events: 5, age: 1 } }, 'history.age'],
+    [{ slow: 'skip' }, 'slow'],
+    [{ slow: { latest: () => 1 } }, 'slow'],
+    [{ events: { ...events } }, 'events'],
+    [{ events: undefined }, 'events'],
+    [{ start: 'newest' }, 'start'],
+    [{ errorEvent: () => null }, 'errorEvent'],
+    [{ errorEvent: null }, 'errorEvent']
+  ]
+  for (const [change, differing] of cases) t.equal(difference(resolveChannel('news', base), resolveChannel('news', { ...base, ...change })), differing, JSON.stringify(change))
+  t.equal(difference(resolveChannel('news', { slow: 'skip' }), resolveChannel('news', {})), 'slow')
+})

@@ -1,0 +1,92 @@
+import type { FastifyBaseLogger } from 'fastify'
+import t from 'tap'
+import { Feed } from '../../lib/channel/feed.ts'
+import type { Subscribed } from '../../lib/channel/following.ts'
+import { resolveChannel } from '../../lib/channel/settings.ts'
+import { Subscription } from '../../lib/channel/subscription.ts'
+import { kSubscribed, followables } from '../../lib/source.ts'
+import { numbered, RemoteLog } from '../setup/remote-log.ts'
+
+const logger = { error: () => {} } as unknown as FastifyBaseLogger
+
+function make () {
+  const log = new RemoteLog()
+  const feed = new Feed(resolveChannel('news', {}), log, logger)
+  return { log, feed, epoch: log.now.epoch, publish: (n: number) => log.append(numbered(n)) }
+}
+
+const subscribedOf = (given: object, start: 'newest' | 'oldest' = 'newest'): Subscribed => new Subscription(() => make().feed, start, given)[kSubscribed]
+
+t.test('options that nobody gave have their defaults, and the channel says where to begin', async t => {
+  for (const given of [{}, { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }]) {
+    for (const start of ['newest', 'oldest'] as const) {
+      const { selection, after, signal } = subscribedOf(given, start)
+      t.strictSame({ selection, after, signal }, { selection: { filter: undefined, map: undefined, snapshot: undefined, start }, after: undefined, signal: undefined })
+    }
+  }
+})
+
+t.test('options that fit are taken as they are', async t => {
+  const { signal } = new AbortController()
+  const selection = { filter: () => true, map: () => undefined, snapshot: () => null, start: 'oldest' as const }
+  const subscribed = subscribedOf({ ...selection, after: '', signal })
+  t.strictSame(subscribed.selection, selection)
+  t.equal(subscribed.signal, signal)
+  t.equal(subscribed.after, '')
+  t.equal(subscribedOf({ start: 'newest' }, 'oldest').selection.start, 'newest')
+})
+
+t.test('a bad option throws, naming it, what was expected and what was got', async t => {
+  const rows: Array<[given: unknown, message: string]> = [
+    [null, "Option 'options' must be an object, got null"],
+    [5, "Option 'options' must be an object, got 5 (number)"],
+    ['id', "Option 'options' must be an object, got \"id\" (string)"],
+    [() => true, "Option 'options' must be an object, got a function"],
+    [{ after: 5 }, "Option 'after' must be an event id, got 5 (number)"],
+    [{ after: null }, "Option 'after' must be an event id, got null"],
+    [{ start: 'first' }, "Option 'start' must be 'newest' or 'oldest', got \"first\" (string)"],
+    [{ filter: 'count' }, "Option 'filter' must be a function, got \"count\" (string)"],
+    [{ map: null }, "Option 'map' must be a function, got null"],
+    [{ snapshot: { data: 1 } }, "Option 'snapshot' must be a function, got an object (Object)"],
+    [{ signal: new AbortController() }, "Option 'signal' must be an AbortSignal, got an object (AbortController)"],
+    [{ signal: new EventTarget() }, "Option 'signal' must be an AbortSignal, got an object (EventTarget)"],
+    [{ signal: { aborted: false } }, "Option 'signal' must be an AbortSignal, got an object (Object)"],
+    ...['from', 'toString', 'constructor', '__proto__'].map((name): [unknown, string] => [
+      JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an option that does not exist`
+    ])
+  ]
+  for (const [given, message] of rows) t.throws(() => subscribedOf(given as object), { code: 'FST_SSE_OPTION', message })
+})
+
+t.test('it looks for what lives under the channel\'s name when it is followed, and each time anew', async t => {
+  const feeds = [make().feed, make().feed]
+  let looked = 0
+  const subscription = new Subscription(() => feeds[looked++]!, 'newest', {})
+  t.equal(looked, 0)
+  t.equal(followables(subscription)?.[0], subscription)
+  t.equal(looked, 0, 'nor to see what kind of source it is')
+  t.equal(subscription[kSubscribed].feed, feeds[0])
+  t.equal(subscription[kSubscribed].feed, feeds[1])
+})
+
+t.test('each loop over it follows by itself', async t => {
+  const { feed, epoch, publish } = make()
+  publish(1)
+  publish(2)
+  const subscription = new Subscription(() => feed, 'newest', { after: `${epoch}-1` })
+  for (let times = 0; times < 2; times++) {
+    const loop = subscription[Symbol.asyncIterator]()
+    t.strictSame(await loop.next(), { done: false, value: { event: 'message', data: 2, id: `${epoch}-2` } })
+    t.equal(feed.readers, 1)
+    await loop.return!()
+    t.equal(feed.readers, 0)
+  }
+})
+
+t.test('its options are those of the moment when it was made', async t => {
+  const given: { after?: string, start: 'oldest' | 'newest' } = { start: 'oldest' }
+  const subscription = new Subscription(() => make().feed, 'newest', given)
+  given.start = 'newest'
+  given.after = 'other'
+  t.match(subscription[kSubscribed], { after: undefined, selection: { start: 'oldest' } })
+})

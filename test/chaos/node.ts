@@ -1,0 +1,62 @@
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import sse from '../../lib/index.ts'
+import { redisLog } from '../../lib/redis.ts'
+import { chances } from '../setup/chances.ts'
+import { CHANNELS, EVENTS } from './channels.ts'
+import type { News, Order } from './messages.ts'
+import { Publisher } from './publisher.ts'
+
+/*
+ * A server of many, alone in a process: `node.ts <port of Redis> <publisher> <seed>`.
+ * It serves each channel at its number, publishes when its parent says so, and leaves with it.
+ */
+const [port, publisher, seed] = process.argv.slice(2).map(Number)
+// Shorter than the time for which Redis is frozen: some events are refused, and may come nevertheless.
+const TIMEOUT = 2_000
+
+const tell = (news: News): void => { process.send!(news) }
+const app = Fastify({
+  logger: {
+    level: 'warn',
+    base: null,
+    // Thousands are refused in a second: a line for each will do.
+    serializers: { err: ({ code, message }: Error & { code?: string }) => `${code ?? ''} ${message}` as never }
+  }
+})
+const redis = new Redis({ port: port!, host: '127.0.0.1' })
+redis.on('error', error => app.log.warn(`redis: ${error.message}`))
+await app.register(sse, { log: redisLog(redis, { timeout: TIMEOUT }) })
+
+const channels = CHANNELS.map(({ name, options }) => app.sse.channel(name, options))
+app.get('/:channel', { schema: { sse: EVENTS } }, (request, reply) => {
+  const { channel } = request.params as { channel: string }
+  // Who looks for a fault wants to know which node a client was at.
+  reply.header('x-publisher', publisher)
+  return reply.sse(channels[Number(channel)]!)
+})
+
+const publishing = new Publisher(publisher!, channels, chances(seed!), tell)
+process.on('message', async (order: Order) => {
+  switch (order.order) {
+    case 'publish':
+      publishing.begin(order.rate)
+      break
+    case 'burst':
+      await publishing.burst(order.channel, order.events)
+      tell({ news: 'burst' })
+      break
+    case 'rest':
+      await publishing.rest()
+      tell({ news: 'rest' })
+      break
+    case 'heads': {
+      const heads = await Promise.all(channels.map(channel => channel.head()))
+      tell({ news: 'heads', heads: heads.map(({ epoch, newest }) => ({ epoch, newest })) })
+    }
+  }
+})
+process.once('disconnect', () => process.exit())
+await app.listen({ port: 0, host: '127.0.0.1' })
+tell({ news: 'listening', port: (app.server.address() as AddressInfo).port })

@@ -1,0 +1,94 @@
+import type { Channel } from '../../lib/index.ts'
+import { CHANNELS, ORDINARY, PADDING, WIDE, type EVENTS } from './channels.ts'
+import type { Acknowledged, News, Refused } from './messages.ts'
+
+// Milliseconds.
+const TICK = 20
+// Who was held up for longer than that has less to catch up with.
+const MAX_LATE = 100
+// So many events of one channel are published in one go, at most.
+const MAX_GO = 8
+// A wide channel gets one event in so many ticks.
+const WIDE_TICKS = 50
+// Who waits for that many answers publishes no more until some have come.
+const MAX_PENDING = 10_000
+
+/** Publishes on all channels, and tells which events were acknowledged and which were not. */
+export class Publisher {
+  readonly #id: number
+  readonly #channels: ReadonlyArray<Channel<typeof EVENTS>>
+  readonly #dice: (below: number) => number
+  readonly #tell: (news: News) => void
+  #number = 0
+  #pending = 0
+  #rested: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #acknowledged: Acknowledged[] = []
+  #refused: Refused[] = []
+
+  constructor (id: number, channels: ReadonlyArray<Channel<typeof EVENTS>>, dice: (below: number) => number, tell: (news: News) => void) {
+    this.#id = id
+    this.#channels = channels
+    this.#dice = dice
+    this.#tell = tell
+  }
+
+  /** So many events per second from now on. */
+  begin (rate: number): void {
+    clearInterval(this.#timer)
+    let due = 0
+    let tick = 0
+    let then = performance.now()
+    this.#timer = setInterval(() => {
+      const now = performance.now()
+      due += rate * Math.min(now - then, MAX_LATE) / 1_000
+      then = now
+      if (++tick % WIDE_TICKS === 0) for (const channel of WIDE) this.#publish(channel)
+      while (due >= 1 && this.#pending < MAX_PENDING) due -= this.#go(Math.floor(due))
+      due = Math.min(due, MAX_GO)
+      this.report()
+    }, TICK)
+  }
+
+  /** Resolves when all of them are settled. */
+  async burst (channel: number, events: number): Promise<void> {
+    await Promise.all(Array.from({ length: events }, () => this.#publish(channel)))
+    this.report()
+  }
+
+  /** Resolves when nothing is on its way any more. */
+  async rest (): Promise<void> {
+    clearInterval(this.#timer)
+    if (this.#pending > 0) await new Promise<void>(resolve => { this.#rested = resolve })
+    this.report()
+  }
+
+  /** Tells what has been settled since the last time. */
+  report (): void {
+    if (this.#acknowledged.length === 0 && this.#refused.length === 0) return
+    this.#tell({ news: 'settled', acknowledged: this.#acknowledged, refused: this.#refused })
+    this.#acknowledged = []
+    this.#refused = []
+  }
+
+  #go (most: number): number {
+    const channel = this.#dice(ORDINARY)
+    const events = Math.min(most, 1 + this.#dice(MAX_GO))
+    for (let n = 0; n < events; n++) this.#publish(channel)
+    return events
+  }
+
+  async #publish (channel: number): Promise<void> {
+    const number = ++this.#number
+    const padding = CHANNELS[channel]!.wide ? PADDING : ''
+    this.#pending++
+    try {
+      const id = await this.#channels[channel]!.publish({ event: 'tick', data: { publisher: this.#id, channel, number, padding } })
+      this.#acknowledged.push([channel, number, id])
+    } catch (error) {
+      const { code, message } = error as { code?: string, message: string }
+      this.#refused.push([channel, number, `${code ?? 'no code'}: ${message}`])
+    }
+    if (--this.#pending === 0) this.#rested?.()
+  }
+}

@@ -1,0 +1,32 @@
+import { parseArgs } from 'node:util'
+import { chaos } from './chaos.ts'
+
+/*
+ * The long run: `npm run chaos -- --seconds 600 --seed 7`. It ends by itself, with 1 where something is wrong.
+ */
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '300' },
+    seed: { type: 'string', default: String(Date.now() % 1e6) },
+    clients: { type: 'string', default: '300' },
+    rate: { type: 'string', default: '2000' }
+  }
+})
+const [seconds, seed, clients, rate] = [values.seconds, values.seed, values.clients, values.rate].map(Number) as [number, number, number, number]
+
+const endings: Array<() => unknown> = []
+const owner = { teardown: (fn: () => unknown) => { endings.unshift(fn) } }
+let ended: Promise<void> | undefined
+const end = (): Promise<void> => (ended ??= (async () => { for (const end of endings) await end() })())
+// Who is asked to stop takes along what it started, also when npm and the terminal both ask.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => { end().finally(() => process.exit(1)) })
+
+console.log(`seed ${seed}, ${seconds} seconds`)
+try {
+  const { rows, wrongs, evidence } = await chaos(owner, { seconds, seed, clients, rate, faults: 6, say: line => console.log(line) })
+  console.log(`\n${rows.map(([what, figure]) => `${what.padEnd(34)}${figure}`).join('\n')}\n`)
+  for (const line of [...wrongs, ...evidence]) console.log(line)
+  process.exitCode = wrongs.length === 0 ? 0 : 1
+} finally {
+  await end()
+}

@@ -1,0 +1,69 @@
+import { spawnSync } from 'node:child_process'
+import t from 'tap'
+import { checkEventLog } from '../../lib/log/check-event-log.ts'
+import type { EventLog, OpenLog } from '../../lib/log/log.ts'
+import { memoryLog } from '../../lib/log/memory.ts'
+
+/** Runs the contract's tests on a log; gives what failed of how many. */
+async function run (open: OpenLog, shared?: boolean): Promise<{ titles: string[], failed: string[] }> {
+  const result = { titles: [] as string[], failed: [] as string[] }
+  await checkEventLog({
+    test: async (title, body) => {
+      result.titles.push(title)
+      await body().catch(() => { result.failed.push(title) })
+    }
+  }, () => open, { shared })
+  return result
+}
+
+t.test('each promise has a title of its own, and what several nodes promise comes on top', async t => {
+  const { titles, failed } = await run(memoryLog())
+  t.strictSame(failed, [])
+  t.equal(new Set(titles).size, titles.length)
+  const names = new Map<string, EventLog>()
+  const several = await run((name, history) => {
+    const log = names.get(name) ?? memoryLog()(name, history)
+    names.set(name, log)
+    return log
+  }, true)
+  t.ok(several.titles.some(title => !titles.includes(title)))
+})
+
+t.test('each test, and each run, opens names of its own', async t => {
+  const names: string[] = []
+  const open: OpenLog = (name, history) => {
+    names.push(name)
+    return memoryLog()(name, history)
+  }
+  const { titles } = await run(open)
+  await run(open)
+  t.ok(names.length > titles.length * 2)
+  t.equal(new Set(names).size, names.length)
+})
+
+t.test('what is opened is closed, by those that fail, too', async t => {
+  let opened = 0
+  let open = 0
+  const { failed } = await run((name, history) => {
+    const log = memoryLog()(name, history)
+    opened++
+    open++
+    return Object.assign(log, { append: () => { throw new Error('full') }, close: () => { open-- } })
+  })
+  t.ok(failed.length > 5)
+  t.ok(opened > failed.length)
+  t.equal(open, 0)
+})
+
+t.test('it takes the test of node:test, too', async t => {
+  const program = `
+    import test from 'node:test'
+    import { memoryLog } from 'fastify-typed-sse'
+    import { checkEventLog } from 'fastify-typed-sse/testing'
+    test('my log', t => checkEventLog(t, memoryLog))
+  `
+  const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
+  const { stdout, status } = spawnSync(process.execPath, ['--test-reporter=tap', '--input-type=module', '--eval', program], { encoding: 'utf8', env })
+  t.equal(status, 0)
+  t.match(stdout, /^# fail 0$/m)
+})

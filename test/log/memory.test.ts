@@ -1,0 +1,323 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { checkEventLog } from '../../lib/log/check-event-log.ts'
+import type { EventLog, History, LogBatch, LogEntry, LogRecord } from '../../lib/log/log.ts'
+import { memoryLog } from '../../lib/log/memory.ts'
+import { still } from '../setup/within.ts'
+
+await checkEventLog(t, memoryLog)
+
+const HISTORY: History = { events: 1_000, bytes: 1_000_000, age: Infinity }
+const open = (history: Partial<History> = {}): EventLog => memoryLog()('name', { ...HISTORY, ...history })
+const record = (data: string, event = ''): LogRecord => ({ event, data, json: false })
+const offsetsOf = async (log: EventLog): Promise<number[]> => (await log.read(0, Infinity)).entries.map(entry => entry.offset)
+const append = async (log: EventLog, count: number): Promise<void> => { for (let n = 0; n < count; n++) await log.append(record('x')) }
+
+t.test('R4: bytes are those of name and data as UTF-8, and the one that goes beyond is gone before it is told', async t => {
+  const rows: Array<[bytes: number, records: LogRecord[], kept: number[]]> = [
+    [4, [record('aa'), record('bb')], [1, 2]],
+    [3, [record('aa'), record('bb')], [2]],
+    [4, [record('é'), record('é')], [1, 2]],
+    [3, [record('é'), record('é')], [2]],
+    [7, [record('😀'), record('aaa')], [1, 2]],
+    [6, [record('😀'), record('aaa')], [2]],
+    [4, [record('a', 'b'), record('a', 'b')], [1, 2]],
+    [3, [record('a', 'b'), record('a', 'b')], [2]],
+    [3, [record('a', 'é'), record('a')], [2]],
+    [3, [record('aa'), record('bbbb')], []],
+    [0, [record(''), record('')], [1, 2]],
+    [0, [record('a')], []]
+  ]
+  for (const [bytes, records, kept] of rows) {
+    const log = open({ bytes })
+    for (const each of records) await log.append(each)
+    t.same(await offsetsOf(log), kept, `${bytes} bytes of ${JSON.stringify(records.map(({ event, data }) => event + data))}`)
+    t.match(await log.head(), { oldest: records.length - kept.length + 1, newest: records.length })
+  }
+})
+
+t.test('R4: what is too large for the history is told all the same', async t => {
+  const log = open({ bytes: 2 })
+  const told: LogBatch[] = []
+  log.tail(batch => told.push(batch))
+  await log.append(record('large'))
+  t.match(told, [{ newest: 1, ended: false, entries: [{ offset: 1, data: 'large' }] }])
+})
+
+t.test('R4: events are gone at their age, each at its own, though nothing is appended', async t => {
+  const log = open({ age: 60 })
+  await append(log, 1)
+  const first = performance.now()
+  await new Promise(resolve => setTimeout(resolve, 30))
+  await append(log, 1)
+  // The clock decides which of these two looks comes first: both are right.
+  if (performance.now() - first < 60) t.same(await offsetsOf(log), [1, 2])
+  await new Promise(resolve => setTimeout(resolve, 35))
+  t.notOk((await offsetsOf(log)).includes(1))
+  await new Promise(resolve => setTimeout(resolve, 60))
+  t.match(await log.head(), { oldest: 3, newest: 2 })
+})
+
+t.test('a position belongs to one log: each has its epoch, and no other has it', async t => {
+  const epochs = await Promise.all(Array.from({ length: 1_000 }, async () => (await open().head()).epoch))
+  t.equal(new Set(epochs).size, 1_000)
+  t.same(epochs.filter(epoch => !/^[0-9a-z]{1,10}$/.test(epoch)), [])
+})
+
+t.test('R7: after the end an append throws FST_SSE_CHANNEL_ENDED, whatever it brings, and changes nothing', async t => {
+  const log = open()
+  await append(log, 2)
+  await log.end()
+  const before = await log.head()
+  t.throws(() => log.append(record('late')), { code: 'FST_SSE_CHANNEL_ENDED' })
+  t.strictSame(await log.head(), before)
+  t.same(await offsetsOf(log), [1, 2])
+})
+
+t.test('it answers at once, without a promise', async t => {
+  const log = open()
+  for (const answer of [log.append(record('x')), log.read(0, 1), log.head(), log.end()]) t.notOk(answer instanceof Promise)
+})
+
+t.test('an entry is what was appended and nothing else', async t => {
+  const log = open()
+  const given: LogRecord & { secret: string } = { ...record('x', 'name'), secret: 'x' }
+  const told: LogEntry[] = []
+  log.tail(({ entries }) => told.push(...entries))
+  await log.append(given)
+  t.strictSame([...(await log.read(0, 1)).entries], [{ offset: 1, event: 'name', data: 'x', json: false }])
+  t.strictSame(told, [{ offset: 1, event: 'name', data: 'x', json: false }])
+})
+
+t.test('one function that listens twice is told twice, and stops once for each', async t => {
+  const log = open()
+  let told = 0
+  const listener = (): void => { told++ }
+  const stops = [log.tail(listener), log.tail(listener)]
+  await append(log, 1)
+  t.equal(told, 2)
+  stops[0]!()
+  stops[0]!()
+  await append(log, 1)
+  t.equal(told, 3)
+  stops[1]!()
+  await append(log, 1)
+  t.equal(told, 3)
+})
+
+t.test('a listener that stops itself or another while it is told leaves the rest in order', async t => {
+  const log = open()
+  const told: string[] = []
+  const stops: Array<() => void> = []
+  stops.push(log.tail(({ newest }) => { told.push(`a${newest}`); stops[0]!(); stops[1]!() }))
+  stops.push(log.tail(({ newest }) => { told.push(`b${newest}`) }))
+  log.tail(({ newest }) => { told.push(`c${newest}`) })
+  await append(log, 2)
+  t.same(told, ['a1', 'c1', 'c2'])
+})
+
+// Idle
+
+t.test('a log that nobody used is idle', async t => {
+  t.equal(open({ age: Infinity }).idle(), true)
+})
+
+t.test('a log is idle when its last use is as old as its history may be: what was missed is gone then, too', async t => {
+  const uses: Array<[string, (log: EventLog) => unknown]> = [
+    ['an append', log => log.append(record('x'))],
+    ['the end', log => log.end()],
+    ['a look at its head, whose position may be brought back', log => log.head()],
+    ['a listener that left', log => log.tail(() => {})()]
+  ]
+  for (const [what, use] of uses) {
+    const log = open({ age: 30 })
+    const before = performance.now()
+    await use(log)
+    t.equal(log.idle(), performance.now() - before >= 30, what)
+    await new Promise(resolve => setTimeout(resolve, 35))
+    t.equal(log.idle(), true, what)
+  }
+})
+
+t.test('a log is not idle while somebody listens, however old it is', async t => {
+  const log = open({ age: 5 })
+  const stop = log.tail(() => {})
+  await append(log, 1)
+  await new Promise(resolve => setTimeout(resolve, 10))
+  t.equal(log.idle(), false)
+  stop()
+  await new Promise(resolve => setTimeout(resolve, 10))
+  t.equal(log.idle(), true)
+})
+
+t.test('R7: a log without history is idle by its age like any other: positions and its end are something to come back to', async t => {
+  const [brief, forever] = [open({ events: 0, age: 20 }), open({ events: 0, age: Infinity })]
+  for (const log of [brief, forever]) {
+    await append(log, 1)
+    await log.end()
+    t.equal(log.idle(), false)
+  }
+  await new Promise(resolve => setTimeout(resolve, 25))
+  t.equal(brief.idle(), true)
+  t.equal(forever.idle(), false)
+})
+
+t.test('a log that is closed tells nobody and holds nothing', async t => {
+  const log = open()
+  let told = 0
+  log.tail(() => { told++ })
+  await append(log, 3)
+  log.close()
+  await append(log, 1)
+  t.equal(told, 3)
+  t.ok((await offsetsOf(log)).length <= 1)
+  t.equal(await still(() => told, 5), 3)
+})
+
+// Against a model
+
+/** What a log is in as many words: all entries there ever were, of which the last few are kept. */
+interface Model {
+  entries: LogEntry[]
+  oldest: number
+  ended: boolean
+  /** What each listener must have been told, and is told. */
+  listeners: Array<{ expected: number[], told: number[], ends: number, listening: boolean }>
+}
+
+interface Real { log: EventLog, stops: Array<() => void>, epoch: string }
+
+const size = ({ event, data }: LogRecord): number => Buffer.byteLength(event) + Buffer.byteLength(data)
+
+function evict (model: Model, { events, bytes }: History): void {
+  const kept = (): LogEntry[] => model.entries.slice(model.oldest - 1)
+  while (kept().length > events || kept().reduce((sum, entry) => sum + size(entry), 0) > bytes) model.oldest++
+}
+
+type Command = fc.AsyncCommand<Model, Real>
+
+class Append implements Command {
+  readonly record: LogRecord
+  readonly history: History
+  constructor (record: LogRecord, history: History) {
+    this.record = record
+    this.history = history
+  }
+
+  check = (): boolean => true
+  async run (model: Model, { log, epoch }: Real): Promise<void> {
+    if (model.ended) {
+      same(await refusalOf(() => log.append(this.record)), 'FST_SSE_CHANNEL_ENDED')
+      return
+    }
+    const offset = model.entries.length + 1
+    model.entries.push({ offset, ...this.record })
+    evict(model, this.history)
+    for (const listener of model.listeners) if (listener.listening) listener.expected.push(offset)
+    same(await log.append(this.record), { epoch, offset })
+  }
+
+  toString = (): string => `append(${JSON.stringify(this.record)})`
+}
+
+class Read implements Command {
+  readonly after: number
+  readonly limit: number
+  constructor (after: number, limit: number) {
+    this.after = after
+    this.limit = limit
+  }
+
+  check = (): boolean => true
+  async run (model: Model, { log, epoch }: Real): Promise<void> {
+    const from = Math.max(this.after, model.oldest - 1)
+    same(await log.read(this.after, this.limit), { epoch, newest: model.entries.length, ended: model.ended, entries: model.entries.slice(from, from + this.limit) })
+  }
+
+  toString = (): string => `read(${this.after}, ${this.limit})`
+}
+
+class Head implements Command {
+  check = (): boolean => true
+  async run (model: Model, { log, epoch }: Real): Promise<void> {
+    same(await log.head(), { epoch, oldest: model.oldest, newest: model.entries.length, ended: model.ended })
+  }
+
+  toString = (): string => 'head()'
+}
+
+class End implements Command {
+  check = (): boolean => true
+  async run (model: Model, { log }: Real): Promise<void> {
+    if (!model.ended) for (const listener of model.listeners) if (listener.listening) listener.ends++
+    model.ended = true
+    await log.end()
+  }
+
+  toString = (): string => 'end()'
+}
+
+class Tail implements Command {
+  check = (): boolean => true
+  async run (model: Model, { log, stops, epoch }: Real): Promise<void> {
+    const listener = { expected: [], told: [] as number[], ends: 0, listening: true }
+    model.listeners.push(listener)
+    stops.push(log.tail(batch => {
+      same([batch.epoch, batch.newest], [epoch, model.entries.length])
+      listener.told.push(...batch.entries.map(({ offset }) => offset))
+      if (batch.ended) listener.ends--
+    }))
+    same(log.idle(), false)
+  }
+
+  toString = (): string => 'tail()'
+}
+
+class Cancel implements Command {
+  readonly which: number
+  constructor (which: number) { this.which = which }
+  check = ({ listeners }: Readonly<Model>): boolean => listeners.length > 0
+  async run (model: Model, { log, stops }: Real): Promise<void> {
+    const index = this.which % stops.length
+    model.listeners[index]!.listening = false
+    stops[index]!()
+    if (model.listeners.some(({ listening }) => listening)) same(log.idle(), false)
+  }
+
+  toString = (): string => `cancel(${this.which})`
+}
+
+async function refusalOf (act: () => unknown): Promise<unknown> {
+  try {
+    return await act()
+  } catch (error) {
+    return (error as { code?: unknown }).code
+  }
+}
+
+function same (actual: unknown, expected: unknown): void {
+  if (JSON.stringify(actual) !== JSON.stringify(expected)) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
+}
+
+t.test('R2, R4: whatever is done with it, it holds, gives and tells what a list of all events would', async t => {
+  const text = fc.string({ unit: 'binary', maxLength: 6 })
+  const position = fc.nat({ max: 30 })
+  await fc.assert(fc.asyncProperty(
+    fc.record({ events: fc.nat({ max: 6 }), bytes: fc.nat({ max: 40 }), age: fc.constant(Infinity) }).chain(history => fc.tuple(fc.constant(history), fc.commands([
+      fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
+      fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
+      fc.tuple(position, fc.integer({ min: 1, max: 8 })).map(([after, limit]) => new Read(after, limit)),
+      fc.constant(new Head()),
+      fc.constant(new Tail()),
+      position.map(which => new Cancel(which)),
+      fc.constant(new End())
+    ], { size: 'large' }))),
+    async ([history, commands]) => {
+      const log = open(history)
+      const model: Model = { entries: [], oldest: 1, ended: false, listeners: [] }
+      const { epoch } = await log.head()
+      await fc.asyncModelRun(() => ({ model, real: { log, stops: [], epoch } }), commands)
+      for (const { told, expected, ends } of model.listeners) same([told, ends], [expected, 0])
+    }
+  ), { numRuns: 100 })
+})

@@ -1,0 +1,113 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { Commands, hasMoved, isPassing, isRefusal } from '../../../lib/log/redis/commands.ts'
+import type { Piece } from '../../../lib/log/redis/piece.ts'
+import * as scripts from '../../../lib/log/redis/scripts.ts'
+import { absent, REDIS } from '../../setup/programs.ts'
+import { freePort, RedisServer } from '../../setup/redis.ts'
+import { within } from '../../setup/within.ts'
+
+const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '']
+const head = (commands: Commands, wanted = () => true): Promise<Piece> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
+
+t.test('what passes, and what does not', async t => {
+  const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
+  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isPassing(reply(`${word} for now`)), word)
+  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isPassing(reply(`${word} for good`)), word)
+  t.ok(isPassing(new Error('Connection is closed.')))
+  t.notOk(isRefusal(undefined))
+  t.ok(hasMoved(reply('MOVED 1 127.0.0.1:1')))
+  t.notOk(hasMoved(new Error('MOVED 1 127.0.0.1:1')))
+})
+
+t.test('with Redis', { skip: absent(REDIS) }, async t => {
+  const server = await RedisServer.start(t)
+  const make = (t: Test, options: object = {}): { client: Redis, commands: Commands } => {
+    const client = server.client(t, options)
+    return { client, commands: new Commands(client) }
+  }
+
+  t.test('a script that Redis does not know is brought to it', async t => {
+    const { client, commands } = make(t)
+    for (let n = 0; n < 2; n++) {
+      await client.script('FLUSH')
+      t.equal((await head(commands)).newest, 0)
+      t.equal((await head(commands)).newest, 0)
+    }
+    const stats = await client.info('commandstats')
+    t.match(stats, /cmdstat_eval:calls=2,/)
+    t.match(stats, /cmdstat_evalsha:calls=4,/)
+  })
+
+  t.test('a refusal is a refusal', async t => {
+    const { client, commands } = make(t)
+    await client.set('taken', 'by somebody else')
+    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: /WRONGTYPE/ })
+  })
+
+  t.test('a lazy client connects when it is asked, one without a queue is waited for', async t => {
+    for (const options of [{ lazyConnect: true }, { enableOfflineQueue: false }]) {
+      const { commands } = make(t, options)
+      t.equal((await within('the answer', head(commands))).newest, 0)
+    }
+  })
+
+  t.test('a Redis that is away is waited for, with one listener for all who wait', async t => {
+    const port = await freePort()
+    const client = server.client(t, { port, retryStrategy: () => 10, maxRetriesPerRequest: 0 })
+    const commands = new Commands(client)
+    const one = head(commands)
+    const listeners = client.listenerCount('ready')
+    const asked = Promise.all([one, ...Array.from({ length: 50 }, () => head(commands))])
+    t.equal(client.listenerCount('ready'), listeners)
+    client.options.port = server.port
+    t.equal((await within('the answers', asked)).length, 51)
+    t.equal(client.listenerCount('ready'), 0)
+  })
+
+  t.test('what nobody waits for any more is not sent', async t => {
+    const { client, commands } = make(t, { port: await freePort(), retryStrategy: () => 10 })
+    let wanted = true
+    const asked = head(commands, () => wanted)
+    await turn()
+    wanted = false
+    client.options.port = server.port
+    await t.rejects(within('the refusal', asked), { message: /nobody waits/ })
+  })
+
+  t.test('a client that was closed is not waited for', async t => {
+    const { client, commands } = make(t)
+    client.disconnect()
+    await t.rejects(within('the refusal', head(commands)), { message: 'Connection is closed.' })
+    const away = make(t, { port: await freePort(), retryStrategy: () => 10 })
+    const asked = head(away.commands)
+    await turn()
+    away.client.disconnect()
+    await t.rejects(within('the refusal', asked), { message: 'Connection is closed.' })
+  })
+
+  t.test('a server that is no master yet is asked until it is', async t => {
+    const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(await freePort()))
+    const client = replica.client(t)
+    const asked = head(new Commands(client))
+    const refused = async (): Promise<boolean> => /cmdstat_eval:.*failed_calls=[1-9]/.test(await client.info('commandstats'))
+    while (!await refused());
+    await client.call('REPLICAOF', 'NO', 'ONE')
+    t.equal((await within('the answer', asked)).newest, 0)
+  })
+
+  t.test('an answer that was cut off is asked for again', async t => {
+    const { client, commands } = make(t, { retryStrategy: () => 10 })
+    const asked = Array.from({ length: 20 }, async () => {
+      for (let n = 0; n < 50; n++) await head(commands)
+    })
+    const other = server.client(t)
+    for (let n = 0; n < 10; n++) {
+      await turn()
+      await other.call('CLIENT', 'KILL', 'SKIPME', 'yes', 'TYPE', 'normal')
+    }
+    await within('all answers', Promise.all(asked), 10_000)
+    t.equal(client.status, 'ready')
+  })
+})

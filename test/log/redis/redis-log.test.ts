@@ -1,0 +1,254 @@
+import type { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { EventLog, History, LogRecord } from '../../../lib/log/log.ts'
+import { memoryLog } from '../../../lib/log/memory.ts'
+import type { RedisLog } from '../../../lib/log/redis/redis-log.ts'
+import { Told } from '../../../lib/log/told.ts'
+import { redisLog } from '../../../lib/redis.ts'
+import { chances } from '../../setup/chances.ts'
+import { absent, REDIS } from '../../setup/programs.ts'
+import { RedisServer } from '../../setup/redis.ts'
+import { Relay } from '../../setup/relay.ts'
+import { HISTORY, numbered } from '../../setup/remote-log.ts'
+import { still, within } from '../../setup/within.ts'
+
+const offsets = (told: Told): number[] => told.entries.map(({ offset }) => offset)
+const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
+
+t.test('with Redis', { skip: absent(REDIS) }, async t => {
+  const server = await RedisServer.start(t)
+  const admin = server.client(t)
+  let names = 0
+  /** A log of a new name, or of the last one, as another node opens it. */
+  const open = (t: Test, { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: { name?: string, client?: Redis, timeout?: number, history?: Partial<History> } = {}): EventLog & { name: string } => {
+    const log = redisLog(client, { timeout })(name, { ...HISTORY, ...history })
+    t.teardown(() => log.close())
+    return Object.assign(log, { name })
+  }
+
+  t.test('what it answers is what a log in memory answers, whatever is asked', async t => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const dice = chances(seed)
+      const history: History = { events: [0, 1, 7, 1_000][dice(4)]!, bytes: [0, 60, 1_000, 1_000_000][dice(4)]!, age: [Infinity, 60_000][dice(2)]! }
+      const [log, model] = [open(t, { client: admin, history }), memoryLog()('', history)]
+      const record = (): LogRecord => ({ event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!, data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!, json: dice(2) === 0 })
+      const same = async (ask: (log: EventLog) => unknown): Promise<void> => {
+        const [got, wanted] = await Promise.all([log, model].map(async each => ask(each))) as Array<Record<string, unknown>>
+        const { epoch, ...rest } = got!
+        t.strictSame({ ...rest, epoch: undefined }, { ...wanted, epoch: undefined }, `seed ${seed}`)
+      }
+      for (let step = 0; step < 40; step++) {
+        const kind = dice(10)
+        if (kind < 5) {
+          const records = Array.from({ length: 1 + dice(4) }, record)
+          await same(async log => ({ epoch: '', offsets: (await Promise.all(records.map(async each => log.append(each)))).map(({ offset }) => offset) }))
+        } else if (kind < 8) {
+          const [after, limit] = [dice(30), 1 + dice(10)]
+          await same(log => log.read(after, limit))
+        } else {
+          await same(log => log.head())
+        }
+      }
+      await Promise.all([log.end(), model.end()])
+      await same(log => log.head())
+      await same(log => log.read(0, 100))
+    }
+  })
+
+  t.test('R1: names do not run into each other, whatever is in them', async t => {
+    const given = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
+    const logs = given.map(name => open(t, { name }))
+    for (const [index, log] of logs.entries()) await log.append(numbered(index))
+    for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], given[index]!)
+    const slots = await Promise.all(given.map(async name => {
+      const keys = (await admin.keys('*')).filter(key => key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`))
+      t.equal(keys.length, 3, 'the log, its events, and a receipt')
+      return new Set(keys.map(key => /\{([^}]+)\}/.exec(key)?.[1])).size
+    }))
+    t.ok(slots.every(size => size === 1), 'the keys of one channel are in one slot')
+  })
+
+  t.test('what is appended right after the call of tail is told, wherever it was heard', async t => {
+    for (let n = 0; n < 50; n++) {
+      const log = open(t)
+      const other = open(t, { name: log.name })
+      const told = new Told()
+      log.tail(told.listener)
+      await Promise.all([1, 2, 3].map(async n => log.append(numbered(n))))
+      await other.append(numbered(4))
+      await told.until('all four', () => told.entries.length === 4)
+      t.strictSame(offsets(told), [1, 2, 3, 4])
+    }
+  })
+
+  t.test('R8: whatever the connections suffer, what was appended is told once and in order', async t => {
+    const relay = await Relay.start(t, () => [server.port])
+    const connect = (): Redis => server.client(t, { port: relay.port, retryStrategy: () => 5 })
+    const log = open(t, { client: connect() })
+    const other = open(t, { name: log.name, client: connect() })
+    const [told, toldOther] = [new Told(), new Told()]
+    log.tail(told.listener)
+    other.tail(toldOther.listener)
+    await Promise.all([log.head(), other.head()])
+    const cutting = setInterval(() => relay.cut(), 20)
+    t.teardown(() => clearInterval(cutting))
+    const positions = await within('all appends', Promise.all(upTo(40).map(async n => {
+      await new Promise(resolve => setTimeout(resolve, n * 10))
+      return (await Promise.all(upTo(25).map(async m => (n % 2 === 0 ? log : other).append(numbered(n * 1_000 + m))))).map(({ offset }) => offset)
+    })), 20_000)
+    clearInterval(cutting)
+    t.strictSame(positions.flat().sort((a, b) => a - b), upTo(1_000), 'each append was done once')
+    for (const each of [told, toldOther]) {
+      await within('all entries', each.until('all entries', () => each.entries.at(-1)?.offset === 1_000))
+      t.strictSame(offsets(each), upTo(1_000))
+      t.equal(new Set(each.entries.map(({ data }) => data)).size, 1_000)
+    }
+  })
+
+  t.test('R8: an epoch that was lost while nobody heard of it is told by the next look', async t => {
+    const log = open(t)
+    const told = new Told()
+    log.tail(told.listener)
+    await log.append(numbered(1))
+    await told.until('the entry', () => told.entries.length === 1)
+    await admin.flushall()
+    // What comes from a node that knows nothing of it.
+    const { epoch } = await open(t, { name: log.name }).append(numbered(2))
+    await told.until('the new epoch', () => told.batches.at(-1)?.epoch === epoch)
+    t.equal(told.batches.at(-1)!.newest, 1)
+    await open(t, { name: log.name }).append(numbered(3))
+    await told.until('what comes in it', () => told.entries.at(-1)?.offset === 2)
+  })
+
+  t.test('R1: offsets that a failover took back are not given twice in one epoch', async t => {
+    const log = open(t)
+    const told = new Told()
+    log.tail(told.listener)
+    await log.append(numbered(1))
+    const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
+    const { epoch } = await log.append(numbered(2))
+    await told.until('both entries', () => told.entries.length === 2)
+    // What a replica that was one event behind had.
+    await admin.restore(`sse:{${log.name}}`, 0, kept.hash, 'REPLACE')
+    await admin.restore(`sse:{${log.name}}:events`, 0, kept.events, 'REPLACE')
+    const position = await log.append(numbered(3))
+    t.not(position.epoch, epoch)
+    t.equal(position.offset, 1)
+    await told.until('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
+  })
+
+  t.test('what Redis refuses is refused with its code', async t => {
+    const log = open(t)
+    await admin.set(`sse:{${log.name}}`, 'taken')
+    for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: `The log of the channel '${log.name}' cannot be used: WRONGTYPE` })
+    }
+    const told = new Told()
+    log.tail(told.listener)
+    await admin.del(`sse:{${log.name}}`)
+    await log.append(numbered(2))
+    t.equal((await log.read(0, 1)).newest, 1, 'and it lives')
+  })
+
+  t.test('a look that Redis refuses is no end: the next one may succeed', async t => {
+    const log = open(t)
+    const told = new Told()
+    log.tail(told.listener)
+    await log.head()
+    await admin.set(`sse:{${log.name}}`, 'taken')
+    const refused = async (): Promise<number> => Number(/errorstat_WRONGTYPE:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+    const before = await refused()
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    while (await refused() === before);
+    await admin.del(`sse:{${log.name}}`)
+    await log.append(numbered(1))
+    await told.until('what comes then', () => told.batches.length > 0)
+  })
+
+  t.test('a look while one is under way is another one after it, unless nobody listens by then', async t => {
+    const log = open(t)
+    const looks = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
+    const stop = log.tail(() => {})
+    await log.head()
+    await still(looks)
+    const before = await looks()
+    const look = (): void => { (log as unknown as RedisLog).check() }
+    for (let n = 0; n < 5; n++) look()
+    while (await looks() < before + 2);
+    t.equal(await still(looks), before + 2)
+    look()
+    look()
+    stop()
+    look()
+    t.equal(await still(looks), before + 3)
+  })
+
+  t.test('who may not listen is told so with the code, and may write', async t => {
+    await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
+    const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
+    log.tail(() => {})
+    await t.rejects(async () => log.head(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /cannot be used: .*NOPERM/ })
+    await admin.acl('SETUSER', 'writer', '&*')
+    t.equal((await log.append(numbered(1))).offset, 1)
+  })
+
+  t.test('who is late is told so, and what came all the same is no accident', async t => {
+    const log = open(t, { timeout: 100 })
+    await log.append(numbered(1))
+    server.signal('SIGSTOP')
+    t.teardown(() => server.signal('SIGCONT'))
+    await t.rejects(log.append(numbered(2)) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE', message: 'did not answer within 100 milliseconds: it may still come' })
+    server.signal('SIGCONT')
+    const { offset } = await log.append(numbered(3))
+    t.equal(offset, 3)
+    t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
+  })
+
+  t.test('a log that is closed asks nothing more, and its connection goes with the last one', async t => {
+    const client = server.client(t, { connectionName: 'closing' })
+    const make = redisLog(client)
+    const [one, other] = [make('closing 1', HISTORY), make('closing 2', HISTORY)]
+    const connections = async (): Promise<number> => (String(await admin.client('LIST')).match(/name=closing/g) ?? []).length
+    for (const log of [one, other]) log.tail(() => {})
+    await Promise.all([one.head(), other.head()])
+    t.equal(await connections(), 2)
+    one.close()
+    one.close()
+    await other.append(numbered(1))
+    t.equal(await connections(), 2)
+    other.close()
+    while (await connections() > 1);
+    await t.rejects(async () => one.head(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
+    const again = make('closing 1', HISTORY)
+    const told = new Told()
+    again.tail(told.listener)
+    await again.append(numbered(1))
+    await told.until('the entry', () => told.entries.length === 1)
+    again.close()
+  })
+
+  t.test('it is idle when nobody listens, nothing is on its way, and nobody used it for its age, or five minutes', async t => {
+    for (const [age, after] of [[60_000, 60_000], [Infinity, 300_000]] as const) {
+      const log = open(t, { history: { age } })
+      const stop = log.tail(() => {})
+      await log.append(numbered(1))
+      const { now } = performance
+      const later = (by: number): boolean => {
+        performance.now = () => now.call(performance) + by
+        try {
+          return log.idle()
+        } finally {
+          performance.now = now
+        }
+      }
+      t.notOk(later(after), 'somebody listens')
+      stop()
+      await log.head()
+      t.notOk(later(after - 1_000))
+      t.ok(later(after))
+      const appended = log.append(numbered(2))
+      t.notOk(later(after), 'something is on its way')
+      await appended
+    }
+  })
+})

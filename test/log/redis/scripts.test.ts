@@ -1,0 +1,185 @@
+import type { Redis } from 'ioredis'
+import t from 'tap'
+import { decodePiece, type Piece } from '../../../lib/log/redis/piece.ts'
+import * as scripts from '../../../lib/log/redis/scripts.ts'
+import { absent, REDIS } from '../../setup/programs.ts'
+import { RedisServer } from '../../setup/redis.ts'
+
+interface Known { epoch: string, offset: number, stamp: string }
+interface Bounds { events?: number, bytes?: number, age?: number }
+
+/** Runs scripts on the keys of a name. */
+class Channel {
+  readonly #redis: Redis
+  readonly #name: string
+  #fresh = 0
+  known: Known = { epoch: '', offset: 0, stamp: '' }
+  bounds: Bounds = {}
+
+  constructor (redis: Redis, name: string) {
+    this.#redis = redis
+    this.#name = name
+  }
+
+  async run (script: scripts.Script, ...args: Array<string | number>): Promise<Piece> {
+    const { events = 100, bytes = 100_000, age = -1 } = this.bounds
+    const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
+    const { epoch, offset, stamp } = this.known
+    const piece = decodePiece(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
+      `${this.#name}${++this.#fresh}`, epoch, offset, stamp, events, bytes, age, age < 0 ? '' : age + 1_000, ...args) as Buffer)
+    this.known = { epoch: piece.epoch, offset: piece.newest, stamp: piece.stamp }
+    return piece
+  }
+
+  append (number: number, ...data: string[]): Promise<Piece> {
+    return this.run(scripts.append, 'PUBLISH', 'channel', number, ...data.flatMap(text => ['message', 'text', text]))
+  }
+
+  async data (): Promise<string[]> { return (await this.run(scripts.read, 0, 100)).entries.map(({ data }) => data) }
+}
+
+t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
+  const server = await RedisServer.start(t)
+  const redis = server.client(t)
+  let names = 0
+  const channel = (): Channel => new Channel(redis, `c${++names}`)
+
+  t.test('an append that is asked for again is answered again, and not appended twice', async t => {
+    const log = channel()
+    const first = await log.append(1, 'a', 'b')
+    log.known = { epoch: '', offset: 0, stamp: '' }
+    t.strictSame(await log.append(1, 'a', 'b'), first)
+    await log.append(2, 'c')
+    t.strictSame(await log.data(), ['a', 'b', 'c'])
+  })
+
+  t.test('that an append was done is known for a while after the end, too', async t => {
+    const log = channel()
+    await log.append(1, 'a')
+    await log.run(scripts.end, 'PUBLISH', 'channel')
+    t.equal((await log.append(1, 'a')).newest, 1)
+    await t.rejects(log.append(2, 'b'), { name: 'ReplyError', message: /^ENDED / })
+  })
+
+  t.test('R1: an append whose log was lost since is appended to the new one', async t => {
+    const log = channel()
+    await log.append(1, 'a')
+    await redis.del(`c${names}`)
+    const { epoch, newest } = await log.append(1, 'a')
+    t.equal(epoch, `c${names}2`)
+    t.equal(newest, 1)
+  })
+
+  t.test('R1: a log that knows less than it has told begins anew', async t => {
+    for (const script of [scripts.head, scripts.check]) {
+      const log = channel()
+      await log.append(1, 'a', 'b')
+      const { known } = log
+      t.equal((await log.run(script)).epoch, known.epoch)
+      for (const lost of [{ offset: 3 }, { stamp: '1' }, { offset: 3, stamp: '1' }]) {
+        log.known = { ...known, ...lost }
+        const { epoch, newest } = await log.run(script)
+        t.not(epoch, known.epoch)
+        t.equal(newest, 0)
+        t.strictSame(await log.data(), [])
+        await redis.del(`c${names}`)
+        await redis.hset(`c${names}`, { epoch: known.epoch, newest: 2, stamp: known.stamp, bytes: 2 })
+      }
+    }
+  })
+
+  t.test('R1: a log that gave an offset to two events is found out by the check, also when it went on', async t => {
+    const log = channel()
+    await log.append(1, 'a')
+    const { known } = log
+    await log.append(2, 'b')
+    log.known = known
+    t.equal((await log.run(scripts.check)).epoch, known.epoch)
+    log.known = { ...known, stamp: '12' }
+    t.equal((await log.run(scripts.head)).epoch, known.epoch, 'which looks further than the others')
+    log.known = { ...known, stamp: '12' }
+    t.not((await log.run(scripts.check)).epoch, known.epoch)
+  })
+
+  t.test('a stamp is no earlier than the one before, whatever the clock says', async t => {
+    const log = channel()
+    const { epoch } = await log.append(1, 'a')
+    const future = Date.now() + 60_000
+    await redis.hset(`c${names}`, 'stamp', future)
+    log.known = { epoch: '', offset: 0, stamp: '' }
+    t.strictSame(await log.append(2, 'b').then(({ epoch, stamp }) => ({ epoch, stamp })), { epoch, stamp: String(future) })
+  })
+
+  t.test('events and bytes are counted over all appends, and a batch beyond them keeps its end', async t => {
+    const log = channel()
+    log.bounds = { events: 3 }
+    await log.append(1, ...'abcdefgh')
+    t.strictSame(await log.data(), ['f', 'g', 'h'])
+    log.bounds = { bytes: 2 * ('message'.length + 10) }
+    await log.append(2, 'x'.repeat(10), 'y'.repeat(10), 'é'.repeat(5))
+    t.strictSame(await log.data(), ['y'.repeat(10), 'é'.repeat(5)])
+    t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 34)
+    log.bounds = { bytes: 10 }
+    t.strictSame(await log.data(), [])
+    t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 0)
+  })
+
+  t.test('a thousand events that are too many leave at once', async t => {
+    const log = channel()
+    log.bounds = { events: 2_000 }
+    await log.append(1, ...Array.from({ length: 1_000 }, (_, n) => String(n)))
+    log.bounds = { events: 1 }
+    t.strictSame(await log.data(), ['999'])
+    t.equal(await redis.xlen(`c${names}:events`), 1)
+  })
+
+  t.test('R4: keys go by themselves: the events with their age, the rest a while later, and all stays where there is no age', async t => {
+    const log = channel()
+    await log.append(1, 'a')
+    t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
+    log.bounds = { age: 100_000 }
+    await log.append(2, 'b')
+    const within = (value: number, most: number): void => { t.ok(value > most - 10_000 && value <= most, `${value} of ${most}`) }
+    within(await redis.pttl(`c${names}:events`), 100_000)
+    within(await redis.pttl(`c${names}`), 101_000)
+    within(await redis.pttl(`c${names}:receipt`), 600_000)
+    log.bounds = {}
+    await log.append(3, 'c')
+    t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
+  })
+
+  t.test('the keys of a log that is followed stay, and reading alone leaves none without an end', async t => {
+    for (const script of [scripts.head, scripts.check, scripts.end, scripts.read]) {
+      const log = channel()
+      log.bounds = { age: 50_000 }
+      await log.run(script, ...script === scripts.end ? ['PUBLISH', 'channel'] : [0, 1])
+      t.ok(await redis.pttl(`c${names}`) > 40_000)
+      await redis.pexpire(`c${names}`, 1_000)
+      await log.run(script, ...script === scripts.end ? ['PUBLISH', 'channel'] : [0, 1])
+      t.ok(await redis.pttl(`c${names}`) > 40_000)
+    }
+  })
+
+  t.test('events that went before their log leave its offsets and its epoch', async t => {
+    const log = channel()
+    const { epoch } = await log.append(1, 'a', 'b')
+    await redis.del(`c${names}:events`)
+    t.match(await log.run(scripts.head), { epoch, oldest: 3, newest: 2 })
+    t.match(await log.append(2, 'c'), { epoch, oldest: 3, newest: 3 })
+    t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 8)
+  })
+
+  t.test('R1: a log that went before its events does not take them over', async t => {
+    const log = channel()
+    const { epoch } = await log.append(1, 'a', 'b')
+    await redis.del(`c${names}`)
+    log.known = { epoch: '', offset: 0, stamp: '' }
+    const appended = await log.append(2, 'c')
+    t.not(appended.epoch, epoch)
+    t.strictSame(await log.data(), ['c'])
+  })
+
+  t.test('a script has a name of its own, which is the hash of its text', async t => {
+    for (const { text, sha } of Object.values(scripts)) t.equal(await redis.script('LOAD', text), sha)
+  })
+})

@@ -1,0 +1,18 @@
+import { chmodSync } from 'node:fs'
+import { delimiter } from 'node:path'
+import t from 'tap'
+import { CHROMIUM, find, missing } from './setup/programs.ts'
+
+t.test('a program is what its variable says, else the first of its names on the PATH', async t => {
+  const program = { ...CHROMIUM, names: ['chromium', 'google-chrome'] }
+  const folder = t.testdir({ one: { chrome: '', chromium: '' }, two: { 'google-chrome': '' } })
+  const [one, two] = [`${folder}/one`, `${folder}/two`]
+  for (const file of [`${one}/chrome`, `${two}/google-chrome`]) chmodSync(file, 0o755)
+  const PATH = `${one}${delimiter}${two}`
+  t.equal(find(program, { PATH }), `${two}/google-chrome`, 'a file that cannot be run is none')
+  t.equal(find(program, { PATH, CHROMIUM_PATH: `${one}/chrome` }), `${one}/chrome`)
+  t.equal(find(program, { PATH, CHROMIUM_PATH: `${one}/nothing` }), undefined)
+  t.equal(find(program, { PATH: one }), undefined)
+  t.equal(find(program, {}), undefined)
+  t.equal(missing(program), 'Chromium was not found: apt-get install chromium, or set CHROMIUM_PATH')
+})

@@ -1,0 +1,155 @@
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import { checkEventLog } from '../lib/log/check-event-log.ts'
+import { Bell } from '../lib/log/redis/bell.ts'
+import plugin from '../lib/plugin.ts'
+import { redisLog, type RedisClient } from '../lib/redis.ts'
+import { absent, REDIS } from './setup/programs.ts'
+import { RedisCluster } from './setup/redis-cluster.ts'
+import { freePort, RedisServer } from './setup/redis.ts'
+
+t.setTimeout(120_000)
+
+t.test('what is no client, and options that do not fit, are refused at the call', async t => {
+  for (const client of [undefined, {}, 'redis://127.0.0.1']) t.throws(() => redisLog(client as never), { code: 'FST_SSE_OPTION', message: /^Option 'client' must be a Redis or Cluster of ioredis, got / })
+  const client = { callBuffer: () => {}, duplicate: () => {}, options: {} } as unknown as RedisClient
+  for (const prefix of [1, 'a{', '}', 'a\n']) t.throws(() => redisLog(client, { prefix: prefix as never }), { code: 'FST_SSE_OPTION', message: /^Option 'prefix' must be a string without braces/ })
+  for (const timeout of ['1', 0, -1, NaN, Infinity, 2 ** 31]) t.throws(() => redisLog(client, { timeout: timeout as never }), { code: 'FST_SSE_OPTION', message: /^Option 'timeout' must be a number of milliseconds/ })
+  t.throws(() => redisLog(client, { ttl: 1 } as never), { code: 'FST_SSE_OPTION' })
+  t.throws(() => redisLog(client, null as never), { code: 'FST_SSE_OPTION' })
+  redisLog(client, { prefix: '', timeout: 1 })
+  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), { code: 'FST_SSE_OPTION', message: "Option 'client' must be one that sends again what was not answered, got autoResendUnfulfilledCommands: false" })
+})
+
+t.test('with Redis', { skip: absent(REDIS) }, async t => {
+  const server = await RedisServer.start(t)
+
+  t.test('it keeps the promises of a log', async t => {
+    await checkEventLog(t, () => redisLog(server.client(t)), { shared: true })
+  })
+
+  t.test('it keeps them under a prefix of the client, and one of its own', async t => {
+    await checkEventLog(t, () => redisLog(server.client(t, { keyPrefix: 'of the client:' }), { prefix: 'news:' }), { shared: true })
+    const keys = await server.client(t).keys('of the client:*')
+    t.ok(keys.length > 0)
+    t.ok(keys.every(key => key.startsWith('of the client:news:{checkEventLog ')))
+  })
+
+  t.test('two prefixes are two worlds', async t => {
+    const client = server.client(t)
+    const [one, other] = ['one:', 'other:'].map(prefix => redisLog(client, { prefix })('name', { events: 10, bytes: 1_000, age: Infinity }))
+    await one!.append({ event: 'message', data: '1', json: true })
+    t.equal((await other!.head()).newest, 0)
+  })
+
+  t.test('two databases are two worlds, in what is published, too', async t => {
+    const logs = [0, 1].map(db => redisLog(server.client(t, { db }))('databases', { events: 10, bytes: 1_000, age: Infinity }))
+    const told = logs.map(() => 0)
+    for (const [index, log] of logs.entries()) {
+      t.teardown(() => log.close())
+      log.tail(({ entries }) => { told[index]! += entries.length })
+      await log.head()
+    }
+    const admin = server.client(t)
+    const [one, other] = await admin.pubsub('CHANNELS', '*databases*') as string[]
+    t.not(one, other)
+    await Promise.all(logs.map(async log => log.append({ event: 'message', data: '1', json: true })))
+    while (told.some(count => count === 0)) await new Promise(setImmediate)
+    t.strictSame(told, [1, 1])
+  })
+
+  t.test('a log that is followed is looked at every so often: what nobody heard of is found', async t => {
+    const client = server.client(t)
+    const log = redisLog(client)('looked at', { events: 10, bytes: 1_000, age: Infinity })
+    const found = new Promise<number>(resolve => log.tail(({ newest }) => resolve(newest)))
+    await log.head()
+    await client.hset('sse:{looked at}', 'newest', 5)
+    const { now } = performance
+    t.intercept(performance, 'now', { value: () => now.call(performance) + 20_000 })
+    t.equal(await found, 5)
+    log.close()
+  })
+
+  t.test('the types of ioredis fit, whichever client it is', async t => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(plugin, { log: redisLog(server.client(t)) })
+    t.match(await app.sse.channel('typed').publish({ data: 1 }), /^\w+-1$/)
+  })
+})
+
+t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
+  const cluster = await RedisCluster.start(t, 3)
+  t.test('it keeps the promises of a log', async t => {
+    await checkEventLog(t, () => redisLog(cluster.client(t)), { shared: true })
+  })
+
+  t.test('channels are spread over the servers, each with all of its keys', async t => {
+    const open = redisLog(cluster.client(t), { prefix: 'spread:' })
+    await Promise.all(Array.from({ length: 100 }, async (_, n) => open(`${n}`, { events: 10, bytes: 1_000, age: Infinity }).append({ event: 'message', data: '1', json: true })))
+    const counts = await Promise.all(cluster.masters.map(async master => (await master.client(t).keys('spread:*')).length))
+    t.equal(counts.reduce((sum, count) => sum + count, 0), 300)
+    t.ok(counts.every(count => count > 0 && count % 3 === 0), String(counts))
+  })
+
+  t.test('a client that does not know where a slot is finds out', async t => {
+    const client = cluster.client(t)
+    const slot = await client.cluster('KEYSLOT', 'sse:{sought}')
+    client.slots[slot] = ['127.0.0.1:1']
+    const bell = new Bell(client)
+    t.teardown(() => bell.close())
+    let missed = 0
+    // What a log does then: any command shows its client the way.
+    const look = (): void => {
+      missed++
+      client.get('sse:{sought}').catch(() => {})
+    }
+    const heard = new Promise<string>(resolve => {
+      bell.listen('sse:{sought}', { heard: message => resolve(message.toString()), missed: look }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
+    })
+    t.equal(await heard, 'a')
+    t.ok(missed > 0)
+  })
+
+  t.test('a slot that goes to another server takes its channel along', async (t: Test) => {
+    const client = cluster.client(t)
+    const open = redisLog(client)
+    const log = open('moving', { events: 100, bytes: 100_000, age: Infinity })
+    const offsets: number[] = []
+    let more = (): void => {}
+    log.tail(({ entries }) => {
+      offsets.push(...entries.map(({ offset }) => offset))
+      more()
+    })
+    const until = (count: number): Promise<void> => new Promise(resolve => {
+      more = () => { if (offsets.length >= count) resolve() }
+      more()
+    })
+    await log.append({ event: 'message', data: '1', json: true })
+    await until(1)
+    const slot = await client.cluster('KEYSLOT', 'sse:{moving}')
+    const [from, to] = await Promise.all(cluster.masters.map(async master => {
+      const admin = master.client(t)
+      const owns = (await admin.call('CLUSTER', 'COUNTKEYSINSLOT', slot)) as number > 0
+      return { admin, owns, id: String(await admin.call('CLUSTER', 'MYID')), port: master.port }
+    })).then(nodes => [nodes.find(({ owns }) => owns)!, nodes.find(({ owns }) => !owns)!])
+    await to!.admin.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', from!.id)
+    await from!.admin.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to!.id)
+    const keys = await from!.admin.call('CLUSTER', 'GETKEYSINSLOT', slot, 100) as string[]
+    await from!.admin.call('MIGRATE', '127.0.0.1', to!.port, '', 0, 5_000, 'KEYS', ...keys)
+    for (const master of cluster.masters) await master.client(t).call('CLUSTER', 'SETSLOT', slot, 'NODE', to!.id)
+    t.equal((await log.append({ event: 'message', data: '2', json: true })).offset, 2)
+    await until(2)
+    t.strictSame(offsets, [1, 2])
+    log.close()
+  })
+})
+
+t.test('a Redis that is not there lets nobody wait for ever', { skip: absent(REDIS) }, async t => {
+  const server = await RedisServer.start(t)
+  await server.kill()
+  const log = redisLog(server.client(t, { port: await freePort() }), { timeout: 50 })('away', { events: 10, bytes: 1_000, age: Infinity })
+  t.teardown(() => log.close())
+  await t.rejects(log.append({ event: 'message', data: '1', json: true }) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE' })
+  await t.rejects(log.end() as Promise<void>, { code: 'FST_SSE_LOG_UNAVAILABLE' })
+})

@@ -1,0 +1,94 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { need, NGINX } from './programs.ts'
+import { freePort } from './redis.ts'
+
+interface Owner { teardown: (fn: () => unknown) => unknown }
+
+/** Two free ports of 127.0.0.1 -> what stands in the block `http`. */
+export type HttpBlock = (port: number, other: number) => string
+
+// Each kind of request keeps its bodies somewhere, whether there are any or not.
+const BODIES = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+
+/** Paths are within the folder: nginx takes them from its prefix. */
+const config = (main: string, http: string): string => `
+# As root it would make its workers somebody else, who may not enter the folder.
+${process.getuid?.() === 0 ? 'user root root;' : ''}
+worker_processes 1;
+daemon off;
+pid pid;
+error_log stderr notice;
+${main}
+events { worker_connections 512; }
+http {
+access_log off;
+${BODIES.map(name => `${name}_temp_path ${name};`).join('\n')}
+${http}
+}
+`
+
+/** An nginx of a test's own: with one worker, on free ports, with its own folder, gone with the test. */
+export class Nginx {
+  readonly port: number
+  readonly other: number
+  readonly #process: ChildProcess
+  readonly #over: Promise<unknown>
+  #log = ''
+
+  private constructor (folder: string, port: number, other: number) {
+    this.port = port
+    this.other = other
+    this.#process = spawn(need(NGINX), ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr'], { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#process.stderr!.setEncoding('utf8').on('data', text => { this.#log += text })
+    // After its last words, too.
+    this.#over = once(this.#process, 'close')
+  }
+
+  /** Resolves when it serves. `main` is what stands beside the block `http`. */
+  static async start (t: Owner, http: HttpBlock, main = ''): Promise<Nginx> {
+    const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+    for (let tries = 1; ; tries++) {
+      const [port, other] = [await freePort(), await freePort()]
+      writeFileSync(join(folder, 'nginx.conf'), config(main, http(port, other)))
+      const nginx = new Nginx(folder, port, other)
+      t.teardown(() => nginx.stop())
+      try {
+        await nginx.logs('start worker process ')
+        return nginx
+      } catch (error) {
+        // Somebody else took a port.
+        if (tries === 5 || !nginx.log.includes('Address already in use')) throw error
+      }
+    }
+  }
+
+  /** All that it said, from notices to alerts. */
+  get log (): string { return this.#log }
+
+  /** Waits until it says something, after the first `from` characters. */
+  async logs (text: string, from = 0): Promise<void> {
+    const stderr = this.#process.stderr!
+    while (this.#log.indexOf(text, from) === -1) {
+      if (stderr.closed) throw new Error(`nginx is gone and never said ${JSON.stringify(text)}: ${this.#log}`)
+      await Promise.race([once(stderr, 'data'), this.#over])
+    }
+  }
+
+  /** As `nginx -s reload`. Resolves when new workers serve, and the old ones are only there for what they have. */
+  async reload (): Promise<void> {
+    const from = this.#log.length
+    this.#process.kill('SIGHUP')
+    await this.logs('gracefully shutting down', from)
+  }
+
+  /** Resolves when it is gone, with its workers. */
+  async stop (): Promise<void> {
+    this.#process.kill('SIGTERM')
+    await this.#over
+  }
+}

@@ -1,0 +1,93 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { Chunk } from '../../lib/channel/chunk.ts'
+import type { Cursor } from '../../lib/channel/cursor.ts'
+import type { Feed } from '../../lib/channel/feed.ts'
+import { Follower } from '../../lib/channel/follower.ts'
+import type { Opening } from '../../lib/channel/opening.ts'
+import type { Party } from '../../lib/channel/party.ts'
+import type { Selection } from '../../lib/channel/selection.ts'
+
+/** The selection of one who wants all of it. */
+export const ALL: Selection = { filter: undefined, map: undefined, snapshot: undefined, start: 'newest' }
+
+interface TestPartyOptions {
+  selection?: Partial<Selection>
+  /** False: every event comes as an object. */
+  frames?: boolean
+  alone?: boolean
+}
+
+/** The party of one follower, in the test's hand: what it was given, in order, and how much room it has. */
+export class TestParty implements Party<Follower> {
+  readonly alone: boolean
+  readonly write: ((frames: string | Chunk, events: number) => void) | undefined
+  readonly follower: Follower
+  /** How many takes or writes have room. */
+  room = Infinity
+  /** Frames, events as objects, and at last the outcome as a word. */
+  readonly given: unknown[] = []
+  /** The chunks among it. */
+  readonly chunks: Chunk[] = []
+  /** Where it began; what is announced later is among what was given. */
+  opening: Opening | undefined
+  /** Settles with `ended`, `lagging <channel>` or the error that ended it. */
+  readonly over: Promise<unknown>
+  #settle!: (outcome: unknown) => void
+
+  constructor (feed: Feed, { selection, frames = true, alone = true }: TestPartyOptions = {}) {
+    this.alone = alone
+    if (frames) {
+      this.write = (frames, events) => {
+        this.room--
+        if (typeof frames !== 'string') this.chunks.push(frames)
+        this.given.push(...(typeof frames === 'string' ? frames : frames.text).split('\n\n').slice(0, -1))
+        if (this.given.length < events) throw new Error(`${events} events were announced`)
+      }
+    }
+    this.over = new Promise(resolve => { this.#settle = resolve })
+    this.follower = new Follower(feed, { ...ALL, ...selection }, this)
+  }
+
+  label<D extends object> ({ feed }: Follower, data: D): D & { channel?: string } {
+    return this.alone ? data : { ...data, channel: feed.settings.name }
+  }
+
+  /** Takes its stand, and reads: in the next turn, if this one has lasted long enough. */
+  async begin (cursor?: Cursor | 'malformed'): Promise<this> {
+    const opening = this.follower.begin(cursor)
+    this.opening = opening instanceof Promise ? await opening : opening
+    this.follower.proceed()
+    await turn()
+    return this
+  }
+
+  /** Room for so many more. */
+  async grant (room: number): Promise<void> {
+    this.room = room
+    this.follower.pull()
+    await turn()
+  }
+
+  id (): string { return `${this.follower.epoch}-${this.follower.position}` }
+  wants (): boolean { return this.room > 0 }
+
+  take (event: unknown): void {
+    this.room--
+    this.given.push(event)
+  }
+
+  announce (follower: Follower, opening: Opening): void {
+    if (follower !== this.follower) throw new Error('another follower was announced')
+    this.given.push({ opening })
+  }
+
+  lagging (channel: string): void { this.#over(`lagging ${channel}`) }
+  ended (follower: Follower): void { this.#over(follower === this.follower ? 'ended' : 'another follower ended') }
+  failed (error: unknown): void { this.#over(error) }
+  close (): void { this.#over('closed') }
+
+  #over (outcome: unknown): void {
+    this.given.push(outcome)
+    this.#settle(outcome)
+  }
+}

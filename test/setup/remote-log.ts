@@ -1,0 +1,94 @@
+import { chances } from './chances.ts'
+import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../../lib/log/log.ts'
+import { memoryLog } from '../../lib/log/memory.ts'
+
+export const HISTORY: History = { events: 1_000, bytes: 1_000_000, age: Infinity }
+
+/** The record of a number. */
+export const numbered = (n: number): LogRecord => ({ event: 'message', data: String(n), json: true })
+
+/** Chances of a log elsewhere, the same ones for the same seed. */
+export const dice = chances
+export type Dice = ReturnType<typeof chances>
+
+/**
+ * A log on another machine, played in memory. With dice, answers are promises and take their time, each in the order of the
+ * calls, and what it tells comes late, in order, independently of the answers. Without dice it answers and tells at once.
+ * `lose()` is the accident after which another epoch begins.
+ */
+export class RemoteLog implements EventLog {
+  readonly #history: History
+  readonly #dice: Dice | undefined
+  readonly #listeners = new Set<(batch: LogBatch) => void>()
+  #log!: EventLog
+  #asked: Promise<unknown> = Promise.resolve()
+  #answered: Promise<unknown> = Promise.resolve()
+  #told: Promise<unknown> = Promise.resolve()
+
+  constructor (history: Partial<History> = {}, dice?: Dice) {
+    this.#history = { ...HISTORY, ...history }
+    this.#dice = dice
+    this.#begin()
+  }
+
+  /** What it holds at this moment, without delay. */
+  get now (): LogHead { return this.#log.head() as LogHead }
+
+  /** How many listen. */
+  get listeners (): number { return this.#listeners.size }
+
+  /** Settles when all that it has to tell by now is told. */
+  get told (): Promise<unknown> { return this.#told }
+
+  append (record: LogRecord): LogPosition | Promise<LogPosition> { return this.#answer(() => this.#log.append(record) as LogPosition) }
+  read (after: number, limit: number): LogBatch | Promise<LogBatch> { return this.#answer(() => this.#log.read(after, limit) as LogBatch) }
+  head (): LogHead | Promise<LogHead> { return this.#answer(() => this.now) }
+  end (): void | Promise<void> { return this.#answer(() => { this.#log.end() }) }
+
+  tail (listener: (batch: LogBatch) => void): () => void {
+    const told = (batch: LogBatch): void => listener(batch)
+    this.#listeners.add(told)
+    return () => { this.#listeners.delete(told) }
+  }
+
+  idle (): boolean { return this.#listeners.size === 0 }
+
+  close (): void { this.#log.close() }
+
+  /** All of it is gone: what comes now is another sequence, which the tail tells of. */
+  lose (): void | Promise<void> {
+    return this.#answer(() => {
+      this.#log.close()
+      this.#begin()
+      const { epoch, newest, ended } = this.now
+      this.#tell({ epoch, newest, ended, entries: [] })
+    })
+  }
+
+  #begin (): void {
+    this.#log = memoryLog()('', this.#history)
+    this.#log.tail(batch => this.#tell(batch))
+  }
+
+  #answer<T> (make: () => T): T | Promise<T> {
+    if (this.#dice === undefined) return make()
+    const made = this.#asked.then(() => this.#pause()).then(make)
+    this.#asked = made.catch(() => {})
+    // It was so when it was asked there, and is known here a while later.
+    const answer = this.#answered.then(() => this.#pause()).then(() => made)
+    this.#answered = answer.catch(() => {})
+    return answer
+  }
+
+  #tell (batch: LogBatch): void {
+    const tell = (): void => { for (const listener of this.#listeners) listener(batch) }
+    if (this.#dice === undefined) tell()
+    else this.#told = this.#told.then(() => this.#pause()).then(tell)
+  }
+
+  /** A few microtasks, or turns of the event loop. */
+  async #pause (): Promise<void> {
+    const kind = this.#dice!(3)
+    for (let count = this.#dice!(4); count > 0; count--) await (kind === 0 ? new Promise(setImmediate) : undefined)
+  }
+}

@@ -1,0 +1,346 @@
+import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify from 'fastify'
+import sse, {
+  EventQueue, memoryLog, type AnyChannel, type AnyEvent, type Channel, type ChannelHead, type ChannelOptions, type EventLog, type EventMap, type LogBatch, type LogEntry, type LogHead,
+  type LogRecord, type OpenLog, type PublishedOf, type ReceivedOf, type SubscribeOptions, type SystemReceived
+} from '../../lib/index.ts'
+import { assertType, type Equal } from './equal.ts'
+
+// Channels. Compiled, never run.
+
+const app = Fastify()
+app.register(sse)
+app.register(sse, { log: memoryLog(), retry: 5 })
+// @ts-expect-error a log is opened by a function
+app.register(sse, { log: 'memory' })
+
+const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }), tags: Type.Array(Type.String()) }
+type Events = typeof events
+const otherEvents = { price: Type.Object({ symbol: Type.String(), tags: Type.Array(Type.String()) }) }
+const counts = app.sse.channel('counts', { events })
+const prices = app.sse.channel('prices', { events: otherEvents })
+const all = app.sse.channel('all', { events: { ...events, ...otherEvents } })
+const free = app.sse.channel('free')
+
+// Get or create.
+
+assertType<Equal<typeof free, Channel<EventMap>>>()
+app.sse.channel('options', {
+  events,
+  history: { events: 10, bytes: 1_000, age: Infinity },
+  start: 'oldest',
+  slow: {
+    latest: event => {
+      assertType<Equal<typeof event, ReceivedOf<Events>>>()
+      return event.event === 'count' ? event.data.n : event.event
+    }
+  },
+  errorEvent: error => ({ event: 'message', data: error.message })
+})
+app.sse.channel('options', { events, history: { age: 1 }, slow: 'skip', errorEvent: null })
+app.sse.channel('options', { events, errorEvent: () => ({ event: 'error', data: { any: 'thing' } }) })
+const kept: ChannelOptions<Events> = { events, history: undefined, slow: undefined }
+app.sse.channel('options', kept)
+// @ts-expect-error the event of an error is one of the map, or `error`
+app.sse.channel('options', { events, errorEvent: () => ({ event: 'failure', data: 1 }) })
+// @ts-expect-error a name is text
+app.sse.channel(5)
+// @ts-expect-error a channel has a name
+app.sse.channel()
+// @ts-expect-error an option that it does not have
+app.sse.channel('options', { capacity: 5 })
+// @ts-expect-error a bound that a history does not have
+app.sse.channel('options', { history: { size: 5 } })
+// @ts-expect-error a bound is a number
+app.sse.channel('options', { history: { age: '5s' } })
+// @ts-expect-error a policy that there is not
+app.sse.channel('options', { slow: 'drop' })
+// @ts-expect-error it begins with the oldest or the newest
+app.sse.channel('options', { start: 'middle' })
+// @ts-expect-error a name without a schema
+app.sse.channel('options', { events: { message: 'text' } })
+
+// Publish.
+
+counts.publish({ event: 'count', data: { n: 1 } })
+counts.publish({ event: 'message', data: 'named' })
+counts.publish({ data: 'unnamed' })
+assertType<Equal<ReturnType<typeof counts.publish>, Promise<string>>>()
+// @ts-expect-error data of the wrong type
+counts.publish({ event: 'count', data: { n: 'one' } })
+// @ts-expect-error a property too many
+counts.publish({ event: 'count', data: { n: 1, m: 2 } })
+// @ts-expect-error data of another event
+counts.publish({ event: 'count', data: 'one' })
+// @ts-expect-error a name that the map does not have
+counts.publish({ event: 'cuont', data: { n: 1 } })
+// @ts-expect-error a name without data
+counts.publish({ event: 'count' })
+// @ts-expect-error unnamed data of the wrong type
+counts.publish({ data: 5 })
+// @ts-expect-error where the map declares no message, an event needs its name
+prices.publish({ data: { symbol: 'x', tags: [] } })
+// @ts-expect-error the channel gives the id
+counts.publish({ event: 'count', data: { n: 1 }, id: 'mine' })
+// @ts-expect-error a delay is told by a stream
+counts.publish({ event: 'count', data: { n: 1 }, retry: 5 })
+// @ts-expect-error a comment is no event
+counts.publish({ comment: 'still here' })
+// @ts-expect-error a position is no event
+counts.publish({ id: 'mine' })
+// @ts-expect-error what the package says itself
+counts.publish({ event: 'sse.gap', data: { dropped: 1 } })
+// @ts-expect-error no event at all
+counts.publish('text')
+
+free.publish({ event: 'any', data: { any: 'thing' } })
+free.publish({ data: null })
+// @ts-expect-error but an event it must be
+free.publish('text')
+// @ts-expect-error with data
+free.publish({ event: 'any' })
+// @ts-expect-error and without an id
+free.publish({ data: 1, id: 'mine' })
+
+// A producer.
+
+async function * produce (): AsyncGenerator<PublishedOf<Events>> {
+  yield { event: 'count', data: { n: 1 } }
+  // @ts-expect-error in a generator with its type, the mistake is marked where it stands
+  yield { event: 'count', data: { n: 'one' } }
+}
+counts.consume(produce())
+counts.consume(({ signal }) => {
+  assertType<Equal<typeof signal, AbortSignal>>()
+  return produce()
+})
+counts.consume(async () => produce())
+assertType<Equal<ReturnType<typeof counts.consume>, Promise<void>>>()
+assertType<Equal<ReturnType<typeof counts.end>, Promise<void>>>()
+assertType<Equal<typeof counts.subscribers, number>>()
+assertType<Equal<ReturnType<typeof counts.head>, Promise<ChannelHead>>>()
+assertType<Equal<ChannelHead['id'], string>>()
+counts.consume(new EventQueue<Events, PublishedOf<Events>>())
+// @ts-expect-error a queue that takes comments and ids, which are not for a channel
+counts.consume(new EventQueue<Events>())
+// @ts-expect-error events of another map
+prices.consume(produce())
+// @ts-expect-error an event of the wrong type
+counts.consume([{ event: 'count', data: { n: 'one' } }])
+// @ts-expect-error no source at all
+counts.consume('text')
+
+// A typed route serves a channel of its own events.
+
+app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts))
+app.get('/', { schema: { sse: events } }, async (_request, reply) => reply.sse(() => counts))
+app.get('/', { schema: { sse: events } }, async (_request, reply) => reply.sse(async () => [counts]))
+app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe({ after: 'id', start: 'oldest', filter: event => event.event === 'count' })))
+app.get('/', { schema: { sse: { ...events, ...otherEvents } } }, (_request, reply) => {
+  reply.sse(counts)
+  reply.sse([counts, prices, all])
+  return reply.sse([counts.subscribe(), prices.subscribe({ filter: ({ data }) => data.symbol === 'x' })])
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  // @ts-expect-error a channel of another map
+  return reply.sse(prices)
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  // @ts-expect-error one whose map has more events than the route
+  return reply.sse(all)
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  // @ts-expect-error one of any events
+  return reply.sse(free)
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  // @ts-expect-error one of another map among them
+  return reply.sse([counts, prices])
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  // @ts-expect-error by a function
+  return reply.sse(() => prices)
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  // @ts-expect-error a filter takes none of its events away for the compiler
+  return reply.sse(all.subscribe({ filter: event => event.event === 'count' }))
+})
+const provided = app.withTypeProvider<TypeBoxTypeProvider>()
+provided.get('/', { schema: { sse: events } }, (_request, reply) => {
+  reply.sse([counts])
+  // @ts-expect-error a channel of another map, with a type provider
+  return reply.sse(prices)
+})
+app.route({
+  method: 'GET',
+  url: '/',
+  schema: { sse: events },
+  handler (_request, reply) {
+    reply.sse(counts)
+    // @ts-expect-error a channel of another map
+    return reply.sse(prices)
+  }
+})
+
+// A route without schema.sse serves any.
+app.get('/', (_request, reply) => reply.sse(free))
+app.get('/', (_request, reply) => reply.sse([counts, prices, free]))
+
+// Subscriptions.
+
+counts.subscribe({ filter: event => { assertType<Equal<typeof event, ReceivedOf<Events>>>(); return true } })
+free.subscribe({ filter: event => { assertType<Equal<typeof event, { readonly event: string, readonly data: unknown, readonly id: string }>>(); return true } })
+counts.subscribe({ signal: new AbortController().signal, after: undefined, map: undefined })
+// @ts-expect-error an event that is for all is not to be changed
+counts.subscribe({ filter: event => { event.event = 'count'; return true } })
+// @ts-expect-error a promise is no answer
+counts.subscribe({ filter: async () => true })
+// @ts-expect-error nor is a number
+counts.subscribe({ filter: () => 1 })
+// @ts-expect-error an event that the channel does not have
+counts.subscribe({ filter: event => event.event === 'cuont' })
+// @ts-expect-error not before it is known which event it is
+counts.subscribe({ filter: event => event.data.n > 1 })
+// @ts-expect-error an id is text
+counts.subscribe({ after: 5 })
+// @ts-expect-error an option that there is not
+counts.subscribe({ from: 'id' })
+
+// What a map makes has the literal names that a route asks for, whether it stands in the call or not.
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  reply.sse(prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }) }))
+  const some = all.subscribe({ map: event => event.event === 'price' ? { event: 'tags', data: ['a', ...event.data.tags] } : event })
+  reply.sse(some)
+  const few = prices.subscribe({
+    map ({ data }) {
+      if (data.symbol === '') return undefined
+      return { event: 'tags', data: ['a', 'b'] }
+    }
+  })
+  reply.sse([few, some])
+  return reply.sse(prices.subscribe({ map: ({ data }) => data.symbol === '' ? null : { data: data.symbol } }))
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  const wrong = prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.symbol } }) })
+  // @ts-expect-error what comes of it must fit the route
+  return reply.sse(wrong)
+})
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  const wrong = prices.subscribe({ map: ({ data }) => ({ event: 'cuont', data: { n: data.tags.length } }) })
+  // @ts-expect-error its name, too
+  return reply.sse([counts, wrong])
+})
+// @ts-expect-error a map makes events
+prices.subscribe({ map: ({ data }) => data.symbol })
+// @ts-expect-error at once
+prices.subscribe({ map: async event => event })
+// @ts-expect-error of the events of the channel
+prices.subscribe({ map: event => event.event === 'count' ? event : undefined })
+
+// Snapshots.
+counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 1 } }) })
+counts.subscribe({ snapshot: () => [{ data: 'one' }, { event: 'count', data: { n: 1 }, id: 'where' }] })
+counts.subscribe({ snapshot: async () => ({ event: 'count', data: { n: 1 }, id: (await counts.head()).id }) })
+counts.subscribe({ snapshot: () => null })
+// @ts-expect-error data of the wrong type
+counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 'one' } }) })
+// @ts-expect-error an event that the channel does not have
+counts.subscribe({ snapshot: () => ({ event: 'price', data: { symbol: 'x', tags: [] } }) })
+// @ts-expect-error a position is text
+counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 1 }, id: 1 }) })
+// With a map whose type is said, it may be any event of that.
+app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(prices.subscribe({
+  map: ({ data }): PublishedOf<Events> => ({ event: 'count', data: { n: data.tags.length } }),
+  snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [] }]
+})))
+// What a map makes and what a snapshot says may differ, whichever stands first.
+app.get('/', { schema: { sse: events } }, (_request, reply) => {
+  reply.sse(prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }), snapshot: () => ({ event: 'tags', data: ['all'] }) }))
+  reply.sse(prices.subscribe({ snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [], id: 'where' }], map: event => ({ event: 'count', data: { n: event.data.tags.length } }) }))
+  reply.sse(prices.subscribe({ snapshot: () => null, map: event => ({ event: 'count', data: { n: event.data.tags.length } }) }))
+  const wrong = prices.subscribe({ map: () => ({ event: 'count', data: { n: 1 } }), snapshot: () => ({ event: 'tags', data: [5] }) })
+  // @ts-expect-error both must fit the route
+  return reply.sse(wrong)
+})
+// @ts-expect-error a snapshot is of events, too
+prices.subscribe({ map: ({ data }) => ({ data: data.symbol }), snapshot: () => 'the state' })
+
+// Options that stand elsewhere.
+const followed: SubscribeOptions<ReceivedOf<Events>, PublishedOf<Events>> = { filter: event => event.event === 'count' }
+app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe(followed)))
+// @ts-expect-error those of another channel
+prices.subscribe(followed)
+
+// Loops.
+
+const accept = (event: AnyEvent): AnyEvent => event
+
+export async function loops (): Promise<void> {
+  for await (const event of counts.subscribe()) {
+    assertType<Equal<typeof event, ReceivedOf<Events> | SystemReceived<Events>>>()
+    assertType<Equal<typeof event.id, string>>()
+    switch (event.event) {
+      case 'count': assertType<Equal<typeof event.data, { n: number }>>(); break
+      case 'message': assertType<Equal<typeof event.data, string>>(); break
+      case 'tags': assertType<Equal<typeof event.data, string[]>>(); break
+      case 'sse.gap': assertType<Equal<typeof event.data.dropped, number>>(); break
+      case 'error': assertType<Equal<typeof event.data, unknown>>(); break
+      case 'sse.reset': assertType<Equal<typeof event.data.reason, 'malformed' | 'unknown' | 'evicted' | 'ahead'>>(); break
+      default: assertType<Equal<typeof event, never>>()
+    }
+  }
+  for await (const event of prices.subscribe({ map: ({ data }) => ({ event: 'size', data: data.tags.length }) })) {
+    if (event.event === 'size') assertType<Equal<typeof event.data, number>>()
+    // @ts-expect-error an event that the map does not make
+    if (event.event === 'price') break
+  }
+  for await (const event of free.subscribe()) {
+    accept(event)
+    assertType<Equal<(typeof event)['event'], string>>()
+    assertType<Equal<(typeof event)['data'], unknown>>()
+    assertType<Equal<(typeof event)['id'], string>>()
+  }
+  for await (const event of prices.subscribe({ map: ({ data }) => ({ event: 'size', data: data.tags.length }), snapshot: () => ({ event: 'state', data: 'all' }) })) {
+    if (event.event === 'size') assertType<Equal<typeof event.data, number>>()
+    if (event.event === 'state') assertType<Equal<typeof event.data, string>>()
+  }
+  // @ts-expect-error a channel is followed by a subscription
+  for await (const event of counts) accept(event)
+}
+
+const failing = app.sse.channel('failing', { events: { error: Type.Object({ code: Type.Integer() }) } })
+export async function failures (): Promise<void> {
+  for await (const event of failing.subscribe()) if (event.event === 'error') assertType<Equal<typeof event.data, { code: number }>>()
+}
+
+// Who only looks after channels need not know their events.
+const allOfThem: AnyChannel[] = [counts, prices, free]
+allOfThem.map(async channel => [channel.name, channel.subscribers, (await channel.head()).id, channel.end()])
+app.get('/', (_request, reply) => reply.sse(allOfThem))
+
+// A function that takes a channel says which.
+const watch = (channel: Channel<Events>): unknown => channel
+watch(counts)
+// @ts-expect-error a channel of another map
+watch(prices)
+// @ts-expect-error of any events
+watch(free)
+
+// A log of one's own.
+class OwnLog implements EventLog {
+  append (record: LogRecord): { epoch: string, offset: number } { return { epoch: record.event, offset: 1 } }
+  async read (after: number, limit: number): Promise<LogBatch> { return { epoch: 'e', newest: after + limit, ended: false, entries: [] } }
+  head (): LogHead { return { epoch: 'e', oldest: 1, newest: 0, ended: false } }
+  tail (listener: (batch: LogBatch) => void): () => void { return () => listener({ epoch: 'e', newest: 0, ended: true, entries: [] satisfies LogEntry[] }) }
+  end (): void {}
+  idle (): boolean { return true }
+  close (): void {}
+}
+const own: OpenLog = (name, history) => {
+  assertType<Equal<typeof name, string>>()
+  assertType<Equal<typeof history.age, number>>()
+  return new OwnLog()
+}
+app.register(sse, { log: own })
+// @ts-expect-error a log without its methods
+app.register(sse, { log: () => ({}) })
