@@ -1,7 +1,8 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
 import { compileContract, freeContract, type Contract } from '../lib/events.ts'
-import { schemaCompiler, type SharedSchemas } from '../lib/schema.ts'
+import { schemaCompiler } from '../lib/schema.ts'
+import type { SharedSchemas } from '../lib/textual.ts'
 
 const contract = (map: unknown, shared: SharedSchemas = {}): Contract => compileContract(map, 'GET /orders', schema => schemaCompiler(shared)(schema))
 

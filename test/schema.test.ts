@@ -3,7 +3,8 @@ import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclai
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t from 'tap'
-import { isTextual, schemaCompiler, type SharedSchemas } from '../lib/schema.ts'
+import { schemaCompiler } from '../lib/schema.ts'
+import { isTextual, type SharedSchemas } from '../lib/textual.ts'
 
 /** What becomes of a value: its JSON, what is wrong with it, or why its schema cannot be used. */
 function outcome (schema: TSchema, value: unknown, shared: SharedSchemas = {}): string {

@@ -1,0 +1,100 @@
+import type { EventMap } from '../events.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
+import { EventStream, type Received } from './event-stream.ts'
+import { formsOf, type ClientEventOf, type Form, type FormsOf, type RawReceived } from './form.ts'
+import type { Message, StreamState } from './reading.ts'
+import type { PerAttempt } from './request.ts'
+import { StreamError } from './stream-error.ts'
+
+/** Says what is wrong with the data of an event, if anything is. */
+export type Validate = (schema: unknown, data: unknown) => string | undefined
+
+export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
+  /** The event map of the route; or, for `connect<typeof events>`, the form of each event. What it does not declare is passed over. */
+  events: M | FormsOf<M>
+  /** The `validate` of `fastify-typed-sse/client/validate`: what comes is checked, and FST_SSE_RECEIVED what does not fit. Default: the server has done it. */
+  validate?: Validate
+  /**
+   * All tabs of this origin with the same URL, or the same name where one is given, use one connection: over HTTP/1.1 a browser has six per host.
+   * A tab that comes later gets what comes from then on. Where a browser has no Web Locks or no BroadcastChannel, each tab has its own.
+   */
+  share?: boolean | string
+  /** Called with each change of `stream.state`. */
+  onState?: (state: StreamState) => void
+}
+
+/** Without a map every event is given, its data as the text that it is. */
+export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'events' | 'validate'> { events?: undefined }
+
+/**
+ * Connects to a stream of Server-Sent Events (WHATWG HTML §9.2) and stays connected: what is lost with a connection comes with the next.
+ * Does not throw; what fails is told by the loop over the stream, `closed` and `onError`.
+ */
+export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
+export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
+export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events'> & { events?: Events, validate?: Validate } = {}): EventStream<Received> {
+  const { events, validate, share = false, onState, signal, ...rest } = options
+  const read = events === undefined ? raw : typed(events, validate)
+  const controller = new AbortController()
+  const source = share !== false && globalThis.navigator?.locks !== undefined
+    ? together(typeof share === 'string' ? share : String(url), url, rest, read, controller.signal)
+    : new Connection(url, rest, read, controller.signal)
+  const stream = new EventStream(source, () => {
+    signal?.removeEventListener('abort', close)
+    controller.abort()
+  }, onState)
+  const close = (): void => stream.close()
+  if (signal?.aborted === true) close()
+  signal?.addEventListener('abort', close)
+  return stream
+}
+
+type Read = (message: Message) => Received | undefined
+type Events = EventMap | Readonly<Record<string, Form>>
+
+/** As they come, from whichever tab; each reads them by its own map. */
+async function * together (name: string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
+  const { shared } = await import('./shared.ts')
+  const open = (lastEventId: string): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
+  for await (const came of shared(`sse ${name}`, options.lastEventId ?? '', open, signal)) {
+    yield came.map(item => typeof item === 'string' ? item : read(item)).filter(item => item !== undefined)
+  }
+}
+
+function raw (message: Message): Received {
+  if (message.event === 'error') throw failureOf(message)
+  return message
+}
+
+function typed (events: Events, validate: Validate | undefined): Read {
+  const forms = formsOf(events)
+  return message => {
+    const { event, data, id } = message
+    const form = forms.get(event)
+    if (form === undefined && event === 'error') throw failureOf(message)
+    if (form === undefined) return undefined
+    const value = form === 'text' ? data : parsed(event, data)
+    const schema = Object.hasOwn(events, event) ? events[event] : undefined
+    const fault = typeof schema === 'object' ? validate?.(schema, value) : undefined
+    if (fault !== undefined) throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' does not fit its schema: ${fault}`, { data: value })
+    return { event, data: value, id }
+  }
+}
+
+function parsed (event: string, data: string): unknown {
+  try {
+    return JSON.parse(data)
+  } catch (cause) {
+    throw new StreamError('FST_SSE_RECEIVED', `The data of event '${event}' is not JSON`, { data, cause })
+  }
+}
+
+/** The event `error` that no map declares: the server failed, and says so (RFC 9457). */
+function failureOf ({ data }: Message): StreamError {
+  let problem: unknown = data
+  try {
+    problem = JSON.parse(data)
+  } catch {}
+  const { detail, title } = Object(problem) as { detail?: unknown, title?: unknown }
+  return new StreamError('FST_SSE_REMOTE', `The server failed: ${detail ?? title ?? data}`, { data: problem })
+}

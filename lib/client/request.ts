@@ -1,0 +1,36 @@
+import { StreamError } from './stream-error.ts'
+
+/** What an attempt to connect is told of itself: 1, 2, 3 …, and where the stream stands. */
+export interface Attempt { readonly attempt: number, readonly lastEventId: string }
+
+/** A value, or what gives it for each attempt. */
+export type PerAttempt<T> = T | ((attempt: Attempt) => T | Promise<T>)
+
+/** The options of `fetch`. Headers and body may be functions: a token does not get old, and a body is made anew. */
+export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | 'window'> {
+  headers?: PerAttempt<RequestInit['headers'] | undefined>
+  body?: PerAttempt<RequestInit['body'] | undefined>
+  /** Instead of the global one. */
+  fetch?: (url: string | URL, init: RequestInit) => Promise<Response>
+}
+
+/** Asks for a stream (WHATWG HTML §9.2.2); undefined where the answer is that there is nothing more. Throws FST_SSE_STATUS and FST_SSE_CONTENT_TYPE, and what `fetch` throws. */
+export async function request (url: PerAttempt<string | URL>, options: RequestOptions, attempt: Attempt, signal: AbortSignal): Promise<Response | undefined> {
+  const { fetch = globalThis.fetch, headers: given, body, ...init } = options
+  const headers = new Headers(await valueOf(given, attempt))
+  if (!headers.has('accept')) headers.set('accept', 'text/event-stream')
+  // A header holds bytes: those of UTF-8, one per character.
+  if (attempt.lastEventId !== '') headers.set('last-event-id', String.fromCharCode(...new TextEncoder().encode(attempt.lastEventId)))
+  const content = await valueOf(body, attempt)
+  const response = await fetch(await valueOf(url, attempt), { cache: 'no-store', ...init, headers, signal, ...(content === undefined ? {} : { body: content }) })
+  if (response.status === 200 && response.body !== null && /^text\/event-stream *(;|$)/i.test(response.headers.get('content-type') ?? '')) return response
+  // Nobody reads it: the connection is free again.
+  response.body?.cancel().catch(() => {})
+  if (response.status === 204) return undefined
+  if (response.status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${response.status}`, { response })
+  throw new StreamError('FST_SSE_CONTENT_TYPE', `The response is no event stream: its type is ${response.headers.get('content-type')}`, { response })
+}
+
+async function valueOf<T> (value: PerAttempt<T>, attempt: Attempt): Promise<T> {
+  return typeof value === 'function' ? await (value as (attempt: Attempt) => T | Promise<T>)(attempt) : value
+}

@@ -1,0 +1,40 @@
+/** What can go wrong with a stream, by code. */
+export type StreamErrorCode =
+  | 'FST_SSE_NETWORK'
+  | 'FST_SSE_STATUS'
+  | 'FST_SSE_CONTENT_TYPE'
+  | 'FST_SSE_INACTIVE'
+  | 'FST_SSE_HOLE'
+  | 'FST_SSE_EVENT_SIZE'
+  | 'FST_SSE_RECEIVED'
+  | 'FST_SSE_REMOTE'
+  | 'FST_SSE_READER'
+
+/** Why a stream failed, or was interrupted. */
+export class StreamError extends Error {
+  override readonly name = 'StreamError'
+  readonly code: StreamErrorCode
+  /** Of the response, where there was one: its status, and its headers. */
+  readonly status: number | undefined
+  readonly headers: Headers | undefined
+  /** Milliseconds, from the `Retry-After` of the response (RFC 9110 §10.2.3). */
+  readonly retryAfter: number | undefined
+  /** FST_SSE_REMOTE: the data of the server's `error` event, problem details (RFC 9457) unless the server says otherwise. */
+  readonly data: unknown
+
+  constructor (code: StreamErrorCode, message: string, { response, data, cause }: { response?: Response | undefined, data?: unknown, cause?: unknown } = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.status = response?.status
+    this.headers = response?.headers
+    this.retryAfter = response === undefined ? undefined : retryAfter(response.headers.get('retry-after'))
+    this.data = data
+  }
+}
+
+/** Seconds, or a date. */
+function retryAfter (text: string | null): number | undefined {
+  if (text === null) return undefined
+  const time = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  return Number.isNaN(time) ? undefined : Math.max(0, time)
+}
