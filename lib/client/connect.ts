@@ -24,7 +24,7 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
 }
 
 /** Without a map every event is given, its data as the text that it is. */
-export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'events' | 'validate'> { events?: undefined }
+export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'events' | 'validate'> { events?: undefined, validate?: undefined }
 
 /**
  * Connects to a stream of Server-Sent Events (WHATWG HTML §9.2) and stays connected: what is lost with a connection comes with the next.
@@ -32,9 +32,9 @@ export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'event
  */
 export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
-export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events'> & { events?: Events, validate?: Validate } = {}): EventStream<Received> {
+export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): EventStream<Received> {
   const { events, validate, share = false, onState, signal, ...rest } = options
-  const read = events === undefined ? raw : typed(events, validate)
+  const read = events === undefined ? raw : typed(events as Events, validate)
   const controller = new AbortController()
   const source = share !== false && globalThis.navigator?.locks !== undefined
     ? together(typeof share === 'string' ? share : String(url), url, rest, read, controller.signal)
