@@ -32,7 +32,7 @@ export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'event
  */
 export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
-export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): EventStream<Received> {
+export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
   const { events, validate, share = false, onState, signal, ...rest } = options
   const read = events === undefined ? raw : typed(events as Events, validate)
   const controller = new AbortController()
