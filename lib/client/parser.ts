@@ -14,9 +14,8 @@ export interface Heard {
   comment: (text: string) => void
 }
 
+const LINE_END = /\r\n|\r|\n/
 const encoder = new TextEncoder()
-const LF = '\n'
-const CR = '\r'
 
 /** Bytes, cut anywhere -> events. Each byte is looked at once, however an event is cut. */
 export class Parser {
@@ -46,32 +45,22 @@ export class Parser {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return
     const ascii = text.length === chunk.length
-    let from = this.#afterCR && text[0] === LF ? 1 : 0
-    this.#afterCR = text.endsWith(CR)
-    // Which of the two comes first is not looked for again at every line.
-    let cr = text.indexOf(CR, from)
-    let lf = text.indexOf(LF, from)
-    while (cr >= 0 || lf >= 0) {
-      const end = cr < 0 || (lf >= 0 && lf < cr) ? lf : cr
-      const piece = text.slice(from, end)
-      this.#count(piece, ascii)
-      this.#line.push(piece)
-      const line = this.#line.length === 1 ? piece : this.#line.join('')
+    const lines = text.slice(this.#afterCR && text.startsWith('\n') ? 1 : 0).split(LINE_END)
+    this.#afterCR = text.endsWith('\r')
+    const unfinished = lines.pop()!
+    for (const end of lines) {
+      this.#add(end, ascii)
+      const line = this.#line.join('')
       this.#line = []
       this.#read(line)
-      from = end === cr && lf === end + 1 ? end + 2 : end + 1
-      if (cr >= 0 && cr < from) cr = text.indexOf(CR, from)
-      if (lf >= 0 && lf < from) lf = text.indexOf(LF, from)
     }
-    if (from === text.length) return
-    const rest = text.slice(from)
-    this.#count(rest, ascii)
-    this.#line.push(rest)
+    this.#add(unfinished, ascii)
   }
 
-  #count (text: string, ascii: boolean): void {
-    this.#bytes += ascii ? text.length : encoder.encode(text).length
-    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than the ${this.#maxEventBytes} bytes of maxEventBytes`)
+  #add (piece: string, ascii: boolean): void {
+    this.#line.push(piece)
+    this.#bytes += ascii ? piece.length : encoder.encode(piece).length
+    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes, ${this.#maxEventBytes}`)
   }
 
   #read (line: string): void {
@@ -101,7 +90,7 @@ export class Parser {
     this.#event = ''
     this.#placed = false
     this.#bytes = 0
-    if (data.length > 0) this.#heard.message(event, data.join(LF), this.#id, placed)
+    if (data.length > 0) this.#heard.message(event, data.join('\n'), this.#id, placed)
     else if (placed) this.#heard.position(this.#id)
   }
 }

@@ -36,5 +36,5 @@ export class StreamError extends Error {
 function retryAfter (text: string | null): number | undefined {
   if (text === null) return undefined
   const time = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
-  return Number.isNaN(time) ? undefined : Math.max(0, time)
+  return time > 0 ? time : undefined
 }
