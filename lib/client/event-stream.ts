@@ -74,7 +74,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
       },
       return: () => {
         this.close()
-        return Promise.resolve(OVER)
+        return this.#over()
       }
     }
   }

@@ -23,14 +23,14 @@ export class Parser {
   readonly #maxEventBytes: number
   // It takes the mark away that may stand before everything (BOM), and no other.
   readonly #decoder = new TextDecoder()
-  /** The line that has not ended yet, in the pieces that came. */
-  #line: string[] = []
+  /** What has come of a line, in pieces. */
+  #pieces: string[] = []
   /** A line ended with CR: the LF that may follow belongs to it. */
   #afterCR = false
-  /** Bytes of the block so far, line ends not counted. */
+  /** Bytes of the block so far, without comments and line ends. */
   #bytes = 0
   #event = ''
-  #data: string[] = []
+  #data: string | undefined
   #id: string
   #placed = false
 
@@ -44,53 +44,56 @@ export class Parser {
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return
-    const ascii = text.length === chunk.length
-    const lines = text.slice(this.#afterCR && text.startsWith('\n') ? 1 : 0).split(LINE_END)
+    const sizeOf = text.length === chunk.length ? lengthOf : bytesOf
+    const lines = text.slice(this.#afterCR && text[0] === '\n' ? 1 : 0).split(text.includes('\r') ? LINE_END : '\n')
     this.#afterCR = text.endsWith('\r')
-    const unfinished = lines.pop()!
-    for (const end of lines) {
-      this.#add(end, ascii)
-      const line = this.#line.join('')
-      this.#line = []
-      this.#read(line)
+    const rest = lines.pop()!
+    for (const line of lines) {
+      this.#count(sizeOf(line))
+      if (this.#pieces.length > 0) {
+        this.#read(this.#pieces.join('') + line)
+        this.#pieces = []
+      } else this.#read(line)
     }
-    this.#add(unfinished, ascii)
+    if (rest === '') return
+    this.#count(sizeOf(rest))
+    this.#pieces.push(rest)
   }
 
-  #add (piece: string, ascii: boolean): void {
-    this.#line.push(piece)
-    this.#bytes += ascii ? piece.length : encoder.encode(piece).length
-    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes, ${this.#maxEventBytes}`)
+  #count (bytes: number): void {
+    this.#bytes += bytes
+    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes: ${this.#maxEventBytes}`)
   }
 
   #read (line: string): void {
     if (line === '') return this.#dispatch()
     const colon = line.indexOf(':')
-    if (colon === 0) {
-      this.#bytes -= encoder.encode(line).length
-      return this.#heard.comment(line.slice(1).trim())
-    }
     const field = colon < 0 ? line : line.slice(0, colon)
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
-    if (field === 'data') this.#data.push(value)
+    if (field === 'data') this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`
     else if (field === 'event') this.#event = value
-    else if (field === 'retry') {
-      if (/^[0-9]+$/.test(value)) this.#heard.retry(Number(value))
-    } else if (field === 'id' && !value.includes('\0')) {
+    else if (field === 'id') {
+      if (value.includes('\0')) return
       this.#id = value
       this.#placed = true
-    }
+    } else if (field === '') {
+      this.#bytes -= bytesOf(line)
+      this.#heard.comment(value)
+    } else if (field === 'retry' && /^\d+$/.test(value)) this.#heard.retry(Number(value))
   }
 
   #dispatch (): void {
     const data = this.#data
     const event = this.#event || 'message'
     const placed = this.#placed
-    this.#data = []
+    this.#data = undefined
     this.#event = ''
     this.#placed = false
     this.#bytes = 0
-    if (data.length > 0) this.#heard.message(event, data.join('\n'), this.#id, placed)
+    if (data !== undefined) this.#heard.message(event, data, this.#id, placed)
     else if (placed) this.#heard.position(this.#id)
   }
 }
+
+const bytesOf = (text: string): number => encoder.encode(text).length
+const lengthOf = (text: string): number => text.length
