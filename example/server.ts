@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import sse from 'fastify-typed-sse'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
+import { modules } from './modules.ts'
 import { page } from './page.ts'
 import progress from './progress/server.ts'
 import run from './run/server.ts'
@@ -23,6 +24,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(run)
   page(app, '/', new URL('start.html', import.meta.url))
   page(app, '/page.css', new URL('page.css', import.meta.url))
+  modules(app)
   return app
 }
 
