@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { build } from 'esbuild'
 import type { FastifyInstance } from 'fastify'
 import { chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -147,6 +149,19 @@ const checks: Record<string, Check[]> = {
     t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
     t.equal((await app.inject({ method: 'DELETE', url: '/runs/7' })).statusCode, 200)
   }],
+  'The typed client': [
+    async t => {
+      const { seen, ended } = await programOf<{ seen: unknown[], ended: object }>("'/import'")
+      t.strictSame(seen, [50, 'HALF OF IT', 1204])
+      t.strictSame(ended, { reason: 'complete' })
+    },
+    async t => { t.strictSame((await programOf<{ rooms: number[] }>("'/alarms'")).rooms, [7]) },
+    async t => { t.strictSame((await programOf<{ events: unknown[] }>("'/private'")).events, [{ event: 'message', data: 'hello', id: '8' }]) },
+    async t => {
+      const { ended } = await programOf<{ ended: { error: Error } }>("'/levels'")
+      t.match(ended.error, { code: 'FST_SSE_RECEIVED', message: "Event 'level' does not fit: Expected number at '/value'" })
+    }
+  ],
   'Many nodes': [async (t, app) => {
     const copy = `${folder}/other-node.ts`
     writeFileSync(copy, readFileSync(programs.find(({ heading }) => heading === 'Many nodes')!.file, 'utf8'))
@@ -192,6 +207,11 @@ async function follow (t: Test, app: FastifyInstance, url: string, headers = {})
       return received
     }
   }
+}
+
+/** What the program that has this text in it came to. */
+async function programOf<P extends object> (text: string): Promise<P> {
+  return await import(`../${programs.find(block => block.code.includes(text))!.file}`) as P
 }
 
 /** A block of text that shows what comes over the wire. */
@@ -290,4 +310,42 @@ t.test('the page of a channel runs in a browser', { skip }, async t => {
   await prices.publish({ event: 'price', data: { symbol: 'ABC', price: 12.5 } })
   await page.waitForSelector('li')
   t.same(await page.locator('li').allTextContents(), ['{"symbol":"ABC","price":12.5}'])
+})
+
+const importServer = programs.find(block => block.code.includes("'/import'"))!
+
+/** The program of the typed client, listening, and a page of its that gets the package's modules. */
+async function importPage (t: Test): Promise<{ page: Page, address: string }> {
+  const copy = `${folder}/import-page-${t.name.length}.ts`
+  writeFileSync(copy, readFileSync(importServer.file, 'utf8'))
+  const { app, address } = await import(`../${copy}`) as { app: FastifyInstance, address: string }
+  t.teardown(() => app.close())
+  const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS })
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  await page.route('**/fastify-typed-sse/**', route => route.fulfill({
+    path: `dist/${new URL(route.request().url()).pathname.slice('/fastify-typed-sse/'.length)}`,
+    contentType: 'text/javascript'
+  }))
+  await page.goto(`${address}/the-page`)
+  return { page, address }
+}
+
+t.test('the page of the typed client runs in a browser', { skip }, async t => {
+  const { page } = await importPage(t)
+  await page.setContent(blocks.find(block => block.heading === 'The typed client' && block.language === 'html')!.code)
+  await page.waitForFunction(() => document.querySelector('p')!.textContent === '1204 rows')
+})
+
+t.test('the component of the typed client compiles, and runs in a browser', { skip }, async t => {
+  const { page } = await importPage(t)
+  const { code } = blocks.find(block => block.language === 'tsx')!
+  writeFileSync(`${folder}/component.tsx`, code.replace('./server.ts', `./${basename(importServer.file)}`))
+  writeFileSync(`${folder}/component.json`, JSON.stringify({ extends: '../../tsconfig.json', compilerOptions: { rootDir: '../..', jsx: 'react-jsx' }, include: ['component.tsx'] }))
+  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', `${folder}/component.json`], { encoding: 'utf8' })
+  writeFileSync(`${folder}/start.tsx`, "import { createRoot } from 'react-dom/client'\nimport { Import } from './component.tsx'\ncreateRoot(document.querySelector('main')!).render(<Import url='/import' />)\n")
+  const { outputFiles: [bundle] } = await build({ entryPoints: [`${folder}/start.tsx`], bundle: true, format: 'iife', jsx: 'automatic', write: false })
+  await page.setContent('<main></main>')
+  await page.addScriptTag({ content: bundle!.text })
+  await page.waitForFunction(() => document.querySelector('main')!.textContent === 'closed: 50 %')
 })
