@@ -4,6 +4,7 @@ import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { shown } from './errors.ts'
 import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-schema.ts'
+import { isTextual } from './textual.ts'
 
 /** What `app.addSchema` holds, by `$id`. */
 export type SharedSchemas = Record<string, unknown>
@@ -30,18 +31,6 @@ const registerKind = () => TypeRegistry.Set(JSON_SCHEMA, (schema: object, value:
 // TypeBox would let any value pass for these, and the serialiser write `undefined` into the JSON.
 const ANYTHING = ['Unsafe', 'Any', 'Unknown', 'Not']
 const hasJson = (value: unknown): boolean => value !== undefined && typeof value !== 'function' && typeof value !== 'symbol'
-
-/** True where every value that fits is a string: such an event goes out as plain text. */
-export function isTextual (schema: unknown, shared: SharedSchemas = {}, seen: readonly string[] = []): boolean {
-  if (!isNode(schema) || schema.nullable === true) return false
-  const every = (list: unknown) => Array.isArray(list) && list.length > 0 && list.every(item => isTextual(item, shared, seen))
-  if (schema.type === 'string' || typeof schema.const === 'string' || every(schema.anyOf) || every(schema.oneOf)) return true
-  if (Array.isArray(schema.enum)) return schema.enum.length > 0 && schema.enum.every(value => typeof value === 'string')
-  if (Array.isArray(schema.allOf)) return schema.allOf.some(item => isTextual(item, shared, seen))
-  if (typeof schema.$ref !== 'string' || seen.includes(schema.$ref)) return false
-  const defs = isNode(schema.$defs) ? schema.$defs : {}
-  return isTextual(defs[schema.$ref] ?? shared[schema.$ref.replace(/#$/, '')], { ...shared, ...defs }, [...seen, schema.$ref])
-}
 
 /** Makes a schema ready; an unusable one throws. */
 export type SchemaCompiler = (schema: TSchema) => CompiledSchema
