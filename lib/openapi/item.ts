@@ -13,7 +13,7 @@ const REASONS: ResetReason[] = ['malformed', 'unknown', 'evicted', 'ahead']
 const RESET = branch('sse.reset', {
   type: 'object',
   required: ['reason', 'oldest', 'newest'],
-  properties: { reason: { enum: REASONS }, oldest: OFFSET, newest: OFFSET, channel: CHANNEL }
+  properties: { reason: { type: 'string', enum: REASONS }, oldest: OFFSET, newest: OFFSET, channel: CHANNEL }
 }, 'The position that the client came with could not be honoured: what it has may be incomplete.')
 
 const GAP = branch('sse.gap', {

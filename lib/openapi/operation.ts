@@ -19,7 +19,7 @@ export function withParameters (schema: DocumentedSchema): DocumentedSchema {
   return {
     ...schema,
     headers: withProperty(schema.headers, 'Last-Event-ID', LAST_EVENT_ID),
-    querystring: withProperty(schema.querystring, 'lastEventId', { ...LAST_EVENT_ID, description: 'The same, for clients that cannot set a header.' })
+    querystring: withProperty(schema.querystring, 'lastEventId', { ...LAST_EVENT_ID, description: 'As Last-Event-ID, for clients that cannot set a header.' })
   }
 }
 
