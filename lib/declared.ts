@@ -1,3 +1,4 @@
+import { isNode } from './json-schema.ts'
 import type { SharedSchemas } from './schema.ts'
 import type { ResolvedOptions } from './options.ts'
 
@@ -13,9 +14,10 @@ export interface Declared {
 const declared = new WeakMap<object, Declared>()
 
 /** Remembers where a route was declared; by its map too, for a route may be copied by others, and then keeps its map. */
-export function declare (route: object, map: object, by: Declared): void {
+export function declare (route: object, map: unknown, by: Declared): void {
   declared.set(route, by)
-  declared.set(map, by)
+  // One that is no map is told of when it is compiled.
+  if (isNode(map)) declared.set(map, by)
 }
 
 /** Of a route that was declared before the plugin was there, nothing is known. */

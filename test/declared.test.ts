@@ -19,3 +19,10 @@ t.test('of a route that nobody has declared, nothing is known', async t => {
   t.strictSame(shared(), {})
   t.equal(errorEvent, undefined)
 })
+
+t.test('what is no map at all is for others to refuse', async t => {
+  const route = {}
+  const by = declared('any')
+  for (const map of [null, 'map', 5, []]) declare(route, map, by)
+  t.equal(declaredOf(route, {}), by)
+})
