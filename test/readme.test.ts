@@ -12,6 +12,7 @@ import type { Channel, EventMap, OpenLog } from '../lib/index.ts'
 import { checkEventLog } from '../lib/log/check-event-log.ts'
 import { resolveOptions } from '../lib/options.ts'
 import { FLAGS } from './setup/chromium.ts'
+import { faultsOf, readerOf, type Json } from './setup/document.ts'
 import { absent, CHROMIUM, find, need, REDIS } from './setup/programs.ts'
 import { RedisServer } from './setup/redis.ts'
 
@@ -190,7 +191,21 @@ const checks: Record<string, Check[]> = {
     await app.ready()
     t.ok(app.hasReplyDecorator('sse'))
   }],
-  'Testing your routes': [async (t, app) => { t.ok(app) }, async (t, app) => { t.ok(app) }]
+  'Testing your routes': [async (t, app) => { t.ok(app) }, async (t, app) => { t.ok(app) }],
+  'Documenting your streams': [
+    async (t, app) => {
+      const document = JSON.parse(JSON.stringify(app.swagger())) as Json
+      t.strictSame(await faultsOf(document), [])
+      const read = readerOf(document, document.paths!['/orders']!.get!.responses!['200']!.content!['text/event-stream']!.itemSchema!)
+      t.ok(read({ event: 'created', data: '{"id":"0b5a9c1e-7f0e-4a55-9d8e-3f6f0f1b2c3d","total":12.5}' }))
+      t.ok(read({ event: 'note', data: 'so' }))
+      t.notOk(read({ event: 'created', data: '{"id":"7","total":12.5}' }))
+    },
+    async (t, app) => {
+      await app.ready()
+      t.match(app.swagger(), { paths: { '/ticks': { get: { tags: ['live'], responses: { 200: { content: { 'text/event-stream': { itemSchema: {} } } } } } } } })
+    }
+  ]
 }
 
 /** A client of an endless stream. */

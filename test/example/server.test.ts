@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { build } from '../../example/server.ts'
+import { faultsOf, type Json } from '../setup/document.ts'
+import { inBrowser, SCREENSHOTS, Site, tabOf, windowOf } from './browser.ts'
 
 t.setTimeout(90_000)
 
@@ -99,6 +101,7 @@ t.test('the start page lists the examples and shows each live', async t => {
     t.equal(page.headers['content-type'], 'text/html; charset=utf-8')
     t.match(page.body, '<link rel="stylesheet" href="/page.css">')
   }
+  t.match(start.body, '<a href="/docs">')
   const style = await app.inject('/page.css')
   t.equal(style.headers['content-type'], 'text/css; charset=utf-8')
   t.match(style.body, 'color-scheme: light dark')
@@ -114,4 +117,28 @@ t.test('pages get the modules of the client, and no other files', async t => {
   for (const path of ['client.d.ts', '../package.json', '%2e%2e/package.json', 'client', 'none.js']) {
     t.equal((await app.inject(`/fastify-typed-sse/${path}`)).statusCode, 404, path)
   }
+})
+
+t.test('its document describes what it serves', async t => {
+  const app = await build()
+  t.teardown(() => app.close())
+  const document = (await app.inject('/docs/json')).json<Json>()
+  t.strictSame(await faultsOf(document), [])
+  t.strictSame(Object.keys(document.paths!).sort(), [
+    '/board/events', '/chat/{room}/events', '/chat/{room}/messages', '/progress/events', '/runs/{id}', '/sse', '/sse/once', '/sse/queue', '/v1/chat/completions'
+  ])
+  t.strictSame(Object.keys(document.paths!['/v1/chat/completions']!.post!.responses!['200']!.content!), ['text/event-stream', 'application/json'])
+})
+
+inBrowser(t, (t, browser) => {
+  t.test('the page of the document shows the events of a stream', async t => {
+    const site = await Site.start(t, await build())
+    const page = await tabOf(t, await windowOf(t, browser), `${site.url}/docs`)
+    const operation = page.locator('.opblock', { hasText: '/progress/events' })
+    await operation.locator('.opblock-summary').first().click()
+    await operation.locator('.tablinks', { hasText: 'Schema' }).first().click()
+    await operation.getByText('Expand all').first().click()
+    for (const text of ['"progress"', 'percent', 'media type: application/json', '"sse.reset"']) await operation.getByText(text).first().waitFor()
+    await operation.screenshot({ path: `${SCREENSHOTS}/docs.png` })
+  })
 })
