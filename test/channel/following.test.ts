@@ -32,7 +32,12 @@ const follow = ({ feed }: TestChannel, given: Partial<Omit<Subscribed, 'feed' | 
   feed, after: undefined, signal: undefined, ...given, selection: { ...ALL, ...given.selection }
 })
 
-/** What came out, in order: frames, events as objects, and how it ended. */
+const LIVE = ': live\n'
+const REPLAY = ': replay\n'
+/** What says that the history is over. */
+const CAUGHT_UP = ': live\n\n'
+
+/** What came out, in order: frames, events as objects with what goes in front of them, and how it ended. */
 class TestOutlet implements Outlet {
   readonly given: unknown[] = []
   room = Infinity
@@ -41,13 +46,14 @@ class TestOutlet implements Outlet {
   write = (frames: string | Chunk, events: number): void => {
     this.room--
     const text = typeof frames === 'string' ? frames : frames.text
-    if (events !== text.split('\n\n').length - 1) throw new Error(`${events} events were announced`)
+    if (events !== text.split('\n\n').filter(frame => frame.includes('data: ')).length) throw new Error(`${events} events were announced`)
     this.given.push(text)
   }
 
-  take (event: unknown): void {
+  take (event: unknown, before: string): boolean {
     this.room--
-    this.given.push(event)
+    this.given.push(...(before === '' ? [] : [before]), event)
+    return true
   }
 
   nothing (): void { this.given.push('nothing') }
@@ -71,7 +77,7 @@ t.test('a stream begins with its position, and a newcomer goes on with what come
   const { given, following } = await start([follow(news)])
   news.publish(2)
   await turn()
-  t.strictSame(given, [{ id: news.id(1) }, news.frame(2)])
+  t.strictSame(given, [LIVE, { id: news.id(1) }, news.frame(2)])
   t.equal(following.lastEventId, news.id(2))
 })
 
@@ -83,7 +89,8 @@ t.test('R2: where to begin: Last-Event-ID before after, and an empty id is none'
   ]
   for (const [lastEventId, after, position] of cases) {
     const { given, following } = await start([follow(news, { after })], lastEventId)
-    t.strictSame(given, [{ id: news.id(position) }, ...[1, 2, 3].slice(position).map(news.frame)], `${lastEventId} ${after}`)
+    const history = [1, 2, 3].slice(position).map(news.frame)
+    t.strictSame(given, [...(history.length === 0 ? [LIVE, { id: news.id(3) }] : [REPLAY, { id: news.id(position) }, ...history, CAUGHT_UP])], `${lastEventId} ${after}`)
     following.stop()
   }
 })
@@ -95,7 +102,7 @@ t.test('R3: what cannot be honoured is sse.reset first, with why and from where'
   for (const [id, reason] of cases) {
     for (const way of ['Last-Event-ID', 'after']) {
       const { given, following } = await start([follow(news, { after: way === 'after' ? id : undefined })], way === 'after' ? undefined : id)
-      t.strictSame(given, [{ event: 'sse.reset', data: { reason, oldest: 2, newest: 3 }, id: news.id(3) }])
+      t.strictSame(given, [LIVE, { event: 'sse.reset', data: { reason, oldest: 2, newest: 3 }, id: news.id(3) }])
       following.stop()
     }
   }
@@ -107,9 +114,9 @@ t.test('the position comes with the last of what stands before the log, and with
   const snapshot = (): unknown => [{ data: 'a', id: 'mine' }, 'no event', { data: 'b' }]
   const { given } = await start([follow(news, { selection: { snapshot } })], 'nonsense')
   t.strictSame(given, [
-    { event: 'sse.reset', data: { reason: 'malformed', oldest: 1, newest: 1 }, id: undefined }, { data: 'a', id: undefined }, 'no event', { data: 'b', id: news.id(1) }
+    LIVE, { event: 'sse.reset', data: { reason: 'malformed', oldest: 1, newest: 1 }, id: undefined }, { data: 'a', id: undefined }, 'no event', { data: 'b', id: news.id(1) }
   ])
-  t.strictSame((await start([follow(news, { selection: { snapshot: () => 'no event' } })])).given, ['no event'])
+  t.strictSame((await start([follow(news, { selection: { snapshot: () => 'no event' } })])).given, [LIVE, 'no event'])
 })
 
 t.test('R6: several channels have one id, and one id brings all of them back', async t => {
@@ -121,6 +128,7 @@ t.test('R6: several channels have one id, and one id brings all of them back', a
   orders.publish(2)
   await turn()
   t.strictSame(given, [
+    LIVE,
     { id: `${orders.id(1)}.${alerts.id(0)}` },
     `id: ${orders.id(1)}.${alerts.id(1)}\ndata: 1\n\n`,
     `id: ${orders.id(2)}.${alerts.id(1)}\ndata: 2\n\n`
@@ -131,9 +139,11 @@ t.test('R6: several channels have one id, and one id brings all of them back', a
   // In another order, and with a channel that is not followed any more.
   const back = await start([follow(orders), follow(alerts)], `gone-7.${alerts.id(1)}.${orders.id(2)}`)
   t.strictSame(back.given, [
+    REPLAY,
     { id: `${orders.id(2)}.${alerts.id(1)}` },
     `id: ${orders.id(3)}.${alerts.id(1)}\ndata: 3\n\n`,
-    `id: ${orders.id(3)}.${alerts.id(2)}\ndata: 2\n\n`
+    `id: ${orders.id(3)}.${alerts.id(2)}\ndata: 2\n\n`,
+    CAUGHT_UP
   ])
 })
 
@@ -142,12 +152,14 @@ t.test('R6: an id of another channel opens nothing there, and what is reset says
   orders.publish(1)
   secrets.publish(1, 2)
   const { given } = await start([follow(orders)], secrets.id(0))
-  t.strictSame(given, [{ event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 }, id: orders.id(1) }])
+  t.strictSame(given, [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 }, id: orders.id(1) }])
   const two = await start([follow(orders), follow(secrets)], orders.id(0))
   const id = `${orders.id(0)}.${secrets.id(2)}`
   t.strictSame(two.given, [
+    REPLAY,
     { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2, channel: 'secrets' }, id },
-    `id: ${orders.id(1)}.${secrets.id(2)}\ndata: 1\n\n`
+    `id: ${orders.id(1)}.${secrets.id(2)}\ndata: 1\n\n`,
+    CAUGHT_UP
   ])
 })
 
@@ -160,7 +172,7 @@ t.test('R5: a gap in company says of which channel, with the id of all', async t
   outlet.room = Infinity
   following.pull()
   await turn()
-  t.strictSame(given.slice(1), [{ event: 'sse.gap', data: { dropped: 3, channel: 'orders' }, id: `${orders.id(3)}.${alerts.id(0)}` }])
+  t.strictSame(given.slice(2), [{ event: 'sse.gap', data: { dropped: 3, channel: 'orders' }, id: `${orders.id(3)}.${alerts.id(0)}` }])
 })
 
 t.test('R3: a channel that begins anew announces itself alone, with the id of all', async t => {
@@ -172,7 +184,7 @@ t.test('R3: a channel that begins anew announces itself alone, with the id of al
   alerts.publish(2)
   await turn()
   const id = `${orders.id(0)}.${alerts.id(1)}`
-  t.strictSame(given.slice(1), [
+  t.strictSame(given.slice(2), [
     { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'orders' }, id },
     `id: ${orders.id(0)}.${alerts.id(2)}\ndata: 2\n\n`
   ])
@@ -187,7 +199,7 @@ t.test('R7: it ends when the last of its channels has', async t => {
   await turn()
   alerts.log.end()
   await turn()
-  t.strictSame(given.slice(1), [`id: ${orders.id(0)}.${alerts.id(1)}\ndata: 1\n\n`, 'ended'])
+  t.strictSame(given.slice(2), [`id: ${orders.id(0)}.${alerts.id(1)}\ndata: 1\n\n`, 'ended'])
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
 })
 
@@ -197,9 +209,9 @@ t.test('R7: where there is nothing to come from any of them, it says so and noth
   orders.log.end()
   t.strictSame((await start([follow(orders)], orders.id(1))).given, ['nothing'])
   t.strictSame((await start([follow(orders)])).given, ['nothing'])
-  t.strictSame((await start([follow(orders)], orders.id(0))).given, [{ id: orders.id(0) }, orders.frame(1), 'ended'])
+  t.strictSame((await start([follow(orders)], orders.id(0))).given, [REPLAY, { id: orders.id(0) }, orders.frame(1), 'ended'])
   const both = await start([follow(orders), follow(alerts)], orders.id(1))
-  t.strictSame(both.given, [{ event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'alerts' }, id: `${orders.id(1)}.${alerts.id(0)}` }])
+  t.strictSame(both.given, [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'alerts' }, id: `${orders.id(1)}.${alerts.id(0)}` }])
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 1])
 })
 
@@ -231,7 +243,7 @@ t.test('R5: a client that has room for one event at a time gets its turn of ever
     outlet.room = 1
     following.pull()
   }
-  const data = given.slice(1).map(frame => /data: (\d+)/.exec(String(frame))?.[1])
+  const data = given.slice(2).map(frame => /data: (\d+)/.exec(String(frame))?.[1])
   t.strictSame(data.filter(n => Number(n) < 10), ['1', '2'])
   t.strictSame(data.filter(n => Number(n) > 10), ['11', '12'])
 })
@@ -244,7 +256,7 @@ t.test('a position that moved without an event is told once, when it is asked fo
   await turn()
   t.equal(following.checkpoint(), `id: ${orders.id(2)}.${alerts.id(0)}\n\n`)
   t.equal(following.checkpoint(), '')
-  t.equal(given.length, 1)
+  t.equal(given.length, 2)
 })
 
 t.test('before it has begun there is no position to tell', async t => {
@@ -283,7 +295,7 @@ t.test('R2: what is published while a snapshot is on its way comes after it', as
   t.strictSame(given, [])
   settle({ data: 'state', id: news.id(1) })
   await turn()
-  t.strictSame(given, [{ data: 'state', id: news.id(1) }, news.frame(2)])
+  t.strictSame(given, [REPLAY, { data: 'state', id: news.id(1) }, news.frame(2), CAUGHT_UP])
 })
 
 for (const [way, snapshot] of Object.entries({
@@ -298,7 +310,7 @@ for (const [way, snapshot] of Object.entries({
     t.equal(news.feed.readers, 1)
     news.publish(1)
     await turn()
-    t.equal(other.given.length, 2)
+    t.strictSame(other.given, [LIVE, { id: news.id(0) }, news.frame(1)])
   })
 }
 
@@ -329,6 +341,7 @@ t.test('an event that is refused ends it with the error, before the log is read'
     outlet.given.push(event)
     following.refuse(error)
     following.refuse(new Error('again'))
+    return false
   }
   following.start(undefined)
   await turn()
@@ -346,7 +359,7 @@ t.test('its own signal ends it: before, in the middle, and not after', async t =
   controller.abort()
   orders.publish(1)
   await turn()
-  t.strictSame(given.slice(1), ['done'])
+  t.strictSame(given.slice(2), ['done'])
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
 
   const late = new AbortController()
@@ -354,7 +367,7 @@ t.test('its own signal ends it: before, in the middle, and not after', async t =
   stopped.following.stop()
   stopped.following.stop()
   late.abort()
-  t.equal(stopped.given.length, 1)
+  t.equal(stopped.given.length, 2)
 })
 
 t.test('a channel that is closed in this process ends it', async t => {
@@ -362,7 +375,7 @@ t.test('a channel that is closed in this process ends it', async t => {
   const { given } = await start([follow(orders), follow(alerts)])
   orders.feed.close()
   alerts.feed.close()
-  t.strictSame(given.slice(1), ['done'])
+  t.strictSame(given.slice(2), ['done'])
   t.equal(alerts.feed.readers, 0)
 })
 
@@ -370,7 +383,7 @@ t.test('an outlet that takes no frames gets events as objects', async t => {
   const news = channel('news')
   const given: unknown[] = []
   const never = () => t.fail('it is not over')
-  const outlet: Outlet = { wants: () => true, take: event => given.push(event), nothing: never, ended: never, lagging: never, done: never, failed: never }
+  const outlet: Outlet = { wants: () => true, take: event => given.push(event) > 0, nothing: never, ended: never, lagging: never, done: never, failed: never }
   new Following([follow(news)], outlet).start(undefined)
   news.publish(1)
   await turn()
@@ -389,7 +402,7 @@ t.test('a stream follows up to 64 channels, each of them once', async t => {
   for (const { publish } of channels) publish(2)
   await turn()
   const back = await start(all.slice(0, 64), first.following.lastEventId)
-  t.strictSame(back.given, [{ id: channels.slice(0, 64).map(({ id }) => id(2)).join('.') }])
+  t.strictSame(back.given, [LIVE, { id: channels.slice(0, 64).map(({ id }) => id(2)).join('.') }])
 })
 
 t.test('C4: a route serves channels with its own schemas, or what a map makes of others', async t => {
