@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import t, { type Test } from 'tap'
 import sse, { type Channel, type RegisterOptions } from '../../lib/index.ts'
 import { BrowserClients } from '../setup/clients/browser.ts'
+import { openConnect } from '../setup/clients/connect.ts'
 import { openCurl } from '../setup/clients/curl.ts'
 import { openEventSource, openLaunchDarkly } from '../setup/clients/event-source.ts'
 import type { Open, Reader } from '../setup/clients/reader.ts'
@@ -15,7 +16,7 @@ import { still, within } from '../setup/within.ts'
 
 t.setTimeout(300_000)
 
-// Clients that other people wrote read this server, each through the same scenarios. Where one differs from the standard, its row
+// Clients that other people wrote, and our own, read this server, each through the same scenarios. Where one differs from the standard, its row
 // says what comes instead, and why: once that is no longer so, its test says so.
 
 type Serve = (request: FastifyRequest, reply: FastifyReply) => unknown
@@ -354,6 +355,12 @@ const ENDLESS = { texts: ['3', '2', '1', '3', '2', '1', '3', '2', '1'], statuses
 const END_IS_END = { texts: ['3', '2', '1'], statuses: [200], stopped: true }
 
 const clients: Client[] = [
+  {
+    name: 'connect',
+    skip: false,
+    open: async () => openConnect,
+    differs: { once: { why: 'it knows the mark of the end, and does not ask', instead: END_IS_END } }
+  },
   {
     name: 'eventsource',
     skip: false,
