@@ -134,5 +134,6 @@ function pause (time: number, signal: AbortSignal): Promise<void> {
     }
     const timer = setTimeout(over, time)
     signal.addEventListener('abort', over)
+    if (signal.aborted) over()
   })
 }
