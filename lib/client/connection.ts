@@ -53,8 +53,8 @@ export class Connection<E extends object> {
   /** Events and states in their order, as many at once as came together. Ends when nothing more is to come; throws a StreamError. */
   async * [Symbol.asyncIterator] (): AsyncGenerator<Array<E | StreamState>, void> {
     const { method = 'GET', reconnect = method.toUpperCase() === 'GET', maxAttempts = Infinity, onError } = this.#options
+    yield ['connecting']
     for (let attempt = 1, failures = 0; !this.#signal.aborted; attempt++) {
-      yield ['connecting']
       let delay: number
       try {
         if (yield * this.#attempt({ attempt, lastEventId: this.#reading.lastEventId }) || !reconnect) return
@@ -68,6 +68,7 @@ export class Connection<E extends object> {
         const goesOn = reconnect && failures < maxAttempts && isPassing(error)
         if (!(await onError?.(error, { attempt, delay: goesOn ? delay : undefined }) ?? goesOn)) throw error
       }
+      yield ['connecting']
       await pause(delay, this.#signal)
     }
   }
