@@ -19,7 +19,7 @@ export class Reading<E extends object> {
   lastEventId: string
   /** The reconnection time that the server told, in milliseconds. */
   retry = 0
-  /** This connection has brought something. */
+  /** This connection has brought something that counts: not what came twice, behind a hole, or could not be read. */
   fruitful = false
   /** The last bytes were a comment, and nothing else. */
   beat = false
@@ -91,7 +91,6 @@ export class Reading<E extends object> {
   }
 
   #take (message: Message, placed: boolean): void {
-    this.fruitful = true
     this.beat = false
     const { event, id } = message
     if (!this.#marked || event === 'sse.reset') this.#place.forget()
@@ -101,6 +100,7 @@ export class Reading<E extends object> {
       if (verdict === 'hole') throw new StreamError('FST_SSE_HOLE', `After ${this.lastEventId} came ${id}: what is between was lost`)
     }
     const received = this.#read(message)
+    this.fruitful = true
     if (placed) {
       this.lastEventId = id
       if (this.#marked) this.#place.move(id)
