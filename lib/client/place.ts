@@ -13,21 +13,18 @@ export class Place {
   /** It stands there. */
   move (id: string): void { this.#known = positionsOf(id) }
 
-  /** An event of that id: `next` moves there. */
+  /** An event of that id. */
   judge (id: string): 'next' | 'double' | 'hole' {
-    const known = this.#known
     const at = positionsOf(id)
     let ahead = 0
     for (const [epoch, offset] of at ?? []) {
-      const step = Number(offset) - Number(known?.get(epoch))
+      const step = Number(offset) - Number(this.#known?.get(epoch))
       // Nothing is known of it.
       if (Number.isNaN(step)) ahead = NaN
       else if (step > 0) ahead += step
     }
     if (ahead > 1) return 'hole'
-    if (ahead === 0 && at !== undefined) return 'double'
-    this.#known = at
-    return 'next'
+    return ahead === 0 && at !== undefined ? 'double' : 'next'
   }
 }
 
