@@ -37,6 +37,7 @@ export class Reading<E extends object> {
     this.#read = read
     this.lastEventId = lastEventId
     this.#maxEventBytes = maxEventBytes
+    this.#place.move(lastEventId)
   }
 
   /** Whether the server has said that there is no more. */
