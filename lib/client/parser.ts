@@ -45,7 +45,8 @@ export class Parser {
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return
-    const ascii = text.length === chunk.length
+    // With no end of a character at its beginning, as many as there are bytes.
+    const ascii = text.length === chunk.length && chunk[0]! < 128
     let from = this.#afterCR && text[0] === LF ? 1 : 0
     this.#afterCR = text.endsWith(CR)
     // Which of the two comes first is not looked for again at every line.
