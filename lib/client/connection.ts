@@ -94,7 +94,7 @@ export class Connection<E extends object> {
     try {
       watchdog.watch(silent)
       const response = await request(this.#url, this.#options, attempt, controller.signal)
-      watchdog.heard(false)
+      watchdog.heard()
       if (response === undefined) return true
       reader = response.body!.getReader()
       for (;;) {
@@ -113,7 +113,7 @@ export class Connection<E extends object> {
       // Not every fetch rejects with the reason.
       throw controller.signal.aborted ? controller.signal.reason : error
     } finally {
-      watchdog.heard(false)
+      watchdog.heard()
       this.#signal.removeEventListener('abort', left)
       leave(undefined)
     }

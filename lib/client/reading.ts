@@ -22,7 +22,7 @@ export class Reading<E extends object> {
   /** This connection has brought something that counts: not what came twice, behind a hole, or could not be read. */
   fruitful = false
   /** The last bytes were a comment, and nothing else. */
-  beat = false
+  beat: boolean | undefined
   readonly #read: (message: Message) => E | undefined
   readonly #maxEventBytes: number
   readonly #place = new Place()
@@ -51,12 +51,13 @@ export class Reading<E extends object> {
       message: (event, data, id, placed) => this.#take({ event, data, id }, placed),
       position: id => {
         this.fruitful = true
+        this.beat = false
         this.lastEventId = id
         this.#place.move(id)
       },
       retry: time => { this.retry = time },
       comment: text => {
-        this.beat = true
+        this.beat ??= true
         const state = MARKS.get(text)
         if (state === undefined) return
         this.#marked = true
@@ -67,7 +68,7 @@ export class Reading<E extends object> {
 
   /** Answers with what went wrong in the middle of it; what came before that is good. */
   feed (bytes: Uint8Array): StreamError | undefined {
-    this.beat = false
+    this.beat = undefined
     try {
       this.#parser.feed(bytes)
     } catch (error) {
