@@ -97,6 +97,8 @@ export class Connection<E extends object> {
       watchdog.heard()
       if (response === undefined) return true
       reader = response.body!.getReader()
+      // Not every fetch listens to the signal.
+      controller.signal.throwIfAborted()
       for (;;) {
         watchdog.watch(silent)
         const { done, value } = await reader.read()
