@@ -57,7 +57,8 @@ export class Connection<E extends object> {
     for (let attempt = 1, failures = 0; !this.#signal.aborted; attempt++) {
       let delay: number
       try {
-        if (yield * this.#attempt({ attempt, lastEventId: this.#reading.lastEventId }) || !reconnect) return
+        const over = yield * this.#attempt({ attempt, lastEventId: this.#reading.lastEventId })
+        if (over || !reconnect) return
         failures = 0
         delay = this.#next()
       } catch (cause) {
