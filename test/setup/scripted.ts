@@ -37,11 +37,6 @@ export class Scripted {
 
   get url (): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/` }
 
-  /** How many connections there are. */
-  get size (): Promise<number> {
-    return new Promise((resolve, reject) => { this.#server.getConnections((error, count) => { error === null ? resolve(count) : reject(error) }) })
-  }
-
   /** The request of that number: 1, 2, 3 … */
   async request (number: number): Promise<Asked> {
     const wait = async (): Promise<void> => { while (this.asked.length < number) await once(this.#told, 'asked') }
