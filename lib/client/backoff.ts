@@ -5,7 +5,7 @@ const LONGEST = 2 ** 31 - 1
 export class Backoff {
   readonly #delay: number
   readonly #max: number
-  /** Attempts in a row that brought nothing. */
+  /** Attempts in a row that brought nothing; more than 30 make no difference. */
   #fruitless = 0
 
   constructor (delay: number, max: number) {
@@ -19,7 +19,7 @@ export class Backoff {
    */
   next (fruitful: boolean, retry: number, retryAfter = 0): number {
     if (fruitful) this.#fruitless = 0
-    const ceiling = Math.min(this.#max, (retry || this.#delay) * 2 ** this.#fruitless++)
+    const ceiling = Math.min(this.#max, (retry || this.#delay) * 2 ** Math.min(30, this.#fruitless++))
     return Math.min(LONGEST, Math.max(retry, retryAfter) + Math.random() * ceiling)
   }
 }

@@ -58,11 +58,12 @@ export class Connection<E extends object> {
   async * [Symbol.asyncIterator] (): AsyncGenerator<Array<E | StreamState>, void> {
     const { method = 'GET', reconnect = /^get$/i.test(method), maxAttempts = Infinity, onError } = this.#options
     const reading = this.#reading
+    yield ['connecting']
     for (let attempt = 1, failures = 0; !this.#signal.aborted; attempt++) {
-      yield ['connecting']
       let error: StreamError | undefined
       try {
-        if (yield * this.#attempt({ attempt, lastEventId: reading.lastEventId }) || !reconnect) return
+        const over = yield * this.#attempt({ attempt, lastEventId: reading.lastEventId })
+        if (over || !reconnect) return
       } catch (cause) {
         error = cause instanceof StreamError ? cause : new StreamError('FST_SSE_NETWORK', `The connection failed: ${(cause as Error | null)?.message}`, { cause })
       }
@@ -73,6 +74,7 @@ export class Connection<E extends object> {
         const goesOn = reconnect && ++failures < maxAttempts && isPassing(error)
         if (!(await onError?.(error, { attempt, delay: goesOn ? delay : undefined }) ?? goesOn)) throw error
       }
+      yield ['connecting']
       await this.#pause(delay)
     }
   }
@@ -92,9 +94,11 @@ export class Connection<E extends object> {
     try {
       watchdog.watch(silent)
       const response = await request(this.#url, this.#options, attempt, controller.signal)
-      watchdog.heard(false)
+      watchdog.heard()
       if (response === undefined) return true
       reader = response.body!.getReader()
+      // Not every fetch listens to the signal.
+      controller.signal.throwIfAborted()
       for (;;) {
         watchdog.watch(silent)
         const { done, value } = await reader.read()
@@ -110,7 +114,7 @@ export class Connection<E extends object> {
       // Not every fetch rejects with the reason.
       throw controller.signal.aborted ? controller.signal.reason : error
     } finally {
-      watchdog.heard(false)
+      watchdog.heard()
       leave()
     }
   }

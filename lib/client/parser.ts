@@ -44,7 +44,8 @@ export class Parser {
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return
-    const sizeOf = text.length === chunk.length ? lengthOf : bytesOf
+    // As many characters as bytes are so many bytes, unless the first ends one of another chunk.
+    const sizeOf = text.length === chunk.length && chunk[0]! < 128 ? lengthOf : bytesOf
     const lines = text.slice(this.#afterCR && text[0] === '\n' ? 1 : 0).split(text.includes('\r') ? LINE_END : '\n')
     this.#afterCR = text.endsWith('\r')
     const rest = lines.pop()!

@@ -19,10 +19,10 @@ export class Reading<E extends object> implements Heard {
   lastEventId: string
   /** The reconnection time that the server told, in milliseconds. */
   reconnectionTime = 0
-  /** This connection has brought something. */
+  /** This connection has brought something that counts: not what came twice, behind a hole, or could not be read. */
   fruitful = false
   /** The last bytes brought a comment, and nothing else. */
-  beat = false
+  beat: boolean | undefined
   /** What went wrong in the last bytes. What came before it is good. */
   failure: unknown
   readonly #read: (message: Message) => E | undefined
@@ -38,6 +38,7 @@ export class Reading<E extends object> implements Heard {
     this.#read = read
     this.lastEventId = lastEventId
     this.#maxEventBytes = maxEventBytes
+    this.#place.move(lastEventId)
   }
 
   /** Whether the server has said that there is no more. */
@@ -53,7 +54,7 @@ export class Reading<E extends object> implements Heard {
   /** Events and states, in their order. */
   feed (bytes: Uint8Array): Array<E | StreamState> {
     const came: Array<E | StreamState> = this.#came = []
-    this.beat = false
+    this.beat = undefined
     this.failure = undefined
     try {
       this.#parser.feed(bytes)
@@ -62,12 +63,11 @@ export class Reading<E extends object> implements Heard {
     }
     // It says nothing of channels, so there is nothing to catch up with.
     if (this.#state === 'connecting') came.unshift(this.#state = 'live')
-    this.beat &&= came.length === 0
     return came
   }
 
   message (event: string, data: string, id: string, placed: boolean): void {
-    this.fruitful = true
+    this.beat = false
     if (!this.#marked || event === 'sse.reset') this.#place.forget()
     else if (placed && event !== 'sse.gap') {
       const verdict = this.#place.judge(id)
@@ -75,12 +75,14 @@ export class Reading<E extends object> implements Heard {
       if (verdict === 'hole') throw new StreamError('FST_SSE_HOLE', `After ${this.lastEventId} came ${id}: what is between was lost`)
     }
     const received = this.#read({ event, data, id })
+    this.fruitful = true
     if (placed) this.position(id)
     if (received !== undefined) this.#came.push(received)
   }
 
   position (id: string): void {
     this.fruitful = true
+    this.beat = false
     this.lastEventId = id
     this.#place.move(id)
   }
@@ -88,7 +90,7 @@ export class Reading<E extends object> implements Heard {
   retry (time: number): void { this.reconnectionTime = time }
 
   comment (text: string): void {
-    this.beat = true
+    this.beat ??= true
     const state = MARKS.get(text)
     if (state === undefined) return
     this.#marked = true

@@ -1,4 +1,4 @@
-import { FormatRegistry, Kind, KindGuard, type TSchema } from '@sinclair/typebox'
+import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { mapSchema, type Node } from '../json-schema.ts'
 
@@ -13,19 +13,26 @@ export function validate (schema: unknown, data: unknown): string | undefined {
 
 const known = new WeakMap<Node, Node>()
 
-// What TypeBox has no check for: a type of the user, plain JSON Schema, and schemas that only the server has.
-const UNKNOWN = ['Unsafe', 'Ref']
-
 /** TypeBox throws at what it does not know, and refuses every string of a format that it does not know. */
 function checkable (schema: Node): Node {
   let made = known.get(schema)
   if (made === undefined) {
-    made = mapSchema(schema, node => {
-      const { format, ...rest } = node
-      if (!KindGuard.IsKind(node) || UNKNOWN.includes(String(node[Kind]))) return { [Kind]: 'Unknown' }
-      return typeof format === 'string' && !FormatRegistry.Has(format) ? rest : node
-    }, node => node[Kind] === 'Import')
+    // A module brings the schemas that it refers to.
+    const within = (node: Node): Node => isImport(node) ? node : loosened(node, ['Ref', 'This'])
+    made = mapSchema(schema, node => isImport(node) ? mapSchema(node, within) : loosened(node, ['This']), isImport)
     known.set(schema, made)
   }
   return made
+}
+
+const isImport = (node: Node): boolean => node[Kind] === 'Import'
+
+/** Without what cannot be checked: a type of the user, plain JSON Schema, a schema that only the server has, a format. The references can be followed. */
+function loosened (node: Node, references: readonly string[]): Node {
+  const { format, ...rest } = node
+  const kind = String(node[Kind])
+  // The builder has a method for each type, and two more.
+  const checked = references.includes(kind) || TypeRegistry.Has(kind) || (kind in Type && kind !== 'Ref' && kind !== 'Unsafe')
+  if (!checked) return { ...rest, [Kind]: 'Unknown' }
+  return typeof format === 'string' && !FormatRegistry.Has(format) ? rest : node
 }

@@ -27,7 +27,7 @@ export class Watchdog {
   }
 
   /** There they are; `beat` where they were nothing but a comment. */
-  heard (beat: boolean): void {
+  heard (beat = false): void {
     clearTimeout(this.#timer)
     const silence = Date.now() - this.#since
     if (beat && silence >= SHORTEST) this.#learnt = Math.max(this.#learnt, silence)

@@ -1,0 +1,268 @@
+import { Type } from '@sinclair/typebox'
+import Fastify from 'fastify'
+import t from 'tap'
+import { connect } from '../../lib/client/connect.ts'
+import { validate } from '../../lib/client/validate.ts'
+import sse from '../../lib/index.ts'
+import { listen } from '../setup/listen.ts'
+import { answers, ends, Scripted, streams } from '../setup/scripted.ts'
+import { within } from '../setup/within.ts'
+
+const events = {
+  message: Type.String(),
+  order: Type.Object({ id: Type.Integer(), at: Type.Optional(Type.String()) }),
+  done: Type.Literal('[DONE]'),
+  flag: Type.Boolean()
+}
+
+/** The events of a stream until it ends, or until there are so many. */
+async function all<E> (stream: AsyncIterable<E>, count = Infinity): Promise<E[]> {
+  const came: E[] = []
+  const read = async (): Promise<void> => {
+    for await (const event of stream) if (came.push(event) === count) break
+  }
+  await within('the events', read(), 5_000)
+  return came
+}
+
+const END = 'id: sse.end\n\n'
+
+t.test('W5: with a map an event comes as the value that was sent: text as it is, all else from JSON', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse([
+    { data: 'null' },
+    { event: 'order', data: { id: 1 }, id: 'a' },
+    { event: 'flag', data: false },
+    { event: 'done', data: '[DONE]' }
+  ], { once: true }))
+  const port = await listen(t, app)
+  const stream = connect(`http://127.0.0.1:${port}/`, { events })
+  t.strictSame(await all(stream), [
+    { event: 'message', data: 'null', id: '' },
+    { event: 'order', data: { id: 1 }, id: 'a' },
+    { event: 'flag', data: false, id: 'a' },
+    { event: 'done', data: '[DONE]', id: 'a' }
+  ])
+  t.strictSame(await stream.closed, { reason: 'complete' })
+  t.equal(stream.state, 'closed')
+})
+
+t.test('W5: forms do for a map, without its schemas', async t => {
+  const server = await Scripted.start(t, ends(`data: 5\n\nevent: order\ndata: {"id":1}\n\n${END}`))
+  const stream = connect<Pick<typeof events, 'message' | 'order'>>(server.url, { events: { message: 'text', order: 'json' } })
+  t.same((await all(stream)).map(({ data }) => data), ['5', { id: 1 }])
+})
+
+t.test('without a map every event comes, as text', async t => {
+  const server = await Scripted.start(t, ends(`data: 5\n\nevent: order\nid: 7\ndata: {"id":1}\n\n${END}`))
+  t.strictSame(await all(connect(server.url)), [{ event: 'message', data: '5', id: '' }, { event: 'order', data: '{"id":1}', id: '7' }])
+})
+
+t.test('what the map does not have is passed over, and the position moves past it', async t => {
+  const server = await Scripted.start(t, ends('id: 1\nevent: other\ndata: x\n\nid: 2\nevent: toString\ndata: x\n\n'), ends(`data: hi\n\n${END}`))
+  t.strictSame(await all(connect(server.url, { events, retryDelay: 1 })), [{ event: 'message', data: 'hi', id: '2' }])
+  t.equal(server.asked[1]!.headers['last-event-id'], '2')
+})
+
+t.test('R3, R5: sse.reset and sse.gap come with every map', async t => {
+  const server = await Scripted.start(t, ends(`event: sse.reset\ndata: {"reason":"evicted","oldest":4,"newest":9}\n\nevent: sse.gap\ndata: {"dropped":3}\n\n${END}`))
+  t.strictSame(await all(connect(server.url, { events })), [
+    { event: 'sse.reset', data: { reason: 'evicted', oldest: 4, newest: 9 }, id: '' },
+    { event: 'sse.gap', data: { dropped: 3 }, id: '' }
+  ])
+})
+
+t.test('E2: the server\'s error is FST_SSE_REMOTE, with what it said, and no other attempt is made', async t => {
+  const cases: Array<[data: string, message: string, problem: unknown]> = [
+    ['{"title":"Not Found","status":404,"detail":"no such order"}', 'The server failed: no such order', { title: 'Not Found', status: 404, detail: 'no such order' }],
+    ['{"title":"Internal Server Error","status":500}', 'The server failed: Internal Server Error', { title: 'Internal Server Error', status: 500 }],
+    ['it broke', 'The server failed: it broke', 'it broke'],
+    ['null', 'The server failed: null', null]
+  ]
+  for (const [data, message, problem] of cases) {
+    for (const map of [{ events }, {}]) {
+      const server = await Scripted.start(t, ends(`id: 1\ndata: before\n\nid: 2\nevent: error\ndata: ${data}\n\n`))
+      const stream = connect(server.url, map as { events: typeof events })
+      const came: unknown[] = []
+      stream.on('message', event => came.push(event.data))
+      const { error } = await within('the end', stream.closed)
+      t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_REMOTE', message, problem])
+      t.strictSame(came, ['before'], 'what came before it came')
+      t.equal(server.asked.length, 1)
+    }
+  }
+})
+
+t.test('E2: an error that this server meets rejects the loop', async t => {
+  const app = Fastify({ genReqId: () => 'r-1' })
+  await app.register(sse)
+  app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse((async function * () {
+    yield { data: 'before' }
+    throw new Error('secret')
+  })()))
+  const port = await listen(t, app)
+  const stream = connect(`http://127.0.0.1:${port}/`, { events })
+  await t.rejects(all(stream), { code: 'FST_SSE_REMOTE', message: 'The server failed: Internal Server Error', data: { status: 500, instance: 'r-1' } })
+  t.equal((await stream.closed).reason, 'error')
+})
+
+t.test('an event named error that the map declares is one like another', async t => {
+  const server = await Scripted.start(t, ends(`event: error\ndata: oops\n\n${END}`))
+  t.strictSame(await all(connect(server.url, { events: { error: Type.String() } })), [{ event: 'error', data: 'oops', id: '' }])
+})
+
+t.test('data that is no JSON is FST_SSE_RECEIVED, and the position stays before it', async t => {
+  const server = await Scripted.start(t, ends('id: 1\ndata: hi\n\nid: 2\nevent: order\ndata: {"id":\n\n'), ends(`${END}`))
+  const seen: unknown[] = []
+  const stream = connect(server.url, {
+    events,
+    retryDelay: 1,
+    onError: error => {
+      seen.push(error.code, error.message, error.data, (error.cause as Error).name)
+      return true
+    }
+  })
+  t.strictSame(await all(stream), [{ event: 'message', data: 'hi', id: '1' }])
+  t.strictSame(seen, ['FST_SSE_RECEIVED', "The data of event 'order' is not JSON", '{"id":', 'SyntaxError'])
+  t.equal(server.asked[1]!.headers['last-event-id'], '1')
+})
+
+t.test('C1: with validate what does not fit its schema is FST_SSE_RECEIVED', async t => {
+  const text = `data: hi\n\nevent: order\ndata: {"id":1,"more":true}\n\nevent: sse.gap\ndata: {}\n\nevent: order\ndata: {"id":"x"}\n\n${END}`
+  const server = await Scripted.start(t, ends(text))
+  const stream = connect(server.url, { events, validate })
+  const came: unknown[] = []
+  stream.on('order', ({ data }) => came.push(data))
+  const { error } = await within('the end', stream.closed)
+  t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_RECEIVED', "Event 'order' does not fit its schema: Expected integer at '/id'", { id: 'x' }])
+  t.strictSame(came, [{ id: 1, more: true }])
+
+  t.equal((await all(connect(server.url, { events }))).length, 4, 'without it the server is trusted')
+  t.equal((await all(connect<Pick<typeof events, 'order'>>(server.url, { events: { order: 'json' }, validate }))).length, 3, 'a form is no schema')
+})
+
+t.test('it connects with all that fetch takes', async t => {
+  const server = await Scripted.start(t, ends(`data: hi\n\n${END}`))
+  const stream = connect(() => new URL('ask', server.url), { events, method: 'POST', headers: async () => ({ authorization: 'Bearer t' }), body: 'prompt', lastEventId: '5' })
+  t.equal((await all(stream)).length, 1)
+  const { method, url, headers, body } = await server.request(1)
+  t.strictSame([method, url, headers.authorization, headers['last-event-id'], body], ['POST', '/ask', 'Bearer t', '5', 'prompt'])
+})
+
+t.test('break, close() and an abort free the socket', async t => {
+  const controller = new AbortController()
+  const ways = [
+    { options: {}, leave: async (stream: ReturnType<typeof connect>) => { await all(stream, 1) } },
+    { options: {}, leave: (stream: ReturnType<typeof connect>) => stream.close() },
+    { options: { signal: controller.signal }, leave: () => controller.abort() }
+  ]
+  for (const { options, leave } of ways) {
+    const server = await Scripted.start(t, streams('data: hi\n\n'))
+    const stream = connect(server.url, options)
+    const { over } = await server.request(1)
+    await leave(stream)
+    t.strictSame(await within('the end', stream.closed), { reason: 'closed' })
+    t.equal(await within('the end of the response', over), false)
+  }
+})
+
+t.test('with a signal that has aborted nothing is asked for', async t => {
+  const server = await Scripted.start(t, streams())
+  const stream = connect(server.url, { signal: AbortSignal.abort() })
+  t.equal(stream.state, 'closed')
+  t.strictSame(await all(stream), [])
+  t.equal(server.asked.length, 0)
+})
+
+t.test('when a stream is over, its signal is rid of it', async t => {
+  const { signal } = new AbortController()
+  let listeners = 0
+  t.intercept(signal, 'addEventListener', { value: () => { listeners++ } })
+  t.intercept(signal, 'removeEventListener', { value: () => { listeners-- } })
+  const server = await Scripted.start(t, ends(END))
+  const stream = connect(server.url, { signal })
+  t.equal(listeners, 1)
+  await within('the end', stream.closed)
+  t.equal(listeners, 0)
+})
+
+t.test('state follows the connection, and nothing but the loop has to be looked at', async t => {
+  const states: string[] = []
+  const server = await Scripted.start(t, streams(': replay\nid: e-1\ndata: 1\n\n: live\n\nid: e-3\ndata: 3\n\n'), ends(`: live\nid: e-2\ndata: 2\n\n${END}`))
+  const stream = connect(server.url, { onState: state => states.push(state), retryDelay: 1 })
+  t.same((await all(stream)).map(({ data }) => data), ['1', '2'])
+  t.strictSame(states, ['catching-up', 'live', 'connecting', 'live', 'closed'])
+})
+
+t.test('connect() does not throw: what fails is told by the loop, closed and onError', async t => {
+  const server = await Scripted.start(t, answers(403, { 'x-why': 'because' }))
+  const seen: unknown[] = []
+  const stream = connect(server.url, { onError: (error, next) => { seen.push(error.status, next) } })
+  await t.rejects(all(stream), { code: 'FST_SSE_STATUS', status: 403 })
+  const { reason, error } = await stream.closed
+  t.equal(reason, 'error')
+  t.equal(error?.headers?.get('x-why'), 'because')
+  t.strictSame(seen, [403, { attempt: 1, delay: undefined }])
+})
+
+t.test('R2: what a channel of this server publishes while the client is away comes when it is back', async t => {
+  const app = Fastify()
+  let visits = 0
+  await app.register(sse, { onClose: () => { if (++visits === 1) publish(2) } })
+  const channel = app.sse.channel('orders', { events })
+  const publish = (id: number): void => { channel.publish({ event: 'order', data: { id } }) }
+  const cutOff: Array<() => void> = []
+  app.get('/', { schema: { sse: events } }, (request, reply) => {
+    cutOff.push(() => request.raw.socket.resetAndDestroy())
+    return reply.sse(channel)
+  })
+  const port = await listen(t, app)
+  const codes: string[] = []
+  const stream = connect(`http://127.0.0.1:${port}/`, {
+    events,
+    retryDelay: 1,
+    onState: state => { if (state === 'live' && visits === 0) publish(1) },
+    onError: error => { codes.push(error.code) }
+  })
+  stream.on('order', ({ data: { id } }) => { if (id === 1) cutOff[0]!() })
+  t.same((await all(stream, 2)).map(({ data }) => data), [{ id: 1 }, { id: 2 }])
+  t.strictSame(codes, ['FST_SSE_NETWORK'])
+})
+
+/** Locks as a browser has them: who asks later waits. */
+class Locks {
+  #last: Promise<unknown> = Promise.resolve()
+
+  request (_name: string, { signal }: { signal: AbortSignal }, hold: () => Promise<void>): Promise<void> {
+    const held = this.#last.then(() => {
+      signal.throwIfAborted()
+      return hold()
+    })
+    this.#last = held.catch(() => {})
+    return held
+  }
+}
+
+t.test('share: streams of one URL, or of one name, use one connection where there are locks, and each reads by its own map', async t => {
+  t.intercept(globalThis, 'navigator', { value: { locks: new Locks() } })
+  for (const share of [true, 'orders']) {
+    const server = await Scripted.start(t, streams(':\n\n'))
+    const first = connect(server.url, { events, share })
+    const { response, over } = await server.request(1)
+    let second!: ReturnType<typeof connect>
+    await within('the second', new Promise<void>(resolve => { second = connect(server.url, { share, onState: state => { if (state === 'live') resolve() } }) }))
+    const [mine, other] = [all(first, 2), all(second, 2)]
+    response.write('id: 1\ndata: 5\n\nevent: flag\ndata: true\n\nevent: none\ndata: x\n\n')
+    t.same((await mine).map(({ data }) => data), ['5', true])
+    t.same((await other).map(({ data }) => data), ['5', 'true'])
+    t.equal(await within('the end of the response', over), false)
+  }
+})
+
+t.test('share: where there are no locks each has its own connection', async t => {
+  t.intercept(globalThis, 'navigator', { value: {} })
+  const server = await Scripted.start(t, ends(`data: 5\n\n${END}`))
+  for (let n = 0; n < 2; n++) t.equal((await all(connect(server.url, { share: true }))).length, 1)
+  t.equal(server.asked.length, 2)
+})

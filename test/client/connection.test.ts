@@ -1,0 +1,360 @@
+import { getEventListeners } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { Connection, type ConnectionOptions } from '../../lib/client/connection.ts'
+import type { Message, StreamState } from '../../lib/client/reading.ts'
+import { StreamError } from '../../lib/client/stream-error.ts'
+import { settledMemory, timersAndSockets } from '../setup/leftovers.ts'
+import { answers, cuts, ends, Scripted, streams, type Answer } from '../setup/scripted.ts'
+import { within } from '../setup/within.ts'
+
+type Owner = Parameters<typeof Scripted.start>[0]
+type Told = Array<[code: string, attempt: number, delay: number | undefined]>
+
+const TICK = { retryDelay: 1 }
+
+/** Takes all until it ends. */
+async function drain (connection: AsyncIterable<Array<Message | StreamState>>): Promise<Array<Array<Message | StreamState>>> {
+  const came = []
+  for await (const items of connection) came.push(items)
+  return came
+}
+
+/** All that a connection to a script gives, data of events and states, until it ends or `enough` says so; and what it failed with. */
+async function follow (t: Owner, script: Answer[], options: ConnectionOptions = {}, enough: (item: string) => boolean = () => false) {
+  const server = await Scripted.start(t, ...script)
+  const controller = new AbortController()
+  const came: string[] = []
+  const told: Told = []
+  const { onError, ...rest } = options
+  const connection = new Connection(server.url, {
+    ...TICK,
+    ...rest,
+    onError: (error, next) => {
+      told.push([error.code, next.attempt, next.delay === undefined ? undefined : Math.floor(next.delay / 1_000)])
+      return onError?.(error, next)
+    }
+  }, message => message, controller.signal)
+  const read = async (): Promise<StreamError | undefined> => {
+    try {
+      for await (const items of connection) {
+        for (const item of items) {
+          came.push(typeof item === 'string' ? item : item.data)
+          if (enough(came.at(-1)!)) return
+        }
+      }
+    } catch (error) {
+      return error as StreamError
+    }
+  }
+  const error = await within('the end', read(), 5_000)
+  return { server, came, told, error, connection }
+}
+
+const event = (id: string, data = id): string => `id: ${id}\ndata: ${data}\n\n`
+
+t.test('what is lost with a connection comes with the next: it goes on after the last event', async t => {
+  const { came, server, error, told } = await follow(t, [ends(event('1') + event('2')), cuts(event('3')), answers(204)], { lastEventId: '0' })
+  t.equal(error, undefined)
+  t.strictSame(came, ['connecting', 'live', '1', '2', 'connecting', 'live', '3', 'connecting'])
+  t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), ['0', '2', '3'])
+  t.strictSame(told, [['FST_SSE_NETWORK', 2, 0]], 'a clean end is no failure, a cut is one')
+})
+
+t.test('an event that was cut is not given, and comes whole with the next connection', async t => {
+  const { came, server } = await follow(t, [cuts(`${event('1')}id: 2\ndata: half`), answers(204)])
+  t.strictSame(came, ['connecting', 'live', '1', 'connecting'])
+  t.equal(server.asked[1]!.headers['last-event-id'], '1')
+})
+
+t.test('a UTF-8 id comes back as it was', async t => {
+  const { server } = await follow(t, [ends(event('größe-漢字')), answers(204)])
+  t.equal(Buffer.from(server.asked[1]!.headers['last-event-id'] as string, 'latin1').toString('utf8'), 'größe-漢字')
+})
+
+t.test('an empty id resets: the next request brings none', async t => {
+  const { server } = await follow(t, [ends(`${event('1')}id\n\n`), answers(204)])
+  t.notOk('last-event-id' in server.asked[1]!.headers)
+})
+
+t.test('the end of a finite stream is the end: nothing is asked for again', async t => {
+  const { server, came } = await follow(t, [ends(`${event('1')}id: sse.end\n\n`)])
+  t.strictSame(came, ['connecting', 'live', '1'])
+  t.equal(server.asked.length, 1)
+})
+
+t.test('a POST is not repeated: neither when its response ends, nor when it is cut, nor when it was refused', async t => {
+  const post = { method: 'post', body: 'work' }
+  t.equal((await follow(t, [ends(event('1'))], post)).error, undefined)
+  for (const answer of [cuts(event('1')), answers(503)]) {
+    const { error, told, server } = await follow(t, [answer], post)
+    t.ok(error)
+    t.strictSame(told, [[error!.code, 1, undefined]])
+    t.equal(server.asked.length, 1)
+  }
+})
+
+t.test('a POST that is to be repeated is, with a body of its own each time', async t => {
+  let n = 0
+  const { server } = await follow(t, [ends(event('1')), cuts(event('2')), answers(204)], { method: 'POST', body: () => `work ${++n}`, reconnect: true })
+  t.strictSame(server.asked.map(({ method, body }) => `${method} ${body}`), ['POST work 1', 'POST work 2', 'POST work 3'])
+})
+
+t.test('a GET that is not to be repeated is not', async t => {
+  const { server, error } = await follow(t, [ends(event('1'))], { reconnect: false })
+  t.equal(error, undefined)
+  t.equal(server.asked.length, 1)
+})
+
+t.test('4xx is final, and so is all that no other attempt would change', async t => {
+  for (const status of [201, 301, 400, 401, 403, 404, 410, 418]) {
+    const { error, told, server } = await follow(t, [answers(status)])
+    t.equal(error?.code, 'FST_SSE_STATUS')
+    t.equal(error?.status, status)
+    t.strictSame(told, [['FST_SSE_STATUS', 1, undefined]])
+    t.equal(server.asked.length, 1)
+  }
+  t.equal((await follow(t, [answers(200, { 'content-type': 'text/html' }, '<p>')])).error?.code, 'FST_SSE_CONTENT_TYPE')
+  t.equal((await follow(t, [ends(`data: ${'x'.repeat(100)}\n\n`)], { maxEventBytes: 100 })).error?.code, 'FST_SSE_EVENT_SIZE')
+})
+
+t.test('408, 425, 429 and what the server cannot help is tried again', async t => {
+  const statuses = [408, 425, 429, 500, 502, 503, 504]
+  const { error, told } = await follow(t, [...statuses.map(status => answers(status)), answers(204)], { maxRetryDelay: 1 })
+  t.equal(error, undefined)
+  t.strictSame(told.map(([code, attempt]) => `${code} ${attempt}`), statuses.map((_, n) => `FST_SSE_STATUS ${n + 1}`))
+})
+
+t.test('Retry-After is waited at least, be it seconds or a date', async t => {
+  for (const [retryAfter, seconds] of [['120', 120], [new Date(Date.now() + 120_500).toUTCString(), 119]] as const) {
+    const { told } = await follow(t, [answers(429, { 'retry-after': retryAfter })], { onError: () => false })
+    const delay = told[0]![2]!
+    t.ok(delay >= seconds && delay <= 121, `${retryAfter}: ${delay} s`)
+  }
+})
+
+t.test('the reconnection time that the server told is waited at least', async t => {
+  const { told } = await follow(t, [cuts('retry: 60000\n\n')], { onError: () => false })
+  t.ok(told[0]![2]! >= 60, `${told[0]![2]} s`)
+})
+
+t.test('maxAttempts failures in a row are the end', async t => {
+  const { error, told, server } = await follow(t, [answers(503)], { maxAttempts: 3, maxRetryDelay: 1 })
+  t.equal(error?.status, 503)
+  t.strictSame(told, [['FST_SSE_STATUS', 1, 0], ['FST_SSE_STATUS', 2, 0], ['FST_SSE_STATUS', 3, undefined]])
+  t.equal(server.asked.length, 3)
+})
+
+t.test('an attempt that brought something, or that ended well, begins to count anew', async t => {
+  const script = [answers(503), answers(503), cuts(event('1')), answers(503), ends(), answers(503), answers(503), answers(204)]
+  const { error, told } = await follow(t, script, { maxAttempts: 3, maxRetryDelay: 1 })
+  t.equal(error, undefined)
+  t.equal(told.length, 6)
+})
+
+t.test('what comes and is of no use is a failure like another', async t => {
+  const { error, server } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`), streams(`: replay\n${event('e-3')}`)], { maxAttempts: 3, maxRetryDelay: 1 })
+  t.equal(error?.code, 'FST_SSE_HOLE')
+  t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, 'e-1', 'e-1'])
+})
+
+t.test('R1: a hole is asked for again', async t => {
+  const { came, server, told } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`), ends(`: replay\n${event('e-2')}: live\n${event('e-3')}`), answers(204)])
+  t.strictSame(came, ['connecting', 'live', 'e-1', 'connecting', 'catching-up', 'e-2', 'live', 'e-3', 'connecting'])
+  t.strictSame(told, [['FST_SSE_HOLE', 1, 0]])
+  t.equal(await within('the end of the first response', server.asked[0]!.over), false, 'its connection is not kept')
+})
+
+t.test('after a 401 onError gets a new token, and the stream goes on where it was', async t => {
+  let token = 'old'
+  const { came, server, told } = await follow(t, [ends(event('1')), answers(401), ends(event('2')), answers(204)], {
+    headers: () => ({ authorization: `Bearer ${token}` }),
+    onError: async error => {
+      if (error.status !== 401) return
+      await turn()
+      token = 'new'
+      return true
+    }
+  })
+  t.strictSame(server.asked.map(({ headers }) => [headers.authorization, headers['last-event-id']]), [['Bearer old', undefined], ['Bearer old', '1'], ['Bearer new', '1'], ['Bearer new', '2']])
+  t.strictSame(came, ['connecting', 'live', '1', 'connecting', 'connecting', 'live', '2', 'connecting'])
+  t.strictSame(told, [['FST_SSE_STATUS', 2, undefined]])
+})
+
+t.test('onError may end it where it would have gone on, and what it throws is thrown', async t => {
+  t.equal((await follow(t, [answers(503)], { onError: () => false })).error?.status, 503)
+  const mistake = new Error('mistake')
+  t.equal((await follow(t, [answers(503)], { onError: () => { throw mistake } })).error, mistake)
+})
+
+t.test('nobody has to listen for errors', async t => {
+  const server = await Scripted.start(t, answers(503), answers(404))
+  const connection = new Connection(server.url, TICK, message => message, new AbortController().signal)
+  await t.rejects(drain(connection), { code: 'FST_SSE_STATUS', status: 404 })
+})
+
+t.test('a server that is not there is FST_SSE_NETWORK, and so is what a function of the user throws', async t => {
+  const server = await Scripted.start(t, ends())
+  const { url } = server
+  await server.stop()
+  const fail = async (options: ConnectionOptions): Promise<StreamError> => {
+    const connection = new Connection(url, { ...options, onError: () => false }, message => message, new AbortController().signal)
+    return await drain(connection).then(() => { throw new Error('it did not fail') }, error => error)
+  }
+  const refused = await fail({})
+  t.equal(refused.code, 'FST_SSE_NETWORK')
+  t.equal(refused.message, 'The connection failed: fetch failed')
+  t.equal((refused.cause as Error).name, 'TypeError')
+  t.equal((await fail({ headers: () => { throw new Error('no token') } })).message, 'The connection failed: no token')
+  t.equal((await fail({ fetch: () => Promise.reject(null) })).message, 'The connection failed: undefined') // eslint-disable-line prefer-promise-reject-errors
+})
+
+t.test('a connection that is silent for too long is given up, and the next one goes on', async t => {
+  const { came, told, server } = await follow(t, [streams(event('1')), answers(204)], { inactivityTimeout: 100 })
+  t.strictSame(came, ['connecting', 'live', '1', 'connecting'])
+  t.strictSame(told, [['FST_SSE_INACTIVE', 1, 0]])
+  t.equal(server.asked[1]!.headers['last-event-id'], '1')
+  t.equal(await within('the end of the first response', server.asked[0]!.over), false)
+})
+
+t.test('a server that does not answer is silent, too', async t => {
+  const { told, error } = await follow(t, [() => {}], { inactivityTimeout: 50, maxAttempts: 2 })
+  t.strictSame(told, [['FST_SSE_INACTIVE', 1, 0], ['FST_SSE_INACTIVE', 2, undefined]])
+  t.equal(error?.message, 'Nothing came for 50 ms')
+})
+
+t.test('any byte is a sign of life', async t => {
+  const beats: Answer = asked => {
+    streams()(asked)
+    let n = 0
+    const timer = setInterval(() => {
+      asked.response.write(n % 2 === 0 ? ':' : '\n')
+      if (++n < 12) return
+      clearInterval(timer)
+      asked.response.end('data: there\n\n')
+    }, 40)
+  }
+  const { came, told } = await follow(t, [beats, answers(204)], { inactivityTimeout: 400 })
+  t.strictSame(came, ['connecting', 'live', 'there', 'connecting'])
+  t.strictSame(told, [])
+})
+
+t.test('time in which nobody takes events is no silence of the server', async t => {
+  const server = await Scripted.start(t, streams('data: 1\n\n'))
+  const connection = new Connection(server.url, { inactivityTimeout: 100 }, message => message, new AbortController().signal)
+  const items = connection[Symbol.asyncIterator]()
+  t.strictSame((await items.next()).value, ['connecting'])
+  t.match((await items.next()).value, ['live', { data: '1' }])
+  const { response } = await server.request(1)
+  // As long as the timer that must not be there would take, and some more.
+  await new Promise(resolve => setTimeout(resolve, 200))
+  response.write('data: 2\n\n')
+  t.match((await within('the next event', items.next())).value, [{ data: '2' }])
+  await items.return(undefined)
+})
+
+t.test('who leaves frees the socket, wherever it stands', async t => {
+  const places: Array<[title: string, answer: Answer, items: number]> = [
+    ['before the answer', () => {}, 1],
+    ['after the head', streams(), 1],
+    ['after an event', streams(event('1')), 2],
+    ['while the server writes', streams('data: x\n\n'.repeat(100_000)), 2]
+  ]
+  for (const [title, answer, count] of places) {
+    const server = await Scripted.start(t, answer)
+    const controller = new AbortController()
+    const connection = new Connection(server.url, {}, message => message, controller.signal)
+    const items = connection[Symbol.asyncIterator]()
+    for (let n = 0; n < count; n++) await items.next()
+    const next = items.next()
+    const { over } = await server.request(1)
+    controller.abort()
+    t.equal(await within('the end of the response', over), false, title)
+    for (let last = await within('the end', next); last.done !== true;) last = await within('the end', items.next())
+    t.equal(server.asked.length, 1)
+  }
+})
+
+t.test('who leaves the loop frees the socket', async t => {
+  const { server } = await follow(t, [streams(event('1'))], {}, item => item === '1')
+  t.equal(await within('the end of the response', server.asked[0]!.over), false)
+})
+
+t.test('who leaves while it waits for the next attempt is not kept, nor who has left in onError', async t => {
+  const before = timersAndSockets().filter(name => name === 'Timeout').length
+  const controller = new AbortController()
+  for (const leave of [() => { setImmediate(() => controller.abort()) }, () => controller.abort()]) {
+    const server = await Scripted.start(t, answers(503, { 'retry-after': '3600' }))
+    const connection = new Connection(server.url, { onError: leave }, message => message, controller.signal)
+    await within('the end', drain(connection))
+  }
+  t.ok(timersAndSockets().filter(name => name === 'Timeout').length <= before + 1, 'no timer waits for an hour')
+})
+
+t.test('a fetch that does not listen cannot keep what nobody wants: its response is let go', async t => {
+  const controller = new AbortController()
+  let cancelled = false
+  let answer = (_response: Response): void => {}
+  const asked = new Promise<Response>(resolve => { answer = resolve })
+  const connection = new Connection('http://there/', { fetch: () => asked }, message => message, controller.signal)
+  const over = drain(connection)
+  await turn()
+  controller.abort()
+  answer(new Response(new ReadableStream({ cancel: () => { cancelled = true } }), { headers: { 'content-type': 'text/event-stream' } }))
+  await within('the end', over)
+  t.ok(cancelled)
+})
+
+t.test('a fetch whose body does not listen either is left, and its end is not taken for one of the server', async t => {
+  const controller = new AbortController()
+  let reads = 0
+  let cancelled = false
+  const body = new ReadableStream({ pull: () => { reads++ }, cancel: () => { cancelled = true } })
+  const connection = new Connection('http://there/', { fetch: async () => new Response(body, { headers: { 'content-type': 'text/event-stream' } }) }, message => message, controller.signal)
+  const came = drain(connection)
+  for (let wait = true; wait; wait = reads === 0) await turn()
+  controller.abort()
+  t.strictSame(await within('the end', came), [['connecting']])
+  t.ok(cancelled)
+})
+
+t.test('events that come together are given together, and those before a failure are given', async t => {
+  const server = await Scripted.start(t, ends(`${event('1')}${event('2')}data: ${'x'.repeat(50)}\n\n`))
+  const connection = new Connection(server.url, { maxEventBytes: 20 }, message => message, new AbortController().signal)
+  const came: Array<Array<Message | StreamState>> = []
+  const read = async (): Promise<void> => { for await (const items of connection) came.push(items) }
+  await t.rejects(read(), { code: 'FST_SSE_EVENT_SIZE' })
+  t.match(came, [['connecting'], ['live', { data: '1' }, { data: '2' }]])
+  t.equal(connection.lastEventId, '2')
+})
+
+t.test('a thousand connections, one after the other, leave nothing behind', async t => {
+  const server = await Scripted.start(t, asked => { (server.asked.length % 2 === 0 ? ends(event('1')) : ends(`${event('1')}data: half`))(asked) })
+  const traces: Array<WeakRef<object>> = []
+  const traced = async (url: string | URL, init: RequestInit): Promise<Response> => {
+    const response = await fetch(url, init)
+    for (const object of [init.signal!, init.headers!, response, response.body!]) traces.push(new WeakRef(object))
+    return response
+  }
+  const { signal } = new AbortController()
+  const connection = new Connection(server.url, { retryDelay: 0, fetch: traced }, message => message, signal)
+  const heaps: number[] = []
+  const read = async (): Promise<void> => {
+    let events = 0
+    for await (const items of connection) {
+      events += items.filter(item => typeof item !== 'string').length
+      if (items.length === 2 && (events === 100 || events === 1_100)) heaps.push((await settledMemory()).heap)
+      if (events === 1_100) return
+      // The script keeps what it was asked.
+      if (server.asked.length > 10) server.asked.length = 0
+    }
+  }
+  await within('a thousand connections', read(), 60_000)
+  t.ok(traces.length >= 4_000)
+  await settledMemory()
+  const left = traces.filter(trace => trace.deref() !== undefined).length
+  t.ok(left < 40, `${left} of ${traces.length} objects are left`)
+  // Some of it is of fetch, which grows as much without us at first.
+  t.ok(heaps[1]! - heaps[0]! < 3 * 1024 * 1024, `${((heaps[1]! - heaps[0]!) / 1024).toFixed()} KiB more than after a hundred`)
+  t.equal(getEventListeners(signal, 'abort').length, 0)
+})

@@ -1,0 +1,294 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { EventStream, type Received } from '../../lib/client/event-stream.ts'
+import type { StreamState } from '../../lib/client/reading.ts'
+import { StreamError } from '../../lib/client/stream-error.ts'
+import { within } from '../setup/within.ts'
+
+type Item = Received | StreamState
+
+const event = (data: unknown, name = 'message'): Received => ({ event: name, data, id: '' })
+
+/** A stream of batches, and what became of its source. */
+function streamOf (batches: Iterable<Item[]>, { failure, open = false, onState }: { failure?: StreamError, open?: boolean, onState?: (state: StreamState) => void } = {}) {
+  const source = { asked: 0, returned: false, left: 0 }
+  let leave = (): void => {}
+  const gone = new Promise<void>(resolve => { leave = resolve })
+  async function * give (): AsyncGenerator<Item[], void> {
+    try {
+      for (const batch of batches) {
+        source.asked++
+        yield batch
+      }
+      if (open) await gone
+      if (failure !== undefined) throw failure
+    } finally {
+      source.returned = true
+    }
+  }
+  const stream = new EventStream<Received>(give(), () => {
+    source.left++
+    leave()
+  }, onState)
+  return { stream, source }
+}
+
+const numbers = function * (): Generator<Item[]> { for (let n = 0; ; n++) yield [event(n)] }
+
+async function read (stream: AsyncIterable<Received>): Promise<unknown[]> {
+  const came: unknown[] = []
+  for await (const { data } of stream) came.push(data)
+  return came
+}
+
+t.test('a loop gets every event, in order, and ends with the stream', async t => {
+  const { stream, source } = streamOf([['live', event(1)], [event(2), event(3)], [], [event(4)]])
+  t.strictSame(await within('the loop', read(stream)), [1, 2, 3, 4])
+  t.strictSame(await stream.closed, { reason: 'complete' })
+  t.strictSame(source, { asked: 4, returned: true, left: 1 })
+})
+
+t.test('listeners get the events of their name, and each of them', async t => {
+  const { stream } = streamOf([[event(1, 'a'), event(2, 'b')], [event(3, 'a')]])
+  const came: unknown[] = []
+  stream.on('a', ({ data }) => came.push(`first ${data}`))
+  stream.on('a', ({ data }) => came.push(`second ${data}`))
+  stream.on('b', ({ data }) => came.push(`b ${data}`))
+  await within('the end', stream.closed)
+  t.strictSame(came, ['first 1', 'second 1', 'b 2', 'first 3', 'second 3'])
+})
+
+t.test('a loop and listeners may be together', async t => {
+  const { stream } = streamOf([[event(1, 'a'), event(2, 'b')]])
+  const came: unknown[] = []
+  stream.on('a', ({ data }) => came.push(data))
+  t.strictSame(await within('the loop', read(stream)), [1, 2])
+  t.strictSame(came, [1])
+})
+
+t.test('a listener can be taken away, and then nothing more comes to it', async t => {
+  const { stream } = streamOf([[event(1), event(2), event(3)]])
+  const came: unknown[] = []
+  const off = stream.on('message', ({ data }) => {
+    came.push(data)
+    if (data === 2) off()
+  })
+  stream.on('other', () => {})
+  await within('the end', stream.closed)
+  t.strictSame(came, [1, 2])
+  t.doesNotThrow(off, 'twice is once')
+})
+
+t.test('a listener that was taken away does not take away one that came later', async t => {
+  const { stream } = streamOf([[event(1)]])
+  const came: unknown[] = []
+  const off = stream.on('message', () => {})
+  off()
+  stream.on('message', ({ data }) => came.push(data))
+  off()
+  await within('the end', stream.closed)
+  t.strictSame(came, [1])
+})
+
+t.test('what nobody takes is not read: events wait for the first who does', async t => {
+  const { stream, source } = streamOf(numbers())
+  await turn()
+  t.equal(source.asked, 1)
+  const events = stream[Symbol.asyncIterator]()
+  await turn()
+  t.match(await events.next(), { value: { data: 0 }, done: false })
+  stream.close()
+})
+
+t.test('when the last listener has gone, events wait for another', async t => {
+  const { stream, source } = streamOf(numbers())
+  const came: unknown[] = []
+  const off = stream.on('message', ({ data }) => {
+    came.push(data)
+    if (data === 1) off()
+  })
+  await turn()
+  t.strictSame(came, [0, 1])
+  t.equal(source.asked, 3)
+  await new Promise<void>(resolve => {
+    stream.on('message', ({ data }) => {
+      came.push(data)
+      stream.close()
+      resolve()
+    })
+  })
+  t.strictSame(came, [0, 1, 2])
+})
+
+t.test('L4: it reads no faster than the loop', async t => {
+  const { stream, source } = streamOf(numbers())
+  const events = stream[Symbol.asyncIterator]()
+  for (let n = 0; n < 3; n++) {
+    t.match(await events.next(), { value: { data: n } })
+    await turn()
+    t.ok(source.asked <= n + 2, `${source.asked} asked for when ${n + 1} were taken`)
+  }
+  stream.close()
+})
+
+t.test('next() may be called many times at once: each gets its own event', async t => {
+  const { stream } = streamOf([[event(1)], [event(2)]], { open: true })
+  const events = stream[Symbol.asyncIterator]()
+  const nexts = [events.next(), events.next(), events.next(), events.next()]
+  t.match(await within('the first two', Promise.all(nexts.slice(0, 2))), [{ value: { data: 1 } }, { value: { data: 2 } }])
+  stream.close()
+  t.strictSame(await within('the others', Promise.all(nexts.slice(2))), [{ value: undefined, done: true }, { value: undefined, done: true }])
+})
+
+t.test('leaving the loop closes the stream', async t => {
+  const { stream, source } = streamOf(numbers())
+  for await (const { data } of stream) if (data === 2) break
+  t.strictSame(await within('the end', stream.closed), { reason: 'closed' })
+  await turn()
+  t.equal(source.returned, true)
+  t.equal(source.left, 1)
+})
+
+t.test('an error in the body of the loop closes the stream, and is the loop\'s', async t => {
+  const { stream } = streamOf(numbers())
+  const mistake = new Error('mistake')
+  await t.rejects((async () => { for await (const { data } of stream) if (data === 1) throw mistake })(), mistake)
+  t.strictSame(await within('the end', stream.closed), { reason: 'closed' })
+})
+
+t.test('close() ends the loop, and what has come already comes no more', async t => {
+  const { stream, source } = streamOf([[event(1), event(2), event(3)]], { open: true })
+  const events = stream[Symbol.asyncIterator]()
+  await turn()
+  stream.close()
+  t.strictSame(await events.next(), { value: undefined, done: true })
+  t.strictSame(await within('the end', stream.closed), { reason: 'closed' })
+  stream.close()
+  t.equal(source.left, 1, 'twice is once')
+})
+
+t.test('close() while the loop waits ends it', async t => {
+  const { stream } = streamOf([], { open: true })
+  const loop = read(stream)
+  await turn()
+  stream.close()
+  t.strictSame(await within('the loop', loop), [])
+})
+
+t.test('a listener that closes the stream gets nothing more, nor does any other, nor the loop', async t => {
+  const { stream } = streamOf([[event(1), event(2)], [event(3)]])
+  const came: unknown[] = []
+  const loop = read(stream)
+  stream.on('message', ({ data }) => {
+    came.push(data)
+    stream.close()
+  })
+  stream.on('message', ({ data }) => came.push(`later ${data}`))
+  t.strictSame(await within('the loop', loop), [])
+  t.strictSame(came, [1])
+  t.strictSame(await stream.closed, { reason: 'closed' })
+})
+
+t.test('a stream that is closed before anything came never begins', async t => {
+  const { stream } = streamOf([['live', event(1)]])
+  stream.close()
+  t.equal(stream.state, 'closed')
+  t.strictSame(await within('the loop', read(stream)), [])
+})
+
+t.test('a failure is thrown in the loop, once, and settles closed', async t => {
+  const failure = new StreamError('FST_SSE_STATUS', 'no')
+  const { stream } = streamOf([[event(1)]], { failure })
+  const events = stream[Symbol.asyncIterator]()
+  t.match(await events.next(), { value: { data: 1 } })
+  await t.rejects(events.next(), failure)
+  t.strictSame(await events.next(), { value: undefined, done: true })
+  const closed = await stream.closed
+  t.equal(closed.reason, 'error')
+  t.equal(closed.error, failure)
+})
+
+t.test('a failure comes after the events before it', async t => {
+  const failure = new StreamError('FST_SSE_STATUS', 'no')
+  const { stream } = streamOf([[event(1), event(2)]], { failure })
+  const events = stream[Symbol.asyncIterator]()
+  await turn()
+  t.match(await events.next(), { value: { data: 1 } })
+  t.match(await events.next(), { value: { data: 2 } })
+  await t.rejects(events.next(), failure)
+})
+
+t.test('of many who wait one is told of the failure', async t => {
+  const failure = new StreamError('FST_SSE_STATUS', 'no')
+  const { stream } = streamOf([], { failure })
+  const events = stream[Symbol.asyncIterator]()
+  const [first, second] = [events.next(), events.next()]
+  await t.rejects(first, failure)
+  t.strictSame(await second, { value: undefined, done: true })
+})
+
+t.test('a failure that nobody saw is thrown in the loop that comes later, and never as one that nobody caught', async t => {
+  const failure = new StreamError('FST_SSE_STATUS', 'no')
+  const { stream } = streamOf([], { failure })
+  await within('the end', stream.closed)
+  await turn()
+  await t.rejects(read(stream), failure)
+})
+
+t.test('there is one loop: a second is FST_SSE_READER, also when the first is over', async t => {
+  const { stream } = streamOf([[event(1)]])
+  t.strictSame(await read(stream), [1])
+  t.throws(() => stream[Symbol.asyncIterator](), { code: 'FST_SSE_READER' })
+})
+
+t.test('state says where it is, and onState is told of each change', async t => {
+  const states: StreamState[] = []
+  const { stream } = streamOf([['connecting'], ['catching-up', event(1), 'live', 'live'], ['connecting'], ['live']], { onState: state => states.push(state) })
+  t.equal(stream.state, 'connecting')
+  const seen: StreamState[] = []
+  stream.on('message', () => seen.push(stream.state))
+  await within('the end', stream.closed)
+  t.strictSame(states, ['catching-up', 'live', 'connecting', 'live', 'closed'])
+  t.strictSame(seen, ['catching-up'])
+  t.equal(stream.state, 'closed')
+})
+
+t.test('states are told though nobody takes events', async t => {
+  const states: StreamState[] = []
+  const { stream } = streamOf([['live']], { open: true, onState: state => states.push(state) })
+  await turn()
+  t.strictSame(states, ['live'])
+  stream.close()
+  t.strictSame(states, ['live', 'closed'])
+})
+
+t.test('onState may close the stream', async t => {
+  const states: StreamState[] = []
+  const made: { stream?: EventStream<Received> } = {}
+  const { stream } = streamOf([['live', event(1)]], {
+    onState: state => {
+      states.push(state)
+      made.stream!.close()
+    }
+  })
+  made.stream = stream
+  t.strictSame(await within('the loop', read(stream)), [])
+  t.strictSame(states, ['live', 'closed'])
+})
+
+t.test('what a listener or onState throws is an error that nobody caught, and the stream goes on', async t => {
+  const uncaught: unknown[] = []
+  process.setUncaughtExceptionCaptureCallback(error => uncaught.push(error))
+  t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
+  const [first, second] = [new Error('first'), new Error('second')]
+  const { stream } = streamOf([['live', event(1)], [event(2)]], { onState: state => { if (state === 'live') throw first } })
+  const came: unknown[] = []
+  stream.on('message', ({ data }) => {
+    came.push(data)
+    if (data === 1) throw second
+  })
+  await within('the end', stream.closed)
+  await turn()
+  t.strictSame(came, [1, 2])
+  t.strictSame(uncaught, [first, second])
+})
