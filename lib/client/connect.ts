@@ -56,9 +56,7 @@ type Events = EventMap | Readonly<Record<string, Form>>
 async function * together (name: string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
   const { shared } = await import('./shared.ts')
   const open = (lastEventId: string): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  for await (const came of shared(`sse ${name}`, options.lastEventId ?? '', open, signal)) {
-    yield came.map(item => typeof item === 'string' ? item : read(item)).filter(item => item !== undefined)
-  }
+  yield * shared(`sse ${name}`, options.lastEventId ?? '', open, read, signal)
 }
 
 function raw (message: Message): Received {
