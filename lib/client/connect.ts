@@ -16,7 +16,8 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
   validate?: Validate
   /**
    * All tabs of this origin with the same URL, or the same name where one is given, use one connection: over HTTP/1.1 a browser has six per host.
-   * A tab that comes later gets what comes from then on. Where a browser has no Web Locks or no BroadcastChannel, each tab has its own.
+   * A tab that comes later gets what comes from then on, so `lastEventId` counts for the first. No tab waits for another: what one has not
+   * taken yet is in its memory. Where there are no Web Locks (a page that came over plain http) or no BroadcastChannel, each tab has its own.
    */
   share?: boolean | string
   /** Called with each change of `stream.state`. */

@@ -298,6 +298,7 @@ t.test('what comes from the last leader when the connection of the next is open 
   leader.tell(2, 'a-2', message('a-2'), message('a-2', 'no id of its own'))
   tab.wire!.bring(message('a-4'))
   for (const each of [tab, other]) await each.gets('a-1', 'a-2', 'no id of its own', 'a-3', 'a-4')
+  leader.tell(2, 'a-2', message('a-2'))
   tab.close()
   await other.leads()
   t.equal(other.wire!.after, 'a-4', 'what is old does not move the position')
@@ -485,6 +486,31 @@ t.test('who leaves while it catches up gives the lock away', async t => {
   t.equal(other.wire!.after, 'a-1')
 })
 
+t.test('so does one that had not read all then', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const slow = new Tab(t, name, { pulls: false })
+  const started = slow.next()
+  const other = new Tab(t, name)
+  leader.tell(1, 'a-1', 'live', message('a-1'))
+  await Promise.all([started, other.gets('a-1')])
+  // What it says to itself is on its way for long.
+  const { BroadcastChannel } = globalThis
+  t.teardown(() => { globalThis.BroadcastChannel = BroadcastChannel })
+  await within('it catches up', new Promise<void>(resolve => {
+    globalThis.BroadcastChannel = class extends BroadcastChannel {
+      override postMessage (): void {
+        globalThis.BroadcastChannel = BroadcastChannel
+        resolve()
+      }
+    }
+    leader.release()
+  }))
+  slow.close()
+  await other.leads()
+  t.equal(slow.wire, undefined)
+})
+
 t.test('a reader that is slow stops neither the connection nor the others', async t => {
   const name = fresh()
   const first = new Tab(t, name, { pulls: false })
@@ -535,16 +561,25 @@ t.test('where locks are refused, or channels, each tab has a connection of its o
     globalThis.BroadcastChannel = BroadcastChannel
     locks.request = request
   })
+  const listener = new BroadcastChannel(name)
+  t.teardown(() => listener.close())
+  const told: unknown[] = []
   locks.request = () => Promise.reject(refused)
   const locked = [new Tab(t, name), new Tab(t, name, { lastEventId: 'a-1' })] as const
   for (const tab of locked) await tab.leads()
   globalThis.BroadcastChannel = class { constructor () { throw refused } } as unknown as typeof BroadcastChannel
   const mute = new Tab(t, name)
+  listener.onmessage = event => told.push((event as MessageEvent).data)
   await mute.leads()
   const tabs = [...locked, mute]
   t.strictSame(tabs.map(({ wire }) => wire!.after), ['', 'a-1', ''])
   tabs.forEach((tab, n) => tab.wire!.bring(message(`a-${n}`)))
   for (const [n, tab] of tabs.entries()) await tab.gets(`a-${n}`)
+  const last = new BroadcastChannel(name)
+  last.postMessage('last')
+  await within('all that was told', (async () => { while (!told.includes('last')) await new Promise(setImmediate) })())
+  last.close()
+  t.strictSame(told, ['where', 'where', 'last'], 'they tell each other nothing')
   const failure = new Error('503')
   mute.wire!.end(failure)
   await mute.ends()
