@@ -9,6 +9,9 @@ export type Closed =
   | { readonly reason: 'complete' | 'closed', readonly error?: undefined }
   | { readonly reason: 'error', readonly error: StreamError }
 
+/** The event of that name; any, where names are known only when they come. */
+type Named<E extends Received, N> = E extends { event: N } ? E : string extends E['event'] ? E : never
+
 type Listener<E> = (event: E) => void
 
 /** The loop over a stream: who waits in it for an event, the event that waits for it, and the error that it has not been told. */
@@ -46,7 +49,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   get state (): StreamState { return this.#state }
 
   /** Calls the listener with each event of that name; answers with what takes it away again. */
-  on<N extends E['event']> (name: N, listener: (event: Extract<E, { event: N }>) => void): () => void {
+  on<N extends E['event']> (name: N, listener: (event: Named<E, N>) => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, listeners.add(listener as Listener<E>))
     this.#wake()
