@@ -9,6 +9,9 @@ export type Closed =
   | { readonly reason: 'complete' | 'closed', readonly error?: undefined }
   | { readonly reason: 'error', readonly error: StreamError }
 
+/** The event of that name; any, where names are known only when they come. */
+type Named<E extends Received, N> = E extends { event: N } ? E : string extends E['event'] ? E : never
+
 interface Listener<E> { readonly name: string, readonly call: (event: E) => void }
 type Next<E> = IteratorResult<E, undefined>
 
@@ -49,7 +52,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   get state (): StreamState { return this.#state }
 
   /** Calls the listener with each event of that name; answers with what takes it away again. */
-  on<N extends E['event']> (name: N, listener: (event: Extract<E, { event: N }>) => void): () => void {
+  on<N extends E['event']> (name: N, listener: (event: Named<E, N>) => void): () => void {
     const added = { name, call: listener as Listener<E>['call'] }
     if (!this.#ended) this.#listeners.add(added)
     this.#wake()

@@ -94,6 +94,7 @@ export class Reading<E extends object> implements Heard {
     const state = MARKS.get(text)
     if (state === undefined) return
     this.#marked = true
+    this.beat = false
     this.#came.push(this.#state = state)
   }
 }

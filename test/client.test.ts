@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import ts from 'typescript'
+import * as client from '../lib/client.ts'
+
+const lib = fileURLToPath(new URL('../lib', import.meta.url))
+
+t.test('connect, and the error that it may end with', async t => {
+  t.strictSame(Object.keys(client).sort(), ['StreamError', 'connect'])
+})
+
+/** What a file needs when it runs, types left out. */
+function imported (path: string): string[] {
+  const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ESNext, verbatimModuleSyntax: true } })
+  return ts.preProcessFile(outputText).importedFiles.map(({ fileName }) => fileName)
+}
+
+t.test('it needs nothing but what a browser has', async t => {
+  const files = new Set([join(lib, 'client.ts')])
+  for (const path of files) {
+    for (const name of imported(path)) {
+      t.ok(name.startsWith('.'), `${relative(lib, path)} imports ${name}`)
+      files.add(join(dirname(path), name))
+    }
+  }
+  const names = [...files].map(path => relative(lib, path).replaceAll('\\', '/'))
+  t.ok(names.includes('client/shared.ts'))
+  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['json-schema.ts', 'textual.ts'], 'of the server it has what decides between text and JSON')
+  t.notOk(names.includes('client/validate.ts'), 'who wants validation asks for it')
+})
