@@ -53,11 +53,9 @@ type Events = EventMap | Readonly<Record<string, Form>>
 
 /** As they come, from whichever tab; each reads them by its own map. */
 async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
-  const { shared } = await import('./shared.ts')
+  const { nameOf, shared } = await import('./shared.ts')
   const open = (lastEventId: string): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  // A path means another stream on another page.
-  const name = share === true ? new URL(String(url), globalThis.location?.href).href : share
-  yield * shared(`sse ${name}`, options.lastEventId ?? '', open, read, signal)
+  yield * shared(nameOf(share, url), options.lastEventId ?? '', open, read, signal)
 }
 
 /** Makes events of messages: by the map, or as they are. */

@@ -90,11 +90,10 @@ export class Reading<E extends object> implements Heard {
   retry (time: number): void { this.reconnectionTime = time }
 
   comment (text: string): void {
-    this.beat ??= true
     const state = MARKS.get(text)
+    this.beat ??= state === undefined
     if (state === undefined) return
     this.#marked = true
-    this.beat = false
     this.#came.push(this.#state = state)
   }
 }

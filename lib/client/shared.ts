@@ -14,6 +14,12 @@ export interface Source extends AsyncIterable<readonly Item[]> { readonly lastEv
 // How many events back a tab knows what it had: by how much one may be ahead of another.
 const KNOWN = 1_024
 
+/** What tabs have in common that share a stream: the name that they give it, or its address. */
+export function nameOf (share: true | string, url: unknown): string {
+  // A path means another stream on another page.
+  return `sse ${share === true ? new URL(String(url), globalThis.location?.href).href : share}`
+}
+
 /**
  * One connection for all tabs of an origin that ask for the same name. The one with the lock has it and tells the others what comes;
  * when it is gone, the next goes on after the last event that it was told of. Events are counted by all alike, so what

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Message, StreamState } from '../../lib/client/reading.ts'
-import { shared, type Source } from '../../lib/client/shared.ts'
+import { nameOf, shared, type Source } from '../../lib/client/shared.ts'
 import { within } from '../setup/within.ts'
 
 type Item = Message | StreamState
@@ -584,4 +584,13 @@ t.test('where locks are refused, or channels, each tab has a connection of its o
   mute.wire!.end(failure)
   await mute.ends()
   t.equal(mute.ended, failure)
+})
+
+t.test('tabs share by the name that they give, or by the address, which a path alone is not', async t => {
+  t.equal(nameOf('orders', '/events'), 'sse orders')
+  t.equal(nameOf(true, 'http://there/events'), 'sse http://there/events')
+  t.throws(() => nameOf(true, 'events'), TypeError)
+  Object.defineProperty(globalThis, 'location', { value: new URL('http://there/a/page'), configurable: true })
+  t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
+  t.equal(nameOf(true, 'events'), 'sse http://there/a/events')
 })
