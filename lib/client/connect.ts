@@ -34,7 +34,7 @@ export function connect<M extends EventMap> (url: PerAttempt<string | URL>, opti
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
 export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
   const { events, validate, share = false, onState, signal, ...rest } = options
-  const read = events === undefined ? raw : typed(events as Events, validate)
+  const read = readerOf(events, validate)
   const controller = new AbortController()
   const source = share !== false && globalThis.navigator?.locks !== undefined
     ? together(typeof share === 'string' ? share : String(url), url, rest, read, controller.signal)
@@ -47,6 +47,11 @@ export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnect
   if (signal?.aborted === true) close()
   signal?.addEventListener('abort', close)
   return stream
+}
+
+/** What makes events of messages, by a map or without one. */
+export function readerOf (events: object | undefined, validate: Validate | undefined): Read {
+  return events === undefined ? raw : typed(events as Events, validate)
 }
 
 type Read = (message: Message) => Received | undefined

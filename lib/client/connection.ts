@@ -57,7 +57,7 @@ export class Connection<E extends object> {
       yield ['connecting']
       let delay: number
       try {
-        if (yield * this.#attempt({ attempt, lastEventId: this.#reading.lastEventId }) || !reconnect) return
+        if ((yield * this.#attempt({ attempt, lastEventId: this.#reading.lastEventId })) || !reconnect) return
         failures = 0
         delay = this.#next()
       } catch (cause) {
