@@ -68,13 +68,52 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
   const before = performance.now()
   timers[2]!.fire()
   const [now] = members[0]!.ticks
-  t.ok(now! >= before && now! <= performance.now())
+  t.ok(now! >= before && now! <= performance.now() + 10)
   t.same(members.map(stream => stream.ticks), [[now], [now], [now], [now]], 'all are told the same time')
 
   for (const stream of members) stream.leave()
   t.equal(streams.size, 0)
   t.equal(timers[2]!.cleared, true, 'the last stream takes the timer along')
   t.end()
+})
+
+t.test('L6: the time of streams goes with the beats of the timer where these are ahead of the machine', t => {
+  const timers = holdTimers(t)
+  const streams = new Streams()
+  const stream = new FakeStream(streams)
+  t.ok(Math.abs(streams.now - performance.now()) < 1_000)
+  streams.add(stream, { ...OFF, heartbeatInterval: 10_000 }, 'GET /')
+  const before = streams.now
+  for (let beat = 0; beat < 60; beat++) timers[0]!.fire()
+  t.ok(streams.now - before >= 59_000)
+  t.ok(stream.ticks.at(-1)! - stream.ticks[0]! >= 59_000)
+  stream.leave()
+  streams.add(stream, OFF, 'GET /')
+  t.ok(streams.now - before >= 59_000, 'it never goes back')
+  t.end()
+})
+
+t.test('L6: a timer of a clock that has been replaced is replaced', t => {
+  const first = holdTimers(t)
+  const streams = new Streams()
+  streams.add(new FakeStream(streams), { ...OFF, heartbeatInterval: 1_000 }, 'GET /')
+  const second = holdTimers(t)
+  streams.add(new FakeStream(streams), OFF, 'GET /')
+  streams.add(new FakeStream(streams), OFF, 'GET /')
+  t.strictSame(first.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: true }], 'by its own clock')
+  t.strictSame(second.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: false }])
+  t.end()
+})
+
+t.test('the streams have names', async t => {
+  const streams = new Streams()
+  const [one, two] = [new FakeStream(streams), new FakeStream(streams)]
+  streams.add(one, OFF, 'GET /one')
+  streams.add(two, OFF, 'POST /two')
+  t.strictSame(streams.names, ['GET /one', 'POST /two'])
+  one.leave()
+  t.strictSame(streams.names, ['POST /two'])
+  two.leave()
 })
 
 t.test('L6: the timer beats once a second where nobody waits for anything shorter', t => {

@@ -126,6 +126,7 @@ function isPassing ({ code, status = 0 }: StreamError): boolean {
 }
 
 function pause (time: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
   return new Promise(resolve => {
     const over = (): void => {
       clearTimeout(timer)

@@ -104,7 +104,10 @@ export class Line {
       pull: async controller => {
         if (answer.statusCode === 200) this.#open()
         await this.#flow()
-        const { value } = await chunks.next()
+        const { value } = await chunks.next().catch((error: unknown) => {
+          finish()
+          throw error
+        })
         // It may have been waiting when the client stopped.
         await this.#flow()
         if (value === undefined) {

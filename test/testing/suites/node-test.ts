@@ -31,7 +31,6 @@ app.get('/full', (request, reply) => reply.sse(async function * () {
 app.get('/once', (request, reply) => reply.sse([{ id: Number(request.lastEventId ?? 0) + 1, data: '' }], { retry: 5_000 }))
 app.post('/echo', { schema: { sse: events } }, (request, reply) => reply.sse([{ event: 'tick', data: request.body as { n: number } }]))
 
-// eslint-disable-next-line require-yield
 async function * nothing (signal: AbortSignal): AsyncGenerator<{ data: string }> {
   await timers.setTimeout(1e9, undefined, { signal })
 }
