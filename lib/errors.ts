@@ -51,6 +51,8 @@ export const FST_SSE_LAGGING = createError('FST_SSE_LAGGING', "The subscriber of
 
 export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "The log of the channel '%s' %s", 503)
 
+export const FST_SSE_AWAITED = createError('FST_SSE_AWAITED', '%s did not come %s; so far: %s')
+
 /** An error of this realm or of another, as tests and `vm` make them. */
 export function isError (value: unknown): value is Error {
   return types.isNativeError(value) || value instanceof Error

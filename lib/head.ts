@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
@@ -63,7 +64,7 @@ export class Head {
     return type === undefined || (payload !== undefined && type !== this.#type)
   }
 
-  /** Calls back when nothing was committed for so long. What is ready by itself makes no timer. */
+  /** Calls back when nothing was committed for so long. What is ready by itself makes no timer; nor does a test's clock hold it. */
   arm (delay: number, late: () => void): void {
     whenIdle(() => {
       if (this.committed) return

@@ -7,6 +7,7 @@ import { compileContract, freeContract, type Contract, type EventMap } from './e
 import { decodeLastEventId } from './last-event-id.ts'
 import { Life } from './life.ts'
 import { memoryLog } from './log/memory.ts'
+import { registrationsOf } from './registrations.ts'
 import { resolveOptions, type RegisterOptions, type StreamOptions } from './options.ts'
 import { schemaCompiler, type SchemaCompiler } from './schema.ts'
 import { dispose } from './source.ts'
@@ -27,6 +28,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   if (typeof openLog !== 'function') throw new FST_SSE_OPTION('log', 'a function that opens logs, such as memoryLog()', shown(openLog))
   const options = resolveOptions(own)
   const streams = new Streams()
+  registrationsOf(app).add(streams)
   const contracts = new Contracts()
   const channels = new Channels({
     openLog,
@@ -77,7 +79,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     try {
       contract = contracts.of(reply)
       resolved = resolveOptions(given, options)
-      if (streams.closing) throw closing(request)
+      if (streams.signal.aborted) throw closing(request)
     } catch (error) {
       refused = error as Error
     }

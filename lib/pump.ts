@@ -1,6 +1,6 @@
 import { FST_SSE_SOURCE } from './errors.ts'
 import { followables, given, iterate, type Driver, type EventIterator, type Followable, type SourceContext } from './source.ts'
-import { turnIsOver } from './turn.ts'
+import { nextTurn, turnIsOver } from './turn.ts'
 
 /** Who takes the events. */
 export interface Taker {
@@ -52,7 +52,7 @@ export class Pump implements Driver {
     while (!this.#pulling && !this.#stopped && this.#iterator !== undefined && this.#taker.wants()) {
       if (turnIsOver()) {
         this.#pulling = true
-        setImmediate(this.#resume)
+        nextTurn(this.#resume)
         return
       }
       try {

@@ -1,3 +1,4 @@
+import { setImmediate } from './clock.ts'
 import type { AnyEvent, EventMap, EventOf } from './events.ts'
 import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_TAKEN, shown } from './errors.ts'
 import { Fifo } from './fifo.ts'

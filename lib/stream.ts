@@ -33,9 +33,7 @@ export interface StreamSetup {
 
 /**
  * One open response: a driver that reads the source (a pump pulls events, a following has frames from channels), a writer
- * that writes to the client, and between them the beginning and the end. It ends once, with one reason.
- *
- * Its way: the first `next()` runs before anything is sent. Its value (or `commitDelay`) commits the stream:
+ * that writes to the client, and between them the beginning and the end. It ends once, with one reason. Its way: the first `next()` runs before anything is sent. Its value (or `commitDelay`) commits the stream:
  * `reply.send(body)` runs the onSend hooks and pipes the body, whose pipe opens the writer on the response.
  */
 export class Stream {
@@ -52,7 +50,7 @@ export class Stream {
   readonly #head: Head
   readonly #writer: Writer
   #driver: Driver | undefined
-  readonly #startedAt = performance.now()
+  readonly #startedAt: number
   readonly #deadline: number
   #settle!: () => void
   #bodiless: boolean
@@ -67,6 +65,7 @@ export class Stream {
     this.#callbacks = new Callbacks(reply, options, contract)
     this.#life = life
     this.#streams = streams
+    this.#startedAt = streams.now
     this.#bodiless = bodiless
     this.#lastEventId = reply.request.lastEventId
     this.#deadline = options.maxLifetime > 0 ? this.#startedAt + options.maxLifetime * (0.9 + Math.random() * 0.2) : Infinity
@@ -84,7 +83,7 @@ export class Stream {
     this.#head = new Head(reply, error => this.#overruled(error))
     life.unforeseen = 'error'
     life.onClose = () => this.#closed()
-    streams.add(this, options)
+    streams.add(this, options, `${reply.request.method} ${reply.request.url}`)
   }
 
   start (source: unknown): void {
@@ -104,7 +103,7 @@ export class Stream {
   /** The first event takes its time: show `onopen` and the proxies that somebody is there. */
   readonly #showLife = (): void => {
     // Who comes back may have to be told that there is nothing to come, which only a head can say.
-    const left = this.#lastEventId !== undefined && this.#driver?.decided === false ? VERDICT - (performance.now() - this.#startedAt) : 0
+    const left = this.#lastEventId !== undefined && this.#driver?.decided === false ? VERDICT - (this.#streams.now - this.#startedAt) : 0
     if (left > 0) this.#head.arm(left, this.#showLife)
     else if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT)
   }
@@ -249,7 +248,7 @@ export class Stream {
     if (!this.#bodiless) {
       this.#callbacks.closed({
         reason,
-        duration: performance.now() - this.#startedAt,
+        duration: this.#streams.now - this.#startedAt,
         events: this.#events,
         bytes: this.#writer.bytes,
         lastEventId: this.#driver?.lastEventId ?? this.#lastEventId

@@ -1,3 +1,4 @@
+import { now } from './clock.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** What the set asks of a stream. */
@@ -13,27 +14,39 @@ const GRACE = 1_000
 
 /** All open streams of one registration: their one timer, and their end when the server closes. */
 export class Streams {
-  /** True from the moment the server began to close. */
-  closing = false
-  readonly #members = new Map<Member, number>()
+  readonly #members = new Map<Member, { period: number, name: string }>()
   /** How many streams need a beat of how many milliseconds. */
   readonly #periods = new Map<number, number>()
-  #timer: NodeJS.Timeout | undefined
+  #stop: (() => void) | undefined
+  /** What the timer was made with. */
+  #setInterval: unknown
   #period = Infinity
+  #beaten = 0
+  readonly #closing = new AbortController()
+
+  /** Aborts when the server begins to close. */
+  get signal (): AbortSignal { return this.#closing.signal }
 
   get size (): number { return this.#members.size }
 
-  add (stream: Member, options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime'>): void {
+  get names (): string[] { return [...this.#members.values()].map(({ name }) => name) }
+
+  /** The time that streams go by: that of the machine, or of the timer's beats where these are ahead, because a test drives them. */
+  get now (): number { return Math.max(now(), this.#beaten) }
+
+  /** `name`: what was asked for, method and path. */
+  add (stream: Member, options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime'>, name: string): void {
     // A tenth of the shortest time that the stream waits for, within reason.
     const shortest = Math.min(...[options.heartbeatInterval, options.stallTimeout, options.maxLifetime].filter(time => time > 0))
     const period = Math.max(10, Math.min(1_000, shortest / 10))
-    this.#members.set(stream, period)
+    this.#members.set(stream, { period, name })
     this.#periods.set(period, (this.#periods.get(period) ?? 0) + 1)
-    if (period < this.#period) this.#beatEvery(period)
+    // A test has put its clock in front, or has taken it away: the timer stood on the other one.
+    if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
   }
 
   delete (stream: Member): void {
-    const period = this.#members.get(stream)
+    const period = this.#members.get(stream)?.period
     if (period === undefined) return
     this.#members.delete(stream)
     const others = this.#periods.get(period)! - 1
@@ -47,16 +60,20 @@ export class Streams {
 
   /** Infinity: not at all. */
   #beatEvery (period: number): void {
-    clearInterval(this.#timer)
+    this.#stop?.()
     this.#period = period
     if (period === Infinity) return
-    this.#timer = setInterval(this.#beat, period)
-    this.#timer.unref()
+    this.#beaten = this.now
+    const { setInterval, clearInterval } = globalThis
+    const timer = setInterval(this.#beat, period)
+    timer.unref()
+    this.#setInterval = setInterval
+    this.#stop = () => clearInterval(timer)
   }
 
   /** Ends every stream and waits until the clients have it. Those that do not read are cut off after a second. */
   async close (): Promise<void> {
-    this.closing = true
+    this.#closing.abort()
     const members = [...this.#members.keys()]
     for (const stream of members) stream.end('shutdown')
     const late = setTimeout(() => { for (const stream of this.#members.keys()) stream.destroy() }, GRACE)
@@ -65,7 +82,7 @@ export class Streams {
   }
 
   readonly #beat = (): void => {
-    const now = performance.now()
-    for (const stream of this.#members.keys()) stream.tick(now)
+    const time = this.#beaten = Math.max(now(), this.#beaten + this.#period)
+    for (const stream of this.#members.keys()) stream.tick(time)
   }
 }

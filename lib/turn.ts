@@ -1,3 +1,5 @@
+import { now, setImmediate } from './clock.ts'
+
 // A source that is always ready keeps the microtask queue busy for ever: timers, sockets and other
 // streams would starve. All streams of the process share this much of one turn of the event loop.
 const TURN = 10
@@ -11,19 +13,21 @@ let lookedAt = 0
 let skip = 0
 const reset = (): void => { startedAt = 0 }
 
-/** True when this turn of the event loop has lasted its 10 ms: come back with setImmediate. */
+export { setImmediate as nextTurn } from './clock.ts'
+
+/** True when this turn of the event loop has lasted its 10 ms: come back with nextTurn. */
 export function turnIsOver (): boolean {
   if (skip > 0) {
     skip--
     return false
   }
-  const now = performance.now()
-  skip = now - lookedAt < FAST ? SKIP : 0
-  lookedAt = now
+  const time = now()
+  skip = time - lookedAt < FAST ? SKIP : 0
+  lookedAt = time
   if (startedAt === 0) {
-    startedAt = now
+    startedAt = time
     setImmediate(reset)
     return false
   }
-  return now - startedAt >= TURN
+  return time - startedAt >= TURN
 }

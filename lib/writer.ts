@@ -96,7 +96,8 @@ export class Writer {
     if (this.#wrote) this.#quietSince = now
     this.#wrote = false
     const { heartbeatInterval, stallTimeout } = this.#setup.options
-    const unsent = this.#countUnsent()
+    // What took no more may hold it where no count reaches: the body that a hook passes on, the client of an inject.
+    const unsent = this.#countUnsent() || Number(this.#blocked)
     if (unsent !== this.#unsent) this.#movedAt = now
     this.#unsent = unsent
     if (unsent > 0) {
@@ -142,6 +143,8 @@ export class Writer {
   #countUnsent (): number {
     const { response } = this.#setup
     if (response.req.httpVersionMajor !== 1) return response.writableLength
+    // What goes to an injected response goes to its client at once; the socket that it has besides takes all, a little later.
+    if ((response as { isLightMyRequest?: boolean }).isLightMyRequest === true) return 0
     // One large write is one entry of writableLength until all of it is gone. The handle's own count shows a slow
     // reader's progress inside it; Node's socket timeout looks there too.
     const handle = (response.socket as { _handle?: { writeQueueSize?: number } } | null)?._handle

@@ -1,10 +1,12 @@
+import { execFile } from 'node:child_process'
 import nodeTest from 'node:test'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { memoryLog } from '../lib/index.ts'
 import * as testing from '../lib/testing.ts'
 
 t.test('fastify-typed-sse/testing exports what the README names, and nothing else', async t => {
-  t.same(Object.keys(testing).sort(), ['checkEventLog'])
+  t.same(Object.keys(testing).sort(), ['checkEventLog', 'injectFetch', 'injectStream', 'openStreams'])
 })
 
 t.test('its checkEventLog takes the testers of tap and of node:test, and opens the log that it is given', async t => {
@@ -23,5 +25,12 @@ t.test('its checkEventLog takes the testers of tap and of node:test, and opens t
 
 t.test('the package exports it under its subpath', async t => {
   const built = await import('fastify-typed-sse/testing')
-  t.equal(typeof built.checkEventLog, 'function')
+  t.same(Object.keys(built).sort(), Object.keys(testing).sort())
+})
+
+t.test('a suite of node:test passes with it, under clocks of its own too, and its process ends by itself', async t => {
+  const { NODE_TEST_CONTEXT: _context, ...env } = process.env
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--test', '--test-reporter=tap', 'test/testing/suites/node-test.ts'], { env, timeout: 60_000 })
+  t.match(stdout, /^# fail 0$/m)
+  t.match(stdout, /^# pass 27$/m)
 })

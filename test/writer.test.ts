@@ -183,6 +183,40 @@ t.test('L4: a client that takes no byte for stallTimeout is told of, one that ta
   t.strictSame(told, ['stalled'])
 })
 
+t.test('L4: what takes no more may hold bytes that nothing counts', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, answer, open } = makeWriter(response, { stallTimeout: 100 })
+  open()
+  told.length = 0
+  answer.room = false
+  writer.append('x')
+  await turn()
+  writer.tick(1_000)
+  writer.tick(1_099)
+  t.strictSame(told, [])
+  writer.drained()
+  writer.tick(1_100)
+  writer.append('y')
+  await turn()
+  writer.tick(1_150)
+  writer.tick(1_249)
+  t.strictSame(told, ['resume'])
+  writer.tick(1_250)
+  t.strictSame(told, ['resume', 'stalled'])
+})
+
+t.test('L4: an injected response keeps no bytes back', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, open } = makeWriter(response, { stallTimeout: 100, heartbeatInterval: 100 })
+  Object.assign(response, { isLightMyRequest: true })
+  open()
+  told.length = 0
+  response.write('x'.repeat(20 * 1024 * 1024))
+  writer.tick(1_000)
+  writer.tick(1_100)
+  t.strictSame([told, written], [[], [':\n\n']])
+})
+
 t.test('L4: a response behind a pipelined predecessor is not stalled', async t => {
   const { response } = await openResponse(t)
   const { writer, told, open } = makeWriter(response, { stallTimeout: 100 })

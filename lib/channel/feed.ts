@@ -5,7 +5,7 @@ import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
 import { keyOf } from './selection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source.ts'
-import { turnIsOver } from '../turn.ts'
+import { nextTurn, turnIsOver } from '../turn.ts'
 
 /** One that reads a feed, from wherever it stands. */
 export interface Reader {
@@ -159,7 +159,7 @@ export class Feed {
     // Ticks run when the microtasks are done: whatever is published now joins the chunk, and nothing waits for a timer.
     this.#scheduled = true
     // Whoever publishes what it receives would keep the ticks busy for ever.
-    if (turnIsOver()) setImmediate(this.#settle)
+    if (turnIsOver()) nextTurn(this.#settle)
     else process.nextTick(this.#settle)
   }
 

@@ -6,7 +6,7 @@ import { openAt, type Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { choose, placed, type Selection } from './selection.ts'
 import { isThenable } from '../source.ts'
-import { turnIsOver } from '../turn.ts'
+import { nextTurn, turnIsOver } from '../turn.ts'
 
 // Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
 const BATCH = 64
@@ -110,7 +110,7 @@ export class Follower implements Reader {
   /** Goes on in another turn of the loop. */
   #later (delay: number): void {
     this.#busy = true
-    delay === 0 ? setImmediate(this.#goOn) : setTimeout(this.#goOn, delay)
+    delay === 0 ? nextTurn(this.#goOn) : setTimeout(this.#goOn, delay)
   }
 
   /** At the end of the log, which may be the end of the channel. */

@@ -35,7 +35,7 @@ export function connect<M extends EventMap> (url: PerAttempt<string | URL>, opti
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
 export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
   const { events, validate, share = false, onState, signal, ...rest } = options
-  const read = reader(events as Events | undefined, validate)
+  const read = readerOf(events, validate)
   const controller = new AbortController()
   const source = share === false ? new Connection(url, rest, read, controller.signal) : together(share, url, rest, read, controller.signal)
   const stream = new EventStream(source, () => {
@@ -59,15 +59,15 @@ async function * together (share: true | string, url: PerAttempt<string | URL>, 
 }
 
 /** Makes events of messages: by the map, or as they are. */
-function reader (events: Events | undefined, validate: Validate | undefined): Read {
-  const forms = events === undefined ? undefined : formsOf(events)
+export function readerOf (events: object | undefined, validate: Validate | undefined): Read {
+  const forms = events === undefined ? undefined : formsOf(events as Events)
   return ({ event, data, id }) => {
     const form = forms?.get(event)
     if (event === 'error' && form === undefined) throw failureOf(data)
     if (forms === undefined) return { event, data, id }
     if (form === undefined) return undefined
     const value = form === 'text' ? data : parsed(event, data)
-    const schema = events![event]
+    const schema = (events as Events)[event]
     const fault = typeof schema === 'object' ? validate?.(schema, value) : undefined
     if (fault !== undefined) throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' does not fit: ${fault}`, { data: value })
     return { event, data: value, id }

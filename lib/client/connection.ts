@@ -112,7 +112,8 @@ export class Connection<E extends object> {
       }
     } catch (error) {
       // Not every fetch rejects with the reason.
-      throw controller.signal.aborted ? controller.signal.reason : error
+      controller.signal.throwIfAborted()
+      throw error
     } finally {
       watchdog.heard()
       leave()

@@ -1,0 +1,6 @@
+import { Line, type InjectApp, type LineOptions } from './line.ts'
+
+/** A `fetch` that asks an app without a port: for `connect(url, { fetch: injectFetch(app) })`, and any other client that takes a fetch. */
+export function injectFetch (app: InjectApp, options: LineOptions = {}): (url: string | URL, init?: RequestInit) => Promise<Response> {
+  return (url, init) => new Line(app, options).fetch(url, init)
+}

@@ -1,0 +1,117 @@
+import type { InjectOptions } from 'fastify'
+import { readerOf, type ConnectOptions, type RawConnectOptions } from '../client/connect.ts'
+import type { Received } from '../client/event-stream.ts'
+import type { ClientEventOf, RawReceived } from '../client/form.ts'
+import type { PerAttempt } from '../client/request.ts'
+import { StreamError } from '../client/stream-error.ts'
+import type { EventMap } from '../events.ts'
+import { registrationsOf } from '../registrations.ts'
+import { Handover } from './handover.ts'
+import { InjectedStream } from './injected-stream.ts'
+import { headersOf, Line, type InjectApp, type LineOptions } from './line.ts'
+import { bodyOf } from './payload.ts'
+import { Wait } from './wait.ts'
+
+interface RequestOptions extends LineOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
+  url: string | URL
+  /** As `inject` takes them; or what gives them for each attempt. */
+  headers?: PerAttempt<InjectOptions['headers']>
+  /** Milliseconds that each wait may take, that for the head and those of the stream. Default 2000. */
+  timeout?: number
+}
+
+// What does not hold here: a response that ends is not asked for again unless the test says so, and no connection is dead without an end.
+const DEFAULTS = { reconnect: false, inactivityTimeout: 0 }
+
+type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout' | 'maxEventBytes' | 'onError' | 'onState' | 'signal'
+
+/** `inject`'s options, and the client's; but `reconnect` is false unless it is set, for any method. */
+export interface InjectStreamOptions<M extends EventMap> extends RequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
+
+/** Without a map every event is given, its data as the text that it is. */
+export interface RawInjectStreamOptions extends RequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
+
+/**
+ * Asks an app for a stream, without a port. Resolves when the head is there. An answer that is no stream rejects with the client's
+ * StreamError, which has its status, its headers and, as `data`, its body: a test that asks for a stream wants one, and for another answer
+ * there is `app.inject`.
+ */
+export function injectStream<M extends EventMap> (app: InjectApp, options: InjectStreamOptions<M>): Promise<InjectedStream<ClientEventOf<M>>>
+export function injectStream (app: InjectApp, options: RawInjectStreamOptions | string): Promise<InjectedStream<RawReceived>>
+export function injectStream (app: InjectApp, options: AnyOptions | string): Promise<object> {
+  return open(app, typeof options === 'string' ? { url: options } : options)
+}
+
+type AnyOptions = InjectStreamOptions<EventMap> | RawInjectStreamOptions
+
+async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStream<Received>> {
+  const { url, events, validate, headers, payload, body: sent = payload, timeout = 2_000, onState, signal, onError, ...rest } = options
+  const { body, type } = bodyOf(sent)
+  const name = `${rest.method?.toUpperCase() ?? 'GET'} ${String(url)}`
+  const line = new Line(app, rest)
+  const head = new Wait(`${name}: the head of a response`, timeout)
+  const controller = new AbortController()
+  let text = ''
+  const handover = new Handover(String(url), {
+    ...DEFAULTS,
+    ...rest,
+    ...(body === undefined ? {} : { body }),
+    headers: async attempt => {
+      const made = headersOf(typeof headers === 'function' ? await headers(attempt) : headers)
+      if (type !== undefined && !made.has('content-type')) made.set('content-type', type)
+      return made
+    },
+    fetch: async (target, init) => {
+      const response = await line.fetch(target, init)
+      if (response.ok) return response
+      text = await response.text()
+      return new Response(text || null, response)
+    },
+    onError: (error, next) => {
+      head.came(error.message)
+      return onError?.(error, next)
+    }
+  }, readerOf(events, validate), controller.signal)
+  const stream = new InjectedStream({
+    name,
+    line,
+    handover,
+    timeout,
+    onState,
+    leave: () => controller.abort(),
+    again: lastEventId => open(app, { ...options, lastEventId })
+  })
+  if (signal != null) leaveWith(stream, signal, () => stream.close())
+  try {
+    const { error } = await head.for(Promise.race([line.opened.then(() => OPEN), stream.closed]))
+    if (error?.code === 'FST_SSE_STATUS') throw new StreamError(error.code, `${name}: ${error.message}: ${text}`, { data: parsed(text), response: { status: error.status!, headers: error.headers! } as Response })
+    if (error !== undefined) throw error
+    if (line.head === undefined) throw head.inVain('before the stream was closed')
+  } catch (error) {
+    stream.close()
+    throw error
+  } finally {
+    head.over()
+  }
+  // When the app is closed, nobody is there to come back to.
+  if (rest.reconnect === true) {
+    for (const { signal } of registrationsOf(app)) leaveWith(stream, signal, () => { line.read.then(() => stream.close()) })
+  }
+  return stream
+}
+
+const OPEN = { error: undefined }
+
+function leaveWith (stream: InjectedStream<Received>, signal: AbortSignal, leave: () => void): void {
+  if (signal.aborted) leave()
+  signal.addEventListener('abort', leave)
+  stream.closed.then(() => signal.removeEventListener('abort', leave))
+}
+
+function parsed (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,20 @@
+import t from 'tap'
+import * as clock from '../lib/clock.ts'
+
+t.test('it is that of the machine, whatever a test has put in its place', async t => {
+  const { setTimeout, setImmediate } = globalThis
+  const now = performance.now
+  t.teardown(() => {
+    Object.assign(globalThis, { setTimeout, setImmediate })
+    performance.now = now
+  })
+  const stopped = (): never => { throw new Error('the clock of the test') }
+  Object.assign(globalThis, { setTimeout: stopped, setImmediate: stopped })
+  performance.now = stopped
+  const before = clock.now()
+  await new Promise(resolve => clock.setTimeout(resolve, 5))
+  await new Promise(resolve => clock.setImmediate(resolve))
+  t.ok(clock.now() > before)
+  clock.clearTimeout(clock.setTimeout(() => t.fail('was cleared'), 0))
+  await new Promise(resolve => clock.setTimeout(resolve, 5))
+})
