@@ -1,20 +1,28 @@
 import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import sse from 'fastify-typed-sse'
+import { sseTransform } from 'fastify-typed-sse/openapi'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
+import { modules } from './modules.ts'
 import { page } from './page.ts'
 import progress from './progress/server.ts'
 import run from './run/server.ts'
 import seed from './seed/server.ts'
 import tokens from './tokens/server.ts'
 
-/** All the examples in one server, with a page at `/` that shows them. */
+const info = { title: 'fastify-typed-sse: examples', description: 'What the examples ask for, and what they send.', version: '1.0.0' }
+
+/** All the examples in one server, with a page at `/` that shows them, and one at `/docs` that describes them. */
 export async function build (options: FastifyServerOptions = {}): Promise<FastifyInstance> {
   // Browsers open connections ahead and send nothing on them; close() would wait for those.
   const app = Fastify({ forceCloseConnections: true, ...options })
   await app.register(sse)
+  await app.register(swagger, { openapi: { openapi: '3.2.0', info }, transform: sseTransform })
+  await app.register(swaggerUi, { routePrefix: '/docs' })
   await app.register(seed)
   await app.register(tokens)
   await app.register(progress)
@@ -23,6 +31,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(run)
   page(app, '/', new URL('start.html', import.meta.url))
   page(app, '/page.css', new URL('page.css', import.meta.url))
+  modules(app)
   return app
 }
 

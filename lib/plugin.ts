@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fp from 'fastify-plugin'
 import { FST_SSE_CLOSING, FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_TWICE, shown } from './errors.ts'
 import { Channels } from './channel/channels.ts'
+import { declare } from './declared.ts'
 import { compileContract, freeContract, type Contract, type EventMap } from './events.ts'
 import { decodeLastEventId } from './last-event-id.ts'
 import { Life } from './life.ts'
@@ -45,8 +46,11 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     return answer(this, source, streamOptions)
   })
 
-  app.addHook('onRoute', function (this: FastifyInstance, { schema, method, url }) {
-    if (schema?.sse !== undefined) contracts.declare({ scope: this, map: schema.sse, place: `${String(method)} ${url}` })
+  app.addHook('onRoute', function (this: FastifyInstance, route) {
+    const map = route.schema?.sse
+    if (map === undefined) return
+    contracts.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
+    declare(route, map, { shared: () => this.getSchemas(), errorEvent: options.errorEvent })
   })
   // For `request.signal`: a Fastify request does not know its response.
   app.addHook('onRequest', (request, reply, done) => {

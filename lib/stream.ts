@@ -144,7 +144,7 @@ export class Stream {
     return this.#writer.hasRoom
   }
 
-  take (value: unknown): void {
+  take (value: unknown, before = ''): boolean {
     let frame: string
     try {
       frame = this.#contract.frame(value)
@@ -153,9 +153,10 @@ export class Stream {
       if (data !== undefined) this.#events++
     } catch (error) {
       this.#refuse(error as Error, value)
-      return
+      return false
     }
-    this.#writer.append(frame)
+    this.#writer.append(before + frame)
+    return true
   }
 
   /** Frames that somebody else made, of events that were checked when they were published. */

@@ -6,11 +6,14 @@ export type SharedSchemas = Record<string, unknown>
 /** True where every value that fits is a string: such an event goes out as plain text. */
 export function isTextual (schema: unknown, shared: SharedSchemas = {}, seen: readonly string[] = []): boolean {
   if (!isNode(schema) || schema.nullable === true) return false
-  const every = (list: unknown) => Array.isArray(list) && list.length > 0 && list.every(item => isTextual(item, shared, seen))
-  if (schema.type === 'string' || typeof schema.const === 'string' || every(schema.anyOf) || every(schema.oneOf)) return true
-  if (Array.isArray(schema.enum)) return schema.enum.length > 0 && schema.enum.every(value => typeof value === 'string')
-  if (Array.isArray(schema.allOf)) return schema.allOf.some(item => isTextual(item, shared, seen))
-  if (typeof schema.$ref !== 'string' || seen.includes(schema.$ref)) return false
-  const defs = isNode(schema.$defs) ? schema.$defs : {}
-  return isTextual(defs[schema.$ref] ?? shared[schema.$ref.replace(/#$/, '')], { ...shared, ...defs }, [...seen, schema.$ref])
+  const { type, const: only, enum: values, anyOf, oneOf, allOf, $ref, $defs } = schema
+  const isText = (part: unknown): boolean => isTextual(part, shared, seen)
+  const every = (list: unknown, fits: (part: unknown) => boolean): boolean => Array.isArray(list) && list.length > 0 && list.every(fits)
+  const isString = (value: unknown): boolean => typeof value === 'string'
+  if (type === 'string' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) return true
+  if (Array.isArray(values)) return every(values, isString)
+  if (Array.isArray(allOf)) return allOf.some(isText)
+  if (typeof $ref !== 'string' || seen.includes($ref)) return false
+  const known = { ...shared, ...isNode($defs) ? $defs : {} }
+  return isTextual(known[$ref] ?? known[$ref.replace(/#$/, '')], known, [...seen, $ref])
 }

@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { build } from 'esbuild'
 import type { FastifyInstance } from 'fastify'
 import { chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -10,6 +12,7 @@ import type { Channel, EventMap, OpenLog } from '../lib/index.ts'
 import { checkEventLog } from '../lib/log/check-event-log.ts'
 import { resolveOptions } from '../lib/options.ts'
 import { FLAGS } from './setup/chromium.ts'
+import { faultsOf, readerOf, type Json } from './setup/document.ts'
 import { absent, CHROMIUM, find, need, REDIS } from './setup/programs.ts'
 import { RedisServer } from './setup/redis.ts'
 
@@ -126,38 +129,52 @@ const checks: Record<string, Check[]> = {
     },
     async (t, app) => {
       const [all, one] = [await follow(t, app, '/board'), await follow(t, app, '/board/b')]
-      t.match(await all.until('}\n\n'), /^event: state\nid: \w+-1\ndata: \{"a":1\}\n\n$/)
+      t.match(await all.until('}\n\n'), /^: live\nevent: state\nid: \w+-1\ndata: \{"a":1\}\n\n$/)
       const { set } = await import(`../${programs.find(block => block.code.includes("'board'"))!.file}`) as { set: (key: string, value: number) => Promise<string> }
       await set('a', 2)
       await set('b', 3)
       t.match(await all.until('3}\n\n'), /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
-      t.match(await one.until('3}\n\n'), /^id: \w+-1\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+      t.match(await one.until('3}\n\n'), /^: live\nid: \w+-1\n\nid: \w+-2\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
     },
     async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'oldest' }).subscribers, 0) }
   ],
-  'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^id: \w+-0\n\n$/) }],
-  'Many channels on one stream': [async (t, app) => { t.match(await (await follow(t, app, '/all')).until('\n\n'), /^id: \w+-0\.\w+-0\n\n$/) }],
+  'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^: live\nid: \w+-0\n\n$/) }],
+  'Many channels on one stream': [async (t, app) => { t.match(await (await follow(t, app, '/all')).until('\n\n'), /^: live\nid: \w+-0\.\w+-0\n\n$/) }],
   'Resumable runs': [async (t, app) => {
     t.equal((await app.inject('/runs/7')).statusCode, 404)
     const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }), app.inject({ method: 'POST', url: '/runs/7' })])
     t.equal(first.body, second.body)
     t.equal([...first.body.matchAll(/^data: (.*)$/gm)].map(([, token]) => token).join(''), 'Once upon a time')
-    t.equal((await app.inject('/runs/7')).body, first.body, 'a late comer gets it all')
+    t.equal((await app.inject('/runs/7')).body, first.body.replace(/^: live/, ': replay'), 'a late comer gets it all')
     const [id] = first.body.match(/\w+-4$/m) ?? []
     t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
     t.equal((await app.inject({ method: 'DELETE', url: '/runs/7' })).statusCode, 200)
   }],
+  'The typed client': [
+    async t => {
+      const { seen, ended } = await programOf<{ seen: unknown[], ended: object }>("'/import'")
+      t.strictSame(seen, [50, 'HALF OF IT', 1204])
+      t.strictSame(ended, { reason: 'complete' })
+    },
+    async t => { t.strictSame((await programOf<{ rooms: number[] }>("'/alarms'")).rooms, [7]) },
+    async t => { t.strictSame((await programOf<{ events: unknown[] }>("'/private'")).events, [{ event: 'message', data: 'hello', id: '8' }]) },
+    async t => {
+      const { ended } = await programOf<{ ended: { error: Error } }>("'/levels'")
+      t.match(ended.error, { code: 'FST_SSE_RECEIVED', message: "Event 'level' does not fit: Expected number at '/value'" })
+    }
+  ],
   'Many nodes': [async (t, app) => {
     const copy = `${folder}/other-node.ts`
     writeFileSync(copy, readFileSync(programs.find(({ heading }) => heading === 'Many nodes')!.file, 'utf8'))
     const other = (await import(`../${copy}`) as { app: FastifyInstance }).app
     t.teardown(() => other.close())
     const clients = await Promise.all([follow(t, app, '/news'), follow(t, other, '/news')])
-    for (const client of clients) t.match(await client.until('-0\n\n'), /^id: \w+-0\n\n$/)
+    // Where Redis takes its time, there is a sign of life before.
+    for (const client of clients) t.match(await client.until('-0\n\n'), /^(:\n\n)*: live\nid: \w+-0\n\n$/)
     const { id } = (await other.inject({ method: 'POST', url: '/news', payload: { text: 'One' } })).json<{ id: string }>()
     for (const client of clients) t.ok((await client.until('"One"}\n\n')).endsWith(`event: headline\nid: ${id}\ndata: {"text":"One"}\n\n`))
     const back = await follow(t, app, '/news', { 'last-event-id': id.replace('-1', '-0') })
-    t.equal(await back.until('"One"}\n\n'), `id: ${id.replace('-1', '-0')}\n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n`)
+    t.equal((await back.until(': live\n\n')).replace(/^(:\n\n)+/, ''), `: replay\nid: ${id.replace('-1', '-0')}\n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n: live\n\n`)
   }],
   'Where channels keep their events': [async t => {
     const { fileLog } = await import(`../${programs.find(block => block.code.includes('fileLog ('))!.file}`) as { fileLog: (folder: string) => OpenLog }
@@ -175,7 +192,21 @@ const checks: Record<string, Check[]> = {
     await app.ready()
     t.ok(app.hasReplyDecorator('sse'))
   }],
-  'Testing your routes': [async (t, app) => { t.ok(app) }, async (t, app) => { t.ok(app) }]
+  'Testing your routes': [async (t, app) => { t.ok(app) }, async (t, app) => { t.ok(app) }],
+  'Documenting your streams': [
+    async (t, app) => {
+      const document = JSON.parse(JSON.stringify(app.swagger())) as Json
+      t.strictSame(await faultsOf(document), [])
+      const read = readerOf(document, document.paths!['/orders']!.get!.responses!['200']!.content!['text/event-stream']!.itemSchema!)
+      t.ok(read({ event: 'created', data: '{"id":"0b5a9c1e-7f0e-4a55-9d8e-3f6f0f1b2c3d","total":12.5}' }))
+      t.ok(read({ event: 'note', data: 'so' }))
+      t.notOk(read({ event: 'created', data: '{"id":"7","total":12.5}' }))
+    },
+    async (t, app) => {
+      await app.ready()
+      t.match(app.swagger(), { paths: { '/ticks': { get: { tags: ['live'], responses: { 200: { content: { 'text/event-stream': { itemSchema: {} } } } } } } } })
+    }
+  ]
 }
 
 /** A client of an endless stream. */
@@ -192,6 +223,11 @@ async function follow (t: Test, app: FastifyInstance, url: string, headers = {})
       return received
     }
   }
+}
+
+/** What the program that has this text in it came to. */
+async function programOf<P extends object> (text: string): Promise<P> {
+  return await import(`../${programs.find(block => block.code.includes(text))!.file}`) as P
 }
 
 /** A block of text that shows what comes over the wire. */
@@ -290,4 +326,42 @@ t.test('the page of a channel runs in a browser', { skip }, async t => {
   await prices.publish({ event: 'price', data: { symbol: 'ABC', price: 12.5 } })
   await page.waitForSelector('li')
   t.same(await page.locator('li').allTextContents(), ['{"symbol":"ABC","price":12.5}'])
+})
+
+const importServer = programs.find(block => block.code.includes("'/import'"))!
+
+/** The program of the typed client, listening, and a page of its that gets the package's modules. */
+async function importPage (t: Test): Promise<{ page: Page, address: string }> {
+  const copy = `${folder}/import-page-${t.name.length}.ts`
+  writeFileSync(copy, readFileSync(importServer.file, 'utf8'))
+  const { app, address } = await import(`../${copy}`) as { app: FastifyInstance, address: string }
+  t.teardown(() => app.close())
+  const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS })
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  await page.route('**/fastify-typed-sse/**', route => route.fulfill({
+    path: `dist/${new URL(route.request().url()).pathname.slice('/fastify-typed-sse/'.length)}`,
+    contentType: 'text/javascript'
+  }))
+  await page.goto(`${address}/the-page`)
+  return { page, address }
+}
+
+t.test('the page of the typed client runs in a browser', { skip }, async t => {
+  const { page } = await importPage(t)
+  await page.setContent(blocks.find(block => block.heading === 'The typed client' && block.language === 'html')!.code)
+  await page.waitForFunction(() => document.querySelector('p')!.textContent === '1204 rows')
+})
+
+t.test('the component of the typed client compiles, and runs in a browser', { skip }, async t => {
+  const { page } = await importPage(t)
+  const { code } = blocks.find(block => block.language === 'tsx')!
+  writeFileSync(`${folder}/component.tsx`, code.replace('./server.ts', `./${basename(importServer.file)}`))
+  writeFileSync(`${folder}/component.json`, JSON.stringify({ extends: '../../tsconfig.json', compilerOptions: { rootDir: '../..', jsx: 'react-jsx' }, include: ['component.tsx'] }))
+  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', `${folder}/component.json`], { encoding: 'utf8' })
+  writeFileSync(`${folder}/start.tsx`, "import { createRoot } from 'react-dom/client'\nimport { Import } from './component.tsx'\ncreateRoot(document.querySelector('main')!).render(<Import url='/import' />)\n")
+  const { outputFiles: [bundle] } = await build({ entryPoints: [`${folder}/start.tsx`], bundle: true, format: 'iife', jsx: 'automatic', write: false })
+  await page.setContent('<main></main>')
+  await page.addScriptTag({ content: bundle!.text })
+  await page.waitForFunction(() => document.querySelector('main')!.textContent === 'closed: 50 %')
 })

@@ -19,6 +19,8 @@ export interface Reader {
 
 // What is published in one turn leaves as one chunk, up to this size in characters.
 const MAX_CHUNK = 32 * 1024
+// What a slow reader is given of the latest events at once, in characters.
+const MAX_LATEST = 32 * 1024
 // What its name, id and field names make of an event at least: an empty one is not nothing.
 const OVERHEAD = 32
 
@@ -91,6 +93,13 @@ export class Feed {
     if (!isThenable(head)) return this.#seen(head)
     // The log may have begun anew while the answer was on its way: then it is that of before.
     return Promise.resolve(head).then(head => this.epoch !== asked && this.epoch !== head.epoch ? this.head() : this.#seen(head))
+  }
+
+  /** What is left for one who fell off the log: the latest events after its position, and how many are gone that came before the last of them. */
+  leftOf ({ epoch, position }: { readonly epoch: string, readonly position: number }, newest: number): { kept: LogEntry[], dropped: number } {
+    // What there is of another epoch has offsets of its own.
+    const kept = epoch === this.epoch ? this.latest?.after(position, MAX_LATEST) ?? [] : []
+    return { kept, dropped: (kept.at(-1)?.offset ?? newest) - position - kept.length }
   }
 
   /** The reader stands at the end of the log, and is told from now on. */

@@ -10,8 +10,6 @@ import { turnIsOver } from '../turn.ts'
 
 // Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
 const BATCH = 64
-// What a slow reader is given of the latest events at once, in characters.
-const MAX_LATEST = 32 * 1024
 // After so many events that were filtered away, their position is worth a frame of its own.
 const CHECKPOINT = 128
 // A log that cannot give yet what it told of is asked again after so many milliseconds.
@@ -27,8 +25,6 @@ export class Follower implements Reader {
   epoch = ''
   /** The offset of the last event that was passed on, or passed over. */
   position = 0
-  /** Events passed over since the client was last told a position. */
-  skipped = 0
   readonly #selection: Selection
   readonly #party: Party<Follower>
   /** Whether an event is looked at, or handed over as an object. */
@@ -49,6 +45,9 @@ export class Follower implements Reader {
     this.#decodes = party.write === undefined || selection.filter !== undefined || selection.map !== undefined
     this.#plain = party.alone && !this.#decodes
   }
+
+  /** Whether it stands at the end of the log, as far as that is known. */
+  get atEnd (): boolean { return this.epoch === this.feed.epoch && this.position >= this.feed.newest }
 
   /** Takes its stand. Nothing is read before `proceed()`. */
   begin (cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
@@ -96,7 +95,7 @@ export class Follower implements Reader {
 
   #read (): void {
     while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
-      if (this.epoch === this.feed.epoch && this.position >= this.feed.newest) return this.#arrive()
+      if (this.atEnd) return this.#arrive()
       if (turnIsOver()) return this.#later(0)
       const batch = this.feed.log.read(this.position, this.#limit)
       if (isThenable(batch)) {
@@ -124,6 +123,7 @@ export class Follower implements Reader {
     this.#fresh = false
     this.#live = true
     this.feed.join(this)
+    this.#party.arrived(this)
   }
 
   #replay (batch: LogBatch): void {
@@ -133,9 +133,7 @@ export class Follower implements Reader {
     if (first > this.position + 1) {
       if (!this.#fresh) return this.#fellOff(batch.newest)
       // It went while the opening was on its way: nobody was slow.
-      const dropped = first - 1 - this.position
-      this.position = first - 1
-      this.#gap(dropped)
+      this.#party.gap(this, first - 1 - this.position, first - 1)
     }
     this.#fresh = false
     for (const [taken, entry] of batch.entries.entries()) {
@@ -181,43 +179,39 @@ export class Follower implements Reader {
     // A filter or map that publishes, or ends it all, may have brought us further than this.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
     // Only now: where a filter fails, the client is not told that it is past the event.
+    if (chosen && (event === undefined || event === null)) {
+      this.#passOver(entry.offset)
+      // Now and then without an event, so that its return does not search again what is not for it.
+      if (party.skipped >= CHECKPOINT) party.take({ id: party.id() })
+      return
+    }
+    this.#passOver(entry.offset - 1)
+    const before = party.checkpoint()
     this.position = entry.offset
-    if (chosen && (event === undefined || event === null)) return this.#passOver()
-    this.skipped = 0
-    if (party.write !== undefined && (!chosen || this.#selection.map === undefined)) party.write(frameOf(entry, party.id()), 1)
-    else party.take(party.alone && event === received ? event : placed(event, party.id()))
+    if (party.write !== undefined && (!chosen || this.#selection.map === undefined)) party.write(before + frameOf(entry, party.id()), 1)
+    else party.take(party.alone && event === received ? event : placed(event, party.id()), before)
   }
 
-  /** The client learns the position without an event, so that its return does not search again what is not for it. */
-  #passOver (): void {
-    if (++this.skipped < CHECKPOINT) return
-    this.skipped = 0
-    this.#party.take({ id: this.#party.id() })
+  /** Nothing more up to there is for this subscriber. */
+  #passOver (offset: number): void {
+    this.#party.skipped += offset - this.position
+    this.position = offset
   }
 
   /** The events after the position are gone (R5). */
   #fellOff (newest: number): void {
-    const { settings, latest } = this.feed
+    const { settings } = this.feed
     if (settings.slow === 'disconnect') {
       this.stop()
       this.#party.lagging(settings.name)
       return
     }
-    // What the feed has of another epoch has offsets of its own.
-    const kept = this.epoch === this.feed.epoch ? latest?.after(this.position, MAX_LATEST) ?? [] : []
-    const dropped = (kept.at(-1)?.offset ?? newest) - this.position - kept.length
+    const { kept, dropped } = this.feed.leftOf(this, newest)
     // The id is where it stands without what follows.
-    if (dropped > 0) {
-      if (kept.length === 0) this.position = newest
-      this.#gap(dropped)
-    }
+    if (dropped > 0) this.#party.gap(this, dropped, kept.length === 0 ? newest : this.position)
     for (const entry of kept) {
       if (!this.#stopped && entry.offset > this.position) this.#pass(entry)
     }
-  }
-
-  #gap (dropped: number): void {
-    this.#party.take({ event: 'sse.gap', data: this.#party.label(this, { dropped }), id: this.#party.id() })
   }
 
   /** The log lost its history: what follows is another sequence. */
@@ -228,8 +222,9 @@ export class Follower implements Reader {
       if (this.#stopped) return
       // What was read is of another epoch, and of that the log does not know yet, or no more.
       if (opening.epoch === this.epoch) return this.#later(RETRY)
+      const before = this.#party.checkpoint()
       this.#stand(opening)
-      this.#party.announce(this, opening)
+      this.#party.announce(this, opening, before)
       this.proceed()
     }).catch(this.#failed)
   }

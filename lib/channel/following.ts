@@ -5,6 +5,7 @@ import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
 import type { Feed } from './feed.ts'
 import { Follower } from './follower.ts'
+import { LIVE, REPLAY } from './mark.ts'
 import type { Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { placed, type Selection } from './selection.ts'
@@ -22,7 +23,8 @@ export interface Subscribed {
 /** Who takes the events: a stream, or a loop in this process. */
 export interface Outlet {
   wants: () => boolean
-  take: (event: unknown) => void
+  /** Whether it was taken, and not refused: only then its id, and what was to go in front of it, is with the client. */
+  take: (event: unknown, before: string) => boolean
   /** Frames as they are, of so many events. Who has no use for them takes events. */
   write?: (frames: string | Chunk, events: number) => void
   /** There is nothing to come at all. */
@@ -40,11 +42,14 @@ export interface Outlet {
  */
 export class Following implements Party<Follower>, Driver {
   readonly alone: boolean
+  skipped = 0
   readonly write: ((frames: string | Chunk, events: number) => void) | undefined
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
   readonly #followers: Follower[]
   readonly #running: Set<Follower>
+  /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
+  #behind: Set<Follower> | undefined
   #begun = false
   #stopped = false
 
@@ -65,7 +70,7 @@ export class Following implements Party<Follower>, Driver {
   get decided (): boolean { return this.#begun }
 
   /** Where it stands, once it has told the client. */
-  get lastEventId (): string | undefined { return this.#begun ? this.id() : undefined }
+  get lastEventId (): string | undefined { return this.#begun ? this.#where() : undefined }
 
   start (lastEventId: string | undefined): void {
     for (const { signal } of this.#subscribed) {
@@ -100,33 +105,41 @@ export class Following implements Party<Follower>, Driver {
     for (const follower of this.#followers) follower.stop()
   }
 
-  /** A frame with the position, when it is beyond what the client knows of; else nothing. */
   checkpoint (): string {
-    if (!this.#followers.some(follower => follower.skipped > 0)) return ''
-    for (const follower of this.#followers) follower.skipped = 0
-    return encodeControl({ id: this.id() })
+    return this.skipped === 0 ? '' : encodeControl({ id: this.id() })
   }
 
   id (): string {
-    const [first] = this.#followers
-    if (this.alone) return `${first!.epoch}-${first!.position}`
-    return encodeCursor(this.#followers.map(({ epoch, position }) => [epoch, position]))
-  }
-
-  label<D extends object> ({ feed }: Follower, data: D): D & { channel?: string } {
-    return this.alone ? data : { ...data, channel: feed.settings.name }
+    this.skipped = 0
+    return this.#where()
   }
 
   wants (): boolean {
     return this.#outlet.wants()
   }
 
-  take (event: unknown): void {
-    if (!this.#stopped) this.#outlet.take(event)
+  take (event: unknown, before = ''): boolean {
+    if (this.#stopped) return false
+    const taken = this.#outlet.take(event, before)
+    // The client has not heard of it: that is an event passed over.
+    if (!taken) this.skipped++
+    return taken
   }
 
-  announce (follower: Follower, opening: Opening): void {
-    this.#say([follower], [opening])
+  arrived (follower: Follower): void {
+    if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return
+    this.#behind = undefined
+    this.write?.(`${LIVE}\n`, 0)
+  }
+
+  gap (follower: Follower, dropped: number, position: number): void {
+    const before = this.checkpoint()
+    follower.position = position
+    this.take({ event: 'sse.gap', data: this.#label(follower, { dropped }), id: this.id() }, before)
+  }
+
+  announce (follower: Follower, opening: Opening, before: string): void {
+    this.#say([follower], [opening], before)
   }
 
   lagging (channel: string): void {
@@ -136,7 +149,7 @@ export class Following implements Party<Follower>, Driver {
 
   ended (follower: Follower): void {
     this.#running.delete(follower)
-    if (this.#running.size > 0) return
+    if (this.#running.size > 0) return this.arrived(follower)
     this.stop()
     this.#outlet.ended()
   }
@@ -159,20 +172,36 @@ export class Following implements Party<Follower>, Driver {
       this.#outlet.nothing()
       return
     }
-    this.#say(this.#followers, openings)
+    const current = this.#followers.every(({ atEnd }) => atEnd)
+    if (!current) this.#behind = new Set(this.#followers)
+    this.#say(this.#followers, openings, current ? LIVE : REPLAY)
     this.#begun = true
     for (const follower of this.#followers) follower.proceed()
   }
 
-  /** What comes before the logs. Only the last of it carries the position: who does not get it all begins again. */
-  #say (followers: readonly Follower[], openings: readonly Opening[]): void {
+  /** In company, what is said of a channel says of which. */
+  #label<D extends object> ({ feed }: Follower, data: D): D & { channel?: string } {
+    return this.alone ? data : { ...data, channel: feed.settings.name }
+  }
+
+  #where (): string {
+    const [first] = this.#followers
+    if (this.alone) return `${first!.epoch}-${first!.position}`
+    return encodeCursor(this.#followers.map(({ epoch, position }) => [epoch, position]))
+  }
+
+  /**
+   * What comes before the logs, and `before` with the first of it that goes out. Only the last carries the position: who does not
+   * get it all begins again. Where that was refused, the position comes by itself.
+   */
+  #say (followers: readonly Follower[], openings: readonly Opening[], before: string): void {
     const events: unknown[] = openings.flatMap(({ notice, snapshot }, index) => [
-      ...(notice === undefined ? [] : [{ ...notice, data: this.label(followers[index]!, notice.data) }]),
+      ...(notice === undefined ? [] : [{ ...notice, data: this.#label(followers[index]!, notice.data) }]),
       ...snapshot
     ])
     const last = events.pop() ?? {}
-    for (const event of events) this.take(placed(event, undefined))
-    this.take(placed(last, this.id()))
+    for (const event of events) if (this.take(placed(event, undefined), before)) before = ''
+    if (!this.take(placed(last, this.id()), before)) this.take({ id: this.id() }, before)
   }
 }
 

@@ -55,18 +55,19 @@ export class Iteration implements AsyncIterator<Received, undefined>, Outlet {
     return this.#events.size < AHEAD
   }
 
-  take (event: unknown): void {
+  take (event: unknown): boolean {
     const { event: name, data } = Object(event) as Partial<Received>
     if (data === undefined) {
       // Positions without an event are for clients: here every event has its own.
       if (typeof event !== 'object' || name !== undefined || Object.hasOwn(event!, 'data')) this.failed(new FST_SSE_EVENT(shown(event)))
-      return
+      return true
     }
     // Before the last of an opening there is no position: an empty id is none.
     const value = (event as Received).id === undefined ? { ...event as Received, id: '' } : event as Received
     const reader = this.#readers.shift()
     if (reader === undefined) this.#events.push(value)
     else reader.resolve({ value, done: false })
+    return true
   }
 
   done (): void {

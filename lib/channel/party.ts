@@ -5,18 +5,24 @@ import type { Opening } from './opening.ts'
 export interface Party<F> {
   /** Whether it follows this channel alone. */
   readonly alone: boolean
-  /** The id that says where it stands in all channels. */
+  /** Events passed over since the client was last told where it stands. */
+  skipped: number
+  /** The id that says where it stands in all channels. Whoever asks tells the client. */
   id: () => string
-  /** In company, what is said of a channel says of which. */
-  label: <D extends object>(follower: F, data: D) => D & { channel?: string }
+  /** A frame with that id when events were passed over; else nothing. It goes before the next event, whose offset would else be a jump (R9). */
+  checkpoint: () => string
   /** Whether another event has room now. */
   wants: () => boolean
-  /** An event of any kind, still to be checked and written. */
-  take: (event: unknown) => void
+  /** An event of any kind, still to be checked and written, and what goes in front of it. */
+  take: (event: unknown, before?: string) => void
   /** Frames as they are, of so many events. Without it, each event is taken as an object. */
   write: ((frames: string | Chunk, events: number) => void) | undefined
-  /** The log began anew. */
-  announce: (follower: F, opening: Opening) => void
+  /** The follower has come to the end of its log, where the channel goes on. */
+  arrived: (follower: F) => void
+  /** So many events are gone: it stands at that position now. */
+  gap: (follower: F, dropped: number, position: number) => void
+  /** The log began anew. `before` goes in front of what is said of it. */
+  announce: (follower: F, opening: Opening, before: string) => void
   /** The follower fell off the log. */
   lagging: (channel: string) => void
   /** The channel is over, and everything was taken. */

@@ -34,7 +34,7 @@ export function connect<M extends EventMap> (url: PerAttempt<string | URL>, opti
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
 export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
   const { events, validate, share = false, onState, signal, ...rest } = options
-  const read = events === undefined ? raw : typed(events as Events, validate)
+  const read = reader(events as Events | undefined, validate)
   const controller = new AbortController()
   const source = share !== false && globalThis.navigator?.locks !== undefined
     ? together(typeof share === 'string' ? share : String(url), url, rest, read, controller.signal)
@@ -56,27 +56,21 @@ type Events = EventMap | Readonly<Record<string, Form>>
 async function * together (name: string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
   const { shared } = await import('./shared.ts')
   const open = (lastEventId: string): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  for await (const came of shared(`sse ${name}`, options.lastEventId ?? '', open, signal)) {
-    yield came.map(item => typeof item === 'string' ? item : read(item)).filter(item => item !== undefined)
-  }
+  yield * shared(name, options.lastEventId ?? '', open, read, signal)
 }
 
-function raw (message: Message): Received {
-  if (message.event === 'error') throw failureOf(message)
-  return message
-}
-
-function typed (events: Events, validate: Validate | undefined): Read {
-  const forms = formsOf(events)
-  return message => {
-    const { event, data, id } = message
-    const form = forms.get(event)
-    if (form === undefined && event === 'error') throw failureOf(message)
+/** Makes events of messages: by the map, or as they are. */
+function reader (events: Events | undefined, validate: Validate | undefined): Read {
+  const forms = events === undefined ? undefined : formsOf(events)
+  return ({ event, data, id }) => {
+    const form = forms?.get(event)
+    if (event === 'error' && form === undefined) throw failureOf(data)
+    if (forms === undefined) return { event, data, id }
     if (form === undefined) return undefined
     const value = form === 'text' ? data : parsed(event, data)
-    const schema = Object.hasOwn(events, event) ? events[event] : undefined
+    const schema = events![event]
     const fault = typeof schema === 'object' ? validate?.(schema, value) : undefined
-    if (fault !== undefined) throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' does not fit its schema: ${fault}`, { data: value })
+    if (fault !== undefined) throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' does not fit: ${fault}`, { data: value })
     return { event, data: value, id }
   }
 }
@@ -85,12 +79,12 @@ function parsed (event: string, data: string): unknown {
   try {
     return JSON.parse(data)
   } catch (cause) {
-    throw new StreamError('FST_SSE_RECEIVED', `The data of event '${event}' is not JSON`, { data, cause })
+    throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' is not JSON`, { data, cause })
   }
 }
 
 /** The event `error` that no map declares: the server failed, and says so (RFC 9457). */
-function failureOf ({ data }: Message): StreamError {
+function failureOf (data: string): StreamError {
   let problem: unknown = data
   try {
     problem = JSON.parse(data)

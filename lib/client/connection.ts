@@ -38,44 +38,45 @@ export class Connection<E extends object> {
   readonly #reading: Reading<E>
   readonly #backoff: Backoff
   readonly #watchdog: Watchdog
+  /** Ends what is waited for. */
+  #leave: (reason?: unknown) => void = () => {}
 
+  /** `read` makes an event of a message, or nothing of it, or throws a StreamError. */
   constructor (url: PerAttempt<string | URL>, options: ConnectionOptions, read: (message: Message) => E | undefined, signal: AbortSignal) {
     this.#url = url
     this.#options = options
     this.#signal = signal
-    this.#reading = new Reading(read, options.lastEventId ?? '', options.maxEventBytes ?? 16 * 1024 * 1024)
+    this.#reading = new Reading(read, options.lastEventId ?? '', options.maxEventBytes ?? 2 ** 24)
     this.#backoff = new Backoff(options.retryDelay ?? 1_000, options.maxRetryDelay ?? 30_000)
     this.#watchdog = new Watchdog(options.inactivityTimeout)
+    signal.addEventListener('abort', () => this.#leave())
   }
 
   get lastEventId (): string { return this.#reading.lastEventId }
 
-  /** Events and states in their order, as many at once as came together. Ends when nothing more is to come; throws a StreamError. */
+  /** Events and states in their order, as many at once as came together. Ends when nothing more is to come, and at the signal; throws a StreamError. */
   async * [Symbol.asyncIterator] (): AsyncGenerator<Array<E | StreamState>, void> {
-    const { method = 'GET', reconnect = method.toUpperCase() === 'GET', maxAttempts = Infinity, onError } = this.#options
+    const { method = 'GET', reconnect = /^get$/i.test(method), maxAttempts = Infinity, onError } = this.#options
+    const reading = this.#reading
     yield ['connecting']
     for (let attempt = 1, failures = 0; !this.#signal.aborted; attempt++) {
-      let delay: number
+      let error: StreamError | undefined
       try {
-        const over = yield * this.#attempt({ attempt, lastEventId: this.#reading.lastEventId })
+        const over = yield * this.#attempt({ attempt, lastEventId: reading.lastEventId })
         if (over || !reconnect) return
-        failures = 0
-        delay = this.#next()
       } catch (cause) {
-        if (this.#signal.aborted) return
-        const error = cause instanceof StreamError ? cause : new StreamError('FST_SSE_NETWORK', `The connection failed: ${(cause as Error | null)?.message}`, { cause })
-        failures = this.#reading.fruitful ? 1 : failures + 1
-        delay = this.#next(error.retryAfter)
-        const goesOn = reconnect && failures < maxAttempts && isPassing(error)
+        error = cause instanceof StreamError ? cause : new StreamError('FST_SSE_NETWORK', `The connection failed: ${(cause as Error | null)?.message}`, { cause })
+      }
+      if (this.#signal.aborted) return
+      if (error === undefined || reading.fruitful) failures = 0
+      const delay = this.#backoff.next(reading.fruitful, reading.reconnectionTime, error?.retryAfter)
+      if (error !== undefined) {
+        const goesOn = reconnect && ++failures < maxAttempts && isPassing(error)
         if (!(await onError?.(error, { attempt, delay: goesOn ? delay : undefined }) ?? goesOn)) throw error
       }
       yield ['connecting']
-      await pause(delay, this.#signal)
+      await this.#pause(delay)
     }
-  }
-
-  #next (retryAfter?: number): number {
-    return this.#backoff.next(this.#reading.fruitful, this.#reading.retry, retryAfter)
   }
 
   /** One request. True where its end is the end of all. */
@@ -84,13 +85,11 @@ export class Connection<E extends object> {
     const watchdog = this.#watchdog
     const controller = new AbortController()
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
-    const leave = (reason: unknown): void => {
+    const leave = this.#leave = (reason?: unknown) => {
       controller.abort(reason)
       reader?.cancel().catch(() => {})
     }
-    const left = (): void => leave(this.#signal.reason)
     const silent = (limit: number): void => leave(new StreamError('FST_SSE_INACTIVE', `Nothing came for ${limit} ms`))
-    this.#signal.addEventListener('abort', left)
     reading.begin()
     try {
       watchdog.watch(silent)
@@ -106,38 +105,33 @@ export class Connection<E extends object> {
         // Its end may be our leaving.
         controller.signal.throwIfAborted()
         if (done) return reading.ended
-        const failure = reading.feed(value)
+        const came = reading.feed(value)
         watchdog.heard(reading.beat)
-        const came = reading.taken()
         if (came.length > 0) yield came
-        if (failure !== undefined) throw failure
+        if (reading.failure !== undefined) throw reading.failure
       }
     } catch (error) {
       // Not every fetch rejects with the reason.
       throw controller.signal.aborted ? controller.signal.reason : error
     } finally {
       watchdog.heard()
-      this.#signal.removeEventListener('abort', left)
-      leave(undefined)
+      leave()
     }
+  }
+
+  #pause (time: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, time)
+      this.#leave = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      if (this.#signal.aborted) this.#leave()
+    })
   }
 }
 
 /** Whether another attempt may bring what this one did not. */
 function isPassing ({ code, status = 0 }: StreamError): boolean {
-  if (code === 'FST_SSE_STATUS') return status >= 500 || [408, 425, 429].includes(status)
-  return ['FST_SSE_NETWORK', 'FST_SSE_INACTIVE', 'FST_SSE_HOLE'].includes(code)
-}
-
-function pause (time: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const over = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', over)
-      resolve()
-    }
-    const timer = setTimeout(over, time)
-    signal.addEventListener('abort', over)
-    if (signal.aborted) over()
-  })
+  return status >= 500 || [408, 425, 429].includes(status) || ['FST_SSE_NETWORK', 'FST_SSE_INACTIVE', 'FST_SSE_HOLE'].includes(code)
 }

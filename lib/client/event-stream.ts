@@ -12,14 +12,10 @@ export type Closed =
 /** The event of that name; any, where names are known only when they come. */
 type Named<E extends Received, N> = E extends { event: N } ? E : string extends E['event'] ? E : never
 
-type Listener<E> = (event: E) => void
+interface Listener<E> { readonly name: string, readonly call: (event: E) => void }
+type Next<E> = IteratorResult<E, undefined>
 
-/** The loop over a stream: who waits in it for an event, the event that waits for it, and the error that it has not been told. */
-interface Reader<E> {
-  readonly waiting: Array<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }>
-  next: E | undefined
-  failure: StreamError | undefined
-}
+const OVER = { value: undefined, done: true } as const
 
 /**
  * The events of a stream, for one loop and any number of listeners. It reads no faster than they take, and nothing while
@@ -30,11 +26,18 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   readonly closed: Promise<Closed>
   readonly #leave: () => void
   readonly #onState: ((state: StreamState) => void) | undefined
-  readonly #listeners = new Map<string, Set<Listener<E>>>()
+  readonly #listeners = new Set<Listener<E>>()
   #state: StreamState = 'connecting'
-  #ended: Closed | undefined
+  #ended = false
   #settle!: (closed: Closed) => void
-  #reader: Reader<E> | undefined
+  /** There is a loop. */
+  #looped = false
+  /** It waits for events. */
+  readonly #waiting: Array<(next: Promise<Next<E>> | Next<E>) => void> = []
+  /** An event waits for it. */
+  #next: E | undefined
+  /** It has not been told of it. */
+  #failure: StreamError | undefined
   /** Wakes up what hands events over. */
   #wake: () => void = () => {}
 
@@ -50,12 +53,10 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
 
   /** Calls the listener with each event of that name; answers with what takes it away again. */
   on<N extends E['event']> (name: N, listener: (event: Named<E, N>) => void): () => void {
-    const listeners = this.#listeners.get(name) ?? new Set()
-    this.#listeners.set(name, listeners.add(listener as Listener<E>))
+    const added = { name, call: listener as Listener<E>['call'] }
+    if (!this.#ended) this.#listeners.add(added)
     this.#wake()
-    return () => {
-      if (listeners.delete(listener as Listener<E>) && listeners.size === 0 && this.#listeners.get(name) === listeners) this.#listeners.delete(name)
-    }
+    return () => { this.#listeners.delete(added) }
   }
 
   /** Leaves. Nothing comes any more, not even what has come already. */
@@ -63,25 +64,20 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
 
   /** Leaving the loop closes the stream; its failure is thrown in it. There is one loop: FST_SSE_READER for a second one. */
   [Symbol.asyncIterator] (): AsyncIterator<E, undefined> {
-    if (this.#reader !== undefined) throw new StreamError('FST_SSE_READER', 'A stream is read by one loop: connect again for another, or use on()')
-    const reader: Reader<E> = this.#reader = { waiting: [], next: undefined, failure: this.#ended?.error }
+    if (this.#looped) throw new StreamError('FST_SSE_READER', 'A stream has one loop: use on(), or connect again')
+    this.#looped = true
     this.#wake()
     return {
       next: () => {
-        const value = reader.next
-        if (value !== undefined) {
-          reader.next = undefined
-          this.#wake()
-          return Promise.resolve({ value, done: false })
-        }
-        if (this.#ended === undefined) return new Promise((resolve, reject) => { reader.waiting.push({ resolve, reject }) })
-        const { failure } = reader
-        reader.failure = undefined
-        return failure === undefined ? Promise.resolve(OVER) : Promise.reject(failure)
+        const value = this.#next
+        if (value === undefined) return this.#ended ? this.#over() : new Promise(resolve => { this.#waiting.push(resolve) })
+        this.#next = undefined
+        this.#wake()
+        return Promise.resolve({ value, done: false })
       },
       return: () => {
         this.close()
-        return Promise.resolve(OVER)
+        return this.#over()
       }
     }
   }
@@ -89,13 +85,13 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   async #run (source: AsyncIterable<ReadonlyArray<E | StreamState>>): Promise<void> {
     for await (const came of source) {
       for (const item of came) {
+        if (this.#ended) return
         if (typeof item === 'string') this.#enter(item)
         else {
-          while (this.#reader === undefined && this.#listeners.size === 0 && this.#ended === undefined) await this.#change()
-          if (this.#ended === undefined) this.#hand(item)
-          while (this.#reader?.next !== undefined) await this.#change()
+          while (!this.#looped && this.#listeners.size === 0 && !this.#ended) await this.#change()
+          this.#hand(item)
+          while (this.#next !== undefined) await this.#change()
         }
-        if (this.#ended !== undefined) return
       }
     }
   }
@@ -105,35 +101,35 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   }
 
   #hand (event: E): void {
-    for (const listener of [...this.#listeners.get(event.event) ?? []]) {
-      if (this.#ended === undefined) attempt(() => listener(event))
+    for (const listener of [...this.#listeners]) {
+      // One before it may have taken it away, or closed the stream.
+      if (listener.name === event.event && this.#listeners.has(listener)) attempt(() => listener.call(event))
     }
-    const reader = this.#reader
-    if (reader === undefined || this.#ended !== undefined) return
-    const waiting = reader.waiting.shift()
-    if (waiting === undefined) reader.next = event
-    else waiting.resolve({ value: event, done: false })
+    if (!this.#looped || this.#ended) return
+    const waiting = this.#waiting.shift()
+    if (waiting === undefined) this.#next = event
+    else waiting({ value: event, done: false })
   }
 
   #enter (state: StreamState): void {
-    if (this.#state === state || this.#state === 'closed') return
+    if (this.#state === state) return
     this.#state = state
     attempt(() => this.#onState?.(state))
   }
 
+  #over (): Promise<Next<E>> {
+    const failure = this.#failure
+    this.#failure = undefined
+    return failure === undefined ? Promise.resolve(OVER) : Promise.reject(failure)
+  }
+
   #end (closed: Closed): void {
-    if (this.#ended !== undefined) return
-    this.#ended = closed
-    const reader = this.#reader
-    if (reader !== undefined) {
-      reader.next = undefined
-      const [first, ...others] = reader.waiting.splice(0)
-      if (first === undefined) reader.failure = closed.error
-      else if (closed.error === undefined) first.resolve(OVER)
-      else first.reject(closed.error)
-      for (const { resolve } of others) resolve(OVER)
-    }
+    if (this.#ended) return
+    this.#ended = true
+    this.#failure = closed.error
+    this.#next = undefined
     this.#listeners.clear()
+    for (const waiting of this.#waiting) waiting(this.#over())
     this.#leave()
     this.#wake()
     this.#enter('closed')
@@ -141,9 +137,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   }
 }
 
-const OVER = { value: undefined, done: true } as const
-
-/** What the user's function throws is told as of any listener: as an error that nobody caught. It does not end the stream. */
+/** What the user's function throws is told as of any listener, as an error that nobody caught. It does not end the stream. */
 function attempt (call: () => void): void {
   try {
     call()

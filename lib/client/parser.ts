@@ -14,9 +14,8 @@ export interface Heard {
   comment: (text: string) => void
 }
 
+const LINE_END = /\r\n|\r|\n/
 const encoder = new TextEncoder()
-const LF = '\n'
-const CR = '\r'
 
 /** Bytes, cut anywhere -> events. Each byte is looked at once, however an event is cut. */
 export class Parser {
@@ -24,14 +23,14 @@ export class Parser {
   readonly #maxEventBytes: number
   // It takes the mark away that may stand before everything (BOM), and no other.
   readonly #decoder = new TextDecoder()
-  /** The line that has not ended yet, in the pieces that came. */
-  #line: string[] = []
+  /** What has come of a line, in pieces. */
+  #pieces: string[] = []
   /** A line ended with CR: the LF that may follow belongs to it. */
   #afterCR = false
-  /** Bytes of the block so far, line ends not counted. */
+  /** Bytes of the block so far, without comments and line ends. */
   #bytes = 0
   #event = ''
-  #data: string[] = []
+  #data: string | undefined
   #id: string
   #placed = false
 
@@ -45,64 +44,57 @@ export class Parser {
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return
-    // With no end of a character at its beginning, as many as there are bytes.
-    const ascii = text.length === chunk.length && chunk[0]! < 128
-    let from = this.#afterCR && text[0] === LF ? 1 : 0
-    this.#afterCR = text.endsWith(CR)
-    // Which of the two comes first is not looked for again at every line.
-    let cr = text.indexOf(CR, from)
-    let lf = text.indexOf(LF, from)
-    while (cr >= 0 || lf >= 0) {
-      const end = cr < 0 || (lf >= 0 && lf < cr) ? lf : cr
-      const piece = text.slice(from, end)
-      this.#count(piece, ascii)
-      this.#line.push(piece)
-      const line = this.#line.length === 1 ? piece : this.#line.join('')
-      this.#line = []
-      this.#read(line)
-      from = end === cr && lf === end + 1 ? end + 2 : end + 1
-      if (cr >= 0 && cr < from) cr = text.indexOf(CR, from)
-      if (lf >= 0 && lf < from) lf = text.indexOf(LF, from)
+    // As many characters as bytes are so many bytes, unless the first ends one of another chunk.
+    const sizeOf = text.length === chunk.length && chunk[0]! < 128 ? lengthOf : bytesOf
+    const lines = text.slice(this.#afterCR && text[0] === '\n' ? 1 : 0).split(text.includes('\r') ? LINE_END : '\n')
+    this.#afterCR = text.endsWith('\r')
+    const rest = lines.pop()!
+    for (const line of lines) {
+      this.#count(sizeOf(line))
+      if (this.#pieces.length > 0) {
+        this.#read(this.#pieces.join('') + line)
+        this.#pieces = []
+      } else this.#read(line)
     }
-    if (from === text.length) return
-    const rest = text.slice(from)
-    this.#count(rest, ascii)
-    this.#line.push(rest)
+    if (rest === '') return
+    this.#count(sizeOf(rest))
+    this.#pieces.push(rest)
   }
 
-  #count (text: string, ascii: boolean): void {
-    this.#bytes += ascii ? text.length : encoder.encode(text).length
-    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than the ${this.#maxEventBytes} bytes of maxEventBytes`)
+  #count (bytes: number): void {
+    this.#bytes += bytes
+    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes: ${this.#maxEventBytes}`)
   }
 
   #read (line: string): void {
     if (line === '') return this.#dispatch()
     const colon = line.indexOf(':')
-    if (colon === 0) {
-      this.#bytes -= encoder.encode(line).length
-      return this.#heard.comment(line.slice(1).trim())
-    }
     const field = colon < 0 ? line : line.slice(0, colon)
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
-    if (field === 'data') this.#data.push(value)
+    if (field === 'data') this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`
     else if (field === 'event') this.#event = value
-    else if (field === 'retry') {
-      if (/^[0-9]+$/.test(value)) this.#heard.retry(Number(value))
-    } else if (field === 'id' && !value.includes('\0')) {
+    else if (field === 'id') {
+      if (value.includes('\0')) return
       this.#id = value
       this.#placed = true
-    }
+    } else if (field === '') {
+      this.#bytes -= bytesOf(line)
+      this.#heard.comment(value)
+    } else if (field === 'retry' && /^\d+$/.test(value)) this.#heard.retry(Number(value))
   }
 
   #dispatch (): void {
     const data = this.#data
     const event = this.#event || 'message'
     const placed = this.#placed
-    this.#data = []
+    this.#data = undefined
     this.#event = ''
     this.#placed = false
     this.#bytes = 0
-    if (data.length > 0) this.#heard.message(event, data.join(LF), this.#id, placed)
+    if (data !== undefined) this.#heard.message(event, data, this.#id, placed)
     else if (placed) this.#heard.position(this.#id)
   }
 }
+
+const bytesOf = (text: string): number => encoder.encode(text).length
+const lengthOf = (text: string): number => text.length

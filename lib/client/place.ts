@@ -13,23 +13,14 @@ export class Place {
   /** It stands there. */
   move (id: string): void { this.#known = positionsOf(id) }
 
-  /** An event of that id. */
+  /** What an event of that id is, here. */
   judge (id: string): 'next' | 'double' | 'hole' {
-    const at = positionsOf(id)
     let ahead = 0
-    for (const [epoch, offset] of at ?? []) {
-      const step = Number(offset) - Number(this.#known?.get(epoch))
-      // Nothing is known of it.
-      if (Number.isNaN(step)) ahead = NaN
-      else if (step > 0) ahead += step
-    }
-    if (ahead > 1) return 'hole'
-    return ahead === 0 && at !== undefined ? 'double' : 'next'
+    // Of another channel, or another history of it, nothing is known: not a number, and neither of the two.
+    for (const [epoch, offset] of positionsOf(id)) ahead += Math.max(0, Number(offset) - Number(this.#known?.get(epoch)))
+    return ahead > 1 ? 'hole' : ahead === 0 ? 'double' : 'next'
   }
 }
 
 /** Epoch -> offset; several channels of one stream are joined by dots. */
-function positionsOf (id: string): Positions | undefined {
-  const parts = id.split('.').map(part => part.split('-') as [string, string])
-  return parts.every(part => part.length === 2) ? new Map(parts) : undefined
-}
+const positionsOf = (id: string): Positions => new Map(id.split('.').map(part => part.split('-') as [string, string]))

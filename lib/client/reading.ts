@@ -1,4 +1,4 @@
-import { Parser } from './parser.ts'
+import { Parser, type Heard } from './parser.ts'
 import { Place } from './place.ts'
 import { StreamError } from './stream-error.ts'
 
@@ -14,15 +14,17 @@ const MARKS = new Map<string, StreamState>([['replay', 'catching-up'], ['live', 
 const END_ID = 'sse.end'
 
 /** What is read, over all connections: events, each once and none left out where that can be known, and the position. */
-export class Reading<E extends object> {
+export class Reading<E extends object> implements Heard {
   /** Where to go on from. Behind an event that could not be read it never is. */
   lastEventId: string
   /** The reconnection time that the server told, in milliseconds. */
-  retry = 0
+  reconnectionTime = 0
   /** This connection has brought something that counts: not what came twice, behind a hole, or could not be read. */
   fruitful = false
-  /** The last bytes were a comment, and nothing else. */
+  /** The last bytes brought a comment, and nothing else. */
   beat: boolean | undefined
+  /** What went wrong in the last bytes. What came before it is good. */
+  failure: unknown
   readonly #read: (message: Message) => E | undefined
   readonly #maxEventBytes: number
   readonly #place = new Place()
@@ -32,7 +34,6 @@ export class Reading<E extends object> {
   #state: StreamState = 'connecting'
   #came: Array<E | StreamState> = []
 
-  /** `read` makes an event of a message, or nothing of it, or throws a StreamError. */
   constructor (read: (message: Message) => E | undefined, lastEventId: string, maxEventBytes: number) {
     this.#read = read
     this.lastEventId = lastEventId
@@ -47,69 +48,52 @@ export class Reading<E extends object> {
   begin (): void {
     this.fruitful = this.#marked = false
     this.#state = 'connecting'
-    this.#parser = new Parser({
-      message: (event, data, id, placed) => this.#take({ event, data, id }, placed),
-      position: id => {
-        this.fruitful = true
-        this.beat = false
-        this.lastEventId = id
-        this.#place.move(id)
-      },
-      retry: time => { this.retry = time },
-      comment: text => {
-        this.beat ??= true
-        const state = MARKS.get(text)
-        if (state === undefined) return
-        this.#marked = true
-        this.#enter(state)
-      }
-    }, this.#maxEventBytes, this.lastEventId)
+    this.#parser = new Parser(this, this.#maxEventBytes, this.lastEventId)
   }
 
-  /** Answers with what went wrong in the middle of it; what came before that is good. */
-  feed (bytes: Uint8Array): StreamError | undefined {
+  /** Events and states, in their order. */
+  feed (bytes: Uint8Array): Array<E | StreamState> {
+    const came: Array<E | StreamState> = this.#came = []
     this.beat = undefined
+    this.failure = undefined
     try {
       this.#parser.feed(bytes)
     } catch (error) {
-      return error as StreamError
+      this.failure = error
     }
     // It says nothing of channels, so there is nothing to catch up with.
-    if (this.#state === 'connecting') this.#enter('live')
-    return undefined
-  }
-
-  /** Events and states that came since the last time, in their order. */
-  taken (): Array<E | StreamState> {
-    const came = this.#came
-    this.#came = []
+    if (this.#state === 'connecting') came.unshift(this.#state = 'live')
     return came
   }
 
-  #enter (state: StreamState): void {
-    this.#state = state
+  message (event: string, data: string, id: string, placed: boolean): void {
     this.beat = false
-    this.#came.push(state)
-  }
-
-  #take (message: Message, placed: boolean): void {
-    this.beat = false
-    const { event, id } = message
     if (!this.#marked || event === 'sse.reset') this.#place.forget()
-    else if (event !== 'sse.gap' && placed) {
+    else if (placed && event !== 'sse.gap') {
       const verdict = this.#place.judge(id)
       if (verdict === 'double') return
       if (verdict === 'hole') throw new StreamError('FST_SSE_HOLE', `After ${this.lastEventId} came ${id}: what is between was lost`)
     }
-    const received = this.#read(message)
+    const received = this.#read({ event, data, id })
     this.fruitful = true
-    if (placed) {
-      this.lastEventId = id
-      if (this.#marked) this.#place.move(id)
-    }
-    if (received === undefined) return
-    // Of an event that came before the marks nobody knows, and it is live.
-    if (this.#state === 'connecting') this.#enter('live')
-    this.#came.push(received)
+    if (placed) this.position(id)
+    if (received !== undefined) this.#came.push(received)
+  }
+
+  position (id: string): void {
+    this.fruitful = true
+    this.beat = false
+    this.lastEventId = id
+    this.#place.move(id)
+  }
+
+  retry (time: number): void { this.reconnectionTime = time }
+
+  comment (text: string): void {
+    this.beat ??= true
+    const state = MARKS.get(text)
+    if (state === undefined) return
+    this.#marked = true
+    this.#came.push(this.#state = state)
   }
 }

@@ -21,16 +21,17 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
   if (!headers.has('accept')) headers.set('accept', 'text/event-stream')
   // A header holds bytes: those of UTF-8, one per character.
   if (attempt.lastEventId !== '') headers.set('last-event-id', String.fromCharCode(...new TextEncoder().encode(attempt.lastEventId)))
-  const content = await valueOf(body, attempt)
-  const response = await fetch(await valueOf(url, attempt), { cache: 'no-store', ...init, headers, signal, ...(content === undefined ? {} : { body: content }) })
-  if (response.status === 200 && response.body !== null && /^text\/event-stream *(;|$)/i.test(response.headers.get('content-type') ?? '')) return response
+  const response = await fetch(await valueOf(url, attempt), { cache: 'no-store', ...init, headers, signal, body: await valueOf(body, attempt) ?? null })
+  const { status } = response
+  const type = response.headers.get('content-type')
+  if (status === 200 && response.body !== null && /^text\/event-stream *(;|$)/i.test(type ?? '')) return response
   // Nobody reads it: the connection is free again.
   response.body?.cancel().catch(() => {})
-  if (response.status === 204) return undefined
-  if (response.status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${response.status}`, { response })
-  throw new StreamError('FST_SSE_CONTENT_TYPE', `The response is no event stream: its type is ${response.headers.get('content-type')}`, { response })
+  if (status === 204) return undefined
+  if (status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${status}`, { response })
+  throw new StreamError('FST_SSE_CONTENT_TYPE', `The server answered with type ${type}`, { response })
 }
 
-async function valueOf<T> (value: PerAttempt<T>, attempt: Attempt): Promise<T> {
-  return typeof value === 'function' ? await (value as (attempt: Attempt) => T | Promise<T>)(attempt) : value
+function valueOf<T> (value: PerAttempt<T>, attempt: Attempt): T | Promise<T> {
+  return typeof value === 'function' ? (value as (attempt: Attempt) => T | Promise<T>)(attempt) : value
 }

@@ -14,8 +14,8 @@ const KNOWN = 1_024
  * when it is gone, the next goes on after the last event that it was told of. Events are counted by all alike, so what
  * comes a second time is known.
  */
-export async function * shared (name: string, lastEventId: string, open: (lastEventId: string) => Source, signal: AbortSignal): AsyncGenerator<Array<Message | StreamState>, void> {
-  const channel = new BroadcastChannel(name)
+export async function * shared<E extends object> (name: string, lastEventId: string, open: (lastEventId: string) => Source, read: (message: Message) => E | undefined, signal: AbortSignal): AsyncGenerator<Array<E | StreamState>, void> {
+  const channel = new BroadcastChannel(`sse ${name}`)
   /** The number of the last event, once one is known, and the ids of those before. */
   let last: number | undefined
   const ids = new Map<number, string>()
@@ -66,7 +66,7 @@ export async function * shared (name: string, lastEventId: string, open: (lastEv
   }
   let over = false
   let failure: unknown
-  navigator.locks.request(name, { signal }, lead).catch(error => { failure = error }).finally(() => {
+  navigator.locks.request(`sse ${name}`, { signal }, lead).catch(error => { failure = error }).finally(() => {
     over = true
     wake()
   })
@@ -74,7 +74,7 @@ export async function * shared (name: string, lastEventId: string, open: (lastEv
     for (;;) {
       const items = came
       came = []
-      if (items.length > 0) yield items
+      if (items.length > 0) yield items.map(item => typeof item === 'string' ? item : read(item)).filter(item => item !== undefined)
       else if (over) break
       else await new Promise<void>(resolve => { wake = resolve })
     }

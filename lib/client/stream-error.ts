@@ -22,19 +22,19 @@ export class StreamError extends Error {
   /** FST_SSE_REMOTE: the data of the server's `error` event, problem details (RFC 9457) unless the server says otherwise. */
   readonly data: unknown
 
-  constructor (code: StreamErrorCode, message: string, { response, data, cause }: { response?: Response | undefined, data?: unknown, cause?: unknown } = {}) {
-    super(message, cause === undefined ? undefined : { cause })
+  constructor (code: StreamErrorCode, message: string, details: { response?: Response, data?: unknown, cause?: unknown } = {}) {
+    super(message, details)
+    const { response, data } = details
     this.code = code
     this.status = response?.status
     this.headers = response?.headers
-    this.retryAfter = response === undefined ? undefined : retryAfter(response.headers.get('retry-after'))
+    this.retryAfter = timeOf(response?.headers.get('retry-after') ?? '')
     this.data = data
   }
 }
 
 /** Seconds, or a date. */
-function retryAfter (text: string | null): number | undefined {
-  if (text === null) return undefined
+function timeOf (text: string): number | undefined {
   const time = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
-  return Number.isNaN(time) ? undefined : Math.max(0, time)
+  return time > 0 ? time : undefined
 }

@@ -243,6 +243,23 @@ t.test('R5: the latest by key are those of the history and of the tail', async t
   t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [3, 4, 5])
 })
 
+t.test('R5: what is left for one who fell off the log: the latest of the same epoch, and how many are gone before the last of them', async t => {
+  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
+  const { feed, log } = make({ slow: { latest } })
+  feed.enter(new StillReader())
+  for (const n of [1, 2, 3, 4, 5]) log.append(numbered(n))
+  const { epoch } = feed
+  const left = (epoch: string, position: number): unknown => {
+    const { kept, dropped } = feed.leftOf({ epoch, position }, 5)
+    return [kept.map(({ offset }) => offset), dropped]
+  }
+  t.strictSame(left(epoch, 0), [[3, 4, 5], 2])
+  t.strictSame(left(epoch, 3), [[4, 5], 0])
+  t.strictSame(left('another', 1), [[], 4])
+  const without = make({ slow: 'skip' }).feed
+  t.strictSame(without.leftOf({ epoch: without.epoch, position: 2 }, 9), { kept: [], dropped: 7 })
+})
+
 t.test('R5: the latest by key are forgotten when nobody reads, and gathered again from the history', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 2
   const { feed, log } = make({ slow: { latest } })

@@ -25,6 +25,8 @@ function make (options: ChannelOptions = {}) {
     epoch,
     publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
     frame: (n: number, offset = n) => `id: ${epoch}-${offset}\ndata: ${n}`,
+    /** What says that there is nothing up to there. */
+    to: (offset: number) => `id: ${epoch}-${offset}`,
     at: (position: number) => new Map([[epoch, position]])
   }
 }
@@ -278,7 +280,7 @@ t.test('a closed feed closes its party', async t => {
 })
 
 t.test('a filter leaves out, a map puts another in place, and both see one frozen object with the id', async t => {
-  const { publish, feed, epoch, frame } = make()
+  const { publish, feed, epoch, frame, to } = make()
   const seen: Received[] = []
   const filter = (event: Received): boolean => {
     seen.push(event)
@@ -289,8 +291,8 @@ t.test('a filter leaves out, a map puts another in place, and both see one froze
   const mapped = await new TestParty(feed, { selection: { filter, map } }).begin()
   publish(1, 2, 4, 6)
   await turn()
-  t.strictSame(filtered.given, [frame(2, 2), frame(4, 3), frame(6, 4)])
-  t.strictSame(mapped.given, [{ event: 'twice', data: 4, id: `${epoch}-2` }])
+  t.strictSame(filtered.given, [to(1), frame(2, 2), frame(4, 3), frame(6, 4)])
+  t.strictSame(mapped.given, [to(1), { event: 'twice', data: 4, id: `${epoch}-2` }])
   t.equal(seen.length, 8)
   t.ok(upTo(3, 0).every(index => seen[index] === seen[index + 4] && Object.isFrozen(seen[index])))
 })
@@ -342,19 +344,74 @@ for (const way of ['live', 'replay']) {
 }
 
 t.test('the position is told after 128 events that were passed over, and the count begins again with an event', async t => {
-  const { publish, feed, epoch, frame } = make()
+  const { publish, feed, epoch, frame, to } = make()
   const party = await new TestParty(feed, { selection: { filter: ({ data }) => data === 100 } }).begin()
   publish(...upTo(99))
   await turn()
-  t.equal(party.follower.skipped, 99)
+  t.equal(party.skipped, 99)
   publish(100)
   publish(...upTo(227, 101))
   await turn()
-  t.strictSame(party.given, [frame(100)])
+  t.strictSame(party.given, [to(99), frame(100)])
   publish(228, 229)
   await turn()
-  t.strictSame(party.given, [frame(100), { id: `${epoch}-228` }])
-  t.equal(party.follower.skipped, 1)
+  t.strictSame(party.given, [to(99), frame(100), { id: `${epoch}-228` }])
+  t.equal(party.skipped, 1)
+})
+
+t.test('R9: what was passed over is said before the next event, in the same write, and only then', async t => {
+  const { publish, feed, frame, to } = make()
+  const party = new TestParty(feed, { selection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
+  const writes: unknown[] = []
+  const { write } = party
+  party.write = (frames, events) => {
+    writes.push([frames, events])
+    write!(frames, events)
+  }
+  await party.begin()
+  publish(...upTo(9))
+  await turn()
+  t.strictSame(party.given, [frame(1), to(2), frame(3), frame(4), to(7), frame(8)])
+  t.strictSame(writes.at(-1), [`${to(7)}\n\n${frame(8)}\n\n`, 1])
+})
+
+t.test('R9: a follower says when it comes to the end of the log, and not before there is room for more', async t => {
+  const { publish, feed, at, log } = make()
+  publish(1, 2)
+  const party = new TestParty(feed)
+  party.room = 2
+  await party.begin(at(0))
+  t.equal(party.arrivals, 0)
+  await party.grant(1)
+  t.equal(party.arrivals, 1)
+  t.equal(party.follower.atEnd, true)
+  party.room = 0
+  publish(3)
+  await turn()
+  t.equal(party.follower.atEnd, false)
+  await party.grant(Infinity)
+  t.equal(party.arrivals, 2, 'its party knows which is the first')
+  log.end()
+  await turn()
+  t.equal(party.arrivals, 2, 'the end of the channel is another thing')
+})
+
+t.test('R9: what was passed over is told before a gap, which then counts from there, and before another epoch', async t => {
+  const { publish, log, feed, epoch, to } = make({ slow: 'skip', history: { events: 2 } })
+  const party = await new TestParty(feed, { selection: { filter: () => false } }).begin()
+  publish(1)
+  await turn()
+  party.room = 0
+  publish(...upTo(5, 2))
+  await turn()
+  await party.grant(Infinity)
+  t.strictSame(party.given, [to(1), { event: 'sse.gap', data: { dropped: 4 }, id: `${epoch}-5` }])
+  publish(6)
+  await turn()
+  log.lose()
+  await turn()
+  t.strictSame(party.given[2], to(6))
+  t.match(party.given[3], { opening: { notice: { event: 'sse.reset' } } })
 })
 
 t.test("R5: 'disconnect': who is behind all that is kept is told so, and given nothing", async t => {
@@ -408,17 +465,17 @@ t.test('R5: a history of nothing: who has room gets all, who has none gets a gap
 const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
 
 t.test("R5: 'latest': a gap with what was dropped, before the last event of each key, and the numbers add up", async t => {
-  const { publish, feed, epoch, frame } = make({ slow: { latest }, history: { events: 5 } })
+  const { publish, feed, epoch, frame, to } = make({ slow: { latest }, history: { events: 5 } })
   const party = await new TestParty(feed).begin()
   await turn()
   party.room = 0
   publish(...upTo(10))
   await turn()
   await party.grant(Infinity)
-  t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, frame(8), frame(9), frame(10)])
+  t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, to(7), frame(8), frame(9), frame(10)])
   publish(11)
   await turn()
-  t.strictSame(party.given.slice(4), [frame(11)])
+  t.strictSame(party.given.slice(5), [frame(11)])
 })
 
 t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in order", async t => {
@@ -429,8 +486,8 @@ t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in ord
   for (let n = 0; n < 8; n++) log.append({ event: 'message', data: 'x'.repeat(12_000), json: false })
   await turn()
   await party.grant(Infinity)
-  const ids = party.given.map(each => typeof each === 'string' ? Number(/-(\d+)\n/.exec(each)?.[1]) : (each as { data: object }).data)
-  t.strictSame(ids, [{ dropped: 4 }, 5, 6, 7, 8])
+  const ids = party.given.map(each => typeof each === 'string' ? Number(/-(\d+)(\n|$)/.exec(each)?.[1]) : (each as { data: object }).data)
+  t.strictSame(ids, [{ dropped: 4 }, 4, 5, 6, 7, 8])
 })
 
 t.test("R5: 'latest': what is kept of a new epoch is not given under the ids of the old one", async t => {
@@ -653,13 +710,19 @@ function account ({ opening, given }: TestParty, newest: ReadonlyMap<string, num
   let { epoch, position } = opening!
   let last = position
   for (const each of given) {
-    if (typeof each === 'string') {
+    const [, at, passed] = /^id: (\w+)-(\d+)$/.exec(String(each)) ?? []
+    if (at !== undefined) {
+      // Filtered away, or dropped: that is what the gap before it says.
+      same(at, epoch)
+      truth(Number(passed) > last && Number(passed) <= newest.get(epoch)!, `${passed} comes after ${last}`)
+      last = Number(passed)
+    } else if (typeof each === 'string') {
       const [frame, id, offset, data] = /^id: (\w+)-(\d+)\ndata: (\d+)$/.exec(each) ?? []
       // What is left is the outcome.
       if (frame === undefined) continue
       position++
       same([id, data], [epoch, offset])
-      truth(Number(offset) > last && Number(offset) <= newest.get(epoch)!, `${offset} comes after ${last}`)
+      truth(Number(offset) === last + 1 && Number(offset) <= newest.get(epoch)!, `${offset} comes after ${last}`)
       last = Number(offset)
       if (slow !== 'latest') same(last, position)
     } else if ('opening' in (each as object)) {
@@ -673,10 +736,9 @@ function account ({ opening, given }: TestParty, newest: ReadonlyMap<string, num
       same(event, 'sse.gap')
       truth(dropped > 0, 'something was dropped')
       position += dropped
-      if (slow === 'skip') {
-        same(id, `${epoch}-${position}`)
-        last = position
-      }
+      // Where the latest of each key follow, it stands still.
+      if (slow !== 'latest' || id !== `${epoch}-${last}`) last += dropped
+      same(id, `${epoch}-${last}`)
     }
   }
   return { epoch, position }

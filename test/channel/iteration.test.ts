@@ -54,6 +54,16 @@ t.test('R2: a loop begins to listen at its first next(), and has each event once
   t.strictSame(await take(it, 2), [event(4), event(5)])
 })
 
+t.test('R9: a loop sees nothing of what a stream says of where it stands', async t => {
+  const { publish, event, loop, log } = make()
+  publish(...upTo(300))
+  const it = loop({ selection: { start: 'oldest', filter: ({ data }) => Number(data) % 150 === 0 } })
+  const history = await take(it, 2)
+  publish(...upTo(450, 301))
+  log.end()
+  t.strictSame([...history, ...await take(it, 10)], [150, 300, 450].map(n => event(n)))
+})
+
 t.test('R2: what is in the log comes first, and there is no seam to what is published', async t => {
   const { publish, event, loop, id } = make()
   publish(...upTo(200))

@@ -69,7 +69,7 @@ t.test('a filter is for the snapshot and for what follows, and the position move
   t.equal(await reading.frames(5), HEAD + snapshot(foods, 0))
   market.set(tin(1))
   market.set(rice(1))
-  t.equal(await reading.frames(1), frame(rice(1), 2))
+  t.equal(await reading.frames(2), `id: 1\n\n${frame(rice(1), 2)}`)
 })
 
 t.test('who comes back gets what was missed; who cannot have it is reset to the state', async t => {

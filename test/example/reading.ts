@@ -1,10 +1,12 @@
 import type { Test } from 'tap'
+import { unmarked } from '../setup/marks.ts'
 
-/** A stream that is read frame by frame, until the test is over. The ids are those of a log: their epoch is kept, and left out of the frames. */
+/** A stream that is read frame by frame, until the test is over. The ids are those of a log: their epoch is kept, and left out of the frames, as are the marks. */
 export class Reading {
   readonly response: Response
   readonly #reader: ReadableStreamDefaultReader<string>
   #rest = ''
+  readonly #frames: string[] = []
   epoch = ''
 
   constructor (response: Response) {
@@ -21,16 +23,14 @@ export class Reading {
 
   /** The next so many frames. */
   async frames (count: number): Promise<string> {
-    for (;;) {
-      const parts = this.#rest.split('\n\n')
-      if (parts.length > count) {
-        this.#rest = parts.slice(count).join('\n\n')
-        return this.#anonymous(`${parts.slice(0, count).join('\n\n')}\n\n`)
-      }
+    while (this.#frames.length < count) {
       const { value, done } = await this.#reader.read()
-      if (done) throw new Error(`the stream ended after ${this.#rest}`)
-      this.#rest += value
+      if (done) throw new Error(`the stream ended after ${this.#frames.join('')}${this.#rest}`)
+      const parts = (this.#rest + value).split('\n\n')
+      this.#rest = parts.pop()!
+      this.#frames.push(...parts.map(part => unmarked(`${part}\n\n`)).filter(frame => frame !== ''))
     }
+    return this.#anonymous(this.#frames.splice(0, count).join(''))
   }
 
   #anonymous (wire: string): string {

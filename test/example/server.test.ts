@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { build } from '../../example/server.ts'
+import { faultsOf, type Json } from '../setup/document.ts'
+import { inBrowser, SCREENSHOTS, Site, tabOf, windowOf } from './browser.ts'
 
 t.setTimeout(90_000)
 
@@ -49,7 +51,8 @@ t.test('the clients print the seed stream of the server with the time of each li
   const rows = [
     { file: 'example/seed/client.ts', args: [`${url}/sse`], env: {}, line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}` },
     { file: 'example/seed/client.ts', args: [], env: { PORT: new URL(url).port }, line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}` },
-    { file: 'example/seed/client-parser.ts', args: [`${url}/sse/queue`], env: {}, line: (n: number) => `200 server sent event message: ${n}` }
+    { file: 'example/seed/client-parser.ts', args: [`${url}/sse/queue`], env: {}, line: (n: number) => `200 server sent event message: ${n}` },
+    { file: 'example/seed/client-typed.ts', args: [`${url}/sse`], env: {}, line: (n: number) => `200 server sent event message: ${n}` }
   ]
   for (const { file, args, env, line } of rows) {
     t.test(`${file} ${args.length > 0 ? 'with a URL' : 'with PORT'}`, async t => {
@@ -64,7 +67,7 @@ t.test('the clients print the seed stream of the server with the time of each li
 })
 
 t.test('a client without a server says so and fails', async t => {
-  for (const file of ['example/seed/client.ts', 'example/seed/client-parser.ts']) {
+  for (const file of ['example/seed/client.ts', 'example/seed/client-parser.ts', 'example/seed/client-typed.ts']) {
     const child = spawn(process.execPath, ['--import', 'tsx', file, 'http://127.0.0.1:1/sse'], { stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''
     child.stderr.on('data', text => { said += text })
@@ -98,7 +101,44 @@ t.test('the start page lists the examples and shows each live', async t => {
     t.equal(page.headers['content-type'], 'text/html; charset=utf-8')
     t.match(page.body, '<link rel="stylesheet" href="/page.css">')
   }
+  t.match(start.body, '<a href="/docs">')
   const style = await app.inject('/page.css')
   t.equal(style.headers['content-type'], 'text/css; charset=utf-8')
   t.match(style.body, 'color-scheme: light dark')
+})
+
+t.test('pages get the modules of the client, and no other files', async t => {
+  const app = await build()
+  t.teardown(() => app.close())
+  const module = await app.inject('/fastify-typed-sse/client.js')
+  t.equal(module.headers['content-type'], 'text/javascript; charset=utf-8')
+  t.match(module.body, 'connect')
+  t.equal((await app.inject('/fastify-typed-sse/client/connect.js')).statusCode, 200)
+  for (const path of ['client.d.ts', '../package.json', '%2e%2e/package.json', 'client', 'none.js']) {
+    t.equal((await app.inject(`/fastify-typed-sse/${path}`)).statusCode, 404, path)
+  }
+})
+
+t.test('its document describes what it serves', async t => {
+  const app = await build()
+  t.teardown(() => app.close())
+  const document = (await app.inject('/docs/json')).json<Json>()
+  t.strictSame(await faultsOf(document), [])
+  t.strictSame(Object.keys(document.paths!).sort(), [
+    '/board/events', '/chat/{room}/events', '/chat/{room}/messages', '/progress/events', '/runs/{id}', '/sse', '/sse/once', '/sse/queue', '/v1/chat/completions'
+  ])
+  t.strictSame(Object.keys(document.paths!['/v1/chat/completions']!.post!.responses!['200']!.content!), ['text/event-stream', 'application/json'])
+})
+
+inBrowser(t, (t, browser) => {
+  t.test('the page of the document shows the events of a stream', async t => {
+    const site = await Site.start(t, await build())
+    const page = await tabOf(t, await windowOf(t, browser), `${site.url}/docs`)
+    const operation = page.locator('.opblock', { hasText: '/progress/events' })
+    await operation.locator('.opblock-summary').first().click()
+    await operation.locator('.tablinks', { hasText: 'Schema' }).first().click()
+    await operation.getByText('Expand all').first().click()
+    for (const text of ['"progress"', 'percent', 'media type: application/json', '"sse.reset"']) await operation.getByText(text).first().waitFor()
+    await operation.screenshot({ path: `${SCREENSHOTS}/docs.png` })
+  })
 })

@@ -181,7 +181,7 @@ t.test('in a real browser', { skip: absent(CHROMIUM), jobs: 6 }, async t => {
     // It is told of bytes when the page has them, of which an id alone shows nothing.
     const devtools = await page.context().newCDPSession(page)
     await devtools.send('Network.enable')
-    let missing = `retry: 100\n\nid: ${(await channel.head()).id}\n\n`.length
+    let missing = `retry: 100\n\n: live\nid: ${(await channel.head()).id}\n\n`.length
     const taken = new Promise<void>(resolve => devtools.on('Network.dataReceived', ({ dataLength }) => { if ((missing -= dataLength) <= 0) resolve() }))
     const asked = (async () => [(await once(app.server, 'request'))[0], (await once(app.server, 'request'))[0]] as IncomingMessage[])()
     const seen = page.evaluate(() => new Promise<string[]>(resolve => {

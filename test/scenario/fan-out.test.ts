@@ -144,9 +144,11 @@ class Dropper {
     this.#rest = text.slice(at)
   }
 
-  /** The position that a stream begins with, or what says that events are lost and which. Anything else is wrong. */
-  #heed (frame: string): void {
+  /** The position that a stream begins with, the marks, or what says that events are lost and which. Anything else is wrong. */
+  #heed (marked: string): void {
     const { epoch } = this.#frames
+    if (marked === ': live') return
+    const frame = marked.replace(/^: (live|replay)\n/, '')
     const place = Number(/^id: \w+-(\d+)$/m.exec(frame)?.[1])
     const lost = place - this.position
     if (frame === `id: ${epoch}-${this.position}`) return

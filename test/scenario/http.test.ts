@@ -216,7 +216,7 @@ const positions: Array<{ name: string, path?: string, headers?: Record<string, s
   { name: 'no position', seen: 'none' },
   { name: 'an ASCII id', headers: { 'Last-Event-ID': '17-3' }, seen: '17-3' },
   { name: 'a UTF-8 id', headers: { 'Last-Event-ID': bytesOf('žluťoučký-日本-🚀') }, seen: 'žluťoučký-日本-🚀' },
-  { name: 'an id that is no UTF-8', headers: { 'Last-Event-ID': 'a\u00ffb' }, seen: 'a\ufffdb' },
+  { name: 'an id that is no UTF-8 is latin1', headers: { 'Last-Event-ID': 'a\u00ffb' }, seen: 'aÿb' },
   { name: 'a query parameter', path: '/position?lastEventId=17', seen: '17' },
   { name: 'a query parameter in UTF-8', path: `/position?lastEventId=${encodeURIComponent('日本')}`, seen: '日本' },
   { name: 'both: the header', path: '/position?lastEventId=17', headers: { 'Last-Event-ID': '18' }, seen: '18' },
@@ -248,7 +248,7 @@ t.test('W7: any byte in Last-Event-ID is decoded, or refused by Node as it refus
     if (response?.status === 400) continue
     passed++
     // A tab, and 0x20 to 0xff without DEL.
-    t.equal(response?.body, `data: ${Buffer.from(text, 'latin1').toString('utf8')}\n\n`, `0x${byte.toString(16)}`)
+    t.equal(response?.body, `data: ${text}\n\n`, `0x${byte.toString(16)}`)
   }
   t.equal(passed, 1 + 0xe0 - 1)
 })

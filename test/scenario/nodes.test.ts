@@ -8,6 +8,7 @@ import { absent, REDIS } from '../setup/programs.ts'
 import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
 import { RedisCluster } from '../setup/redis-cluster.ts'
 import { RedisServer } from '../setup/redis.ts'
+import { Track } from '../setup/track.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
@@ -25,6 +26,7 @@ async function nodeOf (t: Test, client: RedisClient, { log, ...options }: Omit<R
   await app.register(sse, { log: redisLog(client, log), ...options })
   const news = app.sse.channel('news', { history: HISTORY })
   app.get('/', (_request, reply) => reply.sse(news))
+  app.get('/tens', (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => Number(data) % 10 === 0 })))
   const port = await listen(t, app)
   const follow = async (request: RawRequest = {}): Promise<RawClient> => {
     const connected = await open(port, request)
@@ -74,6 +76,29 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const over = await nodes[1]!.follow({ headers: { 'Last-Event-ID': ids.toSorted((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1])).at(-1)! } })
     await within('the answer', over.until('\r\n\r\n'))
     t.match(over.received, /^HTTP\/1.1 204 /, 'R7: who has it all stops, on every node')
+  })
+
+  t.test('R9: over Redis too, history says where it ends, and no offset is jumped without a word', async t => {
+    const server = await RedisServer.start(t)
+    const nodes = await Promise.all(upTo(2).map(() => nodeOf(t, server.client(t))))
+    const { epoch } = await nodes[0]!.news.head()
+    const newcomer = await nodes[0]!.follow({ path: '/tens' })
+    await within('its opening', newcomer.until('\n\n'))
+    await Promise.all(upTo(300).map(n => nodes[n % 2]!.news.publish({ data: n })))
+    await within('the end of it', newcomer.until('data: 300\n\n'))
+    const back = { headers: { 'Last-Event-ID': `${epoch}-0` } }
+    const late = await Promise.all(nodes.flatMap(({ follow }) => [follow(back), follow({ path: '/tens', ...back })]))
+    for (const client of late) await within('the end of its history', client.until(': live\n\n'))
+    await nodes[1]!.news.publish({ data: 310 })
+    await nodes[1]!.news.end()
+    const tracks: Track[] = []
+    for (const client of [newcomer, ...late]) {
+      await within('the end', client.until('0\r\n\r\n'))
+      tracks.push(new Track(client.responses()[0]!.body))
+    }
+    t.strictSame(tracks.map(({ marks }) => marks), [['live'], ...Array(4).fill(['replay', 'live'])])
+    t.strictSame(tracks.map(({ events }) => events.length), [31, 301, 31, 301, 31])
+    t.strictSame(tracks.map(({ id }) => id), Array(5).fill(`${epoch}-301`))
   })
 
   t.test('Redis is not there at the start: the app starts, streams open and live, publish says so in time, and all of it heals', async t => {

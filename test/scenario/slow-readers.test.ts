@@ -207,7 +207,7 @@ t.test('R5: a key function that is async by mistake, and rejects, ends nothing',
   }
   await channel.end()
   await within('the end', client.until('0\r\n\r\n'))
-  t.equal(bodyOf(client), `id: ${epoch}-0\n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
+  t.equal(bodyOf(client), `: live\nid: ${epoch}-0\n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
 })
 
 t.test('R5, R6: a reader that fell off one of two logs misses nothing of the other', async t => {

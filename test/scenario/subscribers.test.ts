@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import sse, { type AnyEvent, type Channel, type ChannelOptions, type RegisterOptions, type SubscribeOptions, type Subscription } from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
+import { CAUGHT_UP, live, replay } from '../setup/marks.ts'
 import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
 import { within } from '../setup/within.ts'
 
@@ -76,9 +77,12 @@ t.test('C4: a filter chooses, a map makes another event, and both keep the posit
   channel.publish({ data: 8 })
   await channel.end()
   const [filtered, mapped, both] = await Promise.all(clients.map(whole))
-  t.equal(filtered, at(epoch, 0) + [2, 4, 6, 8].map(n => frame(epoch, n)).join(''))
-  t.equal(mapped, at(epoch, 0) + [1, 4, 5, 6, 7, 8].map(n => `event: mapped\nid: ${epoch}-${n}\ndata: {"event":"message","data":${n},"id":"${epoch}-${n}"}\n\n`).join(''))
-  t.equal(both, at(epoch, 0) + [2, 4, 6, 8].map(n => frame(epoch, n, `even ${n}`)).join(''))
+  const even = (text: string): string => replay(at(epoch, 0)) + at(epoch, 1) + frame(epoch, 2, `${text}2`) + CAUGHT_UP +
+    [4, 6, 8].map(n => at(epoch, n - 1) + frame(epoch, n, `${text}${n}`)).join('')
+  t.equal(filtered, even(''))
+  const seen = (n: number): string => `event: mapped\nid: ${epoch}-${n}\ndata: {"event":"message","data":${n},"id":"${epoch}-${n}"}\n\n`
+  t.equal(mapped, replay(at(epoch, 0)) + seen(1) + CAUGHT_UP + at(epoch, 3) + [4, 5, 6, 7, 8].map(seen).join(''))
+  t.equal(both, even('even '))
 })
 
 t.test('C1, C4: what a map makes is checked and stripped by the route\'s own schema', async t => {
@@ -96,7 +100,7 @@ t.test('C1, C4: what a map makes is checked and stripped by the route\'s own sch
   await channel.publish({ event: 'order', data: { id: 7, customer: 'somebody' } })
   await channel.end()
   const { epoch } = await channel.head()
-  t.equal(await whole(client), `${at(epoch, 0)}event: order\nid: ${epoch}-1\ndata: {"id":7}\n\n`)
+  t.equal(await whole(client), `${live(at(epoch, 0))}event: order\nid: ${epoch}-1\ndata: {"id":7}\n\n`)
   await within('the refusal', refused.until('FST_SSE_CHANNEL_EVENTS'))
   t.equal(refused.responses()[0]?.status, 500)
 })
@@ -134,13 +138,13 @@ t.test('R2: a filtered subscriber that comes back does not search again what was
   client.reset()
   await client.closed
   const [response] = client.responses()
-  t.equal(response?.body, at(epoch, 0) + frame(epoch, 10) + at(epoch, 138) + at(epoch, 266), 'each 128 events that were passed over it is told where it is')
+  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 138) + at(epoch, 266), 'each 128 events that were passed over it is told where it is')
   t.equal(calls, 300)
 
   const back = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-266` } })
   await within('its position', back.until(at(epoch, 266)))
   await channel.end()
-  t.equal(await whole(back), at(epoch, 266) + at(epoch, 300), 'and at the end')
+  t.equal(await whole(back), replay(at(epoch, 266)) + CAUGHT_UP + at(epoch, 300), 'and at the end')
   t.equal(calls, 300 + 34)
 
   const over = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-300` } })
@@ -158,7 +162,7 @@ t.test('L6: a heartbeat tells a filtered subscriber its position, when that has 
   await within('one with the position', client.until(at(epoch, 3)))
   await within('and a plain one again', client.until(':\n\n', client.received.indexOf(at(epoch, 3))))
   await channel.end()
-  t.equal((await whole(client)).replaceAll(':\n\n', ''), at(epoch, 0) + at(epoch, 3))
+  t.equal((await whole(client)).replaceAll(':\n\n', ''), live(at(epoch, 0)) + at(epoch, 3))
 })
 
 const secret = (): never => { throw new Error('secret') }
@@ -174,18 +178,19 @@ const failing: Array<{ name: string, way: Options, logged: string }> = [
   { name: 'a map that makes what is no event', way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published }, logged: 'FST_SSE_EVENT' }
 ]
 for (const { name, way, logged } of failing) {
-  for (const live of [true, false]) {
-    t.test(`E2: ${name} ends its own stream and no other's, ${live ? 'live' : 'in the history'}`, async t => {
+  for (const during of [true, false]) {
+    t.test(`E2: ${name} ends its own stream and no other's, ${during ? 'live' : 'in the history'}`, async t => {
       const { channel, epoch, lines, follow } = await serve(t, { '/failing': way }, { start: 'oldest' })
-      if (!live) await publish(channel, 1, 2, 3)
+      if (!during) await publish(channel, 1, 2, 3)
+      const from = (first: number, last: number): string => count(first, last).map(n => frame(epoch, n)).join('')
       const clients = [await follow(), await follow({ path: '/failing' }), await follow()]
       await within('their positions', Promise.all(clients.map(client => client.until(at(epoch, 0)))))
-      if (live) await publish(channel, 1, 2, 3)
-      t.equal(await whole(clients[1]!), `${at(epoch, 0)}${frame(epoch, 1)}event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-2"}\n\n`)
+      if (during) await publish(channel, 1, 2, 3)
+      t.equal(await whole(clients[1]!), `${(during ? live : replay)(at(epoch, 0))}${frame(epoch, 1)}event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-2"}\n\n`)
       t.equal(channel.subscribers, 2)
       await publish(channel, 4)
       await channel.end()
-      for (const client of [clients[0]!, clients[2]!]) t.equal(await whole(client), at(epoch, 0) + [1, 2, 3, 4].map(n => frame(epoch, n)).join(''))
+      for (const client of [clients[0]!, clients[2]!]) t.equal(await whole(client), during ? live(at(epoch, 0)) + from(1, 4) : replay(at(epoch, 0)) + from(1, 3) + CAUGHT_UP + from(4, 4))
       t.equal(lines.length, 1, 'it is in the log once')
       t.match(lines[0], logged)
     })
@@ -212,10 +217,10 @@ for (const { name, snapshot, code } of noSnapshots) {
     t.equal(channel.subscribers, 1)
     await publish(channel, 1)
     await channel.end()
-    t.equal(await whole(other), at(epoch, 0) + frame(epoch, 1))
+    t.equal(await whole(other), live(at(epoch, 0)) + frame(epoch, 1))
     // Who brings a position has no use for the snapshot.
     const back = await follow({ path: '/failing', headers: { 'Last-Event-ID': `${epoch}-0` } })
-    t.equal(await whole(back), at(epoch, 0) + frame(epoch, 1))
+    t.equal(await whole(back), replay(at(epoch, 0)) + frame(epoch, 1))
   })
 }
 
@@ -249,12 +254,12 @@ t.test('R3: a snapshot comes first for newcomers and after a reset, in several e
   await channel.end()
   const state = `event: state\ndata: a\n\nevent: state\nid: ${epoch}-2\ndata: b\n\n`
   t.same(await Promise.all(clients.map(whole)), [
-    state + frame(epoch, 3),
-    `event: sse.reset\ndata: {"reason":"unknown","oldest":1,"newest":2}\n\n${state}${frame(epoch, 3)}`,
-    at(epoch, 1) + frame(epoch, 2) + frame(epoch, 3),
-    at(epoch, 2) + frame(epoch, 3)
+    live(state) + frame(epoch, 3),
+    live(`event: sse.reset\ndata: {"reason":"unknown","oldest":1,"newest":2}\n\n${state}${frame(epoch, 3)}`),
+    replay(at(epoch, 1)) + frame(epoch, 2) + CAUGHT_UP + frame(epoch, 3),
+    live(at(epoch, 2)) + frame(epoch, 3)
   ])
-  t.equal(await whole(await follow({ path: '/state' })), `event: state\ndata: a\n\nevent: state\nid: ${epoch}-3\ndata: b\n\n`, 'also when it is all over')
+  t.equal(await whole(await follow({ path: '/state' })), `: live\nevent: state\ndata: a\n\nevent: state\nid: ${epoch}-3\ndata: b\n\n`, 'also when it is all over')
 })
 
 // The dashboard race: a counter goes on while clients come.
@@ -331,7 +336,7 @@ t.test('a subscription\'s own signal ends its streams and its loops, and no othe
   await publish(channel, 1)
   await within('an event', mine.until(frame(epoch, 1)))
   controller.abort()
-  t.equal(await whole(mine), at(epoch, 0) + frame(epoch, 1))
+  t.equal(await whole(mine), live(at(epoch, 0)) + frame(epoch, 1))
   await within('the end of the loop', loop)
   t.same(heard, [1])
   t.equal(channel.subscribers, 1)

@@ -20,10 +20,13 @@ interface TestPartyOptions {
 /** The party of one follower, in the test's hand: what it was given, in order, and how much room it has. */
 export class TestParty implements Party<Follower> {
   readonly alone: boolean
-  readonly write: ((frames: string | Chunk, events: number) => void) | undefined
+  write: ((frames: string | Chunk, events: number) => void) | undefined
   readonly follower: Follower
+  skipped = 0
   /** How many takes or writes have room. */
   room = Infinity
+  /** How often it came to the end of the log. */
+  arrivals = 0
   /** Frames, events as objects, and at last the outcome as a word. */
   readonly given: unknown[] = []
   /** The chunks among it. */
@@ -48,10 +51,6 @@ export class TestParty implements Party<Follower> {
     this.follower = new Follower(feed, { ...ALL, ...selection }, this)
   }
 
-  label<D extends object> ({ feed }: Follower, data: D): D & { channel?: string } {
-    return this.alone ? data : { ...data, channel: feed.settings.name }
-  }
-
   /** Takes its stand, and reads: in the next turn, if this one has lasted long enough. */
   async begin (cursor?: Cursor | 'malformed'): Promise<this> {
     const opening = this.follower.begin(cursor)
@@ -68,17 +67,30 @@ export class TestParty implements Party<Follower> {
     await turn()
   }
 
-  id (): string { return `${this.follower.epoch}-${this.follower.position}` }
-  wants (): boolean { return this.room > 0 }
-
-  take (event: unknown): void {
-    this.room--
-    this.given.push(event)
+  id (): string {
+    this.skipped = 0
+    return `${this.follower.epoch}-${this.follower.position}`
   }
 
-  announce (follower: Follower, opening: Opening): void {
+  checkpoint (): string { return this.skipped === 0 ? '' : `id: ${this.id()}\n\n` }
+  arrived (): void { this.arrivals++ }
+  wants (): boolean { return this.room > 0 }
+
+  take (event: unknown, before = ''): void {
+    this.room--
+    this.given.push(...before.split('\n\n').slice(0, -1), event)
+  }
+
+  gap (follower: Follower, dropped: number, position: number): void {
+    const before = this.checkpoint()
+    follower.position = position
+    const data = this.alone ? { dropped } : { dropped, channel: follower.feed.settings.name }
+    this.take({ event: 'sse.gap', data, id: this.id() }, before)
+  }
+
+  announce (follower: Follower, opening: Opening, before: string): void {
     if (follower !== this.follower) throw new Error('another follower was announced')
-    this.given.push({ opening })
+    this.given.push(...before.split('\n\n').slice(0, -1), { opening })
   }
 
   lagging (channel: string): void { this.#over(`lagging ${channel}`) }

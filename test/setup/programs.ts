@@ -19,7 +19,8 @@ export interface Program {
 export const CHROMIUM: Program = { title: 'Chromium', names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'], variable: 'CHROMIUM_PATH', package: 'chromium' }
 export const REDIS: Program = { title: 'Redis', names: ['redis-server', 'valkey-server'], variable: 'REDIS_SERVER_PATH', package: 'redis-server' }
 export const NGINX: Program = { title: 'nginx', names: ['nginx'], variable: 'NGINX_PATH', package: 'nginx' }
-const ALL = [CHROMIUM, REDIS, NGINX]
+export const CURL: Program = { title: 'curl', names: ['curl'], variable: 'CURL_PATH', package: 'curl' }
+const ALL = [CHROMIUM, REDIS, NGINX, CURL]
 
 // Where a system keeps servers; not everybody's PATH has it.
 const SERVERS = '/usr/sbin'

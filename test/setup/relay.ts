@@ -16,6 +16,7 @@ export class Relay {
   readonly #pairs = new Set<Pair>()
   #turn = 0
   #losing = false
+  #last: { text: string, reached: () => void } | undefined
 
   private constructor (ports: () => readonly number[]) {
     this.#ports = ports
@@ -64,6 +65,14 @@ export class Relay {
     this.#pairs.clear()
   }
 
+  /** Hands on what a server says up to this text, on the first connection where it is said, and nothing of what comes after it. Resolves when it did. */
+  holdAfter (text: string): Promise<void> {
+    return new Promise(resolve => {
+      this.#last = { text: Buffer.from(text).toString('latin1'), reached: resolve }
+      for (const pair of this.#pairs) this.#listenTo(pair)
+    })
+  }
+
   #accept (down: Socket): void {
     const ports = this.#ports()
     const first = this.#turn++ % Math.max(1, ports.length)
@@ -102,6 +111,28 @@ export class Relay {
     down.pipe(up)
     up.pipe(down)
     if (this.#losing) this.#loseOf(pair)
+    if (this.#last !== undefined) this.#listenTo(pair)
+  }
+
+  #listenTo (pair: Pair): void {
+    const { down, up } = pair
+    let said = ''
+    const listen = (bytes: Buffer): void => {
+      const before = said.length
+      said += bytes.toString('latin1')
+      const at = this.#last === undefined ? -1 : said.indexOf(this.#last.text)
+      if (at === -1) {
+        down.write(bytes)
+        return
+      }
+      const { text, reached } = this.#last!
+      this.#last = undefined
+      up.off('data', listen)
+      this.#loseOf(pair)
+      down.write(bytes.subarray(0, at + text.length - before), () => reached())
+    }
+    up.unpipe(down)
+    up.on('data', listen).resume()
   }
 
   #loseOf (pair: Pair): void {

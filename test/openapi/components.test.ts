@@ -1,0 +1,61 @@
+import t from 'tap'
+import { Components, minorOf, type OpenApiDocument } from '../../lib/openapi/components.ts'
+
+const empty = (openapi = '3.2.0'): OpenApiDocument & { components: { schemas: Record<string, unknown> } } => ({ openapi, components: { schemas: {} } })
+
+t.test('a schema is there once, under its name', async t => {
+  const document = empty()
+  const source = {}
+  const ref = () => Components.of(document).refTo(source, 'Order', () => ({ type: 'object' }))
+  t.strictSame(ref(), { $ref: '#/components/schemas/Order' })
+  t.strictSame(ref(), { $ref: '#/components/schemas/Order' })
+  t.strictSame(document.components.schemas, { Order: { type: 'object' } })
+})
+
+t.test('of two that want one name, the second gets another, and one like the first its name', async t => {
+  const document = empty()
+  const ref = (type: string) => Components.of(document).refTo({}, 'Order', () => ({ type })).$ref
+  t.strictSame(['object', 'string', 'object', 'string', 'array'].map(ref), ['Order', 'Order-1', 'Order', 'Order-1', 'Order-2'].map(name => `#/components/schemas/${name}`))
+  t.strictSame(Object.keys(document.components.schemas), ['Order', 'Order-1', 'Order-2'])
+})
+
+t.test('what is there already is used, also with its $id as its title', async t => {
+  const document = empty()
+  Object.assign(document.components.schemas, { 'def-0': { type: 'string', title: 'Word' }, Size: { type: 'integer' } })
+  const components = Components.of(document)
+  t.equal(components.refTo({}, 'Word', () => ({ type: 'string' })).$ref, '#/components/schemas/def-0')
+  t.equal(components.refTo({}, 'Number', () => ({ type: 'integer' })).$ref, '#/components/schemas/Size')
+  t.equal(components.refTo({}, 'Other', () => ({ type: 'string' })).$ref, '#/components/schemas/Other')
+})
+
+t.test('a schema may refer to itself, and is still known again', async t => {
+  const document = empty()
+  const components = Components.of(document)
+  const tree = () => {
+    const source = {}
+    const ref = (): { $ref: string } => components.refTo(source, 'Tree', () => ({ type: 'array', items: ref() }))
+    return ref().$ref
+  }
+  t.equal(tree(), '#/components/schemas/Tree')
+  t.equal(tree(), '#/components/schemas/Tree')
+  t.strictSame(document.components.schemas, { Tree: { type: 'array', items: { $ref: '#/components/schemas/Tree' } } })
+})
+
+t.test('a name has only letters that it may have', async t => {
+  const document = empty()
+  const name = (wanted: string) => Components.of(document).refTo({ wanted }, wanted, () => ({ title: wanted })).$ref.slice('#/components/schemas/'.length)
+  t.strictSame(['http://example.com/a b.json#', 'Größe', '??', 'x_1.y'].map(name), ['http-example.com-a-b.json', 'Gr-e', 'schema', 'x_1.y'])
+})
+
+t.test('a document without components gets them; OpenAPI 3.0 keeps them in an extension', async t => {
+  const bare: OpenApiDocument = { openapi: '3.1.0' }
+  Components.of(bare).refTo({}, 'A', () => ({}))
+  t.strictSame(bare, { openapi: '3.1.0', components: { schemas: { A: {} } } })
+  const old = empty('3.0.3')
+  t.equal(Components.of(old).refTo({}, 'A', () => ({})).$ref, '#/x-schemas/A')
+  t.strictSame(old, { ...empty('3.0.3'), 'x-schemas': { A: {} } })
+})
+
+t.test('a version is read by its second number', async t => {
+  t.strictSame(['3.0.3', '3.1.0', '3.2.0', '3.2', '3.10.1', undefined].map(openapi => minorOf({ openapi })), [0, 1, 2, 2, 10, 0])
+})

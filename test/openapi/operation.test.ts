@@ -1,0 +1,82 @@
+import t from 'tap'
+import { withParameters, withStream, withText, type DocumentedSchema } from '../../lib/openapi/operation.ts'
+
+const media = { schema: { type: 'string' } }
+const S = { type: 'string' }
+const O = { type: 'object' }
+
+t.test('a request may say where its client stopped', async t => {
+  const { headers, querystring } = withParameters({}) as { headers: { properties: object }, querystring: { properties: object } }
+  t.match(headers, { type: 'object', properties: { 'Last-Event-ID': { type: 'string', description: String } } })
+  t.match(querystring, { type: 'object', properties: { lastEventId: { type: 'string', description: String } } })
+  t.notOk('required' in headers || 'required' in querystring)
+})
+
+t.test('the parameters of a route stay', async t => {
+  const querystring = { type: 'object', required: ['q'], properties: { q: S } }
+  const headers = { properties: { 'last-event-id': { type: 'integer' } } }
+  const made = withParameters({ querystring, headers })
+  t.match(made.querystring, { type: 'object', required: ['q'], properties: { q: S, lastEventId: S } })
+  t.strictSame(made.headers, headers, 'and one that it declares is its own')
+  t.strictSame(Object.keys(querystring.properties), ['q'], 'what was given is not changed')
+  for (const given of [{ $ref: 'Query' }, { allOf: [querystring] }]) t.match(withParameters({ querystring: given }).querystring, { allOf: [{ properties: { lastEventId: S } }, given] })
+})
+
+/** The responses, and the content of the one with the stream. */
+function responses (schema: DocumentedSchema, minor = 2) {
+  const { response } = withStream(schema, media, minor) as { response: Record<string, { description?: string, content: object, headers?: object }> }
+  return { response, ok: response[200]!, content: response[200]!.content }
+}
+
+t.test('a route that answers with a stream alone', async t => {
+  const { response, ok, content } = responses({})
+  t.strictSame(Object.keys(response), ['200', '204', '503'])
+  t.strictSame(content, { 'text/event-stream': media })
+  t.type(ok.description, 'string')
+})
+
+t.test('the JSON that a route may answer with stands beside the stream', async t => {
+  const json = { 'text/event-stream': media, 'application/json': { schema: O } }
+  t.strictSame(responses({ response: { 200: O } }).content, json)
+  t.strictSame(responses({ response: { '2xx': O } }).content, json)
+  t.strictSame(responses({ response: { '2XX': O } }).content, json)
+  t.strictSame(responses({ response: { 200: O }, produces: [] }).content, json)
+  t.strictSame(responses({ response: { 200: O }, produces: ['text/event-stream', 'application/hal+json'] }).content, { 'text/event-stream': media, 'application/hal+json': { schema: O } })
+  t.strictSame(responses({ response: { 200: { type: 'null' } } }).content, { 'text/event-stream': media })
+  t.strictSame(responses({ response: { 200: { content: { 'text/csv': { schema: S } } } } }).content, { 'text/event-stream': media, 'text/csv': { schema: S } })
+})
+
+t.test('the words of a route are used', async t => {
+  const stream = { schema: { type: 'string', description: 'Mine' } }
+  t.strictSame(responses({ response: { 200: { content: { 'text/event-stream': stream } } } }).content, { 'text/event-stream': stream })
+  t.equal(responses({ response: { 200: { ...O, description: 'Mine' } } }).ok.description, 'Mine')
+  t.equal(responses({ response: { 200: { ...O, description: 'The object', 'x-response-description': 'Mine' } } }).ok.description, 'Mine')
+  const headers = { 'x-total': { type: 'integer' } }
+  t.strictSame(responses({ response: { 200: { ...O, headers } } }).ok.headers, headers)
+})
+
+t.test('what may come in place of the stream, unless the route says so', async t => {
+  const others = (response: object) => Object.keys(responses({ response }).response).filter(status => status !== '200').sort()
+  t.strictSame(others({ 404: S }), ['204', '404', '503'])
+  t.strictSame(others({ '5xx': S }), ['204', '5xx'])
+  t.strictSame(others({ '5XX': S }), ['204', '5XX'])
+  t.strictSame(others({ default: S }), ['204', 'default'])
+  t.strictSame(others({ '2xx': S }), ['204', '2xx', '503'])
+  t.strictSame(responses({ response: { 204: S, 503: S } }).response[204], S)
+})
+
+t.test('OpenAPI 3.0 has one example', async t => {
+  const schema = { ...O, properties: { a: { ...S, examples: ['x', 'y'] }, b: S } }
+  t.strictSame(responses({ response: { 200: schema } }).content, { 'text/event-stream': media, 'application/json': { schema } })
+  t.strictSame(responses({ response: { 200: schema } }, 0).content, { 'text/event-stream': media, 'application/json': { schema: { ...O, properties: { a: { ...S, example: 'x' }, b: S } } } })
+})
+
+t.test('Swagger 2 has one schema for all that a route may answer', async t => {
+  const alone = withText({}, 'Events') as { produces: string[], response: Record<string, object> }
+  t.strictSame(alone.produces, ['text/event-stream'])
+  t.strictSame(alone.response[200], { type: 'string', description: 'Events' })
+  t.strictSame(Object.keys(alone.response), ['200', '204', '503'])
+  t.match(withText({ response: { 200: O } }, 'Events'), { produces: ['text/event-stream', 'application/json'], response: { 200: O } })
+  t.match(withText({ response: { '2xx': O }, produces: ['application/hal+json'] }, 'Events'), { produces: ['text/event-stream', 'application/hal+json'], response: { 200: O } })
+  t.match(withText({ response: { '2XX': O } }, 'Events'), { response: { 200: O } })
+})

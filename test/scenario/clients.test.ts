@@ -1,0 +1,420 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import sse, { type Channel, type RegisterOptions } from '../../lib/index.ts'
+import { BrowserClients } from '../setup/clients/browser.ts'
+import { openConnect } from '../setup/clients/connect.ts'
+import { openCurl } from '../setup/clients/curl.ts'
+import { openEventSource, openLaunchDarkly } from '../setup/clients/event-source.ts'
+import type { Open, Reader } from '../setup/clients/reader.ts'
+import { listen } from '../setup/listen.ts'
+import { absent, CHROMIUM, CURL } from '../setup/programs.ts'
+import { Relay } from '../setup/relay.ts'
+import { until } from '../setup/until.ts'
+import { still, within } from '../setup/within.ts'
+
+t.setTimeout(300_000)
+
+// Clients that other people wrote, and our own, read this server, each through the same scenarios. Where one differs from the standard, its row
+// says what comes instead, and why: once that is no longer so, its test says so.
+
+type Serve = (request: FastifyRequest, reply: FastifyReply) => unknown
+
+/** A server whose stream is at `/events`, and the way to it, which can break. */
+class Stage {
+  readonly app: FastifyInstance
+  readonly relay: Relay
+  readonly responses: ServerResponse[] = []
+  /** `request.lastEventId` of each request. */
+  readonly positions: Array<string | undefined> = []
+
+  /** Where the relay leads. */
+  readonly ports: number[]
+
+  private constructor (app: FastifyInstance, ports: number[], relay: Relay) {
+    this.app = app
+    this.ports = ports
+    this.relay = relay
+  }
+
+  /** Clients come back soon, unless they are told otherwise. */
+  static async start (t: Test, prepare: (app: FastifyInstance) => Serve, options: RegisterOptions = {}): Promise<Stage> {
+    const app = Fastify({ forceCloseConnections: true })
+    await app.register(sse, { retry: 20, ...options })
+    const serve = prepare(app)
+    app.get('/events', (request, reply) => {
+      stage.responses.push(reply.raw)
+      stage.positions.push(request.lastEventId)
+      app.server.emit('asked')
+      return serve(request, reply)
+    })
+    const ports = [await listen(t, app)]
+    const stage = new Stage(app, ports, await Relay.start(t, () => ports))
+    return stage
+  }
+
+  get url (): string { return `http://127.0.0.1:${this.relay.port}/events` }
+
+  /** The status of each answer, when so many requests have come, or when the client said that it has stopped. */
+  async statuses (reader: Reader, count: number): Promise<number[]> {
+    await until('a next request or none', () => reader.stopped || this.responses.length >= count)
+    return this.responses.slice(0, count).map(({ statusCode }) => statusCode)
+  }
+
+  /** Resolves at the moment when so many requests have come. */
+  async asked (count: number): Promise<void> {
+    const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'asked') }
+    await within(`${count} requests`, wait(), 20_000)
+  }
+
+  /** Resolves when the first connection is gone. */
+  async gone (): Promise<void> {
+    await this.asked(1)
+    if (!this.responses[0]!.closed) await within('the end of the connection', once(this.responses[0]!, 'close'), 20_000)
+  }
+}
+
+/** The client connects for the nth time: by itself, or because the person who runs it wants it to. */
+async function back (stage: Stage, reader: Reader, count: number): Promise<void> {
+  if (reader.again !== undefined) {
+    await reader.until('the end of its program', ({ stopped }) => stopped)
+    reader.again()
+  }
+  await stage.asked(count)
+}
+
+/** A client does not tell of what is no event: it gets a while to take in what was held back behind it. */
+async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>): Promise<void> {
+  await within('the place to hold', held, 20_000)
+  await still(() => reader.blanks)
+  stage.relay.cut()
+  await stage.gone()
+}
+
+const shows = (reader: Reader, data: string): Promise<void> => reader.until(`${data} shown`, ({ messages }) => messages.at(-1)?.data === data)
+const followed = (channel: Channel): Promise<void> => until('a follower', () => channel.subscribers > 0)
+const texts = ({ messages }: Reader): string[] => messages.map(({ data }) => data)
+const serveChannel = (app: FastifyInstance): Serve => (_request, reply) => reply.sse(app.sse.channel('news'))
+const aborted = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
+
+/** These events, and then silence. */
+const serveEvents = (...events: object[]): (() => Serve) => () => (_request, reply) => reply.sse(async function * ({ signal }) {
+  yield * events as Array<{ data: unknown }>
+  await aborted(signal)
+})
+
+interface Scenario {
+  title: string
+  /** Events to listen for. */
+  names?: readonly string[]
+  /** What a client shows that keeps to the standard. */
+  expect: unknown
+  run: (t: Test, open: (stage: Stage) => Promise<Reader>) => Promise<unknown>
+}
+
+const TEXTS = ['plain', ': no comment', ' one space before', 'two\nlines', 'CR, LF and both', 'grüße 漢字 👋🏽', 'a\u2028b\u0000c', '{"n":[1,null,"ü"]}', 'end']
+
+const scenarios = {
+  story: {
+    title: 'named events, and texts with line breaks, in any script',
+    names: ['named', 'größe'],
+    expect: [
+      ...TEXTS.map((data, index) => ['message', data, String(index)]),
+      ['named', 'a\nb\n\nc\nd', 'x'], ['named', '', 'y'], ['größe', '', 'z'], ['message', 'over', 'over']
+    ],
+    run: async (t, open) => {
+      const events = [
+        ...TEXTS.map((text, index) => ({ id: index, data: text.startsWith('{') ? JSON.parse(text) as object : text })),
+        { event: 'named', id: 'x', data: 'a\r\nb\n\rc\rd' }, { event: 'named', id: 'y', data: '' }, { event: 'größe', id: 'z', data: '' }, { id: 'over', data: 'over' }
+      ]
+      const reader = await open(await Stage.start(t, serveEvents(...events)))
+      await shows(reader, 'over')
+      return reader.messages.map(({ event, data, id }) => [event, data, id])
+    }
+  },
+  breaks: {
+    title: 'line breaks at both ends of a text',
+    expect: ['\n\none\n', '\n', 'over'],
+    run: async (t, open) => {
+      const reader = await open(await Stage.start(t, serveEvents({ data: '\n\none\n' }, { data: '\n' }, { data: 'over' })))
+      await shows(reader, 'over')
+      return texts(reader)
+    }
+  },
+  empty: {
+    title: 'an event without name and text is one',
+    expect: ['', 'over'],
+    run: async (t, open) => {
+      const reader = await open(await Stage.start(t, serveEvents({ data: '' }, { data: 'over' })))
+      await shows(reader, 'over')
+      return texts(reader)
+    }
+  },
+  persistence: {
+    title: 'an id holds for the events after it, until the next',
+    expect: ['7 a', '7 b', ' c', ' over'],
+    run: async (t, open) => {
+      const reader = await open(await Stage.start(t, serveEvents({ id: 7, data: 'a' }, { data: 'b' }, { id: '', data: 'c' }, { data: 'over' })))
+      await shows(reader, 'over')
+      return reader.messages.map(({ data, id }) => `${id} ${data}`)
+    }
+  },
+  comments: {
+    title: 'L6: comments and heartbeats disturb nobody',
+    expect: { texts: ['one', 'two'], blanks: false },
+    run: async (t, open) => {
+      const serve = (): Serve => (request, reply) => reply.sse(async function * ({ signal }) {
+        yield { data: 'one' }
+        yield { comment: 'for people' }
+        yield { comment: 'in two\nlines' }
+        const { socket } = request
+        // First the events above are written; what comes then is a heartbeat, and one more.
+        for (let writes = 1; writes <= 3; writes++) {
+          const before = socket.bytesWritten
+          await until('the next write', () => socket.bytesWritten > before)
+        }
+        yield { data: 'two' }
+        await aborted(signal)
+      })
+      const reader = await open(await Stage.start(t, serve, { heartbeatInterval: 50 }))
+      await shows(reader, 'two')
+      return { texts: texts(reader), blanks: reader.blanks > 0 }
+    }
+  },
+  retry: {
+    title: 'retry is honoured: who is told to come soon does, who is told to come late has not come meanwhile',
+    expect: { soon: 4, late: 1 },
+    run: async (t, open) => {
+      const late = await Stage.start(t, serveEvents({ data: 'there' }), { retry: 600_000 })
+      const soon = await Stage.start(t, serveEvents({ data: 'there' }))
+      const [patient, eager] = [await open(late), await open(soon)]
+      await Promise.all([shows(patient, 'there'), shows(eager, 'there')])
+      late.relay.cut()
+      await late.gone()
+      for (let times = 1; times <= 3; times++) {
+        soon.relay.cut()
+        if (eager.again !== undefined) break
+        await eager.until(`stream ${times + 1}`, ({ messages }) => messages.length > times)
+      }
+      return { soon: soon.responses.length, late: late.responses.length }
+    }
+  },
+  cut: {
+    title: 'R2: the id comes back after each cut, and nothing is lost nor doubled while events are published',
+    expect: Array.from({ length: 125 }, (_, index) => `${index + 1} -${index + 1}`),
+    run: async (t, open) => {
+      const stage = await Stage.start(t, serveChannel)
+      const news = stage.app.sse.channel('news')
+      let last = 0
+      const publish = (count: number): void => { for (const end = last + count; last < end;) news.publish({ data: ++last }) }
+      const reader = await open(stage)
+      await followed(news)
+      for (let times = 1; times <= 4; times++) {
+        publish(10)
+        await reader.until('something of this round', ({ messages }) => Number(messages.at(-1)?.data) > last - 10)
+        publish(5)
+        stage.relay.cut()
+        publish(5)
+        await stage.gone()
+        publish(5)
+        await back(stage, reader, times + 1)
+        publish(5)
+      }
+      await reader.until('the newest', ({ messages }) => Number(messages.at(-1)?.data) === last)
+      publish(5)
+      await shows(reader, String(last))
+      return reader.messages.map(({ data, id }) => `${data} ${id.replace(/^\w+/, '')}`)
+    }
+  },
+  half: {
+    title: 'R2: half an event, of which the id has come, comes again as a whole',
+    expect: ['one', 'two, halved', 'three', 'four'],
+    run: async (t, open) => {
+      const stage = await Stage.start(t, serveChannel)
+      const news = stage.app.sse.channel('news')
+      const reader = await open(stage)
+      await followed(news)
+      await news.publish({ data: 'one' })
+      await shows(reader, 'one')
+      const held = stage.relay.holdAfter('data: two, hal')
+      await news.publish({ data: 'two, halved' })
+      await cutWhenTaken(stage, reader, held)
+      await news.publish({ data: 'three' })
+      await back(stage, reader, 2)
+      await news.publish({ data: 'four' })
+      await shows(reader, 'four')
+      return texts(reader)
+    }
+  },
+  position: {
+    title: 'R2: the id that a stream of a channel begins with comes back, if it breaks before the first event',
+    expect: ['missed', 'live'],
+    run: async (t, open) => {
+      const stage = await Stage.start(t, serveChannel)
+      const news = stage.app.sse.channel('news')
+      const held = stage.relay.holdAfter(`id: ${(await news.head()).id}\n\n`)
+      const reader = await open(stage)
+      await cutWhenTaken(stage, reader, held)
+      await news.publish({ data: 'missed' })
+      await back(stage, reader, 2)
+      await followed(news)
+      await news.publish({ data: 'live' })
+      await shows(reader, 'live')
+      return texts(reader)
+    }
+  },
+  script: {
+    title: 'W7: an id beyond ASCII comes back as it was',
+    expect: [undefined, 'grün'],
+    run: async (t, open) => {
+      const stage = await Stage.start(t, serveEvents({ id: 'grün', data: 'there' }))
+      const reader = await open(stage)
+      await shows(reader, 'there')
+      stage.relay.cut()
+      await back(stage, reader, 2)
+      return stage.positions.slice(0, 2)
+    }
+  },
+  once: {
+    title: 'once: who comes back after the end gets 204 and stops',
+    expect: { texts: ['3', '2', '1'], statuses: [200, 204], stopped: true },
+    run: async (t, open) => {
+      const stage = await Stage.start(t, () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { once: true }))
+      const reader = await open(stage)
+      await shows(reader, '1')
+      const statuses = await stage.statuses(reader, 3)
+      return { texts: texts(reader), statuses, stopped: reader.stopped }
+    }
+  },
+  ended: {
+    title: 'R7: who comes back to a channel that ended meanwhile gets 204 and stops',
+    expect: { texts: ['one'], statuses: [200, 204], stopped: true },
+    run: async (t, open) => {
+      const stage = await Stage.start(t, serveChannel)
+      const news = stage.app.sse.channel('news')
+      const reader = await open(stage)
+      await followed(news)
+      await news.publish({ data: 'one' })
+      await shows(reader, 'one')
+      stage.relay.cut()
+      await stage.gone()
+      await news.end()
+      await back(stage, reader, 2)
+      const statuses = await stage.statuses(reader, 3)
+      return { texts: texts(reader), statuses, stopped: reader.stopped }
+    }
+  },
+  reset: {
+    title: 'R3: an id of a history that is gone brings sse.reset',
+    names: ['sse.reset'],
+    expect: [['message', 'one'], ['sse.reset', '{"reason":"unknown","oldest":1,"newest":0}'], ['message', 'two']],
+    run: async (t, open) => {
+      const first = await Stage.start(t, serveChannel)
+      const second = await Stage.start(t, serveChannel)
+      const reader = await open(first)
+      await followed(first.app.sse.channel('news'))
+      await first.app.sse.channel('news').publish({ data: 'one' })
+      await shows(reader, 'one')
+      // As a restart with a memory of its own.
+      first.ports.splice(0, 1, ...second.ports)
+      first.relay.cut()
+      await back(second, reader, 1)
+      await followed(second.app.sse.channel('news'))
+      await second.app.sse.channel('news').publish({ data: 'two' })
+      await shows(reader, 'two')
+      return reader.messages.map(({ event, data }) => [event, data])
+    }
+  },
+  error: {
+    title: 'E2: a source that fails says so in a last event',
+    expect: [['message', 'tick'], ['error', '{"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}']],
+    run: async (t, open) => {
+      const stage = await Stage.start(t, () => (_request, reply) => reply.sse(async function * () {
+        yield { data: 'tick' }
+        throw new Error('The clock stopped')
+      }))
+      const reader = await open(stage)
+      await reader.until('two messages', ({ messages }) => messages.length >= 2)
+      return reader.messages.slice(0, 2).map(({ event, data }) => [event, data])
+    }
+  }
+} satisfies Record<string, Scenario>
+
+interface Difference { why: string, instead: unknown }
+
+interface Client {
+  name: string
+  skip: string | false
+  open: (t: Test) => Promise<Open>
+  differs: Partial<Record<keyof typeof scenarios, Difference>>
+}
+
+const WITH_EVENTS_ONLY = 'it takes an id over only together with an event that has data'
+const ENDLESS = { texts: ['3', '2', '1', '3', '2', '1', '3', '2', '1'], statuses: [200, 200, 200], stopped: false }
+const END_IS_END = { texts: ['3', '2', '1'], statuses: [200], stopped: true }
+
+const clients: Client[] = [
+  {
+    name: 'connect',
+    skip: false,
+    open: async () => openConnect,
+    differs: { once: { why: 'it knows the mark of the end, and does not ask', instead: END_IS_END } }
+  },
+  {
+    name: 'eventsource',
+    skip: false,
+    open: async () => openEventSource,
+    differs: {
+      persistence: { why: 'its lastEventId is that of the event alone; what it sends when it comes back is right', instead: ['7 a', ' b', ' c', ' over'] },
+      position: { why: WITH_EVENTS_ONLY, instead: ['live'] },
+      once: { why: `${WITH_EVENTS_ONLY}, and the end has none`, instead: ENDLESS }
+    }
+  },
+  {
+    name: 'launchdarkly-eventsource',
+    skip: false,
+    open: async () => openLaunchDarkly,
+    differs: {
+      position: { why: WITH_EVENTS_ONLY, instead: ['live'] },
+      once: { why: `${WITH_EVENTS_ONLY}, and the end has none`, instead: ENDLESS }
+    }
+  },
+  { name: 'Chromium', skip: absent(CHROMIUM), open: async t => (await BrowserClients.start(t)).openNative, differs: {} },
+  {
+    name: '@microsoft/fetch-event-source',
+    skip: absent(CHROMIUM),
+    open: async t => (await BrowserClients.start(t)).openFetchEventSource,
+    differs: {
+      breaks: { why: 'it leaves out line breaks before the first text', instead: ['one\n', 'over'] },
+      empty: { why: 'it shows every block, so that this event looks like a block without data', instead: ['over'] },
+      persistence: { why: 'its id is that of the event alone; what it sends when it comes back is right', instead: ['7 a', ' b', ' c', ' over'] },
+      comments: { why: 'it calls onmessage for every blank line', instead: { texts: ['one', 'two'], blanks: true } },
+      half: { why: 'it takes an id over at its line, not at the end of the event', instead: ['one', 'three', 'four'] },
+      once: { why: 'to it, the end of a response is the end', instead: END_IS_END },
+      ended: { why: 'a 204 has no content type, so it tries again, unless onopen and onerror say otherwise', instead: { texts: ['one'], statuses: [200, 204, 204], stopped: false } }
+    }
+  },
+  {
+    name: 'curl -N',
+    skip: absent(CURL),
+    open: async () => openCurl,
+    differs: {
+      retry: { why: 'it connects once: the person who runs it comes back, with the id as a header', instead: { soon: 1, late: 1 } },
+      once: { why: 'it connects once', instead: END_IS_END }
+    }
+  }
+]
+
+for (const { name, skip, open, differs } of clients) {
+  t.test(name, { skip }, async t => {
+    const start = await open(t)
+    for (const [key, { title, expect, run, ...rest }] of Object.entries(scenarios) as Array<[keyof typeof scenarios, Scenario]>) {
+      const difference = differs[key]
+      t.test(title, async t => {
+        const shown = await run(t, stage => start(t, stage.url, rest.names ?? []))
+        t.strictSame(shown, difference === undefined ? expect : difference.instead, difference?.why ?? 'as the standard has it')
+      })
+    }
+  })
+}

@@ -1,0 +1,47 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createParser } from 'eventsource-parser'
+import { CURL, need } from '../programs.ts'
+import { Reader, type Open, type Owner } from './reader.ts'
+
+// A block that has an id and has its end; a person who looks at the terminal sees no less.
+const IDS = /^id: (.*)\n(?:.+\n)*\n/gm
+
+/** `curl -N`, and what it prints, read by the package `eventsource-parser`. */
+export const openCurl: Open = async (t, url) => {
+  const reader = new Reader()
+  let position: string | undefined
+  const run = (): void => {
+    let printed = ''
+    let id = ''
+    const parser = createParser({
+      onEvent: message => {
+        id = message.id ?? id
+        reader.show({ event: message.event ?? 'message', data: message.data, id })
+      }
+    })
+    const child = start(t, url, position === undefined ? [] : ['-H', `Last-Event-ID: ${position}`])
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      printed += text
+      position = [...printed.matchAll(IDS)].at(-1)?.[1] ?? position
+      parser.feed(text)
+    })
+    child.once('close', () => reader.stop())
+  }
+  reader.again = () => {
+    reader.stopped = false
+    run()
+  }
+  run()
+  return reader
+}
+
+function start (t: Owner, url: string, args: readonly string[]): ChildProcess {
+  const child = spawn(need(CURL), ['-sN', ...args, url], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const over = once(child, 'close')
+  t.teardown(async () => {
+    child.kill()
+    await over
+  })
+  return child
+}

@@ -1,0 +1,82 @@
+/** An event that came, and where in which epoch. */
+export interface Arrival { epoch: string, offset: number, event: string, data: string }
+
+/**
+ * Reads a stream of channels as a client that counts (R9), and throws where it is told too little: an event moves one position
+ * by one, and whatever else moves one says so.
+ */
+export class Track {
+  /** What it was told of where it stands. */
+  readonly marks: string[] = []
+  readonly events: Arrival[] = []
+  /** Where it stands, by epoch. */
+  position = new Map<string, number>()
+  dropped = 0
+  resets = 0
+  /** From which id on, once the stream has begun. */
+  first: string | undefined
+  /** Between the first frame of an opening, or of a reset, and the one that has the id. */
+  #opening = true
+  #over = false
+
+  constructor (text: string) {
+    for (const frame of text.split('\n\n').slice(0, -1)) this.#read(frame)
+  }
+
+  get id (): string { return [...this.position].map(([epoch, offset]) => `${epoch}-${offset}`).join('.') }
+
+  #read (frame: string): void {
+    const wrong = (what: string): never => { throw new Error(`${what}: ${JSON.stringify(frame)} after ${this.id || 'nothing'}, ${this.marks.join(', ') || 'no mark'}`) }
+    if (frame === ':' || frame.startsWith('retry: ')) return
+    if (this.#over) wrong('something after the end')
+    const [, mark, rest = ''] = /^: (replay|live)(?:\n|$)([^]*)$/.exec(frame) ?? [undefined, undefined, frame]
+    if (mark !== undefined) {
+      const fits = this.marks.length === 0 ? rest !== '' : mark === 'live' && rest === '' && this.marks.join() === 'replay' && !this.#opening
+      if (!fits) wrong('a mark')
+      this.marks.push(mark)
+      if (rest === '') return
+    } else if (this.marks.length === 0) {
+      wrong('no mark in front')
+    }
+    const fields: Record<string, string> = {}
+    for (const line of rest.split('\n')) {
+      const [, name = '', value = ''] = /^(\w+): (.*)$/.exec(line) ?? wrong('no field')
+      fields[name] = name in fields ? `${fields[name]}\n${value}` : value
+    }
+    const { event = 'message', id, data } = fields
+    if (event === 'sse.reset') this.resets++
+    if (id === undefined) {
+      // How a stream failed has no position: nothing comes after it.
+      if (!this.#opening && event === 'error') this.#over = true
+      else if (!this.#opening && event !== 'sse.reset') wrong('an event without a position')
+      else this.#opening = true
+      return
+    }
+    this.#moved(event, id, data, wrong)
+  }
+
+  #moved (event: string, id: string, data: string | undefined, wrong: (what: string) => never): void {
+    const told = new Map(id.split('.').map(part => [part.slice(0, part.lastIndexOf('-')), Number(part.slice(part.lastIndexOf('-') + 1))]))
+    const before = this.position
+    const moves = [...told].filter(([epoch, offset]) => before.get(epoch) !== offset)
+    const steps = moves.map(([epoch, offset]) => offset - (before.get(epoch) ?? NaN))
+    this.first ??= id
+    const dropped = event === 'sse.gap' ? Number((JSON.parse(data!) as { dropped: number }).dropped) : 0
+    this.dropped += dropped
+    if (this.#opening) {
+      this.#opening = false
+    } else if (event === 'sse.reset') {
+      if (moves.length !== 1) wrong('a reset of more than one channel')
+    } else if (event === 'sse.gap') {
+      // It stands still where the latest of what is gone follow.
+      if (moves.length > 1 || (moves.length === 1 && steps[0] !== dropped)) wrong('a gap that does not add up')
+    } else if (data === undefined) {
+      if (moves.length === 0 || !steps.every(step => step > 0)) wrong('a position that moves nothing')
+    } else {
+      if (moves.length !== 1 || steps[0] !== 1) wrong('a jump')
+      const [[epoch, offset]] = moves as [[string, number]]
+      this.events.push({ epoch, offset, event, data })
+    }
+    this.position = told
+  }
+}
