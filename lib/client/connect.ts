@@ -16,7 +16,8 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
   validate?: Validate
   /**
    * All tabs of this origin with the same URL, or the same name where one is given, use one connection: over HTTP/1.1 a browser has six per host.
-   * A tab that comes later gets what comes from then on. Where a browser has no Web Locks or no BroadcastChannel, each tab has its own.
+   * A tab that comes later gets what comes from then on, so `lastEventId` counts for the first. No tab waits for another: what one has not
+   * taken yet is in its memory. Where there are no Web Locks (a page that came over plain http) or no BroadcastChannel, each tab has its own.
    */
   share?: boolean | string
   /** Called with each change of `stream.state`. */
@@ -36,9 +37,7 @@ export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnect
   const { events, validate, share = false, onState, signal, ...rest } = options
   const read = reader(events as Events | undefined, validate)
   const controller = new AbortController()
-  const source = share !== false && globalThis.navigator?.locks !== undefined
-    ? together(typeof share === 'string' ? share : String(url), url, rest, read, controller.signal)
-    : new Connection(url, rest, read, controller.signal)
+  const source = share === false ? new Connection(url, rest, read, controller.signal) : together(share, url, rest, read, controller.signal)
   const stream = new EventStream(source, () => {
     signal?.removeEventListener('abort', close)
     controller.abort()
@@ -53,10 +52,10 @@ type Read = (message: Message) => Received | undefined
 type Events = EventMap | Readonly<Record<string, Form>>
 
 /** As they come, from whichever tab; each reads them by its own map. */
-async function * together (name: string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
-  const { shared } = await import('./shared.ts')
+async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
+  const { nameOf, shared } = await import('./shared.ts')
   const open = (lastEventId: string): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  yield * shared(name, options.lastEventId ?? '', open, read, signal)
+  yield * shared(nameOf(share, url), options.lastEventId ?? '', open, read, signal)
 }
 
 /** Makes events of messages: by the map, or as they are. */

@@ -64,7 +64,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
 
   /** Leaving the loop closes the stream; its failure is thrown in it. There is one loop: FST_SSE_READER for a second one. */
   [Symbol.asyncIterator] (): AsyncIterator<E, undefined> {
-    if (this.#looped) throw new StreamError('FST_SSE_READER', 'A stream has one loop: use on(), or connect again')
+    if (this.#looped) throw new StreamError('FST_SSE_READER', 'A stream has one loop: connect again')
     this.#looped = true
     this.#wake()
     return {

@@ -63,7 +63,7 @@ export class Parser {
 
   #count (bytes: number): void {
     this.#bytes += bytes
-    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes: ${this.#maxEventBytes}`)
+    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than the ${this.#maxEventBytes} bytes of maxEventBytes`)
   }
 
   #read (line: string): void {

@@ -90,8 +90,8 @@ export class Reading<E extends object> implements Heard {
   retry (time: number): void { this.reconnectionTime = time }
 
   comment (text: string): void {
-    this.beat ??= true
     const state = MARKS.get(text)
+    this.beat ??= state === undefined
     if (state === undefined) return
     this.#marked = true
     this.#came.push(this.#state = state)

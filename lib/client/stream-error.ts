@@ -36,5 +36,5 @@ export class StreamError extends Error {
 /** Seconds, or a date. */
 function timeOf (text: string): number | undefined {
   const time = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
-  return time > 0 ? time : undefined
+  return Number.isNaN(time) ? undefined : Math.max(0, time)
 }

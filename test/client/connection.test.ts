@@ -356,5 +356,28 @@ t.test('a thousand connections, one after the other, leave nothing behind', asyn
   t.ok(left < 40, `${left} of ${traces.length} objects are left`)
   // Some of it is of fetch, which grows as much without us at first.
   t.ok(heaps[1]! - heaps[0]! < 3 * 1024 * 1024, `${((heaps[1]! - heaps[0]!) / 1024).toFixed()} KiB more than after a hundred`)
-  t.equal(getEventListeners(signal, 'abort').length, 0)
+  t.equal(getEventListeners(signal, 'abort').length, 1, 'one for all of them')
+})
+
+t.test('who leaves when told of a failure waits for no other attempt', async t => {
+  const controller = new AbortController()
+  const refused = async (): Promise<Response> => { throw new TypeError('refused') }
+  const connection = new Connection('http://there/', { fetch: refused, retryDelay: 600_000, onError: () => controller.abort() }, message => message, controller.signal)
+  const read = async (): Promise<unknown[]> => {
+    const items: unknown[] = []
+    for await (const came of connection) items.push(...came)
+    return items
+  }
+  t.strictSame(await within('the end', read(), 5_000), ['connecting', 'connecting'])
+})
+
+t.test('a connection that was taken for dead says so, whatever its fetch rejects with', async t => {
+  const stubborn = (_url: string | URL, { signal }: RequestInit): Promise<Response> => new Promise((_resolve, reject) => {
+    signal!.addEventListener('abort', () => reject(new Error('something else')))
+  })
+  const failures: string[] = []
+  const connection = new Connection('http://there/', { fetch: stubborn, inactivityTimeout: 20, maxAttempts: 1, onError: ({ code }) => { failures.push(code) } }, message => message, new AbortController().signal)
+  const read = async (): Promise<void> => { for await (const _ of connection); }
+  await t.rejects(within('the failure', read(), 5_000), { code: 'FST_SSE_INACTIVE' })
+  t.strictSame(failures, ['FST_SSE_INACTIVE'])
 })

@@ -1,0 +1,596 @@
+import t, { type Test } from 'tap'
+import type { Message, StreamState } from '../../lib/client/reading.ts'
+import { nameOf, shared, type Source } from '../../lib/client/shared.ts'
+import { within } from '../setup/within.ts'
+
+type Item = Message | StreamState
+type Granted = () => Promise<unknown>
+
+/** Web Locks as far as they are used here: exclusive, first come first served, and who waits may leave. */
+class Locks {
+  readonly #queues = new Map<string, Array<() => Promise<void>>>()
+
+  request (name: string, { signal }: { signal?: AbortSignal }, granted: Granted): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) return reject(signal.reason)
+      const queue = this.#queues.get(name) ?? []
+      this.#queues.set(name, queue)
+      const left = (): void => {
+        queue.splice(queue.indexOf(run), 1)
+        reject(signal!.reason)
+      }
+      const run = async (): Promise<void> => {
+        signal?.removeEventListener('abort', left)
+        await Promise.resolve().then(granted).then(resolve, reject)
+        queue.shift()
+        queue[0]?.()
+      }
+      signal?.addEventListener('abort', left)
+      if (queue.push(run) === 1) run()
+    })
+  }
+
+  /** How many have it or wait for it. */
+  count (name: string): number { return this.#queues.get(name)?.length ?? 0 }
+}
+
+const locks = new Locks()
+Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable: true })
+
+const message = (id: string, data = id): Message => ({ event: 'message', data, id })
+
+/** A connection in the test's hand. */
+class Wire implements Source {
+  readonly after: string
+  lastEventId: string
+  readonly #signal: AbortSignal
+  readonly #items: Item[][] = []
+  #over = false
+  #failure: unknown
+  #wake = (): void => {}
+
+  constructor (after: string, signal: AbortSignal) {
+    this.after = this.lastEventId = after
+    this.#signal = signal
+    signal.addEventListener('abort', () => this.#wake())
+  }
+
+  /** What came together; an id of '' moves nothing. */
+  bring (...items: Item[]): void {
+    this.#items.push(items)
+    this.#wake()
+  }
+
+  end (failure?: unknown): void {
+    this.#over = true
+    this.#failure = failure
+    this.#wake()
+  }
+
+  async * [Symbol.asyncIterator] (): AsyncGenerator<Item[], void> {
+    while (!this.#signal.aborted) {
+      const items = this.#items.shift()
+      if (items !== undefined) {
+        for (const item of items) if (typeof item !== 'string') this.lastEventId = item.id || this.lastEventId
+        yield items
+      } else if (!this.#over) await new Promise<void>(resolve => { this.#wake = resolve })
+      else if (this.#failure === undefined) return
+      else throw this.#failure
+    }
+  }
+}
+
+interface TabOptions { lastEventId?: string, read?: (message: Message) => Message | undefined, pulls?: boolean }
+
+/** A tab with its stream: what it got, and how that ended. */
+class Tab {
+  readonly got: string[] = []
+  readonly states: StreamState[] = []
+  /** How many it got at once, each time. */
+  readonly sizes: number[] = []
+  wire: Wire | undefined
+  ended: 'complete' | 'closed' | Error | undefined
+  readonly #controller = new AbortController()
+  readonly #stream: AsyncGenerator<Item[], void>
+  #check = (): void => {}
+
+  constructor (t: Test, name: string, { lastEventId = '', read = message => message, pulls = true }: TabOptions = {}) {
+    const { signal } = this.#controller
+    this.#stream = shared(name, lastEventId, after => {
+      this.wire = new Wire(after, signal)
+      this.#check()
+      return this.wire
+    }, read, signal)
+    t.teardown(() => this.close())
+    if (pulls) this.pull()
+  }
+
+  pull (): void {
+    this.#run().then(() => { this.ended = this.#controller.signal.aborted ? 'closed' : 'complete' }, error => { this.ended = error }).finally(() => this.#check())
+  }
+
+  /** Takes what there is, once. */
+  async next (): Promise<void> { this.#take((await within('something', this.#stream.next())).value ?? []) }
+
+  /** As a stream does it when its loop is left. */
+  close (): void {
+    this.#controller.abort()
+    this.#stream.return().catch(() => {})
+  }
+
+  until (what: string, holds: () => boolean): Promise<void> {
+    return within(what, new Promise(resolve => {
+      this.#check = () => { if (holds()) resolve() }
+      this.#check()
+    }))
+  }
+
+  leads (): Promise<void> { return this.until('it leads', () => this.wire !== undefined) }
+  gets (...got: string[]): Promise<void> { return this.until(`${got} is there, not ${this.got}`, () => this.got.join() === got.join()) }
+  enters (state: StreamState): Promise<void> { return this.until(state, () => this.states.at(-1) === state) }
+  ends (): Promise<void> { return this.until('its end', () => this.ended !== undefined) }
+
+  async #run (): Promise<void> {
+    for await (const items of this.#stream) {
+      this.#take(items)
+      if (this.#controller.signal.aborted) break
+    }
+  }
+
+  #take (items: Item[]): void {
+    this.sizes.push(items.length)
+    for (const item of items) {
+      if (typeof item === 'string') this.states.push(item)
+      else this.got.push(item.data)
+    }
+    this.#check()
+  }
+}
+
+/** The tab that leads, in the test's hand: it has the lock, and says what the test wants to be said. */
+class Leader {
+  readonly #channel: BroadcastChannel
+  readonly heard: unknown[] = []
+  #release!: () => void
+  #check = (): void => {}
+
+  constructor (t: Test, name: string) {
+    this.#channel = new BroadcastChannel(name)
+    this.#channel.onmessage = event => {
+      this.heard.push((event as MessageEvent).data)
+      this.#check()
+    }
+    locks.request(name, {}, () => new Promise<void>(resolve => { this.#release = resolve }))
+    t.teardown(() => {
+      this.release()
+      this.#channel.close()
+    })
+  }
+
+  tell (first: number, id: string, ...items: Item[]): void { this.#channel.postMessage({ first, items, id }) }
+  release (): void { this.#release() }
+
+  hears (word: string): Promise<void> {
+    return within(`it hears '${word}'`, new Promise(resolve => {
+      this.#check = () => { if (this.heard.includes(word)) resolve() }
+      this.#check()
+    }))
+  }
+}
+
+let names = 0
+const fresh = (): string => `sse test ${++names}`
+
+t.test('all have what the connection of the first brings', async t => {
+  const name = fresh()
+  const first = new Tab(t, name, { lastEventId: 'a-1' })
+  await first.leads()
+  t.equal(first.wire!.after, 'a-1')
+  const others = [new Tab(t, name), new Tab(t, name)]
+  first.wire!.bring('connecting')
+  first.wire!.bring('live', message('a-2'), message('a-3'))
+  for (const tab of [first, ...others]) await tab.gets('a-2', 'a-3')
+  for (const tab of [first, ...others]) t.equal(tab.states.at(-1), 'live')
+  t.strictSame(others.map(tab => tab.wire), [undefined, undefined])
+  t.equal(locks.count(name), 3)
+})
+
+t.test('each reads by its own map, and what came before that which it cannot read is good', async t => {
+  const name = fresh()
+  const fault = new Error('Not for this one')
+  const first = new Tab(t, name, { read: message => message.data === 'b' ? undefined : message })
+  await first.leads()
+  const other = new Tab(t, name, {
+    read: message => {
+      if (message.data === 'c') throw fault
+      return message
+    }
+  })
+  first.wire!.bring('live')
+  await other.enters('live')
+  first.wire!.bring(message('1', 'a'), message('2', 'b'), message('3', 'c'), message('4', 'd'))
+  await first.gets('a', 'c', 'd')
+  await other.ends()
+  t.equal(other.ended, fault)
+  t.strictSame(other.got, ['a', 'b'])
+})
+
+t.test('a tab that comes later is told the state and the position, and gets what comes from then on', async t => {
+  const name = fresh()
+  const first = new Tab(t, name)
+  await first.leads()
+  first.wire!.bring('live', message('a-1'))
+  await first.gets('a-1')
+  const late = new Tab(t, name)
+  await late.enters('live')
+  first.wire!.bring(message('a-2'))
+  await late.gets('a-2')
+  first.close()
+  await late.leads()
+  t.equal(late.wire!.after, 'a-2')
+})
+
+t.test('a tab that came, and was told the position only, goes on there', async t => {
+  const name = fresh()
+  const first = new Tab(t, name)
+  await first.leads()
+  first.wire!.bring('live', message('a-1'))
+  await first.gets('a-1')
+  const late = new Tab(t, name)
+  await late.enters('live')
+  first.close()
+  await late.leads()
+  t.equal(late.wire!.after, 'a-1')
+  late.wire!.bring(message('a-2'))
+  await late.gets('a-2')
+})
+
+t.test('the next one goes on after the last event, and nothing is lost or comes twice', async t => {
+  const name = fresh()
+  const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
+  await tabs[0].leads()
+  tabs[0].wire!.bring('live')
+  for (const tab of tabs) await tab.enters('live')
+  tabs[0].wire!.bring(message('a-1'))
+  // It is told, though nobody has it yet.
+  tabs[0].wire!.bring(message('a-2'))
+  await tabs[0].gets('a-1', 'a-2')
+  tabs[0].close()
+  await tabs[1].leads()
+  t.equal(tabs[1].wire!.after, 'a-2')
+  tabs[1].wire!.bring('connecting')
+  await tabs[2].enters('connecting')
+  tabs[1].wire!.bring('live', message('a-3'))
+  for (const tab of [tabs[1], tabs[2]]) await tab.gets('a-1', 'a-2', 'a-3')
+  t.equal(locks.count(name), 2)
+  t.strictSame(tabs[0].got, ['a-1', 'a-2'])
+})
+
+t.test('a tab that is behind when it comes to lead catches up first', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name)
+  await leader.hears('where')
+  leader.tell(1, 'a-1', message('a-1'))
+  await tab.gets('a-1')
+  // The lock is faster than what is in the channel.
+  leader.tell(2, 'a-2', message('a-2'))
+  leader.release()
+  await tab.leads()
+  t.equal(tab.wire!.after, 'a-2')
+  await tab.gets('a-1', 'a-2')
+})
+
+t.test('what comes from the last leader when the connection of the next is open already is known when it comes again', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const [tab, other] = [new Tab(t, name), new Tab(t, name)]
+  await leader.hears('where')
+  leader.tell(1, 'a-1', message('a-1'))
+  await other.gets('a-1')
+  leader.release()
+  await tab.leads()
+  t.equal(tab.wire!.after, 'a-1')
+  leader.tell(2, 'a-2', message('a-2'))
+  leader.tell(3, 'a-2', message('a-2', 'no id of its own'))
+  tab.wire!.bring(message('a-2'))
+  tab.wire!.bring(message('a-2', 'no id of its own'), message('a-3'))
+  leader.tell(2, 'a-2', message('a-2'), message('a-2', 'no id of its own'))
+  tab.wire!.bring(message('a-4'))
+  for (const each of [tab, other]) await each.gets('a-1', 'a-2', 'no id of its own', 'a-3', 'a-4')
+  leader.tell(2, 'a-2', message('a-2'))
+  tab.close()
+  await other.leads()
+  t.equal(other.wire!.after, 'a-4', 'what is old does not move the position')
+})
+
+t.test('a tab that came in between does not get what was before it', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const late = new Tab(t, name)
+  await leader.hears('where')
+  leader.tell(8, 'a-7', 'live')
+  leader.tell(8, 'a-8', message('a-8'))
+  // The next leader was behind.
+  leader.tell(6, 'a-6', message('a-6'))
+  leader.tell(7, 'a-9', message('a-7'), message('a-8'), message('a-9'))
+  await late.gets('a-8', 'a-9')
+})
+
+t.test('a server that does not go on where it was has other events at the same numbers, and they are given', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name)
+  await leader.hears('where')
+  leader.tell(1, 'a-3', message('a-1'), message('a-2'), message('a-3'))
+  leader.tell(2, 'b-1', message('b-1'))
+  leader.tell(3, 'b-2', message('b-2'))
+  await tab.gets('a-1', 'a-2', 'a-3', 'b-1', 'b-2')
+  leader.release()
+  await tab.leads()
+  t.equal(tab.wire!.after, 'b-2')
+})
+
+t.test('events without ids are never taken for known', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name)
+  await leader.hears('where')
+  leader.tell(1, '', message('', '1'), message('', '2'))
+  leader.tell(2, '', message('', '3'))
+  await tab.gets('1', '2', '3')
+})
+
+t.test('it remembers as many ids as one may be ahead, and no more', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name)
+  await leader.hears('where')
+  const all = Array.from({ length: 3_000 }, (_, n) => message(`a-${n + 1}`))
+  leader.tell(1, 'a-3000', ...all)
+  await tab.until('all', () => tab.got.length === all.length)
+  // Other ids of long ago are not known to be other ones, those of just now are.
+  leader.tell(1, 'b-1', message('b-1'))
+  leader.tell(1_976, 'b-2', message('b-2'))
+  leader.tell(1_977, 'b-3', message('b-3'))
+  await tab.until('one more', () => tab.got.length > all.length)
+  t.strictSame(tab.got.slice(all.length), ['b-3'])
+})
+
+t.test('one that knows nothing lets those go first who wait', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  // Two come at once: what the leader tells last only one of them hears, and the other is first in the queue.
+  const { request } = locks
+  const queued = new Promise<void>(resolve => {
+    locks.request = (...args) => {
+      locks.request = request
+      const waits = ready.then(() => request.apply(locks, args))
+      ready.then(resolve)
+      return waits
+    }
+  })
+  let enter!: () => void
+  const ready = new Promise<void>(resolve => { enter = resolve })
+  const knows = new Tab(t, name)
+  await leader.hears('where')
+  leader.tell(8, 'a-7', 'live')
+  await knows.enters('live')
+  const ignorant = new Tab(t, name)
+  enter()
+  await queued
+  leader.release()
+  await knows.leads()
+  t.equal(knows.wire!.after, 'a-7')
+  knows.wire!.bring(message('a-8'))
+  await ignorant.gets('a-8')
+  t.equal(ignorant.wire, undefined)
+})
+
+t.test('when all are gone, the next one begins with its own id and with new numbers', async t => {
+  const name = fresh()
+  const before = Date.now() * 1_000
+  const first = new Tab(t, name, { lastEventId: 'a-1' })
+  await first.leads()
+  first.close()
+  await within('nobody', (async () => { while (locks.count(name) > 0) await new Promise(setImmediate) })())
+  const second = new Tab(t, name, { lastEventId: 'a-0' })
+  await second.leads()
+  t.equal(second.wire!.after, 'a-0')
+  const listener = new BroadcastChannel(name)
+  t.teardown(() => listener.close())
+  const told = new Promise<{ first: number }>(resolve => { listener.onmessage = event => resolve((event as MessageEvent).data) })
+  second.wire!.bring('live')
+  t.ok((await within('its number', told)).first > before)
+})
+
+t.test('the end of the stream is the end for all, and nobody asks again', async t => {
+  const name = fresh()
+  const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
+  await tabs[0].leads()
+  tabs[0].wire!.bring('live', message('a-1'))
+  tabs[0].wire!.bring(message('a-2'))
+  tabs[0].wire!.end()
+  for (const tab of tabs) await tab.ends()
+  t.strictSame(tabs.map(({ got, ended }) => [got.join(), ended]), Array(3).fill(['a-1,a-2', 'complete']))
+  t.strictSame(tabs.slice(1).map(({ wire }) => wire), [undefined, undefined])
+})
+
+t.test('a tab that has not read all yet at the end reads it, and does not lead then', async t => {
+  const name = fresh()
+  const first = new Tab(t, name)
+  await first.leads()
+  const slow = new Tab(t, name, { pulls: false })
+  const started = slow.next()
+  await within('it waits for the lock', (async () => { while (locks.count(name) < 2) await new Promise(setImmediate) })())
+  first.wire!.bring('live')
+  await started
+  first.wire!.bring(message('a-1'))
+  first.wire!.bring(message('a-2'))
+  first.wire!.end()
+  await first.ends()
+  await within('the lock is free', (async () => { while (locks.count(name) > 0) await new Promise(setImmediate) })())
+  slow.pull()
+  await slow.ends()
+  t.equal(slow.ended, 'complete')
+  t.strictSame(slow.got, ['a-1', 'a-2'])
+  t.equal(slow.wire, undefined)
+})
+
+t.test('a failure is that of the one that leads: the others try for themselves', async t => {
+  const name = fresh()
+  const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
+  await tabs[0].leads()
+  tabs[0].wire!.bring(message('a-1'))
+  const refused = new Error('401')
+  tabs[0].wire!.end(refused)
+  await tabs[0].ends()
+  t.equal(tabs[0].ended, refused)
+  await tabs[1].leads()
+  t.equal(tabs[1].wire!.after, 'a-1')
+  tabs[1].wire!.end(refused)
+  await tabs[1].ends()
+  await tabs[2].leads()
+  tabs[2].wire!.bring(message('a-2'))
+  await tabs[2].gets('a-1', 'a-2')
+})
+
+t.test('who leaves while it waits leaves the queue, and who leaves before it began never enters it', async t => {
+  const name = fresh()
+  const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
+  await tabs[0].leads()
+  tabs[0].wire!.bring('live')
+  await tabs[1].enters('live')
+  tabs[1].close()
+  await tabs[1].ends()
+  t.equal(tabs[1].ended, 'closed')
+  t.equal(locks.count(name), 2)
+  const controller = new AbortController()
+  controller.abort()
+  t.strictSame(await within('its end', shared(name, '', () => t.fail() as never, message => message, controller.signal).next()), { value: undefined, done: true })
+  t.equal(locks.count(name), 2)
+  tabs[0].close()
+  await tabs[2].leads()
+})
+
+t.test('who leaves while it catches up gives the lock away', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const [tab, other] = [new Tab(t, name), new Tab(t, name)]
+  leader.tell(1, 'a-1', 'live', message('a-1'))
+  await other.gets('a-1')
+  leader.release()
+  await within('it catches up', (async () => { while (!leader.heard.some(word => typeof word === 'number')) await new Promise(setImmediate) })())
+  tab.close()
+  await other.leads()
+  t.equal(other.wire!.after, 'a-1')
+})
+
+t.test('so does one that had not read all then', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const slow = new Tab(t, name, { pulls: false })
+  const started = slow.next()
+  const other = new Tab(t, name)
+  leader.tell(1, 'a-1', 'live', message('a-1'))
+  await Promise.all([started, other.gets('a-1')])
+  // What it says to itself is on its way for long.
+  const { BroadcastChannel } = globalThis
+  t.teardown(() => { globalThis.BroadcastChannel = BroadcastChannel })
+  await within('it catches up', new Promise<void>(resolve => {
+    globalThis.BroadcastChannel = class extends BroadcastChannel {
+      override postMessage (): void {
+        globalThis.BroadcastChannel = BroadcastChannel
+        resolve()
+      }
+    }
+    leader.release()
+  }))
+  slow.close()
+  await other.leads()
+  t.equal(slow.wire, undefined)
+})
+
+t.test('a reader that is slow stops neither the connection nor the others', async t => {
+  const name = fresh()
+  const first = new Tab(t, name, { pulls: false })
+  const started = first.next()
+  await first.leads()
+  const other = new Tab(t, name)
+  first.wire!.bring('connecting')
+  await started
+  for (let n = 1; n <= 5; n++) first.wire!.bring(message(`a-${n}`))
+  await other.gets('a-1', 'a-2', 'a-3', 'a-4', 'a-5')
+  t.strictSame(first.got, [])
+  await first.next()
+  await first.gets('a-1', 'a-2', 'a-3', 'a-4', 'a-5')
+  t.equal(first.sizes.at(-1), 5, 'all at once')
+})
+
+t.test('a loop that is left while the connection brings more says nothing any more', async t => {
+  const name = fresh()
+  const first = new Tab(t, name, { pulls: false })
+  const started = first.next()
+  await first.leads()
+  const other = new Tab(t, name)
+  first.wire!.bring('live')
+  await started
+  await other.enters('live')
+  first.wire!.bring(message('a-1'))
+  first.close()
+  await other.leads()
+  other.wire!.bring(message('a-1'))
+  await other.gets('a-1')
+})
+
+t.test('names are apart', async t => {
+  const tabs = [new Tab(t, fresh()), new Tab(t, fresh())] as const
+  for (const tab of tabs) await tab.leads()
+  tabs[0].wire!.bring(message('a-1'))
+  tabs[1].wire!.bring(message('b-1'))
+  await tabs[0].gets('a-1')
+  await tabs[1].gets('b-1')
+})
+
+t.test('where locks are refused, or channels, each tab has a connection of its own', async t => {
+  const name = fresh()
+  const refused = new Error('SecurityError')
+  const { BroadcastChannel } = globalThis
+  const { request } = locks
+  t.teardown(() => {
+    globalThis.BroadcastChannel = BroadcastChannel
+    locks.request = request
+  })
+  const listener = new BroadcastChannel(name)
+  t.teardown(() => listener.close())
+  const told: unknown[] = []
+  locks.request = () => Promise.reject(refused)
+  const locked = [new Tab(t, name), new Tab(t, name, { lastEventId: 'a-1' })] as const
+  for (const tab of locked) await tab.leads()
+  globalThis.BroadcastChannel = class { constructor () { throw refused } } as unknown as typeof BroadcastChannel
+  const mute = new Tab(t, name)
+  listener.onmessage = event => told.push((event as MessageEvent).data)
+  await mute.leads()
+  const tabs = [...locked, mute]
+  t.strictSame(tabs.map(({ wire }) => wire!.after), ['', 'a-1', ''])
+  tabs.forEach((tab, n) => tab.wire!.bring(message(`a-${n}`)))
+  for (const [n, tab] of tabs.entries()) await tab.gets(`a-${n}`)
+  const last = new BroadcastChannel(name)
+  last.postMessage('last')
+  await within('all that was told', (async () => { while (!told.includes('last')) await new Promise(setImmediate) })())
+  last.close()
+  t.strictSame(told, ['where', 'where', 'last'], 'they tell each other nothing')
+  const failure = new Error('503')
+  mute.wire!.end(failure)
+  await mute.ends()
+  t.equal(mute.ended, failure)
+})
+
+t.test('tabs share by the name that they give, or by the address, which a path alone is not', async t => {
+  t.equal(nameOf('orders', '/events'), 'sse orders')
+  t.equal(nameOf(true, 'http://there/events'), 'sse http://there/events')
+  t.throws(() => nameOf(true, 'events'), TypeError)
+  Object.defineProperty(globalThis, 'location', { value: new URL('http://there/a/page'), configurable: true })
+  t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
+  t.equal(nameOf(true, 'events'), 'sse http://there/a/events')
+})

@@ -1,0 +1,44 @@
+import { isBuiltin } from 'node:module'
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import ts from 'typescript'
+import { bundle } from '../setup/bundle.ts'
+
+// What a page pays for `connect`: all that it loads before it uses more. 4 kB.
+const LIMIT = 4_096
+
+t.test('the client is small', async t => {
+  const { files, loaded } = await bundle()
+  const size = loaded.reduce((sum, name) => sum + gzipSync(files.get(name)!, { level: 9 }).length, 0)
+  t.comment(`${size} bytes of ${LIMIT}`)
+  t.ok(size <= LIMIT, `${size} bytes, minified and compressed, are at most ${LIMIT}`)
+  t.ok(size > 1_000, 'all of it was counted')
+})
+
+t.test('what not every page uses is loaded by those that do', async t => {
+  const { files, loaded } = await bundle()
+  t.strictSame([...files.keys()].filter(name => !loaded.includes(name)).map(name => name.replace(/-\w+\.js$/, '')), ['shared'])
+})
+
+/** Every name in it that stands for itself: neither a property nor a string. */
+function namesIn (text: string): Set<string> {
+  const names = new Set<string>()
+  const visit = (node: ts.Node): void => {
+    const { parent } = node
+    if (ts.isIdentifier(node) && !(ts.isPropertyAccessExpression(parent) && parent.name === node) && !(ts.isPropertyAssignment(parent) && parent.name === node)) names.add(node.text)
+    ts.forEachChild(node, visit)
+  }
+  visit(ts.createSourceFile('client.js', text, ts.ScriptTarget.Latest, true))
+  return names
+}
+
+t.test('it is made for the web: nothing of it is of Node', async t => {
+  const { files } = await bundle()
+  for (const [name, text] of files) {
+    const imported = ts.preProcessFile(text).importedFiles.map(file => file.fileName)
+    t.strictSame(imported.filter(specifier => isBuiltin(specifier) || !specifier.startsWith('.')), [], `${name} imports only what is beside it`)
+    const names = namesIn(text)
+    t.strictSame(['process', 'Buffer', 'global', 'require', 'module', '__dirname', 'setImmediate'].filter(word => names.has(word)), [], `${name} uses only what a browser has`)
+  }
+  t.ok(namesIn([...files.values()].join('\n')).has('TextDecoder'), 'names are found')
+})

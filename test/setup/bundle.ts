@@ -1,0 +1,40 @@
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import type { FastifyInstance } from 'fastify'
+
+/** The client as a site ships it: the entry, what it imports, and what it loads when that is used. */
+export interface Bundle {
+  /** By name. */
+  readonly files: ReadonlyMap<string, string>
+  /** The names of what a page loads that imports the entry. */
+  readonly loaded: readonly string[]
+}
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+export async function bundle (): Promise<Bundle> {
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['lib/client.ts'],
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    minify: true,
+    target: 'es2022',
+    outdir: '.',
+    write: false,
+    metafile: true
+  })
+  const loaded = new Set(['client.js'])
+  for (const name of loaded) {
+    for (const { path, kind } of metafile.outputs[name]!.imports) if (kind === 'import-statement') loaded.add(path)
+  }
+  return { files: new Map(outputFiles.map(({ path, text }) => [path.slice(ROOT.length), text])), loaded: [...loaded] }
+}
+
+/** Serves it, and an empty page at `/`, for scripts that `import('/client.js')`. */
+export async function serveClient (app: FastifyInstance): Promise<void> {
+  const { files } = await bundle()
+  for (const [name, text] of files) app.get(`/${name}`, (_request, reply) => reply.type('text/javascript').send(text))
+  app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>A page</title>'))
+}
