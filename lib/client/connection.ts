@@ -104,7 +104,7 @@ export class Connection<E extends object> {
         const { done, value } = await reader.read()
         // Its end may be our leaving.
         controller.signal.throwIfAborted()
-        if (done) return reading.ended
+        if (done) break
         const came = reading.feed(value)
         watchdog.heard(reading.beat)
         if (came.length > 0) yield came
@@ -117,6 +117,7 @@ export class Connection<E extends object> {
       watchdog.heard()
       leave()
     }
+    return reading.ended
   }
 
   #pause (time: number): Promise<void> {
