@@ -157,9 +157,9 @@ function work (length: number, size: number, line: number): number {
       looked += part.length
       return part
     },
-    split (this: string, separator: string): string[] {
+    split (this: string, separator: string | RegExp): string[] {
       looked += this.length
-      return split.call(this, separator)
+      return split.call(this, separator as RegExp)
     }
   })
   Object.assign(Array.prototype, {
