@@ -19,7 +19,7 @@ export interface ConnectionOptions extends RequestOptions {
   maxRetryDelay?: number
   /** Failures in a row, then the stream fails. Default: no limit. */
   maxAttempts?: number
-  /** Milliseconds without a byte, then the connection is taken for dead; 0 = never. Default: 2.5 times the interval of the server's heartbeats, once it is known. */
+  /** Milliseconds without a byte, then the connection is taken for dead; 0 = never. Default: 2.5 times the interval of the server's heartbeats, once it is known, and 20000 at least. */
   inactivityTimeout?: number
   /** Default 16777216 (16 MiB). A larger event fails the stream with FST_SSE_EVENT_SIZE. */
   maxEventBytes?: number
@@ -104,9 +104,10 @@ export class Connection<E extends object> {
         const { done, value } = await reader.read()
         // Its end may be our leaving.
         controller.signal.throwIfAborted()
-        if (done) return reading.ended
+        if (done) break
         const came = reading.feed(value)
-        watchdog.heard(reading.beat)
+        // A stream that lived is no failure, though nothing happened in it.
+        if (watchdog.heard(reading.beat)) reading.fruitful = true
         if (came.length > 0) yield came
         if (reading.failure !== undefined) throw reading.failure
       }
@@ -118,6 +119,7 @@ export class Connection<E extends object> {
       watchdog.heard()
       leave()
     }
+    return reading.ended
   }
 
   #pause (time: number): Promise<void> {

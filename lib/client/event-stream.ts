@@ -91,6 +91,8 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
           while (!this.#looped && this.#listeners.size === 0 && !this.#ended) await this.#change()
           this.#hand(item)
           while (this.#next !== undefined) await this.#change()
+          // The source sees that this one was not taken.
+          if (this.#ended) return
         }
       }
     }

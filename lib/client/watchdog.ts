@@ -1,7 +1,10 @@
 // A beat may be late, but not that late.
 const PATIENCE = 2.5
-// Comments of a program come thick and fast; a beat comes after a silence.
+// Comments of a program come thick and fast, a beat comes after a silence, and after a very long one the machine has slept. Milliseconds.
 const SHORTEST = 1_000
+const LONGEST = 300_000
+// Who comments every second may still have nothing to say for a while.
+const LEAST = 20_000
 
 /**
  * Notices a connection that is dead and has no end: of a machine that slept, behind a proxy that forgot it. A stream without
@@ -22,14 +25,16 @@ export class Watchdog {
   /** Bytes are waited for from now on. */
   watch (silent: (limit: number) => void): void {
     this.#since = Date.now()
-    const limit = this.#fixed ?? this.#learnt * PATIENCE
+    const limit = this.#fixed ?? (this.#learnt > 0 ? Math.max(LEAST, this.#learnt * PATIENCE) : 0)
     if (limit > 0) this.#timer = setTimeout(() => silent(limit), limit)
   }
 
-  /** There they are; `beat` where they were nothing but a comment. */
-  heard (beat = false): void {
+  /** There they are; `beat` where they were nothing but a comment. Whether it was a heartbeat. */
+  heard (beat = false): boolean {
     clearTimeout(this.#timer)
     const silence = Date.now() - this.#since
-    if (beat && silence >= SHORTEST) this.#learnt = Math.max(this.#learnt, silence)
+    if (!beat || silence < SHORTEST) return false
+    if (silence < LONGEST) this.#learnt = Math.max(this.#learnt, silence)
+    return true
   }
 }

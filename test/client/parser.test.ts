@@ -136,12 +136,12 @@ t.test('what was read before an event that is too large has been told', async t 
 function work (length: number, size: number, line: number): number {
   const bytes = encoder.encode(`data: ${'x'.repeat(line - 6)}\n`.repeat(length / line) + '\n')
   let looked = 0
-  const { indexOf, slice } = String.prototype
+  const { indexOf, slice, split } = String.prototype
   const { join } = Array.prototype
   const { encode } = TextEncoder.prototype
   const { decode } = TextDecoder.prototype
   const restore = (): void => {
-    Object.assign(String.prototype, { indexOf, slice })
+    Object.assign(String.prototype, { indexOf, slice, split })
     Object.assign(Array.prototype, { join })
     Object.assign(TextEncoder.prototype, { encode })
     Object.assign(TextDecoder.prototype, { decode })
@@ -156,6 +156,10 @@ function work (length: number, size: number, line: number): number {
       const part = slice.call(this, from, to)
       looked += part.length
       return part
+    },
+    split (this: string, separator: string | RegExp): string[] {
+      looked += this.length
+      return split.call(this, separator as RegExp)
     }
   })
   Object.assign(Array.prototype, {

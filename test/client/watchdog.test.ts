@@ -30,17 +30,45 @@ t.test('until a heartbeat has come nothing is known, and a stream may be silent 
 
 t.test('a heartbeat tells how long a silence may last: two and a half times as long as the one that it ended', async t => {
   const { bytes, told } = watched(t)
-  bytes(4_000, true)
-  bytes(9_999)
+  bytes(10_000, true)
+  bytes(24_999)
   t.same(told, [])
-  bytes(10_000)
-  t.same(told, [10_000])
+  bytes(25_000)
+  t.same(told, [25_000])
+})
+
+t.test('a program that comments every second is not expected to go on with it', async t => {
+  const { bytes, told } = watched(t)
+  bytes(1_000, true)
+  bytes(19_999)
+  t.same(told, [])
+  bytes(20_000)
+  t.same(told, [20_000])
+})
+
+t.test('a heartbeat after hours, when the machine has slept, says nothing of the interval', async t => {
+  const { bytes, told } = watched(t)
+  bytes(DAY, true)
+  bytes(DAY)
+  t.same(told, [])
+})
+
+t.test('it knows a heartbeat from a comment that came with others', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'] })
+  t.teardown(() => mock.timers.reset())
+  const watchdog = new Watchdog(undefined)
+  const came = (time: number, beat?: boolean): boolean => {
+    watchdog.watch(() => {})
+    mock.timers.tick(time)
+    return watchdog.heard(beat)
+  }
+  t.same([came(1_000, true), came(999, true), came(1_000, false), came(1_000)], [true, false, false, false])
 })
 
 t.test('any byte is a sign of life', async t => {
   const { bytes, told } = watched(t)
   bytes(4_000, true)
-  for (let n = 0; n < 10; n++) bytes(9_000, n % 2 === 0 ? undefined : false)
+  for (let n = 0; n < 10; n++) bytes(19_000, n % 2 === 0 ? undefined : false)
   t.same(told, [])
 })
 
