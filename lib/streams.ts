@@ -38,7 +38,7 @@ export class Streams {
   add (stream: Member, options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime'>, name: string): void {
     // A tenth of the shortest time that the stream waits for, within reason.
     const shortest = Math.min(...[options.heartbeatInterval, options.stallTimeout, options.maxLifetime].filter(time => time > 0))
-    const period = Math.max(10, Math.min(1_000, shortest / 10))
+    const period = Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
     this.#members.set(stream, { period, name })
     this.#periods.set(period, (this.#periods.get(period) ?? 0) + 1)
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
@@ -63,7 +63,7 @@ export class Streams {
     this.#stop?.()
     this.#period = period
     if (period === Infinity) return
-    this.#beaten = this.now
+    this.#beaten = Math.ceil(this.now)
     const { setInterval, clearInterval } = globalThis
     const timer = setInterval(this.#beat, period)
     timer.unref()
@@ -82,7 +82,8 @@ export class Streams {
   }
 
   readonly #beat = (): void => {
-    const time = this.#beaten = Math.max(now(), this.#beaten + this.#period)
+    // In whole milliseconds: their sums are exact.
+    const time = this.#beaten = Math.max(Math.ceil(now()), this.#beaten + this.#period)
     for (const stream of this.#members.keys()) stream.tick(time)
   }
 }

@@ -54,8 +54,8 @@ export class Line {
 
   /** The client takes no byte until what this answers with is called. */
   stall (): () => void {
-    let goOn = (): void => {}
-    const stalled = this.#stalled = new Promise(resolve => { goOn = resolve })
+    let goOn!: () => void
+    const stalled = this.#stalled = new Promise<void>(resolve => { goOn = resolve })
     return () => {
       if (this.#stalled === stalled) this.#stalled = undefined
       goOn()
@@ -71,7 +71,7 @@ export class Line {
     signal?.throwIfAborted()
 
     // An injected request hears of a signal only until its body is read; of an error of its payload it always hears.
-    const payload = new Readable({ autoDestroy: false, read () {} }).on('error', () => {})
+    const payload = new Readable({ autoDestroy: false }).on('error', () => {})
     // The app may have been starting until then.
     payload.on('newListener', (name, listener: (error: Error) => void) => { if (name === 'error' && payload.destroyed) process.nextTick(listener, goodbye()) })
     if (body.length > 0) payload.push(body)

@@ -3,16 +3,16 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
+import type { RawReceived } from '../../lib/client.ts'
 import sse, { EventQueue, StreamClosedError, type Channel, type CloseReport } from '../../lib/index.ts'
-import { listen } from '../setup/listen.ts'
-import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
+import { injectStream, type InjectedStream, type RawInjectStreamOptions } from '../../lib/testing.ts'
 import { within } from '../setup/within.ts'
 
 type Test = Pick<typeof t, 'teardown'>
+type Client = InjectedStream<RawReceived>
 interface Token { event: 'token', data: string }
 
 const events = { token: Type.String() }
-const END = '0\r\n\r\n'
 const TOKENS = 5_000
 
 /** A service that generates text, for each key once. The tokens come when the test says so. */
@@ -24,7 +24,6 @@ class Runs {
   readonly reports: CloseReport[] = []
   readonly lines: string[] = []
   readonly consumed: Array<Promise<void>> = []
-  port = 0
   failure: Error | undefined
   readonly #options = { events, start: 'oldest' as const, history: { events: TOKENS } }
   app!: FastifyInstance
@@ -60,20 +59,17 @@ class Runs {
       await this.channel(request.params.key).end()
       return await reply.code(204).send()
     })
-    this.port = await listen(t, app)
+    t.teardown(() => app.close())
     return this
   }
 
-  async ask (t: Test, request: RawRequest = {}): Promise<RawClient> {
-    const client = await open(this.port, { path: '/runs/key', ...request })
-    t.teardown(() => client.socket.destroy())
-    return client
+  /** Comes to a run that may have been started. */
+  ask (options: Omit<RawInjectStreamOptions, 'url'> = {}, key = 'key'): Promise<Client> {
+    return injectStream(this.app, { url: `/runs/${key}`, ...options })
   }
 
-  /** When the first streams are over. */
-  async reported (count: number): Promise<CloseReport[]> {
-    while (this.reports.length < count) await turn()
-    return this.reports
+  start (key?: string): Promise<Client> {
+    return this.ask({ method: 'POST', payload: {} }, key)
   }
 
   async say (...tokens: string[]): Promise<void> {
@@ -83,105 +79,96 @@ class Runs {
 
 const at = (epoch: string, offset: number): string => `id: ${epoch}-${offset}\n\n`
 const token = (epoch: string, offset: number, text: string): string => `event: token\nid: ${epoch}-${offset}\ndata: ${text}\n\n`
-const bodyOf = (client: RawClient): string => client.responses()[0]?.body ?? ''
+const until = (client: Client, text: string): Promise<RawReceived[]> => client.until(({ data }) => data === text)
 
-async function whole (client: RawClient): Promise<string> {
-  await within('the end', client.until(END))
-  return bodyOf(client)
+async function whole (client: Client): Promise<string> {
+  await client.rest()
+  return client.text
 }
 
 t.test('R7: a run outlives its client: the POST\'s stream, a second tab and a reload see the same tokens once, in order', async t => {
   const runs = await new Runs().serve(t)
-  const first = await runs.ask(t, { method: 'POST', body: '{}' })
+  const first = await runs.start()
   await runs.say('one')
-  await within('a token', first.until('data: one\n\n'))
+  await until(first, 'one')
   const { epoch } = await runs.channel().head()
 
-  const tab = await runs.ask(t)
-  await within('the tab has it too', tab.until('data: one\n\n'))
+  const tab = await runs.ask()
+  await until(tab, 'one')
   await runs.say('two', 'three')
-  await within('more', first.until('data: three\n\n'))
-  const lastId = first.frames().at(-1)?.match(/^id: (.*)$/m)?.[1]
-  t.equal(lastId, `${epoch}-3`)
-  first.reset()
-  await first.closed
-  t.match(await within('the report', runs.reported(1)), [{ reason: 'client' }])
+  await until(first, 'three')
+  t.equal(first.lastEventId, `${epoch}-3`)
+  await first.drop()
+  t.match(runs.reports, [{ reason: 'client' }])
 
   // While nobody of it is there.
   await runs.say('four', 'five')
-  await within('the tab goes on', tab.until('data: five\n\n'))
+  await until(tab, 'five')
   t.same(runs.finals, [], 'the run goes on')
-  const reload = await runs.ask(t, { headers: { 'Last-Event-ID': lastId! } })
-  await within('what it missed', reload.until('data: five\n\n'))
+  const reload = await first.resume()
+  await until(reload, 'five')
   await runs.say('six')
   runs.tokens.end()
   const texts = ['one', 'two', 'three', 'four', 'five', 'six']
   const all = texts.map((text, n) => token(epoch, n + 1, text))
   t.equal(await whole(tab), at(epoch, 0) + all.join(''), 'the second tab')
-  t.equal(bodyOf(first), at(epoch, 0) + all.slice(0, 3).join(''), 'before the reload')
+  t.equal(first.text, at(epoch, 0) + all.slice(0, 3).join(''), 'before the reload')
   t.equal(await whole(reload), at(epoch, 3) + all.slice(3).join(''), 'after the reload')
   t.equal(runs.started, 1)
   t.same(runs.finals, [undefined], 'it ran to its own end')
   await within('consume()', Promise.all(runs.consumed))
 
-  const late = await runs.ask(t)
+  const late = await runs.ask()
   t.equal(await whole(late), at(epoch, 0) + all.join(''), 'a late comer gets the history and the end')
-  const over = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-6` } })
-  await within('the answer', over.until('\r\n\r\n'))
-  t.equal(over.responses()[0]?.status, 204, 'who has it all is told to stop')
+  const over = await runs.ask({ lastEventId: `${epoch}-6` })
+  t.equal(over.response.statusCode, 204, 'who has it all is told to stop')
 })
 
 t.test('R7: a run with nobody there goes on to its end', async t => {
   const runs = await new Runs().serve(t)
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
-  await within('the position', client.until('\n\n'))
-  client.fin()
-  await client.closed
+  const client = await runs.start()
+  await client.drop()
   await runs.say('a', 'b', 'c')
   runs.tokens.end()
   await within('consume()', Promise.all(runs.consumed))
   const { epoch } = await runs.channel().head()
-  t.equal(await whole(await runs.ask(t)), at(epoch, 0) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
+  t.equal(await whole(await runs.ask()), at(epoch, 0) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
 })
 
 t.test('R7: starting one key twice runs the producer once; another key is another run', async t => {
   const runs = await new Runs().serve(t)
-  const clients: RawClient[] = []
-  for (let n = 0; n < 3; n++) clients.push(await runs.ask(t, { method: 'POST', body: '{}' }))
-  await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
+  const clients = await Promise.all([runs.start(), runs.start(), runs.start()])
   t.equal(runs.started, 1)
   await runs.say('only once')
-  await within('the token', Promise.all(clients.map(client => client.until('only once\n\n'))))
+  await Promise.all(clients.map(client => until(client, 'only once')))
   runs.tokens.end()
   const bodies = new Set(await Promise.all(clients.map(whole)))
   t.equal(bodies.size, 1)
   await within('each consume()', Promise.all(runs.consumed))
   // When it is over, too.
-  const again = await runs.ask(t, { method: 'POST', body: '{}' })
+  const again = await runs.start()
   t.ok(bodies.has(await whole(again)))
   t.equal(runs.started, 1)
-  await whole(await runs.ask(t, { method: 'POST', body: '{}', path: '/runs/another' }))
+  await whole(await runs.start('another'))
   t.equal(runs.started, 2)
 })
 
 t.test('R7: an explicit stop cancels the producer and ends every stream with what was generated', async t => {
   const runs = await new Runs().serve(t)
-  const clients = [await runs.ask(t, { method: 'POST', body: '{}' }), await runs.ask(t)]
-  await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
+  const clients = [await runs.start(), await runs.ask()]
   await runs.say('one', 'two')
-  await within('the tokens', Promise.all(clients.map(client => client.until('data: two\n\n'))))
-  const stop = await runs.ask(t, { method: 'DELETE' })
-  await within('the answer', stop.until('\r\n\r\n'))
+  await Promise.all(clients.map(client => until(client, 'two')))
+  await runs.app.inject({ method: 'DELETE', url: '/runs/key' })
   const { epoch } = await runs.channel().head()
   for (const client of clients) t.equal(await whole(client), at(epoch, 0) + token(epoch, 1, 'one') + token(epoch, 2, 'two'))
-  t.match(await within('the reports', runs.reported(2)), [{ reason: 'ended' }, { reason: 'ended' }])
+  t.match(runs.reports, [{ reason: 'ended' }, { reason: 'ended' }])
   await within('consume()', Promise.all(runs.consumed))
   // The generator waits for a token: it learns of the stop with the next one, which nobody gets any more.
   await runs.say('too late')
   while (runs.finals.length === 0) await turn()
   t.type(runs.finals[0], StreamClosedError)
   t.match(runs.finals, [{ reason: 'ended' }])
-  t.equal(await whole(await runs.ask(t)), at(epoch, 0) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'it stays what it was')
+  t.equal(await whole(await runs.ask()), at(epoch, 0) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'it stays what it was')
   t.same(runs.lines, [])
 })
 
@@ -201,8 +188,8 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
       finished()
     }
   })())
-  const client = await runs.ask(t)
-  await within('the token', client.until('data: one\n\n'))
+  const client = await runs.ask()
+  await until(client, 'one')
   await run.end()
   await within('its finally', finallyRan)
   t.match(reason, { reason: 'ended' })
@@ -214,16 +201,16 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
 t.test('E2: a producer that fails ends the channel with a problem that says nothing of the error, for late comers too', async t => {
   const runs = await new Runs().serve(t)
   runs.failure = new Error('the secret of the producer')
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.start()
   await runs.say('one')
-  await within('the token', client.until('data: one\n\n'))
+  await until(client, 'one')
   runs.tokens.end()
   const { epoch } = await runs.channel().head()
   const problem = `event: error\nid: ${epoch}-2\ndata: {"type":"about:blank","title":"Internal Server Error","status":500}\n\n`
   t.equal(await whole(client), at(epoch, 0) + token(epoch, 1, 'one') + problem)
-  t.match(await within('the report', runs.reported(1)), [{ reason: 'ended' }])
-  t.equal(await whole(await runs.ask(t)), at(epoch, 0) + token(epoch, 1, 'one') + problem)
-  const back = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
+  t.match(runs.reports, [{ reason: 'ended' }])
+  t.equal(await whole(await runs.ask()), at(epoch, 0) + token(epoch, 1, 'one') + problem)
+  const back = await runs.ask({ lastEventId: `${epoch}-1` })
   t.equal(await whole(back), at(epoch, 1) + problem, 'one who comes back learns of it')
   await t.rejects(runs.consumed[0]!, { message: 'the secret of the producer' })
   t.equal(runs.lines.length, 1, 'it is in the log once')
@@ -233,19 +220,18 @@ t.test('E2: a producer that fails ends the channel with a problem that says noth
 t.test('E2: a producer whose error is made for the client says why', async t => {
   const runs = await new Runs().serve(t)
   runs.failure = Object.assign(new Error('The prompt is too long'), { statusCode: 422 })
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.start()
   runs.tokens.end()
   await whole(client)
   const { epoch } = await runs.channel().head()
-  t.equal(bodyOf(client), at(epoch, 0) + `event: error\nid: ${epoch}-1\ndata: {"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"The prompt is too long"}\n\n`)
+  t.equal(client.text, at(epoch, 0) + `event: error\nid: ${epoch}-1\ndata: {"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"The prompt is too long"}\n\n`)
 })
 
 t.test('C2: a token that does not fit is thrown into the producer at its yield, and reaches nobody', async t => {
   const runs = await new Runs().serve(t)
   const run = runs.channel()
   let code: unknown
-  const client = await runs.ask(t)
-  await within('the position', client.until('\n\n'))
+  const client = await runs.ask()
   await within('consume()', run.consume((function * (): Generator<Token> {
     try {
       yield { event: 'token', data: 1 as unknown as string }
@@ -271,15 +257,12 @@ t.test('R7: a client that reloads all the time has each of thousands of tokens o
   const { epoch } = await run.head()
   let seen = ''
   let reloads = 0
-  for (let position = 0; position < TOKENS; reloads++) {
-    const client = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-${position}` } })
-    await within('a token', client.until('event: token'))
-    client.reset()
-    await client.closed
-    const frames = client.frames()
-    if (frames[0] !== `id: ${epoch}-${position}`) t.fail('it begins elsewhere', { position, frame: frames[0] })
-    for (const frame of frames.slice(1)) seen += `${frame}\n\n`
-    position = Number(/-(\d+)$/m.exec(frames.at(-1)!)?.[1])
+  let client = await runs.ask({ lastEventId: `${epoch}-0` })
+  for (let count = 0; count < TOKENS; reloads++) {
+    const came = await client.take(Math.min(1 + reloads % 40, TOKENS - count))
+    for (const { id, data } of came) seen += `event: token\nid: ${id}\ndata: ${data}\n\n`
+    count += came.length
+    client = await client.resume()
   }
   await within('consume()', consumed)
   t.equal(seen, Array.from({ length: TOKENS }, (_, n) => token(epoch, n + 1, String(n + 1))).join(''))

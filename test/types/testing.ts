@@ -20,8 +20,10 @@ await stream.until(event => event.event === 'count' && event.data.n === 7)
 assertType<Equal<Awaited<ReturnType<typeof stream.resume>>, typeof stream>>()
 assertType<Equal<typeof stream.response.statusCode, number>>()
 
-const raw = await injectStream(app, '/')
-assertType<Equal<Awaited<ReturnType<typeof raw.rest>>[number]['data'], string>>()
+for (const event of await (await injectStream(app, '/')).rest()) {
+  assertType<Equal<typeof event.data, string>>()
+  event.id.at(0)
+}
 
 // @ts-expect-error inject's own: a stream is what it is about
 await injectStream(app, { url: '/', payloadAsStream: false })
