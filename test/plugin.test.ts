@@ -5,6 +5,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
 import sse, { EventQueue, memoryLog, type AnyEvent, type Channel, type CloseReport, type EventMap, type OpenLog, type RegisterOptions, type SseOptions } from '../lib/index.ts'
+import { injectStream } from '../lib/testing.ts'
 import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
 import { within } from './setup/within.ts'
@@ -636,14 +637,12 @@ t.test('L7: closing the server ends the streams of its channels, and its channel
   await app.register(sse, { onClose: report => reports.push(report) })
   const live = app.sse.channel('live')
   app.get('/', (_request, reply) => reply.sse(live))
-  const port = await listen(t, app)
-  const client = await open(port)
-  await client.until('-0\n\n')
+  const client = await injectStream(app, '/')
   const next = live.subscribe()[Symbol.asyncIterator]().next()
   t.equal(live.subscribers, 2)
   await within('the close', app.close())
-  await within('the end of the stream', client.closed)
-  t.match(client.responses(), [{ status: 200, complete: true }])
+  await client.rest()
+  t.strictSame(await client.closed, { reason: 'complete' })
   t.match(reports, [{ reason: 'shutdown' }])
   t.same(await within('the end of the loop', next), { done: true, value: undefined })
   await t.rejects(live.publish({ data: 1 }), { code: 'FST_SSE_CLOSING' })

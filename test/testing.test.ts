@@ -29,8 +29,7 @@ t.test('the package exports it under its subpath', async t => {
 })
 
 t.test('a suite of node:test passes with it, under clocks of its own too, and its process ends by itself', async t => {
-  const { NODE_TEST_CONTEXT: _context, ...env } = process.env
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--test', '--test-reporter=tap', 'test/testing/suites/node-test.ts'], { env, timeout: 60_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, '--test-reporter=tap', 'test/testing/suites/node-test.ts'], { timeout: 60_000 })
   t.match(stdout, /^# fail 0$/m)
   t.match(stdout, /^# pass 27$/m)
 })

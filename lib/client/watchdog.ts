@@ -11,21 +11,22 @@ const LEAST = 20_000
  * events is not dead, so how long it may be silent is learnt from its heartbeats, which are comments after a silence.
  */
 export class Watchdog {
-  readonly #fixed: number | undefined
-  /** The longest silence that a beat ended. */
-  #learnt = 0
+  readonly #learns: boolean
+  /** Milliseconds of silence that are too long; 0 where none is. */
+  #limit: number
   #since = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** Milliseconds of silence that are too long, 0 for none that is; undefined: to be learnt. */
-  constructor (fixed: number | undefined) {
-    this.#fixed = fixed
+  /** The limit, or undefined: it is to be learnt. */
+  constructor (limit: number | undefined) {
+    this.#learns = limit === undefined
+    this.#limit = limit ?? 0
   }
 
   /** Bytes are waited for from now on. */
   watch (silent: (limit: number) => void): void {
     this.#since = Date.now()
-    const limit = this.#fixed ?? (this.#learnt > 0 ? Math.max(LEAST, this.#learnt * PATIENCE) : 0)
+    const limit = this.#limit
     if (limit > 0) this.#timer = setTimeout(() => silent(limit), limit)
   }
 
@@ -33,8 +34,8 @@ export class Watchdog {
   heard (beat = false): boolean {
     clearTimeout(this.#timer)
     const silence = Date.now() - this.#since
-    if (!beat || silence < SHORTEST) return false
-    if (silence < LONGEST) this.#learnt = Math.max(this.#learnt, silence)
-    return true
+    const isHeartbeat = beat && silence >= SHORTEST
+    if (isHeartbeat && this.#learns && silence < LONGEST) this.#limit = Math.max(this.#limit, LEAST, silence * PATIENCE)
+    return isHeartbeat
   }
 }

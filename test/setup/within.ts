@@ -1,3 +1,5 @@
+import { setImmediate } from '../../lib/clock.ts'
+
 /** A promise that must settle soon: one that does not fails its test with a name instead of hanging it. */
 export async function within<T> (what: string, promise: Promise<T>, time = 2_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -15,4 +17,13 @@ export async function still (value: () => number | Promise<number>, time = 150):
     before = now
     await new Promise(resolve => setTimeout(resolve, time))
   }
+}
+
+/** Settles when a source that is always ready is pulled no more: as long as there is room, it is in every turn. */
+export async function held (pulled: () => number): Promise<number> {
+  for (let before = -1; before !== pulled();) {
+    before = pulled()
+    for (let turns = 0; turns < 3; turns++) await new Promise(resolve => { setImmediate(resolve) })
+  }
+  return pulled()
 }

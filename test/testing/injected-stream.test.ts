@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -7,6 +6,7 @@ import { injectStream, type InjectStreamOptions } from '../../lib/testing/inject
 import type { InjectedStream } from '../../lib/testing/injected-stream.ts'
 import type { ClientEventOf } from '../../lib/client/form.ts'
 import { openStreams } from '../../lib/testing/open-streams.ts'
+import { held } from '../setup/within.ts'
 
 const events = { n: Type.Integer() }
 type Options = Partial<InjectStreamOptions<typeof events>>
@@ -149,11 +149,10 @@ t.test('L4: a stalled client holds the source, and goes on', async t => {
   const stream = await open('/count')
   await stream.take(1)
   const goOn = stream.stall()
-  for (let before = -1; before !== pulled(); await turn()) before = pulled()
-  const held = pulled()
-  t.ok(held < 10_000)
+  const before = await held(pulled)
+  t.ok(before < 10_000)
   goOn()
-  t.equal((await stream.take(held + 10)).length, held + 10)
+  t.equal((await stream.take(before + 10)).length, before + 10)
   await stream.drop()
 })
 

@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { type CloseReport } from '../../lib/index.ts'
 import { headersOf, Line } from '../../lib/testing/line.ts'
+import { held } from '../setup/within.ts'
 
 const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
 
@@ -131,8 +132,7 @@ t.test('L4: while the client is stalled nothing is read, and the server stops wh
   goOn()
   t.equal(line.isStalled, true, 'the second one counts')
   const next = reader.read()
-  for (let before = -1; before !== pulled(); await turn()) before = pulled()
-  t.ok(pulled() < 500)
+  t.ok(await held(pulled) < 500)
   t.equal(line.text.length, length)
   again()
   again()

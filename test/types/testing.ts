@@ -21,7 +21,8 @@ assertType<Equal<Awaited<ReturnType<typeof stream.resume>>, typeof stream>>()
 assertType<Equal<typeof stream.response.statusCode, number>>()
 
 const raw = await injectStream(app, '/')
-for (const { data } of await raw.rest()) assertType<Equal<typeof data, string>>()
+const texts: Array<{ data: string }> = await raw.rest()
+await raw.until(event => event.data === texts[0]!.data)
 
 // @ts-expect-error inject's own: a stream is what it is about
 await injectStream(app, { url: '/', payloadAsStream: false })

@@ -4,8 +4,9 @@ import { after, mock, test } from 'node:test'
 import timers from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import sse, { type CloseReport } from '../../../lib/index.ts'
-import { injectStream, openStreams } from '../../../lib/testing.ts'
+import sse, { type CloseReport } from 'fastify-typed-sse'
+import { injectStream, openStreams } from 'fastify-typed-sse/testing'
+import { held } from '../../setup/within.ts'
 
 // A suite of node:test, as a user has one: test/testing.test.ts runs it.
 const real = setImmediate
@@ -96,8 +97,7 @@ for (const clock of CLOCKS) {
     await t.test('a client that is stalled', async () => {
       const stream = await injectStream(app, '/full')
       const goOn = stream.stall()
-      // A source that is always ready is pulled in every turn, as long as there is room.
-      for (let before = -1; before !== pulled; await turn()) before = pulled
+      await held(() => pulled)
       mock.timers.tick(29_000)
       assert.deepEqual(openStreams(app), ['GET /full'])
       mock.timers.tick(4_000)
