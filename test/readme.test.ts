@@ -273,6 +273,12 @@ t.test('the table of error codes is the list of errors', async t => {
   t.strictSame(documented.toSorted(), [...defined, ['FST_SSE_CLOSED', '–']].toSorted())
 })
 
+t.test('the table of client codes is the list of what can go wrong there', async t => {
+  const documented = [...readme.matchAll(/^\| `(FST_SSE_\w+)` \| [^|]+ \| (?:yes|no|from|–)/gm)].map(([, code]) => code)
+  const defined = readFileSync('lib/client/stream-error.ts', 'utf8').match(/(?<=\| ')FST_SSE_\w+/g)
+  t.strictSame(documented, defined)
+})
+
 /** Names and defaults in the tables of a section. */
 function documentedOptions (heading: string): Record<string, string> {
   const section = readme.split(/^## /m).find(text => text.startsWith(`${heading}\n`)) ?? ''
