@@ -152,7 +152,8 @@ const checks: Record<string, Check[]> = {
     const other = (await import(`../${copy}`) as { app: FastifyInstance }).app
     t.teardown(() => other.close())
     const clients = await Promise.all([follow(t, app, '/news'), follow(t, other, '/news')])
-    for (const client of clients) t.match(await client.until('-0\n\n'), /^id: \w+-0\n\n$/)
+    // The head goes out alone where Redis takes its time.
+    for (const client of clients) t.match(await client.until('-0\n\n'), /^(:\n\n)?id: \w+-0\n\n$/)
     const { id } = (await other.inject({ method: 'POST', url: '/news', payload: { text: 'One' } })).json<{ id: string }>()
     for (const client of clients) t.ok((await client.until('"One"}\n\n')).endsWith(`event: headline\nid: ${id}\ndata: {"text":"One"}\n\n`))
     const back = await follow(t, app, '/news', { 'last-event-id': id.replace('-1', '-0') })

@@ -138,8 +138,8 @@ t.test('R7: a run with nobody there goes on to its end', async t => {
 t.test('R7: starting one key twice runs the producer once; another key is another run', async t => {
   const runs = await new Runs().serve(t)
   const clients = await Promise.all([runs.start(), runs.start(), runs.start()])
-  t.equal(runs.started, 1)
   await runs.say('only once')
+  t.equal(runs.started, 1)
   await Promise.all(clients.map(client => until(client, 'only once')))
   runs.tokens.end()
   const bodies = new Set(await Promise.all(clients.map(whole)))
