@@ -72,8 +72,6 @@ export class Line {
 
     // An injected request hears of a signal only until its body is read; of an error of its payload it always hears.
     const payload = new Readable({ autoDestroy: false }).on('error', () => {})
-    // The app may have been starting until then.
-    payload.on('newListener', (name, listener: (error: Error) => void) => { if (name === 'error' && payload.destroyed) process.nextTick(listener, goodbye()) })
     if (body.length > 0) payload.push(body)
     payload.push(null)
     let finish!: () => void
