@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
+import { mock } from 'node:test'
 import t from 'tap'
 import { Connection, type ConnectionOptions } from '../../lib/client/connection.ts'
 import type { Message, StreamState } from '../../lib/client/reading.ts'
@@ -379,4 +380,27 @@ t.test('a connection that was taken for dead says so, whatever its fetch rejects
   const connection = new Connection('http://there/', { fetch: stubborn, inactivityTimeout: 20, maxAttempts: 1, onError: ({ code }) => { failures.push(code) } }, message => message, new AbortController().signal)
   await t.rejects(within('the failure', drain(connection), 5_000), { code: 'FST_SSE_INACTIVE' })
   t.strictSame(failures, ['FST_SSE_INACTIVE'])
+})
+
+t.test('a stream that lived is no failure, though nothing happened in it: its attempts are counted anew', async t => {
+  mock.timers.enable({ apis: ['Date'] })
+  t.teardown(() => mock.timers.reset())
+  let attempts = 0
+  const beat = (controller: ReadableStreamDefaultController<Uint8Array>): void => controller.enqueue(new TextEncoder().encode(':\n\n'))
+  const living = async (): Promise<Response> => {
+    attempts++
+    let pulls = 0
+    return new Response(new ReadableStream({
+      pull: controller => {
+        pulls++
+        if (pulls === 2) mock.timers.tick(1_500)
+        if (pulls === 3) controller.error(new Error('cut'))
+        else beat(controller)
+      }
+    }, { highWaterMark: 0 }), { headers: { 'content-type': 'text/event-stream' } })
+  }
+  const leaving = new AbortController()
+  const connection = new Connection('http://there/', { fetch: living, maxAttempts: 2, retryDelay: 0, onError: () => { if (attempts === 4) leaving.abort() } }, message => message, leaving.signal)
+  await within('four attempts', drain(connection), 5_000)
+  t.equal(attempts, 4)
 })

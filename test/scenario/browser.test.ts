@@ -9,6 +9,7 @@ import { chromium, type Browser, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build } from '../../example/server.ts'
 import { generate } from '../../example/tokens/model.ts'
+import { modules } from '../../example/modules.ts'
 import tokens from '../../example/tokens/server.ts'
 import { FLAGS } from '../setup/chromium.ts'
 import { absent, CHROMIUM, need } from '../setup/programs.ts'
@@ -136,6 +137,7 @@ t.test('in a real browser', { skip: absent(CHROMIUM), jobs: 6 }, async t => {
   t.test('the tokens page shows what is there before the end, and its Stop stops the generator', async t => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(sse)
+    modules(app)
     let over: (aborted: boolean) => void
     const stopped = new Promise<boolean>(resolve => { over = resolve })
     await app.register(tokens, {
