@@ -5,7 +5,8 @@ import { Connection } from './connection.ts'
 
 /** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
 export interface Sink {
-  write: (text: string) => boolean
+  /** `bytes`: the text's length as UTF-8, where it is known. */
+  write: (text: string, bytes?: number) => boolean
   /** Frames that other connections get too. */
   pass: (chunk: Chunk) => boolean
   end: (text: string) => unknown
@@ -26,12 +27,15 @@ interface FrameWriter {
 export class Body extends Readable {
   readonly #writer: FrameWriter
   readonly #reply: FastifyReply
+  readonly #direct: boolean
   #reading = false
 
-  constructor (writer: FrameWriter, reply: FastifyReply) {
+  /** `direct`: the option `directWrites`. */
+  constructor (writer: FrameWriter, reply: FastifyReply, direct = true) {
     super()
     this.#writer = writer
     this.#reply = reply
+    this.#direct = direct
     // A body of a hook's making reaches the response with what it reads from here.
     reply.raw.once('pipe', this.#live)
   }
@@ -52,12 +56,12 @@ export class Body extends Readable {
     // The client left while the hooks ran: there is nobody to write to, and no close to come that would take listeners off.
     // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
     if (raw.destroyed || this.#reply.request.raw.socket.destroyed) return destination
-    const connection = new Connection(raw, () => this.#writer.drained())
+    const connection = new Connection(raw, () => this.#writer.drained(), this.#direct)
     this.#watchGoodbye()
     // An explicit head: a body that ends in its first write would get a Content-Length.
     if (!raw.headersSent) raw.writeHead(raw.statusCode)
     this.#writer.open({
-      write: text => connection.write(text),
+      write: (text, bytes) => connection.write(text, bytes),
       pass: chunk => connection.pass(chunk),
       end: text => {
         // Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent.

@@ -5,31 +5,38 @@ import type { Chunk } from './channel/chunk.ts'
 /**
  * The way from a stream to its client: a response, and past it the socket.
  *
- * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. For a broadcast
- * that is the same work for every client, and a third of what a small event costs. A chunk that many clients get brings all
- * four as one buffer, which goes to the socket, wherever nothing can tell the difference.
+ * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. That is a third of what
+ * a small event costs. Here all four go to the socket as one, wherever nothing can tell the difference; what many clients get
+ * brings them as one buffer that was made once.
  */
 export class Connection {
   readonly #response: ServerResponse
   readonly #drained: () => void
   /** Nobody stands between us and the socket: not HTTP/2, no `inject`, no middleware that replaced `write`. */
-  readonly #plain: boolean
+  readonly #direct: boolean
   #begun = false
+  /** Whether the socket is asked to tell when it has room: the response knows nothing of what goes past it. */
+  #listens = false
 
-  /** `drained` is called when a write that was refused has gone. */
-  constructor (response: ServerResponse, drained: () => void) {
+  /** `drained` is called when a write that was refused has gone. `direct`: the option `directWrites`. */
+  constructor (response: ServerResponse, drained: () => void, direct = true) {
     this.#response = response
     this.#drained = drained
-    this.#plain = response.write === OutgoingMessage.prototype.write
+    this.#direct = direct && response.write === OutgoingMessage.prototype.write
     response.on('drain', drained)
     response.once('close', () => {
       response.removeListener('drain', drained)
-      response.req.socket.removeListener('drain', drained)
+      if (this.#listens) response.req.socket.removeListener('drain', drained)
     })
   }
 
-  /** False when the client has enough for now. */
-  write (text: string): boolean {
+  /** False when the client has enough for now. `bytes`: the text's length as UTF-8. */
+  write (text: string, bytes = Buffer.byteLength(text)): boolean {
+    const socket = this.#socket()
+    if (socket !== undefined) {
+      // As many bytes as characters: all of them are ASCII, which takes no encoder.
+      return this.#told(socket, socket.write(`${bytes.toString(16)}\r\n${text}\r\n`, bytes === text.length ? 'latin1' : 'utf8'))
+    }
     this.#begun = true
     return this.#response.write(text)
   }
@@ -37,18 +44,22 @@ export class Connection {
   /** False when the client has enough for now. */
   pass (chunk: Chunk): boolean {
     const socket = this.#socket()
-    if (socket === undefined) return this.#response.write(chunk.bytes)
-    if (socket.write(chunk.framed)) return true
-    // The response knows nothing of this write: it will not tell.
-    socket.once('drain', this.#drained)
-    return false
+    return socket === undefined ? this.#response.write(chunk.bytes) : this.#told(socket, socket.write(chunk.framed))
   }
 
   /** The socket, when it is this response's turn, the head is out, and nothing waits to go before. */
   #socket (): Socket | undefined {
+    if (!this.#direct || !this.#begun) return undefined
     const response = this.#response
-    const { socket } = response
-    const direct = this.#plain && this.#begun && response.chunkedEncoding && response.writableCorked === 0 && response.writableLength === 0
-    return direct && socket !== null ? socket : undefined
+    const direct = response.chunkedEncoding && response.writableCorked === 0 && response.writableLength === 0
+    return direct ? response.socket ?? undefined : undefined
+  }
+
+  #told (socket: Socket, room: boolean): boolean {
+    if (!room && !this.#listens) {
+      this.#listens = true
+      socket.on('drain', this.#drained)
+    }
+    return room
   }
 }

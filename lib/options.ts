@@ -36,6 +36,11 @@ export interface SseOptions {
   errorEvent?: ((error: Error, request: FastifyRequest) => AnyEvent | null) | null | undefined
   /** Called exactly once for every stream, however it ended. */
   onClose?: ((report: CloseReport) => void) | undefined
+  /**
+   * Frames go to the socket as chunks of our own framing (RFC 9112 §7.1), past `response.write`, wherever nothing can tell the
+   * difference; false: always through `response.write`, for comparison. Default true.
+   */
+  directWrites?: boolean | undefined
 }
 
 /** Options of the registration: those of all streams, and where channels keep their events. */
@@ -53,7 +58,7 @@ export interface StreamOptions extends SseOptions {
   once?: boolean | undefined
 }
 
-type Defaulted = 'heartbeatInterval' | 'commitDelay' | 'stallTimeout' | 'maxLifetime' | 'onInvalid' | 'once'
+type Defaulted = 'heartbeatInterval' | 'commitDelay' | 'stallTimeout' | 'maxLifetime' | 'onInvalid' | 'directWrites' | 'once'
 
 /** Options with the defaults filled in. */
 export type ResolvedOptions = { [K in Defaulted]: NonNullable<StreamOptions[K]> } & { [K in Exclude<keyof StreamOptions, Defaulted>]: StreamOptions[K] }
@@ -67,6 +72,7 @@ const DEFAULTS: ResolvedOptions = {
   onInvalid: 'error',
   errorEvent: undefined,
   onClose: undefined,
+  directWrites: true,
   once: false
 }
 
@@ -81,6 +87,8 @@ const delay: Rule = { expected: 'a number of milliseconds from 0 to 2147483647',
 export const aFunction: Rule = { expected: 'a function', fits: value => typeof value === 'function' }
 export const functionOrNull: Rule = { expected: 'a function or null', fits: value => value === null || typeof value === 'function' }
 
+const aBoolean: Rule = { expected: 'a boolean', fits: value => typeof value === 'boolean' }
+
 const RULES: Record<keyof ResolvedOptions, Rule> = {
   heartbeatInterval: delay,
   commitDelay: delay,
@@ -90,7 +98,8 @@ const RULES: Record<keyof ResolvedOptions, Rule> = {
   onInvalid: { expected: "'error', 'skip' or a function", fits: value => value === 'error' || value === 'skip' || typeof value === 'function' },
   errorEvent: functionOrNull,
   onClose: aFunction,
-  once: { expected: 'a boolean', fits: value => typeof value === 'boolean' }
+  directWrites: aBoolean,
+  once: aBoolean
 }
 
 /** The options of a stream on top of those of the registration, or these on top of the defaults. */

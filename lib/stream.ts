@@ -232,7 +232,7 @@ export class Stream {
     const { retry } = this.#options
     if (retry !== undefined && !this.#bodiless) this.#writer.prepend(encodeControl({ retry }))
     try {
-      this.#head.send(new Body(this.#writer, this.#reply))
+      this.#head.send(new Body(this.#writer, this.#reply, this.#options.directWrites))
     } catch (error) {
       // Outside the handler nobody else would catch it.
       this.#giveUp(error as Error)

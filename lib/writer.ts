@@ -122,7 +122,9 @@ export class Writer {
   }
 
   #write (text: string): void {
-    if (!this.#setup.response.destroyed) this.#count(Buffer.byteLength(text), this.#sink!.write(text))
+    if (this.#setup.response.destroyed) return
+    const bytes = Buffer.byteLength(text)
+    this.#count(bytes, this.#sink!.write(text, bytes))
   }
 
   #count (bytes: number, room: boolean): void {

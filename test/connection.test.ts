@@ -30,24 +30,24 @@ async function portOf (t: Test, server: Server | Http2Server): Promise<number> {
 interface Opened { response: ServerResponse, connection: Connection, client: RawClient, drains: () => number, nextDrain: () => Promise<void> }
 
 /** A response whose head is out, its connection, and its client. */
-async function openConnection (t: Test, request: RawRequest = {}, prepare: (response: ServerResponse) => void = () => {}): Promise<Opened> {
+async function openConnection (t: Test, request: RawRequest = {}, prepare: (response: ServerResponse) => void = () => {}, direct?: boolean): Promise<Opened> {
   const server = createServer()
   const port = await portOf(t, server)
   const requested = once(server, 'request')
   const client = await open(port, request)
   t.teardown(() => client.socket.destroy())
   const [, response] = await requested as [unknown, ServerResponse]
-  return { client, ...connectionOf(response, prepare) }
+  return { client, ...connectionOf(response, prepare, direct) }
 }
 
-function connectionOf (response: ServerResponse, prepare: (response: ServerResponse) => void = () => {}): Omit<Opened, 'client'> {
+function connectionOf (response: ServerResponse, prepare: (response: ServerResponse) => void = () => {}, direct?: boolean): Omit<Opened, 'client'> {
   let drains = 0
   let tell = (): void => {}
   prepare(response)
   const connection = new Connection(response, () => {
     drains++
     tell()
-  })
+  }, direct)
   response.writeHead(200)
   return { response, connection, drains: () => drains, nextDrain: () => new Promise(resolve => { tell = resolve }) }
 }
@@ -84,6 +84,38 @@ t.test('a chunk that many get is one buffer to the socket, when the head is out 
   t.equal(client.responses()[0]!.complete, true)
 })
 
+t.test('text goes to the socket as one piece too, its length counted in bytes', async t => {
+  const { connection, response, client } = await openConnection(t)
+  connection.write('first\n\n')
+  await client.until('first')
+  const written = watchWrites(response.socket!)
+  const texts = ['ascii', 'é€😀', 'x'.repeat(300), '\u0080', '\ud800']
+  for (const text of texts) t.equal(connection.write(text), true)
+  t.strictSame(written, texts.map(text => coded(text)))
+  response.end()
+  await client.until('\r\n0\r\n\r\n')
+  t.equal(rest(client), Buffer.from(`${coded('first\n\n', ...texts)}0\r\n\r\n`).toString())
+})
+
+t.test('with `directWrites: false` everything goes through the response', async t => {
+  const { connection, response, client } = await openConnection(t, {}, () => {}, false)
+  const through: unknown[] = []
+  const { write } = response
+  response.write = ((...args: unknown[]) => {
+    through.push(String(args[0]))
+    return Reflect.apply(write, response, args) as boolean
+  }) as typeof write
+  connection.write('first')
+  await client.until('first')
+  const chunk = chunkOf('é€😀')
+  connection.pass(chunk)
+  connection.write('second')
+  t.strictSame(through, ['first', chunk.text, 'second'])
+  response.end()
+  await client.until('\r\n0\r\n\r\n')
+  t.equal(client.responses()[0]!.body, body('first', chunk, 'second'))
+})
+
 /** Nothing of a chunk went to the socket as it is, and yet it is all there. */
 async function around (t: Test, { connection, client, response }: Opened, before: () => void): Promise<void> {
   const written = watchWrites(response.socket!)
@@ -109,7 +141,7 @@ t.test('what waits goes before', async t => {
   const opened = await openConnection(t)
   opened.connection.write('first')
   await opened.client.until('first')
-  await around(t, opened, () => { opened.connection.write('second') })
+  await around(t, opened, () => { opened.response.write('second') })
   t.match(opened.client.responses()[0]!.body, /^firstsecondid: e-1\n/)
 })
 
@@ -265,11 +297,11 @@ t.test('R4: whatever goes which way, the client gets the bytes of the response\'
   t.teardown(() => client.socket.destroy())
   const piece = fc.oneof(fc.record({ write: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 9 }) }), fc.record({ pass: fc.string({ maxLength: 50 }) }), fc.constantFrom('turn', 'large', 'cork'))
   const expected: string[] = []
-  await fc.assert(fc.asyncProperty(fc.array(piece, { maxLength: 20 }), async pieces => {
+  await fc.assert(fc.asyncProperty(fc.array(piece, { maxLength: 20 }), fc.boolean(), async (pieces, direct) => {
     const requested = once(server, 'request')
     client.request({})
     const [, response] = await requested as Parameters<RequestListener>
-    const { connection } = connectionOf(response)
+    const { connection } = connectionOf(response, () => {}, direct)
     const sent: string[] = []
     for (const piece of pieces) {
       if (piece === 'turn') {
@@ -292,7 +324,7 @@ t.test('R4: whatever goes which way, the client gets the bytes of the response\'
     response.end('.')
     await closed
     expected.push(body(...sent, '.'))
-  }), { numRuns: 60 })
+  }), { numRuns: 100 })
   client.request({})
   const [, last] = await once(server, 'request') as Parameters<RequestListener>
   last.end('all of it')

@@ -10,6 +10,7 @@ const DEFAULTS = {
   onInvalid: 'error',
   errorEvent: undefined,
   onClose: undefined,
+  directWrites: true,
   once: false
 }
 
@@ -33,7 +34,7 @@ t.test('options that fit are taken, falsy ones too', async t => {
   const cases: StreamOptions[] = [
     { heartbeatInterval: 0, commitDelay: 0, stallTimeout: 0, maxLifetime: 0, retry: 0 },
     { heartbeatInterval: 2 ** 31 - 1, commitDelay: 0.5, stallTimeout: 1, maxLifetime: 1, retry: Number.MAX_SAFE_INTEGER },
-    { onInvalid: 'skip', errorEvent: null, once: true },
+    { onInvalid: 'skip', errorEvent: null, directWrites: false, once: true },
     { onInvalid, errorEvent, onClose }
   ]
   for (const given of cases) t.strictSame(resolveOptions(given), { ...DEFAULTS, ...given })
@@ -57,6 +58,7 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
     ['onInvalid', "'error', 'skip' or a function", [['ignore', '"ignore" (string)'], [true, 'true (boolean)'], [null, 'null']]],
     ['errorEvent', 'a function or null', [[{ event: 'error', data: 1 }, 'an object (Object)'], [false, 'false (boolean)'], ['error', '"error" (string)']]],
     ['onClose', 'a function', [[null, 'null'], [{}, 'an object (Object)'], ['x', '"x" (string)']]],
+    ['directWrites', 'a boolean', [[0, '0 (number)'], ['false', '"false" (string)'], [null, 'null']]],
     ['once', 'a boolean', [[1, '1 (number)'], ['true', '"true" (string)'], [null, 'null']]]
   ]
   t.strictSame(bad.map(([name]) => name).sort(), Object.keys(DEFAULTS).sort(), 'no option was left out of this table')
@@ -68,7 +70,7 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
 t.test('an option that does not exist throws, naming those that do', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const given = JSON.parse(`{ "${name}": 1 }`) as unknown
-    t.equal(refusalOf(given), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onClose, once, got an option that does not exist`)
+    t.equal(refusalOf(given), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onClose, directWrites, once, got an option that does not exist`)
   }
 })
 
