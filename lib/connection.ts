@@ -1,4 +1,5 @@
 import { OutgoingMessage, type ServerResponse } from 'node:http'
+import type { Http2Session, Http2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Chunk } from './channel/chunk.ts'
 
@@ -62,4 +63,9 @@ export class Connection {
     }
     return room
   }
+}
+
+/** What a response over HTTP/2 shares with others; undefined over HTTP/1. */
+export function sessionOf (response: ServerResponse): Pick<Http2Session, 'close' | 'destroy'> | undefined {
+  return (response as { stream?: Http2Stream }).stream?.session
 }

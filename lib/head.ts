@@ -42,15 +42,15 @@ export class Head {
   #released = false
   #timer: NodeJS.Timeout | undefined
 
-  /** `thrown` is told of an error of the handler. */
-  constructor (reply: FastifyReply, thrown: (error: Error) => void) {
+  /** `stream` is told of an error of the handler. */
+  constructor (reply: FastifyReply, stream: { overruled: (error: Error) => void }) {
     this.#reply = reply
     this.#send = reply.send
     reply.send = (payload?: unknown) => {
       if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
-      if (isError(payload)) thrown(payload)
-      else if (marked) thrown(new Error(`The handler threw ${shown(payload)}`, { cause: payload }))
+      if (isError(payload)) stream.overruled(payload)
+      else if (marked) stream.overruled(new Error(`The handler threw ${shown(payload)}`, { cause: payload }))
       else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
       return reply
     }

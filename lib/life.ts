@@ -35,8 +35,8 @@ export class StreamClosedError extends Error {
 export class Life {
   /** Set once. */
   reason: CloseReason | undefined
-  /** The stream that lives on this response, told once when the connection is gone or the response done. */
-  onClose: (() => void) | undefined
+  /** What lives on this response, told once when the connection is gone or the response done. */
+  stream: { closed: () => void } | undefined
   /** What it means when the response ends without our doing: a reply that is no stream is complete, a stream's was an error's. */
   unforeseen: CloseReason = 'complete'
   #controller: AbortController | undefined
@@ -78,8 +78,8 @@ export class Life {
   readonly closed = (): void => {
     // An HTTP/2 response counts as finished when the peer cancels it, so only our own end() tells.
     this.end(this.#response?.writableEnded === true ? this.unforeseen : 'client')
-    const tell = this.onClose
-    this.onClose = undefined
-    tell?.()
+    const { stream } = this
+    this.stream = undefined
+    stream?.closed()
   }
 }

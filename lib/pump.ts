@@ -86,7 +86,7 @@ export class Pump implements Driver {
     this.#stopped = true
     try {
       // Not awaited: an async generator queues it behind the pending next(), which may never settle.
-      Promise.resolve(this.#iterator?.return?.()).catch(this.#taker.failedLate)
+      Promise.resolve(this.#iterator?.return?.()).catch(error => this.#taker.failedLate(error))
     } catch (error) {
       this.#taker.failedLate(error)
     }

@@ -1,8 +1,9 @@
-import type { Http2Session, Http2Stream } from 'node:http2'
+import type { ServerResponse } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { Body } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
+import { sessionOf } from './connection.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
 import { isError, shown } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
@@ -41,8 +42,10 @@ export class Stream {
   readonly over: Promise<void>
   /** What it was started with. */
   source: unknown
+  /** Its place among the open streams. */
+  seat = -1
+  readonly options: ResolvedOptions
   readonly #reply: FastifyReply
-  readonly #options: ResolvedOptions
   readonly #callbacks: Callbacks
   readonly #contract: Contract
   readonly #life: Life
@@ -60,7 +63,7 @@ export class Stream {
   constructor ({ reply, options, contract, life, streams, bodiless }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.#reply = reply
-    this.#options = options
+    this.options = options
     this.#contract = contract
     this.#callbacks = new Callbacks(reply, options, contract)
     this.#life = life
@@ -69,22 +72,16 @@ export class Stream {
     this.#bodiless = bodiless
     this.#lastEventId = reply.request.lastEventId
     this.#deadline = options.maxLifetime > 0 ? this.#startedAt + options.maxLifetime * (0.9 + Math.random() * 0.2) : Infinity
-    this.#writer = new Writer({
-      response: reply.raw,
-      options,
-      commit: () => this.#commit(),
-      resume: () => this.#driver?.pull(),
-      heartbeat: () => this.#driver?.checkpoint?.() || HEARTBEAT,
-      stalled: () => {
-        this.end('stalled')
-        this.destroy()
-      }
-    })
-    this.#head = new Head(reply, error => this.#overruled(error))
+    this.#writer = new Writer(this)
+    this.#head = new Head(reply, this)
     life.unforeseen = 'error'
-    life.onClose = () => this.#closed()
-    streams.add(this, options, `${reply.request.method} ${reply.request.url}`)
+    life.stream = this
+    streams.add(this, options)
   }
+
+  get response (): ServerResponse { return this.#reply.raw }
+
+  get name (): string { return `${this.#reply.request.method} ${this.#reply.request.url}` }
 
   start (source: unknown): void {
     this.source = source
@@ -92,12 +89,12 @@ export class Stream {
     if (life.reason !== undefined) {
       // The client left before there was a stream, during a slow hook.
       dispose(source)
-      this.#closed()
+      this.closed()
       return
     }
     const pump = this.#driver = new Pump(this)
     pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
-    this.#head.arm(this.#options.commitDelay, this.#showLife)
+    this.#head.arm(this.options.commitDelay, this.#showLife)
   }
 
   /** The first event takes its time: show `onopen` and the proxies that somebody is there. */
@@ -115,22 +112,17 @@ export class Stream {
     this.#driver?.stop()
     this.#writer.end(position + last)
     // The server's close waits for HTTP/2 sessions too, and a client keeps its own: GOAWAY lets the other responses finish.
-    if (reason === 'shutdown') this.#session()?.close()
+    if (reason === 'shutdown') sessionOf(this.response)?.close()
   }
 
   /** Cuts the connection: for clients that do not take the end. */
   destroy (): void {
     // A session that says goodbye waits for its client's, which a client that does not read never says.
-    if (this.#life.reason === 'shutdown') this.#session()?.destroy()
+    if (this.#life.reason === 'shutdown') sessionOf(this.response)?.destroy()
     const { raw } = this.#reply
     raw.destroy()
     // Behind a pipelined predecessor that never ends there is no close to wait for.
     if (raw.socket === null) this.#life.closed()
-  }
-
-  /** HTTP/2 only. */
-  #session (): Pick<Http2Session, 'close' | 'destroy'> | undefined {
-    return (this.#reply.raw as { stream?: Http2Stream }).stream?.session
   }
 
   /** The shared timer's beat. */
@@ -139,9 +131,16 @@ export class Stream {
     this.#writer.tick(now)
   }
 
-  wants (): boolean {
-    return this.#writer.hasRoom
+  resume (): void { this.#driver?.pull() }
+  heartbeat (): string { return this.#driver?.checkpoint?.() || HEARTBEAT }
+
+  /** The client takes nothing. */
+  stalled (): void {
+    this.end('stalled')
+    this.destroy()
   }
+
+  wants (): boolean { return this.#writer.hasRoom }
 
   take (value: unknown, before = ''): boolean {
     let frame: string
@@ -180,14 +179,14 @@ export class Stream {
     this.end('ended')
   }
 
-  ended = (): void => this.end('ended')
-  lagging = (): void => this.end('lagging')
+  ended (): void { this.end('ended') }
+  lagging (): void { this.end('lagging') }
 
   done (): void {
-    this.end('complete', this.#options.once && !this.#bodiless ? encodeControl({ id: END_ID }) : '')
+    this.end('complete', this.options.once && !this.#bodiless ? encodeControl({ id: END_ID }) : '')
   }
 
-  failed = (thrown: unknown): void => {
+  failed (thrown: unknown): void {
     const error = isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown })
     if (this.#head.committed || !this.#writer.isEmpty) {
       this.#reply.log.error({ err: error }, 'sse stream failed')
@@ -198,7 +197,7 @@ export class Stream {
   }
 
   /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
-  failedLate = (thrown: unknown): void => {
+  failedLate (thrown: unknown): void {
     if (isError(thrown) && (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
     this.#reply.log.error({ err: thrown }, 'sse source failed after its stream was over')
   }
@@ -214,7 +213,7 @@ export class Stream {
   }
 
   /** The handler threw after it had given us the source. */
-  #overruled (error: Error): void {
+  overruled (error: Error): void {
     this.#driver?.stop()
     if (this.#head.committed) this.failed(error)
     else this.#giveUp(error)
@@ -227,19 +226,21 @@ export class Stream {
     this.#head.sendError(error)
   }
 
-  #commit (): void {
+  /** The first bytes are there: the head may go. */
+  commit (): void {
     if (!this.#head.commit()) return
-    const { retry } = this.#options
+    const { retry } = this.options
     if (retry !== undefined && !this.#bodiless) this.#writer.prepend(encodeControl({ retry }))
     try {
-      this.#head.send(new Body(this.#writer, this.#reply, this.#options.directWrites))
+      this.#head.send(new Body(this.#writer, this.#reply, this.options.directWrites))
     } catch (error) {
       // Outside the handler nobody else would catch it.
       this.#giveUp(error as Error)
     }
   }
 
-  #closed (): void {
+  /** The connection is gone, or the response done. */
+  closed (): void {
     this.#driver?.stop()
     this.#head.commit()
     this.#streams.delete(this)

@@ -7,16 +7,22 @@ export interface Member {
   end: (reason: 'shutdown') => void
   destroy: () => void
   over: Promise<void>
+  /** What was asked for, method and path. */
+  name: string
+  /** Where it stands in the list: for the set to write. */
+  seat: number
 }
+
+type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime'>
 
 // How long clients may take to receive the end of their stream when the server closes; then they are cut off.
 const GRACE = 1_000
 
 /** All open streams of one registration: their one timer, and their end when the server closes. */
 export class Streams {
-  readonly #members = new Map<Member, { period: number, name: string }>()
-  /** How many streams need a beat of how many milliseconds. */
-  readonly #periods = new Map<number, number>()
+  // No Set: what V8 leaves of one that grows and shrinks, once it is old, holds on to all that came after until the next full
+  // collection, which made each stream outlive its end, and each collection of young objects move thousands of them.
+  readonly #members: Array<{ stream: Member, period: number }> = []
   #stop: (() => void) | undefined
   /** What the timer was made with. */
   #setInterval: unknown
@@ -27,35 +33,29 @@ export class Streams {
   /** Aborts when the server begins to close. */
   get signal (): AbortSignal { return this.#closing.signal }
 
-  get size (): number { return this.#members.size }
+  get size (): number { return this.#members.length }
 
-  get names (): string[] { return [...this.#members.values()].map(({ name }) => name) }
+  get names (): string[] { return this.#members.map(({ stream }) => stream.name) }
 
   /** The time that streams go by: that of the machine, or of the timer's beats where these are ahead, because a test drives them. */
   get now (): number { return Math.max(now(), this.#beaten) }
 
-  /** `name`: what was asked for, method and path. */
-  add (stream: Member, options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime'>, name: string): void {
-    // A tenth of the shortest time that the stream waits for, within reason.
-    const shortest = Math.min(...[options.heartbeatInterval, options.stallTimeout, options.maxLifetime].filter(time => time > 0))
-    const period = Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
-    this.#members.set(stream, { period, name })
-    this.#periods.set(period, (this.#periods.get(period) ?? 0) + 1)
+  add (stream: Member, times: Times): void {
+    const period = periodOf(times)
+    stream.seat = this.#members.push({ stream, period }) - 1
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
     if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
   }
 
   delete (stream: Member): void {
-    const period = this.#members.get(stream)?.period
-    if (period === undefined) return
-    this.#members.delete(stream)
-    const others = this.#periods.get(period)! - 1
-    if (others > 0) {
-      this.#periods.set(period, others)
-      return
+    const member = this.#members[stream.seat]
+    if (member?.stream !== stream) return
+    const last = this.#members.pop()!
+    if (last !== member) {
+      this.#members[stream.seat] = last
+      last.stream.seat = stream.seat
     }
-    this.#periods.delete(period)
-    if (period === this.#period) this.#beatEvery(Math.min(...this.#periods.keys()))
+    // The timer stays until its beat finds that nobody needs it: short streams come one after the other.
   }
 
   /** Infinity: not at all. */
@@ -74,16 +74,28 @@ export class Streams {
   /** Ends every stream and waits until the clients have it. Those that do not read are cut off after a second. */
   async close (): Promise<void> {
     this.#closing.abort()
-    const members = [...this.#members.keys()]
-    for (const stream of members) stream.end('shutdown')
-    const late = setTimeout(() => { for (const stream of this.#members.keys()) stream.destroy() }, GRACE)
-    await Promise.all(members.map(stream => stream.over))
+    const members = [...this.#members]
+    for (const { stream } of members) stream.end('shutdown')
+    const late = setTimeout(() => { for (const { stream } of [...this.#members]) stream.destroy() }, GRACE)
+    await Promise.all(members.map(({ stream }) => stream.over))
+    this.#beatEvery(Infinity)
     clearTimeout(late)
   }
 
   readonly #beat = (): void => {
     // In whole milliseconds: their sums are exact.
     const time = this.#beaten = Math.max(Math.ceil(now()), this.#beaten + this.#period)
-    for (const stream of this.#members.keys()) stream.tick(time)
+    let shortest = Infinity
+    for (const { stream, period } of [...this.#members]) {
+      stream.tick(time)
+      shortest = Math.min(shortest, period)
+    }
+    if (shortest > this.#period) this.#beatEvery(shortest)
   }
+}
+
+/** A tenth of the shortest time that a stream waits for, within reason. */
+function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime }: Times): number {
+  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity)
+  return Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
 }

@@ -10,9 +10,11 @@ async function answer (t: Test, handler: (head: Head, reply: FastifyReply) => un
   t.teardown(() => app.close())
   const thrown: Error[] = []
   app.get('/', (_request, reply) => {
-    const head = new Head(reply, error => {
-      thrown.push(error)
-      head.sendError(error)
+    const head = new Head(reply, {
+      overruled: error => {
+        thrown.push(error)
+        head.sendError(error)
+      }
     })
     return handler(head, reply)
   })
@@ -76,7 +78,7 @@ t.test('L1: the error goes through error handlers, which may send what they like
     const app = Fastify()
     t.teardown(() => app.close())
     app.setErrorHandler((_error, _request, reply) => reply.code(418).send(payload))
-    app.get('/', (_request, reply) => { new Head(reply, () => {}).sendError(new Error('no')) })
+    app.get('/', (_request, reply) => { new Head(reply, { overruled: () => {} }).sendError(new Error('no')) })
     const response = await app.inject('/')
     t.strictSame([response.statusCode, response.body], [418, payload ?? ''])
   }
@@ -88,7 +90,7 @@ t.test('L9: when an onSend hook fails, its error is the answer', async t => {
   app.setErrorHandler((error, _request, reply) => reply.code(502).send({ told: (error as Error).message }))
   app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
   app.get('/', (_request, reply) => {
-    const head = new Head(reply, () => {})
+    const head = new Head(reply, { overruled: () => {} })
     head.commit()
     head.send(Readable.from(['never']))
   })
@@ -101,7 +103,7 @@ t.test('an error that cannot even be sent cuts the connection', async t => {
   t.teardown(() => app.close())
   app.get('/', (_request, reply) => {
     reply.send = () => { throw new Error('broken reply') }
-    new Head(reply, () => {}).sendError(new Error('no'))
+    new Head(reply, { overruled: () => {} }).sendError(new Error('no'))
   })
   await t.rejects(app.inject('/'), { code: 'LIGHT_ECONNRESET' })
 })

@@ -62,7 +62,7 @@ t.test('L2: a connection that closes under an unfinished response means that the
   const { socket, response } = makeResponse()
   const life = new Life()
   let told = 0
-  life.onClose = () => told++
+  life.stream = { closed: () => told++ }
   life.watch(response)
   life.watch(response)
   t.equal(response.listenerCount('close'), 1, 'watching twice is watching once')
@@ -88,7 +88,7 @@ t.test('L2: the reason is the one that came first, and the end is told when the 
   const { response } = makeResponse()
   const life = new Life()
   let told = 0
-  life.onClose = () => told++
+  life.stream = { closed: () => told++ }
   life.watch(response)
   life.end('lifetime')
   t.equal(told, 0)
@@ -118,7 +118,7 @@ t.test('L3: a pipelined response, which has no socket yet, learns that the conne
   const { socket, response } = makeResponse(true)
   const life = new Life()
   let told = 0
-  life.onClose = () => told++
+  life.stream = { closed: () => told++ }
   life.watch(response)
   socket.destroy()
   await once(socket, 'close')
