@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -17,18 +18,30 @@ const row = (name: string, cell: string, count: number): string => `\\| ${name} 
 /** A table whose first head is that text, with these rows and no other. */
 const table = (head: string, rows: string[]): RegExp => new RegExp(`^\\| ${head} \\|.*\\n\\|[ -|]*\\n${rows.join('')}\\n`, 'm')
 
-t.test('the benchmark measures every contestant, prints a table with a row for each, and ends by itself', async t => {
-  const { stdout } = await run('--rounds', '1', '--events', '2000', '--stall', '200', '--connections', '5', '--each', '20')
-  const single = [`fastify-typed-sse ${version}`, 'node:http, `res\\.write` per event', `@fastify/sse ${version}`]
-  t.match(stdout, table('one stream, 2,000 small events', single.map(name => row(name, spread, 4))))
-  t.match(stdout, table('one reader that never reads, endless source, after 0.2 s', single.map(name => row(name, growth, 2))))
-  const broadcast = [`fastify-typed-sse ${version}`, 'node:http, `res\\.write` of one buffer', `@fastify/sse ${version}`, `better-sse ${version}`]
-  for (const events of ['one event', '10 events']) {
-    t.match(stdout, table(`5 connections, ${events} of 200 bytes per turn`, broadcast.map(name => row(name, spread, 4))))
-  }
+t.test('the benchmark measures every contestant, prints a table with a row for each, draws them, and ends by itself', async t => {
+  const svg = `${t.testdir()}/chart.svg`
+  const { stdout } = await run('--rounds', '1', '--events', '2000', '--clients', '3', '--streams', '40', '--stall', '200', '--connections', '5', '--each', '20', '--idle', '20', '--svg', svg)
+  const names = [`fastify-typed-sse ${version}`, 'node:http', `@fastify/sse ${version}`, `fastify-sse-v2 ${version}`, `better-sse ${version}`, `hono ${version}`, `h3 ${version}`]
+  const rows = (cell: string, count: number, of = names): string[] => of.map(name => row(name, cell, count))
+  const compared = [
+    'one stream, 2,000 small events',
+    '3 streams, 100 small events each, one per turn',
+    '40 streams of 10 small events, 20 kept-alive connections',
+    '5 connections, one event of 200 bytes per turn',
+    '5 connections, 10 events of 200 bytes per turn'
+  ]
+  for (const what of compared) t.match(stdout, table(what, rows(spread, 3)), what)
+  t.match(stdout, table('one reader that never reads, endless source, after 0.2 s', rows(growth, 2, names.slice(0, 3))))
+  t.match(stdout, table('20 idle connections', rows('-?\\d+\\.\\d', 2)))
+  t.match(stdout, table('5 connections, one event every [\\d.]+ ms', rows(spread, 2)))
+  t.match(stdout, table('6 readers and one that never reads, 2,000 events of 200 bytes', rows(growth, 2)))
   t.match(stdout, table('5 fast readers, one event every 2 ms', ['alone', 'beside one that never reads'].map(name => row(name, spread, 4))))
   t.match(stdout, `Node.js ${process.version}`, 'the machine')
   t.match(stdout, '`npm run bench`', 'how to reproduce')
+  const drawn = readFileSync(svg, 'utf8')
+  for (const what of compared) t.match(drawn, what)
+  t.equal(drawn.match(/<rect class="ours"/g)?.length, compared.length)
+  t.equal(drawn.match(/<rect /g)?.length, compared.length * names.length)
 })
 
 t.test('the benchmark refuses a number of rounds that is none', async t => {

@@ -26,7 +26,7 @@ export class Contestant {
     this.#process = spawn(command!, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#process.once('exit', this.#died)
     // A busy loop does not see that its parent has gone.
-    process.once('exit', () => this.#process.kill('SIGKILL'))
+    process.once('exit', this.#kill)
   }
 
   get port (): number { return this.#port }
@@ -53,6 +53,7 @@ export class Contestant {
 
   async stop (): Promise<void> {
     this.#process.removeListener('exit', this.#died)
+    process.removeListener('exit', this.#kill)
     this.#process.disconnect()
     await once(this.#process, 'exit')
   }
@@ -64,6 +65,8 @@ export class Contestant {
     }) as [T]
     return answer
   }
+
+  readonly #kill = (): void => { this.#process.kill('SIGKILL') }
 
   /** A server that dies takes the benchmark with it: half a comparison is none. */
   readonly #died = (code: number | null): void => {

@@ -1,5 +1,5 @@
-import { Audience } from './audience.ts'
 import type { Contestant } from './contestant.ts'
+import { Listeners, type Times } from './listeners.ts'
 import { readOn, stall } from './reader.ts'
 import { spread, table } from './table.ts'
 
@@ -7,23 +7,19 @@ import { spread, table } from './table.ts'
 const FLOOD = 8_000_000
 // Milliseconds between two events.
 const PACE = 2
-// A time is so many digits, right before the end of the payload.
-const DIGITS = 16
-
-interface Latency { p50: number, p99: number }
 
 /** What the fast readers of a channel feel of one that never reads: the time from publish to receipt. */
 export async function fastReaders (server: Contestant, { rounds, readers, events }: { rounds: number, readers: number, events: number }): Promise<string> {
-  const alone: Latency[] = []
-  const beside: Latency[] = []
+  const alone: Times[] = []
+  const beside: Times[] = []
   // The first round warms up and does not count.
   for (let round = 0; round <= rounds; round++) {
     for (const into of round % 2 === 0 ? [alone, beside] : [beside, alone]) {
-      const latency = await measure(server, readers, events, into === beside)
-      if (round > 0) into.push(latency)
+      const times = await measure(server, readers, events, into === beside)
+      if (round > 0) into.push(times)
     }
   }
-  const row = (name: string, own: readonly Latency[]): string[] => [
+  const row = (name: string, own: readonly Times[]): string[] => [
     name,
     spread(own.map(({ p50 }) => p50)),
     spread(own.map(({ p50 }, round) => p50 / alone[round]!.p50), 2),
@@ -34,24 +30,18 @@ export async function fastReaders (server: Contestant, { rounds, readers, events
   return table(heads, [row('alone', alone), row('beside one that never reads', beside)])
 }
 
-async function measure (server: Contestant, readers: number, events: number, beside: boolean): Promise<Latency> {
-  const latencies: number[] = []
+async function measure (server: Contestant, readers: number, events: number, beside: boolean): Promise<Times> {
   // It stalls before the others come: a flood takes nothing from those whom it is not for.
   const slow = beside ? stall(server.port, '/') : undefined
   await server.ask('followed', slow === undefined ? 0 : 1)
   await server.ask('flood', FLOOD)
-  const fast = await Audience.open(server.port, readers, (buffer, at) => {
-    // An event that came in two pieces, cut right there, has no time to read. It is one of thousands.
-    if (at >= DIGITS) latencies.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
-  })
+  const fast = await Listeners.open(server.port, readers)
   await server.ask('followed', slow === undefined ? readers : readers + 1)
-  await fast.hear(events, () => server.ask('pace', events, PACE))
+  const times = await fast.hear(server, events, PACE)
   fast.close()
   // It did stall, and it is told what it missed.
   if (slow !== undefined) await readOn(slow, '\nevent: sse.gap\n')
   slow?.destroy()
   await server.ask('followed', 0)
-  latencies.sort((a, b) => a - b)
-  const at = (part: number): number => latencies[Math.ceil(latencies.length * part) - 1]!
-  return { p50: at(0.5), p99: at(0.99) }
+  return times
 }

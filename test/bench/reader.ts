@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-const LF = 10
-const TAIL = 256
+// The servers close each payload with it.
+const MARK = '~'.charCodeAt(0)
+const TAIL = 64
 // After the last chunk comes an empty one: the end of a response (RFC 9112 §7.1).
 const END = '\r\n0\r\n\r\n'
 // A reader without a limit would wait for ever for a server that forgot it.
@@ -10,40 +12,66 @@ const PATIENCE = 10_000
 /** As bytes on the wire. */
 export const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`
 
+interface Response { path: string, events: number, seen: number, tail: string, resolve: () => void, reject: (error: Error) => void }
+
 /**
- * Reads a response to its end, as cheaply as can be: no HTTP client, no parser of events that would itself be the bottleneck.
- * Resolves to the seconds it took; rejects unless exactly `events` came and `last` was the last of them.
+ * Reads responses to their end over one connection, as cheaply as can be: no HTTP client, no parser of events that would itself be
+ * the bottleneck. It counts the payloads, and looks whether the last one is the last.
  */
-export function read (port: number, path: string, { events, last }: { events: number, last: string }): Promise<number> {
-  return new Promise((resolve, reject) => {
-    let startedAt = 0
-    let seen = 0
-    let previous = 0
-    let tail = ''
-    const socket = connect(port, '127.0.0.1', () => {
-      startedAt = performance.now()
-      socket.write(request(path))
+export class Reader {
+  readonly #socket: Socket
+  #response: Response | undefined
+
+  private constructor (socket: Socket) {
+    this.#socket = socket
+    socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`no byte for ${PATIENCE} ms`)))
+    socket.on('data', chunk => this.#take(chunk))
+    socket.on('error', error => this.#response?.reject(error))
+    socket.on('close', () => this.#response?.reject(new Error(`${this.#response.path}: closed after ${this.#response.seen} events`)))
+  }
+
+  static async open (port: number): Promise<Reader> {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    await once(socket, 'connect')
+    return new Reader(socket)
+  }
+
+  /** Resolves when the response is over; rejects unless exactly so many events came, and in their order. */
+  read (path: string, events: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#response = { path, events, seen: 0, tail: '', resolve, reject }
+      this.#socket.write(request(path))
     })
-    socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`${path}: no byte for ${PATIENCE} ms after ${seen} events`)))
-    socket.on('data', chunk => {
-      // A blank line ends an event. HTTP's own lines end with CR LF, so there is no need to take the chunks apart.
-      for (let at = 0; at < chunk.length; at++) {
-        const byte = chunk[at]!
-        if (byte === LF && previous === LF) seen++
-        previous = byte
-      }
-      tail = (tail + chunk.toString('latin1', Math.max(0, chunk.length - TAIL))).slice(-TAIL)
-      if (!tail.endsWith(END)) return
-      const seconds = (performance.now() - startedAt) / 1000
-      const right = seen === events && tail.endsWith(`\n${last}\n\n${END}`)
-      socket.destroy(right ? undefined : new Error(`${path}: expected ${events} events to ${last}, got ${seen} to ${JSON.stringify(tail)}`))
-      if (right) resolve(seconds)
-    })
-    socket.on('error', reject)
-    socket.on('close', () => reject(new Error(`${path}: closed after ${seen} events`)))
-  })
+  }
+
+  close (): void {
+    this.#socket.destroy()
+  }
+
+  #take (chunk: Buffer): void {
+    const response = this.#response
+    if (response === undefined) return
+    for (let at = chunk.indexOf(MARK); at !== -1; at = chunk.indexOf(MARK, at + 1)) response.seen++
+    response.tail = (response.tail + chunk.toString('latin1', Math.max(0, chunk.length - TAIL))).slice(-TAIL)
+    if (!response.tail.endsWith(END)) return
+    this.#response = undefined
+    const { path, events, seen, tail } = response
+    if (seen === events && tail.includes(` ${events}~"}\n`)) response.resolve()
+    else response.reject(new Error(`${path}: expected ${events} events, got ${seen} to ${JSON.stringify(tail)}`))
+  }
 }
 
+/** One response, over a connection of its own. Resolves to the seconds it took. */
+export async function read (port: number, path: string, events: number): Promise<number> {
+  const reader = await Reader.open(port)
+  try {
+    const startedAt = performance.now()
+    await reader.read(path, events)
+    return (performance.now() - startedAt) / 1000
+  } finally {
+    reader.close()
+  }
+}
 /** Reads on, after a stall, until that text comes. */
 export function readOn (socket: Socket, text: string): Promise<void> {
   return new Promise((resolve, reject) => {

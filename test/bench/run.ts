@@ -1,71 +1,100 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { chart } from './chart.ts'
+import type { Comparison } from './comparison.ts'
 import { Contestant } from './contestant.ts'
 import { divideCores } from './cores.ts'
 import { fanOut } from './fan-out.ts'
 import { fastReaders } from './fast-readers.ts'
+import { halfLoad } from './half-load.ts'
+import { idle } from './idle.ts'
+import { manyStreams } from './many-streams.ts'
 import { oneStream } from './one-stream.ts'
+import { shortStreams } from './short-streams.ts'
 import { stalledReader } from './stalled-reader.ts'
+import { stalledSubscriber } from './stalled-subscriber.ts'
 
 /*
- * `npm run bench -- --rounds 7 --events 200000 --stall 5000 --connections 1000 --each 400`
+ * `npm run bench -- --rounds 5 --svg .github/performance.svg`
  *
- * `--each` is how many events of a broadcast each connection gets in a round.
+ * `--events` of one stream, `--clients` with streams of a hundred, `--streams` of ten; `--connections` of a broadcast and how many
+ * events `--each` of them gets in a round; `--idle` connections; milliseconds that a reader is left to `--stall`.
  * Servers are processes of their own on one core, the load generator is this process on another.
- * Prints Markdown, as the README shows it.
+ * Prints Markdown, as the README shows it, and draws the chart into a file where `--svg` names one.
  */
-const defaults = { rounds: '7', events: '200000', stall: '5000', connections: '1000', each: '400' }
+const defaults = { rounds: '5', events: '200000', clients: '100', streams: '2000', connections: '1000', each: '400', idle: '5000', stall: '5000' }
 const { values } = parseArgs({
-  options: Object.fromEntries(Object.entries(defaults).map(([name, value]) => [name, { type: 'string', default: value }] as const))
+  options: {
+    svg: { type: 'string' },
+    ...Object.fromEntries(Object.entries(defaults).map(([name, value]) => [name, { type: 'string', default: value }] as const))
+  }
 })
 const number = (name: keyof typeof defaults): number => {
-  const value = String(values[name])
+  const value = String((values as Record<string, unknown>)[name])
   if (!/^[1-9]\d*$/.test(value)) throw new TypeError(`--${name} takes a whole number from 1, got ${value}`)
   return Number(value)
 }
-const [rounds, events, stallFor, connections, each] = [number('rounds'), number('events'), number('stall'), number('connections'), number('each')]
+const [rounds, events, clients, streams] = [number('rounds'), number('events'), number('clients'), number('streams')]
+const [connections, each, idlers, stallFor] = [number('connections'), number('each'), number('idle'), number('stall')]
 
 const versioned = (name: string, folder = `node_modules/${name}`): string => {
   const { version } = JSON.parse(readFileSync(new URL(`../../${folder}/package.json`, import.meta.url), 'utf8')) as { version: string }
   return `${name} ${version}`
 }
-const ours = versioned('fastify-typed-sse', '.')
 const cores = divideCores()
+const PLAIN = 'node:http'
+const FILES = {
+  'fastify-typed-sse': versioned('fastify-typed-sse', '.'),
+  'node-http': PLAIN,
+  'fastify-sse': versioned('@fastify/sse'),
+  'fastify-sse-v2': versioned('fastify-sse-v2'),
+  'better-sse': versioned('better-sse'),
+  hono: versioned('hono'),
+  h3: versioned('h3')
+}
 
 /** Servers to compare, all listening. */
-async function start (names: Record<string, string>): Promise<Contestant[]> {
-  const contestants = Object.entries(names).map(([file, name]) => new Contestant(name, file, cores))
+async function start (folder: string, files = Object.keys(FILES)): Promise<Contestant[]> {
+  const contestants = files.map(file => new Contestant(FILES[file as keyof typeof FILES] ?? file, `${folder}/${file}.js`, cores))
   await Promise.all(contestants.map(contestant => contestant.listening()))
   return contestants
 }
 
 const stop = (contestants: Contestant[]): Promise<unknown> => Promise.all(contestants.map(contestant => contestant.stop()))
 
-const single = await start({
-  'fastify-typed-sse.js': ours,
-  'node-http.js': 'node:http, `res.write` per event',
-  'fastify-sse.js': versioned('@fastify/sse')
-})
-console.log(`${await oneStream(single, single[1]!, { rounds, events })}\n`)
-console.log(`${await stalledReader(single, { stallFor })}\n`)
+const comparisons: Comparison[] = []
+const show = (comparison: Comparison): void => {
+  comparisons.push(comparison)
+  console.log(`${comparison.table()}\n`)
+}
+
+const single = await start('streams')
+show(await oneStream(single, { rounds, events }))
+show(await manyStreams(single, { rounds, clients, events: 100 }))
+show(await shortStreams(single, { rounds, streams }))
+// The others have no bound, or no end.
+console.log(`${await stalledReader(single.slice(0, 3), { stallFor })}\n`)
 await stop(single)
 
-const broadcast = await start({
-  'broadcast/fastify-typed-sse.js': ours,
-  'broadcast/node-http.js': 'node:http, `res.write` of one buffer',
-  'broadcast/fastify-sse.js': versioned('@fastify/sse'),
-  'broadcast/better-sse.js': versioned('better-sse')
-})
-for (const burst of [1, 10]) console.log(`${await fanOut(broadcast, broadcast[1]!, { rounds, connections, events: each, burst })}\n`)
+const fresh = await start('broadcast')
+console.log(`${await idle(fresh, { connections: idlers })}\n`)
+await stop(fresh)
+
+const broadcast = await start('broadcast')
+for (const burst of [1, 10]) show(await fanOut(broadcast, { rounds, connections, events: each, burst }))
+const busy = comparisons.find(({ workload }) => workload.name === 'fan-out')!.cpuOf(broadcast[1]!) * connections / 1_000
+console.log(`${await halfLoad(broadcast, { rounds: Math.min(rounds, 3), connections, events: Math.ceil(each / 4), interval: Math.max(1, 2 * busy) })}\n`)
+console.log(`${await stalledSubscriber(broadcast, { events: each * 100 })}\n`)
 await stop(broadcast)
 
-const paced = await start({ 'broadcast/paced.js': ours })
-console.log(`${await fastReaders(paced[0]!, { rounds, readers: Math.min(99, connections), events: each * 2 })}\n`)
-await stop(paced)
+const [paced] = await start('broadcast', ['paced'])
+console.log(`${await fastReaders(paced!, { rounds, readers: Math.min(99, connections), events: each * 2 })}\n`)
+await stop([paced!])
 
 console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node.js ${process.version}, ${process.platform}. ` +
   (cores === undefined ? 'Nothing pinned to a core. ' : 'Servers pinned to one core, load generator to another. ') +
   `Medians of ${rounds} interleaved rounds (least–greatest); ratios to node:http in the same round. ` +
   'Only fastify-typed-sse validates its events.')
 console.log('Reproduce with `npm run bench`.')
+if (values.svg !== undefined) writeFileSync(String(values.svg), chart(comparisons, PLAIN))

@@ -5,11 +5,14 @@ export function table (heads: readonly string[], rows: readonly (readonly string
 
 const text = (value: number, digits: number): string => value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 
+export function median (values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
+}
+
 /** The median of the rounds, with the least and the greatest: `0.39 (0.37–0.41)`. */
 export function spread (values: readonly number[], digits = 0): string {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
-  return `${text(middle, digits)} (${text(sorted[0]!, digits)}–${text(sorted.at(-1)!, digits)})`
+  return `${text(median(values), digits)} (${text(Math.min(...values), digits)}–${text(Math.max(...values), digits)})`
 }
 
 /** `4.21 → 4.25 MB`, with what it grew by. */

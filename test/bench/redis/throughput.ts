@@ -27,8 +27,7 @@ export async function replay (memory: Contestant, redis: Contestant, client: Red
   for (let round = 0; round <= rounds; round++) {
     for (const [node, into] of [[memory, own], [redis, shared]] as const) {
       await node.ask('fill', events)
-      // The position comes first, as a frame of its own.
-      const seconds = await read(node.port, '/replay', { events: events + 1, last: LAST(events) })
+      const seconds = await read(node.port, '/replay', events)
       if (round > 0) into.push(events / seconds)
     }
     const started = performance.now()
@@ -39,8 +38,6 @@ export async function replay (memory: Contestant, redis: Contestant, client: Red
   }
   return table([`replay of ${events.toLocaleString('en-US')} events`, 'events/s'], [...rates].map(([name, values]) => [name, spread(values)]))
 }
-
-const LAST = (n: number): string => `data: ${JSON.stringify({ n, text: '~'.padStart(200 - '{"text":""}'.length, 'x') })}`
 
 async function readAll (client: Redis, key: string): Promise<number> {
   let count = 0

@@ -3,13 +3,10 @@ import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
 import { report } from '../report.js'
-import { payload } from './publish.js'
+import { publishing } from './publish.js'
 
 // A large event, without the mark: it fills buffers and is not counted.
 const BLOCK = { text: 'x'.repeat(16_384) }
-
-/** Microseconds on the clock that all processes of the machine share. */
-const now = () => String(process.hrtime.bigint() / 1000n).padStart(16, '0')
 
 const app = Fastify()
 await app.register(sse)
@@ -21,6 +18,8 @@ app.get('/', { schema: { sse: events } }, (request, reply) => reply.sse(news))
 
 await app.listen({ host: '127.0.0.1', port: 0 })
 report(app.server.address().port, {
+  ...publishing((n, data) => { news.publish({ data }) }),
+
   /** Waits until so many clients follow. */
   async followed (by) {
     while (news.subscribers !== by) await delay(1)
@@ -31,14 +30,6 @@ report(app.server.address().port, {
     for (let sent = 0; sent < bytes; sent += BLOCK.text.length) {
       news.publish({ data: BLOCK })
       await new Promise(setImmediate)
-    }
-  },
-
-  /** One event after the other, each with its time. */
-  async pace (count, interval) {
-    for (let n = 0; n < count; n++) {
-      news.publish({ data: payload(now()) })
-      await delay(interval)
     }
   }
 })

@@ -61,7 +61,7 @@ report(app.server.address().port, {
   async fill (events) {
     replays++
     const channel = replayed()
-    for (let n = 1; n <= events; n += 1_000) await Promise.all(Array.from({ length: Math.min(1_000, events - n + 1) }, (_, index) => channel.publish({ data: { n: n + index, text: payload('').text } })))
+    for (let n = 1; n <= events; n += 1_000) await Promise.all(Array.from({ length: Math.min(1_000, events - n + 1) }, (_, index) => channel.publish({ data: payload(` ${n + index}`) })))
     await channel.end()
   }
 })

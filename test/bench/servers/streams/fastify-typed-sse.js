@@ -1,15 +1,15 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
-import { countTo } from './events.js'
-import { report } from './report.js'
+import { report } from '../report.js'
+import { eventsOf } from './events.js'
 
 const app = Fastify()
-await app.register(sse)
+await app.register(sse, { directWrites: process.env.DIRECT_WRITES !== 'false' })
 
-app.get('/:count', {
+app.get('/*', {
   schema: { sse: { message: Type.Object({ status: Type.Integer(), resMsg: Type.String() }) } }
-}, (request, reply) => reply.sse(countTo(Number(request.params.count))))
+}, (request, reply) => reply.sse(eventsOf(request.url)))
 
 await app.listen({ host: '127.0.0.1', port: 0 })
 report(app.server.address().port)

@@ -1,13 +1,13 @@
 import fastifySse from '@fastify/sse'
 import Fastify from 'fastify'
-import { countTo } from './events.js'
-import { report } from './report.js'
+import { report } from '../report.js'
+import { eventsOf } from './events.js'
 
 const app = Fastify()
 await app.register(fastifySse)
 
-app.get('/:count', { sse: 'only' }, async (request, reply) => {
-  await reply.sse.send(countTo(Number(request.params.count)))
+app.get('/*', { sse: 'only' }, async (request, reply) => {
+  await reply.sse.send(eventsOf(request.url))
 })
 
 await app.listen({ host: '127.0.0.1', port: 0 })

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { countTo } from './events.js'
-import { report } from './report.js'
+import { report } from '../report.js'
+import { eventsOf } from './events.js'
 
 const server = createServer(async (request, response) => {
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
-  for await (const { data } of countTo(Number(request.url.slice(1)))) {
+  for await (const { data } of eventsOf(request.url)) {
     if (!response.write(`data: ${JSON.stringify(data)}\n\n`)) await once(response, 'drain')
   }
   response.end()

@@ -1,0 +1,39 @@
+import { Audience } from './audience.ts'
+import type { Contestant } from './contestant.ts'
+
+// A time is so many digits, right before the end of the payload.
+const DIGITS = 16
+
+export interface Times { p50: number, p99: number }
+
+/** Many connections to a broadcast whose events carry the time of their publishing: how long they take, in microseconds. */
+export class Listeners {
+  readonly #audience: Audience
+  readonly #times: number[]
+
+  private constructor (audience: Audience, times: number[]) {
+    this.#audience = audience
+    this.#times = times
+  }
+
+  static async open (port: number, size: number): Promise<Listeners> {
+    const times: number[] = []
+    return new Listeners(await Audience.open(port, size, (buffer, at) => {
+      // An event that came in two pieces, cut right there, has no time to read. It is one of thousands.
+      if (at >= DIGITS) times.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
+    }), times)
+  }
+
+  /** So many events, one every so many milliseconds. */
+  async hear (server: Contestant, events: number, interval: number): Promise<Times> {
+    this.#times.length = 0
+    await this.#audience.hear(events, () => server.ask('pace', events, interval))
+    const sorted = Float64Array.from(this.#times).sort()
+    const at = (part: number): number => sorted[Math.ceil(sorted.length * part) - 1]!
+    return { p50: at(0.5), p99: at(0.99) }
+  }
+
+  close (): void {
+    this.#audience.close()
+  }
+}

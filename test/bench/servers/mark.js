@@ -1,0 +1,2 @@
+/** Closes each payload: it is what readers count. */
+export const MARK = '~'

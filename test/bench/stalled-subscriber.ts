@@ -1,0 +1,25 @@
+import { Audience } from './audience.ts'
+import type { Contestant } from './contestant.ts'
+import { stall } from './reader.ts'
+import { growth, table } from './table.ts'
+
+const READERS = 6
+const BURST = 10
+
+/** One client of a broadcast that never reads, beside some that do. */
+export async function stalledSubscriber (contestants: readonly Contestant[], { events }: { events: number }): Promise<string> {
+  const rows: string[][] = []
+  for (const contestant of contestants) {
+    const slow = stall(contestant.port, '/')
+    const audience = await Audience.open(contestant.port, READERS)
+    const before = await contestant.memory()
+    const turns = Math.ceil(events / BURST)
+    await audience.hear(turns * BURST, () => contestant.ask('publish', turns, BURST))
+    const after = await contestant.memory()
+    audience.close()
+    slow.destroy()
+    rows.push([contestant.name, growth(before.heap, after.heap), growth(before.rss, after.rss)])
+  }
+  const what = `${READERS} readers and one that never reads, ${events.toLocaleString('en-US')} events of 200 bytes`
+  return table([what, 'heap and buffers', 'RSS'], rows)
+}
