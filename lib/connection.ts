@@ -48,12 +48,13 @@ export class Connection {
     return socket === undefined ? this.#response.write(chunk.bytes) : this.#told(socket, socket.write(chunk.framed))
   }
 
-  /** The socket, when it is this response's turn, the head is out, and nothing waits to go before. */
+  /** The socket, when it is this response's turn, the head is out, nothing waits to go before, and nobody has ended it. */
   #socket (): Socket | undefined {
     if (!this.#direct || !this.#begun) return undefined
     const response = this.#response
     const direct = response.chunkedEncoding && response.writableCorked === 0 && response.writableLength === 0
-    return direct ? response.socket ?? undefined : undefined
+    // Node keeps what it cannot write any more; a socket makes an error of it, which counts as the client's.
+    return direct && response.socket?.writable === true ? response.socket : undefined
   }
 
   #told (socket: Socket, room: boolean): boolean {
