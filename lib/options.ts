@@ -63,7 +63,7 @@ type Defaulted = 'heartbeatInterval' | 'commitDelay' | 'stallTimeout' | 'maxLife
 /** Options with the defaults filled in. */
 export type ResolvedOptions = { [K in Defaulted]: NonNullable<StreamOptions[K]> } & { [K in Exclude<keyof StreamOptions, Defaulted>]: StreamOptions[K] }
 
-const DEFAULTS: ResolvedOptions = {
+export const DEFAULTS: ResolvedOptions = {
   heartbeatInterval: 15_000,
   retry: undefined,
   commitDelay: 50,

@@ -5,7 +5,7 @@ import { report } from '../report.js'
 import { eventsOf } from './events.js'
 
 const app = Fastify()
-await app.register(sse, { directWrites: process.env.DIRECT_WRITES !== 'false' })
+await app.register(sse)
 
 app.get('/*', {
   schema: { sse: { message: Type.Object({ status: Type.Integer(), resMsg: Type.String() }) } }
