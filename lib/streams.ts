@@ -1,4 +1,4 @@
-import { now } from './clock.ts'
+import { now, setInterval as machineInterval } from './clock.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** What the set asks of a stream. */
@@ -55,7 +55,8 @@ export class Streams {
       this.#members[stream.seat] = last
       last.stream.seat = stream.seat
     }
-    // The timer stays until its beat finds that nobody needs it: short streams come one after the other.
+    // Short streams come one after the other: the timer stays until its beat finds that nobody needs it. A test's clock goes with its test.
+    if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#beatEvery(Infinity)
   }
 
   /** Infinity: not at all. */
