@@ -32,7 +32,7 @@ function makeTaker (room = Infinity): Taker & { told: unknown[], room: number, o
   }
 }
 
-// `failedLate` is handed on as a function, so it has no `this` of its own.
+// What comes too late, of all tests: one after the other.
 let taken: unknown[] = []
 t.beforeEach(() => { taken = [] })
 
