@@ -20,8 +20,7 @@ const GRACE = 1_000
 
 /** All open streams of one registration: their one timer, and their end when the server closes. */
 export class Streams {
-  // No Set: what V8 leaves of one that grows and shrinks, once it is old, holds on to all that came after until the next full
-  // collection, which made each stream outlive its end, and each collection of young objects move thousands of them.
+  // A list in which each knows its seat: short streams come and go by the thousand, and a set would make its tables anew for them.
   readonly #members: Array<{ stream: Member, period: number }> = []
   #stop: (() => void) | undefined
   /** What the timer was made with. */

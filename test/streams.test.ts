@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Streams, type Member } from '../lib/streams.ts'
@@ -143,6 +144,15 @@ t.test('L6: on a clock of a test, the next stream after the last one starts the 
 
 t.test('L6: on the clock of the machine, streams that come one after the other share a timer, and one that comes after it stopped has its beats', async t => {
   const streams = new Streams()
+  let made = 0
+  const hook = createHook({ init: (_id, type) => { if (type === 'Timeout') made++ } }).enable()
+  for (let n = 0; n < 3; n++) {
+    const stream = new FakeStream(streams)
+    streams.add(stream, { ...OFF, stallTimeout: 20 })
+    stream.leave()
+  }
+  hook.disable()
+  t.equal(made, 1, 'one timer for all')
   for (const pause of [0, 30]) {
     for (let n = 0; n < 3; n++) {
       const stream = new FakeStream(streams)
