@@ -21,6 +21,14 @@ export const FST_SSE_REPLY_TAKEN = createError('FST_SSE_REPLY_TAKEN', 'reply.sen
 
 export const FST_SSE_CLOSING = createError('FST_SSE_CLOSING', 'The server is closing: connect again in a moment', 503)
 
+export const FST_SSE_LIMIT = createError('FST_SSE_LIMIT', 'As many streams are open as this server serves: connect again in a while', 503)
+
+export const FST_SSE_KEY_LIMIT = createError('FST_SSE_KEY_LIMIT', 'As many streams are open as one client may have: close one, or connect again in a while', 429)
+
+export const FST_SSE_REVOKED = createError('FST_SSE_REVOKED', 'The stream was ended: %s', 403)
+
+export const FST_SSE_KEYS = createError('FST_SSE_KEYS', 'disconnect() was called with a key, and streams have none: set limits.key at registration, or pass a function')
+
 export const FST_SSE_EVENT = createError('FST_SSE_EVENT', 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got %s', 500, TypeError)
 
 export const FST_SSE_UNKNOWN_EVENT = createError('FST_SSE_UNKNOWN_EVENT', "Event '%s' is not declared: add it to the map, or send one of %s", 500, TypeError)

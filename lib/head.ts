@@ -12,6 +12,12 @@ const HEADERS = {
   'x-accel-buffering': 'no'
 }
 
+export function setHead (reply: FastifyReply): void {
+  for (const [name, value] of Object.entries(HEADERS)) {
+    if (!reply.hasHeader(name)) reply.header(name, value)
+  }
+}
+
 /** Fastify marks the reply of a handler that threw, whatever it threw. The mark would turn the stream's body into the error. */
 function unmark (reply: FastifyReply): boolean {
   const mark = Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')
@@ -83,9 +89,7 @@ export class Head {
 
   /** Sends the head of a stream, and the body through the onSend hooks. Throws what Fastify throws, for a header that cannot be sent, say. */
   send (body: Readable): void {
-    for (const [name, value] of Object.entries(HEADERS)) {
-      if (!this.#reply.hasHeader(name)) this.#reply.header(name, value)
-    }
+    setHead(this.#reply)
     this.#type = this.#reply.getHeader('content-type')
     this.#send.call(this.#reply, body)
   }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 
 /** Why a stream ended. */
-export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'lifetime' | 'ended'
+export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'lifetime' | 'ended' | 'revoked'
 
 const MEANING: Record<CloseReason, string> = {
   client: 'the client left',
@@ -11,7 +11,8 @@ const MEANING: Record<CloseReason, string> = {
   stalled: 'the client took no byte for too long',
   lagging: 'the client fell behind the history',
   lifetime: 'it reached its maximum lifetime',
-  ended: 'its channel ended'
+  ended: 'its channel ended',
+  revoked: 'it is no longer permitted'
 }
 
 /** The `signal.reason` of a stream that is over. Its name is AbortError, as that of any abort in the platform. */

@@ -34,6 +34,15 @@ export interface SseOptions {
   onInvalid?: 'error' | 'skip' | ((error: Error, event: unknown) => 'error' | 'skip') | undefined
   /** The last event after an error in mid-stream; `null` or a function that returns null: none. Default: `error` with RFC 9457 problem JSON. */
   errorEvent?: ((error: Error, request: FastifyRequest) => AnyEvent | null) | null | undefined
+  /** What `app.close()` does with the stream: ends it when its turn comes, or leaves it to end by itself within `grace`. Default 'end'. */
+  shutdown?: 'end' | 'finish' | undefined
+  /**
+   * Whether the stream is still permitted, asked every `revalidateInterval`. Where the answer is no, it ends as `revoked`, with an error (403)
+   * after which our client does not come back. Where there is none, since it throws, that is logged and it is asked again.
+   */
+  revalidate?: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
+  /** How often `revalidate` is asked. Default 15000. */
+  revalidateInterval?: number | undefined
   /** Called exactly once for every stream, however it ended. */
   onClose?: ((report: CloseReport) => void) | undefined
   /**
@@ -43,8 +52,30 @@ export interface SseOptions {
   directWrites?: boolean | undefined
 }
 
-/** Options of the registration: those of all streams, and where channels keep their events. */
-export interface RegisterOptions extends SseOptions {
+/** How many streams there may be. A request beyond that is turned away before there is a head. */
+export interface Limits {
+  /** Open at once, in this process. Default: no limit. */
+  readonly total: number
+  /** Open at once with one key. Default: no limit. */
+  readonly perKey: number
+  /** What the streams of one client have in common: a user, a tenant, a token. `undefined`: not counted. Default: `request.ip`. */
+  readonly key: ((request: FastifyRequest) => string | undefined) | undefined
+  /** When those who were turned away are to come back: after that long, or up to twice as long. Default 5000. */
+  readonly retryAfter: number
+}
+
+/** Options of the registration alone. */
+export interface ServerOptions {
+  /** How many streams there may be: `{ total, perKey, key, retryAfter }`. */
+  limits?: Partial<Limits> | undefined
+  /** How long `app.close()` may take with the streams: half of it for telling them, the rest for those that finish. Default 10000. */
+  grace?: number | undefined
+  /** The time over which clients come back that a closing server ends: each is told its own moment. 0: they are not told. Default 5000. */
+  reconnectWindow?: number | undefined
+}
+
+/** Options of the registration: those of all streams, of the server, and where channels keep their events. */
+export interface RegisterOptions extends SseOptions, ServerOptions {
   /** Opens the log of each channel. Default: `memoryLog()`, for a service of one process. */
   log?: OpenLog | undefined
 }
@@ -58,7 +89,7 @@ export interface StreamOptions extends SseOptions {
   once?: boolean | undefined
 }
 
-type Defaulted = 'heartbeatInterval' | 'commitDelay' | 'stallTimeout' | 'maxLifetime' | 'onInvalid' | 'directWrites' | 'once'
+type Defaulted = 'heartbeatInterval' | 'commitDelay' | 'stallTimeout' | 'maxLifetime' | 'shutdown' | 'revalidateInterval' | 'onInvalid' | 'directWrites' | 'once'
 
 /** Options with the defaults filled in. */
 export type ResolvedOptions = { [K in Defaulted]: NonNullable<StreamOptions[K]> } & { [K in Exclude<keyof StreamOptions, Defaulted>]: StreamOptions[K] }
@@ -71,6 +102,9 @@ export const DEFAULTS: ResolvedOptions = {
   maxLifetime: 0,
   onInvalid: 'error',
   errorEvent: undefined,
+  shutdown: 'end',
+  revalidate: undefined,
+  revalidateInterval: 15_000,
   onClose: undefined,
   directWrites: true,
   once: false
@@ -97,6 +131,9 @@ const RULES: Record<keyof ResolvedOptions, Rule> = {
   retry: { expected: 'a whole number of milliseconds, 0 or more', fits: value => Number.isSafeInteger(value) && Number(value) >= 0 },
   onInvalid: { expected: "'error', 'skip' or a function", fits: value => value === 'error' || value === 'skip' || typeof value === 'function' },
   errorEvent: functionOrNull,
+  shutdown: { expected: "'end' or 'finish'", fits: value => value === 'end' || value === 'finish' },
+  revalidate: aFunction,
+  revalidateInterval: { expected: 'a number of milliseconds from 1 to 2147483647', fits: value => delay.fits(value) && Number(value) >= 1 },
   onClose: aFunction,
   directWrites: aBoolean,
   once: aBoolean
@@ -105,6 +142,22 @@ const RULES: Record<keyof ResolvedOptions, Rule> = {
 /** The options of a stream on top of those of the registration, or these on top of the defaults. */
 export function resolveOptions (given: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
   return given === undefined ? defaults : checked(given, defaults, RULES)
+}
+
+const LIMITS: Limits = { total: Infinity, perKey: Infinity, key: undefined, retryAfter: 5_000 }
+const SERVER = { limits: LIMITS, grace: 10_000, reconnectWindow: 5_000 }
+
+/** Options of the registration alone, with the defaults filled in. */
+export type ResolvedServerOptions = typeof SERVER
+
+const streams: Rule = { expected: 'a whole number of streams, 0 or more, or Infinity', fits: value => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 0) }
+const LIMIT_RULES: Record<keyof Limits, Rule> = { total: streams, perKey: streams, key: aFunction, retryAfter: delay }
+const SERVER_RULES: Record<keyof ResolvedServerOptions, Rule> = { limits: { expected: 'an object', fits: isObject }, grace: delay, reconnectWindow: delay }
+
+/** All options of the registration but the log. */
+export function resolveRegistration ({ limits, grace, reconnectWindow, ...given }: RegisterOptions): { server: ResolvedServerOptions, streams: ResolvedOptions } {
+  const server = checked({ limits, grace, reconnectWindow }, SERVER, SERVER_RULES)
+  return { server: { ...server, limits: checked(server.limits, LIMITS, LIMIT_RULES, 'limits') }, streams: resolveOptions(given) }
 }
 
 /**

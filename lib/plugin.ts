@@ -1,17 +1,21 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { FST_SSE_CLOSING, FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_TWICE, shown } from './errors.ts'
+import { Admission } from './admission.ts'
+import { FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_TWICE, shown } from './errors.ts'
 import { Channels } from './channel/channels.ts'
 import { declare } from './declared.ts'
-import { compileContract, freeContract, type Contract, type EventMap } from './events.ts'
-import { decodeLastEventId } from './last-event-id.ts'
+import { freeContract } from './events.ts'
+import { Disconnections } from './disconnections.ts'
+import { Hub } from './hub.ts'
+import { decodeLastEventId, END_ID } from './last-event-id.ts'
 import { Life } from './life.ts'
 import { memoryLog } from './log/memory.ts'
 import { registrationsOf } from './registrations.ts'
-import { resolveOptions, type RegisterOptions, type StreamOptions } from './options.ts'
-import { schemaCompiler, type SchemaCompiler } from './schema.ts'
+import { resolveOptions, resolveRegistration, type RegisterOptions, type StreamOptions } from './options.ts'
+import { Routes, type Route } from './routes.ts'
 import { dispose } from './source.ts'
-import { END_ID, Stream } from './stream.ts'
+import { Statistics } from './statistics.ts'
+import { Stream } from './stream.ts'
 import { Streams } from './streams.ts'
 import './types.ts'
 
@@ -22,19 +26,34 @@ const kStream = Symbol('fastify-typed-sse.stream')
 
 type OurRequest = FastifyRequest & { [kResponse]: FastifyReply['raw'] | null, [kLife]: Life | null, [kStream]: Stream | null }
 
+// The channel by which nodes tell each other whom to disconnect: those who were away for a while hear it when they are back.
+const CONTROL = 'sse.control'
+const CONTROL_OPTIONS = { history: { events: 1_000, age: 300_000 } }
+
 const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
   const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, log: openLog = memoryLog(), ...own } = given as RegisterOptions & Record<string, unknown>
   if (typeof openLog !== 'function') throw new FST_SSE_OPTION('log', 'a function that opens logs, such as memoryLog()', shown(openLog))
-  const options = resolveOptions(own)
-  const streams = new Streams()
+  const { server, streams: options } = resolveRegistration(own)
+  const streams = new Streams<Stream>()
   registrationsOf(app).add(streams)
-  const contracts = new Contracts()
+  const statistics = new Statistics()
+  const routes = new Routes(statistics)
+  const admission = new Admission(server.limits, streams, statistics)
   const channels = new Channels({
     openLog,
     log: app.log,
-    compile: (events, place) => events === undefined ? freeContract : contracts.compiled({ scope: app, map: events, place })
+    statistics,
+    compile: (events, place) => events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
   })
+
+  const disconnections = new Disconnections({
+    streams,
+    keyed: server.limits.key !== undefined || server.limits.perKey < Infinity,
+    openChannel: given.log === undefined ? undefined : () => channels.channel(CONTROL, CONTROL_OPTIONS),
+    log: app.log
+  })
+  const drain = (): Promise<void> => streams.close(server)
 
   if (!app.hasRequestDecorator(kLife)) {
     app.decorateRequest(kResponse, null)
@@ -43,7 +62,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return decodeLastEventId(this) } })
   app.decorateRequest('signal', { getter: signal })
-  app.decorate('sse', channels)
+  app.decorate('sse', new Hub({ channels, streams, statistics, disconnections, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -51,7 +70,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   app.addHook('onRoute', function (this: FastifyInstance, route) {
     const map = route.schema?.sse
     if (map === undefined) return
-    contracts.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
+    routes.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
     declare(route, map, { shared: () => this.getSchemas(), errorEvent: options.errorEvent })
   })
   // For `request.signal`: a Fastify request does not know its response.
@@ -61,9 +80,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     if (ours[kLife] !== null) lifeOf(ours)
     done()
   })
-  app.addHook('onReady', async () => contracts.compile())
+  app.addHook('onReady', async () => {
+    routes.compile()
+    // Not awaited: it goes on until the server closes.
+    void disconnections.follow()
+  })
   app.addHook('preClose', async () => {
-    await streams.close()
+    await drain()
     channels.close()
   })
 
@@ -73,21 +96,26 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
-    let contract = freeContract
+    let route: Route | undefined
     let resolved = options
+    let key: string | undefined
     let refused: Error | undefined
     try {
-      contract = contracts.of(reply)
+      route = routes.of(reply)
       resolved = resolveOptions(given, options)
-      if (streams.signal.aborted) throw closing(request)
+      key = admission.keyOf(request)
     } catch (error) {
       refused = error as Error
     }
+    route ??= routes.free(reply)
+    const life = lifeOf(request)
     const finished = resolved.once && request.lastEventId === END_ID
+    const asks = refused === undefined && !finished && life.reason === undefined
+    if (asks && admission.refuse(reply, route.name, key)) return turnedAway(life, source)
     if (finished) reply.code(204)
     const bodiless = finished || request.method === 'HEAD'
 
-    const stream = new Stream({ reply, contract, streams, life: lifeOf(request), options: resolved, bodiless })
+    const stream = new Stream({ reply, route, streams, key, life, options: resolved, bodiless })
     request[kStream] = stream
     if (refused !== undefined || bodiless) dispose(source)
     if (refused !== undefined) stream.start(() => { throw refused })
@@ -96,10 +124,10 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   }
 }
 
-/** For a request that is still on its way when the server closes. Its connection must not be kept: close() would wait for it. */
-function closing ({ raw }: FastifyRequest): Error {
-  const headers = { 'retry-after': '1', ...(raw.httpVersionMajor === 1 && { connection: 'close' }) }
-  return Object.assign(new FST_SSE_CLOSING(), { headers })
+/** The request has its answer, which is no stream of the handler's. */
+function turnedAway (life: Life, source: unknown): Promise<void> {
+  dispose(source)
+  return new Promise(resolve => { life.stream = { closed: resolve } })
 }
 
 /** A call that cannot be served: in the log, for those who do not look at the promise, and never an unhandled rejection. */
@@ -133,44 +161,6 @@ function fastifySignal (request: FastifyRequest): () => unknown {
     getter = Object.getOwnPropertyDescriptor(proto, 'signal')?.get
   } while (getter === undefined || getter === signal)
   return getter
-}
-
-interface Declaration { scope: FastifyInstance, map: EventMap, place: string }
-
-/** The contracts of all routes of one registration, each event map compiled once per scope. */
-class Contracts {
-  readonly #scopes = new Map<FastifyInstance, { schemas: number, compiler: SchemaCompiler, byMap: WeakMap<EventMap, Contract> }>()
-  #declared: Declaration[] = []
-
-  /** To be compiled when everything is registered: a schema may come after the route that refers to it. */
-  declare (declaration: Declaration): void {
-    this.#declared.push(declaration)
-  }
-
-  /** Throws what is wrong with the first map that cannot be used. */
-  compile (): void {
-    for (const declaration of this.#declared.splice(0)) this.compiled(declaration)
-  }
-
-  /** That of the route; a route that was declared before the plugin was loaded gets it now. */
-  of ({ request, server }: FastifyReply): Contract {
-    const { schema, method, url } = request.routeOptions
-    return schema?.sse === undefined ? freeContract : this.compiled({ scope: server, map: schema.sse, place: `${String(method)} ${url}` })
-  }
-
-  compiled ({ scope, map, place }: Declaration): Contract {
-    const known = this.#scopes.get(scope)
-    const made = known?.byMap.get(map)
-    if (made !== undefined) return made
-    // Shared schemas are only ever added: a channel may be made before the last of them.
-    const shared = scope.getSchemas()
-    const schemas = Object.keys(shared).length
-    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
-    this.#scopes.set(scope, current)
-    const contract = compileContract(map, place, current.compiler)
-    current.byMap.set(map, contract)
-    return contract
-  }
 }
 
 export default fp(sse, { name: 'fastify-typed-sse', fastify: '5.x' })

@@ -7,8 +7,12 @@ import type { AnyEvent } from './events.ts'
  * The error of a channel belongs to no request.
  */
 export function problemEvent (error: Error, requestId?: string): AnyEvent {
+  return { event: 'error', data: problemOf(error, requestId) }
+}
+
+export function problemOf (error: Error, requestId?: string): object {
   const given = (error as { statusCode?: unknown }).statusCode
   const status = typeof given === 'number' && STATUS_CODES[given] !== undefined && given >= 400 ? given : 500
-  const data = { type: 'about:blank', title: STATUS_CODES[status], status, instance: requestId }
-  return { event: 'error', data: status < 500 ? { ...data, detail: error.message } : data }
+  const problem = { type: 'about:blank', title: STATUS_CODES[status], status, instance: requestId }
+  return status < 500 ? { ...problem, detail: error.message } : problem
 }

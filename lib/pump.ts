@@ -1,5 +1,5 @@
 import { FST_SSE_SOURCE } from './errors.ts'
-import { followables, given, iterate, type Driver, type EventIterator, type Followable, type SourceContext } from './source.ts'
+import { followables, given, iterate, type Driver, type EventIterator, type Followable, type ProductionContext, type SourceContext } from './source.ts'
 import { nextTurn, turnIsOver } from './turn.ts'
 
 /** Who takes the events. */
@@ -37,7 +37,7 @@ export class Pump implements Driver {
   /** What is read event by event always comes to something. */
   get decided (): boolean { return this.#iterator !== undefined }
 
-  start (source: unknown, context: SourceContext): void {
+  start (source: unknown, context: ProductionContext | SourceContext): void {
     try {
       const value = given(source, context)
       if (value instanceof Promise) value.then(this.#begin).catch(this.#failed)

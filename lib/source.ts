@@ -2,12 +2,18 @@ import type { Readable } from 'node:stream'
 import type { ReadableStream as NodeReadableStream } from 'node:stream/web'
 import { FST_SSE_SOURCE, shown } from './errors.ts'
 
-/** What the function form of a source is given. */
-export interface SourceContext {
-  /** Aborts when the stream's life is over. */
+/** What the function form of a channel's source is given. */
+export interface ProductionContext {
+  /** Aborts when the life of what it feeds is over. */
   readonly signal: AbortSignal
   /** Where a returning client stopped. */
   readonly lastEventId: string | undefined
+}
+
+/** What the function form of a stream's source is given. */
+export interface SourceContext extends ProductionContext {
+  /** Aborts when the server begins to close. A stream with `shutdown: 'finish'` goes on; any other has its end soon. */
+  readonly closing: AbortSignal
 }
 
 /** How a thing is followed that writes its frames itself, once for all its readers: a channel. */
@@ -21,6 +27,9 @@ export interface Followable<E> {
   readonly [kEvents]?: E
 }
 
+/** A channel that a stream follows, and how many events it is behind. */
+export interface Place { readonly channel: string, readonly lag: number }
+
 /** What feeds a stream. */
 export interface Driver {
   /** Whether it is known that something is to come. */
@@ -33,6 +42,8 @@ export interface Driver {
   stop: () => void
   /** Where a client that leaves now comes back, when the driver knows better than its last event. */
   readonly lastEventId?: string | undefined
+  /** Where it is in the channels that it follows. */
+  readonly places?: Place[]
   /** A frame with the position, when that has moved without an event; else nothing. */
   checkpoint?: () => string
 }
@@ -64,7 +75,7 @@ const isReadable = (value: object): value is Readable => has(value, 'pipe') && h
 const isFollowable = (value: unknown): value is Followable<unknown> => isObject(value) && kSubscribed in value
 
 /** What is given for a source; for the function form, what the function gives. */
-export function given (source: unknown, context: SourceContext): unknown {
+export function given (source: unknown, context: ProductionContext): unknown {
   const value: unknown = typeof source === 'function' ? source(context) : source
   return isThenable(value) ? Promise.resolve(value) : value
 }

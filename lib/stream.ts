@@ -1,33 +1,34 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyReply } from 'fastify'
+import { Account, type Counted } from './account.ts'
 import { Body } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
 import { sessionOf } from './connection.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
-import { isError, shown } from './errors.ts'
+import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
 import { Following, subscribedTo } from './channel/following.ts'
 import { Head } from './head.ts'
+import { END_ID } from './last-event-id.ts'
 import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
-import { dispose, type Driver, type Followable } from './source.ts'
+import { dispose, type Driver, type Followable, type Place } from './source.ts'
 import type { Streams } from './streams.ts'
+import { Term } from './term.ts'
 import { Writer } from './writer.ts'
 
 // How long who comes back waits for the word on whether there is anything to come.
 const VERDICT = 1_000
 
-/** The id that marks the end of a finite stream; who brings it back has everything. */
-export const END_ID = 'sse.end'
-
 export interface StreamSetup {
   reply: FastifyReply
   options: ResolvedOptions
-  contract: Contract
+  route: Counted & { readonly contract: Contract }
   life: Life
-  streams: Streams
+  streams: Streams<Stream>
+  /** What it is counted by among the others. */
+  key: string | undefined
   /** A response without a body is no stream: nothing to mark, nobody to tell. */
   bodiless: boolean
 }
@@ -45,33 +46,30 @@ export class Stream {
   /** Its place among the open streams. */
   seat = -1
   readonly options: ResolvedOptions
+  readonly account: Account
   readonly #reply: FastifyReply
   readonly #callbacks: Callbacks
   readonly #contract: Contract
   readonly #life: Life
-  readonly #streams: Streams
+  readonly #streams: Streams<Stream>
   readonly #head: Head
   readonly #writer: Writer
   #driver: Driver | undefined
-  readonly #startedAt: number
-  readonly #deadline: number
+  readonly #term: Term | undefined
   #settle!: () => void
   #bodiless: boolean
-  #events = 0
-  #lastEventId: string | undefined
 
-  constructor ({ reply, options, contract, life, streams, bodiless }: StreamSetup) {
+  constructor ({ reply, options, route, life, streams, key, bodiless }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.#reply = reply
     this.options = options
-    this.#contract = contract
-    this.#callbacks = new Callbacks(reply, options, contract)
+    this.#contract = route.contract
+    this.#callbacks = new Callbacks(reply, options, route.contract)
     this.#life = life
     this.#streams = streams
-    this.#startedAt = streams.now
     this.#bodiless = bodiless
-    this.#lastEventId = reply.request.lastEventId
-    this.#deadline = options.maxLifetime > 0 ? this.#startedAt + options.maxLifetime * (0.9 + Math.random() * 0.2) : Infinity
+    this.account = new Account({ reply, route, key, time: streams, counts: !bodiless })
+    this.#term = options.maxLifetime > 0 || options.revalidate !== undefined ? new Term(options, this.account, this) : undefined
     this.#writer = new Writer(this)
     this.#head = new Head(reply, this)
     life.unforeseen = 'error'
@@ -79,9 +77,11 @@ export class Stream {
     streams.add(this, options)
   }
 
-  get response (): ServerResponse { return this.#reply.raw }
-
-  get name (): string { return `${this.#reply.request.method} ${this.#reply.request.url}` }
+  get response (): FastifyReply['raw'] { return this.#reply.raw }
+  get bytes (): number { return this.#writer.bytes }
+  get stalled (): boolean { return !this.#writer.hasRoom }
+  get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
+  get places (): Place[] { return this.#driver?.places ?? [] }
 
   start (source: unknown): void {
     this.source = source
@@ -93,14 +93,14 @@ export class Stream {
       return
     }
     const pump = this.#driver = new Pump(this)
-    pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
+    pump.start(source, { get signal () { return life.signal }, closing: this.#streams.signal, lastEventId: this.account.lastEventId })
     this.#head.arm(this.options.commitDelay, this.#showLife)
   }
 
   /** The first event takes its time: show `onopen` and the proxies that somebody is there. */
   readonly #showLife = (): void => {
     // Who comes back may have to be told that there is nothing to come, which only a head can say.
-    const left = this.#lastEventId !== undefined && this.#driver?.decided === false ? VERDICT - (this.#streams.now - this.#startedAt) : 0
+    const left = this.account.lastEventId !== undefined && this.#driver?.decided === false ? VERDICT - this.account.age : 0
     if (left > 0) this.#head.arm(left, this.#showLife)
     else if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT)
   }
@@ -125,20 +125,24 @@ export class Stream {
     if (raw.socket === null) this.#life.closed()
   }
 
+  /** The server closes. The client comes back in so many milliseconds, if it is told. */
+  shutdown (delay: number | undefined): void {
+    this.end('shutdown', delay === undefined || this.#bodiless ? '' : encodeControl({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
+  }
+
+  /** It is no longer permitted, and the client is told why. */
+  revoke (why = 'it is no longer permitted'): void {
+    if (this.#life.reason === undefined) this.#fail(new FST_SSE_REVOKED(why), 'revoked')
+  }
+
   /** The shared timer's beat. */
   tick (now: number): void {
-    if (now >= this.#deadline) this.end('lifetime')
+    this.#term?.tick(now)
     this.#writer.tick(now)
   }
 
   resume (): void { this.#driver?.pull() }
   heartbeat (): string { return this.#driver?.checkpoint?.() || HEARTBEAT }
-
-  /** The client takes nothing. */
-  stalled (): void {
-    this.end('stalled')
-    this.destroy()
-  }
 
   wants (): boolean { return this.#writer.hasRoom }
 
@@ -147,8 +151,8 @@ export class Stream {
     try {
       frame = this.#contract.frame(value)
       const { id, data } = value as AnyEvent
-      if (id !== undefined) this.#lastEventId = String(id)
-      if (data !== undefined) this.#events++
+      if (id !== undefined) this.account.lastEventId = String(id)
+      if (data !== undefined) this.account.events++
     } catch (error) {
       this.#refuse(error as Error, value)
       return false
@@ -159,7 +163,7 @@ export class Stream {
 
   /** Frames that somebody else made, of events that were checked when they were published. */
   write (frames: string | Chunk, events: number): void {
-    this.#events += events
+    this.account.events += events
     if (typeof frames === 'string') this.#writer.append(frames)
     else this.#writer.pass(frames)
   }
@@ -167,7 +171,7 @@ export class Stream {
   /** The source is followed, not pulled (C4). */
   follow (channels: Array<Followable<unknown>>): void {
     const following = this.#driver = new Following(subscribedTo(channels, this.#contract), this)
-    following.start(this.#lastEventId)
+    following.start(this.account.lastEventId)
   }
 
   /** What the client asks for is over, and it has all of it: it is to stop asking (R7). */
@@ -187,19 +191,20 @@ export class Stream {
   }
 
   failed (thrown: unknown): void {
-    const error = isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown })
-    if (this.#head.committed || !this.#writer.isEmpty) {
-      this.#reply.log.error({ err: error }, 'sse stream failed')
-      this.end('error', this.#callbacks.errorFrame(error))
-    } else {
-      this.#giveUp(error)
-    }
+    this.#fail(isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown }), 'error')
+  }
+
+  /** As an ordinary response, where nothing goes out yet; else as the last event. */
+  #fail (error: Error, reason: 'error' | 'revoked'): void {
+    if (!this.#head.committed && this.#writer.isEmpty) return this.#giveUp(error, reason)
+    if (reason === 'error') this.account.complain(error, 'sse stream failed')
+    this.end(reason, this.#callbacks.errorFrame(error))
   }
 
   /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
   failedLate (thrown: unknown): void {
     if (isError(thrown) && (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
-    this.#reply.log.error({ err: thrown }, 'sse source failed after its stream was over')
+    this.account.complain(thrown, 'sse source failed after its stream was over')
   }
 
   /** An event that cannot be sent: the source is told, or it is left out. */
@@ -220,9 +225,9 @@ export class Stream {
   }
 
   /** There is no stream: an ordinary error response instead. */
-  #giveUp (error: Error): void {
+  #giveUp (error: Error, reason: CloseReason = 'error'): void {
     this.#driver?.stop()
-    this.#life.end('error')
+    if (this.#life.end(reason)) this.account.failed(error)
     this.#head.sendError(error)
   }
 
@@ -244,17 +249,8 @@ export class Stream {
     this.#driver?.stop()
     this.#head.commit()
     this.#streams.delete(this)
-    const reason = this.#life.reason!
-    if (reason === 'client') this.#reply.log.debug('sse client left')
-    if (!this.#bodiless) {
-      this.#callbacks.closed({
-        reason,
-        duration: this.#streams.now - this.#startedAt,
-        events: this.#events,
-        bytes: this.#writer.bytes,
-        lastEventId: this.#driver?.lastEventId ?? this.#lastEventId
-      })
-    }
+    const report = this.account.close(this.#life.reason!, this.bytes, this.lastEventId)
+    if (!this.#bodiless) this.#callbacks.closed(report)
     this.#settle()
   }
 }

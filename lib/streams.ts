@@ -1,54 +1,60 @@
 import { now, setInterval as machineInterval } from './clock.ts'
+import { drain, type Drained, type DrainTimes } from './drain.ts'
+import { StreamClosedError } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** What the set asks of a stream. */
-export interface Member {
+export interface Member extends Drained {
   tick: (now: number) => void
-  end: (reason: 'shutdown') => void
-  destroy: () => void
-  over: Promise<void>
-  /** What was asked for, method and path. */
-  name: string
+  /** What it is counted by; and what was asked for, method and path. */
+  account: { readonly key: string | undefined, readonly name: string }
   /** Where it stands in the list: for the set to write. */
   seat: number
 }
 
-type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime'>
-
-// How long clients may take to receive the end of their stream when the server closes; then they are cut off.
-const GRACE = 1_000
+type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime' | 'revalidate' | 'revalidateInterval' | 'shutdown'>
 
 /** All open streams of one registration: their one timer, and their end when the server closes. */
-export class Streams {
+export class Streams<M extends Member = Member> {
   // A list in which each knows its seat: short streams come and go by the thousand, and a set would make its tables anew for them.
-  readonly #members: Array<{ stream: Member, period: number }> = []
+  readonly #members: Array<{ stream: M, period: number, finishes: boolean }> = []
+  readonly #keys = new Map<string, number>()
   #stop: (() => void) | undefined
   /** What the timer was made with. */
   #setInterval: unknown
   #period = Infinity
   #beaten = 0
   readonly #closing = new AbortController()
+  #drained: Promise<void> | undefined
 
   /** Aborts when the server begins to close. */
   get signal (): AbortSignal { return this.#closing.signal }
 
   get size (): number { return this.#members.length }
 
-  get names (): string[] { return this.#members.map(({ stream }) => stream.name) }
+  get names (): string[] { return this.#members.map(({ stream }) => stream.account.name) }
+
+  [Symbol.iterator] (): Iterator<M> { return this.#members.map(({ stream }) => stream).values() }
+
+  /** How many with that key are open. */
+  countOf (key: string): number { return this.#keys.get(key) ?? 0 }
 
   /** The time that streams go by: that of the machine, or of the timer's beats where these are ahead, because a test drives them. */
   get now (): number { return Math.max(now(), this.#beaten) }
 
-  add (stream: Member, times: Times): void {
-    const period = periodOf(times)
-    stream.seat = this.#members.push({ stream, period }) - 1
+  add (stream: M, options: Times): void {
+    const period = periodOf(options)
+    const { key } = stream.account
+    if (key !== undefined) this.#keys.set(key, this.countOf(key) + 1)
+    stream.seat = this.#members.push({ stream, period, finishes: options.shutdown === 'finish' }) - 1
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
     if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
   }
 
-  delete (stream: Member): void {
+  delete (stream: M): void {
     const member = this.#members[stream.seat]
     if (member?.stream !== stream) return
+    if (stream.account.key !== undefined) this.#free(stream.account.key)
     const last = this.#members.pop()!
     if (last !== member) {
       this.#members[stream.seat] = last
@@ -56,6 +62,12 @@ export class Streams {
     }
     // Short streams come one after the other: the timer stays until its beat finds that nobody needs it. A test's clock goes with its test.
     if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#beatEvery(Infinity)
+  }
+
+  #free (key: string): void {
+    const count = this.countOf(key) - 1
+    if (count > 0) this.#keys.set(key, count)
+    else this.#keys.delete(key)
   }
 
   /** Infinity: not at all. */
@@ -71,15 +83,16 @@ export class Streams {
     this.#stop = () => clearInterval(timer)
   }
 
-  /** Ends every stream and waits until the clients have it. Those that do not read are cut off after a second. */
-  async close (): Promise<void> {
-    this.#closing.abort()
-    const members = [...this.#members]
-    for (const { stream } of members) stream.end('shutdown')
-    const late = setTimeout(() => { for (const { stream } of [...this.#members]) stream.destroy() }, GRACE)
-    await Promise.all(members.map(({ stream }) => stream.over))
+  /** No more streams; those that are open end within the grace period. Settles when they are over. */
+  close (times: DrainTimes): Promise<void> {
+    return (this.#drained ??= this.#close(times))
+  }
+
+  async #close (times: DrainTimes): Promise<void> {
+    this.#closing.abort(new StreamClosedError('shutdown'))
+    const [ending, finishing] = [false, true].map(finishes => this.#members.filter(member => member.finishes === finishes).map(({ stream }) => stream))
+    await drain(ending!, finishing!, times)
     this.#beatEvery(Infinity)
-    clearTimeout(late)
   }
 
   readonly #beat = (): void => {
@@ -95,7 +108,8 @@ export class Streams {
 }
 
 /** A tenth of the shortest time that a stream waits for, within reason. */
-function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime }: Times): number {
-  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity)
+function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime, revalidate, revalidateInterval }: Times): number {
+  const asks = revalidate === undefined ? Infinity : revalidateInterval
+  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity, asks)
   return Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
 }

@@ -1,6 +1,6 @@
 import type { FastifyTypeProvider } from 'fastify'
-import type { Channels } from './channel/channels.ts'
 import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from './events.ts'
+import type { Hub } from './hub.ts'
 import type { StreamOptions } from './options.ts'
 import type { SseSource } from './source.ts'
 
@@ -23,8 +23,8 @@ declare module 'fastify' {
   }
 
   interface FastifyInstance {
-    /** The channels of this server. */
-    readonly sse: Pick<Channels, 'channel'>
+    /** The channels of this server, and its open streams. */
+    readonly sse: Pick<Hub, 'channel' | 'closing' | 'stats' | 'streams' | 'disconnect' | 'drain'>
   }
 
   interface FastifyRequest {

@@ -16,7 +16,8 @@ export interface WriterSetup {
   /** What to write when there was nothing to write for a while. */
   heartbeat: () => string
   /** The client took no byte for `stallTimeout` while bytes wait. */
-  stalled: () => void
+  end: (reason: 'stalled') => void
+  destroy: () => void
 }
 
 /**
@@ -102,7 +103,10 @@ export class Writer {
     this.#unsent = unsent
     if (unsent > 0) {
       // A response without a socket waits behind a pipelined predecessor: that is not the client's doing.
-      if (stallTimeout > 0 && now - this.#movedAt >= stallTimeout && this.#setup.response.socket !== null) this.#setup.stalled()
+      if (stallTimeout > 0 && now - this.#movedAt >= stallTimeout && this.#setup.response.socket !== null) {
+        this.#setup.end('stalled')
+        this.#setup.destroy()
+      }
     } else if (heartbeatInterval > 0 && now - this.#quietSince >= heartbeatInterval && !this.#ending) {
       this.#write(this.#setup.heartbeat())
     }

@@ -1,7 +1,7 @@
 import { FST_SSE_CLOSING, FST_SSE_SOURCE, shown } from '../errors.ts'
 import type { AnyEvent, EventMap, EventOf, PublishedOf, ReceivedOf, SystemReceived } from '../events.ts'
 import type { LogHead, LogPosition } from '../log/log.ts'
-import { dispose, isSource, isThenable, kSubscribed, type EventSequence, type Followable, type SourceContext, type kEvents } from '../source.ts'
+import { dispose, isSource, isThenable, kSubscribed, type EventSequence, type Followable, type ProductionContext, type kEvents } from '../source.ts'
 import { Subscription, type Said, type Snapshot, type SubscribeOptions } from './subscription.ts'
 import type { Topic } from './topic.ts'
 
@@ -12,7 +12,7 @@ export interface ChannelHead extends LogHead {
 }
 
 /** What a channel is fed by. The function form is called once, when the channel has no producer yet. */
-export type Production<E> = ((context: SourceContext) => EventSequence<E> | Promise<EventSequence<E>>) | EventSequence<E>
+export type Production<E> = ((context: ProductionContext) => EventSequence<E> | Promise<EventSequence<E>>) | EventSequence<E>
 
 /** What a map or a snapshot makes. */
 interface Made<N extends string> { event?: N | undefined, data: unknown }

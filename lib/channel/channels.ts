@@ -4,11 +4,13 @@ import { FST_SSE_CHANNEL_OPTIONS, FST_SSE_CLOSING } from '../errors.ts'
 import type { Contract, EventMap } from '../events.ts'
 import type { OpenLog } from '../log/log.ts'
 import { difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
+import type { ChannelStats, Statistics } from '../statistics.ts'
 import { Topic } from './topic.ts'
 
 export interface ChannelsSetup {
   openLog: OpenLog
   log: FastifyBaseLogger
+  statistics: Statistics
   /** The contract of a channel's events. */
   compile: (events: EventMap | undefined, place: string) => Contract
 }
@@ -18,7 +20,7 @@ interface Live { channel: Channel, topic: Topic, options: unknown }
 /** The names that are looked at every so often, and what looks at them. */
 interface Round { names: Set<string>, timer: NodeJS.Timeout }
 
-/** `app.sse`: the channels of one registration. One that is idle, with nothing left to resume, leaves memory by itself. */
+/** The channels of one registration. One that is idle, with nothing left to resume, leaves memory by itself. */
 export class Channels {
   readonly #setup: ChannelsSetup
   readonly #live = new Map<string, Live>()
@@ -39,6 +41,10 @@ export class Channels {
     return channel as unknown as Channel<M>
   }
 
+  stats (): Record<string, ChannelStats> {
+    return Object.fromEntries([...this.#live].map(([name, { topic }]) => [name, topic.stats()]))
+  }
+
   close (): void {
     this.#closed = true
     for (const { timer } of this.#rounds.values()) clearInterval(timer)
@@ -55,8 +61,8 @@ export class Channels {
       return known
     }
     if (this.#closed) throw new FST_SSE_CLOSING()
-    const { openLog, log, compile } = this.#setup
-    const topic = new Topic({ settings, openLog, log, contract: compile(events, `channel '${name}'`) })
+    const { openLog, log, statistics, compile } = this.#setup
+    const topic = new Topic({ settings, openLog, log, statistics, contract: compile(events, `channel '${name}'`) })
     const live = { channel: channel ?? this.#make(settings, options), topic, options }
     this.#live.set(name, live)
     this.#watch(name, history.age)

@@ -1,10 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Chunk, receivedOf, type Received } from './chunk.ts'
+import { now } from '../clock.ts'
+import { diagnostics } from '../diagnostics.ts'
 import { Latest } from './latest.ts'
 import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
 import { keyOf } from './selection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source.ts'
+import { Statistics } from '../statistics.ts'
 import { nextTurn, turnIsOver } from '../turn.ts'
 
 /** One that reads a feed, from wherever it stands. */
@@ -31,6 +34,7 @@ const OVERHEAD = 32
 export class Feed {
   readonly settings: ChannelSettings
   readonly log: EventLog
+  readonly statistics: Statistics
   readonly #logger: FastifyBaseLogger
   epoch = ''
   /** The last offset that is known of. */
@@ -44,15 +48,18 @@ export class Feed {
   #stopTail: (() => void) | undefined
   #pending: LogEntry[] = []
   #size = 0
+  /** When the first of them came. */
+  #since = 0
   #scheduled = false
   /** The log ended or began anew: those at its end have more to learn than what is in a chunk. */
   #turned = false
 
-  constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger) {
+  constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger, statistics = new Statistics()) {
     const { history, slow } = settings
     this.settings = settings
     this.log = log
     this.#logger = logger
+    this.statistics = statistics
     if (typeof slow === 'object') this.latest = new Latest(history, entry => keyOf(this.received(entry), slow.latest))
   }
 
@@ -63,6 +70,9 @@ export class Feed {
   }
 
   get readers (): number { return this.#readers.size }
+
+  /** Those who do not stand at the end. */
+  get lagging (): number { return this.#readers.size - this.#live.size }
 
   received (entry: LogEntry): Received {
     return receivedOf(entry, `${this.epoch}-${entry.offset}`)
@@ -148,6 +158,7 @@ export class Feed {
       if (this.#live.size === 0) continue
       const last = this.#pending.at(-1)
       if (this.#size >= MAX_CHUNK || (last !== undefined && last.offset + 1 !== entry.offset)) this.#flush()
+      if (this.#pending.length === 0) this.#since = now()
       this.#pending.push(entry)
       this.#size += entry.data.length + OVERHEAD
     }
@@ -169,7 +180,12 @@ export class Feed {
     this.#size = 0
     if (entries.length === 0) return
     const chunk = new Chunk(this.epoch, entries)
+    const subscribers = this.#live.size
     for (const reader of this.#live) reader.deliver(chunk)
+    const latency = now() - this.#since
+    this.statistics.latency.record(latency)
+    if (!diagnostics.deliver.hasSubscribers) return
+    diagnostics.deliver.publish({ channel: this.settings.name, epoch: chunk.epoch, from: chunk.from + 1, to: chunk.to, subscribers, latency })
   }
 
   readonly #settle = (): void => {

@@ -49,6 +49,9 @@ export class Follower implements Reader {
   /** Whether it stands at the end of the log, as far as that is known. */
   get atEnd (): boolean { return this.epoch === this.feed.epoch && this.position >= this.feed.newest }
 
+  /** How many events it has not passed on yet, as far as that is known. */
+  get lag (): number { return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest }
+
   /** Takes its stand. Nothing is read before `proceed()`. */
   begin (cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
     // A snapshot of the channel before this one may have ended it all: nobody would leave.
@@ -203,7 +206,7 @@ export class Follower implements Reader {
     const { settings } = this.feed
     if (settings.slow === 'disconnect') {
       this.stop()
-      this.#party.lagging(settings.name)
+      this.#party.lagging(this.feed)
       return
     }
     const { kept, dropped } = this.feed.leftOf(this, newest)

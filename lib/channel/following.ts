@@ -1,15 +1,17 @@
+import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
 import { decodeCursor, encodeCursor, MAX_CHANNELS, type Cursor } from './cursor.ts'
+import { diagnostics } from '../diagnostics.ts'
 import { encodeControl } from '../encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
 import type { Feed } from './feed.ts'
 import { Follower } from './follower.ts'
 import { LIVE, REPLAY } from './mark.ts'
-import type { Opening } from './opening.ts'
+import type { Notice, Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { placed, type Selection } from './selection.ts'
-import { kSubscribed, type Driver, type Followable } from '../source.ts'
+import { kSubscribed, type Driver, type Followable, type Place } from '../source.ts'
 
 /** One channel of a subscriber. */
 export interface Subscribed {
@@ -22,6 +24,8 @@ export interface Subscribed {
 
 /** Who takes the events: a stream, or a loop in this process. */
 export interface Outlet {
+  /** Of a stream: whose it is. */
+  readonly account?: { readonly request: FastifyRequest }
   wants: () => boolean
   /** Whether it was taken, and not refused: only then its id, and what was to go in front of it, is with the client. */
   take: (event: unknown, before: string) => boolean
@@ -71,6 +75,10 @@ export class Following implements Party<Follower>, Driver {
 
   /** Where it stands, once it has told the client. */
   get lastEventId (): string | undefined { return this.#begun ? this.#where() : undefined }
+
+  get places (): Place[] {
+    return this.#followers.map(({ feed, lag }) => ({ channel: feed.settings.name, lag }))
+  }
 
   start (lastEventId: string | undefined): void {
     for (const { signal } of this.#subscribed) {
@@ -133,6 +141,7 @@ export class Following implements Party<Follower>, Driver {
   }
 
   gap (follower: Follower, dropped: number, position: number): void {
+    this.#dropped(follower.feed, dropped)
     const before = this.checkpoint()
     follower.position = position
     this.take({ event: 'sse.gap', data: this.#label(follower, { dropped }), id: this.id() }, before)
@@ -142,9 +151,10 @@ export class Following implements Party<Follower>, Driver {
     this.#say([follower], [opening], before)
   }
 
-  lagging (channel: string): void {
+  lagging (feed: Feed): void {
     this.stop()
-    this.#outlet.lagging(channel)
+    this.#dropped(feed, undefined)
+    this.#outlet.lagging(feed.settings.name)
   }
 
   ended (follower: Follower): void {
@@ -152,6 +162,15 @@ export class Following implements Party<Follower>, Driver {
     if (this.#running.size > 0) return this.arrived(follower)
     this.stop()
     this.#outlet.ended()
+  }
+
+  /** Without a number: it loses the stream. */
+  #dropped ({ settings: { name }, statistics }: Feed, dropped: number | undefined): void {
+    if (dropped !== undefined) {
+      statistics.gaps++
+      statistics.dropped += dropped
+    }
+    if (diagnostics.drop.hasSubscribers) diagnostics.drop.publish({ channel: name, dropped, request: this.#outlet.account?.request })
   }
 
   failed = (error: unknown): void => {
@@ -179,6 +198,12 @@ export class Following implements Party<Follower>, Driver {
     for (const follower of this.#followers) follower.proceed()
   }
 
+  #noticed (feed: Feed, { data }: Notice): void {
+    if ('dropped' in data) return this.#dropped(feed, data.dropped)
+    feed.statistics.resets++
+    if (diagnostics.reset.hasSubscribers) diagnostics.reset.publish({ channel: feed.settings.name, reason: data.reason, request: this.#outlet.account?.request })
+  }
+
   /** In company, what is said of a channel says of which. */
   #label<D extends object> ({ feed }: Follower, data: D): D & { channel?: string } {
     return this.alone ? data : { ...data, channel: feed.settings.name }
@@ -195,6 +220,7 @@ export class Following implements Party<Follower>, Driver {
    * get it all begins again. Where that was refused, the position comes by itself.
    */
   #say (followers: readonly Follower[], openings: readonly Opening[], before: string): void {
+    for (const [index, { notice }] of openings.entries()) if (notice !== undefined) this.#noticed(followers[index]!.feed, notice)
     const events: unknown[] = openings.flatMap(({ notice, snapshot }, index) => [
       ...(notice === undefined ? [] : [{ ...notice, data: this.#label(followers[index]!, notice.data) }]),
       ...snapshot

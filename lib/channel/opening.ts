@@ -5,7 +5,8 @@ import type { LogHead } from '../log/log.ts'
 import type { Selection } from './selection.ts'
 import { isThenable } from '../source.ts'
 
-type Notice = Pick<SystemEvent, 'event' | 'data'>
+/** What is said of it, as an event. */
+export type Notice = Pick<SystemEvent, 'event' | 'data'>
 
 /** What comes before the log: why the client does not get what it asked for, and the state instead. */
 export interface Opening {

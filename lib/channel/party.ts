@@ -1,4 +1,5 @@
 import type { Chunk } from './chunk.ts'
+import type { Feed } from './feed.ts'
 import type { Opening } from './opening.ts'
 
 /** Whom a follower serves: a stream or a loop in this process, which may follow other channels too. */
@@ -24,7 +25,7 @@ export interface Party<F> {
   /** The log began anew. `before` goes in front of what is said of it. */
   announce: (follower: F, opening: Opening, before: string) => void
   /** The follower fell off the log. */
-  lagging: (channel: string) => void
+  lagging: (feed: Feed) => void
   /** The channel is over, and everything was taken. */
   ended: (follower: F) => void
   failed: (error: unknown) => void

@@ -4,6 +4,7 @@ import { FST_SSE_OPTION, shown } from '../errors.ts'
 import type { Contract, EventMap, PublishedOf, ReceivedOf } from '../events.ts'
 import type { History, OpenLog } from '../log/log.ts'
 import { checked, functionOrNull, isObject, type Rule } from '../options.ts'
+import type { Statistics } from '../statistics.ts'
 
 /** Options of `app.sse.channel(name, options)`: made once, outside of the handler, and the same wherever the channel is asked for. */
 export interface ChannelOptions<M extends EventMap = EventMap> {
@@ -42,6 +43,7 @@ export interface ChannelSetup {
   contract: Contract
   openLog: OpenLog
   log: FastifyBaseLogger
+  statistics: Statistics
 }
 
 const HISTORY: History = { events: 1_000, bytes: 1_048_576, age: 300_000 }

@@ -1,12 +1,14 @@
+import { diagnostics } from '../diagnostics.ts'
 import { isError, shown } from '../errors.ts'
 import { freeContract, type AnyEvent } from '../events.ts'
 import { Feed } from './feed.ts'
 import { StreamClosedError } from '../life.ts'
-import type { EventLog, LogHead, LogPosition } from '../log/log.ts'
+import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
 import { problemEvent } from '../problem.ts'
 import { Producer } from './producer.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source.ts'
+import type { ChannelStats } from '../statistics.ts'
 
 /** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
 export class Topic {
@@ -16,6 +18,8 @@ export class Topic {
   readonly feed: Feed
   readonly #setup: ChannelSetup
   readonly #log: EventLog
+  /** The last that was published here. */
+  #newest = 0
   #producer: Producer | undefined
   #source: unknown
   #produced: Promise<void> | undefined
@@ -26,12 +30,28 @@ export class Topic {
     this.#setup = setup
     this.settings = setup.settings
     this.#log = setup.openLog(setup.settings.name, setup.settings.history)
-    this.feed = new Feed(setup.settings, this.#log, setup.log)
+    this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics)
   }
 
   /** Throws what is wrong with the event. */
   append (event: unknown): LogPosition | Promise<LogPosition> {
-    return this.#log.append(this.#setup.contract.write(event))
+    const record = this.#setup.contract.write(event)
+    const position = this.#log.append(record)
+    return isThenable(position) ? Promise.resolve(position).then(position => this.#appended(record, position)) : this.#appended(record, position)
+  }
+
+  stats (): ChannelStats {
+    const { readers: subscribers, lagging, newest } = this.feed
+    return { subscribers, lagging, newest: Math.max(newest, this.#newest) }
+  }
+
+  #appended ({ event }: LogRecord, position: LogPosition): LogPosition {
+    const { settings: { name }, statistics } = this.#setup
+    const { epoch, offset } = position
+    this.#newest = offset
+    statistics.published++
+    if (diagnostics.publish.hasSubscribers) diagnostics.publish.publish({ channel: name, event, id: `${epoch}-${offset}` })
+    return position
   }
 
   head (): LogHead | Promise<LogHead> {

@@ -18,7 +18,8 @@ export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | '
 export async function request (url: PerAttempt<string | URL>, options: RequestOptions, attempt: Attempt, signal: AbortSignal): Promise<Response | undefined> {
   const { fetch = globalThis.fetch, headers: given, body, ...init } = options
   const headers = new Headers(await valueOf(given, attempt))
-  if (!headers.has('accept')) headers.set('accept', 'text/event-stream')
+  // More than an EventSource takes: a server that has no room tells it with a status.
+  if (!headers.has('accept')) headers.set('accept', 'text/event-stream, */*')
   // A header holds bytes: those of UTF-8, one per character.
   if (attempt.lastEventId !== '') headers.set('last-event-id', String.fromCharCode(...new TextEncoder().encode(attempt.lastEventId)))
   const response = await fetch(await valueOf(url, attempt), { cache: 'no-store', ...init, headers, signal, body: await valueOf(body, attempt) ?? null })

@@ -1,0 +1,86 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { diagnostics } from './diagnostics.ts'
+import type { CloseReason } from './life.ts'
+import type { CloseReport } from './options.ts'
+import type { RouteTally } from './statistics.ts'
+
+// A client that leaves is what clients do; one that takes nothing, or falls behind, is somebody's trouble. An error has a line of its own.
+const LEVELS: Record<CloseReason, 'debug' | 'info' | 'warn'> = {
+  client: 'debug',
+  complete: 'info',
+  error: 'info',
+  shutdown: 'info',
+  stalled: 'warn',
+  lagging: 'warn',
+  lifetime: 'info',
+  ended: 'info',
+  revoked: 'info'
+}
+
+/** A route as its streams know it. */
+export interface Counted { readonly name: string, readonly tally: RouteTally }
+
+export interface AccountSetup {
+  reply: FastifyReply
+  route: Counted
+  key: string | undefined
+  time: { readonly now: number }
+  /** Whether it is a stream, and counts as one. */
+  counts: boolean
+}
+
+/** What is known of a stream, and told of it: when it opens, when something goes wrong, and once when it is over. */
+export class Account {
+  /** Events that were written. */
+  events = 0
+  lastEventId: string | undefined
+  readonly startedAt: number
+  /** What it is counted by among the others. */
+  readonly key: string | undefined
+  readonly #route: Counted
+  readonly #reply: FastifyReply
+  readonly #time: { readonly now: number }
+  readonly #counts: boolean
+
+  constructor ({ reply, route, key, time, counts }: AccountSetup) {
+    this.key = key
+    this.#reply = reply
+    this.#route = route
+    this.#time = time
+    this.#counts = counts
+    this.startedAt = time.now
+    this.lastEventId = reply.request.lastEventId
+    if (!counts) return
+    route.tally.opened()
+    if (diagnostics.open.hasSubscribers) diagnostics.open.publish({ request: this.request, route: this.route })
+  }
+
+  get request (): FastifyRequest { return this.#reply.request }
+  /** What was asked for, method and path. */
+  get name (): string { return `${this.request.method} ${this.request.url}` }
+  /** The same, as it was declared. */
+  get route (): string { return this.#route.name }
+  /** Milliseconds since the start. */
+  get age (): number { return this.#time.now - this.startedAt }
+
+  /** For the log, and for those who listen. */
+  complain (error: unknown, text: string): void {
+    this.#reply.log.error({ err: error }, text)
+    this.failed(error)
+  }
+
+  /** The log has it from elsewhere. */
+  failed (error: unknown): void {
+    if (diagnostics.error.hasSubscribers) diagnostics.error.publish({ request: this.request, error })
+  }
+
+  /** It is over. */
+  close (reason: CloseReason, bytes: number, lastEventId = this.lastEventId): CloseReport {
+    const report = { reason, duration: this.age, events: this.events, bytes, lastEventId }
+    if (!this.#counts) return report
+    this.#route.tally.closed(report)
+    if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
+    this.#reply.log[LEVELS[reason]](report, 'sse stream closed')
+    return report
+  }
+}

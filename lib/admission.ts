@@ -1,0 +1,90 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { diagnostics, type RejectReason } from './diagnostics.ts'
+import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from './errors.ts'
+import { setHead } from './head.ts'
+import type { Limits } from './options.ts'
+import { problemOf } from './problem.ts'
+import type { Statistics } from './statistics.ts'
+
+/** Who is there already. */
+interface Present {
+  readonly size: number
+  countOf: (key: string) => number
+  /** Aborts when the server begins to close. */
+  readonly signal: AbortSignal
+}
+
+/** Who gets a stream, while there is room for it and the server is not closing. Asked before anything of the stream is made. */
+export class Admission {
+  readonly #limits: Limits
+  readonly #present: Present
+  readonly #statistics: Statistics
+
+  constructor (limits: Limits, present: Present, statistics: Statistics) {
+    this.#limits = limits
+    this.#present = present
+    this.#statistics = statistics
+  }
+
+  /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
+  keyOf (request: FastifyRequest): string | undefined {
+    const { key, perKey } = this.#limits
+    if (key === undefined) return perKey === Infinity ? undefined : request.ip
+    const value: unknown = key(request)
+    if (value === undefined || typeof value === 'string') return value
+    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', shown(value))
+  }
+
+  /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
+  refuse (reply: FastifyReply, route: string, key: string | undefined): boolean {
+    const why = this.#why(key)
+    if (why === undefined) return false
+    this.#statistics.rejected[why]++
+    const { request } = reply
+    const soft = isEventSource(request)
+    if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, why, soft })
+    request.log.debug({ why, key }, 'sse stream refused')
+    // Not all at once again.
+    const delay = Math.ceil(this.#limits.retryAfter * (1 + Math.random()))
+    // A connection of a server that closes must not be kept: close() would wait for it.
+    if (why === 'closing' && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    if (soft) answerSoftly(reply, delay)
+    else answerPlainly(reply, ERRORS[why](), delay)
+    return true
+  }
+
+  #why (key: string | undefined): RejectReason | undefined {
+    const { total, perKey } = this.#limits
+    if (this.#present.signal.aborted) return 'closing'
+    if (this.#present.size >= total) return 'total'
+    return key !== undefined && this.#present.countOf(key) >= perKey ? 'perKey' : undefined
+  }
+}
+
+const ERRORS: Record<RejectReason, () => FastifyError> = {
+  closing: () => new FST_SSE_CLOSING(),
+  total: () => new FST_SSE_LIMIT(),
+  perKey: () => new FST_SSE_KEY_LIMIT()
+}
+
+/**
+ * An `EventSource` never comes back after a status other than 200 (WHATWG HTML §9.2.2, "fail the connection"). It asks for nothing but
+ * an event stream; our client, and others that read a status, say that they take something else too.
+ */
+function isEventSource ({ method, headers }: FastifyRequest): boolean {
+  return method === 'GET' && headers.accept === 'text/event-stream'
+}
+
+/** A stream that is over at once, and says when to come back. */
+function answerSoftly (reply: FastifyReply, delay: number): void {
+  setHead(reply)
+  reply.code(200).send(`retry: ${delay}\n\n`)
+}
+
+/** Problem details (RFC 9457), and when to come back in seconds (RFC 9110 §10.2.3). */
+function answerPlainly (reply: FastifyReply, error: FastifyError, delay: number): void {
+  const problem = { ...problemOf(error, reply.request.id), detail: error.message, code: error.code }
+  reply.code(error.statusCode!).header('retry-after', Math.ceil(delay / 1_000)).type('application/problem+json')
+  // Written here: a route's schema of responses is about its own.
+  reply.serializer(String).send(JSON.stringify(problem))
+}

@@ -1,0 +1,66 @@
+import type { Account } from './account.ts'
+import type { ResolvedOptions } from './options.ts'
+import { isThenable } from './source.ts'
+
+/** What a term ends. */
+interface Ended {
+  end: (reason: 'lifetime') => void
+  revoke: () => void
+}
+
+/** How long a stream may go on: until its lifetime is over, and for as long as it is permitted. */
+export class Term {
+  readonly #options: ResolvedOptions
+  readonly #account: Account
+  readonly #stream: Ended
+  readonly #deadline: number
+  #askAt: number
+  #asking = false
+
+  constructor (options: ResolvedOptions, account: Account, stream: Ended) {
+    const { maxLifetime, revalidate, revalidateInterval } = options
+    this.#options = options
+    this.#account = account
+    this.#stream = stream
+    const { startedAt } = account
+    // Those who came together do not all end, or ask, together.
+    this.#deadline = maxLifetime > 0 ? startedAt + maxLifetime * (0.9 + Math.random() * 0.2) : Infinity
+    this.#askAt = revalidate === undefined ? Infinity : startedAt + revalidateInterval * (0.5 + Math.random() * 0.5)
+  }
+
+  /** The shared timer's beat. */
+  tick (now: number): void {
+    if (now >= this.#deadline) this.#stream.end('lifetime')
+    if (now < this.#askAt || this.#asking) return
+    this.#askAt = now + this.#options.revalidateInterval
+    this.#ask()
+  }
+
+  /** No answer is not a no: whoever answers may be away for a moment, and with it would go all streams. */
+  #ask (): void {
+    try {
+      const permitted = this.#options.revalidate!(this.#account.request)
+      if (!isThenable(permitted)) return this.#heed(permitted)
+      this.#asking = true
+      permitted.then(this.#answered, (error: unknown) => {
+        this.#asking = false
+        this.#unanswered(error)
+      })
+    } catch (error) {
+      this.#unanswered(error)
+    }
+  }
+
+  #unanswered (error: unknown): void {
+    this.#account.complain(error, 'sse stream could not be revalidated')
+  }
+
+  readonly #answered = (permitted: boolean): void => {
+    this.#asking = false
+    this.#heed(permitted)
+  }
+
+  #heed (permitted: boolean): void {
+    if (!permitted) this.#stream.revoke()
+  }
+}
