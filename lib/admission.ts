@@ -2,7 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics, type RejectReason } from './diagnostics.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from './errors.ts'
 import { setHead } from './head.ts'
-import type { Limits } from './options.ts'
+import type { ResolvedServerOptions } from './options.ts'
 import { problemOf } from './problem.ts'
 import type { Statistics } from './statistics.ts'
 
@@ -16,19 +16,19 @@ interface Present {
 
 /** Who gets a stream, while there is room for it and the server is not closing. Asked before anything of the stream is made. */
 export class Admission {
-  readonly #limits: Limits
+  readonly #options: ResolvedServerOptions
   readonly #present: Present
   readonly #statistics: Statistics
 
-  constructor (limits: Limits, present: Present, statistics: Statistics) {
-    this.#limits = limits
+  constructor (options: ResolvedServerOptions, present: Present, statistics: Statistics) {
+    this.#options = options
     this.#present = present
     this.#statistics = statistics
   }
 
   /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
   keyOf (request: FastifyRequest): string | undefined {
-    const { key, perKey } = this.#limits
+    const { key, perKey } = this.#options.limits
     if (key === undefined) return perKey === Infinity ? undefined : request.ip
     const value: unknown = key(request)
     if (value === undefined || typeof value === 'string') return value
@@ -44,8 +44,9 @@ export class Admission {
     const soft = isEventSource(request)
     if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, why, soft })
     request.log.debug({ why, key }, 'sse stream refused')
-    // Not all at once again.
-    const delay = Math.ceil(this.#limits.retryAfter * (1 + Math.random()))
+    const { limits: { retryAfter }, reconnectWindow } = this.#options
+    // Not all at once again. Who meets a server that closes finds another one soon.
+    const delay = Math.ceil(why === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
     // A connection of a server that closes must not be kept: close() would wait for it.
     if (why === 'closing' && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
     if (soft) answerSoftly(reply, delay)
@@ -54,7 +55,7 @@ export class Admission {
   }
 
   #why (key: string | undefined): RejectReason | undefined {
-    const { total, perKey } = this.#limits
+    const { total, perKey } = this.#options.limits
     if (this.#present.signal.aborted) return 'closing'
     if (this.#present.size >= total) return 'total'
     return key !== undefined && this.#present.countOf(key) >= perKey ? 'perKey' : undefined

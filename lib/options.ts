@@ -155,9 +155,9 @@ const LIMIT_RULES: Record<keyof Limits, Rule> = { total: streams, perKey: stream
 const SERVER_RULES: Record<keyof ResolvedServerOptions, Rule> = { limits: { expected: 'an object', fits: isObject }, grace: delay, reconnectWindow: delay }
 
 /** All options of the registration but the log. */
-export function resolveRegistration ({ limits, grace, reconnectWindow, ...given }: RegisterOptions): { server: ResolvedServerOptions, streams: ResolvedOptions } {
-  const server = checked({ limits, grace, reconnectWindow }, SERVER, SERVER_RULES)
-  return { server: { ...server, limits: checked(server.limits, LIMITS, LIMIT_RULES, 'limits') }, streams: resolveOptions(given) }
+export function resolveRegistration (given: RegisterOptions): { server: ResolvedServerOptions, streams: ResolvedOptions } {
+  const { limits, grace, reconnectWindow, ...streams } = checked(given, { ...DEFAULTS, ...SERVER }, { ...RULES, ...SERVER_RULES })
+  return { server: { limits: checked(limits, LIMITS, LIMIT_RULES, 'limits'), grace, reconnectWindow }, streams }
 }
 
 /**

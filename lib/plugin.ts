@@ -39,7 +39,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   registrationsOf(app).add(streams)
   const statistics = new Statistics()
   const routes = new Routes(statistics)
-  const admission = new Admission(server.limits, streams, statistics)
+  const admission = new Admission(server, streams, statistics)
   const channels = new Channels({
     openLog,
     log: app.log,

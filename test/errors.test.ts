@@ -5,6 +5,8 @@ import * as errors from '../lib/errors.ts'
 
 const { shown, isError, ...factories } = errors
 
+const STATUS: Record<string, number> = { FST_SSE_CLOSING: 503, FST_SSE_LIMIT: 503, FST_SSE_KEY_LIMIT: 429, FST_SSE_REVOKED: 403, FST_SSE_LOG_UNAVAILABLE: 503 }
+
 t.test('E1: every error is exported under its own code, and can be switched on by it', async t => {
   const names = Object.keys(factories)
   t.ok(names.length > 10, 'the list is not empty')
@@ -13,7 +15,7 @@ t.test('E1: every error is exported under its own code, and can be switched on b
     t.match(name, /^FST_SSE_[A-Z_]+$/)
     t.equal(error.code, name, `${name} carries its own name as its code`)
     t.ok(error instanceof Error, `${name} is an Error`)
-    t.equal(error.statusCode, ['FST_SSE_CLOSING', 'FST_SSE_LOG_UNAVAILABLE'].includes(name) ? 503 : 500, `${name} has its status`)
+    t.equal(error.statusCode, STATUS[name] ?? 500, `${name} has its status`)
   }
 })
 
@@ -32,6 +34,10 @@ t.test('E1: a message says what is wrong, what was expected and what to do next'
     [new errors.FST_SSE_REPLY_SENT(), 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it'],
     [new errors.FST_SSE_REPLY_TAKEN(), 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead'],
     [new errors.FST_SSE_CLOSING(), 'The server is closing: connect again in a moment'],
+    [new errors.FST_SSE_LIMIT(), 'As many streams are open as this server serves: connect again in a while'],
+    [new errors.FST_SSE_KEY_LIMIT(), 'As many streams are open as one client may have: close one, or connect again in a while'],
+    [new errors.FST_SSE_REVOKED('you left'), 'The stream was ended: you left'],
+    [new errors.FST_SSE_KEYS(), 'disconnect() was called with a key, and streams have none: set limits.key at registration, or pass a function'],
     [new errors.FST_SSE_EVENT('null'), 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got null'],
     [new errors.FST_SSE_UNKNOWN_EVENT('tock', 'tick, done'), "Event 'tock' is not declared: add it to the map, or send one of tick, done"],
     [new errors.FST_SSE_FIELD('id', 'a string', 'null'), "The field 'id' of an event must be a string, got null"],

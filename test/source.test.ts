@@ -3,15 +3,15 @@ import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventQueue } from '../lib/queue.ts'
-import { dispose, followables, given, iterate as iterateGiven, kSubscribed, type EventIterator, type SourceContext } from '../lib/source.ts'
+import { dispose, followables, given, iterate as iterateGiven, kSubscribed, type EventIterator, type ProductionContext } from '../lib/source.ts'
 
-const context: SourceContext = { signal: new AbortController().signal, lastEventId: '7' }
+const context: ProductionContext = { signal: new AbortController().signal, lastEventId: '7' }
 const events = [{ data: 1 }, { data: 2 }]
 
 async function * generate () { yield * events }
 
 /** What a stream does with a source. */
-function iterate (source: unknown, context: SourceContext): EventIterator | Promise<EventIterator> {
+function iterate (source: unknown, context: ProductionContext): EventIterator | Promise<EventIterator> {
   const value = given(source, context)
   return value instanceof Promise ? value.then(iterateGiven) : iterateGiven(value)
 }
@@ -64,7 +64,7 @@ for (const [kind, make] of kinds) {
 t.test('the function form is given the signal and where the client stopped', async t => {
   const calls: unknown[][] = []
   t.same(await readAll((...given: unknown[]) => { calls.push(given); return events }), events)
-  t.same(await readAll(async function * (given: SourceContext) { yield given.lastEventId }), ['7'])
+  t.same(await readAll(async function * (given: ProductionContext) { yield given.lastEventId }), ['7'])
   t.equal(calls.length, 1)
   t.equal(calls[0]!.length, 1)
   t.equal(calls[0]![0], context)

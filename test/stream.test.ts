@@ -904,7 +904,7 @@ t.test('L3: an abort that a leaving client causes is silence, and the client\'s 
   await within('the close', closed.opened, PATIENCE)
   t.match(reports, [{ reason: 'client', events: 1, bytes: 9 }])
   t.same([...logged(WARN), ...logged(ERROR)], [])
-  t.ok(logged(DEBUG).includes('sse client left'))
+  t.ok(logged(DEBUG).includes('sse stream closed'))
 })
 
 t.test('L3: a readable that is destroyed under its reader is silence, too', async t => {
@@ -1142,10 +1142,10 @@ t.test('L7: a stream opened while the server closes is answered 503 with Retry-A
   await app.close()
   const response = await pending
   t.equal(response.statusCode, 503)
-  t.equal(response.headers['retry-after'], '1')
+  t.match(response.headers['retry-after'], /^[1-6]$/)
   t.equal(response.json().code, 'FST_SSE_CLOSING')
   t.equal(queue.signal.aborted, true)
-  t.match(reports, [{ reason: 'error', events: 0 }])
+  t.same(reports, [], 'it was never a stream')
 })
 
 t.test('maxLifetime ends the stream cleanly, give or take a tenth, with the reason lifetime', async t => {

@@ -1,21 +1,23 @@
 import { createHook } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { StreamClosedError } from '../lib/life.ts'
 import { Streams, type Member } from '../lib/streams.ts'
 
-const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0 }
+const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0, revalidate: undefined, revalidateInterval: 15_000, shutdown: 'end' } as const
+const TIMES = { grace: 10_000, reconnectWindow: 0 }
 
 /** A stream as the set sees it, that tells what it was asked for. */
 class FakeStream implements Member {
   readonly asked: string[] = []
   readonly ticks: number[] = []
   readonly over: Promise<void>
-  readonly name: string
+  readonly account: Member['account']
   seat = -1
   leave!: () => void
 
-  constructor (streams: Streams, name = 'GET /') {
-    this.name = name
+  constructor (streams: Streams, name = 'GET /', key?: string) {
+    this.account = { name, key }
     this.over = new Promise(resolve => {
       this.leave = () => {
         streams.delete(this)
@@ -26,7 +28,7 @@ class FakeStream implements Member {
 
   tick (now: number): void { this.ticks.push(now) }
 
-  end (reason: 'shutdown'): void { this.asked.push(reason) }
+  shutdown (): void { this.asked.push('shutdown') }
 
   destroy (): void {
     this.asked.push('destroy')
@@ -55,29 +57,30 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
   const timers = holdTimers(t)
   const streams = new Streams()
   const members = [
-    { heartbeatInterval: 5_000, stallTimeout: 30_000, maxLifetime: 0 },
-    { heartbeatInterval: 8_000, stallTimeout: 0, maxLifetime: 0 },
-    { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 2_000 },
-    { heartbeatInterval: 0, stallTimeout: 20, maxLifetime: 0 }
+    { heartbeatInterval: 5_000, stallTimeout: 30_000 },
+    { heartbeatInterval: 8_000 },
+    { maxLifetime: 4_000 },
+    { revalidate: () => true, revalidateInterval: 2_000 },
+    { stallTimeout: 20 }
   ].map(options => {
     const stream = new FakeStream(streams)
-    streams.add(stream, options)
+    streams.add(stream, { ...OFF, ...options })
     return stream
   })
-  t.same(timers.map(timer => timer.period), [500, 200, 10], 'never below 10 ms')
-  t.same(timers.map(timer => timer.cleared), [true, true, false], 'one runs')
-  t.same(timers.map(timer => timer.keepsProcess), [false, false, false], 'none keeps the process alive')
-  t.equal(streams.size, 4)
+  t.same(timers.map(timer => timer.period), [500, 400, 200, 10], 'never below 10 ms')
+  t.same(timers.map(timer => timer.cleared), [true, true, true, false], 'one runs')
+  t.same(timers.map(timer => timer.keepsProcess), [false, false, false, false], 'none keeps the process alive')
+  t.equal(streams.size, 5)
 
   const before = performance.now()
-  timers[2]!.fire()
+  timers[3]!.fire()
   const [now] = members[0]!.ticks
   t.ok(now! >= before && now! <= performance.now() + 11, 'no further ahead than a beat')
-  t.same(members.map(stream => stream.ticks), [[now], [now], [now], [now]], 'all are told the same time')
+  t.same(members.map(stream => stream.ticks), [[now], [now], [now], [now], [now]], 'all are told the same time')
 
   for (const stream of members) stream.leave()
   t.equal(streams.size, 0)
-  t.equal(timers[2]!.cleared, true, 'the last stream takes the timer along')
+  t.equal(timers[3]!.cleared, true, 'the last stream takes the timer along')
   t.end()
 })
 
@@ -164,51 +167,52 @@ t.test('L6: on the clock of the machine, streams that come one after the other s
     while (performance.now() < until) await turn()
   }
   t.equal(streams.size, 0)
-  await streams.close()
+  await streams.close(TIMES)
 })
 
-t.test('L7: closing ends every stream with shutdown and waits until each is over', async t => {
+t.test('L7: closing ends every stream and waits until each is over, however often it is asked for', async t => {
   const timers = holdTimers(t)
   const streams = new Streams()
   const [first, second] = [new FakeStream(streams), new FakeStream(streams)]
   streams.add(first, OFF)
-  streams.add(second, OFF)
+  streams.add(second, { ...OFF, shutdown: 'finish' })
   t.equal(streams.signal.aborted, false)
 
   let closed = false
-  const closing = streams.close().then(() => { closed = true })
+  const closing = streams.close(TIMES)
+  void closing.then(() => { closed = true })
+  t.equal(streams.close(TIMES), closing)
   t.equal(streams.signal.aborted, true)
-  t.same([first.asked, second.asked], [['shutdown'], ['shutdown']])
+  t.equal((streams.signal.reason as StreamClosedError).reason, 'shutdown')
+  t.same(first.asked, [], 'its source hears of it first')
+  while (first.asked.length === 0) await turn()
+  t.same([first.asked, second.asked], [['shutdown'], []])
   first.leave()
   await turn()
   t.equal(closed, false, 'one is still there')
   second.leave()
   await closing
-  t.same([first.asked, second.asked], [['shutdown'], ['shutdown']], 'nobody who left in time is cut off')
+  t.same([first.asked, second.asked], [['shutdown'], []], 'nobody who left in time is ended, or cut off')
   t.ok(timers.every(timer => timer.cleared), 'no timer is left')
-})
-
-t.test('L7: clients that do not take the end within a second are cut off', async t => {
-  const timers = holdTimers(t)
-  const streams = new Streams()
-  const [good, stalled, asleep] = [new FakeStream(streams), new FakeStream(streams), new FakeStream(streams)]
-  for (const stream of [good, stalled, asleep]) streams.add(stream, OFF)
-  const closing = streams.close()
-  good.leave()
-  const grace = timers.at(-1)!
-  t.equal(grace.period, 1_000)
-  t.same(stalled.asked, ['shutdown'], 'until then they may read')
-
-  grace.fire()
-  await closing
-  t.same([good.asked, stalled.asked, asleep.asked], [['shutdown'], ['shutdown', 'destroy'], ['shutdown', 'destroy']])
-  t.equal(streams.size, 0)
 })
 
 t.test('L7: closing without streams is done at once', async t => {
   const streams = new Streams()
-  await streams.close()
+  await streams.close(TIMES)
   t.equal(streams.signal.aborted, true)
+})
+
+t.test('streams are counted by their key, and are a sequence', async t => {
+  const streams = new Streams()
+  const members = ['me', 'me', 'you', undefined].map(key => new FakeStream(streams, 'GET /', key))
+  for (const member of members) streams.add(member, OFF)
+  t.same([...streams], members)
+  t.same(['me', 'you', 'nobody'].map(key => streams.countOf(key)), [2, 1, 0])
+  members[0]!.leave()
+  members[0]!.leave()
+  t.same(['me', 'you'].map(key => streams.countOf(key)), [1, 1], 'once each')
+  for (const member of members) member.leave()
+  t.same(['me', 'you'].map(key => streams.countOf(key)), [0, 0])
 })
 
 t.test('L6: a stream with a fast beat takes it along when it leaves, with the next beat', async t => {

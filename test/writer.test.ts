@@ -39,7 +39,8 @@ function makeWriter (response: ServerResponse, options: Partial<WriterSetup['opt
     commit: () => told.push('commit'),
     resume: () => told.push('resume'),
     heartbeat: () => ':\n\n',
-    stalled: () => told.push('stalled')
+    end: reason => told.push(reason),
+    destroy: () => told.push('destroy')
   })
   const open = (): void => writer.open({
     write: frames => {
@@ -180,7 +181,7 @@ t.test('L4: a client that takes no byte for stallTimeout is told of, one that ta
   writer.tick(1_249)
   t.strictSame(told, [])
   writer.tick(1_250)
-  t.strictSame(told, ['stalled'])
+  t.strictSame(told, ['stalled', 'destroy'])
 })
 
 t.test('L4: what takes no more may hold bytes that nothing counts', async t => {
@@ -202,7 +203,7 @@ t.test('L4: what takes no more may hold bytes that nothing counts', async t => {
   writer.tick(1_249)
   t.strictSame(told, ['resume'])
   writer.tick(1_250)
-  t.strictSame(told, ['resume', 'stalled'])
+  t.strictSame(told, ['resume', 'stalled', 'destroy'])
 })
 
 t.test('L4: an injected response keeps no bytes back', async t => {
@@ -320,7 +321,7 @@ t.test('L6: what goes out after the silence is what the stream has to say then',
   const written: string[] = []
   const position = ['id: e-128\n\n', ':\n\n']
   const writer = new Writer({
-    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, stalled: () => {}, heartbeat: () => position.shift()!
+    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, end: () => {}, destroy: () => {}, heartbeat: () => position.shift()!
   })
   writer.open({ write: text => written.push(text) > 0, pass: () => true, end: () => {} })
   writer.tick(0)

@@ -7,6 +7,7 @@ import { Topic } from '../../lib/channel/topic.ts'
 import { freeContract } from '../../lib/events.ts'
 import { EventQueue } from '../../lib/queue.ts'
 import { followables } from '../../lib/source.ts'
+import { Statistics } from '../../lib/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
@@ -22,7 +23,7 @@ function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
       if (state.closed) return undefined
       const remote = makeLog()
       state.logs.push(remote)
-      const topic = new Topic({ settings: resolveChannel('news', {}), contract: freeContract, openLog: () => remote, log })
+      const topic = new Topic({ settings: resolveChannel('news', {}), contract: freeContract, openLog: () => remote, log, statistics: new Statistics() })
       state.topics.push(topic)
       return topic
     },

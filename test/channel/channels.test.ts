@@ -8,6 +8,7 @@ import type { EventLog, OpenLog } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 import { EventQueue } from '../../lib/queue.ts'
 import { schemaCompiler } from '../../lib/schema.ts'
+import { Statistics } from '../../lib/statistics.ts'
 
 const compiler = schemaCompiler({})
 
@@ -35,6 +36,7 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
   }
   const channels = new Channels({
     openLog,
+    statistics: new Statistics(),
     log: { error: (...line: [unknown, string]) => { logged.push(line) }, warn: () => {} } as unknown as FastifyBaseLogger,
     compile: (events, place) => events === undefined ? freeContract : compileContract(events, place, compiler)
   })

@@ -9,6 +9,7 @@ import { compileContract, freeContract, type EventMap } from '../../lib/events.t
 import type { EventLog } from '../../lib/log/log.ts'
 import { EventQueue } from '../../lib/queue.ts'
 import { schemaCompiler } from '../../lib/schema.ts'
+import { Statistics } from '../../lib/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
@@ -20,6 +21,7 @@ function make (options: ChannelOptions = {}, log: EventLog = new RemoteLog()) {
   const topic = new Topic({
     settings: resolveChannel('runs', options),
     contract: options.events === undefined ? freeContract : compileContract(options.events, "channel 'runs'", schemaCompiler({})),
+    statistics: new Statistics(),
     openLog: () => log,
     log: { error: note('error'), warn: note('warn') } as unknown as FastifyBaseLogger
   })
@@ -40,6 +42,7 @@ t.test('the log is opened with the channel\'s name and bounds', async t => {
   const topic = new Topic({
     settings,
     contract: freeContract,
+    statistics: new Statistics(),
     openLog: (...given) => {
       opened.push(given)
       return new RemoteLog()

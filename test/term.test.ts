@@ -1,0 +1,79 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { FastifyRequest } from 'fastify'
+import t from 'tap'
+import { Account } from '../lib/account.ts'
+import { resolveOptions, type SseOptions } from '../lib/options.ts'
+import { Statistics } from '../lib/statistics.ts'
+import { Term } from '../lib/term.ts'
+
+const request = { method: 'GET', url: '/' } as FastifyRequest
+
+function make (options: SseOptions): { term: Term, told: string[], lines: unknown[] } {
+  const told: string[] = []
+  const lines: unknown[] = []
+  const reply = { request, log: { error: (line: unknown) => lines.push(line) } } as unknown as ConstructorParameters<typeof Account>[0]['reply']
+  const account = new Account({ reply, route: { name: 'GET /', tally: new Statistics().route('GET /') }, key: undefined, time: { now: 1_000 }, counts: true })
+  const term = new Term(resolveOptions(options), account, { end: reason => told.push(reason), revoke: () => told.push('revoke') })
+  return { term, told, lines }
+}
+
+t.test('a stream ends when its lifetime is over, give or take a tenth', async t => {
+  const ends = Array.from({ length: 200 }, () => {
+    const { term, told } = make({ maxLifetime: 1_000 })
+    let now = 1_000
+    while (told.length === 0) term.tick(now += 10)
+    t.strictSame(told, ['lifetime'])
+    return now - 1_000
+  })
+  t.ok(Math.min(...ends) >= 900 && Math.max(...ends) <= 1_110)
+  t.ok(Math.max(...ends) - Math.min(...ends) > 100, 'not all together')
+})
+
+t.test('it is asked every interval whether it is permitted, first within one, and no ends it', async t => {
+  for (const answer of [false, undefined, 0, Promise.resolve(false)]) {
+    let asked = 0
+    const times: number[] = []
+    let now = 1_000
+    const { term, told } = make({
+      revalidateInterval: 100,
+      revalidate: given => {
+        t.equal(given, request)
+        times.push(now)
+        return ++asked < 3 ? true : answer as boolean
+      }
+    })
+    while (asked < 3) term.tick(now += 10)
+    await turn()
+    t.strictSame(told, ['revoke'])
+    t.ok(times[0]! >= 1_050 && times[0]! <= 1_100)
+    t.strictSame(times.map(time => time - times[0]!), [0, 100, 200])
+  }
+})
+
+t.test('an answer that takes its time is not asked for twice', async t => {
+  let asked = 0
+  let answer!: (permitted: boolean) => void
+  const { term, told } = make({ revalidateInterval: 100, revalidate: () => new Promise(resolve => { asked++; answer = resolve }) })
+  for (let now = 1_000; now < 2_000; now += 10) term.tick(now)
+  t.equal(asked, 1)
+  answer(true)
+  await turn()
+  term.tick(3_000)
+  t.equal(asked, 2)
+  answer(false)
+  await turn()
+  t.strictSame(told, ['revoke'])
+})
+
+t.test('no answer is not a no: it is in the log, and asked for again', async t => {
+  const failures = [() => { throw new Error('away') }, async () => { throw new Error('away') }, () => true]
+  const { term, told, lines } = make({ revalidateInterval: 100, revalidate: () => (failures.shift() ?? (() => false))() })
+  for (const now of [1_100, 1_200, 1_300]) {
+    term.tick(now)
+    await turn()
+    t.strictSame(told, [])
+  }
+  t.match(lines, [{ err: { message: 'away' } }, { err: { message: 'away' } }])
+  term.tick(1_400)
+  t.strictSame(told, ['revoke'])
+})
