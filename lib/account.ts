@@ -4,13 +4,13 @@ import type { CloseReason } from './life.ts'
 import type { CloseReport } from './options.ts'
 import type { RouteTally } from './statistics.ts'
 
-// A client that leaves is what clients do; one that takes nothing, or falls behind, is somebody's trouble. An error has a line of its own.
+// Clients leave, and some fall asleep; one that falls behind may be the server's trouble. An error has a line of its own.
 const LEVELS: Record<CloseReason, 'debug' | 'info' | 'warn'> = {
   client: 'debug',
   complete: 'info',
   error: 'info',
   shutdown: 'info',
-  stalled: 'warn',
+  stalled: 'info',
   lagging: 'warn',
   lifetime: 'info',
   ended: 'info',

@@ -7,10 +7,12 @@ import type { FastifyInstance } from 'fastify'
 import { chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { resolveChannel } from '../lib/channel/settings.ts'
+import { diagnostics } from '../lib/diagnostics.ts'
 import * as errors from '../lib/errors.ts'
 import type { Channel, EventMap, OpenLog } from '../lib/index.ts'
 import { checkEventLog } from '../lib/log/check-event-log.ts'
-import { resolveOptions } from '../lib/options.ts'
+import { resolveOptions, resolveRegistration } from '../lib/options.ts'
+import { Statistics } from '../lib/statistics.ts'
 import { injectStream, openStreams } from '../lib/testing.ts'
 import { FLAGS } from './setup/chromium.ts'
 import { faultsOf, readerOf, type Json } from './setup/document.ts'
@@ -206,6 +208,33 @@ const checks: Record<string, Check[]> = {
       await app.ready()
       t.match(app.swagger(), { paths: { '/ticks': { get: { tags: ['live'], responses: { 200: { content: { 'text/event-stream': { itemSchema: {} } } } } } } } })
     }
+  ],
+  'Running it': [
+    async (t, app) => {
+      const clients = []
+      for (let n = 0; n < 6; n++) clients.push(await injectStream(app, { url: '/feed', headers: { 'x-user': 'ann' } }))
+      t.match(await app.inject({ url: '/feed', headers: { 'x-user': 'ann' } }), { statusCode: 429 })
+      for (const client of clients) await client.drop()
+      t.strictSame(openStreams(app), [])
+    },
+    async (t, app) => {
+      t.equal(await body(app, '/answer'), ['this', 'takes', 'its', 'time'].map(word => `data: ${word}\n\n`).join(''))
+    },
+    async (t, app) => {
+      const client = await injectStream(app, { url: '/feed', headers: { 'x-user': 'ann' } })
+      const { ended } = (await app.inject({ method: 'POST', url: '/logout', headers: { 'x-user': 'ann' } })).json<{ ended: number }>()
+      t.equal(ended, 1)
+      t.match(await client.closed, { error: { data: { status: 403, detail: 'The stream was ended: you logged out' } } })
+    },
+    async (t, app) => {
+      app.get('/', (_request, reply) => reply.sse([{ data: 1 }]))
+      const told: unknown[] = []
+      const { log } = console
+      console.log = (line: unknown) => { told.push(line) }
+      await body(app, '/')
+      console.log = log
+      t.match(told, [/^GET \/ complete after \d+ ms$/])
+    }
   ]
 }
 
@@ -288,7 +317,8 @@ function documentedOptions (heading: string): Record<string, string> {
 
 t.test('the table of options has every option with its default', async t => {
   const defined = Object.entries(resolveOptions(undefined)).map(([name, value]) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
-  t.strictSame(documentedOptions('Options'), Object.fromEntries(defined))
+  const { server: { grace, reconnectWindow } } = resolveRegistration({})
+  t.strictSame(documentedOptions('Options'), { ...Object.fromEntries(defined), limits: '–', grace: String(grace), reconnectWindow: String(reconnectWindow), log: 'memoryLog()' })
 })
 
 t.test('the table of channel options has every option with its default', async t => {
@@ -300,6 +330,25 @@ t.test('the table of channel options has every option with its default', async t
     slow,
     errorEvent: String(errorEvent ?? 'problem')
   })
+})
+
+/** The first column of the tables of a section whose names are so. */
+const firstColumn = (heading: string, name: RegExp): string[] => {
+  const section = readme.slice(readme.indexOf(`\n${heading}\n`) + 1).split(/^#+ /m)[1] ?? ''
+  return [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, first = '']) => first).filter(first => name.test(first))
+}
+
+t.test('the table of statistics has every figure', async t => {
+  t.strictSame(firstColumn('### Seeing inside', /^\w+$/), Object.keys(new Statistics().snapshot([], {})))
+})
+
+t.test('the table of diagnostics channels has every channel', async t => {
+  t.strictSame(firstColumn('### Seeing inside', /:/), Object.keys(diagnostics).map(name => `fastify-typed-sse:${name}`))
+})
+
+t.test('the table of reasons has every reason', async t => {
+  const { closed } = new Statistics().snapshot([], {}).streams
+  t.strictSame(firstColumn('## When the client leaves', /^[a-z]+$/).toSorted(), Object.keys(closed).toSorted())
 })
 
 const skip = absent(CHROMIUM)

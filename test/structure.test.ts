@@ -21,16 +21,16 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 // A file imports only what stands before it.
 const ORDER = [
   'clock', 'errors', 'encode', 'json-schema', 'textual', 'schema', 'events', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
-  'log/checks', 'log/check-event-log', 'options', 'declared', 'log/redis/scripts', 'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox',
-  'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log', 'problem', 'last-event-id', 'source', 'queue', 'turn', 'pump',
-  'channel/cursor', 'channel/chunk', 'channel/selection', 'channel/opening', 'channel/party', 'channel/latest', 'channel/settings', 'channel/feed',
-  'channel/follower', 'channel/mark', 'channel/following', 'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic',
-  'channel/channel', 'channel/channels', 'streams', 'registrations', 'connection', 'body', 'head', 'writer', 'callbacks', 'stream', 'types', 'plugin',
-  'index', 'redis', 'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation', 'openapi/transform', 'openapi',
-  'client/stream-error', 'client/parser', 'client/place', 'client/backoff', 'client/watchdog', 'client/reading', 'client/request',
-  'client/connection', 'client/form', 'client/event-stream', 'client/shared', 'client/connect', 'client/validate', 'client', 'testing/payload',
-  'testing/line', 'testing/inject-fetch', 'testing/wait', 'testing/handover', 'testing/injected-stream', 'testing/inject-stream',
-  'testing/open-streams', 'testing'
+  'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/scripts',
+  'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
+  'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/selection', 'channel/opening',
+  'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark', 'channel/following',
+  'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'disconnections', 'drain',
+  'streams', 'registrations', 'connection', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin', 'index', 'redis',
+  'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation', 'openapi/transform', 'openapi', 'client/stream-error',
+  'client/parser', 'client/place', 'client/backoff', 'client/watchdog', 'client/reading', 'client/request', 'client/connection', 'client/form',
+  'client/event-stream', 'client/shared', 'client/connect', 'client/validate', 'client', 'testing/payload', 'testing/line', 'testing/inject-fetch',
+  'testing/wait', 'testing/handover', 'testing/injected-stream', 'testing/inject-stream', 'testing/open-streams', 'testing'
 ]
 
 t.test('every file of lib has its test', async t => {

@@ -206,7 +206,7 @@ export class Follower implements Reader {
     const { settings } = this.feed
     if (settings.slow === 'disconnect') {
       this.stop()
-      this.#party.lagging(this.feed)
+      this.#party.lagging(this)
       return
     }
     const { kept, dropped } = this.feed.leftOf(this, newest)

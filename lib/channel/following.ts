@@ -151,7 +151,7 @@ export class Following implements Party<Follower>, Driver {
     this.#say([follower], [opening], before)
   }
 
-  lagging (feed: Feed): void {
+  lagging ({ feed }: Follower): void {
     this.stop()
     this.#dropped(feed, undefined)
     this.#outlet.lagging(feed.settings.name)

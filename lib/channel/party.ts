@@ -1,5 +1,4 @@
 import type { Chunk } from './chunk.ts'
-import type { Feed } from './feed.ts'
 import type { Opening } from './opening.ts'
 
 /** Whom a follower serves: a stream or a loop in this process, which may follow other channels too. */
@@ -25,7 +24,7 @@ export interface Party<F> {
   /** The log began anew. `before` goes in front of what is said of it. */
   announce: (follower: F, opening: Opening, before: string) => void
   /** The follower fell off the log. */
-  lagging: (feed: Feed) => void
+  lagging: (follower: F) => void
   /** The channel is over, and everything was taken. */
   ended: (follower: F) => void
   failed: (error: unknown) => void

@@ -25,7 +25,7 @@ async function failure (t: Owner, status: number, headers: Record<string, string
 t.test('it asks for an event stream, and that no cache answers', async t => {
   const { method, headers } = await asked(t, {})
   t.equal(method, 'GET')
-  t.equal(headers.accept, 'text/event-stream')
+  t.equal(headers.accept, 'text/event-stream, */*')
   t.equal(headers['cache-control'], 'no-cache')
   t.notOk('last-event-id' in headers)
 })
@@ -42,7 +42,7 @@ t.test('headers in every form that fetch takes', async t => {
   for (const given of [{ 'X-A': 'a' }, [['X-A', 'a']] as Array<[string, string]>, new Headers({ 'X-A': 'a' }), () => ({ 'X-A': 'a' }), async () => new Headers({ 'X-A': 'a' })]) {
     t.equal((await asked(t, { headers: given })).headers['x-a'], 'a')
   }
-  t.equal((await asked(t, { headers: () => undefined })).headers.accept, 'text/event-stream')
+  t.equal((await asked(t, { headers: () => undefined })).headers.accept, 'text/event-stream, */*')
 })
 
 t.test('headers, URL and body may be functions, which are told of the attempt', async t => {

@@ -93,7 +93,7 @@ export class TestParty implements Party<Follower> {
     this.given.push(...before.split('\n\n').slice(0, -1), { opening })
   }
 
-  lagging (feed: Feed): void { this.#over(`lagging ${feed.settings.name}`) }
+  lagging ({ feed }: Follower): void { this.#over(`lagging ${feed.settings.name}`) }
   ended (follower: Follower): void { this.#over(follower === this.follower ? 'ended' : 'another follower ended') }
   failed (error: unknown): void { this.#over(error) }
   close (): void { this.#over('closed') }
