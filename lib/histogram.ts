@@ -25,7 +25,10 @@ export class Histogram {
 
   snapshot (): HistogramSnapshot {
     let count = 0
-    const buckets = this.#counts.map((own, index) => ({ le: BOUNDS[index] ?? Infinity, count: count += own }))
+    const buckets = this.#counts.map((own, index) => {
+      count += own
+      return { le: BOUNDS[index] ?? Infinity, count }
+    })
     return { buckets, count, sum: this.#sum }
   }
 }

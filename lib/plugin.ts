@@ -83,7 +83,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   app.addHook('onReady', async () => {
     routes.compile()
     // Not awaited: it goes on until the server closes.
-    void disconnections.follow()
+    disconnections.follow()
   })
   app.addHook('preClose', async () => {
     await drain()

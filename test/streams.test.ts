@@ -180,7 +180,7 @@ t.test('L7: closing ends every stream and waits until each is over, however ofte
 
   let closed = false
   const closing = streams.close(TIMES)
-  void closing.then(() => { closed = true })
+  closing.then(() => { closed = true })
   t.equal(streams.close(TIMES), closing)
   t.equal(streams.signal.aborted, true)
   t.equal((streams.signal.reason as StreamClosedError).reason, 'shutdown')

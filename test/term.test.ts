@@ -42,11 +42,11 @@ t.test('it is asked every interval whether it is permitted, first within one, an
         return ++asked < 3 ? true : answer as boolean
       }
     })
-    while (asked < 3) term.tick(now += 10)
+    while (now < 1_300) term.tick(now += 10)
     await turn()
     t.strictSame(told, ['revoke'])
     t.ok(times[0]! >= 1_050 && times[0]! <= 1_100)
-    t.strictSame(times.map(time => time - times[0]!), [0, 100, 200])
+    t.strictSame(times.slice(0, 3).map(time => time - times[0]!), [0, 100, 200])
   }
 })
 
