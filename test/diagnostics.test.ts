@@ -74,6 +74,7 @@ t.test('an event is told of when it is published, and when it is written', async
   await app.register(sse)
   const news = app.sse.channel('news', { history: { events: 2 }, slow: 'skip' })
   app.get('/', (_request, reply) => reply.sse(news))
+  app.get('/oldest', (_request, reply) => reply.sse(news.subscribe({ start: 'oldest' })))
   const port = await listen(t, app)
   const client = await open(port)
   await within('the opening', client.until(': live'))
@@ -102,7 +103,11 @@ t.test('an event is told of when it is published, and when it is written', async
   t.match(await beginning.next(), { value: { event: 'sse.gap', data: { dropped: 3 } } })
   await beginning.return?.()
   t.match(shown(heard), [['drop', undefined, { channel: 'news', dropped: 3 }]], 'a loop has no request')
-  t.match(app.sse.stats(), { published: 5, gaps: 1, dropped: 3, resets: 1 })
+  const oldest = await open(port, { path: '/oldest' })
+  await within('the gap', oldest.until('sse.gap'))
+  t.match(shown(heard).at(-1), ['drop', '/oldest', { channel: 'news', dropped: 3 }])
+  oldest.socket.destroy()
+  t.match(app.sse.stats(), { published: 5, gaps: 2, dropped: 6, resets: 1 })
 })
 
 t.test('a subscriber that loses its stream since it fell behind is told of, without a number', async t => {

@@ -414,6 +414,24 @@ t.test('R9: what was passed over is told before a gap, which then counts from th
   t.match(party.given[3], { opening: { notice: { event: 'sse.reset' } } })
 })
 
+t.test('it is known how many events a follower has yet to pass on, of an epoch that it has not seen, too', async t => {
+  const { publish, log, feed } = make()
+  const party = await new TestParty(feed).begin()
+  party.room = 0
+  publish(1, 2, 3)
+  await turn()
+  t.equal(party.follower.lag, 3)
+  await party.grant(1)
+  t.equal(party.follower.lag, 2)
+  log.lose()
+  publish(4)
+  await turn()
+  t.equal(party.follower.lag, 1, 'all that the new one has')
+  await party.grant(Infinity)
+  await turn()
+  t.equal(party.follower.lag, 0)
+})
+
 t.test("R5: 'disconnect': who is behind all that is kept is told so, and given nothing", async t => {
   const { publish, feed } = make({ history: { events: 2 } })
   const party = await new TestParty(feed).begin()
