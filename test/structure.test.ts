@@ -28,7 +28,10 @@ const ORDER = [
   'channel/channel', 'channel/channels', 'streams', 'registrations', 'connection', 'body', 'head', 'writer', 'callbacks', 'stream', 'types', 'plugin',
   'index', 'redis', 'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation', 'openapi/transform', 'openapi',
   'client/stream-error', 'client/parser', 'client/place', 'client/backoff', 'client/watchdog', 'client/reading', 'client/request',
-  'client/connection', 'client/form', 'client/event-stream', 'client/shared', 'client/connect', 'client/validate', 'client', 'testing/payload',
+  'client/connection', 'client/form', 'client/event-stream', 'client/shared', 'client/connect', 'client/validate', 'client',
+  'cli/usage-error', 'cli/printable', 'cli/reason', 'cli/terminal', 'cli/arguments', 'cli/target', 'cli/layout', 'cli/help',
+  'cli/tail', 'cli/run', 'cli',
+  'testing/payload',
   'testing/line', 'testing/inject-fetch', 'testing/wait', 'testing/handover', 'testing/injected-stream', 'testing/inject-stream',
   'testing/open-streams', 'testing'
 ]
