@@ -3,7 +3,7 @@ export function reasonOf (error: unknown): string {
   let [first, last] = ['', '']
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     // Where several addresses were tried, the one error has many in it, and no text.
-    const text = cause.message === '' ? String((cause as NodeJS.ErrnoException).code ?? cause.name) : cause.message
+    const text = cause.message.trim() === '' ? String((cause as NodeJS.ErrnoException).code ?? cause.name) : cause.message.trim()
     first ||= text
     last = text
   }

@@ -1,11 +1,12 @@
 import type { EventEmitter } from 'node:events'
+import { doctor } from './doctor.ts'
 import { helpOf, overview, type Command } from './help.ts'
 import { printable } from './printable.ts'
 import { tail } from './tail.ts'
 import type { Terminal } from './terminal.ts'
 import { UsageError } from './usage-error.ts'
 
-export const commands: readonly Command[] = [tail]
+export const commands: readonly Command[] = [tail, doctor]
 
 /** What is used of the process. */
 export type World = Omit<Terminal, 'signal'> & Pick<EventEmitter, 'once' | 'off'>
@@ -24,15 +25,17 @@ export async function run (args: readonly string[], world: World): Promise<numbe
   const stop = (): void => controller.abort()
   // Once: who presses it again is not made to wait for us.
   world.once('SIGINT', stop)
+  return attempt(name, command, rest, { stdout, stderr, env, signal: controller.signal }).finally(() => world.off('SIGINT', stop))
+}
+
+async function attempt (name: string, command: Command | undefined, args: readonly string[], terminal: Terminal): Promise<number> {
   try {
     if (command === undefined) throw new UsageError(name === '' ? 'There is no command' : `There is no command '${name}'`)
-    return await command.run(rest, { stdout, stderr, env, signal: controller.signal })
+    return await command.run(args, terminal)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    stderr.write(`${printable(error.message)}\n\n${command === undefined ? overview(commands) : `fastify-typed-sse ${name} --help says what it takes.\n`}`)
+    terminal.stderr.write(`${printable(error.message)}\n\n${command === undefined ? overview(commands) : `fastify-typed-sse ${name} --help says what it takes.\n`}`)
     return 2
-  } finally {
-    world.off('SIGINT', stop)
   }
 }
 
