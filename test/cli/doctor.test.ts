@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -131,6 +133,20 @@ t.test('a server that is not there is exit code 3', async t => {
   t.equal(await doctor.run([url], shell), 3)
   t.match(shell.stderr.text, /There is no connection: connect ECONNREFUSED/)
   t.equal(shell.stdout.text, '')
+})
+
+t.test('nor is there one where nobody answers', async t => {
+  const silent = createServer(socket => sockets.add(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+  const sockets = new Set<Socket>()
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  await once(silent, 'listening')
+  const shell = new Shell()
+  // TLS takes two.
+  t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell), 3)
+  t.match(shell.stderr.text, /There is no connection: nothing for 0\.2 s/)
 })
 
 t.test('Ctrl-C ends it with 130, and no report', async t => {

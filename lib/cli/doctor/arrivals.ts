@@ -37,8 +37,9 @@ export class Arrivals implements Heard {
   /** Throws FST_SSE_EVENT_SIZE. */
   feed (bytes: Buffer, at: number): void {
     if (bytes.length === 0) return
-    this.#at = at
     const piece = this.#open ?? this.#begin(at)
+    // What came together came at one time.
+    this.#at = piece.at
     const before = this.events.length
     this.#parser.feed(bytes)
     piece.bytes += bytes.length

@@ -37,7 +37,7 @@ const STREAM = { accept: 'text/event-stream', 'cache-control': 'no-cache', 'acce
 
 /** Asks all that there is to ask, at the same time where that can be. */
 export async function examine ({ target: { url, headers }, origin, browserOrigin, seconds, signal }: Order): Promise<Examination> {
-  const alpn = url.protocol === 'https:' ? await offeredBy(url, signal) : undefined
+  const alpn = url.protocol === 'https:' ? await offeredBy(url, Math.min(SOON, seconds), signal) : undefined
   const common = { url, multiplexed: alpn === 'h2', seconds, signal, headers: { ...STREAM, ...headers } }
   const short = { ...common, seconds: Math.min(SOON, seconds) }
   const [base, compressed, direct, head, page] = await Promise.all([
@@ -72,7 +72,7 @@ async function askAs (origin: string, { headers, ...asking }: Asking): Promise<P
 }
 
 /** The protocol that a browser would speak; undefined where it cannot be known. */
-export function offeredBy ({ hostname, port }: URL, signal: AbortSignal): Promise<string | undefined> {
+export function offeredBy ({ hostname, port }: URL, seconds: number, signal: AbortSignal): Promise<string | undefined> {
   return new Promise(resolve => {
     const host = hostname.replace(/^\[|\]$/g, '')
     const socket = tls.connect({ host, port: Number(port || 443), ALPNProtocols: ['h2', 'http/1.1'], ...isAddress(host) ? {} : { servername: host } })
@@ -83,7 +83,7 @@ export function offeredBy ({ hostname, port }: URL, signal: AbortSignal): Promis
     }
     const stop = (): void => over()
     signal.addEventListener('abort', stop)
-    socket.setTimeout(SOON * 1_000, stop)
+    socket.setTimeout(seconds * 1_000, stop)
     socket.on('error', stop)
     socket.on('secureConnect', () => over(socket.alpnProtocol === false || socket.alpnProtocol === null ? 'none' : socket.alpnProtocol))
   })

@@ -17,7 +17,7 @@ export function silence ({ base, back }: Examination): Probe {
   const { end, arrivals: { silences, comments, pieces } } = base
   const last = pieces.at(-1)?.at ?? base.head!.at
   const quiet = end.at - last
-  const beats = comments.flatMap(at => silences[pieces.findIndex(piece => piece.at === at)] ?? []).filter(silence => silence >= SILENCE)
+  const beats = comments.map(at => silences[pieces.findIndex(piece => piece.at === at)]!).filter(silence => silence >= SILENCE)
   const beat = beats.sort((one, other) => one - other)[Math.floor(beats.length / 2)]
   const heartbeat = beat === undefined ? 'no heartbeat' : `a heartbeat after ${timeText(beat)} of silence`
   const how = { complete: 'ended', closed: 'ended', cut: 'cut', left: 'open', failed: 'cut' }[end.how]
@@ -38,7 +38,7 @@ function endOf ({ end, arrivals: { lastEventId } }: Exchange, quiet: number, bac
 
 function cut (end: Exchange['end'], quiet: number, back: Exchange | undefined): Finding {
   const again = back?.end.how === 'cut' ? back : undefined
-  const backQuiet = again === undefined ? 0 : again.end.at - (again.arrivals.pieces.at(-1)?.at ?? again.head?.at ?? 0)
+  const backQuiet = again === undefined ? 0 : again.end.at - (again.arrivals.pieces.at(-1)?.at ?? again.head!.at)
   if (end.error?.name === 'StreamError') return problem(`It cannot be read: ${end.error.message}.`)
   if (quiet >= SILENCE) {
     const twice = Math.abs(backQuiet - quiet) <= quiet * ALIKE ? `, and the next one after ${timeText(backQuiet)}` : ''
