@@ -63,7 +63,7 @@ function once ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
     const finish = (how: Ending, error?: Error): void => {
       if (over) return
       over = true
-      seen.end = { at: now(), how: how === 'cut' && seen.head === undefined ? 'failed' : how, ...error === undefined ? {} : { error } }
+      seen.end = { at: now(), how, ...error === undefined ? {} : { error } }
       clearTimeout(timer)
       signal.removeEventListener('abort', stop)
       leave()

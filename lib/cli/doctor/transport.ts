@@ -53,14 +53,19 @@ const OF_CONNECTIONS = ['connection', 'host', 'keep-alive', 'proxy-connection', 
 export const sendHttp2: Send = ({ url, method, headers }, told) => {
   const session = http2.connect(url)
   session.on('connect', told.connected)
-  session.on('error', error => told.over('failed', error))
+  // Its stream has it as the cause of its own.
+  session.on('error', () => {})
   const kept = Object.entries(headers).filter(([name]) => !OF_CONNECTIONS.includes(name))
   const stream = session.request({ ...Object.fromEntries(kept), ':method': method, ':path': url.pathname + url.search }, { endStream: true })
+  let broken: Ending = 'failed'
   let failure: Error | undefined
-  stream.on('response', ({ ':status': status = 0, ...headers }) => told.head({ status, version: '2', headers }))
+  stream.on('response', ({ ':status': status = 0, ...headers }) => {
+    broken = 'cut'
+    told.head({ status, version: '2', headers })
+  })
   stream.on('data', told.data)
-  stream.on('error', error => { failure = error })
-  stream.on('close', () => told.over(stream.aborted || stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR ? 'cut' : 'complete', failure))
+  stream.on('error', error => { failure = error.cause instanceof Error ? error.cause : error })
+  stream.on('close', () => told.over(stream.aborted || stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR ? broken : 'complete', failure))
   return () => {
     stream.destroy()
     session.destroy()
