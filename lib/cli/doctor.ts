@@ -61,7 +61,10 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
 /** Of what is no stream, not all can be asked. */
 function probesOf (examination: Examination): Probe[] {
   const common = [answer(examination), protocol(examination), ...cors(examination)]
-  if (!isStream(examination.base)) return common
+  const { base, origin } = examination
+  // What is held back from its head on shows beside the origin.
+  if (base.head === undefined && origin !== undefined) return [...common, arrival(examination)]
+  if (!isStream(base)) return common
   return [...common, ...[arrival, compression, silence, headRequest, reconnect].map(probe => probe(examination))]
 }
 

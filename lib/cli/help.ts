@@ -18,7 +18,7 @@ export function helpOf ({ name, text, options, exits }: Command): string {
 ${text}
 
 Options
-${table(Object.entries(options).map(([option, definition]) => [signatureOf(option, definition), meaningOf(definition)]))}
+${table(optionRows(options))}
 
 Exit codes
 ${table(Object.entries(exits))}
@@ -33,6 +33,11 @@ ${table(commands.map(({ name, text }) => [name, text]))}
 
 fastify-typed-sse <command> --help says more.
 `
+}
+
+/** Each option as it is written, and what it means. */
+export function optionRows (options: Options): Array<[string, string]> {
+  return Object.entries(options).map(([name, option]) => [signatureOf(name, option), meaningOf(option)])
 }
 
 const signatureOf = (name: string, { short, value }: Option): string => `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`

@@ -10,7 +10,7 @@ import sse, { EventQueue } from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { answers, Scripted } from '../setup/scripted.ts'
 import { Shell } from '../setup/shell.ts'
-import { buffers, compresses, cutsSilence, oldProxy, passes, toyProxy } from '../setup/toy-proxy.ts'
+import { buffers, compresses, cutsSilence, keepsAll, oldProxy, passes, toyProxy } from '../setup/toy-proxy.ts'
 import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
@@ -69,6 +69,13 @@ t.test('what is seen through proxies of several manners, in front of a real app'
     t.equal(alone.marks.arrival, 'warning')
     t.match(alone.found, /From here a stream that says nothing looks like one that is held back/)
     t.equal(compared.code, 1)
+    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+  })
+
+  t.test('one that keeps the head, too, does not answer, and the origin does', async t => {
+    const url = `${await toyProxy(t, port, keepsAll)}/ticks`
+    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
+    t.strictSame([alone.marks, compared.marks], [{ answer: 'problem', protocol: 'note' }, { answer: 'problem', protocol: 'note', arrival: 'problem' }])
     t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
   })
 

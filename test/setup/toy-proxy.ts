@@ -24,6 +24,13 @@ export const buffers = (size: number): Manner => (from, to) => {
   from.on('end', () => to.end(kept))
 }
 
+/** Keeps the head, too, until all of it is there. */
+export const keepsAll: Manner = (from, to) => {
+  const kept: Buffer[] = []
+  from.on('data', bytes => kept.push(bytes))
+  from.on('end', () => to.writeHead(from.statusCode!, from.headers).end(Buffer.concat(kept)))
+}
+
 /** Compresses, and lets the compressor decide when. */
 export const compresses: Manner = (from, to, { headers }) => {
   if (!/gzip/.test(headers['accept-encoding'] ?? '')) return passes(from, to)

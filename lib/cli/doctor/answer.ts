@@ -14,7 +14,7 @@ export function answer ({ base, seconds }: Examination): Probe {
   if (head === undefined) {
     const silent = end.how === 'left'
     return probeOf('answer', silent ? `none within ${timeText(seconds * 1_000)}` : 'none', [...away, silent
-      ? problem('There is a connection, and no answer. Either the head waits for the first event, or something waits for the whole answer.', 'send the head at once (commitDelay); nginx: proxy_buffering off')
+      ? problem('There is a connection, and no answer. Either the head waits for the first event, or something waits for the whole answer.', 'send the head at once (commitDelay); nginx: proxy_buffering off, proxy_http_version 1.1. --origin <url> tells which')
       : problem(`There is no answer: ${end.error?.message ?? 'the connection ended'}.`)])
   }
   const first = base.arrivals.pieces[0]?.at

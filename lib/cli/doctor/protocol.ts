@@ -6,7 +6,7 @@ const SIX = 'Over HTTP/1.1 a browser has six connections for all tabs of an orig
 /** Which HTTP it is, and what that means for a browser. */
 export function protocol ({ base, alpn }: Examination): Probe {
   const { version = '', headers = {} } = base.head ?? {}
-  const summary = [`HTTP/${version}`, ...alpn === undefined ? ['without TLS'] : alpn === 'h2' ? [] : ['HTTP/2 is not offered']].join(', ')
+  const summary = [base.head === undefined ? 'no answer' : `HTTP/${version}`, ...alpn === undefined ? ['without TLS'] : alpn === 'h2' ? [] : ['HTTP/2 is not offered']].join(', ')
   return probeOf('protocol', summary, [
     ...alpn === 'h2' ? [] : alpn === undefined ? [note(`${SIX} Browsers speak HTTP/2 over TLS alone.`, 'TLS and HTTP/2 in front; or share: true of connect()')] : [warning(SIX, 'nginx: http2 on; or share: true of connect()')],
     ...version === '1.0'
