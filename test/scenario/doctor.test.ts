@@ -84,8 +84,9 @@ t.test('doctor behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   t.test('small events do not come at all, and the origin tells that from silence', async t => {
     const url = await urlOf(t, `proxy_http_version 1.0; ${BUFFERED}`, '/small')
     const [alone, compared] = await Promise.all([see(t, url, '--seconds', '3'), see(t, url, '--seconds', '3', '--origin', `http://127.0.0.1:${node}/small`)])
-    t.equal(alone.marks.arrival, 'warning')
-    t.match(problems(compared.found), [{ probe: 'arrival', text: /^It is buffered/ }])
+    // A head that reached nginx together with an event waits with it, and one that came before does not.
+    t.ok(alone.marks.answer === 'problem' || alone.marks.arrival === 'warning')
+    t.match(problems(compared.found).filter(({ probe }) => probe === 'arrival'), [{ text: /^It is buffered/ }])
   })
 
   t.test('proxy_read_timeout cuts a stream without heartbeats: that is a limit for silence', async t => {
