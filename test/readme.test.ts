@@ -7,6 +7,8 @@ import type { FastifyInstance } from 'fastify'
 import { chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { resolveChannel } from '../lib/channel/settings.ts'
+import { optionRows } from '../lib/cli/help.ts'
+import { commands } from '../lib/cli/run.ts'
 import { diagnostics } from '../lib/diagnostics.ts'
 import * as errors from '../lib/errors.ts'
 import type { Channel, EventMap, OpenLog } from '../lib/index.ts'
@@ -319,6 +321,17 @@ t.test('the table of options has every option with its default', async t => {
   const defined = Object.entries(resolveOptions(undefined)).map(([name, value]) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
   const { server: { grace, reconnectWindow } } = resolveRegistration({})
   t.strictSame(documentedOptions('Options'), { ...Object.fromEntries(defined), limits: '–', grace: String(grace), reconnectWindow: String(reconnectWindow), log: 'memoryLog()' })
+})
+
+t.test('the tables of the command line are what the commands say of themselves', async t => {
+  const section = readme.split(/^## /m).find(text => text.startsWith('From the command line\n')) ?? ''
+  for (const { name, options } of commands) {
+    const own = section.split(/^### /m).find(text => text.startsWith(`${name}\n`)) ?? ''
+    t.strictSame([...own.matchAll(/^\| `(-[^`]+)` \| (.*) \|$/gm)].map(([, option, text]) => [option, text]), optionRows(options), name)
+  }
+  const codes = [...section.matchAll(/^\| (\d+) \| (.*) \| (.*) \|$/gm)].map(([, code, ...texts]) => [code, ...texts])
+  t.strictSame(codes, Object.keys(commands[0]!.exits).map(code => [code, ...commands.map(({ exits }) => exits[Number(code)])]))
+  t.strictSame(commands.map(({ exits }) => Object.keys(exits)), commands.map(() => codes.map(([code]) => code)), 'each has them all')
 })
 
 t.test('the table of channel options has every option with its default', async t => {

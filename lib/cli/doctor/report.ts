@@ -1,0 +1,38 @@
+import { printable } from '../printable.ts'
+import type { Paint } from '../terminal.ts'
+import type { Mark, Probe } from './finding.ts'
+
+const COLOURS = { ok: 'green', note: 'cyan', warning: 'yellow', problem: 'red' } as const
+const SIGNS: Readonly<Record<Mark, string>> = { ok: 'ok', note: 'note', warning: 'warning', problem: 'PROBLEM' }
+const SIGN = Math.max(...Object.values(SIGNS).map(sign => sign.length))
+const INDENT = ' '.repeat(SIGN + 2)
+// Longer lines nobody likes to read.
+const WIDTH = 100
+
+/** A line for each question, then what was found, the worst first. */
+export function report (probes: readonly Probe[], paint: Paint): string {
+  const names = Math.max(...probes.map(({ name }) => name.length))
+  const signed = (mark: Mark): string => paint(COLOURS[mark], SIGNS[mark].padEnd(SIGN))
+  const summary = probes.map(({ name, mark, summary }) => `${signed(mark)}  ${name.padEnd(names)}  ${printable(summary)}\n`)
+  const found = (['problem', 'warning', 'note'] as const).flatMap(wanted => probes.flatMap(({ name, findings }) => findings.filter(({ mark }) => mark === wanted).map(finding => ({ name, ...finding }))))
+  const findings = found.map(({ name, mark, text, setting }) => {
+    const set = setting === undefined ? '' : `${INDENT}${paint('bold', 'Set:')} ${wrapped(printable(setting), 'Set: '.length)}\n`
+    return `\n${signed(mark)}  ${wrapped(`${name}: ${printable(text)}`)}\n${set}`
+  })
+  return summary.join('') + findings.join('')
+}
+
+/** Lines that begin below each other; `taken` characters of the first are there already. */
+function wrapped (text: string, taken = 0): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const room = WIDTH - INDENT.length - (lines.length === 0 ? taken : 0)
+    if (line !== '' && line.length + 1 + word.length > room) {
+      lines.push(line)
+      line = ''
+    }
+    line += line === '' ? word : ` ${word}`
+  }
+  return [...lines, line].join(`\n${INDENT}`)
+}

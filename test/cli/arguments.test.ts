@@ -1,0 +1,42 @@
+import t from 'tap'
+import { numberOf, parse } from '../../lib/cli/arguments.ts'
+
+const OPTIONS = {
+  json: { text: '' },
+  header: { value: 'text', short: 'H', multiple: true, text: '' },
+  count: { value: 'n', text: '' },
+  seconds: { value: 'n', default: '20', text: '' }
+} as const
+
+const faultOf = (act: () => unknown): string => {
+  try {
+    act()
+    return 'none'
+  } catch (error) {
+    return `${(error as { code: string }).code}: ${(error as Error).message}`
+  }
+}
+
+t.test('options have their values, and those that nobody gave their defaults', async t => {
+  t.strictSame(parse(['url'], OPTIONS), { values: { json: false, header: [], count: undefined, seconds: '20' }, positionals: ['url'] })
+  t.strictSame(parse(['--json', '-H', 'a: 1', 'url', '--header', 'b: 2', '--count=3', '--seconds', '5'], OPTIONS), {
+    values: { json: true, header: ['a: 1', 'b: 2'], count: '3', seconds: '5' },
+    positionals: ['url']
+  })
+})
+
+t.test('what cannot be understood is an error of usage, in one sentence', async t => {
+  t.equal(faultOf(() => parse(['--nope'], OPTIONS)), "FST_SSE_USAGE: Unknown option '--nope'")
+  t.equal(faultOf(() => parse(['--count'], OPTIONS)), "FST_SSE_USAGE: Option '--count <value>' argument missing")
+  t.match(faultOf(() => parse(['--count', '--json'], OPTIONS)), /^FST_SSE_USAGE: Option '--count' argument is ambiguous$/)
+  t.match(faultOf(() => parse(['--json=1'], OPTIONS)), /^FST_SSE_USAGE: Option '--json' does not take an argument$/)
+})
+
+t.test('a number is one, and fits', async t => {
+  t.equal(numberOf('count', '3', { least: 1, whole: true }), 3)
+  t.equal(numberOf('seconds', '0.5', { least: 0.1, whole: false }), 0.5)
+  for (const text of ['', '0', '-1', '1.5', '1e3', 'x', '0x10', ' 1', 'Infinity', '99999999999']) {
+    t.equal(faultOf(() => numberOf('count', text, { least: 1, whole: true })), `FST_SSE_USAGE: Option '--count' takes a whole number, 1 or more, and got '${text}'`)
+  }
+  t.equal(faultOf(() => numberOf('seconds', '0', { least: 1, whole: false })), "FST_SSE_USAGE: Option '--seconds' takes a number, 1 or more, and got '0'")
+})

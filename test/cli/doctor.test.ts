@@ -1,0 +1,179 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import cors from '@fastify/cors'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { doctor } from '../../lib/cli/doctor.ts'
+import type { Probe } from '../../lib/cli/doctor/finding.ts'
+import sse, { EventQueue } from '../../lib/index.ts'
+import { listen } from '../setup/listen.ts'
+import { answers, Scripted } from '../setup/scripted.ts'
+import { Shell } from '../setup/shell.ts'
+import { buffers, compresses, cutsSilence, keepsAll, oldProxy, passes, toyProxy } from '../setup/toy-proxy.ts'
+import { within } from '../setup/within.ts'
+
+t.setTimeout(120_000)
+
+/** A real app: events of 500 bytes, ten in a second, and one event that nothing follows. */
+async function serve (t: Test, prepare: (app: FastifyInstance) => unknown = () => {}): Promise<number> {
+  const app = Fastify({ forceCloseConnections: true })
+  await prepare(app)
+  await app.register(sse)
+  app.get('/ticks', (_request, reply) => reply.sse(async function * ({ lastEventId, signal }) {
+    for (let n = Number(lastEventId ?? 0) + 1; ; n++) {
+      yield { id: n, data: `${n} ${'x'.repeat(500)}` }
+      await sleep(100, undefined, { signal })
+    }
+  }))
+  app.get('/silent', (_request, reply) => {
+    const queue = new EventQueue({ capacity: 1 })
+    queue.push({ id: 1, data: 'one' })
+    return reply.sse(queue, { heartbeatInterval: 0 })
+  })
+  return listen(t, app)
+}
+
+interface Report { url: string, seconds: number, probes: Probe[] }
+
+async function see (url: string, ...args: string[]): Promise<{ code: number, marks: Record<string, string>, found: string }> {
+  const shell = new Shell()
+  const code = await within('the end', doctor.run([url, '--json', ...args], shell), 60_000)
+  const { probes } = JSON.parse(shell.stdout.text) as Report
+  return {
+    code,
+    marks: Object.fromEntries(probes.map(({ name, mark }) => [name, mark])),
+    found: probes.flatMap(({ findings }) => findings.map(({ mark, text }) => `${mark}: ${text}`)).join('\n')
+  }
+}
+
+t.test('what is seen through proxies of several manners, in front of a real app', { jobs: 6 }, async t => {
+  const port = await serve(t)
+
+  t.test('a stream that nothing is wrong with: exit code 0', async t => {
+    const { code, marks } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '3')
+    t.equal(code, 0)
+    t.strictSame(marks, { answer: 'ok', protocol: 'note', arrival: 'ok', compression: 'ok', silence: 'ok', HEAD: 'ok', reconnect: 'ok' })
+  })
+
+  t.test('one that buffers looks buffered: events are torn at its size', async t => {
+    const { code, marks, found } = await see(`${await toyProxy(t, port, buffers(4_096))}/ticks`, '--seconds', '4')
+    t.equal(code, 1)
+    t.equal(marks.arrival, 'problem')
+    t.match(found, /problem: It looks buffered: .* ended in the middle of an event .*4096.* bytes/)
+  })
+
+  t.test('one that buffers more than comes looks like silence, and the origin tells it from that', async t => {
+    const url = `${await toyProxy(t, port, buffers(1e6))}/ticks`
+    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
+    t.equal(alone.marks.arrival, 'warning')
+    t.match(alone.found, /From here a stream that says nothing looks like one that is held back/)
+    t.equal(compared.code, 1)
+    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+  })
+
+  t.test('one that keeps the head, too, does not answer, and the origin does', async t => {
+    const url = `${await toyProxy(t, port, keepsAll)}/ticks`
+    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
+    t.strictSame([alone.marks, compared.marks], [{ answer: 'problem', protocol: 'note' }, { answer: 'problem', protocol: 'note', arrival: 'problem' }])
+    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+  })
+
+  t.test('nothing is held back where the origin is as late', async t => {
+    const { marks, found } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '2', '--origin', `http://127.0.0.1:${port}/ticks`)
+    t.equal(marks.arrival, 'note')
+    t.match(found, /Compared with the origin nothing is held back/)
+  })
+
+  t.test('one that compresses without a flush holds events back from those who take gzip', async t => {
+    const { code, marks, found } = await see(`${await toyProxy(t, port, compresses)}/ticks`, '--seconds', '3')
+    t.equal(code, 1)
+    t.match(marks, { arrival: 'ok', compression: 'problem' })
+    t.match(found, /problem: Compression holds events back: with gzip/)
+  })
+
+  t.test('one that cuts what is silent is found, twice', async t => {
+    const { code, marks, found } = await see(`${await toyProxy(t, port, cutsSilence(1_500))}/silent`, '--seconds', '8')
+    t.equal(code, 1)
+    t.equal(marks.silence, 'problem')
+    t.match(found, /problem: The connection was cut after \d\.\d s without a byte/)
+  })
+
+  t.test('one that speaks HTTP/1.0 is known by it', async t => {
+    const { code, marks, found } = await see(`${await oldProxy(t, port)}/ticks`, '--seconds', '2')
+    t.equal(code, 0)
+    t.equal(marks.protocol, 'warning')
+    t.match(found, /warning: The answer is HTTP\/1\.0/)
+  })
+})
+
+t.test('a page of another origin: with @fastify/cors, and without', async t => {
+  const page = ['--browser-origin', 'https://app.example', '--seconds', '1']
+  const allowed = await serve(t, app => app.register(cors, { origin: 'https://app.example', credentials: true, allowedHeaders: ['Authorization', 'Last-Event-ID'] }))
+  t.equal((await see(`http://127.0.0.1:${allowed}/ticks`, ...page)).marks.CORS, 'ok')
+  const { code, marks } = await see(`http://127.0.0.1:${await serve(t)}/ticks`, ...page)
+  t.equal(code, 1)
+  t.equal(marks.CORS, 'problem')
+})
+
+t.test('the report for people has a line for each question, and what to set', async t => {
+  const shell = new Shell()
+  shell.stdout.isTTY = true
+  t.equal(await doctor.run([`http://127.0.0.1:${await serve(t)}/ticks`, '--seconds', '1'], shell), 0)
+  t.match(shell.stdout.text, /^\x1b\[32mok {5}\x1b\[0m {2}answer {7}200 text\/event-stream/) // eslint-disable-line no-control-regex
+  t.match(shell.stderr.text, /^Looking at http:\/\/127\.0\.0\.1:\d+\/ticks for 1 s …\n$/)
+})
+
+t.test('of what is no stream only that is told', async t => {
+  const server = await Scripted.start(t, answers(401))
+  const { code, marks, found } = await see(server.url, '--seconds', '1')
+  t.equal(code, 1)
+  t.strictSame(marks, { answer: 'problem', protocol: 'note' })
+  t.match(found, /The status is 401/)
+})
+
+t.test('a server that is not there is exit code 3', async t => {
+  const server = await Scripted.start(t, answers(204))
+  const { url } = server
+  await server.stop()
+  const shell = new Shell()
+  t.equal(await doctor.run([url], shell), 3)
+  t.match(shell.stderr.text, /There is no connection: connect ECONNREFUSED/)
+  t.equal(shell.stdout.text, '')
+})
+
+t.test('nor is there one where nobody answers', async t => {
+  const silent = createServer(socket => sockets.add(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+  const sockets = new Set<Socket>()
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  await once(silent, 'listening')
+  const shell = new Shell()
+  // TLS takes two.
+  t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell), 3)
+  t.match(shell.stderr.text, /There is no connection: nothing for 0\.2 s/)
+})
+
+t.test('Ctrl-C ends it with 130, and no report', async t => {
+  const shell = new Shell()
+  const code = doctor.run([`http://127.0.0.1:${await serve(t)}/silent`, '--origin', 'http://127.0.0.1:9/', '--browser-origin', 'http://a.example'], shell)
+  await shell.stderr.until('Looking at')
+  setImmediate(() => shell.interrupt())
+  t.equal(await within('the end', code), 130)
+  t.equal(shell.stdout.text, '')
+})
+
+t.test('a reader that has left does not make it fail', async t => {
+  const server = await Scripted.start(t, answers(204))
+  const shell = new Shell()
+  shell.stdout.failure = new Error('write EPIPE')
+  t.equal(await doctor.run([server.url], shell), 0)
+})
+
+t.test('what is no number, URL or origin is an error of usage', async t => {
+  for (const args of [['--seconds', '0'], ['--origin', 'x'], ['--browser-origin', 'https://app.example/page'], ['--browser-origin', 'app.example']]) {
+    await t.rejects(doctor.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
+  }
+})

@@ -1,0 +1,151 @@
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import { tail } from '../../lib/cli/tail.ts'
+import { answers, cuts, ends, Scripted, streams, type Answer } from '../setup/scripted.ts'
+import { Shell } from '../setup/shell.ts'
+import { within } from '../setup/within.ts'
+
+interface Run { shell: Shell, server: Scripted, code: Promise<number> }
+
+async function start (t: Test, script: Answer[], args: string[] = [], prepare: (shell: Shell) => void = () => {}): Promise<Run> {
+  const server = await Scripted.start(t, ...script)
+  const shell = new Shell()
+  prepare(shell)
+  const code = within('the end', tail.run([server.url, ...args], shell), 20_000)
+  t.teardown(() => {
+    shell.interrupt()
+    return code
+  })
+  return { server, shell, code }
+}
+
+/** What stands behind the time. */
+const shownBy = ({ shell }: Run): string[] => shell.stdout.lines.map(line => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ''))
+const event = (id: number, name = 'message'): string => `event: ${name}\nid: ${id}\ndata: ${id}\n\n`
+const AT_ONCE = 'retry: 1\n\n'
+
+t.test('events are printed as they come, and nothing else is', async t => {
+  const run = await start(t, [ends(`: hello\n\n${event(1)}${event(2, 'note')}`)], ['--no-reconnect'])
+  t.equal(await run.code, 0)
+  t.strictSame(shownBy(run), ['message  1  1', 'note     2  2'])
+  t.equal(run.shell.stderr.text, 'The server has no more\n')
+})
+
+t.test('--json writes an object per line', async t => {
+  const { code, shell } = await start(t, [ends(event(1) + event(2, 'note'))], ['--no-reconnect', '--json'])
+  t.equal(await code, 0)
+  t.match(shell.stdout.lines.map(line => JSON.parse(line) as unknown), [
+    { time: /^\d{4}-.*Z$/, event: 'message', id: '1', data: '1' },
+    { time: /Z$/, event: 'note', id: '2', data: '2' }
+  ])
+})
+
+t.test('--event chooses, --count counts what was chosen, and then it leaves', async t => {
+  const { code, shell, server } = await start(t, [streams([1, 2, 3, 4].map(n => event(n, n % 2 === 0 ? 'even' : 'odd')).join('') + event(5, 'other') + event(6, 'even'))],
+    ['--event', 'even', '--event', 'other', '--count', '2', '--json'])
+  t.equal(await code, 0)
+  t.strictSame(shell.stdout.lines.map(line => (JSON.parse(line) as { id: string }).id), ['2', '4'])
+  t.notOk(await within('the end of the request', server.asked[0]!.over), 'the server sees it leave')
+})
+
+t.test('--since and --header are sent along', async t => {
+  const { code, server } = await start(t, [answers(204)], ['--since', 'ä-7', '--header', 'Authorization: Bearer 1', '-H', 'x-two: 2'])
+  t.equal(await code, 0)
+  t.match(server.asked[0]!.headers, { 'last-event-id': Buffer.from('ä-7').toString('latin1'), authorization: 'Bearer 1', 'x-two': '2', accept: 'text/event-stream' })
+})
+
+t.test('a connection that breaks is made again, after the last event, and stderr says so', async t => {
+  const { code, shell, server } = await start(t, [cuts(AT_ONCE + event(1)), answers(503), ends(AT_ONCE + event(2)), answers(204)])
+  t.equal(await code, 0)
+  t.strictSame(shell.stdout.lines.map(line => line.at(-1)), ['1', '2'])
+  t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, '1', '1', '2'])
+  t.match(shell.stderr.lines, [
+    /^The connection failed: .*, connecting again in \d\.\d s$/,
+    /^The server answered with status 503, connecting again in \d\.\d s$/,
+    'Connected again, going on after 1',
+    'The stream ended, connecting again',
+    'The server has no more'
+  ])
+})
+
+t.test('where there are no ids, it does not say after which one it goes on', async t => {
+  const { code, shell } = await start(t, [ends(`${AT_ONCE}data: 1\n\n`), ends(`${AT_ONCE}data: 2\n\n`), answers(204)])
+  t.equal(await code, 0)
+  t.equal(shell.stderr.lines[1], 'Connected again, going on')
+})
+
+t.test('the mark of a finished stream is the end', async t => {
+  const { code } = await start(t, [ends(event(1) + 'id: sse.end\n\n')])
+  t.equal(await code, 0)
+})
+
+t.test('what fails has its exit code, and its reason on stderr', async t => {
+  for (const { title, script, args = [], exit, reason } of [
+    { title: 'a broken connection, with --no-reconnect', script: [cuts(event(1))], args: ['--no-reconnect'], exit: 1, reason: /^The connection failed: .*other side closed\n$/ },
+    { title: 'an error event', script: [streams('event: error\ndata: {"title":"Internal \\u001b[2J"}\n\n')], exit: 1, reason: /^The server failed: Internal \\u001b\[2J\n$/ },
+    { title: 'a status', script: [answers(401)], exit: 3, reason: /^The server answered with status 401\n$/ },
+    { title: 'a status that may pass, with --no-reconnect', script: [answers(503)], args: ['--no-reconnect'], exit: 3, reason: /^The server answered with status 503\n$/ },
+    { title: 'no event stream', script: [answers(200, { 'content-type': 'text/html' })], exit: 3, reason: /^The server answered with type text\/html\n$/ }
+  ]) {
+    t.test(title, async t => {
+      const { code, shell } = await start(t, script, args)
+      t.equal(await code, exit)
+      t.match(shell.stderr.text, reason)
+    })
+  }
+})
+
+t.test('a server that is not there: the reason is that of the system', async t => {
+  const server = await Scripted.start(t, answers(204))
+  const { url } = server
+  await server.stop()
+  const shell = new Shell()
+  t.equal(await tail.run([url, '--no-reconnect'], shell), 1)
+  t.match(shell.stderr.text, /^The connection failed: connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/)
+})
+
+t.test('Ctrl-C ends it with 130', async t => {
+  const { code, shell, server } = await start(t, [streams(event(1))])
+  await shell.stdout.until('1\n')
+  shell.interrupt()
+  t.equal(await code, 130)
+  t.notOk(await server.asked[0]!.over)
+})
+
+t.test('a reader that has left ends it quietly', async t => {
+  const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => { stdout.failure = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }) })
+  t.equal(await code, 0)
+  t.equal(shell.stderr.text, '')
+})
+
+t.test('an output that fails otherwise is a failure', async t => {
+  const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => { stdout.failure = new Error('no space left on device') })
+  t.equal(await code, 1)
+  t.equal(shell.stderr.text, 'The output failed: no space left on device\n')
+})
+
+t.test('a reader that is slow makes the server wait', async t => {
+  const { code, shell } = await start(t, [ends(event(1) + event(2) + event(3))], ['--no-reconnect'], ({ stdout }) => { stdout.cork() })
+  // Not the pipe's own room, but its answer that there is none.
+  shell.stdout.write = new Proxy(shell.stdout.write, { apply: (target, self, args) => Reflect.apply(target, self, args) && false }) as typeof shell.stdout.write
+  await within('the first', once(shell.stdout, 'newListener'))
+  shell.stdout.uncork()
+  const drain = setInterval(() => shell.stdout.emit('drain'), 1)
+  t.equal(await code, 0)
+  clearInterval(drain)
+  t.equal(shell.stdout.lines.length, 3)
+})
+
+t.test('colours are there on a terminal alone', async t => {
+  for (const isTTY of [true, false]) {
+    const { code, shell } = await start(t, [ends(event(1))], ['--no-reconnect'], ({ stdout }) => { stdout.isTTY = isTTY })
+    t.equal(await code, 0)
+    t.equal(shell.stdout.text.includes('\x1b['), isTTY)
+  }
+})
+
+t.test('what is no count and no id is an error of usage', async t => {
+  for (const args of [['--count', '0'], ['--count', 'x'], ['--since', 'a\nb']]) {
+    await t.rejects(tail.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
+  }
+})

@@ -1,0 +1,43 @@
+import { EventEmitter } from 'node:events'
+import { Writable } from 'node:stream'
+import type { World } from '../../lib/cli/run.ts'
+import type { Output } from '../../lib/cli/terminal.ts'
+import { within } from './within.ts'
+
+/** One end of a pipe, that keeps what is written into it. */
+export class Paper extends Writable {
+  isTTY = false
+  text = ''
+  readonly #told = new EventEmitter()
+  /** What a write fails with. */
+  failure: Error | undefined
+
+  override _write (chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    if (this.failure === undefined) this.text += String(chunk)
+    done(this.failure)
+    this.#told.emit('written')
+  }
+
+  get lines (): string[] { return this.text.split('\n').slice(0, -1) }
+
+  /** Settles when this text stands there. */
+  async until (text: string): Promise<void> {
+    const wait = async (): Promise<void> => {
+      while (!this.text.includes(text)) await new Promise(resolve => this.#told.once('written', resolve))
+    }
+    await within(`${JSON.stringify(text)} after ${JSON.stringify(this.text)}`, wait(), 20_000)
+  }
+}
+
+/** What a command has of a process, in the hands of a test. */
+export class Shell extends EventEmitter implements World {
+  readonly stdout: Paper & Output = new Paper()
+  readonly stderr: Paper & Output = new Paper()
+  env: Record<string, string> = {}
+  readonly #controller = new AbortController()
+
+  get signal (): AbortSignal { return this.#controller.signal }
+
+  /** As Ctrl-C, for a command without its `run` around it. */
+  interrupt (): void { this.#controller.abort() }
+}
