@@ -87,5 +87,5 @@ function answerPlainly (reply: FastifyReply, error: FastifyError, delay: number)
   const problem = { ...problemOf(error, reply.request.id), detail: error.message, code: error.code }
   reply.code(error.statusCode!).header('retry-after', Math.ceil(delay / 1_000)).type('application/problem+json')
   // Written here: a route's schema of responses is about its own.
-  reply.serializer(String).send(JSON.stringify(problem))
+  reply.send(JSON.stringify(problem))
 }

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Channel } from './channel/channel.ts'
 import { setTimeout } from './clock.ts'
-import { FST_SSE_KEYS } from './errors.ts'
+import { FST_SSE_CHANNEL_ENDED, FST_SSE_KEYS } from './errors.ts'
 
 /** What is ended. */
 interface Revocable {
@@ -34,7 +34,7 @@ export class Disconnections {
     if (typeof who === 'function') return this.#end(({ request }) => who(request), why)
     if (!this.#setup.keyed) throw new FST_SSE_KEYS()
     const ended = this.#end(({ key }) => key === who, why)
-    await this.#channel?.publish({ event: 'disconnect', data: { key: who, why } })
+    await this.#open()?.publish({ event: 'disconnect', data: { key: who, why } })
     return ended
   }
 
@@ -42,19 +42,24 @@ export class Disconnections {
   async follow (): Promise<void> {
     const { keyed, openChannel, streams, log } = this.#setup
     if (!keyed || openChannel === undefined) return
-    const channel = this.#channel = openChannel()
     while (!streams.signal.aborted) {
       try {
-        for await (const { event, data } of channel.subscribe()) {
+        for await (const { event, data } of this.#open()!.subscribe()) {
           if (event !== 'disconnect') continue
           const { key, why } = data as { key: string, why?: string }
           this.#end(account => account.key === key, why)
         }
+        if (streams.signal.aborted) return
+        throw new FST_SSE_CHANNEL_ENDED()
       } catch (err) {
         log.error({ err }, 'sse disconnections of other nodes are not heard')
         await new Promise(resolve => setTimeout(resolve, PAUSE).unref())
       }
     }
+  }
+
+  #open (): Channel | undefined {
+    return (this.#channel ??= this.#setup.openChannel?.())
   }
 
   #end (isMeant: (account: Revocable['account']) => boolean, why: string | undefined): number {
