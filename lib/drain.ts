@@ -29,19 +29,20 @@ export async function drain (ending: readonly Drained[], finishing: readonly Dra
   await new Promise(resolve => setImmediate(resolve))
   const begun = now()
   let ended = 0
-  const end = (stream: Drained): void => {
-    stream.shutdown(reconnectWindow === 0 ? undefined : Math.max(0, span - (now() - begun)) + Math.random() * reconnectWindow)
+  /** `from` is where the window begins. A server that is late does not move it. */
+  const end = (stream: Drained, from: number): void => {
+    stream.shutdown(reconnectWindow === 0 ? undefined : Math.max(0, from + Math.random() * reconnectWindow - (now() - begun)))
   }
   const step = (): void => {
     const due = span === 0 ? ending.length : ending.length * (now() - begun + STEP) / span
-    while (ended < ending.length && ended < due) end(ending[ended++]!)
+    while (ended < ending.length && ended < due) end(ending[ended++]!, span)
   }
   const cut = (streams: readonly Drained[]): void => { for (const stream of streams) stream.destroy() }
   step()
   const steps = setInterval(step, STEP)
   const timers = [
     setTimeout(cut, span + taking, ending),
-    setTimeout(() => finishing.forEach(end), grace - taking),
+    setTimeout(() => { for (const stream of finishing) end(stream, grace - taking) }, grace - taking),
     setTimeout(cut, grace, finishing)
   ]
   await Promise.all([...ending, ...finishing].map(({ over }) => over))
