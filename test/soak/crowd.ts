@@ -1,0 +1,123 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { chances } from '../setup/chances.ts'
+import { until } from '../setup/until.ts'
+import { channelsOf, CHANNELS } from './channels.ts'
+import { serve } from './colleague.ts'
+import { Figures, Member, type Surroundings } from './member.ts'
+
+/*
+ * Many clients in a process: `crowd.ts <port> <members> <number of this crowd> <of how many> <seed>`.
+ */
+const [port, members, number, crowds, seed] = process.argv.slice(2).map(Number) as [number, number, number, number, number]
+const dice = chances(seed)
+const wrongs: string[] = []
+const keys: string[] = []
+const MAX_WRONGS = 20
+const surroundings: Surroundings = {
+  port,
+  figures: new Figures(),
+  dice,
+  wrong: what => { if (wrongs.length < MAX_WRONGS) wrongs.push(what) },
+  named: key => { keys.push(key) }
+}
+// Those of a channel are spread over the crowds.
+const all = channelsOf(members).flatMap((channel, index) => index % crowds === number ? [new Member(`m${index}`, channel, surroundings)] : [])
+const one = (): Member => all[dice(all.length)]!
+
+/** What goes wrong with clients, and how often with each of them in an hour. */
+const FAULTS: Array<[perHour: number, happen: (member: Member) => void]> = [
+  [60, member => member.drop('destroy')],
+  [30, member => member.drop('resetAndDestroy')],
+  [30, member => member.drop('end')],
+  [60, member => member.stall(1_000 + dice(7_000))]
+]
+const wide = all.filter(({ channel }) => CHANNELS[channel]!.wide)
+const TICK = 100
+// Milliseconds.
+const WIDE_STALL = 4_000
+const OVER_KEY = 2_000
+const OVER_TOTAL = 5_000
+const STAY = 500
+
+const timers: NodeJS.Timeout[] = []
+let visitors = 0
+
+/** So many who stay for a moment: with one key, or each with its own. */
+async function visit (count: number, shared: boolean): Promise<void> {
+  const name = `v${number}.${++visitors}`
+  const guests = Array.from({ length: count }, (_, index) => new Member(shared ? name : `${name}.${index}`, 0, surroundings))
+  for (const guest of guests) {
+    guest.returns = false
+    guest.join()
+  }
+  await pause(STAY)
+  for (const guest of guests) guest.drop('destroy')
+}
+
+function begin (): void {
+  const due = FAULTS.map(() => Math.random())
+  timers.push(
+    setInterval(() => {
+      for (const [index, [perHour, happen]] of FAULTS.entries()) {
+        due[index]! += all.length * perHour / 3_600_000 * TICK
+        for (; due[index]! >= 1; due[index]!--) happen(one())
+      }
+    }, TICK),
+    // Long enough that more comes than the kernel takes.
+    setInterval(() => wide[dice(wide.length || 1)]?.stall(5_000 + dice(25_000)), WIDE_STALL),
+    setInterval(() => visit(3, true), OVER_KEY),
+    setInterval(() => visit(20 + Math.ceil(all.length / 10), false), OVER_TOTAL)
+  )
+}
+
+// The queue of a listening socket is not endless.
+const AT_ONCE = 100
+const BREATH = 25
+
+const duties = {
+  /** Resolves when all of them are admitted. */
+  async join () {
+    for (const [index, member] of all.entries()) {
+      member.join()
+      if (index % AT_ONCE === AT_ONCE - 1) await pause(BREATH)
+    }
+    await until('all are admitted', () => all.every(({ admitted }) => admitted))
+  },
+
+  faults: begin,
+
+  /** Nothing goes wrong any more. Resolves when everybody is there and has got all. */
+  async calm (newest: number[]) {
+    for (const timer of timers.splice(0)) clearInterval(timer)
+    for (const member of all) member.readOn()
+    const behind = (): Member[] => all.filter(({ admitted, channel, place: { position = -1 } }) => !admitted || position < newest[channel]!)
+    await until('all have got all', () => behind().length === 0).catch(() => {
+      for (const member of behind()) surroundings.wrong(`${member} is not at ${newest[member.channel]}${member.admitted ? '' : ', nor admitted'}`)
+    })
+    for (const { channel, place } of all) {
+      if (place.position !== newest[channel]) surroundings.wrong(`${place.id} is beyond ${newest[channel]}`)
+    }
+  },
+
+  leave () {
+    for (const member of all) member.leave()
+  },
+
+  /** Nobody comes back from now on. So many read nothing: a server that closes does not wait for them for ever. */
+  last (stalled: number) {
+    for (const member of all) member.returns = false
+    for (let n = 0; n < stalled; n++) all[n]!.stall(120_000)
+  },
+
+  /** Resolves when everybody has got an end. Who stalled does not count. */
+  async endings () {
+    const readers = all.filter(({ stalls }) => !stalls)
+    await until('all have an end', () => readers.every(({ ended }) => ended !== undefined))
+    return readers.map(({ ended }) => ended!)
+  },
+
+  report: () => ({ figures: surroundings.figures, wrongs, keys })
+}
+
+export type CrowdDuties = typeof duties
+serve(duties)
