@@ -34,10 +34,11 @@ const FAULTS: Array<[perHour: number, happen: (member: Member) => void]> = [
 const wide = all.filter(({ channel }) => CHANNELS[channel]!.wide)
 const TICK = 100
 // Milliseconds.
-const WIDE_STALL = 4_000
+const WIDE_STALL = 3_000
 const OVER_KEY = 2_000
-const OVER_TOTAL = 5_000
-const STAY = 500
+const OVER_TOTAL = 6_000
+const STAY = 200
+const MOST = 5_000
 
 const timers: NodeJS.Timeout[] = []
 let visitors = 0
@@ -50,6 +51,8 @@ async function visit (count: number, shared: boolean): Promise<void> {
     guest.returns = false
     guest.join()
   }
+  // Who listens has much to do: they wait for their answers.
+  await until('visitors are answered', () => guests.every(({ answered }) => answered), MOST).catch(() => {})
   await pause(STAY)
   for (const guest of guests) guest.drop('destroy')
 }
@@ -64,9 +67,9 @@ function begin (): void {
       }
     }, TICK),
     // Long enough that more comes than the kernel takes.
-    setInterval(() => wide[dice(wide.length || 1)]?.stall(5_000 + dice(25_000)), WIDE_STALL),
+    setInterval(() => wide[dice(wide.length || 1)]?.stall(10_000 + dice(30_000)), WIDE_STALL),
     setInterval(() => visit(3, true), OVER_KEY),
-    setInterval(() => visit(20 + Math.ceil(all.length / 10), false), OVER_TOTAL)
+    setInterval(() => visit(20 + Math.ceil(all.length / 5), false), OVER_TOTAL)
   )
 }
 

@@ -1,3 +1,4 @@
+import { CHANNELS } from './channels.ts'
 import { fieldsOf, Place } from './place.ts'
 import { Wire, type Ending } from './wire.ts'
 
@@ -64,6 +65,7 @@ export class Member {
     surroundings.named(name)
   }
 
+  get answered (): boolean { return this.#status !== 0 || this.ended !== undefined }
   get stalls (): boolean { return this.#pause !== undefined }
 
   toString (): string { return `${this.key} of channel ${this.channel} at ${this.place.id}` }
@@ -150,6 +152,8 @@ export class Member {
     }
     const wrong = this.place.take(fields)
     if (wrong !== undefined) this.#surroundings.wrong(`${this} got ${wrong}`)
+    // The others have a history that nobody outlives.
+    if ((fields.event === 'sse.reset' || fields.event === 'sse.gap') && !CHANNELS[this.channel]!.wide) this.#surroundings.wrong(`${this} got ${frame}`)
   }
 
   readonly #over = (ending: Ending): void => {

@@ -56,9 +56,13 @@ const duties = {
   /** So many events per second on each ordinary channel; 0: none. */
   publish (rate: number) {
     const due = CHANNELS.map(() => Math.random())
+    let then = performance.now()
     every(0, rate === 0 ? Infinity : TICK, () => {
+      const now = performance.now()
+      const seconds = (now - then) / 1_000
+      then = now
       for (const [index, { pace }] of CHANNELS.entries()) {
-        due[index]! += rate * pace * TICK / 1_000
+        due[index]! += rate * pace * seconds
         for (; due[index]! >= 1; due[index]!--) publish(index)
       }
     })
