@@ -18,8 +18,8 @@ export const PADDING = 64 * 1024
 export const CHANNELS: readonly ChannelPlan[] = [
   ...Array.from({ length: 18 }, (_, index) => ({ name: `ordinary ${index}`, options: { history: LONG }, wide: false, pace: 1 })),
   ...Array.from({ length: 2 }, (_, index) => ({ name: `quiet ${index}`, options: { history: LONG }, wide: false, pace: 0.05 })),
-  { name: 'wide, skipping', options: { history: SHORT, slow: 'skip' }, wide: true, pace: 4 },
-  { name: 'wide, disconnecting', options: { history: SHORT, slow: 'disconnect' }, wide: true, pace: 4 }
+  { name: 'wide, skipping', options: { history: SHORT, slow: 'skip' }, wide: true, pace: 3 },
+  { name: 'wide, disconnecting', options: { history: SHORT, slow: 'disconnect' }, wide: true, pace: 3 }
 ]
 
 // Of all connections; two at least.

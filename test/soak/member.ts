@@ -53,6 +53,7 @@ export class Member {
   #status = 0
   #retry: number | undefined
   #revoked = false
+  #left = false
   #timer: NodeJS.Timeout | undefined
   #pause: NodeJS.Timeout | undefined
 
@@ -73,7 +74,7 @@ export class Member {
   join (): void {
     clearTimeout(this.#timer)
     this.#surroundings.figures.connections++
-    this.admitted = this.#revoked = false
+    this.admitted = this.#revoked = this.#left = false
     this.#status = 0
     this.#retry = this.ended = undefined
     const { id } = this.place
@@ -100,30 +101,16 @@ export class Member {
   /** Does not come back, and is somebody else when it does. */
   leave (): void {
     clearTimeout(this.#timer)
+    this.#left = true
     this.readOn()
-    const { returns } = this
-    this.returns = false
     this.drop('destroy')
-    // What a socket says that was destroyed comes later.
-    setTimeout(() => { this.returns = returns }, 1_000)
     this.#renew()
   }
 
   #renew (): void {
     this.key = `${this.#name}.${++this.#life}`
     this.#surroundings.named(this.key)
-    this.#count()
     this.place = new Place()
-  }
-
-  /** Before its place is given up. */
-  #count (): void {
-    const { figures } = this.#surroundings
-    const { events, gaps, dropped, resets } = this.place
-    figures.events += events
-    figures.gaps += gaps
-    figures.dropped += dropped
-    figures.resets += resets
   }
 
   readonly #head = (status: number, head: string): void => {
@@ -152,8 +139,23 @@ export class Member {
     }
     const wrong = this.place.take(fields)
     if (wrong !== undefined) this.#surroundings.wrong(`${this} got ${wrong}`)
+    if (fields.event !== undefined) this.#count(fields.event, fields.data!)
+  }
+
+  #count (event: string, data: string): void {
+    const { figures, wrong } = this.#surroundings
+    if (event === 'tick') {
+      figures.events++
+      return
+    }
+    if (event === 'sse.reset') {
+      figures.resets++
+    } else {
+      figures.gaps++
+      figures.dropped += JSON.parse(data).dropped
+    }
     // The others have a history that nobody outlives.
-    if ((fields.event === 'sse.reset' || fields.event === 'sse.gap') && !CHANNELS[this.channel]!.wide) this.#surroundings.wrong(`${this} got ${frame}`)
+    if (!CHANNELS[this.channel]!.wide) wrong(`${this} got ${event}: ${data}`)
   }
 
   readonly #over = (ending: Ending): void => {
@@ -171,6 +173,6 @@ export class Member {
       figures.revoked++
       this.#renew()
     }
-    if (this.returns) this.#timer = setTimeout(() => this.join(), Math.max(this.#retry ?? 0, dice(dice(10) === 0 ? LATE : SOON)))
+    if (this.returns && !this.#left) this.#timer = setTimeout(() => this.join(), Math.max(this.#retry ?? 0, dice(dice(10) === 0 ? LATE : SOON)))
   }
 }

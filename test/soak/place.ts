@@ -13,10 +13,6 @@ export class Place {
   #epoch = ''
   #position: number | undefined
   events = 0
-  gaps = 0
-  /** Events that it was told it would not get, by `sse.gap`. */
-  dropped = 0
-  resets = 0
 
   get position (): number | undefined { return this.#position }
   get id (): string | undefined { return this.#position === undefined ? undefined : `${this.#epoch}-${this.#position}` }
@@ -30,10 +26,7 @@ export class Place {
     const known = this.#epoch
     this.#epoch = epoch
     this.#position = offset
-    if (event === 'sse.reset') {
-      this.resets++
-      return JSON.parse(data!).reason === 'evicted' ? undefined : `a reset: ${data}`
-    }
+    if (event === 'sse.reset') return JSON.parse(data!).reason === 'evicted' ? undefined : `a reset: ${data}`
     const told = event === undefined ? 0 : this.#told(event, data!)
     if (event !== undefined && event !== 'sse.gap' && JSON.parse(data!).number !== offset) return `event ${data!.slice(0, 40)} as ${id}`
     if (expected === undefined || (epoch === known && offset === expected + told)) return undefined
@@ -42,13 +35,8 @@ export class Place {
 
   /** By how much it goes on. */
   #told (event: string, data: string): number {
-    if (event !== 'sse.gap') {
-      this.events++
-      return 1
-    }
-    const { dropped } = JSON.parse(data)
-    this.gaps++
-    this.dropped += dropped
-    return dropped
+    if (event === 'sse.gap') return JSON.parse(data).dropped
+    this.events++
+    return 1
   }
 }

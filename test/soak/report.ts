@@ -19,6 +19,7 @@ export function report ({ plan, openFiles, processes, before, after, closed, clo
     ['events published', shown(published - warm.published)],
     ['events written', shown(streams.events - warm.streams.events)],
     ['bytes written', `${((streams.bytes - warm.streams.bytes) / 1e6).toFixed(1)} MB`],
+    ['events received, warming up included', shown(figures.events)],
     ['heartbeats received', shown(figures.heartbeats)],
     ['gaps, resets', `${shown(gaps)} with ${shown(dropped)} events, ${shown(resets)}`],
     ['publish to write, p50', `${quantile(during, 0.5).toFixed(2)} ms`],

@@ -24,7 +24,7 @@ const began = performance.now()
 const say = (line: string): void => console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(7)} s  ${line}`)
 try {
   const outcome = await soak(owner, { seconds, connections, seed, say })
-  console.log(`\n${report(outcome).map(([what, figure]) => `${what.padEnd(34)}${figure}`).join('\n')}\n`)
+  console.log(`\n${report(outcome).map(([what, figure]) => `${what.padEnd(40)}${figure}`).join('\n')}\n`)
   for (const line of outcome.wrongs) console.log(line)
   process.exitCode = outcome.wrongs.length === 0 ? 0 : 1
 } finally {

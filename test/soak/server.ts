@@ -90,6 +90,13 @@ const duties = {
   stats: () => app.sse.stats(),
   newest: () => numbers,
 
+  /** What keeps the process alive, by kind. */
+  handles (): Record<string, number> {
+    const handles: Record<string, number> = {}
+    for (const kind of process.getActiveResourcesInfo()) handles[kind] = (handles[kind] ?? 0) + 1
+    return handles
+  },
+
   /** What is in use when all that can go is gone, and what of these keys still counts. */
   async measure (keys: string[]) {
     for (let n = 0; n < 5; n++) {
@@ -97,9 +104,7 @@ const duties = {
       globalThis.gc!()
     }
     const { heapUsed: heap, external: buffers } = process.memoryUsage()
-    const handles: Record<string, number> = {}
-    for (const kind of process.getActiveResourcesInfo()) handles[kind] = (handles[kind] ?? 0) + 1
-    return { heap, buffers, handles, counted: keys.filter(key => countOf(key) > 0) }
+    return { heap, buffers, handles: duties.handles(), counted: keys.filter(key => countOf(key) > 0) }
   },
 
   /** Resolves to how many milliseconds that took. */

@@ -114,9 +114,8 @@ export class Soak {
     await this.all('leave')
     await until('all streams are closed', async () => (await this.server.ask('stats')).streams.open === 0)
     this.add(await this.server.ask('stats'), 0)
+    await until('all connections are closed', async () => !('TCPSocketWrap' in await this.server.ask('handles')))
     await this.server.ask('fill')
-    // Connections that ended are closed a little later than their streams.
-    await pause(1_000)
     return this.measure()
   }
 
@@ -174,12 +173,20 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   const lines = await server.ask('lines')
   wrongs.push(...reports.flatMap(({ wrongs }) => wrongs), ...lines.wrongs)
   const figures = sum(reports.map(({ figures }) => figures))
-  const { rejected } = await server.ask('stats')
-  const refused = rejected.total + rejected.perKey + rejected.closing
-  if (refused < figures.refused || refused > figures.refused + figures.unanswered) wrongs.push(`${refused} were turned away, ${figures.refused} were told so, and ${figures.unanswered} did not wait for an answer`)
+  wrongs.push(...disagreements(await server.ask('stats'), figures))
   const code = await server.leave()
   if (code !== 0) wrongs.push(`the server ended with ${code}`)
   return { plan, openFiles: openFiles(), processes: soak.crowds.length, before, after, closed, closeTime, grace: GRACE, warm, stats, figures, lines: lines.counts, told, wrongs }
+}
+
+/** Where what the clients were told is more than what the server says, or is not all that it may be. */
+function disagreements ({ streams, rejected, gaps, dropped, resets }: Stats, figures: Figures): string[] {
+  const refused = rejected.total + rejected.perKey + rejected.closing
+  // What is on its way when a client breaks off nobody reads.
+  const most = { events: streams.events, gaps, dropped, resets, admitted: streams.opened, refused }
+  const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name => `${name}: clients count ${figures[name]}, the server ${most[name]}`)
+  if (refused <= figures.refused + figures.unanswered) return more
+  return [...more, `${refused} were turned away, ${figures.refused} were told so, and only ${figures.unanswered} did not wait for an answer`]
 }
 
 function sum (all: readonly Figures[]): Figures {
