@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { chances } from '../setup/chances.ts'
 import { until } from '../setup/until.ts'
 import { channelsOf, CHANNELS } from './channels.ts'
@@ -39,24 +38,27 @@ const OVER_KEY = 2_000
 const OVER_TOTAL = 6_000
 // Those who are on their way back leave room.
 const SURPLUS = 1 / 25
-const STAY = 200
-const MOST = 5_000
+const MOST = 30_000
 
 const timers: NodeJS.Timeout[] = []
 let visitors = 0
+/** Those of a kind come when the last ones have gone. */
+const visiting = new Set<boolean>()
 
 /** So many who stay for a moment: with one key, or each with its own. */
 async function visit (count: number, shared: boolean): Promise<void> {
+  if (visiting.has(shared)) return
+  visiting.add(shared)
   const name = `v${number}.${++visitors}`
   const guests = Array.from({ length: count }, (_, index) => new Member(shared ? name : `${name}.${index}`, 0, surroundings))
   for (const guest of guests) {
     guest.returns = false
     guest.join()
   }
-  // Who listens has much to do: they wait for their answers.
+  // Who listens has much to do.
   await until('visitors are answered', () => guests.every(({ answered }) => answered), MOST).catch(() => {})
-  await pause(STAY)
   for (const guest of guests) guest.drop('destroy')
+  visiting.delete(shared)
 }
 
 function begin (): void {
