@@ -96,8 +96,11 @@ export class Soak {
     await this.server.ask('publish', 0)
     await this.all('calm', await this.server.ask('newest'))
     this.plan.say('everybody has got all')
+    const { connections } = this.plan
+    // It hears of those who broke off last a little later.
+    await until('nobody else is there', async () => (await this.server.ask('stats')).streams.open <= connections)
     const stats = await this.server.ask('stats')
-    this.add(stats, this.plan.connections)
+    this.add(stats, connections)
     return stats
   }
 
