@@ -7,6 +7,7 @@ import sse from 'fastify-typed-sse'
 import { sseTransform } from 'fastify-typed-sse/openapi'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
+import metrics from './metrics/server.ts'
 import { modules } from './modules.ts'
 import { page } from './page.ts'
 import progress from './progress/server.ts'
@@ -16,7 +17,7 @@ import tokens from './tokens/server.ts'
 
 const info = { title: 'fastify-typed-sse: examples', description: 'What the examples ask for, and what they send.', version: '1.0.0' }
 
-/** All the examples in one server, with a page at `/` that shows them, and one at `/docs` that describes them. */
+/** All the examples in one server, with a page at `/` that shows them, one at `/docs` that describes them, and their figures at `/metrics`. */
 export async function build (options: FastifyServerOptions = {}): Promise<FastifyInstance> {
   // Browsers open connections ahead and send nothing on them; close() would wait for those.
   const app = Fastify({ forceCloseConnections: true, ...options })
@@ -29,6 +30,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(board)
   await app.register(chat)
   await app.register(run)
+  await app.register(metrics)
   page(app, '/', new URL('start.html', import.meta.url))
   page(app, '/page.css', new URL('page.css', import.meta.url))
   modules(app)

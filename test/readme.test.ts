@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { trace } from '@opentelemetry/api'
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { build } from 'esbuild'
 import type { FastifyInstance } from 'fastify'
 import { chromium, type Page } from 'playwright-core'
@@ -197,6 +199,23 @@ const checks: Record<string, Check[]> = {
   }],
   // They assert for themselves.
   'Testing your routes': [async (t, app) => { t.ok(app) }, async (t, app) => { t.strictSame(openStreams(app), []) }, async (t, app) => { t.strictSame(openStreams(app), []) }],
+  Metrics: [async (t, app) => {
+    app.get('/two', (_request, reply) => reply.sse([{ data: 1 }, { data: 2 }]))
+    for (const count of [1, 2]) {
+      await body(app, '/two')
+      const scraped = await body(app, '/metrics')
+      t.match(scraped, `\nsse_streams_closed_total{route="GET /two",reason="complete"} ${count}\n`)
+      t.match(scraped, '\nsse_streams_open{route="GET /two"} 0\n')
+    }
+  }],
+  Tracing: [async (t, app) => {
+    const exporter = new InMemorySpanExporter()
+    trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }))
+    t.teardown(() => trace.disable())
+    app.get('/two', (_request, reply) => reply.sse([{ data: 1 }, { data: 2 }]))
+    await body(app, '/two')
+    t.match(exporter.getFinishedSpans(), [{ name: 'stream GET /two', attributes: { 'sse.close.reason': 'complete', 'sse.events': 2, 'sse.bytes': 18 } }])
+  }],
   'Documenting your streams': [
     async (t, app) => {
       const document = JSON.parse(JSON.stringify(app.swagger())) as Json

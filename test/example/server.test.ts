@@ -102,6 +102,8 @@ t.test('the start page lists the examples and shows each live', async t => {
     t.match(page.body, '<link rel="stylesheet" href="/page.css">')
   }
   t.match(start.body, '<a href="/docs">')
+  t.match(start.body, '<a href="/metrics">')
+  t.match((await app.inject('/metrics')).body, '# TYPE sse_streams_open gauge')
   const style = await app.inject('/page.css')
   t.equal(style.headers['content-type'], 'text/css; charset=utf-8')
   t.match(style.body, 'color-scheme: light dark')

@@ -1,0 +1,33 @@
+import type { ChannelOptions } from 'fastify-typed-sse'
+
+interface ChannelPlan {
+  name: string
+  options: ChannelOptions
+  /** Large events and a short history: who stalls there fills what the kernel keeps, stalls the stream, or falls behind the history. */
+  wide: boolean
+  /** Events per second are so many times those of the others. */
+  pace: number
+}
+
+const LONG = { events: 1_000, bytes: 64e6, age: 3_600_000 }
+const SHORT = { events: 12, bytes: 64e6, age: 3_600_000 }
+
+export const PADDING = 64 * 1024
+
+/** All channels. Most are ordinary; on a quiet one heartbeats are most of what comes. */
+export const CHANNELS: readonly ChannelPlan[] = [
+  ...Array.from({ length: 18 }, (_, index) => ({ name: `ordinary ${index}`, options: { history: LONG }, wide: false, pace: 1 })),
+  ...Array.from({ length: 2 }, (_, index) => ({ name: `quiet ${index}`, options: { history: LONG }, wide: false, pace: 0.05 })),
+  { name: 'wide, skipping', options: { history: SHORT, slow: 'skip' }, wide: true, pace: 3 },
+  { name: 'wide, disconnecting', options: { history: SHORT, slow: 'disconnect' }, wide: true, pace: 3 }
+]
+
+// Of all connections; two at least.
+const WIDE_SHARE = 1 / 200
+
+/** The channel of each of so many members. */
+export function channelsOf (members: number): number[] {
+  const wide = CHANNELS.flatMap((channel, index) => channel.wide ? Array<number>(Math.max(2, Math.round(members * WIDE_SHARE))).fill(index) : [])
+  const others = CHANNELS.flatMap((channel, index) => channel.wide ? [] : [index])
+  return Array.from({ length: members }, (_, index) => wide[index] ?? others[index % others.length]!)
+}

@@ -1,0 +1,85 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Owner } from '../chaos/world.ts'
+
+/** What a process does when it is asked, by name. */
+export type Duties = Record<string, (...details: never[]) => unknown>
+
+interface Question { number: number, duty: string, details: unknown[] }
+interface Answer { number: number, result?: unknown, fault?: string }
+
+// A busy machine takes its time; who does not answer for so long never will.
+const PATIENCE = 120_000
+
+/** A process of its own that does what it is asked, and goes with its owner. */
+export class Colleague<D extends Duties> {
+  readonly #name: string
+  readonly #process: ChildProcess
+  readonly #waiting = new Map<number, { resolve: (result: never) => void, reject: (error: Error) => void }>()
+  #asked = 0
+
+  private constructor (name: string, process: ChildProcess) {
+    this.#name = name
+    this.#process = process
+    process.on('message', ({ number, result, fault }: Answer) => {
+      const waiting = this.#waiting.get(number)
+      this.#waiting.delete(number)
+      if (fault === undefined) waiting?.resolve(result as never)
+      else waiting?.reject(new Error(`${name}: ${fault}`))
+    })
+    process.once('exit', (code, signal) => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(`${name} ended with ${code ?? signal}`))
+    })
+  }
+
+  /** Resolves when it is ready to be asked. */
+  static async start<D extends Duties> (t: Owner, file: string, ...args: unknown[]): Promise<Colleague<D>> {
+    const program = fileURLToPath(new URL(file, import.meta.url))
+    // What a coverage tool of this process left in the environment must not reach it.
+    const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
+    const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', program, ...args.map(String)], { env, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    t.teardown(async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      const over = once(child, 'exit')
+      child.kill('SIGKILL')
+      await over
+    })
+    const colleague = new Colleague<D>(file, child)
+    await Promise.race([once(child, 'message'), once(child, 'exit').then(() => { throw new Error(`${file} did not start`) })])
+    return colleague
+  }
+
+  ask<N extends keyof D & string> (duty: N, ...details: Parameters<D[N]>): Promise<Awaited<ReturnType<D[N]>>> {
+    const number = ++this.#asked
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`${this.#name} did not do '${duty}' within ${PATIENCE} ms`)), PATIENCE)
+      const settled = <A>(settle: (answer: A) => void) => (answer: A): void => {
+        clearTimeout(late)
+        settle(answer)
+      }
+      this.#waiting.set(number, { resolve: settled(resolve), reject: settled(reject) })
+      this.#process.send({ number, duty, details } satisfies Question)
+    })
+  }
+
+  /** Lets it go: with nothing left to do, it ends by itself. Resolves to its exit code. */
+  async leave (): Promise<number | null> {
+    const over = once(this.#process, 'exit')
+    this.#process.disconnect()
+    return (await over)[0]
+  }
+}
+
+/** The other side of it, in the process that is asked. */
+export function serve (duties: Duties): void {
+  process.on('message', async ({ number, duty, details }: Question) => {
+    try {
+      const result = await (duties[duty] as (...details: unknown[]) => unknown)(...details)
+      process.send!({ number, result } satisfies Answer)
+    } catch (error) {
+      process.send!({ number, fault: String((error as Error).stack) } satisfies Answer)
+    }
+  })
+  process.send!({ number: 0 } satisfies Answer)
+}

@@ -1,0 +1,42 @@
+/** A frame by its fields. */
+export function fieldsOf (frame: string): Record<string, string> {
+  const fields: Record<string, string> = {}
+  for (const line of frame.split('\n')) {
+    const colon = line.indexOf(': ')
+    if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2)
+  }
+  return fields
+}
+
+/** Where a client of one channel is, and whether what comes next is next: nothing is lost without a word, and nothing comes twice. */
+export class Place {
+  #epoch = ''
+  #position: number | undefined
+  events = 0
+
+  get position (): number | undefined { return this.#position }
+  get id (): string | undefined { return this.#position === undefined ? undefined : `${this.#epoch}-${this.#position}` }
+
+  /** What is wrong with a frame, if anything is. An event brings its own number, which is its offset. */
+  take ({ event, id, data }: Record<string, string>): string | undefined {
+    if (id === undefined) return undefined
+    const [epoch = '', digits] = id.split('-')
+    const offset = Number(digits)
+    const expected = this.#position
+    const known = this.#epoch
+    this.#epoch = epoch
+    this.#position = offset
+    if (event === 'sse.reset') return JSON.parse(data!).reason === 'evicted' ? undefined : `a reset: ${data}`
+    const told = event === undefined ? 0 : this.#told(event, data!)
+    if (event !== undefined && event !== 'sse.gap' && JSON.parse(data!).number !== offset) return `event ${data!.slice(0, 40)} as ${id}`
+    if (expected === undefined || (epoch === known && offset === expected + told)) return undefined
+    return `${event ?? 'a position'} ${id} after ${known}-${expected}`
+  }
+
+  /** By how much it goes on. */
+  #told (event: string, data: string): number {
+    if (event === 'sse.gap') return JSON.parse(data).dropped
+    this.events++
+    return 1
+  }
+}

@@ -1,0 +1,55 @@
+import { fieldsOf, Place } from './place.ts'
+import { Wire, type Ending } from './wire.ts'
+
+/** A client that does what `retry:` says to the letter: when its stream ends it comes back after just so long, to a server that is still there. */
+export class Returner {
+  readonly place = new Place()
+  live = false
+  readonly endings: Ending[] = []
+  /** When its first stream ended, when it was told to come back, and when it did. */
+  endedAt = 0
+  retry: number | undefined
+  returnedAt: number | undefined
+  wrong: string | undefined
+  #wire: Wire | undefined
+  readonly #ports: readonly number[]
+
+  /** The servers, one after the other. */
+  constructor (...ports: number[]) {
+    this.#ports = ports
+  }
+
+  /** The moment that it was told; undefined where it was not. */
+  get due (): number | undefined { return this.retry === undefined ? undefined : this.endedAt + this.retry }
+
+  join (): void {
+    const { id } = this.place
+    this.live = false
+    const headers = { accept: 'text/event-stream', ...id !== undefined && { 'last-event-id': id } }
+    this.#wire = new Wire(this.#ports[this.endings.length]!, '/news', headers, {
+      head: status => { if (status !== 200) this.wrong ??= `status ${status}` },
+      frame: frame => this.#take(frame),
+      over: ending => this.#over(ending)
+    })
+  }
+
+  leave (): void { this.#wire?.socket.destroy() }
+
+  #take (frame: string): void {
+    if (/^: (live|replay)/.test(frame)) this.live = true
+    const fields = fieldsOf(frame)
+    if (fields.retry !== undefined) this.retry = Number(fields.retry)
+    const wrong = this.place.take(fields)
+    if (wrong !== undefined || fields.event?.startsWith('sse.') === true) this.wrong ??= wrong ?? frame
+  }
+
+  #over (ending: Ending): void {
+    this.endings.push(ending)
+    if (this.endings.length === this.#ports.length || this.retry === undefined) return
+    this.endedAt = performance.now()
+    setTimeout(() => {
+      this.returnedAt = performance.now()
+      this.join()
+    }, this.retry)
+  }
+}

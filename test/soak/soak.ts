@@ -1,0 +1,199 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Stats } from 'fastify-typed-sse'
+import type { Owner } from '../chaos/world.ts'
+import { until } from '../setup/until.ts'
+import { Colleague } from './colleague.ts'
+import type { CrowdDuties } from './crowd.ts'
+import { Figures } from './member.ts'
+import type { ServerDuties } from './server.ts'
+
+export interface Plan {
+  seconds: number
+  connections: number
+  seed: number
+  /** Where what happens is told. */
+  say: (line: string) => void
+}
+
+/** Bytes and handles that are in use where nobody is there. */
+export interface Measured { heap: number, buffers: number, handles: Record<string, number> }
+
+export interface Outcome {
+  plan: Plan
+  openFiles: number
+  processes: number
+  before: Measured
+  after: Measured
+  closed: Measured
+  closeTime: number
+  grace: number
+  warm: Stats
+  stats: Stats
+  figures: Figures
+  lines: Record<string, number>
+  /** Clean ends with a moment to come back, at the close. */
+  told: number
+  /** What must not happen, and did. */
+  wrongs: string[]
+}
+
+const GRACE = 10_000
+// Events per second on each ordinary channel.
+const RATE = 2
+const WARM = 3_000
+/** How much more may be in use than before: of what is there, or so many bytes. */
+export const TOLERANCE = { share: 0.1, bytes: 5_000_000 }
+// One process reads for so many.
+const PER_CROWD = 2_500
+// What a process has open besides.
+const SPARE = 200
+
+/** How many files this process may have open. Those that it starts may have as many. */
+export function openFiles (): number {
+  const { userLimits } = process.report.getReport() as { userLimits: { open_files: { soft: number | 'unlimited' } } }
+  return Number(String(userLimits.open_files.soft).replace('unlimited', 'Infinity'))
+}
+
+/** A server, its clients, and what has been found to be wrong. */
+export class Soak {
+  readonly plan: Plan
+  readonly server: Colleague<ServerDuties>
+  readonly crowds: ReadonlyArray<Colleague<CrowdDuties>>
+  readonly wrongs: string[] = []
+
+  private constructor (plan: Plan, server: Colleague<ServerDuties>, crowds: ReadonlyArray<Colleague<CrowdDuties>>) {
+    this.plan = plan
+    this.server = server
+    this.crowds = crowds
+  }
+
+  static async start (t: Owner, plan: Plan): Promise<Soak> {
+    const { connections, seed, say } = plan
+    if (connections * 1.2 + SPARE > openFiles()) throw new Error(`${connections} connections want more open files than ${openFiles()}: ulimit -n`)
+    const server = await Colleague.start<ServerDuties>(t, 'server.ts', connections, GRACE, seed)
+    const port = await server.ask('listen')
+    const count = Math.ceil(connections / PER_CROWD)
+    const crowds = await Promise.all(Array.from({ length: count }, (_, index) => Colleague.start<CrowdDuties>(t, 'crowd.ts', port, connections, index, count, seed + index + 1)))
+    say(`${connections} connections of ${count} processes to one server; a process may have ${openFiles()} files open`)
+    return new Soak(plan, server, crowds)
+  }
+
+  /** Asks all crowds at once. */
+  all<N extends keyof CrowdDuties> (duty: N, ...details: Parameters<CrowdDuties[N]>): Promise<Array<Awaited<ReturnType<CrowdDuties[N]>>>> {
+    return Promise.all(this.crowds.map(crowd => crowd.ask(duty, ...details)))
+  }
+
+  /** Everybody comes, and events with them. */
+  async gather (): Promise<void> {
+    await this.server.ask('publish', RATE)
+    await this.all('join')
+    this.plan.say('everybody is there')
+  }
+
+  /** Everybody has got all, and the books agree. */
+  async settle (): Promise<Stats> {
+    await this.server.ask('revoke', 0)
+    await this.server.ask('publish', 0)
+    await this.all('calm', await this.server.ask('newest'))
+    this.plan.say('everybody has got all')
+    const { connections } = this.plan
+    // It hears of those who broke off last a little later.
+    await until('nobody else is there', async () => (await this.server.ask('stats')).streams.open <= connections)
+    const stats = await this.server.ask('stats')
+    this.add(stats, connections)
+    return stats
+  }
+
+  /** Whether the figures of the streams add up, with so many open. */
+  add ({ streams }: Stats, open: number): void {
+    const closed = Object.values(streams.closed).reduce((sum, count) => sum + count)
+    if (streams.open !== open) this.wrongs.push(`${streams.open} streams are open, and not ${open}`)
+    if (streams.opened !== streams.open + closed) this.wrongs.push(`${streams.opened} streams were opened, ${streams.open} are open and ${closed} closed`)
+  }
+
+  /** Everybody leaves. What is in use then, with full histories, so that it is the same whenever it is looked at. */
+  async empty (): Promise<Measured> {
+    await this.server.ask('publish', 0)
+    await this.all('leave')
+    await until('all streams are closed', async () => (await this.server.ask('stats')).streams.open === 0)
+    this.add(await this.server.ask('stats'), 0)
+    await until('all connections are closed', async () => !('TCPSocketWrap' in await this.server.ask('handles')))
+    await this.server.ask('fill')
+    return this.measure()
+  }
+
+  async measure (): Promise<Measured> {
+    const keys = (await this.all('report')).flatMap(({ keys }) => keys)
+    const { counted, ...measured } = await this.server.ask('measure', keys)
+    if (counted.length > 0) this.wrongs.push(`${counted.length} keys count as open, among them ${counted.slice(0, 3).join(', ')}`)
+    return measured
+  }
+
+  compare (before: Measured, after: Measured): void {
+    for (const kind of ['heap', 'buffers'] as const) {
+      const most = before[kind] + Math.max(before[kind] * TOLERANCE.share, TOLERANCE.bytes)
+      if (after[kind] > most) this.wrongs.push(`${kind}: ${before[kind]} bytes grew to ${after[kind]}`)
+    }
+    for (const kind of new Set([...Object.keys(before.handles), ...Object.keys(after.handles)])) {
+      if (before.handles[kind] !== after.handles[kind]) this.wrongs.push(`${kind}: ${before.handles[kind] ?? 0} handles became ${after.handles[kind] ?? 0}`)
+    }
+  }
+}
+
+/** Days of a server in minutes: its clients come, stall, break off and come back, are turned away and sent away. Then it closes. */
+export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
+  const soak = await Soak.start(t, plan)
+  const { server, wrongs } = soak
+  await soak.gather()
+  await pause(WARM)
+  await soak.settle()
+  const before = await soak.empty()
+  const warm = await server.ask('stats')
+  plan.say('warm, and empty')
+
+  await soak.gather()
+  await soak.all('faults')
+  await server.ask('revoke', Math.ceil(plan.connections / 1_000))
+  await pause(plan.seconds * 1_000)
+  const stats = await soak.settle()
+  const after = await soak.empty()
+  soak.compare(before, after)
+  plan.say('empty again')
+
+  await soak.gather()
+  await soak.all('last', Math.ceil(plan.connections / 500))
+  const closeTime = await server.ask('close')
+  const endings = (await soak.all('endings')).flat()
+  const told = endings.filter(({ ending, retry }) => ending === 'complete' && retry !== undefined).length
+  if (told < endings.length) wrongs.push(`${endings.length - told} of ${endings.length} clients did not get a clean end and their own moment to come back`)
+  if (closeTime > GRACE) wrongs.push(`close() took ${closeTime} ms of ${GRACE}`)
+  soak.add(await server.ask('stats'), 0)
+  const closed = await soak.measure()
+  const open = Object.keys(closed.handles).filter(kind => kind.startsWith('TCP') || kind === 'Timeout')
+  if (open.length > 0) wrongs.push(`after close() there are ${open.join(', ')}`)
+
+  const reports = await soak.all('report')
+  const lines = await server.ask('lines')
+  wrongs.push(...reports.flatMap(({ wrongs }) => wrongs), ...lines.wrongs)
+  const figures = sum(reports.map(({ figures }) => figures))
+  wrongs.push(...disagreements(await server.ask('stats'), figures))
+  const code = await server.leave()
+  if (code !== 0) wrongs.push(`the server ended with ${code}`)
+  return { plan, openFiles: openFiles(), processes: soak.crowds.length, before, after, closed, closeTime, grace: GRACE, warm, stats, figures, lines: lines.counts, told, wrongs }
+}
+
+/** Where what the clients were told is more than what the server says, or is not all that it may be. */
+function disagreements ({ streams, rejected, gaps, dropped, resets }: Stats, figures: Figures): string[] {
+  const refused = rejected.total + rejected.perKey + rejected.closing
+  // What is on its way when a client breaks off nobody reads.
+  const most = { events: streams.events, gaps, dropped, resets, admitted: streams.opened, refused }
+  const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name => `${name}: clients count ${figures[name]}, the server ${most[name]}`)
+  if (refused <= figures.refused + figures.unanswered) return more
+  return [...more, `${refused} were turned away, ${figures.refused} were told so, and only ${figures.unanswered} did not wait for an answer`]
+}
+
+function sum (all: readonly Figures[]): Figures {
+  const sum = new Figures()
+  for (const name of Object.keys(sum) as Array<keyof Figures>) sum[name] = all.reduce((sum, figures) => sum + figures[name], 0)
+  return sum
+}
