@@ -46,7 +46,7 @@ export class Head {
   constructor (reply: FastifyReply, stream: { overruled: (error: Error) => void }) {
     this.#reply = reply
     this.#send = reply.send
-    reply.send = (payload?: unknown) => {
+    const send: FastifyReply['send'] = (payload?: unknown) => {
       if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
       if (isError(payload)) stream.overruled(payload)
@@ -54,6 +54,9 @@ export class Head {
       else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
       return reply
     }
+    // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
+    // everything of this request, long done, until the next full collection.
+    reply.send = send
   }
 
   /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */

@@ -12,7 +12,7 @@ import { Head } from './head.ts'
 import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
-import { dispose, type Driver, type Followable } from './source.ts'
+import { Context, dispose, type Driver, type Followable } from './source.ts'
 import type { Streams } from './streams.ts'
 import { Writer } from './writer.ts'
 
@@ -93,7 +93,7 @@ export class Stream {
       return
     }
     const pump = this.#driver = new Pump(this)
-    pump.start(source, { get signal () { return life.signal }, lastEventId: this.#lastEventId })
+    pump.start(source, new Context(life, this.#lastEventId))
     this.#head.arm(this.options.commitDelay, this.#showLife)
   }
 
