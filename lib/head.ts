@@ -4,13 +4,13 @@ import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
-const HEADERS = {
+const HEADERS = Object.entries({
   'content-type': 'text/event-stream; charset=utf-8',
   // no-transform: a proxy that compresses holds events back until its block is full.
   'cache-control': 'no-cache, no-transform',
   // nginx and those that copied it collect a response before they pass it on, unless told.
   'x-accel-buffering': 'no'
-}
+})
 
 /** Fastify marks the reply of a handler that threw, whatever it threw. The mark would turn the stream's body into the error. */
 function unmark (reply: FastifyReply): boolean {
@@ -21,9 +21,12 @@ function unmark (reply: FastifyReply): boolean {
   return true
 }
 
+// queueMicrotask makes a resource of each.
+const settled = Promise.resolve()
+
 /** When all that is ready now has run: a tick comes before the microtasks when it is asked for outside of them, so ask inside. */
 function whenIdle (callback: () => void): void {
-  queueMicrotask(() => process.nextTick(callback))
+  settled.then(() => process.nextTick(callback))
 }
 
 /**
@@ -86,7 +89,7 @@ export class Head {
 
   /** Sends the head of a stream, and the body through the onSend hooks. Throws what Fastify throws, for a header that cannot be sent, say. */
   send (body: Readable): void {
-    for (const [name, value] of Object.entries(HEADERS)) {
+    for (const [name, value] of HEADERS) {
       if (!this.#reply.hasHeader(name)) this.#reply.header(name, value)
     }
     this.#type = this.#reply.getHeader('content-type')
