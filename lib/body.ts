@@ -57,7 +57,6 @@ export class Body extends Readable {
     // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
     if (raw.destroyed || this.#reply.request.raw.socket.destroyed) return destination
     const connection = new Connection(raw, () => this.#writer.drained(), this.#direct)
-    this.#watchGoodbye()
     // An explicit head: a body that ends in its first write would get a Content-Length.
     if (!raw.headersSent) raw.writeHead(raw.statusCode)
     this.#writer.open({
@@ -70,6 +69,8 @@ export class Body extends Readable {
         this.push(null)
       }
     })
+    // A stream that was over in its first write waits for nothing.
+    if (!raw.writableEnded) this.#watchGoodbye()
     return destination
   }
 

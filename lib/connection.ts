@@ -16,19 +16,12 @@ export class Connection {
   /** Nobody stands between us and the socket: not HTTP/2, no `inject`, no middleware that replaced `write`. */
   readonly #direct: boolean
   #begun = false
-  /** Whether the socket is asked to tell when it has room: the response knows nothing of what goes past it. */
-  #listens = false
 
   /** `drained` is called when a write that was refused has gone. `direct`: the option `directWrites`. */
   constructor (response: ServerResponse, drained: () => void, direct = true) {
     this.#response = response
     this.#drained = drained
     this.#direct = direct && response.write === OutgoingMessage.prototype.write
-    response.on('drain', drained)
-    response.once('close', () => {
-      response.removeListener('drain', drained)
-      if (this.#listens) response.req.socket.removeListener('drain', drained)
-    })
   }
 
   /** False when the client has enough for now. `bytes`: the text's length as UTF-8. */
@@ -39,13 +32,13 @@ export class Connection {
       return this.#told(socket, socket.write(`${bytes.toString(16)}\r\n${text}\r\n`, bytes === text.length ? 'latin1' : 'utf8'))
     }
     this.#begun = true
-    return this.#response.write(text)
+    return this.#told(this.#response, this.#response.write(text))
   }
 
   /** False when the client has enough for now. */
   pass (chunk: Chunk): boolean {
     const socket = this.#socket()
-    return socket === undefined ? this.#response.write(chunk.bytes) : this.#told(socket, socket.write(chunk.framed))
+    return socket === undefined ? this.#told(this.#response, this.#response.write(chunk.bytes)) : this.#told(socket, socket.write(chunk.framed))
   }
 
   /** The socket, when it is this response's turn, the head is out, nothing waits to go before, and nobody has ended it. */
@@ -57,10 +50,12 @@ export class Connection {
     return direct && response.socket?.writable === true ? response.socket : undefined
   }
 
-  #told (socket: Socket, room: boolean): boolean {
-    if (!room && !this.#listens) {
-      this.#listens = true
-      socket.on('drain', this.#drained)
+  /** Who has no room is asked to tell when there is some, the socket too: the response knows nothing of what goes past it. */
+  #told (way: ServerResponse | Socket, room: boolean): boolean {
+    const drained = this.#drained
+    if (!room && !way.listeners('drain').includes(drained)) {
+      way.on('drain', drained)
+      this.#response.once('close', () => way.removeListener('drain', drained))
     }
     return room
   }

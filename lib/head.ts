@@ -4,16 +4,17 @@ import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
-const HEADERS = {
+const HEADERS = Object.entries({
   'content-type': 'text/event-stream; charset=utf-8',
   // no-transform: a proxy that compresses holds events back until its block is full.
   'cache-control': 'no-cache, no-transform',
   // nginx and those that copied it collect a response before they pass it on, unless told.
   'x-accel-buffering': 'no'
-}
+})
 
+/** Sets what nobody has set before. */
 export function setHead (reply: FastifyReply): void {
-  for (const [name, value] of Object.entries(HEADERS)) {
+  for (const [name, value] of HEADERS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
 }
@@ -27,9 +28,12 @@ function unmark (reply: FastifyReply): boolean {
   return true
 }
 
+// queueMicrotask makes a resource of each.
+const settled = Promise.resolve()
+
 /** When all that is ready now has run: a tick comes before the microtasks when it is asked for outside of them, so ask inside. */
 function whenIdle (callback: () => void): void {
-  queueMicrotask(() => process.nextTick(callback))
+  settled.then(() => process.nextTick(callback))
 }
 
 /**
@@ -52,7 +56,7 @@ export class Head {
   constructor (reply: FastifyReply, stream: { overruled: (error: Error) => void }) {
     this.#reply = reply
     this.#send = reply.send
-    reply.send = (payload?: unknown) => {
+    const send: FastifyReply['send'] = (payload?: unknown) => {
       if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
       if (isError(payload)) stream.overruled(payload)
@@ -60,6 +64,9 @@ export class Head {
       else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
       return reply
     }
+    // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
+    // everything of this request, long done, until the next full collection.
+    reply.send = send
   }
 
   /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */

@@ -16,6 +16,24 @@ export interface SourceContext extends ProductionContext {
   readonly closing: AbortSignal
 }
 
+/**
+ * That of a stream, whose life makes a signal when it is asked for one. The getter is the class's: V8 puts an object's own among what lives
+ * long, and there it would hold everything of this stream, long done, until the next full collection.
+ */
+export class Context implements SourceContext {
+  readonly closing: AbortSignal
+  readonly lastEventId: string | undefined
+  readonly #life: Pick<SourceContext, 'signal'>
+
+  constructor (life: Pick<SourceContext, 'signal'>, closing: AbortSignal, lastEventId: string | undefined) {
+    this.#life = life
+    this.closing = closing
+    this.lastEventId = lastEventId
+  }
+
+  get signal (): AbortSignal { return this.#life.signal }
+}
+
 /** How a thing is followed that writes its frames itself, once for all its readers: a channel. */
 export const kSubscribed = Symbol('fastify-typed-sse.subscribed')
 export declare const kEvents: unique symbol

@@ -13,7 +13,7 @@ import { END_ID } from './last-event-id.ts'
 import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
-import { dispose, type Driver, type Followable, type Place } from './source.ts'
+import { Context, dispose, type Driver, type Followable, type Place } from './source.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
 import { Writer } from './writer.ts'
@@ -93,7 +93,7 @@ export class Stream {
       return
     }
     const pump = this.#driver = new Pump(this)
-    pump.start(source, { get signal () { return life.signal }, closing: this.#streams.signal, lastEventId: this.account.lastEventId })
+    pump.start(source, new Context(life, this.#streams.signal, this.account.lastEventId))
     this.#head.arm(this.options.commitDelay, this.#showLife)
   }
 

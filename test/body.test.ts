@@ -230,8 +230,11 @@ t.test('L3: a response that is over leaves no listener behind, on itself or on a
     const before = count()
     let during: number[]
     reply.send(new Body(new TestWriter(sink => {
-      during = count()
-      sink.end('.')
+      sink.write('.'.repeat(1_000_000))
+      setImmediate(() => {
+        during = count()
+        sink.end('.')
+      })
     }), reply))
     // After those who listened before.
     reply.raw.once('close', () => told({ before, during, after: count() }))
@@ -246,6 +249,17 @@ t.test('L3: a response that is over leaves no listener behind, on itself or on a
     t.same(after, before)
   }
   client.fin()
+})
+
+t.test('a response that is over in its first write waits for nobody', async t => {
+  const app = Fastify()
+  app.get('/', (request, reply) => {
+    const count = () => [request.raw.socket.listenerCount('end'), reply.raw.listenerCount('drain')]
+    const before = count()
+    reply.send(new Body(new TestWriter(sink => { sink.end('.') }), reply))
+    t.same(count(), before)
+  })
+  t.equal(await (await fetch(`http://127.0.0.1:${await listen(t, app)}`)).text(), '.')
 })
 
 t.test('L3: a client that leaves while the onSend hooks run is not written to, and no listener waits for it', async t => {

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
@@ -102,4 +104,13 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
   await app.close()
   await turn()
   t.same(timersAndSockets(), before)
+})
+
+t.test('L3: what a stream was made of goes with the next young collection: nothing of it is made to live long', async t => {
+  // A process of its own: those who watch this one make objects of theirs live longer.
+  const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
+  const program = fileURLToPath(new URL('../setup/short-streams.js', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', program], { env, timeout: 30_000 })
+  t.match(stdout, /^-?\d+\n$/)
+  t.ok(Number(stdout) < 2_000, `${stdout.trim()} bytes of each stayed, of about thirty thousand`)
 })
