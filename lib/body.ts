@@ -59,16 +59,16 @@ export class Body extends Readable {
     const connection = new Connection(raw, () => this.#writer.drained(), this.#direct)
     // An explicit head: a body that ends in its first write would get a Content-Length.
     if (!raw.headersSent) raw.writeHead(raw.statusCode)
-    this.#writer.open({
-      write: (text, bytes) => connection.write(text, bytes),
-      pass: chunk => connection.pass(chunk),
-      end: text => {
-        // Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent.
-        if (!trailers) return text === '' ? raw.end() : raw.end(text)
-        if (text !== '') connection.write(text)
-        this.push(null)
-      }
-    })
+    this.#writer.open(!trailers
+      ? connection
+      : {
+          write: (text, bytes) => connection.write(text, bytes),
+          pass: chunk => connection.pass(chunk),
+          end: text => {
+            if (text !== '') connection.write(text)
+            this.push(null)
+          }
+        })
     // A stream that was over in its first write waits for nothing.
     if (!raw.writableEnded) this.#watchGoodbye()
     return destination
@@ -82,7 +82,7 @@ export class Body extends Readable {
     // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
     if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
     const left = (): void => { if (!raw.writableEnded) raw.destroy() }
-    socket.once('end', left)
+    socket.on('end', left)
     raw.once('close', () => socket.removeListener('end', left))
   }
 

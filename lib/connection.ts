@@ -41,6 +41,12 @@ export class Connection {
     return socket === undefined ? this.#told(this.#response, this.#response.write(chunk.bytes)) : this.#told(socket, socket.write(chunk.framed))
   }
 
+  /** Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent. */
+  end (text: string): void {
+    if (text === '') this.#response.end()
+    else this.#response.end(text)
+  }
+
   /** The socket, when it is this response's turn, the head is out, nothing waits to go before, and nobody has ended it. */
   #socket (): Socket | undefined {
     if (!this.#direct || !this.#begun) return undefined

@@ -25,6 +25,9 @@ export interface WriterSetup {
  * and a heartbeat when there was nothing to write for a while.
  */
 export class Writer {
+  /** For all of them: an idle client needs no function of its own. */
+  static readonly #flushOf = (writer: Writer): void => writer.#flush()
+
   /** Bytes handed to the connection. */
   bytes = 0
   readonly #setup: WriterSetup
@@ -55,7 +58,7 @@ export class Writer {
     } else if (!this.#scheduled) {
       // Ticks run when the microtasks are done: whatever is ready now joins this write, and nothing waits for a timer.
       this.#scheduled = true
-      process.nextTick(this.#flush)
+      process.nextTick(Writer.#flushOf, this)
     }
   }
 
@@ -112,7 +115,7 @@ export class Writer {
     }
   }
 
-  readonly #flush = (): void => {
+  #flush (): void {
     this.#scheduled = false
     if (this.#sink === undefined) {
       if (this.#batch !== '' || this.#ending) this.#setup.commit()

@@ -57,7 +57,7 @@ export class Follower implements Reader {
     // A snapshot of the channel before this one may have ended it all: nobody would leave.
     if (this.#stopped) return new Promise(() => {})
     const opening = openAt(this.feed, this.feed.enter(this), this.#selection, cursor)
-    return opening instanceof Promise ? opening.then(this.#stand) : this.#stand(opening)
+    return opening instanceof Promise ? opening.then(late => this.#stand(late)) : this.#stand(opening)
   }
 
   /** Goes on, when the opening is out. */
@@ -103,7 +103,7 @@ export class Follower implements Reader {
       const batch = this.feed.log.read(this.position, this.#limit)
       if (isThenable(batch)) {
         this.#busy = true
-        batch.then(this.#came, this.#failed)
+        batch.then(late => this.#came(late), error => this.#failed(error))
         return
       }
       this.#replay(batch)
@@ -113,7 +113,8 @@ export class Follower implements Reader {
   /** Goes on in another turn of the loop. */
   #later (delay: number): void {
     this.#busy = true
-    delay === 0 ? nextTurn(this.#goOn) : setTimeout(this.#goOn, delay)
+    const goOn = (): void => this.proceed()
+    delay === 0 ? nextTurn(goOn) : setTimeout(goOn, delay)
   }
 
   /** At the end of the log, which may be the end of the channel. */
@@ -229,19 +230,17 @@ export class Follower implements Reader {
       this.#stand(opening)
       this.#party.announce(this, opening, before)
       this.proceed()
-    }).catch(this.#failed)
+    }).catch(error => this.#failed(error))
   }
 
-  readonly #stand = (opening: Opening): Opening => {
+  #stand (opening: Opening): Opening {
     this.epoch = opening.epoch
     this.position = opening.position
     this.#fresh = true
     return opening
   }
 
-  readonly #goOn = (): void => this.proceed()
-
-  readonly #came = (batch: LogBatch): void => {
+  #came (batch: LogBatch): void {
     this.#busy = false
     if (this.#stopped) return
     this.#attempt(() => {
@@ -250,7 +249,7 @@ export class Follower implements Reader {
     })
   }
 
-  readonly #failed = (error: unknown): void => {
+  #failed (error: unknown): void {
     if (this.#stopped) return
     this.stop()
     this.#party.failed(error)

@@ -51,7 +51,7 @@ export class Following implements Party<Follower>, Driver {
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
   readonly #followers: Follower[]
-  readonly #running: Set<Follower>
+  #running: readonly Follower[]
   /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
   #behind: Set<Follower> | undefined
   #begun = false
@@ -67,7 +67,7 @@ export class Following implements Party<Follower>, Driver {
     this.write = outlet.write?.bind(outlet)
     this.#subscribed = subscribed
     this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, selection, this))
-    this.#running = new Set(this.#followers)
+    this.#running = this.#followers
   }
 
   /** Whether its openings are out: a channel may be over. */
@@ -89,16 +89,15 @@ export class Following implements Party<Follower>, Driver {
       signal?.addEventListener('abort', this.close, { once: true })
     }
     const openings = this.#followers.map((follower, index) => begin(follower, cursorOf(lastEventId || this.#subscribed[index]!.after)))
-    if (openings.some(opening => opening instanceof Promise)) Promise.all(openings).then(this.#open).catch(this.failed)
+    if (openings.some(opening => opening instanceof Promise)) Promise.all(openings).then(all => this.#open(all)).catch(error => this.failed(error))
     else this.#open(openings as Opening[])
   }
 
   pull (): void {
     if (!this.#begun) return
     // Another one first each time: there may be room for one only.
-    const [first] = this.#running
-    if (first !== undefined && this.#running.delete(first)) this.#running.add(first)
-    for (const follower of [...this.#running]) follower.pull()
+    if (!this.alone) this.#running = [...this.#running.slice(1), ...this.#running.slice(0, 1)]
+    for (const follower of this.#running) follower.pull()
   }
 
   /** An event that its map made, or its snapshot, is no good. */
@@ -158,8 +157,8 @@ export class Following implements Party<Follower>, Driver {
   }
 
   ended (follower: Follower): void {
-    this.#running.delete(follower)
-    if (this.#running.size > 0) return this.arrived(follower)
+    this.#running = this.#running.filter(other => other !== follower)
+    if (this.#running.length > 0) return this.arrived(follower)
     this.stop()
     this.#outlet.ended()
   }
@@ -173,7 +172,7 @@ export class Following implements Party<Follower>, Driver {
     if (diagnostics.drop.hasSubscribers) diagnostics.drop.publish({ channel: name, dropped, request: this.#outlet.account?.request })
   }
 
-  failed = (error: unknown): void => {
+  failed (error: unknown): void {
     if (this.#stopped) return
     this.stop()
     this.#outlet.failed(error)
@@ -184,7 +183,7 @@ export class Following implements Party<Follower>, Driver {
     this.#outlet.done()
   }
 
-  readonly #open = (openings: Opening[]): void => {
+  #open (openings: Opening[]): void {
     if (this.#stopped) return
     if (openings.every(opening => opening.over)) {
       this.stop()
