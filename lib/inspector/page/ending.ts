@@ -9,7 +9,7 @@ let id
 /** Asks before it does. */
 export function askToEnd (row) {
   id = row.id
-  const facts = { Route: row.route, Path: row.path, Key: row.key, Address: row.ip }
+  const facts = { Route: row.route, Path: row.route.endsWith(' ' + row.path) ? null : row.path, Key: row.key, Address: row.ip }
   dialog.querySelector('dl').replaceChildren(...Object.entries(facts).filter(([, text]) => text !== null).map(([name, text]) => {
     const fact = element('div')
     fact.append(element('dt', name), element('dd', text))

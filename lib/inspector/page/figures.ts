@@ -1,7 +1,7 @@
 export const figures = String.raw`import { bytes, count, element, rate, write } from './format.js'
 
-// The last two minutes of a figure.
-const KEPT = 120
+// The last minute of a figure.
+const KEPT = 60
 const SVG = 'http://www.w3.org/2000/svg'
 
 const WORDS = { total: 'server full', perKey: 'client full', closing: 'closing' }
@@ -70,20 +70,19 @@ export function showTotals (totals, first) {
 function showClosed (closed) {
   const place = document.querySelector('#closed')
   const sum = Object.values(closed).reduce((sum, number) => sum + number, 0)
-  write(document.querySelector('#closed-count'), count(sum) + ' streams')
+  write(document.querySelector('#closed-count'), count(sum) + (sum === 1 ? ' stream' : ' streams'))
   if (place.childElementCount === 0) {
     for (const [reason, meaning] of Object.entries(REASONS)) {
       const row = element('div')
       row.dataset.reason = reason
-      row.append(element('dt', reason, { title: meaning }), element('dd', '0'), element('meter'))
-      row.lastElementChild.setAttribute('aria-hidden', 'true')
+      row.append(element('dt', reason, { title: meaning }), element('dd', '0'), element('i'))
       place.append(row)
     }
   }
   for (const row of place.children) {
     const number = closed[row.dataset.reason] ?? 0
     write(row.querySelector('dd'), count(number))
-    row.querySelector('meter').value = sum === 0 ? 0 : number / sum
+    row.querySelector('i').style.setProperty('--share', String(sum === 0 ? 0 : number / sum))
     row.toggleAttribute('data-none', number === 0)
     row.toggleAttribute('data-alarming', number > 0 && TROUBLE.has(row.dataset.reason))
   }
@@ -96,7 +95,7 @@ function showLatency ({ bounds, counts }) {
   if (place.childElementCount === 0) {
     for (const n of counts.keys()) {
       const bar = element('li')
-      const label = n < bounds.length ? '≤ ' + count1(bounds[n]) : '> ' + count1(bounds.at(-1))
+      const label = n < bounds.length ? '≤ ' + bound(bounds[n]) : '> ' + bound(bounds.at(-1))
       bar.append(element('i'), element('span', label), element('b'))
       place.append(bar)
     }
@@ -104,16 +103,17 @@ function showLatency ({ bounds, counts }) {
   for (const [n, bar] of [...place.children].entries()) {
     bar.querySelector('i').style.setProperty('--share', String(counts[n] / most))
     write(bar.querySelector('b'), count(counts[n]))
-    bar.title = bar.querySelector('span').textContent + ' ms: ' + count(counts[n])
+    bar.title = bar.querySelector('span').textContent + (n < 12 ? ' ms: ' : ': ') + count(counts[n])
     bar.toggleAttribute('data-none', counts[n] === 0)
   }
   const within = share => {
     let left = sum * share
     const place = counts.findIndex(number => (left -= number) <= 0)
-    return place < bounds.length ? 'within ' + count1(bounds[place]) + ' ms' : 'slower than ' + count1(bounds.at(-1)) + ' ms'
+    return place < bounds.length ? 'within ' + inTime(bounds[place]) : 'slower than ' + inTime(bounds.at(-1))
   }
   write(document.querySelector('#latency-summary'), sum === 0 ? 'nothing so far' : 'half ' + within(0.5) + ', 99 % ' + within(0.99))
 }
 
-const count1 = number => number < 1 ? String(number) : number < 1_000 ? String(number) : number / 1_000 + ' s'
+const bound = number => number < 1_000 ? String(number) : number / 1_000 + ' s'
+const inTime = number => number < 1_000 ? number + ' ms' : bound(number)
 `

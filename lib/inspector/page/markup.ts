@@ -31,7 +31,7 @@ export const markup = String.raw`<!doctype html>
 
     <section class="panel" aria-labelledby="channels-title">
       <div class="title"><h2 id="channels-title">Channels</h2><p id="channels-count"></p></div>
-      <div class="scroll" tabindex="0" role="region" aria-labelledby="channels-title">
+      <div class="scroll" id="channels-list" tabindex="0" role="region" aria-labelledby="channels-title">
         <table id="channels"></table>
         <p class="empty" id="channels-empty" hidden></p>
       </div>
@@ -71,7 +71,7 @@ export const markup = String.raw`<!doctype html>
       <dl></dl>
       <label>What its client is told <input name="why" maxlength="100" autocomplete="off" value="ended by an operator"></label>
       <p class="note">It gets this as an error with status 403. A client of this package does not come back; an EventSource does.</p>
-      <p class="buttons"><button type="button" value="cancel">Keep it</button> <button value="end" class="danger">End stream</button></p>
+      <p class="buttons"><button type="button" value="cancel" autofocus>Keep it</button> <button value="end" class="danger">End stream</button></p>
     </form>
   </dialog>
 </body>

@@ -77,7 +77,7 @@ const channels = new Table(document.querySelector('#channels'), 'Channels', [
   },
   text('number', 'Subscribers', ({ subscribers }) => count(subscribers)),
   text('number lag', 'Lagging', ({ lagging }) => count(lagging)),
-  text('number', 'Newest', ({ newest }) => count(newest)),
+  text('number newest', 'Newest', ({ newest }) => count(newest)),
   text('number', 'per s', ({ rate: events }) => rate(events))
 ], (one, other) => (other.lagging > 0) - (one.lagging > 0) || other.subscribers - one.subscribers || (one.id < other.id ? -1 : 1))
 

@@ -61,16 +61,21 @@ main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1re
 #figures polyline { fill: none; stroke: var(--accent); stroke-width: 1.5px; vector-effect: non-scaling-stroke; opacity: .55; }
 
 /* Tables. */
-table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { width: 100%; border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 th, td { padding: .3rem .6rem; text-align: start; white-space: nowrap; }
 th:first-child, td:first-child { padding-inline-start: 1rem; }
 th:last-child, td:last-child { padding-inline-end: 1rem; }
-th { position: sticky; top: 0; z-index: 1; padding-block: .45rem; color: var(--quiet); background: var(--panel); font-size: .85rem; font-weight: 500; box-shadow: inset 0 -1px var(--line); }
-#streams th { top: 3.3rem; border-top: 1px solid var(--line); }
-tbody tr + tr { border-top: 1px solid var(--line); }
+thead { position: sticky; top: 0; z-index: 1; }
+th { padding-block: .45rem; color: var(--quiet); background: var(--panel); font-size: .85rem; font-weight: 500; border-bottom: 1px solid var(--line); }
+#streams thead { top: 3.5rem; }
+#streams th { border-top: 1px solid var(--line); }
+td { border-bottom: 1px solid var(--line); }
+#streams tr:last-child td { border-bottom: 0; }
 tbody tr:hover { background: var(--hover); }
 .number, .age { text-align: end; }
+th.number { min-width: 5.5em; }
+th.age { min-width: 6em; }
 .route { width: 100%; max-width: 0; overflow: hidden; text-overflow: ellipsis; }
 .route b { font: 500 .95em var(--mono); }
 .route span { color: var(--quiet); font: .95em var(--mono); }
@@ -99,23 +104,19 @@ td.act button:hover { color: var(--bad); border-color: var(--bad); }
 
 /* How long deliveries took. */
 #latency { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 2px; padding: .25rem 1rem .6rem; }
-#latency li { display: grid; grid-template-rows: 6.5rem auto; justify-items: center; gap: .3rem; font-size: .7rem; font-variant-numeric: tabular-nums; white-space: nowrap; color: var(--quiet); }
+#latency li { display: grid; grid-template-rows: 8.5rem auto; justify-items: center; gap: .3rem; font-size: .7rem; font-variant-numeric: tabular-nums; white-space: nowrap; color: var(--quiet); }
 #latency i { align-self: end; width: 100%; height: max(2px, calc(var(--share, 0) * 100%)); border-radius: 3px 3px 0 0; background: var(--accent); }
 #latency [data-none] i { background: var(--line); }
 #latency b { position: absolute; clip-path: inset(50%); }
 
 /* Why streams ended. */
-#closed { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .55rem 1.5rem; padding: .25rem 1rem 1rem; }
-#closed div { display: grid; grid-template-columns: 1fr auto; align-items: baseline; gap: .1rem .5rem; }
-#closed dd { font-weight: 600; font-variant-numeric: tabular-nums; }
+#closed { display: grid; gap: .2rem; padding: 0 1rem .9rem; }
+#closed div { display: grid; grid-template-columns: 6rem minmax(0, 1fr) minmax(3.5rem, auto); align-items: center; gap: .75rem; line-height: 1.35; }
+#closed dd { order: 1; text-align: end; font-weight: 600; font-variant-numeric: tabular-nums; }
 #closed [data-none] { color: var(--quiet); }
 #closed [data-none] dd { font-weight: 400; }
 #closed [data-alarming] dd { color: var(--warn); }
-meter { grid-column: 1 / -1; width: 100%; height: 4px; appearance: none; border: 0; border-radius: 2px; background: var(--line); }
-meter::-webkit-meter-inner-element { display: block; }
-meter::-webkit-meter-bar { height: 4px; border: 0; border-radius: 2px; background: var(--line); }
-meter::-webkit-meter-optimum-value { border-radius: 2px; background: var(--accent); }
-meter::-moz-meter-bar { background: var(--accent); }
+#closed i { height: 5px; border-radius: 3px; background: linear-gradient(var(--accent) 0 0) 0 / calc(var(--share, 0) * 100%) no-repeat var(--line); }
 
 /* What happened to what was asked for. */
 #said { position: fixed; inset: auto 1rem 1rem; z-index: 3; width: fit-content; max-width: min(40rem, calc(100% - 2rem)); margin: 0 auto; padding: .6rem 1rem; border-radius: 8px; background: var(--ink); color: var(--paper); overflow-wrap: anywhere; }
@@ -140,8 +141,8 @@ dialog .note { padding: 0; }
   main { grid-template-columns: minmax(0, 1fr); }
   #streams thead { position: absolute; clip-path: inset(50%); }
   #streams, #streams tbody { display: block; }
-  #streams tr { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .35rem .75rem; padding: .6rem 1rem; border-top: 1px solid var(--line); }
-  #streams td { display: block; max-width: none; padding: 0; text-align: start; overflow: hidden; text-overflow: ellipsis; }
+  #streams tr { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .35rem .75rem; padding: .6rem 1rem .7rem; border-top: 1px solid var(--line); }
+  #streams td { display: block; max-width: none; padding: 0; border: 0; text-align: start; overflow: hidden; text-overflow: ellipsis; }
   #streams td::before { content: attr(data-label); display: block; font: .75rem/1.3 system-ui, sans-serif; color: var(--quiet); }
   #streams td.route { order: -3; grid-column: 1 / 4; width: auto; white-space: normal; overflow-wrap: anywhere; }
   #streams td.act { order: -2; text-align: end; }
@@ -158,9 +159,12 @@ dialog .note { padding: 0; }
   #figures { grid-template-columns: 1fr 1fr; gap: .75rem; }
   #figures > div { padding: .6rem .75rem; }
   #figures b { font-size: 1.4rem; }
-  #closed { grid-template-columns: 1fr 1fr; gap: .55rem 1rem; }
+  #channels-list { height: auto; max-height: 15rem; }
+  #channels th.number { min-width: 0; }
+  #channels .newest { display: none; }
   #channels th, #channels td { padding-inline: .4rem; }
   #channels th:first-child, #channels td:first-child { padding-inline-start: 1rem; }
+  #channels th:last-child, #channels td:last-child { padding-inline-end: 1rem; }
   #latency li { font-size: .6rem; }
   #latency span { writing-mode: vertical-rl; rotate: 180deg; }
 }

@@ -52,7 +52,7 @@ function show ({ event, id, data, size, json, skipped }) {
   empty.hidden = true
   if (skipped > 0) list.prepend(element('li', count(skipped) + ' more, too many to read', { className: 'note' }))
   const item = element('li')
-  item.append(element('b', event), element('code', id, { title: 'id' }), element('time', new Date().toLocaleTimeString()), element('pre', pretty(data, json, size)))
+  item.append(element('b', event), element('code', id, { title: 'id' }), element('time', new Date().toLocaleTimeString('en', { hourCycle: 'h23' })), element('pre', pretty(data, json, size)))
   if (size > data.length) item.append(element('span', count(size - data.length) + ' characters more', { className: 'note' }))
   list.prepend(item)
   while (list.childElementCount > KEPT) list.lastElementChild.remove()
