@@ -22,6 +22,17 @@ export function guard (app: FastifyInstance, authorize: Authorize): void {
   })
 }
 
+/** The same for a stream that is open. A no may be thrown; anything else that is thrown is no answer. */
+export async function mayGoOn (request: FastifyRequest, authorize: Authorize): Promise<boolean> {
+  try {
+    return await authorize(request) === true
+  } catch (error) {
+    const { statusCode } = error as { statusCode?: unknown }
+    if (statusCode === 401 || statusCode === 403) return false
+    throw error
+  }
+}
+
 /**
  * Refuses what a page of another site sends with the browser of somebody who is permitted. Such a page cannot set a header like this one
  * unless CORS allows it, and some apps allow it to everybody: so the browser is believed where it says by itself who is asking

@@ -3,7 +3,7 @@ import { FST_SSE_GONE, FST_SSE_OPTION, FST_SSE_UNREGISTERED, shown } from '../er
 import { checked } from '../options.ts'
 import sse from '../plugin.ts'
 import { Census } from './census.ts'
-import { guard, refuseOthers, type Authorize } from './guard.ts'
+import { guard, mayGoOn, refuseOthers, type Authorize } from './guard.ts'
 import { files } from './page.ts'
 import { reports } from './report.ts'
 import { tailEvents, Tails } from './tails.ts'
@@ -42,7 +42,7 @@ const inspector: FastifyPluginAsync<InspectorOptions> = async (app, given) => {
   const watch = new Watch(census, app.sse)
   app.addHook('onClose', async () => watch.stop())
   guard(app, authorize)
-  const permission = { revalidate: async (request: FastifyRequest) => await authorize(request) === true, revalidateInterval: 5_000 }
+  const permission = { revalidate: (request: FastifyRequest) => mayGoOn(request, authorize), revalidateInterval: 5_000 }
 
   servePage(app)
   app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(watch.through(wordOf(request, 'filter', LONGEST)), permission))

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { guard, refuseOthers, type Authorize } from '../../lib/inspector/guard.ts'
+import { guard, mayGoOn, refuseOthers, type Authorize } from '../../lib/inspector/guard.ts'
 
 async function make (t: Test, authorize: Authorize) {
   const app = Fastify()
@@ -25,6 +25,15 @@ t.test('what authorize throws is the answer', async t => {
   const response = await (await make(t, async () => { throw Object.assign(new Error('Log in first'), { statusCode: 401 }) })).inject('/')
   t.equal(response.statusCode, 401)
   t.match(response.json(), { message: 'Log in first' })
+})
+
+t.test('a stream goes on while authorize answers true, ends with a no, thrown or not, and with nothing else', async t => {
+  const request = {} as FastifyRequest
+  const thrown = (statusCode?: number) => async (): Promise<boolean> => { throw Object.assign(new Error('thrown'), { statusCode }) }
+  t.equal(await mayGoOn(request, () => true), true)
+  t.equal(await mayGoOn(request, () => 'yes' as unknown as boolean), false)
+  for (const statusCode of [401, 403]) t.equal(await mayGoOn(request, thrown(statusCode)), false)
+  for (const statusCode of [undefined, 503]) await t.rejects(mayGoOn(request, thrown(statusCode)), { message: 'thrown' })
 })
 
 t.test('it is asked after the hooks of the app, whatever they are', async t => {

@@ -128,12 +128,12 @@ t.test('a stream is ended by its number, and its client is told why', async t =>
     const client = await injectStream(app, { url: '/ticks', headers: { user: 'alice' } })
     await client.take(1)
     const url = `/inspector/streams/${n + 1}/end`
-    await watcher.until(({ data }) => data.streams.rows.some(({ id }) => id === n + 1))
+    await watcher.until(({ event, data }) => event === 'report' && data.streams.rows.some(({ id }) => id === n + 1))
     t.equal((await app.inject({ method: 'POST', url, ...(payload === undefined ? {} : { payload }) })).statusCode, 403, 'not without the header')
     const response = await app.inject({ method: 'POST', url, headers, ...(payload === undefined ? {} : { payload }) })
     t.strictSame(response.json(), { route: 'GET /ticks', key: 'alice' })
     await client.rest()
-    t.match(client.text, `event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403,"instance":"req-`)
+    t.match(client.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403,"instance":"req-')
     t.match(client.text, `"detail":"${detail}"`)
     t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_GONE/ }, 'once')
   }

@@ -9,7 +9,7 @@ t.test('everything for those who come, and what changed for those who are there'
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse)
-  const queues: Array<EventQueue<{}>> = []
+  const queues: Array<EventQueue> = []
   app.get('/queue', (_request, reply) => {
     const queue = new EventQueue({ capacity: 9 })
     queues.push(queue)
