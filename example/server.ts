@@ -4,6 +4,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import sse from 'fastify-typed-sse'
+import inspector from 'fastify-typed-sse/inspector'
 import { sseTransform } from 'fastify-typed-sse/openapi'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
@@ -17,7 +18,13 @@ import tokens from './tokens/server.ts'
 
 const info = { title: 'fastify-typed-sse: examples', description: 'What the examples ask for, and what they send.', version: '1.0.0' }
 
-/** All the examples in one server, with a page at `/` that shows them, one at `/docs` that describes them, and their figures at `/metrics`. */
+// Who sits at this machine. Behind a proxy on it, that would be everybody.
+const LOOPBACK = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
+
+/**
+ * All the examples in one server, with a page at `/` that shows them, one at `/docs` that describes them, one at `/inspector` that looks into
+ * them, and their figures at `/metrics`.
+ */
 export async function build (options: FastifyServerOptions = {}): Promise<FastifyInstance> {
   // Browsers open connections ahead and send nothing on them; close() would wait for those.
   const app = Fastify({ forceCloseConnections: true, ...options })
@@ -31,6 +38,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(chat)
   await app.register(run)
   await app.register(metrics)
+  await app.register(inspector, { prefix: '/inspector', authorize: ({ ip }) => LOOPBACK.includes(ip) })
   page(app, '/', new URL('start.html', import.meta.url))
   page(app, '/page.css', new URL('page.css', import.meta.url))
   modules(app)

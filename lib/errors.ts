@@ -59,6 +59,12 @@ export const FST_SSE_LAGGING = createError('FST_SSE_LAGGING', "The subscriber of
 
 export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "The log of the channel '%s' %s", 503)
 
+export const FST_SSE_UNREGISTERED = createError('FST_SSE_UNREGISTERED', 'The inspector shows a registration of fastify-typed-sse: register that before it, in the same app or in one around it')
+
+export const FST_SSE_FORBIDDEN = createError('FST_SSE_FORBIDDEN', 'This is not permitted: %s', 403)
+
+export const FST_SSE_GONE = createError('FST_SSE_GONE', 'There is no %s: it is over, or it never was', 404)
+
 export const FST_SSE_AWAITED = createError('FST_SSE_AWAITED', '%s did not come %s; so far: %s')
 
 /** An error of this realm or of another, as tests and `vm` make them. */

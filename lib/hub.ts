@@ -57,6 +57,11 @@ export class Hub {
     return this.#setup.channels.channel(name, options)
   }
 
+  /** The channel that is in memory under that name, with the options that it was made with; undefined where there is none. */
+  find (name: string): Channel | undefined {
+    return this.#setup.channels.find(name)
+  }
+
   /** What happened since the plugin was registered, and what is open now. Counted when it is asked for. */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup

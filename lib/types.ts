@@ -24,7 +24,7 @@ declare module 'fastify' {
 
   interface FastifyInstance {
     /** The channels of this server, and its open streams. */
-    readonly sse: Pick<Hub, 'channel' | 'closing' | 'stats' | 'streams' | 'disconnect' | 'drain'>
+    readonly sse: Pick<Hub, 'channel' | 'find' | 'closing' | 'stats' | 'streams' | 'disconnect' | 'drain'>
   }
 
   interface FastifyRequest {

@@ -144,6 +144,13 @@ const checks: Record<string, Check[]> = {
     async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'oldest' }).subscribers, 0) }
   ],
   'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^: live\nid: \w+-0\n\n$/) }],
+  'The inspector': [async (t, app) => {
+    t.match(await app.inject('/inspector/'), { statusCode: 401, headers: { 'www-authenticate': 'Basic' } })
+    const { operator } = await programOf<{ operator: string }>("'fastify-typed-sse/inspector'")
+    const headers = { authorization: operator }
+    t.match(await body(app, '/inspector/', headers), '<title>Inspector</title>')
+    t.match(await (await follow(t, app, '/inspector/events', headers)).until('}\n\n'), /event: report\n/)
+  }],
   'Many channels on one stream': [async (t, app) => { t.match(await (await follow(t, app, '/all')).until('\n\n'), /^: live\nid: \w+-0\.\w+-0\n\n$/) }],
   'Resumable runs': [async (t, app) => {
     t.equal((await app.inject('/runs/7')).statusCode, 404)

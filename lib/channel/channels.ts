@@ -41,6 +41,11 @@ export class Channels {
     return channel as unknown as Channel<M>
   }
 
+  /** The one that is in memory under that name, whatever its options; undefined where there is none. */
+  find (name: string): Channel | undefined {
+    return this.#live.get(name)?.channel
+  }
+
   stats (): Record<string, ChannelStats> {
     return Object.fromEntries([...this.#live].map(([name, { topic }]) => [name, topic.stats()]))
   }

@@ -295,3 +295,11 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
   t.equal(state.open, 0)
   channels.close()
 })
+
+t.test('find() gives the channel that is in memory, whatever its options, and makes none', async t => {
+  const { channels, state } = make(t)
+  t.equal(channels.find('made elsewhere'), undefined)
+  t.equal(state.opened, 0)
+  const channel = channels.channel('made elsewhere', { events, start: 'oldest' })
+  t.equal(channels.find('made elsewhere'), channel)
+})

@@ -109,6 +109,14 @@ t.test('the start page lists the examples and shows each live', async t => {
   t.match(style.body, 'color-scheme: light dark')
 })
 
+t.test('the inspector is for who sits at the machine, and the start page leads there', async t => {
+  const app = await build()
+  t.teardown(() => app.close())
+  t.match((await app.inject('/')).body, '<a href="/inspector">')
+  for (const remoteAddress of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) t.equal((await app.inject({ url: '/inspector/', remoteAddress })).statusCode, 200, remoteAddress)
+  t.equal((await app.inject({ url: '/inspector/', remoteAddress: '192.0.2.1' })).statusCode, 403)
+})
+
 t.test('pages get the modules of the client, and no other files', async t => {
   const app = await build()
   t.teardown(() => app.close())

@@ -1,0 +1,1 @@
+export { default, type InspectorOptions } from './inspector/inspector.ts'

@@ -1,0 +1,79 @@
+export const markup = String.raw`<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>Inspector</title>
+  <link rel="icon" href="data:,">
+  <link rel="stylesheet" href="inspector.css">
+  <script type="module" src="inspector.js"></script>
+</head>
+<body>
+  <header>
+    <h1>Inspector</h1>
+    <p id="state" role="status" data-state="connecting">Connecting</p>
+    <button id="again" type="button" hidden>Connect again</button>
+    <search><input id="filter" type="search" maxlength="100" autocomplete="off" spellcheck="false" placeholder="Filter: route, key, address, channel" aria-label="Filter streams by route, key, address or channel, and channels by name"></search>
+  </header>
+
+  <main>
+    <noscript><p class="panel">This page is a script that reads a stream: it shows nothing without.</p></noscript>
+
+    <dl id="figures" aria-label="Figures">
+      <div data-figure="open"><dt>Open streams</dt><dd><b>–</b> <span></span></dd></div>
+      <div data-figure="events"><dt>Events per second</dt><dd><b>–</b> <span></span></dd></div>
+      <div data-figure="bytes"><dt>Bytes per second</dt><dd><b>–</b> <span></span></dd></div>
+      <div data-figure="published"><dt>Published per second</dt><dd><b>–</b> <span></span></dd></div>
+      <div data-figure="rejected"><dt>Turned away</dt><dd><b>–</b> <span></span></dd></div>
+      <div data-figure="dropped"><dt>Events lost</dt><dd><b>–</b> <span></span></dd></div>
+    </dl>
+
+    <section class="panel" aria-labelledby="channels-title">
+      <div class="title"><h2 id="channels-title">Channels</h2><p id="channels-count"></p></div>
+      <div class="scroll" id="channels-list" tabindex="0" role="region" aria-labelledby="channels-title">
+        <table id="channels"></table>
+        <p class="empty" id="channels-empty" hidden></p>
+      </div>
+    </section>
+
+    <section class="panel" aria-labelledby="tail-title">
+      <div class="title"><h2 id="tail-title">Tail</h2><p id="tail-state" role="status"></p><button id="tail-stop" type="button" hidden>Stop</button></div>
+      <div class="scroll" tabindex="0" role="region" aria-labelledby="tail-title">
+        <ol id="tail"></ol>
+        <p class="empty" id="tail-empty">Choose a channel to read its events as they come.</p>
+      </div>
+    </section>
+
+    <section class="panel" aria-labelledby="latency-title">
+      <div class="title"><h2 id="latency-title">Delivery</h2><p id="latency-summary"></p></div>
+      <ol id="latency"></ol>
+      <p class="note">From the moment this process has an event until it is written to all who wait for it, in milliseconds, since the start.</p>
+    </section>
+
+    <section class="panel" aria-labelledby="closed-title">
+      <div class="title"><h2 id="closed-title">Ended</h2><p id="closed-count"></p></div>
+      <dl id="closed"></dl>
+    </section>
+
+    <section class="panel wide" aria-labelledby="streams-title">
+      <div class="title"><h2 id="streams-title">Streams</h2><p id="streams-count"></p></div>
+      <table id="streams"></table>
+      <p class="empty" id="streams-empty" hidden></p>
+    </section>
+  </main>
+
+  <p id="said" role="status"></p>
+
+  <dialog id="ending" aria-labelledby="ending-title">
+    <form method="dialog">
+      <h2 id="ending-title">End this stream?</h2>
+      <dl></dl>
+      <label>What its client is told <input name="why" maxlength="100" autocomplete="off" value="ended by an operator"></label>
+      <p class="note">It gets this as an error with status 403. A client of this package does not come back; an EventSource does.</p>
+      <p class="buttons"><button type="button" value="cancel" autofocus>Keep it</button> <button value="end" class="danger">End stream</button></p>
+    </form>
+  </dialog>
+</body>
+</html>
+`

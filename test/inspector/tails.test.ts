@@ -1,0 +1,104 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import sse, { type Channel } from '../../lib/index.ts'
+import { Tails } from '../../lib/inspector/tails.ts'
+
+async function make (t: Test): Promise<FastifyInstance> {
+  const app = Fastify({ logger: false })
+  t.teardown(() => app.close())
+  await app.register(sse)
+  return app
+}
+
+function open (t: Test, tails: Tails, app: FastifyInstance, channel: Channel) {
+  const viewer = new AbortController()
+  const tail = tails.follow(channel, { signal: viewer.signal, closing: app.sse.closing })
+  t.teardown(() => viewer.abort())
+  const take = async (count: number): Promise<unknown[]> => {
+    const events: unknown[] = []
+    while (events.length < count) events.push((await tail.next()).value)
+    return events
+  }
+  return { viewer, tail, take }
+}
+
+const dataOf = (events: unknown[]): unknown[] => events.map(event => (event as { data: { data: string } }).data.data)
+
+t.test('a tail begins with the last twenty events, and goes on with what comes', async t => {
+  const app = await make(t)
+  const channel = app.sse.channel('news')
+  for (let n = 1; n <= 25; n++) channel.publish({ event: 'headline', data: { n } })
+  const { take } = open(t, new Tails(), app, channel)
+  const first = await take(20)
+  t.match(first[0], { event: 'event', data: { event: 'headline', id: /^\w+-6$/, data: '{"n":6}', size: 7, json: true, skipped: 0 } })
+  t.equal(dataOf(first).at(-1), '{"n":25}')
+  channel.publish({ data: 'plain' })
+  t.match(await take(1), [{ data: { event: 'message', data: 'plain', size: 5, json: false } }])
+})
+
+t.test('it begins where the history does, where that is shorter, and is no subscriber that counts', async t => {
+  const app = await make(t)
+  const channel = app.sse.channel('short', { history: { events: 2 } })
+  for (let n = 1; n <= 5; n++) channel.publish({ data: n })
+  const tails = new Tails()
+  const { take, tail } = open(t, tails, app, channel)
+  t.strictSame(dataOf(await take(2)), ['4', '5'], 'without a word of what is gone')
+  t.equal(app.sse.stats().resets, 0)
+  t.equal(channel.subscribers, 1)
+  const second = open(t, tails, app, channel)
+  await second.take(1)
+  t.equal(tails.of('short'), 2)
+  await second.tail.return(undefined)
+  t.equal(tails.of('short'), 1)
+  await tail.return(undefined)
+  t.equal(tails.of('short'), 0)
+})
+
+t.test('more than fifty events a second are counted, and long ones are cut', async t => {
+  const app = await make(t)
+  const channel = app.sse.channel('busy', { history: { age: 60_000 } })
+  const { take, tail } = open(t, new Tails(), app, channel)
+  const next = tail.next()
+  await new Promise(setImmediate)
+  for (let n = 1; n <= 500; n++) channel.publish({ data: 'x'.repeat(n === 1 ? 5_000 : 1) })
+  const first = (await next).value as { data: { data: string, size: number } }
+  t.match({ shown: first.data.data.length, size: first.data.size }, { shown: 4_000, size: 5_000 })
+  await take(49)
+  const late = tail.next()
+  await new Promise(resolve => setTimeout(resolve, 1_050))
+  channel.publish({ data: 'last' })
+  t.match((await late).value, { data: { data: 'last', skipped: 450 } })
+})
+
+t.test('it says when the channel is over, and nothing when the server is', async t => {
+  const app = await make(t)
+  const [ended, other] = [app.sse.channel('ended'), app.sse.channel('other')]
+  const one = open(t, new Tails(), app, ended)
+  const two = open(t, new Tails(), app, other)
+  ended.publish({ data: 1 })
+  other.publish({ data: 1 })
+  await Promise.all([one.take(1), two.take(1)])
+  await ended.end()
+  t.strictSame(await one.take(1), [{ event: 'over', data: null }])
+  t.equal((await one.tail.next()).done, true)
+  const last = two.tail.next()
+  await app.close()
+  t.strictSame(await last, { value: undefined, done: true })
+})
+
+t.test('one that falls behind ends, to begin anew; one that fails says why', async t => {
+  const app = await make(t)
+  const channel = app.sse.channel('fast', { history: { events: 70 } })
+  channel.publish({ data: 1 })
+  const { take, tail } = open(t, new Tails(), app, channel)
+  await take(1)
+  for (let n = 0; n < 1_000; n++) channel.publish({ data: n })
+  await new Promise(setImmediate)
+  for (let n = 0; n < 1_000; n++) channel.publish({ data: n })
+  let last = await tail.next()
+  for (let n = 0; n < 3_000 && last.done !== true; n++) last = await tail.next()
+  t.equal(last.done, true)
+
+  const broken = { name: 'broken', head: async () => ({ epoch: 'e', oldest: 1, newest: 0 }), subscribe: () => { throw new Error('no log') } } as unknown as Channel
+  await t.rejects(open(t, new Tails(), app, broken).tail.next(), { message: 'no log' })
+})
