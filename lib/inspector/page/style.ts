@@ -52,12 +52,12 @@ main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1re
 
 /* The figures. */
 #figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: 1rem; }
-#figures > div { position: relative; overflow: hidden; display: grid; align-content: start; gap: .1rem; padding: .7rem 1rem .8rem; }
+#figures > div { overflow: hidden; display: grid; align-content: start; gap: .1rem; padding: .7rem 1rem .8rem; }
 #figures dt { color: var(--quiet); font-size: .9rem; }
 #figures b { display: block; font-size: 1.75rem; line-height: 1.2; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; white-space: nowrap; }
 #figures span { color: var(--quiet); font-size: .85rem; font-variant-numeric: tabular-nums; }
 #figures [data-alarming] span { color: var(--warn); }
-#figures svg { position: absolute; right: 0; bottom: 0; width: 45%; height: 40%; }
+#figures svg { width: calc(100% + 2rem); height: 1.75rem; margin: .3rem -1rem -.8rem; }
 #figures polyline { fill: none; stroke: var(--accent); stroke-width: 1.5px; vector-effect: non-scaling-stroke; opacity: .55; }
 
 /* Tables. */
@@ -157,7 +157,7 @@ dialog .note { padding: 0; }
   header search { flex: 1 0 100%; }
   main { gap: .75rem; padding: .75rem .75rem 4rem; }
   #figures { grid-template-columns: 1fr 1fr; gap: .75rem; }
-  #figures > div { padding: .6rem .75rem; }
+  #figures > div { padding: .6rem .75rem .8rem; }
   #figures b { font-size: 1.4rem; }
   #channels-list { height: auto; max-height: 15rem; }
   #channels th.number { min-width: 0; }
