@@ -5,7 +5,7 @@ import * as errors from '../lib/errors.ts'
 
 const { shown, isError, ...factories } = errors
 
-const STATUS: Record<string, number> = { FST_SSE_CLOSING: 503, FST_SSE_LIMIT: 503, FST_SSE_KEY_LIMIT: 429, FST_SSE_REVOKED: 403, FST_SSE_LOG_UNAVAILABLE: 503 }
+const STATUS: Record<string, number> = { FST_SSE_CLOSING: 503, FST_SSE_LIMIT: 503, FST_SSE_KEY_LIMIT: 429, FST_SSE_REVOKED: 403, FST_SSE_FORBIDDEN: 403, FST_SSE_GONE: 404, FST_SSE_LOG_UNAVAILABLE: 503 }
 
 t.test('E1: every error is exported under its own code, and can be switched on by it', async t => {
   const names = Object.keys(factories)
@@ -38,6 +38,9 @@ t.test('E1: a message says what is wrong, what was expected and what to do next'
     [new errors.FST_SSE_KEY_LIMIT(), 'As many streams are open as one client may have: close one, or connect again in a while'],
     [new errors.FST_SSE_REVOKED('you left'), 'The stream was ended: you left'],
     [new errors.FST_SSE_KEYS(), 'disconnect() was called with a key, and streams have none: set limits.key at registration, or pass a function'],
+    [new errors.FST_SSE_UNREGISTERED(), 'The inspector shows a registration of fastify-typed-sse: register that before it, in the same app or in one around it'],
+    [new errors.FST_SSE_FORBIDDEN('the inspector is for others'), 'This is not permitted: the inspector is for others'],
+    [new errors.FST_SSE_GONE('stream 7'), 'There is no stream 7: it is over, or it never was'],
     [new errors.FST_SSE_EVENT('null'), 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got null'],
     [new errors.FST_SSE_UNKNOWN_EVENT('tock', 'tick, done'), "Event 'tock' is not declared: add it to the map, or send one of tick, done"],
     [new errors.FST_SSE_FIELD('id', 'a string', 'null'), "The field 'id' of an event must be a string, got null"],
