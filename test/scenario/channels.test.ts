@@ -671,7 +671,11 @@ t.test('L7: app.close() ends followers, loops and a running producer, and tells 
   })
   await within('an event', Promise.all(clients.map(client => client.until(frame(epoch, 1, 'first')))))
   await within('app.close()', app.close())
-  for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + frame(epoch, 1, 'first'))
+  for (const client of clients) {
+    const body = await whole(client)
+    t.equal(body.replace(/retry: \d+\n\n$/, ''), live(at(epoch, 0)) + frame(epoch, 1, 'first'))
+    t.match(body, /retry: \d+\n\n$/, 'and when to come back')
+  }
   await within('the loop', loop)
   await within('consume()', consumed)
   t.same(heard, ['first'])
