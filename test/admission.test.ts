@@ -13,7 +13,8 @@ interface Made { app: FastifyInstance, port: number, queues: EventQueue[] }
 
 /** A server whose streams stay open, and say that they are. */
 async function make (t: Test, limits: Partial<Limits> | undefined, options: RegisterOptions = {}): Promise<Made> {
-  const app = Fastify({ return503OnClosing: false })
+  // A client may have connected ahead of need, and close() would wait for what it sends.
+  const app = Fastify({ return503OnClosing: false, forceCloseConnections: true })
   const queues: EventQueue[] = []
   await app.register(sse, { ...options, limits })
   app.route({
