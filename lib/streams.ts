@@ -90,8 +90,8 @@ export class Streams<M extends Member = Member> {
 
   async #close (times: DrainTimes): Promise<void> {
     this.#closing.abort(new StreamClosedError('shutdown'))
-    const [ending, finishing] = [false, true].map(finishes => this.#members.filter(member => member.finishes === finishes).map(({ stream }) => stream))
-    await drain(ending!, finishing!, times)
+    const those = (finish: boolean): M[] => this.#members.filter(({ finishes }) => finishes === finish).map(({ stream }) => stream)
+    await drain(those(false), those(true), times)
     this.#beatEvery(Infinity)
   }
 
