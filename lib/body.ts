@@ -9,7 +9,7 @@ export interface Sink {
   write: (text: string, bytes?: number) => boolean
   /** Frames that other connections get too. */
   pass: (chunk: Chunk) => boolean
-  end: (text: string) => unknown
+  end: (text: string, bytes?: number) => unknown
 }
 
 interface FrameWriter {

@@ -7,8 +7,8 @@ import type { Chunk } from './channel/chunk.ts'
  * The way from a stream to its client: a response, and past it the socket.
  *
  * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. That is a third of what
- * a small event costs. Here all four go to the socket as one, wherever nothing can tell the difference; what many clients get
- * brings them as one buffer that was made once.
+ * a small event costs. Here all four go as one, wherever nothing can tell the difference: with the head in front of them where that is
+ * still to go, past the response where nothing is. What many clients get brings them as one buffer that was made once.
  */
 export class Connection {
   readonly #response: ServerResponse
@@ -26,34 +26,48 @@ export class Connection {
 
   /** False when the client has enough for now. `bytes`: the text's length as UTF-8. */
   write (text: string, bytes = Buffer.byteLength(text)): boolean {
-    const socket = this.#socket()
-    if (socket !== undefined) {
-      // As many bytes as characters: all of them are ASCII, which takes no encoder.
-      return this.#told(socket, socket.write(`${bytes.toString(16)}\r\n${text}\r\n`, bytes === text.length ? 'latin1' : 'utf8'))
-    }
-    this.#begun = true
-    return this.#told(this.#response, this.#response.write(text))
+    return this.#frames() ? this.#put(framed(text, bytes), encodingOf(text, bytes)) : this.#told(this.#response, this.#response.write(text))
   }
 
   /** False when the client has enough for now. */
   pass (chunk: Chunk): boolean {
-    const socket = this.#socket()
-    return socket === undefined ? this.#told(this.#response, this.#response.write(chunk.bytes)) : this.#told(socket, socket.write(chunk.framed))
+    return this.#frames() ? this.#put(chunk.framed) : this.#told(this.#response, this.#response.write(chunk.bytes))
   }
 
   /** Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent. */
-  end (text: string): void {
-    if (text === '') this.#response.end()
-    else this.#response.end(text)
+  end (text: string, bytes = Buffer.byteLength(text)): void {
+    if (text === '') {
+      this.#response.end()
+    } else if (this.#frames()) {
+      // Through the response, which holds it until the end joins it.
+      this.#respond(framed(text, bytes), encodingOf(text, bytes))
+      this.#response.end()
+    } else {
+      this.#response.end(text)
+    }
   }
 
-  /** The socket, when it is this response's turn, the head is out, nothing waits to go before, and nobody has ended it. */
-  #socket (): Socket | undefined {
-    if (!this.#direct || !this.#begun) return undefined
-    const response = this.#response
-    const direct = response.chunkedEncoding && response.writableCorked === 0 && response.writableLength === 0
+  /** Whether the body's chunks are framed here. While a response is corked, Node keeps its own chunks back. */
+  #frames (): boolean {
+    return this.#direct && this.#response.chunkedEncoding && this.#response.writableCorked === 0
+  }
+
+  /** To the socket, when the head is out, nothing waits to go before, and nobody has ended it. */
+  #put (chunk: string | Buffer, encoding?: BufferEncoding): boolean {
+    const { socket, writableLength } = this.#response
     // Node keeps what it cannot write any more; a socket makes an error of it, which counts as the client's.
-    return direct && response.socket?.writable === true ? response.socket : undefined
+    if (this.#begun && writableLength === 0 && socket?.writable === true) return this.#told(socket, socket.write(chunk, encoding))
+    this.#begun = true
+    return this.#told(this.#response, this.#respond(chunk, encoding))
+  }
+
+  /** What is framed already gets no frame of Node's. */
+  #respond (chunk: string | Buffer, encoding: BufferEncoding = 'utf8'): boolean {
+    const response = this.#response
+    response.chunkedEncoding = false
+    const room = response.write(chunk, encoding)
+    response.chunkedEncoding = true
+    return room
   }
 
   /** Who has no room is asked to tell when there is some, the socket too: the response knows nothing of what goes past it. */
@@ -66,6 +80,12 @@ export class Connection {
     return room
   }
 }
+
+/** A chunk of a chunked body (RFC 9112 §7.1). */
+const framed = (text: string, bytes: number): string => `${bytes.toString(16)}\r\n${text}\r\n`
+
+/** As many bytes as characters: all of them are ASCII, which takes no encoder. */
+const encodingOf = (text: string, bytes: number): BufferEncoding => bytes === text.length ? 'latin1' : 'utf8'
 
 /** What a response over HTTP/2 shares with others; undefined over HTTP/1. */
 export function sessionOf (response: ServerResponse): Pick<Http2Session, 'close' | 'destroy'> | undefined {

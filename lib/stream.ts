@@ -74,7 +74,7 @@ export class Stream {
     this.#head = new Head(reply, this)
     life.unforeseen = 'error'
     life.stream = this
-    streams.add(this, options)
+    streams.add(this)
   }
 
   get response (): FastifyReply['raw'] { return this.#reply.raw }

@@ -8,6 +8,8 @@ export interface Member extends Drained {
   tick: (now: number) => void
   /** What it is counted by; and what was asked for, method and path. */
   account: { readonly key: string | undefined, readonly name: string }
+  /** What it waits for, and how it is to end. */
+  options: Times
   /** Where it stands in the list: for the set to write. */
   seat: number
 }
@@ -17,7 +19,9 @@ type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLi
 /** All open streams of one registration: their one timer, and their end when the server closes. */
 export class Streams<M extends Member = Member> {
   // A list in which each knows its seat: short streams come and go by the thousand, and a set would make its tables anew for them.
-  readonly #members: Array<{ stream: M, period: number, finishes: boolean }> = []
+  // The streams themselves, in no object literal: V8 puts those among what lives long once some have lived, and there each would hold
+  // a stream, long done, until the next full collection.
+  readonly #members: M[] = []
   readonly #keys = new Map<string, number>()
   #stop: (() => void) | undefined
   /** What the timer was made with. */
@@ -32,9 +36,9 @@ export class Streams<M extends Member = Member> {
 
   get size (): number { return this.#members.length }
 
-  get names (): string[] { return this.#members.map(({ stream }) => stream.account.name) }
+  get names (): string[] { return this.#members.map(({ account }) => account.name) }
 
-  [Symbol.iterator] (): Iterator<M> { return this.#members.map(({ stream }) => stream).values() }
+  [Symbol.iterator] (): Iterator<M> { return [...this.#members].values() }
 
   /** How many with that key are open. */
   countOf (key: string): number { return this.#keys.get(key) ?? 0 }
@@ -42,23 +46,22 @@ export class Streams<M extends Member = Member> {
   /** The time that streams go by: that of the machine, or of the timer's beats where these are ahead, because a test drives them. */
   get now (): number { return Math.max(now(), this.#beaten) }
 
-  add (stream: M, options: Times): void {
-    const period = periodOf(options)
+  add (stream: M): void {
+    const period = periodOf(stream.options)
     const { key } = stream.account
     if (key !== undefined) this.#keys.set(key, this.countOf(key) + 1)
-    stream.seat = this.#members.push({ stream, period, finishes: options.shutdown === 'finish' }) - 1
+    stream.seat = this.#members.push(stream) - 1
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
     if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
   }
 
   delete (stream: M): void {
-    const member = this.#members[stream.seat]
-    if (member?.stream !== stream) return
+    if (this.#members[stream.seat] !== stream) return
     if (stream.account.key !== undefined) this.#free(stream.account.key)
     const last = this.#members.pop()!
-    if (last !== member) {
+    if (last !== stream) {
       this.#members[stream.seat] = last
-      last.stream.seat = stream.seat
+      last.seat = stream.seat
     }
     // Short streams come one after the other: the timer stays until its beat finds that nobody needs it. A test's clock goes with its test.
     if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#beatEvery(Infinity)
@@ -90,7 +93,7 @@ export class Streams<M extends Member = Member> {
 
   async #close (times: DrainTimes): Promise<void> {
     this.#closing.abort(new StreamClosedError('shutdown'))
-    const those = (finish: boolean): M[] => this.#members.filter(({ finishes }) => finishes === finish).map(({ stream }) => stream)
+    const those = (finish: boolean): M[] => this.#members.filter(({ options }) => (options.shutdown === 'finish') === finish)
     await drain(those(false), those(true), times)
     this.#beatEvery(Infinity)
   }
@@ -99,9 +102,9 @@ export class Streams<M extends Member = Member> {
     // In whole milliseconds: their sums are exact.
     const time = this.#beaten = Math.max(Math.ceil(now()), this.#beaten + this.#period)
     let shortest = Infinity
-    for (const { stream, period } of [...this.#members]) {
+    for (const stream of [...this.#members]) {
       stream.tick(time)
-      shortest = Math.min(shortest, period)
+      shortest = Math.min(shortest, periodOf(stream.options))
     }
     if (shortest > this.#period) this.#beatEvery(shortest)
   }

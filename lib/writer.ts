@@ -143,8 +143,9 @@ export class Writer {
   #finish (sink: Sink): void {
     if (this.#ended || this.#setup.response.destroyed) return
     this.#ended = true
-    this.bytes += Buffer.byteLength(this.#batch)
-    sink.end(this.#batch)
+    const bytes = Buffer.byteLength(this.#batch)
+    this.bytes += bytes
+    sink.end(this.#batch, bytes)
     this.#batch = ''
   }
 

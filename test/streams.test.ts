@@ -13,11 +13,13 @@ class FakeStream implements Member {
   readonly ticks: number[] = []
   readonly over: Promise<void>
   readonly account: Member['account']
+  readonly options: Member['options']
   seat = -1
   leave!: () => void
 
-  constructor (streams: Streams, name = 'GET /', key?: string) {
+  constructor (streams: Streams, options: Member['options'] = OFF, name = 'GET /', key?: string) {
     this.account = { name, key }
+    this.options = options
     this.over = new Promise(resolve => {
       this.leave = () => {
         streams.delete(this)
@@ -63,8 +65,8 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
     { revalidate: () => true, revalidateInterval: 2_000 },
     { stallTimeout: 20 }
   ].map(options => {
-    const stream = new FakeStream(streams)
-    streams.add(stream, { ...OFF, ...options })
+    const stream = new FakeStream(streams, { ...OFF, ...options })
+    streams.add(stream)
     return stream
   })
   t.same(timers.map(timer => timer.period), [500, 400, 200, 10], 'never below 10 ms')
@@ -87,15 +89,15 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
 t.test('L6: the time of streams goes with the beats of the timer where these are ahead of the machine', t => {
   const timers = holdTimers(t)
   const streams = new Streams()
-  const stream = new FakeStream(streams)
+  const stream = new FakeStream(streams, { ...OFF, heartbeatInterval: 10_000 })
   t.ok(Math.abs(streams.now - performance.now()) < 1_000)
-  streams.add(stream, { ...OFF, heartbeatInterval: 10_000 })
+  streams.add(stream)
   const before = streams.now
   for (let beat = 0; beat < 60; beat++) timers[0]!.fire()
   t.ok(streams.now - before >= 59_000)
   t.ok(stream.ticks.at(-1)! - stream.ticks[0]! >= 59_000)
   stream.leave()
-  streams.add(stream, OFF)
+  streams.add(stream)
   t.ok(streams.now - before >= 59_000, 'it never goes back')
   t.end()
 })
@@ -103,10 +105,10 @@ t.test('L6: the time of streams goes with the beats of the timer where these are
 t.test('L6: a timer of a clock that has been replaced is replaced', t => {
   const first = holdTimers(t)
   const streams = new Streams()
-  streams.add(new FakeStream(streams), { ...OFF, heartbeatInterval: 1_000 })
+  streams.add(new FakeStream(streams, { ...OFF, heartbeatInterval: 1_000 }))
   const second = holdTimers(t)
-  streams.add(new FakeStream(streams), OFF)
-  streams.add(new FakeStream(streams), OFF)
+  streams.add(new FakeStream(streams))
+  streams.add(new FakeStream(streams))
   t.strictSame(first.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: true }], 'by its own clock')
   t.strictSame(second.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: false }])
   t.end()
@@ -114,9 +116,9 @@ t.test('L6: a timer of a clock that has been replaced is replaced', t => {
 
 t.test('the streams have names', async t => {
   const streams = new Streams()
-  const [one, two] = [new FakeStream(streams, 'GET /one'), new FakeStream(streams, 'POST /two')]
-  streams.add(one, OFF)
-  streams.add(two, OFF)
+  const [one, two] = [new FakeStream(streams, OFF, 'GET /one'), new FakeStream(streams, OFF, 'POST /two')]
+  streams.add(one)
+  streams.add(two)
   t.strictSame(streams.names, ['GET /one', 'POST /two'])
   one.leave()
   t.strictSame(streams.names, ['POST /two'])
@@ -127,7 +129,7 @@ t.test('L6: the timer beats once a second where nobody waits for anything shorte
   const timers = holdTimers(t)
   for (const options of [OFF, { ...OFF, heartbeatInterval: 15_000 }]) {
     const streams = new Streams()
-    streams.add(new FakeStream(streams), options)
+    streams.add(new FakeStream(streams, options))
   }
   t.same(timers.map(timer => timer.period), [1_000, 1_000])
   t.end()
@@ -138,7 +140,7 @@ t.test('L6: on a clock of a test, the next stream after the last one starts the 
   const streams = new Streams()
   for (let round = 0; round < 2; round++) {
     const stream = new FakeStream(streams)
-    streams.add(stream, OFF)
+    streams.add(stream)
     stream.leave()
   }
   t.same(timers.map(timer => timer.cleared), [true, true])
@@ -150,16 +152,16 @@ t.test('L6: on the clock of the machine, streams that come one after the other s
   let made = 0
   const hook = createHook({ init: (_id, type) => { if (type === 'Timeout') made++ } }).enable()
   for (let n = 0; n < 3; n++) {
-    const stream = new FakeStream(streams)
-    streams.add(stream, { ...OFF, stallTimeout: 20 })
+    const stream = new FakeStream(streams, { ...OFF, stallTimeout: 20 })
+    streams.add(stream)
     stream.leave()
   }
   hook.disable()
   t.equal(made, 1, 'one timer for all')
   for (const pause of [0, 30]) {
     for (let n = 0; n < 3; n++) {
-      const stream = new FakeStream(streams)
-      streams.add(stream, { ...OFF, stallTimeout: 20 })
+      const stream = new FakeStream(streams, { ...OFF, stallTimeout: 20 })
+      streams.add(stream)
       if (n === 2) while (stream.ticks.length < 2) await turn()
       stream.leave()
     }
@@ -173,9 +175,9 @@ t.test('L6: on the clock of the machine, streams that come one after the other s
 t.test('L7: closing ends every stream and waits until each is over, however often it is asked for', async t => {
   const timers = holdTimers(t)
   const streams = new Streams()
-  const [first, second] = [new FakeStream(streams), new FakeStream(streams)]
-  streams.add(first, OFF)
-  streams.add(second, { ...OFF, shutdown: 'finish' })
+  const [first, second] = [new FakeStream(streams), new FakeStream(streams, { ...OFF, shutdown: 'finish' })]
+  streams.add(first)
+  streams.add(second)
   t.equal(streams.signal.aborted, false)
 
   let closed = false
@@ -204,8 +206,8 @@ t.test('L7: closing without streams is done at once', async t => {
 
 t.test('streams are counted by their key, and are a sequence', async t => {
   const streams = new Streams()
-  const members = ['me', 'me', 'you', undefined].map(key => new FakeStream(streams, 'GET /', key))
-  for (const member of members) streams.add(member, OFF)
+  const members = ['me', 'me', 'you', undefined].map(key => new FakeStream(streams, OFF, 'GET /', key))
+  for (const member of members) streams.add(member)
   t.same([...streams], members)
   t.same(['me', 'you', 'nobody'].map(key => streams.countOf(key)), [2, 1, 0])
   members[0]!.leave()
@@ -219,8 +221,8 @@ t.test('L6: a stream with a fast beat takes it along when it leaves, with the ne
   const timers = holdTimers(t)
   const streams = new Streams()
   const join = (heartbeatInterval: number): FakeStream => {
-    const stream = new FakeStream(streams)
-    streams.add(stream, { ...OFF, heartbeatInterval })
+    const stream = new FakeStream(streams, { ...OFF, heartbeatInterval })
+    streams.add(stream)
     return stream
   }
   const [slow, fast, alike] = [join(5_000), join(200), join(200)]
