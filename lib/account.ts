@@ -31,8 +31,6 @@ export interface AccountSetup {
 
 /** What is known of a stream, and told of it: when it opens, when something goes wrong, and once when it is over. */
 export class Account {
-  /** Events that were written. */
-  events = 0
   lastEventId: string | undefined
   readonly startedAt: number
   /** What it is counted by among the others. */
@@ -75,8 +73,8 @@ export class Account {
   }
 
   /** It is over. */
-  close (reason: CloseReason, bytes: number, lastEventId = this.lastEventId): CloseReport {
-    const report = { reason, duration: this.age, events: this.events, bytes, lastEventId }
+  close (reason: CloseReason, { events, bytes, lastEventId }: Pick<CloseReport, 'events' | 'bytes' | 'lastEventId'>): CloseReport {
+    const report = { reason, duration: this.age, events, bytes, lastEventId }
     if (!this.#counts) return report
     this.#route.tally.closed(report)
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })

@@ -65,14 +65,14 @@ export class Hub {
   /** What happened since the plugin was registered, and what is open now. Counted when it is asked for. */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup
-    const open = [...streams].map(({ account: { route, events }, bytes, stalled }) => ({ route, events, bytes, stalled }))
+    const open = [...streams].map(({ account: { route }, events, bytes, stalled }) => ({ route, events, bytes, stalled }))
     return statistics.snapshot(open, channels.stats())
   }
 
   /** The streams that are open in this process. */
   streams (): OpenStream[] {
     return [...this.#setup.streams].map(stream => {
-      const { account: { request, route, key, age, events }, bytes, stalled, lastEventId, places } = stream
+      const { account: { request, route, key, age }, events, bytes, stalled, lastEventId, places } = stream
       return { request, route, key, age, events, bytes, stalled, lastEventId, channels: places, disconnect: why => stream.revoke(why) }
     })
   }

@@ -45,6 +45,9 @@ export class Stream {
   source: unknown
   /** Its place among the open streams. */
   seat = -1
+  /** Events that were written. */
+  events = 0
+  readonly response: FastifyReply['raw']
   readonly options: ResolvedOptions
   readonly account: Account
   readonly #reply: FastifyReply
@@ -62,6 +65,7 @@ export class Stream {
   constructor ({ reply, options, route, life, streams, key, bodiless }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.#reply = reply
+    this.response = reply.raw
     this.options = options
     this.#contract = route.contract
     this.#callbacks = new Callbacks(reply, options, route.contract)
@@ -77,7 +81,6 @@ export class Stream {
     streams.add(this)
   }
 
-  get response (): FastifyReply['raw'] { return this.#reply.raw }
   get bytes (): number { return this.#writer.bytes }
   get stalled (): boolean { return !this.#writer.hasRoom }
   get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
@@ -119,10 +122,9 @@ export class Stream {
   destroy (): void {
     // A session that says goodbye waits for its client's, which a client that does not read never says.
     if (this.#life.reason === 'shutdown') sessionOf(this.response)?.destroy()
-    const { raw } = this.#reply
-    raw.destroy()
+    this.response.destroy()
     // Behind a pipelined predecessor that never ends there is no close to wait for.
-    if (raw.socket === null) this.#life.closed()
+    if (this.response.socket === null) this.#life.closed()
   }
 
   /** The server closes. The client comes back in so many milliseconds, if it is told. */
@@ -152,7 +154,7 @@ export class Stream {
       frame = this.#contract.frame(value)
       const { id, data } = value as AnyEvent
       if (id !== undefined) this.account.lastEventId = String(id)
-      if (data !== undefined) this.account.events++
+      if (data !== undefined) this.events++
     } catch (error) {
       this.#refuse(error as Error, value)
       return false
@@ -163,7 +165,7 @@ export class Stream {
 
   /** Frames that somebody else made, of events that were checked when they were published. */
   write (frames: string | Chunk, events: number): void {
-    this.account.events += events
+    this.events += events
     if (typeof frames === 'string') this.#writer.append(frames)
     else this.#writer.pass(frames)
   }
@@ -249,7 +251,7 @@ export class Stream {
     this.#driver?.stop()
     this.#head.commit()
     this.#streams.delete(this)
-    const report = this.account.close(this.#life.reason!, this.bytes, this.lastEventId)
+    const report = this.account.close(this.#life.reason!, this)
     if (!this.#bodiless) this.#callbacks.closed(report)
     this.#settle()
   }

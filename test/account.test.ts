@@ -25,11 +25,10 @@ t.test('a stream has one line in the log when it is over, at its own level', asy
     const { account, time, lines, statistics } = make()
     t.equal(account.name, 'GET /jobs/7?all')
     t.equal(account.route, 'GET /jobs/:id')
-    account.events = 3
     time.now = 150
     t.equal(account.age, 50)
     const report = { reason, duration: 50, events: 3, bytes: 70, lastEventId: 'before' }
-    t.strictSame(account.close(reason as CloseReason, 70), report)
+    t.strictSame(account.close(reason as CloseReason, { events: 3, bytes: 70, lastEventId: account.lastEventId }), report)
     t.strictSame(lines, [{ level, line: report, text: 'sse stream closed' }])
     t.match(statistics.snapshot([], {}).routes, { 'GET /jobs/:id': { open: 0, opened: 1, closed: { [reason]: 1 }, events: 3, bytes: 70 } })
   }
@@ -45,7 +44,7 @@ t.test('what goes wrong has a line of its own', async t => {
 
 t.test('a response without a body is no stream', async t => {
   const { account, lines, statistics } = make(false)
-  t.match(account.close('complete', 0, 'after'), { reason: 'complete', lastEventId: 'after' })
+  t.match(account.close('complete', { events: 0, bytes: 0, lastEventId: 'after' }), { reason: 'complete', lastEventId: 'after' })
   t.strictSame(lines, [])
   t.equal(statistics.snapshot([], {}).streams.opened, 0)
 })

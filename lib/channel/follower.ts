@@ -42,7 +42,7 @@ export class Follower implements Reader {
     this.feed = feed
     this.#selection = selection
     this.#party = party
-    this.#decodes = party.write === undefined || selection.filter !== undefined || selection.map !== undefined
+    this.#decodes = !party.writes || selection.filter !== undefined || selection.map !== undefined
     this.#plain = party.alone && !this.#decodes
   }
 
@@ -155,7 +155,7 @@ export class Follower implements Reader {
     if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#party.wants()) return this.#leaveTail()
     if (this.#plain && chunk.from === this.position) {
       this.position = chunk.to
-      this.#party.write!(chunk, chunk.entries.length)
+      this.#party.write(chunk, chunk.entries.length)
       return
     }
     for (const [index, entry] of chunk.entries.entries()) {
@@ -192,7 +192,7 @@ export class Follower implements Reader {
     this.#passOver(entry.offset - 1)
     const before = party.checkpoint()
     this.position = entry.offset
-    if (party.write !== undefined && (!chosen || this.#selection.map === undefined)) party.write(before + frameOf(entry, party.id()), 1)
+    if (party.writes && (!chosen || this.#selection.map === undefined)) party.write(before + frameOf(entry, party.id()), 1)
     else party.take(party.alone && event === received ? event : placed(event, party.id()), before)
   }
 

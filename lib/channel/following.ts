@@ -47,7 +47,7 @@ export interface Outlet {
 export class Following implements Party<Follower>, Driver {
   readonly alone: boolean
   skipped = 0
-  readonly write: ((frames: string | Chunk, events: number) => void) | undefined
+  readonly writes: boolean
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
   readonly #followers: Follower[]
@@ -64,7 +64,7 @@ export class Following implements Party<Follower>, Driver {
     if (feeds.size < subscribed.length) throw new FST_SSE_CHANNELS(MAX_CHANNELS, 'one of them twice')
     this.alone = subscribed.length === 1
     this.#outlet = outlet
-    this.write = outlet.write?.bind(outlet)
+    this.writes = outlet.write !== undefined
     this.#subscribed = subscribed
     this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, selection, this))
     this.#running = this.#followers
@@ -133,10 +133,14 @@ export class Following implements Party<Follower>, Driver {
     return taken
   }
 
+  write (frames: string | Chunk, events: number): void {
+    this.#outlet.write!(frames, events)
+  }
+
   arrived (follower: Follower): void {
     if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return
     this.#behind = undefined
-    this.write?.(`${LIVE}\n`, 0)
+    if (this.writes) this.write(`${LIVE}\n`, 0)
   }
 
   gap (follower: Follower, dropped: number, position: number): void {

@@ -15,8 +15,10 @@ export interface Party<F> {
   wants: () => boolean
   /** An event of any kind, still to be checked and written, and what goes in front of it. */
   take: (event: unknown, before?: string) => void
-  /** Frames as they are, of so many events. Without it, each event is taken as an object. */
-  write: ((frames: string | Chunk, events: number) => void) | undefined
+  /** Whether it has a use for frames; if not, it takes each event as an object. */
+  readonly writes: boolean
+  /** Frames as they are, of so many events. */
+  write: (frames: string | Chunk, events: number) => void
   /** The follower has come to the end of its log, where the channel goes on. */
   arrived: (follower: F) => void
   /** So many events are gone: it stands at that position now. */

@@ -20,7 +20,7 @@ interface TestPartyOptions {
 /** The party of one follower, in the test's hand: what it was given, in order, and how much room it has. */
 export class TestParty implements Party<Follower> {
   readonly alone: boolean
-  write: ((frames: string | Chunk, events: number) => void) | undefined
+  readonly writes: boolean
   readonly follower: Follower
   skipped = 0
   /** How many takes or writes have room. */
@@ -39,16 +39,16 @@ export class TestParty implements Party<Follower> {
 
   constructor (feed: Feed, { selection, frames = true, alone = true }: TestPartyOptions = {}) {
     this.alone = alone
-    if (frames) {
-      this.write = (frames, events) => {
-        this.room--
-        if (typeof frames !== 'string') this.chunks.push(frames)
-        this.given.push(...(typeof frames === 'string' ? frames : frames.text).split('\n\n').slice(0, -1))
-        if (this.given.length < events) throw new Error(`${events} events were announced`)
-      }
-    }
+    this.writes = frames
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.follower = new Follower(feed, { ...ALL, ...selection }, this)
+  }
+
+  write (frames: string | Chunk, events: number): void {
+    this.room--
+    if (typeof frames !== 'string') this.chunks.push(frames)
+    this.given.push(...(typeof frames === 'string' ? frames : frames.text).split('\n\n').slice(0, -1))
+    if (this.given.length < events) throw new Error(`${events} events were announced`)
   }
 
   /** Takes its stand, and reads: in the next turn, if this one has lasted long enough. */
