@@ -19,8 +19,6 @@ type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLi
 /** All open streams of one registration: their one timer, and their end when the server closes. */
 export class Streams<M extends Member = Member> {
   // A list in which each knows its seat: short streams come and go by the thousand, and a set would make its tables anew for them.
-  // The streams themselves, in no object literal: V8 puts those among what lives long once some have lived, and there each would hold
-  // a stream, long done, until the next full collection.
   readonly #members: M[] = []
   readonly #keys = new Map<string, number>()
   #stop: (() => void) | undefined
