@@ -17,6 +17,49 @@ interface FrameWriter {
   drained: () => void
 }
 
+/** Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never. */
+function watchGoodbye ({ raw, server, request }: FastifyReply): void {
+  const { socket } = request.raw
+  const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
+  // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
+  if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
+  const left = (): void => { if (!raw.writableEnded) raw.destroy() }
+  socket.on('end', left)
+  raw.once('close', () => socket.removeListener('end', left))
+}
+
+/** Lets a writer write to the response itself. `direct`: the option `directWrites`. `end` ends the response in the writer's stead, for trailers. */
+function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean, end?: () => void): void {
+  const { raw } = reply
+  // The client left while the hooks ran: there is nobody to write to, and no close to come that would take listeners off.
+  // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
+  if (raw.destroyed || reply.request.raw.socket.destroyed) return
+  const connection = new Connection(raw, () => writer.drained(), direct)
+  // An explicit head: a body that ends in its first write would get a Content-Length.
+  if (!raw.headersSent) raw.writeHead(raw.statusCode)
+  writer.open(end === undefined
+    ? connection
+    : {
+        write: (text, bytes) => connection.write(text, bytes),
+        pass: chunk => connection.pass(chunk),
+        end: text => {
+          if (text !== '') connection.write(text)
+          end()
+        }
+      })
+  // A stream that was over in its first write waits for nothing.
+  if (!raw.writableEnded) watchGoodbye(reply)
+}
+
+const ignore = (): void => {}
+
+/** The head is out and there is no body to pipe: the stream is the response's from the start. */
+export function takeOver (reply: FastifyReply, writer: FrameWriter): void {
+  // What somebody writes there after the end is an error of the response, which ends the process where nobody hears it.
+  reply.raw.on('error', ignore)
+  openResponse(reply, writer, true)
+}
+
 /**
  * What goes through `reply.send`, so that every onSend hook sees an ordinary readable stream and may set its headers.
  *
@@ -53,37 +96,8 @@ export class Body extends Readable {
     const trailers = options?.end === false
     if (!trailers) this.push(null)
     this.resume()
-    // The client left while the hooks ran: there is nobody to write to, and no close to come that would take listeners off.
-    // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
-    if (raw.destroyed || this.#reply.request.raw.socket.destroyed) return destination
-    const connection = new Connection(raw, () => this.#writer.drained(), this.#direct)
-    // An explicit head: a body that ends in its first write would get a Content-Length.
-    if (!raw.headersSent) raw.writeHead(raw.statusCode)
-    this.#writer.open(!trailers
-      ? connection
-      : {
-          write: (text, bytes) => connection.write(text, bytes),
-          pass: chunk => connection.pass(chunk),
-          end: text => {
-            if (text !== '') connection.write(text)
-            this.push(null)
-          }
-        })
-    // A stream that was over in its first write waits for nothing.
-    if (!raw.writableEnded) this.#watchGoodbye()
+    openResponse(this.#reply, this.#writer, this.#direct, trailers ? () => { this.push(null) } : undefined)
     return destination
-  }
-
-  /** Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never. */
-  #watchGoodbye (): void {
-    const { raw, server, request } = this.#reply
-    const { socket } = request.raw
-    const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
-    // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
-    if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
-    const left = (): void => { if (!raw.writableEnded) raw.destroy() }
-    socket.on('end', left)
-    raw.once('close', () => socket.removeListener('end', left))
   }
 
   override _read (): void {
@@ -92,7 +106,7 @@ export class Body extends Readable {
       return
     }
     this.#reading = true
-    this.#watchGoodbye()
+    watchGoodbye(this.#reply)
     this.#writer.open({
       write: text => this.push(text),
       pass: chunk => this.push(chunk.bytes),

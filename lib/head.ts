@@ -1,7 +1,9 @@
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
+import { isPlain, unmark } from './reply-state.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
 const HEADERS = Object.entries({
@@ -17,15 +19,6 @@ export function setHead (reply: FastifyReply): void {
   for (const [name, value] of HEADERS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
-}
-
-/** Fastify marks the reply of a handler that threw, whatever it threw. The mark would turn the stream's body into the error. */
-function unmark (reply: FastifyReply): boolean {
-  const mark = Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')
-  const marks = reply as unknown as Record<symbol, unknown>
-  if (mark === undefined || marks[mark] !== true) return false
-  marks[mark] = false
-  return true
 }
 
 // queueMicrotask makes a resource of each.
@@ -91,6 +84,21 @@ export class Head {
     clearTimeout(this.#timer)
     if (this.committed) return false
     this.committed = true
+    return true
+  }
+
+  /**
+   * Sends the head of a stream by itself, where `reply.send` would do nothing but that and pipe a body: a readable, the listeners on it
+   * and on the response are most of what a short stream costs. False where it has more to do. Throws as `send` does.
+   */
+  sendAlone (): boolean {
+    const { raw } = this.#reply
+    // What has no body, or may have none, is for those who know all the cases.
+    if (raw.statusCode !== 200 || !isPlain(this.#reply)) return false
+    setHead(this.#reply)
+    raw.writeHead(200, this.#reply.getHeaders() as OutgoingHttpHeaders)
+    // Its `sent` is true from here on, and says all that our `send` knows.
+    this.#reply.hijack().send = this.#send
     return true
   }
 

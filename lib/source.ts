@@ -56,6 +56,8 @@ export interface Driver {
   pull: () => void
   /** The event just taken is no good. */
   refuse: (error: Error) => void
+  /** What was published before now is to be with the stream. */
+  flush?: () => void
   /** The stream is over. */
   stop: () => void
   /** Where a client that leaves now comes back, when the driver knows better than its last event. */

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { Account, type Counted } from './account.ts'
-import { Body } from './body.ts'
+import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
 import { sessionOf } from './connection.ts'
@@ -34,9 +34,9 @@ export interface StreamSetup {
 }
 
 /**
- * One open response: a driver that reads the source (a pump pulls events, a following has frames from channels), a writer
- * that writes to the client, and between them the beginning and the end. It ends once, with one reason. Its way: the first `next()` runs before anything is sent. Its value (or `commitDelay`) commits the stream:
- * `reply.send(body)` runs the onSend hooks and pipes the body, whose pipe opens the writer on the response.
+ * One open response: a driver that reads the source (a pump pulls events, a following has frames from channels), a writer that writes to the
+ * client, and between them the beginning and the end. It ends once, with one reason. Its way: the first `next()` runs before anything is sent;
+ * its value (or `commitDelay`) commits the stream: the writer is opened on the response. `reply.send(body)` does that where hooks are to see the body.
  */
 export class Stream {
   /** Settles when the response is closed, whatever happened. */
@@ -129,6 +129,7 @@ export class Stream {
 
   /** The server closes. The client comes back in so many milliseconds, if it is told. */
   shutdown (delay: number | undefined): void {
+    this.#driver?.flush?.()
     this.end('shutdown', delay === undefined || this.#bodiless ? '' : encodeControl({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
   }
 
@@ -236,10 +237,11 @@ export class Stream {
   /** The first bytes are there: the head may go. */
   commit (): void {
     if (!this.#head.commit()) return
-    const { retry } = this.options
+    const { retry, directWrites } = this.options
     if (retry !== undefined && !this.#bodiless) this.#writer.prepend(encodeControl({ retry }))
     try {
-      this.#head.send(new Body(this.#writer, this.#reply, this.options.directWrites))
+      if (directWrites && !this.#bodiless && this.#head.sendAlone()) takeOver(this.#reply, this.#writer)
+      else this.#head.send(new Body(this.#writer, this.#reply, directWrites))
     } catch (error) {
       // Outside the handler nobody else would catch it.
       this.#giveUp(error as Error)

@@ -6,7 +6,7 @@ import { PassThrough, Transform } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
-import { Body, type Sink } from '../lib/body.ts'
+import { Body, takeOver, type Sink } from '../lib/body.ts'
 import { Chunk } from '../lib/channel/chunk.ts'
 import { listen } from './setup/listen.ts'
 import { open, RawClient } from './setup/raw.ts'
@@ -109,6 +109,39 @@ for (const last of ['two', '']) {
     client.fin()
   })
 }
+
+t.test('W1: without a body, the writer has the response at once, and a client\'s FIN is its end', async t => {
+  const app = Fastify({ forceCloseConnections: true })
+  const writer = new TestWriter(sink => sink.write('one'))
+  let closed: Promise<unknown> | undefined
+  app.get('/', (_request, reply) => {
+    closed = once(reply.raw, 'close')
+    takeOver(reply.hijack(), writer)
+  })
+  const client = await open(await listen(t, app))
+  await client.until('\r\n3\r\none\r\n')
+  client.fin()
+  await closed
+})
+
+t.test('L10: what somebody writes to a response that is over ends nobody, with a body or without', async t => {
+  for (const send of [takeOver, (reply: FastifyReply, writer: TestWriter) => reply.send(new Body(writer, reply))]) {
+    const app = Fastify()
+    const failed = new Promise<unknown[]>(resolve => {
+      app.get('/', (_request, reply) => {
+        if (send === takeOver) reply.hijack()
+        send(reply, new TestWriter(sink => sink.end('all')))
+        // Only where somebody else listens, too: this one is not there by itself.
+        if (reply.raw.listenerCount('error') > 0) reply.raw.once('error', (...args: unknown[]) => resolve(args))
+        reply.raw.write('more')
+      })
+    })
+    const client = await open(await listen(t, app))
+    await client.until('all\r\n0\r\n\r\n')
+    t.match(await failed, [{ code: 'ERR_STREAM_WRITE_AFTER_END' }])
+    client.fin()
+  }
+})
 
 t.test('L9: a hook that transforms the body reads it as any readable, at its own pace', async t => {
   const big = 'x'.repeat(100_000)

@@ -3,8 +3,10 @@ import Fastify, { type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import { Head } from '../lib/head.ts'
 
+interface Answered { status: number, headers: Record<string, unknown>, body: string, thrown: Error[], log: string }
+
 /** What a client gets from a handler that has a Head for its reply. */
-async function answer (t: Test, handler: (head: Head, reply: FastifyReply) => unknown): Promise<{ status: number, headers: Record<string, unknown>, body: string, thrown: Error[], log: string }> {
+async function answer (t: Test, handler: (head: Head, reply: FastifyReply) => unknown): Promise<Answered> {
   let log = ''
   const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { log += line } } } })
   t.teardown(() => app.close())
@@ -66,6 +68,65 @@ t.test('L10: what the handler sends meanwhile is dropped: undefined silently, a 
   })
   t.equal(body, 'data: 1\n\n')
   t.equal(log.match(/FST_SSE_REPLY_TAKEN/g)?.length, 1)
+})
+
+t.test('W1: a head that goes out alone is the one that goes out with a body', async t => {
+  const set = (reply: FastifyReply): void => {
+    reply.raw.setHeader('x-raw', ['1', '2'])
+    reply.raw.setHeader('x-both', 'raw')
+    reply.headers({ 'x-both': 'reply', 'cache-control': 'no-store', 'x-number': 7, 'x-empty': undefined })
+    for (const name of ['a', 'b']) reply.header('set-cookie', `${name}=1`)
+  }
+  const alone = await answer(t, (head, reply) => {
+    set(reply)
+    head.commit()
+    t.equal(head.sendAlone(), true)
+    t.equal(reply.sent, true)
+    reply.raw.end('data: 1\n\n')
+  })
+  const [wanted, ...more] = await Promise.all([200, 201].map(status => answer(t, (head, reply) => {
+    set(reply.code(status))
+    head.commit()
+    if (status !== 200) t.equal(head.sendAlone(), false, 'it is for those that surely have a body')
+    head.send(Readable.from(['data: 1\n\n']))
+  })))
+  // Whether it comes in chunks is not the head's doing, but that of who writes the body.
+  const own = ({ headers: { date: _date, connection: _connection, 'transfer-encoding': _encoding, 'content-length': _length, ...headers } }: Answered): object => headers
+  t.match(own(alone), { 'set-cookie': ['a=1', 'b=1'], 'x-both': 'reply', 'content-type': 'text/event-stream; charset=utf-8' })
+  for (const other of [wanted!, ...more]) {
+    t.strictSame(own(alone), own(other))
+    t.equal(other.body, alone.body)
+  }
+})
+
+t.test('L9: a head does not go out alone where more is to happen to it, or where it is a head no more', async t => {
+  const befores: Array<(reply: FastifyReply) => unknown> = [
+    reply => reply.code(204),
+    reply => reply.trailer('x-sum', async () => '1'),
+    reply => reply.hijack(),
+    reply => reply.raw.writeHead(200)
+  ]
+  for (const before of befores) {
+    await answer(t, (head, reply) => {
+      before(reply)
+      head.commit()
+      t.equal(head.sendAlone(), false)
+      reply.hijack().raw.end()
+    })
+  }
+})
+
+t.test('E1: a head that cannot go out alone throws, and an ordinary error follows', async t => {
+  const { status, body } = await answer(t, (head, reply) => {
+    reply.header('x-bad', 'a\nb')
+    head.commit()
+    t.throws(() => head.sendAlone(), { code: 'ERR_INVALID_CHAR' })
+    t.equal(reply.sent, false)
+    reply.removeHeader('x-bad')
+    head.sendError(new Error('bad header'))
+  })
+  t.equal(status, 500)
+  t.match(body, 'bad header')
 })
 
 t.test('L10: an error that the handler throws is told', async t => {

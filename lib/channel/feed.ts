@@ -22,14 +22,27 @@ export interface Reader {
 
 // What is published in one turn leaves as one chunk, up to this size in characters.
 const MAX_CHUNK = 32 * 1024
+// So many readers are handed a chunk in one turn of the loop, half a millisecond: then it is the others' turn.
+const SHARE = 64
 // What a slow reader is given of the latest events at once, in characters.
 const MAX_LATEST = 32 * 1024
 // What its name, id and field names make of an event at least: an empty one is not nothing.
 const OVERHEAD = 32
 
+/** A chunk on its way: whom it still goes to. */
+interface Round {
+  readonly chunk: Chunk
+  readonly readers: Iterator<Reader>
+  readonly subscribers: number
+  readonly since: number
+}
+
 /**
  * The live side of a channel in this process: its log, and those who follow it. It knows of its readers only who of
- * them stands at the end of the log: these get what is published, in one chunk per turn of the event loop. All others read the log.
+ * them stands at the end of the log: these get what is published, as one chunk after the other. All others read the log.
+ *
+ * A chunk goes round. A large audience does not hold up the process: the round gives way to the event loop after every `SHARE` readers, and what is
+ * published until it is done goes round next, as one chunk: the more there is to do, the less each event costs.
  */
 export class Feed {
   readonly settings: ChannelSettings
@@ -46,6 +59,7 @@ export class Feed {
   readonly #readers = new Set<Reader>()
   readonly #live = new Set<Reader>()
   #stopTail: (() => void) | undefined
+  #round: Round | undefined
   #pending: LogEntry[] = []
   #size = 0
   /** When the first of them came. */
@@ -122,7 +136,11 @@ export class Feed {
     this.#live.delete(reader)
   }
 
+  /** Hands on at once what is on its way. */
+  flush (): void { this.#deliver(Infinity) }
+
   close (): void {
+    this.flush()
     for (const reader of this.#readers) reader.close()
   }
 
@@ -157,7 +175,7 @@ export class Feed {
       this.#remember(entry)
       if (this.#live.size === 0) continue
       const last = this.#pending.at(-1)
-      if (this.#size >= MAX_CHUNK || (last !== undefined && last.offset + 1 !== entry.offset)) this.#flush()
+      if (this.#size >= MAX_CHUNK || (last !== undefined && last.offset + 1 !== entry.offset)) this.flush()
       if (this.#pending.length === 0) this.#since = now()
       this.#pending.push(entry)
       this.#size += entry.data.length + OVERHEAD
@@ -174,15 +192,30 @@ export class Feed {
     else process.nextTick(this.#settle)
   }
 
-  #flush (): void {
+  /** Hands on what is on its way to so many readers, and what is pending after it. False when there were more of them. */
+  #deliver (most: number): boolean {
+    for (let left = most; left > 0; left--) {
+      const round = this.#round ??= this.#next()
+      if (round === undefined) return true
+      const { done, value } = round.readers.next()
+      if (done === true) this.#finish(round)
+      else value.deliver(round.chunk)
+    }
+    return false
+  }
+
+  #next (): Round | undefined {
     const entries = this.#pending
+    if (entries.length === 0) return undefined
     this.#pending = []
     this.#size = 0
-    if (entries.length === 0) return
-    const chunk = new Chunk(this.epoch, entries)
-    const subscribers = this.#live.size
-    for (const reader of this.#live) reader.deliver(chunk)
-    const latency = now() - this.#since
+    // Who comes to the end meanwhile comes into the set, is asked too, and has it.
+    return { chunk: new Chunk(this.epoch, entries), readers: this.#live.values(), subscribers: this.#live.size, since: this.#since }
+  }
+
+  #finish ({ chunk, subscribers, since }: Round): void {
+    this.#round = undefined
+    const latency = now() - since
     this.statistics.latency.record(latency)
     if (!diagnostics.deliver.hasSubscribers) return
     diagnostics.deliver.publish({ channel: this.settings.name, epoch: chunk.epoch, from: chunk.from + 1, to: chunk.to, subscribers, latency })
@@ -190,7 +223,11 @@ export class Feed {
 
   readonly #settle = (): void => {
     this.#scheduled = false
-    this.#flush()
+    if (!this.#deliver(SHARE)) {
+      this.#scheduled = true
+      nextTurn(this.#settle)
+      return
+    }
     if (!this.#turned) return
     this.#turned = false
     // Of a copy: who goes on at the end comes back into the set, and would be told for ever.
@@ -198,6 +235,7 @@ export class Feed {
   }
 
   #forget (): void {
+    this.#round = undefined
     this.#pending = []
     this.#size = 0
     this.latest?.clear()

@@ -112,6 +112,10 @@ export class Following implements Party<Follower>, Driver {
     for (const follower of this.#followers) follower.stop()
   }
 
+  flush (): void {
+    for (const { feed } of this.#followers) feed.flush()
+  }
+
   checkpoint (): string {
     return this.skipped === 0 ? '' : encodeControl({ id: this.id() })
   }
@@ -121,9 +125,7 @@ export class Following implements Party<Follower>, Driver {
     return this.#where()
   }
 
-  wants (): boolean {
-    return this.#outlet.wants()
-  }
+  wants (): boolean { return this.#outlet.wants() }
 
   take (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
@@ -133,9 +135,7 @@ export class Following implements Party<Follower>, Driver {
     return taken
   }
 
-  write (frames: string | Chunk, events: number): void {
-    this.#outlet.write!(frames, events)
-  }
+  write (frames: string | Chunk, events: number): void { this.#outlet.write!(frames, events) }
 
   arrived (follower: Follower): void {
     if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return

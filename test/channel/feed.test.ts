@@ -89,6 +89,109 @@ t.test('L4: who publishes what it is told leaves the event loop its turns', asyn
   t.ok(told > 1)
 })
 
+/** More than are told in one turn of the loop, each with the order in which they were. */
+function audienceOf (feed: Feed, size = 150): { readers: StillReader[], order: StillReader[], toldBy: (offset: number) => number } {
+  const order: StillReader[] = []
+  const readers = Array.from({ length: size }, () => {
+    const reader = joined(feed)
+    const { deliver } = reader
+    reader.deliver = chunk => {
+      order.push(reader)
+      deliver.call(reader, chunk)
+    }
+    return reader
+  })
+  return { readers, order, toldBy: offset => readers.filter(({ chunks }) => chunks.some(({ to }) => to >= offset)).length }
+}
+
+t.test('L4: a large audience leaves the event loop its turns, and what is published meanwhile goes round as one chunk', async t => {
+  const { feed, log } = make()
+  const { readers, toldBy } = audienceOf(feed)
+  log.append(numbered(1))
+  let turns = 0
+  for (; toldBy(1) < readers.length; turns++) {
+    await turn()
+    t.ok(toldBy(1) - 64 * turns <= 64)
+    log.append(numbered(2 + turns))
+  }
+  t.equal(turns, 3)
+  while (toldBy(4) < readers.length) await turn()
+  for (const { told } of readers) t.strictSame(told, [[1], [2, 3], [4]])
+  t.equal(feed.statistics.latency.snapshot().count, 3)
+})
+
+t.test('L4: a full chunk does not wait for the one before it: whoever publishes without end is held up, not the memory', async t => {
+  const { feed, log } = make()
+  const { readers } = audienceOf(feed)
+  const large = { event: 'message', data: 'x'.repeat(20_000), json: false }
+  log.append(large)
+  await turn()
+  for (let n = 0; n < 4; n++) log.append(large)
+  for (const { told } of readers) t.strictSame(told, [[1], [2, 3]])
+  await turn()
+  await turn()
+  await turn()
+  for (const { told } of readers) t.strictSame(told, [[1], [2, 3], [4, 5]])
+})
+
+t.test('R2: who comes or goes while a chunk goes round', async t => {
+  const { feed, log } = make()
+  const { readers, toldBy } = audienceOf(feed)
+  log.append(numbered(1))
+  await turn()
+  t.ok(toldBy(1) > 0 && toldBy(1) < readers.length)
+  const [late, ...others] = readers.reverse() as [StillReader, ...StillReader[]]
+  feed.leave(late)
+  const parted = others[0]!
+  feed.part(parted)
+  const newcomer = joined(feed)
+  while (toldBy(1) < readers.length - 2) await turn()
+  await turn()
+  t.strictSame([late.told, parted.told], [[], []])
+  t.strictSame(newcomer.told, [[1]], 'it knows by its position whether it has that')
+})
+
+t.test('R3: a chunk does not go on into another epoch', async t => {
+  const { feed, log } = make()
+  const { readers, toldBy } = audienceOf(feed)
+  log.append(numbered(1))
+  await turn()
+  const first = toldBy(1)
+  t.ok(first > 0 && first < readers.length)
+  log.lose()
+  log.append(numbered(2))
+  while (readers.some(({ told }) => !told.includes('turn'))) await turn()
+  t.equal(readers.filter(({ chunks }) => chunks[0]?.epoch !== log.now.epoch).length, first)
+  for (const { chunks } of readers) t.ok(chunks.at(-1)!.epoch === log.now.epoch)
+})
+
+t.test('L7: all that is on its way can be handed on at once, and is before a feed closes', async t => {
+  for (const end of [(feed: Feed) => feed.flush(), (feed: Feed) => feed.close()]) {
+    const { feed, log } = make()
+    const { readers } = audienceOf(feed)
+    log.append(numbered(1))
+    await turn()
+    log.append(numbered(2))
+    end(feed)
+    for (const { told } of readers) t.strictSame(told.filter(told => told !== 'close'), [[1], [2]])
+  }
+})
+
+t.test('L4: one that publishes a full chunk while it is told does not confuse the round that it is in', async t => {
+  const { feed, log } = make()
+  const { readers, order } = audienceOf(feed)
+  const [first] = readers as [StillReader]
+  const { deliver } = first
+  first.deliver = chunk => {
+    deliver(chunk)
+    if (chunk.to === 1) for (let n = 0; n < 3; n++) log.append({ event: 'message', data: 'x'.repeat(20_000), json: false })
+  }
+  log.append(numbered(1))
+  while (order.length < 3 * readers.length) await turn()
+  await turn()
+  for (const { told } of readers) t.strictSame(told, [[1], [2, 3], [4]])
+})
+
 t.test('R1: a gap in what the log tells is a gap between chunks, never inside of one', async t => {
   const { log, tell } = tellingLog()
   const { feed } = make({}, log)

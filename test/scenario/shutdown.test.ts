@@ -164,6 +164,31 @@ t.test('L7: app.close() waits for a client that has yet to read its last event',
   t.match(client.responses()[0], { complete: true, body: /x\n\nretry: \d+\n\n$/ }, 'the whole event, and the end')
 })
 
+t.test('L7: what was published before app.close(), or when it began, is with all who follow before their end', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const news = app.sse.channel('news')
+  let free!: () => void
+  const freed = new Promise<{ data: string }>(resolve => { free = () => resolve({ data: 'snapshot' }) })
+  // They have their streams before the others, and their place among those who follow after them: the last to be told are the first to be ended.
+  app.get('/late', (_request, reply) => reply.sse(news.subscribe({ snapshot: () => freed })))
+  app.get('/', (_request, reply) => reply.sse(news))
+  app.sse.closing.addEventListener('abort', () => news.publish({ data: 'goodbye' }))
+  const port = await listen(t, app)
+  const late = await Promise.all(Array.from({ length: 20 }, () => open(port, { path: '/late' })))
+  while (news.subscribers < late.length) await turn()
+  const clients = await Promise.all(Array.from({ length: 200 }, () => open(port)))
+  await Promise.all(clients.map(client => client.until(': live\n')))
+  free()
+  await Promise.all(late.map(client => client.until('snapshot\n\n')))
+  news.publish({ data: 'last' })
+  await within('app.close()', app.close(), 10_000)
+  for (const client of [...late, ...clients]) {
+    await client.closed
+    t.match(client.responses()[0]!.body, /data: last\n\nid: \S+-2\ndata: goodbye\n\nretry: \d+\n\n$/)
+  }
+})
+
 for (const { version, make } of [{ version: 'HTTP/1.1', make: () => Fastify() }, { version: 'HTTP/2', make: overHttp2 }]) {
   t.test(`L8: a handler in flight that opens its stream during shutdown is answered 503 with Retry-After (${version})`, async t => {
     const app = make()

@@ -10,9 +10,19 @@ import { within } from './within.ts'
 
 // The same stream in each of the ways in which its bytes can get to a socket: no client may know the difference.
 
-export interface Way { source: 'pulled' | 'channel', directWrites: boolean }
-export const WAYS: readonly Way[] = [true, false].flatMap(directWrites => [{ source: 'pulled', directWrites }, { source: 'channel', directWrites }])
-export const nameOf = ({ source, directWrites }: Way): string => `${source}, directWrites: ${directWrites}`
+export interface Way {
+  source: 'pulled' | 'channel'
+  directWrites: boolean
+  /** An onSend hook sees the body: it goes through `reply.send`, and is not there from the start. */
+  hooked?: boolean
+}
+
+const sources = ['pulled', 'channel'] as const
+export const WAYS: readonly Way[] = [
+  ...sources.flatMap(source => [true, false].map(directWrites => ({ source, directWrites }))),
+  { source: 'pulled', directWrites: true, hooked: true }
+]
+export const nameOf = ({ source, directWrites, hooked = false }: Way): string => `${source}, directWrites: ${directWrites}${hooked ? ', hooked' : ''}`
 
 /** What a source does: it sends a text, or something else in between; `own` is what the handler writes itself. */
 export type Step = string | { own: string } | ((visit: Visit) => unknown)
@@ -156,6 +166,7 @@ export async function serve (t: Pick<Test, 'teardown'>, way: Way, { server = {},
   const app = Fastify({ ...server, logger, forceCloseConnections: true })
   app.server.on('clientError', error => { problems.push(error) })
   await setup?.(app)
+  if (way.hooked === true) app.addHook('onSend', async () => {})
   await app.register(sse, { directWrites: way.source === 'pulled' ? way.directWrites : !way.directWrites })
   app.route<{ Params: { script: string } }>({
     method: ['GET', 'POST'],

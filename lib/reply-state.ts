@@ -1,0 +1,43 @@
+import type { FastifyReply } from 'fastify'
+
+/**
+ * What Fastify keeps on a reply under symbols of its own, by their descriptions. A Fastify that keeps it no more has no such
+ * symbol: then nothing is known, and whoever asks goes the ordinary way.
+ */
+const SYMBOLS = { error: 'fastify.reply.isError', context: 'fastify.context', trailers: 'fastify.reply.trailers' }
+
+// Each process has one Fastify, or hardly more: the symbol found last is tried first.
+const found = new Map<string, symbol>()
+
+function symbolOf (reply: object, description: string): symbol | undefined {
+  const known = found.get(description)
+  if (known !== undefined && known in reply) return known
+  for (let level = reply; level !== null; level = Object.getPrototypeOf(level) as object) {
+    const symbol = Object.getOwnPropertySymbols(level).find(symbol => symbol.description === description)
+    if (symbol === undefined) continue
+    found.set(description, symbol)
+    return symbol
+  }
+  return undefined
+}
+
+const marks = (reply: FastifyReply): Record<symbol, unknown> => reply as unknown as Record<symbol, unknown>
+
+function valueOf (reply: FastifyReply, description: string): unknown {
+  const symbol = symbolOf(reply, description)
+  return symbol === undefined ? undefined : marks(reply)[symbol]
+}
+
+/** Fastify marks the reply of a handler that threw, whatever it threw. The mark would turn the stream's body into the error. */
+export function unmark (reply: FastifyReply): boolean {
+  const symbol = symbolOf(reply, SYMBOLS.error)
+  if (symbol === undefined || marks(reply)[symbol] !== true) return false
+  marks(reply)[symbol] = false
+  return true
+}
+
+/** Whether `reply.send(stream)` would do no more than write the head and pipe: no onSend hook is to see the body, no trailer follows it. */
+export function isPlain (reply: FastifyReply): boolean {
+  const context = valueOf(reply, SYMBOLS.context) as { onSend?: unknown } | undefined
+  return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
+}
