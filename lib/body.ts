@@ -25,7 +25,7 @@ function watchGoodbye ({ raw, server, request }: FastifyReply): void {
   if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
   const left = (): void => { if (!raw.writableEnded) raw.destroy() }
   socket.on('end', left)
-  raw.once('close', () => socket.removeListener('end', left))
+  raw.on('close', () => socket.removeListener('end', left))
 }
 
 /** Lets a writer write to the response itself. `direct`: the option `directWrites`. `end` ends the response in the writer's stead, for trailers. */
@@ -80,7 +80,7 @@ export class Body extends Readable {
     this.#reply = reply
     this.#direct = direct
     // A body of a hook's making reaches the response with what it reads from here.
-    reply.raw.once('pipe', this.#live)
+    reply.raw.on('pipe', this.#live)
   }
 
   /** The response is on its way: from here on Fastify's handler timeout would cut a live stream. */

@@ -75,7 +75,7 @@ export class Connection {
     const drained = this.#drained
     if (!room && !way.listeners('drain').includes(drained)) {
       way.on('drain', drained)
-      this.#response.once('close', () => way.removeListener('drain', drained))
+      this.#response.on('close', () => way.removeListener('drain', drained))
     }
     return room
   }

@@ -1,9 +1,8 @@
-import type { OutgoingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
-import { isPlain, unmark } from './reply-state.ts'
+import { headersOf, isPlain, unmark } from './reply-state.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
 const HEADERS = Object.entries({
@@ -96,7 +95,7 @@ export class Head {
     // What has no body, or may have none, is for those who know all the cases.
     if (raw.statusCode !== 200 || !isPlain(this.#reply)) return false
     setHead(this.#reply)
-    raw.writeHead(200, this.#reply.getHeaders() as OutgoingHttpHeaders)
+    raw.writeHead(200, headersOf(this.#reply))
     // Its `sent` is true from here on, and says all that our `send` knows.
     this.#reply.hijack().send = this.#send
     return true

@@ -68,11 +68,12 @@ export class Life {
       this.end('client')
       return
     }
-    response.once('close', this.closed)
+    // Not once(): V8 may put what that makes among what lives long, and there it would hold all of a short request until a full collection.
+    response.on('close', this.closed)
     // Behind a pipelined predecessor the response has no socket yet, and Node never tells it of the connection's end.
     if (response.socket === null) {
-      socket.once('close', this.closed)
-      response.once('close', () => socket.removeListener('close', this.closed))
+      socket.on('close', this.closed)
+      response.on('close', () => socket.removeListener('close', this.closed))
     }
   }
 

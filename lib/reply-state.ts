@@ -1,10 +1,11 @@
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply } from 'fastify'
 
 /**
  * What Fastify keeps on a reply under symbols of its own, by their descriptions. A Fastify that keeps it no more has no such
  * symbol: then nothing is known, and whoever asks goes the ordinary way.
  */
-const SYMBOLS = { error: 'fastify.reply.isError', context: 'fastify.context', trailers: 'fastify.reply.trailers' }
+const SYMBOLS = { error: 'fastify.reply.isError', context: 'fastify.context', headers: 'fastify.reply.headers', trailers: 'fastify.reply.trailers' }
 
 // Each process has one Fastify, or hardly more: the symbol found last is tried first.
 const found = new Map<string, symbol>()
@@ -40,4 +41,9 @@ export function unmark (reply: FastifyReply): boolean {
 export function isPlain (reply: FastifyReply): boolean {
   const context = valueOf(reply, SYMBOLS.context) as { onSend?: unknown } | undefined
   return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
+}
+
+/** What was set on the reply, for `writeHead`, which adds what was set on the response. */
+export function headersOf (reply: FastifyReply): OutgoingHttpHeaders {
+  return (valueOf(reply, SYMBOLS.headers) ?? reply.getHeaders()) as OutgoingHttpHeaders
 }

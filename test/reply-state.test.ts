@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
 import t from 'tap'
-import { isPlain, unmark } from '../lib/reply-state.ts'
+import { headersOf, isPlain, unmark } from '../lib/reply-state.ts'
 
 /** What is said of a reply in its handler. */
 async function ask<T> (question: (reply: FastifyReply) => T, { app = Fastify(), options = {}, before = () => {} }: {
@@ -68,6 +68,16 @@ t.test('L10: the mark of a handler that threw comes off once', async t => {
   const symbol = (reply: FastifyReply): symbol => Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')!
   const before = (reply: FastifyReply): void => { Object.assign(reply, { [symbol(reply)]: true }) }
   t.strictSame(await ask(reply => [unmark(reply), unmark(reply)], { before }), [true, false])
+})
+
+t.test('W1: the headers of a reply are those that its head would have', async t => {
+  const before = (reply: FastifyReply): void => {
+    reply.raw.setHeader('x-raw', '1')
+    reply.header('x-reply', 2)
+  }
+  t.strictSame(await ask(reply => ({ ...headersOf(reply) }), { before }), { 'x-reply': 2 })
+  const other = { getHeaders: () => ({ 'x-reply': 2, 'x-raw': '1' }) } as unknown as FastifyReply
+  t.strictSame(headersOf(other), { 'x-reply': 2, 'x-raw': '1' }, 'as far as it shows them')
 })
 
 t.test('a Fastify of another copy has symbols of its own, and one that keeps nothing there is asked nothing', async t => {
