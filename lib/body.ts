@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import type { Chunk } from './channel/chunk.ts'
 import { Connection } from './connection.ts'
+import { whenClosed } from './life.ts'
 
 /** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
 export interface Sink {
@@ -25,7 +26,7 @@ function watchGoodbye ({ raw, server, request }: FastifyReply): void {
   if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
   const left = (): void => { if (!raw.writableEnded) raw.destroy() }
   socket.on('end', left)
-  raw.on('close', () => socket.removeListener('end', left))
+  whenClosed(raw, () => socket.removeListener('end', left))
 }
 
 /** Lets a writer write to the response itself. `direct`: the option `directWrites`. `end` ends the response in the writer's stead, for trailers. */
@@ -84,12 +85,11 @@ export class Body extends Readable {
   }
 
   /** The response is on its way: from here on Fastify's handler timeout would cut a live stream. */
-  readonly #live = (): void => { this.#reply.hijack() }
+  readonly #live = (): void => { this.#reply.hijack().raw.removeListener('pipe', this.#live) }
 
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const { raw } = this.#reply
     if (destination as unknown !== raw) return super.pipe(destination, options)
-    raw.removeListener('pipe', this.#live)
     this.#live()
     this.#reading = true
     // Fastify waits for this readable's end: with trailers to send them and end the response, else to let go of it.

@@ -2,6 +2,7 @@ import { OutgoingMessage, type ServerResponse } from 'node:http'
 import type { Http2Session, Http2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Chunk } from './channel/chunk.ts'
+import { whenClosed } from './life.ts'
 
 /**
  * The way from a stream to its client: a response, and past it the socket.
@@ -75,7 +76,7 @@ export class Connection {
     const drained = this.#drained
     if (!room && !way.listeners('drain').includes(drained)) {
       way.on('drain', drained)
-      this.#response.on('close', () => way.removeListener('drain', drained))
+      whenClosed(this.#response, () => way.removeListener('drain', drained))
     }
     return room
   }

@@ -46,8 +46,9 @@ export interface SseOptions {
   /** Called exactly once for every stream, however it ended. */
   onClose?: ((report: CloseReport) => void) | undefined
   /**
-   * Frames go to the socket as chunks of our own framing (RFC 9112 §7.1), past `response.write`, wherever nothing can tell the
-   * difference; false: always through `response.write`, for comparison. Default true.
+   * What Fastify and Node would only pass on goes past them, wherever nothing can tell the difference: a stream that no onSend hook is to see
+   * past `reply.send`, and frames to the socket as chunks of our own framing (RFC 9112 §7.1). False: all of it goes through `reply.send` and
+   * `response.write`, for comparison and for trust. Default true.
    */
   directWrites?: boolean | undefined
 }

@@ -20,7 +20,7 @@ const table = (head: string, rows: string[]): RegExp => new RegExp(`^\\| ${head}
 
 t.test('the benchmark measures every contestant, prints a table with a row for each, draws them, and ends by itself', async t => {
   const svg = `${t.testdir()}/chart.svg`
-  const { stdout } = await run('--rounds', '1', '--events', '2000', '--clients', '3', '--streams', '40', '--stall', '200', '--connections', '5', '--each', '20', '--idle', '20', '--svg', svg)
+  const { stdout } = await run('--rounds', '1', '--events', '2000', '--clients', '3', '--streams', '40', '--stall', '200', '--connections', '5', '--each', '20', '--idle', '20', '--leave', '3', '--svg', svg)
   const names = [`fastify-typed-sse ${version}`, 'node:http', `@fastify/sse ${version}`, `fastify-sse-v2 ${version}`, `better-sse ${version}`, `hono ${version}`, `h3 ${version}`]
   const rows = (cell: string, count: number, of = names): string[] => of.map(name => row(name, cell, count))
   const broadcast = [...names, 'bare sockets']
@@ -33,6 +33,7 @@ t.test('the benchmark measures every contestant, prints a table with a row for e
   ]
   for (const what of compared) t.match(stdout, table(what, rows(spread, 3, what.startsWith('5 connections') ? broadcast : names)), what)
   t.match(stdout, table('one reader that never reads, endless source, after 0.2 s', rows(growth, 2, names.slice(0, 3))))
+  t.match(stdout, table('3 clients that leave, one after the other', ['the source waits', 'the client does not read'].map(what => row(what, '\\d+\\.\\d\\d \\(≤ \\d+\\.\\d\\d\\)', 4))))
   t.match(stdout, table('20 idle connections', rows('-?\\d+\\.\\d', 2)))
   t.match(stdout, table('5 connections, one event every [\\d.]+ ms', rows(spread, 2, broadcast)))
   t.match(stdout, table('6 readers and one that never reads, 2,000 events of 200 bytes', rows(growth, 2)))

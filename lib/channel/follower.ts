@@ -49,8 +49,11 @@ export class Follower implements Reader {
   /** Whether it stands at the end of the log, as far as that is known. */
   get atEnd (): boolean { return this.epoch === this.feed.epoch && this.position >= this.feed.newest }
 
-  /** How many events it has not passed on yet, as far as that is known. */
-  get lag (): number { return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest }
+  /** How many events it is behind, as far as that is known: none while it is handed what is published. */
+  get lag (): number {
+    if (this.#live) return 0
+    return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
+  }
 
   /** Takes its stand. Nothing is read before `proceed()`. */
   begin (cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {

@@ -9,6 +9,7 @@ import { fanOut } from './fan-out.ts'
 import { fastReaders } from './fast-readers.ts'
 import { halfLoad } from './half-load.ts'
 import { idle } from './idle.ts'
+import { leaving } from './leaving.ts'
 import { manyStreams } from './many-streams.ts'
 import { oneStream } from './one-stream.ts'
 import { shortStreams } from './short-streams.ts'
@@ -19,11 +20,11 @@ import { stalledSubscriber } from './stalled-subscriber.ts'
  * `npm run bench -- --rounds 5 --svg .github/performance.svg`
  *
  * `--events` of one stream, `--clients` with streams of a hundred, `--streams` of ten; `--connections` of a broadcast and how many
- * events `--each` of them gets in a round; `--idle` connections; milliseconds that a reader is left to `--stall`.
+ * events `--each` of them gets in a round; `--idle` connections; milliseconds that a reader is left to `--stall`; clients that `--leave`.
  * Servers are processes of their own on one core, the load generator is this process on another.
  * Prints Markdown, as the README shows it, and draws the chart into a file where `--svg` names one.
  */
-const defaults = { rounds: '5', events: '200000', clients: '100', streams: '2000', connections: '1000', each: '400', idle: '5000', stall: '5000' }
+const defaults = { rounds: '5', events: '200000', clients: '100', streams: '2000', connections: '1000', each: '400', idle: '5000', stall: '5000', leave: '100' }
 const { values } = parseArgs({
   options: {
     svg: { type: 'string' },
@@ -36,7 +37,7 @@ const number = (name: keyof typeof defaults): number => {
   return Number(value)
 }
 const [rounds, events, clients, streams] = [number('rounds'), number('events'), number('clients'), number('streams')]
-const [connections, each, idlers, stallFor] = [number('connections'), number('each'), number('idle'), number('stall')]
+const [connections, each, idlers, stallFor, leavers] = [number('connections'), number('each'), number('idle'), number('stall'), number('leave')]
 
 const versioned = (name: string, folder = `node_modules/${name}`): string => {
   const { version } = JSON.parse(readFileSync(new URL(`../../${folder}/package.json`, import.meta.url), 'utf8')) as { version: string }
@@ -80,6 +81,10 @@ show(await shortStreams(single, { rounds, streams }))
 // The others have no bound, or no end.
 console.log(`${await stalledReader(single.slice(0, 3), { stallFor })}\n`)
 await stop(single)
+
+const [left] = await start('streams', ['leaving'])
+console.log(`${await leaving(left!, { visits: leavers })}\n`)
+await stop([left!])
 
 const fresh = await start('broadcast')
 console.log(`${await idle(fresh, { connections: idlers })}\n`)

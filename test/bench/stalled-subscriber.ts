@@ -10,11 +10,14 @@ const BURST = 10
 export async function stalledSubscriber (contestants: readonly Contestant[], { events }: { events: number }): Promise<string> {
   const rows: string[][] = []
   for (const contestant of contestants) {
-    const slow = stall(contestant.port, '/')
     const audience = await Audience.open(contestant.port, READERS)
-    const before = await contestant.memory()
     const turns = Math.ceil(events / BURST)
-    await audience.hear(turns * BURST, () => contestant.ask('publish', turns, BURST))
+    const hear = (): Promise<void> => audience.hear(turns * BURST, () => contestant.ask('publish', turns, BURST))
+    // What a server keeps of its events it has by then: what comes on top is the one who does not read.
+    await hear()
+    const before = await contestant.memory()
+    const slow = stall(contestant.port, '/')
+    await hear()
     const after = await contestant.memory()
     audience.close()
     slow.destroy()
