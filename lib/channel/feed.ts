@@ -3,6 +3,7 @@ import { Chunk, receivedOf, type Received } from './chunk.ts'
 import { now } from '../clock.ts'
 import { diagnostics } from '../diagnostics.ts'
 import { Latest } from './latest.ts'
+import { Round } from './round.ts'
 import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
 import { keyOf } from './selection.ts'
 import type { ChannelSettings } from './settings.ts'
@@ -29,20 +30,12 @@ const MAX_LATEST = 32 * 1024
 // What its name, id and field names make of an event at least: an empty one is not nothing.
 const OVERHEAD = 32
 
-/** A chunk on its way: whom it still goes to. */
-interface Round {
-  readonly chunk: Chunk
-  readonly readers: Iterator<Reader>
-  readonly subscribers: number
-  readonly since: number
-}
-
 /**
  * The live side of a channel in this process: its log, and those who follow it. It knows of its readers only who of
  * them stands at the end of the log: these get what is published, as one chunk after the other. All others read the log.
  *
- * A chunk goes round. A large audience does not hold up the process: the round gives way to the event loop after every `SHARE` readers, and what is
- * published until it is done goes round next, as one chunk: the more there is to do, the less each event costs.
+ * A large audience does not hold up the process: a chunk goes round it, and gives way to the event loop after every `SHARE` readers. What is published
+ * until it is done goes round next, as one chunk: the more there is to do, the less each event costs.
  */
 export class Feed {
   readonly settings: ChannelSettings
@@ -136,8 +129,11 @@ export class Feed {
     this.#live.delete(reader)
   }
 
-  /** Hands on at once what is on its way. */
-  flush (): void { this.#deliver(Infinity) }
+  /** Hands on at once what was published before: the chunk on its way, and what is pending. What is published by those who are told is not. */
+  flush (): void {
+    if (this.#round !== undefined) this.#goRound(Infinity)
+    this.#goRound(Infinity)
+  }
 
   close (): void {
     this.flush()
@@ -192,16 +188,14 @@ export class Feed {
     else process.nextTick(this.#settle)
   }
 
-  /** Hands on what is on its way to so many readers, and what is pending after it. False when there were more of them. */
-  #deliver (most: number): boolean {
-    for (let left = most; left > 0; left--) {
-      const round = this.#round ??= this.#next()
-      if (round === undefined) return true
-      const { done, value } = round.readers.next()
-      if (done === true) this.#finish(round)
-      else value.deliver(round.chunk)
-    }
-    return false
+  /** Hands the chunk on its way, or the next one, to so many readers. Says how many more it could have been; 0: it is still on its way. */
+  #goRound (most: number): number {
+    const round = this.#round ??= this.#next()
+    if (round === undefined) return most
+    const left = round.go(most)
+    // One of those who were told may have published so much that it went round within.
+    if (left > 0 && this.#round === round) this.#finish(round)
+    return left
   }
 
   #next (): Round | undefined {
@@ -209,8 +203,7 @@ export class Feed {
     if (entries.length === 0) return undefined
     this.#pending = []
     this.#size = 0
-    // Who comes to the end meanwhile comes into the set, is asked too, and has it.
-    return { chunk: new Chunk(this.epoch, entries), readers: this.#live.values(), subscribers: this.#live.size, since: this.#since }
+    return new Round(new Chunk(this.epoch, entries), this.#live, this.#since)
   }
 
   #finish ({ chunk, subscribers, since }: Round): void {
@@ -223,7 +216,9 @@ export class Feed {
 
   readonly #settle = (): void => {
     this.#scheduled = false
-    if (!this.#deliver(SHARE)) {
+    for (let left = SHARE; this.#round !== undefined || this.#pending.length > 0;) {
+      left = this.#goRound(left)
+      if (left > 0) continue
       this.#scheduled = true
       nextTurn(this.#settle)
       return

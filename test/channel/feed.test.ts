@@ -177,6 +177,19 @@ t.test('L7: all that is on its way can be handed on at once, and is before a fee
   }
 })
 
+t.test('L7: whoever publishes what it is told makes no end of that', async t => {
+  const { feed, log } = make()
+  const reader = joined(feed)
+  let told = 0
+  reader.deliver = () => { log.append(numbered(++told)) }
+  log.append(numbered(0))
+  feed.flush()
+  t.equal(told, 1)
+  feed.close()
+  t.equal(told, 2)
+  feed.leave(reader)
+})
+
 t.test('L4: one that publishes a full chunk while it is told does not confuse the round that it is in', async t => {
   const { feed, log } = make()
   const { readers, order } = audienceOf(feed)
