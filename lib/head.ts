@@ -92,8 +92,8 @@ export class Head {
    */
   sendAlone (): boolean {
     const { raw } = this.#reply
-    // What has no body, or may have none, is for those who know all the cases.
-    if (raw.statusCode !== 200 || !isPlain(this.#reply)) return false
+    // What has no body, or may have none, is for those who know all the cases; so is a `send` that somebody has put in place of Fastify's.
+    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !isPlain(this.#reply)) return false
     setHead(this.#reply)
     raw.writeHead(200, headersOf(this.#reply))
     // Its `sent` is true from here on, and says all that our `send` knows.

@@ -116,6 +116,24 @@ t.test('L9: a head does not go out alone where more is to happen to it, or where
   }
 })
 
+t.test('L9: a head does not go out past a `send` that somebody has put in place of Fastify\'s', async t => {
+  const app = Fastify()
+  app.get('/', (_request, reply) => {
+    const { send } = reply
+    let bodies = 0
+    reply.send = payload => {
+      bodies++
+      return send.call(reply, payload)
+    }
+    const head = new Head(reply, { overruled: error => t.error(error) })
+    head.commit()
+    t.equal(head.sendAlone(), false)
+    head.send(Readable.from(['data: 1\n\n']))
+    t.equal(bodies, 1)
+  })
+  t.equal((await app.inject('/')).body, 'data: 1\n\n')
+})
+
 t.test('E1: a head that cannot go out alone throws, and an ordinary error follows', async t => {
   const { status, body } = await answer(t, (head, reply) => {
     reply.header('x-bad', 'a\nb')
