@@ -3,6 +3,9 @@ import { checkEventLog, type CheckEventLogOptions } from '../../lib/log/check-ev
 import type { EventLog, LogBatch, LogEntry, OpenLog } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
+// Each is its own log, and most of the time is spent waiting for what a broken one does not do.
+t.jobs = 8
+
 interface Failure { title: string, error: unknown }
 
 /** The tests of the contract that a log fails. */
