@@ -23,8 +23,8 @@ export interface Reader {
 
 // What is published in one turn leaves as one chunk, up to this size in characters.
 const MAX_CHUNK = 32 * 1024
-// So many readers are handed a chunk in one turn of the loop, half a millisecond: then it is the others' turn.
-const SHARE = 64
+// So many readers are handed a chunk in one turn of the loop, two or three milliseconds: then it is the others' turn.
+const SHARE = 256
 // What a slow reader is given of the latest events at once, in characters.
 const MAX_LATEST = 32 * 1024
 // What its name, id and field names make of an event at least: an empty one is not nothing.

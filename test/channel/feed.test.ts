@@ -90,7 +90,7 @@ t.test('L4: who publishes what it is told leaves the event loop its turns', asyn
 })
 
 /** More than are told in one turn of the loop, each with the order in which they were. */
-function audienceOf (feed: Feed, size = 150): { readers: StillReader[], order: StillReader[], toldBy: (offset: number) => number } {
+function audienceOf (feed: Feed, size = 600): { readers: StillReader[], order: StillReader[], toldBy: (offset: number) => number } {
   const order: StillReader[] = []
   const readers = Array.from({ length: size }, () => {
     const reader = joined(feed)
@@ -111,7 +111,7 @@ t.test('L4: a large audience leaves the event loop its turns, and what is publis
   let turns = 0
   for (; toldBy(1) < readers.length; turns++) {
     await turn()
-    t.ok(toldBy(1) - 64 * turns <= 64)
+    t.ok(toldBy(1) - 256 * turns <= 256)
     log.append(numbered(2 + turns))
   }
   t.equal(turns, 3)

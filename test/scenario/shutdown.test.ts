@@ -177,7 +177,7 @@ t.test('L7: what was published before app.close(), or when it began, is with all
   const port = await listen(t, app)
   const late = await Promise.all(Array.from({ length: 20 }, () => open(port, { path: '/late' })))
   while (news.subscribers < late.length) await turn()
-  const clients = await Promise.all(Array.from({ length: 200 }, () => open(port)))
+  const clients = await Promise.all(Array.from({ length: 300 }, () => open(port)))
   await Promise.all(clients.map(client => client.until(': live\n')))
   free()
   await Promise.all(late.map(client => client.until('snapshot\n\n')))
