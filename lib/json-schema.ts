@@ -32,8 +32,8 @@ const ANY_KEY = '^(.*)$'
 export function withEveryKey (schema: Node): Node {
   return mapSchema(schema, node => {
     if (!isNode(node.patternProperties) || !(ANY_KEY in node.patternProperties)) return node
-    const { [ANY_KEY]: any, ...patterns } = node.patternProperties
-    return { ...node, patternProperties: { ...patterns, '^[^]*$': any } }
+    const { [ANY_KEY]: others, ...patterns } = node.patternProperties
+    return { ...node, patternProperties: { ...patterns, '^[^]*$': others } }
   })
 }
 

@@ -122,6 +122,7 @@ t.test('W1: without a body, the writer has the response at once, and a client\'s
   await client.until('\r\n3\r\none\r\n')
   client.fin()
   await closed
+  t.pass('closed')
 })
 
 t.test('L10: what somebody writes to a response that is over ends nobody, with a body or without', async t => {

@@ -215,14 +215,14 @@ export class Feed {
   }
 
   readonly #settle = (): void => {
-    this.#scheduled = false
+    // Scheduled until it is done: what is published by those who are told goes round from here, within the same share.
     for (let left = SHARE; this.#round !== undefined || this.#pending.length > 0;) {
       left = this.#goRound(left)
       if (left > 0) continue
-      this.#scheduled = true
       nextTurn(this.#settle)
       return
     }
+    this.#scheduled = false
     if (!this.#turned) return
     this.#turned = false
     // Of a copy: who goes on at the end comes back into the set, and would be told for ever.

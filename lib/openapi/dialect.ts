@@ -98,8 +98,8 @@ function translated (node: Node): Node {
   }
   if (isNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
     // A record of any keys: the pattern means it, but its dot leaves some out.
-    const { patternProperties: { [ANY_KEY]: any, ...patterns }, ...rest } = schema as Node & { patternProperties: Node }
-    return Object.keys(patterns).length === 0 ? { ...rest, additionalProperties: any } : { ...rest, patternProperties: { ...patterns, '^[^]*$': any } }
+    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as Node & { patternProperties: Node }
+    return Object.keys(patterns).length === 0 ? { ...rest, additionalProperties: others } : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
   }
   return schema
 }

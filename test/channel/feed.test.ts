@@ -177,6 +177,23 @@ t.test('L7: all that is on its way can be handed on at once, and is before a fee
   }
 })
 
+t.test('L4: whoever publishes what it is told gets its audience no more of a turn', async t => {
+  const { feed, log } = make()
+  const { readers, order } = audienceOf(feed)
+  const [first] = readers as [StillReader]
+  const { deliver } = first
+  first.deliver = chunk => {
+    deliver(chunk)
+    if (chunk.to < 20) log.append(numbered(chunk.to))
+  }
+  log.append(numbered(0))
+  for (let before = 0; order.length < 20 * readers.length; before = order.length) {
+    await turn()
+    t.ok(order.length - before <= 256, `${order.length - before} in one turn`)
+  }
+  for (const { told } of readers) t.strictSame(told, Array.from({ length: 20 }, (_, index) => [index + 1]))
+})
+
 t.test('L7: whoever publishes what it is told makes no end of that', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
