@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
@@ -127,7 +128,8 @@ function silent () {
   const stopped: unknown[] = []
   const source = async function * ({ signal }: { signal: AbortSignal }): AsyncGenerator<unknown> {
     try {
-      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
+      await once(signal, 'abort')
+      signal.throwIfAborted()
       yield { data: 'never' }
     } finally {
       stopped.push(signal.reason)
