@@ -136,7 +136,7 @@ t.test('L7: once it is closed no other node is told, and a log that cannot be cl
   t.equal(await partOf(t, ['ann']).disconnections.disconnect('ann'), 1, 'a node without others needs no log')
 })
 
-t.test('R10: the messages of nodes are in no channel: nobody finds, follows or publishes them', async t => {
+t.test('R10: the messages of nodes are in no channel: no name leads to them, and no figure or diagnostics channel tells of them', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
   for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { key }, log: redisLog(redis.client(t)) }))

@@ -8,7 +8,7 @@ export interface Target {
   /** The source is done, or it failed. */
   end: (error?: { cause: unknown }) => void
   failedLate: (error: unknown) => void
-  /** The log takes no more: another node ended it, and nothing has told so before. */
+  /** The log refuses an append, since another node has ended it. */
   over: () => void
 }
 

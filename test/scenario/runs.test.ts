@@ -332,7 +332,7 @@ function waiting () {
 t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
   const listeners = async (redis: Redis): Promise<number> => (await redis.pubsub('CHANNELS')).length
 
-  t.test('R7: a stop on another node reaches the producer, which nobody there follows, and its channel is not listened to any more', async t => {
+  t.test('R7: a stop on another node reaches a producer without subscribers, whose node then listens to the channel no more', async t => {
     const redis = await RedisServer.start(t)
     const { lines, run } = await nodesOf(t, redis)
     const { source, begun, over } = waiting()
