@@ -26,9 +26,9 @@ const kStream = Symbol('fastify-typed-sse.stream')
 
 type OurRequest = FastifyRequest & { [kResponse]: FastifyReply['raw'] | null, [kLife]: Life | null, [kStream]: Stream | null }
 
-// The channel by which nodes tell each other whom to disconnect: those who were away for a while hear it when they are back.
+// The log by which nodes tell each other which keys to disconnect. A node that was away hears it when it is back. No channel can have such a name.
 const CONTROL = 'sse.control'
-const CONTROL_OPTIONS = { history: { events: 1_000, age: 300_000 } }
+const CONTROL_HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 
 const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
@@ -50,7 +50,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   const disconnections = new Disconnections({
     streams,
     keyed: server.limits.key !== undefined || server.limits.perKey < Infinity,
-    openChannel: given.log === undefined ? undefined : () => channels.channel(CONTROL, CONTROL_OPTIONS),
+    openLog: given.log === undefined ? undefined : () => openLog(CONTROL, CONTROL_HISTORY),
     log: app.log
   })
   const drain = (): Promise<void> => streams.close(server)
@@ -82,12 +82,12 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   })
   app.addHook('onReady', async () => {
     routes.compile()
-    // Not awaited: it goes on until the server closes.
     disconnections.follow()
   })
   app.addHook('preClose', async () => {
     await drain()
     channels.close()
+    disconnections.close()
   })
 
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {

@@ -25,7 +25,7 @@ const ORDER = [
   'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
   'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/round', 'channel/selection',
   'channel/opening', 'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark', 'channel/following',
-  'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'disconnections', 'drain',
+  'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain',
   'streams', 'registrations', 'connection', 'reply-state', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin',
   'index', 'redis', 'inspector/report', 'inspector/census', 'inspector/shortlist', 'inspector/changes', 'inspector/view', 'inspector/watch',
   'inspector/tails', 'inspector/guard', 'inspector/page/ending', 'inspector/page/figures', 'inspector/page/format', 'inspector/page/markup',

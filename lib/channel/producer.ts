@@ -8,6 +8,8 @@ export interface Target {
   /** The source is done, or it failed. */
   end: (error?: { cause: unknown }) => void
   failedLate: (error: unknown) => void
+  /** The log refuses an append, since another node has ended it. */
+  over: () => void
 }
 
 // How many events may be on their way to the log at once.
@@ -55,14 +57,20 @@ export class Producer {
       if (!isThenable(appended)) return
       this.#underWay++
       appended.then(this.#settled, cause => {
-        // Too late for the source to hear of it.
-        if (this.#done !== undefined) this.#done.error ??= { cause }
-        else this.#pump.refuse(cause as Error)
+        this.#refused(cause)
         this.#settled()
       })
     } catch (error) {
-      this.#pump.refuse(error as Error)
+      this.#refused(error)
     }
+  }
+
+  #refused (cause: unknown): void {
+    if (this.#stopped) return
+    if (saysEnded(cause)) this.#target.over()
+    // Too late for the source to hear of it.
+    else if (this.#done !== undefined) this.#done.error ??= { cause }
+    else this.#pump.refuse(cause as Error)
   }
 
   readonly #settled = (): void => {
@@ -78,3 +86,6 @@ export class Producer {
     this.#target.end(this.#done.error)
   }
 }
+
+/** Whether a log refused an append since it has ended. The log may be another copy's, or the user's: its code says so. */
+export const saysEnded = (cause: unknown): boolean => (Object(cause) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

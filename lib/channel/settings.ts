@@ -72,10 +72,26 @@ const RULES: Record<keyof ChannelOptions, Rule> = {
 // A name may become a key, or a line in a log. Half a surrogate pair has no UTF-8 of its own: two names would be one key.
 const NAME = /^[^\p{Cc}\p{Cs}]{1,512}$/u
 
+// Names of the package's own: the log by which nodes talk to each other has one.
+const RESERVED = 'sse.'
+
+/** Whether a channel may have that name. */
+export function isChannelName (name: unknown): name is string {
+  return typeof name === 'string' && NAME.test(name) && !name.startsWith(RESERVED)
+}
+
+/** Throws FST_SSE_OPTION for a name that no channel may have. */
+export function checkedName (name: unknown): string {
+  if (isChannelName(name)) return name
+  const isReserved = typeof name === 'string' && name.startsWith(RESERVED)
+  const expected = isReserved ? `a name that does not begin with '${RESERVED}', which is reserved` : 'a string of 1 to 512 characters without control characters'
+  throw new FST_SSE_OPTION('name', expected, shown(name))
+}
+
 /** Throws FST_SSE_OPTION, which names the option, what was expected and what was got. */
-export function resolveChannel (name: unknown, given: unknown): ChannelSettings {
-  if (typeof name !== 'string' || !NAME.test(name)) throw new FST_SSE_OPTION('name', 'a string of 1 to 512 characters without control characters', shown(name))
-  const settings = checked(given, DEFAULTS, RULES)
+export function resolveChannel (given: unknown, options: unknown): ChannelSettings {
+  const name = checkedName(given)
+  const settings = checked(options, DEFAULTS, RULES)
   return { ...settings, name, history: checked(settings.history, HISTORY, BOUNDS, 'history') }
 }
 

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { difference, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { checkedName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 
 const HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 
@@ -29,6 +29,19 @@ t.test('a name is a string of 1 to 512 characters without control characters', a
   ]
   for (const [name, shown] of bad) {
     t.throws(() => resolveChannel(name, {}), { code: 'FST_SSE_OPTION', message: `Option 'name' must be a string of 1 to 512 characters without control characters, got ${shown}` })
+  }
+})
+
+t.test('R10: a name that begins with sse. is the package\'s own', async t => {
+  for (const name of ['sse.', 'sse.control', 'sse.news']) {
+    const expected = { code: 'FST_SSE_OPTION', message: `Option 'name' must be a name that does not begin with 'sse.', which is reserved, got "${name}" (string)` }
+    t.throws(() => resolveChannel(name, {}), expected)
+    t.throws(() => checkedName(name), expected)
+    t.equal(isChannelName(name), false)
+  }
+  for (const name of ['sse', 'sse:control', 'SSE.control', 'my.sse.control', ' sse.control']) {
+    t.equal(checkedName(name), name)
+    t.equal(isChannelName(name), true)
   }
 })
 
