@@ -2,10 +2,12 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import { doctor } from '../../lib/cli/doctor.ts'
 import sse, { EventQueue, type RegisterOptions } from '../../lib/index.ts'
 import { absent, CADDY, HAPROXY, VARNISH } from '../setup/programs.ts'
 import { startProxy, type ProxySetup } from '../setup/proxy.ts'
 import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
+import { Shell } from '../setup/shell.ts'
 import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
@@ -39,6 +41,10 @@ async function nodeOf (t: Test, options: RegisterOptions = {}): Promise<Node> {
     node.signals.push(signal)
     return node.queue
   }))
+  const shared = app.sse.channel('shared')
+  app.get('/shared', (_request, reply) => reply.sse(shared))
+  const timer = setInterval(() => { shared.publish({ data: '' }).catch(() => {}) }, 300)
+  t.teardown(() => clearInterval(timer))
   app.get('/endless', (_request, reply) => reply.sse(function * ({ signal }) {
     node.signals.push(signal)
     for (; ; sent++) yield { data }
@@ -114,6 +120,15 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
       first.push(order[0]!)
     }
     t.ok(first.filter(one => one === 'with').length >= 3, first.join())
+  })
+
+  t.test('doctor finds the missing http-no-delay beside the origin', async t => {
+    const node = await nodeOf(t)
+    const port = await startProxy(t, haproxy(node, ['  option http-no-delay\n', '']))
+    const shell = new Shell()
+    const [here, origin] = [port, node.port].map(each => `http://127.0.0.1:${each}/shared`) as [string, string]
+    await soon('the end', doctor.run([here, '--origin', origin, '--seconds', '4'], shell))
+    t.match(shell.stdout.text.replace(/\s+/g, ' '), /warning arrival: Each event waits on the way: .* Set: HAProxy: option http-no-delay/)
   })
 
   t.test('a client that leaves a silent stream is reported with a heartbeat', async t => {
