@@ -77,6 +77,20 @@ const checks: Record<string, Check[]> = {
     t.equal(await body(app, '/node'), 'data: 1\n\ndata: 2\n\n')
     t.equal(await body(app, '/web'), 'data: 1\n\n')
     t.equal(await body(app, '/function', { 'last-event-id': '2' }), 'id: 3\ndata: 3\n\n')
+  }, async (t, app) => {
+    const { present } = await programOf<{ present: Set<string> }>("'/room'")
+    const [first, second] = [await injectStream(app, '/room'), await injectStream(app, '/room')]
+    await app.inject({ method: 'HEAD', url: '/room' })
+    t.equal(present.size, 2, 'a HEAD request opens no stream')
+    t.ok(present.has((await first.take(1))[0]!.data), 'the first client receives that the second one joined')
+    await second.drop()
+    t.equal(present.size, 1)
+    await first.drop()
+    t.equal(present.size, 0)
+  }, async (t, app) => {
+    const ticks = (from: number) => [1, 2, 3].slice(from).map(n => `event: tick\nid: ${n}\ndata: {"n":${n}}\n\n`).join('')
+    t.equal(await body(app, '/relay'), ticks(0))
+    t.equal(await body(app, '/relay', { 'last-event-id': '2' }), ticks(2))
   }],
   'When the client leaves': [async (t, app) => {
     const stream = await injectStream(app, { method: 'POST', url: '/watch', payload: { any: 'body' } })

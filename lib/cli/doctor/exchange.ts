@@ -21,6 +21,8 @@ export interface Exchange {
   /** Where it was sent away. */
   readonly redirects: readonly URL[]
   readonly arrivals: Arrivals
+  /** When the request was sent, by the clock of this process. */
+  readonly start: number
   /** When there was a connection. */
   connected?: number
   head?: Head & { at: number }
@@ -56,7 +58,7 @@ function once ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
   const start = performance.now()
   const now = (): number => performance.now() - start
   const arrivals = new Arrivals()
-  const seen: Exchange = { url, redirects, arrivals, end: { at: 0, how: 'left' } }
+  const seen: Exchange = { url, redirects, arrivals, start, end: { at: 0, how: 'left' } }
   return new Promise(resolve => {
     let leave = (): void => {}
     let over = false
