@@ -25,11 +25,11 @@ class MemoryLog implements EventLog {
     this.#history = history
   }
 
-  append ({ event, data, json }: LogRecord): LogPosition {
+  append (record: LogRecord): LogPosition {
     if (this.#ended) throw new FST_SSE_CHANNEL_ENDED()
     const at = this.#usedAt = performance.now()
-    const entry = { offset: ++this.#newest, event, data, json }
-    const size = Buffer.byteLength(event) + Buffer.byteLength(data)
+    const entry = { offset: ++this.#newest, ...record }
+    const size = Buffer.byteLength(entry.event) + Buffer.byteLength(entry.data)
     this.#kept.push({ entry, size, at })
     this.#bytes += size
     this.#evict(at)

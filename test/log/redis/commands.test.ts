@@ -8,7 +8,7 @@ import { absent, REDIS } from '../../setup/programs.ts'
 import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
-const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '']
+const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
 const head = (commands: Commands, wanted = () => true): Promise<Piece> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
 
 t.test('what passes, and what does not', async t => {
@@ -43,7 +43,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a refusal is a refusal', async t => {
     const { client, commands } = make(t)
     await client.set('taken', 'by somebody else')
-    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: /WRONGTYPE/ })
+    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
   })
 
   t.test('a lazy client connects when it is asked, one without a queue is waited for', async t => {

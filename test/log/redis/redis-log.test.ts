@@ -141,7 +141,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
-      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: `The log of the channel '${log.name}' cannot be used: WRONGTYPE` })
+      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold something else, so use another prefix or another name: nothing was changed` })
     }
     const told = new Told()
     log.tail(told.listener)
@@ -156,7 +156,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.tail(told.listener)
     await log.head()
     await admin.set(`sse:{${log.name}}`, 'taken')
-    const refused = async (): Promise<number> => Number(/errorstat_WRONGTYPE:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+    const refused = async (): Promise<number> => Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
     const before = await refused()
     await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     while (await refused() === before);
@@ -187,7 +187,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
-    await t.rejects(async () => log.head(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /cannot be used: .*NOPERM/ })
+    await t.rejects(async () => log.head(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
     await admin.acl('SETUSER', 'writer', '&*')
     t.equal((await log.append(numbered(1))).offset, 1)
   })
