@@ -25,11 +25,12 @@ class MemoryLog implements EventLog {
     this.#history = history
   }
 
-  append (record: LogRecord): LogPosition {
+  append ({ event, data, json, fingerprint }: LogRecord): LogPosition {
     if (this.#ended) throw new FST_SSE_CHANNEL_ENDED()
     const at = this.#usedAt = performance.now()
-    const entry = { offset: ++this.#newest, ...record }
-    const size = Buffer.byteLength(entry.event) + Buffer.byteLength(entry.data)
+    const plain = { offset: ++this.#newest, event, data, json }
+    const entry = fingerprint === undefined ? plain : { ...plain, fingerprint }
+    const size = Buffer.byteLength(event) + Buffer.byteLength(data)
     this.#kept.push({ entry, size, at })
     this.#bytes += size
     this.#evict(at)

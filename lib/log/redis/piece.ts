@@ -40,7 +40,8 @@ export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined
   if (seal === undefined) return undefined
   const text = bytes.subarray(SEAL_SIZE)
   if (createHash('sha1').update(secret).update(text).update(secret).digest('hex') !== seal) return undefined
-  return decode(text)
+  const piece = decode(text)
+  return piece?.secret === '' ? piece : undefined
 }
 
 /** `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`, its name and its data. */
