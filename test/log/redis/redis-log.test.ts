@@ -164,7 +164,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       listener.on('messageBuffer', (channel: Buffer, message: Buffer) => resolve([channel, message]))
     })
     const forged = ['hello', '', ' ', '1 ', 'a 1 2 3 0', '\n', `${epoch} 1 900000 1 0\n`, `${epoch} 1 2 1 1\n`, `${epoch} 1 3 1 0\n3 7 1 json\nmessage9`, `1 ${'0'.repeat(40)} ${epoch} 1 3 1 1\n`, `2${String(sealed).slice(1)}`,
-      `other 1 5 1 0\n`, 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
+      'other 1 5 1 0\n', 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
     for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
     await other.append(numbered(3))
     await told.until('all entries', () => told.entries.length === 3)
