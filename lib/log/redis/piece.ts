@@ -46,8 +46,8 @@ export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined
 
 /** `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`, its name and its data. */
 function decode (bytes: Buffer): Piece | undefined {
-  const headEnds = bytes.subarray(0, MAX_HEAD).indexOf(LF)
-  const [, epoch, oldest, newest, stamp, ended, secret = ''] = HEAD.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? []
+  const headEnds = bytes.indexOf(LF)
+  const [, epoch, oldest, newest, stamp, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
   const entries = epoch === undefined ? undefined : decodeEntries(bytes, headEnds + 1)
   if (entries === undefined) return undefined
   const piece = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), stamp: stamp!, ended: ended === '1', entries, secret }
@@ -72,13 +72,14 @@ function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
   let before = 0
   while (at < bytes.length) {
     const [offset, nameSize, dataSize] = [number(), number(), number()]
-    const kindEnds = bytes.subarray(at, at + 6 + MAX_FINGERPRINT).indexOf(LF) + at
+    const kindEnds = bytes.indexOf(LF, at)
     const nameEnds = kindEnds + 1 + nameSize
     const dataEnds = nameEnds + dataSize
     // Whatever is no number makes the sum none.
-    if (!(offset > before && dataEnds <= bytes.length) || kindEnds < at + 4 || (bytes[at] !== J && bytes[at] !== T)) return undefined
-    const entry = { offset, event: bytes.toString('utf8', kindEnds + 1, nameEnds), data: bytes.toString('utf8', nameEnds, dataEnds), json: bytes[at] === J }
-    entries.push(kindEnds === at + 4 ? entry : { ...entry, fingerprint: bytes.toString('latin1', at + 5, kindEnds) })
+    if (!(offset > before && dataEnds <= bytes.length) || kindEnds < at + 4 || kindEnds > at + 5 + MAX_FINGERPRINT || (bytes[at] !== J && bytes[at] !== T)) return undefined
+    const [event, data, json] = [bytes.toString('utf8', kindEnds + 1, nameEnds), bytes.toString('utf8', nameEnds, dataEnds), bytes[at] === J]
+    if (kindEnds === at + 4) entries.push({ offset, event, data, json })
+    else entries.push({ offset, event, data, json, fingerprint: bytes.toString('latin1', at + 5, kindEnds) })
     before = offset
     at = dataEnds
   }

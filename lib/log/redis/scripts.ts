@@ -139,9 +139,13 @@ local function muted ()
 end
 
 -- What was written is true whether it can be told or not: those who do not hear it find it when they look.
-local function tell (body)
-  local text = head() .. '\\n' .. body
-  redis.pcall(ARGV[10], ARGV[11], '${VERSION} ' .. redis.sha1hex(secret .. text .. secret) .. ' ' .. text)
+-- The first of the parts is the head's, and the text is joined as seldom as can be: it may be long.
+local function tell (parts)
+  local text, last = head() .. '\\n', #parts + 1
+  parts[1], parts[last] = secret .. text, secret
+  local seal = redis.sha1hex(table.concat(parts))
+  parts[1], parts[last] = '${VERSION} ' .. seal .. ' ' .. text, nil
+  redis.pcall(ARGV[10], ARGV[11], table.concat(parts))
 end
 `
 
@@ -166,7 +170,7 @@ if lost then begin() else redis.call('HSET', hash, 'v', ${VERSION}) end
 settle()
 -- A clock that was set back must not make the ids of a stream look older than they are.
 stamp = tostring(math.max(now, tonumber(stamp)))
-local parts = {}
+local parts = { '' }
 for i = 14, #ARGV, 3 do
   newest, size = newest + 1, size + 1
   redis.call('XADD', stream, newest .. '-' .. stamp, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
@@ -178,7 +182,7 @@ evict((#ARGV - 13) / 3 + 1)
 if max_age < 0 then redis.call('PERSIST', stream) else redis.call('PEXPIRE', stream, ARGV[7]) end
 local answer = reply()
 redis.call('SET', KEYS[3], epoch .. ' ' .. number .. ' ' .. answer, 'PX', ${RECEIPT})
-tell(table.concat(parts))
+tell(parts)
 return answer
 `
 
@@ -191,7 +195,7 @@ settle()
 if ended == 0 then
   ended = 1
   redis.call('HSET', hash, 'ended', 1)
-  tell('')
+  tell({ '' })
 end
 return reply()
 `
