@@ -70,9 +70,9 @@ export class Review {
   #keep (place: string, entry: Reviewed): void {
     this.#kept.set(place, entry)
     this.#size += entry.data.length + OVERHEAD
-    for (const [oldest, { data }] of this.#kept) {
-      if (this.#size <= MAX_KEPT) return
-      this.#kept.delete(oldest)
+    for (const oldest = this.#kept.entries(); this.#size > MAX_KEPT;) {
+      const [first, { data }] = oldest.next().value!
+      this.#kept.delete(first)
       this.#size -= data.length + OVERHEAD
     }
   }

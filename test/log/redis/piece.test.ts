@@ -38,7 +38,7 @@ t.test('R10: text that no script has written is no piece', async t => {
   const large = '9'.repeat(15)
   const texts = [
     '', ' ', '1 ', 'a 1 2 3 0', 'hello', '\n', '\n\n', `${head}`, 'abc 1 7 3 2 s\n', 'abc 1 7 3 0 s s\n', 'a-b 1 7 3 0 s\n', 'abc -1 7 3 0 s\n', 'abc 1 7.5 3 0 s\n', `abc 1 ${'9'.repeat(16)} 3 0 s\n`,
-    'abc 9 7 3 0 s\n', `${'a'.repeat(33)} 1 7 3 0 s\n`, `${' '.repeat(1_000_000)}`,
+    'abc 9 7 3 0 s\n', `${'a'.repeat(33)} 1 7 3 0 s\n`, ' '.repeat(1_000_000), `${' '.repeat(300)}\n`,
     ...['1', '1 ', '1 1 1 ', '1 1 1 json', '1 1 1 json\n', '1 1 1 json\na', '1 1 2 json\nab', '0 1 1 json\nab', '8 1 1 json\nab', '1 -1 1 json\nab', '1 1 1 json\nab2', '1 1 1 json\nab1 1 1 json\nab', '1 1 1 \nab',
       '1 1 1 blob\nab', `1 1 ${large} json\nab`, `${large} 1 1 json\nab`, `1 ${large}9 1 json\nab`, `1 1 1 json ${'f'.repeat(65)}\nab`, '1  1 json\nab', ' 1 1 json\nab'].map(entry => `${head} s\n${entry}`)
   ]
