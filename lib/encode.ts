@@ -21,10 +21,13 @@ export function encodeComment (text: string): string {
 /** The comment that keeps an idle connection alive. */
 export const HEARTBEAT = ':\n\n'
 
+/** Whether it can stand in an `event:` line. */
+export const isName = (name: string): boolean => !FORBIDDEN.test(name)
+
 /** The `event:` line, or nothing for `message`, which is what a client assumes (§9.2.6). */
 export function encodeName (name: string | undefined): string {
   if (name === undefined || name === 'message' || name === '') return ''
-  if (typeof name !== 'string' || FORBIDDEN.test(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', shown(name))
+  if (typeof name !== 'string' || !isName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', shown(name))
   return `event: ${name}\n`
 }
 

@@ -59,6 +59,8 @@ export const FST_SSE_LAGGING = createError('FST_SSE_LAGGING', "The subscriber of
 
 export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "The log of the channel '%s' %s", 503)
 
+export const FST_SSE_LOG_FOREIGN = createError('FST_SSE_LOG_FOREIGN', "The keys of the channel '%s' %s: nothing was changed")
+
 export const FST_SSE_UNREGISTERED = createError('FST_SSE_UNREGISTERED', 'The inspector shows a registration of fastify-typed-sse: register that before it, in the same app or in one around it')
 
 export const FST_SSE_FORBIDDEN = createError('FST_SSE_FORBIDDEN', 'This is not permitted: %s', 403)

@@ -1,6 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition } from './encode.ts'
+import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
+import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
 
 /**
@@ -60,14 +61,16 @@ export type SystemReceived<M extends EventMap = EventMap> =
   | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
   | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
 
-/** An event that is checked and written, without a position. */
-export interface WrittenEvent { event: string, data: string, json: boolean }
+/** An event that is checked and written, without a position. The fingerprint is that of the schema; undefined where nothing is known of it. */
+export interface WrittenEvent { event: string, data: string, json: boolean, fingerprint?: string | undefined }
 
 /** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
 export interface Contract {
   frame: (event: unknown) => string
   /** For a log: an event with data. */
   write: (event: unknown) => WrittenEvent
+  /** Whether it was written by the same schema, in this process or in another. */
+  wrote: (written: Readonly<WrittenEvent>) => boolean
   declares: (event: AnyEvent) => boolean
   /** Whether every event of a channel with that map is one of this contract's, with the same schema; also the `error` that it may end with. */
   covers: (map: EventMap | undefined) => boolean
@@ -156,8 +159,8 @@ function writeFree (event: Incoming): WrittenEvent {
   const name = nameOf(event)
   const { data } = event
   assertData(name, data)
-  if (typeof data === 'string') return { event: name, data, json: false }
-  return { event: name, data: serialise(JSON.stringify, name, data), json: true }
+  if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
+  return { event: name, data: serialise(JSON.stringify, name, data), json: true, fingerprint: FREE }
 }
 
 /** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
@@ -169,6 +172,8 @@ export const freeContract: Contract = {
     encodeName(written.event)
     return written
   },
+  // No map of this process knows its name.
+  wrote: ({ event, fingerprint }) => fingerprint === FREE && isName(event),
   frame (given) {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
@@ -218,7 +223,8 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
       const { path, message } = known.explain(data)
       throw new FST_SSE_DATA(name, path, message)
     }
-    return { event: name, data: known.textual ? data as string : serialise(known.serialise, name, data), json: !known.textual, prefix: known.prefix }
+    const text = known.textual ? data as string : serialise(known.serialise, name, data)
+    return { event: name, data: text, json: !known.textual, fingerprint: known.fingerprint, prefix: known.prefix }
   }
 
   return {
@@ -226,8 +232,12 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     covers: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
     write (given) {
-      const { event: name, data, json } = write(asPublishable(given))
-      return { event: name, data, json }
+      const { prefix: _, ...written } = write(asPublishable(given))
+      return written
+    },
+    wrote ({ event, fingerprint }) {
+      const known = declared.get(event)
+      return known !== undefined && known.fingerprint === fingerprint
     },
     frame (given) {
       const event = asEvent(given)

@@ -340,7 +340,14 @@ t.test('C4: what is written for a log is the name, the data as a client gets it,
     [freeContract, { data: 0 }, { event: 'message', data: '0', json: true }],
     [freeContract, { data: null }, { event: 'message', data: 'null', json: true }]
   ]
-  for (const [{ write }, event, written] of rows) t.strictSame(write(event), written)
+  for (const [contract, event, written] of rows) {
+    const { fingerprint, ...rest } = contract.write(event)
+    t.strictSame(rest, written)
+    t.match(fingerprint, contract === freeContract ? 'free' : /^[\w-]{12}$/)
+    t.ok(contract.wrote({ ...rest, fingerprint }))
+    t.notOk(contract.wrote(rest), 'of an unknown schema')
+    t.notOk(contract.wrote({ ...rest, event: 'other\n', fingerprint }))
+  }
 })
 
 t.test('C2: what cannot be written for a log is refused as it is for a frame', async t => {

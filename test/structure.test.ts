@@ -20,10 +20,10 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 
 // A file imports only what stands before it.
 const ORDER = [
-  'clock', 'errors', 'encode', 'json-schema', 'textual', 'schema', 'events', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
-  'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/scripts',
-  'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
-  'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/round', 'channel/selection',
+  'clock', 'errors', 'encode', 'json-schema', 'textual', 'fingerprint', 'schema', 'events', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
+  'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/piece',
+  'log/redis/scripts', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
+  'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/review', 'channel/round', 'channel/selection',
   'channel/opening', 'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark', 'channel/following',
   'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain',
   'streams', 'registrations', 'connection', 'reply-state', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin',

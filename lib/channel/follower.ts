@@ -1,7 +1,7 @@
-import { frameOf, receivedOf, type Chunk, type Received } from './chunk.ts'
+import { frameOf, receivedOf, type Chunk, type Received, type Reviewed } from './chunk.ts'
 import type { Cursor } from './cursor.ts'
 import type { Feed, Reader } from './feed.ts'
-import type { LogBatch, LogEntry } from '../log/log.ts'
+import type { LogBatch } from '../log/log.ts'
 import { openAt, type Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { choose, placed, type Selection } from './selection.ts'
@@ -147,7 +147,7 @@ export class Follower implements Reader {
       this.#limit = Math.max(1, taken)
       // The first full write opens the stream, which asks for more at once: then that has read on from here.
       if (this.#stopped || entry.offset !== this.position + 1 || !this.#party.wants()) return
-      this.#pass(entry)
+      this.#pass(this.feed.review(entry, this.epoch))
     }
     this.#limit = Math.min(BATCH, this.#limit * 2 + 2)
   }
@@ -156,7 +156,7 @@ export class Follower implements Reader {
     if (this.#stopped || (chunk.to <= this.position && chunk.epoch === this.epoch)) return
     // Who has no room now reads it in the log when there is; who is elsewhere in it, too.
     if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#party.wants()) return this.#leaveTail()
-    if (this.#plain && chunk.from === this.position) {
+    if (this.#plain && chunk.whole && chunk.from === this.position) {
       this.position = chunk.to
       this.#party.write(chunk, chunk.entries.length)
       return
@@ -176,17 +176,17 @@ export class Follower implements Reader {
   }
 
   /** Passes an event on, or over. */
-  #pass (entry: LogEntry, received?: Received): void {
+  #pass (entry: Reviewed, received?: Received): void {
     const party = this.#party
     // How the channel failed is for everybody: no filter or map knows of that event.
-    const chosen = this.#decodes && !this.feed.isFailure(entry.event)
+    const chosen = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
     if (this.#decodes) received ??= receivedOf(entry, `${this.epoch}-${entry.offset}`)
     const { epoch } = this
     const event = chosen ? choose(received!, this.#selection) : received
     // A filter or map that publishes, or ends it all, may have brought us further than this.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
     // Only now: where a filter fails, the client is not told that it is past the event.
-    if (chosen && (event === undefined || event === null)) {
+    if (entry.omitted === true || (chosen && (event === undefined || event === null))) {
       this.#passOver(entry.offset)
       // Now and then without an event, so that its return does not search again what is not for it.
       if (party.skipped >= CHECKPOINT) party.take({ id: party.id() })

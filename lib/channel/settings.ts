@@ -12,7 +12,7 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   events?: M | undefined
   /**
    * How much is kept for those who come back, whichever bound is reached first: events (default 1000), bytes of names and
-   * data (default 1048576), and milliseconds since they were published (default 300000; Infinity: no limit).
+   * data (default 1048576), and milliseconds since they were published (default 300000; at most 100 years; Infinity: no limit).
    * `age` is also how long an idle channel stays: who comes back within it resumes.
    */
   history?: Partial<History> | undefined
@@ -49,11 +49,20 @@ export interface ChannelSetup {
 const HISTORY: History = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
 
-const count: Rule = { expected: 'a whole number, 0 or more', fits: value => Number.isSafeInteger(value) && Number(value) >= 0 }
+// As many as an array holds. Stores count bytes as doubles, too, and have no form for a time that ends in millions of years.
+const MAX_EVENTS = 2 ** 32 - 1
+const MAX_AGE = 100 * 365 * 86_400_000
+const count = (max: number, of: string): Rule => ({
+  expected: `a whole number of ${of} from 0 to ${max}`,
+  fits: value => Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= max
+})
 const BOUNDS: Record<keyof History, Rule> = {
-  events: count,
-  bytes: count,
-  age: { expected: 'a number of milliseconds above 0, or Infinity', fits: value => typeof value === 'number' && value > 0 }
+  events: count(MAX_EVENTS, 'events'),
+  bytes: count(Number.MAX_SAFE_INTEGER, 'bytes'),
+  age: {
+    expected: `a number of milliseconds above 0 and up to ${MAX_AGE} (100 years: no store keeps a longer time), or Infinity`,
+    fits: value => value === Infinity || (typeof value === 'number' && value > 0 && value <= MAX_AGE)
+  }
 }
 /** Where a subscriber begins that brings no position. */
 export const whereToBegin: Rule = { expected: "'newest' or 'oldest'", fits: value => value === 'newest' || value === 'oldest' }

@@ -2,6 +2,7 @@ import { diagnostics } from '../diagnostics.ts'
 import { isError, shown } from '../errors.ts'
 import { freeContract, type AnyEvent } from '../events.ts'
 import { Feed } from './feed.ts'
+import { FAILURE } from '../fingerprint.ts'
 import { StreamClosedError } from '../life.ts'
 import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
 import { problemEvent } from '../problem.ts'
@@ -34,7 +35,7 @@ export class Topic {
     this.#setup = setup
     this.settings = setup.settings
     this.#log = setup.openLog(setup.settings.name, setup.settings.history)
-    this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics)
+    this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics, setup.contract)
   }
 
   /** Throws what is wrong with the event. */
@@ -176,7 +177,7 @@ export class Topic {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
       const last = errorEvent === undefined ? problemEvent(error) : await errorEvent?.(error) ?? null
-      if (last !== null) await this.#log.append((contract.declares(last as AnyEvent) ? contract : freeContract).write(last))
+      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.write(last) : { ...freeContract.write(last), fingerprint: FAILURE })
     } catch (err) {
       // The channel was over before its source failed: there is nothing to tell.
       if (!saysEnded(err)) this.#fault(err, 'sse error event could not be made')

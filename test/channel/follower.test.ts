@@ -7,7 +7,9 @@ import type { Received } from '../../lib/channel/chunk.ts'
 import { Feed } from '../../lib/channel/feed.ts'
 import type { Opening } from '../../lib/channel/opening.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { compileContract, freeContract } from '../../lib/events.ts'
 import type { EventLog, LogBatch } from '../../lib/log/log.ts'
+import { schemaCompiler } from '../../lib/schema.ts'
 import { TestParty } from '../setup/party.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
@@ -639,10 +641,11 @@ t.test('R7: how a channel failed goes past filter and map, and an error of its o
   const text = Type.String()
   for (const [events, given] of [[{ text }, 1], [{ text, error: text }, 0], [undefined, 0]] as const) {
     const log = new RemoteLog()
-    const feed = feedOf(log, { events })
+    const contract = events === undefined ? freeContract : compileContract(events, 'news', schemaCompiler({}))
+    const feed = new Feed(resolveChannel('news', { events }), log, logger, undefined, contract)
     const seen: string[] = []
     const party = await new TestParty(feed, { selection: { filter: ({ event }) => { seen.push(event); return false } } }).begin()
-    log.append({ event: 'error', data: '"failed"', json: true })
+    log.append({ event: 'error', data: '"failed"', json: true, fingerprint: 'failure' })
     await turn()
     t.strictSame([party.given.length, seen.length], [given, 1 - given])
     party.follower.stop()
