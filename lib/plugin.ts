@@ -86,6 +86,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   })
   app.addHook('preClose', async () => {
     await drain()
+    streams.leave(server)
     channels.close()
     disconnections.close()
   })

@@ -3,7 +3,6 @@ import { Account, type Counted } from './account.ts'
 import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
-import { sessionOf } from './connection.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
 import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
@@ -14,6 +13,7 @@ import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
 import { Context, dispose, type Driver, type Followable, type Place } from './source.ts'
+import { sessionOf } from './sessions.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
 import { Writer } from './writer.ts'
@@ -79,6 +79,7 @@ export class Stream {
     life.unforeseen = 'error'
     life.stream = this
     streams.add(this)
+    streams.sessions.watch(this.response)
   }
 
   get bytes (): number { return this.#writer.bytes }
@@ -120,9 +121,9 @@ export class Stream {
 
   /** Cuts the connection: for clients that do not take the end. */
   destroy (): void {
-    // A session that says goodbye waits for its client's, which a client that does not read never says.
-    if (this.#life.reason === 'shutdown') sessionOf(this.response)?.destroy()
+    const session = sessionOf(this.response)
     this.response.destroy()
+    if (session !== undefined && this.#streams.signal.aborted) this.#streams.sessions.cut(session)
     // Behind a pipelined predecessor that never ends there is no close to wait for.
     if (this.response.socket === null) this.#life.closed()
   }

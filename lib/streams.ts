@@ -1,7 +1,8 @@
 import { now, setInterval as machineInterval } from './clock.ts'
-import { drain, type Drained, type DrainTimes } from './drain.ts'
+import { drain, takingOf, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
+import { Sessions } from './sessions.ts'
 
 /** What the set asks of a stream. */
 export interface Member extends Drained {
@@ -28,6 +29,8 @@ export class Streams<M extends Member = Member> {
   #beaten = 0
   readonly #closing = new AbortController()
   #drained: Promise<void> | undefined
+
+  readonly sessions = new Sessions()
 
   /** Aborts when the server begins to close. */
   get signal (): AbortSignal { return this.#closing.signal }
@@ -87,6 +90,11 @@ export class Streams<M extends Member = Member> {
   /** No more streams; those that are open end within the grace period. Settles when they are over. */
   close (times: DrainTimes): Promise<void> {
     return (this.#drained ??= this.#close(times))
+  }
+
+  /** The server closes, and all streams are over: so are connections that nothing goes over, soon. */
+  leave ({ grace }: Pick<DrainTimes, 'grace'>): void {
+    this.sessions.close(takingOf(grace))
   }
 
   async #close (times: DrainTimes): Promise<void> {
