@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify'
 import type { Chunk } from './channel/chunk.ts'
 import { Connection } from './connection.ts'
 import { checkHead, clearHead, dropFraming } from './headers.ts'
-import { whenClosed } from './life.ts'
+import { listenToSocket } from './life.ts'
 
 /** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
 export interface Sink {
@@ -21,13 +21,10 @@ interface FrameWriter {
 
 /** Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never. */
 function watchGoodbye ({ raw, server, request }: FastifyReply): void {
-  const { socket } = request.raw
   const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
   // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
   if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
-  const left = (): void => { if (!raw.writableEnded) raw.destroy() }
-  socket.on('end', left)
-  whenClosed(raw, () => socket.removeListener('end', left))
+  listenToSocket(raw, 'end', () => { if (!raw.writableEnded) raw.destroy() })
 }
 
 /** The client left while the hooks ran. An HTTP/2 response does not know that it is destroyed; its view of the socket does. */

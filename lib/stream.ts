@@ -79,7 +79,6 @@ export class Stream {
     life.unforeseen = 'error'
     life.stream = this
     streams.add(this)
-    streams.sessions.watch(this.response)
   }
 
   get bytes (): number { return this.#writer.bytes }

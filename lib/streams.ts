@@ -1,6 +1,8 @@
+import type { ServerResponse } from 'node:http'
 import { now, setInterval as machineInterval } from './clock.ts'
 import { drain, takingOf, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from './life.ts'
+import { sharedController } from './listeners.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
 
@@ -9,6 +11,7 @@ export interface Member extends Drained {
   tick: (now: number) => void
   /** What it is counted by; and what was asked for, method and path. */
   account: { readonly key: string | undefined, readonly name: string }
+  response: ServerResponse
   /** What it waits for, and how it is to end. */
   options: Times
   /** Where it stands in the list: for the set to write. */
@@ -27,7 +30,7 @@ export class Streams<M extends Member = Member> {
   #setInterval: unknown
   #period = Infinity
   #beaten = 0
-  readonly #closing = new AbortController()
+  readonly #closing = sharedController()
   #drained: Promise<void> | undefined
 
   readonly sessions = new Sessions()
@@ -52,6 +55,7 @@ export class Streams<M extends Member = Member> {
     const { key } = stream.account
     if (key !== undefined) this.#keys.set(key, this.countOf(key) + 1)
     stream.seat = this.#members.push(stream) - 1
+    this.sessions.watch(stream.response)
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
     if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
   }
