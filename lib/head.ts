@@ -26,7 +26,8 @@ export class Head {
   readonly #send: FastifyReply['send']
   /** The content type that went out with the body. */
   #type: unknown
-  #released = false
+  /** True once the reply is the error handlers'. */
+  released = false
   #timer: NodeJS.Timeout | undefined
 
   /** `stream` is told of an error of the handler. */
@@ -34,7 +35,7 @@ export class Head {
     this.#reply = reply
     this.#send = reply.send
     const send: FastifyReply['send'] = (payload?: unknown) => {
-      if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
+      if (this.released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
       if (isError(payload)) stream.overruled(payload)
       else if (marked) stream.overruled(new Error(`The handler threw ${shown(payload)}`, { cause: payload }))
@@ -101,12 +102,12 @@ export class Head {
     this.commit()
     // By then a handler that ended without returning the stream has sent its `undefined`; what comes later is the error handler's.
     whenIdle(() => {
-      this.#released = true
+      this.released = true
       try {
         clearHead(this.#reply)
         this.#send.call(this.#reply, error)
       } catch (err) {
-        this.#released = false
+        this.released = false
         this.#reply.log.error({ err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }

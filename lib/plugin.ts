@@ -94,7 +94,11 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
     const request = reply.request as OurRequest
     const first = request[kStream]
-    if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
+    if (first?.abandoned === true && !reply.sent) {
+      // An error handler answers with a stream of its own. Handlers of errors come one after the other, and none of them twice.
+      lifeOf(request).closed()
+      request[kLife] = null
+    } else if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
     let route: Route | undefined

@@ -82,6 +82,7 @@ export class Stream {
   }
 
   get bytes (): number { return this.#writer.bytes }
+  get abandoned (): boolean { return this.#head.released }
   get stalled (): boolean { return !this.#writer.hasRoom }
   get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
   get places (): Place[] { return this.#driver?.places ?? [] }
@@ -146,7 +147,6 @@ export class Stream {
 
   resume (): void { this.#driver?.pull() }
   heartbeat (): string { return this.#driver?.checkpoint?.() || HEARTBEAT }
-
   wants (): boolean { return this.#writer.hasRoom }
 
   take (value: unknown, before = ''): boolean {

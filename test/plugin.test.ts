@@ -366,7 +366,7 @@ for (const hooks of [undefined, 'one', 'several'] as const) {
     t.match(reports, [{ reason: 'client', events: 0, bytes: 0 }])
     t.same(ran, hooks === undefined ? [] : hooks === 'one' ? ['a'] : ['a', 'b'])
     t.same(log.filter(line => line.level > 30), [])
-    t.ok(log.some(line => line.msg === 'sse stream closed' && line.level === 20))
+    t.ok(log.some(line => line.msg === 'sse stream closed' && line.level === 30))
   })
 }
 
