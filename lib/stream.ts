@@ -204,9 +204,9 @@ export class Stream {
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
-  /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
+  /** An abort that follows from the end is no news, nor is an upload that its client broke off; anything else that the source throws on its way out is. */
   failedLate (thrown: unknown): void {
-    if (isError(thrown) && (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
+    if (isError(thrown) && (thrown === this.account.request.raw.errored || thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
     this.account.complain(thrown, 'sse source failed after its stream was over')
   }
 
