@@ -35,7 +35,7 @@ export class Sessions {
     this.#carriers.set(session, carrier)
     const count = (stream: Http2Stream): void => {
       carrier.open++
-      stream.on('close', () => { carrier.open-- })
+      stream.once('close', () => { carrier.open-- })
     }
     count((response as unknown as { stream: ServerHttp2Stream }).stream)
     session.on('stream', count)
