@@ -21,12 +21,12 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 // A file imports only what stands before it.
 const ORDER = [
   'clock', 'errors', 'encode', 'json-schema', 'textual', 'schema', 'events', 'listeners', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
-  'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/scripts',
+  'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'reply-state', 'account', 'declared', 'routes', 'log/redis/scripts',
   'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
   'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/round', 'channel/selection',
   'channel/opening', 'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark', 'channel/following',
-  'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain',
-  'streams', 'registrations', 'connection', 'reply-state', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin',
+  'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain', 'sessions',
+  'streams', 'registrations', 'connection', 'headers', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin',
   'index', 'redis', 'inspector/report', 'inspector/census', 'inspector/shortlist', 'inspector/changes', 'inspector/view', 'inspector/watch',
   'inspector/tails', 'inspector/guard', 'inspector/page/ending', 'inspector/page/figures', 'inspector/page/format', 'inspector/page/markup',
   'inspector/page/script', 'inspector/page/style', 'inspector/page/table', 'inspector/page/tail', 'inspector/page', 'inspector/inspector',
