@@ -2,11 +2,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from './diagnostics.ts'
 import type { CloseReason } from './life.ts'
 import type { CloseReport } from './options.ts'
+import { logsRequest } from './reply-state.ts'
 import type { RouteTally } from './statistics.ts'
 
-// Clients leave, and some fall asleep; one that falls behind may be the server's trouble. An error has a line of its own.
-const LEVELS: Record<CloseReason, 'debug' | 'info' | 'warn'> = {
-  client: 'debug',
+// One line for each stream, as Fastify has one for each request: for one whose client left it has none. A client that falls behind may
+// be the server's trouble. An error has a line of its own.
+const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
+  client: 'info',
   complete: 'info',
   error: 'info',
   shutdown: 'info',
@@ -78,7 +80,7 @@ export class Account {
     if (!this.#counts) return report
     this.#route.tally.closed(report)
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    this.#reply.log[LEVELS[reason]](report, 'sse stream closed')
+    if (logsRequest(this.#reply)) this.#reply.log[LEVELS[reason]](report, 'sse stream closed')
     return report
   }
 }

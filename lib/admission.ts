@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics, type RejectReason } from './diagnostics.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from './errors.ts'
-import { setHead } from './head.ts'
+import { setHead } from './headers.ts'
 import type { ResolvedServerOptions } from './options.ts'
 import { problemOf } from './problem.ts'
 import type { Statistics } from './statistics.ts'

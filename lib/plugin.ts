@@ -11,7 +11,7 @@ import { decodeLastEventId, END_ID } from './last-event-id.ts'
 import { Life } from './life.ts'
 import { memoryLog } from './log/memory.ts'
 import { registrationsOf } from './registrations.ts'
-import { resolveOptions, resolveRegistration, type RegisterOptions, type StreamOptions } from './options.ts'
+import { resolveOptions, resolveRegistration, type RegisterOptions, type ResolvedOptions, type StreamOptions } from './options.ts'
 import { Routes, type Route } from './routes.ts'
 import { dispose } from './source.ts'
 import { Statistics } from './statistics.ts'
@@ -82,10 +82,12 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   })
   app.addHook('onReady', async () => {
     routes.compile()
+    warnOfTimeout(app, options)
     disconnections.follow()
   })
   app.addHook('preClose', async () => {
     await drain()
+    streams.leave(server)
     channels.close()
     disconnections.close()
   })
@@ -93,7 +95,11 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
     const request = reply.request as OurRequest
     const first = request[kStream]
-    if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
+    if (first?.abandoned === true && !reply.sent) {
+      // An error handler answers with a stream of its own. Handlers of errors come one after the other, and none of them twice.
+      lifeOf(request).closed()
+      request[kLife] = null
+    } else if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
     let route: Route | undefined
@@ -122,6 +128,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     else stream.start(bodiless ? [] : source)
     return stream.over
   }
+}
+
+/** Node cuts a connection over which nothing went for so long. A heartbeat comes up to a tenth later than its interval. */
+function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }: ResolvedOptions): void {
+  const { timeout } = server
+  if (!(timeout > 0) || (heartbeatInterval > 0 && heartbeatInterval * 1.1 < timeout)) return
+  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout')
 }
 
 /** The request has its answer, which is no stream of the handler's. */

@@ -3,7 +3,6 @@ import { Account, type Counted } from './account.ts'
 import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
-import { sessionOf } from './connection.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
 import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
@@ -14,6 +13,7 @@ import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
 import { Context, dispose, type Driver, type Followable, type Place } from './source.ts'
+import { sessionOf } from './sessions.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
 import { Writer } from './writer.ts'
@@ -82,6 +82,7 @@ export class Stream {
   }
 
   get bytes (): number { return this.#writer.bytes }
+  get abandoned (): boolean { return this.#head.released }
   get stalled (): boolean { return !this.#writer.hasRoom }
   get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
   get places (): Place[] { return this.#driver?.places ?? [] }
@@ -120,9 +121,9 @@ export class Stream {
 
   /** Cuts the connection: for clients that do not take the end. */
   destroy (): void {
-    // A session that says goodbye waits for its client's, which a client that does not read never says.
-    if (this.#life.reason === 'shutdown') sessionOf(this.response)?.destroy()
+    const session = sessionOf(this.response)
     this.response.destroy()
+    if (session !== undefined && this.#streams.signal.aborted) this.#streams.sessions.cut(session)
     // Behind a pipelined predecessor that never ends there is no close to wait for.
     if (this.response.socket === null) this.#life.closed()
   }
@@ -146,7 +147,6 @@ export class Stream {
 
   resume (): void { this.#driver?.pull() }
   heartbeat (): string { return this.#driver?.checkpoint?.() || HEARTBEAT }
-
   wants (): boolean { return this.#writer.hasRoom }
 
   take (value: unknown, before = ''): boolean {
@@ -204,9 +204,9 @@ export class Stream {
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
-  /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
+  /** An abort that follows from the end is no news, nor is an upload that its client broke off; anything else that the source throws on its way out is. */
   failedLate (thrown: unknown): void {
-    if (isError(thrown) && (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
+    if (isError(thrown) && (thrown === this.account.request.raw.errored || thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
     this.account.complain(thrown, 'sse source failed after its stream was over')
   }
 

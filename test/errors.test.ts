@@ -33,6 +33,8 @@ t.test('E1: a message says what is wrong, what was expected and what to do next'
     [new errors.FST_SSE_TWICE(), 'reply.sse() was called twice for one request: merge the sources into one before the call'],
     [new errors.FST_SSE_REPLY_SENT(), 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it'],
     [new errors.FST_SSE_REPLY_TAKEN(), 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead'],
+    [new errors.FST_SSE_HEADER('content-length', '3'), "The header 'content-length: 3' of a stream was dropped, since a stream has no length: set it on other replies only"],
+    [new errors.FST_SSE_TYPE('text/plain'), "A stream goes out as 'text/plain', which no EventSource takes: leave the content type to the plugin"],
     [new errors.FST_SSE_CLOSING(), 'The server is closing: connect again in a moment'],
     [new errors.FST_SSE_LIMIT(), 'As many streams are open as this server serves: connect again in a while'],
     [new errors.FST_SSE_KEY_LIMIT(), 'As many streams are open as one client may have: close one, or connect again in a while'],

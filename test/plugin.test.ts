@@ -366,7 +366,7 @@ for (const hooks of [undefined, 'one', 'several'] as const) {
     t.match(reports, [{ reason: 'client', events: 0, bytes: 0 }])
     t.same(ran, hooks === undefined ? [] : hooks === 'one' ? ['a'] : ['a', 'b'])
     t.same(log.filter(line => line.level > 30), [])
-    t.ok(log.some(line => line.msg === 'sse stream closed' && line.level === 20))
+    t.ok(log.some(line => line.msg === 'sse stream closed' && line.level === 30))
   })
 }
 
@@ -664,4 +664,23 @@ t.test('the built package can be required', async t => {
   const asIs = Fastify()
   await asIs.register(require('fastify-typed-sse'))
   t.equal(asIs.hasReplyDecorator('sse'), true, 'as app.register(require(...)), too')
+})
+
+t.test('a connectionTimeout that cuts quiet streams is told of when the server starts, and only then', async t => {
+  const cases: Array<[connectionTimeout: number, heartbeatInterval: number, told: boolean]> = [
+    [0, 15_000, false], [0, 0, false], [10_000, 15_000, true], [15_000, 15_000, true], [16_000, 15_000, true], [17_000, 15_000, false], [10_000, 0, true]
+  ]
+  for (const [connectionTimeout, heartbeatInterval, told] of cases) {
+    for (const http2 of [false, true]) {
+      const lines: Array<{ level: number, msg: string }> = []
+      const logger = { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } }
+      const app = Fastify({ ...(http2 && { http2 }), connectionTimeout, logger } as object)
+      await app.register(sse, { heartbeatInterval })
+      await app.ready()
+      const line = { level: 40, msg: 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout', connectionTimeout, heartbeatInterval }
+      t.match(lines, told ? [line] : [])
+      t.equal(lines.length, told ? 1 : 0)
+      await app.close()
+    }
+  }
 })

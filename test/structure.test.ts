@@ -20,24 +20,30 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 
 // A file imports only what stands before it.
 const ORDER = [
-  'clock', 'errors', 'encode', 'json-schema', 'textual', 'fingerprint', 'schema', 'events', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
-  'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/piece',
-  'log/redis/scripts', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
-  'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/review', 'channel/round', 'channel/selection',
-  'channel/opening', 'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark', 'channel/following',
-  'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain',
-  'streams', 'registrations', 'connection', 'reply-state', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin',
-  'index', 'redis', 'inspector/report', 'inspector/census', 'inspector/shortlist', 'inspector/changes', 'inspector/view', 'inspector/watch',
-  'inspector/tails', 'inspector/guard', 'inspector/page/ending', 'inspector/page/figures', 'inspector/page/format', 'inspector/page/markup',
-  'inspector/page/script', 'inspector/page/style', 'inspector/page/table', 'inspector/page/tail', 'inspector/page', 'inspector/inspector',
-  'inspector', 'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation', 'openapi/transform', 'openapi', 'client/stream-error',
-  'client/parser', 'client/place', 'client/backoff', 'client/watchdog', 'client/reading', 'client/request', 'client/connection', 'client/form',
-  'client/event-stream', 'client/shared', 'client/connect', 'client/validate', 'client', 'cli/usage-error', 'cli/printable', 'cli/reason',
-  'cli/terminal', 'cli/arguments', 'cli/target', 'cli/layout', 'cli/help', 'cli/tail', 'cli/doctor/arrivals', 'cli/doctor/transport',
-  'cli/doctor/exchange', 'cli/doctor/examination', 'cli/doctor/comparison', 'cli/doctor/finding', 'cli/doctor/answer', 'cli/doctor/arrival',
-  'cli/doctor/compression', 'cli/doctor/silence', 'cli/doctor/protocol', 'cli/doctor/head-request', 'cli/doctor/reconnect', 'cli/doctor/cors',
-  'cli/doctor/report', 'cli/doctor', 'cli/run', 'cli', 'testing/payload', 'testing/line', 'testing/inject-fetch', 'testing/wait', 'testing/handover',
-  'testing/injected-stream', 'testing/inject-stream', 'testing/open-streams', 'testing'
+  'clock', 'errors', 'encode', 'json-schema', 'textual', 'fingerprint', 'schema', 'events', 'listeners', 'life',
+  'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told', 'log/checks', 'log/check-event-log', 'options',
+  'histogram', 'diagnostics', 'statistics', 'reply-state', 'account', 'declared', 'routes', 'log/redis/piece',
+  'log/redis/scripts', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands',
+  'log/redis/bell', 'log/redis/redis-log', 'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump',
+  'channel/cursor', 'channel/chunk', 'channel/review', 'channel/round', 'channel/selection', 'channel/opening',
+  'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark',
+  'channel/following', 'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic',
+  'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain', 'sessions', 'streams',
+  'registrations', 'connection', 'headers', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub',
+  'types', 'plugin', 'index', 'redis', 'inspector/report', 'inspector/census', 'inspector/shortlist',
+  'inspector/changes', 'inspector/view', 'inspector/watch', 'inspector/tails', 'inspector/guard',
+  'inspector/page/ending', 'inspector/page/figures', 'inspector/page/format', 'inspector/page/markup',
+  'inspector/page/script', 'inspector/page/style', 'inspector/page/table', 'inspector/page/tail', 'inspector/page',
+  'inspector/inspector', 'inspector', 'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation',
+  'openapi/transform', 'openapi', 'client/stream-error', 'client/parser', 'client/place', 'client/backoff',
+  'client/watchdog', 'client/reading', 'client/request', 'client/connection', 'client/form', 'client/event-stream',
+  'client/shared', 'client/connect', 'client/validate', 'client', 'cli/usage-error', 'cli/printable', 'cli/reason',
+  'cli/terminal', 'cli/arguments', 'cli/target', 'cli/layout', 'cli/help', 'cli/tail', 'cli/doctor/arrivals',
+  'cli/doctor/transport', 'cli/doctor/exchange', 'cli/doctor/examination', 'cli/doctor/comparison',
+  'cli/doctor/finding', 'cli/doctor/answer', 'cli/doctor/arrival', 'cli/doctor/compression', 'cli/doctor/silence',
+  'cli/doctor/protocol', 'cli/doctor/head-request', 'cli/doctor/reconnect', 'cli/doctor/cors', 'cli/doctor/report',
+  'cli/doctor', 'cli/run', 'cli', 'testing/payload', 'testing/line', 'testing/inject-fetch', 'testing/wait',
+  'testing/handover', 'testing/injected-stream', 'testing/inject-stream', 'testing/open-streams', 'testing'
 ]
 
 t.test('every file of lib has its test', async t => {

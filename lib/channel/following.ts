@@ -7,6 +7,7 @@ import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
 import type { Feed } from './feed.ts'
 import { Follower } from './follower.ts'
+import { listenTo } from '../listeners.ts'
 import { LIVE, REPLAY } from './mark.ts'
 import type { Notice, Opening } from './opening.ts'
 import type { Party } from './party.ts'
@@ -50,6 +51,8 @@ export class Following implements Party<Follower>, Driver {
   readonly writes: boolean
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
+  /** What ends the listening to signals of the user's. */
+  #leave: Array<() => void> | undefined
   readonly #followers: Follower[]
   #running: readonly Follower[]
   /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
@@ -86,7 +89,7 @@ export class Following implements Party<Follower>, Driver {
         this.close()
         return
       }
-      signal?.addEventListener('abort', this.close, { once: true })
+      if (signal !== undefined) (this.#leave ??= []).push(listenTo(signal, this.close))
     }
     const openings = this.#followers.map((follower, index) => begin(follower, cursorOf(lastEventId || this.#subscribed[index]!.after)))
     if (openings.some(opening => opening instanceof Promise)) Promise.all(openings).then(all => this.#open(all)).catch(error => this.failed(error))
@@ -108,7 +111,7 @@ export class Following implements Party<Follower>, Driver {
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
-    for (const { signal } of this.#subscribed) signal?.removeEventListener('abort', this.close)
+    this.#leave?.forEach(leave => leave())
     for (const follower of this.#followers) follower.stop()
   }
 

@@ -1,3 +1,4 @@
+import { sharedController } from '../listeners.ts'
 import { Pump } from '../pump.ts'
 import { isThenable } from '../source.ts'
 
@@ -17,7 +18,7 @@ const WINDOW = 64
 
 /** Publishes what a source gives, as fast as the log takes it. */
 export class Producer {
-  readonly #controller = new AbortController()
+  readonly #controller = sharedController()
   readonly #target: Target
   readonly #pump: Pump
   #underWay = 0
