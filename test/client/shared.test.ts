@@ -96,7 +96,7 @@ class Tab {
 
   constructor (t: Test, name: string, { lastEventId = '', read = message => message, pulls = true }: TabOptions = {}) {
     const { signal } = this.#controller
-    this.#stream = shared(name, lastEventId, after => {
+    this.#stream = shared(name, lastEventId, (after, signal) => {
       this.wire = new Wire(after, signal)
       this.#check()
       return this.wire
