@@ -9,8 +9,22 @@ t.test('what fits is not refused', async t => {
   const { signal } = new AbortController()
   const events = { a: Type.String(), b: 'json', c: 'text', d: Object.assign(() => {}, { '~standard': {} }) }
   const options = {
-    retryDelay: 0, maxRetryDelay: Infinity, maxAttempts: 3, inactivityTimeout: 0, maxEventBytes: 1, fetch, onError: () => {}, onState: () => {},
-    validate: () => undefined, reconnect: false, method: 'POST', body: new ReadableStream(), lastEventId: '7', share: 'name', signal, events
+    retryDelay: 0,
+    maxRetryDelay: Infinity,
+    maxAttempts: 3,
+    inactivityTimeout: 0,
+    maxEventBytes: 1,
+    fetch,
+    onError: () => {},
+    onState: () => {},
+    validate: () => undefined,
+    reconnect: false,
+    method: 'POST',
+    body: new ReadableStream(),
+    lastEventId: '7',
+    share: 'name',
+    signal,
+    events
   }
   t.equal(misuseOf('/a', options), undefined)
   t.equal(misuseOf('/a', { lastEventId: null, signal: null, share: true, retryDelay: undefined }), undefined)
