@@ -86,4 +86,6 @@ t.test('where a browser hides the place, a GET is asked again such that the brow
   t.strictSame(sent, ['http://there/events', 'follow', 'same-origin'])
   t.equal(await follow(async () => { throw new TypeError('Failed to fetch') }, '/events', {}, opaque), 'it leads to another origin')
   for (const [url, method] of [['/events', 'POST'], ['http://other/', 'GET']]) t.equal(await follow(send, url!, { method: method! }, opaque), 'a page cannot see where it leads')
+  const nowhere = new Response(null, { status: 302 })
+  t.equal(await follow(send, '/events', {}, nowhere), nowhere)
 })

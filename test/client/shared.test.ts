@@ -724,3 +724,16 @@ t.test('a page that is closed while it is away is over, and one that comes with 
   t.equal(locks.count(name), 0)
   t.equal(page.listeners, 0)
 })
+
+t.test('without ids nothing can be asked for: what comes is given, and a refusal for another tab is none', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name, { page: new Page() })
+  await leader.hears('where')
+  leader.tell(1, '', message('', 'a'))
+  const channel = new BroadcastChannel(name)
+  t.teardown(() => channel.close())
+  channel.postMessage({ refused: 99 })
+  leader.tell(9, '', message('', 'b'))
+  await tab.gets('a', 'b')
+})
