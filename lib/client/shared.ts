@@ -108,7 +108,8 @@ export async function * shared<E> (
 
   /** The connection begins once more after an event that all know by its number: to the others what comes is not new. */
   const rewind = (told: Return): void => {
-    if (next <= told.back + 1) return tellWhere()
+    // Another event of that number is of another count.
+    if (next <= told.back + 1 && (ids.get(told.back) ?? told.id) === told.id) return tellWhere()
     if (onPage === undefined || ids.get(told.back) !== told.id) return tell({ refused: told.back })
     rewound = told
     next = told.back + 1
