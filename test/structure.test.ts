@@ -35,15 +35,16 @@ const ORDER = [
   'inspector/page/ending', 'inspector/page/figures', 'inspector/page/format', 'inspector/page/markup',
   'inspector/page/script', 'inspector/page/style', 'inspector/page/table', 'inspector/page/tail', 'inspector/page',
   'inspector/inspector', 'inspector', 'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation',
-  'openapi/transform', 'openapi', 'client/stream-error', 'client/parser', 'client/place', 'client/backoff',
-  'client/watchdog', 'client/reading', 'client/request', 'client/connection', 'client/form', 'client/event-stream',
-  'client/shared', 'client/connect', 'client/validate', 'client', 'cli/usage-error', 'cli/printable', 'cli/reason',
-  'cli/terminal', 'cli/arguments', 'cli/target', 'cli/layout', 'cli/help', 'cli/tail', 'cli/doctor/arrivals',
-  'cli/doctor/transport', 'cli/doctor/exchange', 'cli/doctor/examination', 'cli/doctor/comparison',
-  'cli/doctor/finding', 'cli/doctor/answer', 'cli/doctor/arrival', 'cli/doctor/compression', 'cli/doctor/silence',
-  'cli/doctor/protocol', 'cli/doctor/head-request', 'cli/doctor/reconnect', 'cli/doctor/cors', 'cli/doctor/report',
-  'cli/doctor', 'cli/run', 'cli', 'testing/payload', 'testing/line', 'testing/inject-fetch', 'testing/wait',
-  'testing/handover', 'testing/injected-stream', 'testing/inject-stream', 'testing/open-streams', 'testing'
+  'openapi/transform', 'openapi', 'client/stream-error', 'client/callback', 'client/page-event', 'client/misuse',
+  'client/refusal', 'client/redirect', 'client/parser', 'client/place', 'client/backoff', 'client/watchdog',
+  'client/reading', 'client/request', 'client/connection', 'client/form', 'client/event-stream', 'client/shared',
+  'client/connect', 'client/validate', 'client', 'cli/usage-error', 'cli/printable', 'cli/reason', 'cli/terminal',
+  'cli/arguments', 'cli/target', 'cli/layout', 'cli/help', 'cli/tail', 'cli/doctor/arrivals', 'cli/doctor/transport',
+  'cli/doctor/exchange', 'cli/doctor/examination', 'cli/doctor/comparison', 'cli/doctor/finding', 'cli/doctor/answer',
+  'cli/doctor/arrival', 'cli/doctor/compression', 'cli/doctor/silence', 'cli/doctor/protocol',
+  'cli/doctor/head-request', 'cli/doctor/reconnect', 'cli/doctor/cors', 'cli/doctor/report', 'cli/doctor', 'cli/run',
+  'cli', 'testing/payload', 'testing/line', 'testing/inject-fetch', 'testing/wait', 'testing/handover',
+  'testing/injected-stream', 'testing/inject-stream', 'testing/open-streams', 'testing'
 ]
 
 t.test('every file of lib has its test', async t => {
