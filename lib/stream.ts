@@ -4,7 +4,7 @@ import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
 import { sessionOf } from './connection.ts'
-import { encodeControl, HEARTBEAT } from './encode.ts'
+import { encodeControl, encodePositionFrame, HEARTBEAT } from './encode.ts'
 import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
 import { Following, subscribedTo } from './channel/following.ts'
@@ -141,6 +141,7 @@ export class Stream {
   /** The shared timer's beat. */
   tick (now: number): void {
     this.#term?.tick(now)
+    this.#driver?.tick?.(now)
     this.#writer.tick(now)
   }
 
@@ -190,7 +191,7 @@ export class Stream {
   lagging (): void { this.end('lagging') }
 
   done (): void {
-    this.end('complete', this.options.once && !this.#bodiless ? encodeControl({ id: END_ID }) : '')
+    this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '')
   }
 
   failed (thrown: unknown): void {

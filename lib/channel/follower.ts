@@ -1,7 +1,7 @@
 import { frameOf, receivedOf, type Chunk, type Received, type Reviewed } from './chunk.ts'
 import type { Cursor } from './cursor.ts'
 import type { Feed, Reader } from './feed.ts'
-import type { LogBatch } from '../log/log.ts'
+import type { LogBatch, LogHead } from '../log/log.ts'
 import { openAt, type Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { choose, placed, type Selection } from './selection.ts'
@@ -10,8 +10,8 @@ import { nextTurn, turnIsOver } from '../turn.ts'
 
 // Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
 const BATCH = 64
-// After so many events that were filtered away, their position is worth a frame of its own.
-const CHECKPOINT = 128
+// A client that comes back from further behind than this share of the history may find it gone.
+const AT_RISK = 0.5
 // A log that cannot give yet what it told of is asked again after so many milliseconds.
 const RETRY = 10
 
@@ -55,11 +55,17 @@ export class Follower implements Reader {
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
+  /** Listens to the log, and asks what it holds. */
+  enter (): LogHead | Promise<LogHead> {
+    // A log before this one may have ended it all: nothing would leave.
+    return this.#stopped ? new Promise(() => {}) : this.feed.enter(this)
+  }
+
   /** Takes its stand. Nothing is read before `proceed()`. */
-  begin (cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
-    // A snapshot of the channel before this one may have ended it all: nobody would leave.
+  begin (head: LogHead, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
+    // A snapshot of the channel before this one may have ended it all.
     if (this.#stopped) return new Promise(() => {})
-    const opening = openAt(this.feed, this.feed.enter(this), this.#selection, cursor)
+    const opening = openAt(this.feed, head, this.#selection, cursor)
     return opening instanceof Promise ? opening.then(late => this.#stand(late)) : this.#stand(opening)
   }
 
@@ -101,16 +107,29 @@ export class Follower implements Reader {
 
   #read (): void {
     while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
-      if (this.atEnd) return this.#arrive()
-      if (turnIsOver()) return this.#later(0)
-      const batch = this.feed.log.read(this.position, this.#limit)
-      if (isThenable(batch)) {
-        this.#busy = true
-        batch.then(late => this.#came(late), error => this.#failed(error))
-        return
+      if (this.atEnd) {
+        // First the position: its write may have room made, and have read on from here.
+        if (this.#party.untold > 0) this.#tell()
+        else this.#arrive()
+      } else if (turnIsOver()) {
+        this.#later(0)
+      } else {
+        const batch = this.feed.log.read(this.position, this.#limit)
+        if (isThenable(batch)) {
+          this.#busy = true
+          batch.then(late => this.#came(late), error => this.#failed(error))
+        } else {
+          this.#replay(batch)
+        }
       }
-      this.#replay(batch)
     }
+    // How old the history is that was passed over, and how much is published before it goes on, is not known here.
+    if (!this.#live && !this.#stopped && this.#party.untold > 0) this.#tell()
+  }
+
+  /** The position, without an event: a client that comes back does not search again what is not for it, nor from where the history begins too late. */
+  #tell (): void {
+    this.#party.take({ id: this.#party.id() })
   }
 
   /** Goes on in another turn of the loop. */
@@ -167,6 +186,7 @@ export class Follower implements Reader {
       if (!this.#party.wants()) return this.#leaveTail()
       this.#pass(entry, this.#decodes ? chunk.received[index] : undefined)
     }
+    if (!this.#stopped && this.#party.untold >= AT_RISK) this.#tell()
   }
 
   #leaveTail (): void {
@@ -186,13 +206,8 @@ export class Follower implements Reader {
     // A filter or map that publishes, or ends it all, may have brought us further than this.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
     // Only now: where a filter fails, the client is not told that it is past the event.
-    if (entry.omitted === true || (chosen && (event === undefined || event === null))) {
-      this.#passOver(entry.offset)
-      // Now and then without an event, so that its return does not search again what is not for it.
-      if (party.skipped >= CHECKPOINT) party.take({ id: party.id() })
-      return
-    }
-    this.#passOver(entry.offset - 1)
+    if (entry.omitted === true || (chosen && (event === undefined || event === null))) return this.#passOver(entry.offset, entry.event.length + entry.data.length)
+    this.#passOver(entry.offset - 1, 0)
     const before = party.checkpoint()
     this.position = entry.offset
     if (party.writes && (!chosen || this.#selection.map === undefined)) party.write(before + frameOf(entry, party.id()), 1)
@@ -200,8 +215,9 @@ export class Follower implements Reader {
   }
 
   /** Nothing more up to there is for this subscriber. */
-  #passOver (offset: number): void {
-    this.#party.skipped += offset - this.position
+  #passOver (offset: number, characters: number): void {
+    const events = offset - this.position
+    if (events > 0) this.#party.untold += this.feed.shareOf(events, characters)
     this.position = offset
   }
 

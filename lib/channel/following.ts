@@ -2,12 +2,13 @@ import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
 import { decodeCursor, encodeCursor, MAX_CHANNELS, type Cursor } from './cursor.ts'
 import { diagnostics } from '../diagnostics.ts'
-import { encodeControl } from '../encode.ts'
+import { encodePositionFrame } from '../encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
 import type { Feed } from './feed.ts'
 import { Follower } from './follower.ts'
 import { LIVE, REPLAY } from './mark.ts'
+import type { LogHead } from '../log/log.ts'
 import type { Notice, Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { placed, type Selection } from './selection.ts'
@@ -46,7 +47,7 @@ export interface Outlet {
  */
 export class Following implements Party<Follower>, Driver {
   readonly alone: boolean
-  skipped = 0
+  untold = 0
   readonly writes: boolean
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
@@ -55,6 +56,8 @@ export class Following implements Party<Follower>, Driver {
   /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
   #behind: Set<Follower> | undefined
   #begun = false
+  /** The last beat at which the client knew where it stands. */
+  #toldAt = Infinity
   #stopped = false
 
   /** Throws FST_SSE_CHANNELS: positions of one channel twice, or of very many, do not fit into one id. */
@@ -88,9 +91,8 @@ export class Following implements Party<Follower>, Driver {
       }
       signal?.addEventListener('abort', this.close, { once: true })
     }
-    const openings = this.#followers.map((follower, index) => begin(follower, cursorOf(lastEventId || this.#subscribed[index]!.after)))
-    if (openings.some(opening => opening instanceof Promise)) Promise.all(openings).then(all => this.#open(all)).catch(error => this.failed(error))
-    else this.#open(openings as Opening[])
+    const heads = this.#followers.map(follower => attempt(() => follower.enter()))
+    this.#together(heads, heads => this.#begin(heads, lastEventId))
   }
 
   pull (): void {
@@ -117,11 +119,17 @@ export class Following implements Party<Follower>, Driver {
   }
 
   checkpoint (): string {
-    return this.skipped === 0 ? '' : encodeControl({ id: this.id() })
+    return this.untold === 0 ? '' : encodePositionFrame(this.id())
+  }
+
+  /** What was passed over leaves the history by its age, too, though nothing more is published. */
+  tick (now: number): void {
+    if (this.untold === 0 || this.#toldAt === Infinity) this.#toldAt = now
+    else if (now - this.#toldAt >= Math.min(...this.#followers.map(({ feed }) => feed.settings.history.age)) / 2) this.take({ id: this.id() })
   }
 
   id (): string {
-    this.skipped = 0
+    this.untold = 0
     return this.#where()
   }
 
@@ -130,8 +138,8 @@ export class Following implements Party<Follower>, Driver {
   take (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
     const taken = this.#outlet.take(event, before)
-    // The client has not heard of it: that is an event passed over.
-    if (!taken) this.skipped++
+    // The client has not heard of it, nor of the position that was to go in front of it: there is no telling how far behind it is.
+    if (!taken) this.untold = 1
     return taken
   }
 
@@ -185,6 +193,22 @@ export class Following implements Party<Follower>, Driver {
   readonly close = (): void => {
     this.stop()
     this.#outlet.done()
+  }
+
+  /** What a position claims is known when all logs have answered: which of its parts is for none of them. */
+  #begin (heads: readonly LogHead[], lastEventId: string | undefined): void {
+    if (this.#stopped) return
+    const openings = this.#followers.map((follower, index) => {
+      const cursor = cursorOf(lastEventId || this.#subscribed[index]!.after)
+      return attempt(() => follower.begin(heads[index]!, claimed(cursor, heads[index]!, heads)))
+    })
+    this.#together(openings, openings => this.#open(openings))
+  }
+
+  /** At once, where all are there; else when all are. */
+  #together<T> (those: Array<T | Promise<T>>, step: (all: T[]) => void): void {
+    if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.failed(error))
+    else step(those as T[])
   }
 
   #open (openings: Opening[]): void {
@@ -244,12 +268,22 @@ export function subscribedTo (channels: ReadonlyArray<Followable<unknown>>, cont
 }
 
 /** One that cannot begin waits for the others, whose promises somebody has to hear. */
-function begin (follower: Follower, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
+function attempt<T> (step: () => T | Promise<T>): T | Promise<T> {
   try {
-    return follower.begin(cursor)
+    return step()
   } catch (error) {
     return Promise.reject(error)
   }
+}
+
+/**
+ * The position, where it claims one in this log. A client that comes back for more channels than it had has no part for the new ones, and has lost nothing
+ * of them: it is a newcomer there. A part that is for none of the channels may be that of a history which this log has lost: then it is a claim (R3).
+ */
+function claimed (cursor: Cursor | 'malformed' | undefined, { epoch }: LogHead, heads: readonly LogHead[]): Cursor | 'malformed' | undefined {
+  if (typeof cursor !== 'object' || cursor.has(epoch)) return cursor
+  const known = new Set(heads.map(({ epoch }) => epoch))
+  return [...cursor.keys()].every(epoch => known.has(epoch)) ? undefined : cursor
 }
 
 function cursorOf (id: string | undefined): Cursor | 'malformed' | undefined {

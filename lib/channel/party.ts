@@ -5,8 +5,8 @@ import type { Opening } from './opening.ts'
 export interface Party<F> {
   /** Whether it follows this channel alone. */
   readonly alone: boolean
-  /** Events passed over since the client was last told where it stands. */
-  skipped: number
+  /** What was passed over since the client was last told where it stands, as a share of what the log keeps; 0: nothing. See Feed.shareOf. */
+  untold: number
   /** The id that says where it stands in all channels. Whoever asks tells the client. */
   id: () => string
   /** A frame with that id when events were passed over; else nothing. It goes before the next event, whose offset would else be a jump (R9). */

@@ -22,7 +22,7 @@ export class TestParty implements Party<Follower> {
   readonly alone: boolean
   readonly writes: boolean
   readonly follower: Follower
-  skipped = 0
+  untold = 0
   /** How many takes or writes have room. */
   room = Infinity
   /** How often it came to the end of the log. */
@@ -53,7 +53,7 @@ export class TestParty implements Party<Follower> {
 
   /** Takes its stand, and reads: in the next turn, if this one has lasted long enough. */
   async begin (cursor?: Cursor | 'malformed'): Promise<this> {
-    const opening = this.follower.begin(cursor)
+    const opening = this.follower.begin(await this.follower.enter(), cursor)
     this.opening = opening instanceof Promise ? await opening : opening
     this.follower.proceed()
     await turn()
@@ -68,11 +68,11 @@ export class TestParty implements Party<Follower> {
   }
 
   id (): string {
-    this.skipped = 0
+    this.untold = 0
     return `${this.follower.epoch}-${this.follower.position}`
   }
 
-  checkpoint (): string { return this.skipped === 0 ? '' : `id: ${this.id()}\n\n` }
+  checkpoint (): string { return this.untold === 0 ? '' : `id: ${this.id()}\n\n` }
   arrived (): void { this.arrivals++ }
   wants (): boolean { return this.room > 0 }
 
