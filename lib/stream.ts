@@ -190,9 +190,7 @@ export class Stream {
   ended (): void { this.end('ended') }
   lagging (): void { this.end('lagging') }
 
-  done (): void {
-    this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '')
-  }
+  done (): void { this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
 
   failed (thrown: unknown): void {
     this.#fail(isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown }), 'error')

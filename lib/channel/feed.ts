@@ -30,10 +30,6 @@ const MAX_CHUNK = 32 * 1024
 const SHARE = 256
 // What a slow reader is given of the latest events at once, in characters.
 const MAX_LATEST = 32 * 1024
-// A position moves without a word for so many events at most, whatever the history holds.
-const UNTOLD = 128
-// Shorter ages, in milliseconds, are too short for the streams' shared timer: eight of its longest beats.
-const SHORT_AGE = 8_000
 // What its name, id and field names make of an event at least: an empty one is not nothing.
 const OVERHEAD = 32
 
@@ -91,16 +87,6 @@ export class Feed {
 
   received (entry: LogEntry): Received {
     return receivedOf(entry, `${this.epoch}-${entry.offset}`)
-  }
-
-  /**
-   * How much of what the log keeps so many events are, of so many characters in all: 1 is all of it. It is that much or more, never less: a character
-   * counts as three bytes, and 256 events as all. A reader that passed over half of it tells its client, which could not come back from behind the history.
-   */
-  shareOf (events: number, characters: number): number {
-    const { history } = this.settings
-    if (history.age < SHORT_AGE) return 1
-    return Math.max(events / Math.min(history.events, 2 * UNTOLD), characters * 3 / Math.max(1, history.bytes))
   }
 
   /** One reader more. It listens to the log before it looks at it: nothing falls between. */

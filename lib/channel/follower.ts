@@ -5,13 +5,12 @@ import type { LogBatch, LogHead } from '../log/log.ts'
 import { openAt, type Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { choose, placed, type Selection } from './selection.ts'
+import { AT_RISK, shareOf } from './settings.ts'
 import { isThenable } from '../source.ts'
 import { nextTurn, turnIsOver } from '../turn.ts'
 
 // Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
 const BATCH = 64
-// A client that comes back from further behind than this share of the history may find it gone.
-const AT_RISK = 0.5
 // A log that cannot give yet what it told of is asked again after so many milliseconds.
 const RETRY = 10
 
@@ -55,15 +54,11 @@ export class Follower implements Reader {
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
-  /** Listens to the log, and asks what it holds. */
-  enter (): LogHead | Promise<LogHead> {
-    // A log before this one may have ended it all: nothing would leave.
-    return this.#stopped ? new Promise(() => {}) : this.feed.enter(this)
-  }
-
+  /** Listens to the log, and asks what it holds. One that was stopped by then would never leave. */
+  enter (): LogHead | Promise<LogHead> { return this.#stopped ? new Promise(() => {}) : this.feed.enter(this) }
   /** Takes its stand. Nothing is read before `proceed()`. */
   begin (head: LogHead, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
-    // A snapshot of the channel before this one may have ended it all.
+    // A snapshot before this one may have ended it all.
     if (this.#stopped) return new Promise(() => {})
     const opening = openAt(this.feed, head, this.#selection, cursor)
     return opening instanceof Promise ? opening.then(late => this.#stand(late)) : this.#stand(opening)
@@ -80,14 +75,10 @@ export class Follower implements Reader {
     this.#stopped = true
     this.feed.leave(this)
   }
-
   close (): void { this.#party.close() }
-
   /** There may be room again. Does not throw. */
   pull (): void { this.#attempt(() => this.#read()) }
-
   turn (): void { this.#attempt(() => this.#leaveTail()) }
-
   deliver (chunk: Chunk): void {
     try {
       this.#receive(chunk)
@@ -108,29 +99,23 @@ export class Follower implements Reader {
   #read (): void {
     while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
       if (this.atEnd) {
-        // First the position: its write may have room made, and have read on from here.
-        if (this.#party.untold > 0) this.#tell()
-        else this.#arrive()
-      } else if (turnIsOver()) {
-        this.#later(0)
-      } else {
-        const batch = this.feed.log.read(this.position, this.#limit)
-        if (isThenable(batch)) {
-          this.#busy = true
-          batch.then(late => this.#came(late), error => this.#failed(error))
-        } else {
-          this.#replay(batch)
-        }
-      }
+        // First the position: its write may have made room, and have read on from here.
+        this.#party.untold > 0 ? this.#tell() : this.#arrive()
+      } else if (turnIsOver()) this.#later(0)
+      else this.#take(this.feed.log.read(this.position, this.#limit))
     }
-    // How old the history is that was passed over, and how much is published before it goes on, is not known here.
+    // How old what was passed over is, and what comes before it goes on, is not known here.
     if (!this.#live && !this.#stopped && this.#party.untold > 0) this.#tell()
   }
 
-  /** The position, without an event: a client that comes back does not search again what is not for it, nor from where the history begins too late. */
-  #tell (): void {
-    this.#party.take({ id: this.#party.id() })
+  #take (batch: LogBatch | Promise<LogBatch>): void {
+    if (!isThenable(batch)) return this.#replay(batch)
+    this.#busy = true
+    batch.then(late => this.#came(late), error => this.#failed(error))
   }
+
+  /** Without an event: a client that comes back does not search again, nor from where the history is gone. */
+  #tell (): void { this.#party.take({ id: this.#party.id() }) }
 
   /** Goes on in another turn of the loop. */
   #later (delay: number): void {
@@ -216,8 +201,7 @@ export class Follower implements Reader {
 
   /** Nothing more up to there is for this subscriber. */
   #passOver (offset: number, characters: number): void {
-    const events = offset - this.position
-    if (events > 0) this.#party.untold += this.feed.shareOf(events, characters)
+    if (offset > this.position) this.#party.untold += shareOf(this.feed.settings.history, offset - this.position, characters)
     this.position = offset
   }
 

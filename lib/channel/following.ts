@@ -1,6 +1,5 @@
-import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
-import { decodeCursor, encodeCursor, MAX_CHANNELS, type Cursor } from './cursor.ts'
+import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from './cursor.ts'
 import { diagnostics } from '../diagnostics.ts'
 import { encodePositionFrame } from '../encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
@@ -10,7 +9,7 @@ import { Follower } from './follower.ts'
 import { LIVE, REPLAY } from './mark.ts'
 import type { LogHead } from '../log/log.ts'
 import type { Notice, Opening } from './opening.ts'
-import type { Party } from './party.ts'
+import type { Outlet, Party } from './party.ts'
 import { placed, type Selection } from './selection.ts'
 import { kSubscribed, type Driver, type Followable, type Place } from '../source.ts'
 
@@ -21,24 +20,6 @@ export interface Subscribed {
   /** Where to begin when the client brings no position. */
   readonly after: string | undefined
   readonly signal: AbortSignal | undefined
-}
-
-/** Who takes the events: a stream, or a loop in this process. */
-export interface Outlet {
-  /** Of a stream: whose it is. */
-  readonly account?: { readonly request: FastifyRequest }
-  wants: () => boolean
-  /** Whether it was taken, and not refused: only then its id, and what was to go in front of it, is with the client. */
-  take: (event: unknown, before: string) => boolean
-  /** Frames as they are, of so many events. Who has no use for them takes events. */
-  write?: (frames: string | Chunk, events: number) => void
-  /** There is nothing to come at all. */
-  nothing: () => void
-  ended: () => void
-  lagging: (channel: string) => void
-  /** The subscriber's own signal aborted, or the channel is closed. */
-  done: () => void
-  failed: (error: unknown) => void
 }
 
 /**
@@ -75,7 +56,6 @@ export class Following implements Party<Follower>, Driver {
 
   /** Whether its openings are out: a channel may be over. */
   get decided (): boolean { return this.#begun }
-
   /** Where it stands, once it has told the client. */
   get lastEventId (): string | undefined { return this.#begun ? this.#where() : undefined }
 
@@ -198,9 +178,10 @@ export class Following implements Party<Follower>, Driver {
   /** What a position claims is known when all logs have answered: which of its parts is for none of them. */
   #begin (heads: readonly LogHead[], lastEventId: string | undefined): void {
     if (this.#stopped) return
+    const epochs = new Set(heads.map(({ epoch }) => epoch))
     const openings = this.#followers.map((follower, index) => {
       const cursor = cursorOf(lastEventId || this.#subscribed[index]!.after)
-      return attempt(() => follower.begin(heads[index]!, claimed(cursor, heads[index]!, heads)))
+      return attempt(() => follower.begin(heads[index]!, claimed(cursor, heads[index]!.epoch, epochs)))
     })
     this.#together(openings, openings => this.#open(openings))
   }
@@ -274,18 +255,4 @@ function attempt<T> (step: () => T | Promise<T>): T | Promise<T> {
   } catch (error) {
     return Promise.reject(error)
   }
-}
-
-/**
- * The position, where it claims one in this log. A client that comes back for more channels than it had has no part for the new ones, and has lost nothing
- * of them: it is a newcomer there. A part that is for none of the channels may be that of a history which this log has lost: then it is a claim (R3).
- */
-function claimed (cursor: Cursor | 'malformed' | undefined, { epoch }: LogHead, heads: readonly LogHead[]): Cursor | 'malformed' | undefined {
-  if (typeof cursor !== 'object' || cursor.has(epoch)) return cursor
-  const known = new Set(heads.map(({ epoch }) => epoch))
-  return [...cursor.keys()].every(epoch => known.has(epoch)) ? undefined : cursor
-}
-
-function cursorOf (id: string | undefined): Cursor | 'malformed' | undefined {
-  return id === undefined || id === '' ? undefined : decodeCursor(id) ?? 'malformed'
 }
