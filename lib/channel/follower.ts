@@ -75,6 +75,7 @@ export class Follower implements Reader {
     this.#stopped = true
     this.feed.leave(this)
   }
+
   close (): void { this.#party.close() }
   /** There may be room again. Does not throw. */
   pull (): void { this.#attempt(() => this.#read()) }
@@ -120,8 +121,7 @@ export class Follower implements Reader {
   /** Goes on in another turn of the loop. */
   #later (delay: number): void {
     this.#busy = true
-    const goOn = (): void => this.proceed()
-    delay === 0 ? nextTurn(goOn) : setTimeout(goOn, delay)
+    delay === 0 ? nextTurn(() => this.proceed()) : setTimeout(() => this.proceed(), delay)
   }
 
   /** At the end of the log, which may be the end of the channel. */
