@@ -74,10 +74,24 @@ export function encodeData (text: string): string {
   return `data: ${text.split(LINE_END).join('\ndata: ')}\n\n`
 }
 
-/** A frame without data: a comment, a new position or a new reconnection delay; a client dispatches nothing for it. */
+/** The name of the event that carries a position and nothing else. */
+export const POSITION = 'sse.position'
+
+/**
+ * A position without an event of the application. By the standard a block with an `id` line alone moves the last event ID: the first step of
+ * dispatching sets it, and only the second looks for data (WHATWG HTML §9.2.6). Chromium does so. Firefox and WebKit keep an id only with an
+ * event that they dispatch, as several clients do. An event of a reserved name with one empty line of data is kept by all, and no page listens to it.
+ */
+export function encodePositionFrame (id: string | number, retry?: number): string {
+  return `event: ${POSITION}\n${encodePosition(id, retry)}${encodeData('')}`
+}
+
+/** A frame of no event of the application: a comment, a position or a reconnection delay. */
 export function encodeControl (event: { comment?: string | undefined, id?: string | number | undefined, retry?: number | undefined }): string {
+  const { id, retry } = event
   const comment = event.comment === undefined ? '' : encodeComment(event.comment)
-  const position = encodePosition(event.id, event.retry)
-  if (comment === '' && position === '') throw new FST_SSE_EVENT(shown(event))
-  return position === '' ? comment : `${comment}${position}\n`
+  if (id !== undefined) return comment + encodePositionFrame(id, retry)
+  if (retry !== undefined) return `${comment}${encodePosition(undefined, retry)}\n`
+  if (comment === '') throw new FST_SSE_EVENT(shown(event))
+  return comment
 }

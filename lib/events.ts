@@ -20,7 +20,11 @@ interface Position {
   retry?: number | undefined
 }
 
-/** A frame without data: no client dispatches an event for it. */
+/**
+ * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches. A position goes out as the
+ * reserved event `sse.position` with empty data, which no page listens to: Firefox and WebKit keep no id of a frame without data, as
+ * WHATWG HTML §9.2.6 would have it.
+ */
 export type ControlEvent =
   | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
   | { id: string | number, retry?: number | undefined, comment?: undefined, event?: undefined, data?: undefined }
@@ -84,6 +88,12 @@ interface Incoming {
   comment?: string | undefined
 }
 
+// Names that begin so are this package's own.
+const RESERVED = 'sse.'
+// They come with what a channel sends, through whichever route.
+const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
+const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
+
 function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
   return event
@@ -115,7 +125,7 @@ function assemble ({ comment, id, retry }: Incoming, prefix: string, data: strin
 function asPublishable (given: unknown): Incoming {
   if (typeof given !== 'object' || given === null || Array.isArray(given) || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
   const event: Incoming = given
-  if (typeof event.event === 'string' && event.event.startsWith('sse.')) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
+  if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {
     if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
   }
@@ -178,13 +188,10 @@ export const freeContract: Contract = {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
     const written = writeFree(event)
+    if (written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, shown(written.event))
     return assemble(event, encodeName(written.event), written.data)
   }
 }
-
-// They come with what a channel sends, through whichever route.
-const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
-const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 /** No map declares them, and still nothing else leaves with them. */
 function frameSystem (event: Incoming): string {
@@ -201,7 +208,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
   if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${shown(map)}`)
   const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
   for (const [name, schema] of Object.entries(map)) {
-    if (name === '' || name.startsWith('sse.')) throw new FST_SSE_MAP(place, `the name ${shown(name)} is reserved`)
+    if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${shown(name)} is reserved`)
     if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the event '${name}' has ${shown(schema)}`)
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })

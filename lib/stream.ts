@@ -3,7 +3,7 @@ import { Account, type Counted } from './account.ts'
 import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
-import { encodeControl, HEARTBEAT } from './encode.ts'
+import { encodeControl, encodePositionFrame, HEARTBEAT } from './encode.ts'
 import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
 import { Following, subscribedTo } from './channel/following.ts'
@@ -142,6 +142,7 @@ export class Stream {
   /** The shared timer's beat. */
   tick (now: number): void {
     this.#term?.tick(now)
+    this.#driver?.tick?.(now)
     this.#writer.tick(now)
   }
 
@@ -189,9 +190,7 @@ export class Stream {
   ended (): void { this.end('ended') }
   lagging (): void { this.end('lagging') }
 
-  done (): void {
-    this.end('complete', this.options.once && !this.#bodiless ? encodeControl({ id: END_ID }) : '')
-  }
+  done (): void { this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
 
   failed (thrown: unknown): void {
     this.#fail(isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown }), 'error')

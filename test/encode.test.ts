@@ -157,16 +157,17 @@ t.test('W6: an event named message, or not named, has no event field', async t =
   for (const name of ['Message', 'message ', ' ', 'error', 'open']) t.equal(encodeName(name), `event: ${name}\n`)
 })
 
-t.test('a control frame has its comment first and no data', async t => {
+t.test('W8: a control frame has its comment first; with an id it is the event sse.position, with one empty line of data', async t => {
   const cases: Array<[Parameters<typeof encodeControl>[0], string]> = [
     [{ comment: 'hello' }, ': hello\n\n'],
     [{ comment: '' }, ':\n\n'],
     [{ retry: 0 }, 'retry: 0\n\n'],
-    [{ id: '' }, 'id: \n\n'],
-    [{ id: 0 }, 'id: 0\n\n'],
-    [{ retry: 5, id: 'x' }, 'id: x\nretry: 5\n\n'],
-    [{ comment: 'c', retry: 5, id: 'x' }, ': c\n\nid: x\nretry: 5\n\n'],
-    [{ comment: undefined, id: 1, retry: undefined }, 'id: 1\n\n']
+    [{ id: '' }, 'event: sse.position\nid: \ndata: \n\n'],
+    [{ id: 0 }, 'event: sse.position\nid: 0\ndata: \n\n'],
+    [{ retry: 5, id: 'x' }, 'event: sse.position\nid: x\nretry: 5\ndata: \n\n'],
+    [{ comment: 'c', retry: 5 }, ': c\n\nretry: 5\n\n'],
+    [{ comment: 'c', retry: 5, id: 'x' }, ': c\n\nevent: sse.position\nid: x\nretry: 5\ndata: \n\n'],
+    [{ comment: undefined, id: 1, retry: undefined }, 'event: sse.position\nid: 1\ndata: \n\n']
   ]
   for (const [event, wire] of cases) t.equal(encodeControl(event), wire)
 })
@@ -224,7 +225,7 @@ t.test('W3: any event is refused, or is exactly one event with the same fields t
   t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} refused`)
 })
 
-t.test('W3: any comment or control frame is refused, or dispatches no event, and says what it was given', async t => {
+t.test('W3, W8: any comment or control frame is refused, or dispatches no event but a position, and says what it was given', async t => {
   let sent = 0
   fc.assert(fc.property(fc.record({ comment: maybe(text), id, retry }), cuts, (event, cuts) => {
     let wire: string
@@ -238,7 +239,7 @@ t.test('W3: any comment or control frame is refused, or dispatches no event, and
     // The event that follows shows what the frame left behind.
     const got = read(`${wire}data: next\n\n`, cuts)
     return fc.stringify(got) === fc.stringify({
-      events: [{ id: undefined, event: undefined, data: 'next' }],
+      events: [...event.id === undefined ? [] : [{ id: asUtf8(String(event.id)), event: 'sse.position', data: '' }], { id: undefined, event: undefined, data: 'next' }],
       comments: event.comment === undefined ? [] : received(event.comment).split('\n'),
       retries: event.retry === undefined ? [] : [event.retry === 0 ? 0 : event.retry],
       errors: []

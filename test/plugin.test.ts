@@ -332,7 +332,7 @@ t.test('a finite stream that the client has seen to its end is answered 204', as
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { once: true }))
-  t.equal((await app.inject('/')).payload, 'data: 1\n\nid: sse.end\n\n')
+  t.equal((await app.inject('/')).payload, 'data: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
 })
 
@@ -431,8 +431,8 @@ t.test('a channel is served from its oldest event or from where the client was, 
   app.get('/', (_request, reply) => reply.sse(run))
   const end = await over(run, 'a', 'b')
   const epoch = end.replace(/-2$/, '')
-  t.equal((await app.inject('/')).payload, `: replay\nid: ${epoch}-0\n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
-  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload, `: replay\nid: ${epoch}-1\n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject('/')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload, `: replay\nevent: sse.position\nid: ${epoch}-1\ndata: \n\nid: ${epoch}-2\ndata: b\n\n`)
   const done = await app.inject({ url: '/', headers: { 'last-event-id': end } })
   t.same([done.statusCode, done.payload], [204, ''])
 })
@@ -458,10 +458,10 @@ t.test('several channels are served by one stream, whose id stands for all of th
   app.get('/', (_request, reply) => reply.sse([one, other.subscribe()]))
   app.get('/function', (_request, reply) => reply.sse(async () => [one, other]))
   const [a, b] = [(await over(one, 'a')).slice(0, -2), (await over(other, 'b')).slice(0, -2)]
-  const expected = `: replay\nid: ${a}-0.${b}-0\n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
+  const expected = `: replay\nevent: sse.position\nid: ${a}-0.${b}-0\ndata: \n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
   for (const url of ['/', '/function']) t.equal((await app.inject(url)).payload, expected)
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-1` } })).statusCode, 204)
-  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `: replay\nid: ${a}-1.${b}-0\n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `: replay\nevent: sse.position\nid: ${a}-1.${b}-0\ndata: \n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
 })
 
 t.test('a stream does not follow one channel twice, nor more than fit into its id', async t => {
@@ -519,8 +519,8 @@ t.test('C4: what a map makes of another channel is checked and written by the ro
   app.get('/wrong', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
     map: () => ({ event: 'count', data: { n: 'x' } }) as never
   }), { errorEvent: null }))
-  t.equal((await app.inject('/')).payload, `: replay\nid: ${epoch}-0\n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nid: ${epoch}-2\n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
-  t.equal((await app.inject('/wrong')).payload, `: replay\nid: ${epoch}-0\n\n`)
+  t.equal((await app.inject('/')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nevent: sse.position\nid: ${epoch}-2\ndata: \n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
+  t.equal((await app.inject('/wrong')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\n`)
 })
 
 t.test('L8: HEAD of a route with a channel is the head alone, and nobody subscribes', async t => {

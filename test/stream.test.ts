@@ -1226,7 +1226,7 @@ for (const [what, makeSource] of finite) {
       return reply.sse(source as Iterable<AnyEvent>, { once: true })
     })
     const first = await get(app)
-    t.equal(first.payload, 'retry: 5\n\ndata: 1\n\nid: sse.end\n\n')
+    t.equal(first.payload, 'retry: 5\n\ndata: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
     t.equal(starts, 1)
 
     const again = await get(app, { url: '/', headers: { 'last-event-id': 'sse.end' } })
@@ -1244,7 +1244,7 @@ for (const [what, makeSource] of finite) {
 t.test('with once, a client that comes back from the middle gets the stream', async t => {
   const { app } = await build(t)
   app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }], { once: true }))
-  t.equal((await get(app, { url: '/', headers: { 'last-event-id': '4' } })).payload, 'data: 4\n\nid: sse.end\n\n')
+  t.equal((await get(app, { url: '/', headers: { 'last-event-id': '4' } })).payload, 'data: 4\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
 t.test('without once, the mark is an id like any other', async t => {

@@ -112,3 +112,19 @@ export function difference (one: ChannelSettings, other: ChannelSettings): strin
 }
 
 const keyOf = ({ slow }: ChannelSettings): unknown => typeof slow === 'object' ? slow.latest : slow
+
+/** A client that comes back from further behind than this share of the history may find it gone. */
+export const AT_RISK = 0.5
+// A position moves without a word for so many events at most, whatever the history holds.
+const UNTOLD = 128
+// Shorter ages, in milliseconds, are too short for the streams' shared timer: eight of its longest beats.
+const SHORT_AGE = 8_000
+
+/**
+ * How much of a history so many events are, of so many characters in all: 1 is all of it. It is that much or more, never less: a character
+ * counts as three bytes, and 256 events as all.
+ */
+export function shareOf (history: History, events: number, characters: number): number {
+  if (history.age < SHORT_AGE) return 1
+  return Math.max(events / Math.min(history.events, 2 * UNTOLD), characters * 3 / Math.max(1, history.bytes))
+}

@@ -142,10 +142,12 @@ export class Connection<E extends object> {
         // Its end may be our leaving.
         controller.signal.throwIfAborted()
         if (done) break
+        const before = reading.lastEventId
         const came = reading.feed(value)
         // A stream that lived is no failure, though nothing happened in it.
         if (watchdog.heard(reading.beat)) reading.fruitful = true
-        if (came.length > 0) yield came
+        // A position alone is news, too: of tabs that share it, another one may go on from there.
+        if (came.length > 0 || reading.lastEventId !== before) yield came
         if (reading.failure !== undefined) throw reading.failure
       }
     } catch (error) {

@@ -77,7 +77,7 @@ const get = (site: Site, lastEventId?: string): Promise<Response> =>
 const anonymous = (wire: string): string => unmarked(wire).replace(/^id: [0-9a-z]+-/gm, 'id: ')
 
 const WORDS = ['The', ' answer', ' is', ' "forty\ntwo"', '.']
-const HEAD = `retry: ${RETRY}\n\nid: 0\n\n`
+const HEAD = `retry: ${RETRY}\n\nevent: sse.position\nid: 0\ndata: \n\n`
 const HEADS = 2
 const FRAMES = [
   'event: prompt\nid: 1\ndata: What is it?\n\n',
@@ -132,7 +132,7 @@ t.test('who comes back gets what was missed, and 204 at the end', async t => {
   const ids = Array.from(wire.matchAll(/^id: (.+)$/gm), match => match[1]!)
   t.equal(ids.length, FRAMES.length + 1)
   for (const [missed, id] of ids.slice(0, -1).entries()) {
-    t.equal(anonymous(await (await get(site, id)).text()), `retry: ${RETRY}\n\nid: ${missed}\n\n${FRAMES.slice(missed).join('')}`, `after ${missed}`)
+    t.equal(anonymous(await (await get(site, id)).text()), `retry: ${RETRY}\n\nevent: sse.position\nid: ${missed}\ndata: \n\n${FRAMES.slice(missed).join('')}`, `after ${missed}`)
   }
   const over = await get(site, ids.at(-1))
   t.equal(over.status, 204)

@@ -87,7 +87,7 @@ class Runs {
   }
 }
 
-const at = (epoch: string, offset: number): string => `id: ${epoch}-${offset}\n\n`
+const at = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
 const token = (epoch: string, offset: number, text: string): string => `event: token\nid: ${epoch}-${offset}\ndata: ${text}\n\n`
 const bodyOf = (client: RawClient): string => client.responses()[0]?.body ?? ''
 
@@ -285,7 +285,7 @@ t.test('R7: a client that reloads all the time has each of thousands of tokens o
     await client.closed
     // It may have come to the end of what is there, for now, and been told so.
     const frames = client.frames().filter(frame => frame !== ': live')
-    if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}`)) t.fail('it begins elsewhere', { position, frame: frames[0] })
+    if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}\ndata: `)) t.fail('it begins elsewhere', { position, frame: frames[0] })
     for (const frame of frames.slice(1)) seen += `${frame}\n\n`
     position = Number(/-(\d+)$/m.exec(frames.at(-1)!)?.[1])
   }
