@@ -20,15 +20,32 @@ interface Position {
   retry?: number | undefined
 }
 
+type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 'l' | 'm' | 'n' | 'o' | 'p' | 'q' | 'r' | 's' | 't' | 'u' | 'v' | 'w' | 'x' | 'y' | 'z' | '_'
+type After<Start extends string, But extends string = never> = `${Start}${Exclude<Letter, But>}${string}`
+
+/**
+ * Names that are none of an event's fields, by their first letters: a variable of a wider type has such keys and no literal's check for them.
+ * Beyond the letters that all chunks of AI libraries differ in, the list would cost more compile time than it finds.
+ */
+type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<'d', 'a'> | After<'da', 't'> |
+  After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<'re', 't'>
+
+type NoForeign = { [K in Foreign]?: never }
+
+// An interface has a name, which is what the compiler then shows.
+interface NoOtherKeys extends NoForeign {}
+
 /**
  * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches. A position goes out as the
  * reserved event `sse.position` with empty data, which no page listens to: Firefox and WebKit keep no id of a frame without data, as
  * WHATWG HTML §9.2.6 would have it.
+ * A chunk of a foreign stream, which has an `id` and other keys, is none: `asData(source)` makes events of such chunks.
  */
-export type ControlEvent =
+export type ControlEvent = NoOtherKeys & (
   | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
   | { id: string | number, retry?: number | undefined, comment?: undefined, event?: undefined, data?: undefined }
   | { retry: number, id?: undefined, comment?: undefined, event?: undefined, data?: undefined }
+)
 
 /** Why a position could not be honoured. */
 export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
@@ -96,7 +113,18 @@ const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
+  assertFields(event)
   return event
+}
+
+/** A chunk of a foreign stream is no event, though it has an `id`. A key without a value is no key, and a symbol is another program's. */
+function assertFields (event: object): void {
+  // Over a shape that V8 knows this is a walk through a list that it keeps.
+  for (const key in event) {
+    if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
+    if ((event as Record<string, unknown>)[key] === undefined) continue
+    throw new FST_SSE_EVENT(`${shown(event)} with the key ${JSON.stringify(key.slice(0, 40))}: send it as { data: … }, or make events of a whole source with asData(source)`)
+  }
 }
 
 /** An event that carries neither data nor a name; `data: undefined` is a mistake, not an absence. */
@@ -123,7 +151,9 @@ function assemble ({ comment, id, retry }: Incoming, prefix: string, data: strin
 
 /** An event of a channel: what only the channel may say is not in it, nor what says nothing to those who follow it. */
 function asPublishable (given: unknown): Incoming {
-  if (typeof given !== 'object' || given === null || Array.isArray(given) || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
+  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
+  if (isObject) assertFields(given)
+  if (!isObject || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
   const event: Incoming = given
   if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {

@@ -24,7 +24,7 @@ const ORDER = [
   'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told', 'log/checks', 'log/check-event-log', 'options',
   'histogram', 'diagnostics', 'statistics', 'reply-state', 'account', 'declared', 'routes', 'log/redis/piece',
   'log/redis/scripts', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands',
-  'log/redis/bell', 'log/redis/redis-log', 'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump',
+  'log/redis/bell', 'log/redis/redis-log', 'problem', 'last-event-id', 'source', 'as-data', 'term', 'queue', 'turn', 'pump',
   'channel/cursor', 'channel/chunk', 'channel/review', 'channel/round', 'channel/selection', 'channel/opening',
   'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark',
   'channel/following', 'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic',
