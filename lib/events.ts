@@ -162,15 +162,19 @@ function asPublishable (given: unknown): Incoming {
   return event
 }
 
-function serialise (write: (data: unknown) => unknown, name: string, data: unknown): string {
-  let text: unknown
+/** The text that is made of data; what goes wrong has the event's name, and the place. */
+function attempt<T> (write: (data: unknown) => T, name: string, data: unknown): T {
   try {
-    text = write(data)
+    return write(data)
   } catch (cause) {
     const error = new FST_SSE_SERIALIZE(name, pointer(data), cause instanceof Error ? cause.message : String(cause))
     error.cause = cause
     throw error
   }
+}
+
+function serialise (name: string, data: unknown): string {
+  const text: unknown = attempt(JSON.stringify, name, data)
   if (typeof text !== 'string') throw new FST_SSE_SERIALIZE(name, '/', `JSON has no form for ${shown(data)}`)
   return text
 }
@@ -200,7 +204,7 @@ function writeFree (event: Incoming): WrittenEvent {
   const { data } = event
   assertData(name, data)
   if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
-  return { event: name, data: serialise(JSON.stringify, name, data), json: true, fingerprint: FREE }
+  return { event: name, data: serialise(name, data), json: true, fingerprint: FREE }
 }
 
 /** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
@@ -255,12 +259,12 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     const known = declared.get(name)
     if (known === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
     const { data } = event
-    if (!known.check(data)) {
+    const text = known.textual ? known.check(data) ? data as string : undefined : attempt(known.write, name, data)
+    if (text === undefined) {
       assertData(name, data)
       const { path, message } = known.explain(data)
       throw new FST_SSE_DATA(name, path, message)
     }
-    const text = known.textual ? data as string : serialise(known.serialise, name, data)
     return { event: name, data: text, json: !known.textual, fingerprint: known.fingerprint, prefix: known.prefix }
   }
 
