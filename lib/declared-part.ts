@@ -14,6 +14,8 @@ const isObject = (value: unknown): value is Record<string, unknown> => typeof va
 
 /** What JSON makes of an object that has a form of its own. */
 function formOf (value: { toJSON: (key: string) => unknown }): unknown {
+  // Bytes are refused, and not spelled out.
+  if (ArrayBuffer.isView(value)) return value
   const form = value.toJSON('')
   // JSON asks only once.
   return isObject(form) && typeof form.toJSON === 'function' ? snapshot(value) : form

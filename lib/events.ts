@@ -1,6 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
+import { formlessIn, isFormless } from './formless.ts'
 import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
 
@@ -175,7 +176,8 @@ function attempt<T> (write: (data: unknown) => T, name: string, data: unknown): 
 
 function serialise (name: string, data: unknown): string {
   const text: unknown = attempt(JSON.stringify, name, data)
-  if (typeof text !== 'string') throw new FST_SSE_SERIALIZE(name, '/', `JSON has no form for ${shown(data)}`)
+  const formless = typeof text === 'string' ? formlessIn(data, text) : data
+  if (typeof text !== 'string' || formless !== undefined) throw new FST_SSE_SERIALIZE(name, pointer(data), `JSON has no form for ${shown(formless)}`)
   return text
 }
 
@@ -188,9 +190,9 @@ function pointer (data: unknown): string {
   }
 }
 
-/** JSON pointer of the first value that JSON cannot carry: a BigInt, or an object inside itself. */
+/** JSON pointer of the first value that JSON cannot carry: a BigInt, bytes, a map, or an object inside itself. */
 function locate (value: unknown, path = '', above: readonly unknown[] = []): string | undefined {
-  if (typeof value === 'bigint' || above.includes(value)) return path
+  if (typeof value === 'bigint' || above.includes(value) || isFormless(value)) return path
   if (typeof value !== 'object' || value === null) return undefined
   for (const [key, inner] of Object.entries(value)) {
     const found = locate(inner, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, [...above, value])

@@ -4,7 +4,7 @@ import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { takerOf, type Taker } from './declared-part.ts'
 import { shown } from './errors.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import { formlessIn } from './formless.ts'
 import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-schema.ts'
 import { Subschema } from './subschema.ts'
 import { isTextual, type SharedSchemas } from './textual.ts'
@@ -52,6 +52,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
   const isOwn = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
   let compile: ReturnType<ReturnType<typeof AjvCompiler>> | undefined
   let ajv: Ajv | undefined
+  const names = new Map(Object.entries(shared).map(([id, schema]) => [schema, id]))
 
   function validate (schema: unknown): Validator {
     compile ??= AjvCompiler()(shared as Record<string, object>, {
@@ -109,11 +110,14 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
         return value => typed.Check(value)
       }
       // A schema without an id of its own gets one by which its parts are found.
-      if (home.name === undefined || ajv?.getSchema(home.name) === undefined) {
-        home.name ??= `fastify-typed-sse-${++homes}`
-        ajv!.addSchema(home.root, home.name)
+      const { root, top } = home
+      let name = names.get(top)
+      if (name === undefined) {
+        names.set(top, name = typeof top.$id === 'string' ? top.$id : `fastify-typed-sse-${names.size}`)
+        if (ajv!.getSchema(name) === undefined) ajv!.addSchema(top, name === top.$id ? undefined : name)
       }
-      return validate({ $ref: `${home.name}#${pointer}` })
+      if (root !== top) name = root.$id as string
+      return validate({ $ref: `${name}#${pointer}` })
     }
     // The whole was compiled: a part of it cannot fail, and many are never asked.
     return value => (made ??= make())(value)
@@ -131,7 +135,11 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
       check: value => passes(taker.take(value)),
       write: value => {
         const part = taker.take(value)
-        return passes(part) ? json(part) : undefined
+        if (!passes(part)) return undefined
+        const text = json(part)
+        const formless = formlessIn(part, text)
+        if (formless !== undefined) throw new TypeError(`JSON has no form for ${shown(formless)}`)
+        return text
       },
       explain: value => explain(typed, taker, value),
       serialise: value => json(taker.take(value)),
@@ -140,8 +148,6 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
     }
   }
 }
-
-let homes = 0
 
 /** A schema without the recursive one that it is in: what refers to that looks for it among the others. */
 function alone (schema: Node): TSchema {
@@ -152,7 +158,13 @@ function alone (schema: Node): TSchema {
 function serialiser (schema: Node, shared: SharedSchemas): (part: unknown) => string {
   const form = writable(schema, shared)
   // A selector of its own: it forgets shared schemas whose $id it has met in a schema.
-  return SerializerSelector()(form.shared, {})({ method: '', url: '', schema: form.schema, httpStatus: '200' }) as (value: unknown) => string
+  const build = (schema: Node): unknown => SerializerSelector()(form.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
+  try {
+    return build(form.schema) as (part: unknown) => string
+  } catch {
+    // It joins no intersection of formats, and reads no escaped reference. All that was taken is to be written: it is the short way, not the only one.
+    return build({}) as (part: unknown) => string
+  }
 }
 
 function explain (typed: TypeCheck<TSchema>, taker: Taker, value: unknown): { path: string, message: string } {

@@ -6,8 +6,8 @@ interface Home {
   readonly root: Node
   /** Ajv checks it, and not TypeBox. */
   readonly plain: boolean
-  /** What Ajv knows it by. */
-  name: string | undefined
+  /** The schema around it that Ajv knows as one. */
+  readonly top: Node
   readonly own: ReadonlyMap<string, Node>
 }
 
@@ -34,15 +34,15 @@ export class Subschema {
     this.pointer = pointer
     this.at = at
     if (!isNode(node) || node === home.root) return
-    if (!home.plain && around.isPlain(node)) this.home = { root: node, plain: true, name: isId(node.$id) ? node.$id : undefined, own: named(node) }
+    if (!home.plain && around.isPlain(node)) this.home = { root: node, top: node, plain: true, own: named(node) }
     else if (!home.plain && isNode(node.$defs)) this.home = { ...home, root: node, own: new Map([...home.own, ...Object.entries(node.$defs) as Array<[string, Node]>]) }
-    else if (home.plain && isId(node.$id)) this.home = { ...home, root: node, name: node.$id }
+    else if (home.plain && isId(node.$id)) this.home = { ...home, root: node }
     else return
     this.pointer = ''
   }
 
   static of (schema: Node, around: Surroundings): Subschema {
-    const nowhere: Home = { root: {}, plain: false, name: undefined, own: named(schema) }
+    const nowhere: Home = { root: {}, top: {}, plain: false, own: named(schema) }
     return new Subschema(schema, nowhere, '', '', around)
   }
 
@@ -69,7 +69,7 @@ export class Subschema {
     const shared = Object.hasOwn(this.#around.shared, id) ? this.#around.shared[id] as Node : undefined
     const start = inside ?? shared
     if (start === undefined) throw new Error(`Cannot find reference "${ref}"`)
-    const home = inside === undefined ? { root: start, plain: true, name: id, own: named(start) } : !plain || start === root ? this.home : { ...this.home, root: start, name: id }
+    const home = inside === undefined ? { root: start, top: start, plain: true, own: named(start) } : !plain || start === root ? this.home : { ...this.home, root: start }
     if (!fragment.startsWith('/')) return new Subschema(start, home, '', this.at, this.#around)
     const keys = decodeURIComponent(fragment).slice(1).split('/').map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
     const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, start)

@@ -266,6 +266,35 @@ t.test('data that JSON cannot carry is a coded error that names the event and th
   t.equal(freeContract.frame({ data: [twice, twice, { twice }] }), 'data: [{"same":1},{"same":1},{"twice":{"same":1}}]\n\n', 'the same object twice is no circle')
 })
 
+t.test('bytes, maps, sets and promises are refused, and neither spelled out nor lost', async t => {
+  const { frame } = contract({ any: Type.Unknown(), deep: Type.Object({ l: Type.Array(Type.Unknown()) }), either: Type.Union([Type.Object({ a: S }), Type.Any()]), none: Type.Object({}) })
+  const values: Array<[value: object, shown: string]> = [
+    [Buffer.from([1, 2]), 'Buffer'], [new Uint8Array([1, 2]), 'Uint8Array'], [new ArrayBuffer(2), 'ArrayBuffer'], [new DataView(new ArrayBuffer(2)), 'DataView'],
+    [new Map([['a', 1]]), 'Map'], [new Set(['a']), 'Set'], [Promise.resolve(1), 'Promise']
+  ]
+  for (const [value, name] of values) {
+    const expected = (event: string, path: string): string => `FST_SSE_SERIALIZE: Event '${event}' cannot be serialised at '${path}': JSON has no form for an object (${name})`
+    t.equal(outcome(() => freeContract.frame({ data: value })), expected('message', '/'))
+    t.equal(outcome(() => freeContract.frame({ event: 'any', data: { deep: [0, value] } })), expected('any', '/deep/1'))
+    for (const event of ['any', 'either']) t.equal(outcome(() => frame({ event, data: value })), expected(event, '/'))
+    t.equal(outcome(() => frame({ event: 'deep', data: { l: [{ value }] } })), expected('deep', '/l/0/value'))
+    t.equal(outcome(() => frame({ event: 'none', data: { value } })), 'event: none\ndata: {}\n\n', 'what is not declared does not matter')
+  }
+})
+
+t.test('events, and properties of events, may have the names of what all objects have', async t => {
+  const names = ['constructor', 'toString', '__proto__', 'hasOwnProperty', 'valueOf']
+  const map = JSON.parse(`{${names.map(name => `"${name}":0`).join()}}`) as object
+  for (const name of names) Object.defineProperty(map, name, { value: Type.Object({ a: I }), enumerable: true })
+  const { frame, declares } = contract(map)
+  for (const event of names) {
+    t.equal(frame({ event, data: { a: 1, b: 2 } }), `event: ${event}\ndata: {"a":1}\n\n`)
+    t.notOk(contract({ e: I }).declares({ event, data: 1 }))
+    t.ok(declares({ event, data: 1 }))
+    t.match(outcome(() => contract({ e: I }).frame({ event, data: 1 })), /^FST_SSE_UNKNOWN_EVENT/)
+  }
+})
+
 t.test('the error of the serialiser is the cause of ours', async t => {
   const mine = new Error('mine')
   const thrown = (make: () => unknown): unknown => {
