@@ -1,5 +1,6 @@
 import { isNode, type Node } from './json-schema.ts'
-import { type Subschema } from './subschema.ts'
+import { admits, assertJson, flat, isBare, shapeOf, type Shape } from './shape.ts'
+import type { Subschema } from './subschema.ts'
 
 /** Takes the declared part of a value: undeclared properties are left out, and what is left is plain data, each property read once. */
 export interface Taker {
@@ -44,16 +45,6 @@ function merge (one: unknown, two: unknown): unknown {
 
 // What says something of a value without saying what is in it.
 const SILENT = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'])
-const SCALARS = ['string', 'number', 'integer', 'boolean', 'null', 'RegExp']
-
-/** The ways out for types that JSON has no form for. */
-const INSTEAD: Record<string, string> = {
-  Date: "declare Type.String({ format: 'date-time' }), and send date.toISOString()",
-  bigint: 'declare Type.String(), and send String(value)',
-  Uint8Array: 'declare Type.String(), and send it in base64',
-  undefined: 'declare Type.Optional(…) or Type.Null()',
-  void: 'declare Type.Optional(…) or Type.Null()'
-}
 
 /** Makes the function that takes what a schema declares. It throws for a schema of a type that JSON has no form for, naming the place. */
 export function takerOf (schema: Subschema, compile: (branch: Subschema) => Fits): Taker {
@@ -66,24 +57,8 @@ let missed = false
 ${[...generator.functions].join('\n')}
 return { take (v) { missed = false; return ${root ?? 'everything'}(v) }, missed: () => missed }`
   // TypeBox and the serialiser compile in the same way.
-  // eslint-disable-next-line @typescript-eslint/no-implied-eval, no-new-func
+  // eslint-disable-next-line no-new-func
   return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => Taker)({ NOTHING, everything, snapshot, formOf, own, merge }, generator.given)
-}
-
-/** What all of the schemas for one value say together. */
-interface Shape {
-  parts: Subschema[]
-  names: Map<string, Subschema[]>
-  required: Set<string>
-  /** For other keys: a pattern, or none for any that the others do not match. */
-  others: Array<{ pattern: string | undefined, except: string[], schema: Subschema }>
-  /** Others are refused. */
-  closed: boolean
-  /** It says which properties an object has. */
-  objects: boolean
-  items: Subschema[]
-  unions: Subschema[][]
-  conditions: Subschema[]
 }
 
 class Generator {
@@ -241,72 +216,5 @@ class Generator {
       return name === undefined || !admits(flat([then]), kind) ? '' : `r = merge(r, ${name}(v))`
     }
     return `if (${this.#give(this.#compile(part.child('if')))}(v)) { ${branch('then')} } else { ${branch('else')} }`
-  }
-}
-
-/** A schema, and all that it says by reference and as an intersection. */
-function flat (schemas: Subschema[], seen: Set<unknown> = new Set(), found: Subschema[] = []): Subschema[] {
-  for (const schema of schemas) {
-    const { node } = schema
-    if (isNode(node) && seen.has(node)) continue
-    seen.add(node)
-    found.push(schema)
-    if (!isNode(node)) continue
-    if (typeof node.$ref === 'string') flat([schema.target(node.$ref)], seen, found)
-    flat(schema.children('allOf'), seen, found)
-  }
-  return found
-}
-
-function shapeOf (parts: Subschema[]): Shape {
-  const shape: Shape = { parts, names: new Map(), required: new Set(), others: [], closed: false, objects: false, items: [], unions: [], conditions: [] }
-  for (const part of parts) {
-    const { node } = part
-    if (!isNode(node)) continue
-    const { properties, patternProperties, additionalProperties, required, items } = node
-    const names = isNode(properties) ? Object.keys(properties) : []
-    const patterns = isNode(patternProperties) ? Object.keys(patternProperties) : []
-    for (const name of names) shape.names.set(name, [...shape.names.get(name) ?? [], part.child('properties', name, name)])
-    for (const name of Array.isArray(required) ? required as string[] : []) shape.required.add(name)
-    for (const pattern of patterns) shape.others.push({ pattern, except: [], schema: part.child('patternProperties', pattern, '*') })
-    if (isNode(additionalProperties) || additionalProperties === true) shape.others.push({ pattern: undefined, except: patterns, schema: part.child('additionalProperties', undefined, '*') })
-    if (additionalProperties === false || node.unevaluatedProperties === false) shape.closed = true
-    if (isNode(properties) || patterns.length > 0 || additionalProperties !== undefined || node.unevaluatedProperties === false) shape.objects = true
-    if (isNode(items) || Array.isArray(items) || items === true) shape.items.push(part)
-    for (const keyword of ['anyOf', 'oneOf']) if (Array.isArray(node[keyword])) shape.unions.push(part.children(keyword))
-    if (isNode(node.if) && (node.then !== undefined || node.else !== undefined)) shape.conditions.push(part)
-  }
-  return shape
-}
-
-/** It says nothing of what is in a value. */
-function isBare ({ parts, objects, items, unions, conditions }: Shape): boolean {
-  if (objects || items.length > 0 || unions.length > 0 || conditions.length > 0) return false
-  return parts.every(({ node }) => !isNode(node) || (typesOf(node) === undefined || (typesOf(node)!.includes('array') && node.enum === undefined)))
-}
-
-function typesOf ({ type }: Node): unknown[] | undefined {
-  return type === undefined ? undefined : Array.isArray(type) ? type : [type]
-}
-
-/** Whether an array, or an object, can fit all of these. */
-function admits (parts: Subschema[], kind: 'array' | 'object', seen: Set<unknown> = new Set()): boolean {
-  return parts.every(part => {
-    const { node } = part
-    if (!isNode(node) || seen.has(node)) return true
-    seen.add(node)
-    const values = 'const' in node ? [node.const] : node.enum
-    if (Array.isArray(values) && !values.some(value => isObject(value) && Array.isArray(value) === (kind === 'array'))) return false
-    if (typesOf(node)?.includes(kind) === false) return false
-    return ['anyOf', 'oneOf'].every(keyword => !Array.isArray(node[keyword]) || part.children(keyword).some(branch => admits(flat([branch]), kind, new Set(seen))))
-  })
-}
-
-function assertJson ({ node, at }: Subschema): void {
-  if (!isNode(node)) return
-  for (const type of typesOf(node) ?? []) {
-    if (type === 'object' || type === 'array' || SCALARS.includes(type as string)) continue
-    const instead = Object.hasOwn(INSTEAD, String(type)) ? INSTEAD[String(type)]! : 'leave it out, or declare what is sent in its place'
-    throw new Error(`schema is invalid: at '${at || '/'}' the type '${String(type)}' has no form in JSON: ${instead}`)
   }
 }

@@ -1,9 +1,9 @@
 import type { TSchema } from '@sinclair/typebox'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
-import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
-import { formlessIn, isFormless } from './formless.ts'
+import { encodeComment, encodeControl, encodeData, encodeName, encodePosition } from './encode.ts'
+import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
 import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
+import { attempt, serialise } from './serialise.ts'
 
 /**
  * A TypeBox schema by its shape, `static` being the type of its values. A CommonJS program has other declarations
@@ -161,44 +161,6 @@ function asPublishable (given: unknown): Incoming {
     if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
   }
   return event
-}
-
-/** The text that is made of data; what goes wrong has the event's name, and the place. */
-function attempt<T> (write: (data: unknown) => T, name: string, data: unknown): T {
-  try {
-    return write(data)
-  } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, pointer(data), cause instanceof Error ? cause.message : String(cause))
-    error.cause = cause
-    throw error
-  }
-}
-
-function serialise (name: string, data: unknown): string {
-  const text: unknown = attempt(JSON.stringify, name, data)
-  const formless = typeof text === 'string' ? formlessIn(data, text) : data
-  if (typeof text !== 'string' || formless !== undefined) throw new FST_SSE_SERIALIZE(name, pointer(data), `JSON has no form for ${shown(formless)}`)
-  return text
-}
-
-function pointer (data: unknown): string {
-  try {
-    return locate(data) || '/'
-  } catch {
-    // It is nested deeper than there is room to look into it.
-    return '/'
-  }
-}
-
-/** JSON pointer of the first value that JSON cannot carry: a BigInt, bytes, a map, or an object inside itself. */
-function locate (value: unknown, path = '', above: readonly unknown[] = []): string | undefined {
-  if (typeof value === 'bigint' || above.includes(value) || isFormless(value)) return path
-  if (typeof value !== 'object' || value === null) return undefined
-  for (const [key, inner] of Object.entries(value)) {
-    const found = locate(inner, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, [...above, value])
-    if (found !== undefined) return found
-  }
-  return undefined
 }
 
 function writeFree (event: Incoming): WrittenEvent {
