@@ -1,3 +1,4 @@
+import { assertForm } from './formless.ts'
 import { isNode, type Node } from './json-schema.ts'
 import { admits, assertJson, flat, isBare, shapeOf, type Shape } from './shape.ts'
 import type { Subschema } from './subschema.ts'
@@ -7,6 +8,8 @@ export interface Taker {
   take: (value: unknown) => unknown
   /** Whether the value just taken fits no branch of some union. */
   missed: () => boolean
+  /** Whether it takes anything as it is, somewhere. */
+  readonly open: boolean
 }
 
 type Fits = (part: unknown) => boolean
@@ -27,8 +30,11 @@ const everything = (value: unknown): unknown => isObject(value) && typeof value.
 
 /** All of it, as JSON makes it now. */
 function snapshot (value: unknown): unknown {
-  const text: string | undefined = isObject(value) ? JSON.stringify(value) : undefined
-  return text === undefined ? isObject(value) ? undefined : value : JSON.parse(text)
+  if (!isObject(value)) return value
+  const text = JSON.stringify(value) as string | undefined
+  if (text === undefined) return undefined
+  assertForm(value, text)
+  return JSON.parse(text)
 }
 
 const own = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as Node)[name] : undefined
@@ -55,7 +61,7 @@ const { NOTHING, everything, snapshot, formOf, own, merge } = helpers
 const same = v => v
 let missed = false
 ${[...generator.functions].join('\n')}
-return { take (v) { missed = false; return ${root ?? 'everything'}(v) }, missed: () => missed }`
+return { take (v) { missed = false; return ${root!}(v) }, missed: () => missed, open: ${generator.open} }`
   // TypeBox and the serialiser compile in the same way.
   // eslint-disable-next-line no-new-func
   return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => Taker)({ NOTHING, everything, snapshot, formOf, own, merge }, generator.given)
@@ -64,6 +70,7 @@ return { take (v) { missed = false; return ${root ?? 'everything'}(v) }, missed:
 class Generator {
   readonly functions: string[] = []
   readonly given: unknown[] = []
+  open = false
   readonly #compile: (branch: Subschema) => Fits
   readonly #ids = new Map<unknown, number>()
   readonly #names = new Map<string, string | undefined>()
@@ -108,7 +115,9 @@ class Generator {
 
   /** Where all is declared. What is checked deeper down has to stay what it is. */
   #whole (parts: Subschema[]): string {
-    return parts.every(({ node }) => !isNode(node) || Object.keys(node).every(key => SILENT.has(key))) ? 'everything' : 'snapshot'
+    const asIs = parts.every(({ node }) => !isNode(node) || Object.keys(node).every(key => SILENT.has(key)))
+    this.open ||= asIs
+    return asIs ? 'everything' : 'snapshot'
   }
 
   #body (name: string, shape: Shape): string {

@@ -1,4 +1,5 @@
 import { types } from 'node:util'
+import { shown } from './errors.ts'
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
@@ -17,6 +18,12 @@ export function isFormless (value: unknown): boolean {
 export function formlessIn (value: unknown, text: string): object | undefined {
   if (!text.includes('{}') && !text.includes('{"0":') && !text.includes('"type":"Buffer"')) return undefined
   return find(value)
+}
+
+/** Throws for what `formlessIn` finds. */
+export function assertForm (value: unknown, text: string): void {
+  const formless = formlessIn(value, text)
+  if (formless !== undefined) throw new TypeError(`JSON has no form for ${shown(formless)}`)
 }
 
 function find (value: unknown): object | undefined {

@@ -4,7 +4,7 @@ import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { takerOf, type Taker } from './declared-part.ts'
 import { shown } from './errors.ts'
-import { formlessIn } from './formless.ts'
+import { assertForm } from './formless.ts'
 import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-schema.ts'
 import { Subschema } from './subschema.ts'
 import { isTextual, type SharedSchemas } from './textual.ts'
@@ -42,7 +42,8 @@ const hasJson = (value: unknown): boolean => value !== undefined && typeof value
 export type SchemaCompiler = (schema: TSchema) => CompiledSchema
 
 /** What `Fastify({ ajv })` says: options of Ajv, and its plugins. */
-export type AjvOptions = Omit<Parameters<ReturnType<typeof AjvCompiler>>[1], 'mode'>
+export type AjvOptions = Omit<Extract<Parameters<BuildValidator>[1], { onCreate?: unknown }>, 'mode'>
+type BuildValidator = ReturnType<typeof AjvCompiler>
 type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
 
 /** Compiles schemas of one scope: `added` holds what its `app.addSchema` calls added. */
@@ -50,7 +51,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
   const shared: SharedSchemas = Object.fromEntries(Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as Node)]))
   const where = { method: '', url: '' }
   const isOwn = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
-  let compile: ReturnType<ReturnType<typeof AjvCompiler>> | undefined
+  let compile: ReturnType<BuildValidator> | undefined
   let ajv: Ajv | undefined
   const names = new Map(Object.entries(shared).map(([id, schema]) => [schema, id]))
 
@@ -137,8 +138,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
         const part = taker.take(value)
         if (!passes(part)) return undefined
         const text = json(part)
-        const formless = formlessIn(part, text)
-        if (formless !== undefined) throw new TypeError(`JSON has no form for ${shown(formless)}`)
+        if (taker.open) assertForm(part, text)
         return text
       },
       explain: value => explain(typed, taker, value),

@@ -267,7 +267,7 @@ t.test('data that JSON cannot carry is a coded error that names the event and th
 })
 
 t.test('bytes, maps, sets and promises are refused, and neither spelled out nor lost', async t => {
-  const { frame } = contract({ any: Type.Unknown(), deep: Type.Object({ l: Type.Array(Type.Unknown()) }), either: Type.Union([Type.Object({ a: S }), Type.Any()]), none: Type.Object({}) })
+  const { frame } = contract({ any: Type.Unknown(), deep: Type.Object({ l: Type.Array(Type.Unknown()) }), not: Type.Not(S), either: Type.Union([Type.Object({ a: S }), Type.Any()]), none: Type.Object({}) })
   const values: Array<[value: object, shown: string]> = [
     [Buffer.from([1, 2]), 'Buffer'], [new Uint8Array([1, 2]), 'Uint8Array'], [new ArrayBuffer(2), 'ArrayBuffer'], [new DataView(new ArrayBuffer(2)), 'DataView'],
     [new Map([['a', 1]]), 'Map'], [new Set(['a']), 'Set'], [Promise.resolve(1), 'Promise']
@@ -276,7 +276,7 @@ t.test('bytes, maps, sets and promises are refused, and neither spelled out nor 
     const expected = (event: string, path: string): string => `FST_SSE_SERIALIZE: Event '${event}' cannot be serialised at '${path}': JSON has no form for an object (${name})`
     t.equal(outcome(() => freeContract.frame({ data: value })), expected('message', '/'))
     t.equal(outcome(() => freeContract.frame({ event: 'any', data: { deep: [0, value] } })), expected('any', '/deep/1'))
-    for (const event of ['any', 'either']) t.equal(outcome(() => frame({ event, data: value })), expected(event, '/'))
+    for (const event of ['any', 'either', 'not']) t.equal(outcome(() => frame({ event, data: value })), expected(event, '/'))
     t.equal(outcome(() => frame({ event: 'deep', data: { l: [{ value }] } })), expected('deep', '/l/0/value'))
     t.equal(outcome(() => frame({ event: 'none', data: { value } })), 'event: none\ndata: {}\n\n', 'what is not declared does not matter')
   }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { formlessIn, isFormless } from '../lib/formless.ts'
+import { assertForm, formlessIn, isFormless } from '../lib/formless.ts'
 
 class Tags extends Set<string> { toJSON (): string[] { return [...this] } }
 
@@ -14,4 +14,9 @@ t.test('bytes and collections have no form in JSON, unless they give themselves 
     t.notOk(isFormless(value))
     t.equal(formlessIn([value], JSON.stringify([value])), undefined)
   }
+})
+
+t.test('text that has lost something is refused', async t => {
+  t.doesNotThrow(() => assertForm({}, '{}'))
+  t.throws(() => assertForm([new Map()], '[{}]'), { message: 'JSON has no form for an object (Map)' })
 })
