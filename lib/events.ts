@@ -1,5 +1,5 @@
 import type { TSchema } from '@sinclair/typebox'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition } from './encode.ts'
+import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
 import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
