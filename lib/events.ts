@@ -1,8 +1,9 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
-import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
+import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
 import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
+import { attempt, serialise } from './serialise.ts'
 
 /**
  * A TypeBox schema by its shape, `static` being the type of its values. A CommonJS program has other declarations
@@ -20,15 +21,32 @@ interface Position {
   retry?: number | undefined
 }
 
+type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 'l' | 'm' | 'n' | 'o' | 'p' | 'q' | 'r' | 's' | 't' | 'u' | 'v' | 'w' | 'x' | 'y' | 'z' | '_'
+type After<Start extends string, But extends string = never> = `${Start}${Exclude<Letter, But>}${string}`
+
+/**
+ * Names that are none of an event's fields, by their first letters: a variable of a wider type has such keys and no literal's check for them.
+ * Beyond the letters that all chunks of AI libraries differ in, the list would cost more compile time than it finds.
+ */
+type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<'d', 'a'> | After<'da', 't'> |
+  After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<'re', 't'>
+
+type NoForeign = { [K in Foreign]?: never }
+
+// An interface has a name, which is what the compiler then shows.
+interface NoOtherKeys extends NoForeign {}
+
 /**
  * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches. A position goes out as the
  * reserved event `sse.position` with empty data, which no page listens to: Firefox and WebKit keep no id of a frame without data, as
  * WHATWG HTML §9.2.6 would have it.
+ * A chunk of a foreign stream, which has an `id` and other keys, is none: `asData(source)` makes events of such chunks.
  */
-export type ControlEvent =
+export type ControlEvent = NoOtherKeys & (
   | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
   | { id: string | number, retry?: number | undefined, comment?: undefined, event?: undefined, data?: undefined }
   | { retry: number, id?: undefined, comment?: undefined, event?: undefined, data?: undefined }
+)
 
 /** Why a position could not be honoured. */
 export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
@@ -96,7 +114,18 @@ const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
+  assertFields(event)
   return event
+}
+
+/** A chunk of a foreign stream is no event, though it has an `id`. A key without a value is no key, and a symbol is another program's. */
+function assertFields (event: object): void {
+  // Over a shape that V8 knows this is a walk through a list that it keeps.
+  for (const key in event) {
+    if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
+    if ((event as Record<string, unknown>)[key] === undefined) continue
+    throw new FST_SSE_EVENT(`${shown(event)} with the key ${JSON.stringify(key.slice(0, 40))}: send it as { data: … }, or make events of a whole source with asData(source)`)
+  }
 }
 
 /** An event that carries neither data nor a name; `data: undefined` is a mistake, not an absence. */
@@ -123,7 +152,9 @@ function assemble ({ comment, id, retry }: Incoming, prefix: string, data: strin
 
 /** An event of a channel: what only the channel may say is not in it, nor what says nothing to those who follow it. */
 function asPublishable (given: unknown): Incoming {
-  if (typeof given !== 'object' || given === null || Array.isArray(given) || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
+  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
+  if (isObject) assertFields(given)
+  if (!isObject || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
   const event: Incoming = given
   if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {
@@ -132,45 +163,12 @@ function asPublishable (given: unknown): Incoming {
   return event
 }
 
-function serialise (write: (data: unknown) => unknown, name: string, data: unknown): string {
-  let text: unknown
-  try {
-    text = write(data)
-  } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, pointer(data), cause instanceof Error ? cause.message : String(cause))
-    error.cause = cause
-    throw error
-  }
-  if (typeof text !== 'string') throw new FST_SSE_SERIALIZE(name, '/', `JSON has no form for ${shown(data)}`)
-  return text
-}
-
-function pointer (data: unknown): string {
-  try {
-    return locate(data) || '/'
-  } catch {
-    // It is nested deeper than there is room to look into it.
-    return '/'
-  }
-}
-
-/** JSON pointer of the first value that JSON cannot carry: a BigInt, or an object inside itself. */
-function locate (value: unknown, path = '', above: readonly unknown[] = []): string | undefined {
-  if (typeof value === 'bigint' || above.includes(value)) return path
-  if (typeof value !== 'object' || value === null) return undefined
-  for (const [key, inner] of Object.entries(value)) {
-    const found = locate(inner, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, [...above, value])
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
 function writeFree (event: Incoming): WrittenEvent {
   const name = nameOf(event)
   const { data } = event
   assertData(name, data)
   if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
-  return { event: name, data: serialise(JSON.stringify, name, data), json: true, fingerprint: FREE }
+  return { event: name, data: serialise(name, data), json: true, fingerprint: FREE }
 }
 
 /** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
@@ -225,12 +223,12 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     const known = declared.get(name)
     if (known === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
     const { data } = event
-    if (!known.check(data)) {
+    const text = known.textual ? known.check(data) ? data as string : undefined : attempt(known.write, name, data)
+    if (text === undefined) {
       assertData(name, data)
       const { path, message } = known.explain(data)
       throw new FST_SSE_DATA(name, path, message)
     }
-    const text = known.textual ? data as string : serialise(known.serialise, name, data)
     return { event: name, data: text, json: !known.textual, fingerprint: known.fingerprint, prefix: known.prefix }
   }
 

@@ -1,4 +1,5 @@
 export { default } from './plugin.ts'
+export { asData } from './as-data.ts'
 export { EventQueue, type EventQueueOptions } from './queue.ts'
 export { StreamClosedError, type CloseReason } from './life.ts'
 export { memoryLog } from './log/memory.ts'

@@ -37,90 +37,31 @@ export function withEveryKey (schema: Node): Node {
   })
 }
 
-type Find = (ref: string) => unknown
-
-/** A schema, and those that it may refer to, in the form from which fast-json-stringify writes all that is declared, and no defaults. */
+/**
+ * A schema, and those that it may refer to, in the form from which fast-json-stringify writes what was taken by it: the declared part
+ * of a value, of which no branch has to be chosen again. No default is filled in.
+ */
 export function writable (schema: Node, shared: Record<string, unknown>): { schema: Node, shared: Record<string, unknown> } {
-  const byId = new Map(Object.entries(shared))
-  mapSchema(schema, node => {
-    if (typeof node.$id === 'string') byId.set(node.$id, node)
-    return node
-  })
-  const find: Find = ref => byId.get(ref.replace(/#$/, ''))
-  const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => tupleOfUnions(exactFirst(node, find)))
+  const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => written(node))
   return { schema: write(schema), shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)])) }
 }
 
-// Outweighs any number of properties.
-const ALL = 1e6
-
-/** How many properties a schema declares, at any depth. */
-function weigh (schema: Node, find: Find, seen: Set<unknown> = new Set()): number {
-  let weight = 0
-  mapSchema(schema, node => {
-    if (isNode(node.properties)) weight += Object.keys(node.properties).length
-    if (node.patternProperties !== undefined || (node.additionalProperties ?? false) !== false || isAnything(node)) weight += ALL
-    const target = typeof node.$ref === 'string' ? find(node.$ref) : undefined
-    if (isNode(target) && !seen.has(target)) weight += weigh(target, find, seen.add(target))
-    return node
-  })
-  return weight
+/** Anything is written as it is. What others refer to stays where it is. */
+function anything ({ $id, $defs, definitions }: Node): Node {
+  return Object.fromEntries(Object.entries({ $id, $defs, definitions }).filter(([, value]) => value !== undefined))
 }
 
-const isAnything = (node: Node): boolean => !['type', '$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf', 'properties', 'items'].some(key => key in node)
+const hasChoice = ({ anyOf, oneOf, if: condition }: Node): boolean => anyOf !== undefined || oneOf !== undefined || condition !== undefined
+const isTyped = (item: unknown): boolean => isNode(item) && typeof item.type === 'string' && item.type !== 'object'
+const hasTypes = ({ type }: Node): boolean => Array.isArray(type) && (type.includes('object') || type.includes('array'))
+// A name that all objects have is lost in joining.
+const hasInherited = ({ properties }: Node): boolean => isNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
+const isPlainObject = (part: unknown): boolean => isNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined && !hasChoice(part) && !hasInherited(part)
 
-/**
- * The serialiser takes the first branch of a union that fits, and writes what that branch declares. With `{ a } | { a, b }`
- * it would drop `b`. So each branch is first tried in a form that takes declared properties only, then as it is, the one
- * that declares most before the others.
- */
-function exactFirst (node: Node, find: Find): Node {
-  for (const key of ['anyOf', 'oneOf']) {
-    if (!Array.isArray(node[key])) continue
-    const branches = (node[key] as unknown[]).filter(isNode).map(branch => ({ branch, weight: weigh(branch, find) })).sort((a, b) => b.weight - a.weight)
-    // Where one branch alone declares anything there is nothing to confuse, and no copy to pay for.
-    const declaring = branches.filter(({ weight }) => weight > 0)
-    const exact = declaring.length < 2 ? [] : declaring.map(({ branch }) => closed(branch))
-    node[key] = [...exact, ...branches.map(({ branch }) => branch)]
-  }
-  return node
-}
-
-/**
- * The same, without room for other properties, where that can be said: not of a reference, which would never end
- * in a recursive type. An id it cannot have: the original has it.
- */
-function closed (branch: Node): Node {
-  return mapSchema(branch, node => {
-    const { $id: _, ...rest } = node
-    const names = namesOf(node)
-    if (names === undefined) return rest
-    if (node.allOf === undefined) return { ...rest, additionalProperties: false }
-    return { allOf: [mapSchema(rest, ({ $id: _, ...part }) => part)], type: 'object', properties: Object.fromEntries(names.map(name => [name, {}])), additionalProperties: false }
-  }, node => node.allOf !== undefined)
-}
-
-/** The properties that a schema of objects declares, its parts' too; undefined where it admits others as well. */
-function namesOf ({ type, properties = {}, patternProperties, additionalProperties = false, anyOf, oneOf, allOf = [] }: Node): string[] | undefined {
-  if (type !== 'object' || patternProperties !== undefined || additionalProperties !== false || anyOf !== undefined || oneOf !== undefined) return undefined
-  const names = Object.keys(properties as Node)
-  for (const part of allOf as unknown[]) {
-    const more = isNode(part) ? namesOf(part) : undefined
-    if (more === undefined) return undefined
-    names.push(...more)
-  }
-  return names
-}
-
-const TYPES = ['null', 'boolean', 'integer', 'number', 'array', 'object', 'string']
-
-/** The serialiser knows the items of a tuple by their one `type`. Those that have none get all, beside the union that they are or become. */
-function tupleOfUnions (node: Node): Node {
-  return Array.isArray(node.items) ? { ...node, items: node.items.map(typed) } : node
-}
-
-function typed (item: unknown): unknown {
-  if (!isNode(item) || typeof item.type === 'string') return item
-  if (isAnything(item)) return { type: TYPES, anyOf: TYPES.map(type => type === 'object' ? { type, additionalProperties: true } : { type }) }
-  return { type: TYPES, anyOf: Array.isArray(item.anyOf) ? item.anyOf.map(typed) : [item] }
+function written (node: Node): Node {
+  if (hasChoice(node) || hasTypes(node)) return anything(node)
+  // The serialiser joins objects. It knows the items of a tuple by their one type, and an object among them by its prototype.
+  if (Array.isArray(node.allOf) && !node.allOf.every(isPlainObject)) return anything(node)
+  if (Array.isArray(node.items) && !node.items.every(isTyped)) return anything(node)
+  return node.type === 'RegExp' ? { type: 'string' } : node
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import { ajvOptionsOf } from './ajv-options.ts'
 import { compileContract, freeContract, type Contract, type EventMap } from './events.ts'
 import { schemaCompiler, type SchemaCompiler } from './schema.ts'
 import type { RouteTally, Statistics } from './statistics.ts'
@@ -54,7 +55,7 @@ export class Routes {
     // Shared schemas are only ever added: a channel may be made before the last of them.
     const shared = scope.getSchemas()
     const schemas = Object.keys(shared).length
-    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
+    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared, ajvOptionsOf(scope)), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
     this.#scopes.set(scope, current)
     const contract = compileContract(map, place, current.compiler)
     current.byMap.set(map, contract)

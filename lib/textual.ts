@@ -10,10 +10,11 @@ export function isTextual (schema: unknown, shared: SharedSchemas = {}, seen: re
   const isText = (part: unknown): boolean => isTextual(part, shared, seen)
   const every = (list: unknown, fits: (part: unknown) => boolean): boolean => Array.isArray(list) && list.length > 0 && list.every(fits)
   const isString = (value: unknown): boolean => typeof value === 'string'
-  if (type === 'string' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) return true
+  if (type === 'string' || type === 'RegExp' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) return true
   if (Array.isArray(values)) return every(values, isString)
   if (Array.isArray(allOf)) return allOf.some(isText)
   if (typeof $ref !== 'string' || seen.includes($ref)) return false
   const known = { ...shared, ...isNode($defs) ? $defs : {} }
-  return isTextual(known[$ref] ?? known[$ref.replace(/#$/, '')], known, [...seen, $ref])
+  const target = [$ref, $ref.replace(/#$/, '')].find(id => Object.hasOwn(known, id))
+  return target !== undefined && isTextual(known[target], known, [...seen, $ref])
 }

@@ -57,7 +57,7 @@ function referring (node: Node, ref: string, scope: Scope): Node {
 function target (ref: string, scope: Scope): Node {
   const [id = '', pointer = ''] = ref.split('#', 2)
   const own = scope.own.get(ref) ?? scope.own.get(id) ?? (id === '' ? scope.root : undefined)
-  const resource = own ?? scope.shared[id]
+  const resource = own ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
   if (!isNode(resource)) return {}
   const keys = pointer.startsWith('/') ? keysOf(pointer) : []
   const found = keys.reduce<unknown>((value, key) => (value as Node | undefined)?.[key], resource)
@@ -91,6 +91,10 @@ function translated (node: Node): Node {
   if (Array.isArray(schema.items)) {
     const { items, additionalItems, ...rest } = schema
     return { ...rest, prefixItems: items, ...(additionalItems !== undefined && { items: additionalItems }) }
+  }
+  if (schema.type === 'RegExp') {
+    const { source, flags: _, ...rest } = schema
+    return { ...rest, type: 'string', pattern: source }
   }
   if (schema.nullable !== undefined) {
     const { nullable, type, ...rest } = schema

@@ -18,6 +18,7 @@ const N = { type: 'number' }
 t.test('draft 7 becomes 2020-12', async t => {
   const cases: Array<[string, object, object]> = [
     ['a string with a format', Type.String({ format: 'uuid', description: 'Its id' }), { type: 'string', format: 'uuid', description: 'Its id' }],
+    ['a regular expression', Type.RegExp(/^a/i, { title: 'A' }), { type: 'string', pattern: '^a', title: 'A' }],
     ['a literal', Type.Literal('a'), { const: 'a', type: 'string' }],
     ['a tuple', Type.Tuple([Type.String(), Type.Number()]), { type: 'array', prefixItems: [S, N], items: false, minItems: 2, maxItems: 2 }],
     ['a list of items', { type: 'array', items: [S] }, { type: 'array', prefixItems: [S] }],
@@ -74,6 +75,10 @@ t.test('references to shared schemas, direct and nested', async t => {
   t.same(outcome(at('Land#/definitions/code'), shared), { schema: ref('code'), components: { code: { type: 'string', minLength: 2 } } })
   t.same(outcome(at('Local'), shared).components, { Local: { type: 'object', properties: { a: ref('part'), all: ref('Local') } }, part: N })
   t.same(outcome(at('Named'), shared).components, { Named: ref('Inner'), Inner: S })
+})
+
+t.test('a reference to nothing says nothing, also by the name of what all objects have', async t => {
+  for (const $ref of ['constructor', '__proto__#', 'Missing#']) t.same(outcome({ $ref }).schema, {})
 })
 
 t.test('references within a schema', async t => {

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { EventQueue, type AnyEvent, type ControlEvent, type EventMap, type EventOf, type SourceContext, type SseSource } from '../../lib/index.ts'
+import { asData, EventQueue, type AnyEvent, type ControlEvent, type EventMap, type EventOf, type SourceContext, type SseSource } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
 // What a map makes of events. Compiled, never run: each line under an @ts-expect-error must be refused.
@@ -61,6 +61,37 @@ accept<ControlEvent>({ comment: 'still here' }, { retry: 500 }, { id: 'position'
 accept<Event>({ comment: 5 })
 // @ts-expect-error a comment stands alone
 accept<Event>({ comment: 'about', event: 'state', data: 'on' })
+
+// A chunk of a foreign stream has an id and is no position, also where it stands in a variable of its own type.
+interface Named { id: string, created: number }
+class Answer { id = 'a' }
+export function foreign (chunk: { id: string, object: string, choices: [] }, part: { type: 'text-delta', id: string, delta: string }, named: Named, answer: Answer,
+  content: { id: string, content: string }, date: { id: string, date?: string }, position: { id: string }, delay: { retry: number }): void {
+  accept<AnyEvent>(position, delay)
+  accept<Event>(position, delay)
+  // @ts-expect-error it has other keys
+  accept<ControlEvent>(chunk)
+  // @ts-expect-error with any event
+  accept<AnyEvent>(chunk)
+  // @ts-expect-error with the events of a map
+  accept<Event>(chunk)
+  // @ts-expect-error also where they are all texts
+  accept<AnyEvent>(part)
+  // @ts-expect-error in an interface
+  accept<AnyEvent>(named)
+  // @ts-expect-error in a class
+  accept<AnyEvent>(answer)
+  // @ts-expect-error with the first letters of a field
+  accept<AnyEvent>(content)
+  // @ts-expect-error which may be absent
+  accept<AnyEvent>(date)
+}
+// @ts-expect-error a field that is written wrong
+accept<AnyEvent>({ evnt: 'x', id: 1 })
+// @ts-expect-error a key too many, beside data
+accept<AnyEvent>({ data: 1, evnt: 'x' })
+// @ts-expect-error a key too many, beside data of a map
+accept<Event>({ event: 'state', data: 'on', evnt: 'x' })
 
 // Without a map, any event goes, but an event it must be.
 accept<AnyEvent>({ data: { any: 'thing' } }, { event: 'any', data: null, id: 1, retry: 2 }, { comment: 'c' })
@@ -144,6 +175,30 @@ export function sources (queue: EventQueue<typeof events>, other: EventQueue<{ o
   source('text')
   // @ts-expect-error nothing is no source
   source(undefined)
+}
+
+// Chunks become events.
+export function chunks (model: AsyncIterable<{ id: string, object: string }>, counts: Iterable<{ n: number }>, web: ReadableStream<string>): void {
+  const counted = asData(counts)
+  assertType<Equal<typeof counted, AsyncIterable<{ data: { n: number } }>>>()
+  const free = (_source: SseSource<AnyEvent>): void => {}
+  free(asData(model))
+  free(asData(async ({ signal, lastEventId }) => signal.aborted || lastEventId === undefined ? [] : model))
+  // @ts-expect-error the chunks themselves are no events
+  free(model)
+  // @ts-expect-error nor are those of a function
+  free(() => model)
+  source(asData(web))
+  source(asData(counts, 'count'))
+  source(asData(() => counts, 'count'))
+  // @ts-expect-error chunks that the event does not have
+  source(asData(counts))
+  // @ts-expect-error a name that the map does not have
+  source(asData(counts, 'cuont'))
+  // @ts-expect-error a promise is no source, a function that returns one is
+  asData(Promise.resolve(counts))
+  // @ts-expect-error nor is a number
+  asData(5)
 }
 
 // A map is one of schemas.

@@ -1,0 +1,229 @@
+import { assertForm } from './formless.ts'
+import { isNode, type Node } from './json-schema.ts'
+import { admits, assertJson, flat, isBare, shapeOf, type Shape } from './shape.ts'
+import type { Subschema } from './subschema.ts'
+
+/** Takes the declared part of a value: undeclared properties are left out, and what is left is plain data, each property read once. */
+export interface Taker {
+  take: (value: unknown) => unknown
+  /** Whether the value just taken fits no branch of some union. */
+  missed: () => boolean
+  /** Whether it takes anything as it is, somewhere. */
+  readonly open: boolean
+}
+
+type Fits = (part: unknown) => boolean
+const NOTHING = Symbol('nothing')
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+
+/** What JSON makes of an object that has a form of its own. */
+function formOf (value: { toJSON: (key: string) => unknown }): unknown {
+  // Bytes are refused, and not spelled out.
+  if (ArrayBuffer.isView(value)) return value
+  const form = value.toJSON('')
+  // JSON asks only once.
+  return isObject(form) && typeof form.toJSON === 'function' ? snapshot(value) : form
+}
+
+/** All of it, as JSON will make it. */
+const everything = (value: unknown): unknown => isObject(value) && typeof value.toJSON === 'function' ? formOf(value as { toJSON: () => unknown }) : value
+
+/** All of it, as JSON makes it now. */
+function snapshot (value: unknown): unknown {
+  if (!isObject(value)) return value
+  const text = JSON.stringify(value) as string | undefined
+  if (text === undefined) return undefined
+  assertForm(value, text)
+  return JSON.parse(text)
+}
+
+const own = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as Node)[name] : undefined
+
+/** What two branches of a union declare of the same value. */
+function merge (one: unknown, two: unknown): unknown {
+  if (one === NOTHING || one === undefined) return two
+  if (!isObject(one) || !isObject(two) || one === two) return one
+  if (Array.isArray(one) && Array.isArray(two)) return Array.from({ length: Math.max(one.length, two.length) }, (_, i): unknown => i in one ? merge(one[i], two[i]) : two[i])
+  const both = Object.assign(Object.create(null), one) as Node
+  for (const name of Object.keys(two)) both[name] = name in both ? merge(both[name], two[name]) : two[name]
+  return both
+}
+
+// What says something of a value without saying what is in it.
+const SILENT = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'])
+
+/** Makes the function that takes what a schema declares. It throws for a schema of a type that JSON has no form for, naming the place. */
+export function takerOf (schema: Subschema, compile: (branch: Subschema) => Fits): Taker {
+  const generator = new Generator(compile)
+  const root = generator.take([schema], false)
+  const code = `'use strict'
+const { NOTHING, everything, snapshot, formOf, own, merge } = helpers
+const same = v => v
+let missed = false
+${[...generator.functions].join('\n')}
+return { take (v) { missed = false; return ${root!}(v) }, missed: () => missed, open: ${generator.open} }`
+  // TypeBox and the serialiser compile in the same way.
+  // eslint-disable-next-line no-new-func
+  return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => Taker)({ NOTHING, everything, snapshot, formOf, own, merge }, generator.given)
+}
+
+class Generator {
+  readonly functions: string[] = []
+  readonly given: unknown[] = []
+  open = false
+  readonly #compile: (branch: Subschema) => Fits
+  readonly #ids = new Map<unknown, number>()
+  readonly #names = new Map<string, string | undefined>()
+
+  constructor (compile: (branch: Subschema) => Fits) {
+    this.#compile = compile
+  }
+
+  /** The name of the function that takes what all of these declare; undefined where they declare nothing beside others. */
+  take (schemas: Subschema[], beside: boolean): string | undefined {
+    const parts = flat(schemas)
+    const key = `${parts.map(({ node }) => this.#id(node)).sort().join()} ${beside}`
+    if (this.#names.has(key)) return this.#names.get(key)
+    parts.forEach(assertJson)
+    const shape = shapeOf(parts)
+    const name = isBare(shape) ? beside ? undefined : this.#whole(parts) : !admits(parts, 'object') && !admits(parts, 'array') ? 'same' : `take${this.#names.size}`
+    this.#names.set(key, name)
+    if (name?.startsWith('take') === true) {
+      const at = this.functions.push('') - 1
+      this.functions[at] = this.#body(name, shape)
+    } else {
+      // Nothing inside a text or a number is declared, but all of it has to be JSON.
+      for (const branch of shape.unions.flat()) this.take([branch], true)
+    }
+    return name
+  }
+
+  #id (node: unknown): number {
+    const id = this.#ids.get(node) ?? this.#ids.size
+    this.#ids.set(node, id)
+    return id
+  }
+
+  #give (value: unknown): string {
+    return `given[${this.given.push(value) - 1}]`
+  }
+
+  /** As it is understood in the check. */
+  #pattern (pattern: string, { home }: Subschema): string {
+    return this.#give(new RegExp(pattern, home.plain ? 'u' : ''))
+  }
+
+  /** Where all is declared. What is checked deeper down has to stay what it is. */
+  #whole (parts: Subschema[]): string {
+    const asIs = parts.every(({ node }) => !isNode(node) || Object.keys(node).every(key => SILENT.has(key)))
+    this.open ||= asIs
+    return asIs ? 'everything' : 'snapshot'
+  }
+
+  #body (name: string, shape: Shape): string {
+    return `function ${name} (v) {
+  if (typeof v !== 'object' || v === null) return v
+  if (typeof v.toJSON === 'function') {
+    v = formOf(v)
+    if (typeof v !== 'object' || v === null) return v
+  }
+  if (Array.isArray(v)) {
+    ${this.#contents(shape, 'array')}
+  }
+  ${this.#contents(shape, 'object')}
+}`
+  }
+
+  #contents (shape: Shape, kind: 'array' | 'object'): string {
+    const { parts, unions, conditions } = shape
+    if (!admits(parts, kind)) return 'return v'
+    const own = kind === 'object' ? shape.objects ? this.#object(shape) : undefined : shape.items.length > 0 ? this.#array(shape) : undefined
+    const beside = own !== undefined || unions.length > 1 || parts.some(({ node }) => isNode(node) && node.allOf !== undefined)
+    const more = [...unions.map(branches => this.#union(branches, kind, beside)), ...conditions.map(part => this.#condition(part, kind))]
+    if (own === undefined && more.every(code => code === '')) return kind === 'object' && parts.some(({ node }) => isNode(node) && node.type !== undefined) && unions.length === 0 ? 'return {}' : `return ${this.#whole(parts)}(v)`
+    if (more.length === 0) return `${own!}\n  return o`
+    return `${own ?? ''}\n  let r = ${own === undefined ? 'NOTHING' : 'o'}\n  ${more.join('\n')}\n  return r === NOTHING ? ${kind === 'object' ? '{}' : '[]'} : r`
+  }
+
+  /** The code for a value that is read once. */
+  #value (schemas: Subschema[], read: string): string {
+    const name = this.take(schemas, false)
+    return name === 'same' ? read : `${name!}(${read})`
+  }
+
+  #object ({ names, required, others, closed }: Shape): string {
+    // An object that inherits nothing: only so is a property absent that all objects have.
+    const bare = others.length > 0 || closed || [...names.keys()].some(name => name in Object.prototype)
+    const lines = [bare ? 'const o = Object.create(null)' : '']
+    const literal: string[] = []
+    for (const [name, schemas] of names) {
+      const key = JSON.stringify(name)
+      const read = name in Object.prototype ? `own(v, ${key})` : `v[${key}]`
+      if (!bare && required.has(name) && lines.length === 1) literal.push(`${key}: ${this.#value(schemas, read)}`)
+      else lines.push(`{ const x = ${read}; if (x !== undefined) o[${key}] = ${this.#value(schemas, 'x')} }`)
+    }
+    if (!bare) lines[0] = `const o = { ${literal.join(', ')} }`
+    if (others.length === 0 && !closed) return lines.join('\n  ')
+    const cases = others.map(({ pattern, except, schema }) => {
+      const test = pattern === undefined ? except.map(other => ` && !${this.#pattern(other, schema)}.test(k)`).join('') : ` && ${this.#pattern(pattern, schema)}.test(k)`
+      return `if (true${test}) r = merge(r, ${this.#value([schema], 'x')})`
+    })
+    lines.push(`for (const k of Object.keys(v)) {
+    if (${this.#give(new Set(names.keys()))}.has(k)) continue
+    const x = v[k]
+    let r = NOTHING
+    ${cases.join('\n    ')}
+    ${closed ? 'o[k] = r === NOTHING ? x : r' : 'if (r !== NOTHING) o[k] = r'}
+  }`)
+    return lines.join('\n  ')
+  }
+
+  #array ({ items }: Shape): string {
+    const lists = items.map(part => (part.node as Node).items)
+    const length = Math.max(0, ...lists.map(list => Array.isArray(list) ? list.length : 0))
+    const at = (i: number): Subschema[] => items.flatMap((part, n) => {
+      const list = lists[n]
+      if (!Array.isArray(list)) return [part.child('items', undefined, 0)]
+      if (i < list.length) return [part.child('items', i, i)]
+      return isNode((part.node as Node).additionalItems) || (part.node as Node).additionalItems === true ? [part.child('additionalItems', undefined, i)] : []
+    })
+    const rest = at(length)
+    const refuses = items.some(({ node }) => (node as Node).additionalItems === false)
+    const more = rest.length > 0 ? this.#value(rest, 'v[i]') : refuses ? 'v[i]' : undefined
+    return `const o = []
+  const n = ${more === undefined ? `Math.min(v.length, ${length})` : 'v.length'}
+  for (let i = 0; i < n; i++) o.push(${Array.from({ length }, (_, i) => `i === ${i} ? ${this.#value(at(i), 'v[i]')} : `).join('')}${more ?? 'undefined'})`
+  }
+
+  /** What all branches declare that fit: a value may be of several, and what one declares is declared. */
+  #union (branches: Subschema[], kind: 'array' | 'object', beside: boolean): string {
+    const named = branches.map(branch => ({ branch, name: this.take([branch], beside), bare: isBare(shapeOf(flat([branch]))) }))
+    const able = named.filter(({ branch, name }) => name !== undefined && admits(flat([branch]), kind))
+    const skipped = named.some(({ name }) => name === undefined)
+    if (able.length === 0) return ''
+    // The value is checked as a whole: where it can be of one branch alone, that is the one.
+    if (able.length === 1 && !skipped) return `r = merge(r, ${able[0]!.name!}(v))`
+    const tries = able.sort((a, b) => Number(b.bare) - Number(a.bare)).map(({ branch, name, bare }) => `missed = false
+    p = ${name!}(v)
+    if (!missed && ${this.#give(this.#compile(branch))}(p)) {
+      ${bare ? 'missed = before\n      return p' : 'hit = true\n      r = merge(r, p)'}
+    }`)
+    return `{
+    const before = missed
+    let hit = ${skipped}
+    let p
+    ${tries.join('\n    ')}
+    missed = before || !hit
+  }`
+  }
+
+  #condition (part: Subschema, kind: 'array' | 'object'): string {
+    const branch = (keyword: string): string => {
+      if (!isNode((part.node as Node)[keyword])) return ''
+      const then = part.child(keyword)
+      const name = this.take([then], true)
+      return name === undefined || !admits(flat([then]), kind) ? '' : `r = merge(r, ${name}(v))`
+    }
+    return `if (${this.#give(this.#compile(part.child('if')))}(v)) { ${branch('then')} } else { ${branch('else')} }`
+  }
+}
