@@ -78,6 +78,10 @@ const checks: Record<string, Check[]> = {
     t.equal(await body(app, '/web'), 'data: 1\n\n')
     t.equal(await body(app, '/function', { 'last-event-id': '2' }), 'id: 3\ndata: 3\n\n')
   }, async (t, app) => {
+    const chunk = (delta: string): string => `data: {"id":"chatcmpl-1","object":"chunk","choices":[{"delta":"${delta}"}]}\n\n`
+    t.equal(await body(app, '/answer'), chunk('Hel') + chunk('lo'))
+    t.match(await body(app, '/file'), /^event: part\ndata: # fastify-typed-sse\n/)
+  }, async (t, app) => {
     const { present } = await programOf<{ present: Set<string> }>("'/room'")
     const [first, second] = [await injectStream(app, '/room'), await injectStream(app, '/room')]
     await app.inject({ method: 'HEAD', url: '/room' })
