@@ -13,8 +13,8 @@ export class Firefox implements Engine {
   readonly name = 'Firefox'
   readonly #windows: Windows
 
-  private constructor (driver: Driver) {
-    this.#windows = new Windows(driver)
+  private constructor (driver: Driver, first: string) {
+    this.#windows = new Windows(driver, first)
   }
 
   static async start (t: Owner): Promise<Firefox> {
@@ -33,13 +33,14 @@ export class Firefox implements Engine {
     const ask = (command: string, parameters?: object): Promise<unknown> =>
       within(`an answer of Firefox to ${command}`, marionette.ask(command, parameters), PATIENCE)
     await within('a session of Firefox', marionette.ask('NewSession', { acceptInsecureCerts: true }), 2 * PATIENCE)
+    const { value: first } = await ask('GetWindowHandle') as { value: string }
     return new Firefox({
       open: async () => (await ask('NewWindow', { type: 'tab' }) as { handle: string }).handle,
       switchTo: handle => ask('SwitchToWindow', { handle, focus: false }),
       navigate: url => ask('Navigate', { url }),
       execute: async script => (await ask('ExecuteAsyncScript', { script, args: [] }) as { value: unknown }).value,
       close: () => ask('CloseWindow')
-    })
+    }, first)
   }
 
   open (t: Owner, url: string): Promise<Page> { return this.#windows.open(t, url) }

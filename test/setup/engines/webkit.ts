@@ -12,8 +12,8 @@ export class WebKit implements Engine {
   readonly name = 'WebKit'
   readonly #windows: Windows
 
-  private constructor (driver: Driver) {
-    this.#windows = new Windows(driver)
+  private constructor (driver: Driver, first: string) {
+    this.#windows = new Windows(driver, first)
   }
 
   static async start (t: Owner): Promise<WebKit> {
@@ -38,14 +38,16 @@ export class WebKit implements Engine {
     // Its own browser is the one that it knows.
     const capabilities = { alwaysMatch: { acceptInsecureCerts: true } }
     const { sessionId } = await ask('POST', `${url}/session`, { capabilities }) as { sessionId: string }
-    const post = (path: string, body: object): Promise<unknown> => ask('POST', `${url}/session/${sessionId}${path}`, body)
+    const session = `${url}/session/${sessionId}`
+    const post = (path: string, body: object): Promise<unknown> => ask('POST', `${session}${path}`, body)
+    const first = await ask('GET', `${session}/window`) as string
     return new WebKit({
       open: async () => (await post('/window/new', { type: 'tab' }) as { handle: string }).handle,
       switchTo: handle => post('/window', { handle }),
       navigate: address => post('/url', { url: address }),
       execute: script => post('/execute/async', { script, args: [] }),
-      close: () => ask('DELETE', `${url}/session/${sessionId}/window`)
-    })
+      close: () => ask('DELETE', `${session}/window`)
+    }, first)
   }
 
   open (t: Owner, url: string): Promise<Page> { return this.#windows.open(t, url) }

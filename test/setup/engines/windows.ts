@@ -14,14 +14,21 @@ export interface Driver {
 /** The tabs of a browser that has one current window: what is asked of them happens one after the other. */
 export class Windows {
   readonly #driver: Driver
+  /** The window that the browser began with. It stays, and is no page of a test. */
+  readonly #first: string
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor (driver: Driver) {
+  constructor (driver: Driver, first: string) {
     this.#driver = driver
+    this.#first = first
   }
 
   async open (t: Owner, url: string): Promise<Page> {
-    const handle = await this.#turn(() => this.#driver.open())
+    const handle = await this.#turn(async () => {
+      // The current one may be closed by now.
+      await this.#driver.switchTo(this.#first)
+      return this.#driver.open()
+    })
     const page = new Window(this.#driver, work => this.#turn(async () => {
       await this.#driver.switchTo(handle)
       return work()
