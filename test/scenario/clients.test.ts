@@ -279,13 +279,12 @@ const scenarios = {
     names: ['sse.reset'],
     expect: [['message', '1'], ['message', '60'], ['message', '61']],
     run: async (t, open) => {
-      const stage = await Stage.start(t, app => (_request, reply) => {
-        const news = app.sse.channel('news', { history: { events: 40 } })
-        return reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
+      let news!: Channel
+      const stage = await Stage.start(t, app => {
+        news = app.sse.channel('news', { history: { events: 40 } })
+        return (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
       })
       const reader = await open(stage)
-      await until('the channel', () => stage.responses.length > 0)
-      const news = stage.app.sse.channel('news')
       await followed(news)
       const epoch = (await news.publish({ data: 1 })).split('-')[0]
       await shows(reader, '1')

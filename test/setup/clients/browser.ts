@@ -18,7 +18,6 @@ interface Bundle {
 /** The EventSource of an engine. */
 export const openNative = (owner: EngineOwner, engine: Engine): Open => async (t, url, names) => {
   const [reader, page] = await visit(t, owner, engine, url)
-  reader.position = ''
   await page.evaluate((url, names) => {
     const { shown } = window
     const source = new EventSource(url)
@@ -61,6 +60,7 @@ export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): P
 /** An empty page of the same origin, and what is shown in it. */
 async function visit (t: Owner, owner: EngineOwner, engine: Engine, url: string): Promise<[Reader, Page]> {
   const reader = new Reader()
+  reader.position = ''
   const page = await engine.open({ teardown: fn => t.teardown(fn), fail: message => owner.fail(message) }, new URL('/', url).href)
   await page.evaluate(() => { window.shown = { messages: [], stopped: false } })
   const over = new AbortController()
@@ -69,7 +69,7 @@ async function visit (t: Owner, owner: EngineOwner, engine: Engine, url: string)
       const { messages, stopped } = await page.evaluate(() => ({ messages: window.shown.messages.splice(0), stopped: window.shown.stopped }))
       for (const message of messages) {
         if (message === null) reader.blank()
-        else if (message.event === 'sse.position' && reader.position !== undefined) reader.move(message.id)
+        else if (message.event === 'sse.position') reader.move(message.id)
         else reader.show(message)
       }
       if (stopped && !reader.stopped) reader.stop()
