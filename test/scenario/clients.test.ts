@@ -460,7 +460,7 @@ const clients: Client[] = [
       half: { why: 'it takes an id over at its line, not at the end of the event', instead: ['one', 'whole', 'three', 'four'] },
       once: { why: 'to it, the end of a response is the end', instead: END_IS_END },
       ended: { why: WITHOUT_TYPE, instead: { texts: ['one'], statuses: [200, 204, 204], stopped: false } },
-      quietEnd: { why: WITHOUT_TYPE, instead: { texts: [''], statuses: [200, 204, 204], stopped: false } }
+      quietEnd: { why: WITHOUT_TYPE, instead: { texts: [], statuses: [200, 204, 204], stopped: false } }
     }
   },
   {
