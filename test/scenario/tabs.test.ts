@@ -1,16 +1,13 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import sse, { type Channel } from '../../lib/index.ts'
 import { serveClient } from '../setup/bundle.ts'
-import { FLAGS } from '../setup/chromium.ts'
+import { inEachEngine } from '../setup/engines/each.ts'
+import { PATIENCE, type Engine, type Page } from '../setup/engines/engine.ts'
 import { listen } from '../setup/listen.ts'
-import { absent, CHROMIUM, need } from '../setup/programs.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(180_000)
-
-const PATIENCE = 30_000
+t.setTimeout(300_000)
 
 declare global {
   interface Window {
@@ -43,6 +40,7 @@ class Site {
       return reply.sse(numbers)
     })
     await serveClient(app)
+    app.get('/elsewhere', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>Elsewhere</title>'))
     t.teardown(() => site.stop())
     site.port = await listen(t, app)
     return site
@@ -58,25 +56,26 @@ class Site {
   async end (): Promise<void> { await this.#numbers.end() }
 }
 
-/** A page that shares the stream of numbers, and how many there were when it opened and when it was live. */
+/** A page that shares the stream of numbers. */
 class Tab {
   readonly page: Page
   readonly #site: Site
-  readonly opened: number
-  live = Infinity
+  /** What comes first is after this number, and not after the second one. */
+  readonly from: number
+  #live = Infinity
 
-  private constructor (page: Page, site: Site) {
+  private constructor (page: Page, site: Site, from: number) {
     this.page = page
     this.#site = site
-    this.opened = site.newest
+    this.from = from
   }
 
-  static async open (t: Test, context: BrowserContext, site: Site): Promise<Tab> {
-    const page = await context.newPage()
-    page.setDefaultTimeout(PATIENCE)
-    page.on('pageerror', error => t.fail(error.message))
-    await page.goto(`http://127.0.0.1:${site.port}/`)
-    const tab = new Tab(page, site)
+  /** `others` take part already. */
+  static async open (t: Test, engine: Engine, site: Site, others: readonly Tab[]): Promise<Tab> {
+    const page = await engine.open(t, `http://127.0.0.1:${site.port}/`)
+    // The one that leads, or one that is behind it and leads next, tells what it has not received yet.
+    const received = await Promise.all(others.map(async tab => (await tab.seen()).numbers.at(-1) ?? tab.from))
+    const tab = new Tab(page, site, Math.min(site.newest, ...received))
     await page.evaluate(async () => {
       const path = '/client.js'
       const { connect } = await import(path) as typeof import('../../lib/client.ts')
@@ -98,23 +97,23 @@ class Tab {
   }
 
   async isLive (): Promise<this> {
-    await this.page.waitForFunction(() => window.seen.state === 'live')
-    this.live = Math.min(this.live, this.#site.newest)
+    await this.page.until('a live tab', () => window.seen.state === 'live')
+    this.#live = Math.min(this.#live, this.#site.newest)
     return this
   }
 
   async reaches (number: number): Promise<void> {
-    await this.page.waitForFunction(number => window.seen.numbers.at(-1)! >= number, number)
+    await this.page.until(`number ${number}`, number => window.seen.numbers.at(-1)! >= number, number)
   }
 
-  seen () { return this.page.evaluate(() => ({ ...window.seen, leave: undefined })) }
+  async seen (): Promise<Omit<Window['seen'], 'leave'>> { return this.page.evaluate(() => window.seen) }
 
   /** From its join to `newest`, each number once and in order. */
   async check (t: Test, newest: number): Promise<void> {
     await this.reaches(newest)
     const { numbers } = await this.seen()
     const first = numbers[0]!
-    t.ok(first > this.opened && first <= this.live + 1, `from its join on: ${first} after ${this.opened} and not after ${this.live + 1}`)
+    t.ok(first > this.from && first <= this.#live + 1, `from its join on: ${first} after ${this.from} and not after ${this.#live + 1}`)
     t.strictSame(numbers, Array.from({ length: newest - first + 1 }, (_, n) => first + n))
   }
 }
@@ -131,42 +130,30 @@ async function leaderOf (tabs: readonly Tab[]): Promise<Tab> {
 }
 
 /** How a tab goes. */
-const ENDS: Record<string, (tab: Tab) => Promise<unknown>> = {
-  'is closed': ({ page }) => page.close(),
-  crashes: async ({ page }) => {
-    const crashed = page.waitForEvent('crash')
-    const devtools = await page.context().newCDPSession(page)
-    devtools.send('Page.crash').catch(() => {})
-    await crashed
-  },
-  'goes elsewhere': ({ page }) => page.goto('about:blank'),
-  'closes its stream': ({ page }) => page.evaluate(() => window.seen.leave())
-}
+const ENDS: ReadonlyArray<readonly [how: string, end: (page: Page) => Promise<unknown>]> = [
+  ['is closed', page => page.close()],
+  // Not every engine can be told to; then it is closed once more.
+  ['crashes', page => (page.crash ?? (() => page.close()))()],
+  ['goes elsewhere', page => page.goto('about:blank')],
+  ['follows a link', page => page.follow('/elsewhere')],
+  ['closes its stream', page => page.evaluate(() => window.seen.leave())]
+]
 
-async function launch (t: Test): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS })
-  t.teardown(() => browser.close())
-  return browser
-}
-
-t.test('tabs that share a stream', { skip: absent(CHROMIUM) }, async t => {
-  const browser = await launch(t)
-
+// Each engine by itself: what crashes, and who waits for a lock, concerns all pages of an origin.
+inEachEngine(t, 1, (t, engine) => {
   t.test('ten tabs use one connection, and when the one that has it goes, nothing is lost and nothing comes twice', async t => {
     const site = await Site.start(t)
-    const context = await browser.newContext()
-    t.teardown(() => context.close())
     site.run()
-    const tabs = await Promise.all(Array.from({ length: 10 }, () => Tab.open(t, context, site)))
+    const tabs = await Promise.all(Array.from({ length: 10 }, () => Tab.open(t, engine, site, [])))
     for (const tab of tabs) await tab.isLive()
     t.equal(site.open, 1, 'one stream')
     t.equal(site.asked.length, 1, 'asked for once')
 
-    for (const [how, end] of [...Object.entries(ENDS), ...Object.entries(ENDS).slice(0, 2)]) {
+    for (const [how, end] of [...ENDS, ...ENDS.slice(0, 2)]) {
       const leader = await leaderOf(tabs)
       tabs.splice(tabs.indexOf(leader), 1)
       const before = site.asked.length
-      await end(leader)
+      await end(leader.page)
       await leaderOf(tabs)
       const { newest } = site
       for (const tab of tabs) await tab.reaches(newest)
@@ -175,30 +162,55 @@ t.test('tabs that share a stream', { skip: absent(CHROMIUM) }, async t => {
       t.not(site.asked.at(-1), '', 'for what comes after the last')
     }
 
-    const late = await (await Tab.open(t, context, site)).isLive()
+    const late = await (await Tab.open(t, engine, site, tabs)).isLive()
     tabs.push(late)
     t.equal((await late.seen()).asked, 0)
     t.equal(site.open, 1)
     await tabs[0]!.reaches(site.newest + 20)
     site.stop()
     for (const tab of tabs) await tab.check(t, site.newest)
+    t.equal(site.asked.length, 1 + ENDS.length + 2)
 
     await Promise.all(tabs.map(tab => tab.page.close()))
     await until('no stream is left', () => site.open === 0, PATIENCE)
-    t.equal(site.asked.length, 7)
+  })
+
+  t.test('a tab that comes back after its user followed a link takes part again', async t => {
+    const site = await Site.start(t)
+    site.run()
+    const first = await (await Tab.open(t, engine, site, [])).isLive()
+    const second = await (await Tab.open(t, engine, site, [first])).isLive()
+    await first.reaches(site.newest)
+    await first.page.follow('/elsewhere')
+    await leaderOf([second])
+    await second.reaches(site.newest)
+    const left = site.newest
+    await first.page.back('/')
+    // What an engine does not keep for the way back is a new page, without our script.
+    const kept = await first.page.evaluate(() => window.seen !== undefined)
+    t.comment(`${engine.name} ${kept ? 'kept the page' : 'loaded the page anew'}`)
+    if (kept) {
+      await first.reaches(site.newest + 20)
+      const { numbers } = await first.seen()
+      t.strictSame(numbers, [...new Set(numbers)].sort((a, b) => a - b), 'each number once and in order')
+      const after = numbers.filter(number => number > left + 1)
+      t.strictSame(after, Array.from({ length: after.length }, (_, n) => after[0]! + n), 'and from its return on, each')
+    }
+    t.equal(site.open, 1, 'over one stream')
+    site.stop()
+    await second.check(t, site.newest)
   })
 
   t.test('tabs that open and go all the time lose nothing', async t => {
     const site = await Site.start(t)
-    const context = await browser.newContext()
-    t.teardown(() => context.close())
     site.run()
-    const watcher = await (await Tab.open(t, context, site)).isLive()
+    const watcher = await (await Tab.open(t, engine, site, [])).isLive()
     const tabs = [watcher]
     for (let n = 0; n < 5; n++) {
       // They come while the leader goes.
       const leader = await leaderOf(tabs)
-      const opening = [Tab.open(t, context, site), Tab.open(t, context, site)]
+      const others = tabs.filter(tab => tabs.length === 1 || tab !== leader)
+      const opening = [Tab.open(t, engine, site, others), Tab.open(t, engine, site, others)]
       if (tabs.length > 1) {
         tabs.splice(tabs.indexOf(leader), 1)
         await leader.page.close()
@@ -213,17 +225,15 @@ t.test('tabs that share a stream', { skip: absent(CHROMIUM) }, async t => {
 
   t.test('the end of the stream is the end for all', async t => {
     const site = await Site.start(t)
-    const context = await browser.newContext()
-    t.teardown(() => context.close())
-    const tabs = await Promise.all(Array.from({ length: 5 }, () => Tab.open(t, context, site)))
+    const tabs = await Promise.all(Array.from({ length: 5 }, () => Tab.open(t, engine, site, [])))
     for (const tab of tabs) await tab.isLive()
     site.run()
     for (const tab of tabs) await tab.reaches(10)
     site.stop()
     await site.end()
-    for (const { page } of tabs) {
-      await page.waitForFunction(() => window.seen.closed !== '')
-      const { closed, numbers } = await page.evaluate(() => ({ closed: window.seen.closed, numbers: window.seen.numbers }))
+    for (const tab of tabs) {
+      await tab.page.until('the end', () => window.seen.closed !== '')
+      const { closed, numbers } = await tab.seen()
       t.equal(closed, 'complete')
       t.equal(numbers.at(-1), site.newest)
     }

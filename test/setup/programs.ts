@@ -23,7 +23,11 @@ export const CURL: Program = { title: 'curl', names: ['curl'], variable: 'CURL_P
 export const HAPROXY: Program = { title: 'HAProxy', names: ['haproxy'], variable: 'HAPROXY_PATH', package: 'haproxy' }
 export const VARNISH: Program = { title: 'Varnish', names: ['varnishd'], variable: 'VARNISH_PATH', package: 'varnish' }
 export const CADDY: Program = { title: 'Caddy', names: ['caddy'], variable: 'CADDY_PATH', package: 'caddy' }
-const ALL = [CHROMIUM, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL]
+export const FIREFOX: Program = { title: 'Firefox', names: ['firefox-esr', 'firefox'], variable: 'FIREFOX_PATH', package: 'firefox-esr' }
+// It brings WebKit, and the browser around it.
+export const WEBKIT: Program = { title: 'WebKitWebDriver', names: ['WebKitWebDriver'], variable: 'WEBKIT_DRIVER_PATH', package: 'webkit2gtk-driver' }
+export const XVFB: Program = { title: 'Xvfb', names: ['Xvfb'], variable: 'XVFB_PATH', package: 'xvfb' }
+const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL]
 
 // Where a system keeps servers; not everybody's PATH has it.
 const SERVERS = '/usr/sbin'
@@ -36,8 +40,11 @@ export function find ({ names, variable }: Program, env: NodeJS.ProcessEnv = pro
 
 export const missing = ({ title, package: name, variable }: Program): string => `${title} was not found: apt-get install ${name}, or set ${variable}`
 
-/** Why a test that needs it is skipped; false where it is not. With CI=true nothing is: the test fails instead. */
-export const absent = (program: Program): string | false => find(program) === undefined && process.env.CI !== 'true' ? missing(program) : false
+/** Why a test that needs them is skipped; false where it is not. With CI=true nothing is: the test fails instead. */
+export function absent (...programs: readonly Program[]): string | false {
+  const first = programs.find(program => find(program) === undefined)
+  return first !== undefined && process.env.CI !== 'true' ? missing(first) : false
+}
 
 /** Where it is; throws where it is not. */
 export function need (program: Program): string {

@@ -14,6 +14,8 @@ export class Reader {
   readonly messages: Message[] = []
   /** Blocks without data for which the client called us all the same. */
   blanks = 0
+  /** The id of the last event `sse.position`, which is no message; undefined for a client that does not tell. */
+  position: string | undefined
   /** True when the client said that it will not connect again. */
   stopped = false
   /** Connects once more, for a client that leaves this to the person who runs it. */
@@ -27,6 +29,11 @@ export class Reader {
 
   blank (): void {
     this.blanks++
+    this.#told.emit('change')
+  }
+
+  move (position: string): void {
+    this.position = position
     this.#told.emit('change')
   }
 
