@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { Asked } from './asked.ts'
 import { diagnostics, type RejectReason } from './diagnostics.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from './errors.ts'
 import { setHead } from './head.ts'
@@ -14,6 +15,18 @@ interface Present {
   readonly signal: AbortSignal
 }
 
+/** A request for a stream. */
+interface Asking {
+  readonly route: string
+  readonly key: string | undefined
+  /**
+   * Whether the refusal is a stream that is over. An `EventSource` never comes back after a status other than 200 (WHATWG HTML §9.2.2,
+   * "fail the connection"). It asks for nothing but an event stream; our client, and others that read a status, say that they take
+   * something else too.
+   */
+  readonly soft: boolean
+}
+
 /** Who gets a stream, while there is room for it and the server is not closing. Asked before anything of the stream is made. */
 export class Admission {
   readonly #options: ResolvedServerOptions
@@ -26,22 +39,27 @@ export class Admission {
     this.#statistics = statistics
   }
 
-  /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
-  keyOf (request: FastifyRequest): string | undefined {
+  /** Whether streams are counted by the address of their client. */
+  get addressed (): boolean {
     const { key, perKey } = this.#options.limits
-    if (key === undefined) return perKey === Infinity ? undefined : request.ip
+    return key === undefined && perKey < Infinity
+  }
+
+  /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
+  keyOf (request: FastifyRequest, { address }: Asked): string | undefined {
+    const { key } = this.#options.limits
+    if (key === undefined) return this.addressed ? address : undefined
     const value: unknown = key(request)
     if (value === undefined || typeof value === 'string') return value
     throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', shown(value))
   }
 
   /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
-  refuse (reply: FastifyReply, route: string, key: string | undefined): boolean {
+  refuse (reply: FastifyReply, { route, key, soft }: Asking): boolean {
     const why = this.#why(key)
     if (why === undefined) return false
     this.#statistics.rejected[why]++
     const { request } = reply
-    const soft = isEventSource(request)
     if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, why, soft })
     request.log.debug({ why, key }, 'sse stream refused')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
@@ -66,14 +84,6 @@ const ERRORS: Record<RejectReason, () => FastifyError> = {
   closing: () => new FST_SSE_CLOSING(),
   total: () => new FST_SSE_LIMIT(),
   perKey: () => new FST_SSE_KEY_LIMIT()
-}
-
-/**
- * An `EventSource` never comes back after a status other than 200 (WHATWG HTML §9.2.2, "fail the connection"). It asks for nothing but
- * an event stream; our client, and others that read a status, say that they take something else too.
- */
-function isEventSource ({ method, headers }: FastifyRequest): boolean {
-  return method === 'GET' && headers.accept === 'text/event-stream'
 }
 
 /** A stream that is over at once, and says when to come back. */

@@ -23,7 +23,7 @@ const ORDER = [
   'clock', 'errors', 'encode', 'json-schema', 'textual', 'schema', 'events', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
   'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/scripts',
   'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
-  'problem', 'last-event-id', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/round', 'channel/selection',
+  'problem', 'last-event-id', 'asked', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/round', 'channel/selection',
   'channel/opening', 'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark', 'channel/following',
   'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic', 'channel/channel', 'channel/channels', 'disconnections', 'drain',
   'streams', 'registrations', 'connection', 'reply-state', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub', 'types', 'plugin',
