@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from './diagnostics.ts'
 import type { CloseReason } from './life.ts'
 import type { CloseReport } from './options.ts'
+import { Scope } from './scope.ts'
 import type { RouteTally } from './statistics.ts'
 
 // Clients leave, and some fall asleep; one that falls behind may be the server's trouble. An error has a line of its own.
@@ -33,6 +34,8 @@ export interface AccountSetup {
 export class Account {
   lastEventId: string | undefined
   readonly startedAt: number
+  /** That of the request: the log and all who are told run in it. */
+  readonly scope = new Scope()
   /** What it is counted by among the others. */
   readonly key: string | undefined
   readonly #route: Counted
@@ -63,13 +66,13 @@ export class Account {
 
   /** For the log, and for those who listen. */
   complain (error: unknown, text: string): void {
-    this.#reply.log.error({ err: error }, text)
+    this.scope.runInAsyncScope(() => this.#reply.log.error({ err: error }, text))
     this.failed(error)
   }
 
   /** The log has it from elsewhere. */
   failed (error: unknown): void {
-    if (diagnostics.error.hasSubscribers) diagnostics.error.publish({ request: this.request, error })
+    if (diagnostics.error.hasSubscribers) this.scope.runInAsyncScope(() => diagnostics.error.publish({ request: this.request, error }))
   }
 
   /** It is over. */
@@ -77,8 +80,12 @@ export class Account {
     const report = { reason, duration: this.age, events, bytes, lastEventId }
     if (!this.#counts) return report
     this.#route.tally.closed(report)
-    if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    this.#reply.log[LEVELS[reason]](report, 'sse stream closed')
+    this.scope.runInAsyncScope(this.#tell, this, report)
     return report
+  }
+
+  #tell (report: CloseReport): void {
+    if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
+    this.#reply.log[LEVELS[report.reason]](report, 'sse stream closed')
   }
 }

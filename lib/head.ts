@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
 import { headersOf, isPlain, unmark } from './reply-state.ts'
+import type { Scope } from './scope.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
 const HEADERS = Object.entries({
@@ -39,15 +40,18 @@ export class Head {
   committed = false
   readonly #reply: FastifyReply
   readonly #send: FastifyReply['send']
+  /** Where the hooks of the response run. */
+  readonly #scope: Scope
   /** The content type that went out with the body. */
   #type: unknown
   #released = false
   #timer: NodeJS.Timeout | undefined
 
   /** `stream` is told of an error of the handler. */
-  constructor (reply: FastifyReply, stream: { overruled: (error: Error) => void }) {
+  constructor (reply: FastifyReply, stream: { readonly scope: Scope, overruled: (error: Error) => void }) {
     this.#reply = reply
     this.#send = reply.send
+    this.#scope = stream.scope
     const send: FastifyReply['send'] = (payload?: unknown) => {
       if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
@@ -105,7 +109,7 @@ export class Head {
   send (body: Readable): void {
     setHead(this.#reply)
     this.#type = this.#reply.getHeader('content-type')
-    this.#send.call(this.#reply, body)
+    this.#scope.runInAsyncScope(this.#send, this.#reply, body)
   }
 
   /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
@@ -115,7 +119,7 @@ export class Head {
     whenIdle(() => {
       this.#released = true
       try {
-        this.#send.call(this.#reply, error)
+        this.#scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
         this.#released = false
         this.#reply.log.error({ err }, 'sse error reply failed')

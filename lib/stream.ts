@@ -14,6 +14,7 @@ import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
 import { Context, dispose, type Driver, type Followable, type Place } from './source.ts'
+import type { Scope } from './scope.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
 import { Writer } from './writer.ts'
@@ -68,11 +69,12 @@ export class Stream {
     this.response = reply.raw
     this.options = options
     this.#contract = route.contract
-    this.#callbacks = new Callbacks(reply, options, route.contract)
     this.#life = life
     this.#streams = streams
     this.#bodiless = bodiless
     this.account = new Account({ reply, route, key, time: streams, counts: !bodiless })
+    life.scope = this.account.scope
+    this.#callbacks = new Callbacks(reply, options, route.contract, this.scope)
     this.#term = options.maxLifetime > 0 || options.revalidate !== undefined ? new Term(options, this.account, this) : undefined
     this.#writer = new Writer(this)
     this.#head = new Head(reply, this)
@@ -81,6 +83,7 @@ export class Stream {
     streams.add(this)
   }
 
+  get scope (): Scope { return this.account.scope }
   get bytes (): number { return this.#writer.bytes }
   get stalled (): boolean { return !this.#writer.hasRoom }
   get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }

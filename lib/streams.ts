@@ -2,6 +2,7 @@ import { now, setInterval as machineInterval } from './clock.ts'
 import { drain, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
+import { shared } from './scope.ts'
 
 /** What the set asks of a stream. */
 export interface Member extends Drained {
@@ -78,7 +79,7 @@ export class Streams<M extends Member = Member> {
     if (period === Infinity) return
     this.#beaten = Math.ceil(this.now)
     const { setInterval, clearInterval } = globalThis
-    const timer = setInterval(this.#beat, period)
+    const timer = shared.runInAsyncScope(setInterval, undefined, this.#beat, period)
     timer.unref()
     this.#setInterval = setInterval
     this.#stop = () => clearInterval(timer)

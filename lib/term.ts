@@ -39,7 +39,7 @@ export class Term {
   /** No answer is not a no: whoever answers may be away for a moment, and with it would go all streams. */
   #ask (): void {
     try {
-      const permitted = this.#options.revalidate!(this.#account.request)
+      const permitted = this.#account.scope.runInAsyncScope(this.#options.revalidate!, undefined, this.#account.request)
       if (!isThenable(permitted)) return this.#heed(permitted)
       this.#asking = true
       permitted.then(this.#answered, (error: unknown) => {

@@ -3,6 +3,7 @@ import { Channel } from './channel.ts'
 import { FST_SSE_CHANNEL_OPTIONS, FST_SSE_CLOSING } from '../errors.ts'
 import type { Contract, EventMap } from '../events.ts'
 import type { OpenLog } from '../log/log.ts'
+import { shared } from '../scope.ts'
 import { difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../statistics.ts'
 import { Topic } from './topic.ts'
@@ -67,7 +68,8 @@ export class Channels {
     }
     if (this.#closed) throw new FST_SSE_CLOSING()
     const { openLog, log, statistics, compile } = this.#setup
-    const topic = new Topic({ settings, openLog, log, statistics, contract: compile(events, `channel '${name}'`) })
+    const contract = compile(events, `channel '${name}'`)
+    const topic = shared.runInAsyncScope(() => new Topic({ settings, openLog, log, statistics, contract }))
     const live = { channel: channel ?? this.#make(settings, options), topic, options }
     this.#live.set(name, live)
     this.#watch(name, history.age)
@@ -92,7 +94,7 @@ export class Channels {
     const period = periodOf(age)
     let round = this.#rounds.get(period)
     if (round === undefined) {
-      round = { names: new Set(), timer: setInterval(() => this.#sweep(period), period).unref() }
+      round = { names: new Set(), timer: shared.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
       this.#rounds.set(period, round)
     }
     round.names.add(name)

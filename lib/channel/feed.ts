@@ -5,6 +5,7 @@ import { diagnostics } from '../diagnostics.ts'
 import { Latest } from './latest.ts'
 import { Round } from './round.ts'
 import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
+import { shared } from '../scope.ts'
 import { keyOf } from './selection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source.ts'
@@ -89,7 +90,7 @@ export class Feed {
   enter (reader: Reader): LogHead | Promise<LogHead> {
     this.#readers.add(reader)
     if (this.#stopTail !== undefined) return this.head()
-    this.#stopTail = this.log.tail(this.#arrived)
+    this.#stopTail = shared.runInAsyncScope(this.log.tail, this.log, this.#arrived)
     const head = this.head()
     // A log that cannot be read is its readers' trouble.
     if (this.latest !== undefined) Promise.resolve(head).then(() => this.#seed()).catch(() => {})
@@ -214,7 +215,10 @@ export class Feed {
     diagnostics.deliver.publish({ channel: this.settings.name, epoch: chunk.epoch, from: chunk.from + 1, to: chunk.to, subscribers, latency })
   }
 
-  readonly #settle = (): void => {
+  /** In no publisher's scope: under load one turn follows from the other for ever. */
+  readonly #settle = (): void => shared.runInAsyncScope(this.#handOut, this)
+
+  #handOut (): void {
     // Scheduled until it is done: what is published by those who are told goes round from here, within the same share.
     for (let left = SHARE; this.#round !== undefined || this.#pending.length > 0;) {
       left = this.#goRound(left)
@@ -240,7 +244,7 @@ export class Feed {
   #remember (entry: LogEntry): void {
     if (this.latest === undefined) return
     try {
-      this.latest.add(entry)
+      shared.runInAsyncScope(this.latest.add, this.latest, entry)
     } catch (err) {
       this.#logger.error({ err, channel: this.settings.name }, 'sse key of an event could not be made')
     }

@@ -10,7 +10,7 @@ import { Follower } from './follower.ts'
 import { LIVE, REPLAY } from './mark.ts'
 import type { Notice, Opening } from './opening.ts'
 import type { Party } from './party.ts'
-import { placed, type Selection } from './selection.ts'
+import { placed, scoped, type Selection } from './selection.ts'
 import { kSubscribed, type Driver, type Followable, type Place } from '../source.ts'
 
 /** One channel of a subscriber. */
@@ -66,7 +66,7 @@ export class Following implements Party<Follower>, Driver {
     this.#outlet = outlet
     this.writes = outlet.write !== undefined
     this.#subscribed = subscribed
-    this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, selection, this))
+    this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, scoped(selection), this))
     this.#running = this.#followers
   }
 

@@ -1,4 +1,5 @@
 import { Pump } from '../pump.ts'
+import { Scope } from '../scope.ts'
 import { isThenable } from '../source.ts'
 
 /** Where a producer's events go. */
@@ -15,6 +16,7 @@ const WINDOW = 64
 
 /** Publishes what a source gives, as fast as the log takes it. */
 export class Producer {
+  readonly #scope = new Scope()
   readonly #controller = new AbortController()
   readonly #target: Target
   readonly #pump: Pump
@@ -26,6 +28,7 @@ export class Producer {
   constructor (target: Target) {
     this.#target = target
     this.#pump = new Pump({
+      scope: this.#scope,
       wants: () => this.#underWay < WINDOW,
       take: event => this.#append(event),
       done: () => this.#finish(),
@@ -40,7 +43,7 @@ export class Producer {
 
   stop (reason: Error): void {
     this.#stopped = true
-    this.#controller.abort(reason)
+    this.#scope.runInAsyncScope(this.#controller.abort, this.#controller, reason)
     this.#pump.stop()
   }
 
