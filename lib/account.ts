@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from './diagnostics.ts'
 import type { CloseReason } from './life.ts'
+import { logged } from './logged.ts'
 import type { CloseReport } from './options.ts'
 import { Scope } from './scope.ts'
 import type { RouteTally } from './statistics.ts'
@@ -66,7 +67,7 @@ export class Account {
 
   /** For the log, and for those who listen. */
   complain (error: unknown, text: string): void {
-    this.scope.runInAsyncScope(() => this.#reply.log.error({ err: error }, text))
+    this.scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err: error }, text)
     this.failed(error)
   }
 
@@ -86,6 +87,6 @@ export class Account {
 
   #tell (report: CloseReport): void {
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    this.#reply.log[LEVELS[report.reason]](report, 'sse stream closed')
+    logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }
 }

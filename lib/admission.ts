@@ -3,8 +3,10 @@ import type { Asked } from './asked.ts'
 import { diagnostics, type RejectReason } from './diagnostics.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from './errors.ts'
 import { setHead } from './head.ts'
+import { logged } from './logged.ts'
 import type { ResolvedServerOptions } from './options.ts'
 import { problemOf } from './problem.ts'
+import { heed, isThenable } from './source.ts'
 import type { Statistics } from './statistics.ts'
 
 /** Who is there already. */
@@ -51,7 +53,9 @@ export class Admission {
     if (key === undefined) return this.addressed ? address : undefined
     const value: unknown = key(request)
     if (value === undefined || typeof value === 'string') return value
-    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', shown(value))
+    // A stream may not wait for it: it counts at once, or two of one client would both find room.
+    heed(value)
+    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : shown(value))
   }
 
   /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
@@ -61,7 +65,7 @@ export class Admission {
     this.#statistics.rejected[why]++
     const { request } = reply
     if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, why, soft })
-    request.log.debug({ why, key }, 'sse stream refused')
+    logged(request.log, 'debug', { why, key }, 'sse stream refused')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
     // Not all at once again. Who meets a server that closes finds another one soon.
     const delay = Math.ceil(why === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))

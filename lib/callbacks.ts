@@ -1,8 +1,10 @@
 import type { FastifyReply } from 'fastify'
 import { freeContract, type Contract } from './events.ts'
+import { logged } from './logged.ts'
 import type { CloseReport, ResolvedOptions } from './options.ts'
 import { problemEvent } from './problem.ts'
 import type { Scope } from './scope.ts'
+import { heed } from './source.ts'
 
 /** The user's functions that a stream calls: what goes wrong in one is in the log, and ends nothing that it should not end. */
 export class Callbacks {
@@ -24,7 +26,7 @@ export class Callbacks {
     const { onInvalid } = this.#options
     const choice = typeof onInvalid === 'function' ? this.#scope.runInAsyncScope(onInvalid, undefined, error, event) : onInvalid
     this.#heed(choice)
-    if (choice === 'skip') this.#reply.log.warn({ err: error }, 'sse event left out')
+    if (choice === 'skip') logged(this.#reply.log, 'warn', { err: error }, 'sse event left out')
     return choice
   }
 
@@ -39,7 +41,7 @@ export class Callbacks {
       this.#heed(event)
       return (this.#contract.declares(event) ? this.#contract : freeContract).frame(event)
     } catch (err) {
-      this.#reply.log.error({ err }, 'sse error event could not be made')
+      logged(this.#reply.log, 'error', { err }, 'sse error event could not be made')
       return ''
     }
   }
@@ -49,12 +51,14 @@ export class Callbacks {
       const { onClose } = this.#options
       if (onClose !== undefined) this.#heed(this.#scope.runInAsyncScope(onClose, undefined, report))
     } catch (err) {
-      this.#reply.log.error({ err }, 'sse callback failed')
+      this.#failed(err)
     }
   }
 
   /** A callback that is async by mistake: its rejection must not end the process. */
   #heed (result: unknown): void {
-    if (result instanceof Promise) result.catch(err => this.#reply.log.error({ err }, 'sse callback failed'))
+    heed(result, this.#failed)
   }
+
+  readonly #failed = (err: unknown): void => this.#scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
 }

@@ -124,12 +124,21 @@ function serialise (write: (data: unknown) => unknown, name: string, data: unkno
   try {
     text = write(data)
   } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, pointer(data), cause instanceof Error ? cause.message : String(cause))
+    const error = new FST_SSE_SERIALIZE(name, pointer(data), messageOf(cause))
     error.cause = cause
     throw error
   }
   if (typeof text !== 'string') throw new FST_SSE_SERIALIZE(name, '/', `JSON has no form for ${shown(data)}`)
   return text
+}
+
+/** Of whatever a `toJSON` or a getter threw. */
+function messageOf (cause: unknown): string {
+  try {
+    return String(cause instanceof Error ? cause.message : cause)
+  } catch {
+    return shown(cause)
+  }
 }
 
 function pointer (data: unknown): string {
@@ -201,7 +210,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
-      const error = new FST_SSE_SCHEMA(place, name, cause instanceof Error ? cause.message : String(cause))
+      const error = new FST_SSE_SCHEMA(place, name, messageOf(cause))
       error.cause = cause
       throw error
     }

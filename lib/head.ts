@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from './clock.ts'
-import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
+import { FST_SSE_REPLY_TAKEN, isError } from './errors.ts'
+import { logged } from './logged.ts'
 import { headersOf, isPlain, unmark } from './reply-state.ts'
 import type { Scope } from './scope.ts'
+import { errorOf } from './thrown.ts'
 
 /** What every response of ours says, unless the handler or a hook said otherwise before. */
 const HEADERS = Object.entries({
@@ -55,9 +57,8 @@ export class Head {
     const send: FastifyReply['send'] = (payload?: unknown) => {
       if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
-      if (isError(payload)) stream.overruled(payload)
-      else if (marked) stream.overruled(new Error(`The handler threw ${shown(payload)}`, { cause: payload }))
-      else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
+      if (marked || isError(payload)) stream.overruled(errorOf(payload, 'The handler'))
+      else if (payload !== undefined) logged(reply.log, 'warn', { err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
       return reply
     }
     // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
@@ -122,7 +123,7 @@ export class Head {
         this.#scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
         this.#released = false
-        this.#reply.log.error({ err }, 'sse error reply failed')
+        logged(this.#reply.log, 'error', { err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }
     })

@@ -10,6 +10,7 @@ import { Disconnections } from './disconnections.ts'
 import { Hub } from './hub.ts'
 import { END_ID } from './last-event-id.ts'
 import { Life } from './life.ts'
+import { logged } from './logged.ts'
 import { memoryLog } from './log/memory.ts'
 import { registrationsOf } from './registrations.ts'
 import { resolveOptions, resolveRegistration, type RegisterOptions, type StreamOptions } from './options.ts'
@@ -145,7 +146,7 @@ function turnedAway (life: Life, source: unknown): Promise<void> {
 /** A call that cannot be served: in the log, for those who do not look at the promise, and never an unhandled rejection. */
 function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<never> {
   dispose(source)
-  reply.log.warn({ err: error }, 'sse call refused')
+  logged(reply.log, 'warn', { err: error }, 'sse call refused')
   const refusal = Promise.reject(error)
   refusal.catch(() => {})
   return refusal

@@ -1,4 +1,4 @@
-import { FST_SSE_SOURCE } from './errors.ts'
+import { FST_SSE_SOURCE, isError } from './errors.ts'
 import type { Scope } from './scope.ts'
 import { followables, given, iterate, type Driver, type EventIterator, type Followable, type ProductionContext, type SourceContext } from './source.ts'
 import { nextTurn, turnIsOver } from './turn.ts'
@@ -170,7 +170,7 @@ export class Pump implements Driver {
   /** A generator inside of `yield *` over an array cannot be told: the engine then throws a TypeError of its own, and the refusal is what matters. */
   #rootOf (error: unknown): unknown {
     const told = this.#told
-    if (told === undefined || told === error || !(error instanceof TypeError)) return error
+    if (told === undefined || told === error || !(isError(error) && error instanceof TypeError)) return error
     told.cause ??= error
     return told
   }

@@ -5,7 +5,7 @@ import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
 import { sessionOf } from './connection.ts'
 import { encodeControl, HEARTBEAT } from './encode.ts'
-import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
+import { FST_SSE_REVOKED } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
 import { Following, subscribedTo } from './channel/following.ts'
 import { Head } from './head.ts'
@@ -14,9 +14,9 @@ import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
 import { Context, dispose, type Driver, type Followable, type Place } from './source.ts'
-import type { Scope } from './scope.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
+import { errorOf, isAbort } from './thrown.ts'
 import { Writer } from './writer.ts'
 
 // How long who comes back waits for the word on whether there is anything to come.
@@ -83,7 +83,7 @@ export class Stream {
     streams.add(this)
   }
 
-  get scope (): Scope { return this.account.scope }
+  get scope (): Account['scope'] { return this.account.scope }
   get bytes (): number { return this.#writer.bytes }
   get stalled (): boolean { return !this.#writer.hasRoom }
   get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
@@ -95,8 +95,7 @@ export class Stream {
     if (life.reason !== undefined) {
       // The client left before there was a stream, during a slow hook.
       dispose(source)
-      this.closed()
-      return
+      return this.closed()
     }
     const pump = this.#driver = new Pump(this)
     pump.start(source, new Context(life, this.#streams.signal, this.account.lastEventId))
@@ -149,7 +148,6 @@ export class Stream {
 
   resume (): void { this.#driver?.pull() }
   heartbeat (): string { return this.#driver?.checkpoint?.() || HEARTBEAT }
-
   wants (): boolean { return this.#writer.hasRoom }
 
   take (value: unknown, before = ''): boolean {
@@ -197,7 +195,7 @@ export class Stream {
   }
 
   failed (thrown: unknown): void {
-    this.#fail(isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown }), 'error')
+    this.#fail(errorOf(thrown), 'error')
   }
 
   /** As an ordinary response, where nothing goes out yet; else as the last event. */
@@ -209,8 +207,7 @@ export class Stream {
 
   /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
   failedLate (thrown: unknown): void {
-    if (isError(thrown) && (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
-    this.account.complain(thrown, 'sse source failed after its stream was over')
+    if (!isAbort(thrown)) this.account.complain(thrown, 'sse source failed after its stream was over')
   }
 
   /** An event that cannot be sent: the source is told, or it is left out. */

@@ -20,7 +20,7 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 
 // A file imports only what stands before it.
 const ORDER = [
-  'clock', 'errors', 'encode', 'json-schema', 'textual', 'schema', 'events', 'scope', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
+  'clock', 'errors', 'thrown', 'logged', 'encode', 'json-schema', 'textual', 'schema', 'events', 'scope', 'life', 'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told',
   'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics', 'statistics', 'account', 'declared', 'routes', 'log/redis/scripts',
   'log/redis/piece', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell', 'log/redis/redis-log',
   'problem', 'last-event-id', 'asked', 'source', 'term', 'queue', 'turn', 'pump', 'channel/cursor', 'channel/chunk', 'channel/round', 'channel/selection',

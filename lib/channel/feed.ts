@@ -3,6 +3,7 @@ import { Chunk, receivedOf, type Received } from './chunk.ts'
 import { now } from '../clock.ts'
 import { diagnostics } from '../diagnostics.ts'
 import { Latest } from './latest.ts'
+import { logged } from '../logged.ts'
 import { Round } from './round.ts'
 import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
 import { shared } from '../scope.ts'
@@ -246,7 +247,7 @@ export class Feed {
     try {
       shared.runInAsyncScope(this.latest.add, this.latest, entry)
     } catch (err) {
-      this.#logger.error({ err, channel: this.settings.name }, 'sse key of an event could not be made')
+      logged(this.#logger, 'error', { err, channel: this.settings.name }, 'sse key of an event could not be made')
     }
   }
 

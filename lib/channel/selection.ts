@@ -1,7 +1,7 @@
 import type { Received } from './chunk.ts'
 import { FST_SSE_EVENT, FST_SSE_OPTION, shown } from '../errors.ts'
 import { Scope } from '../scope.ts'
-import { isThenable } from '../source.ts'
+import { heed, isThenable } from '../source.ts'
 
 /** How one subscriber wants to read a channel. */
 export interface Selection {
@@ -48,7 +48,7 @@ export function keyOf (event: Received, latest: (event: Received) => unknown): u
 
 function refused (option: string, expected: string, answer: unknown): Error {
   // A function that is async by mistake: its rejection must not end the process.
-  if (isThenable(answer)) Promise.resolve(answer).catch(() => {})
+  heed(answer)
   return new FST_SSE_OPTION(option, expected, `one that returns ${isThenable(answer) ? 'a promise' : shown(answer)}`)
 }
 

@@ -1,14 +1,17 @@
 import { diagnostics } from '../diagnostics.ts'
-import { isError, shown } from '../errors.ts'
+import { setTimeout, clearTimeout } from '../clock.ts'
+import { FST_SSE_UNSETTLED } from '../errors.ts'
 import { freeContract, type AnyEvent } from '../events.ts'
 import { Feed } from './feed.ts'
 import { StreamClosedError } from '../life.ts'
 import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
+import { logged } from '../logged.ts'
 import { problemEvent } from '../problem.ts'
 import { Producer } from './producer.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source.ts'
 import type { ChannelStats } from '../statistics.ts'
+import { errorOf, isAbort } from '../thrown.ts'
 
 /** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
 export class Topic {
@@ -76,7 +79,7 @@ export class Topic {
       append: event => this.append(event),
       end: error => { this.#finish(error) },
       failedLate: err => {
-        if (!isError(err) || err.name !== 'AbortError') this.#fault(err, 'sse source failed after its channel was over')
+        if (!isAbort(err)) this.#fault(err, 'sse source failed after its channel was over')
       }
     })
     const begin = ({ ended }: LogHead): void => {
@@ -131,7 +134,7 @@ export class Topic {
     this.#producer = undefined
     try {
       if (failed !== undefined) {
-        const error = isError(failed.cause) ? failed.cause : new Error(`The source threw ${shown(failed.cause)}`, { cause: failed.cause })
+        const error = errorOf(failed.cause)
         this.#fault(error, 'sse producer failed')
         await this.#appendError(error)
       }
@@ -145,7 +148,7 @@ export class Topic {
   async #appendError (error: Error): Promise<void> {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
-      const last = errorEvent === undefined ? problemEvent(error) : await errorEvent?.(error) ?? null
+      const last = errorEvent === undefined ? problemEvent(error) : await inTime(errorEvent?.(error)) ?? null
       if (last !== null) await this.#log.append((contract.declares(last as AnyEvent) ? contract : freeContract).write(last))
     } catch (err) {
       this.#fault(err, 'sse error event could not be made')
@@ -153,6 +156,17 @@ export class Topic {
   }
 
   #fault (err: unknown, text: string): void {
-    this.#setup.log.error({ err, channel: this.settings.name }, text)
+    logged(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
   }
+}
+
+// A last event that is promised comes within so many milliseconds, or not at all: the end of the channel waits for it.
+const LAST = 5_000
+
+async function inTime<T> (event: T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new FST_SSE_UNSETTLED('errorEvent', LAST)), LAST)
+  })
+  return Promise.race([event, late]).finally(() => clearTimeout(timer))
 }
