@@ -161,7 +161,7 @@ export class Topic {
 }
 
 // A last event that is promised comes within so many milliseconds, or not at all: the end of the channel waits for it.
-const LAST = 5_000
+const LAST = 1_000
 
 async function inTime<T> (event: T | Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
