@@ -3,12 +3,14 @@ import { diagnostics } from './diagnostics.ts'
 import type { CloseReason } from './life.ts'
 import { logged } from './logged.ts'
 import type { CloseReport } from './options.ts'
+import { logsRequest } from './reply-state.ts'
 import { Scope } from './scope.ts'
 import type { RouteTally } from './statistics.ts'
 
-// Clients leave, and some fall asleep; one that falls behind may be the server's trouble. An error has a line of its own.
-const LEVELS: Record<CloseReason, 'debug' | 'info' | 'warn'> = {
-  client: 'debug',
+// One line for each stream, as Fastify has one for each request: for one whose client left it has none. A client that falls behind may
+// be the server's trouble. An error has a line of its own.
+const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
+  client: 'info',
   complete: 'info',
   error: 'info',
   shutdown: 'info',
@@ -87,6 +89,6 @@ export class Account {
 
   #tell (report: CloseReport): void {
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
+    if (logsRequest(this.#reply)) logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }
 }

@@ -2,7 +2,8 @@ import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import type { Chunk } from './channel/chunk.ts'
 import { Connection } from './connection.ts'
-import { whenClosed } from './life.ts'
+import { checkHead, clearHead, dropFraming } from './headers.ts'
+import { listenToSocket } from './life.ts'
 
 /** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
 export interface Sink {
@@ -20,24 +21,22 @@ interface FrameWriter {
 
 /** Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never. */
 function watchGoodbye ({ raw, server, request }: FastifyReply): void {
-  const { socket } = request.raw
   const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
   // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
   if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
-  const left = (): void => { if (!raw.writableEnded) raw.destroy() }
-  socket.on('end', left)
-  whenClosed(raw, () => socket.removeListener('end', left))
+  listenToSocket(raw, 'end', () => { if (!raw.writableEnded) raw.destroy() })
 }
+
+/** The client left while the hooks ran. An HTTP/2 response does not know that it is destroyed; its view of the socket does. */
+const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || request.raw.socket.destroyed
 
 /** Lets a writer write to the response itself. `direct`: the option `directWrites`. `end` ends the response in the writer's stead, for trailers. */
 function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean, end?: () => void): void {
   const { raw } = reply
-  // The client left while the hooks ran: there is nobody to write to, and no close to come that would take listeners off.
-  // An HTTP/2 response does not know that it is destroyed; its view of the socket does.
-  if (raw.destroyed || reply.request.raw.socket.destroyed) return
+  // There is no close to come that would take listeners off.
+  if (isGone(reply)) return
+  writeHead(reply)
   const connection = new Connection(raw, () => writer.drained(), direct)
-  // An explicit head: a body that ends in its first write would get a Content-Length.
-  if (!raw.headersSent) raw.writeHead(raw.statusCode)
   writer.open(end === undefined
     ? connection
     : {
@@ -50,6 +49,19 @@ function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean
       })
   // A stream that was over in its first write waits for nothing.
   if (!raw.writableEnded) watchGoodbye(reply)
+}
+
+/** An explicit head: a body that ends in its first write would get a Content-Length. Throws what Node throws, for a status text that cannot be sent, say. */
+function writeHead (reply: FastifyReply): void {
+  const { raw } = reply
+  if (raw.headersSent || isGone(reply)) return
+  checkHead(reply)
+  try {
+    raw.writeHead(raw.statusCode)
+  } catch (error) {
+    clearHead(reply)
+    throw error
+  }
 }
 
 const ignore = (): void => {}
@@ -85,11 +97,18 @@ export class Body extends Readable {
   }
 
   /** The response is on its way: from here on Fastify's handler timeout would cut a live stream. */
-  readonly #live = (): void => { this.#reply.hijack().raw.removeListener('pipe', this.#live) }
+  readonly #live = (): void => {
+    const { raw } = this.#reply.hijack()
+    raw.removeListener('pipe', this.#live)
+    // What comes of this body has no length either. What comes in its place may have one.
+    if (this.readableFlowing !== null && !raw.headersSent) dropFraming(this.#reply)
+  }
 
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const { raw } = this.#reply
     if (destination as unknown !== raw) return super.pipe(destination, options)
+    // First: while the reply is Fastify's, a head that cannot go out makes an ordinary error.
+    writeHead(this.#reply)
     this.#live()
     this.#reading = true
     // Fastify waits for this readable's end: with trailers to send them and end the response, else to let go of it.
@@ -98,6 +117,13 @@ export class Body extends Readable {
     this.resume()
     openResponse(this.#reply, this.#writer, this.#direct, trailers ? () => { this.push(null) } : undefined)
     return destination
+  }
+
+  /** Fastify does so for HEAD, when all hooks have run. */
+  override resume (): this {
+    const { raw, request } = this.#reply
+    if (request.method === 'HEAD' && !raw.headersSent) dropFraming(this.#reply)
+    return super.resume()
   }
 
   override _read (): void {

@@ -1,5 +1,4 @@
 import { OutgoingMessage, type ServerResponse } from 'node:http'
-import type { Http2Session, Http2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Chunk } from './channel/chunk.ts'
 import { whenClosed } from './life.ts'
@@ -87,8 +86,3 @@ const framed = (text: string, bytes: number): string => `${bytes.toString(16)}\r
 
 /** As many bytes as characters: all of them are ASCII, which takes no encoder. */
 const encodingOf = (text: string, bytes: number): BufferEncoding => bytes === text.length ? 'latin1' : 'utf8'
-
-/** What a response over HTTP/2 shares with others; undefined over HTTP/1. */
-export function sessionOf (response: ServerResponse): Pick<Http2Session, 'close' | 'destroy'> | undefined {
-  return (response as { stream?: Http2Stream }).stream?.session
-}

@@ -1,7 +1,9 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { Channel } from './channel/channel.ts'
-import { setTimeout } from './clock.ts'
-import { FST_SSE_CHANNEL_ENDED, FST_SSE_KEYS } from './errors.ts'
+import { ControlLog } from './control-log.ts'
+import { FST_SSE_CLOSING, FST_SSE_KEYS, FST_SSE_OPTION, shown } from './errors.ts'
+import { logged } from './logged.ts'
+import type { EventLog, LogEntry } from './log/log.ts'
+import { isThenable } from './source.ts'
 
 /** What is ended. */
 interface Revocable {
@@ -10,56 +12,64 @@ interface Revocable {
 }
 
 export interface DisconnectionsSetup {
-  streams: Iterable<Revocable> & { readonly signal: AbortSignal }
+  streams: Iterable<Revocable>
   /** Whether streams have keys. */
   keyed: boolean
-  /** What tells other nodes; undefined where there are none. */
-  openChannel: (() => Channel) | undefined
+  /** Opens the log that the nodes share; undefined where there is none. */
+  openLog: (() => EventLog) | undefined
   log: FastifyBaseLogger
 }
 
-/** How long until the channel is followed again, after its log gave up. */
-const PAUSE = 1_000
-
-/** Ends streams on behalf of who runs the server, those of a key on all nodes: what is to end is published, as an event among nodes. */
+/** Ends streams on behalf of who runs the server, those of a key on all nodes: the other nodes are told by a message. */
 export class Disconnections {
   readonly #setup: DisconnectionsSetup
-  #channel: Channel | undefined
+  #control: ControlLog | undefined
+  #closed = false
 
   constructor (setup: DisconnectionsSetup) {
     this.#setup = setup
   }
 
   async disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {
-    if (typeof who === 'function') return this.#end(({ request }) => who(request), why)
+    if (typeof who === 'function') return this.#end(({ request }) => answerOf(who, request), checkedWhy(why))
+    const message = { key: checkedKey(who), why: checkedWhy(why) }
     if (!this.#setup.keyed) throw new FST_SSE_KEYS()
-    const ended = this.#end(({ key }) => key === who, why)
-    await this.#open()?.publish({ event: 'disconnect', data: { key: who, why } })
+    const ended = this.#endKey(message)
+    await this.#open()?.send({ event: 'disconnect', data: JSON.stringify(message), json: true })
     return ended
   }
 
-  /** Listens to the other nodes, until the server closes. */
-  async follow (): Promise<void> {
-    const { keyed, openChannel, streams, log } = this.#setup
-    if (!keyed || openChannel === undefined) return
-    while (!streams.signal.aborted) {
-      try {
-        for await (const { event, data } of this.#open()!.subscribe()) {
-          if (event !== 'disconnect') continue
-          const { key, why } = data as { key: string, why?: string }
-          this.#end(account => account.key === key, why)
-        }
-        if (streams.signal.aborted) return
-        throw new FST_SSE_CHANNEL_ENDED()
-      } catch (err) {
-        log.error({ err }, 'sse disconnections of other nodes are not heard')
-        await new Promise(resolve => setTimeout(resolve, PAUSE).unref())
-      }
+  /** Listens to the other nodes, until `close()`. */
+  follow (): void {
+    if (this.#setup.keyed) this.#open()?.follow()
+  }
+
+  close (): void {
+    this.#closed = true
+    try {
+      this.#control?.close()
+    } catch (err) {
+      logged(this.#setup.log, 'error', { err }, 'sse log failed')
     }
   }
 
-  #open (): Channel | undefined {
-    return (this.#channel ??= this.#setup.openChannel?.())
+  #open (): ControlLog | undefined {
+    const { openLog, log: logger } = this.#setup
+    if (openLog === undefined) return undefined
+    if (this.#closed) throw new FST_SSE_CLOSING()
+    return (this.#control ??= new ControlLog({ log: openLog(), listener: message => this.#heard(message), logger }))
+  }
+
+  /** Other programs can write to the store: a message is checked as the arguments of a call are. */
+  #heard ({ event, data }: LogEntry): void {
+    // A later version may have more to say.
+    if (event !== 'disconnect') return
+    const { key, why } = Object(JSON.parse(data)) as Record<string, unknown>
+    this.#endKey({ key: checkedKey(key), why: checkedWhy(why) })
+  }
+
+  #endKey ({ key, why }: { key: string, why: string | undefined }): number {
+    return this.#end(account => account.key === key, why)
   }
 
   #end (isMeant: (account: Revocable['account']) => boolean, why: string | undefined): number {
@@ -67,4 +77,25 @@ export class Disconnections {
     for (const stream of meant) stream.revoke(why)
     return meant.length
   }
+}
+
+/** A stream without a key has none that is equal to another. */
+function checkedKey (key: unknown): string {
+  if (typeof key === 'string') return key
+  throw new FST_SSE_OPTION('who', 'a key, which is a string, or a function of the request', shown(key))
+}
+
+function checkedWhy (why: unknown): string | undefined {
+  if (why === undefined || typeof why === 'string') return why
+  throw new FST_SSE_OPTION('why', 'a string', shown(why))
+}
+
+/** A promise would be a yes for every stream: what is no answer ends none. */
+function answerOf (who: (request: FastifyRequest) => unknown, request: FastifyRequest): boolean {
+  const answer = who(request)
+  if (typeof answer === 'boolean') return answer
+  const isPromise = isThenable(answer)
+  // A function that is async by mistake: its rejection must not end the process.
+  if (isPromise) Promise.resolve(answer).catch(() => {})
+  throw new FST_SSE_OPTION('who', 'a function that returns true or false', `one that returns ${isPromise ? 'a promise' : shown(answer)}`)
 }

@@ -17,6 +17,9 @@ const TAKING = 1_000
 /** Milliseconds: how long it may take, and the time over which clients come back; 0: they are not told. */
 export interface DrainTimes { grace: number, reconnectWindow: number }
 
+/** How long a client may take, within so long a grace period. */
+export const takingOf = (grace: number): number => Math.min(TAKING, grace / 2)
+
 /**
  * Ends streams one after the other, and tells each client its own moment to come back, anywhere within the window after the last end:
  * whoever serves them next is met by a flow of clients, not by all of them at once. Those that may finish are ended when the grace
@@ -24,7 +27,7 @@ export interface DrainTimes { grace: number, reconnectWindow: number }
  */
 export async function drain (ending: readonly Drained[], finishing: readonly Drained[], { grace, reconnectWindow }: DrainTimes): Promise<void> {
   const span = Math.min(ending.length / PACE, grace / 2)
-  const taking = Math.min(TAKING, grace / 2)
+  const taking = takingOf(grace)
   // What a source says when it hears of the shutdown goes out before its end.
   await new Promise(resolve => setImmediate(resolve))
   const begun = now()

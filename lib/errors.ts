@@ -19,6 +19,10 @@ export const FST_SSE_REPLY_SENT = createError('FST_SSE_REPLY_SENT', 'reply.sse()
 
 export const FST_SSE_REPLY_TAKEN = createError('FST_SSE_REPLY_TAKEN', 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead')
 
+export const FST_SSE_HEADER = createError('FST_SSE_HEADER', "The header '%s: %s' of a stream was dropped, since a stream has no length: set it on other replies only")
+
+export const FST_SSE_TYPE = createError('FST_SSE_TYPE', "A stream goes out as '%s', which no EventSource takes: leave the content type to the plugin")
+
 export const FST_SSE_CLOSING = createError('FST_SSE_CLOSING', 'The server is closing: connect again in a moment', 503)
 
 export const FST_SSE_LIMIT = createError('FST_SSE_LIMIT', 'As many streams are open as this server serves: connect again in a while', 503)
@@ -58,6 +62,8 @@ export const FST_SSE_SNAPSHOT = createError('FST_SSE_SNAPSHOT', "The snapshot of
 export const FST_SSE_LAGGING = createError('FST_SSE_LAGGING', "The subscriber of '%s' fell behind its history: read faster, keep more history, or choose another policy for slow readers")
 
 export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "The log of the channel '%s' %s", 503)
+
+export const FST_SSE_LOG_FOREIGN = createError('FST_SSE_LOG_FOREIGN', "The keys of the channel '%s' %s: nothing was changed")
 
 export const FST_SSE_UNREGISTERED = createError('FST_SSE_UNREGISTERED', 'The inspector shows a registration of fastify-typed-sse: register that before it, in the same app or in one around it')
 

@@ -1,6 +1,8 @@
 import type { TSchema } from '@sinclair/typebox'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition } from './encode.ts'
+import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_SERIALIZE, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
+import { messageOf } from './thrown.ts'
+import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
 
 /**
@@ -19,7 +21,11 @@ interface Position {
   retry?: number | undefined
 }
 
-/** A frame without data: no client dispatches an event for it. */
+/**
+ * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches. A position goes out as the
+ * reserved event `sse.position` with empty data, which no page listens to: Firefox and WebKit keep no id of a frame without data, as
+ * WHATWG HTML §9.2.6 would have it.
+ */
 export type ControlEvent =
   | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
   | { id: string | number, retry?: number | undefined, comment?: undefined, event?: undefined, data?: undefined }
@@ -60,14 +66,16 @@ export type SystemReceived<M extends EventMap = EventMap> =
   | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
   | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
 
-/** An event that is checked and written, without a position. */
-export interface WrittenEvent { event: string, data: string, json: boolean }
+/** An event that is checked and written, without a position. The fingerprint is that of the schema; undefined where nothing is known of it. */
+export interface WrittenEvent { event: string, data: string, json: boolean, fingerprint?: string | undefined }
 
 /** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
 export interface Contract {
   frame: (event: unknown) => string
   /** For a log: an event with data. */
   write: (event: unknown) => WrittenEvent
+  /** Whether it was written by the same schema, in this process or in another. */
+  wrote: (written: Readonly<WrittenEvent>) => boolean
   declares: (event: AnyEvent) => boolean
   /** Whether every event of a channel with that map is one of this contract's, with the same schema; also the `error` that it may end with. */
   covers: (map: EventMap | undefined) => boolean
@@ -80,6 +88,12 @@ interface Incoming {
   retry?: number | undefined
   comment?: string | undefined
 }
+
+// Names that begin so are this package's own.
+const RESERVED = 'sse.'
+// They come with what a channel sends, through whichever route.
+const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
+const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
@@ -112,7 +126,7 @@ function assemble ({ comment, id, retry }: Incoming, prefix: string, data: strin
 function asPublishable (given: unknown): Incoming {
   if (typeof given !== 'object' || given === null || Array.isArray(given) || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
   const event: Incoming = given
-  if (typeof event.event === 'string' && event.event.startsWith('sse.')) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
+  if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {
     if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
   }
@@ -130,15 +144,6 @@ function serialise (write: (data: unknown) => unknown, name: string, data: unkno
   }
   if (typeof text !== 'string') throw new FST_SSE_SERIALIZE(name, '/', `JSON has no form for ${shown(data)}`)
   return text
-}
-
-/** Of whatever a `toJSON` or a getter threw. */
-function messageOf (cause: unknown): string {
-  try {
-    return String(cause instanceof Error ? cause.message : cause)
-  } catch {
-    return shown(cause)
-  }
 }
 
 function pointer (data: unknown): string {
@@ -165,8 +170,8 @@ function writeFree (event: Incoming): WrittenEvent {
   const name = nameOf(event)
   const { data } = event
   assertData(name, data)
-  if (typeof data === 'string') return { event: name, data, json: false }
-  return { event: name, data: serialise(JSON.stringify, name, data), json: true }
+  if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
+  return { event: name, data: serialise(JSON.stringify, name, data), json: true, fingerprint: FREE }
 }
 
 /** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
@@ -178,17 +183,16 @@ export const freeContract: Contract = {
     encodeName(written.event)
     return written
   },
+  // No map of this process knows its name.
+  wrote: ({ event, fingerprint }) => fingerprint === FREE && isName(event),
   frame (given) {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
     const written = writeFree(event)
+    if (written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, shown(written.event))
     return assemble(event, encodeName(written.event), written.data)
   }
 }
-
-// They come with what a channel sends, through whichever route.
-const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
-const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 /** No map declares them, and still nothing else leaves with them. */
 function frameSystem (event: Incoming): string {
@@ -205,7 +209,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
   if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${shown(map)}`)
   const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
   for (const [name, schema] of Object.entries(map)) {
-    if (name === '' || name.startsWith('sse.')) throw new FST_SSE_MAP(place, `the name ${shown(name)} is reserved`)
+    if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${shown(name)} is reserved`)
     if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the event '${name}' has ${shown(schema)}`)
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
@@ -227,7 +231,8 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
       const { path, message } = known.explain(data)
       throw new FST_SSE_DATA(name, path, message)
     }
-    return { event: name, data: known.textual ? data as string : serialise(known.serialise, name, data), json: !known.textual, prefix: known.prefix }
+    const text = known.textual ? data as string : serialise(known.serialise, name, data)
+    return { event: name, data: text, json: !known.textual, fingerprint: known.fingerprint, prefix: known.prefix }
   }
 
   return {
@@ -235,8 +240,12 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     covers: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
     write (given) {
-      const { event: name, data, json } = write(asPublishable(given))
-      return { event: name, data, json }
+      const { prefix: _, ...written } = write(asPublishable(given))
+      return written
+    },
+    wrote ({ event, fingerprint }) {
+      const known = declared.get(event)
+      return known !== undefined && known.fingerprint === fingerprint
     },
     frame (given) {
       const event = asEvent(given)

@@ -2,26 +2,11 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from './clock.ts'
 import { FST_SSE_REPLY_TAKEN, isError } from './errors.ts'
+import { assertHead, checkHead, clearHead, dropFraming, setHead } from './headers.ts'
 import { logged } from './logged.ts'
 import { headersOf, isPlain, unmark } from './reply-state.ts'
 import type { Scope } from './scope.ts'
 import { errorOf } from './thrown.ts'
-
-/** What every response of ours says, unless the handler or a hook said otherwise before. */
-const HEADERS = Object.entries({
-  'content-type': 'text/event-stream; charset=utf-8',
-  // no-transform: a proxy that compresses holds events back until its block is full.
-  'cache-control': 'no-cache, no-transform',
-  // nginx and those that copied it collect a response before they pass it on, unless told.
-  'x-accel-buffering': 'no'
-})
-
-/** Sets what nobody has set before. */
-export function setHead (reply: FastifyReply): void {
-  for (const [name, value] of HEADERS) {
-    if (!reply.hasHeader(name)) reply.header(name, value)
-  }
-}
 
 // queueMicrotask makes a resource of each.
 const settled = Promise.resolve()
@@ -46,7 +31,8 @@ export class Head {
   readonly #scope: Scope
   /** The content type that went out with the body. */
   #type: unknown
-  #released = false
+  /** True once the reply is the error handlers'. */
+  released = false
   #timer: NodeJS.Timeout | undefined
 
   /** `stream` is told of an error of the handler. */
@@ -55,7 +41,7 @@ export class Head {
     this.#send = reply.send
     this.#scope = stream.scope
     const send: FastifyReply['send'] = (payload?: unknown) => {
-      if (this.#released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
+      if (this.released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
       if (marked || isError(payload)) stream.overruled(errorOf(payload, 'The handler'))
       else if (payload !== undefined) logged(reply.log, 'warn', { err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
@@ -100,6 +86,7 @@ export class Head {
     // What has no body, or may have none, is for those who know all the cases; so is a `send` that somebody has put in place of Fastify's.
     if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !isPlain(this.#reply)) return false
     setHead(this.#reply)
+    checkHead(this.#reply)
     raw.writeHead(200, headersOf(this.#reply))
     // Its `sent` is true from here on, and says all that our `send` knows.
     this.#reply.hijack().send = this.#send
@@ -109,6 +96,8 @@ export class Head {
   /** Sends the head of a stream, and the body through the onSend hooks. Throws what Fastify throws, for a header that cannot be sent, say. */
   send (body: Readable): void {
     setHead(this.#reply)
+    dropFraming(this.#reply)
+    assertHead(this.#reply)
     this.#type = this.#reply.getHeader('content-type')
     this.#scope.runInAsyncScope(this.#send, this.#reply, body)
   }
@@ -118,11 +107,12 @@ export class Head {
     this.commit()
     // By then a handler that ended without returning the stream has sent its `undefined`; what comes later is the error handler's.
     whenIdle(() => {
-      this.#released = true
+      this.released = true
       try {
+        clearHead(this.#reply)
         this.#scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
-        this.#released = false
+        this.released = false
         logged(this.#reply.log, 'error', { err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }

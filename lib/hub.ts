@@ -58,7 +58,10 @@ export class Hub {
     return this.#setup.channels.channel(name, options)
   }
 
-  /** The channel that is in memory under that name, with the options that it was made with; undefined where there is none. */
+  /**
+   * The channel that is in the memory of this process under that name, with the options that it was made with; undefined where there is none.
+   * FST_SSE_OPTION for a bad name. Channels of other nodes are not looked for: `channel(name, options).head()` asks the log that the nodes share.
+   */
   find (name: string): Channel | undefined {
     return this.#setup.channels.find(name)
   }
@@ -81,7 +84,7 @@ export class Hub {
   /**
    * Ends streams as `revoked`: those of a key (`limits.key`), on all nodes where channels have a log that these share; or those of this process
    * whose request the function picks. Each client is told why, and ours does not come back. Resolves to how many it ended here.
-   * FST_SSE_KEYS for a key where streams have none.
+   * FST_SSE_KEYS for a key where streams have none, FST_SSE_OPTION for a key that is no string or an answer that is no boolean: then nothing ends.
    */
   disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {
     return this.#setup.disconnections.disconnect(who, why)

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { makeRoom, sharedController } from './listeners.ts'
 import { Scope } from './scope.ts'
 
 /** Why a stream ended. */
@@ -41,6 +42,20 @@ export function whenClosed (response: ServerResponse, callback: () => void): voi
 }
 
 /**
+ * Listens to a connection until the response is closed. Behind a pipelined predecessor the response has no socket yet: any number of
+ * them may wait on one connection.
+ */
+export function listenToSocket (response: ServerResponse, event: 'close' | 'end', callback: () => void): void {
+  const { req: { socket }, socket: own } = response
+  socket.on(event, callback)
+  if (own === null) makeRoom(socket, 1)
+  whenClosed(response, () => {
+    socket.removeListener(event, callback)
+    if (own === null) makeRoom(socket, -1)
+  })
+}
+
+/**
  * The life of one response, from the request to its close: one signal, aborted once, with one reason.
  *
  * Fastify's own `request.signal` follows the request's `close`, which comes as soon as the body of a POST
@@ -61,7 +76,7 @@ export class Life {
   /** Created only when somebody asks: most streams never look at it. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
-      this.#controller = new AbortController()
+      this.#controller = sharedController()
       this.scope ??= new Scope()
       if (this.reason !== undefined) this.#controller.abort(new StreamClosedError(this.reason))
     }
@@ -87,10 +102,7 @@ export class Life {
     }
     whenClosed(response, this.closed)
     // Behind a pipelined predecessor the response has no socket yet, and Node never tells it of the connection's end.
-    if (response.socket === null) {
-      socket.on('close', this.closed)
-      whenClosed(response, () => socket.removeListener('close', this.closed))
-    }
+    if (response.socket === null) listenToSocket(response, 'close', this.closed)
   }
 
   readonly closed = (): void => {

@@ -13,7 +13,7 @@ import { Life } from './life.ts'
 import { logged } from './logged.ts'
 import { memoryLog } from './log/memory.ts'
 import { registrationsOf } from './registrations.ts'
-import { resolveOptions, resolveRegistration, type RegisterOptions, type StreamOptions } from './options.ts'
+import { resolveOptions, resolveRegistration, type RegisterOptions, type ResolvedOptions, type StreamOptions } from './options.ts'
 import { Routes, type Route } from './routes.ts'
 import { dispose } from './source.ts'
 import { Statistics } from './statistics.ts'
@@ -37,9 +37,9 @@ interface Ours {
 
 type OurRequest = FastifyRequest & Ours
 
-// The channel by which nodes tell each other whom to disconnect: those who were away for a while hear it when they are back.
+// The log by which nodes tell each other which keys to disconnect. A node that was away hears it when it is back. No channel can have such a name.
 const CONTROL = 'sse.control'
-const CONTROL_OPTIONS = { history: { events: 1_000, age: 300_000 } }
+const CONTROL_HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 
 const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
@@ -61,7 +61,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   const disconnections = new Disconnections({
     streams,
     keyed: server.limits.key !== undefined || server.limits.perKey < Infinity,
-    openChannel: given.log === undefined ? undefined : () => channels.channel(CONTROL, CONTROL_OPTIONS),
+    openLog: given.log === undefined ? undefined : () => openLog(CONTROL, CONTROL_HISTORY),
     log: app.log
   })
   const drain = (): Promise<void> => streams.close(server)
@@ -95,18 +95,24 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   })
   app.addHook('onReady', async () => {
     routes.compile()
-    // Not awaited: it goes on until the server closes.
+    warnOfTimeout(app, options)
     disconnections.follow()
   })
   app.addHook('preClose', async () => {
     await drain()
+    streams.leave(server)
     channels.close()
+    disconnections.close()
   })
 
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
     const request = reply.request as OurRequest
     const first = request[kStream] ?? undefined
-    if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
+    if (first?.abandoned === true && !reply.sent) {
+      // An error handler answers with a stream of its own. Handlers of errors come one after the other, and none of them twice.
+      lifeOf(request).closed()
+      request[kLife] = null
+    } else if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
     let route: Route | undefined
@@ -135,6 +141,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     else stream.start(bodiless ? [] : source)
     return stream.over
   }
+}
+
+/** Node cuts a connection over which nothing went for so long. A heartbeat comes up to a tenth later than its interval. */
+function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }: ResolvedOptions): void {
+  const { timeout } = server
+  if (!(timeout > 0) || (heartbeatInterval > 0 && heartbeatInterval * 1.1 < timeout)) return
+  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout')
 }
 
 /** The request has its answer, which is no stream of the handler's. */

@@ -2,6 +2,7 @@ import { setImmediate } from './clock.ts'
 import type { AnyEvent, EventMap, EventOf } from './events.ts'
 import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_TAKEN, shown } from './errors.ts'
 import { Fifo } from './fifo.ts'
+import { sharedController } from './listeners.ts'
 
 export interface EventQueueOptions {
   /** How many events may wait for the reader before `push` waits too. Default 0: each push waits until its event is taken. */
@@ -16,7 +17,7 @@ interface Waiting<E> { event: E, settle: (taken: boolean) => void }
  */
 export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? AnyEvent : EventOf<M>> implements AsyncIterable<E> {
   readonly #capacity: number
-  readonly #controller = new AbortController()
+  readonly #controller = sharedController()
   readonly #events = new Fifo<E>()
   readonly #pushers = new Fifo<Waiting<E>>()
   readonly #readers = new Fifo<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }>()

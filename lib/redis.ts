@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { FST_SSE_OPTION, shown } from './errors.ts'
 import type { OpenLog } from './log/log.ts'
 import { Bell } from './log/redis/bell.ts'
@@ -43,6 +44,7 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): O
     db: isCluster(client) ? 0 : client.options.db ?? 0,
     timeout,
     publish: isCluster(client) ? 'SPUBLISH' : 'PUBLISH',
+    secret: randomBytes(16).toString('hex'),
     open: new Set(),
     closed: () => {
       clearInterval(timer)

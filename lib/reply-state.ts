@@ -1,11 +1,11 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /**
  * What Fastify keeps on a reply under symbols of its own, by their descriptions. A Fastify that keeps it no more has no such
  * symbol: then nothing is known, and whoever asks goes the ordinary way.
  */
-const SYMBOLS = { error: 'fastify.reply.isError', context: 'fastify.context', headers: 'fastify.reply.headers', trailers: 'fastify.reply.trailers' }
+const SYMBOLS = { error: 'fastify.reply.isError', context: 'fastify.context', headers: 'fastify.reply.headers', trailers: 'fastify.reply.trailers', controller: 'fastify.logController' }
 
 // Each process has one Fastify, or hardly more: the symbol found last is tried first.
 const found = new Map<string, symbol>()
@@ -22,9 +22,9 @@ function symbolOf (reply: object, description: string): symbol | undefined {
   return undefined
 }
 
-const marks = (reply: FastifyReply): Record<symbol, unknown> => reply as unknown as Record<symbol, unknown>
+const marks = (reply: object): Record<symbol, unknown> => reply as Record<symbol, unknown>
 
-function valueOf (reply: FastifyReply, description: string): unknown {
+function valueOf (reply: object, description: string): unknown {
   const symbol = symbolOf(reply, description)
   return symbol === undefined ? undefined : marks(reply)[symbol]
 }
@@ -41,6 +41,15 @@ export function unmark (reply: FastifyReply): boolean {
 export function isPlain (reply: FastifyReply): boolean {
   const context = valueOf(reply, SYMBOLS.context) as { onSend?: unknown } | undefined
   return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
+}
+
+/** Whether what becomes of this request is to be logged: what `logController` or `disableRequestLogging` says of it. */
+export function logsRequest ({ server, request }: FastifyReply): boolean {
+  const controller = valueOf(server, SYMBOLS.controller) as { isLogDisabled: (request: FastifyRequest) => boolean } | undefined
+  if (controller !== undefined) return !controller.isLogDisabled(request)
+  // A Fastify that is older than its controllers.
+  const { disableRequestLogging: disabled } = server.initialConfig
+  return typeof disabled === 'function' ? !disabled(request) : disabled !== true
 }
 
 /** What was set on the reply, for `writeHead`, which adds what was set on the response. */

@@ -3,6 +3,7 @@ import { TypeCompiler, ValueErrorType, type TypeCheck } from '@sinclair/typebox/
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { shown } from './errors.ts'
+import { fingerprintOf } from './fingerprint.ts'
 import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-schema.ts'
 import { isTextual, type SharedSchemas } from './textual.ts'
 
@@ -15,6 +16,8 @@ export interface CompiledSchema {
   serialise: (value: unknown) => string
   /** True where nothing but strings fits. */
   textual: boolean
+  /** Equal where another process checks and writes by the same schema. */
+  fingerprint: string
 }
 
 interface Validator { (value: unknown): boolean, errors?: Array<{ instancePath: string, message?: string }> | null }
@@ -84,7 +87,8 @@ export function schemaCompiler (added: SharedSchemas): SchemaCompiler {
       check: value => typed.Check(value),
       explain: value => explain(typed, value),
       serialise,
-      textual: isTextual(schema, shared)
+      textual: isTextual(schema, shared),
+      fingerprint: fingerprintOf(schema, shared)
     }
   }
 }

@@ -66,6 +66,8 @@ export interface Driver {
   readonly places?: Place[]
   /** A frame with the position, when that has moved without an event; else nothing. */
   checkpoint?: () => string
+  /** The shared timer's beat, once a second at least. */
+  tick?: (now: number) => void
 }
 
 /** What can be iterated for events. */

@@ -42,6 +42,8 @@ export interface Stats {
   gaps: number
   /** Positions that could not be honoured (`sse.reset`). */
   resets: number
+  /** Events in the logs of channels that this process leaves out, since they do not fit its map: other code has published them. */
+  omitted: number
   /** Milliseconds from when this process has a published event until it is written to all who wait for it. */
   latency: HistogramSnapshot
 }
@@ -53,6 +55,7 @@ export class Statistics {
   dropped = 0
   gaps = 0
   resets = 0
+  omitted = 0
   readonly latency = new Histogram()
   readonly #routes = new Map<string, RouteTally>()
 
@@ -75,8 +78,8 @@ export class Statistics {
       for (const name of ['open', 'opened', 'events', 'bytes'] as const) streams[name] += route[name]
       for (const [reason, count] of Object.entries(route.closed)) streams.closed[reason as CloseReason] += count
     }
-    const { rejected, published, dropped, gaps, resets, latency } = this
-    return { streams, routes, rejected: { ...rejected }, channels, published, dropped, gaps, resets, latency: latency.snapshot() }
+    const { rejected, published, dropped, gaps, resets, omitted, latency } = this
+    return { streams, routes, rejected: { ...rejected }, channels, published, dropped, gaps, resets, omitted, latency: latency.snapshot() }
   }
 }
 

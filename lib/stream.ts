@@ -3,8 +3,7 @@ import { Account, type Counted } from './account.ts'
 import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
-import { sessionOf } from './connection.ts'
-import { encodeControl, HEARTBEAT } from './encode.ts'
+import { encodeControl, encodePositionFrame, HEARTBEAT } from './encode.ts'
 import { FST_SSE_REVOKED } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
 import { Following, subscribedTo } from './channel/following.ts'
@@ -14,6 +13,7 @@ import type { CloseReason, Life } from './life.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from './pump.ts'
 import { Context, dispose, type Driver, type Followable, type Place } from './source.ts'
+import { sessionOf } from './sessions.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
 import { errorOf, isAbort } from './thrown.ts'
@@ -85,6 +85,7 @@ export class Stream {
 
   get scope (): Account['scope'] { return this.account.scope }
   get bytes (): number { return this.#writer.bytes }
+  get abandoned (): boolean { return this.#head.released }
   get stalled (): boolean { return !this.#writer.hasRoom }
   get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
   get places (): Place[] { return this.#driver?.places ?? [] }
@@ -122,9 +123,9 @@ export class Stream {
 
   /** Cuts the connection: for clients that do not take the end. */
   destroy (): void {
-    // A session that says goodbye waits for its client's, which a client that does not read never says.
-    if (this.#life.reason === 'shutdown') sessionOf(this.response)?.destroy()
+    const session = sessionOf(this.response)
     this.response.destroy()
+    if (session !== undefined && this.#streams.signal.aborted) this.#streams.sessions.cut(session)
     // Behind a pipelined predecessor that never ends there is no close to wait for.
     if (this.response.socket === null) this.#life.closed()
   }
@@ -143,6 +144,7 @@ export class Stream {
   /** The shared timer's beat. */
   tick (now: number): void {
     this.#term?.tick(now)
+    this.#driver?.tick?.(now)
     this.#writer.tick(now)
   }
 
@@ -190,9 +192,7 @@ export class Stream {
   ended (): void { this.end('ended') }
   lagging (): void { this.end('lagging') }
 
-  done (): void {
-    this.end('complete', this.options.once && !this.#bodiless ? encodeControl({ id: END_ID }) : '')
-  }
+  done (): void { this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
 
   failed (thrown: unknown): void {
     this.#fail(errorOf(thrown), 'error')
@@ -205,9 +205,9 @@ export class Stream {
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
-  /** An abort that follows from the end is no news; anything else that the source throws on its way out is. */
+  /** An abort that follows from the end is no news, nor is an upload that its client broke off; anything else that the source throws on its way out is. */
   failedLate (thrown: unknown): void {
-    if (!isAbort(thrown)) this.account.complain(thrown, 'sse source failed after its stream was over')
+    if (!isAbort(thrown) && Object(this.account.request.raw.errored) !== thrown) this.account.complain(thrown, 'sse source failed after its stream was over')
   }
 
   /** An event that cannot be sent: the source is told, or it is left out. */

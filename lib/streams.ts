@@ -1,14 +1,18 @@
+import type { ServerResponse } from 'node:http'
 import { now, setInterval as machineInterval } from './clock.ts'
-import { drain, type Drained, type DrainTimes } from './drain.ts'
+import { drain, takingOf, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from './life.ts'
+import { sharedController } from './listeners.ts'
 import type { ResolvedOptions } from './options.ts'
 import { shared } from './scope.ts'
+import { Sessions } from './sessions.ts'
 
 /** What the set asks of a stream. */
 export interface Member extends Drained {
   tick: (now: number) => void
   /** What it is counted by; and what was asked for, method and path. */
   account: { readonly key: string | undefined, readonly name: string }
+  response: ServerResponse
   /** What it waits for, and how it is to end. */
   options: Times
   /** Where it stands in the list: for the set to write. */
@@ -27,8 +31,10 @@ export class Streams<M extends Member = Member> {
   #setInterval: unknown
   #period = Infinity
   #beaten = 0
-  readonly #closing = new AbortController()
+  readonly #closing = sharedController()
   #drained: Promise<void> | undefined
+
+  readonly sessions = new Sessions()
 
   /** Aborts when the server begins to close. */
   get signal (): AbortSignal { return this.#closing.signal }
@@ -50,6 +56,7 @@ export class Streams<M extends Member = Member> {
     const { key } = stream.account
     if (key !== undefined) this.#keys.set(key, this.countOf(key) + 1)
     stream.seat = this.#members.push(stream) - 1
+    this.sessions.watch(stream.response)
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
     if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
   }
@@ -88,6 +95,11 @@ export class Streams<M extends Member = Member> {
   /** No more streams; those that are open end within the grace period. Settles when they are over. */
   close (times: DrainTimes): Promise<void> {
     return (this.#drained ??= this.#close(times))
+  }
+
+  /** The server closes, and all streams are over: so are connections that nothing goes over, soon. */
+  leave ({ grace }: Pick<DrainTimes, 'grace'>): void {
+    this.sessions.close(takingOf(grace))
   }
 
   async #close (times: DrainTimes): Promise<void> {

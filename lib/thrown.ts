@@ -34,3 +34,12 @@ export function isAbort (thrown: unknown): boolean {
   const { name, code } = errorOf(thrown) as NodeJS.ErrnoException
   return name === 'AbortError' || code === 'ERR_STREAM_PREMATURE_CLOSE'
 }
+
+/** The text of what was thrown, for the message of another error. */
+export function messageOf (cause: unknown): string {
+  try {
+    return String(cause instanceof Error ? cause.message : cause)
+  } catch {
+    return shown(cause)
+  }
+}

@@ -10,16 +10,17 @@ function make (counts = true): { account: Account, time: { now: number }, lines:
   const lines: Line[] = []
   const level = (level: string) => (line: unknown, text: string) => { lines.push({ level, line, text }) }
   const log = Object.fromEntries(['debug', 'info', 'warn', 'error'].map(name => [name, level(name)]))
+  const server = { initialConfig: {} }
   const request = { method: 'GET', url: '/jobs/7?all', lastEventId: 'before' }
   const time = { now: 100 }
   const statistics = new Statistics()
-  const account = new Account({ reply: { request, log } as unknown as FastifyReply, route: { name: 'GET /jobs/:id', tally: statistics.route('GET /jobs/:id') }, key: 'ann', time, counts })
+  const account = new Account({ reply: { request, log, server } as unknown as FastifyReply, route: { name: 'GET /jobs/:id', tally: statistics.route('GET /jobs/:id') }, key: 'ann', time, counts })
   return { account, time, lines, statistics }
 }
 
 t.test('a stream has one line in the log when it is over, at its own level', async t => {
   const levels: Record<CloseReason, string> = {
-    client: 'debug', complete: 'info', error: 'info', shutdown: 'info', stalled: 'info', lagging: 'warn', lifetime: 'info', ended: 'info', revoked: 'info'
+    client: 'info', complete: 'info', error: 'info', shutdown: 'info', stalled: 'info', lagging: 'warn', lifetime: 'info', ended: 'info', revoked: 'info'
   }
   for (const [reason, level] of Object.entries(levels)) {
     const { account, time, lines, statistics } = make()

@@ -1,13 +1,15 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import type { Channel } from '../lib/channel/channel.ts'
 import { Disconnections } from '../lib/disconnections.ts'
 import sse, { type CloseReport, type RegisterOptions } from '../lib/index.ts'
+import type { EventLog } from '../lib/log/log.ts'
 import { redisLog } from '../lib/redis.ts'
 import { listen } from './setup/listen.ts'
 import { open, type RawClient } from './setup/raw.ts'
 import { RedisServer } from './setup/redis.ts'
+import { RemoteLog } from './setup/remote-log.ts'
 import { within } from './setup/within.ts'
 
 interface Node { app: FastifyInstance, port: number, reports: CloseReport[] }
@@ -63,32 +65,113 @@ t.test('R8: with a log that nodes share, a key is ended on all of them', async t
   for (const { socket } of clients) socket.destroy()
 })
 
-t.test('other nodes are listened to again after the log gave up, or somebody ended the channel', async t => {
-  const closing = new AbortController()
-  const revoked: unknown[] = []
-  const stream = { account: { key: 'ann', request: {} as FastifyRequest }, revoke: (why?: string) => { revoked.push(why) } }
-  const logged: unknown[] = []
-  let asked = 0
-  const channel = {
-    subscribe: async function * () {
-      if (++asked === 1) throw new Error('away')
-      if (asked === 2) return
-      yield { event: 'sse.reset', data: {} }
-      yield { event: 'disconnect', data: { key: 'bob' } }
-      yield { event: 'disconnect', data: { key: 'ann', why: 'bye' } }
-      closing.abort()
-    }
-  } as unknown as Channel
+/** A node's part in it, with streams of the test's making. */
+function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
+  const revoked: Array<[key: string | undefined, why: string | undefined]> = []
+  const lines: unknown[] = []
+  const streams = keys.map(key => ({ account: { key, request: {} as FastifyRequest }, revoke: (why?: string) => { revoked.push([key, why]) } }))
   const disconnections = new Disconnections({
-    streams: { signal: closing.signal, [Symbol.iterator]: () => [stream].values() },
+    streams,
     keyed: true,
-    openChannel: () => channel,
-    log: { error: (line: unknown) => { logged.push(line) } } as unknown as FastifyBaseLogger
+    openLog: log === undefined ? undefined : () => log,
+    log: { error: (...line: unknown[]) => { lines.push(line) } } as unknown as FastifyBaseLogger
   })
-  // Its pause does not keep a process: this does.
-  const alive = setInterval(() => {}, 1_000)
-  await within('the end', disconnections.follow(), 10_000)
-  clearInterval(alive)
-  t.same(revoked, ['bye'])
-  t.match(logged, [{ err: { message: 'away' } }, { err: { code: 'FST_SSE_CHANNEL_ENDED' } }])
+  t.teardown(() => disconnections.close())
+  return { disconnections, revoked, lines }
+}
+
+t.test('what is no key matches no stream, and says so: those without a key have none in common', async t => {
+  const log = new RemoteLog()
+  const { disconnections, revoked } = partOf(t, [undefined, undefined, 'ann', '', '5', 'null', 'undefined'], log)
+  for (const who of [undefined, null, 5, true, {}, ['ann'], Symbol('ann'), Object('ann')]) {
+    await t.rejects(disconnections.disconnect(who as string), { code: 'FST_SSE_OPTION', message: /^Option 'who' must be a key, which is a string, or a function of the request, got / })
+  }
+  for (const why of [null, 5, new Error('why')]) {
+    for (const who of ['ann', () => true]) await t.rejects(disconnections.disconnect(who, why as unknown as string), { code: 'FST_SSE_OPTION', message: /^Option 'why' must be a string, got / })
+  }
+  t.strictSame(revoked, [])
+  t.equal(log.now.newest, 0, 'no node is told')
+  t.equal(await disconnections.disconnect('', 'none'), 1)
+  t.strictSame(revoked, [['', 'none']], 'an empty key is one, for those that have it')
+})
+
+t.test('a function whose answer is neither yes nor no ends nothing', async t => {
+  const { disconnections, revoked } = partOf(t, ['ann', 'bob'])
+  let asked = 0
+  for (const answer of [Promise.resolve(false), Promise.reject(new Error('mine')), undefined, null, 0, 'yes', {}]) {
+    // Also where the first answer is one.
+    const who = (): boolean => asked++ % 2 === 0 || answer as unknown as boolean
+    await t.rejects(disconnections.disconnect(who), { code: 'FST_SSE_OPTION', message: /^Option 'who' must be a function that returns true or false, got one that returns / })
+  }
+  t.strictSame(revoked, [])
+  t.equal(await disconnections.disconnect(() => true), 2)
+})
+
+t.test('R10: what comes from the log is checked as a call is: a message that cannot be read ends nothing and holds up no other', async t => {
+  const log = new RemoteLog()
+  const { disconnections, revoked, lines } = partOf(t, [undefined, 'ann', 'bob'], log)
+  disconnections.follow()
+  await turn()
+  const bad = ['{', '', 'null', '7', '"ann"', '[]', '{}', '{"key":null}', '{"key":7}', '{"why":"gone"}', '{"key":"ann","why":7}', '{"key":"ann","why":null}']
+  for (const data of bad) log.append({ event: 'disconnect', data, json: true })
+  log.append({ event: 'of a later version', data: '{', json: true })
+  log.append({ event: 'disconnect', data: '{"key":"bob","more":1}', json: true })
+  log.append({ event: 'disconnect', data: '{"key":"ann","why":"bye"}', json: true })
+  while (revoked.length < 2) await turn()
+  t.strictSame(revoked, [['bob', undefined], ['ann', 'bye']])
+  t.equal(lines.length, bad.length)
+  t.strictSame(lines.map(line => (line as [unknown, string])[1]), bad.map(() => 'sse message of another node cannot be read'))
+})
+
+t.test('L7: once it is closed no other node is told, and a log that cannot be closed is in the log of the server', async t => {
+  const log = new RemoteLog()
+  const error = new Error('not now')
+  const { disconnections, revoked, lines } = partOf(t, ['ann'], Object.assign(log, { close: () => { throw error } }))
+  disconnections.follow()
+  disconnections.close()
+  t.strictSame(lines, [[{ err: error }, 'sse log failed']])
+  await t.rejects(disconnections.disconnect('ann'), { code: 'FST_SSE_CLOSING' })
+  t.strictSame(revoked, [['ann', undefined]], 'those of this node are ended')
+  t.equal(log.now.newest, 0)
+  t.equal(await partOf(t, ['ann']).disconnections.disconnect('ann'), 1, 'a node without others needs no log')
+})
+
+t.test('R10: the messages of nodes are in no channel: no name leads to them, and no figure or diagnostics channel tells of them', async t => {
+  const redis = await RedisServer.start(t)
+  const nodes: Node[] = []
+  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { key }, log: redisLog(redis.client(t)) }))
+  const [here, there] = nodes as [Node, Node]
+  const told: unknown[] = []
+  const listener = (message: unknown): void => { told.push(message) }
+  subscribe('fastify-typed-sse:publish', listener)
+  t.teardown(() => unsubscribe('fastify-typed-sse:publish', listener))
+  const client = await visit(there.port, 'ann')
+  await here.app.sse.disconnect('ann', 'logged out')
+  await within('why', client.until('logged out'))
+  for (const { app } of nodes) {
+    for (const ask of [() => app.sse.channel('sse.control'), () => app.sse.find('sse.control')]) t.throws(ask, { code: 'FST_SSE_OPTION', message: /reserved/ })
+    t.notOk('sse.control' in app.sse.stats().channels)
+    t.equal(app.sse.stats().published, 0)
+  }
+  t.strictSame(told, [])
+  client.socket.destroy()
+})
+
+t.test('R8: a node goes on after a message in Redis that it cannot read, and hears what came while Redis was away', async t => {
+  const redis = await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always')
+  const again = { retryStrategy: () => 20 }
+  const clients = [redis.client(t, again), redis.client(t, again)]
+  const [here, there] = [await node(t, { limits: { key }, log: redisLog(clients[0]!) }), await node(t, { limits: { key }, log: redisLog(clients[1]!) })]
+  const [ann, bob, cid] = await Promise.all(['ann', 'bob', 'cid'].map(user => visit(there.port, user)))
+  const foreign = redisLog(redis.client(t, again))('sse.control', { events: 1_000, bytes: 1_048_576, age: 300_000 })
+  for (const data of ['{', '{"key":null}', 'null']) await foreign.append({ event: 'disconnect', data, json: true })
+  t.equal(await here.app.sse.disconnect('ann', 'logged out'), 0)
+  await within('why', ann!.until('logged out'))
+  await redis.kill()
+  await redis.start()
+  t.equal(await here.app.sse.disconnect('bob', 'logged out'), 0)
+  await within('why', bob!.until('logged out'), 10_000)
+  t.same(there.app.sse.streams().map(stream => stream.key), ['cid'])
+  foreign.close()
+  for (const { socket } of [ann!, bob!, cid!]) socket.destroy()
 })

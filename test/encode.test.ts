@@ -1,3 +1,4 @@
+import { validateHeaderValue } from 'node:http'
 import fc from 'fast-check'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import t from 'tap'
@@ -50,7 +51,7 @@ t.test('W2: the fields come in the order event, id, retry, data, with one space 
     [{ retry: 10, data: 'a' }, 'retry: 10\ndata: a\n\n'],
     [{ data: 'a', retry: 10, id: 'x', event: 'tick' }, 'event: tick\nid: x\nretry: 10\ndata: a\n\n'],
     [{ comment: 'c', data: 'a', event: 'tick' }, ': c\n\nevent: tick\ndata: a\n\n'],
-    [{ event: ' tick ', id: ' x', data: ' a' }, 'event:  tick \nid:  x\ndata:  a\n\n'],
+    [{ event: ' tick ', id: 'x y', data: ' a' }, 'event:  tick \nid: x y\ndata:  a\n\n'],
     [{ event: 'a: b', id: ':', data: 'id: 9' }, 'event: a: b\nid: :\ndata: id: 9\n\n'],
     [{ event: 'żółw', id: '🐢', data: '\u2028\u2029\u0085\v\f\uFEFF' }, 'event: żółw\nid: 🐢\ndata: \u2028\u2029\u0085\v\f\uFEFF\n\n']
   ]
@@ -88,9 +89,11 @@ t.test('W3: a comment is split on CRLF, CR and LF, and each line is a comment', 
   t.equal(HEARTBEAT, encodeComment(''), 'a heartbeat is the empty comment')
 })
 
+const AN_ID = 'a finite number or a string that a header brings back: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end'
+
 t.test('W3: an event or id with CR, LF or NUL is a coded error', async t => {
   const event = (shown: string) => `FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got ${shown}`
-  const id = (shown: string) => `FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string without CR, LF and NUL, got ${shown}`
+  const id = (shown: string) => `FST_SSE_FIELD: The field 'id' of an event must be ${AN_ID}, got ${shown}`
   for (const bad of ['a\nb', 'a\rb', 'a\r\nb', '\n', '\r', 'a\u0000b', '\u0000', 'x\ndata: evil\n\n']) {
     t.equal(codeOf(() => encodeName(bad)), event(`${JSON.stringify(bad)} (string)`))
     t.equal(codeOf(() => encodePosition(bad, undefined)), id(`${JSON.stringify(bad)} (string)`))
@@ -102,6 +105,18 @@ t.test('W3: an event or id with CR, LF or NUL is a coded error', async t => {
     [{}, 'an object (Object)'], [['a'], 'an array'], [Symbol('s'), 'Symbol(s) (symbol)'], [new String('a'), 'an object (String)'] // eslint-disable-line no-new-wrappers
   ]
   for (const [bad, shown] of noIds) t.equal(codeOf(() => Reflect.apply(encodePosition, undefined, [bad, undefined])), id(shown))
+})
+
+t.test('W3: an id that no header brings back unchanged is a coded error', async t => {
+  const control = [...Array.from({ length: 0x20 }, (_, code) => code), 0x7f].filter(code => code !== 0x09).map(code => `a${String.fromCharCode(code)}b`)
+  const ends = [' ', '\t', ' a', 'a ', '\ta', 'a\t', '  ', ' é', 'é\t']
+  const surrogates = ['\ud800', 'a\udc00b', '\udc00\ud800', '\ud83d\ud83d\ude00']
+  const long = ['x'.repeat(4_097), 'x'.repeat(200_000), 'é'.repeat(2_049), '€'.repeat(1_366), '😀'.repeat(1_025)]
+  for (const bad of [...control, ...ends, ...surrogates, ...long]) {
+    for (const make of [() => encodePosition(bad, undefined), () => encodeControl({ id: bad })]) t.match(codeOf(make), `FST_SSE_FIELD: The field 'id' of an event must be ${AN_ID}, got "`)
+  }
+  const fine = ['', 'a b', 'a\tb', 'é', '\u0080', '\u00a0', '\ufeff', '\u2028', '\uffff', '😀', 'x'.repeat(4_096), 'é'.repeat(2_048), '😀'.repeat(1_024)]
+  for (const good of fine) t.equal(encodePosition(good, undefined), `id: ${good}\n`)
 })
 
 t.test('W3: a retry that is not a non-negative integer is a coded error', async t => {
@@ -142,16 +157,17 @@ t.test('W6: an event named message, or not named, has no event field', async t =
   for (const name of ['Message', 'message ', ' ', 'error', 'open']) t.equal(encodeName(name), `event: ${name}\n`)
 })
 
-t.test('a control frame has its comment first and no data', async t => {
+t.test('W8: a control frame has its comment first; with an id it is the event sse.position, with one empty line of data', async t => {
   const cases: Array<[Parameters<typeof encodeControl>[0], string]> = [
     [{ comment: 'hello' }, ': hello\n\n'],
     [{ comment: '' }, ':\n\n'],
     [{ retry: 0 }, 'retry: 0\n\n'],
-    [{ id: '' }, 'id: \n\n'],
-    [{ id: 0 }, 'id: 0\n\n'],
-    [{ retry: 5, id: 'x' }, 'id: x\nretry: 5\n\n'],
-    [{ comment: 'c', retry: 5, id: 'x' }, ': c\n\nid: x\nretry: 5\n\n'],
-    [{ comment: undefined, id: 1, retry: undefined }, 'id: 1\n\n']
+    [{ id: '' }, 'event: sse.position\nid: \ndata: \n\n'],
+    [{ id: 0 }, 'event: sse.position\nid: 0\ndata: \n\n'],
+    [{ retry: 5, id: 'x' }, 'event: sse.position\nid: x\nretry: 5\ndata: \n\n'],
+    [{ comment: 'c', retry: 5 }, ': c\n\nretry: 5\n\n'],
+    [{ comment: 'c', retry: 5, id: 'x' }, ': c\n\nevent: sse.position\nid: x\nretry: 5\ndata: \n\n'],
+    [{ comment: undefined, id: 1, retry: undefined }, 'event: sse.position\nid: 1\ndata: \n\n']
   ]
   for (const [event, wire] of cases) t.equal(encodeControl(event), wire)
 })
@@ -173,13 +189,23 @@ const id = maybe(fc.oneof(text, fc.double(), fc.maxSafeInteger()))
 const cuts = fc.array(fc.nat(), { maxLength: 6 })
 const FORBIDDEN = ['\r', '\n', '\u0000']
 const forbidden = (value: unknown): boolean => typeof value === 'string' && FORBIDDEN.some(character => value.includes(character))
+/** What comes of an id in a header that Node writes and reads: its bytes as latin1, its ends stripped. */
+const lost = (id: unknown): boolean => {
+  if (typeof id !== 'string') return typeof id === 'number' && !Number.isFinite(id)
+  try {
+    validateHeaderValue('last-event-id', Buffer.from(id).toString('latin1'))
+  } catch {
+    return true
+  }
+  return asUtf8(id).replace(/^[ \t]+|[ \t]+$/g, '') !== id
+}
 
 t.test('W3: any event is refused, or is exactly one event with the same fields to a client, wherever the chunks are cut', async t => {
   let sent = 0
   let refused = 0
   fc.assert(fc.property(fc.record({ comment: maybe(text), event: maybe(text), id, retry, data: text }), cuts, (parts, cuts) => {
     const { comment, event, id, retry, data } = parts
-    const fits = !forbidden(event) && !forbidden(id) && (typeof id !== 'number' || Number.isFinite(id)) && (retry === undefined || (Number.isSafeInteger(retry) && retry >= 0))
+    const fits = !forbidden(event) && !lost(id) && (retry === undefined || (Number.isSafeInteger(retry) && retry >= 0))
     if (!fits) {
       refused++
       return codeOf(() => encode(parts)).startsWith('FST_SSE_FIELD: ')
@@ -199,7 +225,7 @@ t.test('W3: any event is refused, or is exactly one event with the same fields t
   t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} refused`)
 })
 
-t.test('W3: any comment or control frame is refused, or dispatches no event, and says what it was given', async t => {
+t.test('W3, W8: any comment or control frame is refused, or dispatches no event but a position, and says what it was given', async t => {
   let sent = 0
   fc.assert(fc.property(fc.record({ comment: maybe(text), id, retry }), cuts, (event, cuts) => {
     let wire: string
@@ -213,7 +239,7 @@ t.test('W3: any comment or control frame is refused, or dispatches no event, and
     // The event that follows shows what the frame left behind.
     const got = read(`${wire}data: next\n\n`, cuts)
     return fc.stringify(got) === fc.stringify({
-      events: [{ id: undefined, event: undefined, data: 'next' }],
+      events: [...event.id === undefined ? [] : [{ id: asUtf8(String(event.id)), event: 'sse.position', data: '' }], { id: undefined, event: undefined, data: 'next' }],
       comments: event.comment === undefined ? [] : received(event.comment).split('\n'),
       retries: event.retry === undefined ? [] : [event.retry === 0 ? 0 : event.retry],
       errors: []

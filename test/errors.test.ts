@@ -33,6 +33,8 @@ t.test('E1: a message says what is wrong, what was expected and what to do next'
     [new errors.FST_SSE_TWICE(), 'reply.sse() was called twice for one request: merge the sources into one before the call'],
     [new errors.FST_SSE_REPLY_SENT(), 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it'],
     [new errors.FST_SSE_REPLY_TAKEN(), 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead'],
+    [new errors.FST_SSE_HEADER('content-length', '3'), "The header 'content-length: 3' of a stream was dropped, since a stream has no length: set it on other replies only"],
+    [new errors.FST_SSE_TYPE('text/plain'), "A stream goes out as 'text/plain', which no EventSource takes: leave the content type to the plugin"],
     [new errors.FST_SSE_CLOSING(), 'The server is closing: connect again in a moment'],
     [new errors.FST_SSE_LIMIT(), 'As many streams are open as this server serves: connect again in a while'],
     [new errors.FST_SSE_KEY_LIMIT(), 'As many streams are open as one client may have: close one, or connect again in a while'],
@@ -57,7 +59,8 @@ t.test('E1: a message says what is wrong, what was expected and what to do next'
     [new errors.FST_SSE_LAGGING('orders'), "The subscriber of 'orders' fell behind its history: read faster, keep more history, or choose another policy for slow readers"],
     [new errors.FST_SSE_UNSETTLED('revalidate', 100), 'revalidate did not settle within 100 milliseconds'],
     [new errors.FST_SSE_AWAITED('GET /: its end', 'within 5 ms', 'nothing'), 'GET /: its end did not come within 5 ms; so far: nothing'],
-    [new errors.FST_SSE_LOG_UNAVAILABLE('orders', 'did not answer within 5000 milliseconds: it may still come'), "The log of the channel 'orders' did not answer within 5000 milliseconds: it may still come"]
+    [new errors.FST_SSE_LOG_UNAVAILABLE('orders', 'did not answer within 5000 milliseconds: it may still come'), "The log of the channel 'orders' did not answer within 5000 milliseconds: it may still come"],
+    [new errors.FST_SSE_LOG_FOREIGN('orders', 'are of a newer version of this package'), "The keys of the channel 'orders' are of a newer version of this package: nothing was changed"]
   ]
   for (const [error, message] of cases) t.equal(error.message, message)
   const seen = new Set(cases.map(([error]) => (error as Error & { code: string }).code))

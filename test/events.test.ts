@@ -80,8 +80,8 @@ t.test('W4: nothing falsy is lost', async t => {
     t.equal(frame({ event: 'text', data: '' }), 'event: text\ndata: \n\n')
     t.equal(frame({ comment: '', data: 0 }), ':\n\ndata: 0\n\n')
     t.equal(frame({ comment: '' }), ':\n\n')
-    t.equal(frame({ id: '' }), 'id: \n\n')
-    t.equal(frame({ id: 0 }), 'id: 0\n\n')
+    t.equal(frame({ id: '' }), 'event: sse.position\nid: \ndata: \n\n')
+    t.equal(frame({ id: 0 }), 'event: sse.position\nid: 0\ndata: \n\n')
     t.equal(frame({ retry: 0 }), 'retry: 0\n\n')
   }
   t.equal(any.frame({ event: 'number', data: 0 }), 'event: number\ndata: 0\n\n')
@@ -110,13 +110,24 @@ t.test('W6: the event message goes out without an event field, named or not', as
   }
 })
 
+t.test('W8: a name that begins with sse. is this package\'s own: what a channel says passes, and nothing else', async t => {
+  for (const event of ['sse.position', 'sse.end', 'sse.', 'sse.reset.x']) {
+    for (const parts of [{ event, data: '' }, { event, data: 1, id: 'x' }]) {
+      t.equal(outcome(() => freeContract.frame(parts)), `FST_SSE_FIELD: The field 'event' of an event must be a name that does not begin with 'sse.', got "${event}" (string)`)
+      t.match(outcome(() => contract({ order: Order }).frame(parts)), /^FST_SSE_UNKNOWN_EVENT: /)
+    }
+  }
+  for (const event of ['sse.reset', 'sse.gap']) t.equal(freeContract.frame({ event, data: {} }), `event: ${event}\ndata: {}\n\n`)
+  for (const event of ['sse', 'SSE.x', ' sse.x', 'x.sse.']) t.equal(freeContract.frame({ event, data: 1 }), `event: ${event}\ndata: 1\n\n`)
+})
+
 t.test('control events go out under any contract', async t => {
   for (const { frame } of [freeContract, contract({ order: Order })]) {
     t.equal(frame({ comment: 'a\nb' }), ': a\n: b\n\n')
-    t.equal(frame({ id: 'x' }), 'id: x\n\n')
+    t.equal(frame({ id: 'x' }), 'event: sse.position\nid: x\ndata: \n\n')
     t.equal(frame({ retry: 5 }), 'retry: 5\n\n')
-    t.equal(frame({ id: 'x', retry: 5 }), 'id: x\nretry: 5\n\n')
-    t.equal(frame({ comment: undefined, event: undefined, id: 'x', retry: undefined }), 'id: x\n\n')
+    t.equal(frame({ id: 'x', retry: 5 }), 'event: sse.position\nid: x\nretry: 5\ndata: \n\n')
+    t.equal(frame({ comment: undefined, event: undefined, id: 'x', retry: undefined }), 'event: sse.position\nid: x\ndata: \n\n')
   }
 })
 
@@ -340,7 +351,14 @@ t.test('C4: what is written for a log is the name, the data as a client gets it,
     [freeContract, { data: 0 }, { event: 'message', data: '0', json: true }],
     [freeContract, { data: null }, { event: 'message', data: 'null', json: true }]
   ]
-  for (const [{ write }, event, written] of rows) t.strictSame(write(event), written)
+  for (const [contract, event, written] of rows) {
+    const { fingerprint, ...rest } = contract.write(event)
+    t.strictSame(rest, written)
+    t.match(fingerprint, contract === freeContract ? 'free' : /^[\w-]{12}$/)
+    t.ok(contract.wrote({ ...rest, fingerprint }))
+    t.notOk(contract.wrote(rest), 'of an unknown schema')
+    t.notOk(contract.wrote({ ...rest, event: 'other\n', fingerprint }))
+  }
 })
 
 t.test('C2: what cannot be written for a log is refused as it is for a frame', async t => {

@@ -75,7 +75,7 @@ t.test('OpenAPI 3.2 describes each event', async t => {
   t.strictSame(streamOf(document, '/orders/{id}', 'post').itemSchema, itemSchema, 'one map is described once')
   t.type(document.paths!['/orders/{id}']!.post!.responses!['200']!.content!['application/json']!.schema, 'object')
   const branches = (resolved(document, itemSchema!).oneOf as unknown as Json[]).map(branch => resolved(document, branch))
-  t.same(branches.map(({ properties }) => properties!.event!.const), [...Object.keys(events), 'sse.reset', 'sse.gap', 'error'])
+  t.same(branches.map(({ properties }) => properties!.event!.const), [...Object.keys(events), 'sse.reset', 'sse.gap', 'sse.position', 'error'])
   const byName = Object.fromEntries(branches.map(branch => [String(branch.title), branch]))
   t.equal(byName.land!.description, 'A country')
   t.equal(byName.tree!.description, 'A tree')

@@ -332,7 +332,7 @@ t.test('a finite stream that the client has seen to its end is answered 204', as
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { once: true }))
-  t.equal((await app.inject('/')).payload, 'data: 1\n\nid: sse.end\n\n')
+  t.equal((await app.inject('/')).payload, 'data: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
 })
 
@@ -366,7 +366,7 @@ for (const hooks of [undefined, 'one', 'several'] as const) {
     t.match(reports, [{ reason: 'client', events: 0, bytes: 0 }])
     t.same(ran, hooks === undefined ? [] : hooks === 'one' ? ['a'] : ['a', 'b'])
     t.same(log.filter(line => line.level > 30), [])
-    t.ok(log.some(line => line.msg === 'sse stream closed' && line.level === 20))
+    t.ok(log.some(line => line.msg === 'sse stream closed' && line.level === 30))
   })
 }
 
@@ -431,8 +431,8 @@ t.test('a channel is served from its oldest event or from where the client was, 
   app.get('/', (_request, reply) => reply.sse(run))
   const end = await over(run, 'a', 'b')
   const epoch = end.replace(/-2$/, '')
-  t.equal((await app.inject('/')).payload, `: replay\nid: ${epoch}-0\n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
-  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload, `: replay\nid: ${epoch}-1\n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject('/')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload, `: replay\nevent: sse.position\nid: ${epoch}-1\ndata: \n\nid: ${epoch}-2\ndata: b\n\n`)
   const done = await app.inject({ url: '/', headers: { 'last-event-id': end } })
   t.same([done.statusCode, done.payload], [204, ''])
 })
@@ -458,10 +458,10 @@ t.test('several channels are served by one stream, whose id stands for all of th
   app.get('/', (_request, reply) => reply.sse([one, other.subscribe()]))
   app.get('/function', (_request, reply) => reply.sse(async () => [one, other]))
   const [a, b] = [(await over(one, 'a')).slice(0, -2), (await over(other, 'b')).slice(0, -2)]
-  const expected = `: replay\nid: ${a}-0.${b}-0\n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
+  const expected = `: replay\nevent: sse.position\nid: ${a}-0.${b}-0\ndata: \n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
   for (const url of ['/', '/function']) t.equal((await app.inject(url)).payload, expected)
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-1` } })).statusCode, 204)
-  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `: replay\nid: ${a}-1.${b}-0\n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `: replay\nevent: sse.position\nid: ${a}-1.${b}-0\ndata: \n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
 })
 
 t.test('a stream does not follow one channel twice, nor more than fit into its id', async t => {
@@ -519,8 +519,8 @@ t.test('C4: what a map makes of another channel is checked and written by the ro
   app.get('/wrong', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
     map: () => ({ event: 'count', data: { n: 'x' } }) as never
   }), { errorEvent: null }))
-  t.equal((await app.inject('/')).payload, `: replay\nid: ${epoch}-0\n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nid: ${epoch}-2\n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
-  t.equal((await app.inject('/wrong')).payload, `: replay\nid: ${epoch}-0\n\n`)
+  t.equal((await app.inject('/')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nevent: sse.position\nid: ${epoch}-2\ndata: \n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
+  t.equal((await app.inject('/wrong')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\n`)
 })
 
 t.test('L8: HEAD of a route with a channel is the head alone, and nobody subscribes', async t => {
@@ -664,4 +664,23 @@ t.test('the built package can be required', async t => {
   const asIs = Fastify()
   await asIs.register(require('fastify-typed-sse'))
   t.equal(asIs.hasReplyDecorator('sse'), true, 'as app.register(require(...)), too')
+})
+
+t.test('a connectionTimeout that cuts quiet streams is told of when the server starts, and only then', async t => {
+  const cases: Array<[connectionTimeout: number, heartbeatInterval: number, told: boolean]> = [
+    [0, 15_000, false], [0, 0, false], [10_000, 15_000, true], [15_000, 15_000, true], [16_000, 15_000, true], [17_000, 15_000, false], [10_000, 0, true]
+  ]
+  for (const [connectionTimeout, heartbeatInterval, told] of cases) {
+    for (const http2 of [false, true]) {
+      const lines: Array<{ level: number, msg: string }> = []
+      const logger = { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } }
+      const app = Fastify({ ...(http2 && { http2 }), connectionTimeout, logger } as object)
+      await app.register(sse, { heartbeatInterval })
+      await app.ready()
+      const line = { level: 40, msg: 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout', connectionTimeout, heartbeatInterval }
+      t.match(lines, told ? [line] : [])
+      t.equal(lines.length, told ? 1 : 0)
+      await app.close()
+    }
+  }
 })

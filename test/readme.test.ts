@@ -77,6 +77,20 @@ const checks: Record<string, Check[]> = {
     t.equal(await body(app, '/node'), 'data: 1\n\ndata: 2\n\n')
     t.equal(await body(app, '/web'), 'data: 1\n\n')
     t.equal(await body(app, '/function', { 'last-event-id': '2' }), 'id: 3\ndata: 3\n\n')
+  }, async (t, app) => {
+    const { present } = await programOf<{ present: Set<string> }>("'/room'")
+    const [first, second] = [await injectStream(app, '/room'), await injectStream(app, '/room')]
+    await app.inject({ method: 'HEAD', url: '/room' })
+    t.equal(present.size, 2, 'a HEAD request opens no stream')
+    t.ok(present.has((await first.take(1))[0]!.data), 'the first client receives that the second one joined')
+    await second.drop()
+    t.equal(present.size, 1)
+    await first.drop()
+    t.equal(present.size, 0)
+  }, async (t, app) => {
+    const ticks = (from: number) => [1, 2, 3].slice(from).map(n => `event: tick\nid: ${n}\ndata: {"n":${n}}\n\n`).join('')
+    t.equal(await body(app, '/relay'), ticks(0))
+    t.equal(await body(app, '/relay', { 'last-event-id': '2' }), ticks(2))
   }],
   'When the client leaves': [async (t, app) => {
     const stream = await injectStream(app, { method: 'POST', url: '/watch', payload: { any: 'body' } })
@@ -106,7 +120,7 @@ const checks: Record<string, Check[]> = {
     }
   ],
   'Finite streams': [async (t, app) => {
-    t.equal(await body(app, '/countdown'), 'data: 3\n\ndata: 2\n\ndata: 1\n\nid: sse.end\n\n')
+    t.equal(await body(app, '/countdown'), 'data: 3\n\ndata: 2\n\ndata: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
     t.equal((await app.inject({ url: '/countdown', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
   }],
   'Coming back': [async (t, app) => {
@@ -139,11 +153,11 @@ const checks: Record<string, Check[]> = {
       await set('a', 2)
       await set('b', 3)
       t.match(await all.until('3}\n\n'), /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
-      t.match(await one.until('3}\n\n'), /^: live\nid: \w+-1\n\nid: \w+-2\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+      t.match(await one.until('3}\n\n'), /^: live\nevent: sse.position\nid: \w+-1\ndata: \n\nevent: sse.position\nid: \w+-2\ndata: \n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
     },
     async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'oldest' }).subscribers, 0) }
   ],
-  'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^: live\nid: \w+-0\n\n$/) }],
+  'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/) }],
   'The inspector': [async (t, app) => {
     t.match(await app.inject('/inspector/'), { statusCode: 401, headers: { 'www-authenticate': 'Basic' } })
     const { operator } = await programOf<{ operator: string }>("'fastify-typed-sse/inspector'")
@@ -151,16 +165,19 @@ const checks: Record<string, Check[]> = {
     t.match(await body(app, '/inspector/', headers), '<title>Inspector</title>')
     t.match(await (await follow(t, app, '/inspector/events', headers)).until('}\n\n'), /event: report\n/)
   }],
-  'Many channels on one stream': [async (t, app) => { t.match(await (await follow(t, app, '/all')).until('\n\n'), /^: live\nid: \w+-0\.\w+-0\n\n$/) }],
+  'Many channels on one stream': [async (t, app) => { t.match(await (await follow(t, app, '/all')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\.\w+-0\ndata: \n\n$/) }],
   'Resumable runs': [async (t, app) => {
     t.equal((await app.inject('/runs/7')).statusCode, 404)
     const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }), app.inject({ method: 'POST', url: '/runs/7' })])
     t.equal(first.body, second.body)
-    t.equal([...first.body.matchAll(/^data: (.*)$/gm)].map(([, token]) => token).join(''), 'Once upon a time')
-    t.equal((await app.inject('/runs/7')).body, first.body.replace(/^: live/, ': replay'), 'a late comer gets it all')
-    const [id] = first.body.match(/\w+-4$/m) ?? []
+    t.equal([...first.body.matchAll(/^event: token\n.*\ndata: (.*)$/gm)].map(([, token]) => token).join(''), 'Once upon a time')
+    const late = (await app.inject('/runs/7')).body
+    t.equal(late.replace(/^: \w+\n/gm, ''), first.body.replace(/^: \w+\n\n?/gm, ''), 'a late comer gets it all')
+    const id = [...first.body.matchAll(/^id: (.+)$/gm)].at(-1)![1]
     t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
-    t.equal((await app.inject({ method: 'DELETE', url: '/runs/7' })).statusCode, 200)
+    for (const url of ['/runs/7', '/runs/8']) t.equal((await app.inject({ method: 'DELETE', url })).statusCode, 200)
+    const other = await app.inject({ method: 'POST', url: '/runs/8' })
+    t.match(other.body, / time\n/, 'to stop what is no run makes none')
   }],
   'The typed client': [
     async t => {
@@ -182,11 +199,11 @@ const checks: Record<string, Check[]> = {
     t.teardown(() => other.close())
     const clients = await Promise.all([follow(t, app, '/news'), follow(t, other, '/news')])
     // Where Redis takes its time, there is a sign of life before.
-    for (const client of clients) t.match(await client.until('-0\n\n'), /^(:\n\n)*: live\nid: \w+-0\n\n$/)
+    for (const client of clients) t.match(await client.until('-0\ndata: \n\n'), /^(:\n\n)*: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/)
     const { id } = (await other.inject({ method: 'POST', url: '/news', payload: { text: 'One' } })).json<{ id: string }>()
     for (const client of clients) t.ok((await client.until('"One"}\n\n')).endsWith(`event: headline\nid: ${id}\ndata: {"text":"One"}\n\n`))
     const back = await follow(t, app, '/news', { 'last-event-id': id.replace('-1', '-0') })
-    t.equal((await back.until(': live\n\n')).replace(/^(:\n\n)+/, ''), `: replay\nid: ${id.replace('-1', '-0')}\n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n: live\n\n`)
+    t.equal((await back.until(': live\n\n')).replace(/^(:\n\n)+/, ''), `: replay\nevent: sse.position\nid: ${id.replace('-1', '-0')}\ndata: \n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n: live\n\n`)
   }],
   'Where channels keep their events': [async t => {
     const { fileLog } = await import(`../${programs.find(block => block.code.includes('fileLog ('))!.file}`) as { fileLog: (folder: string) => OpenLog }

@@ -1,6 +1,7 @@
-import Fastify, { type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
+import Fastify, { LogController, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
 import t from 'tap'
-import { headersOf, isPlain, unmark } from '../lib/reply-state.ts'
+import sse from '../lib/index.ts'
+import { headersOf, isPlain, logsRequest, unmark } from '../lib/reply-state.ts'
 
 /** What is said of a reply in its handler. */
 async function ask<T> (question: (reply: FastifyReply) => T, { app = Fastify(), options = {}, before = () => {} }: {
@@ -97,4 +98,31 @@ t.test('a Fastify of another copy has symbols of its own, and one that keeps not
   const strange = { sent: false, raw: { headersSent: false } } as FastifyReply
   t.equal(isPlain(strange), false)
   t.equal(unmark(strange), false)
+})
+
+t.test('a request is logged unless the controller of its server says otherwise, or the option that came before controllers', async t => {
+  class Own extends LogController {
+    override isLogDisabled ({ url }: { url: string }): boolean { return url === '/' }
+  }
+  const controllers: Array<[LogController | undefined, boolean]> = [
+    [undefined, true], [new LogController(), true], [new LogController({ disableRequestLogging: true }), false],
+    [new LogController({ disableRequestLogging: ({ url }) => url === '/' }), false], [new LogController({ disableRequestLogging: () => false }), true], [new Own(), false]
+  ]
+  for (const [logController, logged] of controllers) t.equal(await ask(logsRequest, { app: Fastify({ ...(logController !== undefined && { logController }) }) }), logged)
+  const before = (disableRequestLogging: unknown): FastifyReply => ({ server: { initialConfig: { disableRequestLogging } }, request: { url: '/' } }) as unknown as FastifyReply
+  const options: Array<[unknown, boolean]> = [[undefined, true], [false, true], [true, false], [({ url }: { url: string }) => url === '/', false], [() => false, true]]
+  for (const [option, logged] of options) t.equal(logsRequest(before(option)), logged)
+})
+
+t.test('with `disableRequestLogging` a stream leaves no line, whatever ended it', async t => {
+  for (const disabled of [true, false]) {
+    const lines: string[] = []
+    const logger = { stream: { write: (line: string) => { lines.push((JSON.parse(line) as { msg: string }).msg) } } }
+    const app = Fastify({ logger, logController: new LogController({ disableRequestLogging: disabled }) })
+    await app.register(sse)
+    app.get('/', (_request, reply) => reply.sse([{ data: 1 }]))
+    await app.inject('/')
+    t.strictSame(lines.filter(line => line === 'sse stream closed').length, disabled ? 0 : 1)
+    await app.close()
+  }
 })

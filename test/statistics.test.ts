@@ -30,10 +30,11 @@ t.test('what else happened is counted where it happens, and a snapshot stays wha
   statistics.dropped = 3
   statistics.gaps = 2
   statistics.resets = 1
+  statistics.omitted = 5
   statistics.rejected.perKey++
   statistics.latency.record(2)
   const { streams, routes, channels, latency, ...rest } = statistics.snapshot([], {})
-  t.strictSame(rest, { rejected: { total: 0, perKey: 1, closing: 0 }, published: 4, dropped: 3, gaps: 2, resets: 1 })
+  t.strictSame(rest, { rejected: { total: 0, perKey: 1, closing: 0 }, published: 4, dropped: 3, gaps: 2, resets: 1, omitted: 5 })
   t.equal(latency.count, 1)
   t.strictSame([streams.open, routes, channels], [0, {}, {}])
   t.strictSame([before.rejected.perKey, before.latency.count], [0, 0])

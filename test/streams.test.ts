@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { createHook } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -9,6 +10,7 @@ const TIMES = { grace: 10_000, reconnectWindow: 0 }
 
 /** A stream as the set sees it, that tells what it was asked for. */
 class FakeStream implements Member {
+  readonly response = {} as ServerResponse
   readonly asked: string[] = []
   readonly ticks: number[] = []
   readonly over: Promise<void>

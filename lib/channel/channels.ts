@@ -5,7 +5,7 @@ import type { Contract, EventMap } from '../events.ts'
 import type { OpenLog } from '../log/log.ts'
 import { logged } from '../logged.ts'
 import { shared } from '../scope.ts'
-import { difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
+import { checkedName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../statistics.ts'
 import { Topic } from './topic.ts'
 
@@ -46,9 +46,11 @@ export class Channels {
     return channel as unknown as Channel<M>
   }
 
-  /** The one that is in memory under that name, whatever its options; undefined where there is none. */
+  /** The one that is in memory under that name, whatever its options; undefined where there is none. FST_SSE_OPTION for a bad name. */
   find (name: string): Channel | undefined {
-    return this.#live.get(name)?.channel
+    const live = this.#live.get(name)
+    if (live === undefined) checkedName(name)
+    return live?.channel
   }
 
   stats (): Record<string, ChannelStats> {

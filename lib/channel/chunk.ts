@@ -1,6 +1,12 @@
 import { encodeData, encodeName } from '../encode.ts'
 import type { LogEntry } from '../log/log.ts'
 
+/** An entry as this process sends it. */
+export interface Reviewed extends LogEntry {
+  /** It does not fit: its offset is all that there is of it. */
+  readonly omitted?: true
+}
+
 /** An event as those get it who read it in this process. */
 export interface Received { readonly event: string, readonly data: unknown, readonly id: string }
 
@@ -25,7 +31,9 @@ function freeze (value: unknown): unknown {
 /** Consecutive entries of a log on their way to many readers: what each of these forms costs is paid once, by the first who asks. */
 export class Chunk {
   readonly epoch: string
-  readonly entries: readonly LogEntry[]
+  readonly entries: readonly Reviewed[]
+  /** Whether none of them is left out. */
+  readonly whole: boolean
   /** The offset before the first of them. */
   readonly from: number
   /** The offset of the last of them. */
@@ -36,9 +44,10 @@ export class Chunk {
   #received: Received[] | undefined
 
   /** Of one entry at least. */
-  constructor (epoch: string, entries: readonly LogEntry[]) {
+  constructor (epoch: string, entries: readonly Reviewed[]) {
     this.epoch = epoch
     this.entries = entries
+    this.whole = entries.every(({ omitted }) => omitted === undefined)
     this.from = entries[0]!.offset - 1
     this.to = entries.at(-1)!.offset
   }

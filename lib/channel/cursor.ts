@@ -27,3 +27,18 @@ export function decodeCursor (id: string): Cursor | undefined {
   }
   return cursor
 }
+
+/** Of an id that a client brought; an empty one is none. */
+export function cursorOf (id: string | undefined): Cursor | 'malformed' | undefined {
+  return id === undefined || id === '' ? undefined : decodeCursor(id) ?? 'malformed'
+}
+
+/**
+ * The position, where it claims one in the log of that epoch, among those of a stream. A client that comes back for more channels than it had has no
+ * part for the new ones, and has lost nothing of them: it is a newcomer there. A part that is for none of the channels may be that of a history which
+ * this log has lost: then it is a claim (R3).
+ */
+export function claimed (cursor: Cursor | 'malformed' | undefined, epoch: string, epochs: ReadonlySet<string>): Cursor | 'malformed' | undefined {
+  if (typeof cursor !== 'object' || cursor.has(epoch)) return cursor
+  return [...cursor.keys()].every(known => epochs.has(known)) ? undefined : cursor
+}

@@ -1,11 +1,14 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { Chunk, receivedOf, type Received } from './chunk.ts'
+import { Chunk, receivedOf, type Received, type Reviewed } from './chunk.ts'
 import { now } from '../clock.ts'
 import { diagnostics } from '../diagnostics.ts'
 import { Latest } from './latest.ts'
 import { logged } from '../logged.ts'
 import { Round } from './round.ts'
+import { freeContract, type Contract } from '../events.ts'
+import { FAILURE } from '../fingerprint.ts'
 import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
+import { Review } from './review.ts'
 import { shared } from '../scope.ts'
 import { keyOf } from './selection.ts'
 import type { ChannelSettings } from './settings.ts'
@@ -44,6 +47,7 @@ export class Feed {
   readonly log: EventLog
   readonly statistics: Statistics
   readonly #logger: FastifyBaseLogger
+  readonly #review: Review
   epoch = ''
   /** The last offset that is known of. */
   newest = 0
@@ -55,7 +59,7 @@ export class Feed {
   readonly #live = new Set<Reader>()
   #stopTail: (() => void) | undefined
   #round: Round | undefined
-  #pending: LogEntry[] = []
+  #pending: Reviewed[] = []
   #size = 0
   /** When the first of them came. */
   #since = 0
@@ -63,20 +67,20 @@ export class Feed {
   /** The log ended or began anew: those at its end have more to learn than what is in a chunk. */
   #turned = false
 
-  constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger, statistics = new Statistics()) {
+  constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger, statistics = new Statistics(), contract: Contract = freeContract) {
     const { history, slow } = settings
     this.settings = settings
     this.log = log
     this.#logger = logger
     this.statistics = statistics
+    this.#review = new Review(contract, settings.name, statistics, logger)
     if (typeof slow === 'object') this.latest = new Latest(history, entry => keyOf(this.received(entry), slow.latest))
   }
 
   /** Whether an event is the error that the channel ended with, of which its map knows nothing. */
-  isFailure (name: string): boolean {
-    const { events } = this.settings
-    return name === 'error' && events !== undefined && !Object.hasOwn(events, name)
-  }
+  isFailure ({ fingerprint }: Reviewed): boolean { return fingerprint === FAILURE }
+  /** What this process sends of an entry that was read. */
+  review (entry: LogEntry, epoch: string): Reviewed { return this.#review.of(entry, epoch) }
 
   get readers (): number { return this.#readers.size }
 
@@ -169,7 +173,8 @@ export class Feed {
     const beyond = batch.entries.length === 0 && batch.newest > this.newest
     this.#advance(batch)
     if (batch.ended || beyond) this.#turned = true
-    for (const entry of batch.entries) {
+    for (const written of batch.entries) {
+      const entry = this.review(written, batch.epoch)
       this.#remember(entry)
       if (this.#live.size === 0) continue
       const last = this.#pending.at(-1)
@@ -186,8 +191,8 @@ export class Feed {
     // Ticks run when the microtasks are done: whatever is published now joins the chunk, and nothing waits for a timer.
     this.#scheduled = true
     // Whoever publishes what it receives would keep the ticks busy for ever.
-    if (turnIsOver()) nextTurn(this.#settle)
-    else process.nextTick(this.#settle)
+    // In no publisher's scope: under load one turn follows from the other for ever.
+    shared.runInAsyncScope(turnIsOver() ? nextTurn : process.nextTick, undefined, this.#settle)
   }
 
   /** Hands the chunk on its way, or the next one, to so many readers. Says how many more it could have been; 0: it is still on its way. */
@@ -201,11 +206,9 @@ export class Feed {
   }
 
   #next (): Round | undefined {
-    const entries = this.#pending
-    if (entries.length === 0) return undefined
-    this.#pending = []
+    const entries = this.#pending.splice(0)
     this.#size = 0
-    return new Round(new Chunk(this.epoch, entries), this.#live, this.#since)
+    return entries.length === 0 ? undefined : new Round(new Chunk(this.epoch, entries), this.#live, this.#since)
   }
 
   #finish ({ chunk, subscribers, since }: Round): void {
@@ -216,10 +219,7 @@ export class Feed {
     diagnostics.deliver.publish({ channel: this.settings.name, epoch: chunk.epoch, from: chunk.from + 1, to: chunk.to, subscribers, latency })
   }
 
-  /** In no publisher's scope: under load one turn follows from the other for ever. */
-  readonly #settle = (): void => shared.runInAsyncScope(this.#handOut, this)
-
-  #handOut (): void {
+  readonly #settle = (): void => {
     // Scheduled until it is done: what is published by those who are told goes round from here, within the same share.
     for (let left = SHARE; this.#round !== undefined || this.#pending.length > 0;) {
       left = this.#goRound(left)
@@ -242,8 +242,8 @@ export class Feed {
   }
 
   /** The key is the user's function, whose errors are nobody else's. */
-  #remember (entry: LogEntry): void {
-    if (this.latest === undefined) return
+  #remember (entry: Reviewed): void {
+    if (this.latest === undefined || entry.omitted === true) return
     try {
       shared.runInAsyncScope(this.latest.add, this.latest, entry)
     } catch (err) {
@@ -255,6 +255,6 @@ export class Feed {
   async #seed (): Promise<void> {
     const { epoch, entries } = await this.log.read(0, this.settings.history.events)
     if (epoch !== this.epoch) return
-    for (const entry of entries) this.#remember(entry)
+    for (const entry of entries) this.#remember(this.review(entry, epoch))
   }
 }

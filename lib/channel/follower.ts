@@ -1,17 +1,16 @@
-import { frameOf, receivedOf, type Chunk, type Received } from './chunk.ts'
+import { frameOf, receivedOf, type Chunk, type Received, type Reviewed } from './chunk.ts'
 import type { Cursor } from './cursor.ts'
 import type { Feed, Reader } from './feed.ts'
-import type { LogBatch, LogEntry } from '../log/log.ts'
+import type { LogBatch, LogHead } from '../log/log.ts'
 import { openAt, type Opening } from './opening.ts'
 import type { Party } from './party.ts'
 import { choose, placed, type Selection } from './selection.ts'
+import { AT_RISK, shareOf } from './settings.ts'
 import { isThenable } from '../source.ts'
 import { nextTurn, turnIsOver } from '../turn.ts'
 
 // Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
 const BATCH = 64
-// After so many events that were filtered away, their position is worth a frame of its own.
-const CHECKPOINT = 128
 // A log that cannot give yet what it told of is asked again after so many milliseconds.
 const RETRY = 10
 
@@ -55,11 +54,13 @@ export class Follower implements Reader {
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
+  /** Listens to the log, and asks what it holds. One that was stopped by then would never leave. */
+  enter (): LogHead | Promise<LogHead> { return this.#stopped ? new Promise(() => {}) : this.feed.enter(this) }
   /** Takes its stand. Nothing is read before `proceed()`. */
-  begin (cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
-    // A snapshot of the channel before this one may have ended it all: nobody would leave.
+  begin (head: LogHead, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
+    // A snapshot before this one may have ended it all.
     if (this.#stopped) return new Promise(() => {})
-    const opening = openAt(this.feed, this.feed.enter(this), this.#selection, cursor)
+    const opening = openAt(this.feed, head, this.#selection, cursor)
     return opening instanceof Promise ? opening.then(late => this.#stand(late)) : this.#stand(opening)
   }
 
@@ -76,12 +77,9 @@ export class Follower implements Reader {
   }
 
   close (): void { this.#party.close() }
-
   /** There may be room again. Does not throw. */
   pull (): void { this.#attempt(() => this.#read()) }
-
   turn (): void { this.#attempt(() => this.#leaveTail()) }
-
   deliver (chunk: Chunk): void {
     try {
       this.#receive(chunk)
@@ -101,23 +99,29 @@ export class Follower implements Reader {
 
   #read (): void {
     while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
-      if (this.atEnd) return this.#arrive()
-      if (turnIsOver()) return this.#later(0)
-      const batch = this.feed.log.read(this.position, this.#limit)
-      if (isThenable(batch)) {
-        this.#busy = true
-        batch.then(late => this.#came(late), error => this.#failed(error))
-        return
-      }
-      this.#replay(batch)
+      if (this.atEnd) {
+        // First the position: its write may have made room, and have read on from here.
+        this.#party.untold > 0 ? this.#tell() : this.#arrive()
+      } else if (turnIsOver()) this.#later(0)
+      else this.#take(this.feed.log.read(this.position, this.#limit))
     }
+    // How old what was passed over is, and what comes before it goes on, is not known here.
+    if (!this.#live && !this.#stopped && this.#party.untold > 0) this.#tell()
   }
+
+  #take (batch: LogBatch | Promise<LogBatch>): void {
+    if (!isThenable(batch)) return this.#replay(batch)
+    this.#busy = true
+    batch.then(late => this.#came(late), error => this.#failed(error))
+  }
+
+  /** Without an event: a client that comes back does not search again, nor from where the history is gone. */
+  #tell (): void { this.#party.take({ id: this.#party.id() }) }
 
   /** Goes on in another turn of the loop. */
   #later (delay: number): void {
     this.#busy = true
-    const goOn = (): void => this.proceed()
-    delay === 0 ? nextTurn(goOn) : setTimeout(goOn, delay)
+    delay === 0 ? nextTurn(() => this.proceed()) : setTimeout(() => this.proceed(), delay)
   }
 
   /** At the end of the log, which may be the end of the channel. */
@@ -147,7 +151,7 @@ export class Follower implements Reader {
       this.#limit = Math.max(1, taken)
       // The first full write opens the stream, which asks for more at once: then that has read on from here.
       if (this.#stopped || entry.offset !== this.position + 1 || !this.#party.wants()) return
-      this.#pass(entry)
+      this.#pass(this.feed.review(entry, this.epoch))
     }
     this.#limit = Math.min(BATCH, this.#limit * 2 + 2)
   }
@@ -156,7 +160,7 @@ export class Follower implements Reader {
     if (this.#stopped || (chunk.to <= this.position && chunk.epoch === this.epoch)) return
     // Who has no room now reads it in the log when there is; who is elsewhere in it, too.
     if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#party.wants()) return this.#leaveTail()
-    if (this.#plain && chunk.from === this.position) {
+    if (this.#plain && chunk.whole && chunk.from === this.position) {
       this.position = chunk.to
       this.#party.write(chunk, chunk.entries.length)
       return
@@ -167,6 +171,7 @@ export class Follower implements Reader {
       if (!this.#party.wants()) return this.#leaveTail()
       this.#pass(entry, this.#decodes ? chunk.received[index] : undefined)
     }
+    if (!this.#stopped && this.#party.untold >= AT_RISK) this.#tell()
   }
 
   #leaveTail (): void {
@@ -176,23 +181,18 @@ export class Follower implements Reader {
   }
 
   /** Passes an event on, or over. */
-  #pass (entry: LogEntry, received?: Received): void {
+  #pass (entry: Reviewed, received?: Received): void {
     const party = this.#party
     // How the channel failed is for everybody: no filter or map knows of that event.
-    const chosen = this.#decodes && !this.feed.isFailure(entry.event)
+    const chosen = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
     if (this.#decodes) received ??= receivedOf(entry, `${this.epoch}-${entry.offset}`)
     const { epoch } = this
     const event = chosen ? choose(received!, this.#selection) : received
     // A filter or map that publishes, or ends it all, may have brought us further than this.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
     // Only now: where a filter fails, the client is not told that it is past the event.
-    if (chosen && (event === undefined || event === null)) {
-      this.#passOver(entry.offset)
-      // Now and then without an event, so that its return does not search again what is not for it.
-      if (party.skipped >= CHECKPOINT) party.take({ id: party.id() })
-      return
-    }
-    this.#passOver(entry.offset - 1)
+    if (entry.omitted === true || (chosen && (event === undefined || event === null))) return this.#passOver(entry.offset, entry.event.length + entry.data.length)
+    this.#passOver(entry.offset - 1, 0)
     const before = party.checkpoint()
     this.position = entry.offset
     if (party.writes && (!chosen || this.#selection.map === undefined)) party.write(before + frameOf(entry, party.id()), 1)
@@ -200,8 +200,8 @@ export class Follower implements Reader {
   }
 
   /** Nothing more up to there is for this subscriber. */
-  #passOver (offset: number): void {
-    this.#party.skipped += offset - this.position
+  #passOver (offset: number, characters: number): void {
+    if (offset > this.position) this.#party.untold += shareOf(this.feed.settings.history, offset - this.position, characters)
     this.position = offset
   }
 

@@ -1,15 +1,16 @@
-import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
-import { decodeCursor, encodeCursor, MAX_CHANNELS, type Cursor } from './cursor.ts'
+import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from './cursor.ts'
 import { diagnostics } from '../diagnostics.ts'
-import { encodeControl } from '../encode.ts'
+import { encodePositionFrame } from '../encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
 import type { Feed } from './feed.ts'
 import { Follower } from './follower.ts'
+import { listenTo } from '../listeners.ts'
 import { LIVE, REPLAY } from './mark.ts'
+import type { LogHead } from '../log/log.ts'
 import type { Notice, Opening } from './opening.ts'
-import type { Party } from './party.ts'
+import type { Outlet, Party } from './party.ts'
 import { placed, scoped, type Selection } from './selection.ts'
 import { kSubscribed, type Driver, type Followable, type Place } from '../source.ts'
 
@@ -22,39 +23,25 @@ export interface Subscribed {
   readonly signal: AbortSignal | undefined
 }
 
-/** Who takes the events: a stream, or a loop in this process. */
-export interface Outlet {
-  /** Of a stream: whose it is. */
-  readonly account?: { readonly request: FastifyRequest }
-  wants: () => boolean
-  /** Whether it was taken, and not refused: only then its id, and what was to go in front of it, is with the client. */
-  take: (event: unknown, before: string) => boolean
-  /** Frames as they are, of so many events. Who has no use for them takes events. */
-  write?: (frames: string | Chunk, events: number) => void
-  /** There is nothing to come at all. */
-  nothing: () => void
-  ended: () => void
-  lagging: (channel: string) => void
-  /** The subscriber's own signal aborted, or the channel is closed. */
-  done: () => void
-  failed: (error: unknown) => void
-}
-
 /**
  * A subscriber of one channel or of several: its followers, and the one id that says where it stands in all of them.
  * Each channel keeps its order; between them there is none.
  */
 export class Following implements Party<Follower>, Driver {
   readonly alone: boolean
-  skipped = 0
+  untold = 0
   readonly writes: boolean
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
+  /** What ends the listening to signals of the user's. */
+  #leave: Array<() => void> | undefined
   readonly #followers: Follower[]
   #running: readonly Follower[]
   /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
   #behind: Set<Follower> | undefined
   #begun = false
+  /** The last beat at which the client knew where it stands. */
+  #toldAt = Infinity
   #stopped = false
 
   /** Throws FST_SSE_CHANNELS: positions of one channel twice, or of very many, do not fit into one id. */
@@ -72,7 +59,6 @@ export class Following implements Party<Follower>, Driver {
 
   /** Whether its openings are out: a channel may be over. */
   get decided (): boolean { return this.#begun }
-
   /** Where it stands, once it has told the client. */
   get lastEventId (): string | undefined { return this.#begun ? this.#where() : undefined }
 
@@ -86,11 +72,10 @@ export class Following implements Party<Follower>, Driver {
         this.close()
         return
       }
-      signal?.addEventListener('abort', this.close, { once: true })
+      if (signal !== undefined) (this.#leave ??= []).push(listenTo(signal, this.close))
     }
-    const openings = this.#followers.map((follower, index) => begin(follower, cursorOf(lastEventId || this.#subscribed[index]!.after)))
-    if (openings.some(opening => opening instanceof Promise)) Promise.all(openings).then(all => this.#open(all)).catch(error => this.failed(error))
-    else this.#open(openings as Opening[])
+    const heads = this.#followers.map(follower => attempt(() => follower.enter()))
+    this.#together(heads, heads => this.#begin(heads, lastEventId))
   }
 
   pull (): void {
@@ -108,7 +93,7 @@ export class Following implements Party<Follower>, Driver {
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
-    for (const { signal } of this.#subscribed) signal?.removeEventListener('abort', this.close)
+    this.#leave?.forEach(leave => leave())
     for (const follower of this.#followers) follower.stop()
   }
 
@@ -117,11 +102,17 @@ export class Following implements Party<Follower>, Driver {
   }
 
   checkpoint (): string {
-    return this.skipped === 0 ? '' : encodeControl({ id: this.id() })
+    return this.untold === 0 ? '' : encodePositionFrame(this.id())
+  }
+
+  /** What was passed over leaves the history by its age, too, though nothing more is published. */
+  tick (now: number): void {
+    if (this.untold === 0 || this.#toldAt === Infinity) this.#toldAt = now
+    else if (now - this.#toldAt >= Math.min(...this.#followers.map(({ feed }) => feed.settings.history.age)) / 2) this.take({ id: this.id() })
   }
 
   id (): string {
-    this.skipped = 0
+    this.untold = 0
     return this.#where()
   }
 
@@ -130,8 +121,8 @@ export class Following implements Party<Follower>, Driver {
   take (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
     const taken = this.#outlet.take(event, before)
-    // The client has not heard of it: that is an event passed over.
-    if (!taken) this.skipped++
+    // The client has not heard of it, nor of the position that was to go in front of it: there is no telling how far behind it is.
+    if (!taken) this.untold = 1
     return taken
   }
 
@@ -187,12 +178,28 @@ export class Following implements Party<Follower>, Driver {
     this.#outlet.done()
   }
 
+  /** What a position claims is known when all logs have answered: which of its parts is for none of them. */
+  #begin (heads: readonly LogHead[], lastEventId: string | undefined): void {
+    if (this.#stopped) return
+    const epochs = new Set(heads.map(({ epoch }) => epoch))
+    const openings = this.#followers.map((follower, index) => {
+      const cursor = cursorOf(lastEventId || this.#subscribed[index]!.after)
+      return attempt(() => follower.begin(heads[index]!, claimed(cursor, heads[index]!.epoch, epochs)))
+    })
+    this.#together(openings, openings => this.#open(openings))
+  }
+
+  /** At once, where all are there; else when all are. */
+  #together<T> (those: Array<T | Promise<T>>, step: (all: T[]) => void): void {
+    if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.failed(error))
+    else step(those as T[])
+  }
+
   #open (openings: Opening[]): void {
     if (this.#stopped) return
     if (openings.every(opening => opening.over)) {
       this.stop()
-      this.#outlet.nothing()
-      return
+      return this.#outlet.nothing()
     }
     const current = this.#followers.every(({ atEnd }) => atEnd)
     if (!current) this.#behind = new Set(this.#followers)
@@ -244,14 +251,10 @@ export function subscribedTo (channels: ReadonlyArray<Followable<unknown>>, cont
 }
 
 /** One that cannot begin waits for the others, whose promises somebody has to hear. */
-function begin (follower: Follower, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
+function attempt<T> (step: () => T | Promise<T>): T | Promise<T> {
   try {
-    return follower.begin(cursor)
+    return step()
   } catch (error) {
     return Promise.reject(error)
   }
-}
-
-function cursorOf (id: string | undefined): Cursor | 'malformed' | undefined {
-  return id === undefined || id === '' ? undefined : decodeCursor(id) ?? 'malformed'
 }

@@ -1,7 +1,8 @@
 import type { Received } from './chunk.ts'
 import { FST_SSE_EVENT, FST_SSE_LAGGING, shown } from '../errors.ts'
 import { Fifo } from '../fifo.ts'
-import { Following, type Outlet, type Subscribed } from './following.ts'
+import { Following, type Subscribed } from './following.ts'
+import type { Outlet } from './party.ts'
 
 // How many events may wait for the loop: the rest waits in the log.
 const AHEAD = 64

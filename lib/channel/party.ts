@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
 import type { Opening } from './opening.ts'
 
@@ -5,8 +6,8 @@ import type { Opening } from './opening.ts'
 export interface Party<F> {
   /** Whether it follows this channel alone. */
   readonly alone: boolean
-  /** Events passed over since the client was last told where it stands. */
-  skipped: number
+  /** What was passed over since the client was last told where it stands, as a share of what the log keeps; 0: nothing. See shareOf. */
+  untold: number
   /** The id that says where it stands in all channels. Whoever asks tells the client. */
   id: () => string
   /** A frame with that id when events were passed over; else nothing. It goes before the next event, whose offset would else be a jump (R9). */
@@ -32,4 +33,22 @@ export interface Party<F> {
   failed: (error: unknown) => void
   /** Nobody reads on. */
   close: () => void
+}
+
+/** Who takes the events: a stream, or a loop in this process. */
+export interface Outlet {
+  /** Of a stream: whose it is. */
+  readonly account?: { readonly request: FastifyRequest }
+  wants: () => boolean
+  /** Whether it was taken, and not refused: only then its id, and what was to go in front of it, is with the client. */
+  take: (event: unknown, before: string) => boolean
+  /** Frames as they are, of so many events. Who has no use for them takes events. */
+  write?: (frames: string | Chunk, events: number) => void
+  /** There is nothing to come at all. */
+  nothing: () => void
+  ended: () => void
+  lagging: (channel: string) => void
+  /** The subscriber's own signal aborted, or the channel is closed. */
+  done: () => void
+  failed: (error: unknown) => void
 }

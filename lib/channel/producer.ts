@@ -1,3 +1,4 @@
+import { sharedController } from '../listeners.ts'
 import { Pump } from '../pump.ts'
 import { Scope } from '../scope.ts'
 import { isThenable } from '../source.ts'
@@ -9,6 +10,8 @@ export interface Target {
   /** The source is done, or it failed. */
   end: (error?: { cause: unknown }) => void
   failedLate: (error: unknown) => void
+  /** The log refuses an append, since another node has ended it. */
+  over: () => void
 }
 
 // How many events may be on their way to the log at once.
@@ -17,7 +20,7 @@ const WINDOW = 64
 /** Publishes what a source gives, as fast as the log takes it. */
 export class Producer {
   readonly #scope = new Scope()
-  readonly #controller = new AbortController()
+  readonly #controller = sharedController()
   readonly #target: Target
   readonly #pump: Pump
   #underWay = 0
@@ -58,14 +61,20 @@ export class Producer {
       if (!isThenable(appended)) return
       this.#underWay++
       appended.then(this.#settled, cause => {
-        // Too late for the source to hear of it.
-        if (this.#done !== undefined) this.#done.error ??= { cause }
-        else this.#pump.refuse(cause as Error)
+        this.#refused(cause)
         this.#settled()
       })
     } catch (error) {
-      this.#pump.refuse(error as Error)
+      this.#refused(error)
     }
+  }
+
+  #refused (cause: unknown): void {
+    if (this.#stopped) return
+    if (saysEnded(cause)) this.#target.over()
+    // Too late for the source to hear of it.
+    else if (this.#done !== undefined) this.#done.error ??= { cause }
+    else this.#pump.refuse(cause as Error)
   }
 
   readonly #settled = (): void => {
@@ -81,3 +90,6 @@ export class Producer {
     this.#target.end(this.#done.error)
   }
 }
+
+/** Whether a log refused an append since it has ended. The log may be another copy's, or the user's: its code says so. */
+export const saysEnded = (cause: unknown): boolean => (Object(cause) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

@@ -12,7 +12,7 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   events?: M | undefined
   /**
    * How much is kept for those who come back, whichever bound is reached first: events (default 1000), bytes of names and
-   * data (default 1048576), and milliseconds since they were published (default 300000; Infinity: no limit).
+   * data (default 1048576), and milliseconds since they were published (default 300000; at most 100 years; Infinity: no limit).
    * `age` is also how long an idle channel stays: who comes back within it resumes.
    */
   history?: Partial<History> | undefined
@@ -49,11 +49,20 @@ export interface ChannelSetup {
 const HISTORY: History = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
 
-const count: Rule = { expected: 'a whole number, 0 or more', fits: value => Number.isSafeInteger(value) && Number(value) >= 0 }
+// As many as an array holds. Stores count bytes as doubles, too, and have no form for a time that ends in millions of years.
+const MAX_EVENTS = 2 ** 32 - 1
+const MAX_AGE = 100 * 365 * 86_400_000
+const count = (max: number, of: string): Rule => ({
+  expected: `a whole number of ${of} from 0 to ${max}`,
+  fits: value => Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= max
+})
 const BOUNDS: Record<keyof History, Rule> = {
-  events: count,
-  bytes: count,
-  age: { expected: 'a number of milliseconds above 0, or Infinity', fits: value => typeof value === 'number' && value > 0 }
+  events: count(MAX_EVENTS, 'events'),
+  bytes: count(Number.MAX_SAFE_INTEGER, 'bytes'),
+  age: {
+    expected: `a number of milliseconds above 0 and up to ${MAX_AGE} (100 years: no store keeps a longer time), or Infinity`,
+    fits: value => value === Infinity || (typeof value === 'number' && value > 0 && value <= MAX_AGE)
+  }
 }
 /** Where a subscriber begins that brings no position. */
 export const whereToBegin: Rule = { expected: "'newest' or 'oldest'", fits: value => value === 'newest' || value === 'oldest' }
@@ -72,10 +81,26 @@ const RULES: Record<keyof ChannelOptions, Rule> = {
 // A name may become a key, or a line in a log. Half a surrogate pair has no UTF-8 of its own: two names would be one key.
 const NAME = /^[^\p{Cc}\p{Cs}]{1,512}$/u
 
+// Names of the package's own: the log by which nodes talk to each other has one.
+const RESERVED = 'sse.'
+
+/** Whether a channel may have that name. */
+export function isChannelName (name: unknown): name is string {
+  return typeof name === 'string' && NAME.test(name) && !name.startsWith(RESERVED)
+}
+
+/** Throws FST_SSE_OPTION for a name that no channel may have. */
+export function checkedName (name: unknown): string {
+  if (isChannelName(name)) return name
+  const isReserved = typeof name === 'string' && name.startsWith(RESERVED)
+  const expected = isReserved ? `a name that does not begin with '${RESERVED}', which is reserved` : 'a string of 1 to 512 characters without control characters'
+  throw new FST_SSE_OPTION('name', expected, shown(name))
+}
+
 /** Throws FST_SSE_OPTION, which names the option, what was expected and what was got. */
-export function resolveChannel (name: unknown, given: unknown): ChannelSettings {
-  if (typeof name !== 'string' || !NAME.test(name)) throw new FST_SSE_OPTION('name', 'a string of 1 to 512 characters without control characters', shown(name))
-  const settings = checked(given, DEFAULTS, RULES)
+export function resolveChannel (given: unknown, options: unknown): ChannelSettings {
+  const name = checkedName(given)
+  const settings = checked(options, DEFAULTS, RULES)
   return { ...settings, name, history: checked(settings.history, HISTORY, BOUNDS, 'history') }
 }
 
@@ -87,3 +112,19 @@ export function difference (one: ChannelSettings, other: ChannelSettings): strin
 }
 
 const keyOf = ({ slow }: ChannelSettings): unknown => typeof slow === 'object' ? slow.latest : slow
+
+/** A client that comes back from further behind than this share of the history may find it gone. */
+export const AT_RISK = 0.5
+// A position moves without a word for so many events at most, whatever the history holds.
+const UNTOLD = 128
+// Shorter ages, in milliseconds, are too short for the streams' shared timer: eight of its longest beats.
+const SHORT_AGE = 8_000
+
+/**
+ * How much of a history so many events are, of so many characters in all: 1 is all of it. It is that much or more, never less: a character
+ * counts as three bytes, and 256 events as all.
+ */
+export function shareOf (history: History, events: number, characters: number): number {
+  if (history.age < SHORT_AGE) return 1
+  return Math.max(events / Math.min(history.events, 2 * UNTOLD), characters * 3 / Math.max(1, history.bytes))
+}

@@ -3,11 +3,12 @@ import { setTimeout, clearTimeout } from '../clock.ts'
 import { FST_SSE_UNSETTLED } from '../errors.ts'
 import { freeContract, type AnyEvent } from '../events.ts'
 import { Feed } from './feed.ts'
+import { FAILURE } from '../fingerprint.ts'
 import { StreamClosedError } from '../life.ts'
 import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
 import { logged } from '../logged.ts'
 import { problemEvent } from '../problem.ts'
-import { Producer } from './producer.ts'
+import { Producer, saysEnded } from './producer.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source.ts'
 import type { ChannelStats } from '../statistics.ts'
@@ -24,7 +25,11 @@ export class Topic {
   /** The last that was published here. */
   #newest = 0
   #producer: Producer | undefined
+  /** Stops to listen to the end of the log, which another node may bring about while a producer is there. */
+  #stopTail: (() => void) | undefined
   #source: unknown
+  /** The source, as long as the producer waits for the log. */
+  #unread: { source: unknown } | undefined
   #produced: Promise<void> | undefined
   /** There while the producer, and what it ends with, is not over. */
   #settle: ((error?: { cause: unknown }) => void) | undefined
@@ -33,7 +38,7 @@ export class Topic {
     this.#setup = setup
     this.settings = setup.settings
     this.#log = setup.openLog(setup.settings.name, setup.settings.history)
-    this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics)
+    this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics, setup.contract)
   }
 
   /** Throws what is wrong with the event. */
@@ -67,6 +72,7 @@ export class Topic {
       return this.#produced
     }
     this.#source = source
+    this.#unread = { source }
     this.#produced = new Promise((resolve, reject) => {
       this.#settle = error => {
         this.#settle = undefined
@@ -80,25 +86,33 @@ export class Topic {
       end: error => { this.#finish(error) },
       failedLate: err => {
         if (!isAbort(err)) this.#fault(err, 'sse source failed after its channel was over')
-      }
+      },
+      over: () => this.#over()
     })
-    const begin = ({ ended }: LogHead): void => {
-      if (this.#producer !== producer || ended) {
-        dispose(source)
-        this.#producer = undefined
-        this.#settle?.()
-      } else {
-        producer.start(source)
-      }
+    this.#begin(producer, source)
+    return this.#produced
+  }
+
+  /** Starts the producer, unless the channel is over. */
+  #begin (producer: Producer, source: unknown): void {
+    const start = ({ ended }: LogHead): void => {
+      if (ended) this.#over()
+      if (this.#producer !== producer) return
+      this.#unread = undefined
+      producer.start(source)
+    }
+    const fail = (cause: unknown): void => {
+      if (this.#producer === producer) this.#finish({ cause })
     }
     try {
+      // First heard, then seen: no end falls between. A log that begins anew goes on, and so does the producer.
+      this.#stopTail = this.#log.tail(({ ended }) => { if (ended) this.#over() })
       const head = this.#log.head()
-      if (isThenable(head)) Promise.resolve(head).then(begin).catch(cause => { this.#finish({ cause }) })
-      else begin(head)
+      if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
+      else start(head)
     } catch (cause) {
-      this.#finish({ cause })
+      fail(cause)
     }
-    return this.#produced
   }
 
   async end (): Promise<void> {
@@ -108,6 +122,13 @@ export class Topic {
     } finally {
       this.#settle?.()
     }
+  }
+
+  /** The log has ended, and not by this topic: for the producer that is the same. */
+  #over (): void {
+    if (this.#producer === undefined) return
+    this.#stop(new StreamClosedError('ended'))
+    this.#settle?.()
   }
 
   /** The log is asked in any case: it lets go of what is too old. */
@@ -124,14 +145,24 @@ export class Topic {
   }
 
   #stop (reason: Error): void {
+    this.#letGo()?.stop(reason)
+  }
+
+  /** The producer there was: it listens to the log no more, and a source that it did not begin with is let go. */
+  #letGo (): Producer | undefined {
     const producer = this.#producer
+    const unread = this.#unread
     this.#producer = undefined
-    producer?.stop(reason)
+    this.#unread = undefined
+    this.#stopTail?.()
+    this.#stopTail = undefined
+    if (unread !== undefined) dispose(unread.source)
+    return producer
   }
 
   /** The producer is done, or failed: then its error is the last event, and those who come later get it too. */
   async #finish (failed?: { cause: unknown }): Promise<void> {
-    this.#producer = undefined
+    this.#letGo()
     try {
       if (failed !== undefined) {
         const error = errorOf(failed.cause)
@@ -149,9 +180,10 @@ export class Topic {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
       const last = errorEvent === undefined ? problemEvent(error) : await inTime(errorEvent?.(error)) ?? null
-      if (last !== null) await this.#log.append((contract.declares(last as AnyEvent) ? contract : freeContract).write(last))
+      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.write(last) : { ...freeContract.write(last), fingerprint: FAILURE })
     } catch (err) {
-      this.#fault(err, 'sse error event could not be made')
+      // The channel was over before its source failed: there is nothing to tell.
+      if (!saysEnded(err)) this.#fault(err, 'sse error event could not be made')
     }
   }
 

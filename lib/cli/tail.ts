@@ -1,7 +1,7 @@
 import { connect } from '../client/connect.ts'
 import type { StreamState } from '../client/reading.ts'
 import type { PerAttempt } from '../client/request.ts'
-import type { StreamError } from '../client/stream-error.ts'
+import type { StreamError, StreamErrorCode } from '../client/stream-error.ts'
 import { numberOf, parse } from './arguments.ts'
 import type { Command } from './help.ts'
 import { jsonLine, Layout } from './layout.ts'
@@ -24,9 +24,11 @@ const exits = {
   0: 'the server has no more, or --count is reached, or nobody reads the output any more',
   1: 'it failed: an event `error` of the server; with --no-reconnect, a connection that broke or was not made',
   2: 'the command cannot be understood',
-  3: 'the server refused with a status, or answered with something that is no event stream',
+  3: 'the server refused with a status, or answered with something that is no event stream, or with a redirect that is not followed',
   130: 'interrupted (Ctrl-C)'
 } as const
+
+const REFUSALS: readonly StreamErrorCode[] = ['FST_SSE_STATUS', 'FST_SSE_CONTENT_TYPE', 'FST_SSE_REDIRECT']
 
 export const tail: Command = { name: 'tail', text: 'Prints the events of a stream as they come, and comes back when the connection breaks.', options, exits, run }
 
@@ -36,7 +38,7 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
   const { since = '', event: names } = values
   const count = values.count === undefined ? Infinity : numberOf('count', values.count, { least: 1, whole: true })
   // It would be no header, and asking again would not make it one.
-  if (/[\0\r\n]/.test(since)) throw new UsageError("Option '--since' takes an id, which is one line")
+  if (/[^\P{Cc}\t\x80-\x9f]/u.test(since)) throw new UsageError("Option '--since' takes an id, which is one line without control characters")
   const { stdout, signal } = terminal
   const layout = new Layout(painterOf(terminal))
   const { say, url: asked, ...told } = noticesOf(terminal, url)
@@ -56,8 +58,10 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
     }
   } catch (error) {
     const { code } = error as StreamError
+    // A port that fetch refuses, a header that Node does.
+    if (code === 'FST_SSE_REQUEST') throw new UsageError(reasonOf(error))
     say(reasonOf(error))
-    return code === 'FST_SSE_STATUS' || code === 'FST_SSE_CONTENT_TYPE' ? 3 : 1
+    return REFUSALS.includes(code) ? 3 : 1
   } finally {
     // What it says after we have left is said to nobody.
     stdout.off('error', lost).on('error', () => {})

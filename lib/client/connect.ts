@@ -1,7 +1,10 @@
 import type { EventMap } from '../events.ts'
+import { call, failureIn } from './callback.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { EventStream, type Received } from './event-stream.ts'
 import { formsOf, type ClientEventOf, type Form, type FormsOf, type RawReceived } from './form.ts'
+import { comesBack, misuseOf } from './misuse.ts'
+import { onPageEvent } from './page-event.ts'
 import type { Message, StreamState } from './reading.ts'
 import type { PerAttempt } from './request.ts'
 import { StreamError } from './stream-error.ts'
@@ -34,6 +37,11 @@ export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'event
 export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
 export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
+  const misuse = misuseOf(url, options)
+  if (misuse !== undefined) {
+    const { onState } = Object(options) as RawConnectOptions
+    return new EventStream(failing(misuse, options), () => {}, typeof onState === 'function' ? onState : undefined)
+  }
   const { events, validate, share = false, onState, signal, ...rest } = options
   const read = readerOf(events, validate)
   const controller = new AbortController()
@@ -51,11 +59,25 @@ export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnect
 type Read = (message: Message) => Received | undefined
 type Events = EventMap | Readonly<Record<string, Form>>
 
+/** Nothing is asked for: it is told what is wrong. */
+async function * failing (misuse: StreamError, options: unknown): AsyncGenerator<never, void> {
+  const { onError } = Object(options) as Partial<ConnectionOptions>
+  if (typeof onError === 'function') await onError(misuse, { attempt: 1, delay: undefined })
+  throw misuse
+}
+
 /** As they come, from whichever tab; each reads them by its own map. */
 async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
   const { nameOf, shared } = await import('./shared.ts')
-  const open = (lastEventId: string): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  yield * shared(nameOf(share, url), options.lastEventId ?? '', open, read, signal)
+  const named = (): string => {
+    try {
+      return nameOf(share, url)
+    } catch (error) {
+      throw failureIn('The URL', error, 'FST_SSE_REQUEST')
+    }
+  }
+  const open = (lastEventId: string, signal: AbortSignal): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
+  yield * shared(named(), options.lastEventId ?? '', open, read, signal, comesBack(options) ? onPageEvent : undefined)
 }
 
 /** Makes events of messages: by the map, or as they are. */
@@ -68,7 +90,7 @@ export function readerOf (events: object | undefined, validate: Validate | undef
     if (form === undefined) return undefined
     const value = form === 'text' ? data : parsed(event, data)
     const schema = (events as Events)[event]
-    const fault = typeof schema === 'object' ? validate?.(schema, value) : undefined
+    const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
     if (fault !== undefined) throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' does not fit: ${fault}`, { data: value })
     return { event, data: value, id }
   }
@@ -89,5 +111,6 @@ function failureOf (data: string): StreamError {
     problem = JSON.parse(data)
   } catch {}
   const { detail, title } = Object(problem) as { detail?: unknown, title?: unknown }
-  return new StreamError('FST_SSE_REMOTE', `The server failed: ${detail ?? title ?? data}`, { data: problem })
+  const text = [detail, title].find(part => typeof part === 'string') ?? data
+  return new StreamError('FST_SSE_REMOTE', `The server failed: ${text}`, { data: problem })
 }

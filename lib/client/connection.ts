@@ -1,6 +1,9 @@
 import { Backoff } from './backoff.ts'
+import { failureIn } from './callback.ts'
+import { comesBack } from './misuse.ts'
+import { onPageEvent } from './page-event.ts'
 import { Reading, type Message, type StreamState } from './reading.ts'
-import { request, type Attempt, type PerAttempt, type RequestOptions } from './request.ts'
+import { networkError, request, type Attempt, type PerAttempt, type RequestOptions } from './request.ts'
 import { StreamError } from './stream-error.ts'
 import { Watchdog } from './watchdog.ts'
 
@@ -10,7 +13,8 @@ export interface ConnectionOptions extends RequestOptions {
   lastEventId?: string
   /**
    * Whether to connect again when the response ends, the connection is lost or the server is not there. Default: with GET only, since a
-   * POST would do its work again.
+   * POST would do its work again. A page that enters the back/forward cache lets go of its connection, and continues after the last event when
+   * it returns. Without `reconnect` the browser decides: the client neither cuts the response off nor asks for it again.
    */
   reconnect?: boolean
   /** Milliseconds, until the server tells another time (`retry:`). Doubled with each attempt that brings nothing; a random part of it is waited. Default 1000. */
@@ -25,10 +29,16 @@ export interface ConnectionOptions extends RequestOptions {
   maxEventBytes?: number
   /**
    * Called with each failure, and the milliseconds until the next attempt, undefined where there will be none. Where it answers with
-   * a boolean, that decides: `true` for another attempt after a 401, when a new token is there, `false` for none.
+   * a boolean, that decides: `true` for another attempt after a 401, when a new token is there, `false` for none. What it throws fails
+   * the stream with FST_SSE_CALLBACK.
    */
   onError?: (error: StreamError, next: { attempt: number, delay: number | undefined }) => boolean | void | Promise<boolean | void>
 }
+
+// Milliseconds.
+const DELAY = 1_000
+// Why a connection is let go that is to be taken up again.
+const AWAY = Symbol('away')
 
 /** Requests, one after the other, that bring one sequence of events. */
 export class Connection<E extends object> {
@@ -40,6 +50,8 @@ export class Connection<E extends object> {
   readonly #watchdog: Watchdog
   /** Ends what is waited for. */
   #leave: (reason?: unknown) => void = () => {}
+  /** The page is in the back/forward cache: Chromium would keep its connection, one of six, and nothing of it would run. */
+  #away = false
 
   /** `read` makes an event of a message, or nothing of it, or throws a StreamError. */
   constructor (url: PerAttempt<string | URL>, options: ConnectionOptions, read: (message: Message) => E | undefined, signal: AbortSignal) {
@@ -47,7 +59,7 @@ export class Connection<E extends object> {
     this.#options = options
     this.#signal = signal
     this.#reading = new Reading(read, options.lastEventId ?? '', options.maxEventBytes ?? 2 ** 24)
-    this.#backoff = new Backoff(options.retryDelay ?? 1_000, options.maxRetryDelay ?? 30_000)
+    this.#backoff = new Backoff(options.retryDelay ?? DELAY, options.maxRetryDelay ?? 30_000)
     this.#watchdog = new Watchdog(options.inactivityTimeout)
     signal.addEventListener('abort', () => this.#leave())
   }
@@ -56,26 +68,51 @@ export class Connection<E extends object> {
 
   /** Events and states in their order, as many at once as came together. Ends when nothing more is to come, and at the signal; throws a StreamError. */
   async * [Symbol.asyncIterator] (): AsyncGenerator<Array<E | StreamState>, void> {
-    const { method = 'GET', reconnect = /^get$/i.test(method), maxAttempts = Infinity, onError } = this.#options
+    const leave = (away: boolean) => (): void => {
+      if (this.#away === away) return
+      this.#away = away
+      this.#leave(AWAY)
+    }
+    const forget = comesBack(this.#options) ? [onPageEvent('pagehide', leave(true)), onPageEvent('pageshow', leave(false))] : []
+    try {
+      yield * this.#run()
+    } finally {
+      for (const each of forget) each()
+    }
+  }
+
+  async * #run (): AsyncGenerator<Array<E | StreamState>, void> {
+    const { maxAttempts = Infinity } = this.#options
+    const reconnect = comesBack(this.#options)
     const reading = this.#reading
     yield ['connecting']
     for (let attempt = 1, failures = 0; !this.#signal.aborted; attempt++) {
       let error: StreamError | undefined
+      let left = false
       try {
         const over = yield * this.#attempt({ attempt, lastEventId: reading.lastEventId })
         if (over || !reconnect) return
       } catch (cause) {
-        error = cause instanceof StreamError ? cause : new StreamError('FST_SSE_NETWORK', `The connection failed: ${(cause as Error | null)?.message}`, { cause })
+        left = cause === AWAY
+        if (!left) error = failureIn('A function of the program', cause)
       }
       if (this.#signal.aborted) return
       if (error === undefined || reading.fruitful) failures = 0
-      const delay = this.#backoff.next(reading.fruitful, reading.reconnectionTime, error?.retryAfter)
+      const delay = left ? 0 : this.#backoff.next(reading.fruitful, reading.reconnectionTime, error?.retryAfter)
       if (error !== undefined) {
         const goesOn = reconnect && ++failures < maxAttempts && isPassing(error)
-        if (!(await onError?.(error, { attempt, delay: goesOn ? delay : undefined }) ?? goesOn)) throw error
+        if (!(await this.#told(error, { attempt, delay: goesOn ? delay : undefined }) ?? goesOn)) throw error
       }
       yield ['connecting']
-      await this.#pause(delay)
+      await this.#pause(delay, Math.max(reading.reconnectionTime, error?.retryAfter ?? 0))
+    }
+  }
+
+  async #told (error: StreamError, next: { attempt: number, delay: number | undefined }): Promise<boolean | void> {
+    try {
+      return await this.#options.onError?.(error, next)
+    } catch (cause) {
+      throw failureIn('onError()', cause)
     }
   }
 
@@ -101,14 +138,16 @@ export class Connection<E extends object> {
       controller.signal.throwIfAborted()
       for (;;) {
         watchdog.watch(silent)
-        const { done, value } = await reader.read()
+        const { done, value } = await reader.read().catch(error => { throw networkError(error) })
         // Its end may be our leaving.
         controller.signal.throwIfAborted()
         if (done) break
+        const before = reading.lastEventId
         const came = reading.feed(value)
         // A stream that lived is no failure, though nothing happened in it.
         if (watchdog.heard(reading.beat)) reading.fruitful = true
-        if (came.length > 0) yield came
+        // A position alone is news, too: of tabs that share it, another one may go on from there.
+        if (came.length > 0 || reading.lastEventId !== before) yield came
         if (reading.failure !== undefined) throw reading.failure
       }
     } catch (error) {
@@ -122,15 +161,29 @@ export class Connection<E extends object> {
     return reading.ended
   }
 
-  #pause (time: number): Promise<void> {
-    return new Promise(resolve => {
-      const timer = setTimeout(resolve, time)
-      this.#leave = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-      if (this.#signal.aborted) this.#leave()
-    })
+  /**
+   * Waits, and as long as the page is away. A machine that is online again waits no longer than a part of the first delay, for all of a network
+   * are online at once; but never less than the server told.
+   */
+  async #pause (time: number, least: number): Promise<void> {
+    const start = Date.now()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let forget = (): void => {}
+    if (time > 0) {
+      await new Promise<void>(resolve => {
+        this.#leave = () => resolve()
+        timer = setTimeout(resolve, time)
+        forget = onPageEvent('online', () => {
+          clearTimeout(timer)
+          const passed = Date.now() - start
+          timer = setTimeout(resolve, Math.min(time - passed, Math.max(0, least - passed) + Math.random() * (this.#options.retryDelay ?? DELAY)))
+        })
+        if (this.#signal.aborted || this.#away) resolve()
+      })
+    }
+    clearTimeout(timer)
+    forget()
+    while (this.#away && !this.#signal.aborted) await new Promise<void>(resolve => { this.#leave = () => resolve() })
   }
 }
 

@@ -1,3 +1,4 @@
+import { failureIn } from './callback.ts'
 import type { StreamState } from './reading.ts'
 import { StreamError } from './stream-error.ts'
 
@@ -46,7 +47,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
     this.#leave = leave
     this.#onState = onState
     this.closed = new Promise(resolve => { this.#settle = resolve })
-    this.#run(source).then(() => this.#end({ reason: 'complete' }), (error: StreamError) => this.#end({ reason: 'error', error }))
+    this.#run(source).then(() => this.#end({ reason: 'complete' }), error => this.#end({ reason: 'error', error: failureIn('A function of the program', error) }))
   }
 
   get state (): StreamState { return this.#state }

@@ -7,7 +7,7 @@ import { StreamError } from './stream-error.ts'
 export interface Heard {
   /** `id` is the last event id; `placed` where this event brought it. */
   message: (event: string, data: string, id: string, placed: boolean) => void
-  /** A block without data that moved the position. */
+  /** A block that moved the position, and is no event: it has no data, or is that which a server has for it. */
   position: (id: string) => void
   /** The reconnection time, in milliseconds. */
   retry: (time: number) => void
@@ -15,6 +15,8 @@ export interface Heard {
 }
 
 const LINE_END = /\r\n|\r|\n/
+// The event that carries a position and nothing else, in place of an `id` alone, which some browsers do not keep.
+const POSITION = 'sse.position'
 const encoder = new TextEncoder()
 
 /** Bytes, cut anywhere -> events. Each byte is looked at once, however an event is cut. */
@@ -91,7 +93,7 @@ export class Parser {
     this.#event = ''
     this.#placed = false
     this.#bytes = 0
-    if (data !== undefined) this.#heard.message(event, data, this.#id, placed)
+    if (data !== undefined && (data !== '' || event !== POSITION)) this.#heard.message(event, data, this.#id, placed)
     else if (placed) this.#heard.position(this.#id)
   }
 }

@@ -1,3 +1,5 @@
+import { call, failureIn } from './callback.ts'
+import { refusalOf } from './refusal.ts'
 import { StreamError } from './stream-error.ts'
 
 /** What an attempt to connect is told of itself: 1, 2, 3 …, and where the stream stands. */
@@ -6,33 +8,116 @@ export interface Attempt { readonly attempt: number, readonly lastEventId: strin
 /** A value, or what gives it for each attempt. */
 export type PerAttempt<T> = T | ((attempt: Attempt) => T | Promise<T>)
 
+/** Sends a request, as the global `fetch` does. */
+export type Fetch = (url: string | URL, init: RequestInit) => Promise<Response>
+
 /** The options of `fetch`. Headers and body may be functions: a token does not get old, and a body is made anew. */
 export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | 'window'> {
   headers?: PerAttempt<RequestInit['headers'] | undefined>
   body?: PerAttempt<RequestInit['body'] | undefined>
   /** Instead of the global one. */
-  fetch?: (url: string | URL, init: RequestInit) => Promise<Response>
+  fetch?: Fetch
 }
 
-/** Asks for a stream (WHATWG HTML §9.2.2); undefined where the answer is that there is nothing more. Throws FST_SSE_STATUS and FST_SSE_CONTENT_TYPE, and what `fetch` throws. */
+// Node takes no more of all headers together; most servers take less. Bytes.
+const LONGEST_ID = 16_384
+// Headers that `fetch` itself keeps from another origin, or that say nothing of the program.
+const PLAIN = /^(accept(-language)?|authorization|cache-control|content-.*|cookie|last-event-id|proxy-authorization|user-agent)$/
+
+/**
+ * Asks for a stream (WHATWG HTML §9.2.2); undefined where the answer is that there is nothing more. Throws a StreamError: FST_SSE_NETWORK where another
+ * attempt may bring what this one did not, FST_SSE_STATUS and FST_SSE_CONTENT_TYPE for what is no stream, and at mistakes of the program FST_SSE_REQUEST,
+ * FST_SSE_CALLBACK, FST_SSE_RESPONSE, FST_SSE_POSITION and FST_SSE_REDIRECT. At its signal it throws what `fetch` throws.
+ */
 export async function request (url: PerAttempt<string | URL>, options: RequestOptions, attempt: Attempt, signal: AbortSignal): Promise<Response | undefined> {
   const { fetch = globalThis.fetch, headers: given, body, ...init } = options
-  const headers = new Headers(await valueOf(given, attempt))
-  // More than an EventSource takes: a server that has no room tells it with a status.
-  if (!headers.has('accept')) headers.set('accept', 'text/event-stream, */*')
-  // A header holds bytes: those of UTF-8, one per character.
-  if (attempt.lastEventId !== '') headers.set('last-event-id', String.fromCharCode(...new TextEncoder().encode(attempt.lastEventId)))
-  const response = await fetch(await valueOf(url, attempt), { cache: 'no-store', ...init, headers, signal, body: await valueOf(body, attempt) ?? null })
-  const { status } = response
+  const headers = headersOf(await valueOf('headers()', given, attempt), attempt.lastEventId)
+  const response = await answerOf(fetch, await valueOf('url()', url, attempt), {
+    // Not every platform has caches, and one without them may refuse to be told of them.
+    ...'cache' in Request.prototype && { cache: 'no-store' },
+    ...init,
+    headers,
+    signal,
+    body: await valueOf('body()', body, attempt) ?? null
+  })
+  const { status, body: stream } = response
   const type = response.headers.get('content-type')
-  if (status === 200 && response.body !== null && /^text\/event-stream *(;|$)/i.test(type ?? '')) return response
+  const isStream = status === 200 && /^text\/event-stream *(;|$)/i.test(type ?? '')
+  if (isStream && typeof stream?.getReader === 'function') return response
   // Nobody reads it: the connection is free again.
-  response.body?.cancel().catch(() => {})
+  stream?.cancel?.().catch(() => {})
+  if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no body that can be read as it comes: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
   if (status === 204) return undefined
   if (status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${status}`, { response })
   throw new StreamError('FST_SSE_CONTENT_TYPE', `The server answered with type ${type}`, { response })
 }
 
-function valueOf<T> (value: PerAttempt<T>, attempt: Attempt): T | Promise<T> {
-  return typeof value === 'function' ? (value as (attempt: Attempt) => T | Promise<T>)(attempt) : value
+async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit, 'headers'> & { headers: Headers }): Promise<Response> {
+  try {
+    // `fetch` would send them to any origin that a redirect names.
+    const follows = init.redirect === undefined && [...init.headers.keys()].some(name => !PLAIN.test(name))
+    const asked: RequestInit = follows ? { ...init, redirect: 'manual' } : init
+    const send = async (url: string | URL, init: RequestInit): Promise<Response> => {
+      const response: unknown = await call('fetch', () => fetch(url, init))
+      if (isResponse(response)) return response
+      throw new StreamError('FST_SSE_RESPONSE', 'fetch gave no Response')
+    }
+    const response = await send(url, asked)
+    if (!follows || (response.type !== 'opaqueredirect' && !response.headers.has('location'))) return response
+    const { follow } = await import('./redirect.ts')
+    const last = await follow(send, url, asked, response)
+    if (typeof last !== 'string') return last
+    throw new StreamError('FST_SSE_REDIRECT', `The redirect is not followed: ${last}`, { response })
+  } catch (error) {
+    if (error instanceof StreamError || init.signal!.aborted) throw error
+    const refusal = refusalOf(error, url, init, fetch === globalThis.fetch)
+    if (refusal === undefined) throw networkError(error)
+    throw new StreamError(/redirect/.test(refusal) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch refuses it: ${refusal}`, { cause: error })
+  }
+}
+
+/** A lost connection, or none. The cause of what Node throws says why: a port without a server, a certificate. */
+export function networkError (error: unknown): StreamError {
+  const { cause, message } = Object(error) as Partial<Error>
+  const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
+  return new StreamError('FST_SSE_NETWORK', `The connection failed: ${why || code || message}`, { cause: error })
+}
+
+// A tab is none that a header refuses.
+const isControl = (character: string): boolean => (character < ' ' && character !== '\t') || character === '\x7f'
+const isResponse = (value: unknown): value is Response => typeof (value as Partial<Response> | null | undefined)?.headers?.get === 'function'
+
+function headersOf (given: RequestInit['headers'] | undefined, lastEventId: string): Headers {
+  let headers: Headers
+  try {
+    headers = new Headers(given)
+  } catch (error) {
+    throw failureIn('Option headers', error, 'FST_SSE_REQUEST')
+  }
+  // More than an EventSource takes: a server that has no room tells it with a status.
+  if (!headers.has('accept')) headers.set('accept', 'text/event-stream, */*')
+  if (lastEventId !== '') headers.set('last-event-id', positionOf(lastEventId))
+  return headers
+}
+
+/** A header holds bytes: those of UTF-8, one per character (RFC 9110 §5.5). Another position would lose events, or bring them twice. */
+function positionOf (id: string): string {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(id.slice(0, LONGEST_ID)))
+  if (id.length > LONGEST_ID || bytes.length > LONGEST_ID || [...bytes].some(isControl)) {
+    throw new StreamError('FST_SSE_POSITION', `No header carries the last event id: it has control characters, or more than ${LONGEST_ID} bytes`)
+  }
+  return bytes
+}
+
+/** What a function throws at once is a mistake, as is a promise that it rejects by a wrong access; any other rejection is one of the network. */
+async function valueOf<T> (name: string, value: PerAttempt<T>, attempt: Attempt): Promise<T> {
+  if (typeof value !== 'function') return value
+  const pending = call(name, () => (value as (attempt: Attempt) => T | Promise<T>)(attempt))
+  try {
+    return await pending
+  } catch (error) {
+    // A request for a token fails with a TypeError, too: with a cause in Node, and in a page that has connected before.
+    const isMistake = error instanceof ReferenceError || (error instanceof TypeError && error.cause === undefined && attempt.attempt === 1)
+    throw failureIn(name, error, isMistake ? 'FST_SSE_CALLBACK' : 'FST_SSE_NETWORK')
+  }
 }

@@ -1,3 +1,4 @@
+import type { onPageEvent } from './page-event.ts'
 import type { Message, StreamState } from './reading.ts'
 
 type Item = Message | StreamState
@@ -5,8 +6,14 @@ type Item = Message | StreamState
 /** What the tab that has the connection tells the others: what came, the number of its first event, and the position after it. */
 interface Batch { readonly first: number, readonly items: readonly Item[], readonly id: string }
 
+/** A tab returned from the back/forward cache: the number and the id of its last event. */
+interface Return { readonly back: number, readonly id: string }
+
+/** What follows that number is not known any more: the tab has to ask for it by itself. */
+interface Refusal { readonly refused: number }
+
 /** `where` asks the one that leads, after `end` there is no more, and a number is for the tab itself whose number it is. */
-type Told = Batch | 'where' | 'end' | number
+type Told = Batch | Return | Refusal | 'where' | 'end' | number
 
 /** A connection, which begins after an id. */
 export interface Source extends AsyncIterable<readonly Item[]> { readonly lastEventId: string }
@@ -24,9 +31,13 @@ export function nameOf (share: true | string, url: unknown): string {
  * One connection for all tabs of an origin that ask for the same name. The one with the lock has it and tells the others what comes;
  * when it is gone, the next goes on after the last event that it was told of. Events are counted by all alike, so what
  * comes a second time is known. The connection waits for no tab: each keeps what it has not read yet.
+ *
+ * A page in the back/forward cache runs nothing: when it enters it leaves the others, and when it returns it asks for what it missed.
+ * Without `onPage` the connection is not to be made again, and the page keeps it there, too.
  */
 export async function * shared<E> (
-  name: string, lastEventId: string, open: (lastEventId: string) => Source, read: (message: Message) => E | undefined, signal: AbortSignal
+  name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => Source, read: (message: Message) => E | undefined, signal: AbortSignal,
+  onPage?: typeof onPageEvent
 ): AsyncGenerator<Array<E | StreamState>, void> {
   const self = Math.random()
   let channel: BroadcastChannel | undefined
@@ -36,11 +47,19 @@ export async function * shared<E> (
   let position = lastEventId
   let state: StreamState = 'connecting'
   let leads = false
+  /** The number of the next event of the connection, and where another one is to begin instead. */
+  let next = 0
+  let rewound: Return | undefined
   let over = false
   let failure: unknown
   let came: Item[] = []
-  let wake!: () => void
+  let wake = (): void => {}
   let heard = (): void => {}
+  /** This tab takes part until that aborts. */
+  let part: AbortController | undefined
+  /** Ends the connection, and the wait for the lock. */
+  let cut = (): void => {}
+  let stand = (): void => {}
 
   const tell = (told: Told): void => channel?.postMessage(told)
   const leave = (): void => {
@@ -50,6 +69,8 @@ export async function * shared<E> (
   }
 
   const apply = ({ first, items, id }: Batch): void => {
+    // What this tab missed is asked for. Without an id nothing can be.
+    if (last !== undefined && first > last + 1 && position !== '') return tell({ back: last, id: position })
     let number = first
     for (const item of items) {
       if (typeof item === 'string') came.push(state = item)
@@ -73,8 +94,26 @@ export async function * shared<E> (
     else if (data === 'end') {
       over = true
       wake()
-    } else if (typeof data === 'object') apply(data)
-    else if (data === 'where' && leads) tell({ first: last! + 1, items: [state], id: position })
+    } else if (data === 'where') {
+      if (leads) tellWhere()
+    } else if (typeof data === 'object') {
+      if ('items' in data) apply(data)
+      else if ('refused' in data) {
+        if (data.refused === last) stand()
+      } else if (leads) rewind(data)
+    }
+  }
+
+  const tellWhere = (): void => tell({ first: last! + 1, items: [state], id: position })
+
+  /** The connection begins once more after an event that all know by its number: to the others what comes is not new. */
+  const rewind = (told: Return): void => {
+    // Another event of that number is of another count.
+    if (next <= told.back + 1 && (ids.get(told.back) ?? told.id) === told.id) return tellWhere()
+    if (onPage === undefined || ids.get(told.back) !== told.id) return tell({ refused: told.back })
+    rewound = told
+    next = told.back + 1
+    cut()
   }
 
   /** What the others told before is in the same queue: when this comes back, a tab that was busy or asleep is not behind any more. */
@@ -85,46 +124,89 @@ export async function * shared<E> (
     other.close()
   })
 
-  const lead = async (): Promise<void> => {
+  const lead = async (mine: AbortController): Promise<void> => {
     leads = true
     // Who begins anew counts from a number that nobody has had.
     last ??= Date.now() * 1_000
-    let first = last + 1
-    const source = open(position)
-    for await (const items of source) {
-      const batch: Batch = { first, items, id: source.lastEventId }
-      first += items.filter(item => typeof item !== 'string').length
-      tell(batch)
-      apply(batch)
+    rewound = { back: last, id: position }
+    while (rewound !== undefined && !mine.signal.aborted) {
+      const connection = new AbortController()
+      cut = () => connection.abort()
+      const source = open(rewound.id, connection.signal)
+      next = rewound.back + 1
+      rewound = undefined
+      for await (const items of source) {
+        if (connection.signal.aborted) break
+        const batch: Batch = { first: next, items, id: source.lastEventId }
+        next += items.filter(item => typeof item !== 'string').length
+        tell(batch)
+        apply(batch)
+      }
     }
-    if (!signal.aborted) tell('end')
+    if (!mine.signal.aborted) tell('end')
   }
 
-  const takePart = async (): Promise<void> => {
-    const turn = (isFirst: boolean): Promise<boolean> => navigator.locks.request(name, { signal }, async () => {
+  const takePart = async (mine: AbortController): Promise<void> => {
+    const waiting = new AbortController()
+    stand = () => waiting.abort()
+    const left = new Promise<boolean>(resolve => { mine.signal.addEventListener('abort', () => resolve(true)) })
+    const turn = (isFirst: boolean): Promise<boolean> => navigator.locks.request(name, { signal: waiting.signal }, () => Promise.race([left, (async () => {
       await catchUp()
       // Who knows nothing lets those go first who wait: one may know where the last one stopped.
       if (isFirst && last === undefined) return false
-      if (!over) await lead()
+      if (!over && !mine.signal.aborted) await lead(mine)
       return true
-    })
+    })()]))
     try {
       channel = new BroadcastChannel(name)
       channel.onmessage = hear
-      tell('where')
+      tell(last === undefined || position === '' ? 'where' : { back: last, id: position })
       if (!await turn(true)) await turn(false)
     } catch (error) {
-      if (leads || signal.aborted) throw error
-      // A page that may not keep anything may not have locks or channels either (SecurityError). It can have a connection of its own.
+      if (leads || mine.signal.aborted) throw error
+      // A page that may not keep anything may not have locks or channels either (SecurityError). It can have a connection of its own,
+      // as one that missed what the others do not know any more.
       leave()
-      await lead()
+      await lead(mine)
     }
   }
 
-  takePart().catch(error => { failure = error }).finally(() => {
-    over = true
+  const enter = (): void => {
+    const mine = part = new AbortController()
+    leads = false
+    const finish = (error?: unknown): void => {
+      if (mine !== part) return
+      failure = error
+      over = true
+      wake()
+    }
+    takePart(mine).then(() => finish(), finish)
+  }
+  /** The lock is free at once: what comes later comes when the page is frozen. */
+  const exit = (): void => {
+    part?.abort()
+    part = undefined
+    stand()
+    cut()
+    leave()
+  }
+  const hide = (): void => {
+    if (over || part === undefined) return
+    exit()
+    came.push(state = 'connecting')
     wake()
-  })
+  }
+  const show = (): void => { if (!over && part === undefined) enter() }
+  const close = (): void => {
+    over = true
+    exit()
+    wake()
+  }
+
+  signal.addEventListener('abort', close)
+  const forget = [onPage?.('pagehide', hide), onPage?.('pageshow', show)]
+  if (signal.aborted) over = true
+  else enter()
   try {
     for (;;) {
       const items = came
@@ -145,7 +227,8 @@ export async function * shared<E> (
     }
     if (failure !== undefined && !signal.aborted) throw failure
   } finally {
-    over = true
-    leave()
+    close()
+    signal.removeEventListener('abort', close)
+    for (const each of forget) each?.()
   }
 }

@@ -9,6 +9,12 @@ export type StreamErrorCode =
   | 'FST_SSE_RECEIVED'
   | 'FST_SSE_REMOTE'
   | 'FST_SSE_READER'
+  | 'FST_SSE_OPTION'
+  | 'FST_SSE_REQUEST'
+  | 'FST_SSE_CALLBACK'
+  | 'FST_SSE_RESPONSE'
+  | 'FST_SSE_POSITION'
+  | 'FST_SSE_REDIRECT'
 
 /** Why a stream failed, or was interrupted. */
 export class StreamError extends Error {

@@ -5,6 +5,8 @@ const SHORTEST = 1_000
 const LONGEST = 300_000
 // Who comments every second may still have nothing to say for a while.
 const LEAST = 20_000
+// A timer holds no more: a longer one would fire at once.
+const LONGEST_TIMER = 2 ** 31 - 1
 
 /**
  * Notices a connection that is dead and has no end: of a machine that slept, behind a proxy that forgot it. A stream without
@@ -27,7 +29,7 @@ export class Watchdog {
   watch (silent: (limit: number) => void): void {
     this.#since = Date.now()
     const limit = this.#limit
-    if (limit > 0) this.#timer = setTimeout(() => silent(limit), limit)
+    if (limit > 0) this.#timer = setTimeout(() => silent(limit), Math.min(limit, LONGEST_TIMER))
   }
 
   /** There they are; `beat` where they were nothing but a comment. Whether it was a heartbeat. */

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, FastifySchema } from 'fastify'
+import { isChannelName } from '../channel/settings.ts'
 import { FST_SSE_GONE, FST_SSE_OPTION, FST_SSE_UNREGISTERED, shown } from '../errors.ts'
 import { checked } from '../options.ts'
 import sse from '../plugin.ts'
@@ -48,7 +49,7 @@ const inspector: FastifyPluginAsync<InspectorOptions> = async (app, given) => {
   app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(watch.through(wordOf(request, 'filter', LONGEST)), permission))
   app.get('/tail', { schema: { ...hidden, sse: tailEvents } }, (request, reply) => {
     const name = wordOf(request, 'channel', 512)
-    const channel = watched.find(name)
+    const channel = isChannelName(name) ? watched.find(name) : undefined
     if (channel === undefined) throw new FST_SSE_GONE(`channel ${shown(name)}`)
     return reply.sse(context => tails.follow(channel, context), permission)
   })

@@ -47,7 +47,8 @@ export async function checkOrder (check: Check): Promise<void> {
     const records: LogRecord[] = [
       { event: 'message', data: '{"a":1}', json: true },
       { event: 'näme: with, signs', data: 'line\nline\r\nline\r', json: false },
-      { event: 'x', data: '', json: false },
+      { event: 'x', data: '', json: false, fingerprint: 'aZ09-_' },
+      { event: 'x', data: '[]', json: true, fingerprint: 'f'.repeat(64) },
       { event: 'x', data: 'é€😀\u0000', json: false }
     ]
     for (const each of records) await log.append(each)

@@ -6,6 +6,11 @@ export interface LogRecord {
   readonly data: string
   /** Whether `data` is JSON, or plain text. */
   readonly json: boolean
+  /**
+   * Names the schema by which it was written, in ASCII letters, digits, `-` and `_`, at most 64: a log keeps it. An entry without one, or with another
+   * than that of the process that reads it, is checked and written anew before it leaves.
+   */
+  readonly fingerprint?: string | undefined
 }
 
 /** One event in a log. */

@@ -25,10 +25,11 @@ class MemoryLog implements EventLog {
     this.#history = history
   }
 
-  append ({ event, data, json }: LogRecord): LogPosition {
+  append ({ event, data, json, fingerprint }: LogRecord): LogPosition {
     if (this.#ended) throw new FST_SSE_CHANNEL_ENDED()
     const at = this.#usedAt = performance.now()
-    const entry = { offset: ++this.#newest, event, data, json }
+    const plain = { offset: ++this.#newest, event, data, json }
+    const entry = fingerprint === undefined ? plain : { ...plain, fingerprint }
     const size = Buffer.byteLength(event) + Buffer.byteLength(data)
     this.#kept.push({ entry, size, at })
     this.#bytes += size

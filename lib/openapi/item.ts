@@ -22,6 +22,8 @@ const GAP = branch('sse.gap', {
   properties: { dropped: OFFSET, channel: CHANNEL }
 }, 'That many events of the channel were left out.')
 
+const POSITION = branch('sse.position', { type: 'string', const: '' }, 'The position, in `id`, and no event of the application.', true)
+
 const PROBLEM = branch('error', {
   type: 'object',
   required: ['type', 'title', 'status'],
@@ -41,7 +43,7 @@ export function itemOf (map: EventMap, { shared, errorEvent }: Declared, compone
     const data = modern(schema as unknown as Node, schemas, components)
     return branch(name, data, describes(schema as unknown as Node, schemas), isTextual(schema, schemas))
   })
-  const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP)]
+  const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP), components.refTo(POSITION, 'sse.position', () => POSITION)]
   const names = Object.keys(map)
   // A map that declares `error` says itself what it is.
   if (errorEvent === undefined && !names.includes('error')) common.push(components.refTo(PROBLEM, 'sse.error', () => PROBLEM))
@@ -55,7 +57,7 @@ export function itemOf (map: EventMap, { shared, errorEvent }: Declared, compone
       id: { type: 'string', description: 'The position in the stream. A client that comes back brings the last one as Last-Event-ID.' },
       retry: { type: 'integer', minimum: 0, description: 'How long to wait before coming back, in milliseconds.' }
     },
-    oneOf: [...branches, ...common, ...typeof errorEvent === 'function' ? [otherThan([...names, 'sse.reset', 'sse.gap'])] : []]
+    oneOf: [...branches, ...common, ...typeof errorEvent === 'function' ? [otherThan([...names, 'sse.reset', 'sse.gap', 'sse.position'])] : []]
   }
 }
 

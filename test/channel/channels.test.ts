@@ -303,6 +303,16 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
   channels.close()
 })
 
+t.test('R10: no name leads to what is the package\'s own, nor to what no channel can be named', async t => {
+  const { channels, state } = make(t)
+  for (const name of ['sse.control', 'sse.', 'a\nb', '', undefined, null, 5]) {
+    t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION' })
+    t.throws(() => channels.find(name as string), { code: 'FST_SSE_OPTION', message: /^Option 'name' must be / })
+  }
+  t.throws(() => channels.find('sse.control'), { message: /which is reserved/ })
+  t.equal(state.opened, 0)
+})
+
 t.test('find() gives the channel that is in memory, whatever its options, and makes none', async t => {
   const { channels, state } = make(t)
   t.equal(channels.find('made elsewhere'), undefined)

@@ -5,27 +5,28 @@ import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import type { Chunk } from '../../lib/channel/chunk.ts'
 import { Feed } from '../../lib/channel/feed.ts'
-import { Following, subscribedTo, type Outlet, type Subscribed } from '../../lib/channel/following.ts'
+import { Following, subscribedTo, type Subscribed } from '../../lib/channel/following.ts'
+import type { Outlet } from '../../lib/channel/party.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import { compileContract, freeContract, type EventMap } from '../../lib/events.ts'
 import { schemaCompiler } from '../../lib/schema.ts'
 import { kSubscribed } from '../../lib/source.ts'
 import { ALL } from '../setup/party.ts'
-import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
+import { dice, numbered, RemoteLog, type Dice } from '../setup/remote-log.ts'
 import { Track } from '../setup/track.ts'
 import { within } from '../setup/within.ts'
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
 
-interface TestChannel { log: RemoteLog, feed: Feed, publish: (...numbers: number[]) => void, id: (offset: number) => string, frame: (n: number) => string }
+interface TestChannel { log: RemoteLog, feed: Feed, publish: (...numbers: number[]) => Promise<unknown>, id: (offset: number) => string, frame: (n: number) => string }
 
-function channel (name: string, options: ChannelOptions = {}): TestChannel {
-  const log = new RemoteLog(options.history)
+function channel (name: string, options: ChannelOptions = {}, dice?: Dice): TestChannel {
+  const log = new RemoteLog(options.history, dice)
   const id = (offset: number): string => `${log.now.epoch}-${offset}`
   return {
     log,
     feed: new Feed(resolveChannel(name, options), log, logger),
-    publish: (...numbers) => { for (const n of numbers) log.append(numbered(n)) },
+    publish: (...numbers) => Promise.all(numbers.map(n => log.append(numbered(n)))),
     id,
     frame: n => `id: ${id(n)}\ndata: ${n}\n\n`
   }
@@ -39,6 +40,8 @@ const LIVE = ': live\n'
 const REPLAY = ': replay\n'
 /** What says that the history is over. */
 const CAUGHT_UP = ': live\n\n'
+/** A position without an event. */
+const at = (id: string): string => `event: sse.position\nid: ${id}\ndata: \n\n`
 
 /** What came out, in order: frames, events as objects with what goes in front of them, and how it ended. */
 class TestOutlet implements Outlet {
@@ -49,7 +52,7 @@ class TestOutlet implements Outlet {
   write = (frames: string | Chunk, events: number): void => {
     this.room--
     const text = typeof frames === 'string' ? frames : frames.text
-    if (events !== text.split('\n\n').filter(frame => frame.includes('data: ')).length) throw new Error(`${events} events were announced`)
+    if (events !== text.split('\n\n').filter(frame => frame.includes('data: ') && !frame.includes('event: sse.position')).length) throw new Error(`${events} events were announced`)
     this.given.push(text)
   }
 
@@ -156,7 +159,7 @@ t.test('R6: an id of another channel opens nothing there, and what is reset says
   secrets.publish(1, 2)
   const { given } = await start([follow(orders)], secrets.id(0))
   t.strictSame(given, [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 }, id: orders.id(1) }])
-  const two = await start([follow(orders), follow(secrets)], orders.id(0))
+  const two = await start([follow(orders), follow(secrets)], `${orders.id(0)}.other-2`)
   const id = `${orders.id(0)}.${secrets.id(2)}`
   t.strictSame(two.given, [
     REPLAY,
@@ -164,6 +167,55 @@ t.test('R6: an id of another channel opens nothing there, and what is reset says
     `id: ${orders.id(1)}.${secrets.id(2)}\ndata: 1\n\n`,
     CAUGHT_UP
   ])
+})
+
+for (const late of [false, true]) {
+  t.test(`R3: a channel that the position does not claim is new to the client; a part of it that is for none of the channels may claim any${late ? ', with logs that answer late' : ''}`, async t => {
+    const options = late ? [1, 2, 3].map(dice) : []
+    const [orders, alerts, notes] = ['orders', 'alerts', 'notes'].map((name, index) => channel(name, {}, options[index]))
+    for (const each of [orders!, alerts!, notes!]) await each.publish(1, 2)
+    const [o, a, n] = [orders!, alerts!, notes!]
+    const opened = async (subscribed: Subscribed[], asked: string, until: string): Promise<unknown[]> => {
+      const { given, following } = await start(subscribed, asked)
+      while (!given.some(each => (each as { id?: string }).id === until)) await turn()
+      following.stop()
+      return given.slice(0, 1 + given.findIndex(each => (each as { id?: string }).id === until))
+    }
+    const grown = `${o.id(1)}.${a.id(2)}`
+    const reset = (channel: string, reason = 'unknown'): object => ({ event: 'sse.reset', data: { reason, oldest: 1, newest: 2, channel } })
+    t.strictSame(await opened([follow(o), follow(a)], o.id(1), grown), [REPLAY, { id: grown }], 'grown')
+    t.strictSame(await opened([follow(o), follow(a)], `${o.id(1)}.gone-5`, grown), [REPLAY, { ...reset('alerts'), id: grown }], 'one for another, or its history of before')
+    const both = `${o.id(1)}.${a.id(2)}.${n.id(2)}`
+    t.strictSame(await opened([follow(o), follow(a), follow(n)], `${o.id(1)}.gone-5`, both), [REPLAY, { ...reset('alerts'), id: undefined }, { ...reset('notes'), id: both }], 'shrunk and grown at once')
+    t.strictSame(await opened([follow(o), follow(a)], `${o.id(1)}.${a.id(2)}.${n.id(2)}`, grown), [REPLAY, { id: grown }], 'shrunk')
+    t.strictSame(await opened([follow(o), follow(a)], o.id(3), `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'ahead'), id: `${o.id(2)}.${a.id(2)}` }], 'what is claimed and cannot be honoured is none the less')
+    t.strictSame(await opened([follow(o), follow(a)], '?', `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'malformed'), id: undefined }, { ...reset('alerts', 'malformed'), id: `${o.id(2)}.${a.id(2)}` }], 'what is no position may claim any')
+    t.strictSame(await opened([follow(a)], o.id(1), a.id(2)), [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 }, id: a.id(2) }], 'alone')
+    const first = `${o.id(1)}.${a.id(0)}`
+    t.strictSame(await opened([follow(o), follow(a, { selection: { start: 'oldest' } })], o.id(1), first), [REPLAY, { id: first }], 'it begins where its subscription says')
+    t.strictSame(await opened([follow(o), follow(a, { selection: { snapshot: () => ({ data: 'all' }) } })], o.id(1), grown), [REPLAY, { data: 'all', id: grown }], 'with the state')
+    await o.log.end()
+    t.strictSame(await opened([follow(o), follow(a)], o.id(2), `${o.id(2)}.${a.id(2)}`), [LIVE, { id: `${o.id(2)}.${a.id(2)}` }], 'the one that it had is over')
+    t.equal(o.feed.readers + a.feed.readers + n.feed.readers, 0)
+  })
+}
+
+t.test('R3: a stream of 63 channels may come back for 64', async t => {
+  const all = Array.from({ length: 64 }, (_, index) => channel(`channel ${index}`))
+  const had = all.slice(0, 63).map(({ id }) => id(0)).join('.')
+  const { given } = await start(all.map(each => follow(each)), had)
+  t.strictSame(given, [LIVE, { id: `${had}.${all[63]!.id(0)}` }])
+})
+
+t.test('R6: where a channel begins that a position does not claim, its snapshot may end it all', async t => {
+  const [orders, alerts] = [channel('orders'), channel('alerts')]
+  const controller = new AbortController()
+  const { given } = await start([
+    follow(orders, { signal: controller.signal, selection: { snapshot: () => controller.abort() } }),
+    follow(alerts, { selection: { snapshot: () => t.fail('nobody asks for it') } })
+  ])
+  t.strictSame(given, ['done'])
+  t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
 })
 
 t.test('R5: a gap in company says of which channel, with the id of all', async t => {
@@ -214,7 +266,7 @@ t.test('R7: where there is nothing to come from any of them, it says so and noth
   t.strictSame((await start([follow(orders)])).given, ['nothing'])
   t.strictSame((await start([follow(orders)], orders.id(0))).given, [REPLAY, { id: orders.id(0) }, orders.frame(1), 'ended'])
   const both = await start([follow(orders), follow(alerts)], orders.id(1))
-  t.strictSame(both.given, [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'alerts' }, id: `${orders.id(1)}.${alerts.id(0)}` }])
+  t.strictSame(both.given, [LIVE, { id: `${orders.id(1)}.${alerts.id(0)}` }])
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 1])
 })
 
@@ -251,13 +303,38 @@ t.test('R5: a client that has room for one event at a time gets its turn of ever
   t.strictSame(data.filter(n => Number(n) > 10), ['11', '12'])
 })
 
+t.test('R3: a position that moved without an event is told before what it passed over leaves the history by its age', async t => {
+  const [orders, alerts, notes] = [channel('orders', { history: { age: 40_000 } }), channel('alerts', { history: { age: Infinity } }), channel('notes', { history: { age: 60_000 } })]
+  const none = { selection: { filter: () => false } }
+  const { given, following } = await start([follow(orders, none), follow(alerts, none), follow(notes, none)])
+  following.tick(1_000)
+  notes.publish(1)
+  await turn()
+  following.tick(20_000)
+  t.equal(given.length, 2)
+  following.tick(21_000)
+  t.strictSame(given.slice(2), [{ id: `${orders.id(0)}.${alerts.id(0)}.${notes.id(1)}` }], 'half of the shortest age after the last beat at which it was told')
+  for (const time of [22_000, 90_000]) following.tick(time)
+  orders.publish(1)
+  await turn()
+  following.tick(100_000)
+  t.equal(given.length, 3)
+  following.tick(110_000)
+  t.strictSame(given.slice(3), [{ id: `${orders.id(1)}.${alerts.id(0)}.${notes.id(1)}` }])
+  const endless = await start([follow(alerts, none)])
+  alerts.publish(1)
+  await turn()
+  for (const time of [0, 1e12]) endless.following.tick(time)
+  t.equal(endless.given.length, 2, 'without an age there is no hurry')
+})
+
 t.test('a position that moved without an event is told once, when it is asked for', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   const { given, following } = await start([follow(orders, { selection: { filter: () => false } }), follow(alerts)])
   t.equal(following.checkpoint(), '')
   orders.publish(1, 2)
   await turn()
-  t.equal(following.checkpoint(), `id: ${orders.id(2)}.${alerts.id(0)}\n\n`)
+  t.equal(following.checkpoint(), at(`${orders.id(2)}.${alerts.id(0)}`))
   t.equal(following.checkpoint(), '')
   t.equal(given.length, 2)
 })
@@ -508,9 +585,9 @@ t.test('R9: the mark, and the position, come also where the first event, or each
 })
 
 t.test('R9: an event moves one position by one, in company too; what was passed over is told before', async t => {
-  const [orders, alerts] = [channel('orders', { slow: 'skip', history: { events: 1 } }), channel('alerts')]
+  const [orders, alerts] = [channel('orders', { slow: 'skip', history: { events: 3 } }), channel('alerts')]
   const [o, a] = [orders.log.now.epoch, alerts.log.now.epoch]
-  const at = (orders: number, alerts: number): string => `id: ${o}-${orders}.${a}-${alerts}\n`
+  const id = (orders: number, alerts: number): string => `${o}-${orders}.${a}-${alerts}`
   const even = { filter: ({ data }: { data: unknown }) => Number(data) % 2 === 0 }
   const { given, following, outlet } = await start([follow(orders, { selection: even }), follow(alerts, { selection: even })])
   alerts.publish(1)
@@ -520,7 +597,7 @@ t.test('R9: an event moves one position by one, in company too; what was passed 
   alerts.publish(2, 3)
   await turn()
   outlet.room = 0
-  orders.publish(4, 6)
+  orders.publish(4, 6, 8, 10)
   await turn()
   outlet.room = Infinity
   following.pull()
@@ -530,11 +607,11 @@ t.test('R9: an event moves one position by one, in company too; what was passed 
   orders.log.lose()
   await turn()
   t.strictSame(given.slice(2), [
-    `${at(1, 1)}\n${at(2, 1)}data: 2\n\n`,
-    `${at(2, 2)}data: 2\n\n`,
-    `${at(2, 3)}\n`,
-    { event: 'sse.gap', data: { dropped: 2, channel: 'orders' }, id: `${o}-4.${a}-3` },
-    `${at(4, 4)}\n`,
+    `${at(id(1, 1))}id: ${id(2, 1)}\ndata: 2\n\n`,
+    `id: ${id(2, 2)}\ndata: 2\n\n`,
+    { id: id(2, 3) },
+    { event: 'sse.gap', data: { dropped: 4, channel: 'orders' }, id: id(6, 3) },
+    { id: id(6, 4) },
     { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'orders' }, id: `${orders.id(0)}.${a}-4` }
   ])
 })
@@ -554,9 +631,9 @@ t.test('R9: an event that is refused and left out is one that was passed over; w
   following.start(undefined)
   news.publish(1, 2, 3, 4)
   await turn()
-  t.strictSame(outlet.given.slice(2), [`id: ${news.id(2)}\n\n`, { data: 3, id: news.id(3) }])
   t.equal(ends, '', 'who comes back gets it again')
-  t.equal(following.checkpoint(), `id: ${news.id(4)}\n\n`)
+  t.strictSame(outlet.given.slice(2), [at(news.id(2)), { data: 3, id: news.id(3) }, { id: news.id(4) }], 'at once: how far behind the client was is not known')
+  t.equal(following.checkpoint(), '')
   following.stop()
 })
 
@@ -668,7 +745,7 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
       for (const { outlet, asked } of streams) {
         const track = new Track(outlet.text + (outlet === streams.at(-1)!.outlet ? following.checkpoint() : ''))
         if (track.first === undefined) continue
-        const told = track.events.length + (outlet.text.match(/^event: (state|sse\.\w+)$/gm)?.length ?? 0)
+        const told = track.events.length + (outlet.text.match(/^event: (state|sse\.(?:reset|gap))$/gm)?.length ?? 0)
         if (outlet.events !== told) throw new Error(`${outlet.events} events were counted, and ${told} came`)
         if (asked !== undefined && track.resets === 0 && !outlet.text.includes('event: sse.gap') && track.first !== asked) throw new Error(`it asked for ${asked} and got ${track.first}`)
         // Whatever was for it came, or is among what was dropped.
@@ -693,3 +770,34 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
     t.pass('for any interleaving')
   })
 }
+
+const histories = fc.oneof(
+  fc.record({ events: fc.integer({ min: 0, max: 12 }) }),
+  fc.record({ bytes: fc.integer({ min: 0, max: 120 }) }),
+  fc.record({ age: fc.integer({ min: 1, max: 7_999 }) })
+)
+
+t.test('R3: however much was published that is not for it, a client that was told all there is can come back', async t => {
+  const turns = fc.array(fc.record({ channel: fc.nat(1), count: fc.integer({ min: 1, max: 30 }), wanted: fc.nat(40), size: fc.integer({ min: 0, max: 30 }) }), { minLength: 1, maxLength: 12 })
+  await fc.assert(fc.asyncProperty(turns, fc.array(histories, { minLength: 1, maxLength: 2 }), fc.boolean(), async (turns, histories, maps) => {
+    const channels = histories.map((history, index) => channel(`channel ${index}`, { history }))
+    const wants = ({ data }: { data: unknown }): boolean => String(data).startsWith('wanted')
+    const selection = maps ? { map: (event: { data: unknown }) => wants(event) ? { data: event.data } : undefined } : { filter: wants }
+    const outlet = new WireOutlet()
+    const following = new Following(channels.map(each => follow(each, { selection })), outlet)
+    following.start(undefined)
+    for (const { channel, count, wanted, size } of turns) {
+      const { log } = channels[channel % channels.length]!
+      for (let n = 0; n < count; n++) log.append({ event: 'message', data: `${n === wanted ? 'wanted' : ''}${'€'.repeat(size)}`, json: false })
+      await turn()
+      const told = new Track(outlet.text).position
+      for (const [index, { log: { now } }] of channels.entries()) {
+        if (told.get(now.epoch)! < now.oldest - 1) throw new Error(`${now.oldest} is the oldest, and ${told.get(now.epoch)} was told`)
+        // What is short-lived is gone before the next beat.
+        if ('age' in histories[index]! && told.get(now.epoch) !== now.newest) throw new Error('what is soon gone was not told')
+      }
+    }
+    following.stop()
+  }), { numRuns: 300 })
+  t.pass('for any bounds')
+})

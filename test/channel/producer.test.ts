@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { Producer, type Target } from '../../lib/channel/producer.ts'
+import { Producer, saysEnded, type Target } from '../../lib/channel/producer.ts'
+import { FST_SSE_CHANNEL_ENDED } from '../../lib/errors.ts'
 import { StreamClosedError } from '../../lib/life.ts'
 import type { SourceContext } from '../../lib/source.ts'
 import { within } from '../setup/within.ts'
@@ -21,7 +22,8 @@ function makeTarget (append: (event: unknown) => unknown = () => undefined) {
       told.push(error === undefined ? 'end' : { failed: error.cause })
       settle()
     },
-    failedLate: error => { told.push({ late: error }) }
+    failedLate: error => { told.push({ late: error }) },
+    over: () => { told.push('over') }
   }
   return { target, told, ended }
 }
@@ -248,4 +250,33 @@ t.test('what the source throws after the stop is told apart', async t => {
   fail(error)
   await turn()
   t.strictSame(told, [{ late: error }])
+})
+
+t.test('an append that is refused since the channel has ended is no failure of the source: the target learns that it is over', async t => {
+  const ended = new FST_SSE_CHANNEL_ENDED()
+  const refusals: Array<[where: string, append: () => unknown]> = [['here', () => { throw ended }], ['elsewhere', async () => { throw ended }]]
+  const sources: Array<[kind: string, source: () => unknown]> = [['a list', () => [1]], ['a generator', async function * () {
+    try {
+      yield 1
+      await new Promise(() => {})
+    } catch {
+      t.fail('it is not told at its yield')
+    }
+  }]]
+  for (const [where, append] of refusals) {
+    for (const [kind, source] of sources) {
+      const { target, told } = makeTarget(append)
+      const producer = new Producer({ ...target, over: () => { told.push('over'); producer.stop(new StreamClosedError('ended')) } })
+      producer.start(source())
+      await until(() => told.includes('over'))
+      await turn()
+      t.strictSame(told.filter(each => each !== 1), ['over'], `${kind}, a log ${where}`)
+    }
+  }
+})
+
+t.test('only the code says that a channel has ended', async t => {
+  t.equal(saysEnded(new FST_SSE_CHANNEL_ENDED()), true)
+  t.equal(saysEnded({ code: 'FST_SSE_CHANNEL_ENDED' }), true)
+  for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) t.equal(saysEnded(other), false)
 })

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { difference, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { checkedName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 
 const HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 
@@ -32,14 +32,28 @@ t.test('a name is a string of 1 to 512 characters without control characters', a
   }
 })
 
+t.test('R10: a name that begins with sse. is the package\'s own', async t => {
+  for (const name of ['sse.', 'sse.control', 'sse.news']) {
+    const expected = { code: 'FST_SSE_OPTION', message: `Option 'name' must be a name that does not begin with 'sse.', which is reserved, got "${name}" (string)` }
+    t.throws(() => resolveChannel(name, {}), expected)
+    t.throws(() => checkedName(name), expected)
+    t.equal(isChannelName(name), false)
+  }
+  for (const name of ['sse', 'sse:control', 'SSE.control', 'my.sse.control', ' sse.control']) {
+    t.equal(checkedName(name), name)
+    t.equal(isChannelName(name), true)
+  }
+})
+
 t.test('R8: a name that no store could tell from another is refused', async t => {
   // Half of a surrogate pair: written as UTF-8, all of these are one.
   for (const name of ['\ud800', 'a\udc00b']) t.throws(() => resolveChannel(name, {}), { code: 'FST_SSE_OPTION' })
 })
 
 t.test('an option that does not fit is named, with what was expected and what was got', async t => {
-  const count = 'a whole number, 0 or more'
-  const age = 'a number of milliseconds above 0, or Infinity'
+  const events = 'a whole number of events from 0 to 4294967295'
+  const bytes = 'a whole number of bytes from 0 to 9007199254740991'
+  const age = 'a number of milliseconds above 0 and up to 3153600000000 (100 years: no store keeps a longer time), or Infinity'
   const slow = "'disconnect', 'skip' or { latest: a function that returns an event's key }"
   const cases: Array<[unknown, string]> = [
     [null, "Option 'options' must be an object, got null"],
@@ -53,13 +67,16 @@ t.test('an option that does not fit is named, with what was expected and what wa
     [{ history: 100 }, "Option 'history' must be an object, got 100 (number)"],
     [{ history: null }, "Option 'history' must be an object, got null"],
     [{ history: { size: 1 } }, "Option 'history.size' must be one of events, bytes, age, got an option that does not exist"],
-    [{ history: { events: -1 } }, `Option 'history.events' must be ${count}, got -1 (number)`],
-    [{ history: { events: 1.5 } }, `Option 'history.events' must be ${count}, got 1.5 (number)`],
-    [{ history: { events: Infinity } }, `Option 'history.events' must be ${count}, got Infinity (number)`],
-    [{ history: { events: '5' } }, `Option 'history.events' must be ${count}, got "5" (string)`],
-    [{ history: { bytes: -1 } }, `Option 'history.bytes' must be ${count}, got -1 (number)`],
-    [{ history: { bytes: NaN } }, `Option 'history.bytes' must be ${count}, got NaN (number)`],
-    [{ history: { bytes: null } }, `Option 'history.bytes' must be ${count}, got null`],
+    [{ history: { events: -1 } }, `Option 'history.events' must be ${events}, got -1 (number)`],
+    [{ history: { events: 1.5 } }, `Option 'history.events' must be ${events}, got 1.5 (number)`],
+    [{ history: { events: Infinity } }, `Option 'history.events' must be ${events}, got Infinity (number)`],
+    [{ history: { events: '5' } }, `Option 'history.events' must be ${events}, got "5" (string)`],
+    [{ history: { events: 2 ** 32 } }, `Option 'history.events' must be ${events}, got 4294967296 (number)`],
+    [{ history: { bytes: 2 ** 53 } }, `Option 'history.bytes' must be ${bytes}, got 9007199254740992 (number)`],
+    [{ history: { age: 1e17 } }, `Option 'history.age' must be ${age}, got 100000000000000000 (number)`],
+    [{ history: { bytes: -1 } }, `Option 'history.bytes' must be ${bytes}, got -1 (number)`],
+    [{ history: { bytes: NaN } }, `Option 'history.bytes' must be ${bytes}, got NaN (number)`],
+    [{ history: { bytes: null } }, `Option 'history.bytes' must be ${bytes}, got null`],
     [{ history: { age: 0 } }, `Option 'history.age' must be ${age}, got 0 (number)`],
     [{ history: { age: -1 } }, `Option 'history.age' must be ${age}, got -1 (number)`],
     [{ history: { age: NaN } }, `Option 'history.age' must be ${age}, got NaN (number)`],

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
@@ -122,6 +123,181 @@ for (const [where, makeLog] of logs) {
     await within('the answer', other.consume(() => t.fail('called')))
   })
 }
+
+/** A producer that says nothing, and when and why it was stopped. */
+function silent () {
+  const stopped: unknown[] = []
+  const source = async function * ({ signal }: { signal: AbortSignal }): AsyncGenerator<unknown> {
+    try {
+      await once(signal, 'abort')
+      signal.throwIfAborted()
+      yield { data: 'never' }
+    } finally {
+      stopped.push(signal.reason)
+    }
+  }
+  return { source, stopped }
+}
+
+for (const [where, makeLog] of logs) {
+  t.test(`R7: the end of the log by another node stops the source, as that of this node does; a log ${where}`, async t => {
+    const log = makeLog() as RemoteLog
+    const { topic, lines } = make({}, log)
+    const { source, stopped } = silent()
+    const consumed = topic.consume(source)
+    await log.head()
+    await turn()
+    t.equal(log.listeners, 1, 'it listens for as long as it produces')
+    await log.end()
+    await within('the producer', consumed)
+    while (stopped.length === 0) await turn()
+    t.match(stopped, [{ name: 'AbortError', reason: 'ended' }])
+    t.equal(log.listeners, 0)
+    t.equal(topic.idle(), true)
+    t.strictSame(lines, [])
+  })
+
+  t.test(`R7: a source with events on their way when another node ends the log is stopped without a failure; a log ${where}`, async t => {
+    for (const source of [
+      () => Array.from({ length: 5_000 }, (_, index) => ({ data: index })),
+      async function * ({ signal }: { signal: AbortSignal }) { for (let n = 0; !signal.aborted; n++) yield { data: n } }
+    ]) {
+      const log = makeLog() as RemoteLog
+      const { topic, lines } = make({}, log)
+      const consumed = topic.consume(source)
+      await log.head()
+      await turn()
+      await log.end()
+      await within('the producer', consumed)
+      await turn()
+      t.strictSame(lines, [])
+      t.equal(log.listeners, 0)
+      t.equal(log.now.ended, true)
+    }
+  })
+
+  t.test(`R7: the tail is let go when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
+    const ways: Array<(topic: Topic) => Promise<unknown>> = [
+      topic => topic.consume([{ data: 1 }]),
+      topic => topic.consume(() => { throw new Error('mine') }).catch(() => {}),
+      async topic => {
+        const consumed = topic.consume(new EventQueue())
+        await topic.end()
+        await consumed
+      },
+      async topic => {
+        const consumed = topic.consume(new EventQueue())
+        topic.close()
+        await consumed
+      }
+    ]
+    for (const way of ways) {
+      const log = makeLog() as RemoteLog
+      await within('the end', way(make({}, log).topic))
+      t.equal(log.listeners, 0)
+    }
+  })
+
+  t.test(`R8: a log that begins anew stops no source: what it gives is in the next one, whose end is heard; a log ${where}`, async t => {
+    const log = makeLog() as RemoteLog
+    const { topic, lines } = make({}, log)
+    const queue = new EventQueue()
+    const consumed = topic.consume(queue)
+    await queue.push({ data: 1 })
+    await log.head()
+    await log.lose()
+    await log.head()
+    await queue.push({ data: 2 })
+    while (log.now.newest === 0) await turn()
+    t.strictSame(await held(log), ['message 2'])
+    t.equal(queue.signal.aborted, false)
+    await log.end()
+    await within('the producer', consumed)
+    t.equal(queue.signal.aborted, true)
+    t.strictSame(lines, [])
+  })
+}
+
+t.test('R7: a source that ends or fails in the moment in which another node ends the log settles once, and nothing is written after the end', async t => {
+  const error = new Error('mine')
+  for (const fails of [false, true]) {
+    for (let seed = 1; seed <= 20; seed++) {
+      const log = new RemoteLog({}, dice(seed))
+      const { topic, lines } = make({}, log)
+      const queue = new EventQueue<never, { data: number }>()
+      const consumed = topic.consume(async function * () {
+        yield * queue
+        if (fails) throw error
+      })
+      await queue.push({ data: 1 })
+      for (let turns = seed % 5; turns > 0; turns--) await turn()
+      queue.end()
+      const { newest } = log.now
+      const over = log.end()
+      const outcome = await within('the producer', consumed.then(() => undefined, (thrown: unknown) => thrown))
+      await over
+      await log.told
+      if (fails) t.ok(outcome === undefined || outcome === error)
+      else t.equal(outcome, undefined)
+      t.ok(log.now.newest >= newest)
+      t.notOk(lines.some(([, message]) => message === 'sse error event could not be made'))
+      t.equal(log.listeners, 0)
+    }
+  }
+})
+
+t.test('R7: an append that is refused since the channel has ended tells of the end, where the tail has not', async t => {
+  for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
+    const log = makeLog()
+    log.tail = () => () => {}
+    const { topic, lines } = make({}, log)
+    const queue = new EventQueue<never, { data: number }>()
+    const consumed = topic.consume(queue)
+    await queue.push({ data: 1 })
+    while (log.now.newest === 0) await turn()
+    await log.end()
+    t.equal(queue.signal.aborted, false)
+    queue.push({ data: 2 })
+    await within('the producer', consumed)
+    t.equal(queue.signal.aborted, true)
+    t.strictSame(lines, [])
+    await t.rejects(async () => topic.append({ data: 3 }), { code: 'FST_SSE_CHANNEL_ENDED' }, 'who publishes is told')
+  }
+})
+
+t.test('R7: an end that comes before the log has answered never starts the source, and lets go of it at once', async t => {
+  for (const end of [(topic: Topic) => topic.end(), (_topic: Topic, log: RemoteLog) => log.end(), (topic: Topic) => topic.close()]) {
+    for (const fails of [false, true]) {
+      const log = new RemoteLog()
+      let answer!: () => void
+      const head = log.head.bind(log)
+      log.head = async () => {
+        await new Promise<void>(resolve => { answer = resolve })
+        if (fails) throw new Error('too late')
+        return head()
+      }
+      const { topic, lines } = make({}, log)
+      const queue = new EventQueue()
+      const consumed = topic.consume(queue)
+      await end(topic, log)
+      await within('the producer', consumed)
+      t.equal(queue.signal.aborted, true)
+      answer()
+      await turn()
+      t.strictSame(lines, [])
+      t.equal(log.listeners, 0)
+    }
+  }
+})
+
+t.test('a source is let go where the log cannot say whether the channel is over', async t => {
+  const log = new RemoteLog()
+  const error = new Error('the store is gone')
+  log.head = async () => { throw error }
+  const queue = new EventQueue()
+  await t.rejects(within('the answer', make({}, log).topic.consume(queue)), error)
+  t.equal(queue.signal.aborted, true)
+})
 
 t.test('R7: a second source is let go, never started, and gets the answer of the first', async t => {
   const { topic } = make()

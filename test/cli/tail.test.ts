@@ -145,7 +145,24 @@ t.test('colours are there on a terminal alone', async t => {
 })
 
 t.test('what is no count and no id is an error of usage', async t => {
-  for (const args of [['--count', '0'], ['--count', 'x'], ['--since', 'a\nb']]) {
+  for (const args of [['--count', '0'], ['--count', 'x'], ['--since', 'a\nb'], ['--since', 'a\u0001b'], ['--since', 'a\u007fb']]) {
     await t.rejects(tail.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
   }
+})
+
+t.test('what fetch refuses is a command that cannot be understood, and is not asked for again', async t => {
+  for (const args of [['http://127.0.0.1:1/'], ['http://127.0.0.1:9999/', '--header', 'expect: 100-continue']]) {
+    await t.rejects(tail.run(args, new Shell()), { code: 'FST_SSE_USAGE', message: /^fetch refuses it: / })
+  }
+})
+
+t.test('--header goes along with a redirect, and not to another origin; a circle is refused', async t => {
+  const other = await Scripted.start(t, answers(204))
+  const { code, server } = await start(t, [answers(302, { location: '/there' }), answers(302, { location: other.url })], ['-H', 'x-api-key: secret'])
+  t.equal(await code, 0)
+  t.equal(server.asked[1]!.headers['x-api-key'], 'secret')
+  t.notOk('x-api-key' in other.asked[0]!.headers)
+  const circle = await start(t, [answers(302, { location: '/' })], ['-H', 'x-api-key: secret'])
+  t.equal(await circle.code, 3)
+  t.equal(circle.shell.stderr.text, 'The redirect is not followed: there are more than 20\n')
 })

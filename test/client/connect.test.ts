@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { connect } from '../../lib/client/connect.ts'
 import { validate } from '../../lib/client/validate.ts'
 import sse from '../../lib/index.ts'
@@ -78,7 +78,9 @@ t.test('E2: the server\'s error is FST_SSE_REMOTE, with what it said, and no oth
     ['{"title":"Not Found","status":404,"detail":"no such order"}', 'The server failed: no such order', { title: 'Not Found', status: 404, detail: 'no such order' }],
     ['{"title":"Internal Server Error","status":500}', 'The server failed: Internal Server Error', { title: 'Internal Server Error', status: 500 }],
     ['it broke', 'The server failed: it broke', 'it broke'],
-    ['null', 'The server failed: null', null]
+    ['null', 'The server failed: null', null],
+    ['{"detail":{"toString":1},"title":"odd"}', 'The server failed: odd', { detail: { toString: 1 }, title: 'odd' }],
+    ['{"detail":{"toString":1}}', 'The server failed: {"detail":{"toString":1}}', { detail: { toString: 1 } }]
   ]
   for (const [data, message, problem] of cases) {
     for (const map of [{ events }, {}]) {
@@ -230,6 +232,35 @@ t.test('R2: what a channel of this server publishes while the client is away com
   t.strictSame(codes, ['FST_SSE_NETWORK'])
 })
 
+t.test('E1: an option that does not fit ends the stream before anything is asked for, and is told wherever failures are', async t => {
+  for (const [url, options, name] of [
+    ['http://there/', { retryDelay: 'x' }, 'retryDelay'],
+    ['http://there/', { signal: 5 }, 'signal'],
+    ['http://there/', { events: 5 }, 'events'],
+    ['http://there/', { lastEventId: 5 }, 'lastEventId'],
+    ['http://there/', null, 'options'],
+    [undefined, {}, 'url'],
+    ['http://there/', { onError: 5, onState: 5 }, 'onError']
+  ] as const) {
+    const stream = connect(url as never, options as never)
+    await t.rejects(all(stream), { code: 'FST_SSE_OPTION', message: new RegExp(`^Option '${name}' must be `) })
+    t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_OPTION' } })
+  }
+  const told: unknown[] = []
+  const { closed } = connect('http://there/', { share: 5 as never, onError: (error, next) => { told.push(error.code, next) }, onState: state => { told.push(state) } })
+  await closed
+  t.strictSame(told, ['FST_SSE_OPTION', { attempt: 1, delay: undefined }, 'closed'])
+  const { error } = await connect('http://there/', { share: 5 as never, onError: () => { throw new Error('mistake') } }).closed
+  t.equal(error?.code, 'FST_SSE_CALLBACK')
+})
+
+t.test('E1: a validate that throws is FST_SSE_CALLBACK, and ends it', async t => {
+  const server = await Scripted.start(t, ends('data: hi\n\n'))
+  const stream = connect(server.url, { events, validate: () => { throw new TypeError('mistake') }, retryDelay: 1 })
+  await t.rejects(all(stream), { code: 'FST_SSE_CALLBACK', message: 'validate() failed: mistake' })
+  t.equal(server.asked.length, 1)
+})
+
 /** Locks as a browser has them: who asks later waits. */
 class Locks {
   #last: Promise<unknown> = Promise.resolve()
@@ -265,4 +296,42 @@ t.test('share: where there are no locks each has its own connection', async t =>
   const server = await Scripted.start(t, ends(`data: 5\n\n${END}`))
   for (let n = 0; n < 2; n++) t.equal((await all(connect(server.url, { share: true }))).length, 1)
   t.equal(server.asked.length, 2)
+})
+
+t.test('share: a path is no name where there is no page', async t => {
+  await t.rejects(all(connect('/events', { share: true })), { code: 'FST_SSE_REQUEST', message: 'The URL failed: Invalid URL' })
+})
+
+/** A window, for the events of a page. */
+function page (t: Test): EventTarget {
+  const target = new EventTarget()
+  t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target) })
+  t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target) })
+  return target
+}
+
+t.test('share: a page that enters the back/forward cache lets go of the connection, but of none that is not to be made again', async t => {
+  t.intercept(globalThis, 'navigator', { value: { locks: new Locks() } })
+  const window = page(t)
+  for (const reconnect of [true, false]) {
+    const server = await Scripted.start(t, streams('id: 1\ndata: 1\n\n'), streams('id: 2\ndata: 2\n\n'))
+    const stream = connect(server.url, { share: `cache ${reconnect}`, reconnect })
+    const came: string[] = []
+    let heard = (): void => {}
+    stream.on('message', ({ data }) => {
+      came.push(data)
+      heard()
+    })
+    const { response, over } = await server.request(1)
+    await within('the first event', new Promise<void>(resolve => { heard = () => { if (came.length > 0) resolve() }; heard() }))
+    window.dispatchEvent(new Event('pagehide'))
+    if (reconnect) t.equal(await within('the end of the response', over), false)
+    window.dispatchEvent(new Event('pageshow'))
+    if (!reconnect) response.write('id: 2\ndata: 2\n\n')
+    await within('the second event', new Promise<void>(resolve => { heard = () => { if (came.length > 1) resolve() }; heard() }))
+    t.strictSame(came, ['1', '2'])
+    t.equal(server.asked.length, reconnect ? 2 : 1)
+    stream.close()
+    await stream.closed
+  }
 })

@@ -1,7 +1,7 @@
-import { getEventListeners } from 'node:events'
+import { EventEmitter, getEventListeners, once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { mock } from 'node:test'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Connection, type ConnectionOptions } from '../../lib/client/connection.ts'
 import type { Message, StreamState } from '../../lib/client/reading.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
@@ -182,10 +182,14 @@ t.test('after a 401 onError gets a new token, and the stream goes on where it wa
   t.strictSame(told, [['FST_SSE_STATUS', 2, undefined]])
 })
 
-t.test('onError may end it where it would have gone on, and what it throws is thrown', async t => {
+t.test('onError may end it where it would have gone on, and what it throws is the end', async t => {
   t.equal((await follow(t, [answers(503)], { onError: () => false })).error?.status, 503)
   const mistake = new Error('mistake')
-  t.equal((await follow(t, [answers(503)], { onError: () => { throw mistake } })).error, mistake)
+  for (const onError of [() => { throw mistake }, () => Promise.reject(mistake)]) {
+    const { error, server } = await follow(t, [answers(503)], { onError })
+    t.match(error, { code: 'FST_SSE_CALLBACK', message: 'onError() failed: mistake', cause: mistake })
+    t.equal(server.asked.length, 1)
+  }
 })
 
 t.test('nobody has to listen for errors', async t => {
@@ -194,7 +198,7 @@ t.test('nobody has to listen for errors', async t => {
   await t.rejects(drain(connection), { code: 'FST_SSE_STATUS', status: 404 })
 })
 
-t.test('a server that is not there is FST_SSE_NETWORK, and so is what a function of the user throws', async t => {
+t.test('a server that is not there is FST_SSE_NETWORK, and so is a token that is not', async t => {
   const server = await Scripted.start(t, ends())
   const { url } = server
   await server.stop()
@@ -204,9 +208,9 @@ t.test('a server that is not there is FST_SSE_NETWORK, and so is what a function
   }
   const refused = await fail({})
   t.equal(refused.code, 'FST_SSE_NETWORK')
-  t.equal(refused.message, 'The connection failed: fetch failed')
+  t.equal(refused.message, `The connection failed: connect ECONNREFUSED ${new URL(url).host}`)
   t.equal((refused.cause as Error).name, 'TypeError')
-  t.equal((await fail({ headers: () => { throw new Error('no token') } })).message, 'The connection failed: no token')
+  t.match(await fail({ headers: async () => { throw new Error('no token') } }), { code: 'FST_SSE_NETWORK', message: 'headers() failed: no token' })
   t.equal((await fail({ fetch: () => Promise.reject(null) })).message, 'The connection failed: undefined') // eslint-disable-line prefer-promise-reject-errors
 })
 
@@ -403,4 +407,164 @@ t.test('a stream that lived is no failure, though nothing happened in it: its at
   const connection = new Connection('http://there/', { fetch: living, maxAttempts: 2, retryDelay: 0, onError: () => { if (attempts === 4) leaving.abort() } }, message => message, leaving.signal)
   await within('four attempts', drain(connection), 5_000)
   t.equal(attempts, 4)
+})
+
+t.test('E1: a mistake of the program ends it at once, and onError may decide otherwise', async t => {
+  const cases: Array<[url: string, options: ConnectionOptions, code: string]> = [
+    ['/events', {}, 'FST_SSE_REQUEST'],
+    ['http://there/', { headers: () => { throw new TypeError('no session') } }, 'FST_SSE_CALLBACK'],
+    ['http://there/', { fetch: async () => 5 as never }, 'FST_SSE_RESPONSE'],
+    ['http://there/', { lastEventId: 'a\u0001b' }, 'FST_SSE_POSITION']
+  ]
+  for (const [url, options, code] of cases) {
+    let told = 0
+    const onError = (error: StreamError, next: { delay: number | undefined }): boolean => {
+      t.equal(error.code, code)
+      t.equal(next.delay, undefined)
+      return ++told < 2
+    }
+    const connection = new Connection(url, { ...TICK, ...options, onError }, message => message, new AbortController().signal)
+    await t.rejects(within('the end', drain(connection)), { code })
+    t.equal(told, 2)
+  }
+})
+
+t.test('an id that came and cannot go back ends it when it would have to, and not before', async t => {
+  const { came, error, server } = await follow(t, [ends(event('a\u0001b') + event('2')), cuts(event('a\u007fb'))])
+  t.strictSame(came, ['connecting', 'live', 'a\u0001b', '2', 'connecting', 'live', 'a\u007fb', 'connecting'])
+  t.equal(error?.code, 'FST_SSE_POSITION')
+  t.equal(server.asked.length, 2)
+})
+
+t.test('what reading throws, and is no StreamError, is a mistake and ends it', async t => {
+  const server = await Scripted.start(t, streams(event('1')))
+  const mistake = new TypeError('mistake')
+  const connection = new Connection(server.url, TICK, () => { throw mistake }, new AbortController().signal)
+  await t.rejects(within('the end', drain(connection)), { code: 'FST_SSE_CALLBACK', cause: mistake })
+})
+
+/** The window of a page. */
+function page (t: Pick<Test, 'intercept'>) {
+  const target = new EventTarget()
+  t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target) })
+  t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target) })
+  return {
+    tell: (type: string): void => { target.dispatchEvent(new Event(type)) },
+    listeners: (): number => ['pagehide', 'pageshow', 'online'].reduce((sum, type) => sum + getEventListeners(target, type).length, 0)
+  }
+}
+
+t.test('a page that enters the back/forward cache lets go of its connection, and continues after the last event when it returns', async t => {
+  const window = page(t)
+  const server = await Scripted.start(t, streams(event('1')), ends(`${event('2')}id: sse.end\n\n`))
+  const told: string[] = []
+  const connection = new Connection(server.url, { retryDelay: 600_000, onError: ({ code }) => { told.push(code) } }, message => message, new AbortController().signal)
+  const items = connection[Symbol.asyncIterator]()
+  t.strictSame((await items.next()).value, ['connecting'])
+  window.tell('pageshow')
+  t.match((await items.next()).value, ['live', { data: '1' }])
+  const next = items.next()
+  const { over } = await server.request(1)
+  window.tell('pagehide')
+  window.tell('pagehide')
+  t.equal(await within('the end of the response', over), false)
+  t.strictSame((await within('the state', next)).value, ['connecting'])
+  const later = items.next()
+  await turn()
+  t.equal(server.asked.length, 1, 'nothing is asked for while it is away')
+  window.tell('pageshow')
+  t.match((await within('the next event', later)).value, ['live', { data: '2' }])
+  t.equal((await items.next()).done, true)
+  t.strictSame(told, [])
+  t.equal(server.asked[1]!.headers['last-event-id'], '1')
+  t.equal(window.listeners(), 0)
+})
+
+t.test('a page may leave at any moment: before the answer, while nobody takes, while it waits, and leave for good', async t => {
+  const window = page(t)
+  const server = await Scripted.start(t, () => {}, streams(event('1')), answers(503, { 'retry-after': '600' }), streams(event('2')))
+  const controller = new AbortController()
+  const waits = new EventEmitter()
+  const connection = new Connection(server.url, { onError: () => { waits.emit('waits') } }, message => message, controller.signal)
+  const items = connection[Symbol.asyncIterator]()
+  await items.next()
+  let next = items.next()
+  await server.request(1)
+  window.tell('pagehide')
+  window.tell('pageshow')
+  t.strictSame((await within('the state', next)).value, ['connecting'])
+  t.match((await within('the event', items.next())).value, ['live', { data: '1' }])
+  // It is not read: the connection is let go all the same.
+  window.tell('pagehide')
+  t.equal(await within('the end of the response', (await server.request(2)).over), false)
+  window.tell('pageshow')
+  t.strictSame((await within('the state', items.next())).value, ['connecting'])
+  const waiting = once(waits, 'waits')
+  next = items.next()
+  await within('the refusal', waiting)
+  t.strictSame((await within('the state', next)).value, ['connecting'])
+  next = items.next()
+  window.tell('pagehide')
+  window.tell('pageshow')
+  t.match((await within('the event', next)).value, ['live', { data: '2' }], 'it does not wait for ten minutes more')
+  next = items.next()
+  window.tell('pagehide')
+  t.strictSame((await within('the state', next)).value, ['connecting'])
+  next = items.next()
+  controller.abort()
+  t.equal((await within('the end', next)).done, true)
+  t.equal(window.listeners(), 0)
+})
+
+t.test('what is not to be asked for again is left to the browser', async t => {
+  const window = page(t)
+  for (const options of [{ method: 'POST', body: 'work' }, { reconnect: false }]) {
+    const server = await Scripted.start(t, streams(event('1')))
+    const connection = new Connection(server.url, options, message => message, new AbortController().signal)
+    const items = connection[Symbol.asyncIterator]()
+    await items.next()
+    await items.next()
+    window.tell('pagehide')
+    window.tell('pageshow')
+    const { response } = await server.request(1)
+    response.end(event('2'))
+    t.match((await within('the rest', items.next())).value, [{ data: '2' }])
+    t.equal((await items.next()).done, true)
+    t.equal(server.asked.length, 1)
+    t.equal(window.listeners(), 0)
+  }
+})
+
+t.test('a machine that is online again waits no longer than the first delay, and never less than the server told', async t => {
+  const window = page(t)
+  const timeout = setTimeout
+  for (const [retryAfter, retryDelay, before, least, most] of [[0, 20_000, 20_000, 2_000, 2_000], [60, undefined, 61_000, 60_000, 60_100]] as const) {
+    const waits: number[] = []
+    const chances = [1, 0.1]
+    const refused = new EventEmitter()
+    const controller = new AbortController()
+    const fetch = async (): Promise<Response> => new Response(null, { status: 503, headers: { 'retry-after': String(retryAfter) } })
+    const waiting = once(refused, 'waits')
+    const spies = [
+      t.intercept(Math, 'random', { value: () => chances.shift() ?? 0 }),
+      t.intercept(globalThis, 'setTimeout', {
+        value: (call: () => void, time: number) => {
+          // Others have timers, too.
+          if (time === before || (time > least - 1_000 && time <= most)) waits.push(time)
+          if (time === before) refused.emit('waits')
+          return timeout(call, time)
+        }
+      })
+    ]
+    const connection = new Connection('http://there/', { fetch, ...retryDelay !== undefined && { retryDelay } }, message => message, controller.signal)
+    const end = drain(connection)
+    await waiting
+    await turn()
+    window.tell('online')
+    for (const spy of spies) spy.restore()
+    t.equal(waits.length, 2, `${waits}`)
+    controller.abort()
+    await within('the end', end)
+    t.equal(window.listeners(), 0)
+  }
 })

@@ -292,3 +292,9 @@ t.test('what a listener or onState throws is an error that nobody caught, and th
   t.strictSame(came, [1, 2])
   t.strictSame(uncaught, [first, second])
 })
+
+t.test('E1: a source that fails with anything else fails with a StreamError', async t => {
+  const mistake = new TypeError('mistake')
+  const source = (async function * (): AsyncGenerator<Item[], void> { throw mistake })()
+  t.match(await new EventStream(source, () => {}).closed, { reason: 'error', error: { code: 'FST_SSE_CALLBACK', cause: mistake } })
+})

@@ -73,6 +73,7 @@ t.test('an id belongs to the event that brought it, or stands alone, and the eve
     ['the id of an event, which the next ones keep', 'id: 1\ndata: a\n\ndata: b\n\n', [message('a', { id: '1' }), message('b', { id: '1', placed: false })]],
     ['an empty id, which resets', 'id: 1\ndata: a\n\nid\ndata: b\n\ndata: c\n\n', [message('a', { id: '1' }), message('b', { placed: true }), message('c')]],
     ['an id with NUL, which is none', 'id: 2\0\ndata: b\n\n', [message('b')]],
+    ['W8: a position by itself is no event', 'event: sse.position\nid: 1\ndata: \n\nevent: sse.position\ndata\n\ndata: a\n\n', [{ position: '1' }, message('a', { id: '1', placed: false })]],
     ['an id alone', 'id: 1\n\ndata: a\n\n', [{ position: '1' }, message('a', { id: '1', placed: false })]],
     ['an empty id alone', 'id:\n\n', [{ position: '' }]],
     ['an id with a name and no data', 'id: 1\nevent: e\n\n', [{ position: '1' }]],

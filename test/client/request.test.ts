@@ -1,6 +1,6 @@
 import t from 'tap'
 import { request, type RequestOptions } from '../../lib/client/request.ts'
-import type { StreamError } from '../../lib/client/stream-error.ts'
+import { StreamError } from '../../lib/client/stream-error.ts'
 import { answers, ends, Scripted, streams, type Asked } from '../setup/scripted.ts'
 import { within } from '../setup/within.ts'
 
@@ -93,10 +93,84 @@ t.test('what else fetch takes goes to it, and one of the user\'s own may stand i
   t.strictSame(seen, ['http://there/', 'include', 'no-store', true, null])
 })
 
-t.test('what a function throws, and what fetch throws, is thrown', async t => {
-  const error = new Error('no token')
-  await t.rejects(request('http://there/', { headers: () => { throw error } }, FIRST, never), error)
-  await t.rejects(request('http://there/', { fetch: () => Promise.reject(error) }, FIRST, never), error)
+t.test('E1: what a function throws at once is FST_SSE_CALLBACK', async t => {
+  const mistake = (): never => (undefined as unknown as { token: never }).token
+  for (const [name, url, options] of [
+    ['headers()', 'http://there/', { headers: mistake }],
+    ['body()', 'http://there/', { method: 'POST', body: mistake }],
+    ['url()', mistake, {}],
+    ['fetch', 'http://there/', { fetch: () => { throw new Error("The 'cache' field is not implemented") } }],
+    ['headers()', 'http://there/', { headers: async () => mistake() }],
+    ['headers()', 'http://there/', { headers: async () => { throw new ReferenceError('x is not defined') } }]
+  ] as const) {
+    await t.rejects(request(url, options as RequestOptions, FIRST, never), { code: 'FST_SSE_CALLBACK', message: new RegExp(`^${name.replace('()', '\\(\\)')} failed: `) })
+  }
+})
+
+t.test('what a promise of a function is rejected with is passing, as a request for a token that failed; a StreamError stays as it is', async t => {
+  const refused = await fetch('http://127.0.0.1:9999/').catch((error: unknown) => error)
+  for (const [error, attempt] of [[new Error('401'), 1], [refused, 1], [new TypeError('Failed to fetch'), 2], [new SyntaxError('<p>'), 1]] as const) {
+    await t.rejects(request('http://there/', { headers: () => Promise.reject(error) }, { ...FIRST, attempt }, never), { code: 'FST_SSE_NETWORK', cause: error as Error })
+  }
+  await t.rejects(request('http://there/', { headers: () => Promise.reject(new ReferenceError('x')) }, { ...FIRST, attempt: 2 }, never), { code: 'FST_SSE_CALLBACK' })
+  const own = new StreamError('FST_SSE_STATUS', 'The token server refused')
+  await t.rejects(request('http://there/', { headers: () => Promise.reject(own) }, FIRST, never), own)
+})
+
+t.test('what fetch rejects with is FST_SSE_NETWORK, in the words of its cause', async t => {
+  for (const [error, message] of [
+    [new Error('no route'), 'no route'],
+    [new TypeError('fetch failed', { cause: Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }) }), 'self-signed certificate'],
+    [new TypeError('fetch failed', { cause: Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }) }), 'ECONNREFUSED'],
+    [null, 'undefined']
+  ] as const) {
+    await t.rejects(request('http://there/', { fetch: () => Promise.reject(error) }, FIRST, never), { code: 'FST_SSE_NETWORK', message: `The connection failed: ${message}` })
+  }
+})
+
+t.test('E1: a request that cannot be made is FST_SSE_REQUEST', async t => {
+  const cases: Array<[url: string, options: RequestOptions]> = [
+    ['/events', {}],
+    ['htp://x/', {}],
+    ['http://127.0.0.1:1/', {}],
+    ['http://there/', { body: 'x' }],
+    ['http://there/', { headers: { 'a b': '1' } }],
+    ['http://there/', { headers: { 'x-a': '漢' } }],
+    ['http://there/', { headers: 5 as never }],
+    ['http://there/', { headers: () => 5 as never }]
+  ]
+  for (const [url, options] of cases) await t.rejects(request(url, options, FIRST, never), { code: 'FST_SSE_REQUEST' }, url)
+})
+
+t.test('E1: what is no response, or cannot be read as it comes, is FST_SSE_RESPONSE', async t => {
+  const headers = new Headers({ 'content-type': 'text/event-stream' })
+  for (const answer of [undefined, null, 5, {}, { status: 200, headers: { 'content-type': 'text/event-stream' } }]) {
+    await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch gave no Response' })
+  }
+  for (const body of [undefined, null, 'data: 1\n\n', { on: () => {} }]) {
+    const fetch = async () => ({ status: 200, headers, body }) as unknown as Response
+    await t.rejects(request('http://there/', { fetch }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: /React Native: expo\/fetch/ })
+  }
+})
+
+t.test('where requests know nothing of caches, fetch is told nothing of them', async t => {
+  t.intercept(globalThis, 'Request', { value: class {} })
+  const seen: boolean[] = []
+  const fetch = async (_url: string | URL, init: RequestInit): Promise<Response> => {
+    seen.push('cache' in init)
+    return new Response('', { headers: { 'content-type': 'text/event-stream' } })
+  }
+  await request('http://there/', { fetch }, FIRST, never)
+  await request('http://there/', { fetch, cache: 'default' }, FIRST, never)
+  t.strictSame(seen, [false, true])
+})
+
+t.test('W7: a position that no header carries is FST_SSE_POSITION, and nothing is asked for', async t => {
+  const fetch = (): Promise<Response> => { throw new Error('it was asked for') }
+  for (const lastEventId of ['a\u0001b', 'a\u007fb', 'a\nb', 'x'.repeat(16_385), 'x'.repeat(200_000), '漢'.repeat(5_462)]) {
+    await t.rejects(request('http://there/', { fetch }, { attempt: 2, lastEventId }, never), { code: 'FST_SSE_POSITION' })
+  }
+  for (const id of ['a\tb', 'x'.repeat(8_000)]) t.equal((await asked(t, {}, { attempt: 2, lastEventId: id })).headers['last-event-id'], id)
 })
 
 t.test('the content type of an event stream is taken however it is written', async t => {
@@ -117,7 +191,7 @@ t.test('another content type is FST_SSE_CONTENT_TYPE', async t => {
   }
   t.equal((await failure(t, 200, {}, 'x')).code, 'FST_SSE_CONTENT_TYPE', 'none at all')
   const bodiless = async () => new Response(null, { headers: { 'content-type': 'text/event-stream' } })
-  await t.rejects(request('http://there/', { fetch: bodiless }, FIRST, never), { code: 'FST_SSE_CONTENT_TYPE' }, 'nor is a response without a body a stream')
+  await t.rejects(request('http://there/', { fetch: bodiless }, FIRST, never), { code: 'FST_SSE_RESPONSE' }, 'nor is a response without a body a stream')
 })
 
 t.test('204 says that there is nothing more', async t => {
@@ -170,7 +244,7 @@ t.test('credentials go to another path, and not to another origin', async t => {
 t.test('a redirect that is not to be followed is an error', async t => {
   const server = await Scripted.start(t, answers(307, { location: '/there' }))
   await t.rejects(request(server.url, { redirect: 'manual' }, FIRST, never), { code: 'FST_SSE_STATUS' })
-  await t.rejects(request(server.url, { redirect: 'error' }, FIRST, never), TypeError)
+  await t.rejects(request(server.url, { redirect: 'error' }, FIRST, never), { code: 'FST_SSE_REDIRECT' })
 })
 
 t.test('who leaves is not kept waiting', async t => {

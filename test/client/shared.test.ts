@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import t, { type Test } from 'tap'
 import type { Message, StreamState } from '../../lib/client/reading.ts'
 import { nameOf, shared, type Source } from '../../lib/client/shared.ts'
@@ -80,7 +81,20 @@ class Wire implements Source {
   }
 }
 
-interface TabOptions { lastEventId?: string, read?: (message: Message) => Message | undefined, pulls?: boolean }
+/** What a page is told of itself, in the test's hand. */
+class Page {
+  readonly #target = new EventTarget()
+  readonly on: NonNullable<Parameters<typeof shared>[5]> = (type, listener) => {
+    this.#target.addEventListener(type, listener)
+    return () => this.#target.removeEventListener(type, listener)
+  }
+
+  hide (): void { this.#target.dispatchEvent(new Event('pagehide')) }
+  show (): void { this.#target.dispatchEvent(new Event('pageshow')) }
+  get listeners (): number { return getEventListeners(this.#target, 'pagehide').length + getEventListeners(this.#target, 'pageshow').length }
+}
+
+interface TabOptions { lastEventId?: string, read?: (message: Message) => Message | undefined, pulls?: boolean, page?: Page }
 
 /** A tab with its stream: what it got, and how that ended. */
 class Tab {
@@ -94,13 +108,13 @@ class Tab {
   readonly #stream: AsyncGenerator<Item[], void>
   #check = (): void => {}
 
-  constructor (t: Test, name: string, { lastEventId = '', read = message => message, pulls = true }: TabOptions = {}) {
+  constructor (t: Test, name: string, { lastEventId = '', read = message => message, pulls = true, page }: TabOptions = {}) {
     const { signal } = this.#controller
-    this.#stream = shared(name, lastEventId, after => {
+    this.#stream = shared(name, lastEventId, (after, signal) => {
       this.wire = new Wire(after, signal)
       this.#check()
       return this.wire
-    }, read, signal)
+    }, read, signal, page?.on)
     t.teardown(() => this.close())
     if (pulls) this.pull()
   }
@@ -593,4 +607,133 @@ t.test('tabs share by the name that they give, or by the address, which a path a
   Object.defineProperty(globalThis, 'location', { value: new URL('http://there/a/page'), configurable: true })
   t.teardown(() => Reflect.deleteProperty(globalThis, 'location'))
   t.equal(nameOf(true, 'events'), 'sse http://there/a/events')
+})
+
+t.test('a page that enters the back/forward cache frees the lock at once, and asks for what it missed when it returns: the others get nothing twice', async t => {
+  const name = fresh()
+  const page = new Page()
+  const first = new Tab(t, name, { page })
+  await first.leads()
+  const other = new Tab(t, name, { page: new Page() })
+  first.wire!.bring('live', message('a-1'))
+  await other.gets('a-1')
+  const before = first.wire
+  page.hide()
+  await other.leads()
+  t.equal(other.wire!.after, 'a-1')
+  t.equal(first.states.at(-1), 'connecting')
+  other.wire!.bring('live', message('a-2'), message('a-3'))
+  await other.gets('a-1', 'a-2', 'a-3')
+  const cut = other.wire!
+  page.show()
+  await other.until('another connection', () => other.wire !== cut)
+  t.equal(other.wire!.after, 'a-1')
+  other.wire!.bring('live', message('a-2'), message('a-3'), message('a-4'))
+  for (const tab of [first, other]) await tab.gets('a-1', 'a-2', 'a-3', 'a-4')
+  t.equal(first.wire, before, 'it has no connection of its own')
+  t.equal(locks.count(name), 2)
+  // It missed nothing: there is nothing to begin again.
+  const kept = other.wire
+  page.hide()
+  page.show()
+  await first.until('it is live again', () => first.states.slice(-2).join() === 'connecting,live')
+  t.equal(other.wire, kept)
+  first.close()
+  await first.ends()
+  t.equal(page.listeners, 0)
+})
+
+t.test('a page that returns, and finds no other, leads after its last event', async t => {
+  const name = fresh()
+  const page = new Page()
+  const tab = new Tab(t, name, { page })
+  await tab.leads()
+  tab.wire!.bring('live', message('a-1'))
+  await tab.gets('a-1')
+  const before = tab.wire
+  page.hide()
+  page.hide()
+  await tab.enters('connecting')
+  page.show()
+  page.show()
+  await tab.until('another connection', () => tab.wire !== before)
+  t.equal(tab.wire!.after, 'a-1')
+  tab.wire!.bring('live', message('a-2'))
+  await tab.gets('a-1', 'a-2')
+  tab.wire!.end()
+  await tab.ends()
+  t.equal(tab.ended, 'complete')
+  page.hide()
+  page.show()
+  t.equal(page.listeners, 0)
+})
+
+t.test('what the others do not know any more, a page that returns asks for by itself', async t => {
+  const name = fresh()
+  const page = new Page()
+  const tab = new Tab(t, name, { page })
+  await tab.leads()
+  tab.wire!.bring('live', message('a-1'))
+  await tab.gets('a-1')
+  const before = tab.wire
+  page.hide()
+  await tab.enters('connecting')
+  // This one has never heard of the first: it counts from another number.
+  const other = new Tab(t, name, { page: new Page() })
+  await other.leads()
+  other.wire!.bring('live', message('a-7'))
+  await other.gets('a-7')
+  page.show()
+  await tab.until('a connection of its own', () => tab.wire !== before)
+  t.equal(tab.wire!.after, 'a-1')
+  tab.wire!.bring('live', message('a-2'))
+  await tab.gets('a-1', 'a-2')
+  t.strictSame(other.got, ['a-7'])
+  t.equal(locks.count(name), 1)
+})
+
+t.test('a connection that is not to be made again is not begun again for one who returns', async t => {
+  const name = fresh()
+  const leader = new Tab(t, name)
+  await leader.leads()
+  const page = new Page()
+  const tab = new Tab(t, name, { page })
+  leader.wire!.bring('live', message('a-1'))
+  await tab.gets('a-1')
+  page.hide()
+  await tab.enters('connecting')
+  leader.wire!.bring(message('a-2'))
+  await leader.gets('a-1', 'a-2')
+  const kept = leader.wire
+  page.show()
+  await tab.leads()
+  t.equal(tab.wire!.after, 'a-1')
+  t.equal(leader.wire, kept)
+})
+
+t.test('a page that is closed while it is away is over, and one that comes with an aborted signal never begins', async t => {
+  const name = fresh()
+  const page = new Page()
+  const tab = new Tab(t, name, { page })
+  await tab.leads()
+  page.hide()
+  tab.close()
+  await tab.ends()
+  t.equal(tab.ended, 'closed')
+  page.show()
+  t.equal(locks.count(name), 0)
+  t.equal(page.listeners, 0)
+})
+
+t.test('without ids nothing can be asked for: what comes is given, and a refusal for another tab is none', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name, { page: new Page() })
+  await leader.hears('where')
+  leader.tell(1, '', message('', 'a'))
+  const channel = new BroadcastChannel(name)
+  t.teardown(() => channel.close())
+  channel.postMessage({ refused: 99 })
+  leader.tell(9, '', message('', 'b'))
+  await tab.gets('a', 'b')
 })

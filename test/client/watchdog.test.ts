@@ -115,3 +115,12 @@ t.test('it watches while bytes are waited for, and not while they are worked on'
   bytes(1, true)
   t.same(told, [])
 })
+
+t.test('a limit longer than a timer is none that fires at once', async t => {
+  for (const limit of [Infinity, 2 ** 31]) {
+    const watchdog = new Watchdog(limit)
+    const silent = new Promise(resolve => { watchdog.watch(() => resolve('silent')) })
+    t.equal(await Promise.race([silent, new Promise(resolve => { setTimeout(resolve, 20, 'patient') })]), 'patient')
+    watchdog.heard()
+  }
+})

@@ -69,7 +69,7 @@ t.test('a filter is for the snapshot and for what follows, and the position move
   t.equal(await reading.frames(5), HEAD + snapshot(foods, 0))
   market.set(tin(1))
   market.set(rice(1))
-  t.equal(await reading.frames(2), `id: 1\n\n${frame(rice(1), 2)}`)
+  t.equal(await reading.frames(2), `event: sse.position\nid: 1\ndata: \n\n${frame(rice(1), 2)}`)
 })
 
 t.test('who comes back gets what was missed; who cannot have it is reset to the state', async t => {
@@ -80,7 +80,7 @@ t.test('who comes back gets what was missed; who cannot have it is reset to the 
   for (const quote of [tin(1), rice(1), tin(2)]) market.set(quote)
   const { epoch } = reading
   const back = await Reading.open(t, `${site.url}/board/events`, `${epoch}-1`)
-  t.equal(await back.frames(4), `${HEAD}id: 1\n\n${frame(rice(1), 2)}${frame(tin(2), 3)}`)
+  t.equal(await back.frames(4), `${HEAD}event: sse.position\nid: 1\ndata: \n\n${frame(rice(1), 2)}${frame(tin(2), 3)}`)
   for (let price = 3; price < 2000; price++) market.set(tin(price))
   const rows = [
     { lastEventId: `${epoch}-1`, reason: 'evicted' },

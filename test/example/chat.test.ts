@@ -47,11 +47,11 @@ t.test('all who are in a room get what is said there, in one order, with the tim
   await say(site, 'garden', 'Eve', 'alone')
   const seen = await ann.frames(2 + 20)
   t.equal(await bob.frames(2 + 20), seen)
-  t.equal(seen.slice(0, seen.indexOf('data:')), `${HEAD}id: 0\n\nid: 1\n`)
-  const messages = Array.from(seen.matchAll(/^data: (.*)$/gm), match => JSON.parse(match[1]!) as { text: string, at: number })
+  t.equal(seen.slice(0, seen.indexOf('data: {')), `${HEAD}event: sse.position\nid: 0\ndata: \n\nid: 1\n`)
+  const messages = Array.from(seen.matchAll(/^data: (.+)$/gm), match => JSON.parse(match[1]!) as { text: string, at: number })
   t.strictSame(messages.map(({ text }) => text).sort(), Array.from({ length: 20 }, (_, n) => `message ${n}`).sort())
   t.ok(messages.every(({ at }) => at >= before && at <= Date.now()))
-  t.equal(withoutTime(await other.frames(3)), `${HEAD}id: 0\n\n${frame(1, 'Eve', 'alone')}`)
+  t.equal(withoutTime(await other.frames(3)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Eve', 'alone')}`)
 })
 
 t.test('who joins late gets what was said before, then what is said', async t => {
@@ -59,7 +59,7 @@ t.test('who joins late gets what was said before, then what is said', async t =>
   await say(site, 'lobby', 'Ann', 'first')
   await say(site, 'lobby', 'Ann', 'second')
   const late = await join(t, site, 'lobby')
-  t.equal(withoutTime(await late.frames(4)), `${HEAD}id: 0\n\n${frame(1, 'Ann', 'first')}${frame(2, 'Ann', 'second')}`)
+  t.equal(withoutTime(await late.frames(4)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Ann', 'first')}${frame(2, 'Ann', 'second')}`)
   await say(site, 'lobby', 'Bob', 'third')
   t.equal(withoutTime(await late.frames(1)), frame(3, 'Bob', 'third'))
 })
@@ -69,7 +69,7 @@ t.test('who comes back gets what was missed, and no more', async t => {
   const id = await say(site, 'lobby', 'Ann', 'seen')
   await say(site, 'lobby', 'Ann', 'missed')
   const back = await join(t, site, 'lobby', id)
-  t.equal(withoutTime(await back.frames(3)), `${HEAD}id: 1\n\n${frame(2, 'Ann', 'missed')}`)
+  t.equal(withoutTime(await back.frames(3)), `${HEAD}event: sse.position\nid: 1\ndata: \n\n${frame(2, 'Ann', 'missed')}`)
 })
 
 t.test('a room knows its last hundred messages; who joins then, or comes from another room, is told that it is not all', async t => {
@@ -101,7 +101,7 @@ t.test('nothing that is said can be another message or anything else of the stre
   const text = 'x\n\ndata: {"name":"Bob","text":"forged"}\r\n\r\nevent: sse.reset\rdata: 1\u2028</script>'
   await post(site, 'lobby', { name: 'Ann', text, at: 1, admin: true })
   await say(site, 'lobby', 'Ann', 'next')
-  t.equal(withoutTime(await reading.frames(4)), `${HEAD}id: 0\n\n${frame(1, 'Ann', text)}${frame(2, 'Ann', 'next')}`)
+  t.equal(withoutTime(await reading.frames(4)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Ann', text)}${frame(2, 'Ann', 'next')}`)
 })
 
 inBrowser(t, (t, browser) => {

@@ -80,7 +80,8 @@ async function * follow (t: Test, url: string): AsyncGenerator<EventSourceMessag
       if (!response.ok) throw new Error(`refused with ${response.status}`)
       for await (const message of response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())) {
         last = message.id ?? last
-        yield message
+        // A position by itself, which no listener of an EventSource hears.
+        if (message.event !== 'sse.position') yield message
       }
     } catch (error) {
       if (leaving.signal.aborted) throw error

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
-import sse from 'fastify-typed-sse'
+import sse, { memoryLog } from 'fastify-typed-sse'
+import { redisLog } from 'fastify-typed-sse/redis'
 import t, { type Test } from 'tap'
 import { page as servePage } from '../../example/page.ts'
 import run from '../../example/run/server.ts'
@@ -10,6 +12,9 @@ import { generate, type Generate } from '../../example/tokens/model.ts'
 import { inBrowser, reaches, reads, shoot, Site, state, tabOf, windowOf } from './browser.ts'
 import { Reading } from './reading.ts'
 import { unmarked } from '../setup/marks.ts'
+import { absent, REDIS } from '../setup/programs.ts'
+import { RedisServer } from '../setup/redis.ts'
+import { until } from '../setup/until.ts'
 
 t.setTimeout(120_000)
 
@@ -53,9 +58,9 @@ class Speaker {
   }
 }
 
-async function start (t: Test, generate: Generate): Promise<Site> {
+async function start (t: Test, generate: Generate, log = memoryLog()): Promise<Site> {
   const app = Fastify({ forceCloseConnections: true })
-  await app.register(sse, { retry: RETRY })
+  await app.register(sse, { retry: RETRY, log })
   await app.register(run, { generate })
   servePage(app, '/page.css', new URL('../../example/page.css', import.meta.url))
   return Site.start(t, app)
@@ -72,7 +77,7 @@ const get = (site: Site, lastEventId?: string): Promise<Response> =>
 const anonymous = (wire: string): string => unmarked(wire).replace(/^id: [0-9a-z]+-/gm, 'id: ')
 
 const WORDS = ['The', ' answer', ' is', ' "forty\ntwo"', '.']
-const HEAD = `retry: ${RETRY}\n\nid: 0\n\n`
+const HEAD = `retry: ${RETRY}\n\nevent: sse.position\nid: 0\ndata: \n\n`
 const HEADS = 2
 const FRAMES = [
   'event: prompt\nid: 1\ndata: What is it?\n\n',
@@ -127,7 +132,7 @@ t.test('who comes back gets what was missed, and 204 at the end', async t => {
   const ids = Array.from(wire.matchAll(/^id: (.+)$/gm), match => match[1]!)
   t.equal(ids.length, FRAMES.length + 1)
   for (const [missed, id] of ids.slice(0, -1).entries()) {
-    t.equal(anonymous(await (await get(site, id)).text()), `retry: ${RETRY}\n\nid: ${missed}\n\n${FRAMES.slice(missed).join('')}`, `after ${missed}`)
+    t.equal(anonymous(await (await get(site, id)).text()), `retry: ${RETRY}\n\nevent: sse.position\nid: ${missed}\ndata: \n\n${FRAMES.slice(missed).join('')}`, `after ${missed}`)
   }
   const over = await get(site, ids.at(-1))
   t.equal(over.status, 204)
@@ -176,6 +181,73 @@ t.test('what is no run is refused', async t => {
   ]
   for (const { title, path, init, status } of rows) t.equal((await fetch(site.url + path, init)).status, status, title)
   t.strictSame(speaker.prompts, [])
+})
+
+t.test('on two nodes', { skip: absent(REDIS) }, async t => {
+  /** The events of a run: what comes before them depends on how long Redis takes. */
+  const told = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: '))
+
+  const answered = async (response: Response): Promise<void> => {
+    const reading = new Reading(response)
+    while (!(await reading.frames(1)).includes(' answer'));
+  }
+
+  /** Two nodes with one Redis. */
+  const nodesOf = async (t: Test, generate: Generate): Promise<[Site, Site]> => {
+    const redis = await RedisServer.start(t)
+    return [await start(t, generate, redisLog(redis.client(t))), await start(t, generate, redisLog(redis.client(t)))]
+  }
+
+  t.test('a run that is started through one node is there on the other, and what is no run is on none', async t => {
+    const speaker = new Speaker(WORDS)
+    const [here, there] = await nodesOf(t, speaker.generate)
+    for (const site of [here, there]) t.equal((await get(site)).status, 404)
+    const first = await post(here, 'What is it?')
+    speaker.say(2)
+    await answered(first)
+    const others = [get(there), post(there, 'Something else?')].map(async answer => (await answer).text())
+    speaker.say(3)
+    for (const wire of await Promise.all(others)) t.equal(told(wire), FRAMES.join(''))
+    t.strictSame(speaker.prompts, ['What is it?'])
+    const late = await (await get(there)).text()
+    t.equal(told(late), FRAMES.join(''))
+    const id = /^id: (.+-7)$/m.exec(late)![1]!
+    for (const site of [here, there]) t.equal((await get(site, id)).status, 204)
+  })
+
+  t.test('a stop through the other node stops the model', async t => {
+    const speaker = new Speaker(WORDS)
+    const [here, there] = await nodesOf(t, speaker.generate)
+    const following = (await post(here, 'What is it?')).text()
+    speaker.say(2)
+    await answered(await post(there, 'What is it?'))
+    t.equal((await fetch(`${there.url}/runs/${ID}`, { method: 'DELETE' })).status, 204)
+    const stopped = FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
+    t.equal(told(await following), stopped)
+    await until('the stop', () => speaker.stopped !== undefined)
+    t.match(speaker.stopped, { name: 'AbortError', reason: 'ended' })
+    for (const site of [here, there]) {
+      t.equal((await fetch(`${site.url}/runs/${ID}`, { method: 'DELETE' })).status, 204, 'once more')
+      t.equal(told(await (await get(site)).text()), stopped)
+    }
+  })
+
+  t.test('whichever nodes are asked for one run at the same time, one of them starts it', async t => {
+    const asked: string[] = []
+    const [here, there] = await nodesOf(t, async function * (prompt) {
+      asked.push(prompt)
+      yield * WORDS
+    })
+    const ids = Array.from({ length: 25 }, () => randomUUID())
+    await Promise.all(ids.map(async id => {
+      const wires = await Promise.all([here, there, here, there].map(async (site, index) => (await post(site, `${id} ${index}`, null, id)).text()))
+      for (const wire of wires) {
+        t.equal(wire.match(/^event: token$/gm)?.length, WORDS.length)
+        t.equal(told(wire), told(wires[0]!), 'all see the same')
+      }
+    }))
+    t.strictSame(asked.map(prompt => prompt.slice(0, -2)).sort(), [...ids].sort())
+  })
 })
 
 inBrowser(t, (t, browser) => {

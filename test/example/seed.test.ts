@@ -23,7 +23,7 @@ t.test('the wire of a seed stream is its ten frames, comments and nothing else',
     { path: '/sse', plugin: generated, wire: FRAMES },
     { path: '/sse/queue', plugin: queued, wire: FRAMES },
     // The mark of the end: an id without data, for which a client dispatches nothing.
-    { path: '/sse/once', plugin: generatedOnce, wire: `${FRAMES}id: sse.end\n\n` }
+    { path: '/sse/once', plugin: generatedOnce, wire: `${FRAMES}event: sse.position\nid: sse.end\ndata: \n\n` }
   ]
   for (const { path, plugin, wire } of rows) {
     t.test(path, async t => {

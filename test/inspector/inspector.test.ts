@@ -111,7 +111,7 @@ t.test('a filter that no channel could be named by is one, too', async t => {
 
 t.test('there is no tail of a channel that is not there', async t => {
   const app = await make(t)
-  for (const url of ['/inspector/tail', '/inspector/tail?channel=none']) t.match((await app.inject(url)), { statusCode: 404, body: /FST_SSE_GONE/ })
+  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) t.match((await app.inject(url)), { statusCode: 404, body: /FST_SSE_GONE/ })
   t.strictSame(app.sse.stats().channels, {}, 'and none is made')
 })
 

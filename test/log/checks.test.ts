@@ -150,6 +150,7 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
   ['has an epoch of its name\'s making', NAMES, log => ({ head: async () => ({ ...await log.head(), epoch: 'constant' }) })],
   ['joins lines its own way', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replaceAll('\r\n', '\n') }))],
   ['forgets what is JSON', AS_APPENDED, log => mapped(log, entry => ({ ...entry, json: true }))],
+  ['forgets the fingerprint', AS_APPENDED, log => mapped(log, ({ fingerprint: _, ...entry }) => entry)],
   ['takes empty data for none', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data || 'null' }))],
   ['keeps names as latin1', AS_APPENDED, log => mapped(log, entry => ({ ...entry, event: Buffer.from(entry.event).toString('latin1') }))],
   ['ends data at NUL', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replace('\u0000', '') }))],

@@ -32,7 +32,7 @@ t.test('each event is a branch: JSON as content of a string, text as it is', asy
     { title: 'note', description: 'What is to say', type: 'object', required: ['event', 'data'], properties: { event: { const: 'note' }, data: { type: 'string', description: 'What is to say' } } },
     { title: 'word', description: 'A word', type: 'object', required: ['event', 'data'], properties: { event: { const: 'word' }, data: ref('Word') } },
     { title: 'other', type: 'object', required: ['event', 'data'], properties: { event: { const: 'other' }, data: json({}) } },
-    ref('sse.reset'), ref('sse.gap'), ref('sse.error')
+    ref('sse.reset'), ref('sse.gap'), ref('sse.position'), ref('sse.error')
   ])
 })
 
@@ -50,6 +50,8 @@ t.test('R3, R5: what a channel says beside its events', async t => {
   for (const reason of ['malformed', 'unknown', 'evicted', 'ahead']) t.ok(fits(as('sse.reset', { reason, oldest: 1, newest: 0 })))
   t.ok(fits(as('sse.reset', { reason: 'ahead', oldest: 1, newest: 2, channel: 'a' })))
   t.ok(fits(as('sse.gap', { dropped: 5, channel: 'a' })))
+  t.ok(fits({ event: 'sse.position', id: 'x', data: '' }))
+  t.notOk(fits({ event: 'sse.position', id: 'x', data: 'y' }))
   t.notOk(fits(as('sse.reset', { reason: 'else', oldest: 1, newest: 0 })))
   t.notOk(fits(as('sse.gap', {})))
 })

@@ -172,7 +172,7 @@ t.test('in a real browser', { skip: absent(CHROMIUM), jobs: 6 }, async t => {
     await shoot(t, page, 'progress')
   })
 
-  t.test('R2: an id without data moves Last-Event-ID: a connection that breaks before the first event of a channel loses nothing', async t => {
+  t.test('R2, W8: a position by itself moves Last-Event-ID: a connection that breaks before the first event of a channel loses nothing', async t => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(sse, { retry: 100 })
     const channel = app.sse.channel('news')
@@ -180,10 +180,10 @@ t.test('in a real browser', { skip: absent(CHROMIUM), jobs: 6 }, async t => {
     app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,">'))
     const site = await Site.start(t, app)
     const page = await visit(t, browser, site, '/')
-    // It is told of bytes when the page has them, of which an id alone shows nothing.
+    // It is told of bytes when the page has them, of which a position by itself shows nothing.
     const devtools = await page.context().newCDPSession(page)
     await devtools.send('Network.enable')
-    let missing = `retry: 100\n\n: live\nid: ${(await channel.head()).id}\n\n`.length
+    let missing = `retry: 100\n\n: live\nevent: sse.position\nid: ${(await channel.head()).id}\ndata: \n\n`.length
     const taken = new Promise<void>(resolve => devtools.on('Network.dataReceived', ({ dataLength }) => { if ((missing -= dataLength) <= 0) resolve() }))
     const asked = (async () => [(await once(app.server, 'request'))[0], (await once(app.server, 'request'))[0]] as IncomingMessage[])()
     const seen = page.evaluate(() => new Promise<string[]>(resolve => {

@@ -309,3 +309,54 @@ t.test('L9: onRequest, preHandler and onSend hooks run once each, in their order
   await within('onResponse', response)
   t.same(ran, ['onRequest', 'preHandler', 'handler', 'onSend', 'onResponse'])
 })
+
+for (const directWrites of [true, false]) {
+  t.test(`L1: an error handler may answer with a stream, for an error of the handler and for the source's first (directWrites: ${directWrites})`, async t => {
+    const app = Fastify()
+    const reports: string[] = []
+    await app.register(sse, { directWrites, onClose: ({ reason }) => { reports.push(reason) } })
+    let handled = 0
+    const signals: AbortSignal[] = []
+    app.setErrorHandler((error, request, reply) => {
+      handled++
+      return reply.sse(async function * ({ signal }) {
+        signals.push(signal)
+        if (request.url === '/again') throw new Error('again')
+        yield { event: 'failed', data: `${(error as Error).message}, ${signal.aborted}` }
+      })
+    })
+    app.get('/handler', async () => { throw new Error('of the handler') })
+    app.get('/source', (_request, reply) => reply.sse(async function * (): AsyncGenerator<AnyEvent> {
+      await delay(1)
+      throw new Error('of the source')
+    }))
+    app.get('/awaited', async (_request, reply) => { await reply.sse(async function * (): AsyncGenerator<AnyEvent> { throw new Error('of the source') }) })
+    app.get('/again', (_request, reply) => reply.sse(async function * (): AsyncGenerator<AnyEvent> { throw new Error('first') }))
+    const port = await listen(t, app)
+    for (const [path, message] of Object.entries({ '/handler': 'of the handler', '/source': 'of the source', '/awaited': 'of the source' })) {
+      const client = await open(port, { path })
+      t.teardown(() => client.socket.destroy())
+      await within(path, client.until('0\r\n\r\n'))
+      t.match(client.responses()[0], { status: 200, complete: true, body: `event: failed\ndata: ${message}, false\n\n`, headers: { 'content-type': 'text/event-stream; charset=utf-8' } }, path)
+    }
+    t.equal(handled, 3)
+    t.strictSame(reports, ['complete', 'error', 'complete', 'error', 'complete'])
+    const again = await within('the answer', app.inject('/again'))
+    t.strictSame([again.statusCode, again.json().message, handled], [500, 'again', 4], 'no handler is called twice')
+    t.strictSame(reports.slice(5), ['error', 'error'])
+    t.equal(app.sse.streams().length, 0)
+    t.ok(signals.every(({ aborted }) => aborted))
+  })
+}
+
+t.test('L10: the handler itself may not call reply.sse() a second time, although its first source has failed', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  let refused: unknown
+  app.get('/', async (_request, reply) => {
+    reply.sse(() => { throw Object.assign(new Error('gone'), { statusCode: 410 }) }).catch(() => {})
+    await reply.sse([{ data: 'second' }]).catch((error: unknown) => { refused = error })
+  })
+  t.equal((await app.inject('/')).statusCode, 410)
+  t.match(refused, { code: 'FST_SSE_TWICE' })
+})

@@ -259,18 +259,18 @@ t.test('W1: with once the last frame marks the end, and the reconnect that bring
   const client = await open(await listen(t, app), { path: '/once' })
   t.teardown(() => client.socket.destroy())
   await within('the end', client.until('0\r\n\r\n'))
-  const [, id = ''] = client.responses()[0]?.body.match(/\n\nid: (.+)\n\n$/) ?? []
-  t.equal(client.responses()[0]?.body, `data: only\n\nid: ${id}\n\n`)
+  const [, id = ''] = client.responses()[0]?.body.match(/\n\nevent: sse\.position\nid: (.+)\ndata: \n\n$/) ?? []
+  t.equal(client.responses()[0]?.body, `data: only\n\nevent: sse.position\nid: ${id}\ndata: \n\n`)
   t.not(id, '')
 
   const first = client.received.length
   client.request({ path: '/once', headers: { 'Last-Event-ID': id } })
   client.request({ path: '/once', headers: { 'Last-Event-ID': 'another' } })
-  await within('the third answer', client.until(`id: ${id}\n\n\r\n0\r\n\r\n`, first))
+  await within('the third answer', client.until(`event: sse.position\nid: ${id}\ndata: \n\n\r\n0\r\n\r\n`, first))
   const [, second, third] = client.responses()
   t.equal(second?.status, 204)
   t.notMatch(second?.head, /content-type|content-length|transfer-encoding/i)
-  t.match(third, { status: 200, body: `data: only\n\nid: ${id}\n\n` })
+  t.match(third, { status: 200, body: `data: only\n\nevent: sse.position\nid: ${id}\ndata: \n\n` })
   t.equal(count.asked, 2, 'not asked for the second')
 })
 
@@ -279,7 +279,7 @@ t.test('W1: the 204 of once comes over HTTP/2 and to a query parameter too', asy
   const count = await routes(app)
   const port = await listen(t, app)
   const { body } = await within('the answer', ask(t, port, { ':path': '/once' }))
-  const id = body.match(/\n\nid: (.+)\n\n$/)?.[1] ?? ''
+  const id = body.match(/\n\nevent: sse\.position\nid: (.+)\ndata: \n\n$/)?.[1] ?? ''
   const { head, body: empty } = await within('the second answer', ask(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
   t.equal(head[':status'], 204)
   t.equal(empty, '')

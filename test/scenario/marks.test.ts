@@ -56,11 +56,11 @@ t.test('R9: a newcomer, one who comes back to the end, and one who has missed so
   await within('what came after it', Promise.all(clients.slice(0, 4).map(client => client.until(frame(epoch, 3)))))
   await news.end()
   t.strictSame(await Promise.all(clients.map(whole)), [
-    live(`id: ${epoch}-2\n\n`) + frame(epoch, 3),
-    live(`id: ${epoch}-2\n\n`) + frame(epoch, 3),
-    replay(`id: ${epoch}-0\n\n`) + frame(epoch, 1) + frame(epoch, 2) + CAUGHT_UP + frame(epoch, 3),
+    live(`event: sse.position\nid: ${epoch}-2\ndata: \n\n`) + frame(epoch, 3),
+    live(`event: sse.position\nid: ${epoch}-2\ndata: \n\n`) + frame(epoch, 3),
+    replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1) + frame(epoch, 2) + CAUGHT_UP + frame(epoch, 3),
     live('event: state\ndata: a\n\n') + `event: state\nid: ${epoch}-2\ndata: b\n\n` + frame(epoch, 3),
-    replay(`id: ${epoch}-0\n\n`) + CAUGHT_UP + `id: ${epoch}-3\n\n`
+    replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + `event: sse.position\nid: ${epoch}-2\ndata: \n\n` + CAUGHT_UP + `event: sse.position\nid: ${epoch}-3\ndata: \n\n`
   ])
   await within('the reports', (async () => { while (reports.length < 5) await turn() })())
   t.strictSame(reports.map(({ events }) => events).sort(), [0, 1, 1, 3, 3], 'a mark is no event')
@@ -71,7 +71,7 @@ t.test('R9: the end of a channel comes in place of the mark', async t => {
   const { news, epoch, follow } = await serve(t, { start: 'oldest' })
   await publish(news, 1)
   await news.end()
-  t.equal(await whole(await follow()), replay(`id: ${epoch}-0\n\n`) + frame(epoch, 1))
+  t.equal(await whole(await follow()), replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1))
 })
 
 t.test('R9: of two channels, the one that is behind says for both', async t => {
@@ -83,7 +83,7 @@ t.test('R9: of two channels, the one that is behind says for both', async t => {
   await publish(other, 1)
   await news.end()
   await other.end()
-  t.equal(await whole(client), replay(`id: ${epoch}-0.${another}-0\n\n`) + `id: ${epoch}-1.${another}-0\ndata: 1\n\n` + CAUGHT_UP + `id: ${epoch}-1.${another}-1\ndata: 1\n\n`)
+  t.equal(await whole(client), replay(`event: sse.position\nid: ${epoch}-0.${another}-0\ndata: \n\n`) + `id: ${epoch}-1.${another}-0\ndata: 1\n\n` + CAUGHT_UP + `id: ${epoch}-1.${another}-1\ndata: 1\n\n`)
 })
 
 t.test('R9: a client that does not read is not told that it is live before it has taken its history, and once', async t => {
@@ -116,7 +116,7 @@ t.test('R9: an event that a route leaves out since it does not fit is no silent 
   await news.end()
   const { epoch } = await news.head()
   const numbered = (n: number): string => `event: number\nid: ${epoch}-${n}\ndata: ${n}\n\n`
-  t.equal((await app.inject('/')).payload, replay(`id: ${epoch}-0\n\n`) + numbered(1) + `id: ${epoch}-3\n\n` + numbered(4))
+  t.equal((await app.inject('/')).payload, replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + numbered(1) + `event: sse.position\nid: ${epoch}-3\ndata: \n\n` + numbered(4))
 })
 
 t.test('R9: with any filters and maps, one who counts and comes back again and again can prove that nothing is missing', async t => {

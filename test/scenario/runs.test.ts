@@ -2,11 +2,16 @@ import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
 import t from 'tap'
 import sse, { EventQueue, StreamClosedError, type Channel, type CloseReport } from '../../lib/index.ts'
+import { redisLog } from '../../lib/redis.ts'
 import { listen } from '../setup/listen.ts'
 import { CAUGHT_UP, live, replay } from '../setup/marks.ts'
+import { absent, REDIS } from '../setup/programs.ts'
 import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
+import { RedisServer } from '../setup/redis.ts'
+import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
 type Test = Pick<typeof t, 'teardown'>
@@ -82,7 +87,7 @@ class Runs {
   }
 }
 
-const at = (epoch: string, offset: number): string => `id: ${epoch}-${offset}\n\n`
+const at = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
 const token = (epoch: string, offset: number, text: string): string => `event: token\nid: ${epoch}-${offset}\ndata: ${text}\n\n`
 const bodyOf = (client: RawClient): string => client.responses()[0]?.body ?? ''
 
@@ -280,11 +285,119 @@ t.test('R7: a client that reloads all the time has each of thousands of tokens o
     await client.closed
     // It may have come to the end of what is there, for now, and been told so.
     const frames = client.frames().filter(frame => frame !== ': live')
-    if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}`)) t.fail('it begins elsewhere', { position, frame: frames[0] })
+    if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}\ndata: `)) t.fail('it begins elsewhere', { position, frame: frames[0] })
     for (const frame of frames.slice(1)) seen += `${frame}\n\n`
     position = Number(/-(\d+)$/m.exec(frames.at(-1)!)?.[1])
   }
   await within('consume()', consumed)
   t.equal(seen, Array.from({ length: TOKENS }, (_, n) => token(epoch, n + 1, String(n + 1))).join(''))
   t.comment(`${reloads} reloads`)
+})
+
+/** Two nodes with one Redis: the same run on both, and what a node has to say of it. */
+async function nodesOf (t: Test, redis: RedisServer) {
+  const lines: string[] = []
+  const nodes: FastifyInstance[] = []
+  for (let n = 0; n < 2; n++) {
+    const app = Fastify({ logger: { level: 'warn', stream: { write: line => { lines.push(line) } } } })
+    await app.register(sse, { log: redisLog(redis.client(t, { retryStrategy: () => 20 })) })
+    t.teardown(() => app.close())
+    await app.ready()
+    nodes.push(app)
+  }
+  const options = { events, start: 'oldest' as const }
+  const run = (node: number, key = 'key'): Channel<typeof events> => nodes[node]!.sse.channel(`run:${key}`, options)
+  return { lines, run }
+}
+
+/** A producer that says one thing and waits for its end. */
+function waiting () {
+  let started!: () => void
+  let stopped!: (reason: unknown) => void
+  const begun = new Promise<void>(resolve => { started = resolve })
+  const over = new Promise(resolve => { stopped = resolve })
+  const source = async function * ({ signal }: { signal: AbortSignal }): AsyncGenerator<Token> {
+    try {
+      yield { event: 'token', data: 'one' }
+      started()
+      await once(signal, 'abort')
+      signal.throwIfAborted()
+    } finally {
+      stopped(signal.reason)
+    }
+  }
+  return { source, begun, over }
+}
+
+t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
+  const listeners = async (redis: Redis): Promise<number> => (await redis.pubsub('CHANNELS')).length
+
+  t.test('R7: a stop on another node reaches a producer without subscribers, whose node then listens to the channel no more', async t => {
+    const redis = await RedisServer.start(t)
+    const { lines, run } = await nodesOf(t, redis)
+    const { source, begun, over } = waiting()
+    const consumed = run(0).consume(source)
+    await begun
+    t.match(await run(1).head(), { ended: false })
+    await until('the token', async () => (await run(1).head()).newest === 1)
+    await run(1).end()
+    t.match(await within('the stop', over), { name: 'AbortError', reason: 'ended' })
+    await within('consume()', consumed)
+    t.match(await run(0).head(), { newest: 1, ended: true })
+    const client = redis.client(t)
+    await until('the silence', async () => await listeners(client) === 0)
+    t.same(lines, [])
+  })
+
+  t.test('R8: a stop while the producer\'s node hears nothing of Redis reaches it when it does', async t => {
+    const redis = await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always')
+    const { lines, run } = await nodesOf(t, redis)
+    const cut = redis.client(t, { retryStrategy: () => 20 })
+    const accidents: Array<[what: string, happens: () => Promise<unknown>]> = [
+      ['its subscription is lost', () => cut.call('CLIENT', 'KILL', 'TYPE', 'pubsub')],
+      ['all connections are lost', () => cut.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')],
+      ['Redis crashes and comes back', async () => {
+        await redis.kill()
+        await redis.start()
+      }],
+      ['Redis loses all that it has', () => cut.flushall()]
+    ]
+    for (const [what, happens] of accidents) {
+      const { source, begun, over } = waiting()
+      const consumed = run(0, what).consume(source)
+      await begun
+      await until('the token', async () => (await run(1, what).head()).newest === 1)
+      await happens()
+      await run(1, what).end()
+      t.match(await within(what, over, 20_000), { reason: 'ended' }, what)
+      await within('consume()', consumed)
+    }
+    t.same(lines, [])
+  })
+
+  t.test('R7: a source that ends while another node stops it is stopped or done, never failed, and tells the same on both', async t => {
+    const redis = await RedisServer.start(t)
+    const { lines, run } = await nodesOf(t, redis)
+    const keys = Array.from({ length: 300 }, (_, n) => String(n))
+    const signals: AbortSignal[] = []
+    await Promise.all(keys.map(async (key, n) => {
+      const consumed = run(0, key).consume(async function * ({ signal }): AsyncGenerator<Token> {
+        signals.push(signal)
+        for (let n = 0; n < 20; n++) {
+          yield { event: 'token', data: String(n) }
+          if (n % 5 === 0) await turn()
+        }
+      })
+      for (let turns = n % 30; turns > 0; turns--) await turn()
+      await run(1, key).end()
+      await within('consume()', consumed, 10_000)
+      const [here, there] = await Promise.all([run(0, key).head(), run(1, key).head()])
+      t.strictSame(here, there)
+      t.equal(here.ended, true)
+    }))
+    t.comment(`${signals.filter(({ aborted }) => aborted).length} of ${signals.length} were stopped`)
+    const client = redis.client(t)
+    await until('the silence', async () => await listeners(client) === 0)
+    t.same(lines, [])
+  })
 })

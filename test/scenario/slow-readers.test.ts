@@ -75,12 +75,12 @@ async function stall (t: Test & Checks, { channel, port, reply }: Served): Promi
   return client
 }
 
-/** The frames that carry data. */
+/** The frames that carry data: a position does not. */
 function framesOf (body: string): Frame[] {
   return body.split('\n\n').slice(0, -1).map(frame => {
     const fields: Record<string, string> = {}
     for (const line of frame.split('\n')) fields[line.slice(0, line.indexOf(':'))] = line.slice(line.indexOf(':') + 2)
-    return { event: fields.event ?? 'message', id: fields.id ?? '', data: JSON.parse(fields.data ?? 'null') as Frame['data'] | null }
+    return { event: fields.event ?? 'message', id: fields.id ?? '', data: JSON.parse(fields.data || 'null') as Frame['data'] | null }
   }).filter((frame): frame is Frame => frame.data !== null)
 }
 
@@ -207,7 +207,7 @@ t.test('R5: a key function that is async by mistake, and rejects, ends nothing',
   }
   await channel.end()
   await within('the end', client.until('0\r\n\r\n'))
-  t.equal(bodyOf(client), `: live\nid: ${epoch}-0\n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
+  t.equal(bodyOf(client), `: live\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
 })
 
 t.test('R5, R6: a reader that fell off one of two logs misses nothing of the other', async t => {

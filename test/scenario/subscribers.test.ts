@@ -58,7 +58,7 @@ async function whole (client: RawClient): Promise<string> {
   return client.responses()[0]!.body
 }
 
-const at = (epoch: string, offset: number): string => `id: ${epoch}-${offset}\n\n`
+const at = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
 const frame = (epoch: string, offset: number, data: unknown = offset): string => `id: ${epoch}-${offset}\ndata: ${String(data)}\n\n`
 const isEven = ({ data }: Received): boolean => Number(data) % 2 === 0
 
@@ -77,11 +77,11 @@ t.test('C4: a filter chooses, a map makes another event, and both keep the posit
   channel.publish({ data: 8 })
   await channel.end()
   const [filtered, mapped, both] = await Promise.all(clients.map(whole))
-  const even = (text: string): string => replay(at(epoch, 0)) + at(epoch, 1) + frame(epoch, 2, `${text}2`) + CAUGHT_UP +
-    [4, 6, 8].map(n => at(epoch, n - 1) + frame(epoch, n, `${text}${n}`)).join('')
+  const even = (text: string): string => replay(at(epoch, 0)) + at(epoch, 1) + frame(epoch, 2, `${text}2`) + at(epoch, 3) + CAUGHT_UP +
+    frame(epoch, 4, `${text}4`) + [6, 8].map(n => at(epoch, n - 1) + frame(epoch, n, `${text}${n}`)).join('')
   t.equal(filtered, even(''))
   const seen = (n: number): string => `event: mapped\nid: ${epoch}-${n}\ndata: {"event":"message","data":${n},"id":"${epoch}-${n}"}\n\n`
-  t.equal(mapped, replay(at(epoch, 0)) + seen(1) + CAUGHT_UP + at(epoch, 3) + [4, 5, 6, 7, 8].map(seen).join(''))
+  t.equal(mapped, replay(at(epoch, 0)) + seen(1) + at(epoch, 3) + CAUGHT_UP + [4, 5, 6, 7, 8].map(seen).join(''))
   t.equal(both, even('even '))
 })
 
@@ -133,24 +133,29 @@ t.test('R2: a filtered subscriber that comes back does not search again what was
   }, { start: 'oldest' }, { heartbeatInterval: 0 })
   const client = await follow({ path: '/rare' })
   await within('the position', client.until(at(epoch, 0)))
-  for (let n = 1; n <= 300; n++) await publish(channel, n)
-  await within('a checkpoint', client.until(at(epoch, 266)))
+  for (let n = 1; n <= 270; n++) {
+    await publish(channel, n)
+    if (n % 50 === 0) await turn()
+  }
+  await turn()
+  await within('a checkpoint', client.until(at(epoch, 150)))
   client.reset()
   await client.closed
   const [response] = client.responses()
-  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 138) + at(epoch, 266), 'each 128 events that were passed over it is told where it is')
-  t.equal(calls, 300)
+  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150), 'after 128 events or more that were passed over it is told where it is')
+  t.equal(calls, 270)
 
-  const back = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-266` } })
-  await within('its position', back.until(at(epoch, 266)))
+  const back = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-150` } })
+  await within('its position', back.until(at(epoch, 150)))
+  await publish(channel, 271)
   await channel.end()
-  t.equal(await whole(back), replay(at(epoch, 266)) + CAUGHT_UP + at(epoch, 300), 'and at the end')
-  t.equal(calls, 300 + 34)
+  t.equal(await whole(back), replay(at(epoch, 150)) + at(epoch, 270) + CAUGHT_UP + at(epoch, 271), 'where its history is over, and at the end')
+  t.equal(calls, 270 + 120 + 1)
 
-  const over = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-300` } })
+  const over = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-271` } })
   await within('the answer', over.until('\r\n\r\n'))
   t.equal(over.responses()[0]?.status, 204)
-  t.equal(calls, 334)
+  t.equal(calls, 391)
 })
 
 t.test('L6: a heartbeat tells a filtered subscriber its position, when that has moved', async t => {

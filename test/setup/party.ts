@@ -5,6 +5,7 @@ import type { Feed } from '../../lib/channel/feed.ts'
 import { Follower } from '../../lib/channel/follower.ts'
 import type { Opening } from '../../lib/channel/opening.ts'
 import type { Party } from '../../lib/channel/party.ts'
+import { encodePositionFrame } from '../../lib/encode.ts'
 import type { Selection } from '../../lib/channel/selection.ts'
 
 /** The selection of one who wants all of it. */
@@ -22,7 +23,7 @@ export class TestParty implements Party<Follower> {
   readonly alone: boolean
   readonly writes: boolean
   readonly follower: Follower
-  skipped = 0
+  untold = 0
   /** How many takes or writes have room. */
   room = Infinity
   /** How often it came to the end of the log. */
@@ -51,9 +52,15 @@ export class TestParty implements Party<Follower> {
     if (this.given.length < events) throw new Error(`${events} events were announced`)
   }
 
+  /** Takes its stand: at once, where the log answers at once. */
+  stand (cursor?: Cursor | 'malformed'): Opening | Promise<Opening> {
+    const head = this.follower.enter()
+    return head instanceof Promise ? head.then(head => this.follower.begin(head, cursor)) : this.follower.begin(head, cursor)
+  }
+
   /** Takes its stand, and reads: in the next turn, if this one has lasted long enough. */
   async begin (cursor?: Cursor | 'malformed'): Promise<this> {
-    const opening = this.follower.begin(cursor)
+    const opening = this.stand(cursor)
     this.opening = opening instanceof Promise ? await opening : opening
     this.follower.proceed()
     await turn()
@@ -68,11 +75,11 @@ export class TestParty implements Party<Follower> {
   }
 
   id (): string {
-    this.skipped = 0
+    this.untold = 0
     return `${this.follower.epoch}-${this.follower.position}`
   }
 
-  checkpoint (): string { return this.skipped === 0 ? '' : `id: ${this.id()}\n\n` }
+  checkpoint (): string { return this.untold === 0 ? '' : encodePositionFrame(this.id()) }
   arrived (): void { this.arrivals++ }
   wants (): boolean { return this.room > 0 }
 

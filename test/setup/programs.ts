@@ -20,7 +20,10 @@ export const CHROMIUM: Program = { title: 'Chromium', names: ['chromium', 'chrom
 export const REDIS: Program = { title: 'Redis', names: ['redis-server', 'valkey-server'], variable: 'REDIS_SERVER_PATH', package: 'redis-server' }
 export const NGINX: Program = { title: 'nginx', names: ['nginx'], variable: 'NGINX_PATH', package: 'nginx' }
 export const CURL: Program = { title: 'curl', names: ['curl'], variable: 'CURL_PATH', package: 'curl' }
-const ALL = [CHROMIUM, REDIS, NGINX, CURL]
+export const HAPROXY: Program = { title: 'HAProxy', names: ['haproxy'], variable: 'HAPROXY_PATH', package: 'haproxy' }
+export const VARNISH: Program = { title: 'Varnish', names: ['varnishd'], variable: 'VARNISH_PATH', package: 'varnish' }
+export const CADDY: Program = { title: 'Caddy', names: ['caddy'], variable: 'CADDY_PATH', package: 'caddy' }
+const ALL = [CHROMIUM, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL]
 
 // Where a system keeps servers; not everybody's PATH has it.
 const SERVERS = '/usr/sbin'

@@ -18,12 +18,13 @@ export interface Sight {
   at?: number
   error?: Error
   redirects?: URL[]
+  start?: number
 }
 
 export const STREAM = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
 
 /** An exchange as it could have been: the times are the test's. */
-export async function seen ({ status = 200, version = '1.1', headers = STREAM, head = 5, came = [], end = 'left', at = 20_000, error, redirects = [] }: Sight = {}): Promise<Exchange> {
+export async function seen ({ status = 200, version = '1.1', headers = STREAM, head = 5, came = [], end = 'left', at = 20_000, error, redirects = [], start = 0 }: Sight = {}): Promise<Exchange> {
   const arrivals = new Arrivals()
   for (const [at, text] of came) {
     arrivals.feed(Buffer.from(text), at)
@@ -33,6 +34,7 @@ export async function seen ({ status = 200, version = '1.1', headers = STREAM, h
     url: new URL('http://127.0.0.1/'),
     redirects,
     arrivals,
+    start,
     connected: 1,
     ...head === false ? {} : { head: { status, version, headers, at: head } },
     end: { at, how: end, ...error === undefined ? {} : { error } }

@@ -63,6 +63,7 @@ export class Track {
     this.first ??= id
     const dropped = event === 'sse.gap' ? Number((JSON.parse(data!) as { dropped: number }).dropped) : 0
     this.dropped += dropped
+    if (data === undefined) wrong('an id that some engines do not keep')
     if (this.#opening) {
       this.#opening = false
     } else if (event === 'sse.reset') {
@@ -70,12 +71,13 @@ export class Track {
     } else if (event === 'sse.gap') {
       // It stands still where the latest of what is gone follow.
       if (moves.length > 1 || (moves.length === 1 && steps[0] !== dropped)) wrong('a gap that does not add up')
-    } else if (data === undefined) {
+    } else if (event === 'sse.position') {
+      if (data !== '') wrong('a position with data')
       if (moves.length === 0 || !steps.every(step => step > 0)) wrong('a position that moves nothing')
     } else {
       if (moves.length !== 1 || steps[0] !== 1) wrong('a jump')
       const [[epoch, offset]] = moves as [[string, number]]
-      this.events.push({ epoch, offset, event, data })
+      this.events.push({ epoch, offset, event, data: data! })
     }
     this.position = told
   }

@@ -97,7 +97,7 @@ export class Visit {
   get body (): string {
     let offset = 0
     const frame = (text: string): string => this.#channel === undefined ? `data: ${text}\n\n` : `id: ${this.#epoch}-${++offset}\ndata: ${text}\n\n`
-    const opening = this.#channel === undefined ? '' : live(`id: ${this.#epoch}-0\n\n`)
+    const opening = this.#channel === undefined ? '' : live(`event: sse.position\nid: ${this.#epoch}-0\ndata: \n\n`)
     return opening + this.#steps.map(step => typeof step === 'string' ? frame(step) : typeof step === 'object' ? step.own : '').join('')
   }
 

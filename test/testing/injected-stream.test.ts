@@ -60,7 +60,7 @@ t.test('take, until, a loop and rest follow each other', async t => {
   t.strictSame(numbers(await finite.take(1)), [1])
   t.strictSame(numbers(await finite.rest()), [2, 3])
   t.strictSame(await finite.closed, { reason: 'complete' })
-  t.equal(finite.text, 'event: n\ndata: 1\n\nevent: n\ndata: 2\n\nevent: n\ndata: 3\n\nid: sse.end\n\n')
+  t.equal(finite.text, 'event: n\ndata: 1\n\nevent: n\ndata: 2\n\nevent: n\ndata: 3\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
 t.test('a loop first, and then the rest of it', async t => {

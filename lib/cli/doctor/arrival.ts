@@ -1,5 +1,5 @@
 import type { Piece } from './arrivals.ts'
-import { heldBack } from './comparison.ts'
+import { heldBack, lagOf } from './comparison.ts'
 import type { Examination } from './examination.ts'
 import type { Exchange } from './exchange.ts'
 import { counted, note, probeOf, problem, timeText, warning, type Finding, type Probe } from './finding.ts'
@@ -7,6 +7,8 @@ import { counted, note, probeOf, problem, timeText, warning, type Finding, type 
 // An event is written as a whole, so that its second half never is that late by itself. Milliseconds.
 const TORN = 500
 const SILENCE = 1_000
+// Far more than a proxy needs to pass an event on, and less than a kernel waits for a delayed acknowledgement.
+const LAGGING = 150
 // Of what happens by chance, too, there must be more than one.
 const TWICE = 2
 const MANY = 3
@@ -26,10 +28,20 @@ export function arrival ({ base, origin, seconds }: Examination): Probe {
 function comparedWith (origin: Exchange, base: Exchange): Finding[] {
   if (origin.arrivals.pieces.length === 0) return [warning(`Nothing came from the origin${origin.end.error === undefined ? '' : ` (${origin.end.error.message})`}: there is nothing to compare with.`)]
   const delay = heldBack(origin, base)
-  if (delay === undefined) return [note('Compared with the origin nothing is held back.')]
+  if (delay === undefined) return [steadyLag(origin, base)]
   return [problem(base.arrivals.pieces.length === 0
     ? `It is buffered: the origin sent its first byte ${timeText(delay.most)} before we left, and here nothing came.`
     : `It is buffered: ${counted(delay.events, 'event')} came later than from the origin, by up to ${timeText(delay.most)}.`, OFF)]
+}
+
+/** A proxy that waits for more bytes before it sends delays each event by the same time. */
+function steadyLag (origin: Exchange, base: Exchange): Finding {
+  const lag = lagOf(origin, base)
+  const text = 'Compared with the origin nothing is held back.'
+  if (lag === undefined) return note(text)
+  const times = `${timeText(lag.median)} later than at the origin (median; ${timeText(lag.most)} at most)`
+  if (lag.median < LAGGING) return note(`${text} ${counted(lag.events, 'event')} arrived ${times}.`)
+  return warning(`Each event waits on the way: ${counted(lag.events, 'event')} arrived ${times}.`, 'HAProxy: option http-no-delay; any: TCP_NODELAY')
 }
 
 function looksOf ({ arrivals: { pieces, events }, end }: Exchange): Finding[] {

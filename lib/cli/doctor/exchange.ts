@@ -21,6 +21,8 @@ export interface Exchange {
   /** Where it was sent away. */
   readonly redirects: readonly URL[]
   readonly arrivals: Arrivals
+  /** When the request was sent, by the clock of this process. */
+  readonly start: number
   /** When there was a connection. */
   connected?: number
   head?: Head & { at: number }
@@ -40,9 +42,14 @@ export async function exchange (asking: Asking, redirects: readonly URL[] = []):
   const seen = await once(asking, redirects)
   const next = placeOf(seen)
   if (next === undefined || redirects.length === FARTHEST) return seen
-  // A secret is for whom it was given to, as with `fetch`.
-  const { authorization, cookie, ...headers } = asking.headers
-  return exchange({ ...asking, url: next, headers: next.origin === asking.url.origin ? asking.headers : headers }, [...redirects, asking.url])
+  return exchange({ ...asking, url: next, headers: next.origin === asking.url.origin ? asking.headers : harmless(asking.headers) }, [...redirects, asking.url])
+}
+
+// A header of the user may be a secret: another origin gets what a browser sends by itself, and the position.
+const HARMLESS = /^(accept|access-control-request-|cache-control$|last-event-id$|origin$)/
+
+function harmless (headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => HARMLESS.test(name)))
 }
 
 function placeOf ({ url, head }: Exchange): URL | undefined {
@@ -56,7 +63,7 @@ function once ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
   const start = performance.now()
   const now = (): number => performance.now() - start
   const arrivals = new Arrivals()
-  const seen: Exchange = { url, redirects, arrivals, end: { at: 0, how: 'left' } }
+  const seen: Exchange = { url, redirects, arrivals, start, end: { at: 0, how: 'left' } }
   return new Promise(resolve => {
     let leave = (): void => {}
     let over = false

@@ -1,10 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { RedisClient } from './client.ts'
-import { decodePiece, type Piece } from './piece.ts'
+import { decodeReply, type Piece } from './piece.ts'
 import type { Script } from './scripts.ts'
 
 // What a server answers that is about to be able to, or that is the wrong one since a failover.
-const PASSING = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
+// Redis 6.2 puts its own words before that of a command within a script.
+const PASSING = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
 // Milliseconds between two tries, doubled up to the second.
 const PAUSES = [20, 500] as const
 
@@ -13,6 +14,9 @@ export const isRefusal = (error: unknown): error is Error => (error as Error | u
 
 /** Whether the next try may succeed. */
 export const isPassing = (error: unknown): boolean => !isRefusal(error) || PASSING.test(error.message)
+
+/** Redis has no memory for what was to be written, and wrote nothing. */
+export const isFull = (error: unknown): boolean => isRefusal(error) && /(?:^|-)OOM /.test(error.message)
 
 /** The keys are elsewhere in the cluster. Its client knows what to do with a command; a single one is at the wrong address. */
 export const hasMoved = (error: unknown): boolean => isRefusal(error) && error.message.startsWith('MOVED ')
@@ -29,19 +33,22 @@ export class Commands {
   /** Rejects when Redis refuses, when the client was closed, or when nobody wants it any more. */
   async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, wanted: () => boolean): Promise<Piece> {
     let delay: number = PAUSES[0]
-    let piece: Piece | undefined
-    while (piece === undefined) {
+    let reply: Buffer | undefined
+    while (reply === undefined) {
       try {
         // What waits with us, and not in the client's queue, is not sent when nobody waits for it any more.
         await this.#whenReady()
         if (!wanted()) throw new Error('nobody waits for it any more')
-        piece = decodePiece(await this.#send(script, keys, args))
+        reply = await this.#send(script, keys, args)
       } catch (error) {
         if (!isPassing(error) || this.#client.status === 'end' || !wanted()) throw error
         await pause(delay)
         delay = Math.min(delay * 2, PAUSES[1])
       }
     }
+    const piece = decodeReply(reply)
+    // Asking again brings the same.
+    if (piece === undefined) throw new Error('Redis answered with something else than a script of this package does')
     return piece
   }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { LogBatch, LogEntry } from '../log.ts'
 
 /** A batch as the scripts write it, with what only they and the log that asks them look at. */
@@ -5,30 +6,82 @@ export interface Piece extends LogBatch {
   readonly oldest: number
   /** When the newest was appended, by the clock of Redis: it tells two events of one offset apart. */
   readonly stamp: string
+  /** What the messages of this epoch are sealed with: in answers alone, empty in a message. */
+  readonly secret: string
 }
+
+/** The version of what scripts keep and publish. A node refuses keys of a higher one, and reads its messages as missed. */
+export const VERSION = 1
 
 const LF = 10
 const SPACE = 32
+const ZERO = 48
 const J = 106
+const T = 116
+// No head is longer: an epoch of 32 characters, three numbers, a flag and a secret of 64.
+const MAX_HEAD = 200
+const MAX_FINGERPRINT = 64
+const HEAD = /^([0-9A-Za-z]{1,32}) (\d{1,16}) (\d{1,16}) (\d{1,20}) ([01])(?: ([0-9A-Za-z]{1,64}))?$/
+const SEALED = new RegExp(`^${VERSION} ([0-9a-f]{40}) $`)
+const SEAL_SIZE = `${VERSION} `.length + 41
 
-/** `epoch oldest newest stamp ended`, and for each entry `offset bytes bytes kind`, its name and its data. */
-export function decodePiece (bytes: Buffer): Piece {
-  let at = bytes.indexOf(LF) + 1
-  const [epoch = '', oldest, newest, stamp = '', ended] = bytes.toString('latin1', 0, at - 1).split(' ')
+/** An answer of a script; undefined where it is none. */
+export function decodeReply (bytes: Buffer): Piece | undefined {
+  const piece = decode(bytes)
+  return piece === undefined || piece.secret === '' ? undefined : piece
+}
+
+/**
+ * A message that a script has published; undefined for any other text. Any client of Redis may publish: the seal, made with a secret from the
+ * keys of the channel, says that it was a script. A message of another epoch has another secret.
+ */
+export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined {
+  const [, seal] = SEALED.exec(bytes.toString('latin1', 0, SEAL_SIZE)) ?? []
+  if (seal === undefined) return undefined
+  const text = bytes.subarray(SEAL_SIZE)
+  if (createHash('sha1').update(secret).update(text).update(secret).digest('hex') !== seal) return undefined
+  const piece = decode(text)
+  return piece?.secret === '' ? piece : undefined
+}
+
+/** `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`, its name and its data. */
+function decode (bytes: Buffer): Piece | undefined {
+  const headEnds = bytes.indexOf(LF)
+  const [, epoch, oldest, newest, stamp, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
+  const entries = epoch === undefined ? undefined : decodeEntries(bytes, headEnds + 1)
+  if (entries === undefined) return undefined
+  const piece = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), stamp: stamp!, ended: ended === '1', entries, secret }
+  const { newest: last } = piece
+  return Number.isSafeInteger(last) && piece.oldest <= last + 1 && (entries.at(-1)?.offset ?? 0) <= last ? piece : undefined
+}
+
+function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
   const entries: LogEntry[] = []
+  let at = from
+  /** NaN where there is none. */
   const number = (): number => {
     let value = 0
-    for (let digit = bytes[at++]!; digit !== SPACE; digit = bytes[at++]!) value = value * 10 + (digit - 48)
-    return value
+    for (const most = at + 16; at < most; at++) {
+      const digit = bytes[at]! - ZERO
+      // Beyond the end, too: a comparison with NaN is false.
+      if (!(digit >= 0 && digit <= 9)) break
+      value = value * 10 + digit
+    }
+    return bytes[at++] === SPACE ? value : NaN
   }
+  let before = 0
   while (at < bytes.length) {
     const [offset, nameSize, dataSize] = [number(), number(), number()]
     const kindEnds = bytes.indexOf(LF, at)
-    const json = bytes[at] === J
     const nameEnds = kindEnds + 1 + nameSize
-    const event = bytes.toString('utf8', kindEnds + 1, nameEnds)
-    at = nameEnds + dataSize
-    entries.push({ offset, event, data: bytes.toString('utf8', nameEnds, at), json })
+    const dataEnds = nameEnds + dataSize
+    // Whatever is no number makes the sum none.
+    if (!(offset > before && dataEnds <= bytes.length) || kindEnds < at + 4 || kindEnds > at + 5 + MAX_FINGERPRINT || (bytes[at] !== J && bytes[at] !== T)) return undefined
+    const [event, data, json] = [bytes.toString('utf8', kindEnds + 1, nameEnds), bytes.toString('utf8', nameEnds, dataEnds), bytes[at] === J]
+    if (kindEnds === at + 4) entries.push({ offset, event, data, json })
+    else entries.push({ offset, event, data, json, fingerprint: bytes.toString('latin1', at + 5, kindEnds) })
+    before = offset
+    at = dataEnds
   }
-  return { epoch, oldest: Number(oldest), newest: Number(newest), stamp, ended: ended === '1', entries }
+  return entries
 }

@@ -1,10 +1,10 @@
-import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
+import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
 import { newEpoch } from '../epoch.ts'
 import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../log.ts'
 import type { Bell, Ear } from './bell.ts'
-import { isRefusal, type Commands } from './commands.ts'
+import { isFull, isRefusal, type Commands } from './commands.ts'
 import { Outbox } from './outbox.ts'
-import { decodePiece, type Piece } from './piece.ts'
+import { decodeMessage, type Piece } from './piece.ts'
 import * as scripts from './scripts.ts'
 import { Sequence } from './sequence.ts'
 
@@ -16,6 +16,8 @@ export interface Shared {
   /** Milliseconds an append may take. */
   readonly timeout: number
   readonly publish: 'PUBLISH' | 'SPUBLISH'
+  /** Seals the messages of the logs that begin here: a random word. */
+  readonly secret: string
   /** What ioredis puts before each key, and not before the names that are published and subscribed. */
   readonly keyPrefix: string
   readonly db: number
@@ -30,12 +32,18 @@ const LINGER = 3_600_000
 const BATCH = 500
 // What was published last may be lost on its way, with nothing after it that shows it.
 const CHECK_INTERVAL = 15_000
+// So long it is believed that what is appended can also be published.
+const PUBLISHABLE = 60_000
+// What is heard before the store has said anything waits, up to so many messages: the store has them all.
+const MAX_EARLY = 1_000
 
 // One that nobody used for so long can be opened again when somebody does.
 const IDLE_AFTER = 300_000
 
 // The names of keys in a cluster: what is in braces says where they are.
 const BRACES = /[{}%]/g
+// More would break the format, and is no fingerprint of ours.
+const FINGERPRINT = /^[\w-]{1,64}$/
 
 export class RedisLog implements EventLog, Ear {
   readonly #shared: Shared
@@ -50,8 +58,11 @@ export class RedisLog implements EventLog, Ear {
   #sequence: Sequence | undefined
   /** Settles when all that is appended from now on is heard. */
   #listening: Promise<void> | undefined
-  /** How far the log is known to go: what is behind that has lost its history. */
-  #known = { epoch: '', offset: 0, stamp: '' }
+  /** How far the log is known to go, by what the store has answered or sealed: what is behind that has lost its history. */
+  #known = { epoch: '', offset: 0, stamp: '', secret: '' }
+  /** What came before the store has said by what it can be known. */
+  #early: Buffer[] = []
+  #publishableAt = -Infinity
   #checking = false
   #checkAgain = false
   #checkedAt = 0
@@ -119,9 +130,18 @@ export class RedisLog implements EventLog, Ear {
   }
 
   heard (message: Buffer): void {
-    const piece = decodePiece(message)
-    const { epoch, newest, stamp } = piece
-    if (epoch === this.#known.epoch && newest > this.#known.offset) this.#known = { epoch, offset: newest, stamp }
+    // It says that its sender may publish, and no more.
+    if (message.length === 0) return
+    const { epoch, offset, secret } = this.#known
+    if (epoch === '') {
+      this.#early.push(message)
+      if (this.#early.length > MAX_EARLY) this.#early.shift()
+      return
+    }
+    const piece = decodeMessage(message, secret)
+    // Of another epoch or another version, or nothing of ours: the store knows.
+    if (piece === undefined || piece.epoch !== epoch) return this.check()
+    if (piece.newest > offset) this.#known = { epoch, offset: piece.newest, stamp: piece.stamp, secret }
     this.#sequence?.heard(piece)
   }
 
@@ -164,7 +184,7 @@ export class RedisLog implements EventLog, Ear {
     })
     // It begins where the log is now, before anything that this node appends later.
     this.#ask(scripts.head, []).then(piece => sequence.begin(piece)).catch(() => {})
-    this.#listening = this.#shared.bell.listen(this.#channel, this).catch(error => { throw this.#unavailable(error) })
+    this.#listening = this.#shared.bell.listen(this.#channel, this).catch(error => { throw this.#refused(error) })
     // What came before it could be heard is read.
     this.#listening.then(() => this.check(), () => {})
   }
@@ -178,10 +198,16 @@ export class RedisLog implements EventLog, Ear {
     this.#shared.bell.leave(this.#channel, this)
   }
 
-  #append (records: readonly LogRecord[], number: number, wanted: () => boolean): Promise<LogPosition> {
-    const args: Array<string | number> = [this.#shared.publish, this.#channel, number]
-    for (const { event, data, json } of records) args.push(event, json ? 'json' : 'text', data)
-    return this.#position(scripts.append, args, wanted, [this.#receipt])
+  async #append (records: readonly LogRecord[], number: number, wanted: () => boolean): Promise<LogPosition> {
+    const now = performance.now()
+    const tries = now - this.#publishableAt >= PUBLISHABLE
+    const args: Array<string | number> = [this.#shared.publish, this.#channel, number, tries ? 1 : 0]
+    for (const { event, data, json, fingerprint = '' } of records) {
+      args.push(event, `${json ? 'json' : 'text'}${FINGERPRINT.test(fingerprint) ? ` ${fingerprint}` : ''}`, data)
+    }
+    const position = await this.#position(scripts.append, args, wanted, [this.#receipt])
+    if (tries) this.#publishableAt = now
+    return position
   }
 
   async #position (script: scripts.Script, args: ReadonlyArray<string | number>, wanted: () => boolean, keys?: readonly string[]): Promise<LogPosition> {
@@ -193,20 +219,35 @@ export class RedisLog implements EventLog, Ear {
     const { epoch, offset, stamp } = this.#known
     this.#usedAt = performance.now()
     try {
-      const piece = await this.#shared.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, stamp, ...this.#bounds, ...args], wanted)
+      const piece = await this.#shared.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, stamp, ...this.#bounds, this.#shared.secret, ...args], wanted)
       this.#learn(piece)
       return piece
     } catch (error) {
-      if (isRefusal(error) && error.message.startsWith('ENDED')) throw new FST_SSE_CHANNEL_ENDED()
-      throw this.#unavailable(error)
+      throw this.#refused(error)
     }
   }
 
-  #unavailable (error: unknown): Error {
-    return new FST_SSE_LOG_UNAVAILABLE(this.#name, `cannot be used: ${(error as Error).message}`)
+  /** In words of our own: an answer to a client may carry the message, and what Redis says is for the log alone. */
+  #refused (cause: unknown): Error {
+    const error = this.#coded(cause)
+    error.cause = cause
+    return error
   }
 
-  #learn ({ epoch, newest, stamp }: Piece): void {
-    if (epoch !== this.#known.epoch || newest >= this.#known.offset) this.#known = { epoch, offset: newest, stamp }
+  #coded (cause: unknown): Error {
+    const [word] = isRefusal(cause) ? cause.message.split(' ', 1) : []
+    switch (word) {
+      case 'ENDED': return new FST_SSE_CHANNEL_ENDED()
+      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold something else, so use another prefix or another name')
+      case 'NEWER': return new FST_SSE_LOG_FOREIGN(this.#name, 'are of a newer version of this package')
+      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'may not be published to other nodes: nothing was appended')
+      default: return new FST_SSE_LOG_UNAVAILABLE(this.#name, isFull(cause) ? 'has no memory left: nothing was appended' : 'cannot be used')
+    }
+  }
+
+  #learn ({ epoch, newest, stamp, secret }: Piece): void {
+    if (epoch === this.#known.epoch && newest < this.#known.offset) return
+    this.#known = { epoch, offset: newest, stamp, secret }
+    for (const message of this.#early.splice(0)) this.heard(message)
   }
 }

@@ -23,6 +23,8 @@ export class Sequence {
   /** Up to where it is told. Undefined as long as nobody knows where to begin. */
   #told: { epoch: string, offset: number, ended: boolean } | undefined
   #waiting: LogBatch[] = []
+  /** How many of them were heard before the store was asked: it knows of these. */
+  #due = 0
   #reading = false
   #closed = false
 
@@ -35,7 +37,10 @@ export class Sequence {
     if (this.#closed) return
     if (this.#told !== undefined && !this.#reading && this.#follows(batch)) return this.#pass(batch)
     this.#waiting.push(batch)
-    if (this.#waiting.length > MAX_WAITING) this.#waiting.shift()
+    if (this.#waiting.length > MAX_WAITING) {
+      this.#waiting.shift()
+      this.#due--
+    }
     if (this.#told !== undefined) this.#ask()
   }
 
@@ -82,6 +87,7 @@ export class Sequence {
     this.#reading = true
     try {
       while (!this.#closed) {
+        this.#due = this.#waiting.length
         const batch = await this.#sources.read(this.#told!.offset)
         if (this.#closed) return
         if (this.#settle(batch)) break
@@ -108,16 +114,17 @@ export class Sequence {
       const reach = heard === undefined ? newest : Math.min(newest, firstOf(heard) - 1)
       this.#pass({ ...batch, newest: reach, ended: ended && reach >= newest })
     }
-    return this.#drain()
+    return this.#drain(newest)
   }
 
-  #drain (): boolean {
+  /** With how far the store goes that was asked. */
+  #drain (reach = Infinity): boolean {
     const waiting = this.#waiting
     this.#waiting = []
     for (const [index, batch] of waiting.entries()) {
       if (this.#follows(batch)) {
         this.#pass(batch)
-      } else {
+      } else if (index >= this.#due || (batch.epoch === this.#told!.epoch && batch.newest <= reach)) {
         // Heard after the store was asked, or of a log that is no more: it knows.
         this.#waiting = waiting.slice(index + 1).filter(({ epoch }) => epoch === this.#told!.epoch)
         if (batch.epoch === this.#told!.epoch) this.#waiting.unshift(batch)

@@ -55,7 +55,9 @@ t.test('nothing at all: silence and a buffer look alike', async t => {
 t.test('the origin tells which', async t => {
   t.match(found(await arrivalOf({ came: [] }, { came: every(1_000, 5) })), ['problem: It is buffered: the origin sent its first byte 19.0 s before we left, and here nothing came.'])
   t.match(found(await arrivalOf({ came: every(1_000, 5, 4_000) }, { came: every(1_000, 5) })), ['problem: It is buffered: 5 events came later than from the origin, by up to 4.0 s.'])
-  t.match(found(await arrivalOf({}, { came: every(1_000, 20) })), ['note: Compared with the origin nothing is held back.'])
+  t.match(found(await arrivalOf({}, { came: every(1_000, 20) })), ['note: Compared with the origin nothing is held back. 20 events arrived 0 ms later than at the origin (median; 0 ms at most).'])
+  t.match(found(await arrivalOf({ came: every(1_000, 5, 207) }, { came: every(1_000, 5) })), ['warning: Each event waits on the way: 5 events arrived 207 ms later than at the origin (median; 207 ms at most).'])
+  t.match(found(await arrivalOf({ came: [[5, ':\n\n']] }, { came: [[5, ':\n\n']] })), ['note: Compared with the origin nothing is held back.'])
   t.match(found(await arrivalOf({}, { came: [] })), ['warning: Nothing came from the origin: there is nothing to compare with.'])
   t.match(found(await arrivalOf({}, { head: false, end: 'failed', error: new Error('refused') })), [/^warning: Nothing came from the origin \(refused\)/, /./].slice(0, 1))
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { heldBack } from '../../../lib/cli/doctor/comparison.ts'
+import { heldBack, lagOf } from '../../../lib/cli/doctor/comparison.ts'
 import { event, every, seen, type Came } from '../../setup/seen.ts'
 
 const compare = async (sooner: Came, later: Came, at = 20_000) => heldBack(await seen({ came: sooner, at }), await seen({ came: later, at }))
@@ -37,4 +37,19 @@ t.test('where each connection has events of its own, the first is compared with 
   const own = (name: string, late: number): Came => every(1_000, 5).map(([at], index) => [at + late, `data: ${name} ${index}\n\n`])
   t.equal(await compare(own('a', 0), own('b', 100)), undefined)
   t.strictSame(await compare(own('a', 0), own('b', 3_000)), { events: 5, most: 3_000 })
+})
+
+t.test('the same events are compared by one clock, whichever request was sent first', async t => {
+  const origin = await seen({ came: every(1_000, 10) })
+  // Sent 400 ms later, and each event 600 ms after its request's own time: 1,000 ms in all.
+  const later = await seen({ came: every(1_000, 10, 600), start: 400 })
+  t.strictSame(heldBack(origin, later), { events: 10, most: 1_000 })
+  t.strictSame(lagOf(origin, later), { events: 10, median: 1_000, most: 1_000 })
+  t.strictSame(lagOf(origin, await seen({ came: every(1_000, 10, -400), start: 400 })), { events: 10, median: 0, most: 0 })
+})
+
+t.test('the lag is the median of the events that arrived on both ways', async t => {
+  const origin = await seen({ came: every(1_000, 4) })
+  t.strictSame(lagOf(origin, await seen({ came: [[1_010, event(1)], [2_200, event(2)], [3_300, event(3)]] })), { events: 3, median: 200, most: 300 })
+  t.equal(lagOf(origin, await seen({ came: [[1_010, event(1)]] })), undefined, 'one event is chance')
 })

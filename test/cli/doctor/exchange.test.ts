@@ -84,11 +84,11 @@ t.test('what only says that it is compressed ends all the same, and what nobody 
 
 t.test('it goes where it is sent, five times, and takes secrets to no other origin', async t => {
   const other = await Scripted.start(t, ends('data: there\n\n'))
-  const headers = { authorization: 'secret', cookie: 'a=b', 'x-other': 'c' }
+  const headers = { accept: 'text/event-stream', authorization: 'secret', cookie: 'a=b', 'x-other': 'c', 'last-event-id': '7' }
   const { seen, server } = await ask(t, [answers(302, { location: '/next' }), answers(307, { location: other.url })], { headers })
   t.match(seen, { head: { status: 200 }, url: { href: other.url }, redirects: [{ pathname: '/' }, { pathname: '/next' }], arrivals: { events: [{ data: 'there' }] } })
   t.match(server.asked[1]!.headers, headers)
-  t.match(other.asked[0]!.headers, { authorization: undefined, cookie: undefined, 'x-other': 'c' })
+  t.match(other.asked[0]!.headers, { accept: 'text/event-stream', authorization: undefined, cookie: undefined, 'x-other': undefined, 'last-event-id': '7' })
   const { seen: lost } = await ask(t, [answers(302, { location: '/' })])
   t.match(lost, { head: { status: 302 }, redirects: { length: 5 } })
 })

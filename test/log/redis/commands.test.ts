@@ -1,14 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Commands, hasMoved, isPassing, isRefusal } from '../../../lib/log/redis/commands.ts'
+import { Commands, hasMoved, isFull, isPassing, isRefusal } from '../../../lib/log/redis/commands.ts'
 import type { Piece } from '../../../lib/log/redis/piece.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
-const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '']
+const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
 const head = (commands: Commands, wanted = () => true): Promise<Piece> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
 
 t.test('what passes, and what does not', async t => {
@@ -16,6 +16,12 @@ t.test('what passes, and what does not', async t => {
   for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isPassing(reply(`${word} for now`)), word)
   for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isPassing(reply(`${word} for good`)), word)
   t.ok(isPassing(new Error('Connection is closed.')))
+  // As Redis 6.2 has it from within a script.
+  t.ok(isPassing(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.")))
+  t.ok(isFull(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'.")))
+  t.ok(isFull(reply("OOM command not allowed when used memory > 'maxmemory'.")))
+  t.notOk(isFull(reply('ERR no OOM')))
+  t.notOk(isFull(new Error('OOM ')))
   t.notOk(isRefusal(undefined))
   t.ok(hasMoved(reply('MOVED 1 127.0.0.1:1')))
   t.notOk(hasMoved(new Error('MOVED 1 127.0.0.1:1')))
@@ -43,7 +49,13 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a refusal is a refusal', async t => {
     const { client, commands } = make(t)
     await client.set('taken', 'by somebody else')
-    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: /WRONGTYPE/ })
+    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
+  })
+
+  t.test('an answer that no script of ours gives is not asked for again', async t => {
+    const { commands } = make(t)
+    const strange = { text: "return 'hello'", sha: '0'.repeat(40) }
+    await t.rejects(within('the refusal', commands.run(strange, ['key'], [], () => true)), { message: /something else than a script/ })
   })
 
   t.test('a lazy client connects when it is asked, one without a queue is waited for', async t => {

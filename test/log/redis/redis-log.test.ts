@@ -141,7 +141,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
-      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: `The log of the channel '${log.name}' cannot be used: WRONGTYPE` })
+      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold something else, so use another prefix or another name: nothing was changed` })
     }
     const told = new Told()
     log.tail(told.listener)
@@ -150,13 +150,101 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await log.read(0, 1)).newest, 1, 'and it lives')
   })
 
+  t.test('R10: text that no script has published is an occasion to look at the log, and no more', async t => {
+    const log = open(t)
+    const other = open(t, { name: log.name })
+    const told = new Told()
+    log.tail(told.listener)
+    const { epoch } = await log.head()
+    await log.append(numbered(1))
+    await told.until('the entry', () => told.entries.length === 1)
+    const [, sealed] = await new Promise<[Buffer, Buffer]>((resolve, reject) => {
+      const listener = server.client(t)
+      listener.subscribe(`sse:{${log.name}}@0`).then(() => other.append(numbered(2)), reject)
+      listener.on('messageBuffer', (channel: Buffer, message: Buffer) => resolve([channel, message]))
+    })
+    const forged = ['hello', '', ' ', '1 ', 'a 1 2 3 0', '\n', `${epoch} 1 900000 1 0\n`, `${epoch} 1 2 1 1\n`, `${epoch} 1 3 1 0\n3 7 1 json\nmessage9`, `1 ${'0'.repeat(40)} ${epoch} 1 3 1 1\n`, `2${String(sealed).slice(1)}`,
+      'other 1 5 1 0\n', 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
+    for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
+    await other.append(numbered(3))
+    await told.until('all entries', () => told.entries.length === 3)
+    t.strictSame(await log.head(), { epoch, oldest: 1, newest: 3, ended: false })
+    t.strictSame(told.entries.map(({ data }) => data), ['1', '2', '3'])
+    t.ok(told.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
+    t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
+  })
+
+  t.test('R10: what is heard before the store has answered waits for that, and does not pile up', async t => {
+    const log = open(t) as unknown as RedisLog & EventLog & { name: string }
+    const told = new Told()
+    log.tail(told.listener)
+    for (let n = 0; n < 1_500; n++) log.heard(Buffer.from('hello'))
+    await log.append(numbered(1))
+    await told.until('the entry', () => told.entries.length === 1)
+    t.strictSame(offsets(told), [1])
+  })
+
+  t.test('R10: keys that hold something else are left as they are', async t => {
+    const kinds: Record<string, (hash: string, stream: string) => Promise<unknown>> = {
+      'a string': hash => admin.set(hash, 'mine'),
+      'a set': hash => admin.sadd(hash, 'mine'),
+      'a stream': hash => admin.xadd(hash, '1-1', 'mine', '1'),
+      'a hash': hash => admin.hset(hash, 'mine', '1'),
+      'a hash with an epoch': hash => admin.hset(hash, 'epoch', 'mine'),
+      'a string for the events': (_, stream) => admin.set(stream, 'mine'),
+      'another stream for the events': (_, stream) => admin.xadd(stream, '1-1', 'mine', '1'),
+      'a stream with a group for the events': (_, stream) => admin.xgroup('CREATE', stream, 'mine', '$', 'MKSTREAM')
+    }
+    for (const [kind, make] of Object.entries(kinds)) {
+      const log = open(t)
+      const keys = [`sse:{${log.name}}`, `sse:{${log.name}}:events`] as const
+      await make(...keys)
+      const before = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
+      for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+        await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: /hold something else/, cause: { message: /^FOREIGN / } }, kind)
+      }
+      const after = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
+      t.ok(before.every((value, index) => value === after[index] || value?.equals(after[index]!)), `${kind} is as it was`)
+    }
+  })
+
+  t.test('R10: an entry that is no event is refused, and a log that lost its hash does not take its events for those of others', async t => {
+    const log = open(t, { history: { bytes: 1 } })
+    await log.append(numbered(1))
+    await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'mine', '1')
+    await t.rejects(async () => log.read(1, 1), { code: 'FST_SSE_LOG_FOREIGN' })
+    const other = open(t)
+    await other.append(numbered(1))
+    await admin.del(`sse:{${other.name}}`)
+    t.equal((await open(t, { name: other.name }).head()).newest, 0)
+    t.equal(await admin.exists(`sse:{${other.name}}:events`), 0)
+  })
+
+  t.test('keys of a newer version are left as they are, those of an older one are read', async t => {
+    const log = open(t)
+    await log.append({ ...numbered(1), fingerprint: 'abc' })
+    await admin.hset(`sse:{${log.name}}`, 'v', 2)
+    for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', message: `The keys of the channel '${log.name}' are of a newer version of this package: nothing was changed` })
+    }
+    t.equal(await admin.xlen(`sse:{${log.name}}:events`), 1)
+    await admin.hdel(`sse:{${log.name}}`, 'v', 'secret', 'ended')
+    await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'event', 'message', 'json', '2')
+    await admin.hset(`sse:{${log.name}}`, { newest: 2, stamp: '9999999999999', bytes: 16 })
+    const older = open(t, { name: log.name })
+    t.strictSame((await older.read(0, 10)).entries, [{ offset: 1, ...numbered(1), fingerprint: 'abc' }, { offset: 2, event: 'message', data: '2', json: true }])
+    t.equal((await older.append({ ...numbered(3), fingerprint: 'no\nfingerprint' })).offset, 3)
+    t.equal(await admin.hget(`sse:{${log.name}}`, 'v'), '1')
+    t.strictSame((await older.read(2, 10)).entries, [{ offset: 3, ...numbered(3) }])
+  })
+
   t.test('a look that Redis refuses is no end: the next one may succeed', async t => {
     const log = open(t)
     const told = new Told()
     log.tail(told.listener)
     await log.head()
     await admin.set(`sse:{${log.name}}`, 'taken')
-    const refused = async (): Promise<number> => Number(/errorstat_WRONGTYPE:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+    const refused = async (): Promise<number> => Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
     const before = await refused()
     await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     while (await refused() === before);
@@ -187,7 +275,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
-    await t.rejects(async () => log.head(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /cannot be used: .*NOPERM/ })
+    await t.rejects(async () => log.head(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
     await admin.acl('SETUSER', 'writer', '&*')
     t.equal((await log.append(numbered(1))).offset, 1)
   })

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import t from 'tap'
-import { decodePiece, type Piece } from '../../../lib/log/redis/piece.ts'
+import { decodeReply, type Piece } from '../../../lib/log/redis/piece.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisServer } from '../../setup/redis.ts'
@@ -25,14 +25,14 @@ class Channel {
     const { events = 100, bytes = 100_000, age = -1 } = this.bounds
     const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
     const { epoch, offset, stamp } = this.known
-    const piece = decodePiece(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
-      `${this.#name}${++this.#fresh}`, epoch, offset, stamp, events, bytes, age, age < 0 ? '' : age + 1_000, ...args) as Buffer)
+    const piece = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
+      `${this.#name}${++this.#fresh}`, epoch, offset, stamp, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
     this.known = { epoch: piece.epoch, offset: piece.newest, stamp: piece.stamp }
     return piece
   }
 
   append (number: number, ...data: string[]): Promise<Piece> {
-    return this.run(scripts.append, 'PUBLISH', 'channel', number, ...data.flatMap(text => ['message', 'text', text]))
+    return this.run(scripts.append, 'PUBLISH', 'channel', number, 1, ...data.flatMap(text => ['message', 'text', text]))
   }
 
   async data (): Promise<string[]> { return (await this.run(scripts.read, 0, 100)).entries.map(({ data }) => data) }

@@ -258,3 +258,18 @@ async function play (t: Test, seed: number): Promise<void> {
 t.test('R8: whatever is lost, doubled or late: each entry once and in order, and a gap only where the store has one', async t => {
   for (let seed = 1; seed <= 500; seed++) await play(t, seed)
 })
+
+t.test('L12: what the store does not have is not waited for: it was asked after that was heard', async t => {
+  for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [batch(5, 4, { newest: 900_000 }), batch(7, 8)], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
+    const store = new Store()
+    store.sequence.begin(batch(1, 0))
+    store.newest = 3
+    for (const claim of claims) store.sequence.heard(claim)
+    for (let n = 0; n < 20; n++) await turn()
+    t.ok(store.reads.length <= 3, `${store.reads.length} reads`)
+    t.strictSame(store.offsets, [1, 2, 3])
+    store.newest = 4
+    store.sequence.heard(batch(4, 4))
+    t.strictSame(store.offsets, [1, 2, 3, 4], 'and what comes then is told')
+  }
+})

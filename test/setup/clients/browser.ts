@@ -60,8 +60,9 @@ export class BrowserClients {
       const { fetchEventSource } = (window as unknown as { bundle: Bundle }).bundle
       fetchEventSource(url, {
         onmessage: ({ event, data, id }) => {
-          // It calls for every blank line. A block without data looks like an unnamed event without text.
-          if (event === '' && data === '') blank()
+          // It calls for every blank line. A block without data looks like an unnamed event without text. It calls for every event, too: a
+          // position by itself is for no one to see.
+          if ((event === '' && data === '') || event === 'sse.position') blank()
           else show({ event: event === '' ? 'message' : event, data, id })
         }
       }).then(stop, stop)

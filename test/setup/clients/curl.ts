@@ -17,6 +17,8 @@ export const openCurl: Open = async (t, url) => {
     const parser = createParser({
       onEvent: message => {
         id = message.id ?? id
+        // The position by itself, which a program that is told of all events passes over.
+        if (message.event === 'sse.position') return
         reader.show({ event: message.event ?? 'message', data: message.data, id })
       }
     })

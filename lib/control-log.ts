@@ -1,0 +1,108 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { clearTimeout, setTimeout } from './clock.ts'
+import type { EventLog, LogEntry, LogPosition, LogRecord } from './log/log.ts'
+
+export interface ControlLogSetup {
+  log: EventLog
+  /** Gets each message that is sent after `follow()`, once and in order. It throws what is wrong with a message. */
+  listener: (message: LogEntry) => void
+  logger: FastifyBaseLogger
+}
+
+/** Milliseconds until a log that gave up is asked again. */
+const PAUSE = 1_000
+/** Messages per look at the log. */
+const BATCH = 100
+
+/** The messages of nodes to each other. They have a log of their own, which is no channel: no name that a user passes leads to it. */
+export class ControlLog {
+  readonly #setup: ControlLogSetup
+  /** The last message that was handed on. Undefined until the log has said where it stands. */
+  #last: LogPosition | undefined
+  #stopTail: (() => void) | undefined
+  #reading = false
+  #readAgain = false
+  #retry: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor (setup: ControlLogSetup) {
+    this.#setup = setup
+  }
+
+  /** Resolves when the log has the message. */
+  async send (record: LogRecord): Promise<void> {
+    await this.#setup.log.append(record)
+  }
+
+  /** Hands on what is sent from now on, until `close()`. */
+  follow (): void {
+    try {
+      // What the tail tells is only a reason to look: the log answers what was sent.
+      this.#stopTail = this.#setup.log.tail(() => { this.#look() })
+      this.#look()
+    } catch (err) {
+      this.#failed(err)
+    }
+  }
+
+  close (): void {
+    this.#closed = true
+    clearTimeout(this.#retry)
+    this.#stopTail?.()
+    this.#setup.log.close()
+  }
+
+  async #look (): Promise<void> {
+    this.#readAgain = this.#reading
+    if (this.#reading) return
+    this.#reading = true
+    try {
+      do {
+        this.#readAgain = false
+        await this.#read()
+      } while (this.#readAgain && !this.#closed)
+    } catch (err) {
+      if (!this.#closed) this.#failed(err)
+    }
+    this.#reading = false
+  }
+
+  async #read (): Promise<void> {
+    const { log } = this.#setup
+    if (this.#last === undefined) {
+      const { epoch, newest } = await log.head()
+      this.#last = { epoch, offset: newest }
+      return
+    }
+    for (let more = true; more && !this.#closed;) {
+      const { epoch, newest, entries } = await log.read(this.#last.offset, BATCH)
+      if (this.#closed) return
+      more = this.#last.epoch !== epoch || (entries.at(-1)?.offset ?? newest) < newest
+      if (this.#last.epoch === epoch) this.#take(entries, newest)
+      // The log lost its history: all that it holds now is new.
+      else this.#last = { epoch, offset: 0 }
+    }
+  }
+
+  #take (entries: readonly LogEntry[], newest: number): void {
+    const { listener, logger } = this.#setup
+    const { epoch, offset } = this.#last!
+    const missed = (entries[0]?.offset ?? newest + 1) - offset - 1
+    if (missed > 0) logger.error({ missed }, 'sse messages of other nodes left the log before they were read')
+    this.#last = { epoch, offset: entries.at(-1)?.offset ?? newest }
+    for (const entry of entries) {
+      try {
+        listener(entry)
+      } catch (err) {
+        logger.error({ err, offset: entry.offset }, 'sse message of another node cannot be read')
+      }
+    }
+  }
+
+  /** Goes on after the last message, in a while. A log that refused to be listened to is asked for that again, too. */
+  #failed (err: unknown): void {
+    this.#setup.logger.error({ err }, 'sse messages of other nodes are not heard')
+    this.#stopTail?.()
+    this.#retry = setTimeout(() => this.follow(), PAUSE).unref()
+  }
+}

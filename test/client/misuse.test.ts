@@ -1,0 +1,64 @@
+import { Type } from '@sinclair/typebox'
+import t from 'tap'
+import { comesBack, misuseOf } from '../../lib/client/misuse.ts'
+
+const URLS = ['/a', new URL('http://there/'), () => '/a', { href: 'http://there/' }]
+
+t.test('what fits is not refused', async t => {
+  for (const url of URLS) t.equal(misuseOf(url, {}), undefined)
+  const { signal } = new AbortController()
+  const events = { a: Type.String(), b: 'json', c: 'text', d: Object.assign(() => {}, { '~standard': {} }) }
+  const options = {
+    retryDelay: 0,
+    maxRetryDelay: Infinity,
+    maxAttempts: 3,
+    inactivityTimeout: 0,
+    maxEventBytes: 1,
+    fetch,
+    onError: () => {},
+    onState: () => {},
+    validate: () => undefined,
+    reconnect: false,
+    method: 'POST',
+    body: new ReadableStream(),
+    lastEventId: '7',
+    share: 'name',
+    signal,
+    events
+  }
+  t.equal(misuseOf('/a', options), undefined)
+  t.equal(misuseOf('/a', { lastEventId: null, signal: null, share: true, retryDelay: undefined }), undefined)
+  t.equal(misuseOf(() => '/a', { share: false }), undefined)
+  t.equal(misuseOf('/a', { body: () => new ReadableStream(), method: 'POST', reconnect: true }), undefined)
+})
+
+t.test('E1: what does not fit is FST_SSE_OPTION, which names the option and what it must be', async t => {
+  const cases: Array<[options: unknown, name: string, expected: string]> = [
+    [null, 'options', 'an object'],
+    [5, 'options', 'an object'],
+    ...['retryDelay', 'maxRetryDelay', 'maxAttempts', 'inactivityTimeout', 'maxEventBytes'].flatMap(name => ['x', NaN, -1, null]
+      .map((value): [unknown, string, string] => [{ [name]: value }, name, 'a number, 0 or more'])),
+    ...['fetch', 'onError', 'onState', 'validate'].flatMap(name => [5, null, {}].map((value): [unknown, string, string] => [{ [name]: value }, name, 'a function'])),
+    [{ reconnect: 'no' }, 'reconnect', 'true or false'],
+    [{ method: 5 }, 'method', 'a string'],
+    [{ lastEventId: 5 }, 'lastEventId', 'a string'],
+    [{ share: 5 }, 'share', 'true, false or a name'],
+    [{ share: null }, 'share', 'true, false or a name'],
+    [{ signal: 5 }, 'signal', 'an AbortSignal'],
+    [{ signal: {} }, 'signal', 'an AbortSignal'],
+    [{ events: 5 }, 'events', "a map of schemas, 'text' or 'json'"],
+    [{ events: { a: 'jason' } }, 'events', "a map of schemas, 'text' or 'json'"],
+    [{ events: { a: null } }, 'events', "a map of schemas, 'text' or 'json'"],
+    [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body', 'a function that makes the stream, since it is sent again']
+  ]
+  for (const [options, name, expected] of cases) t.match(misuseOf('/a', options), { code: 'FST_SSE_OPTION', message: `Option '${name}' must be ${expected}` }, name)
+  for (const url of [undefined, null, 5, {}]) t.equal(misuseOf(url, {})?.message, "Option 'url' must be a string, a URL or a function")
+  t.equal(misuseOf(() => '/a', { share: true })?.message, "Option 'share' must be a name, since the URL is a function")
+})
+
+t.test('GET comes back, and what is told to', async t => {
+  for (const method of ['GET', 'get', undefined]) t.ok(comesBack({ ...method !== undefined && { method } }))
+  t.notOk(comesBack({ method: 'POST' }))
+  t.ok(comesBack({ method: 'POST', reconnect: true }))
+  t.notOk(comesBack({ reconnect: false }))
+})

@@ -1,0 +1,20 @@
+import t from 'tap'
+import { onPageEvent } from '../../lib/client/page-event.ts'
+
+t.test('without a window nothing is listened to', async t => {
+  t.notOk('addEventListener' in globalThis)
+  onPageEvent('online', () => t.fail())()
+})
+
+t.test('a listener hears of its event until it is taken away', async t => {
+  const target = new EventTarget()
+  t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target) })
+  t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target) })
+  let heard = 0
+  const stop = onPageEvent('pageshow', () => { heard++ })
+  target.dispatchEvent(new Event('pageshow'))
+  target.dispatchEvent(new Event('pagehide'))
+  stop()
+  target.dispatchEvent(new Event('pageshow'))
+  t.equal(heard, 1)
+})

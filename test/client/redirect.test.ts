@@ -1,0 +1,91 @@
+import t from 'tap'
+import { follow } from '../../lib/client/redirect.ts'
+import { request } from '../../lib/client/request.ts'
+import type { StreamError } from '../../lib/client/stream-error.ts'
+import { answers, ends, Scripted } from '../setup/scripted.ts'
+
+const never = new AbortController().signal
+const SECRET = { 'x-api-key': 'secret', authorization: 'Bearer secret', accept: 'text/event-stream', 'accept-language': 'de' }
+
+const ask = (url: string, init: RequestInit, lastEventId = 'e-5'): Promise<Response | undefined> => request(url, init as object, { attempt: 1, lastEventId }, never)
+const failure = (url: string, init: RequestInit): Promise<StreamError> => ask(url, init).then(() => { throw new Error('it was followed') }, error => error)
+
+t.test('headers of the program go to another path, and not to another origin; nor back from there', async t => {
+  const first: Scripted = await Scripted.start(t, answers(302, { location: '/there' }), asked => answers(307, { location: other.url })(asked), ends())
+  const other = await Scripted.start(t, answers(308, { location: first.url }))
+  await (await ask(first.url, { headers: SECRET }))!.text()
+  t.match((await first.request(2)).headers, { ...SECRET, 'last-event-id': 'e-5' })
+  for (const asked of [await other.request(1), await first.request(3)]) {
+    t.notOk('x-api-key' in asked.headers)
+    t.notOk('authorization' in asked.headers)
+    t.match(asked.headers, { accept: 'text/event-stream', 'accept-language': 'de', 'last-event-id': 'e-5', 'cache-control': 'no-cache' })
+  }
+})
+
+t.test('methods and bodies change as with fetch', async t => {
+  for (const [status, method, expected] of [[301, 'GET', 'GET'], [301, 'POST', 'GET'], [302, 'POST', 'GET'], [302, 'PUT', 'PUT'], [303, 'PUT', 'GET'], [303, 'GET', 'GET'], [307, 'POST', 'POST'], [308, 'PUT', 'PUT']] as const) {
+    const server = await Scripted.start(t, answers(status, { location: '/there' }), ends())
+    const response = await ask(server.url, { method, headers: { 'x-api-key': '1', 'content-type': 'text/x' }, ...method !== 'GET' && { body: 'hi' } })
+    await response!.text()
+    const { method: used, url, body, headers } = await server.request(2)
+    const bodied = expected !== 'GET'
+    t.strictSame([used, url, body, headers['content-type']], [expected, '/there', bodied ? 'hi' : '', bodied || method === 'GET' ? 'text/x' : undefined], `${status} ${method}`)
+    t.equal(headers['x-api-key'], '1')
+  }
+})
+
+t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it', async t => {
+  const headers = { 'x-api-key': '1' }
+  const cases: Array<[status: number, location: string, init: RequestInit, text: string]> = [
+    [302, '/', { headers }, 'there are more than 20'],
+    [302, 'ftp://there/', { headers }, 'it leads to ftp://there/'],
+    [302, 'http://', { headers }, 'it leads to http://'],
+    [307, '/', { headers, method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' } as RequestInit, 'a body that is a stream cannot be sent again']
+  ]
+  for (const [status, location, init, text] of cases) {
+    const server = await Scripted.start(t, answers(status, { location }, 'text'))
+    t.match(await failure(server.url, init), { code: 'FST_SSE_REDIRECT', message: `The redirect is not followed: ${text}`, status })
+  }
+  const server = await Scripted.start(t, answers(302, { location: '/' }))
+  t.match(await failure(server.url, {}), { code: 'FST_SSE_REDIRECT' }, 'nor is a circle that fetch follows')
+})
+
+t.test('a redirect that leads nowhere is a status, and so is a place that comes with another status', async t => {
+  for (const [status, headers] of [[302, {}], [201, { location: '/there' }]] as const) {
+    const server = await Scripted.start(t, answers(status, headers))
+    t.match(await failure(server.url, { headers: { 'x-api-key': '1' } }), { code: 'FST_SSE_STATUS', status })
+  }
+})
+
+t.test('what the program says of redirects counts', async t => {
+  const server = await Scripted.start(t, answers(302, { location: '/there' }))
+  t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'manual' }), { code: 'FST_SSE_STATUS', status: 302 })
+  t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'error' }), { code: 'FST_SSE_REDIRECT' })
+})
+
+t.test('a fetch that takes paths follows them', async t => {
+  const asked: string[] = []
+  const fetch = async (url: string | URL): Promise<Response> => {
+    asked.push(String(url))
+    return asked.length === 1 ? new Response(null, { status: 302, headers: { location: 'there' } }) : new Response('data: 1\n\n', { headers: { 'content-type': 'text/event-stream' } })
+  }
+  t.equal((await request('/here/now', { fetch, headers: { 'x-api-key': '1' } }, { attempt: 1, lastEventId: '' }, never))?.status, 200)
+  t.strictSame(asked, ['/here/now', 'http://localhost/here/there'])
+})
+
+t.test('where a browser hides the place, a GET is asked again such that the browser refuses another origin', async t => {
+  t.intercept(globalThis, 'location', { value: new URL('http://there/page') })
+  const opaque = { type: 'opaqueredirect', status: 0, headers: new Headers() } as Response
+  const stream = new Response('')
+  const sent: unknown[] = []
+  const send = async (url: URL, { redirect, mode }: RequestInit): Promise<Response> => {
+    sent.push(url.href, redirect, mode)
+    return stream
+  }
+  t.equal(await follow(send, '/events', { redirect: 'manual' }, opaque), stream)
+  t.strictSame(sent, ['http://there/events', 'follow', 'same-origin'])
+  t.equal(await follow(async () => { throw new TypeError('Failed to fetch') }, '/events', {}, opaque), 'it leads to another origin')
+  for (const [url, method] of [['/events', 'POST'], ['http://other/', 'GET']]) t.equal(await follow(send, url!, { method: method! }, opaque), 'a page cannot see where it leads')
+  const nowhere = new Response(null, { status: 302 })
+  t.equal(await follow(send, '/events', {}, nowhere), nowhere)
+})

@@ -1,0 +1,64 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { refusalOf } from '../../lib/client/refusal.ts'
+import { answers, Scripted } from '../setup/scripted.ts'
+
+/** What `fetch` of this Node rejects with, and what is made of it. */
+async function asked (url: string, init: RequestInit = {}, isGlobal = true): Promise<string | undefined> {
+  const error: unknown = await fetch(url, init).then(() => { throw new Error('it was not refused') }, error => error)
+  return refusalOf(error, url, init, isGlobal)
+}
+
+t.test('what fetch refuses is told, by a fetch of the program too', async t => {
+  const cases: Array<[url: string, init: RequestInit, text: RegExp]> = [
+    ['/events', {}, /URL/],
+    ['htp://x/', {}, /scheme|not http/],
+    ['http://127.0.0.1:1/', {}, /^bad port$/],
+    ['http://a:b@127.0.0.1:9/', {}, /credentials/],
+    ['http://127.0.0.1:9/', { body: 'x' }, /body/],
+    ['http://127.0.0.1:9/', { method: 'a b' }, /method/],
+    ['http://127.0.0.1:9/', { method: 'TRACE' }, /method/],
+    ['http://127.0.0.1:9999/', { headers: { expect: '100-continue' } }, /./],
+    ['http://127.0.0.1:9999/', { headers: { 'x-a': 'a\u0001b' } }, /invalid/],
+    ['http://127.0.0.1:9999/', { method: 'POST', body: new ReadableStream() }, /duplex/]
+  ]
+  for (const [url, init, text] of cases) {
+    t.match(await asked(url, init), text, `${url} ${JSON.stringify(init)}`)
+    if (!/body|credentials|method|duplex/.test(text.source)) t.match(await asked(url, init, false), text, `${url}, of another fetch`)
+  }
+  const server = await Scripted.start(t, answers(302, { location: '/' }))
+  t.match(await asked(server.url), /redirect/)
+})
+
+t.test('what the network fails with is none: no server, no name, a cut, no HTTP, a certificate', async t => {
+  const closed = await Scripted.start(t, answers(204))
+  const { url } = closed
+  await closed.stop()
+  t.equal(await asked(url), undefined)
+  t.equal(await asked('http://name.invalid/'), undefined)
+  for (const greeting of ['', 'SSH-2.0-OpenSSH\r\n\r\n']) {
+    const server = createServer(socket => socket.end(greeting))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => server.close())
+    t.equal(await asked(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`), undefined)
+    t.equal(await asked(`https://127.0.0.1:${(server.address() as AddressInfo).port}/`), undefined)
+  }
+  t.equal(refusalOf(new Error('x', { cause: Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }) }), url, {}, true), undefined)
+})
+
+t.test('in a browser all is one TypeError: a request that cannot be made is a mistake, and no other', async t => {
+  const error = new TypeError('Failed to fetch')
+  t.match(refusalOf(error, '/events', {}, true), /URL/)
+  t.match(refusalOf(error, 'htp://x/', {}, true), /^htp: is not http: or https:$/)
+  t.match(refusalOf(error, 'http://x/', { body: 'x' }, true), /body/)
+  t.match(refusalOf(error, '/events', { body: 'x' }, false), /body/)
+  t.equal(refusalOf(error, 'http://x/', {}, true), undefined)
+  t.equal(refusalOf(error, '/events', {}, false), undefined, 'a fetch of the program may take a path')
+  t.equal(refusalOf(null, 'http://x/', { signal: AbortSignal.abort() }, true), undefined)
+  const read = new ReadableStream()
+  read.getReader()
+  t.equal(refusalOf(error, 'http://x/', { method: 'POST', body: read, duplex: 'half' } as RequestInit, true), undefined, 'a body that was sent')
+})

@@ -1,0 +1,65 @@
+import { get } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { constants, createGunzip } from 'node:zlib'
+import compress from '@fastify/compress'
+import middie from '@fastify/middie'
+import compression from 'compression'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import sse from '../../lib/index.ts'
+import { listen } from '../setup/listen.ts'
+import { within } from '../setup/within.ts'
+
+// The README's table on compressors, row by row.
+
+interface Outcome { encoding: string | undefined, beforeEnd: number, events: number }
+
+/** A stream of three events through a compressor, as a client that accepts gzip receives it. */
+async function outcome (t: Test, prepare: (app: FastifyInstance) => unknown, headers: Record<string, string> = {}): Promise<Outcome> {
+  const app = Fastify({ forceCloseConnections: true })
+  await prepare(app)
+  await app.register(sse)
+  let received = ''
+  const count = (): number => received.split('data: ').length - 1
+  let beforeEnd = 0
+  app.get('/', (_request, reply) => reply.headers(headers).sse(async function * () {
+    for (let n = 1; n <= 3; n++) {
+      yield { data: { n } }
+      // Up to 2 s for the event to arrive; a compressor that holds events back takes 100 ms of them.
+      for (let waited = 0; count() < n && waited < (beforeEnd < n - 1 ? 100 : 2_000); waited += 20) await sleep(20)
+      beforeEnd = count()
+    }
+  }))
+  const port = await listen(t, app)
+  const encoding = await within('the response', new Promise<string | undefined>((resolve, reject) => {
+    get({ port, host: '127.0.0.1', agent: false, headers: { 'accept-encoding': 'gzip' } }, response => {
+      const encoding = response.headers['content-encoding']
+      const body = encoding === 'gzip' ? response.pipe(createGunzip({ flush: constants.Z_SYNC_FLUSH })) : response
+      body.setEncoding('utf8').on('data', text => { received += text }).on('error', reject).on('end', () => resolve(encoding))
+    }).on('error', reject)
+  }), 30_000)
+  return { encoding, beforeEnd, events: count() }
+}
+
+const untouched: Outcome = { encoding: undefined, beforeEnd: 3, events: 3 }
+const held: Outcome = { encoding: 'gzip', beforeEnd: 0, events: 3 }
+const flushed: Outcome = { encoding: 'gzip', beforeEnd: 3, events: 3 }
+const flush = constants.Z_SYNC_FLUSH
+
+t.test('@fastify/compress leaves a stream alone, and delivers one it is told to compress at the end, unless it flushes', async t => {
+  const types = { customTypes: /event-stream/, threshold: 0 }
+  t.strictSame(await outcome(t, app => app.register(compress)), untouched)
+  t.strictSame(await outcome(t, app => app.register(compress, types)), held)
+  t.strictSame(await outcome(t, app => app.register(compress, { ...types, zlibOptions: { flush } })), flushed)
+})
+
+t.test('Express compression leaves a stream alone, and delivers one without no-transform at the end, unless it flushes', async t => {
+  const use = (options: compression.CompressionOptions) => async (app: FastifyInstance) => {
+    await app.register(middie)
+    app.use(compression({ threshold: 0, ...options }))
+  }
+  const headers = { 'cache-control': 'no-cache' }
+  t.strictSame(await outcome(t, use({})), untouched)
+  t.strictSame(await outcome(t, use({}), headers), held)
+  t.strictSame(await outcome(t, use({ flush }), headers), flushed)
+})
