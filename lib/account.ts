@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from './diagnostics.ts'
 import type { CloseReason } from './life.ts'
+import { logged } from './logged.ts'
 import type { CloseReport } from './options.ts'
 import { logsRequest } from './reply-state.ts'
+import { Scope } from './scope.ts'
 import type { RouteTally } from './statistics.ts'
 
 // One line for each stream, as Fastify has one for each request: for one whose client left it has none. A client that falls behind may
@@ -35,6 +37,8 @@ export interface AccountSetup {
 export class Account {
   lastEventId: string | undefined
   readonly startedAt: number
+  /** That of the request: the log and all who are told run in it. */
+  readonly scope = new Scope()
   /** What it is counted by among the others. */
   readonly key: string | undefined
   readonly #route: Counted
@@ -65,13 +69,13 @@ export class Account {
 
   /** For the log, and for those who listen. */
   complain (error: unknown, text: string): void {
-    this.#reply.log.error({ err: error }, text)
+    this.scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err: error }, text)
     this.failed(error)
   }
 
   /** The log has it from elsewhere. */
   failed (error: unknown): void {
-    if (diagnostics.error.hasSubscribers) diagnostics.error.publish({ request: this.request, error })
+    if (diagnostics.error.hasSubscribers) this.scope.runInAsyncScope(() => diagnostics.error.publish({ request: this.request, error }))
   }
 
   /** It is over. */
@@ -79,8 +83,12 @@ export class Account {
     const report = { reason, duration: this.age, events, bytes, lastEventId }
     if (!this.#counts) return report
     this.#route.tally.closed(report)
-    if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    if (logsRequest(this.#reply)) this.#reply.log[LEVELS[reason]](report, 'sse stream closed')
+    this.scope.runInAsyncScope(this.#tell, this, report)
     return report
+  }
+
+  #tell (report: CloseReport): void {
+    if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
+    if (logsRequest(this.#reply)) logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }
 }

@@ -1,9 +1,12 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { Asked } from './asked.ts'
 import { diagnostics, type RejectReason } from './diagnostics.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from './errors.ts'
 import { setHead } from './headers.ts'
+import { logged } from './logged.ts'
 import type { ResolvedServerOptions } from './options.ts'
 import { problemOf } from './problem.ts'
+import { heed, isThenable } from './source.ts'
 import type { Statistics } from './statistics.ts'
 
 /** Who is there already. */
@@ -12,6 +15,18 @@ interface Present {
   countOf: (key: string) => number
   /** Aborts when the server begins to close. */
   readonly signal: AbortSignal
+}
+
+/** A request for a stream. */
+interface Asking {
+  readonly route: string
+  readonly key: string | undefined
+  /**
+   * Whether the refusal is a stream that is over. An `EventSource` never comes back after a status other than 200 (WHATWG HTML §9.2.2,
+   * "fail the connection"). It asks for nothing but an event stream; our client, and others that read a status, say that they take
+   * something else too.
+   */
+  readonly soft: boolean
 }
 
 /** Who gets a stream, while there is room for it and the server is not closing. Asked before anything of the stream is made. */
@@ -26,24 +41,31 @@ export class Admission {
     this.#statistics = statistics
   }
 
-  /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
-  keyOf (request: FastifyRequest): string | undefined {
+  /** Whether streams are counted by the address of their client. */
+  get addressed (): boolean {
     const { key, perKey } = this.#options.limits
-    if (key === undefined) return perKey === Infinity ? undefined : request.ip
+    return key === undefined && perKey < Infinity
+  }
+
+  /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
+  keyOf (request: FastifyRequest, { address }: Asked): string | undefined {
+    const { key } = this.#options.limits
+    if (key === undefined) return this.addressed ? address : undefined
     const value: unknown = key(request)
     if (value === undefined || typeof value === 'string') return value
-    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', shown(value))
+    // A stream may not wait for it: it counts at once, or two of one client would both find room.
+    heed(value)
+    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : shown(value))
   }
 
   /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
-  refuse (reply: FastifyReply, route: string, key: string | undefined): boolean {
+  refuse (reply: FastifyReply, { route, key, soft }: Asking): boolean {
     const why = this.#why(key)
     if (why === undefined) return false
     this.#statistics.rejected[why]++
     const { request } = reply
-    const soft = isEventSource(request)
     if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, why, soft })
-    request.log.debug({ why, key }, 'sse stream refused')
+    logged(request.log, 'debug', { why, key }, 'sse stream refused')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
     // Not all at once again. Who meets a server that closes finds another one soon.
     const delay = Math.ceil(why === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
@@ -66,14 +88,6 @@ const ERRORS: Record<RejectReason, () => FastifyError> = {
   closing: () => new FST_SSE_CLOSING(),
   total: () => new FST_SSE_LIMIT(),
   perKey: () => new FST_SSE_KEY_LIMIT()
-}
-
-/**
- * An `EventSource` never comes back after a status other than 200 (WHATWG HTML §9.2.2, "fail the connection"). It asks for nothing but
- * an event stream; our client, and others that read a status, say that they take something else too.
- */
-function isEventSource ({ method, headers }: FastifyRequest): boolean {
-  return method === 'GET' && headers.accept === 'text/event-stream'
 }
 
 /** A stream that is over at once, and says when to come back. */

@@ -1,26 +1,32 @@
 import type { FastifyReply } from 'fastify'
 import { freeContract, type Contract } from './events.ts'
+import { logged } from './logged.ts'
 import type { CloseReport, ResolvedOptions } from './options.ts'
 import { problemEvent } from './problem.ts'
+import type { Scope } from './scope.ts'
+import { heed } from './source.ts'
 
 /** The user's functions that a stream calls: what goes wrong in one is in the log, and ends nothing that it should not end. */
 export class Callbacks {
   readonly #reply: FastifyReply
   readonly #options: ResolvedOptions
   readonly #contract: Contract
+  /** That of the request, in which all of them run. */
+  readonly #scope: Scope
 
-  constructor (reply: FastifyReply, options: ResolvedOptions, contract: Contract) {
+  constructor (reply: FastifyReply, options: ResolvedOptions, contract: Contract, scope: Scope) {
     this.#reply = reply
     this.#options = options
     this.#contract = contract
+    this.#scope = scope
   }
 
   /** What to do with an event that cannot be sent. Throws what `onInvalid` throws. */
   choose (error: Error, event: unknown): 'error' | 'skip' {
     const { onInvalid } = this.#options
-    const choice = typeof onInvalid === 'function' ? onInvalid(error, event) : onInvalid
+    const choice = typeof onInvalid === 'function' ? this.#scope.runInAsyncScope(onInvalid, undefined, error, event) : onInvalid
     this.#heed(choice)
-    if (choice === 'skip') this.#reply.log.warn({ err: error }, 'sse event left out')
+    if (choice === 'skip') logged(this.#reply.log, 'warn', { err: error }, 'sse event left out')
     return choice
   }
 
@@ -29,26 +35,30 @@ export class Callbacks {
     const { errorEvent } = this.#options
     const { request } = this.#reply
     try {
-      const event = errorEvent === undefined ? problemEvent(error, request.id) : errorEvent?.(error, request) ?? null
+      if (errorEvent === null) return ''
+      const event = errorEvent === undefined ? problemEvent(error, request.id) : this.#scope.runInAsyncScope(errorEvent, undefined, error, request) ?? null
       if (event === null) return ''
       this.#heed(event)
       return (this.#contract.declares(event) ? this.#contract : freeContract).frame(event)
     } catch (err) {
-      this.#reply.log.error({ err }, 'sse error event could not be made')
+      logged(this.#reply.log, 'error', { err }, 'sse error event could not be made')
       return ''
     }
   }
 
   closed (report: CloseReport): void {
     try {
-      this.#heed(this.#options.onClose?.(report))
+      const { onClose } = this.#options
+      if (onClose !== undefined) this.#heed(this.#scope.runInAsyncScope(onClose, undefined, report))
     } catch (err) {
-      this.#reply.log.error({ err }, 'sse callback failed')
+      this.#failed(err)
     }
   }
 
   /** A callback that is async by mistake: its rejection must not end the process. */
   #heed (result: unknown): void {
-    if (result instanceof Promise) result.catch(err => this.#reply.log.error({ err }, 'sse callback failed'))
+    heed(result, this.#failed)
   }
+
+  readonly #failed = (err: unknown): void => this.#scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
 }

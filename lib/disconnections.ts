@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { ControlLog } from './control-log.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEYS, FST_SSE_OPTION, shown } from './errors.ts'
+import { logged } from './logged.ts'
 import type { EventLog, LogEntry } from './log/log.ts'
 import { isThenable } from './source.ts'
 
@@ -48,7 +49,7 @@ export class Disconnections {
     try {
       this.#control?.close()
     } catch (err) {
-      this.#setup.log.error({ err }, 'sse log failed')
+      logged(this.#setup.log, 'error', { err }, 'sse log failed')
     }
   }
 

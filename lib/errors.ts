@@ -71,25 +71,37 @@ export const FST_SSE_FORBIDDEN = createError('FST_SSE_FORBIDDEN', 'This is not p
 
 export const FST_SSE_GONE = createError('FST_SSE_GONE', 'There is no %s: it is over, or it never was', 404)
 
+export const FST_SSE_UNSETTLED = createError('FST_SSE_UNSETTLED', '%s did not settle within %s milliseconds')
+
 export const FST_SSE_AWAITED = createError('FST_SSE_AWAITED', '%s did not come %s; so far: %s')
 
 /** An error of this realm or of another, as tests and `vm` make them. */
 export function isError (value: unknown): value is Error {
-  return types.isNativeError(value) || value instanceof Error
+  try {
+    return types.isNativeError(value) || value instanceof Error
+  } catch {
+    // A proxy that is revoked, or says so.
+    return false
+  }
 }
 
 /** Shows a value in an error message: its type, and the value where that is short. */
 export function shown (value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string') return `${JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value)} (string)`
-  if (typeof value === 'object') return Array.isArray(value) ? 'an array' : `an object (${nameOf(value)})`
+  if (typeof value === 'object') return nameOf(value)
   if (typeof value === 'function') return 'a function'
   return value === undefined ? 'undefined' : `${String(value)} (${typeof value})`
 }
 
 function nameOf (value: object): string {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === null) return 'no prototype'
-  const maker: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value
-  return typeof maker === 'function' ? maker.name : 'Object'
+  try {
+    if (Array.isArray(value)) return 'an array'
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype === null) return 'an object (no prototype)'
+    const maker: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value
+    return `an object (${typeof maker === 'function' ? maker.name : 'Object'})`
+  } catch {
+    return 'an object (that cannot be read)'
+  }
 }

@@ -1,6 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from './encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
+import { messageOf } from './thrown.ts'
 import { FREE } from './fingerprint.ts'
 import type { CompiledSchema } from './schema.ts'
 import { attempt, serialise } from './serialise.ts'
@@ -211,7 +212,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
-      const error = new FST_SSE_SCHEMA(place, name, cause instanceof Error ? cause.message : String(cause))
+      const error = new FST_SSE_SCHEMA(place, name, messageOf(cause))
       error.cause = cause
       throw error
     }

@@ -1,9 +1,12 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from './clock.ts'
-import { FST_SSE_REPLY_TAKEN, isError, shown } from './errors.ts'
+import { FST_SSE_REPLY_TAKEN, isError } from './errors.ts'
 import { assertHead, checkHead, clearHead, dropFraming, setHead } from './headers.ts'
+import { logged } from './logged.ts'
 import { headersOf, isPlain, unmark } from './reply-state.ts'
+import type { Scope } from './scope.ts'
+import { errorOf } from './thrown.ts'
 
 // queueMicrotask makes a resource of each.
 const settled = Promise.resolve()
@@ -24,6 +27,8 @@ export class Head {
   committed = false
   readonly #reply: FastifyReply
   readonly #send: FastifyReply['send']
+  /** Where the hooks of the response run. */
+  readonly #scope: Scope
   /** The content type that went out with the body. */
   #type: unknown
   /** True once the reply is the error handlers'. */
@@ -31,15 +36,15 @@ export class Head {
   #timer: NodeJS.Timeout | undefined
 
   /** `stream` is told of an error of the handler. */
-  constructor (reply: FastifyReply, stream: { overruled: (error: Error) => void }) {
+  constructor (reply: FastifyReply, stream: { readonly scope: Scope, overruled: (error: Error) => void }) {
     this.#reply = reply
     this.#send = reply.send
+    this.#scope = stream.scope
     const send: FastifyReply['send'] = (payload?: unknown) => {
       if (this.released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
       const marked = unmark(reply)
-      if (isError(payload)) stream.overruled(payload)
-      else if (marked) stream.overruled(new Error(`The handler threw ${shown(payload)}`, { cause: payload }))
-      else if (payload !== undefined) reply.log.warn({ err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
+      if (marked || isError(payload)) stream.overruled(errorOf(payload, 'The handler'))
+      else if (payload !== undefined) logged(reply.log, 'warn', { err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
       return reply
     }
     // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
@@ -94,7 +99,7 @@ export class Head {
     dropFraming(this.#reply)
     assertHead(this.#reply)
     this.#type = this.#reply.getHeader('content-type')
-    this.#send.call(this.#reply, body)
+    this.#scope.runInAsyncScope(this.#send, this.#reply, body)
   }
 
   /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
@@ -105,10 +110,10 @@ export class Head {
       this.released = true
       try {
         clearHead(this.#reply)
-        this.#send.call(this.#reply, error)
+        this.#scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
         this.released = false
-        this.#reply.log.error({ err }, 'sse error reply failed')
+        logged(this.#reply.log, 'error', { err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }
     })

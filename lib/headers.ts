@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { FST_SSE_HEADER, FST_SSE_TYPE } from './errors.ts'
+import { logged } from './logged.ts'
 
 const TYPE = 'text/event-stream; charset=utf-8'
 const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
@@ -95,5 +96,5 @@ function warn (reply: FastifyReply, about: string, err: Error, text: string): vo
   warned.set(config, known)
   if (known.has(about)) return
   known.add(about)
-  reply.log.warn({ err }, text)
+  logged(reply.log, 'warn', { err }, text)
 }

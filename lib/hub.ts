@@ -51,7 +51,8 @@ export class Hub {
 
   /**
    * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and FST_SSE_SCHEMA
-   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options, FST_SSE_CLOSING when the server is closing.
+   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. When the server has ended its streams, the
+   * channel refuses every call with FST_SSE_CLOSING, and `reply.sse` answers as for any stream then.
    */
   channel<const M extends EventMap = EventMap> (name: string, options?: ChannelOptions<M>): Channel<M> {
     return this.#setup.channels.channel(name, options)

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { makeRoom, sharedController } from './listeners.ts'
+import { Scope } from './scope.ts'
 
 /** Why a stream ended. */
 export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'lifetime' | 'ended' | 'revoked'
@@ -65,6 +66,8 @@ export class Life {
   reason: CloseReason | undefined
   /** What lives on this response, told once when the connection is gone or the response done. */
   stream: { closed: () => void } | undefined
+  /** Where listeners of the signal run: a stream's, or that in which the signal was asked for. */
+  scope: Scope | undefined
   /** What it means when the response ends without our doing: a reply that is no stream is complete, a stream's was an error's. */
   unforeseen: CloseReason = 'complete'
   #controller: AbortController | undefined
@@ -74,6 +77,7 @@ export class Life {
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = sharedController()
+      this.scope ??= new Scope()
       if (this.reason !== undefined) this.#controller.abort(new StreamClosedError(this.reason))
     }
     return this.#controller.signal
@@ -83,7 +87,8 @@ export class Life {
   end (reason: CloseReason): boolean {
     if (this.reason !== undefined) return false
     this.reason = reason
-    this.#controller?.abort(new StreamClosedError(reason))
+    const controller = this.#controller
+    if (controller !== undefined) this.scope!.runInAsyncScope(controller.abort, controller, new StreamClosedError(reason))
     return true
   }
 

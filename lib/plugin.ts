@@ -1,14 +1,16 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Admission } from './admission.ts'
+import { askedOf, type Asked } from './asked.ts'
 import { FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_TWICE, shown } from './errors.ts'
 import { Channels } from './channel/channels.ts'
 import { declare } from './declared.ts'
 import { freeContract } from './events.ts'
 import { Disconnections } from './disconnections.ts'
 import { Hub } from './hub.ts'
-import { decodeLastEventId, END_ID } from './last-event-id.ts'
+import { END_ID } from './last-event-id.ts'
 import { Life } from './life.ts'
+import { logged } from './logged.ts'
 import { memoryLog } from './log/memory.ts'
 import { registrationsOf } from './registrations.ts'
 import { resolveOptions, resolveRegistration, type RegisterOptions, type ResolvedOptions, type StreamOptions } from './options.ts'
@@ -20,11 +22,20 @@ import { Streams } from './streams.ts'
 import './types.ts'
 
 // What a request carries for us. Symbols: nobody meets them by accident.
+const kAsked = Symbol('fastify-typed-sse.asked')
 const kLife = Symbol('fastify-typed-sse.life')
 const kResponse = Symbol('fastify-typed-sse.response')
 const kStream = Symbol('fastify-typed-sse.stream')
 
-type OurRequest = FastifyRequest & { [kResponse]: FastifyReply['raw'] | null, [kLife]: Life | null, [kStream]: Stream | null }
+// Undefined, too: a scope that was made before the registration has the decorators that came after it, but neither these values nor the hooks.
+interface Ours {
+  [kAsked]: Asked | null | undefined
+  [kResponse]: FastifyReply['raw'] | null | undefined
+  [kLife]: Life | null | undefined
+  [kStream]: Stream | null | undefined
+}
+
+type OurRequest = FastifyRequest & Ours
 
 // The log by which nodes tell each other which keys to disconnect. A node that was away hears it when it is back. No channel can have such a name.
 const CONTROL = 'sse.control'
@@ -56,11 +67,12 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   const drain = (): Promise<void> => streams.close(server)
 
   if (!app.hasRequestDecorator(kLife)) {
+    app.decorateRequest(kAsked, null)
     app.decorateRequest(kResponse, null)
     app.decorateRequest(kLife, null)
     app.decorateRequest(kStream, null)
   }
-  app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return decodeLastEventId(this) } })
+  app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return asked(this as OurRequest).lastEventId } })
   app.decorateRequest('signal', { getter: signal })
   app.decorate('sse', new Hub({ channels, streams, statistics, disconnections, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
@@ -73,9 +85,10 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     routes.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
     declare(route, map, { shared: () => this.getSchemas(), errorEvent: options.errorEvent })
   })
-  // For `request.signal`: a Fastify request does not know its response.
   app.addHook('onRequest', (request, reply, done) => {
     const ours = request as OurRequest
+    ours[kAsked] = askedOf(request, admission.addressed)
+    // For `request.signal`: a Fastify request does not know its response.
     ours[kResponse] = reply.raw
     if (ours[kLife] !== null) lifeOf(ours)
     done()
@@ -94,12 +107,12 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
 
   function answer (reply: FastifyReply, source: unknown, given: StreamOptions | undefined): Promise<void> {
     const request = reply.request as OurRequest
-    const first = request[kStream]
+    const first = request[kStream] ?? undefined
     if (first?.abandoned === true && !reply.sent) {
       // An error handler answers with a stream of its own. Handlers of errors come one after the other, and none of them twice.
       lifeOf(request).closed()
       request[kLife] = null
-    } else if (first !== null) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
+    } else if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
     let route: Route | undefined
@@ -109,7 +122,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     try {
       route = routes.of(reply)
       resolved = resolveOptions(given, options)
-      key = admission.keyOf(request)
+      key = admission.keyOf(request, asked(request))
     } catch (error) {
       refused = error as Error
     }
@@ -117,7 +130,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     const life = lifeOf(request)
     const finished = resolved.once && request.lastEventId === END_ID
     const asks = refused === undefined && !finished && life.reason === undefined
-    if (asks && admission.refuse(reply, route.name, key)) return turnedAway(life, source)
+    if (asks && admission.refuse(reply, { route: route.name, key, soft: asked(request).eventSource })) return turnedAway(life, source)
     if (finished) reply.code(204)
     const bodiless = finished || request.method === 'HEAD'
 
@@ -146,16 +159,22 @@ function turnedAway (life: Life, source: unknown): Promise<void> {
 /** A call that cannot be served: in the log, for those who do not look at the promise, and never an unhandled rejection. */
 function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<never> {
   dispose(source)
-  reply.log.warn({ err: error }, 'sse call refused')
+  logged(reply.log, 'warn', { err: error }, 'sse call refused')
   const refusal = Promise.reject(error)
   refusal.catch(() => {})
   return refusal
 }
 
+/** A hook that stands before ours, and a scope without it, get what is there when they ask. */
+function asked (request: OurRequest): Asked {
+  return request[kAsked] ?? askedOf(request, true)
+}
+
 function lifeOf (request: OurRequest): Life {
   const life = (request[kLife] ??= new Life())
   // Unknown as yet only to a hook that stands before ours.
-  if (request[kResponse] !== null) life.watch(request[kResponse])
+  const response = request[kResponse] ?? undefined
+  if (response !== undefined) life.watch(response)
   return life
 }
 

@@ -1,9 +1,12 @@
-import { FST_SSE_SOURCE } from './errors.ts'
+import { FST_SSE_SOURCE, isError } from './errors.ts'
+import type { Scope } from './scope.ts'
 import { followables, given, iterate, type Driver, type EventIterator, type Followable, type ProductionContext, type SourceContext } from './source.ts'
 import { nextTurn, turnIsOver } from './turn.ts'
 
 /** Who takes the events. */
 export interface Taker {
+  /** Where the source runs, whatever has it go on or stop. */
+  readonly scope: Scope
   /** Whether another event has room now. */
   wants: () => boolean
   /** The next event. */
@@ -49,6 +52,10 @@ export class Pump implements Driver {
 
   /** Goes on, after the taker had no room. */
   pull (): void {
+    this.#taker.scope.runInAsyncScope(this.#pull, this)
+  }
+
+  #pull (): void {
     while (!this.#pulling && !this.#stopped && this.#iterator !== undefined && this.#taker.wants()) {
       if (turnIsOver()) {
         this.#pulling = true
@@ -85,8 +92,10 @@ export class Pump implements Driver {
     if (this.#stopped) return
     this.#stopped = true
     try {
+      const iterator = this.#iterator
+      if (iterator?.return === undefined) return
       // Not awaited: an async generator queues it behind the pending next(), which may never settle.
-      Promise.resolve(this.#iterator?.return?.()).catch(error => this.#taker.failedLate(error))
+      Promise.resolve(this.#taker.scope.runInAsyncScope(iterator.return, iterator)).catch(error => this.#taker.failedLate(error))
     } catch (error) {
       this.#taker.failedLate(error)
     }
@@ -100,7 +109,7 @@ export class Pump implements Driver {
     }
     this.#iterator = iterate(source)
     if (!this.#stopped) {
-      this.pull()
+      this.#pull()
       return
     }
     // The function that makes the source took longer than the client stayed.
@@ -123,12 +132,12 @@ export class Pump implements Driver {
     } catch (error) {
       this.#failed(error)
     }
-    this.pull()
+    this.#pull()
   }
 
   readonly #resume = (): void => {
     this.#pulling = false
-    this.pull()
+    this.#pull()
   }
 
   #give (step: Step): void {
@@ -161,7 +170,7 @@ export class Pump implements Driver {
   /** A generator inside of `yield *` over an array cannot be told: the engine then throws a TypeError of its own, and the refusal is what matters. */
   #rootOf (error: unknown): unknown {
     const told = this.#told
-    if (told === undefined || told === error || !(error instanceof TypeError)) return error
+    if (told === undefined || told === error || !(isError(error) && error instanceof TypeError)) return error
     told.cause ??= error
     return told
   }

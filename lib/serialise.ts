@@ -1,4 +1,5 @@
 import { FST_SSE_SERIALIZE, shown } from './errors.ts'
+import { messageOf } from './thrown.ts'
 import { formlessIn, isFormless } from './formless.ts'
 
 /** The text that is made of data; what goes wrong has the event's name, and the place. */
@@ -6,7 +7,7 @@ export function attempt<T> (write: (data: unknown) => T, name: string, data: unk
   try {
     return write(data)
   } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, pointer(data), cause instanceof Error ? cause.message : String(cause))
+    const error = new FST_SSE_SERIALIZE(name, pointer(data), messageOf(cause))
     error.cause = cause
     throw error
   }

@@ -89,12 +89,25 @@ export interface EventIterator {
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
-const has = (value: object, key: PropertyKey): boolean => typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
+/** False for what cannot be read: a proxy that is revoked, a getter that throws. */
+const has = (value: object, key: PropertyKey): boolean => {
+  try {
+    return typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
+  } catch {
+    return false
+  }
+}
 
 // By shape: a stream of another copy of the streams library is one too.
 const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
 
-const isFollowable = (value: unknown): value is Followable<unknown> => isObject(value) && kSubscribed in value
+function isFollowable (value: unknown): value is Followable<unknown> {
+  try {
+    return isObject(value) && kSubscribed in value
+  } catch {
+    return false
+  }
+}
 
 /** What is given for a source; for the function form, what the function gives. */
 export function given (source: unknown, context: ProductionContext): unknown {
@@ -104,6 +117,11 @@ export function given (source: unknown, context: ProductionContext): unknown {
 
 /** A promise of this realm or another, or the query of a database client. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
+
+/** What nobody waits for, and is a promise by mistake: its rejection is told, and ends no process. */
+export function heed (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
+  if (isThenable(answer)) Promise.resolve(answer).catch(rejected)
+}
 
 /** Whether it looks like something that can be read event by event. */
 export function isSource (value: unknown): boolean {

@@ -4,7 +4,7 @@ import { Body, takeOver } from './body.ts'
 import { Callbacks } from './callbacks.ts'
 import type { Chunk } from './channel/chunk.ts'
 import { encodeControl, encodePositionFrame, HEARTBEAT } from './encode.ts'
-import { FST_SSE_REVOKED, isError, shown } from './errors.ts'
+import { FST_SSE_REVOKED } from './errors.ts'
 import type { AnyEvent, Contract } from './events.ts'
 import { Following, subscribedTo } from './channel/following.ts'
 import { Head } from './head.ts'
@@ -16,6 +16,7 @@ import { Context, dispose, type Driver, type Followable, type Place } from './so
 import { sessionOf } from './sessions.ts'
 import type { Streams } from './streams.ts'
 import { Term } from './term.ts'
+import { errorOf, isAbort } from './thrown.ts'
 import { Writer } from './writer.ts'
 
 // How long who comes back waits for the word on whether there is anything to come.
@@ -68,11 +69,12 @@ export class Stream {
     this.response = reply.raw
     this.options = options
     this.#contract = route.contract
-    this.#callbacks = new Callbacks(reply, options, route.contract)
     this.#life = life
     this.#streams = streams
     this.#bodiless = bodiless
     this.account = new Account({ reply, route, key, time: streams, counts: !bodiless })
+    life.scope = this.account.scope
+    this.#callbacks = new Callbacks(reply, options, route.contract, this.scope)
     this.#term = options.maxLifetime > 0 || options.revalidate !== undefined ? new Term(options, this.account, this) : undefined
     this.#writer = new Writer(this)
     this.#head = new Head(reply, this)
@@ -81,6 +83,7 @@ export class Stream {
     streams.add(this)
   }
 
+  get scope (): Account['scope'] { return this.account.scope }
   get bytes (): number { return this.#writer.bytes }
   get abandoned (): boolean { return this.#head.released }
   get stalled (): boolean { return !this.#writer.hasRoom }
@@ -93,8 +96,7 @@ export class Stream {
     if (life.reason !== undefined) {
       // The client left before there was a stream, during a slow hook.
       dispose(source)
-      this.closed()
-      return
+      return this.closed()
     }
     const pump = this.#driver = new Pump(this)
     pump.start(source, new Context(life, this.#streams.signal, this.account.lastEventId))
@@ -193,7 +195,7 @@ export class Stream {
   done (): void { this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
 
   failed (thrown: unknown): void {
-    this.#fail(isError(thrown) ? thrown : new Error(`The source threw ${shown(thrown)}`, { cause: thrown }), 'error')
+    this.#fail(errorOf(thrown), 'error')
   }
 
   /** As an ordinary response, where nothing goes out yet; else as the last event. */
@@ -205,8 +207,7 @@ export class Stream {
 
   /** An abort that follows from the end is no news, nor is an upload that its client broke off; anything else that the source throws on its way out is. */
   failedLate (thrown: unknown): void {
-    if (isError(thrown) && (thrown === this.account.request.raw.errored || thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE')) return
-    this.account.complain(thrown, 'sse source failed after its stream was over')
+    if (!isAbort(thrown) && Object(this.account.request.raw.errored) !== thrown) this.account.complain(thrown, 'sse source failed after its stream was over')
   }
 
   /** An event that cannot be sent: the source is told, or it is left out. */

@@ -4,6 +4,7 @@ import { drain, takingOf, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from './life.ts'
 import { sharedController } from './listeners.ts'
 import type { ResolvedOptions } from './options.ts'
+import { shared } from './scope.ts'
 import { Sessions } from './sessions.ts'
 
 /** What the set asks of a stream. */
@@ -85,7 +86,7 @@ export class Streams<M extends Member = Member> {
     if (period === Infinity) return
     this.#beaten = Math.ceil(this.now)
     const { setInterval, clearInterval } = globalThis
-    const timer = setInterval(this.#beat, period)
+    const timer = shared.runInAsyncScope(setInterval, undefined, this.#beat, period)
     timer.unref()
     this.#setInterval = setInterval
     this.#stop = () => clearInterval(timer)

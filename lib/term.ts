@@ -1,4 +1,5 @@
 import type { Account } from './account.ts'
+import { FST_SSE_UNSETTLED } from './errors.ts'
 import type { ResolvedOptions } from './options.ts'
 import { isThenable } from './source.ts'
 
@@ -15,7 +16,8 @@ export class Term {
   readonly #stream: Ended
   readonly #deadline: number
   #askAt: number
-  #asking = false
+  /** The answer that is waited for. */
+  #pending: PromiseLike<unknown> | undefined
 
   constructor (options: ResolvedOptions, account: Account, stream: Ended) {
     const { maxLifetime, revalidate, revalidateInterval } = options
@@ -31,20 +33,25 @@ export class Term {
   /** The shared timer's beat. */
   tick (now: number): void {
     if (now >= this.#deadline) this.#stream.end('lifetime')
-    if (now < this.#askAt || this.#asking) return
-    this.#askAt = now + this.#options.revalidateInterval
+    if (now < this.#askAt) return
+    const { revalidateInterval } = this.#options
+    this.#askAt = now + revalidateInterval
+    if (this.#pending !== undefined) this.#unanswered(new FST_SSE_UNSETTLED('revalidate', revalidateInterval))
     this.#ask()
   }
 
   /** No answer is not a no: whoever answers may be away for a moment, and with it would go all streams. */
   #ask (): void {
     try {
-      const permitted = this.#options.revalidate!(this.#account.request)
+      const permitted = this.#account.scope.runInAsyncScope(this.#options.revalidate!, undefined, this.#account.request)
       if (!isThenable(permitted)) return this.#heed(permitted)
-      this.#asking = true
-      permitted.then(this.#answered, (error: unknown) => {
-        this.#asking = false
-        this.#unanswered(error)
+      this.#pending = permitted
+      permitted.then(answer => {
+        if (this.#pending === permitted) this.#pending = undefined
+        // A no counts also when it comes late.
+        this.#heed(answer)
+      }, (error: unknown) => {
+        if (this.#pending === permitted) this.#unanswered(error)
       })
     } catch (error) {
       this.#unanswered(error)
@@ -52,12 +59,8 @@ export class Term {
   }
 
   #unanswered (error: unknown): void {
+    this.#pending = undefined
     this.#account.complain(error, 'sse stream could not be revalidated')
-  }
-
-  readonly #answered = (permitted: boolean): void => {
-    this.#asking = false
-    this.#heed(permitted)
   }
 
   #heed (permitted: boolean): void {

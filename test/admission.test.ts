@@ -38,7 +38,7 @@ async function opened (t: Test, port: number, headers: Record<string, string> = 
 }
 
 /** The whole answer to one who is turned away. */
-async function answer (port: number, request: { method?: string, headers?: Record<string, string> } = {}): Promise<{ status: number, headers: Record<string, string>, body: string }> {
+async function answer (port: number, request: { path?: string, method?: string, headers?: Record<string, string> } = {}): Promise<{ status: number, headers: Record<string, string>, body: string }> {
   const client = await open(port, { ...request, headers: { connection: 'close', ...request.headers } })
   await within('the answer', client.closed)
   return client.responses()[0]!
@@ -105,12 +105,51 @@ t.test('a key is what the function says; without one a stream is not counted by 
 t.test('a key that is none, or cannot be had, is an ordinary error', async t => {
   for (const [key, expected] of [
     [() => 7 as unknown as string, { statusCode: 500, code: 'FST_SSE_OPTION', message: "Option 'limits.key' must be a function that returns a string or undefined, got 7 (number)" }],
+    [(async () => { throw new Error('its rejection ends no process') }) as unknown as () => string, {
+      statusCode: 500,
+      code: 'FST_SSE_OPTION',
+      message: "Option 'limits.key' must be a function that returns a string or undefined, got one that returns a promise"
+    }],
     [() => { throw Object.assign(new Error('who?'), { statusCode: 401 }) }, { statusCode: 401, message: 'who?' }]
   ] as const) {
     const { app, port } = await make(t, { key })
     t.match(JSON.parse((await answer(port, { headers: EVENT_SOURCE })).body), expected)
     t.equal(app.sse.streams().length, 0)
   }
+})
+
+t.test('L7: a request in a slow hook while the server closes is refused by reply.sse, with its channel or without', async t => {
+  const app = Fastify({ return503OnClosing: false, forceCloseConnections: 'idle' })
+  await app.register(sse)
+  const closed = new Promise<void>(resolve => app.addHook('preClose', async () => resolve()))
+  const arrived: string[] = []
+  app.addHook('preHandler', async request => {
+    arrived.push(request.url)
+    await closed
+  })
+  const all = { filter: () => true }
+  app.get('/channel', (_request, reply) => reply.sse(app.sse.channel('made now')))
+  app.get('/known', (_request, reply) => reply.sse(known.subscribe(all)))
+  app.get('/filtered', (_request, reply) => reply.sse(app.sse.channel('made now').subscribe({ ...all, start: 'oldest' })))
+  app.get('/several', (_request, reply) => reply.sse([known, app.sse.channel('other')]))
+  app.post('/publish', async () => ({ id: await app.sse.channel('made now').publish({ data: 1 }) }))
+  const known = app.sse.channel('known')
+  const port = await listen(t, app)
+  const paths = ['/channel', '/known', '/filtered', '/several']
+  const answers = [...paths.map(async path => answer(port, { path, headers: EVENT_SOURCE })), ...paths.map(async path => answer(port, { path, headers: { accept: '*/*' } }))]
+  const published = answer(port, { path: '/publish', method: 'POST' })
+  while (arrived.length < 9) await turn()
+  const close = app.close()
+  for (const [index, { status, headers, body }] of (await Promise.all(answers)).entries()) {
+    if (index < 4) {
+      t.match({ status, body }, { status: 200, body: /^retry: \d+\n\n$/ })
+    } else {
+      t.match({ status, headers }, { status: 503, headers: { 'retry-after': /^\d+$/ } })
+      t.equal(JSON.parse(body).code, 'FST_SSE_CLOSING')
+    }
+  }
+  t.match(JSON.parse((await published).body), { statusCode: 503, code: 'FST_SSE_CLOSING' })
+  await close
 })
 
 t.test('HEAD and those whose stream is over need no place', async t => {

@@ -6,6 +6,7 @@ import { Callbacks } from '../lib/callbacks.ts'
 import { compileContract, freeContract, type AnyEvent, type Contract } from '../lib/events.ts'
 import { resolveOptions, type CloseReport, type SseOptions } from '../lib/options.ts'
 import { schemaCompiler } from '../lib/schema.ts'
+import { Scope } from '../lib/scope.ts'
 
 const report: CloseReport = { reason: 'complete', duration: 1, events: 2, bytes: 3, lastEventId: undefined }
 const cause = new Error('the text')
@@ -17,7 +18,7 @@ function make (options: SseOptions = {}, contract: Contract = freeContract): Mad
   const to = (level: string) => ({ err }: { err: unknown }, text: string) => { logged.push([level, err, text]) }
   const request = { id: 'req-1' }
   const reply = { request, log: { warn: to('warn'), error: to('error') } } as unknown as FastifyReply
-  return { callbacks: new Callbacks(reply, resolveOptions(options), contract), logged, request }
+  return { callbacks: new Callbacks(reply, resolveOptions(options), contract, new Scope()), logged, request }
 }
 
 /** What users do who do not heed the types. */

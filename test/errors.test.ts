@@ -57,6 +57,7 @@ t.test('E1: a message says what is wrong, what was expected and what to do next'
     [new errors.FST_SSE_CHANNELS(64, 65), 'A stream follows 1 to 64 different channels, got 65'],
     [new errors.FST_SSE_SNAPSHOT('orders', '"x" (string)'), "The snapshot of the channel 'orders' brings an id that is no position in it: \"x\" (string)"],
     [new errors.FST_SSE_LAGGING('orders'), "The subscriber of 'orders' fell behind its history: read faster, keep more history, or choose another policy for slow readers"],
+    [new errors.FST_SSE_UNSETTLED('revalidate', 100), 'revalidate did not settle within 100 milliseconds'],
     [new errors.FST_SSE_AWAITED('GET /: its end', 'within 5 ms', 'nothing'), 'GET /: its end did not come within 5 ms; so far: nothing'],
     [new errors.FST_SSE_LOG_UNAVAILABLE('orders', 'did not answer within 5000 milliseconds: it may still come'), "The log of the channel 'orders' did not answer within 5000 milliseconds: it may still come"],
     [new errors.FST_SSE_LOG_FOREIGN('orders', 'are of a newer version of this package'), "The keys of the channel 'orders' are of a newer version of this package: nothing was changed"]

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import Fastify, { type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import { Head } from '../lib/head.ts'
+import { Scope } from '../lib/scope.ts'
 
 interface Answered { status: number, headers: Record<string, unknown>, body: string, thrown: Error[], log: string }
 
@@ -13,6 +14,7 @@ async function answer (t: Test, handler: (head: Head, reply: FastifyReply) => un
   const thrown: Error[] = []
   app.get('/', (_request, reply) => {
     const head = new Head(reply, {
+      scope: new Scope(),
       overruled: error => {
         thrown.push(error)
         head.sendError(error)
@@ -125,7 +127,7 @@ t.test('L9: a head does not go out past a `send` that somebody has put in place 
       bodies++
       return send.call(reply, payload)
     }
-    const head = new Head(reply, { overruled: error => t.error(error) })
+    const head = new Head(reply, { scope: new Scope(), overruled: error => t.error(error) })
     head.commit()
     t.equal(head.sendAlone(), false)
     head.send(Readable.from(['data: 1\n\n']))
@@ -159,7 +161,7 @@ t.test('L1: the error goes through error handlers, which may send what they like
     const app = Fastify()
     t.teardown(() => app.close())
     app.setErrorHandler((_error, _request, reply) => reply.code(418).send(payload))
-    app.get('/', (_request, reply) => { new Head(reply, { overruled: () => {} }).sendError(new Error('no')) })
+    app.get('/', (_request, reply) => { new Head(reply, { scope: new Scope(), overruled: () => {} }).sendError(new Error('no')) })
     const response = await app.inject('/')
     t.strictSame([response.statusCode, response.body], [418, payload ?? ''])
   }
@@ -171,7 +173,7 @@ t.test('L9: when an onSend hook fails, its error is the answer', async t => {
   app.setErrorHandler((error, _request, reply) => reply.code(502).send({ told: (error as Error).message }))
   app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
   app.get('/', (_request, reply) => {
-    const head = new Head(reply, { overruled: () => {} })
+    const head = new Head(reply, { scope: new Scope(), overruled: () => {} })
     head.commit()
     head.send(Readable.from(['never']))
   })
@@ -184,7 +186,7 @@ t.test('an error that cannot even be sent cuts the connection', async t => {
   t.teardown(() => app.close())
   app.get('/', (_request, reply) => {
     reply.send = () => { throw new Error('broken reply') }
-    new Head(reply, { overruled: () => {} }).sendError(new Error('no'))
+    new Head(reply, { scope: new Scope(), overruled: () => {} }).sendError(new Error('no'))
   })
   await t.rejects(app.inject('/'), { code: 'LIGHT_ECONNRESET' })
 })

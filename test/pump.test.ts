@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Pump, type Taker } from '../lib/pump.ts'
+import { Scope } from '../lib/scope.ts'
 import { kSubscribed } from '../lib/source.ts'
 
 /** A taker that notes what it is told; `room` says how many events it wants. */
@@ -7,6 +8,7 @@ function makeTaker (room = Infinity): Taker & { told: unknown[], room: number, o
   let settle: () => void = () => {}
   const ended = new Promise<void>(resolve => { settle = resolve })
   return {
+    scope: new Scope(),
     told: [],
     room,
     onTake: undefined,

@@ -20,11 +20,12 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 
 // A file imports only what stands before it.
 const ORDER = [
-  'clock', 'errors', 'encode', 'formless', 'serialise', 'json-schema', 'textual', 'fingerprint', 'subschema', 'shape', 'declared-part', 'schema', 'events', 'listeners', 'life',
-  'fifo', 'log/log', 'log/epoch', 'log/memory', 'log/told', 'log/checks', 'log/check-event-log', 'options',
-  'histogram', 'diagnostics', 'statistics', 'reply-state', 'account', 'declared', 'ajv-options', 'routes', 'log/redis/piece',
-  'log/redis/scripts', 'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands',
-  'log/redis/bell', 'log/redis/redis-log', 'problem', 'last-event-id', 'source', 'as-data', 'term', 'queue', 'turn', 'pump',
+  'clock', 'errors', 'thrown', 'logged', 'encode', 'formless', 'serialise', 'json-schema', 'textual', 'fingerprint',
+  'subschema', 'shape', 'declared-part', 'schema', 'events', 'listeners', 'scope', 'life', 'fifo', 'log/log',
+  'log/epoch', 'log/memory', 'log/told', 'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics',
+  'statistics', 'reply-state', 'account', 'declared', 'ajv-options', 'routes', 'log/redis/piece', 'log/redis/scripts',
+  'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell',
+  'log/redis/redis-log', 'problem', 'last-event-id', 'asked', 'source', 'as-data', 'term', 'queue', 'turn', 'pump',
   'channel/cursor', 'channel/chunk', 'channel/review', 'channel/round', 'channel/selection', 'channel/opening',
   'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark',
   'channel/following', 'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic',

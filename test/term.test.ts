@@ -50,17 +50,49 @@ t.test('it is asked every interval whether it is permitted, first within one, an
   }
 })
 
-t.test('an answer that takes its time is not asked for twice', async t => {
-  let asked = 0
-  let answer!: (permitted: boolean) => void
-  const { term, told } = make({ revalidateInterval: 100, revalidate: () => new Promise(resolve => { asked++; answer = resolve }) })
-  for (let now = 1_000; now < 2_000; now += 10) term.tick(now)
-  t.equal(asked, 1)
-  answer(true)
+/** A term whose answers are in the test's hand, in the order in which they were asked for. */
+function asking (): ReturnType<typeof make> & { answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }> } {
+  const answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }> = []
+  const made = make({ revalidateInterval: 100, revalidate: () => new Promise((resolve, reject) => { answers.push({ give: resolve, fail: reject }) }) })
+  return { ...made, answers }
+}
+
+t.test('an answer that takes its time is not asked for twice within the interval', async t => {
+  const { term, told, lines, answers } = asking()
+  for (let now = 1_100; now < 1_200; now += 10) term.tick(now)
+  t.equal(answers.length, 1)
+  answers[0]!.give(true)
   await turn()
-  term.tick(3_000)
-  t.equal(asked, 2)
-  answer(false)
+  term.tick(1_200)
+  t.equal(answers.length, 2)
+  answers[1]!.give(false)
+  await turn()
+  t.strictSame([told, lines], [['revoke'], []])
+})
+
+t.test('L12: an answer that never comes is none after one interval: that is in the log, and it is asked again', async t => {
+  const { term, told, lines, answers } = asking()
+  for (const now of [1_100, 1_200, 1_300]) term.tick(now)
+  t.equal(answers.length, 3)
+  t.match(lines, [{ err: { code: 'FST_SSE_UNSETTLED', message: 'revalidate did not settle within 100 milliseconds' } }, { err: { code: 'FST_SSE_UNSETTLED' } }])
+  t.equal(lines.length, 2)
+  t.strictSame(told, [])
+})
+
+t.test('L12: of answers that come late only a no counts', async t => {
+  const { term, told, lines, answers } = asking()
+  for (const now of [1_100, 1_200, 1_300]) term.tick(now)
+  answers[0]!.give(true)
+  answers[1]!.fail(new Error('late'))
+  await turn()
+  term.tick(1_400)
+  t.equal(lines.length, 3, 'the third was still waited for')
+  answers[3]!.give(true)
+  await turn()
+  term.tick(1_500)
+  t.equal(lines.length, 3)
+  t.strictSame(told, [])
+  answers[2]!.give(false)
   await turn()
   t.strictSame(told, ['revoke'])
 })

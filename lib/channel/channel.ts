@@ -35,11 +35,13 @@ export class Channel<M extends EventMap = EventMap> implements Followable<EventO
   declare readonly [kEvents]?: EventOf<M>
   readonly #place: Place
   #known: Topic | undefined
+  readonly #start: 'newest' | 'oldest'
   readonly #all: Subscription<EventOf<M>>
 
   constructor (name: string, start: 'newest' | 'oldest', place: Place) {
     this.name = name
     this.#place = place
+    this.#start = start
     this.#all = new Subscription(() => this.#topic.feed, start, {})
   }
 
@@ -112,7 +114,7 @@ export class Channel<M extends EventMap = EventMap> implements Followable<EventO
   // Options that were made elsewhere, of which nobody says here whether there is a map.
   subscribe (options: SubscribeOptions<ReceivedOf<M>, PublishedOf<M>>): Subscription<EventOf<M>, ReceivedOf<M> | SystemReceived<M>>
   subscribe (options: object = {}): Subscription<unknown> {
-    return new Subscription(() => this.#topic.feed, this.#topic.settings.start, options)
+    return new Subscription(() => this.#topic.feed, this.#start, options)
   }
 
   async #end (): Promise<void> {

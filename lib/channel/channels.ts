@@ -1,8 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Channel } from './channel.ts'
-import { FST_SSE_CHANNEL_OPTIONS, FST_SSE_CLOSING } from '../errors.ts'
+import { FST_SSE_CHANNEL_OPTIONS } from '../errors.ts'
 import type { Contract, EventMap } from '../events.ts'
 import type { OpenLog } from '../log/log.ts'
+import { logged } from '../logged.ts'
+import { shared } from '../scope.ts'
 import { checkedName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../statistics.ts'
 import { Topic } from './topic.ts'
@@ -33,11 +35,14 @@ export class Channels {
 
   /**
    * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and FST_SSE_SCHEMA
-   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options, FST_SSE_CLOSING when the server is closing.
+   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. When the server has ended its streams, the
+   * channel is one that refuses every call with FST_SSE_CLOSING: a stream of it is refused as any other then, so that its client comes back.
    */
   channel<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NONE): Channel<M> {
     const known = this.#live.get(name)
-    const { channel } = known?.options === options ? known : this.#get(resolveChannel(name, options), options)
+    if (known?.options === options) return known.channel as unknown as Channel<M>
+    const settings = resolveChannel(name, options)
+    const channel = this.#closed ? this.#make(settings, options) : this.#get(settings, options).channel
     return channel as unknown as Channel<M>
   }
 
@@ -67,9 +72,9 @@ export class Channels {
       if (differing !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, differing)
       return known
     }
-    if (this.#closed) throw new FST_SSE_CLOSING()
     const { openLog, log, statistics, compile } = this.#setup
-    const topic = new Topic({ settings, openLog, log, statistics, contract: compile(events, `channel '${name}'`) })
+    const contract = compile(events, `channel '${name}'`)
+    const topic = shared.runInAsyncScope(() => new Topic({ settings, openLog, log, statistics, contract }))
     const live = { channel: channel ?? this.#make(settings, options), topic, options }
     this.#live.set(name, live)
     this.#watch(name, history.age)
@@ -84,7 +89,7 @@ export class Channels {
         return topic === undefined || difference(topic.settings, settings) !== undefined ? undefined : topic
       },
       get: () => this.#closed ? undefined : this.#get(settings, options, channel).topic,
-      refused: (call, err) => this.#setup.log.warn({ err, channel: name }, `sse ${call} refused`)
+      refused: (call, err) => logged(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} refused`)
     })
     return channel
   }
@@ -94,7 +99,7 @@ export class Channels {
     const period = periodOf(age)
     let round = this.#rounds.get(period)
     if (round === undefined) {
-      round = { names: new Set(), timer: setInterval(() => this.#sweep(period), period).unref() }
+      round = { names: new Set(), timer: shared.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
       this.#rounds.set(period, round)
     }
     round.names.add(name)
@@ -121,7 +126,7 @@ export class Channels {
     try {
       step()
     } catch (err) {
-      this.#setup.log.error({ err, channel: name }, 'sse log failed')
+      logged(this.#setup.log, 'error', { err, channel: name }, 'sse log failed')
     }
   }
 }

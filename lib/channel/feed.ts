@@ -3,11 +3,13 @@ import { Chunk, receivedOf, type Received, type Reviewed } from './chunk.ts'
 import { now } from '../clock.ts'
 import { diagnostics } from '../diagnostics.ts'
 import { Latest } from './latest.ts'
+import { logged } from '../logged.ts'
 import { Round } from './round.ts'
 import { freeContract, type Contract } from '../events.ts'
 import { FAILURE } from '../fingerprint.ts'
 import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
 import { Review } from './review.ts'
+import { shared } from '../scope.ts'
 import { keyOf } from './selection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source.ts'
@@ -93,7 +95,7 @@ export class Feed {
   enter (reader: Reader): LogHead | Promise<LogHead> {
     this.#readers.add(reader)
     if (this.#stopTail !== undefined) return this.head()
-    this.#stopTail = this.log.tail(this.#arrived)
+    this.#stopTail = shared.runInAsyncScope(this.log.tail, this.log, this.#arrived)
     const head = this.head()
     // A log that cannot be read is its readers' trouble.
     if (this.latest !== undefined) Promise.resolve(head).then(() => this.#seed()).catch(() => {})
@@ -189,8 +191,8 @@ export class Feed {
     // Ticks run when the microtasks are done: whatever is published now joins the chunk, and nothing waits for a timer.
     this.#scheduled = true
     // Whoever publishes what it receives would keep the ticks busy for ever.
-    if (turnIsOver()) nextTurn(this.#settle)
-    else process.nextTick(this.#settle)
+    // In no publisher's scope: under load one turn follows from the other for ever.
+    shared.runInAsyncScope(turnIsOver() ? nextTurn : process.nextTick, undefined, this.#settle)
   }
 
   /** Hands the chunk on its way, or the next one, to so many readers. Says how many more it could have been; 0: it is still on its way. */
@@ -204,11 +206,9 @@ export class Feed {
   }
 
   #next (): Round | undefined {
-    const entries = this.#pending
-    if (entries.length === 0) return undefined
-    this.#pending = []
+    const entries = this.#pending.splice(0)
     this.#size = 0
-    return new Round(new Chunk(this.epoch, entries), this.#live, this.#since)
+    return entries.length === 0 ? undefined : new Round(new Chunk(this.epoch, entries), this.#live, this.#since)
   }
 
   #finish ({ chunk, subscribers, since }: Round): void {
@@ -245,9 +245,9 @@ export class Feed {
   #remember (entry: Reviewed): void {
     if (this.latest === undefined || entry.omitted === true) return
     try {
-      this.latest.add(entry)
+      shared.runInAsyncScope(this.latest.add, this.latest, entry)
     } catch (err) {
-      this.#logger.error({ err, channel: this.settings.name }, 'sse key of an event could not be made')
+      logged(this.#logger, 'error', { err, channel: this.settings.name }, 'sse key of an event could not be made')
     }
   }
 

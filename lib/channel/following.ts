@@ -11,7 +11,7 @@ import { LIVE, REPLAY } from './mark.ts'
 import type { LogHead } from '../log/log.ts'
 import type { Notice, Opening } from './opening.ts'
 import type { Outlet, Party } from './party.ts'
-import { placed, type Selection } from './selection.ts'
+import { placed, scoped, type Selection } from './selection.ts'
 import { kSubscribed, type Driver, type Followable, type Place } from '../source.ts'
 
 /** One channel of a subscriber. */
@@ -53,7 +53,7 @@ export class Following implements Party<Follower>, Driver {
     this.#outlet = outlet
     this.writes = outlet.write !== undefined
     this.#subscribed = subscribed
-    this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, selection, this))
+    this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, scoped(selection), this))
     this.#running = this.#followers
   }
 
@@ -199,8 +199,7 @@ export class Following implements Party<Follower>, Driver {
     if (this.#stopped) return
     if (openings.every(opening => opening.over)) {
       this.stop()
-      this.#outlet.nothing()
-      return
+      return this.#outlet.nothing()
     }
     const current = this.#followers.every(({ atEnd }) => atEnd)
     if (!current) this.#behind = new Set(this.#followers)

@@ -1,5 +1,6 @@
 import { sharedController } from '../listeners.ts'
 import { Pump } from '../pump.ts'
+import { Scope } from '../scope.ts'
 import { isThenable } from '../source.ts'
 
 /** Where a producer's events go. */
@@ -18,6 +19,7 @@ const WINDOW = 64
 
 /** Publishes what a source gives, as fast as the log takes it. */
 export class Producer {
+  readonly #scope = new Scope()
   readonly #controller = sharedController()
   readonly #target: Target
   readonly #pump: Pump
@@ -29,6 +31,7 @@ export class Producer {
   constructor (target: Target) {
     this.#target = target
     this.#pump = new Pump({
+      scope: this.#scope,
       wants: () => this.#underWay < WINDOW,
       take: event => this.#append(event),
       done: () => this.#finish(),
@@ -43,7 +46,7 @@ export class Producer {
 
   stop (reason: Error): void {
     this.#stopped = true
-    this.#controller.abort(reason)
+    this.#scope.runInAsyncScope(this.#controller.abort, this.#controller, reason)
     this.#pump.stop()
   }
 

@@ -1,6 +1,7 @@
 import type { Received } from './chunk.ts'
 import { FST_SSE_EVENT, FST_SSE_OPTION, shown } from '../errors.ts'
-import { isThenable } from '../source.ts'
+import { Scope } from '../scope.ts'
+import { heed, isThenable } from '../source.ts'
 
 /** How one subscriber wants to read a channel. */
 export interface Selection {
@@ -10,6 +11,19 @@ export interface Selection {
   /** The state of things, for those who have none: one event, or several, of which the last may bring its own position. */
   snapshot: (() => unknown) | undefined
   start: 'newest' | 'oldest'
+}
+
+/** The same, whose functions run in the scope of who follows now, and not in that of who publishes. */
+export function scoped (selection: Selection): Selection {
+  const { filter, map, snapshot, start } = selection
+  if ((filter ?? map ?? snapshot) === undefined) return selection
+  const scope = new Scope()
+  return {
+    filter: filter && (event => scope.runInAsyncScope(filter, undefined, event)),
+    map: map && (event => scope.runInAsyncScope(map, undefined, event)),
+    snapshot: snapshot && (() => scope.runInAsyncScope(snapshot)),
+    start
+  }
 }
 
 /**
@@ -34,7 +48,7 @@ export function keyOf (event: Received, latest: (event: Received) => unknown): u
 
 function refused (option: string, expected: string, answer: unknown): Error {
   // A function that is async by mistake: its rejection must not end the process.
-  if (isThenable(answer)) Promise.resolve(answer).catch(() => {})
+  heed(answer)
   return new FST_SSE_OPTION(option, expected, `one that returns ${isThenable(answer) ? 'a promise' : shown(answer)}`)
 }
 

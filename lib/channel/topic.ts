@@ -1,15 +1,18 @@
 import { diagnostics } from '../diagnostics.ts'
-import { isError, shown } from '../errors.ts'
+import { setTimeout, clearTimeout } from '../clock.ts'
+import { FST_SSE_UNSETTLED } from '../errors.ts'
 import { freeContract, type AnyEvent } from '../events.ts'
 import { Feed } from './feed.ts'
 import { FAILURE } from '../fingerprint.ts'
 import { StreamClosedError } from '../life.ts'
 import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
+import { logged } from '../logged.ts'
 import { problemEvent } from '../problem.ts'
 import { Producer, saysEnded } from './producer.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source.ts'
 import type { ChannelStats } from '../statistics.ts'
+import { errorOf, isAbort } from '../thrown.ts'
 
 /** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
 export class Topic {
@@ -82,7 +85,7 @@ export class Topic {
       append: event => this.append(event),
       end: error => { this.#finish(error) },
       failedLate: err => {
-        if (!isError(err) || err.name !== 'AbortError') this.#fault(err, 'sse source failed after its channel was over')
+        if (!isAbort(err)) this.#fault(err, 'sse source failed after its channel was over')
       },
       over: () => this.#over()
     })
@@ -162,7 +165,7 @@ export class Topic {
     this.#letGo()
     try {
       if (failed !== undefined) {
-        const error = isError(failed.cause) ? failed.cause : new Error(`The source threw ${shown(failed.cause)}`, { cause: failed.cause })
+        const error = errorOf(failed.cause)
         this.#fault(error, 'sse producer failed')
         await this.#appendError(error)
       }
@@ -176,7 +179,7 @@ export class Topic {
   async #appendError (error: Error): Promise<void> {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
-      const last = errorEvent === undefined ? problemEvent(error) : await errorEvent?.(error) ?? null
+      const last = errorEvent === undefined ? problemEvent(error) : await inTime(errorEvent?.(error)) ?? null
       if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.write(last) : { ...freeContract.write(last), fingerprint: FAILURE })
     } catch (err) {
       // The channel was over before its source failed: there is nothing to tell.
@@ -185,6 +188,17 @@ export class Topic {
   }
 
   #fault (err: unknown, text: string): void {
-    this.#setup.log.error({ err, channel: this.settings.name }, text)
+    logged(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
   }
+}
+
+// A last event that is promised comes within so many milliseconds, or not at all: the end of the channel waits for it.
+const LAST = 1_000
+
+async function inTime<T> (event: T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new FST_SSE_UNSETTLED('errorEvent', LAST)), LAST)
+  })
+  return Promise.race([event, late]).finally(() => clearTimeout(timer))
 }

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelOptions } from '../channel/settings.ts'
 import type { EventOf } from '../events.ts'
+import { shared } from '../scope.ts'
 import type { Followable } from '../source.ts'
 import type { Census, Reading } from './census.ts'
 import { reports } from './report.ts'
@@ -47,7 +48,7 @@ export class Watch {
     const reading = this.#reading ??= this.#census.look()
     let watched = this.#watched.get(filter)
     if (watched === undefined) this.#watched.set(filter, watched = { view: new View(filter, reading), channel })
-    this.#timer ??= setInterval(this.#tick, PERIOD).unref()
+    this.#timer ??= shared.runInAsyncScope(setInterval, undefined, this.#tick, PERIOD).unref()
     return watched
   }
 

@@ -194,6 +194,6 @@ t.test('L7: on a server that closed, nothing throws where a promise says it, sou
     t.equal(queue.signal.aborted, true)
     await channel.end()
     t.equal(channel.subscribers, 0)
-    t.throws(() => channel.subscribe(), { code: 'FST_SSE_CLOSING' })
+    await t.rejects(channel.subscribe()[Symbol.asyncIterator]().next(), { code: 'FST_SSE_CLOSING' })
   }
 })

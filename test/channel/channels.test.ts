@@ -288,8 +288,15 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
   channels.close()
   t.equal(state.open, 0)
   t.same(await next, { done: true, value: undefined })
-  t.throws(() => channels.channel('one'), { code: 'FST_SSE_CLOSING' })
-  t.throws(() => channels.channel('new'), { code: 'FST_SSE_CLOSING' })
+  for (const name of ['one', 'new']) {
+    const late = channels.channel(name)
+    t.equal(late.name, name)
+    await t.rejects(late.publish({ data: 1 }), { code: 'FST_SSE_CLOSING' })
+    await t.rejects(late.head(), { code: 'FST_SSE_CLOSING' })
+    await late.end()
+  }
+  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'a mistake is one also then')
+  t.equal(channels.find('new'), undefined)
   await t.rejects(one.publish({ data: 2 }), { code: 'FST_SSE_CLOSING' })
   t.equal(other.subscribers, 0)
   t.equal(state.open, 0)

@@ -398,7 +398,7 @@ t.test('R9: a follower says when it comes to the end of the log, and not before 
 })
 
 t.test('R9: what was passed over is told before a gap, which then counts from there, and before another epoch', async t => {
-  const { publish, log, feed, epoch, to } = make({ slow: 'skip', history: { events: 4 } })
+  const { publish, log, feed, epoch } = make({ slow: 'skip', history: { events: 4 } })
   const party = await new TestParty(feed, { selection: { filter: () => false } }).begin()
   publish(1)
   await turn()

@@ -12,6 +12,7 @@ import { EventQueue } from '../../lib/queue.ts'
 import { schemaCompiler } from '../../lib/schema.ts'
 import { Statistics } from '../../lib/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
+import { oddities } from '../setup/oddities.ts'
 import { within } from '../setup/within.ts'
 
 const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }) }
@@ -382,6 +383,24 @@ for (const [what, errorEvent, last, logged] of failures) {
     t.strictSame(lines.map(([, message]) => message), logged)
   })
 }
+
+t.test('L12: a last event that is promised and never comes does not hold the channel', async t => {
+  const error = new Error('mine')
+  const { topic, log, lines } = make({ errorEvent: () => new Promise(() => {}) as never })
+  await t.rejects(within('the end', topic.consume(() => { throw error }), 5_000), error)
+  t.strictSame(await held(log), [])
+  t.equal((await topic.head()).ended, true)
+  t.match(lines[1], ['error', 'sse error event could not be made', { code: 'FST_SSE_UNSETTLED' }])
+})
+
+t.test('E2: whatever a producer throws ends the channel', async t => {
+  for (const [what, thrown] of oddities()) {
+    const { topic } = make()
+    const failed = await within(what, topic.consume(() => { throw thrown }).then(() => false, () => true))
+    t.ok(failed, what)
+    t.equal((await topic.head()).ended, true, what)
+  }
+})
 
 t.test('E2: an error that was made for the client says why, and what is thrown need not be an error', async t => {
   const { topic, log } = make()

@@ -27,6 +27,9 @@ class Contexts implements ContextManager {
 context.setGlobalContextManager(new Contexts())
 t.teardown(() => context.disable())
 
+/** Called by the filter of a subscriber. */
+let asked: () => void = () => {}
+
 interface Traced { app: FastifyInstance, port: number, spans: (name: string, count?: number) => Promise<ReadableSpan[]>, exporter: InMemorySpanExporter }
 
 async function start (t: Test, options: { remembered?: number } = {}): Promise<Traced> {
@@ -44,6 +47,7 @@ async function start (t: Test, options: { remembered?: number } = {}): Promise<T
   })
   const channel = app.sse.channel('news')
   app.get('/news', (_request, reply) => reply.sse(channel))
+  app.get('/permitted', (_request, reply) => reply.sse(channel.subscribe({ filter: () => { asked(); return true } })))
   app.get('/fails', (_request, reply) => reply.sse((function * () {
     yield { data: 1 }
     throw new Error('swordfish')
@@ -125,6 +129,22 @@ t.test('a stream that fails is an error, one that the server ends is not', async
   await app.close()
   const [ended] = await spans('stream GET /news')
   t.match(ended, { status: { code: SpanStatusCode.UNSET }, attributes: { 'sse.close.reason': 'shutdown' } })
+})
+
+t.test('L11: what a user\'s function does is within the span of the request of its own stream', async t => {
+  const { port, spans } = await start(t)
+  const seen: Array<string | undefined> = []
+  const see = (): void => { seen.push(trace.getSpanContext(context.active())?.spanId) }
+  const clients = await Promise.all(['/permitted?1', '/permitted?2'].map(path => open(port, { path })))
+  for (const client of clients) {
+    t.teardown(() => client.socket.destroy())
+    await client.until(': live')
+  }
+  asked = see
+  await fetch(`http://127.0.0.1:${port}/news`, { method: 'POST' })
+  await Promise.all(clients.map(client => client.until('data: 1\n\n')))
+  const ids = [...await spans('GET /permitted?1'), ...await spans('GET /permitted?2')].map(span => span.spanContext().spanId)
+  t.strictSame(seen.sort(), ids.sort())
 })
 
 t.test('of what nobody follows only so much is remembered', async t => {

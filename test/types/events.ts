@@ -182,6 +182,7 @@ export function chunks (model: AsyncIterable<{ id: string, object: string }>, co
   const counted = asData(counts)
   assertType<Equal<typeof counted, AsyncIterable<{ data: { n: number } }>>>()
   const free = (_source: SseSource<AnyEvent>): void => {}
+  free(counted)
   free(asData(model))
   free(asData(async ({ signal, lastEventId }) => signal.aborted || lastEventId === undefined ? [] : model))
   // @ts-expect-error the chunks themselves are no events

@@ -1,0 +1,33 @@
+import t from 'tap'
+import { logged } from '../lib/logged.ts'
+import { oddities } from './setup/oddities.ts'
+
+t.test('a line goes to the logger as it is', async t => {
+  const lines: unknown[] = []
+  const error = new Error('x')
+  const log = { own: 'log', warn (...given: unknown[]) { lines.push([this.own, ...given]) } }
+  logged(log, 'warn', { err: error, channel: 'news' }, 'text')
+  logged(log, 'warn', { key: 'a' }, 'other')
+  t.strictSame(lines, [['log', { err: error, channel: 'news' }, 'text'], ['log', { key: 'a' }, 'other']])
+})
+
+t.test('an error that cannot be read is not given to it', async t => {
+  for (const [what, thrown] of oddities()) {
+    const lines: Array<{ err: Error }> = []
+    logged({ error: (fields: { err: Error }) => { lines.push(fields) } }, 'error', { err: thrown }, 'text')
+    t.match(lines[0]!.err.message, 'cannot be read', what)
+  }
+})
+
+t.test('a logger that throws gets the text alone, and one that throws then is left alone', async t => {
+  const lines: unknown[] = []
+  const log = {
+    error: (...given: unknown[]) => {
+      lines.push(given)
+      if (typeof given[0] !== 'string') throw new Error('serializer')
+    }
+  }
+  logged(log, 'error', { err: new Error('x') }, 'text')
+  t.strictSame(lines[1], ['text (the logger threw when it was given the details)'])
+  logged({ error: () => { throw new Error('no logger') } }, 'error', { err: new Error('x') }, 'text')
+})
