@@ -4,7 +4,7 @@ import t from 'tap'
 import * as index from '../lib/index.ts'
 
 t.test('the package exports what the README names, and nothing else', t => {
-  t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'StreamClosedError', 'default', 'memoryLog'])
+  t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'StreamClosedError', 'asData', 'default', 'memoryLog'])
   t.end()
 })
 

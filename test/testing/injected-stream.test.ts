@@ -6,6 +6,7 @@ import { injectStream, type InjectStreamOptions } from '../../lib/testing/inject
 import type { InjectedStream } from '../../lib/testing/injected-stream.ts'
 import type { ClientEventOf } from '../../lib/client/form.ts'
 import { openStreams } from '../../lib/testing/open-streams.ts'
+import { until } from '../setup/until.ts'
 import { held } from '../setup/within.ts'
 
 const events = { n: Type.Integer() }
@@ -140,6 +141,7 @@ t.test('resume comes back for what was not taken', async t => {
   const channel = app.sse.channel('n', { events, start: 'oldest' })
   const ids = await Promise.all([1, 2, 3].map(data => channel.publish({ event: 'n', data })))
   const unread = await open('/channel')
+  await until('all three are read', () => unread.text.includes('data: 3'))
   t.equal(unread.lastEventId, ids[0]!.replace(/1$/, '0'), 'the position that the stream begins with, though more was read')
   t.strictSame(numbers(await (await unread.resume()).take(3)), [1, 2, 3])
 })
