@@ -109,7 +109,7 @@ export class Client {
     if (event === 'tick') this.#event(offset, JSON.parse(data!))
     else if (event === 'sse.gap') this.#gap(offset, JSON.parse(data!))
     else if (event === 'sse.reset') this.#reset(offset, JSON.parse(data!))
-    else if (event !== undefined || offset !== this.position) this.#wrong(`got ${frame.slice(0, 300)}`)
+    else if (event !== 'sse.position' || offset !== this.position) this.#wrong(`got ${frame.slice(0, 300)}`)
   }
 
   #event (offset: number, payload: Payload): void {

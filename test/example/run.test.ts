@@ -185,7 +185,7 @@ t.test('what is no run is refused', async t => {
 
 t.test('on two nodes', { skip: absent(REDIS) }, async t => {
   /** The events of a run: what comes before them depends on how long Redis takes. */
-  const told = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: '))
+  const told = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: prompt'))
 
   const answered = async (response: Response): Promise<void> => {
     const reading = new Reading(response)

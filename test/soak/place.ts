@@ -5,6 +5,8 @@ export function fieldsOf (frame: string): Record<string, string> {
     const colon = line.indexOf(': ')
     if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2)
   }
+  // A position is no event.
+  if (fields.event === 'sse.position') delete fields.event
   return fields
 }
 
