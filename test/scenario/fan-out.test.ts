@@ -151,7 +151,7 @@ class Dropper {
     const frame = marked.replace(/^: (live|replay)\n/, '')
     const place = Number(/^id: \w+-(\d+)$/m.exec(frame)?.[1])
     const lost = place - this.position
-    if (frame === `id: ${epoch}-${this.position}`) return
+    if (frame === `event: sse.position\nid: ${epoch}-${this.position}\ndata: `) return
     const oldest = place - HISTORY + 1
     if (frame === `event: sse.reset\nid: ${epoch}-${place}\ndata: {"reason":"evicted","oldest":${oldest},"newest":${place}}` && this.position < oldest - 1) this.resets++
     // What was there when it came may be gone by the time that it reads, where the machine is busy with other things.

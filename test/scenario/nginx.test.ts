@@ -103,7 +103,7 @@ async function multiplex (t: Test, nginx: Nginx, count: number): Promise<Multipl
     let received = ''
     request.setEncoding('utf8').on('data', text => { received += text })
     const until = async (text: string): Promise<void> => { while (!received.includes(text)) await once(request, 'data') }
-    await soon('the position', until('-0\n\n'))
+    await soon('the position', until('-0\ndata: \n\n'))
     return { request, until }
   }))
 }
@@ -203,7 +203,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const node = await nodeOf(t)
     const nginx = await Nginx.start(t, behind([node]))
     const client = await follow(t, nginx)
-    await client.until('-0\n\n')
+    await client.until('-0\ndata: \n\n')
     await node.news.publish({ data: 1 })
     await soon('the event', client.until(framed(1)))
     client.fin()
@@ -235,7 +235,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.test(`request.signal aborts when a client leaves by ${leave}`, async t => {
       const node = await nodeOf(t)
       const client = await follow(t, await Nginx.start(t, behind([node])))
-      await soon('the position', client.until('-0\n\n'))
+      await soon('the position', client.until('-0\ndata: \n\n'))
       client[leave]()
       t.match(await aborted(node.signals[0]!), { reason: 'client' })
     })
@@ -259,7 +259,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const [one, two] = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
     const nginx = await Nginx.start(t, behind([one, two]))
     const client = await follow(t, nginx)
-    await soon('the position', client.until('-0\n\n'))
+    await soon('the position', client.until('-0\ndata: \n\n'))
     t.equal(client.responses()[0]!.headers['x-node'], 'one')
     kill(one)
     t.strictSame(await ask(nginx, '/events/news', 4), Array(4).fill('200 two'))
@@ -271,7 +271,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.test(`over HTTP/${version} a stream whose node is lost ${complete ? 'looks' : 'does not look'} complete`, async t => {
       const node = await nodeOf(t)
       const client = await follow(t, await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`])))
-      await soon('the position', client.until('-0\n\n'))
+      await soon('the position', client.until('-0\ndata: \n\n'))
       kill(node)
       await soon('the end', complete ? client.until('\r\n0\r\n\r\n') : client.closed)
       t.equal(client.responses()[0]!.complete, complete)
@@ -333,7 +333,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const node = await nodeOf(t)
     const [patient, strict] = [await Nginx.start(t, behind([node])), await Nginx.start(t, behind([node]), 'worker_shutdown_timeout 100ms;')]
     const clients = [await follow(t, patient), await follow(t, strict)]
-    for (const client of clients) await soon('the position', client.until('-0\n\n'))
+    for (const client of clients) await soon('the position', client.until('-0\ndata: \n\n'))
     const [multiplexed] = await multiplex(t, patient, 1)
     await Promise.all([patient.reload(), strict.reload()])
     t.equal(await soon('the cut', clients[1]!.closed), 'end')
@@ -350,7 +350,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const [one, two] = [await nodeWith('one'), await nodeWith('two')]
     const nginx = await Nginx.start(t, behind([one, two]))
     const client = await follow(t, nginx)
-    await soon('the position', client.until('-0\n\n'))
+    await soon('the position', client.until('-0\ndata: \n\n'))
     t.equal(client.responses()[0]!.headers['x-node'], 'one')
     const publishing = (async () => { for (const n of upTo(300)) await two.news.publish({ data: n }) })()
     await soon('some', client.until(framed(100)))

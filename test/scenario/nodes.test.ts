@@ -61,7 +61,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const server = await RedisServer.start(t)
     const nodes = await Promise.all(upTo(3).map(() => nodeOf(t, server.client(t))))
     const clients = await Promise.all(nodes.map(async node => node.follow()))
-    for (const client of clients) await client.until('-0\n\n')
+    for (const client of clients) await client.until('-0\ndata: \n\n')
     const ids = await Promise.all(upTo(60).map(n => nodes[n % 3]!.news.publish({ data: n })))
     for (const client of clients) await within('all events', client.until('-60\ndata: '))
     const [one, two, three] = clients.map(eventsOf)
@@ -120,7 +120,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const server = await RedisServer.start(t, '--appendonly', 'yes')
     const nodes = await Promise.all([1, 2].map(() => nodeOf(t, server.client(t, again))))
     const clients = await Promise.all(nodes.map(async node => node.follow()))
-    for (const client of clients) await client.until('-0\n\n')
+    for (const client of clients) await client.until('-0\ndata: \n\n')
     let n = 0
     for (let round = 0; round < 3; round++) {
       const publishing = upTo(40).map(() => nodes[++n % 2]!.news.publish({ data: n }))
@@ -141,7 +141,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const server = await RedisServer.start(t)
     const nodes = await Promise.all([1, 2].map(() => nodeOf(t, server.client(t, again))))
     const clients = await Promise.all(nodes.map(async node => node.follow()))
-    for (const client of clients) await client.until('-0\n\n')
+    for (const client of clients) await client.until('-0\ndata: \n\n')
     await nodes[0]!.news.publish({ data: 1 })
     for (const client of clients) await client.until(framed(1))
     await server.kill()
@@ -161,7 +161,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const server = await RedisServer.start(t)
     const node = await nodeOf(t, server.client(t), { heartbeatInterval: 20, log: { timeout: 2_000 } })
     const client = await node.follow()
-    await client.until('-0\n\n')
+    await client.until('-0\ndata: \n\n')
     await node.news.publish({ data: 1 })
     server.signal('SIGSTOP')
     const late = node.news.publish({ data: 2 })
@@ -183,7 +183,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     t.teardown(() => client.disconnect())
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, client)]
     const stream = await two.follow()
-    await within('the opening', stream.until('-0\n\n'), 10_000)
+    await within('the opening', stream.until('-0\ndata: \n\n'), 10_000)
     for (const n of upTo(20)) await one.news.publish({ data: n })
     // The other one has it, too: without that, what was answered may be lost with the master.
     const held = master.client(t)
@@ -202,7 +202,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const client = master.client(t, again)
     const node = await nodeOf(t, client)
     const stream = await node.follow()
-    await stream.until('-0\n\n')
+    await stream.until('-0\ndata: \n\n')
     await node.news.publish({ data: 1 })
     await until('the replica has it', async () => await admin.hget('sse:{news}', 'newest') === '1')
     // From here on the replica gets nothing.
@@ -223,7 +223,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const client = cluster.client(t)
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, cluster.client(t))]
     const stream = await two.follow()
-    await within('the opening', stream.until('-0\n\n'), 10_000)
+    await within('the opening', stream.until('-0\ndata: \n\n'), 10_000)
     for (const n of upTo(20)) await one.news.publish({ data: n })
     await within('all events', stream.until(framed(20)))
     const slot = await client.cluster('KEYSLOT', 'sse:{news}')
@@ -253,7 +253,7 @@ t.test('R8: a node has two connections, with 1,000 streams on 10,000 channels', 
   const streams = await Promise.all(upTo(1_000).map(async n => {
     const stream = await open(port, { path: `/c${n}` })
     t.teardown(() => stream.socket.destroy())
-    await stream.until('-1\n\n')
+    await stream.until('-1\ndata: \n\n')
     return stream
   }))
   await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))
