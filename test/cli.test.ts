@@ -18,7 +18,7 @@ function start (t: Test, ...args: string[]) {
     await exit
   })
   const until = async (name: 'stdout' | 'stderr', text: string): Promise<void> => { while (!written[name].includes(text)) await once(child[name], 'data') }
-  return { child, written, exit: within('the exit', exit, 20_000), until: (name: 'stdout' | 'stderr', text: string) => within(text, until(name, text), 20_000) }
+  return { child, written, exit: within('the exit', exit), until: (name: 'stdout' | 'stderr', text: string) => within(text, until(name, text)) }
 }
 
 t.test('it is what package.json calls by the name of the package, and what the packed file says it is', async t => {

@@ -170,7 +170,7 @@ t.test('R8: a node goes on after a message in Redis that it cannot read, and hea
   await redis.kill()
   await redis.start()
   t.equal(await here.app.sse.disconnect('bob', 'logged out'), 0)
-  await within('why', bob!.until('logged out'), 10_000)
+  await within('why', bob!.until('logged out'))
   t.same(there.app.sse.streams().map(stream => stream.key), ['cid'])
   foreign.close()
   for (const { socket } of [ann!, bob!, cid!]) socket.destroy()

@@ -101,7 +101,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
       await ask(connect(t, url, { settings: { initialWindowSize: 1 } }), path)
       if (path === '/one') await ended()
       const begun = performance.now()
-      await within(`the close after ${path}`, app.close(), 4_000)
+      await within(`the close after ${path}`, app.close())
       t.comment(`${path}: ${(performance.now() - begun).toFixed(0)} ms`)
       t.strictSame(reports.map(({ reason }) => reason), [path === '/one' ? 'complete' : 'shutdown'])
     }
@@ -114,7 +114,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
       const stream = await ask(connect(t, way.url), path)
       if (path === '/one') t.equal(await text(stream), 'data: one\n\n')
       way.sleep()
-      await within(`the close after ${path}`, app.close(), 6_000)
+      await within(`the close after ${path}`, app.close())
     }
     t.pass('closed')
   })
@@ -128,7 +128,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
     const closed = app.close()
     t.strictSame(await Promise.all(streams.map(stream => text(stream))), ['data: one\n\n', 'data: one\n\n'])
     t.strictSame(streams.map(({ rstCode }) => rstCode), [0, 0])
-    await within('the close', closed, 4_000)
+    await within('the close', closed)
   })
 
   t.test(`L7: on one connection, a stream that is not read costs those that are read nothing (HTTP/2 ${name})`, async t => {
@@ -149,7 +149,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
     free()
     t.equal(await body, 'data: one\n\ndata: two\n\n')
     t.equal(await text(other), 'held')
-    await within('the close', closed, 4_000)
+    await within('the close', closed)
     t.strictSame(reports.map(({ reason }) => reason).sort(), ['complete', 'shutdown'])
   })
 }
@@ -165,7 +165,7 @@ t.test('L12: an ordinary request goes on over a connection whose streams are ove
   await new Promise(resolve => setTimeout(resolve, 300))
   free()
   t.equal(await text(other), 'held')
-  await within('the close', closed, 4_000)
+  await within('the close', closed)
 })
 
 t.test('L12: pipelined streams over HTTP/1, of which the first is not read, do not keep a server open', async t => {
@@ -174,7 +174,7 @@ t.test('L12: pipelined streams over HTTP/1, of which the first is not read, do n
   t.teardown(() => client.socket.destroy())
   for (const path of ['/one', '/open', '/finish']) client.request({ path })
   while (app.sse.streams().length < 4) await turn()
-  await within('the close', app.close(), 6_000)
+  await within('the close', app.close())
   t.equal(app.sse.streams().length, 0)
 })
 

@@ -11,7 +11,7 @@ async function start (t: Test, script: Answer[], args: string[] = [], prepare: (
   const server = await Scripted.start(t, ...script)
   const shell = new Shell()
   prepare(shell)
-  const code = within('the end', tail.run([server.url, ...args], shell), 20_000)
+  const code = within('the end', tail.run([server.url, ...args], shell))
   t.teardown(() => {
     shell.interrupt()
     return code

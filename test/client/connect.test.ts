@@ -21,7 +21,7 @@ async function all<E> (stream: AsyncIterable<E>, count = Infinity): Promise<E[]>
   const read = async (): Promise<void> => {
     for await (const event of stream) if (came.push(event) === count) break
   }
-  await within('the events', read(), 5_000)
+  await within('the events', read())
   return came
 }
 

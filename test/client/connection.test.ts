@@ -48,7 +48,7 @@ async function follow (t: Owner, script: Answer[], options: ConnectionOptions = 
       return error as StreamError
     }
   }
-  const error = await within('the end', read(), 5_000)
+  const error = await within('the end', read())
   return { server, came, told, error, connection }
 }
 
@@ -373,7 +373,7 @@ t.test('who leaves when told of a failure waits for no other attempt', async t =
     for await (const came of connection) items.push(...came)
     return items
   }
-  t.strictSame(await within('the end', read(), 5_000), ['connecting', 'connecting'])
+  t.strictSame(await within('the end', read()), ['connecting', 'connecting'])
 })
 
 t.test('a connection that was taken for dead says so, whatever its fetch rejects with', async t => {
@@ -382,7 +382,7 @@ t.test('a connection that was taken for dead says so, whatever its fetch rejects
   })
   const failures: string[] = []
   const connection = new Connection('http://there/', { fetch: stubborn, inactivityTimeout: 20, maxAttempts: 1, onError: ({ code }) => { failures.push(code) } }, message => message, new AbortController().signal)
-  await t.rejects(within('the failure', drain(connection), 5_000), { code: 'FST_SSE_INACTIVE' })
+  await t.rejects(within('the failure', drain(connection)), { code: 'FST_SSE_INACTIVE' })
   t.strictSame(failures, ['FST_SSE_INACTIVE'])
 })
 
@@ -405,7 +405,7 @@ t.test('a stream that lived is no failure, though nothing happened in it: its at
   }
   const leaving = new AbortController()
   const connection = new Connection('http://there/', { fetch: living, maxAttempts: 2, retryDelay: 0, onError: () => { if (attempts === 4) leaving.abort() } }, message => message, leaving.signal)
-  await within('four attempts', drain(connection), 5_000)
+  await within('four attempts', drain(connection))
   t.equal(attempts, 4)
 })
 

@@ -122,7 +122,7 @@ for (const { version, make, connect } of versions) {
       await delay(200)
       t.equal(supply.pulled, stopped, 'a stalled stream pulls nothing')
       client.stream.resume()
-      const data = await within('the whole stream', client.all(), 20_000)
+      const data = await within('the whole stream', client.all())
       t.same(data.map(text => Number(text.split(' ')[0])), [...Array(MANY).keys()], 'nothing lost, nothing twice, in order')
     })
   }
@@ -134,7 +134,7 @@ for (const { version, make, connect } of versions) {
     app.get('/', (_request, reply) => reply.sse(supply.async()))
     const client = await connect(t, await listen(t, app))
     drip(client.stream)
-    const data = within('the whole stream', client.all(), 20_000)
+    const data = within('the whole stream', client.all())
     t.same((await data).map(text => Number(text.split(' ')[0])), [...Array(MANY / 6).keys()])
   })
 
@@ -157,7 +157,7 @@ for (const { version, make, connect } of versions) {
     })
     await connect(t, await listen(t, app))
     await called
-    await within('the end', over, 10_000)
+    await within('the end', over)
     const reason = await aborted
     t.type(reason, StreamClosedError)
     t.equal((reason as StreamClosedError).reason, 'stalled')
@@ -183,7 +183,7 @@ t.test('L4: a slow reader that keeps taking bytes of one large event is not cut'
   await delay(3 * stallTimeout)
   t.same(reports, [], 'three times the stallTimeout later the stream is still on its way')
   readOn()
-  t.equal(await within('the end', client.closed, 20_000), 'end')
+  t.equal(await within('the end', client.closed), 'end')
   t.equal(client.responses()[0]?.body.length, large.length + 'data: \n\n'.length)
   t.same(reports.map(report => report.reason), ['complete'])
 })
@@ -208,7 +208,7 @@ t.test('L6: heartbeats are skipped while bytes wait', async t => {
   await delay(300)
   t.equal(waiting(), stopped, 'thirty heartbeats later not a byte was added')
   client.resume()
-  await within('a heartbeat', client.until('\r\n3\r\n:\n\n\r\n'), 10_000)
+  await within('a heartbeat', client.until('\r\n3\r\n:\n\n\r\n'))
   t.equal(client.frames()[0]?.length, 8 * MB + 'data: '.length)
   t.equal(client.frames()[1], ':', 'once the client has caught up they go on')
 })
@@ -250,10 +250,10 @@ for (const { name, source, onInvalid } of busy) {
     const greedy = get({ port, host: '127.0.0.1', path: '/', agent: false }, response => { response.on('error', () => {}).resume() })
     greedy.on('error', () => {})
     t.teardown(() => greedy.destroy())
-    await within('turns of the loop', (async () => { for (let n = 0; n < 20; n++) await turn() })(), 10_000)
-    await within('timers', (async () => { for (let n = 0; n < 3; n++) await delay(5) })(), 10_000)
+    await within('turns of the loop', (async () => { for (let n = 0; n < 20; n++) await turn() })())
+    await within('timers', (async () => { for (let n = 0; n < 3; n++) await delay(5) })())
     const other = await open(port, { path: '/other', headers: { connection: 'close' } })
-    await within('another request', other.closed, 10_000)
+    await within('another request', other.closed)
     t.equal(other.responses()[0]?.body, 'here')
   })
 }

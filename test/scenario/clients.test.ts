@@ -71,13 +71,13 @@ class Stage {
   /** Resolves at the moment when so many requests have come. */
   async asked (count: number): Promise<void> {
     const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'asked') }
-    await within(`${count} requests`, wait(), 20_000)
+    await within(`${count} requests`, wait())
   }
 
   /** Resolves when the first connection is gone. */
   async gone (): Promise<void> {
     await this.asked(1)
-    if (!this.responses[0]!.closed) await within('the end of the connection', once(this.responses[0]!, 'close'), 20_000)
+    if (!this.responses[0]!.closed) await within('the end of the connection', once(this.responses[0]!, 'close'))
   }
 }
 
@@ -92,7 +92,7 @@ async function back (stage: Stage, reader: Reader, count: number): Promise<void>
 
 /** Most clients do not tell of what is no event: such a one gets a while to take in what was held back behind it. */
 async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>, position?: string): Promise<void> {
-  await within('the place to hold', held, 20_000)
+  await within('the place to hold', held)
   if (position === undefined || reader.position === undefined) await still(() => reader.blanks)
   else await reader.until('its position', reader => reader.position === position)
   stage.relay.cut()

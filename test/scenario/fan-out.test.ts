@@ -230,12 +230,12 @@ interface Measured { p99: number, memory: number, readers: FastReader[] }
 async function measure (channel: Channel, port: number): Promise<Measured> {
   const others = channel.subscribers
   const readers = Array.from({ length: FAST }, () => new FastReader(port))
-  await within('the readers', (async () => { while (channel.subscribers < others + FAST) await turn() })(), 10_000)
+  await within('the readers', (async () => { while (channel.subscribers < others + FAST) await turn() })())
   await publishAtRate(channel, 1, LOAD, n => ({ n, sent: performance.now(), text: 'some hundred bytes of a message '.repeat(5) }),
     published => published - Math.min(...readers.map(({ received }) => received)) < KEPT / 2)
   const memory = await inUse()
   await channel.end()
-  await within('their ends', Promise.all(readers.map(({ over }) => over)), 10_000)
+  await within('their ends', Promise.all(readers.map(({ over }) => over)))
   const latencies = readers.flatMap(({ latencies }) => latencies).sort((a, b) => a - b)
   return { p99: latencies[Math.floor(latencies.length * 0.99)]!, memory, readers }
 }
@@ -258,7 +258,7 @@ t.test(`R4, R5: a stalled reader costs neither memory nor the ${FAST} others an 
   t.ok(replies[0]!.raw.writableLength > 0, 'it takes nothing any more')
   const together = await measure(channel, port)
   stalled.resume()
-  await within('its end', stalled.until('0\r\n\r\n'), 10_000)
+  await within('its end', stalled.until('0\r\n\r\n'))
 
   t.comment(`p99 of the fast readers: ${alone.p99.toFixed(2)} ms without the stalled one, ${together.p99.toFixed(2)} ms with it; memory +${((together.memory - before) / MB).toFixed(1)} MB`)
   for (const { readers } of [alone, together]) {
@@ -297,7 +297,7 @@ async function looksAt (t: Test, subscribers: number): Promise<{ looks: number, 
       })
     }).once('error', reject)
   }))
-  await within('all of them', (async () => { while (channel.subscribers < subscribers) await turn() })(), 20_000)
+  await within('all of them', (async () => { while (channel.subscribers < subscribers) await turn() })())
   let looks = 0
   const watched = <T extends object>(value: T): T => new Proxy(value, {
     get (target, key) {
@@ -309,7 +309,7 @@ async function looksAt (t: Test, subscribers: number): Promise<{ looks: number, 
   await channel.publish({ event: 'price', data: watched({ symbol: 'ABC', levels: [{ price: 1.5 }, { price: 2.5 }] }) })
   const looksAtOnce = looks
   await channel.end()
-  await within('their ends', Promise.all(over), 20_000)
+  await within('their ends', Promise.all(over))
   t.teardown(() => app.close())
   if (looks !== looksAtOnce) throw new Error('the data was looked at after publish()')
   return { looks, delivered }
@@ -358,7 +358,7 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
         await delay(20)
         gc()
       }
-    })(), 20_000)
+    })())
   }
 
   // The first ones pay for what is compiled and cached once.

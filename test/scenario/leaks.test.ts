@@ -82,12 +82,12 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
 
   const chance = chances(2026)
   // The first ones pay for what is compiled and cached once.
-  await within('the first visits', visits(CYCLES / 5, chance), 15_000)
+  await within('the first visits', visits(CYCLES / 5, chance))
   const listening = listeners(app.server)
   const processListening = listeners(process)
   const active = timersAndSockets()
   const { heap } = await settledMemory()
-  await within('the visits', visits(CYCLES * 4 / 5, chance), 15_000)
+  await within('the visits', visits(CYCLES * 4 / 5, chance))
   const growth = (await settledMemory()).heap - heap
 
   t.comment(opened, reports, `heap +${Math.round(growth / 1024)} KB`)

@@ -95,7 +95,7 @@ t.test('R9: a client that does not read is not told that it is live before it ha
   const one = await news.publish({ data: 'while it does not read' })
   await turn()
   client.resume()
-  await within('the mark', client.until(CAUGHT_UP), 10_000)
+  await within('the mark', client.until(CAUGHT_UP))
   await news.publish({ data: 'when it does' })
   await news.end()
   const body = await whole(client)

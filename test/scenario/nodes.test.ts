@@ -110,9 +110,9 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     await t.rejects(node.news.publish({ data: 0 }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503 })
     t.strictSame(eventsOf(client), [])
     await server.start()
-    await within('the position', client.until('id: '), 5_000)
+    await within('the position', client.until('id: '))
     await insist(node.news, 1)
-    await within('what was published', client.until(framed(1)), 5_000)
+    await within('what was published', client.until(framed(1)))
     t.notOk(client.received.includes('sse.reset'))
   })
 
@@ -127,10 +127,10 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
       await Promise.all(publishing.slice(0, 5))
       await server.kill()
       await server.start()
-      await within('all of it', Promise.all(publishing), 10_000)
+      await within('all of it', Promise.all(publishing))
     }
     for (const client of clients) {
-      await within('all events', client.until(`-${n}\ndata: `), 10_000)
+      await within('all events', client.until(`-${n}\ndata: `))
       t.strictSame(offsets(client), upTo(n))
       t.strictSame(eventsOf(client).map(event => event.n).sort((a, b) => a - b), upTo(n), 'each once')
       t.notOk(client.received.includes('sse.reset'))
@@ -146,10 +146,10 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     for (const client of clients) await client.until(framed(1))
     await server.kill()
     await server.start()
-    for (const client of clients) await within('the reset', client.until('event: sse.reset'), 5_000)
+    for (const client of clients) await within('the reset', client.until('event: sse.reset'))
     const id = await insist(nodes[1]!.news, 2)
     for (const client of clients) {
-      await within('what comes next', client.until(framed(2)), 5_000)
+      await within('what comes next', client.until(framed(2)))
       const [before, after] = eventsOf(client)
       t.not(after!.epoch, before!.epoch)
       t.equal(`${after!.epoch}-${after!.offset}`, id)
@@ -165,7 +165,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     await node.news.publish({ data: 1 })
     server.signal('SIGSTOP')
     const late = node.news.publish({ data: 2 })
-    await t.rejects(within('the refusal', late, 10_000), { code: 'FST_SSE_LOG_UNAVAILABLE' })
+    await t.rejects(within('the refusal', late), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     const beats = client.received.split('\n:\n').length
     await within('a heartbeat meanwhile', client.until('\n:\n', client.received.length))
     t.ok(client.received.split('\n:\n').length > beats)
@@ -183,7 +183,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     t.teardown(() => client.disconnect())
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, client)]
     const stream = await two.follow()
-    await within('the opening', stream.until('-0\ndata: \n\n'), 10_000)
+    await within('the opening', stream.until('-0\ndata: \n\n'))
     for (const n of upTo(20)) await one.news.publish({ data: n })
     // The other one has it, too: without that, what was answered may be lost with the master.
     const held = master.client(t)
@@ -211,7 +211,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     await stream.until(framed(2))
     await master.kill()
     client.options.port = replica.port
-    await within('the reset', stream.until('event: sse.reset'), 10_000)
+    await within('the reset', stream.until('event: sse.reset'))
     await insist(node.news, 3)
     await within('what comes next', stream.until(framed(3)))
     t.strictSame(eventsOf(stream).map(({ n }) => n), [1, 2, 3])
@@ -223,7 +223,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const client = cluster.client(t)
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, cluster.client(t))]
     const stream = await two.follow()
-    await within('the opening', stream.until('-0\ndata: \n\n'), 10_000)
+    await within('the opening', stream.until('-0\ndata: \n\n'))
     for (const n of upTo(20)) await one.news.publish({ data: n })
     await within('all events', stream.until(framed(20)))
     const slot = await client.cluster('KEYSLOT', 'sse:{news}')
@@ -257,7 +257,7 @@ t.test('R8: a node has two connections, with 1,000 streams on 10,000 channels', 
     return stream
   }))
   await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))
-  for (const [index, stream] of streams.entries()) await within('the event', stream.until(framed(index + 1)), 10_000)
+  for (const [index, stream] of streams.entries()) await within('the event', stream.until(framed(index + 1)))
   const admin = server.client(t)
   const list = String(await admin.client('LIST')).split('\n').filter(line => / name=node/.test(line))
   t.strictSame(list.map(line => / name=(\S*)/.exec(line)![1]).sort(), ['node', 'node:tail'])

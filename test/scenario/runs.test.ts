@@ -369,7 +369,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
       await until('the token', async () => (await run(1, what).head()).newest === 1)
       await happens()
       await run(1, what).end()
-      t.match(await within(what, over, 20_000), { reason: 'ended' }, what)
+      t.match(await within(what, over), { reason: 'ended' }, what)
       await within('consume()', consumed)
     }
     t.same(lines, [])
@@ -390,7 +390,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
       })
       for (let turns = n % 30; turns > 0; turns--) await turn()
       await run(1, key).end()
-      await within('consume()', consumed, 10_000)
+      await within('consume()', consumed)
       const [here, there] = await Promise.all([run(0, key).head(), run(1, key).head()])
       t.strictSame(here, there)
       t.equal(here.ended, true)

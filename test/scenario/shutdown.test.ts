@@ -86,7 +86,7 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
   await delay(200)
 
   const started = performance.now()
-  await within('app.close()', app.close(), 10_000)
+  await within('app.close()', app.close())
   t.comment(`closed after ${(performance.now() - started).toFixed(0)} ms`)
   for (const { name, client } of clients) {
     if (name === 'stalled') continue
@@ -129,7 +129,7 @@ t.test('L7: app.close() ends busy, idle, stalled and headless streams over HTTP/
   }
   while (streams.open < visits.length) await turn()
   await delay(200)
-  await within('app.close()', app.close(), 10_000)
+  await within('app.close()', app.close())
   for (const { name, request, body, closed } of visits) {
     if (name === 'stalled') continue
     await within(`the end of ${name}`, closed)
@@ -159,7 +159,7 @@ t.test('L7: app.close() waits for a client that has yet to read its last event',
   const closed = app.close()
   await turn()
   client.resume()
-  await within('app.close()', closed, 10_000)
+  await within('app.close()', closed)
   t.equal(await within('the goodbye', client.closed), 'end')
   t.match(client.responses()[0], { complete: true, body: /x\n\nretry: \d+\n\n$/ }, 'the whole event, and the end')
 })
@@ -182,7 +182,7 @@ t.test('L7: what was published before app.close(), or when it began, is with all
   free()
   await Promise.all(late.map(client => client.until('snapshot\n\n')))
   news.publish({ data: 'last' })
-  await within('app.close()', app.close(), 10_000)
+  await within('app.close()', app.close())
   for (const client of [...late, ...clients]) {
     await client.closed
     t.match(client.responses()[0]!.body, /data: last\n\nid: \S+-2\ndata: goodbye\n\nretry: \d+\n\n$/)
@@ -221,7 +221,7 @@ for (const { version, make } of [{ version: 'HTTP/1.1', make: () => Fastify() },
     t.equal(status, 503)
     t.match(headers, { 'retry-after': /^\d+$/, 'content-type': 'application/problem+json' })
     t.match(JSON.parse(body), { code: 'FST_SSE_CLOSING', status: 503 })
-    await within('app.close()', closed, 10_000)
+    await within('app.close()', closed)
     t.equal(read, 0, 'the source was not read')
     t.same(reports, [], 'it was never a stream')
   })
@@ -270,7 +270,7 @@ t.test('L7: after app.close() no timer of ours is left, not even one that would 
   const enough = once(hooked, 'enough')
   const clients = await Promise.all([1, 2, 3].map(() => open(port)))
   await within('the timers', enough)
-  await within('app.close()', app.close(), 10_000)
+  await within('app.close()', app.close())
   await Promise.all(clients.map(client => client.closed))
   await turn()
   t.same([...alive.values()], [])

@@ -22,10 +22,10 @@ export class RedisCluster {
       // Votes of the same configuration would have to be sorted out first.
       await client.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
     }))
-    await within('every server knows the others', introduce(clients), 20_000)
+    await within('every server knows the others', introduce(clients))
     await Promise.all(clients.slice(masters).map(async (client, index) => client.call('CLUSTER', 'REPLICATE', String(await clients[index % masters]!.call('CLUSTER', 'MYID')))))
-    await within('the cluster is up', Promise.all(clients.map(async client => { while (!String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await pause() })), 20_000)
-    await within('replicas follow', Promise.all(clients.slice(masters).map(async client => { while (!String(await client.info('replication')).includes('master_link_status:up')) await pause() })), 20_000)
+    await within('the cluster is up', Promise.all(clients.map(async client => { while (!String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await pause() })))
+    await within('replicas follow', Promise.all(clients.slice(masters).map(async client => { while (!String(await client.info('replication')).includes('master_link_status:up')) await pause() })))
     for (const client of clients) client.disconnect()
     return cluster
   }

@@ -40,7 +40,7 @@ export class Scripted {
   /** The request of that number: 1, 2, 3 … */
   async request (number: number): Promise<Asked> {
     const wait = async (): Promise<void> => { while (this.asked.length < number) await once(this.#told, 'asked') }
-    await within(`request ${number}`, wait(), 5_000)
+    await within(`request ${number}`, wait())
     return this.asked[number - 1]!
   }
 

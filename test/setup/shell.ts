@@ -25,7 +25,7 @@ export class Paper extends Writable {
     const wait = async (): Promise<void> => {
       while (!this.text.includes(text)) await new Promise(resolve => this.#told.once('written', resolve))
     }
-    await within(`${JSON.stringify(text)} after ${JSON.stringify(this.text)}`, wait(), 20_000)
+    await within(`${JSON.stringify(text)} after ${JSON.stringify(this.text)}`, wait())
   }
 }
 

@@ -245,7 +245,7 @@ export function difference (got: string, wanted: string): string {
   return `${got.length} instead of ${wanted.length} characters, from ${at} on ${JSON.stringify(got.slice(at, at + 50))} instead of ${JSON.stringify(wanted.slice(at, at + 50))}`
 }
 
-export const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise, 20_000)
+export const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise)
 
 /** Behind the last chunk. */
 export const END = '\r\n0\r\n\r\n'

@@ -21,7 +21,7 @@ async function asked (t: Test, answer: (method: string, headers: Record<string, 
 
 t.test('it asks as an EventSource does, for compressed answers, with HEAD, and with the last id', async t => {
   const server = await asked(t, () => ends('id: ü-7\ndata: 1\n\n'))
-  const examination = await within('the end', examine({ ...order(server.url), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } }), 10_000)
+  const examination = await within('the end', examine({ ...order(server.url), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } }))
   t.match(examination, { alpn: undefined, origin: undefined, page: undefined, base: { head: { status: 200 } }, back: { head: { status: 200 } } })
   const all = server.asked.map(({ method, headers }) => [method, headers.accept, headers['accept-encoding'], headers.authorization, headers['last-event-id']])
   const id = Buffer.from('ü-7').toString('latin1')
@@ -46,14 +46,14 @@ t.test('it asks the origin, and as a page: the answer and the preflight, which h
 
 t.test('it leaves a stream that goes on, and comes back until there is an event', async t => {
   const server = await asked(t, method => method === 'HEAD' ? answers(200) : streams('data: 1\n\n'))
-  const { base, back } = await within('the end', examine(order(server.url, { seconds: 0.5 })), 10_000)
+  const { base, back } = await within('the end', examine(order(server.url, { seconds: 0.5 })))
   t.match([base.end, back!.end], [{ how: 'left' }, { how: 'left' }])
   t.equal(back!.arrivals.events.length, 1)
 })
 
 t.test('where it was cut it comes back to see whether it is again', async t => {
   const server = await asked(t, () => cuts('data: 1\n\n'))
-  const { base, back } = await within('the end', examine(order(server.url)), 10_000)
+  const { base, back } = await within('the end', examine(order(server.url)))
   t.match([base.end.how, back!.end.how], ['cut', 'cut'])
 })
 
@@ -77,7 +77,7 @@ t.test('over TLS it speaks what a browser would speak', async t => {
     await app.register(sse)
     app.get('/', (_request, reply) => reply.sse([{ id: 1, data: 1 }]))
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
-    const { alpn, base, back } = await within('the end', examine(order(url)), 10_000)
+    const { alpn, base, back } = await within('the end', examine(order(url)))
     t.strictSame([alpn, base.head?.version, back?.head?.version], [version === '2' ? 'h2' : 'http/1.1', version, version])
     t.equal(base.end.how, 'complete')
     t.equal(base.arrivals.events.length, 1)

@@ -14,7 +14,7 @@ type Owner = Parameters<typeof Scripted.start>[0]
 async function ask (t: Owner, script: Answer[], asking: Partial<Asking> = {}) {
   const server = await Scripted.start(t, ...script)
   const { signal } = new AbortController()
-  const seen = await within('the end', exchange({ url: new URL(server.url), headers: {}, multiplexed: false, seconds: 20, signal, ...asking }), 10_000)
+  const seen = await within('the end', exchange({ url: new URL(server.url), headers: {}, multiplexed: false, seconds: 20, signal, ...asking }))
   return { server, seen, signal }
 }
 

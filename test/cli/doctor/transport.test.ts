@@ -28,7 +28,7 @@ function hear (send: Send, url: string, { method = 'GET', headers = {}, until }:
       leave()
       resolve(Object.assign(heard, { how, error }))
     }
-  }), 10_000)
+  }))
 }
 
 t.test('over HTTP/1.1: the head, the bytes, and how it was over', async t => {

@@ -26,7 +26,7 @@ class Listener implements Ear {
     return within(what, new Promise(resolve => {
       this.#check = () => { if (holds()) resolve() }
       this.#check()
-    }), 5_000)
+    }))
   }
 }
 
@@ -146,7 +146,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const listening = bell.listen('away', ear)
     await new Promise(resolve => client.once('reconnecting', resolve))
     client.options.port = server.port
-    await within('the word', listening, 5_000)
+    await within('the word', listening)
     await admin.publish('away', 'a')
     await ear.until('the message', () => ear.messages.length === 1)
   })
@@ -161,7 +161,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
     const listening = bell.listen('closed', new Listener())
     client.disconnect()
-    await t.rejects(within('the refusal', listening, 5_000))
+    await t.rejects(within('the refusal', listening))
   })
 
   t.test('a bell that is closed has no connection and makes none', async t => {

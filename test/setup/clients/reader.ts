@@ -45,6 +45,6 @@ export class Reader {
   /** Waits until the client has shown so much. */
   async until (what: string, holds: (reader: this) => boolean): Promise<void> {
     const wait = async (): Promise<void> => { while (!holds(this)) await once(this.#told, 'change') }
-    await within(`${what}, after ${JSON.stringify(this.messages.slice(-3))}`, wait(), 20_000)
+    await within(`${what}, after ${JSON.stringify(this.messages.slice(-3))}`, wait())
   }
 }
