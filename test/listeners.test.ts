@@ -37,7 +37,8 @@ t.test('room is made for so many, and taken back; where there is room for any nu
   for (const target of [new EventEmitter(), new AbortController().signal]) {
     const before = getMaxListeners(target)
     makeRoom(target, 3)
-    t.equal(getMaxListeners(target), before + 3)
+    // From Node 22 on, a signal has no limit.
+    t.equal(getMaxListeners(target), before === 0 ? 0 : before + 3)
     makeRoom(target, -3)
     t.equal(getMaxListeners(target), before)
   }

@@ -1,34 +1,38 @@
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, relative, sep } from 'node:path'
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-// Compiled files are kept here, below their own path, for the processes that come later.
+// Compiled files are kept here, below their own path, for later processes.
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CACHE = join(ROOT, '.tap', 'typescript')
+const OPTIONS = { loader: 'ts', format: 'esm', target: 'es2023', sourcemap: 'inline', tsconfigRaw: { compilerOptions: { target: 'es2023', verbatimModuleSyntax: true } } }
 
-/** A hook of node:module. The source map makes coverage and stack traces speak of the TypeScript file. */
-export async function load (url, context, next) {
+/** A hook of node:module. With the source map, coverage and stack traces name the lines of the TypeScript file. */
+export function load (url, context, next) {
   if (!/^file:.*\.ts$/.test(url) || url.includes('/node_modules/')) return next(url, context)
-  const file = fileURLToPath(url)
-  return { format: 'module', source: await compiled(file, url), shortCircuit: true }
+  return { format: 'module', source: compiled(fileURLToPath(url), url), shortCircuit: true }
 }
 
-async function compiled (file, url) {
+function compiled (file, url) {
   const path = relative(ROOT, file)
-  // A file outside of the repository, as tests write them, is compiled each time.
-  const kept = path.startsWith('..') ? undefined : join(CACHE, `${path.split(sep).join('/')}.js`)
-  if (kept !== undefined) {
-    const [source, output] = await Promise.all([stat(file), stat(kept).catch(() => undefined)])
-    if (output !== undefined && output.mtimeMs > source.mtimeMs) return readFile(kept, 'utf8')
-  }
-  const { transform } = await import('esbuild')
-  const { code } = await transform(await readFile(file, 'utf8'), { loader: 'ts', format: 'esm', target: 'es2023', sourcemap: 'inline', sourcefile: url, tsconfigRaw: { compilerOptions: { target: 'es2023', verbatimModuleSyntax: true } } })
-  if (kept !== undefined) {
-    // Written whole or not at all: other processes read it.
-    await mkdir(dirname(kept), { recursive: true })
-    const draft = `${kept}.${process.pid}`
-    await writeFile(draft, code)
-    await rename(draft, kept)
-  }
+  // A file outside of the repository is compiled each time.
+  if (path.startsWith('..')) return compile(file, url)
+  const kept = join(CACHE, `${path}.js`)
+  if ((timeOf(kept) ?? 0) > timeOf(file)) return readFileSync(kept, 'utf8')
+  const code = compile(file, url)
+  // Written whole or not at all, because other processes read it.
+  const draft = `${kept}.${process.pid}`
+  mkdirSync(dirname(kept), { recursive: true })
+  writeFileSync(draft, code)
+  renameSync(draft, kept)
   return code
+}
+
+const timeOf = file => statSync(file, { throwIfNoEntry: false })?.mtimeMs
+
+function compile (file, url) {
+  // Loaded when it is needed: most processes find everything compiled.
+  const { transformSync } = createRequire(import.meta.url)('esbuild')
+  return transformSync(readFileSync(file, 'utf8'), { ...OPTIONS, sourcefile: url }).code
 }

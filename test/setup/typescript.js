@@ -1,5 +1,7 @@
-// Lets Node run TypeScript: `node --import ./test/setup/typescript.js FILE`. It costs a test file 0.1 s, where compilers that
-// check or wrap each process cost more than a second. Types are checked by `npm run typecheck`.
-import { register } from 'node:module'
+// Lets Node run TypeScript: `node --import ./test/setup/typescript.js FILE`. It costs a test file 0.1 s, where a compiler that is
+// loaded into each process costs more than a second. `npm run typecheck` checks the types.
+import module from 'node:module'
+import { load } from './typescript-hooks.js'
 
-register('./typescript-hooks.js', import.meta.url)
+if (module.registerHooks === undefined) module.register('./typescript-hooks.js', import.meta.url)
+else module.registerHooks({ load })
