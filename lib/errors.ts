@@ -80,7 +80,7 @@ export function isError (value: unknown): value is Error {
   try {
     return types.isNativeError(value) || value instanceof Error
   } catch {
-    // A proxy that is revoked, or says so.
+    // A revoked proxy, or one whose traps throw.
     return false
   }
 }

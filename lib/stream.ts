@@ -205,7 +205,10 @@ export class Stream {
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
-  /** An abort that follows from the end is no news, nor is an upload that its client broke off; anything else that the source throws on its way out is. */
+  /**
+   * Reports an error of the source after the end, except an abort that follows from the end, and an upload that the
+   * client broke off.
+   */
   failedLate (thrown: unknown): void {
     if (!isAbort(thrown) && Object(this.account.request.raw.errored) !== thrown) this.account.complain(thrown, 'sse source failed after its stream was over')
   }
