@@ -103,7 +103,7 @@ export class ControlLog {
 
   /** Continues after the last message, after a pause. It also repeats a call of `tail` that failed. */
   #failed (err: unknown): void {
-    this.#setup.logger.error({ err }, 'sse messages of other nodes are not heard')
+    this.#setup.logger.error({ err }, 'sse messages of other nodes cannot be read now')
     this.#stopTail?.()
     this.#retry = setTimeout(() => this.follow(), PAUSE).unref()
   }

@@ -18,7 +18,7 @@ const MAX_ID = 4_096
 const PLAIN_ID = /^[!-~]*$/
 // eslint-disable-next-line no-control-regex
 const LOST_IN_HEADER = /[\u0000-\u0008\u000a-\u001f\u007f\p{Surrogate}]|^[ \t]|[ \t]$/u
-const AN_ID = `a finite number or a string that a header brings back: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
+const AN_ID = `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
 
 /** Whether an HTTP header can carry the id unchanged. Most ids are plain ASCII, and cost one search. */
 function returns (id: string): boolean {

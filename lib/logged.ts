@@ -12,7 +12,7 @@ export function logged <L extends Level> (log: Pick<FastifyBaseLogger, L>, level
     log[level]('err' in fields ? { ...fields, err: legible(fields.err) } : fields, text)
   } catch {
     try {
-      log[level](`${text} (the logger threw when it was given the details)`)
+      log[level](`${text} (the logger threw for the details of this line)`)
     } catch {
       // The logger itself fails.
     }

@@ -150,7 +150,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
 function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }: ResolvedOptions): void {
   const { timeout } = server
   if (!(timeout > 0) || (heartbeatInterval > 0 && heartbeatInterval * 1.1 < timeout)) return
-  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout')
+  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it')
 }
 
 /** The request has its answer, which is no stream of the handler's. */

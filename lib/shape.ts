@@ -91,7 +91,7 @@ export function assertJson ({ node, at }: Subschema): void {
   if (!isNode(node)) return
   for (const type of typesOf(node) ?? []) {
     if (type === 'object' || type === 'array' || SCALARS.includes(type as string)) continue
-    const instead = Object.hasOwn(INSTEAD, String(type)) ? INSTEAD[String(type)]! : 'leave it out, or declare what is sent in its place'
+    const instead = Object.hasOwn(INSTEAD, String(type)) ? INSTEAD[String(type)]! : 'leave it out, or declare the type that you send instead'
     throw new Error(`schema is invalid: at '${at || '/'}' the type '${String(type)}' has no form in JSON: ${instead}`)
   }
 }

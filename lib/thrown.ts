@@ -23,7 +23,7 @@ function isReadable (value: unknown, depth = DEPTH): boolean {
 
 /** A thrown value for a log: as it is, or another error in place of one that cannot be read. */
 export function legible (thrown: unknown): unknown {
-  return isReadable(thrown) ? thrown : new Error(`What was thrown cannot be read: ${shown(thrown)}`)
+  return isReadable(thrown) ? thrown : new Error(`The thrown value cannot be read: ${shown(thrown)}`)
 }
 
 /** A thrown value as an error that can be read. `what` names the function that threw it. */

@@ -98,7 +98,7 @@ t.test('a log that gives up is asked again, and what came meanwhile is heard aft
   error.thrown = undefined
   t.strictSame(await within('the rest', until(3)), upTo(3))
   clearInterval(alive)
-  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes are not heard']))
+  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read now']))
   control.close()
   await turn()
   t.equal(heard.length, 3)

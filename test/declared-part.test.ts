@@ -138,7 +138,7 @@ t.test('C3: what has no form in JSON is refused at start-up, with its place and 
     [O({ at: Type.Date() }), "schema is invalid: at '/at' the type 'Date' has no form in JSON: declare Type.String({ format: 'date-time' }), and send date.toISOString()"],
     [O({ 'a/b': Type.Array(Type.BigInt()) }), "schema is invalid: at '/a~1b/0' the type 'bigint' has no form in JSON: declare Type.String(), and send String(value)"],
     [Type.Record(S, Type.Union([S, Type.Uint8Array()])), "schema is invalid: at '/*' the type 'Uint8Array' has no form in JSON: declare Type.String(), and send it in base64"],
-    [Type.Tuple([S, Type.Symbol()]), "schema is invalid: at '/1' the type 'symbol' has no form in JSON: leave it out, or declare what is sent in its place"]
+    [Type.Tuple([S, Type.Symbol()]), "schema is invalid: at '/1' the type 'symbol' has no form in JSON: leave it out, or declare the type that you send instead"]
   ]
   for (const [schema, message] of rows) t.throws(() => schemaCompiler({})(schema), { message })
 })

@@ -677,7 +677,7 @@ t.test('a connectionTimeout that cuts quiet streams is told of when the server s
       const app = Fastify({ ...(http2 && { http2 }), connectionTimeout, logger } as object)
       await app.register(sse, { heartbeatInterval })
       await app.ready()
-      const line = { level: 40, msg: 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout', connectionTimeout, heartbeatInterval }
+      const line = { level: 40, msg: 'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it', connectionTimeout, heartbeatInterval }
       t.match(lines, told ? [line] : [])
       t.equal(lines.length, told ? 1 : 0)
       await app.close()

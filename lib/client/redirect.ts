@@ -21,7 +21,7 @@ export async function follow (send: Send, url: string | URL, init: RequestInit, 
     // A redirect without a target is an ordinary status.
     if (location === null) return response
     response.body?.cancel().catch(() => {})
-    if (count === MOST) return `there are more than ${MOST}`
+    if (count === MOST) return `it comes after ${MOST} others`
     const next = URL.canParse(location, place) ? new URL(location, place) : undefined
     if (next === undefined || !/^https?:$/.test(next.protocol)) return `it leads to ${location}`
     const { status } = response

@@ -47,7 +47,7 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
   if (isStream && typeof stream?.getReader === 'function') return response
   // Nobody reads it: the connection is free again.
   stream?.cancel?.().catch(() => {})
-  if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no body that can be read as it comes: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
+  if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no streaming body: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
   if (status === 204) return undefined
   if (status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${status}`, { response })
   throw new StreamError('FST_SSE_CONTENT_TYPE', `The server answered with type ${type}`, { response })
@@ -61,7 +61,7 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
     const send = async (url: string | URL, init: RequestInit): Promise<Response> => {
       const response: unknown = await call('fetch', () => fetch(url, init))
       if (isResponse(response)) return response
-      throw new StreamError('FST_SSE_RESPONSE', 'fetch gave no Response')
+      throw new StreamError('FST_SSE_RESPONSE', 'fetch returned no Response')
     }
     const response = await send(url, asked)
     if (!follows || (response.type !== 'opaqueredirect' && !response.headers.has('location'))) return response
@@ -73,7 +73,7 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
     if (error instanceof StreamError || init.signal!.aborted) throw error
     const refusal = refusalOf(error, url, init, fetch === globalThis.fetch)
     if (refusal === undefined) throw networkError(error)
-    throw new StreamError(/redirect/.test(refusal) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch refuses it: ${refusal}`, { cause: error })
+    throw new StreamError(/redirect/.test(refusal) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch refuses the request: ${refusal}`, { cause: error })
   }
 }
 
@@ -109,7 +109,7 @@ function headersOf (given: RequestInit['headers'] | undefined, lastEventId: stri
 function positionOf (id: string): string {
   const bytes = String.fromCharCode(...new TextEncoder().encode(id.slice(0, LONGEST_ID)))
   if (id.length > LONGEST_ID || bytes.length > LONGEST_ID || [...bytes].some(isControl)) {
-    throw new StreamError('FST_SSE_POSITION', `No header carries the last event id: it has control characters, or more than ${LONGEST_ID} bytes`)
+    throw new StreamError('FST_SSE_POSITION', `No header can carry the last event id: it has control characters, or more than ${LONGEST_ID} bytes`)
   }
   return bytes
 }

@@ -37,7 +37,7 @@ t.test('methods and bodies change as with fetch', async t => {
 t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it', async t => {
   const headers = { 'x-api-key': '1' }
   const cases: Array<[status: number, location: string, init: RequestInit, text: string]> = [
-    [302, '/', { headers }, 'there are more than 20'],
+    [302, '/', { headers }, 'it comes after 20 others'],
     [302, 'ftp://there/', { headers }, 'it leads to ftp://there/'],
     [302, 'http://', { headers }, 'it leads to http://'],
     [307, '/', { headers, method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' } as RequestInit, 'a body that is a stream cannot be sent again']

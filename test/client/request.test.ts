@@ -145,7 +145,7 @@ t.test('E1: a request that cannot be made is FST_SSE_REQUEST', async t => {
 t.test('E1: what is no response, or cannot be read as it comes, is FST_SSE_RESPONSE', async t => {
   const headers = new Headers({ 'content-type': 'text/event-stream' })
   for (const answer of [undefined, null, 5, {}, { status: 200, headers: { 'content-type': 'text/event-stream' } }]) {
-    await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch gave no Response' })
+    await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch returned no Response' })
   }
   for (const body of [undefined, null, 'data: 1\n\n', { on: () => {} }]) {
     const fetch = async () => ({ status: 200, headers, body }) as unknown as Response

@@ -238,9 +238,9 @@ export class RedisLog implements EventLog, Ear {
     const [word] = isRefusal(cause) ? cause.message.split(' ', 1) : []
     switch (word) {
       case 'ENDED': return new FST_SSE_CHANNEL_ENDED()
-      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold something else, so use another prefix or another name')
+      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold other data, so use another prefix or another name')
       case 'NEWER': return new FST_SSE_LOG_FOREIGN(this.#name, 'are of a newer version of this package')
-      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'may not be published to other nodes: nothing was appended')
+      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'needs the right to publish: nothing was appended')
       default: return new FST_SSE_LOG_UNAVAILABLE(this.#name, isFull(cause) ? 'has no memory left: nothing was appended' : 'cannot be used')
     }
   }
