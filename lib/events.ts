@@ -85,10 +85,7 @@ export type SystemReceived<M extends EventMap = EventMap> =
   | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
   | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
 
-/**
- * An event that is checked and written, without a position. The fingerprint is that of the schema; undefined where the
- * schema is unknown.
- */
+/** A checked and written event without a position. `fingerprint`: the schema's; undefined where that is unknown. */
 export interface WrittenEvent { event: string, data: string, json: boolean, fingerprint?: string | undefined }
 
 /** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
@@ -123,10 +120,7 @@ function asEvent (event: unknown): Incoming {
   return event
 }
 
-/**
- * A chunk of a foreign stream is no event, even with an `id`. A key whose value is undefined does not count, and
- * neither does a symbol.
- */
+/** A foreign chunk is no event, even with an `id`. A key with the value undefined does not count, nor does a symbol. */
 function assertFields (event: object): void {
   // V8 keeps the list of keys for a shape that it knows.
   for (const key in event) {

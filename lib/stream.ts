@@ -205,10 +205,7 @@ export class Stream {
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
-  /**
-   * Reports an error of the source after the end, except an abort that follows from the end, and an upload that the
-   * client broke off.
-   */
+  /** Reports an error that the source throws after the end, unless it follows from the end or is a broken upload. */
   failedLate (thrown: unknown): void {
     if (!isAbort(thrown) && Object(this.account.request.raw.errored) !== thrown) this.account.complain(thrown, 'sse source failed after its stream was over')
   }
