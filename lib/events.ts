@@ -26,9 +26,8 @@ type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 
 type After<Start extends string, But extends string = never> = `${Start}${Exclude<Letter, But>}${string}`
 
 /**
- * Keys of foreign chunks that are no fields of an event. The compiler checks unknown keys of a literal, but not those
- * of a variable of a wider type. The list covers the chunks of AI libraries; a longer one would cost more compile time
- * than it finds mistakes.
+ * Names that are no fields of an event, by their first letters. The compiler checks unknown keys of a literal, but not
+ * those of a variable of a wider type. A longer list would cost more compile time than it finds mistakes.
  */
 type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<'d', 'a'> | After<'da', 't'> |
   After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<'re', 't'>

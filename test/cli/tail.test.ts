@@ -150,7 +150,7 @@ t.test('what is no count and no id is an error of usage', async t => {
   }
 })
 
-t.test('what fetch refuses is a command that cannot be understood, and is not asked for again', async t => {
+t.test('a request that fetch refuses is a usage error, without a second attempt', async t => {
   for (const args of [['http://127.0.0.1:1/'], ['http://127.0.0.1:9999/', '--header', 'expect: 100-continue']]) {
     await t.rejects(tail.run(args, new Shell()), { code: 'FST_SSE_USAGE', message: /^fetch refuses the request: / })
   }

@@ -57,7 +57,7 @@ t.test('a redirect that leads nowhere is a status, and so is a place that comes 
   }
 })
 
-t.test('what the program says of redirects counts', async t => {
+t.test('the redirect option of the program counts', async t => {
   const server = await Scripted.start(t, answers(302, { location: '/there' }))
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'manual' }), { code: 'FST_SSE_STATUS', status: 302 })
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'error' }), { code: 'FST_SSE_REDIRECT' })

@@ -56,7 +56,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.flushall()
   })
 
-  t.test('a full Redis refuses what is published, and everything else goes on', async t => {
+  t.test('a full Redis refuses new events, and everything else goes on', async t => {
     const { app, news } = await serve(t, server.client(t))
     await admin.config('SET', 'maxmemory-policy', 'noeviction')
     await admin.config('SET', 'maxmemory', String(Number(/used_memory:(\d+)/.exec(await admin.info('memory'))![1]) + 5_000_000))
