@@ -7,7 +7,7 @@ import { logsRequest } from './reply-state.ts'
 import { Scope } from './scope.ts'
 import type { RouteTally } from './statistics.ts'
 
-// One line for each stream, as Fastify has one for each request: for one whose client left it has none. A client that falls behind may
+// One line for each stream, since Fastify logs nothing for a request whose client left. A client that falls behind may
 // be the server's trouble. An error has a line of its own.
 const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
   client: 'info',
@@ -37,7 +37,7 @@ export interface AccountSetup {
 export class Account {
   lastEventId: string | undefined
   readonly startedAt: number
-  /** That of the request: the log and all who are told run in it. */
+  /** The request's scope: the log and all callbacks run in it. */
   readonly scope = new Scope()
   /** What it is counted by among the others. */
   readonly key: string | undefined

@@ -22,9 +22,9 @@ interface Asking {
   readonly route: string
   readonly key: string | undefined
   /**
-   * Whether the refusal is a stream that is over. An `EventSource` never comes back after a status other than 200 (WHATWG HTML §9.2.2,
-   * "fail the connection"). It asks for nothing but an event stream; our client, and others that read a status, say that they take
-   * something else too.
+   * Whether the refusal is a stream that ends at once. An `EventSource` never comes back after a status other than 200
+   * (WHATWG HTML §9.2.2, "fail the connection"). It accepts an event stream alone; our client, and others that read a
+   * status, accept | something else too.
    */
   readonly soft: boolean
 }
@@ -47,13 +47,16 @@ export class Admission {
     return key === undefined && perKey < Infinity
   }
 
-  /** What its stream is counted by; undefined for one that is not. Throws what the user's function throws, and FST_SSE_OPTION for what is no key. */
+  /**
+   * The key that its stream counts for; undefined: it counts for none. Throws what the user's function throws, and
+   * FST_SSE_OPTION for anything but a string.
+   */
   keyOf (request: FastifyRequest, { address }: Asked): string | undefined {
     const { key } = this.#options.limits
     if (key === undefined) return this.addressed ? address : undefined
     const value: unknown = key(request)
     if (value === undefined || typeof value === 'string') return value
-    // A stream may not wait for it: it counts at once, or two of one client would both find room.
+    // A stream cannot wait for its key: it counts at once, or two streams of one client would both find room.
     heed(value)
     throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : shown(value))
   }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { decodeLastEventId } from './last-event-id.ts'
 
-/** What the plugin needs of a request, as its client sent it. */
+/** The parts of a request that the plugin needs, as the client sent them. */
 export interface Asked {
   readonly lastEventId: string | undefined
   /** Whether the client accepts an event stream alone, as every `EventSource` does. */
@@ -10,13 +10,13 @@ export interface Asked {
   readonly address: string | undefined
 }
 
-// Most requests ask for no stream: they share these two.
+// Most requests ask for no stream and share these two.
 const PLAIN: Asked = { lastEventId: undefined, eventSource: false, address: undefined }
 const EVENT_SOURCE: Asked = { ...PLAIN, eventSource: true }
 
 /**
- * Reads a request before its validation: a schema of headers or of the query removes and converts values in the very objects in which
- * they came. `addressed`: whether the address is needed, which `trustProxy` takes from a header.
+ * Reads a request before its validation: a schema of headers or of the query removes and converts values in the
+ * request's own objects. `addressed`: whether the address is needed, which `trustProxy` takes from a header.
  */
 export function askedOf (request: FastifyRequest, addressed: boolean): Asked {
   const { method, headers: { accept } } = request.raw

@@ -27,13 +27,16 @@ function watchGoodbye ({ raw, server, request }: FastifyReply): void {
   listenToSocket(raw, 'end', () => { if (!raw.writableEnded) raw.destroy() })
 }
 
-/** The client left while the hooks ran. An HTTP/2 response does not know that it is destroyed; its view of the socket does. */
+/**
+ * The client left while the hooks ran. An HTTP/2 response does not know that it is destroyed; its view of the socket
+ * does.
+ */
 const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || request.raw.socket.destroyed
 
 /** Lets a writer write to the response itself. `direct`: the option `directWrites`. `end` ends the response in the writer's stead, for trailers. */
 function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean, end?: () => void): void {
   const { raw } = reply
-  // There is no close to come that would take listeners off.
+  // No `close` follows that would remove the listeners.
   if (isGone(reply)) return
   writeHead(reply)
   const connection = new Connection(raw, () => writer.drained(), direct)
@@ -51,7 +54,10 @@ function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean
   if (!raw.writableEnded) watchGoodbye(reply)
 }
 
-/** An explicit head: a body that ends in its first write would get a Content-Length. Throws what Node throws, for a status text that cannot be sent, say. */
+/**
+ * An explicit head: a body that ends in its first write would get a Content-Length. Throws Node's error, for example
+ * for a status text that cannot be sent.
+ */
 function writeHead (reply: FastifyReply): void {
   const { raw } = reply
   if (raw.headersSent || isGone(reply)) return
@@ -100,14 +106,14 @@ export class Body extends Readable {
   readonly #live = (): void => {
     const { raw } = this.#reply.hijack()
     raw.removeListener('pipe', this.#live)
-    // What comes of this body has no length either. What comes in its place may have one.
+    // A payload that a hook makes of this body has no length either. A payload in its place may have one.
     if (this.readableFlowing !== null && !raw.headersSent) dropFraming(this.#reply)
   }
 
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const { raw } = this.#reply
     if (destination as unknown !== raw) return super.pipe(destination, options)
-    // First: while the reply is Fastify's, a head that cannot go out makes an ordinary error.
+    // First: while Fastify owns the reply, a head that cannot be sent becomes an ordinary error.
     writeHead(this.#reply)
     this.#live()
     this.#reading = true
@@ -119,7 +125,7 @@ export class Body extends Readable {
     return destination
   }
 
-  /** Fastify does so for HEAD, when all hooks have run. */
+  /** Fastify does this for HEAD after all hooks. */
   override resume (): this {
     const { raw, request } = this.#reply
     if (request.method === 'HEAD' && !raw.headersSent) dropFraming(this.#reply)

@@ -11,7 +11,7 @@ export class Callbacks {
   readonly #reply: FastifyReply
   readonly #options: ResolvedOptions
   readonly #contract: Contract
-  /** That of the request, in which all of them run. */
+  /** The request's scope, in which all of them run. */
   readonly #scope: Scope
 
   constructor (reply: FastifyReply, options: ResolvedOptions, contract: Contract, scope: Scope) {

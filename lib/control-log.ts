@@ -4,20 +4,22 @@ import type { EventLog, LogEntry, LogPosition, LogRecord } from './log/log.ts'
 
 export interface ControlLogSetup {
   log: EventLog
-  /** Gets each message that is sent after `follow()`, once and in order. It throws what is wrong with a message. */
+  /**
+   * Gets each message that is sent after `follow()`, once and in order. It throws for a message that it cannot read.
+   */
   listener: (message: LogEntry) => void
   logger: FastifyBaseLogger
 }
 
-/** Milliseconds until a log that gave up is asked again. */
+/** Milliseconds until the next attempt after the log failed. */
 const PAUSE = 1_000
-/** Messages per look at the log. */
+/** Messages per read of the log. */
 const BATCH = 100
 
-/** The messages of nodes to each other. They have a log of their own, which is no channel: no name that a user passes leads to it. */
+/** Messages between nodes. They have a log of their own, which is no channel: no name of a user leads to it. */
 export class ControlLog {
   readonly #setup: ControlLogSetup
-  /** The last message that was handed on. Undefined until the log has said where it stands. */
+  /** The last message that the listener got. Undefined until the log has answered with its position. */
   #last: LogPosition | undefined
   #stopTail: (() => void) | undefined
   #reading = false
@@ -34,10 +36,10 @@ export class ControlLog {
     await this.#setup.log.append(record)
   }
 
-  /** Hands on what is sent from now on, until `close()`. */
+  /** Passes on each message that is sent from now on, until `close()`. */
   follow (): void {
     try {
-      // What the tail tells is only a reason to look: the log answers what was sent.
+      // The tail is only a reason to read: the messages come from the log.
       this.#stopTail = this.#setup.log.tail(() => { this.#look() })
       this.#look()
     } catch (err) {
@@ -79,7 +81,7 @@ export class ControlLog {
       if (this.#closed) return
       more = this.#last.epoch !== epoch || (entries.at(-1)?.offset ?? newest) < newest
       if (this.#last.epoch === epoch) this.#take(entries, newest)
-      // The log lost its history: all that it holds now is new.
+      // The log lost its history: all of its messages are new.
       else this.#last = { epoch, offset: 0 }
     }
   }
@@ -99,9 +101,9 @@ export class ControlLog {
     }
   }
 
-  /** Goes on after the last message, in a while. A log that refused to be listened to is asked for that again, too. */
+  /** Continues after the last message, after a pause. It also repeats a call of `tail` that failed. */
   #failed (err: unknown): void {
-    this.#setup.logger.error({ err }, 'sse messages of other nodes are not heard')
+    this.#setup.logger.error({ err }, 'sse messages of other nodes cannot be read now')
     this.#stopTail?.()
     this.#retry = setTimeout(() => this.follow(), PAUSE).unref()
   }

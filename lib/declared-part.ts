@@ -3,12 +3,15 @@ import { isNode, type Node } from './json-schema.ts'
 import { admits, assertJson, flat, isBare, shapeOf, type Shape } from './shape.ts'
 import type { Subschema } from './subschema.ts'
 
-/** Takes the declared part of a value: undeclared properties are left out, and what is left is plain data, each property read once. */
+/**
+ * Takes the declared part of a value: it leaves out undeclared properties, reads each other property once, and returns
+ * plain data.
+ */
 export interface Taker {
   take: (value: unknown) => unknown
-  /** Whether the value just taken fits no branch of some union. */
+  /** Whether the last value fits no branch of some union. */
   missed: () => boolean
-  /** Whether it takes anything as it is, somewhere. */
+  /** Whether some part of the schema takes any value as it is. */
   readonly open: boolean
 }
 
@@ -16,19 +19,19 @@ type Fits = (part: unknown) => boolean
 const NOTHING = Symbol('nothing')
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
-/** What JSON makes of an object that has a form of its own. */
+/** The value of `toJSON`, as JSON takes it. */
 function formOf (value: { toJSON: (key: string) => unknown }): unknown {
-  // Bytes are refused, and not spelled out.
+  // Bytes are refused later.
   if (ArrayBuffer.isView(value)) return value
   const form = value.toJSON('')
-  // JSON asks only once.
+  // JSON calls `toJSON` only once.
   return isObject(form) && typeof form.toJSON === 'function' ? snapshot(value) : form
 }
 
-/** All of it, as JSON will make it. */
+/** The whole value, in the form that JSON will write. */
 const everything = (value: unknown): unknown => isObject(value) && typeof value.toJSON === 'function' ? formOf(value as { toJSON: () => unknown }) : value
 
-/** All of it, as JSON makes it now. */
+/** A copy of the whole value, in the form that JSON writes now. */
 function snapshot (value: unknown): unknown {
   if (!isObject(value)) return value
   const text = JSON.stringify(value) as string | undefined
@@ -39,7 +42,7 @@ function snapshot (value: unknown): unknown {
 
 const own = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as Node)[name] : undefined
 
-/** What two branches of a union declare of the same value. */
+/** Joins the parts that two branches of a union declare of the same value. */
 function merge (one: unknown, two: unknown): unknown {
   if (one === NOTHING || one === undefined) return two
   if (!isObject(one) || !isObject(two) || one === two) return one
@@ -49,10 +52,10 @@ function merge (one: unknown, two: unknown): unknown {
   return both
 }
 
-// What says something of a value without saying what is in it.
+// Keywords that say nothing about the contents of a value.
 const SILENT = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'])
 
-/** Makes the function that takes what a schema declares. It throws for a schema of a type that JSON has no form for, naming the place. */
+/** Compiles the taker of a schema. Throws for a type that JSON has no form for; the message names the place. */
 export function takerOf (schema: Subschema, compile: (branch: Subschema) => Fits): Taker {
   const generator = new Generator(compile)
   const root = generator.take([schema], false)
@@ -79,7 +82,9 @@ class Generator {
     this.#compile = compile
   }
 
-  /** The name of the function that takes what all of these declare; undefined where they declare nothing beside others. */
+  /**
+   * The name of the function that takes the properties that these declare; undefined where they add none to the others.
+   */
   take (schemas: Subschema[], beside: boolean): string | undefined {
     const parts = flat(schemas)
     const key = `${parts.map(({ node }) => this.#id(node)).sort().join()} ${beside}`
@@ -92,7 +97,7 @@ class Generator {
       const at = this.functions.push('') - 1
       this.functions[at] = this.#body(name, shape)
     } else {
-      // Nothing inside a text or a number is declared, but all of it has to be JSON.
+      // Inside a text or a number nothing is declared, but all types must have a form in JSON.
       for (const branch of shape.unions.flat()) this.take([branch], true)
     }
     return name
@@ -108,12 +113,12 @@ class Generator {
     return `given[${this.given.push(value) - 1}]`
   }
 
-  /** As it is understood in the check. */
+  /** A pattern, compiled as the check compiles it. */
   #pattern (pattern: string, { home }: Subschema): string {
     return this.#give(new RegExp(pattern, home.plain ? 'u' : ''))
   }
 
-  /** Where all is declared. What is checked deeper down has to stay what it is. */
+  /** For a value of which everything is declared. A value that is checked in depth must not change afterwards. */
   #whole (parts: Subschema[]): string {
     const asIs = parts.every(({ node }) => !isNode(node) || Object.keys(node).every(key => SILENT.has(key)))
     this.open ||= asIs
@@ -152,7 +157,7 @@ class Generator {
   }
 
   #object ({ names, required, others, closed }: Shape): string {
-    // An object that inherits nothing: only so is a property absent that all objects have.
+    // A null prototype: a property such as `toString` is otherwise present in every object.
     const bare = others.length > 0 || closed || [...names.keys()].some(name => name in Object.prototype)
     const lines = [bare ? 'const o = Object.create(null)' : '']
     const literal: string[] = []
@@ -195,13 +200,13 @@ class Generator {
   for (let i = 0; i < n; i++) o.push(${Array.from({ length }, (_, i) => `i === ${i} ? ${this.#value(at(i), 'v[i]')} : `).join('')}${more ?? 'undefined'})`
   }
 
-  /** What all branches declare that fit: a value may be of several, and what one declares is declared. */
+  /** The properties that any fitting branch declares: a value may fit several branches. */
   #union (branches: Subschema[], kind: 'array' | 'object', beside: boolean): string {
     const named = branches.map(branch => ({ branch, name: this.take([branch], beside), bare: isBare(shapeOf(flat([branch]))) }))
     const able = named.filter(({ branch, name }) => name !== undefined && admits(flat([branch]), kind))
     const skipped = named.some(({ name }) => name === undefined)
     if (able.length === 0) return ''
-    // The value is checked as a whole: where it can be of one branch alone, that is the one.
+    // The value is checked as a whole later: where only one branch can fit, it is taken.
     if (able.length === 1 && !skipped) return `r = merge(r, ${able[0]!.name!}(v))`
     const tries = able.sort((a, b) => Number(b.bare) - Number(a.bare)).map(({ branch, name, bare }) => `missed = false
     p = ${name!}(v)

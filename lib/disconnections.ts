@@ -20,7 +20,7 @@ export interface DisconnectionsSetup {
   log: FastifyBaseLogger
 }
 
-/** Ends streams on behalf of who runs the server, those of a key on all nodes: the other nodes are told by a message. */
+/** Ends streams for `disconnect()`, those of a key on all nodes: the other nodes get a message. */
 export class Disconnections {
   readonly #setup: DisconnectionsSetup
   #control: ControlLog | undefined
@@ -39,7 +39,7 @@ export class Disconnections {
     return ended
   }
 
-  /** Listens to the other nodes, until `close()`. */
+  /** Follows the messages of other nodes, until `close()`. */
   follow (): void {
     if (this.#setup.keyed) this.#open()?.follow()
   }
@@ -60,9 +60,9 @@ export class Disconnections {
     return (this.#control ??= new ControlLog({ log: openLog(), listener: message => this.#heard(message), logger }))
   }
 
-  /** Other programs can write to the store: a message is checked as the arguments of a call are. */
+  /** Other programs can write to the store: a message is checked like the arguments of a call. */
   #heard ({ event, data }: LogEntry): void {
-    // A later version may have more to say.
+    // A later version may add properties.
     if (event !== 'disconnect') return
     const { key, why } = Object(JSON.parse(data)) as Record<string, unknown>
     this.#endKey({ key: checkedKey(key), why: checkedWhy(why) })
@@ -79,7 +79,7 @@ export class Disconnections {
   }
 }
 
-/** A stream without a key has none that is equal to another. */
+/** A stream without a key matches no key. */
 function checkedKey (key: unknown): string {
   if (typeof key === 'string') return key
   throw new FST_SSE_OPTION('who', 'a key, which is a string, or a function of the request', shown(key))
@@ -90,7 +90,7 @@ function checkedWhy (why: unknown): string | undefined {
   throw new FST_SSE_OPTION('why', 'a string', shown(why))
 }
 
-/** A promise would be a yes for every stream: what is no answer ends none. */
+/** A promise would count as a yes for every stream. An answer other than true and false ends none. */
 function answerOf (who: (request: FastifyRequest) => unknown, request: FastifyRequest): boolean {
   const answer = who(request)
   if (typeof answer === 'boolean') return answer

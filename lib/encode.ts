@@ -6,20 +6,21 @@ import { FST_SSE_EVENT, FST_SSE_FIELD, shown } from './errors.ts'
  * alone, a space follows each colon, and the blank line at the end dispatches.
  */
 
-// A line of the format ends at CRLF, LF or CR; a name has no room for NUL either.
+// A line of the format ends at CRLF, LF or CR. A name must not hold NUL either.
 const LINE_END = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex
 const FORBIDDEN = /[\r\n\u0000]/
 
-// A client brings an id back in a header, `Last-Event-ID`. HTTP refuses control characters other than a tab there, and strips
-// spaces and tabs at both ends (RFC 9110 §5.5). UTF-8 has no lone surrogates. Proxies refuse a header line beyond 8 KiB.
+// A client sends an id back in a header, `Last-Event-ID`. HTTP refuses control characters other than a tab there, and
+// strips spaces and tabs at both ends (RFC 9110 §5.5). UTF-8 has no lone surrogates. Proxies refuse a header line
+// beyond 8 KiB.
 const MAX_ID = 4_096
 const PLAIN_ID = /^[!-~]*$/
 // eslint-disable-next-line no-control-regex
 const LOST_IN_HEADER = /[\u0000-\u0008\u000a-\u001f\u007f\p{Surrogate}]|^[ \t]|[ \t]$/u
-const AN_ID = `a finite number or a string that a header brings back: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
+const AN_ID = `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
 
-/** Whether an HTTP header brings it back unchanged. Almost every id is plain, and costs one search. */
+/** Whether an HTTP header can carry the id unchanged. Most ids are plain ASCII, and cost one search. */
 function returns (id: string): boolean {
   if (id.length > MAX_ID) return false
   return PLAIN_ID.test(id) || (!LOST_IN_HEADER.test(id) && Buffer.byteLength(id) <= MAX_ID)
@@ -35,7 +36,7 @@ export function encodeComment (text: string): string {
 /** The comment that keeps an idle connection alive. */
 export const HEARTBEAT = ':\n\n'
 
-/** Whether it can stand in an `event:` line. */
+/** Whether the name can stand in an `event:` line. */
 export const isName = (name: string): boolean => !FORBIDDEN.test(name)
 
 /** The `event:` line, or nothing for `message`, which is what a client assumes (§9.2.6). */
@@ -46,8 +47,8 @@ export function encodeName (name: string | undefined): string {
 }
 
 /**
- * The `id:` and `retry:` lines. 0 and '' are values; only undefined is absence. FST_SSE_FIELD for an id that no client can bring
- * back, and for a `retry` that is no whole number of milliseconds.
+ * The `id:` and `retry:` lines. 0 and '' are values; only undefined is absence. FST_SSE_FIELD for an id that no client
+ * can bring back, and for a `retry` that is no whole number of milliseconds.
  */
 export function encodePosition (id: string | number | undefined, retry: number | undefined): string {
   let lines = ''
@@ -78,9 +79,10 @@ export function encodeData (text: string): string {
 export const POSITION = 'sse.position'
 
 /**
- * A position without an event of the application. By the standard a block with an `id` line alone moves the last event ID: the first step of
- * dispatching sets it, and only the second looks for data (WHATWG HTML §9.2.6). Chromium does so. Firefox and WebKit keep an id only with an
- * event that they dispatch, as several clients do. An event of a reserved name with one empty line of data is kept by all, and no page listens to it.
+ * A position without an event of the application. By the standard a block with an `id` line alone moves the last event
+ * ID: the first step of dispatching sets it, and only the second looks for data (WHATWG HTML §9.2.6). Chromium does so.
+ * Firefox and WebKit keep an id only with an event that they dispatch, as several clients do. An event of a reserved
+ * name with one empty line of data is kept by all, and no page listens to it.
  */
 export function encodePositionFrame (id: string | number, retry?: number): string {
   return `event: ${POSITION}\n${encodePosition(id, retry)}${encodeData('')}`

@@ -19,9 +19,9 @@ export const FST_SSE_REPLY_SENT = createError('FST_SSE_REPLY_SENT', 'reply.sse()
 
 export const FST_SSE_REPLY_TAKEN = createError('FST_SSE_REPLY_TAKEN', 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead')
 
-export const FST_SSE_HEADER = createError('FST_SSE_HEADER', "The header '%s: %s' of a stream was dropped, since a stream has no length: set it on other replies only")
+export const FST_SSE_HEADER = createError('FST_SSE_HEADER', "The header '%s: %s' of a stream was dropped because a stream has no length: set it on other replies only")
 
-export const FST_SSE_TYPE = createError('FST_SSE_TYPE', "A stream goes out as '%s', which no EventSource takes: leave the content type to the plugin")
+export const FST_SSE_TYPE = createError('FST_SSE_TYPE', "An EventSource refuses the content type '%s' of a stream: leave the content type to the plugin")
 
 export const FST_SSE_CLOSING = createError('FST_SSE_CLOSING', 'The server is closing: connect again in a moment', 503)
 
@@ -80,7 +80,7 @@ export function isError (value: unknown): value is Error {
   try {
     return types.isNativeError(value) || value instanceof Error
   } catch {
-    // A proxy that is revoked, or says so.
+    // A revoked proxy, or one whose traps throw.
     return false
   }
 }

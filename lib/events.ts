@@ -26,22 +26,22 @@ type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 
 type After<Start extends string, But extends string = never> = `${Start}${Exclude<Letter, But>}${string}`
 
 /**
- * Names that are none of an event's fields, by their first letters: a variable of a wider type has such keys and no literal's check for them.
- * Beyond the letters that all chunks of AI libraries differ in, the list would cost more compile time than it finds.
+ * Names that are no fields of an event, by their first letters. The compiler checks unknown keys of a literal, but not
+ * those of a variable of a wider type. A longer list would cost more compile time than it finds mistakes.
  */
 type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<'d', 'a'> | After<'da', 't'> |
   After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<'re', 't'>
 
 type NoForeign = { [K in Foreign]?: never }
 
-// An interface has a name, which is what the compiler then shows.
+// An interface has a name, which the compiler shows in its message.
 interface NoOtherKeys extends NoForeign {}
 
 /**
- * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches. A position goes out as the
- * reserved event `sse.position` with empty data, which no page listens to: Firefox and WebKit keep no id of a frame without data, as
- * WHATWG HTML §9.2.6 would have it.
- * A chunk of a foreign stream, which has an `id` and other keys, is none: `asData(source)` makes events of such chunks.
+ * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches.
+ * A position goes out as the reserved event `sse.position` with empty data, which no page listens to: Firefox and
+ * WebKit keep no id of a frame without data, as WHATWG HTML §9.2.6 would have it. A chunk of a foreign stream, with an
+ * `id` and other keys, is not a control frame: `asData(source)` makes events of such chunks.
  */
 export type ControlEvent = NoOtherKeys & (
   | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
@@ -84,7 +84,7 @@ export type SystemReceived<M extends EventMap = EventMap> =
   | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
   | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
 
-/** An event that is checked and written, without a position. The fingerprint is that of the schema; undefined where nothing is known of it. */
+/** A checked and written event without a position. `fingerprint`: the schema's; undefined where that is unknown. */
 export interface WrittenEvent { event: string, data: string, json: boolean, fingerprint?: string | undefined }
 
 /** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
@@ -92,7 +92,7 @@ export interface Contract {
   frame: (event: unknown) => string
   /** For a log: an event with data. */
   write: (event: unknown) => WrittenEvent
-  /** Whether it was written by the same schema, in this process or in another. */
+  /** Whether the same schema wrote the entry, in this process or in another. */
   wrote: (written: Readonly<WrittenEvent>) => boolean
   declares: (event: AnyEvent) => boolean
   /** Whether every event of a channel with that map is one of this contract's, with the same schema; also the `error` that it may end with. */
@@ -107,9 +107,9 @@ interface Incoming {
   comment?: string | undefined
 }
 
-// Names that begin so are this package's own.
+// Event names with this prefix are reserved for the package.
 const RESERVED = 'sse.'
-// They come with what a channel sends, through whichever route.
+// Channels send these through any route.
 const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
 const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
@@ -119,9 +119,9 @@ function asEvent (event: unknown): Incoming {
   return event
 }
 
-/** A chunk of a foreign stream is no event, though it has an `id`. A key without a value is no key, and a symbol is another program's. */
+/** A foreign chunk is no event, even with an `id`. A key with the value undefined does not count, nor does a symbol. */
 function assertFields (event: object): void {
-  // Over a shape that V8 knows this is a walk through a list that it keeps.
+  // V8 keeps the list of keys for a shape that it knows.
   for (const key in event) {
     if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
     if ((event as Record<string, unknown>)[key] === undefined) continue
@@ -181,7 +181,7 @@ export const freeContract: Contract = {
     encodeName(written.event)
     return written
   },
-  // No map of this process knows its name.
+  // No map of this process declares the name.
   wrote: ({ event, fingerprint }) => fingerprint === FREE && isName(event),
   frame (given) {
     const event = asEvent(given)

@@ -4,8 +4,8 @@ import { shown } from './errors.ts'
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 /**
- * Bytes, which JSON spells out number by number, and what it writes as `{}`, whatever is in it: a map, a set, a promise without its await.
- * One of these with a `toJSON` of its own has a form.
+ * Whether JSON loses the contents: it writes bytes as an object of numbers, and a map, a set or a promise without
+ * `await` as `{}`. A map, set or promise with its own `toJSON` has a form.
  */
 export function isFormless (value: unknown): boolean {
   if (!isObject(value)) return false
@@ -14,13 +14,13 @@ export function isFormless (value: unknown): boolean {
   return isLost && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
 }
 
-/** The first value without a form, in what was written as this text. Most texts show that there is none. */
+/** The first value without a form, inside the value with this JSON text. For most texts no search is needed. */
 export function formlessIn (value: unknown, text: string): object | undefined {
   if (!text.includes('{}') && !text.includes('{"0":') && !text.includes('"type":"Buffer"')) return undefined
   return find(value)
 }
 
-/** Throws for what `formlessIn` finds. */
+/** Throws where `formlessIn` finds a value. */
 export function assertForm (value: unknown, text: string): void {
   const formless = formlessIn(value, text)
   if (formless !== undefined) throw new TypeError(`JSON has no form for ${shown(formless)}`)

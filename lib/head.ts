@@ -31,7 +31,7 @@ export class Head {
   readonly #scope: Scope
   /** The content type that went out with the body. */
   #type: unknown
-  /** True once the reply is the error handlers'. */
+  /** True once the error handlers own the reply. */
   released = false
   #timer: NodeJS.Timeout | undefined
 

@@ -6,23 +6,23 @@ import { logged } from './logged.ts'
 const TYPE = 'text/event-stream; charset=utf-8'
 const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
 
-/** What every response of ours says, unless the handler or a hook said otherwise before. */
+/** The headers of every stream, unless the handler or a hook has set others. */
 const HEADERS = Object.entries({
   'content-type': TYPE,
   // no-transform: a proxy that compresses holds events back until its block is full.
   'cache-control': 'no-cache, no-transform',
-  // nginx and those that copied it collect a response before they pass it on, unless told.
+  // nginx, and proxies that follow it, buffer a response without this header.
   'x-accel-buffering': 'no'
 })
 
-/** Sets what nobody has set before. */
+/** Sets the headers that the handler and the hooks have not set. */
 export function setHead (reply: FastifyReply): void {
   for (const [name, value] of HEADERS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
 }
 
-/** Before the head of a stream goes out with the stream's own bytes behind it. */
+/** Checks the headers of a stream before its head goes out. */
 export function checkHead (reply: FastifyReply): void {
   dropFraming(reply)
   const type = reply.getHeader('content-type')
@@ -30,8 +30,9 @@ export function checkHead (reply: FastifyReply): void {
 }
 
 /**
- * Drops what would say how long a body is that has no length. A client that believes it takes the bytes beyond for the next response,
- * or refuses the stream (RFC 9112 §6.3, RFC 9113 §8.1.1). Over HTTP/1.0 there are no chunks (RFC 9112 §6.1), nor trailers without them.
+ * Drops headers about the length of the body, since a stream has none. A client that trusts them takes the later bytes
+ * for the next response, or refuses the stream (RFC 9112 §6.3, RFC 9113 §8.1.1). Over HTTP/1.0 there are no chunks (RFC
+ * 9112 §6.1), nor trailers without them.
  */
 export function dropFraming (reply: FastifyReply): void {
   const { httpVersion } = reply.request.raw
@@ -44,17 +45,17 @@ export function dropFraming (reply: FastifyReply): void {
 function drop (reply: FastifyReply, name: string): void {
   const { raw, request } = reply
   const value = String(reply.getHeader(name))
-  // Of the response too.
+  // This removes it from the response too.
   reply.removeHeader(name)
-  // Node sends no chunks once this header was removed: the connection would end with the stream.
+  // Node sends no chunks after this header was removed: the connection would end with the stream.
   if (name === 'transfer-encoding' && request.raw.httpVersion === '1.1') raw.setHeader(name, 'chunked')
-  // Fastify's own trailers come with it.
+  // Fastify sets `chunked` and `trailer` itself for its trailers.
   if (value !== 'chunked' && name !== 'trailer') warn(reply, name, new FST_SSE_HEADER(name, value), 'sse header dropped')
 }
 
 /**
- * A head that did not go out leaves nothing of itself in the error response in its place: neither its status text and its headers,
- * nor what made it fail.
+ * Clears a head that was not sent, so that the error response in its place has neither its status text and headers,
+ * nor the header that made it fail.
  */
 export function clearHead (reply: FastifyReply): void {
   const { raw, request } = reply
@@ -68,7 +69,7 @@ export function clearHead (reply: FastifyReply): void {
   }
 }
 
-/** Throws what Node throws for a header that cannot be sent. Behind hooks, nobody but Fastify would catch it. */
+/** Throws Node's error for a header that cannot be sent. After the hooks, only Fastify would catch it. */
 export function assertHead (reply: FastifyReply): void {
   for (const [name, value] of Object.entries(reply.getHeaders())) assertHeader(name, value)
 }
@@ -87,7 +88,7 @@ function canBeSent (name: string, value: unknown): boolean {
   }
 }
 
-// By its route: each request would say the same.
+// Once per route: each request would log the same.
 const warned = new WeakMap<object, Set<string>>()
 
 function warn (reply: FastifyReply, about: string, err: Error, text: string): void {

@@ -50,17 +50,19 @@ export class Hub {
   get closing (): AbortSignal { return this.#setup.streams.signal }
 
   /**
-   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and FST_SSE_SCHEMA
-   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. When the server has ended its streams, the
-   * channel refuses every call with FST_SSE_CLOSING, and `reply.sse` answers as for any stream then.
+   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and
+   * FST_SSE_SCHEMA for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. After
+   * the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING, and `reply.sse` refuses a
+   * stream of it as any other.
    */
   channel<const M extends EventMap = EventMap> (name: string, options?: ChannelOptions<M>): Channel<M> {
     return this.#setup.channels.channel(name, options)
   }
 
   /**
-   * The channel that is in the memory of this process under that name, with the options that it was made with; undefined where there is none.
-   * FST_SSE_OPTION for a bad name. Channels of other nodes are not looked for: `channel(name, options).head()` asks the log that the nodes share.
+   * The channel of that name in the memory of this process, with the options of its creation; undefined where there is
+   * none. FST_SSE_OPTION for a bad name. It does not look at other nodes: `channel(name, options).head()` asks the log
+   * that the nodes share.
    */
   find (name: string): Channel | undefined {
     return this.#setup.channels.find(name)
@@ -82,9 +84,10 @@ export class Hub {
   }
 
   /**
-   * Ends streams as `revoked`: those of a key (`limits.key`), on all nodes where channels have a log that these share; or those of this process
-   * whose request the function picks. Each client is told why, and ours does not come back. Resolves to how many it ended here.
-   * FST_SSE_KEYS for a key where streams have none, FST_SSE_OPTION for a key that is no string or an answer that is no boolean: then nothing ends.
+   * Ends streams as `revoked`: those of a key (`limits.key`), on all nodes where channels have a log that these share;
+   * or those of this process whose request the function picks. Each client is told why, and ours does not come back.
+   * Resolves to how many it ended here. FST_SSE_KEYS for a key where streams have none, FST_SSE_OPTION for a key that
+   * is no string or an answer that is no boolean: then nothing ends.
    */
   disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {
     return this.#setup.disconnections.disconnect(who, why)

@@ -38,15 +38,15 @@ export function withEveryKey (schema: Node): Node {
 }
 
 /**
- * A schema, and those that it may refer to, in the form from which fast-json-stringify writes what was taken by it: the declared part
- * of a value, of which no branch has to be chosen again. No default is filled in.
+ * A schema, and those that it may refer to, in the form from which fast-json-stringify writes the declared part of a
+ * value. The writer chooses no branch of a union again, and fills in no default.
  */
 export function writable (schema: Node, shared: Record<string, unknown>): { schema: Node, shared: Record<string, unknown> } {
   const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => written(node))
   return { schema: write(schema), shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)])) }
 }
 
-/** Anything is written as it is. What others refer to stays where it is. */
+/** A schema that writes any value as it is. It keeps the parts that others refer to. */
 function anything ({ $id, $defs, definitions }: Node): Node {
   return Object.fromEntries(Object.entries({ $id, $defs, definitions }).filter(([, value]) => value !== undefined))
 }
@@ -54,13 +54,14 @@ function anything ({ $id, $defs, definitions }: Node): Node {
 const hasChoice = ({ anyOf, oneOf, if: condition }: Node): boolean => anyOf !== undefined || oneOf !== undefined || condition !== undefined
 const isTyped = (item: unknown): boolean => isNode(item) && typeof item.type === 'string' && item.type !== 'object'
 const hasTypes = ({ type }: Node): boolean => Array.isArray(type) && (type.includes('object') || type.includes('array'))
-// A name that all objects have is lost in joining.
+// Joining loses a name that all objects have.
 const hasInherited = ({ properties }: Node): boolean => isNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
 const isPlainObject = (part: unknown): boolean => isNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined && !hasChoice(part) && !hasInherited(part)
 
 function written (node: Node): Node {
   if (hasChoice(node) || hasTypes(node)) return anything(node)
-  // The serialiser joins objects. It knows the items of a tuple by their one type, and an object among them by its prototype.
+  // The serialiser joins objects. It knows the items of a tuple by their one type, and an object among them by its
+  // prototype.
   if (Array.isArray(node.allOf) && !node.allOf.every(isPlainObject)) return anything(node)
   if (Array.isArray(node.items) && !node.items.every(isTyped)) return anything(node)
   return node.type === 'RegExp' ? { type: 'string' } : node

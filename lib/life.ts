@@ -42,8 +42,8 @@ export function whenClosed (response: ServerResponse, callback: () => void): voi
 }
 
 /**
- * Listens to a connection until the response is closed. Behind a pipelined predecessor the response has no socket yet: any number of
- * them may wait on one connection.
+ * Listens to a connection until the response is closed. A response behind a pipelined one has no socket yet, and any
+ * number of these may wait on one connection.
  */
 export function listenToSocket (response: ServerResponse, event: 'close' | 'end', callback: () => void): void {
   const { req: { socket }, socket: own } = response
@@ -66,7 +66,7 @@ export class Life {
   reason: CloseReason | undefined
   /** What lives on this response, told once when the connection is gone or the response done. */
   stream: { closed: () => void } | undefined
-  /** Where listeners of the signal run: a stream's, or that in which the signal was asked for. */
+  /** The scope in which the signal's listeners run: the stream's, or that of the first access to the signal. */
   scope: Scope | undefined
   /** What it means when the response ends without our doing: a reply that is no stream is complete, a stream's was an error's. */
   unforeseen: CloseReason = 'complete'

@@ -1,15 +1,16 @@
 import { getMaxListeners, setMaxListeners, type EventEmitter } from 'node:events'
 
-// Node warns of a leak from the eleventh listener on. What many streams share has one for each of them, for as long as it is open.
+// Node warns of a leak from the eleventh listener on. A target that many streams share has a listener for each open
+// stream.
 
-/** A controller whose signal any number may listen to. */
+/** A controller whose signal may have any number of listeners. */
 export function sharedController (): AbortController {
   const controller = new AbortController()
   limit(controller.signal, () => 0)
   return controller
 }
 
-/** Listens to a signal that others may share. Gives what ends that, once. */
+/** Listens once to a signal that others may share. Returns a function that removes the listener. */
 export function listenTo (signal: AbortSignal, callback: () => void): () => void {
   makeRoom(signal, 1)
   signal.addEventListener('abort', callback, { once: true })
@@ -19,7 +20,7 @@ export function listenTo (signal: AbortSignal, callback: () => void): () => void
   }
 }
 
-/** So many more listeners, or fewer again, are no leak: what else listens there is counted as before. */
+/** Raises or lowers the limit of an emitter: these listeners are no leak, and Node counts others as before. */
 export function makeRoom (target: EventTarget | EventEmitter, more: number): void {
   limit(target, current => current === 0 ? 0 : current + more)
 }
@@ -28,7 +29,7 @@ function limit (target: EventTarget | EventEmitter, to: (current: number) => num
   try {
     setMaxListeners(to(getMaxListeners(target)), target)
   } catch {
-    // It is none of Node's: a test has put the classes of a browser in their place, which do not count. Or there is no limit, which
-    // Node cannot tell of an EventTarget.
+    // Not Node's class: a test environment has replaced it with a browser's, which has no limit. Or the limit is
+    // infinite, which Node cannot report for an EventTarget.
   }
 }

@@ -37,9 +37,9 @@ export interface SseOptions {
   /** What `app.close()` does with the stream: ends it when its turn comes, or leaves it to end by itself within `grace`. Default 'end'. */
   shutdown?: 'end' | 'finish' | undefined
   /**
-   * Whether the stream is still permitted, asked every `revalidateInterval`. Where the answer is no, it ends as `revoked`, with an error (403)
-   * after which our client does not come back. Where there is none, since it throws or does not settle within the interval, that is logged (FST_SSE_UNSETTLED
-   * for the latter), and it is asked again.
+   * Whether the stream is still permitted, asked every `revalidateInterval`. Where the answer is no, it ends as
+   * `revoked`, with an error (403) after which our client does not come back. If it throws or does not settle within
+   * the interval, the error is logged (FST_SSE_UNSETTLED for the latter), and it is called again.
    */
   revalidate?: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   /** How often `revalidate` is asked. Default 15000. */
@@ -61,8 +61,8 @@ export interface Limits {
   /** Open at once with one key. Default: no limit. */
   readonly perKey: number
   /**
-   * What the streams of one client have in common: a user, a tenant, a token. `undefined`: not counted. Default: `request.ip`.
-   * The function answers at once: a promise is FST_SSE_OPTION.
+   * The key that all streams of one client have: a user, a tenant, a token. `undefined`: not counted. Default:
+   * `request.ip`. The function answers at once: a promise is FST_SSE_OPTION.
    */
   readonly key: ((request: FastifyRequest) => string | undefined) | undefined
   /** When those who were turned away are to come back: after that long, or up to twice as long. Default 5000. */

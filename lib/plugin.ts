@@ -27,7 +27,8 @@ const kLife = Symbol('fastify-typed-sse.life')
 const kResponse = Symbol('fastify-typed-sse.response')
 const kStream = Symbol('fastify-typed-sse.stream')
 
-// Undefined, too: a scope that was made before the registration has the decorators that came after it, but neither these values nor the hooks.
+// May be undefined: a scope that is older than the registration has its decorators, but neither these values nor the
+// hooks.
 interface Ours {
   [kAsked]: Asked | null | undefined
   [kResponse]: FastifyReply['raw'] | null | undefined
@@ -37,7 +38,8 @@ interface Ours {
 
 type OurRequest = FastifyRequest & Ours
 
-// The log by which nodes tell each other which keys to disconnect. A node that was away hears it when it is back. No channel can have such a name.
+// The log of messages between nodes about keys to disconnect. A node that was away reads them later. No channel can
+// have this name.
 const CONTROL = 'sse.control'
 const CONTROL_HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 
@@ -88,7 +90,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   app.addHook('onRequest', (request, reply, done) => {
     const ours = request as OurRequest
     ours[kAsked] = askedOf(request, admission.addressed)
-    // For `request.signal`: a Fastify request does not know its response.
+    // For `request.signal`: a Fastify request has no reference to its response.
     ours[kResponse] = reply.raw
     if (ours[kLife] !== null) lifeOf(ours)
     done()
@@ -109,7 +111,8 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     const request = reply.request as OurRequest
     const first = request[kStream] ?? undefined
     if (first?.abandoned === true && !reply.sent) {
-      // An error handler answers with a stream of its own. Handlers of errors come one after the other, and none of them twice.
+      // An error handler may answer with its own stream. Error handlers run one after the other, and none of them
+      // twice.
       lifeOf(request).closed()
       request[kLife] = null
     } else if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
@@ -143,11 +146,11 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   }
 }
 
-/** Node cuts a connection over which nothing went for so long. A heartbeat comes up to a tenth later than its interval. */
+/** Node closes a connection without traffic after this time. A heartbeat may be a tenth later than its interval. */
 function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }: ResolvedOptions): void {
   const { timeout } = server
   if (!(timeout > 0) || (heartbeatInterval > 0 && heartbeatInterval * 1.1 < timeout)) return
-  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'sse streams that are quiet are cut: keep heartbeatInterval below connectionTimeout')
+  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it')
 }
 
 /** The request has its answer, which is no stream of the handler's. */
@@ -165,7 +168,7 @@ function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<ne
   return refusal
 }
 
-/** A hook that stands before ours, and a scope without it, get what is there when they ask. */
+/** A hook before the plugin's own, and a scope without it, get the values at the time of the call. */
 function asked (request: OurRequest): Asked {
   return request[kAsked] ?? askedOf(request, true)
 }

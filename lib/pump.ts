@@ -5,7 +5,7 @@ import { nextTurn, turnIsOver } from './turn.ts'
 
 /** Who takes the events. */
 export interface Taker {
-  /** Where the source runs, whatever has it go on or stop. */
+  /** The scope in which the source runs, whatever resumes or stops it. */
   readonly scope: Scope
   /** Whether another event has room now. */
   wants: () => boolean

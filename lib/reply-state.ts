@@ -43,11 +43,11 @@ export function isPlain (reply: FastifyReply): boolean {
   return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
 }
 
-/** Whether what becomes of this request is to be logged: what `logController` or `disableRequestLogging` says of it. */
+/** Whether Fastify logs the end of this request: `logController` or `disableRequestLogging` decides. */
 export function logsRequest ({ server, request }: FastifyReply): boolean {
   const controller = valueOf(server, SYMBOLS.controller) as { isLogDisabled: (request: FastifyRequest) => boolean } | undefined
   if (controller !== undefined) return !controller.isLogDisabled(request)
-  // A Fastify that is older than its controllers.
+  // An older Fastify without `logController`.
   const { disableRequestLogging: disabled } = server.initialConfig
   return typeof disabled === 'function' ? !disabled(request) : disabled !== true
 }

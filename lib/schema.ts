@@ -10,10 +10,10 @@ import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-sch
 import { Subschema } from './subschema.ts'
 import { isTextual, type SharedSchemas } from './textual.ts'
 
-/** A schema made ready: it takes what it declares, checks that, says what is wrong with it, and writes it. What is left out was not checked. */
+/** A compiled schema: it takes the declared part of a value, checks that part, explains a mistake, and writes it. */
 export interface CompiledSchema {
   check: (value: unknown) => boolean
-  /** What `serialise` gives, for a value that `check` passes; nothing for another. Each property is read once. */
+  /** The result of `serialise` for a value that passes `check`; undefined for any other. Each property is read once. */
   write: (value: unknown) => string | undefined
   /** The first thing wrong with a value that `check` refused. */
   explain: (value: unknown) => { path: string, message: string }
@@ -21,7 +21,7 @@ export interface CompiledSchema {
   serialise: (value: unknown) => string
   /** True where nothing but strings fits. */
   textual: boolean
-  /** Equal where another process checks and writes by the same schema. */
+  /** The same in all processes with the same schema. */
   fingerprint: string
 }
 
@@ -31,7 +31,7 @@ interface Validator { (value: unknown): boolean, errors?: Array<{ instancePath: 
 // app.addSchema, which Fastify clones without their TypeBox kinds. Ajv checks those, as in requests.
 const JSON_SCHEMA = 'fastify-typed-sse:JsonSchema'
 const validators = new WeakMap<object, Validator>()
-// Formats that TypeBox has from us, with the meaning of Fastify's requests.
+// Formats that this package gives to TypeBox, with their meaning in Fastify's requests.
 const lent = new Set<string>()
 const registerKind = () => TypeRegistry.Set(JSON_SCHEMA, (schema: object, value: unknown) => hasJson(value) && validators.get(schema)?.(value) === true)
 
@@ -42,7 +42,7 @@ const hasJson = (value: unknown): boolean => value !== undefined && typeof value
 /** Makes a schema ready; an unusable one throws. */
 export type SchemaCompiler = (schema: TSchema) => CompiledSchema
 
-/** What `Fastify({ ajv })` says: options of Ajv, and its plugins. */
+/** The value of `Fastify({ ajv })`: options of Ajv, and its plugins. */
 export type AjvOptions = Omit<Extract<Parameters<BuildValidator>[1], { onCreate?: unknown }>, 'mode'>
 type BuildValidator = ReturnType<typeof AjvCompiler>
 type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
@@ -59,7 +59,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
   function validate (schema: unknown): Validator {
     compile ??= AjvCompiler()(shared as Record<string, object>, {
       plugins,
-      // Strict, as the contract demands: an event is not a query string, nothing is coerced or filled in.
+      // Strict: an event is not a query string, so Ajv converts no value and fills in no default.
       customOptions: { ...customOptions, coerceTypes: false, useDefaults: false, removeAdditional: false },
       onCreate: made => {
         ajv = made
@@ -78,7 +78,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
     FormatRegistry.Set(format, value => check(value))
   }
 
-  // One app's own formats are not those of another: Ajv checks them, whole.
+  // Each app has its own formats: Ajv checks a schema with them as a whole.
   const hasOwnFormat = ({ format }: Node): boolean => isOwn && typeof format === 'string' && (!FormatRegistry.Has(format) || lent.has(format))
 
   /** The schema as TypeBox can check it: what it has no kind for is Ajv's, whole, so that references inside still resolve. */
@@ -121,7 +121,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
       if (root !== top) name = root.$id as string
       return validate({ $ref: `${name}#${pointer}` })
     }
-    // The whole was compiled: a part of it cannot fail, and many are never asked.
+    // The whole schema was compiled: its parts cannot fail, and many are never used.
     return value => (made ??= make())(value)
   }
 
@@ -150,32 +150,33 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
   }
 }
 
-/** A schema without the recursive one that it is in: what refers to that looks for it among the others. */
+/** A schema without the recursive one around it: a reference to that one is looked up among the others. */
 function alone (schema: Node): TSchema {
   return mapSchema(schema, node => node[Kind] === 'This' ? { ...node, [Kind]: 'Ref' } : node, node => node[Kind] === JSON_SCHEMA) as unknown as TSchema
 }
 
-/** Writes what was taken. */
+/** Writes the declared part. */
 function serialiser (schema: Node, shared: SharedSchemas): (part: unknown) => string {
   const form = writable(schema, shared)
-  // A selector of its own: it forgets shared schemas whose $id it has met in a schema.
+  // A new selector each time: it forgets shared schemas whose $id it has met in a schema.
   const build = (schema: Node): unknown => SerializerSelector()(form.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
   try {
     return build(form.schema) as (part: unknown) => string
   } catch {
-    // It joins no intersection of formats, and reads no escaped reference. All that was taken is to be written: it is the short way, not the only one.
+    // fast-json-stringify joins no intersection of formats, and reads no escaped reference. JSON.stringify then writes
+    // the declared part.
     return build({}) as (part: unknown) => string
   }
 }
 
 function explain (typed: TypeCheck<TSchema>, taker: Taker, value: unknown): { path: string, message: string } {
   const part = taker.take(value)
-  // A value that fits no branch of a union is told of as a whole.
+  // A value that fits no branch of a union is reported as a whole.
   const wrong = taker.missed() ? undefined : firstError(typed, present(part))
   return wrong ?? firstError(typed, value) ?? { path: '/', message: 'it does not fit' }
 }
 
-/** Without the properties that have no value, which the checks take for missing. */
+/** The value without properties that are undefined, which the checks take for missing. */
 function present (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(present)
   if (typeof value !== 'object' || value === null) return value

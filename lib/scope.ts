@@ -1,8 +1,8 @@
 import { AsyncResource } from 'node:async_hooks'
 
 /**
- * The async context in which it is made: what an AsyncLocalStorage holds there, and which span is active. A user's function runs in that of
- * its own request, whatever calls it: a timer of many streams, a publish in another request, a socket.
+ * The async context of its creation: the values of each AsyncLocalStorage, and the active span. A user's function runs
+ * in the scope of its own request, also when a shared timer, a publish in another request or a socket calls it.
  */
 export class Scope extends AsyncResource {
   constructor () {
@@ -10,5 +10,8 @@ export class Scope extends AsyncResource {
   }
 }
 
-/** The scope of no request, for what many streams share: a timer would hold what the first of them holds, and run in it. */
+/**
+ * The scope of no request, for timers that many streams share: they would otherwise run in the first stream's context,
+ * and keep it.
+ */
 export const shared = new Scope()

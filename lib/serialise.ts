@@ -2,7 +2,7 @@ import { FST_SSE_SERIALIZE, shown } from './errors.ts'
 import { messageOf } from './thrown.ts'
 import { formlessIn, isFormless } from './formless.ts'
 
-/** The text that is made of data; what goes wrong has the event's name, and the place. */
+/** The text that `write` makes of the data. FST_SSE_SERIALIZE names the event and the place. */
 export function attempt<T> (write: (data: unknown) => T, name: string, data: unknown): T {
   try {
     return write(data)
@@ -25,7 +25,7 @@ function pointer (data: unknown): string {
   try {
     return locate(data) || '/'
   } catch {
-    // It is nested deeper than there is room to look into it.
+    // The value is nested too deeply for the stack.
     return '/'
   }
 }

@@ -3,30 +3,30 @@ import type { Http2Session, Http2Stream, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { clearInterval, setImmediate, setInterval } from './clock.ts'
 
-/** What a response over HTTP/2 shares with others; undefined over HTTP/1. */
+/** The session of a response over HTTP/2; undefined over HTTP/1. */
 export function sessionOf (response: ServerResponse): Http2Session | undefined {
   return (response as { stream?: Http2Stream }).stream?.session
 }
 
-/** `open`: requests on it, ours and others. `idle`: it had none when it was last looked at. */
+/** `open`: the number of requests on it, of streams and others. `idle`: it had none at the last look. */
 interface Carrier { readonly session: Http2Session, readonly socket: Socket, open: number, idle: boolean }
 
 /**
- * The HTTP/2 connections that carry event streams, or have carried some. A server that closes waits for all of them, and a client
- * keeps its own for as long as it likes: one that does not read never says goodbye.
+ * The HTTP/2 connections that carry or have carried event streams. A server that closes waits for all of them, and a
+ * client that does not read never closes its own.
  */
 export class Sessions {
   readonly #carriers = new Map<Http2Session, Carrier>()
   #timer: NodeJS.Timeout | undefined
 
-  /** How many are open. */
+  /** The number of open connections. */
   get size (): number { return this.#carriers.size }
 
-  /** Two listeners for each connection, however many streams it carries, and one for each later request on it. */
+  /** Adds two listeners to each connection, for any number of streams, and one to each later request on it. */
   watch (response: ServerResponse): void {
     const session = sessionOf(response)
     if (session === undefined || session.destroyed || this.#carriers.has(session)) return
-    // What `session.socket` shows cannot be cut. Its `on` returns the socket itself.
+    // `session.socket` is a proxy that cannot be destroyed. Its `on` returns the socket itself.
     const socket = session.socket.on('close', () => {
       this.#carriers.delete(session)
       if (this.#carriers.size === 0) clearInterval(this.#timer)
@@ -41,7 +41,7 @@ export class Sessions {
     session.on('stream', count)
   }
 
-  /** The client of this connection took nothing of a stream that is cut. So is the connection, unless others use it. */
+  /** The client did not read a stream that was cut. The connection is cut too, unless other requests use it. */
   cut (session: Http2Session): void {
     session.close()
     setImmediate(() => {
@@ -50,7 +50,7 @@ export class Sessions {
     })
   }
 
-  /** Says goodbye on all of them (RFC 9113 §6.8), and cuts those that are open and unused for `taking` milliseconds after that. */
+  /** Sends GOAWAY on all connections (RFC 9113 §6.8), then cuts those without a request for `taking` milliseconds. */
   close (taking: number): void {
     if (this.#carriers.size === 0) return
     for (const { session } of this.#carriers.values()) session.close()

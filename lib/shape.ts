@@ -4,7 +4,7 @@ import type { Subschema } from './subschema.ts'
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 const SCALARS = ['string', 'number', 'integer', 'boolean', 'null', 'RegExp']
 
-/** The ways out for types that JSON has no form for. */
+/** The advice for types that JSON has no form for. */
 const INSTEAD: Record<string, string> = {
   Date: "declare Type.String({ format: 'date-time' }), and send date.toISOString()",
   bigint: 'declare Type.String(), and send String(value)',
@@ -13,23 +13,23 @@ const INSTEAD: Record<string, string> = {
   void: 'declare Type.Optional(…) or Type.Null()'
 }
 
-/** What all of the schemas for one value say together. */
+/** The keywords of all schemas for one value, together. */
 export interface Shape {
   parts: Subschema[]
   names: Map<string, Subschema[]>
   required: Set<string>
-  /** For other keys: a pattern, or none for any that the others do not match. */
+  /** For other keys: a pattern, or none for keys that no pattern matches. */
   others: Array<{ pattern: string | undefined, except: string[], schema: Subschema }>
-  /** Others are refused. */
+  /** Other keys are refused. */
   closed: boolean
-  /** It says which properties an object has. */
+  /** Some schema names the properties of an object. */
   objects: boolean
   items: Subschema[]
   unions: Subschema[][]
   conditions: Subschema[]
 }
 
-/** A schema, and all that it says by reference and as an intersection. */
+/** Schemas, with those that they refer to and those of their intersections. */
 export function flat (schemas: Subschema[], seen: Set<unknown> = new Set(), found: Subschema[] = []): Subschema[] {
   for (const schema of schemas) {
     const { node } = schema
@@ -64,7 +64,7 @@ export function shapeOf (parts: Subschema[]): Shape {
   return shape
 }
 
-/** It says nothing of what is in a value. */
+/** Whether the schemas say nothing about the contents of a value. */
 export function isBare ({ parts, objects, items, unions, conditions }: Shape): boolean {
   if (objects || items.length > 0 || unions.length > 0 || conditions.length > 0) return false
   return parts.every(({ node }) => !isNode(node) || (typesOf(node) === undefined || (typesOf(node)!.includes('array') && node.enum === undefined)))
@@ -91,7 +91,7 @@ export function assertJson ({ node, at }: Subschema): void {
   if (!isNode(node)) return
   for (const type of typesOf(node) ?? []) {
     if (type === 'object' || type === 'array' || SCALARS.includes(type as string)) continue
-    const instead = Object.hasOwn(INSTEAD, String(type)) ? INSTEAD[String(type)]! : 'leave it out, or declare what is sent in its place'
+    const instead = Object.hasOwn(INSTEAD, String(type)) ? INSTEAD[String(type)]! : 'leave it out, or declare the type that you send instead'
     throw new Error(`schema is invalid: at '${at || '/'}' the type '${String(type)}' has no form in JSON: ${instead}`)
   }
 }

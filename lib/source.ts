@@ -66,7 +66,7 @@ export interface Driver {
   readonly places?: Place[]
   /** A frame with the position, when that has moved without an event; else nothing. */
   checkpoint?: () => string
-  /** The shared timer's beat, once a second at least. */
+  /** Called at each beat of the shared timer, at least once a second. */
   tick?: (now: number) => void
 }
 
@@ -89,7 +89,7 @@ export interface EventIterator {
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
-/** False for what cannot be read: a proxy that is revoked, a getter that throws. */
+/** False for a value that cannot be read: a revoked proxy, a getter that throws. */
 const has = (value: object, key: PropertyKey): boolean => {
   try {
     return typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
@@ -118,7 +118,7 @@ export function given (source: unknown, context: ProductionContext): unknown {
 /** A promise of this realm or another, or the query of a database client. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
 
-/** What nobody waits for, and is a promise by mistake: its rejection is told, and ends no process. */
+/** A promise in place of a value, by mistake: its rejection is reported, and ends no process. */
 export function heed (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
   if (isThenable(answer)) Promise.resolve(answer).catch(rejected)
 }

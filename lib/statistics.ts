@@ -42,7 +42,7 @@ export interface Stats {
   gaps: number
   /** Positions that could not be honoured (`sse.reset`). */
   resets: number
-  /** Events in the logs of channels that this process leaves out, since they do not fit its map: other code has published them. */
+  /** Events of other code in the logs of channels that do not fit the map of this process, and are left out. */
   omitted: number
   /** Milliseconds from when this process has a published event until it is written to all who wait for it. */
   latency: HistogramSnapshot

@@ -205,7 +205,7 @@ export class Stream {
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
-  /** An abort that follows from the end is no news, nor is an upload that its client broke off; anything else that the source throws on its way out is. */
+  /** Reports an error that the source throws after the end, unless it follows from the end or is a broken upload. */
   failedLate (thrown: unknown): void {
     if (!isAbort(thrown) && Object(this.account.request.raw.errored) !== thrown) this.account.complain(thrown, 'sse source failed after its stream was over')
   }

@@ -97,7 +97,7 @@ export class Streams<M extends Member = Member> {
     return (this.#drained ??= this.#close(times))
   }
 
-  /** The server closes, and all streams are over: so are connections that nothing goes over, soon. */
+  /** The server closes and all streams are over: closes idle connections soon. */
   leave ({ grace }: Pick<DrainTimes, 'grace'>): void {
     this.sessions.close(takingOf(grace))
   }

@@ -1,19 +1,19 @@
 import { isNode, type Node } from './json-schema.ts'
 import type { SharedSchemas } from './textual.ts'
 
-/** The schema that `#` means, and those inside it that have names. */
+/** The schema that `#` refers to, and the named ones inside it. */
 interface Home {
   readonly root: Node
-  /** Ajv checks it, and not TypeBox. */
+  /** Ajv checks this schema, and not TypeBox. */
   readonly plain: boolean
-  /** The schema around it that Ajv knows as one. */
+  /** The outermost schema, which Ajv compiles. */
   readonly top: Node
   readonly own: ReadonlyMap<string, Node>
 }
 
 export interface Surroundings {
   readonly shared: SharedSchemas
-  /** Whether Ajv checks this one and all inside it. */
+  /** Whether Ajv checks this schema and all inside it. */
   readonly isPlain: (node: Node) => boolean
 }
 
@@ -21,9 +21,9 @@ export interface Surroundings {
 export class Subschema {
   readonly node: unknown
   readonly home: Home
-  /** Its JSON pointer from the home, as the fragment of a URI. */
+  /** The JSON pointer from the home, as the fragment of a URI. */
   readonly pointer: string
-  /** The JSON pointer of the values that it is for. */
+  /** The JSON pointer of the values that the schema is for. */
   readonly at: string
   readonly #around: Surroundings
 
@@ -46,7 +46,7 @@ export class Subschema {
     return new Subschema(schema, nowhere, '', '', around)
   }
 
-  /** One under this one: by keyword, and by its key there; `property` is what it is of the values. */
+  /** A direct subschema: by keyword, and by its key there; `property` is the property of the values. */
   child (keyword: string, key?: string | number, property?: string | number): Subschema {
     const under = (this.node as Node)[keyword]
     const node = key === undefined ? under : (under as Record<string | number, unknown>)[key]
@@ -59,7 +59,7 @@ export class Subschema {
     return Array.isArray(list) ? list.map((_, i) => this.child(keyword, i)) : []
   }
 
-  /** What its `$ref` means. Throws where that is nothing. */
+  /** The target of a `$ref`. Throws where there is none. */
   target (ref: string): Subschema {
     const [id = '', fragment = ''] = ref.split('#', 2)
     const { own, root, plain } = this.home
@@ -81,7 +81,7 @@ export class Subschema {
 const escaped = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
 const isId = (id: unknown): id is string => typeof id === 'string' && !id.startsWith('#')
 
-/** All schemas in this one by their `$id`, also anchors: `#name`. */
+/** All schemas inside this one by their `$id`, and by their anchors, as `#name`. */
 function named (schema: Node, names: Map<string, Node> = new Map()): Map<string, Node> {
   if (typeof schema.$id === 'string') names.set(schema.$id, schema)
   if (typeof schema.$anchor === 'string') names.set(`#${schema.$anchor}`, schema)

@@ -16,7 +16,7 @@ export class Term {
   readonly #stream: Ended
   readonly #deadline: number
   #askAt: number
-  /** The answer that is waited for. */
+  /** The pending answer. */
   #pending: PromiseLike<unknown> | undefined
 
   constructor (options: ResolvedOptions, account: Account, stream: Ended) {
@@ -48,7 +48,7 @@ export class Term {
       this.#pending = permitted
       permitted.then(answer => {
         if (this.#pending === permitted) this.#pending = undefined
-        // A no counts also when it comes late.
+        // A late `false` counts too.
         this.#heed(answer)
       }, (error: unknown) => {
         if (this.#pending === permitted) this.#unanswered(error)

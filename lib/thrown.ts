@@ -1,16 +1,19 @@
 import { isError, shown } from './errors.ts'
 
-/** What a logger, Fastify or this package reads of an error. */
+/** The properties of an error that a logger, Fastify or this package reads. */
 const READ = ['name', 'message', 'stack', 'code', 'statusCode', 'cause']
-// So many causes of causes are looked at.
+// How many nested causes are checked.
 const DEPTH = 10
 
-/** Whether it can be read without a throw: anything may be thrown, also a proxy that is revoked, or an error with getters that throw. */
+/**
+ * Whether a value can be read without a throw: a program may throw a revoked proxy, or an error with getters that
+ * throw.
+ */
 function isReadable (value: unknown, depth = DEPTH): boolean {
   if (typeof value !== 'function' && (typeof value !== 'object' || value === null)) return true
   try {
     for (const name of READ) Reflect.get(value, name)
-    // Loggers read what is enumerable, too.
+    // Loggers also read enumerable properties.
     for (const name in value) Reflect.get(value, name)
     return depth === 0 || isReadable((value as { cause?: unknown }).cause, depth - 1)
   } catch {
@@ -18,24 +21,24 @@ function isReadable (value: unknown, depth = DEPTH): boolean {
   }
 }
 
-/** What was thrown, for a log: as it is, or an error in place of one that cannot be read. */
+/** A thrown value for a log: as it is, or another error in place of one that cannot be read. */
 export function legible (thrown: unknown): unknown {
-  return isReadable(thrown) ? thrown : new Error(`What was thrown cannot be read: ${shown(thrown)}`)
+  return isReadable(thrown) ? thrown : new Error(`The thrown value cannot be read: ${shown(thrown)}`)
 }
 
-/** What was thrown, as an error that can be read. `what` threw it. */
+/** A thrown value as an error that can be read. `what` names the function that threw it. */
 export function errorOf (thrown: unknown, what = 'The source'): Error {
   const cause = legible(thrown)
   return isError(cause) ? cause : new Error(`${what} threw ${shown(cause)}`, { cause })
 }
 
-/** Whether it follows from an abort, and is no news. */
+/** Whether the error follows from an abort, and needs no report. */
 export function isAbort (thrown: unknown): boolean {
   const { name, code } = errorOf(thrown) as NodeJS.ErrnoException
   return name === 'AbortError' || code === 'ERR_STREAM_PREMATURE_CLOSE'
 }
 
-/** The text of what was thrown, for the message of another error. */
+/** The text of a thrown value, for the message of another error. */
 export function messageOf (cause: unknown): string {
   try {
     return String(cause instanceof Error ? cause.message : cause)

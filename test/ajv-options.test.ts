@@ -25,7 +25,7 @@ async function appOf (options: FastifyServerOptions, schema: TSchema = Type.Unsa
   }
 }
 
-t.test('C1: formats, keywords and plugins of the app mean in events what they mean in requests', async t => {
+t.test('C1: formats, keywords and plugins of the app have the same meaning in events and in requests', async t => {
   const ways: Array<[way: string, options: FastifyServerOptions]> = [
     ['formats', { ajv: { customOptions: { formats: { plate } } } }],
     ['a plugin', { ajv: { plugins: [(ajv: { addFormat: (name: string, format: RegExp) => void }) => { ajv.addFormat('plate', plate) }] as never } }],

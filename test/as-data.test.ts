@@ -58,7 +58,7 @@ t.test('a source is read when an event is wanted, and its failure comes through'
   await t.rejects(async () => iterator.next(), /mine/)
 })
 
-t.test('C2: a generator is told of an event that is refused, at its yield', async t => {
+t.test('C2: a refused event throws into its generator, at the yield', async t => {
   const iterator = iterate(asData(function * (): Generator<unknown> { try { yield 1 } catch (error) { yield (error as Error).message } }()))
   await iterator.next()
   t.strictSame(await iterator.throw!(new Error('refused')), { done: false, value: { data: 'refused' } })

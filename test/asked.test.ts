@@ -29,7 +29,7 @@ async function serve (t: Test, schema: FastifySchema, options: RegisterOptions =
 
 const closed = { additionalProperties: false }
 
-t.test('the position, what is accepted and the address are read from the request', async t => {
+t.test('the position, the accepted types and the address are read from the request', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.all('/', async (request, reply) => reply.send([askedOf(request, false), askedOf(request, true)]))
@@ -77,7 +77,7 @@ t.test('L11: the position survives a validator that gives another object', async
   t.equal((await answer(port, { 'last-event-id': '3' }, '/?a=1&lastEventId=2')).body, 'data: 3\n\n')
 })
 
-t.test('L11: an EventSource is known as one where a schema removes what it accepts', async t => {
+t.test('L11: an EventSource is recognised although a schema removes its accept header', async t => {
   const port = await serve(t, { headers: Type.Object({}, closed) }, { limits: { total: 0 } })
   t.match(await answer(port, EVENT_SOURCE), { status: 200, body: /^retry: \d+\n\n$/ })
   t.match(await answer(port, { accept: '*/*' }), { status: 503 })
@@ -100,7 +100,7 @@ t.test('L11: an address that comes in a header counts where a schema removes tha
   t.equal((await answer(port, { 'x-forwarded-for': '10.0.0.2' })).status, 429)
 })
 
-t.test('L11: what a hook before the plugin does to a request counts, and it may ask by itself', async t => {
+t.test('L11: a hook before the plugin can change the position, and read it', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const seen: unknown[] = []

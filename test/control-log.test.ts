@@ -66,7 +66,7 @@ for (const seed of [undefined, 1, 2, 3]) {
   })
 }
 
-t.test('a message that cannot be read is logged and passed over, and the next one is heard at once', async t => {
+t.test('a message that cannot be read is logged and skipped, and the next one follows at once', async t => {
   const log = new RemoteLog()
   const wrong = new Error('no key')
   const { control, until, lines } = nodeOn(log, ({ data }) => { if (data === '2') throw wrong })
@@ -78,7 +78,7 @@ t.test('a message that cannot be read is logged and passed over, and the next on
   control.close()
 })
 
-t.test('a log that gives up is asked again, and what came meanwhile is heard after the last message', async t => {
+t.test('a log that failed is read again, after the last message', async t => {
   const log = new RemoteLog()
   const error = { thrown: undefined as Error | undefined }
   const { control, until, heard, lines } = nodeOn(failing(log, error))
@@ -98,13 +98,13 @@ t.test('a log that gives up is asked again, and what came meanwhile is heard aft
   error.thrown = undefined
   t.strictSame(await within('the rest', until(3)), upTo(3))
   clearInterval(alive)
-  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes are not heard']))
+  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read now']))
   control.close()
   await turn()
   t.equal(heard.length, 3)
 })
 
-t.test('a log that lost its history is heard from the beginning of the next one', async t => {
+t.test('after a lost history the messages are read from the beginning of the next one', async t => {
   for (const seed of [undefined, 4, 5]) {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
@@ -152,7 +152,7 @@ t.test('where nothing is kept, what was missed is told all the same', async t =>
   control.close()
 })
 
-t.test('once it is closed nothing is heard, and a log that fails then is no news', async t => {
+t.test('after close no message is read, and a failure of the log is not reported', async t => {
   for (const method of ['head', 'read'] as const) {
     for (const fails of [true, false]) {
       const log = new RemoteLog()

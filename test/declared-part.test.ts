@@ -82,7 +82,7 @@ t.test('C3: references are found in their own schema, and one to nothing is refu
   ], shared)
 })
 
-t.test('C5: what is checked is what is written, whatever form a value gives itself', async t => {
+t.test('C5: the checked value is the written value, for any toJSON', async t => {
   const Short = O({ a: Type.String({ maxLength: 1 }) })
   let n = 0
   const fickle = { get a () { return n++ === 0 ? 'x' : 'longer than one' } }
@@ -133,12 +133,12 @@ t.test('a property may have the name of one that all objects have', async t => {
   }
 })
 
-t.test('C3: what has no form in JSON is refused at start-up, with its place and the way out', async t => {
+t.test('C3: a type without a form in JSON is refused at start-up, with its place and an alternative', async t => {
   const rows: Array<[schema: TSchema, message: string]> = [
     [O({ at: Type.Date() }), "schema is invalid: at '/at' the type 'Date' has no form in JSON: declare Type.String({ format: 'date-time' }), and send date.toISOString()"],
     [O({ 'a/b': Type.Array(Type.BigInt()) }), "schema is invalid: at '/a~1b/0' the type 'bigint' has no form in JSON: declare Type.String(), and send String(value)"],
     [Type.Record(S, Type.Union([S, Type.Uint8Array()])), "schema is invalid: at '/*' the type 'Uint8Array' has no form in JSON: declare Type.String(), and send it in base64"],
-    [Type.Tuple([S, Type.Symbol()]), "schema is invalid: at '/1' the type 'symbol' has no form in JSON: leave it out, or declare what is sent in its place"]
+    [Type.Tuple([S, Type.Symbol()]), "schema is invalid: at '/1' the type 'symbol' has no form in JSON: leave it out, or declare the type that you send instead"]
   ]
   for (const [schema, message] of rows) t.throws(() => schemaCompiler({})(schema), { message })
 })

@@ -80,7 +80,7 @@ function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
   return { disconnections, revoked, lines }
 }
 
-t.test('what is no key matches no stream, and says so: those without a key have none in common', async t => {
+t.test('a value that is no key is refused and matches no stream, not even those without a key', async t => {
   const log = new RemoteLog()
   const { disconnections, revoked } = partOf(t, [undefined, undefined, 'ann', '', '5', 'null', 'undefined'], log)
   for (const who of [undefined, null, 5, true, {}, ['ann'], Symbol('ann'), Object('ann')]) {
@@ -107,7 +107,7 @@ t.test('a function whose answer is neither yes nor no ends nothing', async t => 
   t.equal(await disconnections.disconnect(() => true), 2)
 })
 
-t.test('R10: what comes from the log is checked as a call is: a message that cannot be read ends nothing and holds up no other', async t => {
+t.test('R10: a message of the log is checked like a call: one that cannot be read ends no stream and delays no other', async t => {
   const log = new RemoteLog()
   const { disconnections, revoked, lines } = partOf(t, [undefined, 'ann', 'bob'], log)
   disconnections.follow()

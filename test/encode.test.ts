@@ -89,7 +89,7 @@ t.test('W3: a comment is split on CRLF, CR and LF, and each line is a comment', 
   t.equal(HEARTBEAT, encodeComment(''), 'a heartbeat is the empty comment')
 })
 
-const AN_ID = 'a finite number or a string that a header brings back: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end'
+const AN_ID = 'a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end'
 
 t.test('W3: an event or id with CR, LF or NUL is a coded error', async t => {
   const event = (shown: string) => `FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got ${shown}`

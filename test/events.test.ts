@@ -171,13 +171,13 @@ t.test('C2: an invalid event gives nothing but an error that names event, place 
 t.test('C2: an event whose fields cannot be sent gives nothing but an error, though its data fits', async t => {
   for (const { frame } of [freeContract, contract({ message: I })]) {
     const rows: Row[] = [
-      [{ id: 'a\nb', data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header brings back: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got \"a\\nb\" (string)"],
-      [{ id: null, data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header brings back: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got null"],
+      [{ id: 'a\nb', data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got \"a\\nb\" (string)"],
+      [{ id: null, data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got null"],
       [{ retry: -1, data: 1 }, "FST_SSE_FIELD: The field 'retry' of an event must be a whole number of milliseconds, 0 or more, got -1 (number)"],
       [{ comment: 5, data: 1 }, "FST_SSE_FIELD: The field 'comment' of an event must be a string, got 5 (number)"],
       [{ event: 5, data: 1 }, "FST_SSE_FIELD: The field 'event' of an event must be a string, got 5 (number)"],
       [{ event: null, data: 1 }, "FST_SSE_FIELD: The field 'event' of an event must be a string, got null"],
-      [{ comment: 'fits', id: 'a\nb' }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header brings back: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got \"a\\nb\" (string)"]
+      [{ comment: 'fits', id: 'a\nb' }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got \"a\\nb\" (string)"]
     ]
     for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
   }

@@ -102,7 +102,7 @@ for (const [what, prepare] of Object.entries(LENGTHS)) {
   })
 }
 
-t.test('W1: what an onSend hook says of the length is dropped, on the reply and on the response, for GET and HEAD', async t => {
+t.test('W1: a length that an onSend hook sets is dropped, on the reply and on the response, for GET and HEAD', async t => {
   const pipes = [(payload: Readable): Readable => payload, (payload: Readable): Readable => payload.pipe(new PassThrough())]
   for (const set of Object.values(LENGTHS)) {
     for (const pipe of pipes) {
@@ -122,7 +122,7 @@ t.test('W1: what an onSend hook says of the length is dropped, on the reply and 
   }
 })
 
-t.test('W1: what a hook sends in place of a stream keeps its length', async t => {
+t.test('W1: a payload that a hook sends in place of a stream keeps its length', async t => {
   const replaced = await serve(t, () => {}, {
     hook (reply, payload) {
       (payload as Readable).destroy()

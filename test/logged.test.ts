@@ -28,6 +28,6 @@ t.test('a logger that throws gets the text alone, and one that throws then is le
     }
   }
   logged(log, 'error', { err: new Error('x') }, 'text')
-  t.strictSame(lines[1], ['text (the logger threw when it was given the details)'])
+  t.strictSame(lines[1], ['text (the logger threw for the details of this line)'])
   logged({ error: () => { throw new Error('no logger') } }, 'error', { err: new Error('x') }, 'text')
 })

@@ -139,7 +139,7 @@ t.test('L11: a source that waits for its client goes on in the context of its re
   t.strictSame([...seen], ['next ann', 'next bob', 'return bob'])
 })
 
-t.test('L11: filter, map and snapshot run in the context of the subscriber, not in that of who publishes', async t => {
+t.test('L11: filter, map and snapshot run in the context of the subscriber, not in the publisher\'s', async t => {
   const seen: string[] = []
   const see = <T>(name: string, value: T): T => { seen.push(`${name} ${user()}`); return value }
   const { app, come, port } = await make(t, {}, app => {
@@ -266,7 +266,7 @@ t.test('L11: a producer\'s source runs and stops in the context of consume()', a
   t.strictSame(seen, ['signal ann', 'finally ann'])
 })
 
-t.test('L11: what streams share holds nothing of the first request', async t => {
+t.test('L11: timers that streams share hold no value of the first request', async t => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const refs: Array<WeakRef<Store>> = []

@@ -7,7 +7,7 @@ t.test('JSON of data, or an error with the event, the place and the reason', asy
   t.throws(() => serialise('e', { 'a/b': [new Map()] }), { code: 'FST_SSE_SERIALIZE', message: "Event 'e' cannot be serialised at '/a~1b/0': JSON has no form for an object (Map)" })
 })
 
-t.test('what is thrown on the way is the cause, and need not be an Error', async t => {
+t.test('a thrown value becomes the cause, also when it is no Error', async t => {
   const cause = new Error('mine')
   t.throws(() => attempt(() => { throw cause }, 'e', { a: 1n }), { code: 'FST_SSE_SERIALIZE', message: "Event 'e' cannot be serialised at '/a': mine", cause })
   // eslint-disable-next-line no-throw-literal

@@ -18,7 +18,7 @@ t.test('a schema says what its references and the parts of its intersections say
   t.equal(items.length, 1)
 })
 
-t.test('what says nothing of the inside of a value is bare', async t => {
+t.test('a schema that says nothing about the contents of a value is bare', async t => {
   for (const bare of [{}, true, { not: {} }, { required: ['a'] }, { minItems: 1 }, { type: 'array' }, { enum: [{}] }]) t.ok(isBare(shape(bare)), JSON.stringify(bare))
   for (const not of [{ type: 'object' }, { type: 'string' }, { properties: {} }, { additionalProperties: true }, { items: {} }, { items: true }, { anyOf: [] }, { if: {}, then: {} }, { type: 'array', enum: [[]] }]) t.notOk(isBare(shape(not)), JSON.stringify(not))
 })

@@ -14,7 +14,7 @@ t.test('an error that can be read is itself, also one that has causes', async t 
   }
 })
 
-t.test('what is no error becomes the cause of one', async t => {
+t.test('a thrown value that is no error becomes the cause of one', async t => {
   for (const thrown of ['text', 7, null, undefined, { a: 1 }, Symbol('x'), () => {}]) {
     const error = errorOf(thrown, 'The handler')
     t.match(error.message, /^The handler threw /)
@@ -23,7 +23,7 @@ t.test('what is no error becomes the cause of one', async t => {
   }
 })
 
-t.test('an error in place of what cannot be read has nothing of it', async t => {
+t.test('an error in place of an unreadable value holds no part of it', async t => {
   for (const [what, thrown] of oddities()) {
     const error = errorOf(thrown)
     t.not(error, thrown, what)

@@ -9,7 +9,8 @@ const LIMIT = 1000
 // Slow enough to reload the page in the middle.
 const PACE = 250
 
-// The ids are the clients' to make, and nobody guesses them. A real service asks its database first whose run it is: head() makes the channel.
+// Clients make the ids, which must be hard to guess. A real service first asks its database for the owner of the run:
+// head() makes the channel.
 const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
 const Body = Type.Object({ prompt: Type.String({ minLength: 1, maxLength: 2000 }) })
 
@@ -42,7 +43,7 @@ export default async function run (app: FastifyInstance, options: { generate?: G
     const { prompt } = request.body
     const { newest } = await run.head()
     if (newest === 0) {
-      // The log gives each offset once, to one of all nodes: the run is started by the request whose event is the first.
+      // The log gives each offset once, to one of all nodes: the request with the first event starts the run.
       const id = await run.publish({ event: 'prompt', data: prompt })
       // The signal is the run's, not this request's.
       if (id.endsWith('-1')) run.consume(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, pace: PACE })))

@@ -75,9 +75,10 @@ export class Channel<M extends EventMap = EventMap> implements Followable<EventO
   }
 
   /**
-   * Publishes all that a source gives, then ends the channel; a source that fails ends it with the error as its last event.
-   * Settles with the source. A channel has one producer: called again, it lets go of the second source and answers as for the first.
-   * The function form of a source is given the signal that says that the channel ended before the source did, on this node or on another.
+   * Publishes all that a source gives, then ends the channel; a source that fails ends it with the error as its last
+   * event. Settles with the source. A channel has one producer: called again, it lets go of the second source and
+   * answers as for the first. A function source gets a signal that aborts when the channel ends before the source, on
+   * this node or on another one.
    */
   consume (source: Production<PublishedOf<M>>): Promise<void> {
     try {

@@ -34,9 +34,10 @@ export class Channels {
   }
 
   /**
-   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and FST_SSE_SCHEMA
-   * for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. When the server has ended its streams, the
-   * channel is one that refuses every call with FST_SSE_CLOSING: a stream of it is refused as any other then, so that its client comes back.
+   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and
+   * FST_SSE_SCHEMA for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. After
+   * the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING. `reply.sse` refuses a stream
+   * of it as any other, so that its client comes back.
    */
   channel<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NONE): Channel<M> {
     const known = this.#live.get(name)
@@ -46,7 +47,9 @@ export class Channels {
     return channel as unknown as Channel<M>
   }
 
-  /** The one that is in memory under that name, whatever its options; undefined where there is none. FST_SSE_OPTION for a bad name. */
+  /**
+   * The channel of that name in memory, with any options; undefined where there is none. FST_SSE_OPTION for a bad name.
+   */
   find (name: string): Channel | undefined {
     const live = this.#live.get(name)
     if (live === undefined) checkedName(name)

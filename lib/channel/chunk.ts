@@ -3,7 +3,7 @@ import type { LogEntry } from '../log/log.ts'
 
 /** An entry as this process sends it. */
 export interface Reviewed extends LogEntry {
-  /** It does not fit: its offset is all that there is of it. */
+  /** The entry does not fit the map: only its offset is left. */
   readonly omitted?: true
 }
 
@@ -32,7 +32,7 @@ function freeze (value: unknown): unknown {
 export class Chunk {
   readonly epoch: string
   readonly entries: readonly Reviewed[]
-  /** Whether none of them is left out. */
+  /** Whether no entry is left out. */
   readonly whole: boolean
   /** The offset before the first of them. */
   readonly from: number

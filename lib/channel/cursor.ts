@@ -28,15 +28,15 @@ export function decodeCursor (id: string): Cursor | undefined {
   return cursor
 }
 
-/** Of an id that a client brought; an empty one is none. */
+/** Decodes the id of a client; an empty id is no position. */
 export function cursorOf (id: string | undefined): Cursor | 'malformed' | undefined {
   return id === undefined || id === '' ? undefined : decodeCursor(id) ?? 'malformed'
 }
 
 /**
- * The position, where it claims one in the log of that epoch, among those of a stream. A client that comes back for more channels than it had has no
- * part for the new ones, and has lost nothing of them: it is a newcomer there. A part that is for none of the channels may be that of a history which
- * this log has lost: then it is a claim (R3).
+ * The position in the log of that epoch, among those of a stream; undefined where the id claims none. A client that
+ * reconnects for more channels has no part for the new ones and lost nothing of them: it begins there as a new client.
+ * A part for none of the channels may belong to a history that this log has lost: then it is a claim (R3).
  */
 export function claimed (cursor: Cursor | 'malformed' | undefined, epoch: string, epochs: ReadonlySet<string>): Cursor | 'malformed' | undefined {
   if (typeof cursor !== 'object' || cursor.has(epoch)) return cursor

@@ -79,7 +79,7 @@ export class Feed {
 
   /** Whether an event is the error that the channel ended with, of which its map knows nothing. */
   isFailure ({ fingerprint }: Reviewed): boolean { return fingerprint === FAILURE }
-  /** What this process sends of an entry that was read. */
+  /** An entry of the log, as this process sends it. */
   review (entry: LogEntry, epoch: string): Reviewed { return this.#review.of(entry, epoch) }
 
   get readers (): number { return this.#readers.size }
@@ -191,7 +191,7 @@ export class Feed {
     // Ticks run when the microtasks are done: whatever is published now joins the chunk, and nothing waits for a timer.
     this.#scheduled = true
     // Whoever publishes what it receives would keep the ticks busy for ever.
-    // In no publisher's scope: under load one turn follows from the other for ever.
+    // In no publisher's scope: under load each turn starts the next one.
     shared.runInAsyncScope(turnIsOver() ? nextTurn : process.nextTick, undefined, this.#settle)
   }
 

@@ -54,11 +54,11 @@ export class Follower implements Reader {
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
-  /** Listens to the log, and asks what it holds. One that was stopped by then would never leave. */
+  /** Listens to the log, and asks for its head. A follower that was stopped before would listen for ever. */
   enter (): LogHead | Promise<LogHead> { return this.#stopped ? new Promise(() => {}) : this.feed.enter(this) }
   /** Takes its stand. Nothing is read before `proceed()`. */
   begin (head: LogHead, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
-    // A snapshot before this one may have ended it all.
+    // An earlier snapshot may have ended the stream.
     if (this.#stopped) return new Promise(() => {})
     const opening = openAt(this.feed, head, this.#selection, cursor)
     return opening instanceof Promise ? opening.then(late => this.#stand(late)) : this.#stand(opening)
@@ -100,12 +100,12 @@ export class Follower implements Reader {
   #read (): void {
     while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
       if (this.atEnd) {
-        // First the position: its write may have made room, and have read on from here.
+        // The position first: its write may have made room, and the follower may have read on from here.
         this.#party.untold > 0 ? this.#tell() : this.#arrive()
       } else if (turnIsOver()) this.#later(0)
       else this.#take(this.feed.log.read(this.position, this.#limit))
     }
-    // How old what was passed over is, and what comes before it goes on, is not known here.
+    // The age of the dropped entries is unknown here, and so is the time until the next read.
     if (!this.#live && !this.#stopped && this.#party.untold > 0) this.#tell()
   }
 
@@ -115,7 +115,7 @@ export class Follower implements Reader {
     batch.then(late => this.#came(late), error => this.#failed(error))
   }
 
-  /** Without an event: a client that comes back does not search again, nor from where the history is gone. */
+  /** Sends the position alone: a client that reconnects skips the dropped entries, and begins inside the history. */
   #tell (): void { this.#party.take({ id: this.#party.id() }) }
 
   /** Goes on in another turn of the loop. */

@@ -33,14 +33,14 @@ export class Following implements Party<Follower>, Driver {
   readonly writes: boolean
   readonly #outlet: Outlet
   readonly #subscribed: readonly Subscribed[]
-  /** What ends the listening to signals of the user's. */
+  /** Functions that remove the listeners of the user's signals. */
   #leave: Array<() => void> | undefined
   readonly #followers: Follower[]
   #running: readonly Follower[]
   /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
   #behind: Set<Follower> | undefined
   #begun = false
-  /** The last beat at which the client knew where it stands. */
+  /** The last beat at which the client had its position. */
   #toldAt = Infinity
   #stopped = false
 
@@ -105,7 +105,7 @@ export class Following implements Party<Follower>, Driver {
     return this.untold === 0 ? '' : encodePositionFrame(this.id())
   }
 
-  /** What was passed over leaves the history by its age, too, though nothing more is published. */
+  /** Entries that were passed over also leave the history by their age, without any new event. */
   tick (now: number): void {
     if (this.untold === 0 || this.#toldAt === Infinity) this.#toldAt = now
     else if (now - this.#toldAt >= Math.min(...this.#followers.map(({ feed }) => feed.settings.history.age)) / 2) this.take({ id: this.id() })
@@ -121,7 +121,7 @@ export class Following implements Party<Follower>, Driver {
   take (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
     const taken = this.#outlet.take(event, before)
-    // The client has not heard of it, nor of the position that was to go in front of it: there is no telling how far behind it is.
+    // The client got neither the event nor the position before it: its distance is unknown.
     if (!taken) this.untold = 1
     return taken
   }
@@ -178,7 +178,7 @@ export class Following implements Party<Follower>, Driver {
     this.#outlet.done()
   }
 
-  /** What a position claims is known when all logs have answered: which of its parts is for none of them. */
+  /** Reads the position after all logs have answered: only then is it known which part belongs to none of them. */
   #begin (heads: readonly LogHead[], lastEventId: string | undefined): void {
     if (this.#stopped) return
     const epochs = new Set(heads.map(({ epoch }) => epoch))
@@ -189,7 +189,7 @@ export class Following implements Party<Follower>, Driver {
     this.#together(openings, openings => this.#open(openings))
   }
 
-  /** At once, where all are there; else when all are. */
+  /** At once where all answers are there, else when they are. */
   #together<T> (those: Array<T | Promise<T>>, step: (all: T[]) => void): void {
     if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.failed(error))
     else step(those as T[])

@@ -6,7 +6,7 @@ import type { Opening } from './opening.ts'
 export interface Party<F> {
   /** Whether it follows this channel alone. */
   readonly alone: boolean
-  /** What was passed over since the client was last told where it stands, as a share of what the log keeps; 0: nothing. See shareOf. */
+  /** The entries passed over since the client's last position, as a share of the history; 0: none. See shareOf. */
   untold: number
   /** The id that says where it stands in all channels. Whoever asks tells the client. */
   id: () => string
@@ -35,16 +35,16 @@ export interface Party<F> {
   close: () => void
 }
 
-/** Who takes the events: a stream, or a loop in this process. */
+/** Takes the events: a stream, or a loop in this process. */
 export interface Outlet {
-  /** Of a stream: whose it is. */
+  /** The request of a stream. */
   readonly account?: { readonly request: FastifyRequest }
   wants: () => boolean
-  /** Whether it was taken, and not refused: only then its id, and what was to go in front of it, is with the client. */
+  /** Whether it was taken, and not refused: only then the client has its id and the position before it. */
   take: (event: unknown, before: string) => boolean
-  /** Frames as they are, of so many events. Who has no use for them takes events. */
+  /** Frames as they are, of so many events. A party without this function takes events. */
   write?: (frames: string | Chunk, events: number) => void
-  /** There is nothing to come at all. */
+  /** No event will come. */
   nothing: () => void
   ended: () => void
   lagging: (channel: string) => void

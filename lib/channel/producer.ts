@@ -10,7 +10,7 @@ export interface Target {
   /** The source is done, or it failed. */
   end: (error?: { cause: unknown }) => void
   failedLate: (error: unknown) => void
-  /** The log refuses an append, since another node has ended it. */
+  /** The log refuses an append because another node has ended it. */
   over: () => void
 }
 
@@ -72,7 +72,7 @@ export class Producer {
   #refused (cause: unknown): void {
     if (this.#stopped) return
     if (saysEnded(cause)) this.#target.over()
-    // Too late for the source to hear of it.
+    // Too late to throw into the source.
     else if (this.#done !== undefined) this.#done.error ??= { cause }
     else this.#pump.refuse(cause as Error)
   }
@@ -91,5 +91,8 @@ export class Producer {
   }
 }
 
-/** Whether a log refused an append since it has ended. The log may be another copy's, or the user's: its code says so. */
+/**
+ * Whether a log refused an append because it has ended. Another copy of the package, or the user's log, may throw the
+ * error: compare the code.
+ */
 export const saysEnded = (cause: unknown): boolean => (Object(cause) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

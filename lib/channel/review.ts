@@ -6,16 +6,17 @@ import { FAILURE, FREE } from '../fingerprint.ts'
 import type { LogEntry } from '../log/log.ts'
 import type { Statistics } from '../statistics.ts'
 
-// What was written anew is kept for the next reader, up to so many characters.
+// Rewritten entries are kept for the next reader. In characters.
 const MAX_KEPT = 1_048_576
-// What an entry costs beside its data.
+// The cost of an entry beside its data, in characters.
 const OVERHEAD = 64
-// Names in a log that does not fit may be any: so many kinds are told of.
+// A log that does not fit may hold any number of names: at most so many kinds are logged.
 const MAX_KINDS = 100
 
 /**
- * Entries of other code, checked by the map of this process: a log outlives a deploy, and what it holds may declare more than the map does now, or
- * less. An entry that was written by the same schema is left alone; any other is checked and written anew, once for all readers.
+ * Checks entries of other code by the map of this process: a log outlives a deploy, and its entries may have more
+ * properties than the map now declares, or fewer. An entry of the same schema stays as it is; any other is checked and
+ * written anew, once for all readers.
  */
 export class Review {
   readonly #contract: Contract
@@ -46,10 +47,10 @@ export class Review {
   #review (entry: LogEntry): Reviewed {
     const { offset } = entry
     try {
-      // The map knows nothing of it, and still it is how the channel ended.
+      // The map does not declare this event, but the channel ended with it.
       const isFailure = entry.fingerprint === FAILURE && entry.event === 'error' && !this.#contract.declares({ event: 'error', data: null })
       const written = (isFailure ? freeContract : this.#contract).write(unwritten(entry))
-      // Where there is no schema its text stays as it is: no number loses a digit.
+      // Without a schema the text stays as it is: no number loses a digit.
       if (written.fingerprint === FREE) return { ...entry, event: written.event, fingerprint: isFailure ? FAILURE : FREE }
       return { ...written, offset }
     } catch (error) {
@@ -59,7 +60,7 @@ export class Review {
     }
   }
 
-  /** Once for all events of one name that are left out for one reason. */
+  /** Logs one line for all events of one name that are left out for one reason. */
   #tell (event: string, err: unknown): void {
     const kind = `${String((err as { code?: unknown }).code)} ${event}`
     if (this.#kinds.has(kind) || this.#kinds.size >= MAX_KINDS) return
@@ -78,7 +79,7 @@ export class Review {
   }
 }
 
-/** As it was published. */
+/** The event as it was published. */
 function unwritten ({ event, data, json }: LogEntry): { event: string, data: unknown } {
   try {
     return { event, data: json ? JSON.parse(data) : data }

@@ -13,7 +13,7 @@ export interface Selection {
   start: 'newest' | 'oldest'
 }
 
-/** The same, whose functions run in the scope of who follows now, and not in that of who publishes. */
+/** The same selection, whose functions run in the subscriber's scope, and not in the publisher's. */
 export function scoped (selection: Selection): Selection {
   const { filter, map, snapshot, start } = selection
   if ((filter ?? map ?? snapshot) === undefined) return selection

@@ -11,9 +11,9 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   /** Name → TypeBox schema of `data`. Each event is checked and written by it, once. Default: any event. */
   events?: M | undefined
   /**
-   * How much is kept for those who come back, whichever bound is reached first: events (default 1000), bytes of names and
-   * data (default 1048576), and milliseconds since they were published (default 300000; at most 100 years; Infinity: no limit).
-   * `age` is also how long an idle channel stays: who comes back within it resumes.
+   * How much is kept for those who come back, whichever bound is reached first: events (default 1000), bytes of names
+   * and data (default 1048576), and milliseconds since they were published (default 300000; at most 100 years;
+   * Infinity: no limit). `age` is also how long an idle channel stays: who comes back within it resumes.
    */
   history?: Partial<History> | undefined
   /** Where those begin who bring no position: with the oldest event that is kept, or with what comes next. Default 'newest'. */
@@ -49,7 +49,7 @@ export interface ChannelSetup {
 const HISTORY: History = { events: 1_000, bytes: 1_048_576, age: 300_000 }
 const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
 
-// As many as an array holds. Stores count bytes as doubles, too, and have no form for a time that ends in millions of years.
+// The maximal length of an array. Stores count bytes as doubles, and cannot keep a time that ends in millions of years.
 const MAX_EVENTS = 2 ** 32 - 1
 const MAX_AGE = 100 * 365 * 86_400_000
 const count = (max: number, of: string): Rule => ({
@@ -81,15 +81,15 @@ const RULES: Record<keyof ChannelOptions, Rule> = {
 // A name may become a key, or a line in a log. Half a surrogate pair has no UTF-8 of its own: two names would be one key.
 const NAME = /^[^\p{Cc}\p{Cs}]{1,512}$/u
 
-// Names of the package's own: the log by which nodes talk to each other has one.
+// Reserved for the package: the log of messages between nodes has such a name.
 const RESERVED = 'sse.'
 
-/** Whether a channel may have that name. */
+/** Whether it can be the name of a channel. */
 export function isChannelName (name: unknown): name is string {
   return typeof name === 'string' && NAME.test(name) && !name.startsWith(RESERVED)
 }
 
-/** Throws FST_SSE_OPTION for a name that no channel may have. */
+/** Returns the name. FST_SSE_OPTION for a name that no channel may have. */
 export function checkedName (name: unknown): string {
   if (isChannelName(name)) return name
   const isReserved = typeof name === 'string' && name.startsWith(RESERVED)
@@ -113,16 +113,16 @@ export function difference (one: ChannelSettings, other: ChannelSettings): strin
 
 const keyOf = ({ slow }: ChannelSettings): unknown => typeof slow === 'object' ? slow.latest : slow
 
-/** A client that comes back from further behind than this share of the history may find it gone. */
+/** A client that is behind by more than this share of the history may come back too late for it. */
 export const AT_RISK = 0.5
-// A position moves without a word for so many events at most, whatever the history holds.
+// The position is sent after this number of dropped events at the latest, for a history of any size.
 const UNTOLD = 128
-// Shorter ages, in milliseconds, are too short for the streams' shared timer: eight of its longest beats.
+// Milliseconds: eight of the longest beats of the streams' shared timer. It is too slow for shorter ages.
 const SHORT_AGE = 8_000
 
 /**
- * How much of a history so many events are, of so many characters in all: 1 is all of it. It is that much or more, never less: a character
- * counts as three bytes, and 256 events as all.
+ * The share of a history that these events and their characters take: 1 is all of it. The result is never too low: a
+ * character counts as three bytes, and 256 events as the whole history.
  */
 export function shareOf (history: History, events: number, characters: number): number {
   if (history.age < SHORT_AGE) return 1

@@ -25,10 +25,10 @@ export class Topic {
   /** The last that was published here. */
   #newest = 0
   #producer: Producer | undefined
-  /** Stops to listen to the end of the log, which another node may bring about while a producer is there. */
+  /** Stops listening to the end of the log: another node may end it while a producer runs. */
   #stopTail: (() => void) | undefined
   #source: unknown
-  /** The source, as long as the producer waits for the log. */
+  /** The source while the producer waits for the log. */
   #unread: { source: unknown } | undefined
   #produced: Promise<void> | undefined
   /** There while the producer, and what it ends with, is not over. */
@@ -105,7 +105,7 @@ export class Topic {
       if (this.#producer === producer) this.#finish({ cause })
     }
     try {
-      // First heard, then seen: no end falls between. A log that begins anew goes on, and so does the producer.
+      // Listen first, then look: no end is missed. A log with a new epoch goes on, and so does the producer.
       this.#stopTail = this.#log.tail(({ ended }) => { if (ended) this.#over() })
       const head = this.#log.head()
       if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
@@ -124,7 +124,7 @@ export class Topic {
     }
   }
 
-  /** The log has ended, and not by this topic: for the producer that is the same. */
+  /** Another topic has ended the log: the producer stops as at the end of this one. */
   #over (): void {
     if (this.#producer === undefined) return
     this.#stop(new StreamClosedError('ended'))
@@ -148,7 +148,7 @@ export class Topic {
     this.#letGo()?.stop(reason)
   }
 
-  /** The producer there was: it listens to the log no more, and a source that it did not begin with is let go. */
+  /** Detaches the producer from the log and returns it. A source that it has not begun to read is disposed of. */
   #letGo (): Producer | undefined {
     const producer = this.#producer
     const unread = this.#unread
@@ -182,7 +182,7 @@ export class Topic {
       const last = errorEvent === undefined ? problemEvent(error) : await inTime(errorEvent?.(error)) ?? null
       if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.write(last) : { ...freeContract.write(last), fingerprint: FAILURE })
     } catch (err) {
-      // The channel was over before its source failed: there is nothing to tell.
+      // The channel ended before its source failed: no event and no log line.
       if (!saysEnded(err)) this.#fault(err, 'sse error event could not be made')
     }
   }
@@ -192,7 +192,7 @@ export class Topic {
   }
 }
 
-// A last event that is promised comes within so many milliseconds, or not at all: the end of the channel waits for it.
+// Milliseconds. The end of the channel waits for a promised last event.
 const LAST = 1_000
 
 async function inTime<T> (event: T | Promise<T>): Promise<T> {

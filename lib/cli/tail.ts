@@ -24,7 +24,7 @@ const exits = {
   0: 'the server has no more, or --count is reached, or nobody reads the output any more',
   1: 'it failed: an event `error` of the server; with --no-reconnect, a connection that broke or was not made',
   2: 'the command cannot be understood',
-  3: 'the server refused with a status, or answered with something that is no event stream, or with a redirect that is not followed',
+  3: 'the server refused with a status, or answered with something that is no event stream, or with a redirect that tail does not follow',
   130: 'interrupted (Ctrl-C)'
 } as const
 
@@ -58,7 +58,7 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
     }
   } catch (error) {
     const { code } = error as StreamError
-    // A port that fetch refuses, a header that Node does.
+    // fetch refuses the port, or Node refuses a header.
     if (code === 'FST_SSE_REQUEST') throw new UsageError(reasonOf(error))
     say(reasonOf(error))
     return REFUSALS.includes(code) ? 3 : 1

@@ -1,6 +1,6 @@
 import { StreamError, type StreamErrorCode } from './stream-error.ts'
 
-/** Calls a function of the program. FST_SSE_CALLBACK tells what the function throws; a StreamError stays as it is. */
+/** Calls a function of the program. Its error is the cause of FST_SSE_CALLBACK; a StreamError stays as it is. */
 export function call<T> (name: string, callback: () => T): T {
   try {
     return callback()
@@ -9,7 +9,7 @@ export function call<T> (name: string, callback: () => T): T {
   }
 }
 
-/** The failure of a function of the program. */
+/** The StreamError for an error of a function of the program. */
 export function failureIn (name: string, cause: unknown, code: StreamErrorCode = 'FST_SSE_CALLBACK'): StreamError {
   return cause instanceof StreamError ? cause : new StreamError(code, `${name} failed: ${(cause as Error | null)?.message}`, { cause })
 }

@@ -59,7 +59,7 @@ export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnect
 type Read = (message: Message) => Received | undefined
 type Events = EventMap | Readonly<Record<string, Form>>
 
-/** Nothing is asked for: it is told what is wrong. */
+/** Sends no request, and fails with the error. */
 async function * failing (misuse: StreamError, options: unknown): AsyncGenerator<never, void> {
   const { onError } = Object(options) as Partial<ConnectionOptions>
   if (typeof onError === 'function') await onError(misuse, { attempt: 1, delay: undefined })

@@ -12,9 +12,10 @@ export interface ConnectionOptions extends RequestOptions {
   /** Where to begin: the id of the last event that is known. */
   lastEventId?: string
   /**
-   * Whether to connect again when the response ends, the connection is lost or the server is not there. Default: with GET only, since a
-   * POST would do its work again. A page that enters the back/forward cache lets go of its connection, and continues after the last event when
-   * it returns. Without `reconnect` the browser decides: the client neither cuts the response off nor asks for it again.
+   * Whether to connect again when the response ends, the connection is lost or the server is not there. Default: with
+   * GET only, since a POST would do its work again. A page that enters the back/forward cache lets go of its
+   * connection, and continues after the last event when it returns. Without `reconnect` the browser decides: the client
+   * neither cuts the response off nor asks for it again.
    */
   reconnect?: boolean
   /** Milliseconds, until the server tells another time (`retry:`). Doubled with each attempt that brings nothing; a random part of it is waited. Default 1000. */
@@ -28,16 +29,16 @@ export interface ConnectionOptions extends RequestOptions {
   /** Default 16777216 (16 MiB). A larger event fails the stream with FST_SSE_EVENT_SIZE. */
   maxEventBytes?: number
   /**
-   * Called with each failure, and the milliseconds until the next attempt, undefined where there will be none. Where it answers with
-   * a boolean, that decides: `true` for another attempt after a 401, when a new token is there, `false` for none. What it throws fails
-   * the stream with FST_SSE_CALLBACK.
+   * Called with each failure, and the milliseconds until the next attempt, undefined where there will be none. Where it
+   * answers with a boolean, that decides: `true` for another attempt after a 401, when a new token is there, `false`
+   * for none. If it throws, the stream fails with FST_SSE_CALLBACK.
    */
   onError?: (error: StreamError, next: { attempt: number, delay: number | undefined }) => boolean | void | Promise<boolean | void>
 }
 
 // Milliseconds.
 const DELAY = 1_000
-// Why a connection is let go that is to be taken up again.
+// The abort reason of a connection that will be made again.
 const AWAY = Symbol('away')
 
 /** Requests, one after the other, that bring one sequence of events. */
@@ -50,7 +51,9 @@ export class Connection<E extends object> {
   readonly #watchdog: Watchdog
   /** Ends what is waited for. */
   #leave: (reason?: unknown) => void = () => {}
-  /** The page is in the back/forward cache: Chromium would keep its connection, one of six, and nothing of it would run. */
+  /**
+   * The page is in the back/forward cache: Chromium would keep its connection, one of six, and run none of its code.
+   */
   #away = false
 
   /** `read` makes an event of a message, or nothing of it, or throws a StreamError. */
@@ -146,7 +149,7 @@ export class Connection<E extends object> {
         const came = reading.feed(value)
         // A stream that lived is no failure, though nothing happened in it.
         if (watchdog.heard(reading.beat)) reading.fruitful = true
-        // A position alone is news, too: of tabs that share it, another one may go on from there.
+        // A position alone is passed on too: another tab that shares the stream may continue from it.
         if (came.length > 0 || reading.lastEventId !== before) yield came
         if (reading.failure !== undefined) throw reading.failure
       }
@@ -162,8 +165,9 @@ export class Connection<E extends object> {
   }
 
   /**
-   * Waits, and as long as the page is away. A machine that is online again waits no longer than a part of the first delay, for all of a network
-   * are online at once; but never less than the server told.
+   * Waits for the delay, and while the page is in the cache. The `online` event shortens the wait to a random part of
+   * the first delay, since all clients of a network are online at once; but never below the delay that the server asked
+   * for.
    */
   async #pause (time: number, least: number): Promise<void> {
     const start = Date.now()

@@ -9,14 +9,14 @@ const RULES: readonly Rule[] = [
   ['a function', value => typeof value === 'function', 'fetch onError onState validate'],
   ['true or false', value => typeof value === 'boolean', 'reconnect'],
   ['a string', value => typeof value === 'string', 'method'],
-  // A page may have none in its storage.
+  // A page may have no id in its storage.
   ['a string', value => value === null || typeof value === 'string', 'lastEventId'],
   ['true, false or a name', value => typeof value === 'boolean' || typeof value === 'string', 'share'],
   ['an AbortSignal', value => value === null || has(value, 'addEventListener'), 'signal'],
   ["a map of schemas, 'text' or 'json'", value => typeof value === 'object' && Object.values(Object(value) as Values).every(isForm), 'events']
 ]
 
-/** What is wrong with the arguments of `connect`, if anything is: FST_SSE_OPTION. */
+/** FST_SSE_OPTION for an argument of `connect` that cannot be used; undefined where all can. */
 export function misuseOf (url: unknown, options: unknown): StreamError | undefined {
   const given = Object(options) as Values
   if (given !== options) return misuse('options', 'an object')

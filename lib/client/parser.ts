@@ -7,7 +7,7 @@ import { StreamError } from './stream-error.ts'
 export interface Heard {
   /** `id` is the last event id; `placed` where this event brought it. */
   message: (event: string, data: string, id: string, placed: boolean) => void
-  /** A block that moved the position, and is no event: it has no data, or is that which a server has for it. */
+  /** A block that moved the position, and is no event: it has no data, or is the server's position event. */
   position: (id: string) => void
   /** The reconnection time, in milliseconds. */
   retry: (time: number) => void

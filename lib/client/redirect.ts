@@ -3,12 +3,13 @@ type Send = (url: URL, init: RequestInit) => Promise<Response>
 
 // As many as `fetch` follows (WHATWG Fetch §4.4).
 const MOST = 20
-// What another origin gets: what says how to answer, and where the stream stands.
+// The only headers for another origin: the form of the answer, and the position.
 const SHARED = /^(accept(-language)?|cache-control|content-.*|last-event-id|user-agent)$/
 
 /**
- * Follows redirects of a request with headers of the program, which `fetch` would send to any origin: another origin gets none of them.
- * A browser does not say where a redirect leads. There a GET is sent again, such that the browser itself refuses another origin. Answers with the last response, or why a redirect is not followed.
+ * Follows redirects of a request with headers of the program, which `fetch` would send to any origin: another origin
+ * gets none of them. A browser does not say where a redirect leads. There a GET is sent again, such that the browser
+ * itself refuses another origin. Answers with the last response, or why a redirect is not followed.
  */
 export async function follow (send: Send, url: string | URL, init: RequestInit, answer: Response): Promise<Response | string> {
   let place = new URL(url, globalThis.location?.href ?? 'http://localhost')
@@ -17,10 +18,10 @@ export async function follow (send: Send, url: string | URL, init: RequestInit, 
   for (let count = 0; isRedirect(response); count++) {
     if (response.type === 'opaqueredirect') return followWithin(send, place, asked)
     const location = response.headers.get('location')
-    // It leads nowhere, and is a status like another.
+    // A redirect without a target is an ordinary status.
     if (location === null) return response
     response.body?.cancel().catch(() => {})
-    if (count === MOST) return `there are more than ${MOST}`
+    if (count === MOST) return `it comes after ${MOST} others`
     const next = URL.canParse(location, place) ? new URL(location, place) : undefined
     if (next === undefined || !/^https?:$/.test(next.protocol)) return `it leads to ${location}`
     const { status } = response
@@ -41,7 +42,7 @@ function isRedirect ({ type, status }: Response): boolean {
 }
 
 async function followWithin (send: Send, url: URL, init: RequestInit): Promise<Response | string> {
-  // Any other method may have done its work.
+  // A request with any other method may already have had its effect.
   if (!/^get$/i.test(init.method ?? 'GET') || url.origin !== globalThis.location?.origin) return 'a page cannot see where it leads'
   try {
     return await send(url, { ...init, redirect: 'follow', mode: 'same-origin' })

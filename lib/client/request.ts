@@ -19,21 +19,22 @@ export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | '
   fetch?: Fetch
 }
 
-// Node takes no more of all headers together; most servers take less. Bytes.
+// Bytes: Node's limit for all headers together; most servers take less.
 const LONGEST_ID = 16_384
-// Headers that `fetch` itself keeps from another origin, or that say nothing of the program.
+// Headers that `fetch` itself removes for another origin, or that hold no secret of the program.
 const PLAIN = /^(accept(-language)?|authorization|cache-control|content-.*|cookie|last-event-id|proxy-authorization|user-agent)$/
 
 /**
- * Asks for a stream (WHATWG HTML §9.2.2); undefined where the answer is that there is nothing more. Throws a StreamError: FST_SSE_NETWORK where another
- * attempt may bring what this one did not, FST_SSE_STATUS and FST_SSE_CONTENT_TYPE for what is no stream, and at mistakes of the program FST_SSE_REQUEST,
- * FST_SSE_CALLBACK, FST_SSE_RESPONSE, FST_SSE_POSITION and FST_SSE_REDIRECT. At its signal it throws what `fetch` throws.
+ * Asks for a stream (WHATWG HTML §9.2.2); undefined where the server has no more. Throws a StreamError: FST_SSE_NETWORK
+ * where another attempt may succeed, FST_SSE_STATUS and FST_SSE_CONTENT_TYPE for an answer that is no stream, and for
+ * mistakes of the program FST_SSE_REQUEST, FST_SSE_CALLBACK, FST_SSE_RESPONSE, FST_SSE_POSITION and FST_SSE_REDIRECT.
+ * When the signal aborts, it throws the error of `fetch`.
  */
 export async function request (url: PerAttempt<string | URL>, options: RequestOptions, attempt: Attempt, signal: AbortSignal): Promise<Response | undefined> {
   const { fetch = globalThis.fetch, headers: given, body, ...init } = options
   const headers = headersOf(await valueOf('headers()', given, attempt), attempt.lastEventId)
   const response = await answerOf(fetch, await valueOf('url()', url, attempt), {
-    // Not every platform has caches, and one without them may refuse to be told of them.
+    // A platform without a cache may refuse the option.
     ...'cache' in Request.prototype && { cache: 'no-store' },
     ...init,
     headers,
@@ -46,7 +47,7 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
   if (isStream && typeof stream?.getReader === 'function') return response
   // Nobody reads it: the connection is free again.
   stream?.cancel?.().catch(() => {})
-  if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no body that can be read as it comes: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
+  if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no streaming body: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
   if (status === 204) return undefined
   if (status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${status}`, { response })
   throw new StreamError('FST_SSE_CONTENT_TYPE', `The server answered with type ${type}`, { response })
@@ -54,13 +55,13 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
 
 async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit, 'headers'> & { headers: Headers }): Promise<Response> {
   try {
-    // `fetch` would send them to any origin that a redirect names.
+    // `fetch` would send these headers to the target of any redirect.
     const follows = init.redirect === undefined && [...init.headers.keys()].some(name => !PLAIN.test(name))
     const asked: RequestInit = follows ? { ...init, redirect: 'manual' } : init
     const send = async (url: string | URL, init: RequestInit): Promise<Response> => {
       const response: unknown = await call('fetch', () => fetch(url, init))
       if (isResponse(response)) return response
-      throw new StreamError('FST_SSE_RESPONSE', 'fetch gave no Response')
+      throw new StreamError('FST_SSE_RESPONSE', 'fetch returned no Response')
     }
     const response = await send(url, asked)
     if (!follows || (response.type !== 'opaqueredirect' && !response.headers.has('location'))) return response
@@ -72,18 +73,20 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
     if (error instanceof StreamError || init.signal!.aborted) throw error
     const refusal = refusalOf(error, url, init, fetch === globalThis.fetch)
     if (refusal === undefined) throw networkError(error)
-    throw new StreamError(/redirect/.test(refusal) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch refuses it: ${refusal}`, { cause: error })
+    throw new StreamError(/redirect/.test(refusal) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch refuses the request: ${refusal}`, { cause: error })
   }
 }
 
-/** A lost connection, or none. The cause of what Node throws says why: a port without a server, a certificate. */
+/**
+ * The error of a lost connection, or of none. In Node its cause has the reason: a port without a server, a certificate.
+ */
 export function networkError (error: unknown): StreamError {
   const { cause, message } = Object(error) as Partial<Error>
   const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
   return new StreamError('FST_SSE_NETWORK', `The connection failed: ${why || code || message}`, { cause: error })
 }
 
-// A tab is none that a header refuses.
+// A tab is the only control character that a header can hold.
 const isControl = (character: string): boolean => (character < ' ' && character !== '\t') || character === '\x7f'
 const isResponse = (value: unknown): value is Response => typeof (value as Partial<Response> | null | undefined)?.headers?.get === 'function'
 
@@ -94,29 +97,35 @@ function headersOf (given: RequestInit['headers'] | undefined, lastEventId: stri
   } catch (error) {
     throw failureIn('Option headers', error, 'FST_SSE_REQUEST')
   }
-  // More than an EventSource takes: a server that has no room tells it with a status.
+  // An EventSource sends less. A server with a lower limit answers with a status.
   if (!headers.has('accept')) headers.set('accept', 'text/event-stream, */*')
   if (lastEventId !== '') headers.set('last-event-id', positionOf(lastEventId))
   return headers
 }
 
-/** A header holds bytes: those of UTF-8, one per character (RFC 9110 §5.5). Another position would lose events, or bring them twice. */
+/**
+ * A header holds the bytes of UTF-8, one per character (RFC 9110 §5.5). A changed position would lose or repeat events.
+ */
 function positionOf (id: string): string {
   const bytes = String.fromCharCode(...new TextEncoder().encode(id.slice(0, LONGEST_ID)))
   if (id.length > LONGEST_ID || bytes.length > LONGEST_ID || [...bytes].some(isControl)) {
-    throw new StreamError('FST_SSE_POSITION', `No header carries the last event id: it has control characters, or more than ${LONGEST_ID} bytes`)
+    throw new StreamError('FST_SSE_POSITION', `No header can carry the last event id: it has control characters, or more than ${LONGEST_ID} bytes`)
   }
   return bytes
 }
 
-/** What a function throws at once is a mistake, as is a promise that it rejects by a wrong access; any other rejection is one of the network. */
+/**
+ * An error that a function throws at once is a mistake, and so is a rejection by a wrong access; any other rejection is
+ * a failure of the network.
+ */
 async function valueOf<T> (name: string, value: PerAttempt<T>, attempt: Attempt): Promise<T> {
   if (typeof value !== 'function') return value
   const pending = call(name, () => (value as (attempt: Attempt) => T | Promise<T>)(attempt))
   try {
     return await pending
   } catch (error) {
-    // A request for a token fails with a TypeError, too: with a cause in Node, and in a page that has connected before.
+    // A failed request for a token is a TypeError too: with a cause in Node, without one in a page, after the first
+    // attempt.
     const isMistake = error instanceof ReferenceError || (error instanceof TypeError && error.cause === undefined && attempt.attempt === 1)
     throw failureIn(name, error, isMistake ? 'FST_SSE_CALLBACK' : 'FST_SSE_NETWORK')
   }

@@ -9,7 +9,7 @@ interface Batch { readonly first: number, readonly items: readonly Item[], reado
 /** A tab returned from the back/forward cache: the number and the id of its last event. */
 interface Return { readonly back: number, readonly id: string }
 
-/** What follows that number is not known any more: the tab has to ask for it by itself. */
+/** The events after that number are no longer known: the tab has to ask for them by itself. */
 interface Refusal { readonly refused: number }
 
 /** `where` asks the one that leads, after `end` there is no more, and a number is for the tab itself whose number it is. */
@@ -28,12 +28,13 @@ export function nameOf (share: true | string, url: unknown): string {
 }
 
 /**
- * One connection for all tabs of an origin that ask for the same name. The one with the lock has it and tells the others what comes;
- * when it is gone, the next goes on after the last event that it was told of. Events are counted by all alike, so what
- * comes a second time is known. The connection waits for no tab: each keeps what it has not read yet.
+ * One connection for all tabs of an origin that ask for the same name. The one with the lock has it and tells the
+ * others what comes; when it is gone, the next goes on after the last event that it was told of. Events are counted by
+ * all alike, so what comes a second time is known. The connection waits for no tab: each keeps what it has not read
+ * yet.
  *
- * A page in the back/forward cache runs nothing: when it enters it leaves the others, and when it returns it asks for what it missed.
- * Without `onPage` the connection is not to be made again, and the page keeps it there, too.
+ * A page in the back/forward cache runs no code: it leaves the other tabs when it enters, and asks for the missed
+ * events when it returns. Without `onPage` the connection must not be made again, and the page keeps it in the cache.
  */
 export async function * shared<E> (
   name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => Source, read: (message: Message) => E | undefined, signal: AbortSignal,
@@ -47,7 +48,7 @@ export async function * shared<E> (
   let position = lastEventId
   let state: StreamState = 'connecting'
   let leads = false
-  /** The number of the next event of the connection, and where another one is to begin instead. */
+  /** The number of the next event of the connection, and the position where another one has to begin instead. */
   let next = 0
   let rewound: Return | undefined
   let over = false
@@ -55,7 +56,7 @@ export async function * shared<E> (
   let came: Item[] = []
   let wake = (): void => {}
   let heard = (): void => {}
-  /** This tab takes part until that aborts. */
+  /** This tab takes part until the signal aborts. */
   let part: AbortController | undefined
   /** Ends the connection, and the wait for the lock. */
   let cut = (): void => {}
@@ -69,7 +70,7 @@ export async function * shared<E> (
   }
 
   const apply = ({ first, items, id }: Batch): void => {
-    // What this tab missed is asked for. Without an id nothing can be.
+    // Asks for the events that this tab missed. Without an id it cannot ask.
     if (last !== undefined && first > last + 1 && position !== '') return tell({ back: last, id: position })
     let number = first
     for (const item of items) {
@@ -106,9 +107,9 @@ export async function * shared<E> (
 
   const tellWhere = (): void => tell({ first: last! + 1, items: [state], id: position })
 
-  /** The connection begins once more after an event that all know by its number: to the others what comes is not new. */
+  /** Connects again after an event that all tabs know by its number: the others skip the events that they have. */
   const rewind = (told: Return): void => {
-    // Another event of that number is of another count.
+    // Another event of that number belongs to another count.
     if (next <= told.back + 1 && (ids.get(told.back) ?? told.id) === told.id) return tellWhere()
     if (onPage === undefined || ids.get(told.back) !== told.id) return tell({ refused: told.back })
     rewound = told
@@ -164,8 +165,8 @@ export async function * shared<E> (
       if (!await turn(true)) await turn(false)
     } catch (error) {
       if (leads || mine.signal.aborted) throw error
-      // A page that may not keep anything may not have locks or channels either (SecurityError). It can have a connection of its own,
-      // as one that missed what the others do not know any more.
+      // A page without access to storage has no locks and channels either (SecurityError). It opens a connection of
+      // its own, as does a page that missed events that the others no longer know.
       leave()
       await lead(mine)
     }
@@ -182,7 +183,7 @@ export async function * shared<E> (
     }
     takePart(mine).then(() => finish(), finish)
   }
-  /** The lock is free at once: what comes later comes when the page is frozen. */
+  /** Releases the lock at once: later code would run after the page is frozen. */
   const exit = (): void => {
     part?.abort()
     part = undefined

@@ -5,7 +5,7 @@ const SHORTEST = 1_000
 const LONGEST = 300_000
 // Who comments every second may still have nothing to say for a while.
 const LEAST = 20_000
-// A timer holds no more: a longer one would fire at once.
+// The longest delay of a timer: a longer one would fire at once.
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /**

@@ -7,8 +7,8 @@ export interface LogRecord {
   /** Whether `data` is JSON, or plain text. */
   readonly json: boolean
   /**
-   * Names the schema by which it was written, in ASCII letters, digits, `-` and `_`, at most 64: a log keeps it. An entry without one, or with another
-   * than that of the process that reads it, is checked and written anew before it leaves.
+   * Names the schema that wrote the record: at most 64 ASCII letters, digits, `-` and `_`. The log keeps it. A process
+   * checks an entry without a fingerprint, or with another one than its own, and writes it anew before it sends it.
    */
   readonly fingerprint?: string | undefined
 }

@@ -303,7 +303,7 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
   channels.close()
 })
 
-t.test('R10: no name leads to what is the package\'s own, nor to what no channel can be named', async t => {
+t.test('R10: reserved and invalid names open no channel', async t => {
   const { channels, state } = make(t)
   for (const name of ['sse.control', 'sse.', 'a\nb', '', undefined, null, 5]) {
     t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION' })

@@ -345,7 +345,7 @@ for (const way of ['live', 'replay']) {
   })
 }
 
-t.test('the position is told when 128 events or more were passed over, and the count begins again with an event', async t => {
+t.test('the position is sent when 128 events or more were passed over, and the count begins again with an event', async t => {
   const { publish, feed, epoch, frame, to } = make()
   const party = await new TestParty(feed, { selection: { filter: ({ data }) => data === 100 } }).begin()
   publish(...upTo(99))

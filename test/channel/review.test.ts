@@ -20,14 +20,14 @@ const old = contractOf({ user: OldUser, text: Type.String(), gone: Type.String()
 let offset = 0
 const entry = (event: string, data: unknown, by: Contract = old): LogEntry => ({ offset: ++offset, ...by.write({ event, data }) })
 
-t.test('C5: what the same schema has written is left alone, whatever else is in the map', async t => {
+t.test('C5: an entry of the same schema stays as it is, for any other schemas in the map', async t => {
   const contract = contractOf({ user: Type.Object({ name: Type.String(), email: Type.String() }), more: Type.String() })
   const { review } = make(contract)
   const same = entry('user', { name: 'Ann', email: 'a@b' })
   t.equal(review.of(same, 'e'), same)
 })
 
-t.test('C5: what another schema has written is checked and written by that of this process, once', async t => {
+t.test('C5: an entry of another schema is checked and written by the schema of this process, once', async t => {
   const contract = contractOf({ user: User, text: Type.Union([Type.String(), Type.Number()]) })
   const { review, statistics } = make(contract)
   const given = entry('user', { name: 'Ann', email: 'a@b' })
@@ -40,7 +40,7 @@ t.test('C5: what another schema has written is checked and written by that of th
   t.equal(statistics.omitted, 0)
 })
 
-t.test('C5: what does not fit is left out and counted, and told of once for each kind', async t => {
+t.test('C5: an entry that does not fit is left out and counted, and logged once for each kind', async t => {
   const { review, statistics, warnings } = make(contractOf({ user: Type.Object({ name: Type.String(), age: Type.Number() }), text: Type.String() }))
   const entries = [entry('user', { name: 'Ann', email: '' }), entry('gone', 'x'), entry('error', 'x'), { offset: 99, event: 'sse.reset', data: '{}', json: true },
     { offset: 100, event: 'user', data: '{', json: true }, { offset: 101, event: 'user', data: '{', json: true, fingerprint: undefined }, { offset: 102, event: 'gone', data: '' } as LogEntry]
@@ -53,7 +53,7 @@ t.test('C5: what does not fit is left out and counted, and told of once for each
   ])
 })
 
-t.test('names that fit nothing do not fill the log: a hundred kinds are told of', async t => {
+t.test('unknown names do not fill the log: at most a hundred kinds are logged', async t => {
   const { review, statistics, warnings } = make(contractOf({ text: Type.String() }))
   for (let n = 0; n < 300; n++) review.of({ offset: n + 1, event: `name ${n}`, data: '', json: false }, 'e')
   t.equal(statistics.omitted, 300)
@@ -79,7 +79,7 @@ t.test('C5: a channel of any events sends all that can be sent, with its text as
   t.equal(statistics.omitted, 4)
 })
 
-t.test('what was written anew is kept for the next reader, up to a megabyte', async t => {
+t.test('rewritten entries are kept for the next reader, up to a megabyte', async t => {
   const { review } = make(contractOf({ text: Type.Union([Type.String(), Type.Null()]) }))
   const entries = Array.from({ length: 12 }, (_, n): LogEntry => ({ offset: n + 1, event: 'text', data: 'x'.repeat(100_000), json: false }))
   const [first, ...others] = entries.map(given => review.of(given, 'e'))

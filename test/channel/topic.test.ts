@@ -246,7 +246,7 @@ t.test('R7: a source that ends or fails in the moment in which another node ends
   }
 })
 
-t.test('R7: an append that is refused since the channel has ended tells of the end, where the tail has not', async t => {
+t.test('R7: an append that is refused because the channel has ended stops the producer, without the tail', async t => {
   for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
     const log = makeLog()
     log.tail = () => () => {}

@@ -2,7 +2,7 @@ import t from 'tap'
 import { call, failureIn } from '../../lib/client/callback.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
 
-t.test('E1: what a function of the program throws is told by its name; a StreamError stays as it is', async t => {
+t.test('E1: the error of a function of the program names the function; a StreamError stays as it is', async t => {
   t.equal(call('f()', () => 5), 5)
   const cause = new TypeError('no token')
   t.throws(() => call('headers()', () => { throw cause }), { code: 'FST_SSE_CALLBACK', message: 'headers() failed: no token', cause })

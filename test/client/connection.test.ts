@@ -436,7 +436,7 @@ t.test('an id that came and cannot go back ends it when it would have to, and no
   t.equal(server.asked.length, 2)
 })
 
-t.test('what reading throws, and is no StreamError, is a mistake and ends it', async t => {
+t.test('an error of the reader that is no StreamError ends the stream', async t => {
   const server = await Scripted.start(t, streams(event('1')))
   const mistake = new TypeError('mistake')
   const connection = new Connection(server.url, TICK, () => { throw mistake }, new AbortController().signal)
@@ -516,7 +516,7 @@ t.test('a page may leave at any moment: before the answer, while nobody takes, w
   t.equal(window.listeners(), 0)
 })
 
-t.test('what is not to be asked for again is left to the browser', async t => {
+t.test('a stream without reconnect is left to the browser', async t => {
   const window = page(t)
   for (const options of [{ method: 'POST', body: 'work' }, { reconnect: false }]) {
     const server = await Scripted.start(t, streams(event('1')))
@@ -535,7 +535,7 @@ t.test('what is not to be asked for again is left to the browser', async t => {
   }
 })
 
-t.test('a machine that is online again waits no longer than the first delay, and never less than the server told', async t => {
+t.test('after `online` the client waits at most the first delay, and never less than the server asked for', async t => {
   const window = page(t)
   const timeout = setTimeout
   for (const [retryAfter, retryDelay, before, least, most] of [[0, 20_000, 20_000, 2_000, 2_000], [60, undefined, 61_000, 60_000, 60_100]] as const) {

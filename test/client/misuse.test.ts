@@ -4,7 +4,7 @@ import { comesBack, misuseOf } from '../../lib/client/misuse.ts'
 
 const URLS = ['/a', new URL('http://there/'), () => '/a', { href: 'http://there/' }]
 
-t.test('what fits is not refused', async t => {
+t.test('valid arguments are not refused', async t => {
   for (const url of URLS) t.equal(misuseOf(url, {}), undefined)
   const { signal } = new AbortController()
   const events = { a: Type.String(), b: 'json', c: 'text', d: Object.assign(() => {}, { '~standard': {} }) }
@@ -32,7 +32,7 @@ t.test('what fits is not refused', async t => {
   t.equal(misuseOf('/a', { body: () => new ReadableStream(), method: 'POST', reconnect: true }), undefined)
 })
 
-t.test('E1: what does not fit is FST_SSE_OPTION, which names the option and what it must be', async t => {
+t.test('E1: an argument that does not fit is FST_SSE_OPTION, with the name of the option and the expected value', async t => {
   const cases: Array<[options: unknown, name: string, expected: string]> = [
     [null, 'options', 'an object'],
     [5, 'options', 'an object'],
@@ -56,7 +56,7 @@ t.test('E1: what does not fit is FST_SSE_OPTION, which names the option and what
   t.equal(misuseOf(() => '/a', { share: true })?.message, "Option 'share' must be a name, since the URL is a function")
 })
 
-t.test('GET comes back, and what is told to', async t => {
+t.test('GET reconnects, and so does a request with reconnect: true', async t => {
   for (const method of ['GET', 'get', undefined]) t.ok(comesBack({ ...method !== undefined && { method } }))
   t.notOk(comesBack({ method: 'POST' }))
   t.ok(comesBack({ method: 'POST', reconnect: true }))

@@ -6,7 +6,7 @@ t.test('without a window nothing is listened to', async t => {
   onPageEvent('online', () => t.fail())()
 })
 
-t.test('a listener hears of its event until it is taken away', async t => {
+t.test('a listener gets its event until it is removed', async t => {
   const target = new EventTarget()
   t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target) })
   t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target) })

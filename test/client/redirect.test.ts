@@ -37,7 +37,7 @@ t.test('methods and bodies change as with fetch', async t => {
 t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it', async t => {
   const headers = { 'x-api-key': '1' }
   const cases: Array<[status: number, location: string, init: RequestInit, text: string]> = [
-    [302, '/', { headers }, 'there are more than 20'],
+    [302, '/', { headers }, 'it comes after 20 others'],
     [302, 'ftp://there/', { headers }, 'it leads to ftp://there/'],
     [302, 'http://', { headers }, 'it leads to http://'],
     [307, '/', { headers, method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' } as RequestInit, 'a body that is a stream cannot be sent again']
@@ -57,7 +57,7 @@ t.test('a redirect that leads nowhere is a status, and so is a place that comes 
   }
 })
 
-t.test('what the program says of redirects counts', async t => {
+t.test('the redirect option of the program counts', async t => {
   const server = await Scripted.start(t, answers(302, { location: '/there' }))
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'manual' }), { code: 'FST_SSE_STATUS', status: 302 })
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'error' }), { code: 'FST_SSE_REDIRECT' })

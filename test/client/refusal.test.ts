@@ -11,7 +11,7 @@ async function asked (url: string, init: RequestInit = {}, isGlobal = true): Pro
   return refusalOf(error, url, init, isGlobal)
 }
 
-t.test('what fetch refuses is told, by a fetch of the program too', async t => {
+t.test('a refusal of fetch is reported, also by a fetch of the program', async t => {
   const cases: Array<[url: string, init: RequestInit, text: RegExp]> = [
     ['/events', {}, /URL/],
     ['htp://x/', {}, /scheme|not http/],
@@ -32,7 +32,7 @@ t.test('what fetch refuses is told, by a fetch of the program too', async t => {
   t.match(await asked(server.url), /redirect/)
 })
 
-t.test('what the network fails with is none: no server, no name, a cut, no HTTP, a certificate', async t => {
+t.test('a failure of the network is no refusal: no server, no name, a cut, no HTTP, a certificate', async t => {
   const closed = await Scripted.start(t, answers(204))
   const { url } = closed
   await closed.stop()

@@ -93,7 +93,7 @@ t.test('what else fetch takes goes to it, and one of the user\'s own may stand i
   t.strictSame(seen, ['http://there/', 'include', 'no-store', true, null])
 })
 
-t.test('E1: what a function throws at once is FST_SSE_CALLBACK', async t => {
+t.test('E1: an error that a function throws at once is FST_SSE_CALLBACK', async t => {
   const mistake = (): never => (undefined as unknown as { token: never }).token
   for (const [name, url, options] of [
     ['headers()', 'http://there/', { headers: mistake }],
@@ -107,7 +107,7 @@ t.test('E1: what a function throws at once is FST_SSE_CALLBACK', async t => {
   }
 })
 
-t.test('what a promise of a function is rejected with is passing, as a request for a token that failed; a StreamError stays as it is', async t => {
+t.test('the rejection of a promise of a function is repeated, like a failed request for a token; a StreamError stays as it is', async t => {
   const refused = await fetch('http://127.0.0.1:9999/').catch((error: unknown) => error)
   for (const [error, attempt] of [[new Error('401'), 1], [refused, 1], [new TypeError('Failed to fetch'), 2], [new SyntaxError('<p>'), 1]] as const) {
     await t.rejects(request('http://there/', { headers: () => Promise.reject(error) }, { ...FIRST, attempt }, never), { code: 'FST_SSE_NETWORK', cause: error as Error })
@@ -117,7 +117,7 @@ t.test('what a promise of a function is rejected with is passing, as a request f
   await t.rejects(request('http://there/', { headers: () => Promise.reject(own) }, FIRST, never), own)
 })
 
-t.test('what fetch rejects with is FST_SSE_NETWORK, in the words of its cause', async t => {
+t.test('a rejection of fetch is FST_SSE_NETWORK, with the message of its cause', async t => {
   for (const [error, message] of [
     [new Error('no route'), 'no route'],
     [new TypeError('fetch failed', { cause: Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }) }), 'self-signed certificate'],
@@ -142,10 +142,10 @@ t.test('E1: a request that cannot be made is FST_SSE_REQUEST', async t => {
   for (const [url, options] of cases) await t.rejects(request(url, options, FIRST, never), { code: 'FST_SSE_REQUEST' }, url)
 })
 
-t.test('E1: what is no response, or cannot be read as it comes, is FST_SSE_RESPONSE', async t => {
+t.test('E1: an answer that is no response, or has no streaming body, is FST_SSE_RESPONSE', async t => {
   const headers = new Headers({ 'content-type': 'text/event-stream' })
   for (const answer of [undefined, null, 5, {}, { status: 200, headers: { 'content-type': 'text/event-stream' } }]) {
-    await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch gave no Response' })
+    await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch returned no Response' })
   }
   for (const body of [undefined, null, 'data: 1\n\n', { on: () => {} }]) {
     const fetch = async () => ({ status: 200, headers, body }) as unknown as Response
@@ -153,7 +153,7 @@ t.test('E1: what is no response, or cannot be read as it comes, is FST_SSE_RESPO
   }
 })
 
-t.test('where requests know nothing of caches, fetch is told nothing of them', async t => {
+t.test('without support for caches, fetch gets no cache option', async t => {
   t.intercept(globalThis, 'Request', { value: class {} })
   const seen: boolean[] = []
   const fetch = async (_url: string | URL, init: RequestInit): Promise<Response> => {

@@ -131,7 +131,7 @@ t.test('a stream that fails is an error, one that the server ends is not', async
   t.match(ended, { status: { code: SpanStatusCode.UNSET }, attributes: { 'sse.close.reason': 'shutdown' } })
 })
 
-t.test('L11: what a user\'s function does is within the span of the request of its own stream', async t => {
+t.test('L11: a user\'s function runs in the span of the request of its own stream', async t => {
   const { port, spans } = await start(t)
   const seen: Array<string | undefined> = []
   const see = (): void => { seen.push(trace.getSpanContext(context.active())?.spanId) }

@@ -46,7 +46,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     return [await nodeOf(t, OLD, name), await nodeOf(t, NEW, name)]
   }
 
-  t.test('C5: what the map of a node does not declare never leaves through it, live or from the history', async t => {
+  t.test('C5: a property that the map of a node does not declare never leaves through it, live or from the history', async t => {
     const [before, after] = await pair(t)
     const start = await after.publish('end', 'start')
     const live = [await after.follow('/plain'), await after.follow('/filtered')]
@@ -70,7 +70,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.match(told[0], { event: 'gone', msg: 'sse events of the log do not fit the map and are left out' })
   })
 
-  t.test('C5: what is left out is no loss to a client: its position moves on, and it resumes behind it', async t => {
+  t.test('C5: a client skips an entry that is left out: its position moves on, and it resumes behind it', async t => {
     const [before, after] = await pair(t)
     const client = await after.follow('/plain')
     await client.until('-0\n')

@@ -41,7 +41,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('without the right to publish, publish() is refused before anything is written, and end() too', async t => {
     const { app, news } = await serve(t, await login(t, 'mute', '~sse:*', '+@all', 'resetchannels'))
     for (let n = 0; n < 3; n++) {
-      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' may not be published to other nodes: nothing was appended", cause: { message: /MUTED/ } })
+      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' needs the right to publish: nothing was appended", cause: { message: /MUTED/ } })
     }
     await t.rejects(news.end(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     t.equal(await admin.exists('sse:{news}', 'sse:{news}:events'), 0)
@@ -56,7 +56,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.flushall()
   })
 
-  t.test('a full Redis refuses what is published, and everything else goes on', async t => {
+  t.test('a full Redis refuses new events, and everything else goes on', async t => {
     const { app, news } = await serve(t, server.client(t))
     await admin.config('SET', 'maxmemory-policy', 'noeviction')
     await admin.config('SET', 'maxmemory', String(Number(/used_memory:(\d+)/.exec(await admin.info('memory'))![1]) + 5_000_000))

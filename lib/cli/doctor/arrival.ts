@@ -7,7 +7,7 @@ import { counted, note, probeOf, problem, timeText, warning, type Finding, type 
 // An event is written as a whole, so that its second half never is that late by itself. Milliseconds.
 const TORN = 500
 const SILENCE = 1_000
-// Far more than a proxy needs to pass an event on, and less than a kernel waits for a delayed acknowledgement.
+// Milliseconds: more than a proxy needs to forward an event, and less than a kernel delays an acknowledgement.
 const LAGGING = 150
 // Of what happens by chance, too, there must be more than one.
 const TWICE = 2

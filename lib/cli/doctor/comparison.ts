@@ -4,7 +4,7 @@ import type { Exchange } from './exchange.ts'
 /** What came later on one way than on the other: how many events, and by how much, in milliseconds, as far as was seen. */
 export interface Delay { readonly events: number, readonly most: number }
 
-/** How much later the same events arrived on one way than on the other, in milliseconds. */
+/** How much later the same events arrived here than at the origin, in milliseconds. */
 export interface Lag { readonly events: number, readonly median: number, readonly most: number }
 
 // Two connections of one machine are never that far apart, be it ever so busy. Milliseconds.
@@ -12,7 +12,7 @@ const HELD = 1_000
 // One may be late by chance.
 const ENOUGH = 2
 
-/** Whether what came on the one way was held back on the other; undefined where it was not. */
+/** Whether events that arrived on one way were held back on the other; undefined where they were not. */
 export function heldBack (sooner: Exchange, later: Exchange): Delay | undefined {
   const { arrivals: { events, pieces } } = sooner
   const there = later.arrivals
@@ -26,7 +26,7 @@ export function heldBack (sooner: Exchange, later: Exchange): Delay | undefined 
   return late.length >= ENOUGH ? { events: late.length, most: Math.max(...late) } : undefined
 }
 
-/** The lag of the events that arrived on both ways; undefined where fewer than two did. */
+/** The lag of the events that arrived on both ways; undefined for fewer than two. */
 export function lagOf (sooner: Exchange, later: Exchange): Lag | undefined {
   const { pairs, offset } = paired(sooner, later)
   const lags = pairs.flatMap(([here, there]) => there === undefined ? [] : [Math.max(0, there.at + offset - here.at)]).sort((a, b) => a - b)
@@ -35,7 +35,7 @@ export function lagOf (sooner: Exchange, later: Exchange): Lag | undefined {
 }
 
 interface Paired {
-  /** Each event with the same event of the other way; undefined where that did not arrive. */
+  /** Each event with the same event of the other way; undefined where the other did not arrive. */
   readonly pairs: Array<[Arrival, Arrival | undefined]>
   /** Added to a time of the other way before it is compared. */
   readonly offset: number

@@ -45,7 +45,7 @@ export async function exchange (asking: Asking, redirects: readonly URL[] = []):
   return exchange({ ...asking, url: next, headers: next.origin === asking.url.origin ? asking.headers : harmless(asking.headers) }, [...redirects, asking.url])
 }
 
-// A header of the user may be a secret: another origin gets what a browser sends by itself, and the position.
+// A header of the user may be a secret: another origin gets only a browser's own headers and the position.
 const HARMLESS = /^(accept|access-control-request-|cache-control$|last-event-id$|origin$)/
 
 function harmless (headers: Readonly<Record<string, string>>): Record<string, string> {

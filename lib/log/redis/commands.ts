@@ -4,7 +4,7 @@ import { decodeReply, type Piece } from './piece.ts'
 import type { Script } from './scripts.ts'
 
 // What a server answers that is about to be able to, or that is the wrong one since a failover.
-// Redis 6.2 puts its own words before that of a command within a script.
+// Redis 6.2 puts text before the message of a command within a script.
 const PASSING = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
 // Milliseconds between two tries, doubled up to the second.
 const PAUSES = [20, 500] as const
@@ -15,7 +15,7 @@ export const isRefusal = (error: unknown): error is Error => (error as Error | u
 /** Whether the next try may succeed. */
 export const isPassing = (error: unknown): boolean => !isRefusal(error) || PASSING.test(error.message)
 
-/** Redis has no memory for what was to be written, and wrote nothing. */
+/** Redis has no memory for the write, and wrote nothing. */
 export const isFull = (error: unknown): boolean => isRefusal(error) && /(?:^|-)OOM /.test(error.message)
 
 /** The keys are elsewhere in the cluster. Its client knows what to do with a command; a single one is at the wrong address. */
@@ -47,7 +47,7 @@ export class Commands {
       }
     }
     const piece = decodeReply(reply)
-    // Asking again brings the same.
+    // Another attempt would fail in the same way.
     if (piece === undefined) throw new Error('Redis answered with something else than a script of this package does')
     return piece
   }

@@ -6,11 +6,14 @@ export interface Piece extends LogBatch {
   readonly oldest: number
   /** When the newest was appended, by the clock of Redis: it tells two events of one offset apart. */
   readonly stamp: string
-  /** What the messages of this epoch are sealed with: in answers alone, empty in a message. */
+  /** The secret of the seals of this epoch: in answers alone, empty in a message. */
   readonly secret: string
 }
 
-/** The version of what scripts keep and publish. A node refuses keys of a higher one, and reads its messages as missed. */
+/**
+ * The version of the keys and messages of the scripts. A node refuses keys of a higher version, and takes its messages
+ * as missed.
+ */
 export const VERSION = 1
 
 const LF = 10
@@ -18,22 +21,23 @@ const SPACE = 32
 const ZERO = 48
 const J = 106
 const T = 116
-// No head is longer: an epoch of 32 characters, three numbers, a flag and a secret of 64.
+// The longest head: an epoch of 32 characters, three numbers, a flag and a secret of 64.
 const MAX_HEAD = 200
 const MAX_FINGERPRINT = 64
 const HEAD = /^([0-9A-Za-z]{1,32}) (\d{1,16}) (\d{1,16}) (\d{1,20}) ([01])(?: ([0-9A-Za-z]{1,64}))?$/
 const SEALED = new RegExp(`^${VERSION} ([0-9a-f]{40}) $`)
 const SEAL_SIZE = `${VERSION} `.length + 41
 
-/** An answer of a script; undefined where it is none. */
+/** Parses an answer of a script; undefined for any other text. */
 export function decodeReply (bytes: Buffer): Piece | undefined {
   const piece = decode(bytes)
   return piece === undefined || piece.secret === '' ? undefined : piece
 }
 
 /**
- * A message that a script has published; undefined for any other text. Any client of Redis may publish: the seal, made with a secret from the
- * keys of the channel, says that it was a script. A message of another epoch has another secret.
+ * Parses a message of a script; undefined for any other text. Any client of Redis may publish: the seal, made with a
+ * secret from the keys of the channel, proves that a script published it. A message of another epoch has another
+ * secret.
  */
 export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined {
   const [, seal] = SEALED.exec(bytes.toString('latin1', 0, SEAL_SIZE)) ?? []
@@ -44,7 +48,10 @@ export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined
   return piece?.secret === '' ? piece : undefined
 }
 
-/** `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`, its name and its data. */
+/**
+ * `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`,
+ * its name and its data.
+ */
 function decode (bytes: Buffer): Piece | undefined {
   const headEnds = bytes.indexOf(LF)
   const [, epoch, oldest, newest, stamp, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
@@ -63,7 +70,7 @@ function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
     let value = 0
     for (const most = at + 16; at < most; at++) {
       const digit = bytes[at]! - ZERO
-      // Beyond the end, too: a comparison with NaN is false.
+      // Also beyond the end: a comparison with NaN is false.
       if (!(digit >= 0 && digit <= 9)) break
       value = value * 10 + digit
     }
@@ -75,7 +82,7 @@ function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
     const kindEnds = bytes.indexOf(LF, at)
     const nameEnds = kindEnds + 1 + nameSize
     const dataEnds = nameEnds + dataSize
-    // Whatever is no number makes the sum none.
+    // Any part that is no number makes the sum NaN.
     if (!(offset > before && dataEnds <= bytes.length) || kindEnds < at + 4 || kindEnds > at + 5 + MAX_FINGERPRINT || (bytes[at] !== J && bytes[at] !== T)) return undefined
     const [event, data, json] = [bytes.toString('utf8', kindEnds + 1, nameEnds), bytes.toString('utf8', nameEnds, dataEnds), bytes[at] === J]
     if (kindEnds === at + 4) entries.push({ offset, event, data, json })

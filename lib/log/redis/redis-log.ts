@@ -16,7 +16,7 @@ export interface Shared {
   /** Milliseconds an append may take. */
   readonly timeout: number
   readonly publish: 'PUBLISH' | 'SPUBLISH'
-  /** Seals the messages of the logs that begin here: a random word. */
+  /** The random secret for the seals of logs that begin here. */
   readonly secret: string
   /** What ioredis puts before each key, and not before the names that are published and subscribed. */
   readonly keyPrefix: string
@@ -32,9 +32,9 @@ const LINGER = 3_600_000
 const BATCH = 500
 // What was published last may be lost on its way, with nothing after it that shows it.
 const CHECK_INTERVAL = 15_000
-// So long it is believed that what is appended can also be published.
+// Milliseconds for which the right to publish counts as checked.
 const PUBLISHABLE = 60_000
-// What is heard before the store has said anything waits, up to so many messages: the store has them all.
+// Messages that arrive before the first answer of the store wait, up to this number: the store has them all.
 const MAX_EARLY = 1_000
 
 // One that nobody used for so long can be opened again when somebody does.
@@ -42,7 +42,7 @@ const IDLE_AFTER = 300_000
 
 // The names of keys in a cluster: what is in braces says where they are.
 const BRACES = /[{}%]/g
-// More would break the format, and is no fingerprint of ours.
+// Any other text would break the format, and is no fingerprint.
 const FINGERPRINT = /^[\w-]{1,64}$/
 
 export class RedisLog implements EventLog, Ear {
@@ -58,9 +58,9 @@ export class RedisLog implements EventLog, Ear {
   #sequence: Sequence | undefined
   /** Settles when all that is appended from now on is heard. */
   #listening: Promise<void> | undefined
-  /** How far the log is known to go, by what the store has answered or sealed: what is behind that has lost its history. */
+  /** The newest known offset, from an answer or a sealed message: a log that ends before it has lost its history. */
   #known = { epoch: '', offset: 0, stamp: '', secret: '' }
-  /** What came before the store has said by what it can be known. */
+  /** Messages that arrived before the secret of their seal was known. */
   #early: Buffer[] = []
   #publishableAt = -Infinity
   #checking = false
@@ -130,7 +130,7 @@ export class RedisLog implements EventLog, Ear {
   }
 
   heard (message: Buffer): void {
-    // It says that its sender may publish, and no more.
+    // The message only proves that its sender may publish.
     if (message.length === 0) return
     const { epoch, offset, secret } = this.#known
     if (epoch === '') {
@@ -139,7 +139,7 @@ export class RedisLog implements EventLog, Ear {
       return
     }
     const piece = decodeMessage(message, secret)
-    // Of another epoch or another version, or nothing of ours: the store knows.
+    // Of another epoch, another version or another program: ask the store.
     if (piece === undefined || piece.epoch !== epoch) return this.check()
     if (piece.newest > offset) this.#known = { epoch, offset: piece.newest, stamp: piece.stamp, secret }
     this.#sequence?.heard(piece)
@@ -227,7 +227,7 @@ export class RedisLog implements EventLog, Ear {
     }
   }
 
-  /** In words of our own: an answer to a client may carry the message, and what Redis says is for the log alone. */
+  /** An error with a message of this package: a client may get it, and the message of Redis is for the log alone. */
   #refused (cause: unknown): Error {
     const error = this.#coded(cause)
     error.cause = cause
@@ -238,9 +238,9 @@ export class RedisLog implements EventLog, Ear {
     const [word] = isRefusal(cause) ? cause.message.split(' ', 1) : []
     switch (word) {
       case 'ENDED': return new FST_SSE_CHANNEL_ENDED()
-      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold something else, so use another prefix or another name')
+      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold other data, so use another prefix or another name')
       case 'NEWER': return new FST_SSE_LOG_FOREIGN(this.#name, 'are of a newer version of this package')
-      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'may not be published to other nodes: nothing was appended')
+      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'needs the right to publish: nothing was appended')
       default: return new FST_SSE_LOG_UNAVAILABLE(this.#name, isFull(cause) ? 'has no memory left: nothing was appended' : 'cannot be used')
     }
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { VERSION } from './piece.ts'
 
-// So long an append may be asked for again, in milliseconds, and is not done twice.
+// Milliseconds within which an append may be repeated without a second event.
 const RECEIPT = 600_000
 
 // What runs within Redis: each script is one step that nothing comes between. A channel has two keys in one slot: a hash
@@ -130,7 +130,7 @@ local function packed (parts, offset, name, kind, data)
 end
 `
 
-/** For what is published. ARGV: 10 and 11 how and where. */
+/** For scripts that publish. ARGV: 10 the command, 11 the channel. */
 const TELLING = `
 -- An empty message tells nothing, and shows that there is a right to publish.
 local function muted ()

@@ -23,7 +23,7 @@ export class Sequence {
   /** Up to where it is told. Undefined as long as nobody knows where to begin. */
   #told: { epoch: string, offset: number, ended: boolean } | undefined
   #waiting: LogBatch[] = []
-  /** How many of them were heard before the store was asked: it knows of these. */
+  /** How many of them arrived before the question to the store: its answer includes these. */
   #due = 0
   #reading = false
   #closed = false
@@ -117,7 +117,7 @@ export class Sequence {
     return this.#drain(newest)
   }
 
-  /** With how far the store goes that was asked. */
+  /** Passes on the waiting batches. `reach`: the newest offset of the store's answer, after such an answer. */
   #drain (reach = Infinity): boolean {
     const waiting = this.#waiting
     this.#waiting = []

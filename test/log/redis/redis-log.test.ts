@@ -141,7 +141,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
-      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold something else, so use another prefix or another name: nothing was changed` })
+      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold other data, so use another prefix or another name: nothing was changed` })
     }
     const told = new Told()
     log.tail(told.listener)
@@ -201,7 +201,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       await make(...keys)
       const before = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
       for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
-        await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: /hold something else/, cause: { message: /^FOREIGN / } }, kind)
+        await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: /hold other data/, cause: { message: /^FOREIGN / } }, kind)
       }
       const after = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
       t.ok(before.every((value, index) => value === after[index] || value?.equals(after[index]!)), `${kind} is as it was`)

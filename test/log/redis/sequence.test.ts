@@ -259,7 +259,7 @@ t.test('R8: whatever is lost, doubled or late: each entry once and in order, and
   for (let seed = 1; seed <= 500; seed++) await play(t, seed)
 })
 
-t.test('L12: what the store does not have is not waited for: it was asked after that was heard', async t => {
+t.test('L12: no wait for events that the store does not have, when it was asked after their message', async t => {
   for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [batch(5, 4, { newest: 900_000 }), batch(7, 8)], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
     const store = new Store()
     store.sequence.begin(batch(1, 0))
