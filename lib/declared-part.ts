@@ -1,6 +1,7 @@
 import { assertForm } from './formless.ts'
-import { isNode, type Node } from './json-schema.ts'
-import { admits, assertJson, flat, isBare, shapeOf, type Shape } from './shape.ts'
+import { EVERY_KEY, isNode, type Node } from './json-schema.ts'
+import { Bare, merge, NOTHING, own, put } from './part.ts'
+import { admits, assertJson, flat, isBare, shapeOf, tagsOf, type Shape } from './shape.ts'
 import type { Subschema } from './subschema.ts'
 
 /**
@@ -16,7 +17,6 @@ export interface Taker {
 }
 
 type Fits = (part: unknown) => boolean
-const NOTHING = Symbol('nothing')
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
 /** The value of `toJSON`, as JSON takes it. */
@@ -40,18 +40,6 @@ function snapshot (value: unknown): unknown {
   return JSON.parse(text)
 }
 
-const own = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as Node)[name] : undefined
-
-/** Joins the parts that two branches of a union declare of the same value. */
-function merge (one: unknown, two: unknown): unknown {
-  if (one === NOTHING || one === undefined) return two
-  if (!isObject(one) || !isObject(two) || one === two) return one
-  if (Array.isArray(one) && Array.isArray(two)) return Array.from({ length: Math.max(one.length, two.length) }, (_, i): unknown => i in one ? merge(one[i], two[i]) : two[i])
-  const both = Object.assign(Object.create(null), one) as Node
-  for (const name of Object.keys(two)) both[name] = name in both ? merge(both[name], two[name]) : two[name]
-  return both
-}
-
 // Keywords that say nothing about the contents of a value.
 const SILENT = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'])
 
@@ -60,14 +48,14 @@ export function takerOf (schema: Subschema, compile: (branch: Subschema) => Fits
   const generator = new Generator(compile)
   const root = generator.take([schema], false)
   const code = `'use strict'
-const { NOTHING, everything, snapshot, formOf, own, merge } = helpers
+const { NOTHING, Bare, everything, snapshot, formOf, own, merge, put } = helpers
 const same = v => v
 let missed = false
 ${[...generator.functions].join('\n')}
 return { take (v) { missed = false; return ${root!}(v) }, missed: () => missed, open: ${generator.open} }`
   // TypeBox and the serialiser compile in the same way.
   // eslint-disable-next-line no-new-func
-  return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => Taker)({ NOTHING, everything, snapshot, formOf, own, merge }, generator.given)
+  return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => Taker)({ NOTHING, Bare, everything, snapshot, formOf, own, merge, put }, generator.given)
 }
 
 class Generator {
@@ -156,10 +144,11 @@ class Generator {
     return name === 'same' ? read : `${name!}(${read})`
   }
 
-  #object ({ names, required, others, closed }: Shape): string {
+  #object (shape: Shape): string {
+    const { names, required, others, closed } = shape
     // A null prototype: a property such as `toString` is otherwise present in every object.
-    const bare = others.length > 0 || closed || [...names.keys()].some(name => name in Object.prototype)
-    const lines = [bare ? 'const o = Object.create(null)' : '']
+    const bare = others.length > 0 || [...names.keys()].some(name => name in Object.prototype)
+    const lines = [bare ? 'const o = new Bare()' : '']
     const literal: string[] = []
     for (const [name, schemas] of names) {
       const key = JSON.stringify(name)
@@ -168,19 +157,31 @@ class Generator {
       else lines.push(`{ const x = ${read}; if (x !== undefined) o[${key}] = ${this.#value(schemas, 'x')} }`)
     }
     if (!bare) lines[0] = `const o = { ${literal.join(', ')} }`
-    if (others.length === 0 && !closed) return lines.join('\n  ')
-    const cases = others.map(({ pattern, except, schema }) => {
-      const test = pattern === undefined ? except.map(other => ` && !${this.#pattern(other, schema)}.test(k)`).join('') : ` && ${this.#pattern(pattern, schema)}.test(k)`
-      return `if (true${test}) r = merge(r, ${this.#value([schema], 'x')})`
-    })
-    lines.push(`for (const k of Object.keys(v)) {
-    if (${this.#give(new Set(names.keys()))}.has(k)) continue
-    const x = v[k]
-    let r = NOTHING
-    ${cases.join('\n    ')}
-    ${closed ? 'o[k] = r === NOTHING ? x : r' : 'if (r !== NOTHING) o[k] = r'}
-  }`)
+    if (others.length > 0 || closed) lines.push(this.#others(shape))
     return lines.join('\n  ')
+  }
+
+  /** The properties that are not declared by their names. */
+  #others ({ names, others, closed }: Shape): string {
+    const [only] = others
+    const every = others.length === 1 && this.#matches(only!) === '' ? this.#value([only!.schema], 'x') : undefined
+    const cases = every !== undefined ? [] : others.map(other => `if (true${this.#matches(other)}) r = merge(r, ${this.#value([other.schema], 'x')})`)
+    const merged = `let r = NOTHING
+    ${cases.join('\n    ')}
+    ${closed ? 'o[k] = r === NOTHING ? x : r' : 'if (r !== NOTHING) o[k] = r'}`
+    const take = every === undefined ? merged : `o[k] = ${every}`
+    return `for (const k of Object.keys(v)) {
+    ${names.size === 0 ? '' : `switch (k) { ${[...names.keys()].map(name => `case ${JSON.stringify(name)}:`).join(' ')} continue }`}
+    const x = v[k]
+    ${others.length === 0 ? 'put(o, k, x)' : take}
+  }`
+  }
+
+  /** The code that asks whether a key is one of these; none where all are. */
+  #matches ({ pattern, except, schema }: Shape['others'][number]): string {
+    if (pattern === EVERY_KEY) return ''
+    if (pattern !== undefined) return ` && ${this.#pattern(pattern, schema)}.test(k)`
+    return except.map(other => ` && !${this.#pattern(other, schema)}.test(k)`).join('')
   }
 
   #array ({ items }: Shape): string {
@@ -195,9 +196,9 @@ class Generator {
     const rest = at(length)
     const refuses = items.some(({ node }) => (node as Node).additionalItems === false)
     const more = rest.length > 0 ? this.#value(rest, 'v[i]') : refuses ? 'v[i]' : undefined
-    return `const o = []
-  const n = ${more === undefined ? `Math.min(v.length, ${length})` : 'v.length'}
-  for (let i = 0; i < n; i++) o.push(${Array.from({ length }, (_, i) => `i === ${i} ? ${this.#value(at(i), 'v[i]')} : `).join('')}${more ?? 'undefined'})`
+    return `const n = ${more === undefined ? `Math.min(v.length, ${length})` : 'v.length'}
+  const o = new Array(n)
+  for (let i = 0; i < n; i++) o[i] = ${Array.from({ length }, (_, i) => `i === ${i} ? ${this.#value(at(i), 'v[i]')} : `).join('')}${more ?? 'undefined'}`
   }
 
   /** The properties that any fitting branch declares: a value may fit several branches. */
@@ -208,6 +209,8 @@ class Generator {
     if (able.length === 0) return ''
     // The value is checked as a whole later: where only one branch can fit, it is taken.
     if (able.length === 1 && !skipped) return `r = merge(r, ${able[0]!.name!}(v))`
+    const tags = kind === 'object' && !skipped ? tagsOf(able.map(({ branch }) => branch)) : undefined
+    if (tags !== undefined) return this.#tagged(tags.name, able.map(({ name }, i) => [tags.values[i], name!]))
     const tries = able.sort((a, b) => Number(b.bare) - Number(a.bare)).map(({ branch, name, bare }) => `missed = false
     p = ${name!}(v)
     if (!missed && ${this.#give(this.#compile(branch))}(p)) {
@@ -219,6 +222,21 @@ class Generator {
     let p
     ${tries.join('\n    ')}
     missed = before || !hit
+  }`
+  }
+
+  /** The branch is known by a tag. The taken part has to have the same one: a property may have another value when it is read again. */
+  #tagged (property: string, branches: Array<[tag: unknown, name: string]>): string {
+    const key = JSON.stringify(property)
+    const cases = branches.map(([tag, name]) => `case ${JSON.stringify(tag)}: {
+      const p = ${name}(v)
+      if (p?.[${key}] === ${JSON.stringify(tag)}) r = merge(r, p)
+      else missed = true
+      break
+    }`)
+    return `switch (v[${key}]) {
+    ${cases.join('\n    ')}
+    default: missed = true
   }`
   }
 

@@ -187,7 +187,7 @@ export const freeContract: Contract = {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
     const written = writeFree(event)
-    if (written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, shown(written.event))
+    if (written.event !== 'message' && written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, shown(written.event))
     return assemble(event, encodeName(written.event), written.data)
   }
 }

@@ -27,13 +27,15 @@ export function mapSchema (schema: Node, change: (node: Node) => Node, whole: (n
 
 /** Type.Record has this pattern for any key, but a dot is no line end: a key with one would be left unchecked and unwritten. */
 const ANY_KEY = '^(.*)$'
+/** What matches any key, those with a line end too. */
+export const EVERY_KEY = '^[^]*$'
 
 /** A schema whose records mean any key where they say so. */
 export function withEveryKey (schema: Node): Node {
   return mapSchema(schema, node => {
     if (!isNode(node.patternProperties) || !(ANY_KEY in node.patternProperties)) return node
     const { [ANY_KEY]: others, ...patterns } = node.patternProperties
-    return { ...node, patternProperties: { ...patterns, '^[^]*$': others } }
+    return { ...node, patternProperties: { ...patterns, [EVERY_KEY]: others } }
   })
 }
 

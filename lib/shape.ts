@@ -70,6 +70,21 @@ export function isBare ({ parts, objects, items, unions, conditions }: Shape): b
   return parts.every(({ node }) => !isNode(node) || (typesOf(node) === undefined || (typesOf(node)!.includes('array') && node.enum === undefined)))
 }
 
+const isScalar = (value: unknown): boolean => value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
+
+/** The property by whose value alone the branch of a union is known: each requires another one. Nothing where there is no such property. */
+export function tagsOf (branches: Subschema[]): { name: string, values: unknown[] } | undefined {
+  const shapes = branches.map(branch => shapeOf(flat([branch])))
+  for (const name of shapes[0]?.names.keys() ?? []) {
+    const values = shapes.flatMap(({ names, required }) => {
+      const tag = required.has(name) ? names.get(name)?.map(({ node }) => node).find(node => isNode(node) && isScalar(node.const)) : undefined
+      return isNode(tag) ? [tag.const] : []
+    })
+    if (!(name in Object.prototype) && new Set(values).size === branches.length) return { name, values }
+  }
+  return undefined
+}
+
 function typesOf ({ type }: Node): unknown[] | undefined {
   return type === undefined ? undefined : Array.isArray(type) ? type : [type]
 }

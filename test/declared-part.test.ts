@@ -116,6 +116,40 @@ t.test('C5: the checked value is the written value, for any toJSON', async t => 
   ])
 })
 
+t.test('C5: the branch of a union is known by its tag, and is the one that is checked', async t => {
+  const shown = O({ kind: Type.Literal('shown'), x: Any })
+  const hidden = O({ kind: Type.Literal('hidden'), x: O({ n: I }) })
+  const both = Type.Union([shown, hidden, Type.Null()])
+  let reads = 0
+  const fickle = (...tags: string[]): object => ({ get kind () { return tags[reads++ % tags.length] }, x: { n: 1, secret: 2 } })
+  class Inherited { get kind (): string { return 'hidden' } get x (): object { return { n: 1, secret: 2 } } }
+  check(t, [
+    ['one', both, { kind: 'shown', x: { n: 1, more: 2 }, secret: 1 }, '{"kind":"shown","x":{"n":1,"more":2}}'],
+    ['the other', both, { kind: 'hidden', x: { n: 1, secret: 2 } }, '{"kind":"hidden","x":{"n":1}}'],
+    ['of JSON Schema', plain(both), { kind: 'hidden', x: { n: 1, secret: 2 } }, '{"kind":"hidden","x":{"n":1}}'],
+    ['of numbers', Type.Union([O({ v: Type.Literal(1), a: I }), O({ v: Type.Literal(2), b: I })]), { v: 2, a: 1, b: 2 }, '{"v":2,"b":2}'],
+    ['beside properties', Type.Intersect([O({ id: I }), Type.Union([shown, hidden])]), { id: 1, kind: 'hidden', x: { n: 1, secret: 2 }, y: 1 }, '{"id":1,"kind":"hidden","x":{"n":1}}'],
+    ['inherited', both, new Inherited(), '{"kind":"hidden","x":{"n":1}}'],
+    ['a value that does not fit', both, { kind: 'hidden', x: 1 }, '/: Expected union value'],
+    ['no such tag', both, { kind: 'other', x: 1 }, '/: Expected union value'],
+    ['no tag', both, { x: 1 }, '/: Expected union value'],
+    ['no object', both, null, 'null']
+  ])
+  // The guard reads one tag, and the copy takes another: the properties of neither branch leave by the other's rule.
+  for (const tags of [['shown', 'hidden'], ['hidden', 'shown']]) {
+    reads = 0
+    t.equal(schemaCompiler({})(both).write(fickle(...tags)), undefined, tags.join())
+  }
+})
+
+t.test('C1: a property of any name is refused where no others are admitted', async t => {
+  for (const name of ['secret', '__proto__', 'constructor']) {
+    const value = JSON.parse(`{"a":"x","${name}":{}}`) as object
+    for (const schema of [O({ a: S }, { additionalProperties: false }), plain(O({ a: S }, { additionalProperties: false }))]) t.equal(schemaCompiler({})(schema).write(value), undefined, name)
+  }
+  t.equal(sent(O({ a: S, b: Type.Optional(S) }, { additionalProperties: false }), { a: 'x' }), '{"a":"x"}')
+})
+
 t.test('a property may have the name of one that all objects have', async t => {
   const names = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__', '__defineGetter__', 'isPrototypeOf', 'toJSON']
   for (const name of names) {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Node } from '../lib/json-schema.ts'
-import { admits, assertJson, flat, isBare, shapeOf, type Shape } from '../lib/shape.ts'
+import { admits, assertJson, flat, isBare, shapeOf, tagsOf, type Shape } from '../lib/shape.ts'
 import { Subschema } from '../lib/subschema.ts'
 
 const of = (schema: unknown): Subschema => Subschema.of(schema as Node, { shared: { Loop: { allOf: [{ $ref: 'Loop' }, { type: 'object' }] } }, isPlain: () => true })
@@ -36,4 +36,15 @@ t.test('a type that JSON has no form for is refused, with the way out', async t 
   for (const fits of [{ type: ['string', 'null', 'object', 'array'] }, {}, true, { type: 'RegExp' }]) t.doesNotThrow(() => assertJson(of(fits)))
   t.throws(() => assertJson(of({ type: 'void' })), { message: "schema is invalid: at '/' the type 'void' has no form in JSON: declare Type.Optional(…) or Type.Null()" })
   t.throws(() => assertJson(of({ type: 'constructor' })), { message: /leave it out/ })
+})
+
+t.test('the branches of a union are known by a property that each requires with a value of its own', async t => {
+  const branch = (value: unknown, required = ['kind']): object => ({ type: 'object', properties: { a: {}, kind: { const: value } }, required })
+  const tags = (...branches: object[]): unknown => tagsOf(branches.map(of))
+  t.strictSame(tags(branch('a'), branch(null), branch(1), branch(true)), { name: 'kind', values: ['a', null, 1, true] })
+  t.strictSame(tags({ allOf: [branch('a'), {}] }, branch('b')), { name: 'kind', values: ['a', 'b'] })
+  const untagged = [[branch('a'), branch('a')], [branch('a'), branch('b', [])], [branch('a'), branch({})], [branch('a'), branch(NaN)], [branch('a'), {}], [{}, branch('a')], []]
+  for (const branches of untagged) t.equal(tags(...branches), undefined, JSON.stringify(branches))
+  const inherited = (value: string): object => ({ properties: { constructor: { const: value } }, required: ['constructor'] })
+  t.equal(tags(inherited('a'), inherited('b')), undefined)
 })
