@@ -10,7 +10,7 @@ t.test('bytes and collections have no form in JSON, unless they give themselves 
     t.ok(isFormless(value))
     for (const whole of [value, { a: [1, { value }] }, [value]]) t.equal(formlessIn(whole, JSON.stringify(whole)), value)
   }
-  for (const value of [{}, [], null, 'a', 1, new Date(0), new Tags(['a']), { type: 'Buffer', data: [1] }, { 0: 1 }, { type: 'text' }, { 0: 1, a: {} }, { 10: 1 }, { a: { b: 1 } }, /a/]) {
+  for (const value of [{}, [], null, 'a', 1, new Date(0), new Tags(['a']), { type: 'Buffer', data: [1] }, { 0: 1 }, { type: 'text' }, { 0: 1, a: {} }, { 10: 1 }, { a: '{b' }, { a: { b: 1 } }, /a/]) {
     t.notOk(isFormless(value))
     t.equal(formlessIn([value], JSON.stringify([value])), undefined)
   }
