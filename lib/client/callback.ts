@@ -21,9 +21,9 @@ export function failureIn (name: string, thrown: unknown, code: StreamErrorCode 
  */
 export function legible (thrown: unknown): unknown {
   try {
+    if (thrown instanceof StreamError) return thrown
     const { message, cause } = Object(thrown) as Partial<Error>
     const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
-    Object.getPrototypeOf(Object(thrown))
     // A symbol throws here.
     String([message, why, code])
     return thrown

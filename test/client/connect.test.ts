@@ -269,7 +269,7 @@ t.test('an error that cannot be read ends the stream with a StreamError, whichev
       fetch: connect(server.url, { fetch: toss })
     }
     for (const [name, stream] of Object.entries(streams)) {
-      await t.rejects(all(stream), { name: 'StreamError', code: 'FST_SSE_CALLBACK' }, `${what}: ${name}`)
+      await t.rejects(all<unknown>(stream), { name: 'StreamError', code: 'FST_SSE_CALLBACK' }, `${what}: ${name}`)
       t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_CALLBACK' } })
     }
   }
