@@ -1,4 +1,4 @@
-import { call, failureIn } from './callback.ts'
+import { call, failureIn, legible } from './callback.ts'
 import { refusalOf } from './refusal.ts'
 import { StreamError } from './stream-error.ts'
 
@@ -69,8 +69,11 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
     const last = await follow(send, url, asked, response)
     if (typeof last !== 'string') return last
     throw new StreamError('FST_SSE_REDIRECT', `The redirect is not followed: ${last}`, { response })
-  } catch (error) {
+  } catch (thrown) {
+    const error = legible(thrown)
     if (error instanceof StreamError || init.signal!.aborted) throw error
+    // The network rejects with no such error.
+    if (error instanceof ReferenceError) throw failureIn('fetch', error)
     const refusal = refusalOf(error, url, init, fetch === globalThis.fetch)
     if (refusal === undefined) throw networkError(error)
     throw new StreamError(/redirect/.test(refusal) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch refuses the request: ${refusal}`, { cause: error })
@@ -80,7 +83,8 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
 /**
  * The error of a lost connection, or of none. In Node its cause has the reason: a port without a server, a certificate.
  */
-export function networkError (error: unknown): StreamError {
+export function networkError (thrown: unknown): StreamError {
+  const error = legible(thrown)
   const { cause, message } = Object(error) as Partial<Error>
   const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
   return new StreamError('FST_SSE_NETWORK', `The connection failed: ${why || code || message}`, { cause: error })
@@ -88,7 +92,11 @@ export function networkError (error: unknown): StreamError {
 
 // A tab is the only control character that a header can hold.
 const isControl = (character: string): boolean => (character < ' ' && character !== '\t') || character === '\x7f'
-const isResponse = (value: unknown): value is Response => typeof (value as Partial<Response> | null | undefined)?.headers?.get === 'function'
+
+function isResponse (value: unknown): value is Response {
+  const getter = call('The response of fetch', () => (value as Response | null | undefined)?.headers?.get, 'FST_SSE_RESPONSE')
+  return typeof getter === 'function'
+}
 
 function headersOf (given: RequestInit['headers'] | undefined, lastEventId: string): Headers {
   let headers: Headers
@@ -123,7 +131,8 @@ async function valueOf<T> (name: string, value: PerAttempt<T>, attempt: Attempt)
   const pending = call(name, () => (value as (attempt: Attempt) => T | Promise<T>)(attempt))
   try {
     return await pending
-  } catch (error) {
+  } catch (thrown) {
+    const error = legible(thrown)
     // A failed request for a token is a TypeError too: with a cause in Node, without one in a page, after the first
     // attempt.
     const isMistake = error instanceof ReferenceError || (error instanceof TypeError && error.cause === undefined && attempt.attempt === 1)

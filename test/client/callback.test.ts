@@ -1,6 +1,7 @@
 import t from 'tap'
-import { call, failureIn } from '../../lib/client/callback.ts'
+import { call, failureIn, legible } from '../../lib/client/callback.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
+import { oddities } from '../setup/oddities.ts'
 
 t.test('E1: the error of a function of the program names the function; a StreamError stays as it is', async t => {
   t.equal(call('f()', () => 5), 5)
@@ -10,4 +11,13 @@ t.test('E1: the error of a function of the program names the function; a StreamE
   t.throws(() => call('headers()', () => { throw own }), own)
   t.equal(failureIn('url()', null).message, 'url() failed: undefined')
   t.equal(failureIn('url()', cause, 'FST_SSE_NETWORK').code, 'FST_SSE_NETWORK')
+})
+
+t.test('an error that throws when it is read is replaced by one that can be read', async t => {
+  for (const [what, thrown] of [...oddities(), ['a message that is a symbol', { message: Symbol('x') }] as const]) {
+    const error = failureIn('headers()', thrown)
+    t.ok(error instanceof StreamError && error.code === 'FST_SSE_CALLBACK', what)
+    t.match(error.message, /^headers\(\) failed: (x|undefined|the thrown value cannot be read)$/, what)
+  }
+  for (const thrown of [undefined, null, 5, 'x', Symbol('x'), new Error('x'), Object.create(null)]) t.equal(legible(thrown), thrown)
 })

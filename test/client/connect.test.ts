@@ -5,6 +5,7 @@ import { connect } from '../../lib/client/connect.ts'
 import { validate } from '../../lib/client/validate.ts'
 import sse from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
+import { oddities } from '../setup/oddities.ts'
 import { answers, ends, Scripted, streams } from '../setup/scripted.ts'
 import { within } from '../setup/within.ts'
 
@@ -252,6 +253,26 @@ t.test('E1: an option that does not fit ends the stream before anything is asked
   t.strictSame(told, ['FST_SSE_OPTION', { attempt: 1, delay: undefined }, 'closed'])
   const { error } = await connect('http://there/', { share: 5 as never, onError: () => { throw new Error('mistake') } }).closed
   t.equal(error?.code, 'FST_SSE_CALLBACK')
+})
+
+t.test('an error that cannot be read ends the stream with a StreamError, whichever function throws it', async t => {
+  const server = await Scripted.start(t, ends('data: hi\n\n'))
+  for (const [what, thrown] of oddities()) {
+    const toss = (): never => { throw thrown }
+    const reject = async (): Promise<never> => toss()
+    const streams = {
+      'onError of a misuse': connect(5 as never, { onError: toss }),
+      'a rejected onError of a misuse': connect(5 as never, { onError: reject }),
+      onError: connect('http://there/', { fetch: reject, onError: toss }),
+      validate: connect(server.url, { events, validate: toss }),
+      headers: connect(server.url, { headers: toss }),
+      fetch: connect(server.url, { fetch: toss })
+    }
+    for (const [name, stream] of Object.entries(streams)) {
+      await t.rejects(all<unknown>(stream), { name: 'StreamError', code: 'FST_SSE_CALLBACK' }, `${what}: ${name}`)
+      t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_CALLBACK' } })
+    }
+  }
 })
 
 t.test('E1: a validate that throws is FST_SSE_CALLBACK, and ends it', async t => {

@@ -1,6 +1,7 @@
 import t from 'tap'
-import { request, type RequestOptions } from '../../lib/client/request.ts'
+import { networkError, request, type RequestOptions } from '../../lib/client/request.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
+import { oddities } from '../setup/oddities.ts'
 import { answers, ends, Scripted, streams, type Asked } from '../setup/scripted.ts'
 import { within } from '../setup/within.ts'
 
@@ -101,7 +102,8 @@ t.test('E1: an error that a function throws at once is FST_SSE_CALLBACK', async 
     ['url()', mistake, {}],
     ['fetch', 'http://there/', { fetch: () => { throw new Error("The 'cache' field is not implemented") } }],
     ['headers()', 'http://there/', { headers: async () => mistake() }],
-    ['headers()', 'http://there/', { headers: async () => { throw new ReferenceError('x is not defined') } }]
+    ['headers()', 'http://there/', { headers: async () => { throw new ReferenceError('x is not defined') } }],
+    ['fetch', 'http://there/', { fetch: async () => { throw new ReferenceError('x is not defined') } }]
   ] as const) {
     await t.rejects(request(url, options as RequestOptions, FIRST, never), { code: 'FST_SSE_CALLBACK', message: new RegExp(`^${name.replace('()', '\\(\\)')} failed: `) })
   }
@@ -128,6 +130,16 @@ t.test('a rejection of fetch is FST_SSE_NETWORK, with the message of its cause',
   }
 })
 
+t.test('a rejection that cannot be read is FST_SSE_NETWORK, whichever promise rejects', async t => {
+  for (const [what, thrown] of oddities()) {
+    const reject = async (): Promise<never> => { throw thrown }
+    for (const options of [{ fetch: reject }, { headers: reject }, { fetch: () => Promise.reject(new TypeError('fetch failed', { cause: thrown })) }]) {
+      await t.rejects(request('http://there/', options, FIRST, never), { name: 'StreamError', code: 'FST_SSE_NETWORK' }, what)
+    }
+    t.equal(networkError(thrown).code, 'FST_SSE_NETWORK', what)
+  }
+})
+
 t.test('E1: a request that cannot be made is FST_SSE_REQUEST', async t => {
   const cases: Array<[url: string, options: RequestOptions]> = [
     ['/events', {}],
@@ -146,6 +158,10 @@ t.test('E1: an answer that is no response, or has no streaming body, is FST_SSE_
   const headers = new Headers({ 'content-type': 'text/event-stream' })
   for (const answer of [undefined, null, 5, {}, { status: 200, headers: { 'content-type': 'text/event-stream' } }]) {
     await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch returned no Response' })
+  }
+  for (const [what, thrown] of oddities()) {
+    const answer = { status: 200, get headers () { throw thrown } } as unknown as Response
+    await t.rejects(request('http://there/', { fetch: async () => answer }, FIRST, never), { name: 'StreamError', code: 'FST_SSE_RESPONSE' }, what)
   }
   for (const body of [undefined, null, 'data: 1\n\n', { on: () => {} }]) {
     const fetch = async () => ({ status: 200, headers, body }) as unknown as Response
