@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
 import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from './cursor.ts'
 import { diagnostics } from '../diagnostics.ts'
@@ -164,7 +165,7 @@ export class Following implements Party<Follower>, Driver {
       statistics.gaps++
       statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) diagnostics.drop.publish({ channel: name, dropped, request: this.#outlet.account?.request })
+    if (diagnostics.drop.hasSubscribers) this.#tell(request => diagnostics.drop.publish({ channel: name, dropped, request }))
   }
 
   failed (error: unknown): void {
@@ -211,7 +212,15 @@ export class Following implements Party<Follower>, Driver {
   #noticed (feed: Feed, { data }: Notice): void {
     if ('dropped' in data) return this.#dropped(feed, data.dropped)
     feed.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) diagnostics.reset.publish({ channel: feed.settings.name, reason: data.reason, request: this.#outlet.account?.request })
+    const { settings: { name: channel } } = feed
+    if (diagnostics.reset.hasSubscribers) this.#tell(request => diagnostics.reset.publish({ channel, reason: data.reason, request }))
+  }
+
+  /** Publishes a diagnostic message in the scope of its own stream. A loop in this process has no request. */
+  #tell (publish: (request: FastifyRequest | undefined) => void): void {
+    const { account } = this.#outlet
+    if (account === undefined) publish(undefined)
+    else account.scope.runInAsyncScope(publish, undefined, account.request)
   }
 
   /** In company, what is said of a channel says of which. */
