@@ -108,7 +108,7 @@ export class Topic {
     try {
       // Listen first, then look: no end is missed. A log with a new epoch goes on, and so does the producer.
       // A log may open its connection here, which outlives the request that called consume().
-      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }) => { if (ended) this.#over() })
+      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogHead) => { if (ended) this.#over() })
       const head = this.#log.head()
       if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
       else start(head)
