@@ -1,7 +1,6 @@
-import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
 import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from './cursor.ts'
-import { diagnostics } from '../diagnostics.ts'
+import { diagnostics, tellOf } from '../diagnostics.ts'
 import { encodePositionFrame } from '../encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
@@ -165,7 +164,7 @@ export class Following implements Party<Follower>, Driver {
       statistics.gaps++
       statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) this.#tell(request => diagnostics.drop.publish({ channel: name, dropped, request }))
+    if (diagnostics.drop.hasSubscribers) tellOf(this.#outlet.account, diagnostics.drop, { channel: name, dropped })
   }
 
   failed (error: unknown): void {
@@ -212,15 +211,7 @@ export class Following implements Party<Follower>, Driver {
   #noticed (feed: Feed, { data }: Notice): void {
     if ('dropped' in data) return this.#dropped(feed, data.dropped)
     feed.statistics.resets++
-    const { settings: { name: channel } } = feed
-    if (diagnostics.reset.hasSubscribers) this.#tell(request => diagnostics.reset.publish({ channel, reason: data.reason, request }))
-  }
-
-  /** Publishes a diagnostic message in the scope of its own stream. A loop in this process has no request. */
-  #tell (publish: (request: FastifyRequest | undefined) => void): void {
-    const { account } = this.#outlet
-    if (account === undefined) publish(undefined)
-    else account.scope.runInAsyncScope(publish, undefined, account.request)
+    if (diagnostics.reset.hasSubscribers) tellOf(this.#outlet.account, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
   }
 
   /** In company, what is said of a channel says of which. */
