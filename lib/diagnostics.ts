@@ -1,6 +1,7 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { FastifyRequest } from 'fastify'
 import type { CloseReport } from './options.ts'
+import type { Scope } from './scope.ts'
 
 /** What is told of a stream. `route` is its method and path as they were declared. */
 interface OfStream { readonly request: FastifyRequest, readonly route: string }
@@ -42,4 +43,15 @@ export const diagnostics = {
   drop: told('fastify-typed-sse:drop'),
   reset: told('fastify-typed-sse:reset'),
   error: told('fastify-typed-sse:error')
+}
+
+/** Publishes what a subscriber lost, in the scope of its own stream. A loop in this process has no request. */
+export function tellOf<M extends object> (
+  account: { readonly request: FastifyRequest, readonly scope: Scope } | undefined,
+  to: Told<M & { readonly request: FastifyRequest | undefined }>,
+  message: M
+): void {
+  const told = { ...message, request: account?.request }
+  if (account === undefined) to.publish(told)
+  else account.scope.runInAsyncScope(to.publish, to, told)
 }

@@ -113,7 +113,8 @@ const RESERVED = 'sse.'
 const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
 const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
-function asEvent (event: unknown): Incoming {
+/** The event, whose fields are still to be checked. FST_SSE_EVENT for what is none, with a hint for a foreign chunk. */
+export function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
   assertFields(event)
   return event

@@ -6,6 +6,7 @@ import { isCluster, type RedisClient, type RedisClusterConnection, type RedisCon
 import { Commands } from './log/redis/commands.ts'
 import { RedisLog, type Shared } from './log/redis/redis-log.ts'
 import { checked, isObject, type Rule } from './options.ts'
+import { shared as anyRequest } from './scope.ts'
 
 export type { RedisClient, RedisClusterConnection, RedisConnection }
 
@@ -62,7 +63,7 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): O
   return (name, history) => {
     const log = new RedisLog(name, history, shared)
     shared.open.add(log)
-    timer ??= setInterval(tick, 1_000).unref()
+    timer ??= anyRequest.runInAsyncScope(setInterval, undefined, tick, 1_000).unref()
     return log
   }
 }

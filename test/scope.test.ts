@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse, { EventQueue, type AnyEvent, type RegisterOptions, type SourceContext } from '../lib/index.ts'
+import sse, { EventQueue, memoryLog, type AnyEvent, type LogBatch, type RegisterOptions, type SourceContext } from '../lib/index.ts'
 import { Scope, shared } from '../lib/scope.ts'
 import { listen } from './setup/listen.ts'
 import { open, type RawClient } from './setup/raw.ts'
@@ -226,6 +226,81 @@ t.test('L11: diagnostics of a stream and its lines in the log come in the contex
   await until('close', () => seen.length === 3)
   t.strictSame(seen, ['open ann', 'error ann', 'close ann'])
   for (const text of ['sse stream failed', 'sse stream closed']) t.equal(lines.find(({ msg }) => msg === text)?.user, 'ann', text)
+})
+
+t.test('L11: diagnostics of what a subscriber lost come in the context of its own stream', async t => {
+  const seen: string[] = []
+  for (const name of ['drop', 'reset']) {
+    const listener = (message: unknown): void => {
+      const { request } = message as { request?: { headers: Record<string, unknown> } }
+      seen.push(`${name} ${String(request?.headers['x-user'])} ${user()}`)
+    }
+    subscribe(`fastify-typed-sse:${name}`, listener)
+    t.teardown(() => unsubscribe(`fastify-typed-sse:${name}`, listener))
+  }
+  const store = memoryLog()
+  let epoch = 'a'
+  const heard = new Set<(batch: LogBatch) => void>()
+  const { app, come } = await make(t, {
+    log: (name, history) => {
+      const log = store(name, history)
+      return {
+        append: record => log.append(record),
+        read: (after, limit) => log.read(after, limit),
+        head: async () => ({ ...await log.head(), epoch }),
+        tail: listener => {
+          heard.add(listener)
+          return () => heard.delete(listener)
+        },
+        end: () => log.end(),
+        idle: () => log.idle(),
+        close: () => log.close()
+      }
+    }
+  }, app => {
+    const channel = app.sse.channel('news', { history: { events: 1 } })
+    app.get('/', (_request, reply) => reply.sse(channel))
+    app.get('/oldest', (_request, reply) => reply.sse(channel.subscribe({ start: 'oldest' })))
+  })
+  for (let n = 0; n < 3; n++) await app.sse.find('news')!.publish({ data: n })
+  const ann = await come('ann', '/oldest')
+  await within('the gap', ann.until('sse.gap'))
+  t.strictSame(seen.splice(0), ['drop ann ann'])
+  const bob = await come('bob')
+  await within('its stream', bob.until(': live'))
+  // The log begins anew, and another request finds out.
+  epoch = 'b'
+  await storage.run({ user: 'eve' }, async () => {
+    for (const listener of heard) listener({ entries: [], epoch, newest: 0, ended: false })
+    await Promise.all([ann, bob].map(async client => within('the reset', client.until('sse.reset'))))
+  })
+  t.strictSame(seen.sort(), ['reset ann ann', 'reset bob bob'])
+})
+
+t.test('L11: a producer follows the end of its log in the context of no request', async t => {
+  const seen: string[] = []
+  const store = memoryLog()
+  const { app, come } = await make(t, {
+    log: (name, history) => {
+      const log = store(name, history)
+      const tail = log.tail.bind(log)
+      log.tail = listener => {
+        seen.push(user())
+        return tail(listener)
+      }
+      return log
+    }
+  }, app => {
+    const channel = app.sse.channel('run')
+    app.get('/', (_request, reply) => {
+      channel.consume(new EventQueue()).catch(() => {})
+      return reply.sse(channel)
+    })
+  })
+  const ann = await come('ann')
+  await within('the stream', ann.until(': live'))
+  t.strictSame(seen, ['nobody', 'nobody'])
+  await app.sse.find('run')!.end()
 })
 
 t.test('L11: a signal of a request without a stream aborts in the context in which it was asked for', async t => {

@@ -1,6 +1,6 @@
 import type { Chunk } from './chunk.ts'
 import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from './cursor.ts'
-import { diagnostics } from '../diagnostics.ts'
+import { diagnostics, tellOf } from '../diagnostics.ts'
 import { encodePositionFrame } from '../encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../events.ts'
@@ -164,7 +164,7 @@ export class Following implements Party<Follower>, Driver {
       statistics.gaps++
       statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) diagnostics.drop.publish({ channel: name, dropped, request: this.#outlet.account?.request })
+    if (diagnostics.drop.hasSubscribers) tellOf(this.#outlet.account, diagnostics.drop, { channel: name, dropped })
   }
 
   failed (error: unknown): void {
@@ -211,7 +211,7 @@ export class Following implements Party<Follower>, Driver {
   #noticed (feed: Feed, { data }: Notice): void {
     if ('dropped' in data) return this.#dropped(feed, data.dropped)
     feed.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) diagnostics.reset.publish({ channel: feed.settings.name, reason: data.reason, request: this.#outlet.account?.request })
+    if (diagnostics.reset.hasSubscribers) tellOf(this.#outlet.account, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
   }
 
   /** In company, what is said of a channel says of which. */

@@ -1,5 +1,6 @@
 import type { Received } from './chunk.ts'
 import { FST_SSE_EVENT, FST_SSE_LAGGING, shown } from '../errors.ts'
+import { asEvent } from '../events.ts'
 import { Fifo } from '../fifo.ts'
 import { Following, type Subscribed } from './following.ts'
 import type { Outlet } from './party.ts'
@@ -60,7 +61,12 @@ export class Iteration implements AsyncIterator<Received, undefined>, Outlet {
     const { event: name, data } = Object(event) as Partial<Received>
     if (data === undefined) {
       // Positions without an event are for clients: here every event has its own.
-      if (typeof event !== 'object' || name !== undefined || Object.hasOwn(event!, 'data')) this.failed(new FST_SSE_EVENT(shown(event)))
+      try {
+        const control = asEvent(event)
+        if (name !== undefined || Object.hasOwn(control, 'data')) throw new FST_SSE_EVENT(shown(event))
+      } catch (error) {
+        this.failed(error)
+      }
       return true
     }
     // Before the last of an opening there is no position: an empty id is none.

@@ -1,6 +1,6 @@
 import { decodeCursor, type Cursor } from './cursor.ts'
 import { FST_SSE_SNAPSHOT, shown } from '../errors.ts'
-import type { ResetReason, SystemEvent } from '../events.ts'
+import { asEvent, type ResetReason, type SystemEvent } from '../events.ts'
 import type { LogHead } from '../log/log.ts'
 import type { Selection } from './selection.ts'
 import { isThenable } from '../source.ts'
@@ -69,8 +69,10 @@ function withState (place: Place, opening: Opening, snapshot: () => unknown): Op
 function placed (place: Place, opening: Opening, state: unknown): Opening | Promise<Opening> {
   if (state === undefined || state === null) return opening
   opening.snapshot = Array.isArray(state) ? state : [state]
-  const id = (opening.snapshot.at(-1) as { id?: unknown } | null | undefined)?.id
+  const last = opening.snapshot.at(-1)
+  const id = (last as { id?: unknown } | null | undefined)?.id
   if (id === undefined) return opening
+  asEvent(last)
   // The state says which events are in it.
   const cursor = decodeCursor(String(id))
   const stand = ({ epoch, newest }: Pick<LogHead, 'epoch' | 'newest'>): boolean => {

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Chunk } from './chunk.ts'
 import type { Opening } from './opening.ts'
+import type { Scope } from '../scope.ts'
 
 /** Whom a follower serves: a stream or a loop in this process, which may follow other channels too. */
 export interface Party<F> {
@@ -37,8 +38,8 @@ export interface Party<F> {
 
 /** Takes the events: a stream, or a loop in this process. */
 export interface Outlet {
-  /** The request of a stream. */
-  readonly account?: { readonly request: FastifyRequest }
+  /** The request of a stream, and its scope. */
+  readonly account?: { readonly request: FastifyRequest, readonly scope: Scope }
   wants: () => boolean
   /** Whether it was taken, and not refused: only then the client has its id and the position before it. */
   take: (event: unknown, before: string) => boolean

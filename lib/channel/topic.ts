@@ -9,6 +9,7 @@ import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
 import { logged } from '../logged.ts'
 import { problemEvent } from '../problem.ts'
 import { Producer, saysEnded } from './producer.ts'
+import { shared } from '../scope.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source.ts'
 import type { ChannelStats } from '../statistics.ts'
@@ -106,7 +107,8 @@ export class Topic {
     }
     try {
       // Listen first, then look: no end is missed. A log with a new epoch goes on, and so does the producer.
-      this.#stopTail = this.#log.tail(({ ended }) => { if (ended) this.#over() })
+      // A log may open its connection here, which outlives the request that called consume().
+      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogHead) => { if (ended) this.#over() })
       const head = this.#log.head()
       if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
       else start(head)

@@ -8,6 +8,8 @@ export interface OpenApiDocument {
 
 // What a component may be called (OpenAPI 3.2 §4.7.1).
 const FORBIDDEN = /[^\w.-]+/g
+// Assigning to `__proto__` sets the prototype of an object, in this process and in programs that read the document.
+const UNFIT = ['', '__proto__']
 
 const made = new WeakMap<object, Components>()
 
@@ -43,7 +45,8 @@ export class Components {
   refTo (source: object, wanted: string, make: () => Node): { $ref: string } {
     let name = this.#names.get(source)
     if (name === undefined) {
-      name = this.#free(wanted.replace(FORBIDDEN, '-').replace(/^-|-$/g, '') || 'schema')
+      const legal = wanted.replace(FORBIDDEN, '-').replace(/^-|-$/g, '')
+      name = this.#free(UNFIT.includes(legal) ? 'schema' : legal)
       // Both before it is made: it may refer to itself.
       this.#names.set(source, name)
       this.#home[name] = {}

@@ -60,7 +60,7 @@ function target (ref: string, scope: Scope): Node {
   const resource = own ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
   if (!isNode(resource)) return {}
   const keys = pointer.startsWith('/') ? keysOf(pointer) : []
-  const found = keys.reduce<unknown>((value, key) => (value as Node | undefined)?.[key], resource)
+  const found = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, resource)
   if (!isNode(found)) return {}
   const name = typeof found.$id === 'string' ? found.$id : keys.at(-1) ?? id
   return asComponent(found, name, { ...scope, root: resource, own: own === undefined ? namesIn(resource) : scope.own })

@@ -89,7 +89,8 @@ function otherThan (names: string[]): Node {
 /** What a schema says of itself, or that to which it refers. */
 function describes ({ description, $ref }: Node, shared: Record<string, unknown>): string | undefined {
   if (typeof description === 'string') return description
-  const target = typeof $ref === 'string' ? shared[$ref.replace(/#$/, '')] : undefined
+  const id = typeof $ref === 'string' ? $ref.replace(/#$/, '') : undefined
+  const target = id !== undefined && Object.hasOwn(shared, id) ? shared[id] : undefined
   return isNode(target) && typeof target.description === 'string' ? target.description : undefined
 }
 

@@ -44,7 +44,9 @@ t.test('a schema may refer to itself, and is still known again', async t => {
 t.test('a name has only letters that it may have', async t => {
   const document = empty()
   const name = (wanted: string) => Components.of(document).refTo({ wanted }, wanted, () => ({ title: wanted })).$ref.slice('#/components/schemas/'.length)
-  t.strictSame(['http://example.com/a b.json#', 'Größe', '??', 'x_1.y'].map(name), ['http-example.com-a-b.json', 'Gr-e', 'schema', 'x_1.y'])
+  t.strictSame(['http://example.com/a b.json#', 'Größe', '??', 'x_1.y', 'toString'].map(name), ['http-example.com-a-b.json', 'Gr-e', 'schema', 'x_1.y', 'toString'])
+  t.equal(name('__proto__'), 'schema-1')
+  t.equal(Object.getPrototypeOf(document.components.schemas), Object.prototype)
 })
 
 t.test('a document without components gets them; OpenAPI 3.0 keeps them in an extension', async t => {

@@ -101,5 +101,5 @@ t.test('what stands beside a reference stays', async t => {
 })
 
 t.test('a reference that leads nowhere says nothing', async t => {
-  for (const to of ['Missing', 'Word#/definitions/none', '#/a/b/c']) t.same(outcome(Type.Unsafe({ $ref: to }), { Word: { $id: 'Word' } }).schema, {}, to)
+  for (const to of ['Missing', 'Word#/definitions/none', '#/a/b/c', '#/__proto__', 'Word#/constructor/prototype']) t.same(outcome(Type.Unsafe({ $ref: to }), { Word: { $id: 'Word' } }).schema, {}, to)
 })

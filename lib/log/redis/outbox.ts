@@ -1,4 +1,5 @@
 import { Fifo } from '../../fifo.ts'
+import { shared } from '../../scope.ts'
 import type { LogPosition, LogRecord } from '../log.ts'
 
 /** Where an outbox sends to. */
@@ -50,11 +51,12 @@ export class Outbox {
   #post (record: LogRecord | undefined): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
       this.#letters.push({ record, since: performance.now(), settle: { resolve, reject } })
-      this.#timer ??= setTimeout(this.#expire, this.#to.timeout)
+      // Both serve many publishers, and run in no publisher's scope.
+      this.#timer ??= shared.runInAsyncScope(setTimeout, undefined, this.#expire, this.#to.timeout)
       if (this.#sending) return
       this.#sending = true
       // Whatever else is appended in this step goes along.
-      queueMicrotask(this.#send)
+      shared.runInAsyncScope(queueMicrotask, undefined, this.#send)
     })
   }
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { LogPosition, LogRecord } from '../../../lib/log/log.ts'
@@ -126,4 +127,37 @@ t.test('an outbox that has nothing to do leaves no timer', async t => {
   await Promise.all(all(store.outbox, 1, 2))
   await turn()
   t.equal(timers(), before)
+})
+
+t.test('L11: it sends, expires and waits again in the context of no publisher', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen = new Set<string>()
+  const see = (what: string): void => { seen.add(`${what} ${storage.getStore() ?? 'nobody'}`) }
+  let release!: () => void
+  const released = new Promise<void>(resolve => { release = resolve })
+  const outbox = new Outbox({
+    append: async () => {
+      see('append')
+      await released
+      return { epoch: 'a', offset: 1 }
+    },
+    end: async () => {
+      see('end')
+      return { epoch: 'a', offset: 1 }
+    },
+    late: () => {
+      see('late')
+      return new Error('late')
+    },
+    timeout: 10
+  })
+  const first = storage.run('ann', () => outbox.add(numbered(1)))
+  await turn()
+  const second = storage.run('bob', () => outbox.add(numbered(2)))
+  for (const added of [first, second]) await t.rejects(added, { message: 'late' })
+  const ended = storage.run('eve', () => outbox.end()).catch(() => {})
+  release()
+  await ended
+  while (!outbox.empty) await turn()
+  t.strictSame([...seen].sort(), ['append nobody', 'end nobody', 'late nobody'])
 })
