@@ -83,7 +83,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const nodes = await Promise.all(upTo(2).map(() => nodeOf(t, server.client(t))))
     const { epoch } = await nodes[0]!.news.head()
     const newcomer = await nodes[0]!.follow({ path: '/tens' })
-    await within('its opening', newcomer.until('\n\n'))
+    await within('its opening', newcomer.until('-0\ndata: \n\n'))
     await Promise.all(upTo(300).map(n => nodes[n % 2]!.news.publish({ data: n })))
     await within('the end of it', newcomer.until('data: 300\n\n'))
     const back = { headers: { 'Last-Event-ID': `${epoch}-0` } }
