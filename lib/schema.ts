@@ -115,8 +115,10 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
       const { root, top } = home
       let name = names.get(top)
       if (name === undefined) {
-        names.set(top, name = typeof top.$id === 'string' ? top.$id : `fastify-typed-sse-${names.size}`)
-        if (ajv!.getSchema(name) === undefined) ajv!.addSchema(top, name === top.$id ? undefined : name)
+        name = typeof top.$id === 'string' ? top.$id : `fastify-typed-sse-${names.size}`
+        names.set(top, name)
+        // Another schema of that id may have been added before.
+        if (ajv!.getSchema(name) === undefined) ajv!.addSchema(top, name)
       }
       if (root !== top) name = root.$id as string
       return validate({ $ref: `${name}#${pointer}` })

@@ -1,4 +1,4 @@
-import { Type, type TSchema } from '@sinclair/typebox'
+import { FormatRegistry, Type, type TSchema } from '@sinclair/typebox'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t from 'tap'
@@ -50,6 +50,14 @@ t.test('C1: two apps of a process may mean different things by a name', async t 
   t.equal(await one({ plate: 'ABC' }), 'event: e\ndata: {"plate":"ABC"}\n\n')
   t.equal(await two({ plate: 'ABC' }), 'FST_SSE_DATA')
   t.equal(await two({ plate: '12' }), 'event: e\ndata: {"plate":"12"}\n\n')
+})
+
+t.test('C1: a format that the program gave to TypeBox has that meaning, also in an app with options of its own', async t => {
+  FormatRegistry.Set('ticket', value => value === 'T1')
+  t.teardown(() => FormatRegistry.Delete('ticket'))
+  const send = await appOf({ ajv: { customOptions: { formats: { plate } } } }, Type.Object({ ticket: Type.String({ format: 'ticket' }) }))
+  t.equal(await send({ ticket: 'T1' }), 'event: e\ndata: {"ticket":"T1"}\n\n')
+  t.equal(await send({ ticket: 'T2' }), 'FST_SSE_DATA')
 })
 
 t.test('C1: an event is checked strictly, whatever the app lets Ajv change', async t => {

@@ -72,6 +72,22 @@ t.test('C1: what only says something of a value declares nothing beside what dec
   ])
 })
 
+t.test('C1: where unions say nothing about the contents, all of the value is declared', async t => {
+  const sizes = { anyOf: [{ minProperties: 1 }], oneOf: [{ maxProperties: 5 }] }
+  check(t, [
+    ['an object', { type: 'object', ...sizes } as unknown as TSchema, { a: { b: 1 } }, '{"a":{"b":1}}'],
+    ['any object', sizes as unknown as TSchema, { a: 1 }, '{"a":1}'],
+    ['any list', sizes as unknown as TSchema, [1, { a: 2 }], '[1,{"a":2}]'],
+    ['a schema with an id', { $id: 'Top', anyOf: [{ type: 'object', properties: { a: { type: 'integer' } } }, { type: 'object', properties: { b: { type: 'integer' } } }] } as unknown as TSchema, { a: 1, b: 2, c: 3 }, '{"a":1,"b":2}']
+  ])
+})
+
+t.test('C1: two schemas may have one id, as a map that was copied has', async t => {
+  const top = () => ({ $id: 'Top', anyOf: [{ type: 'object', properties: { a: { type: 'integer' } } }, { type: 'object', properties: { b: { type: 'integer' } } }] }) as unknown as TSchema
+  const compile = schemaCompiler({})
+  for (const { write } of [compile(top()), compile(top())]) t.equal(write({ a: 1, b: 2, c: 3 }), '{"a":1,"b":2}')
+})
+
 t.test('C3: references are found in their own schema, and one to nothing is refused', async t => {
   const shared = { 'a/b': { $id: 'a/b', type: 'object', properties: { 'x/y~z %': { anyOf: [{ type: 'object', properties: { a: {} } }, { type: 'array', items: { $ref: '#' } }] } } } }
   check(t, [

@@ -105,6 +105,9 @@ t.test('a value is shown by its type, and in full where that is short', async t 
 t.test('an error is one whatever realm made it', async t => {
   for (const value of [new Error('own'), new TypeError('own'), runInNewContext("new Error('foreign')"), new errors.FST_SSE_TWICE()]) t.ok(isError(value))
   for (const value of [undefined, null, 'Error', {}, { name: 'Error', message: 'like one' }]) t.notOk(isError(value))
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  t.notOk(isError(proxy), 'a revoked proxy is none')
 })
 
 t.test('an object without a maker of its own is shown all the same', async t => {

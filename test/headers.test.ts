@@ -207,3 +207,28 @@ t.test('E1: a head that cannot go out leaves nothing in the error response that 
     }
   }
 })
+
+t.test('E1: over HTTP/2, too, a head that cannot go out leaves nothing in the error response', async t => {
+  const app = Fastify({ http2: true, forceCloseConnections: true })
+  await app.register(sse)
+  app.get('/', (_request, reply) => reply.header('x bad', 'fine').sse([{ data: 1 }]))
+  const session = connectHttp2(`http://127.0.0.1:${await listen(t, app as unknown as FastifyInstance)}`)
+  t.teardown(() => session.destroy())
+  const request = session.request({ ':path': '/' })
+  const [headers] = await within('the response', once(request, 'response')) as [IncomingHttpHeaders & { ':status': number }]
+  t.match(headers, { ':status': 500, 'content-type': 'application/json; charset=utf-8' })
+  t.notOk('x-accel-buffering' in headers)
+  request.close()
+})
+
+t.test('E1: an error before the stream, after a head that the program wrote past Fastify, ends the connection', async t => {
+  const app = Fastify({ forceCloseConnections: true })
+  await app.register(sse)
+  app.get('/', (_request, reply) => reply.sse(() => {
+    reply.raw.writeHead(200, { 'x-own': '1' }).write('own')
+    throw new Error('too late')
+  }))
+  const client = await open(await listen(t, app))
+  await within('the end', client.closed)
+  t.match(client.responses(), [{ status: 200, headers: { 'x-own': '1' }, complete: false }])
+})

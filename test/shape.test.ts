@@ -15,6 +15,7 @@ t.test('a schema says what its references and the parts of its intersections say
   t.strictSame([...required], ['a'])
   t.strictSame(others.map(({ pattern }) => pattern), ['^x'])
   t.ok(closed)
+  t.strictSame([{ if: {} }, { if: {}, then: {} }, { if: {}, else: {} }].map(schema => shape(schema).conditions.length), [0, 1, 1])
   t.equal(items.length, 1)
 })
 

@@ -219,6 +219,9 @@ t.test('a function may give its source by any thenable', async t => {
 })
 
 t.test('channels are known as such: one, or a list of nothing else', async t => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  t.equal(followables([proxy]), undefined, 'a revoked proxy is no channel')
   const [one, other] = [{ [kSubscribed]: 'one' }, { get [kSubscribed] (): unknown { return t.fail('looked at') } }]
   t.equal(followables(one)?.[0], one)
   t.same(followables([one])?.map(each => each === one), [true])

@@ -737,3 +737,58 @@ t.test('without ids nothing can be asked for: what comes is given, and a refusal
   leader.tell(9, '', message('', 'b'))
   await tab.gets('a', 'b')
 })
+
+t.test('a tab that missed events asks for those after its last one', async t => {
+  const name = fresh()
+  const leader = new Leader(t, name)
+  const tab = new Tab(t, name, { page: new Page() })
+  await leader.hears('where')
+  leader.tell(1, 'a-1', message('a-1'))
+  await tab.gets('a-1')
+  leader.tell(9, 'a-9', message('a-9'))
+  await within('the question', (async () => { while (!leader.heard.some(told => typeof told === 'object')) await new Promise(setImmediate) })())
+  t.strictSame(leader.heard.filter(told => typeof told === 'object'), [{ back: 1, id: 'a-1' }])
+  t.strictSame(tab.got, ['a-1'])
+})
+
+t.test('a leader tells a page that is ahead of it where it stands, and refuses one of another count', async t => {
+  const name = fresh()
+  const leader = new Tab(t, name, { page: new Page() })
+  await leader.leads()
+  leader.wire!.bring('live', message('a-1'))
+  await leader.gets('a-1')
+  const channel = new BroadcastChannel(name)
+  t.teardown(() => channel.close())
+  const heard: Array<{ first?: number, refused?: number }> = []
+  channel.onmessage = event => { heard.push((event as MessageEvent<{ first?: number }>).data) }
+  const answer = async (count: number): Promise<void> => within('the answer', (async () => { while (heard.length < count) await new Promise(setImmediate) })())
+  channel.postMessage({ back: Number.MAX_SAFE_INTEGER, id: 'z-1' })
+  await answer(1)
+  const number = heard[0]!.first! - 1
+  channel.postMessage({ back: number, id: 'b-1' })
+  await answer(2)
+  t.strictSame(heard[1], { refused: number })
+})
+
+t.test('events of a connection that was cut are dropped', async t => {
+  const name = fresh()
+  const page = new Page()
+  const controller = new AbortController()
+  let release = (): void => {}
+  const sources: Array<() => AsyncGenerator<Item[], void>> = [
+    async function * () {
+      yield [message('a-1')]
+      await new Promise<void>(resolve => { release = resolve })
+      yield [message('late')]
+    },
+    async function * () { yield [message('a-2')] }
+  ]
+  const stream = shared(name, '', () => ({ lastEventId: 'a-1', [Symbol.asyncIterator]: sources.shift()! }), read => read, controller.signal, page.on)
+  t.strictSame((await within('the first', stream.next())).value, [message('a-1')])
+  page.hide()
+  release()
+  t.strictSame((await within('its leaving', stream.next())).value, ['connecting'])
+  page.show()
+  t.strictSame((await within('the second', stream.next())).value, [message('a-2')])
+  await stream.return()
+})
