@@ -190,3 +190,27 @@ t.test('its pause ends with it', async t => {
   control.close()
   t.equal(timers(), before)
 })
+
+t.test('a logger that throws makes no node deaf, and leaves no promise', async t => {
+  const remote = new RemoteLog({ events: 2 })
+  const error: { thrown: Error | undefined } = { thrown: undefined }
+  const heard: string[] = []
+  const control = new ControlLog({
+    log: failing(remote, error),
+    listener: ({ data }) => {
+      heard.push(data)
+      throw new Error('unreadable')
+    },
+    logger: { error: () => { throw new Error('serializer') } } as unknown as FastifyBaseLogger
+  })
+  control.follow()
+  await turn()
+  await control.send(numbered(1))
+  await turn()
+  error.thrown = new Error('away')
+  for (let n = 2; n <= 5; n++) await control.send(numbered(n))
+  error.thrown = undefined
+  while (heard.length < 3) await turn()
+  t.strictSame(heard, ['1', '4', '5'])
+  control.close()
+})

@@ -2,6 +2,7 @@ import { sharedController } from '../listeners.ts'
 import { Pump } from '../pump.ts'
 import { Scope } from '../scope.ts'
 import { isThenable } from '../source.ts'
+import { legible } from '../thrown.ts'
 
 /** Where a producer's events go. */
 export interface Target {
@@ -95,4 +96,4 @@ export class Producer {
  * Whether a log refused an append because it has ended. Another copy of the package, or the user's log, may throw the
  * error: compare the code.
  */
-export const saysEnded = (cause: unknown): boolean => (Object(cause) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'
+export const saysEnded = (cause: unknown): boolean => (Object(legible(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

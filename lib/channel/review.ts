@@ -4,6 +4,7 @@ import { FST_SSE_SERIALIZE } from '../errors.ts'
 import { freeContract, type Contract } from '../events.ts'
 import { FAILURE, FREE } from '../fingerprint.ts'
 import type { LogEntry } from '../log/log.ts'
+import { logged } from '../logged.ts'
 import type { Statistics } from '../statistics.ts'
 
 // Rewritten entries are kept for the next reader. In characters.
@@ -65,7 +66,7 @@ export class Review {
     const kind = `${String((err as { code?: unknown }).code)} ${event}`
     if (this.#kinds.has(kind) || this.#kinds.size >= MAX_KINDS) return
     this.#kinds.add(kind)
-    this.#logger.warn({ err, channel: this.#channel, event }, 'sse events of the log do not fit the map and are left out')
+    logged(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events of the log do not fit the map and are left out')
   }
 
   #keep (place: string, entry: Reviewed): void {

@@ -5,6 +5,7 @@ import { Producer, saysEnded, type Target } from '../../lib/channel/producer.ts'
 import { FST_SSE_CHANNEL_ENDED } from '../../lib/errors.ts'
 import { StreamClosedError } from '../../lib/life.ts'
 import type { SourceContext } from '../../lib/source.ts'
+import { oddities } from '../setup/oddities.ts'
 import { within } from '../setup/within.ts'
 
 /** A target that notes what it is told, in order. What `append` answers is in the test's hand. */
@@ -279,4 +280,14 @@ t.test('only the code says that a channel has ended', async t => {
   t.equal(saysEnded(new FST_SSE_CHANNEL_ENDED()), true)
   t.equal(saysEnded({ code: 'FST_SSE_CHANNEL_ENDED' }), true)
   for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) t.equal(saysEnded(other), false)
+})
+
+t.test('whatever a log rejects an append with, the producer fails, and no promise is left', async t => {
+  for (const [what, thrown] of oddities()) {
+    t.equal(saysEnded(thrown), false, what)
+    const { target, told, ended } = makeTarget(() => Promise.reject(thrown))
+    new Producer(target).start([1])
+    await within(what, ended)
+    t.ok((told.at(-1) as { failed: unknown }).failed === thrown, what)
+  }
 })

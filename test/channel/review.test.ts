@@ -86,3 +86,10 @@ t.test('rewritten entries are kept for the next reader, up to a megabyte', async
   t.ok(entries.slice(2).every((given, index) => review.of(given, 'e') === others[index + 1]))
   t.not(review.of(entries[0]!, 'e'), first)
 })
+
+t.test('a logger that throws holds up no event', async t => {
+  const contract = contractOf({ text: Type.String() })
+  const review = new Review(contract, 'news', { omitted: 0 }, { warn: () => { throw new Error('serializer') } } as never)
+  t.match(review.of(entry('gone', 'x'), 'e'), { omitted: true })
+  t.match(review.of(entry('text', 'x'), 'e'), { data: 'x' })
+})

@@ -504,3 +504,12 @@ t.test('L7: closing it stops the producer, tells the readers, lets go of the log
   await turn()
   t.equal(told.length, 2)
 })
+
+t.test('E2: whatever errorEvent throws, the channel ends', async t => {
+  for (const [what, thrown] of oddities()) {
+    const { topic, log } = make({ errorEvent: () => { throw thrown } })
+    const failure = new Error('the source')
+    await t.rejects(within(what, topic.consume(() => { throw failure })), failure)
+    t.equal((await log.head()).ended, true, what)
+  }
+})
