@@ -104,7 +104,9 @@ export class Connection<E extends object> {
       const delay = left ? 0 : this.#backoff.next(reading.fruitful, reading.reconnectionTime, error?.retryAfter)
       if (error !== undefined) {
         const goesOn = reconnect && ++failures < maxAttempts && isPassing(error)
-        if (!(await this.#told(error, { attempt, delay: goesOn ? delay : undefined }) ?? goesOn)) throw error
+        // `error => errors.push(error)` returns a number, which decides nothing.
+        const answer: unknown = await this.#told(error, { attempt, delay: goesOn ? delay : undefined })
+        if (!(typeof answer === 'boolean' ? answer : goesOn)) throw error
       }
       yield ['connecting']
       await this.#pause(delay, Math.max(reading.reconnectionTime, error?.retryAfter ?? 0))

@@ -182,6 +182,15 @@ t.test('after a 401 onError gets a new token, and the stream goes on where it wa
   t.strictSame(told, [['FST_SSE_STATUS', 2, undefined]])
 })
 
+t.test('an answer of onError that is no boolean decides nothing', async t => {
+  const errors: StreamError[] = []
+  const note = (error: StreamError): void => errors.push(error) as unknown as void
+  const { error, server } = await follow(t, [answers(404)], { onError: note })
+  t.equal(error?.status, 404)
+  t.strictSame([errors.length, server.asked.length], [1, 1])
+  t.equal((await follow(t, [answers(503), answers(204)], { maxRetryDelay: 1, onError: () => 0 as unknown as void })).error, undefined)
+})
+
 t.test('onError may end it where it would have gone on, and what it throws is the end', async t => {
   t.equal((await follow(t, [answers(503)], { onError: () => false })).error?.status, 503)
   const mistake = new Error('mistake')
