@@ -45,7 +45,7 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
   const type = response.headers.get('content-type')
   const isStream = status === 200 && /^text\/event-stream *(;|$)/i.test(type ?? '')
   if (isStream && typeof stream?.getReader === 'function') return response
-  // Nobody reads it: the connection is free again.
+  // An unread body would keep the connection busy.
   stream?.cancel?.().catch(() => {})
   if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no streaming body: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
   if (status === 204) return undefined

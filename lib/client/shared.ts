@@ -28,10 +28,10 @@ export function nameOf (share: true | string, url: unknown): string {
 }
 
 /**
- * One connection for all tabs of an origin that ask for the same name. The one with the lock has it and tells the
- * others what comes; when it is gone, the next goes on after the last event that it was told of. Events are counted by
- * all alike, so what comes a second time is known. The connection waits for no tab: each keeps what it has not read
- * yet.
+ * One connection for all tabs of an origin that ask for the same name. The tab with the lock leads: it owns the
+ * connection and sends each batch to the others. When it is gone, the next tab leads and connects after the last event
+ * that it received. All tabs number the events alike, so a tab drops an event that arrives twice. The connection waits
+ * for no tab: each tab buffers its unread events.
  *
  * A page in the back/forward cache runs no code: it leaves the other tabs when it enters, and asks for the missed
  * events when it returns. Without `onPage` the connection must not be made again, and the page keeps it in the cache.

@@ -489,7 +489,7 @@ t.test('a page that enters the back/forward cache lets go of its connection, and
   t.equal(window.listeners(), 0)
 })
 
-t.test('a page may leave at any moment: before the answer, while nobody takes, while it waits, and leave for good', async t => {
+t.test('a page may leave at any moment: before the answer, while its events are unread, while it waits, and for good', async t => {
   const window = page(t)
   const server = await Scripted.start(t, () => {}, streams(event('1')), answers(503, { 'retry-after': '600' }), streams(event('2')))
   const controller = new AbortController()
