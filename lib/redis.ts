@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { FST_SSE_OPTION, shown } from './errors.ts'
 import type { OpenLog } from './log/log.ts'
-import { Bell } from './log/redis/bell.ts'
+import { Bell } from './log/redis/subscriber.ts'
 import { isCluster, type RedisClient, type RedisClusterConnection, type RedisConnection } from './log/redis/client.ts'
 import { Commands } from './log/redis/commands.ts'
 import { RedisLog, type Shared } from './log/redis/redis-log.ts'
-import { checked, isObject, type Rule } from './options.ts'
+import { checked, isObject, type Rule } from './stream/options.ts'
 import { shared as anyRequest } from './scope.ts'
 
 export type { RedisClient, RedisClusterConnection, RedisConnection }

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { AnyEvent, EventMap } from '../lib/index.ts'
 import * as openapi from '../lib/openapi.ts'
-import { isTextual } from '../lib/textual.ts'
+import { isTextual } from '../lib/schema/text-schema.ts'
 import { eventsIn, faultsOf, readerOf, resolved, served, type Json } from './setup/document.ts'
 
 const { sseTransform } = openapi

@@ -1,9 +1,9 @@
 import { FST_SSE_CLOSING, FST_SSE_SOURCE, shown } from '../errors.ts'
-import type { AnyEvent, EventMap, EventOf, PublishedOf, ReceivedOf, SystemReceived } from '../events.ts'
+import type { AnyEvent, EventMap, EventOf, PublishedOf, ReceivedOf, SystemReceived } from '../contract/contract.ts'
 import type { LogHead, LogPosition } from '../log/log.ts'
-import { dispose, isSource, isThenable, kSubscribed, type EventSequence, type Followable, type ProductionContext, type kEvents } from '../source.ts'
+import { dispose, isSource, isThenable, kSubscribed, type EventSequence, type Followable, type ProductionContext, type kEvents } from '../source/source.ts'
 import { Subscription, type Said, type Snapshot, type SubscribeOptions } from './subscription.ts'
-import type { Topic } from './topic.ts'
+import type { Topic } from './active-channel.ts'
 
 /** What a channel holds, and the id that stands for all of it. */
 export interface ChannelHead extends LogHead {

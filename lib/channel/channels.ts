@@ -1,13 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Channel } from './channel.ts'
 import { FST_SSE_CHANNEL_OPTIONS } from '../errors.ts'
-import type { Contract, EventMap } from '../events.ts'
+import type { Contract, EventMap } from '../contract/contract.ts'
 import type { OpenLog } from '../log/log.ts'
 import { logged } from '../logged.ts'
 import { shared } from '../scope.ts'
 import { checkedName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
-import type { ChannelStats, Statistics } from '../statistics.ts'
-import { Topic } from './topic.ts'
+import type { ChannelStats, Statistics } from '../metrics/statistics.ts'
+import { Topic } from './active-channel.ts'
 
 export interface ChannelsSetup {
   openLog: OpenLog

@@ -1,7 +1,7 @@
 import { sharedController } from '../listeners.ts'
-import { Pump } from '../pump.ts'
+import { Pump } from '../source/pump.ts'
 import { Scope } from '../scope.ts'
-import { isThenable } from '../source.ts'
+import { isThenable } from '../source/source.ts'
 import { legible } from '../thrown.ts'
 
 /** Where a producer's events go. */

@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Received } from './chunk.ts'
+import type { Received } from './frame-batch.ts'
 import { FST_SSE_OPTION, shown } from '../errors.ts'
-import type { Contract, EventMap, PublishedOf, ReceivedOf } from '../events.ts'
+import type { Contract, EventMap, PublishedOf, ReceivedOf } from '../contract/contract.ts'
 import type { History, OpenLog } from '../log/log.ts'
-import { checked, functionOrNull, isObject, type Rule } from '../options.ts'
-import type { Statistics } from '../statistics.ts'
+import { checked, functionOrNull, isObject, type Rule } from '../stream/options.ts'
+import type { Statistics } from '../metrics/statistics.ts'
 
 /** Options of `app.sse.channel(name, options)`: made once, outside of the handler, and the same wherever the channel is asked for. */
 export interface ChannelOptions<M extends EventMap = EventMap> {

@@ -1,11 +1,11 @@
-import type { Received } from './chunk.ts'
+import type { Received } from './frame-batch.ts'
 import type { Feed } from './feed.ts'
-import type { Subscribed } from './following.ts'
-import { Iteration } from './iteration.ts'
-import { aFunction, checked, type Rule } from '../options.ts'
-import type { Selection } from './selection.ts'
+import type { Subscribed } from './subscriber.ts'
+import { Iteration } from './subscription-iterator.ts'
+import { aFunction, checked, type Rule } from '../stream/options.ts'
+import type { Selection } from './projection.ts'
 import { whereToBegin } from './settings.ts'
-import { kSubscribed, type Followable, type kEvents } from '../source.ts'
+import { kSubscribed, type Followable, type kEvents } from '../source/source.ts'
 
 /** How to follow a channel. `R` is what it gives, `T` what comes of it. */
 export interface SubscribeOptions<R, T> {

@@ -1,4 +1,4 @@
-import type { RawReceived } from '../client/form.ts'
+import type { RawReceived } from '../client/encoding.ts'
 import { printable } from './printable.ts'
 import type { Paint } from './terminal.ts'
 

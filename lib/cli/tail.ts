@@ -1,5 +1,5 @@
 import { connect } from '../client/connect.ts'
-import type { StreamState } from '../client/reading.ts'
+import type { StreamState } from '../client/stream-reader.ts'
 import type { PerAttempt } from '../client/request.ts'
 import type { StreamError, StreamErrorCode } from '../client/stream-error.ts'
 import { numberOf, parse } from './arguments.ts'

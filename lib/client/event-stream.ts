@@ -1,5 +1,5 @@
 import { failureIn } from './callback.ts'
-import type { StreamState } from './reading.ts'
+import type { StreamState } from './stream-reader.ts'
 import { StreamError } from './stream-error.ts'
 
 /** Any event that a stream gives. */

@@ -1,5 +1,5 @@
 import type { onPageEvent } from './page-event.ts'
-import type { Message, StreamState } from './reading.ts'
+import type { Message, StreamState } from './stream-reader.ts'
 
 type Item = Message | StreamState
 

@@ -1,6 +1,6 @@
 import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { mapSchema, type Node } from '../json-schema.ts'
+import { mapSchema, type Node } from '../schema/json-schema.ts'
 
 /**
  * For `connect(url, { events, validate })`: checks what comes by its schema, without generated code, which a Content Security Policy may forbid. Formats

@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, FastifySchema } from 'fastify'
 import { isChannelName } from '../channel/settings.ts'
 import { FST_SSE_GONE, FST_SSE_OPTION, FST_SSE_UNREGISTERED, shown } from '../errors.ts'
-import { checked } from '../options.ts'
-import sse from '../plugin.ts'
-import { Census } from './census.ts'
+import { checked } from '../stream/options.ts'
+import sse from '../server/plugin.ts'
+import { Census } from './sampler.ts'
 import { guard, mayGoOn, refuseOthers, type Authorize } from './guard.ts'
 import { files } from './page.ts'
 import { reports } from './report.ts'
 import { tailEvents, Tails } from './tails.ts'
-import { Watch } from './watch.ts'
+import { Watch } from './dashboard.ts'
 
 /** Options of `app.register(inspector, options)`, beside Fastify's own `prefix`. */
 export interface InspectorOptions {

@@ -1,7 +1,7 @@
-import type { Reading } from './census.ts'
+import type { Reading } from './sampler.ts'
 import { Changes } from './changes.ts'
 import type { ChannelRow, Report, StreamRow } from './report.ts'
-import { channelsOf, streamsOf } from './shortlist.ts'
+import { channelsOf, streamsOf } from './top-rows.ts'
 
 /** What those see who look through the same filter: everything when they come, then what changed. */
 export class View {

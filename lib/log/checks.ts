@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { EventLog, History, LogEntry, LogRecord } from './log.ts'
-import { Told } from './told.ts'
+import { Told } from './recorded-tail.ts'
 
 // The contract of a log, promise by promise.
 

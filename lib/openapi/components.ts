@@ -1,4 +1,4 @@
-import type { Node } from '../json-schema.ts'
+import type { Node } from '../schema/json-schema.ts'
 
 /** A document in the making, as far as it is ours to see. */
 export interface OpenApiDocument {

@@ -1,5 +1,5 @@
-import { isNode, mapSchema, type Node } from '../json-schema.ts'
-import type { SharedSchemas } from '../textual.ts'
+import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
+import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { Components } from './components.ts'
 
 /** Where references inside of a schema lead. */

@@ -1,5 +1,5 @@
 import type { FastifySchema } from 'fastify'
-import { isNode, mapSchema, type Node } from '../json-schema.ts'
+import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
 
 /** A route's schema, with what @fastify/swagger reads of it. */
 export type DocumentedSchema = FastifySchema & { hide?: boolean, produces?: readonly string[] }

@@ -1,9 +1,9 @@
 import type { FastifySchema } from 'fastify'
-import { declaredOf } from '../declared.ts'
-import { isNode } from '../json-schema.ts'
-import '../types.ts'
+import { declaredOf } from '../server/route-declarations.ts'
+import { isNode } from '../schema/json-schema.ts'
+import '../server/types.ts'
 import { Components, minorOf, type OpenApiDocument } from './components.ts'
-import { inWords, itemOf } from './item.ts'
+import { inWords, itemOf } from './event-schema.ts'
 import { withParameters, withStream, withText, type DocumentedSchema } from './operation.ts'
 
 /** What @fastify/swagger gives to a transform, as far as it matters here. */

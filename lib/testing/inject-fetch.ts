@@ -1,4 +1,4 @@
-import { Line, type InjectApp, type LineOptions } from './line.ts'
+import { Line, type InjectApp, type LineOptions } from './inject-transport.ts'
 
 /** A `fetch` that asks an app without a port: for `connect(url, { fetch: injectFetch(app) })`, and any other client that takes a fetch. */
 export function injectFetch (app: InjectApp, options: LineOptions = {}): (url: string | URL, init?: RequestInit) => Promise<Response> {

@@ -1,16 +1,16 @@
 import type { InjectOptions } from 'fastify'
 import { readerOf, type ConnectOptions, type RawConnectOptions } from '../client/connect.ts'
 import type { Received } from '../client/event-stream.ts'
-import type { ClientEventOf, RawReceived } from '../client/form.ts'
+import type { ClientEventOf, RawReceived } from '../client/encoding.ts'
 import type { PerAttempt } from '../client/request.ts'
 import { StreamError } from '../client/stream-error.ts'
-import type { EventMap } from '../events.ts'
-import { registrationsOf } from '../registrations.ts'
-import { Handover } from './handover.ts'
+import type { EventMap } from '../contract/contract.ts'
+import { registrationsOf } from '../server/app-registry.ts'
+import { Handover } from './consumed-position.ts'
 import { InjectedStream } from './injected-stream.ts'
-import { headersOf, Line, type InjectApp, type LineOptions } from './line.ts'
+import { headersOf, Line, type InjectApp, type LineOptions } from './inject-transport.ts'
 import { bodyOf } from './payload.ts'
-import { Wait } from './wait.ts'
+import { Wait } from './deadline.ts'
 
 interface RequestOptions extends LineOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
   url: string | URL

@@ -1,8 +1,8 @@
 import { EventStream, type Received } from '../client/event-stream.ts'
-import type { StreamState } from '../client/reading.ts'
-import type { Handover } from './handover.ts'
-import type { Line, ResponseHead } from './line.ts'
-import { Wait } from './wait.ts'
+import type { StreamState } from '../client/stream-reader.ts'
+import type { Handover } from './consumed-position.ts'
+import type { Line, ResponseHead } from './inject-transport.ts'
+import { Wait } from './deadline.ts'
 
 export interface InjectedStreamSetup<E extends Received> {
   /** Method and path, for messages. */

@@ -1,5 +1,5 @@
 import { FST_SSE_OPTION } from '../errors.ts'
-import { registrationsOf } from '../registrations.ts'
+import { registrationsOf } from '../server/app-registry.ts'
 
 /** What is still open of an app, such as `GET /orders`: a suite ends with `assert.deepEqual(openStreams(app), [])`. */
 export function openStreams (app: { readonly server: object }): string[] {

@@ -3,12 +3,12 @@ import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { Channels } from '../../lib/channel/channels.ts'
 import type { ChannelOptions } from '../../lib/channel/settings.ts'
-import { compileContract, freeContract } from '../../lib/events.ts'
+import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventLog, OpenLog } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
-import { EventQueue } from '../../lib/queue.ts'
-import { schemaCompiler } from '../../lib/schema.ts'
-import { Statistics } from '../../lib/statistics.ts'
+import { EventQueue } from '../../lib/source/event-queue.ts'
+import { schemaCompiler } from '../../lib/schema/schema.ts'
+import { Statistics } from '../../lib/metrics/statistics.ts'
 
 const compiler = schemaCompiler({})
 

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
-import type { Chunk } from '../../lib/channel/chunk.ts'
+import type { Chunk } from '../../lib/channel/frame-batch.ts'
 import { Feed, type Reader } from '../../lib/channel/feed.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import type { EventLog, LogBatch, LogHead } from '../../lib/log/log.ts'

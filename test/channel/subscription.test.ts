@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { Feed } from '../../lib/channel/feed.ts'
-import type { Subscribed } from '../../lib/channel/following.ts'
+import type { Subscribed } from '../../lib/channel/subscriber.ts'
 import { resolveChannel } from '../../lib/channel/settings.ts'
 import { Subscription } from '../../lib/channel/subscription.ts'
-import { kSubscribed, followables } from '../../lib/source.ts'
+import { kSubscribed, followables } from '../../lib/source/source.ts'
 import { numbered, RemoteLog } from '../setup/remote-log.ts'
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventStream, type Received } from '../../lib/client/event-stream.ts'
-import type { StreamState } from '../../lib/client/reading.ts'
+import type { StreamState } from '../../lib/client/stream-reader.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
 import { within } from '../setup/within.ts'
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import t, { type Test } from 'tap'
-import type { Message, StreamState } from '../../lib/client/reading.ts'
+import type { Message, StreamState } from '../../lib/client/stream-reader.ts'
 import { nameOf, shared, type Source } from '../../lib/client/shared.ts'
 import { within } from '../setup/within.ts'
 

@@ -2,7 +2,7 @@ import { Value } from '@sinclair/typebox/value'
 import Fastify from 'fastify'
 import t from 'tap'
 import sse from '../../lib/index.ts'
-import { Census } from '../../lib/inspector/census.ts'
+import { Census } from '../../lib/inspector/sampler.ts'
 import { cut, reports } from '../../lib/inspector/report.ts'
 import { View } from '../../lib/inspector/view.ts'
 

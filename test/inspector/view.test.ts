@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import sse, { EventQueue } from '../../lib/index.ts'
-import { Census } from '../../lib/inspector/census.ts'
+import { Census } from '../../lib/inspector/sampler.ts'
 import { View } from '../../lib/inspector/view.ts'
 import { injectStream } from '../../lib/testing.ts'
 

@@ -1,6 +1,6 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
-import type { Node } from '../../lib/json-schema.ts'
+import type { Node } from '../../lib/schema/json-schema.ts'
 import { Components } from '../../lib/openapi/components.ts'
 import { modern } from '../../lib/openapi/dialect.ts'
 

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import t from 'tap'
 import { sseTransform, type TransformInput } from '../../lib/openapi/transform.ts'
-import '../../lib/types.ts'
+import '../../lib/server/types.ts'
 
 const sse = { note: Type.String() }
 

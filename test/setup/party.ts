@@ -1,12 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { Chunk } from '../../lib/channel/chunk.ts'
-import type { Cursor } from '../../lib/channel/cursor.ts'
+import { Chunk } from '../../lib/channel/frame-batch.ts'
+import type { Cursor } from '../../lib/wire/cursor.ts'
 import type { Feed } from '../../lib/channel/feed.ts'
-import { Follower } from '../../lib/channel/follower.ts'
-import type { Opening } from '../../lib/channel/opening.ts'
-import type { Party } from '../../lib/channel/party.ts'
-import { encodePositionFrame } from '../../lib/encode.ts'
-import type { Selection } from '../../lib/channel/selection.ts'
+import { Follower } from '../../lib/channel/channel-reader.ts'
+import type { Opening } from '../../lib/channel/start-position.ts'
+import type { Party } from '../../lib/channel/subscriber-context.ts'
+import { encodePositionFrame } from '../../lib/wire/encode.ts'
+import type { Selection } from '../../lib/channel/projection.ts'
 
 /** The selection of one who wants all of it. */
 export const ALL: Selection = { filter: undefined, map: undefined, snapshot: undefined, start: 'newest' }

@@ -1,4 +1,4 @@
-import { DEFAULTS } from '../../lib/options.ts'
+import { DEFAULTS } from '../../lib/stream/options.ts'
 
 // Loaded before a test (`--node-arg=--import=./test/setup/through-response.ts`): it runs with every frame going through the response.
 DEFAULTS.directWrites = false

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { RedisClient } from './client.ts'
-import { decodeReply, type Piece } from './piece.ts'
+import { decodeReply, type Piece } from './script-reply.ts'
 import type { Script } from './scripts.ts'
 
 // What a server answers that is about to be able to, or that is the wrong one since a failover.

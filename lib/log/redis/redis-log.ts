@@ -1,12 +1,12 @@
 import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
 import { newEpoch } from '../epoch.ts'
 import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../log.ts'
-import type { Bell, Ear } from './bell.ts'
+import type { Bell, Ear } from './subscriber.ts'
 import { isFull, isRefusal, type Commands } from './commands.ts'
-import { Outbox } from './outbox.ts'
-import { decodeMessage, type Piece } from './piece.ts'
+import { Outbox } from './append-queue.ts'
+import { decodeMessage, type Piece } from './script-reply.ts'
 import * as scripts from './scripts.ts'
-import { Sequence } from './sequence.ts'
+import { Sequence } from './ordered-tail.ts'
 
 /** What the logs of one `redisLog` share. */
 export interface Shared {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { VERSION } from './piece.ts'
+import { VERSION } from './script-reply.ts'
 
 // Milliseconds within which an append may be repeated without a second event.
 const RECEIPT = 600_000

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import t from 'tap'
-import { decodeReply, type Piece } from '../../../lib/log/redis/piece.ts'
+import { decodeReply, type Piece } from '../../../lib/log/redis/script-reply.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisServer } from '../../setup/redis.ts'

@@ -1,0 +1,31 @@
+import type { Chunk } from './frame-batch.ts'
+
+interface Reader { deliver: (chunk: Chunk) => void }
+
+/** A chunk on its way to those who stand at the end of a log. */
+export class Round {
+  readonly chunk: Chunk
+  /** When the first of its events came. */
+  readonly since: number
+  /** How many it set out for. */
+  readonly subscribers: number
+  // The set's own: who leaves is passed over, who comes to the end meanwhile is handed the chunk too, and sees by its position that it has it.
+  readonly #readers: Iterator<Reader>
+
+  constructor (chunk: Chunk, readers: ReadonlySet<Reader>, since: number) {
+    this.chunk = chunk
+    this.since = since
+    this.subscribers = readers.size
+    this.#readers = readers.values()
+  }
+
+  /** Hands it to the next ones, so many at most. How many more it could have been; 0: it is still on its way. */
+  go (most: number): number {
+    for (let left = most; left > 0; left--) {
+      const { done, value } = this.#readers.next()
+      if (done === true) return left
+      value.deliver(this.chunk)
+    }
+    return 0
+  }
+}

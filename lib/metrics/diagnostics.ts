@@ -1,0 +1,57 @@
+import { channel, type Channel } from 'node:diagnostics_channel'
+import type { FastifyRequest } from 'fastify'
+import type { CloseReport } from '../stream/options.ts'
+import type { Scope } from '../scope.ts'
+
+/** What is told of a stream. `route` is its method and path as they were declared. */
+interface OfStream { readonly request: FastifyRequest, readonly route: string }
+
+/** What is published in `node:diagnostics_channel`, by the name of the channel. */
+export interface Diagnostics {
+  /** A handler called `reply.sse()`, and the stream was admitted. */
+  'fastify-typed-sse:open': OfStream
+  /** It is over; one for each `open`. */
+  'fastify-typed-sse:close': OfStream & CloseReport
+  /** A request for a stream was turned away. `soft`: as an empty stream, for an `EventSource` that would never come back after a status. */
+  'fastify-typed-sse:reject': OfStream & { readonly why: RejectReason, readonly soft: boolean }
+  /** This process published an event, and the log has it under that id. */
+  'fastify-typed-sse:publish': { readonly channel: string, readonly event: string, readonly id: string }
+  /** Consecutive events were written to the `subscribers` that wait at the end of the channel, `latency` milliseconds after this process had the first of them. */
+  'fastify-typed-sse:deliver': { readonly channel: string, readonly epoch: string, readonly from: number, readonly to: number, readonly subscribers: number, readonly latency: number }
+  /** A subscriber that did not read fast enough lost so many events, and was told; undefined where it loses the stream instead. `request`: that of a stream. */
+  'fastify-typed-sse:drop': { readonly channel: string, readonly dropped: number | undefined, readonly request: FastifyRequest | undefined }
+  /** A subscriber could not go on from its position, and was told. */
+  'fastify-typed-sse:reset': { readonly channel: string, readonly reason: string, readonly request: FastifyRequest | undefined }
+  /** A stream failed, or one of the user's functions did. It is in the log too. */
+  'fastify-typed-sse:error': { readonly request: FastifyRequest, readonly error: unknown }
+}
+
+/** Why a request for a stream was turned away. */
+export type RejectReason = 'total' | 'perKey' | 'closing'
+
+/** One of the channels, with the type of what it carries. Look at `hasSubscribers` before a message is made: nobody pays for what nobody hears. */
+interface Told<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
+
+const told = <N extends keyof Diagnostics>(name: N): Told<Diagnostics[N]> => channel(name) as Told<Diagnostics[N]>
+
+export const diagnostics = {
+  open: told('fastify-typed-sse:open'),
+  close: told('fastify-typed-sse:close'),
+  reject: told('fastify-typed-sse:reject'),
+  publish: told('fastify-typed-sse:publish'),
+  deliver: told('fastify-typed-sse:deliver'),
+  drop: told('fastify-typed-sse:drop'),
+  reset: told('fastify-typed-sse:reset'),
+  error: told('fastify-typed-sse:error')
+}
+
+/** Publishes what a subscriber lost, in the scope of its own stream. A loop in this process has no request. */
+export function tellOf<M extends object> (
+  account: { readonly request: FastifyRequest, readonly scope: Scope } | undefined,
+  to: Told<M & { readonly request: FastifyRequest | undefined }>,
+  message: M
+): void {
+  const told = { ...message, request: account?.request }
+  if (account === undefined) to.publish(told)
+  else account.scope.runInAsyncScope(to.publish, to, told)
+}

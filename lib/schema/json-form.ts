@@ -1,0 +1,50 @@
+import { types } from 'node:util'
+import { shown } from '../errors.ts'
+
+const [CLOSING, QUOTE, ZERO, LETTER_T] = [...'}"0t'].map(character => character.charCodeAt(0)) as [number, number, number, number]
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+/**
+ * Whether JSON loses the contents: it writes bytes as an object of numbers, and a map, a set or a promise without
+ * `await` as `{}`. A map, set or promise with its own `toJSON` has a form.
+ */
+export function isFormless (value: unknown): boolean {
+  // Almost every value is one of these, and costs no question to V8.
+  if (!isObject(value) || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) return false
+  if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return true
+  const isLost = types.isMap(value) || types.isSet(value) || types.isPromise(value) || types.isWeakMap(value) || types.isWeakSet(value)
+  return isLost && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
+}
+
+/** The first value without a form, inside the value with this JSON text. For most texts no search is needed. */
+export function formlessIn (value: unknown, text: string): object | undefined {
+  return isSuspect(text) ? find(value) : undefined
+}
+
+/** Whether a text has an object that is empty, has the key `0`, or begins as a Buffer does. One pass, which looks at what follows each brace. */
+function isSuspect (text: string): boolean {
+  for (let at = text.indexOf('{'); at !== -1; at = text.indexOf('{', at + 1)) {
+    const next = text.charCodeAt(at + 1)
+    if (next === CLOSING) return true
+    if (next !== QUOTE) continue
+    const first = text.charCodeAt(at + 2)
+    if (first === ZERO ? text.charCodeAt(at + 3) === QUOTE : first === LETTER_T && text.startsWith('{"type":"Buffer"', at)) return true
+  }
+  return false
+}
+
+/** Throws where `formlessIn` finds a value. */
+export function assertForm (value: unknown, text: string): void {
+  const formless = formlessIn(value, text)
+  if (formless !== undefined) throw new TypeError(`JSON has no form for ${shown(formless)}`)
+}
+
+function find (value: unknown): object | undefined {
+  if (!isObject(value)) return undefined
+  if (isFormless(value)) return value
+  for (const key in value) {
+    const found = find((value as Record<string, unknown>)[key])
+    if (found !== undefined) return found
+  }
+  return undefined
+}

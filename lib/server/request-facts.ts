@@ -1,0 +1,27 @@
+import type { FastifyRequest } from 'fastify'
+import { decodeLastEventId } from '../wire/last-event-id.ts'
+
+/** The parts of a request that the plugin needs, as the client sent them. */
+export interface Asked {
+  readonly lastEventId: string | undefined
+  /** Whether the client accepts an event stream alone, as every `EventSource` does. */
+  readonly eventSource: boolean
+  /** The client's address, where streams are counted by it. */
+  readonly address: string | undefined
+}
+
+// Most requests ask for no stream and share these two.
+const PLAIN: Asked = { lastEventId: undefined, eventSource: false, address: undefined }
+const EVENT_SOURCE: Asked = { ...PLAIN, eventSource: true }
+
+/**
+ * Reads a request before its validation: a schema of headers or of the query removes and converts values in the
+ * request's own objects. `addressed`: whether the address is needed, which `trustProxy` takes from a header.
+ */
+export function askedOf (request: FastifyRequest, addressed: boolean): Asked {
+  const { method, headers: { accept } } = request.raw
+  const lastEventId = decodeLastEventId(request)
+  const eventSource = method === 'GET' && accept === 'text/event-stream'
+  if (lastEventId === undefined && !addressed) return eventSource ? EVENT_SOURCE : PLAIN
+  return { lastEventId, eventSource, address: addressed ? request.ip : undefined }
+}

@@ -1,0 +1,43 @@
+import type { FastifyTypeProvider } from 'fastify'
+import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from '../contract/contract.ts'
+import type { Hub } from './sse-server.ts'
+import type { StreamOptions } from '../stream/options.ts'
+import type { SseSource } from '../source/source.ts'
+
+/** A payload's type, by the route's type provider if it has one, else by TypeBox itself. */
+type Payload<S, TypeProvider> = TypeProvider extends FastifyTypeProvider
+  ? unknown extends (TypeProvider & { schema: S })['serializer']
+    ? S extends EventSchema ? (S & { params: [] })['static'] : unknown
+    : (TypeProvider & { schema: S })['serializer']
+  : unknown
+
+/** The events that a route may send: those of its `schema.sse`, or any where it has none. */
+export type RouteEvent<SchemaCompiler, TypeProvider> = SchemaCompiler extends { sse: infer M extends EventMap }
+  ? EventOfPayloads<{ [K in keyof M]: Payload<M[K], TypeProvider> }>
+  : AnyEvent
+
+declare module 'fastify' {
+  interface FastifySchema {
+    /** The events of this route: name → TypeBox schema of `data`. Each event is checked against it and written by it. */
+    sse?: EventMap
+  }
+
+  interface FastifyInstance {
+    /** The channels of this server, and its open streams. */
+    readonly sse: Pick<Hub, 'channel' | 'find' | 'closing' | 'stats' | 'streams' | 'disconnect' | 'drain'>
+  }
+
+  interface FastifyRequest {
+    /** Where a returning client stopped: the `Last-Event-ID` header, else the query parameter `lastEventId`. A position, never a proof of anything. */
+    readonly lastEventId: string | undefined
+  }
+
+  // The eight names must be those of Fastify's own declaration for the two to merge.
+  interface FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType> {
+    /**
+     * Answers with a stream of Server-Sent Events (WHATWG HTML §9.2) read from the source.
+     * Settles when the stream is over; return it from the handler.
+     */
+    sse (source: SseSource<RouteEvent<SchemaCompiler, TypeProvider>>, options?: StreamOptions): Promise<void>
+  }
+}

@@ -1,0 +1,184 @@
+import type { Readable } from 'node:stream'
+import type { ReadableStream as NodeReadableStream } from 'node:stream/web'
+import { FST_SSE_SOURCE, shown } from '../errors.ts'
+
+/** What the function form of a channel's source is given. */
+export interface ProductionContext {
+  /** Aborts when the life of what it feeds is over. */
+  readonly signal: AbortSignal
+  /** Where a returning client stopped. */
+  readonly lastEventId: string | undefined
+}
+
+/** What the function form of a stream's source is given. */
+export interface SourceContext extends ProductionContext {
+  /** Aborts when the server begins to close. A stream with `shutdown: 'finish'` goes on; any other has its end soon. */
+  readonly closing: AbortSignal
+}
+
+/**
+ * That of a stream, whose life makes a signal when it is asked for one. The getter is the class's: V8 puts an object's own among what lives
+ * long, and there it would hold everything of this stream, long done, until the next full collection.
+ */
+export class Context implements SourceContext {
+  readonly closing: AbortSignal
+  readonly lastEventId: string | undefined
+  readonly #life: Pick<SourceContext, 'signal'>
+
+  constructor (life: Pick<SourceContext, 'signal'>, closing: AbortSignal, lastEventId: string | undefined) {
+    this.#life = life
+    this.closing = closing
+    this.lastEventId = lastEventId
+  }
+
+  get signal (): AbortSignal { return this.#life.signal }
+}
+
+/** How a thing is followed that writes its frames itself, once for all its readers: a channel. */
+export const kSubscribed = Symbol('fastify-typed-sse.subscribed')
+export declare const kEvents: unique symbol
+
+/** A channel, or a subscription to one. */
+export interface Followable<E> {
+  readonly [kSubscribed]: unknown
+  /** For the compiler alone: what comes of it. */
+  readonly [kEvents]?: E
+}
+
+/** A channel that a stream follows, and how many events it is behind. */
+export interface Place { readonly channel: string, readonly lag: number }
+
+/** What feeds a stream. */
+export interface Driver {
+  /** Whether it is known that something is to come. */
+  readonly decided: boolean
+  /** The stream has room again. */
+  pull: () => void
+  /** The event just taken is no good. */
+  refuse: (error: Error) => void
+  /** What was published before now is to be with the stream. */
+  flush?: () => void
+  /** The stream is over. */
+  stop: () => void
+  /** Where a client that leaves now comes back, when the driver knows better than its last event. */
+  readonly lastEventId?: string | undefined
+  /** Where it is in the channels that it follows. */
+  readonly places?: Place[]
+  /** A frame with the position, when that has moved without an event; else nothing. */
+  checkpoint?: () => string
+  /** Called at each beat of the shared timer, at least once a second. */
+  tick?: (now: number) => void
+}
+
+/** What can be iterated for events. */
+// In this order: the compiler explains a wrong event by the last of these.
+export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
+
+/** What `reply.sse` takes. The function form is called once, when the stream starts, and gets the signal at hand. */
+export type SseSource<E> = Given<E> | ((context: SourceContext) => Given<E> | Promise<Given<E>>)
+
+type Given<E> = Followable<E> | ReadonlyArray<Followable<E>> | EventSequence<E>
+
+/** One way to read them all. `next` may answer at once, without a promise. */
+export interface EventIterator {
+  next: () => IteratorResult<unknown> | Promise<IteratorResult<unknown>>
+  /** Hands an error into the generator at its `yield`; only generators have it. */
+  throw?: ((error: unknown) => IteratorResult<unknown> | Promise<IteratorResult<unknown>>) | undefined
+  /** Stops the source for good, also while a `next` is pending. */
+  return?: (() => unknown) | undefined
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+/** False for a value that cannot be read: a revoked proxy, a getter that throws. */
+const has = (value: object, key: PropertyKey): boolean => {
+  try {
+    return typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
+  } catch {
+    return false
+  }
+}
+
+// By shape: a stream of another copy of the streams library is one too.
+const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
+
+function isFollowable (value: unknown): value is Followable<unknown> {
+  try {
+    return isObject(value) && kSubscribed in value
+  } catch {
+    return false
+  }
+}
+
+/** What is given for a source; for the function form, what the function gives. */
+export function given (source: unknown, context: ProductionContext): unknown {
+  const value: unknown = typeof source === 'function' ? source(context) : source
+  return isThenable(value) ? Promise.resolve(value) : value
+}
+
+/** A promise of this realm or another, or the query of a database client. */
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
+
+/** A promise in place of a value, by mistake: its rejection is reported, and ends no process. */
+export function heed (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
+  if (isThenable(answer)) Promise.resolve(answer).catch(rejected)
+}
+
+/** Whether it looks like something that can be read event by event. */
+export function isSource (value: unknown): boolean {
+  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => has(value, name)))
+}
+
+/** The channels of a source; undefined for one that is read event by event. FST_SSE_SOURCE for an array of both. */
+export function followables (source: unknown): Array<Followable<unknown>> | undefined {
+  if (isFollowable(source)) return [source]
+  if (!Array.isArray(source) || !source.some(isFollowable)) return undefined
+  if (source.every(isFollowable)) return source
+  throw new FST_SSE_SOURCE('an array of channels and other things')
+}
+
+/** The iterator of what was given. */
+export function iterate (source: unknown): EventIterator {
+  if (isObject(source)) {
+    // Streams are not read through their async iterators: those queue a return() behind the pending read.
+    if (isReadable(source)) return iterateReadable(source)
+    if (has(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
+    const how = has(source, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator
+    const iterator: unknown = has(source, how) ? (source as Record<symbol, () => unknown>)[how]!() : undefined
+    if (isObject(iterator) && has(iterator, 'next')) return iterator as EventIterator
+  }
+  throw new FST_SSE_SOURCE(shown(source))
+}
+
+function iterateReadable (stream: Readable): EventIterator {
+  const iterator = stream[Symbol.asyncIterator]()
+  return {
+    next: () => iterator.next(),
+    return: () => {
+      // An iterator that never ran does not listen: a file that cannot be opened would end the process.
+      stream.on?.('error', () => {})
+      stream.destroy()
+    }
+  }
+}
+
+function iterateWebStream (stream: ReadableStream<unknown>): EventIterator {
+  const reader = stream.getReader()
+  return {
+    next: () => reader.read() as Promise<IteratorResult<unknown>>,
+    return: () => reader.cancel()
+  }
+}
+
+/** Lets go of a source that will not be read: a stream has a handle to close, a queue a producer to stop. No generator's body runs. */
+export function dispose (source: unknown): void {
+  if (typeof source === 'function') return
+  if (isThenable(source)) {
+    Promise.resolve(source).then(dispose, () => {})
+    return
+  }
+  try {
+    Promise.resolve(iterate(source).return?.()).catch(() => {})
+  } catch {
+    // No source at all, or one that somebody else reads.
+  }
+}

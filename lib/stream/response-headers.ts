@@ -1,0 +1,101 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
+import type { FastifyReply } from 'fastify'
+import { FST_SSE_HEADER, FST_SSE_TYPE } from '../errors.ts'
+import { logged } from '../logged.ts'
+
+const TYPE = 'text/event-stream; charset=utf-8'
+const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
+
+/** The headers of every stream, unless the handler or a hook has set others. */
+const HEADERS = Object.entries({
+  'content-type': TYPE,
+  // no-transform: a proxy that compresses holds events back until its block is full.
+  'cache-control': 'no-cache, no-transform',
+  // nginx, and proxies that follow it, buffer a response without this header.
+  'x-accel-buffering': 'no'
+})
+
+/** Sets the headers that the handler and the hooks have not set. */
+export function setHead (reply: FastifyReply): void {
+  for (const [name, value] of HEADERS) {
+    if (!reply.hasHeader(name)) reply.header(name, value)
+  }
+}
+
+/** Checks the headers of a stream before its head goes out. */
+export function checkHead (reply: FastifyReply): void {
+  dropFraming(reply)
+  const type = reply.getHeader('content-type')
+  if (type !== TYPE && !IS_TYPE.test(String(type))) warn(reply, 'content-type', new FST_SSE_TYPE(String(type)), 'sse stream of another type')
+}
+
+/**
+ * Drops headers about the length of the body, since a stream has none. A client that trusts them takes the later bytes
+ * for the next response, or refuses the stream (RFC 9112 §6.3, RFC 9113 §8.1.1). Over HTTP/1.0 there are no chunks (RFC
+ * 9112 §6.1), nor trailers without them.
+ */
+export function dropFraming (reply: FastifyReply): void {
+  const { httpVersion } = reply.request.raw
+  if (reply.hasHeader('content-length')) drop(reply, 'content-length')
+  const encoding = reply.getHeader('transfer-encoding')
+  if (encoding !== undefined && (httpVersion !== '1.1' || String(encoding).toLowerCase() !== 'chunked')) drop(reply, 'transfer-encoding')
+  if (httpVersion === '1.0' && reply.hasHeader('trailer')) drop(reply, 'trailer')
+}
+
+function drop (reply: FastifyReply, name: string): void {
+  const { raw, request } = reply
+  const value = String(reply.getHeader(name))
+  // This removes it from the response too.
+  reply.removeHeader(name)
+  // Node sends no chunks after this header was removed: the connection would end with the stream.
+  if (name === 'transfer-encoding' && request.raw.httpVersion === '1.1') raw.setHeader(name, 'chunked')
+  // Fastify sets `chunked` and `trailer` itself for its trailers.
+  if (value !== 'chunked' && name !== 'trailer') warn(reply, name, new FST_SSE_HEADER(name, value), 'sse header dropped')
+}
+
+/**
+ * Clears a head that was not sent, so that the error response in its place has neither its status text and headers,
+ * nor the header that made it fail.
+ */
+export function clearHead (reply: FastifyReply): void {
+  const { raw, request } = reply
+  if (raw.headersSent) return
+  if (request.raw.httpVersionMajor === 1) raw.statusMessage = ''
+  for (const [name, value] of HEADERS) {
+    if (reply.getHeader(name) === value || name === 'content-type') reply.removeHeader(name)
+  }
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (!canBeSent(name, value)) reply.removeHeader(name)
+  }
+}
+
+/** Throws Node's error for a header that cannot be sent. After the hooks, only Fastify would catch it. */
+export function assertHead (reply: FastifyReply): void {
+  for (const [name, value] of Object.entries(reply.getHeaders())) assertHeader(name, value)
+}
+
+function assertHeader (name: string, value: unknown): void {
+  validateHeaderName(name)
+  for (const each of Array.isArray(value) ? value : [value]) validateHeaderValue(name, each as string)
+}
+
+function canBeSent (name: string, value: unknown): boolean {
+  try {
+    assertHeader(name, value)
+    return true
+  } catch {
+    return false
+  }
+}
+
+// Once per route: each request would log the same.
+const warned = new WeakMap<object, Set<string>>()
+
+function warn (reply: FastifyReply, about: string, err: Error, text: string): void {
+  const { config } = reply.request.routeOptions
+  const known = warned.get(config) ?? new Set()
+  warned.set(config, known)
+  if (known.has(about)) return
+  known.add(about)
+  logged(reply.log, 'warn', { err }, text)
+}

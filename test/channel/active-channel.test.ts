@@ -1,0 +1,515 @@
+import { once } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import { Readable } from 'node:stream'
+import { Type } from '@sinclair/typebox'
+import type { FastifyBaseLogger } from 'fastify'
+import t from 'tap'
+import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { Topic } from '../../lib/channel/active-channel.ts'
+import { compileContract, freeContract, type EventMap } from '../../lib/contract/contract.ts'
+import type { EventLog } from '../../lib/log/log.ts'
+import { EventQueue } from '../../lib/source/event-queue.ts'
+import { schemaCompiler } from '../../lib/schema/schema.ts'
+import { Statistics } from '../../lib/metrics/statistics.ts'
+import { dice, RemoteLog } from '../setup/remote-log.ts'
+import { oddities } from '../setup/oddities.ts'
+import { within } from '../setup/within.ts'
+
+const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }) }
+
+function make (options: ChannelOptions = {}, log: EventLog = new RemoteLog()) {
+  const lines: Array<[level: string, message: string, error: unknown]> = []
+  const note = (level: string) => ({ err }: { err: unknown }, message: string) => { lines.push([level, message, err]) }
+  const topic = new Topic({
+    settings: resolveChannel('runs', options),
+    contract: options.events === undefined ? freeContract : compileContract(options.events, "channel 'runs'", schemaCompiler({})),
+    statistics: new Statistics(),
+    openLog: () => log,
+    log: { error: note('error'), warn: note('warn') } as unknown as FastifyBaseLogger
+  })
+  return { topic, log, lines }
+}
+
+/** All that a log holds, as name and data. */
+async function held (log: EventLog): Promise<string[]> {
+  return (await log.read(0, 1_000)).entries.map(({ event, data }) => `${event} ${data}`)
+}
+
+const reader = { deliver: () => {}, turn: () => {}, close: () => {} }
+const logs: Array<[kind: string, make: () => EventLog]> = [['here', () => new RemoteLog()], ['elsewhere', () => new RemoteLog({}, dice(3))]]
+
+t.test('the log is opened with the channel\'s name and bounds', async t => {
+  const settings = resolveChannel('runs', { history: { events: 5 } })
+  const opened: unknown[] = []
+  const topic = new Topic({
+    settings,
+    contract: freeContract,
+    statistics: new Statistics(),
+    openLog: (...given) => {
+      opened.push(given)
+      return new RemoteLog()
+    },
+    log: {} as FastifyBaseLogger
+  })
+  t.strictSame(opened, [['runs', { events: 5, bytes: 1_048_576, age: 300_000 }]])
+  t.equal(topic.settings, settings)
+  t.equal(topic.open, true)
+})
+
+t.test('C4: an event is checked and written once, and what does not fit is thrown and takes no offset', async t => {
+  const { topic, log } = make({ events: events as EventMap })
+  const first = await topic.append({ event: 'count', data: { n: 1, secret: 1 } })
+  for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) t.throws(() => topic.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
+  t.strictSame(await topic.append({ data: 'text' }), { epoch: first.epoch, offset: 2 })
+  t.strictSame(await held(log), ['count {"n":1}', 'message text'])
+  t.match(await topic.head(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
+})
+
+for (const [where, makeLog] of logs) {
+  t.test(`R7: all that a source gives is in the log, then its end; a log ${where}`, async t => {
+    const { topic, log, lines } = make({}, makeLog())
+    await within('the end', topic.consume((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
+    t.strictSame(await held(log), Array.from({ length: 100 }, (_, index) => `message ${index + 1}`))
+    t.match(await topic.head(), { newest: 100, ended: true })
+    t.strictSame(lines, [])
+  })
+
+  t.test(`E2: a source that fails rejects, is in the log of the server, and its problem is the last event; a log ${where}`, async t => {
+    const error = new Error('secret')
+    const { topic, log, lines } = make({ events: events as EventMap }, makeLog())
+    await t.rejects(within('the end', topic.consume((async function * () {
+      yield { data: 'one' }
+      throw error
+    })())), error)
+    t.strictSame(await held(log), ['message one', 'error {"type":"about:blank","title":"Internal Server Error","status":500}'])
+    t.equal((await topic.head()).ended, true)
+    t.strictSame(lines, [['error', 'sse producer failed', error]])
+  })
+
+  t.test(`R7: the end stops the source, whose promise is fulfilled; a log ${where}`, async t => {
+    const { topic, log, lines } = make({}, makeLog())
+    const queue = new EventQueue()
+    const consumed = topic.consume(queue)
+    await queue.push({ data: 1 })
+    await turn()
+    await within('the end', topic.end())
+    await within('the producer', consumed)
+    t.equal(queue.signal.aborted, true)
+    t.equal(await queue.push({ data: 2 }), false)
+    t.equal((await topic.head()).ended, true)
+    t.strictSame(await held(log), ['message 1'])
+    t.strictSame(lines, [])
+  })
+
+  t.test(`R7: the end in the middle of a list that is on its way to the log is no failure; a log ${where}`, async t => {
+    const { topic, lines } = make({}, makeLog())
+    const consumed = topic.consume(Array.from({ length: 500 }, (_, index) => ({ data: index })))
+    await turn()
+    await within('the end', topic.end())
+    await within('the producer', consumed)
+    await turn()
+    t.strictSame(lines, [])
+  })
+
+  t.test(`R7: a channel that is over never starts a source, and lets go of it; a log ${where}`, async t => {
+    const { topic, lines } = make({}, makeLog())
+    await topic.end()
+    const queue = new EventQueue()
+    await within('the answer', topic.consume(queue))
+    t.equal(queue.signal.aborted, true)
+    t.strictSame(lines, [])
+    const { topic: other } = make({}, makeLog())
+    await other.end()
+    await within('the answer', other.consume(() => t.fail('called')))
+  })
+}
+
+/** A producer that says nothing, and when and why it was stopped. */
+function silent () {
+  const stopped: unknown[] = []
+  const source = async function * ({ signal }: { signal: AbortSignal }): AsyncGenerator<unknown> {
+    try {
+      await once(signal, 'abort')
+      signal.throwIfAborted()
+      yield { data: 'never' }
+    } finally {
+      stopped.push(signal.reason)
+    }
+  }
+  return { source, stopped }
+}
+
+for (const [where, makeLog] of logs) {
+  t.test(`R7: the end of the log by another node stops the source, as that of this node does; a log ${where}`, async t => {
+    const log = makeLog() as RemoteLog
+    const { topic, lines } = make({}, log)
+    const { source, stopped } = silent()
+    const consumed = topic.consume(source)
+    await log.head()
+    await turn()
+    t.equal(log.listeners, 1, 'it listens for as long as it produces')
+    await log.end()
+    await within('the producer', consumed)
+    while (stopped.length === 0) await turn()
+    t.match(stopped, [{ name: 'AbortError', reason: 'ended' }])
+    t.equal(log.listeners, 0)
+    t.equal(topic.idle(), true)
+    t.strictSame(lines, [])
+  })
+
+  t.test(`R7: a source with events on their way when another node ends the log is stopped without a failure; a log ${where}`, async t => {
+    for (const source of [
+      () => Array.from({ length: 5_000 }, (_, index) => ({ data: index })),
+      async function * ({ signal }: { signal: AbortSignal }) { for (let n = 0; !signal.aborted; n++) yield { data: n } }
+    ]) {
+      const log = makeLog() as RemoteLog
+      const { topic, lines } = make({}, log)
+      const consumed = topic.consume(source)
+      await log.head()
+      await turn()
+      await log.end()
+      await within('the producer', consumed)
+      await turn()
+      t.strictSame(lines, [])
+      t.equal(log.listeners, 0)
+      t.equal(log.now.ended, true)
+    }
+  })
+
+  t.test(`R7: the tail is let go when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
+    const ways: Array<(topic: Topic) => Promise<unknown>> = [
+      topic => topic.consume([{ data: 1 }]),
+      topic => topic.consume(() => { throw new Error('mine') }).catch(() => {}),
+      async topic => {
+        const consumed = topic.consume(new EventQueue())
+        await topic.end()
+        await consumed
+      },
+      async topic => {
+        const consumed = topic.consume(new EventQueue())
+        topic.close()
+        await consumed
+      }
+    ]
+    for (const way of ways) {
+      const log = makeLog() as RemoteLog
+      await within('the end', way(make({}, log).topic))
+      t.equal(log.listeners, 0)
+    }
+  })
+
+  t.test(`R8: a log that begins anew stops no source: what it gives is in the next one, whose end is heard; a log ${where}`, async t => {
+    const log = makeLog() as RemoteLog
+    const { topic, lines } = make({}, log)
+    const queue = new EventQueue()
+    const consumed = topic.consume(queue)
+    await queue.push({ data: 1 })
+    await log.head()
+    await log.lose()
+    await log.head()
+    await queue.push({ data: 2 })
+    while (log.now.newest === 0) await turn()
+    t.strictSame(await held(log), ['message 2'])
+    t.equal(queue.signal.aborted, false)
+    await log.end()
+    await within('the producer', consumed)
+    t.equal(queue.signal.aborted, true)
+    t.strictSame(lines, [])
+  })
+}
+
+t.test('R7: a source that ends or fails in the moment in which another node ends the log settles once, and nothing is written after the end', async t => {
+  const error = new Error('mine')
+  for (const fails of [false, true]) {
+    for (let seed = 1; seed <= 20; seed++) {
+      const log = new RemoteLog({}, dice(seed))
+      const { topic, lines } = make({}, log)
+      const queue = new EventQueue<never, { data: number }>()
+      const consumed = topic.consume(async function * () {
+        yield * queue
+        if (fails) throw error
+      })
+      await queue.push({ data: 1 })
+      for (let turns = seed % 5; turns > 0; turns--) await turn()
+      queue.end()
+      const { newest } = log.now
+      const over = log.end()
+      const outcome = await within('the producer', consumed.then(() => undefined, (thrown: unknown) => thrown))
+      await over
+      await log.told
+      if (fails) t.ok(outcome === undefined || outcome === error)
+      else t.equal(outcome, undefined)
+      t.ok(log.now.newest >= newest)
+      t.notOk(lines.some(([, message]) => message === 'sse error event could not be made'))
+      t.equal(log.listeners, 0)
+    }
+  }
+})
+
+t.test('R7: an append that is refused because the channel has ended stops the producer, without the tail', async t => {
+  for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
+    const log = makeLog()
+    log.tail = () => () => {}
+    const { topic, lines } = make({}, log)
+    const queue = new EventQueue<never, { data: number }>()
+    const consumed = topic.consume(queue)
+    await queue.push({ data: 1 })
+    while (log.now.newest === 0) await turn()
+    await log.end()
+    t.equal(queue.signal.aborted, false)
+    queue.push({ data: 2 })
+    await within('the producer', consumed)
+    t.equal(queue.signal.aborted, true)
+    t.strictSame(lines, [])
+    await t.rejects(async () => topic.append({ data: 3 }), { code: 'FST_SSE_CHANNEL_ENDED' }, 'who publishes is told')
+  }
+})
+
+t.test('R7: an end that comes before the log has answered never starts the source, and lets go of it at once', async t => {
+  for (const end of [(topic: Topic) => topic.end(), (_topic: Topic, log: RemoteLog) => log.end(), (topic: Topic) => topic.close()]) {
+    for (const fails of [false, true]) {
+      const log = new RemoteLog()
+      let answer!: () => void
+      const head = log.head.bind(log)
+      log.head = async () => {
+        await new Promise<void>(resolve => { answer = resolve })
+        if (fails) throw new Error('too late')
+        return head()
+      }
+      const { topic, lines } = make({}, log)
+      const queue = new EventQueue()
+      const consumed = topic.consume(queue)
+      await end(topic, log)
+      await within('the producer', consumed)
+      t.equal(queue.signal.aborted, true)
+      answer()
+      await turn()
+      t.strictSame(lines, [])
+      t.equal(log.listeners, 0)
+    }
+  }
+})
+
+t.test('a source is let go where the log cannot say whether the channel is over', async t => {
+  const log = new RemoteLog()
+  const error = new Error('the store is gone')
+  log.head = async () => { throw error }
+  const queue = new EventQueue()
+  await t.rejects(within('the answer', make({}, log).topic.consume(queue)), error)
+  t.equal(queue.signal.aborted, true)
+})
+
+t.test('R7: a second source is let go, never started, and gets the answer of the first', async t => {
+  const { topic } = make()
+  let returned = 0
+  const first = topic.consume(async function * () { yield { data: 1 } })
+  const queue = new EventQueue()
+  const others = [
+    topic.consume(queue),
+    topic.consume(() => t.fail('called')),
+    topic.consume({ [Symbol.asyncIterator]: () => ({ next: () => t.fail('read'), return: () => { returned++ } }) })
+  ]
+  for (const other of others) t.equal(other, first)
+  t.equal(queue.signal.aborted, true)
+  t.equal(returned, 1)
+  await within('the end', first)
+  t.equal(topic.consume([]), first, 'also when it is over')
+})
+
+t.test('R7: the same source once more is no second one', async t => {
+  const { topic, log } = make()
+  async function * slowly (): AsyncGenerator<unknown> {
+    for (let n = 1; n <= 3; n++) {
+      await turn()
+      yield { data: n }
+    }
+  }
+  for (const source of [slowly(), Readable.from(slowly())]) {
+    const other = make()
+    const first = other.topic.consume(source)
+    await turn()
+    t.equal(other.topic.consume(source), first)
+    await within('the end', first)
+    t.strictSame(await held(other.log), ['message 1', 'message 2', 'message 3'])
+  }
+  t.strictSame(await held(log), [])
+  t.equal(topic.idle(), true)
+})
+
+t.test('a log that throws when a producer comes rejects it, and the next one, too', async t => {
+  const { topic, log } = make()
+  const error = new Error('not there')
+  log.head = () => { throw error }
+  for (let times = 0; times < 2; times++) await t.rejects(within('the answer', topic.consume([{ data: 1 }])), error)
+})
+
+t.test('E2: a channel is not idle while its last event is made', async t => {
+  const log = Object.assign(new RemoteLog(), { idle: () => true })
+  let settle!: (event: unknown) => void
+  let topic!: Topic
+  const asked = new Promise<void>(resolve => {
+    const errorEvent = (): unknown => {
+      resolve()
+      return new Promise(resolve => { settle = resolve })
+    }
+    topic = make({ errorEvent: errorEvent as never }, log).topic
+  })
+  const consumed = topic.consume(async function * () { throw new Error('failed') })
+  await asked
+  t.equal(topic.idle(), false)
+  settle({ event: 'message', data: 'sorry' })
+  await t.rejects(within('the end', consumed), { message: 'failed' })
+  t.equal(topic.idle(), true)
+  t.strictSame(await held(log), ['message sorry'])
+})
+
+const failures: Array<[what: string, errorEvent: ChannelOptions['errorEvent'], last: string[], logged: string[]]> = [
+  ['null', null, [], ['sse producer failed']],
+  ['a function that gives none', () => null, [], ['sse producer failed']],
+  ['an event of the map', error => ({ event: 'message', data: error.message }), ['message mine'], ['sse producer failed']],
+  ['an event that is not of the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], ['sse producer failed']],
+  ['an event that does not fit', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed', 'sse error event could not be made']],
+  ['an event of the package\'s own', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that throws', () => { throw new Error('not this, too') }, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that promises one', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
+]
+for (const [what, errorEvent, last, logged] of failures) {
+  t.test(`E2: where errorEvent is ${what}, the channel ends all the same, and the promise has the error of the source`, async t => {
+    const error = new Error('mine')
+    const { topic, log, lines } = make({ events: events as EventMap, errorEvent })
+    await t.rejects(topic.consume(() => { throw error }), error)
+    t.strictSame(await held(log), last)
+    t.equal((await topic.head()).ended, true)
+    t.strictSame(lines.map(([, message]) => message), logged)
+  })
+}
+
+t.test('L12: a last event that is promised and never comes does not hold the channel', async t => {
+  const error = new Error('mine')
+  const { topic, log, lines } = make({ errorEvent: () => new Promise(() => {}) as never })
+  await t.rejects(within('the end', topic.consume(() => { throw error })), error)
+  t.strictSame(await held(log), [])
+  t.equal((await topic.head()).ended, true)
+  t.match(lines[1], ['error', 'sse error event could not be made', { code: 'FST_SSE_UNSETTLED' }])
+})
+
+t.test('E2: whatever a producer throws ends the channel', async t => {
+  for (const [what, thrown] of oddities()) {
+    const { topic } = make()
+    const failed = await within(what, topic.consume(() => { throw thrown }).then(() => false, () => true))
+    t.ok(failed, what)
+    t.equal((await topic.head()).ended, true, what)
+  }
+})
+
+t.test('E2: an error that was made for the client says why, and what is thrown need not be an error', async t => {
+  const { topic, log } = make()
+  await t.rejects(topic.consume(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
+  t.strictSame(await held(log), ['error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'])
+  const { topic: other, lines } = make()
+  const rejected: unknown = await other.consume(async function * () {
+    yield { data: 1 }
+    // eslint-disable-next-line no-throw-literal
+    throw 'text'
+  }).then(() => 'fulfilled', (thrown: unknown) => thrown)
+  t.equal(rejected, 'text')
+  t.match(lines, [['error', 'sse producer failed', { message: 'The source threw "text" (string)', cause: 'text' }]])
+})
+
+t.test('C2: an event that does not fit is thrown into the producer, which may go on', async t => {
+  const { topic, log } = make({ events: events as EventMap })
+  await topic.consume(async function * () {
+    try {
+      yield { event: 'count', data: { n: 'x' } }
+    } catch (error) {
+      yield { data: (error as { code: string }).code }
+    }
+  })
+  t.strictSame(await held(log), ['message FST_SSE_DATA'])
+})
+
+t.test('a log that fails rejects the producer and the end, and nothing waits for ever', async t => {
+  const error = new Error('the store is gone')
+  const fail = async (): Promise<never> => { throw error }
+  for (const method of ['append', 'end', 'head'] as const) {
+    const log = new RemoteLog()
+    log[method] = fail
+    const { topic } = make({}, log)
+    await t.rejects(within(method, topic.consume([{ data: 1 }])), error, method)
+  }
+  const log = new RemoteLog()
+  log.end = fail
+  const { topic } = make({}, log)
+  const consumed = topic.consume(new EventQueue())
+  await t.rejects(topic.end(), error)
+  await within('the producer', consumed.catch(() => {}))
+})
+
+t.test('a failure that nobody waits for is no unhandled rejection', async t => {
+  const { topic, lines } = make()
+  topic.consume(() => { throw new Error('mine') })
+  for (let turns = 0; turns < 3; turns++) await turn()
+  t.equal(lines.length, 1)
+})
+
+t.test('what a source throws on its way out is in the log, but for an abort', async t => {
+  for (const [error, logged] of [[new Error('mine'), 1], [Object.assign(new Error('stop'), { name: 'AbortError' }), 0]] as const) {
+    const { topic, lines } = make()
+    topic.consume({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
+    await topic.end()
+    await turn()
+    t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel was over', error]])
+  }
+})
+
+t.test('it is idle without a producer, without readers, and with a log that is', async t => {
+  const { topic, log } = make()
+  let logIdle = true
+  log.idle = () => logIdle
+  t.equal(topic.idle(), true)
+  logIdle = false
+  t.equal(topic.idle(), false)
+  logIdle = true
+  topic.feed.enter(reader)
+  let asked = 0
+  log.idle = () => ++asked > 0
+  t.equal(topic.idle(), false)
+  t.equal(asked, 1, 'the log may let go of what is too old')
+  topic.feed.leave(reader)
+  t.equal(topic.idle(), true)
+  const queue = new EventQueue()
+  const consumed = topic.consume(queue)
+  t.equal(topic.idle(), false)
+  queue.end()
+  await consumed
+  t.equal(topic.idle(), true)
+})
+
+t.test('L7: closing it stops the producer, tells the readers, lets go of the log, and writes nothing', async t => {
+  const { topic, log } = make()
+  const told: string[] = []
+  log.close = () => { told.push('log closed') }
+  log.end = () => { told.push('log ended') }
+  topic.feed.enter({ ...reader, close: () => { told.push('reader closed') } })
+  let reason: unknown
+  const consumed = topic.consume(({ signal }: { signal: AbortSignal }) => {
+    signal.addEventListener('abort', () => { reason = signal.reason })
+    return new Promise(() => {})
+  })
+  topic.close()
+  t.equal(topic.open, false)
+  t.strictSame(told, ['reader closed', 'log closed'])
+  t.match(reason, { name: 'AbortError', reason: 'shutdown' })
+  await within('the producer', consumed)
+  await turn()
+  t.equal(told.length, 2)
+})
+
+t.test('E2: whatever errorEvent throws, the channel ends', async t => {
+  for (const [what, thrown] of oddities()) {
+    const { topic, log } = make({ errorEvent: () => { throw thrown } })
+    const failure = new Error('the source')
+    await t.rejects(within(what, topic.consume(() => { throw failure })), failure)
+    t.equal((await log.head()).ended, true, what)
+  }
+})

@@ -1,0 +1,832 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { Type } from '@sinclair/typebox'
+import type { FastifyBaseLogger } from 'fastify'
+import fc from 'fast-check'
+import t from 'tap'
+import type { Received } from '../../lib/channel/frame-batch.ts'
+import { Feed } from '../../lib/channel/feed.ts'
+import type { Opening } from '../../lib/channel/start-position.ts'
+import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { compileContract, freeContract } from '../../lib/contract/contract.ts'
+import type { EventLog, LogBatch } from '../../lib/log/log.ts'
+import { schemaCompiler } from '../../lib/schema/schema.ts'
+import { TestParty } from '../setup/party.ts'
+import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
+import { within } from '../setup/within.ts'
+
+const logger = { error: () => {} } as unknown as FastifyBaseLogger
+const feedOf = (log: EventLog, options: ChannelOptions = {}): Feed => new Feed(resolveChannel('news', options), log, logger)
+
+function make (options: ChannelOptions = {}) {
+  const log = new RemoteLog(options.history)
+  const feed = feedOf(log, options)
+  const epoch = log.now.epoch
+  return {
+    log,
+    feed,
+    epoch,
+    publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
+    frame: (n: number, offset = n) => `id: ${epoch}-${offset}\ndata: ${n}`,
+    /** What says that there is nothing up to there. */
+    to: (offset: number) => `event: sse.position\nid: ${epoch}-${offset}\ndata: `,
+    at: (position: number) => new Map([[epoch, position]])
+  }
+}
+
+const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
+t.test('R2: what the log holds after the position comes first, then what is published', async t => {
+  const { publish, feed, at, frame } = make()
+  publish(1, 2, 3)
+  const party = await new TestParty(feed).begin(at(1))
+  t.strictSame(party.given, [frame(2), frame(3)])
+  publish(4)
+  publish(5)
+  t.equal(party.given.length, 2)
+  await turn()
+  t.strictSame(party.given, [2, 3, 4, 5].map(n => frame(n)))
+})
+
+t.test('R4: those at the end are given the same chunk, made once', async t => {
+  const { publish, feed } = make()
+  const parties = await Promise.all([1, 2, 3].map(async () => new TestParty(feed).begin()))
+  publish(1, 2)
+  await turn()
+  t.strictSame(parties.map(({ chunks }) => chunks.length), [1, 1, 1])
+  t.ok(parties.every(({ chunks }) => chunks[0] === parties[0]!.chunks[0]))
+})
+
+t.test('R2: nothing is read before the opening is out', async t => {
+  const { publish, feed, at, frame } = make()
+  publish(1)
+  const party = new TestParty(feed)
+  await party.stand(at(0))
+  party.follower.pull()
+  publish(2)
+  await turn()
+  t.strictSame(party.given, [])
+  party.follower.proceed()
+  t.strictSame(party.given, [frame(1), frame(2)])
+})
+
+t.test('L4: who has no room is given nothing, and all of it later', async t => {
+  const { publish, feed, frame } = make()
+  const party = await new TestParty(feed).begin()
+  party.room = 0
+  publish(1, 2)
+  await turn()
+  publish(3)
+  await turn()
+  t.strictSame(party.given, [])
+  await party.grant(2)
+  t.strictSame(party.given, [frame(1), frame(2)])
+  await party.grant(Infinity)
+  publish(4)
+  await turn()
+  t.strictSame(party.given, [1, 2, 3, 4].map(n => frame(n)))
+})
+
+t.test('L4: about as many entries are asked for as there was room for', async t => {
+  const { publish, feed, log, at, frame } = make()
+  publish(...upTo(200))
+  const limits: number[] = []
+  const { read } = log
+  log.read = (after, limit) => {
+    limits.push(limit)
+    return read.call(log, after, limit)
+  }
+  const party = new TestParty(feed)
+  party.room = 3
+  await party.begin(at(0))
+  for (let n = 0; n < 20; n++) await party.grant(1)
+  await party.grant(Infinity)
+  t.strictSame(party.given, upTo(200).map(n => frame(n)))
+  t.equal(limits[0], 64)
+  t.ok(limits.slice(1, 20).every(limit => limit <= 4), limits.join())
+  t.ok(limits.includes(64, 1), 'and as many as before when there is room again')
+})
+
+t.test('L4: a chunk that has room in part is taken in part', async t => {
+  const { publish, feed, frame } = make()
+  for (const selection of [{}, { filter: () => true }]) {
+    const party = await new TestParty(feed, { selection }).begin()
+    const { position } = party.follower
+    party.room = 1
+    publish(1, 2, 3)
+    await turn()
+    await party.grant(Infinity)
+    t.strictSame(party.given, [1, 2, 3].map(n => frame(n, position + n)))
+    party.follower.stop()
+  }
+})
+
+t.test('R2: one who caught up in the middle of a turn is not given the rest twice', async t => {
+  const { publish, feed, frame } = make()
+  const one = await new TestParty(feed).begin()
+  publish(1)
+  const other = new TestParty(feed, { selection: { start: 'oldest' } })
+  other.stand()
+  other.follower.proceed()
+  publish(2)
+  await turn()
+  t.strictSame([one.given, other.given], [[frame(1), frame(2)], [frame(1), frame(2)]])
+})
+
+for (const decodes of [false, true]) {
+  t.test(`R2: one who came in the middle of a turn is given what is published after that, also where nothing is kept${decodes ? ', filtered' : ''}`, async t => {
+    const { publish, feed, frame, at } = make({ history: { events: 0 } })
+    const there = await new TestParty(feed).begin()
+    const party = new TestParty(feed, { selection: decodes ? { filter: () => true } : {} })
+    publish(1, 2)
+    party.stand(at(2))
+    party.follower.proceed()
+    publish(3)
+    publish(4)
+    await turn()
+    t.strictSame(there.given, [1, 2, 3, 4].map(n => frame(n)))
+    t.strictSame(party.given, [3, 4].map(n => frame(n)))
+    publish(5)
+    await turn()
+    t.strictSame(party.given, [3, 4, 5].map(n => frame(n)))
+  })
+}
+
+t.test('R2: who publishes from a filter or a map is given all once and in order, however much it publishes', async t => {
+  const { log, feed, epoch } = make()
+  const publish = (...data: string[]): void => { for (const each of data) log.append({ event: 'message', data: each, json: false }) }
+  const other = await new TestParty(feed).begin()
+  let done = false
+  const party = await new TestParty(feed, {
+    selection: {
+      map: ({ data }) => {
+        if (data === 'go' && !done) {
+          done = true
+          publish(`4${'x'.repeat(40_000)}`, `5${'x'.repeat(40_000)}`)
+        }
+        return { data: String(data).slice(0, 2) }
+      }
+    }
+  }).begin()
+  publish('a', 'go', 'z')
+  for (let turns = 0; turns < 5; turns++) await turn()
+  t.strictSame(party.given, ['a', 'go', 'z', '4x', '5x'].map((data, index) => ({ data, id: `${epoch}-${index + 1}` })))
+  t.strictSame(other.given.map(frame => String(frame).slice(`id: ${epoch}-1`.length - 1, `id: ${epoch}-1\ndata: aa`.length)), ['1\ndata: a', '2\ndata: go', '3\ndata: z', '4\ndata: 4x', '5\ndata: 5x'])
+})
+
+t.test('a log that cannot give yet what it told of is asked again after a while, not all the time', async t => {
+  for (const late of [false, true]) {
+    const { log, feed, publish, at, frame } = make()
+    publish(1)
+    const read = log.read.bind(log)
+    let asked = 0
+    let ready = false
+    const empty = (): LogBatch => ({ epoch: log.now.epoch, newest: 0, ended: false, entries: [] })
+    log.read = (after, limit) => {
+      asked++
+      if (ready) return read(after, limit)
+      return late ? turn().then(empty) : empty()
+    }
+    const party = await new TestParty(feed).begin(at(0))
+    await new Promise(resolve => { setTimeout(resolve, 35) })
+    t.ok(asked > 1 && asked < 10, `${asked} times in 35 ms`)
+    t.strictSame(party.given, [])
+    ready = true
+    while (party.given.length === 0) await turn()
+    t.strictSame(party.given, [frame(1)])
+    party.follower.stop()
+  }
+})
+
+t.test('R3: a log whose reading is of another epoch than it knows of is asked again after a while', async t => {
+  const { log, feed, publish, at, epoch } = make()
+  publish(1)
+  let asked = 0
+  log.read = () => {
+    asked++
+    return { epoch: 'another', newest: 1, ended: false, entries: [] }
+  }
+  const party = await new TestParty(feed).begin(at(0))
+  await new Promise(resolve => { setTimeout(resolve, 35) })
+  t.ok(asked > 1 && asked < 10, `${asked} times in 35 ms`)
+  t.strictSame([party.given, party.follower.epoch], [[], epoch])
+  party.follower.stop()
+})
+
+t.test('a long history is read in turns of the event loop', async t => {
+  const { publish, feed } = make({ history: { events: 50_000, bytes: 50_000_000 } })
+  publish(...upTo(50_000))
+  let turns = 0
+  const party = await new TestParty(feed, {
+    selection: {
+      start: 'oldest',
+      filter: () => {
+        const until = performance.now() + 0.02
+        while (performance.now() < until);
+        return false
+      }
+    }
+  }).begin()
+  while (party.follower.position < 2_000) {
+    await turn()
+    turns++
+  }
+  t.ok(turns > 1)
+  t.ok(party.follower.position < 50_000)
+  party.follower.stop()
+  const { position } = party.follower
+  await turn()
+  t.equal(party.follower.position, position, 'who stopped is not read for')
+})
+
+t.test('R7: the end of the channel comes after its last event, also to one that has no room at first', async t => {
+  const { publish, feed, log, frame } = make()
+  const [live, slow] = [await new TestParty(feed).begin(), await new TestParty(feed).begin()]
+  slow.room = 0
+  publish(1)
+  log.end()
+  await turn()
+  t.strictSame(live.given, [frame(1), 'ended'])
+  t.strictSame(slow.given, [])
+  await slow.grant(2)
+  t.strictSame(slow.given, [frame(1), 'ended'])
+  t.equal(feed.readers, 0)
+})
+
+t.test('who stops is given nothing more, in the middle of a chunk, too', async t => {
+  const { publish, feed, at } = make()
+  publish(1)
+  for (const live of [true, false]) {
+    const party: TestParty = new TestParty(feed, {
+      selection: {
+        filter: () => {
+          party.follower.stop()
+          return true
+        }
+      }
+    })
+    if (!live) publish(2, 3)
+    await party.begin(live ? undefined : at(1))
+    if (live) publish(2, 3)
+    await turn()
+    t.strictSame(party.given, [], 'nor the one in whose filter it stopped')
+    t.equal(party.follower.position, 1)
+    t.equal(feed.readers, 0)
+  }
+})
+
+t.test('a closed feed closes its party', async t => {
+  const { feed } = make()
+  const party = await new TestParty(feed).begin()
+  feed.close()
+  t.strictSame(party.given, ['closed'])
+})
+
+t.test('a filter leaves out, a map puts another in place, and both see one frozen object with the id', async t => {
+  const { publish, feed, epoch, frame, to } = make()
+  const seen: Received[] = []
+  const filter = (event: Received): boolean => {
+    seen.push(event)
+    return Number(event.data) % 2 === 0
+  }
+  const map = ({ data }: Received): unknown => data === 4 ? undefined : data === 6 ? null : { event: 'twice', data: Number(data) * 2, id: 'mine' }
+  const filtered = await new TestParty(feed, { selection: { filter } }).begin()
+  const mapped = await new TestParty(feed, { selection: { filter, map } }).begin()
+  publish(1, 2, 4, 6)
+  await turn()
+  t.strictSame(filtered.given, [to(1), frame(2, 2), frame(4, 3), frame(6, 4)])
+  t.strictSame(mapped.given, [to(1), { event: 'twice', data: 4, id: `${epoch}-2` }])
+  t.equal(seen.length, 8)
+  t.ok(upTo(3, 0).every(index => seen[index] === seen[index + 4] && Object.isFrozen(seen[index])))
+})
+
+t.test('what is no event is handed on as it is, to be refused', async t => {
+  const { publish, feed } = make()
+  const party = await new TestParty(feed, { selection: { map: () => 'text' } }).begin()
+  publish(1)
+  await turn()
+  t.strictSame(party.given, ['text'])
+})
+
+t.test('a party without frames gets every event as an object', async t => {
+  const { publish, feed, epoch, at } = make()
+  publish(1)
+  const party = await new TestParty(feed, { frames: false }).begin(at(0))
+  publish(2)
+  await turn()
+  t.strictSame(party.given, [1, 2].map(n => ({ event: 'message', data: n, id: `${epoch}-${n}` })))
+})
+
+t.test('in company every frame is its own, with the id of all', async t => {
+  const { publish, feed, at } = make()
+  publish(1)
+  const party = new TestParty(feed, { alone: false })
+  party.id = () => 'all of us'
+  await party.begin(at(0))
+  publish(2)
+  await turn()
+  t.strictSame(party.given, ['id: all of us\ndata: 1', 'id: all of us\ndata: 2'])
+  t.strictSame(party.chunks, [])
+})
+
+for (const way of ['live', 'replay']) {
+  t.test(`R5: a filter that throws ends its own subscriber alone, ${way}`, async t => {
+    const { publish, feed, at, frame } = make()
+    const error = new Error('no filter')
+    if (way === 'replay') publish(1)
+    const other = await new TestParty(feed).begin(at(0))
+    const party = await new TestParty(feed, { selection: { filter: () => { throw error } } }).begin(at(0))
+    if (way === 'live') publish(1)
+    await turn()
+    t.strictSame([party.given, other.given], [[error], [frame(1)]])
+    t.equal(feed.readers, 1)
+    publish(2)
+    await turn()
+    t.strictSame([party.given.length, other.given.length], [1, 2])
+  })
+}
+
+t.test('the position is sent when 128 events or more were passed over, and the count begins again with an event', async t => {
+  const { publish, feed, epoch, frame, to } = make()
+  const party = await new TestParty(feed, { selection: { filter: ({ data }) => data === 100 } }).begin()
+  publish(...upTo(99))
+  await turn()
+  t.equal(party.untold, 99 / 256)
+  publish(100)
+  publish(...upTo(227, 101))
+  await turn()
+  t.strictSame(party.given, [to(99), frame(100)])
+  publish(228, 229)
+  await turn()
+  t.strictSame(party.given, [to(99), frame(100), { id: `${epoch}-229` }])
+  t.equal(party.untold, 0)
+})
+
+t.test('R9: what was passed over is said before the next event, in the same write, and only then', async t => {
+  const { publish, feed, frame, to } = make()
+  const party = new TestParty(feed, { selection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
+  const writes: unknown[] = []
+  party.write = (frames, events) => {
+    writes.push([frames, events])
+    TestParty.prototype.write.call(party, frames, events)
+  }
+  await party.begin()
+  publish(...upTo(9))
+  await turn()
+  t.strictSame(party.given, [frame(1), to(2), frame(3), frame(4), to(7), frame(8)])
+  t.strictSame(writes.at(-1), [`${to(7)}\n\n${frame(8)}\n\n`, 1])
+})
+
+t.test('R9: a follower says when it comes to the end of the log, and not before there is room for more', async t => {
+  const { publish, feed, at, log } = make()
+  publish(1, 2)
+  const party = new TestParty(feed)
+  party.room = 2
+  await party.begin(at(0))
+  t.equal(party.arrivals, 0)
+  await party.grant(1)
+  t.equal(party.arrivals, 1)
+  t.equal(party.follower.atEnd, true)
+  party.room = 0
+  publish(3)
+  await turn()
+  t.equal(party.follower.atEnd, false)
+  await party.grant(Infinity)
+  t.equal(party.arrivals, 2, 'its party knows which is the first')
+  log.end()
+  await turn()
+  t.equal(party.arrivals, 2, 'the end of the channel is another thing')
+})
+
+t.test('R9: what was passed over is told before a gap, which then counts from there, and before another epoch', async t => {
+  const { publish, log, feed, epoch } = make({ slow: 'skip', history: { events: 4 } })
+  const party = await new TestParty(feed, { selection: { filter: () => false } }).begin()
+  publish(1)
+  await turn()
+  party.room = 0
+  publish(2)
+  await turn()
+  t.strictSame(party.given, [{ id: `${epoch}-1` }], 'it goes no further for now')
+  publish(...upTo(7, 3))
+  await turn()
+  await party.grant(Infinity)
+  t.strictSame(party.given.slice(1), [{ event: 'sse.gap', data: { dropped: 6 }, id: `${epoch}-7` }])
+  publish(8)
+  await turn()
+  log.lose()
+  await turn()
+  t.strictSame(party.given[2], { id: `${epoch}-8` })
+  t.match(party.given[3], { opening: { notice: { event: 'sse.reset' } } })
+})
+
+t.test('it is known how many events a follower has yet to pass on, of an epoch that it has not seen, too', async t => {
+  const { publish, log, feed } = make()
+  const party = await new TestParty(feed).begin()
+  party.room = 0
+  publish(1, 2, 3)
+  await turn()
+  t.equal(party.follower.lag, 3)
+  await party.grant(1)
+  t.equal(party.follower.lag, 2)
+  log.lose()
+  publish(4)
+  await turn()
+  t.equal(party.follower.lag, 1, 'all that the new one has')
+  await party.grant(Infinity)
+  await turn()
+  t.equal(party.follower.lag, 0)
+})
+
+t.test("R5: 'disconnect': who is behind all that is kept is told so, and given nothing", async t => {
+  const { publish, feed } = make({ history: { events: 2 } })
+  const party = await new TestParty(feed).begin()
+  party.room = 0
+  publish(1, 2, 3)
+  await turn()
+  await party.grant(Infinity)
+  t.strictSame(party.given, ['lagging news'])
+  t.equal(feed.readers, 0)
+})
+
+t.test('R5: who is behind, but not behind the history, falls off nothing', async t => {
+  const { publish, feed, frame } = make({ history: { events: 2 } })
+  const party = await new TestParty(feed).begin()
+  party.room = 0
+  publish(1, 2)
+  await turn()
+  await party.grant(Infinity)
+  t.strictSame(party.given, [frame(1), frame(2)])
+})
+
+for (const alone of [true, false]) {
+  t.test(`R5: 'skip': a gap with what was dropped, then what comes next, ${alone ? 'alone' : 'and of which channel in company'}`, async t => {
+    const { publish, feed, epoch, frame } = make({ slow: 'skip', history: { events: 2 } })
+    const party = await new TestParty(feed, { alone }).begin()
+    party.room = 0
+    publish(1, 2, 3, 4)
+    await turn()
+    await party.grant(Infinity)
+    publish(5)
+    await turn()
+    t.strictSame(party.given, [{ event: 'sse.gap', data: alone ? { dropped: 4 } : { dropped: 4, channel: 'news' }, id: `${epoch}-4` }, frame(5)])
+  })
+}
+
+t.test('R5: a history of nothing: who has room gets all, who has none gets a gap', async t => {
+  const { publish, feed, epoch, frame } = make({ slow: 'skip', history: { events: 0 } })
+  const [fast, slow] = [await new TestParty(feed).begin(), await new TestParty(feed).begin()]
+  slow.room = 0
+  publish(1)
+  await turn()
+  await slow.grant(Infinity)
+  publish(2)
+  await turn()
+  t.strictSame(fast.given, [frame(1), frame(2)])
+  t.strictSame(slow.given, [{ event: 'sse.gap', data: { dropped: 1 }, id: `${epoch}-1` }, frame(2)])
+})
+
+const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
+
+t.test("R5: 'latest': a gap with what was dropped, before the last event of each key, and the numbers add up", async t => {
+  const { publish, feed, epoch, frame, to } = make({ slow: { latest }, history: { events: 5 } })
+  const party = await new TestParty(feed).begin()
+  await turn()
+  party.room = 0
+  publish(...upTo(10))
+  await turn()
+  await party.grant(Infinity)
+  t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, to(7), frame(8), frame(9), frame(10)])
+  publish(11)
+  await turn()
+  t.strictSame(party.given.slice(5), [frame(11)])
+})
+
+t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in order", async t => {
+  const { log, feed } = make({ slow: { latest: ({ id }) => Number(id.split('-')[1]) % 4 }, history: { events: 4, bytes: 1_000_000 } })
+  const party = await new TestParty(feed).begin()
+  await turn()
+  party.room = 0
+  for (let n = 0; n < 8; n++) log.append({ event: 'message', data: 'x'.repeat(12_000), json: false })
+  await turn()
+  await party.grant(Infinity)
+  const ids = party.given.map(each => typeof each === 'string' ? Number(/-(\d+)(\n|$)/.exec(each)?.[1]) : (each as { data: object }).data)
+  t.strictSame(ids, [{ dropped: 4 }, 4, 5, 6, 7, 8])
+})
+
+t.test("R5: 'latest': what is kept of a new epoch is not given under the ids of the old one", async t => {
+  const { publish, log, feed, epoch } = make({ history: { events: 2 }, slow: { latest: () => 'key' } })
+  const party = await new TestParty(feed).begin()
+  party.room = 0
+  publish(1, 2, 3, 4)
+  await turn()
+  const read = log.read.bind(log)
+  const old = log.read(0, 64)
+  let answer = (): void => {}
+  log.read = () => new Promise(resolve => { answer = () => resolve(old) })
+  party.room = Infinity
+  party.follower.pull()
+  log.lose()
+  publish(5)
+  await turn()
+  log.read = read
+  answer()
+  await turn()
+  t.strictSame(party.given[0], { event: 'sse.gap', data: { dropped: 4 }, id: `${epoch}-4` })
+  t.match(party.given[1], { opening: { notice: { data: { reason: 'unknown' } } } })
+})
+
+t.test("R5: 'latest': who stops with the gap is given nothing after it", async t => {
+  const { publish, feed } = make({ slow: { latest }, history: { events: 2 } })
+  const party = await new TestParty(feed).begin()
+  await turn()
+  party.room = 0
+  publish(...upTo(10))
+  await turn()
+  party.take = event => {
+    party.given.push(event)
+    party.follower.stop()
+  }
+  await party.grant(Infinity)
+  t.equal(party.given.length, 1)
+})
+
+for (const way of ['live', 'reading', 'live, its first event there at once']) {
+  t.test(`R3: a log that lost its history is sse.reset 'unknown', then the new one: ${way}`, async t => {
+    const { publish, log, feed, epoch } = make()
+    if (way !== 'live, its first event there at once') publish(1, 2)
+    const party = await new TestParty(feed, { selection: { start: 'newest' } }).begin()
+    if (way === 'reading') {
+      party.room = 0
+      publish(3)
+      await turn()
+    }
+    log.lose()
+    publish(1)
+    await party.grant(Infinity)
+    await turn()
+    const { epoch: next } = log.now
+    t.not(next, epoch)
+    publish(2)
+    await turn()
+    const [announced, ...rest] = party.given
+    t.strictSame(announced, { opening: { epoch: next, position: 1, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 } }, snapshot: [], over: false } })
+    t.strictSame(rest, [`id: ${next}-2\ndata: 2`])
+  })
+}
+
+t.test("R3: with start 'oldest' the reset is followed by all that the new log has, once", async t => {
+  const { publish, log, feed } = make()
+  const party = await new TestParty(feed, { selection: { start: 'oldest' } }).begin()
+  log.lose()
+  publish(1)
+  await turn()
+  publish(2)
+  await turn()
+  const { epoch } = log.now
+  t.strictSame(party.given.slice(1), [`id: ${epoch}-1\ndata: 1`, `id: ${epoch}-2\ndata: 2`])
+})
+
+t.test('R3: a new epoch that is seen before the tail tells of it reaches those at the end, too', async t => {
+  const { publish, log, feed } = make()
+  const held: Array<() => void> = []
+  let hold = false
+  const tail = log.tail.bind(log)
+  log.tail = listener => tail(batch => {
+    if (hold) held.push(() => listener(batch))
+    else listener(batch)
+  })
+  const party = await new TestParty(feed).begin()
+  publish(...upTo(5))
+  await turn()
+  hold = true
+  log.lose()
+  publish(1, 2)
+  feed.head()
+  await turn()
+  hold = false
+  for (const tell of held) tell()
+  publish(3)
+  await turn()
+  const { epoch } = log.now
+  t.strictSame(party.given.slice(5), [
+    { opening: { epoch, position: 2, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 } }, snapshot: [], over: false } },
+    `id: ${epoch}-3\ndata: 3`
+  ])
+})
+
+t.test('R5: what goes while the opening is on its way is a gap: nobody was slow', async t => {
+  const { publish, feed, epoch, frame } = make({ history: { events: 2 }, start: 'oldest' })
+  publish(1, 2)
+  const party = new TestParty(feed, { selection: { start: 'oldest' } })
+  t.match(await party.stand(), { position: 0 })
+  publish(3, 4)
+  party.follower.proceed()
+  await turn()
+  t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 2 }, id: `${epoch}-2` }, frame(3), frame(4)])
+  publish(5)
+  await turn()
+  t.equal(party.given.at(-1), frame(5), 'and it is live')
+})
+
+t.test('R2: an event whose filter fails is not behind the position', async t => {
+  const { publish, feed } = make()
+  const filter = ({ data }: Received): boolean => {
+    if (data === 3) throw new Error('no answer')
+    return false
+  }
+  const party = await new TestParty(feed, { selection: { filter } }).begin()
+  publish(1, 2, 3)
+  await turn()
+  t.match(await party.over, { message: 'no answer' })
+  t.equal(party.follower.position, 2)
+})
+
+t.test('R7: how a channel failed goes past filter and map, and an error of its own map does not', async t => {
+  const text = Type.String()
+  for (const [events, given] of [[{ text }, 1], [{ text, error: text }, 0], [undefined, 0]] as const) {
+    const log = new RemoteLog()
+    const contract = events === undefined ? freeContract : compileContract(events, 'news', schemaCompiler({}))
+    const feed = new Feed(resolveChannel('news', { events }), log, logger, undefined, contract)
+    const seen: string[] = []
+    const party = await new TestParty(feed, { selection: { filter: ({ event }) => { seen.push(event); return false } } }).begin()
+    log.append({ event: 'error', data: '"failed"', json: true, fingerprint: 'failure' })
+    await turn()
+    t.strictSame([party.given.length, seen.length], [given, 1 - given])
+    party.follower.stop()
+  }
+})
+
+t.test('who was stopped before it began does not enter', async t => {
+  const { feed } = make()
+  const party = new TestParty(feed)
+  party.follower.stop()
+  party.stand()
+  t.equal(feed.readers, 0)
+})
+
+t.test('a log that cannot be read ends the subscriber with its error', async t => {
+  for (const late of [false, true]) {
+    const { publish, log, feed, at } = make()
+    const error = new Error('no log')
+    publish(1)
+    log.read = () => {
+      if (late) return Promise.reject(error)
+      throw error
+    }
+    const party = await new TestParty(feed).begin(at(0))
+    t.equal(await party.over, error)
+    t.equal(feed.readers, 0)
+  }
+})
+
+t.test('who stopped while the log was asked is given nothing, and its failure is nobody\'s', async t => {
+  for (const outcome of ['answer', 'failure']) {
+    const { publish, log, feed, at } = make()
+    publish(1)
+    const batch = log.read(0, 1)
+    let settle!: () => void
+    log.read = () => new Promise((resolve, reject) => { settle = outcome === 'answer' ? () => resolve(batch) : () => reject(new Error('late')) })
+    const party = await new TestParty(feed).begin(at(0))
+    party.follower.stop()
+    settle()
+    await turn()
+    t.strictSame(party.given, [])
+  }
+})
+
+t.test('who stopped while a new epoch was looked at is not told of it', async t => {
+  const { publish, log, feed } = make()
+  publish(1)
+  let asked = 0
+  const party: TestParty = new TestParty(feed, {
+    selection: {
+      snapshot: () => {
+        if (++asked === 2) party.follower.stop()
+        return null
+      }
+    }
+  })
+  await party.begin()
+  log.lose()
+  await turn()
+  t.equal(asked, 2)
+  t.strictSame(party.given, [])
+})
+
+t.test('R3: a snapshot that fails after a new epoch ends its subscriber alone', async t => {
+  const { log, feed } = make()
+  const error = new Error('no state')
+  let calls = 0
+  const snapshot = (): unknown => {
+    if (++calls > 1) throw error
+    return undefined
+  }
+  const [party, other] = [await new TestParty(feed, { selection: { snapshot } }).begin(), await new TestParty(feed).begin()]
+  log.lose()
+  await turn()
+  t.strictSame(party.given, [error])
+  t.equal(other.given.length, 1)
+  t.equal(feed.readers, 1)
+})
+
+/** Checks what a subscriber was told: a position that only what was passed on or dropped moves. Gives where it arrived. */
+function account ({ opening, given }: TestParty, newest: ReadonlyMap<string, number>, slow: unknown): { epoch: string, position: number } {
+  let { epoch, position } = opening!
+  let last = position
+  for (const each of given) {
+    const [, at, passed] = /^event: sse.position\nid: (\w+)-(\d+)\ndata: $/.exec(String(each)) ?? []
+    if (at !== undefined) {
+      // Filtered away, or dropped: that is what the gap before it says.
+      same(at, epoch)
+      truth(Number(passed) > last && Number(passed) <= newest.get(epoch)!, `${passed} comes after ${last}`)
+      last = Number(passed)
+    } else if (typeof each === 'string') {
+      const [frame, id, offset, data] = /^id: (\w+)-(\d+)\ndata: (\d+)$/.exec(each) ?? []
+      // What is left is the outcome.
+      if (frame === undefined) continue
+      position++
+      same([id, data], [epoch, offset])
+      truth(Number(offset) === last + 1 && Number(offset) <= newest.get(epoch)!, `${offset} comes after ${last}`)
+      last = Number(offset)
+      if (slow !== 'latest') same(last, position)
+    } else if ('opening' in (each as object)) {
+      const { opening: begun } = each as { opening: Opening }
+      same([begun.notice?.event, (begun.notice?.data as { reason?: string }).reason], ['sse.reset', 'unknown'])
+      truth(begun.epoch !== epoch, 'a reset is for a new epoch')
+      epoch = begun.epoch
+      last = position = begun.position
+    } else {
+      const { event, data: { dropped }, id } = each as { event: string, data: { dropped: number }, id: string }
+      same(event, 'sse.gap')
+      truth(dropped > 0, 'something was dropped')
+      position += dropped
+      // Where the latest of each key follow, it stands still.
+      if (slow !== 'latest' || id !== `${epoch}-${last}`) last += dropped
+      same(id, `${epoch}-${last}`)
+    }
+  }
+  return { epoch, position }
+}
+
+function same (actual: unknown, expected: unknown): void {
+  const [got, wanted] = [JSON.stringify(actual), JSON.stringify(expected)]
+  if (got !== wanted) throw new Error(`got ${got}, wanted ${wanted}`)
+}
+
+function truth (holds: boolean, what: string): void {
+  if (!holds) throw new Error(`not so: ${what}`)
+}
+
+type Step = { do: 'append' | 'grant' | 'turns', count: number } | { do: 'lose' | 'look' }
+
+const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('append' as const), count: fc.integer({ min: 1, max: 12 }) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('grant' as const), count: fc.integer({ min: 0, max: 9 }) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'lose' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'look' as const }) }
+), { maxLength: 40 })
+
+for (const slow of ['disconnect', 'skip', 'latest'] as const) {
+  for (const late of [false, true]) {
+    t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or what is missing is said and counted`, async t => {
+      await fc.assert(fc.asyncProperty(steps, fc.integer(), fc.integer({ min: 1, max: 40 }), fc.boolean(), async (steps, seed, events, filtered) => {
+        const log = new RemoteLog({ events }, late ? dice(seed) : undefined)
+        const feed = feedOf(log, { slow: slow === 'latest' ? { latest } : slow, history: { events } })
+        const newest = new Map<string, number>()
+        const underWay: unknown[] = []
+        let next = 1
+        const append = async (n: number): Promise<void> => {
+          const { epoch, offset } = await log.append(numbered(n))
+          newest.set(epoch, offset)
+        }
+        const party = new TestParty(feed, { selection: filtered ? { filter: () => true } : {} })
+        const begun = party.begin()
+        for (const step of steps) {
+          if (step.do === 'append') {
+            for (let count = step.count; count > 0; count--) underWay.push(append(next++))
+          } else if (step.do === 'grant') {
+            underWay.push(party.grant(step.count))
+          } else if (step.do === 'turns') {
+            for (let count = step.count; count > 0; count--) await turn()
+          } else if (step.do === 'look') {
+            underWay.push(feed.head())
+          } else {
+            underWay.push(log.lose())
+            next = 1
+          }
+        }
+        await begun
+        await Promise.all(underWay)
+        await party.grant(Infinity)
+        await log.end()
+        const outcome = await within('the end', party.over)
+        const { epoch, position } = account(party, newest, slow)
+        const now = log.now
+        if (slow === 'disconnect' && outcome === 'lagging news') truth(epoch !== now.epoch || position < now.oldest - 1, 'what comes next is gone')
+        else same([outcome, epoch, position], ['ended', now.epoch, now.newest])
+        same(feed.readers, 0)
+      }), { numRuns: 150 })
+      t.pass('for any interleaving')
+    })
+  }
+}

@@ -1,0 +1,25 @@
+import { Type } from '@sinclair/typebox'
+import t from 'tap'
+import { formsOf } from '../../lib/client/encoding.ts'
+
+t.test('W5: an event travels as text where its schema admits only strings, else as JSON', async t => {
+  const forms = formsOf({
+    note: Type.String(),
+    done: Type.Literal('[DONE]'),
+    level: Type.Union([Type.Literal('low'), Type.Literal('high')]),
+    count: Type.Integer(),
+    maybe: Type.Union([Type.String(), Type.Null()]),
+    order: Type.Object({ id: Type.String() })
+  })
+  t.strictSame(Object.fromEntries(forms), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', done: 'text', level: 'text', count: 'json', maybe: 'json', order: 'json' })
+})
+
+t.test('forms may stand for schemas', async t => {
+  t.strictSame(Object.fromEntries(formsOf({ note: 'text', order: 'json' })), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', order: 'json' })
+})
+
+t.test('what the server says of a history has its form in every map, and nothing that objects inherit has one', async t => {
+  const forms = formsOf({})
+  t.strictSame([...forms.keys()], ['sse.reset', 'sse.gap'])
+  for (const name of ['toString', 'constructor', '__proto__']) t.equal(forms.get(name), undefined, name)
+})

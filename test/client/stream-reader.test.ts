@@ -1,0 +1,217 @@
+import t from 'tap'
+import { Reading, type Message, type StreamState } from '../../lib/client/stream-reader.ts'
+import { StreamError } from '../../lib/client/stream-error.ts'
+
+const encoder = new TextEncoder()
+
+const asItIs = (message: Message): Message => message
+
+/** A reading of texts: what has come, events by their data, and what went wrong. */
+function reading ({ read = asItIs as (message: Message) => Message | undefined, lastEventId = '', maxEventBytes = 1_000 } = {}) {
+  const reading = new Reading(read, lastEventId, maxEventBytes)
+  reading.begin()
+  const came: Array<Message | StreamState> = []
+  return {
+    reading,
+    feed: (text: string) => {
+      came.push(...reading.feed(encoder.encode(text)))
+      return (reading.failure as StreamError | undefined)?.code
+    },
+    /** Since the last time, as it is. */
+    whole: () => came.splice(0),
+    taken: () => came.splice(0).map(item => typeof item === 'string' ? item : item.data)
+  }
+}
+
+const event = (id: string, data = id): string => `id: ${id}\ndata: ${data}\n\n`
+
+t.test('an event comes with its name, its data and the last event id', async t => {
+  const { whole, feed } = reading()
+  feed('event: a\nid: 1\ndata: x\n\ndata: y\n\n')
+  t.strictSame(whole(), ['live', { event: 'a', data: 'x', id: '1' }, { event: 'message', data: 'y', id: '1' }])
+  t.strictSame(whole(), [], 'each once')
+})
+
+t.test('R2: a stream of channels is catching up until the server says that it is live', async t => {
+  const { feed, taken } = reading()
+  feed(`: replay\n${event('e-1')}`)
+  feed(event('e-2'))
+  feed(`: live\n\n${event('e-3')}`)
+  t.strictSame(taken(), ['catching-up', 'e-1', 'e-2', 'live', 'e-3'])
+})
+
+t.test('a stream that says nothing of channels is live with its first bytes', async t => {
+  for (const text of [':\n\n', 'retry: 5\n\n', 'event: ', ': alive\n\n']) {
+    const { feed, taken } = reading()
+    feed(text)
+    t.strictSame(taken(), ['live'], JSON.stringify(text))
+    feed(':\n\n')
+    t.strictSame(taken(), [], 'once')
+  }
+})
+
+t.test('each connection says anew where it stands', async t => {
+  const { reading: all, feed, taken } = reading()
+  feed(': live\n\n')
+  all.begin()
+  feed(': replay\n\n')
+  t.strictSame(taken(), ['live', 'catching-up'])
+})
+
+t.test('the position is that of the last event that could be read, and of what is only a position', async t => {
+  const { reading: all, feed } = reading({
+    lastEventId: '1',
+    read: message => {
+      if (message.data === 'bad') throw new StreamError('FST_SSE_RECEIVED', 'bad')
+      return message.data === 'unknown' ? undefined : message
+    }
+  })
+  t.equal(all.lastEventId, '1')
+  feed('data: x\n\n')
+  t.equal(all.lastEventId, '1')
+  feed(event('2'))
+  t.equal(all.lastEventId, '2')
+  feed(event('3', 'unknown'))
+  t.equal(all.lastEventId, '3', 'an event that the map does not have is one that was read')
+  feed('id: 4\n\n')
+  t.equal(all.lastEventId, '4')
+  t.equal(feed(`${event('5')}${event('6', 'bad')}${event('7')}`), 'FST_SSE_RECEIVED')
+  t.equal(all.lastEventId, '5')
+  all.begin()
+  feed('id: 8\ndata: x\n')
+  t.equal(all.lastEventId, '5', 'a block that is not over is none')
+  feed('\nid:\n\n')
+  t.equal(all.lastEventId, '', 'an empty id resets')
+})
+
+t.test('what came before the failure in the same bytes has come', async t => {
+  const { feed, taken } = reading({ maxEventBytes: 20 })
+  t.equal(feed(`${event('1')}data: ${'x'.repeat(20)}\n\n`), 'FST_SSE_EVENT_SIZE')
+  t.strictSame(taken(), ['live', '1'])
+})
+
+t.test('R2: an event that comes twice on a stream of channels is given once', async t => {
+  const { reading: all, feed, taken } = reading()
+  feed(`: replay\n${event('e-1')}${event('e-2')}`)
+  all.begin()
+  feed(`: replay\n${event('e-1')}${event('e-2')}${event('e-3')}`)
+  t.strictSame(taken(), ['catching-up', 'e-1', 'e-2', 'catching-up', 'e-3'])
+  t.equal(all.lastEventId, 'e-3')
+})
+
+t.test('R1: where an event of a channel is missing, it is FST_SSE_HOLE, and the position stays before it', async t => {
+  const { reading: all, feed, taken } = reading()
+  t.equal(feed(`: live\n${event('e-1')}${event('e-3')}`), 'FST_SSE_HOLE')
+  t.equal(all.lastEventId, 'e-1')
+  t.strictSame(taken(), ['live', 'e-1'])
+  all.begin()
+  t.equal(feed(`: replay\n${event('e-3')}`), 'FST_SSE_HOLE', 'the next connection is no better')
+  all.begin()
+  t.equal(feed(`: replay\n${event('e-2')}${event('e-3')}`), undefined)
+  t.strictSame(taken(), ['catching-up', 'catching-up', 'e-2', 'e-3'])
+})
+
+t.test('R1: a hole or a double right after the position to begin with is noticed, too', async t => {
+  t.equal(reading({ lastEventId: 'e-5' }).feed(`: replay\n${event('e-7')}`), 'FST_SSE_HOLE')
+  const { feed, taken } = reading({ lastEventId: 'e-5' })
+  feed(`: replay\n${event('e-5')}${event('e-6')}`)
+  t.strictSame(taken(), ['catching-up', 'e-6'])
+})
+
+t.test('an id alone says that nothing more up to there is for this client', async t => {
+  const { reading: all, feed, taken } = reading()
+  t.equal(feed(`: live\n${event('e-1')}id: e-4\n\n${event('e-5')}`), undefined)
+  t.strictSame(taken(), ['live', 'e-1', 'e-5'])
+  feed('id: e-9\n\n')
+  all.begin()
+  t.equal(feed(`: live\n${event('e-10')}`), undefined)
+})
+
+t.test('R3: after sse.reset it begins anywhere, and what comes again is new', async t => {
+  const { feed, taken } = reading()
+  t.equal(feed(`: live\n${event('e-5')}id: e-2\nevent: sse.reset\ndata: {}\n\n${event('e-3')}${event('e-4')}`), undefined)
+  t.strictSame(taken(), ['live', 'e-5', '{}', 'e-3', 'e-4'])
+  t.equal(feed(`event: sse.reset\ndata: {}\n\ndata: state\n\n${event('f-90')}${event('f-92')}`), 'FST_SSE_HOLE', 'without a position of its own the next event brings it')
+  t.strictSame(taken(), ['{}', 'state', 'f-90'])
+})
+
+t.test('R5: sse.gap says what is lost: it is no hole', async t => {
+  const { feed, taken } = reading()
+  t.equal(feed(`: live\n${event('e-1')}id: e-8\nevent: sse.gap\ndata: {"dropped":7}\n\n${event('e-9')}`), undefined)
+  t.strictSame(taken(), ['live', 'e-1', '{"dropped":7}', 'e-9'])
+})
+
+t.test('without the marks of channels ids are names: nothing is counted, and nothing is left out', async t => {
+  const { feed, taken } = reading({ lastEventId: 'e-1' })
+  t.equal(feed(`${event('e-5')}${event('e-5')}${event('e-1')}`), undefined)
+  t.strictSame(taken(), ['live', 'e-5', 'e-5', 'e-1'])
+})
+
+t.test('an event that could not be read is given when it comes again', async t => {
+  let broken = true
+  const { reading: all, feed, taken } = reading({
+    read: message => {
+      if (broken && message.data === 'e-2') throw new StreamError('FST_SSE_RECEIVED', 'broken')
+      return message
+    }
+  })
+  t.equal(feed(`: live\n${event('e-1')}${event('e-2')}`), 'FST_SSE_RECEIVED')
+  broken = false
+  all.begin()
+  t.equal(feed(`: replay\n${event('e-2')}`), undefined)
+  t.strictSame(taken(), ['live', 'e-1', 'catching-up', 'e-2'])
+})
+
+t.test('a connection was fruitful when an event or a position came that is of use', async t => {
+  const fruitful = (text: string, lastEventId = ''): boolean => {
+    const { reading: all, feed } = reading({
+      lastEventId,
+      read: message => {
+        if (message.data === 'bad') throw new StreamError('FST_SSE_RECEIVED', 'bad')
+        return message.data === 'unknown' ? undefined : message
+      }
+    })
+    feed(text)
+    return all.fruitful
+  }
+  t.ok(fruitful('data: x\n\n'))
+  t.ok(fruitful('data: unknown\n\n'))
+  t.ok(fruitful('id: 1\n\n'))
+  t.notOk(fruitful(': live\n\nretry: 5\n\n'))
+  t.notOk(fruitful('data: bad\n\n'))
+  t.notOk(fruitful(`: live\n${event('e-7')}`, 'e-5'), 'an event behind a hole')
+  t.notOk(fruitful(`: live\n${event('e-5')}`, 'e-5'), 'a double')
+
+  const { reading: all, feed } = reading()
+  feed('data: x\n\n')
+  all.begin()
+  t.notOk(all.fruitful, 'the next connection has to show it anew')
+})
+
+t.test('a heartbeat is a comment that came alone', async t => {
+  const beat = (text: string): boolean => {
+    const { reading: all, feed } = reading()
+    feed(':\n\n')
+    feed(text)
+    return all.beat === true
+  }
+  for (const text of [':\n\n', ': ping\n\n', ':\n\n:\n\n']) t.ok(beat(text), JSON.stringify(text))
+  for (const text of ['data: x\n\n', 'data: x\n\n: note\n\n', ': note\ndata: x\n\n', 'id: 1\n\n:\n\n', ': live\n\n', 'retry: 5\n\n', '\n']) t.notOk(beat(text), JSON.stringify(text))
+})
+
+t.test('the reconnection time is the last that was told, over all connections', async t => {
+  const { reading: all, feed } = reading()
+  t.equal(all.reconnectionTime, 0)
+  feed('retry: 5\n\nretry: 7\n\n')
+  all.begin()
+  t.equal(all.reconnectionTime, 7)
+})
+
+t.test('the id sse.end says that there is no more', async t => {
+  const { reading: all, feed, taken } = reading()
+  feed('id: 1\ndata: x\n\n')
+  t.notOk(all.ended)
+  feed('id: sse.end\n\n')
+  t.ok(all.ended)
+  t.strictSame(taken(), ['live', 'x'])
+})

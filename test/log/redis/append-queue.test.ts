@@ -1,0 +1,163 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import type { LogPosition, LogRecord } from '../../../lib/log/log.ts'
+import { Outbox } from '../../../lib/log/redis/append-queue.ts'
+import { numbered } from '../../setup/remote-log.ts'
+
+/** A destination that answers when it is told to. */
+class Store {
+  readonly got: Array<{ data: string[] | 'end', number?: number, wanted: () => boolean }> = []
+  newest = 0
+  held: Array<() => void> = []
+  holds = false
+  fails: Error | undefined
+  readonly outbox: Outbox
+
+  constructor (timeout = 60_000) {
+    this.outbox = new Outbox({
+      append: (records, number, wanted) => this.#answer({ data: records.map(({ data }) => data), number, wanted }, records.length),
+      end: wanted => this.#answer({ data: 'end', wanted }, 0),
+      late: () => new Error('late'),
+      timeout
+    })
+  }
+
+  get data (): Array<string[] | 'end'> { return this.got.map(({ data }) => data) }
+
+  release (): void { for (const held of this.held.splice(0)) held() }
+
+  async #answer (got: (typeof this.got)[number], count: number): Promise<LogPosition> {
+    this.got.push(got)
+    if (this.holds) await new Promise<void>(resolve => { this.held.push(resolve) })
+    if (this.fails !== undefined) throw this.fails
+    this.newest += count
+    return { epoch: 'a', offset: this.newest }
+  }
+}
+
+const all = (outbox: Outbox, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => outbox.add(numbered(n)))
+const offsets = async (added: Array<Promise<LogPosition>>): Promise<number[]> => (await Promise.all(added)).map(({ offset }) => offset)
+
+t.test('what is added in one step goes together, and each is told its own position', async t => {
+  const store = new Store()
+  t.ok(store.outbox.empty)
+  const added = all(store.outbox, 1, 2, 3)
+  t.strictSame(store.data, [], 'not within the call')
+  t.notOk(store.outbox.empty)
+  t.strictSame(await Promise.all(added), [1, 2, 3].map(offset => ({ epoch: 'a', offset })))
+  t.strictSame(store.data, [['1', '2', '3']])
+  await turn()
+  t.ok(store.outbox.empty)
+})
+
+t.test('one batch is out at a time, what comes meanwhile is the next, and each has its number', async t => {
+  const store = new Store()
+  store.holds = true
+  const first = all(store.outbox, 1)
+  await turn()
+  const second = all(store.outbox, 2, 3)
+  await turn()
+  t.strictSame(store.data, [['1']])
+  store.holds = false
+  store.release()
+  t.strictSame([await offsets(first), await offsets(second)], [[1], [2, 3]])
+  t.strictSame(store.got.map(({ number }) => number), [1, 2])
+})
+
+t.test('a batch is 500 records, or 128 K characters, whichever comes first', async t => {
+  const store = new Store()
+  await Promise.all(all(store.outbox, ...Array.from({ length: 1_201 }, (_, n) => n)))
+  t.strictSame(store.data.map(({ length }) => length), [500, 500, 201])
+  const large: LogRecord = { event: 'message', data: 'x'.repeat(50_000), json: false }
+  await Promise.all(Array.from({ length: 7 }, () => store.outbox.add(large)))
+  t.strictSame(store.data.slice(3).map(({ length }) => length), [3, 3, 1])
+})
+
+t.test('the end comes after what was added before it, and before what was added later', async t => {
+  const store = new Store()
+  const before = all(store.outbox, 1, 2)
+  const ended = store.outbox.end()
+  const after = all(store.outbox, 3)
+  await Promise.all([...before, ended, ...after])
+  t.strictSame(store.data, [['1', '2'], 'end', ['3']])
+})
+
+t.test('a refusal is told to those of the batch, and the next one goes out', async t => {
+  const store = new Store()
+  store.fails = new Error('full')
+  for (const { status } of await Promise.allSettled(all(store.outbox, 1, 2))) t.equal(status, 'rejected')
+  store.fails = undefined
+  t.strictSame(await offsets(all(store.outbox, 3)), [1])
+})
+
+t.test('whose time is over is told so: out there it may still come, here it does not', async t => {
+  const store = new Store(40)
+  store.holds = true
+  const out = all(store.outbox, 1)
+  await turn()
+  const waiting = [...all(store.outbox, 2), store.outbox.end()]
+  t.equal(store.got[0]!.wanted(), true)
+  for (const late of [...out, ...waiting]) await t.rejects(late as Promise<unknown>, { message: 'late' })
+  t.equal(store.got[0]!.wanted(), false, 'nobody waits for it')
+  store.holds = false
+  const later = all(store.outbox, 3)
+  store.release()
+  t.strictSame(await offsets(later), [2], 'the first one came')
+  t.strictSame(store.data, [['1'], ['3']])
+})
+
+t.test('the time of one that came later is over later', async t => {
+  const store = new Store(80)
+  store.holds = true
+  let late = 0
+  const [first] = all(store.outbox, 1)
+  await new Promise(resolve => setTimeout(resolve, 40))
+  const [second] = all(store.outbox, 2)
+  second!.catch(() => { late++ })
+  await t.rejects(first!, { message: 'late' })
+  t.equal(late, 0)
+  await t.rejects(second!, { message: 'late' })
+})
+
+t.test('an outbox that has nothing to do leaves no timer', async t => {
+  const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const before = timers()
+  const store = new Store()
+  await Promise.all(all(store.outbox, 1, 2))
+  await turn()
+  t.equal(timers(), before)
+})
+
+t.test('L11: it sends, expires and waits again in the context of no publisher', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen = new Set<string>()
+  const see = (what: string): void => { seen.add(`${what} ${storage.getStore() ?? 'nobody'}`) }
+  let release!: () => void
+  const released = new Promise<void>(resolve => { release = resolve })
+  const outbox = new Outbox({
+    append: async () => {
+      see('append')
+      await released
+      return { epoch: 'a', offset: 1 }
+    },
+    end: async () => {
+      see('end')
+      return { epoch: 'a', offset: 1 }
+    },
+    late: () => {
+      see('late')
+      return new Error('late')
+    },
+    timeout: 10
+  })
+  const first = storage.run('ann', () => outbox.add(numbered(1)))
+  await turn()
+  const second = storage.run('bob', () => outbox.add(numbered(2)))
+  for (const added of [first, second]) await t.rejects(added, { message: 'late' })
+  const ended = storage.run('eve', () => outbox.end()).catch(() => {})
+  release()
+  await ended
+  while (!outbox.empty) await turn()
+  t.strictSame([...seen].sort(), ['append nobody', 'end nobody', 'late nobody'])
+})

@@ -1,0 +1,180 @@
+import type { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { Bell, type Ear } from '../../../lib/log/redis/subscriber.ts'
+import { absent, REDIS } from '../../setup/programs.ts'
+import { freePort, RedisServer } from '../../setup/redis.ts'
+import { Relay } from '../../setup/relay.ts'
+import { within } from '../../setup/within.ts'
+
+/** What it heard, and how often it was deaf. */
+class Listener implements Ear {
+  readonly messages: string[] = []
+  deaf = 0
+  #check = (): void => {}
+
+  heard (message: Buffer): void {
+    this.messages.push(message.toString())
+    this.#check()
+  }
+
+  missed (): void {
+    this.deaf++
+    this.#check()
+  }
+
+  until (what: string, holds: () => boolean): Promise<void> {
+    return within(what, new Promise(resolve => {
+      this.#check = () => { if (holds()) resolve() }
+      this.#check()
+    }))
+  }
+}
+
+t.test('with Redis', { skip: absent(REDIS) }, async t => {
+  const server = await RedisServer.start(t)
+  const admin = server.client(t)
+  const make = (t: Test, options: object = {}): { bell: Bell, client: Redis } => {
+    const client = server.client(t, options)
+    const bell = new Bell(client)
+    t.teardown(() => bell.close())
+    return { bell, client }
+  }
+  const tails = async (): Promise<string[]> => String(await admin.client('LIST')).split('\n').filter(line => line.includes(' name=') && line.includes(':tail '))
+  const subscribers = async (...channels: string[]): Promise<number[]> => (await admin.pubsub('NUMSUB', ...channels) as Array<string | number>).filter((_value, index) => index % 2 === 1).map(Number)
+
+  t.test('what is published from then on is heard, by all who listen, on one connection', async t => {
+    const { bell } = make(t, { connectionName: 'mine' })
+    const [one, two, other] = [new Listener(), new Listener(), new Listener()]
+    await Promise.all([bell.listen('one', one), bell.listen('one', two), bell.listen('other', other)])
+    await admin.publish('one', 'a')
+    await admin.publish('other', 'b')
+    for (const ear of [one, two, other]) await ear.until('the message', () => ear.messages.length > 0)
+    t.strictSame([one.messages, two.messages, other.messages], [['a'], ['a'], ['b']])
+    t.equal((await tails()).length, 1)
+    t.match(await tails(), [/name=mine:tail /])
+    t.strictSame(await subscribers('one', 'other'), [1, 1])
+    bell.leave('one', one)
+    bell.leave('one', one)
+    t.strictSame(await subscribers('one', 'other'), [1, 1], 'somebody still listens')
+    bell.leave('one', two)
+    bell.leave('nobody', two)
+    while ((await subscribers('one'))[0] !== 0);
+    t.strictSame(await subscribers('other'), [1])
+  })
+
+  t.test('a client that nobody listens to has one connection', async t => {
+    make(t)
+    await admin.ping()
+    t.strictSame(await tails(), [])
+  })
+
+  t.test('who comes back in the same turn listens', async t => {
+    const { bell } = make(t)
+    const ear = new Listener()
+    await bell.listen('again', ear)
+    for (let n = 0; n < 20; n++) {
+      bell.leave('again', ear)
+      await bell.listen('again', ear)
+      await admin.publish('again', String(n))
+      await ear.until('the message', () => ear.messages.at(-1) === String(n))
+    }
+    t.equal(ear.messages.length, 20)
+  })
+
+  t.test('who left before it began does not listen', async t => {
+    const { bell } = make(t)
+    const [gone, there] = [new Listener(), new Listener()]
+    const listening = bell.listen('left', gone)
+    bell.leave('left', gone)
+    await bell.listen('right', there)
+    await within('the word', listening)
+    t.strictSame(await subscribers('left', 'right'), [0, 1])
+  })
+
+  t.test('who left while the connection was made does not listen, and the connection is there for the others', async t => {
+    const { bell } = make(t)
+    server.signal('SIGSTOP')
+    t.teardown(() => server.signal('SIGCONT'))
+    const listening = bell.listen('gone', new Listener())
+    // The connection is on its way by the next turn of the loop, and no further.
+    const gone = new Listener()
+    const left = bell.listen('left early', gone)
+    await new Promise(setImmediate)
+    bell.leave('left early', gone)
+    server.signal('SIGCONT')
+    await within('both words', Promise.all([listening, left]))
+    t.strictSame(await subscribers('gone', 'left early'), [1, 0])
+    t.equal((await tails()).length, 1)
+  })
+
+  t.test('a lost connection is replaced, and who listened is told that it missed something', async t => {
+    const { bell } = make(t)
+    const ears = Array.from({ length: 50 }, () => new Listener())
+    await Promise.all(ears.map((ear, n) => bell.listen(`lost ${n}`, ear)))
+    for (let round = 1; round <= 5; round++) {
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      for (const [n, ear] of ears.entries()) {
+        await ear.until('that it missed something', () => ear.deaf === round)
+        await admin.publish(`lost ${n}`, String(round))
+        await ear.until('the message', () => ear.messages.length === round)
+      }
+    }
+    t.equal((await tails()).length, 1)
+  })
+
+  t.test('a connection that says nothing is dead, and replaced', async t => {
+    const relay = await Relay.start(t, () => [server.port])
+    const bell = new Bell(server.client(t, { port: relay.port, lazyConnect: true }), 50)
+    t.teardown(() => bell.close())
+    const ear = new Listener()
+    await bell.listen('silent', ear)
+    bell.tick(performance.now())
+    relay.lose(false)
+    await admin.publish('silent', 'lost')
+    bell.tick(performance.now() + 20)
+    t.equal(ear.deaf, 0, 'it was asked a moment ago')
+    bell.tick(performance.now() + 51)
+    await ear.until('that it missed something', () => ear.deaf === 1)
+    await admin.publish('silent', 'a')
+    await ear.until('the message', () => ear.messages.length === 1)
+    t.strictSame(ear.messages, ['a'])
+  })
+
+  t.test('a Redis that is away is waited for', async t => {
+    const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
+    const ear = new Listener()
+    const listening = bell.listen('away', ear)
+    await new Promise(resolve => client.once('reconnecting', resolve))
+    client.options.port = server.port
+    await within('the word', listening)
+    await admin.publish('away', 'a')
+    await ear.until('the message', () => ear.messages.length === 1)
+  })
+
+  t.test('who may not listen is told so', async t => {
+    await admin.acl('SETUSER', 'deaf', 'on', '>secret', '+@all', '~*', 'resetchannels')
+    const { bell } = make(t, { username: 'deaf', password: 'secret' })
+    await t.rejects(within('the refusal', bell.listen('forbidden', new Listener())), { message: /NOPERM/ })
+  })
+
+  t.test('a client that was closed brings nothing, and keeps nobody waiting', async t => {
+    const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
+    const listening = bell.listen('closed', new Listener())
+    client.disconnect()
+    await t.rejects(within('the refusal', listening))
+  })
+
+  t.test('a bell that is closed has no connection and makes none', async t => {
+    const { bell } = make(t)
+    const ear = new Listener()
+    await bell.listen('over', ear)
+    bell.close()
+    while ((await tails()).length > 0);
+    const other = make(t).bell
+    const listening = other.listen('over', ear)
+    other.close()
+    await within('the word', listening)
+    while ((await tails()).length > 0);
+    t.equal(ear.deaf, 0)
+  })
+})

@@ -1,0 +1,41 @@
+import t from 'tap'
+import { Statistics } from '../../lib/metrics/statistics.ts'
+
+const NONE = { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, lifetime: 0, ended: 0, revoked: 0 }
+
+t.test('what is over and what is open is added up, by route and for all', async t => {
+  const statistics = new Statistics()
+  const [news, jobs] = [statistics.route('GET /news'), statistics.route('POST /jobs')]
+  t.equal(statistics.route('GET /news'), news, 'one tally per route')
+  for (let n = 0; n < 3; n++) news.opened()
+  jobs.opened()
+  news.closed({ reason: 'client', events: 5, bytes: 50 })
+  jobs.closed({ reason: 'error', events: 1, bytes: 10 })
+  const stats = statistics.snapshot([
+    { route: 'GET /news', events: 2, bytes: 20, stalled: true },
+    { route: 'GET /news', events: 0, bytes: 0, stalled: false }
+  ], { orders: { subscribers: 2, lagging: 1, newest: 7 } })
+  t.strictSame(stats.routes, {
+    'GET /news': { open: 2, opened: 3, closed: { ...NONE, client: 1 }, events: 7, bytes: 70 },
+    'POST /jobs': { open: 0, opened: 1, closed: { ...NONE, error: 1 }, events: 1, bytes: 10 }
+  })
+  t.strictSame(stats.streams, { open: 2, opened: 4, closed: { ...NONE, client: 1, error: 1 }, events: 8, bytes: 80, stalled: 1 })
+  t.strictSame(stats.channels, { orders: { subscribers: 2, lagging: 1, newest: 7 } })
+})
+
+t.test('what else happened is counted where it happens, and a snapshot stays what it was', async t => {
+  const statistics = new Statistics()
+  const before = statistics.snapshot([], {})
+  statistics.published = 4
+  statistics.dropped = 3
+  statistics.gaps = 2
+  statistics.resets = 1
+  statistics.omitted = 5
+  statistics.rejected.perKey++
+  statistics.latency.record(2)
+  const { streams, routes, channels, latency, ...rest } = statistics.snapshot([], {})
+  t.strictSame(rest, { rejected: { total: 0, perKey: 1, closing: 0 }, published: 4, dropped: 3, gaps: 2, resets: 1, omitted: 5 })
+  t.equal(latency.count, 1)
+  t.strictSame([streams.open, routes, channels], [0, {}, {}])
+  t.strictSame([before.rejected.perKey, before.latency.count], [0, 0])
+})

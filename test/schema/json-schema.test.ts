@@ -1,0 +1,89 @@
+import t from 'tap'
+import { isNode, mapSchema, withEveryKey, writable, type Node } from '../../lib/schema/json-schema.ts'
+
+const write = (schema: Node, shared: Record<string, unknown> = {}): Node => writable(schema, shared).schema
+const object = (...names: string[]): Node => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
+
+t.test('a node is an object, not a list', async t => {
+  t.ok(isNode({}))
+  for (const value of [null, undefined, true, 'a', []]) t.notOk(isNode(value))
+})
+
+t.test('a change reaches each schema inside a schema once, the innermost first', async t => {
+  const seen: unknown[] = []
+  const name = (n: number): Node => ({ n })
+  const schema = {
+    n: 0,
+    properties: { a: name(1), not: true },
+    patternProperties: { a: name(2) },
+    $defs: { a: name(3) },
+    definitions: { a: { n: 4, items: name(5) } },
+    items: [name(6), true],
+    anyOf: [name(7)],
+    oneOf: [name(8)],
+    allOf: [name(9)],
+    additionalProperties: name(10),
+    not: name(11),
+    contains: name(12),
+    additionalItems: name(13),
+    unevaluatedProperties: name(14),
+    if: name(15),
+    then: name(16),
+    else: name(17),
+    default: { items: name(99) },
+    const: { items: name(99) },
+    enum: [name(99)]
+  }
+  const before = JSON.stringify(schema)
+  const copy = mapSchema(schema, node => {
+    seen.push(node.n)
+    return { ...node, seen: true }
+  })
+  t.strictSame([...seen].sort((a, b) => Number(a) - Number(b)), [...Array(18).keys()])
+  t.equal(seen.at(-1), 0)
+  t.ok(seen.indexOf(5) < seen.indexOf(4))
+  t.match(copy, { seen: true, properties: { a: { n: 1, seen: true }, not: true }, items: [{ n: 6, seen: true }, true], else: { seen: true } })
+  t.equal(JSON.stringify(schema), before, 'the schema itself stays as it was')
+})
+
+t.test('inside of a whole schema nothing changes', async t => {
+  const change = (node: Node): Node => ({ ...node, seen: true })
+  t.strictSame(mapSchema({ items: { whole: true, items: {} } }, change, node => node.whole === true), { items: { whole: true, items: {}, seen: true }, seen: true })
+})
+
+t.test('C1: no default is filled in', async t => {
+  t.strictSame(write({ type: 'object', properties: { a: { type: 'string', default: 'x' }, default: { type: 'null' } } }), { type: 'object', properties: { a: { type: 'string' }, default: { type: 'null' } } })
+})
+
+t.test('a choice is written as it is: it was made when the value was taken', async t => {
+  const choices: Node[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, { if: {}, then: object('a') }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
+  for (const choice of choices) {
+    t.strictSame(write(choice), {})
+    t.strictSame(write({ ...choice, $id: 'A', $defs: { B: object('b') } }), { $id: 'A', $defs: { B: object('b') } })
+    t.strictSame(write({ type: 'object', properties: { c: choice, s: { type: 'string' } } }), { type: 'object', properties: { c: {}, s: { type: 'string' } } })
+    t.strictSame(writable({}, { C: choice }).shared, { C: {} }, 'shared schemas are made ready too')
+  }
+  t.strictSame(write({ type: ['string', 'null'] }), { type: ['string', 'null'] })
+  t.strictSame(write({ type: 'RegExp', source: 'x', flags: '' }), { type: 'string' })
+})
+
+t.test('an intersection is joined where it is one of plain objects', async t => {
+  const joined = { allOf: [object('a'), object('b')] }
+  t.strictSame(write(joined), joined)
+  const others: unknown[] = [{ $ref: 'X' }, joined, { type: 'object', anyOf: [object('a')] }, { type: 'string' }, true, object('constructor')]
+  for (const part of others) t.strictSame(write({ allOf: [object('a'), part] }), {}, JSON.stringify(part))
+  t.strictSame(write({ allOf: [object('a'), { type: 'object' }] }), { allOf: [object('a'), { type: 'object' }] })
+})
+
+t.test('a tuple is written item by item where each has one type, and none is an object', async t => {
+  const tuple = { type: 'array', items: [{ type: 'string' }, { type: 'array', items: {} }] }
+  t.strictSame(write(tuple), tuple)
+  for (const item of [object('a'), {}, { $ref: 'A' }, true, { anyOf: [] }]) t.strictSame(write({ type: 'array', items: [{ type: 'string' }, item] }), {})
+})
+
+t.test('a record means any key where it says so, those with a line end too', async t => {
+  const record = (pattern: string): Node => ({ type: 'object', patternProperties: { [pattern]: { type: 'string' } } })
+  t.strictSame(withEveryKey({ items: record('^(.*)$') }), { items: record('^[^]*$') })
+  for (const schema of [record('^x'), {}]) t.strictSame(withEveryKey(schema), schema)
+  t.ok(['', 'a', 'a\nb', '\u2028'].every(key => /^[^]*$/.test(key)))
+})

@@ -1,0 +1,31 @@
+import t from 'tap'
+import { Bare, merge, NOTHING, own, put } from '../../lib/schema/merge.ts'
+
+t.test('a bare object has no property that all objects have, and takes one of any name', async t => {
+  const bare = new Bare()
+  for (const name of ['constructor', 'toString', '__proto__']) {
+    t.notOk(name in bare, name)
+    bare[name] = 1
+  }
+  t.strictSame(Object.keys(bare), ['constructor', 'toString', '__proto__'])
+})
+
+t.test('an ordinary object takes a property of any name', async t => {
+  const object = {}
+  for (const name of ['a', '__proto__']) put(object, name, 1)
+  t.strictSame(Object.keys(object), ['a', '__proto__'])
+  t.equal(Object.getPrototypeOf(object), Object.prototype)
+})
+
+t.test('only own properties are read', async t => {
+  t.equal(own({ a: 1 }, 'a'), 1)
+  t.equal(own({}, 'constructor'), undefined)
+})
+
+t.test('two parts of a value become one', async t => {
+  t.equal(merge(NOTHING, 1), 1)
+  t.equal(merge(undefined, 1), 1)
+  t.equal(merge(1, 2), 1)
+  t.equal(JSON.stringify(merge({ a: 1, b: { c: 1 } }, { b: { d: 1 }, e: 1 })), '{"a":1,"b":{"c":1,"d":1},"e":1}')
+  t.equal(JSON.stringify(merge([{ a: 1 }], [{ b: 1 }, 2])), '[{"a":1,"b":1},2]')
+})

@@ -1,0 +1,28 @@
+import t from 'tap'
+import { declare, declaredOf, type Declared } from '../../lib/server/route-declarations.ts'
+
+const declared = (id: string): Declared => ({ shared: () => ({ [id]: {} }), errorEvent: undefined })
+
+t.test('a route is known by itself, and a copy of it by its map', async t => {
+  const map = {}
+  const [one, other] = [{}, {}]
+  const [first, second] = [declared('first'), declared('second')]
+  declare(one, map, first)
+  declare(other, map, second)
+  t.equal(declaredOf(one, map), first)
+  t.equal(declaredOf(other, map), second)
+  t.equal(declaredOf({ ...one }, map), second, 'the later of two that share a map')
+})
+
+t.test('of a route that nobody has declared, nothing is known', async t => {
+  const { shared, errorEvent } = declaredOf({}, {})
+  t.strictSame(shared(), {})
+  t.equal(errorEvent, undefined)
+})
+
+t.test('what is no map at all is for others to refuse', async t => {
+  const route = {}
+  const by = declared('any')
+  for (const map of [null, 'map', 5, []]) declare(route, map, by)
+  t.equal(declaredOf(route, {}), by)
+})

@@ -1,0 +1,113 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import sse, { StreamClosedError, type AnyEvent, type CloseReport, type RegisterOptions, type SourceContext } from '../../lib/index.ts'
+import { connect } from '../../lib/client.ts'
+import { listen } from '../setup/listen.ts'
+import { open } from '../setup/raw.ts'
+import { within } from '../setup/within.ts'
+
+interface Made { app: FastifyInstance, port: number, reports: CloseReport[], lines: Array<Record<string, unknown>> }
+
+/** A server with a channel, a talker that never stops by itself, and one that holds its first event back. */
+async function make (t: Test, options: RegisterOptions = {}): Promise<Made> {
+  const reports: CloseReport[] = []
+  const lines: Made['lines'] = []
+  const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  await app.register(sse, { ...options, onClose: report => reports.push(report) })
+  app.get('/news', (_request, reply) => reply.sse(app.sse.channel('news')))
+  app.get('/talk', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
+    yield { data: 'é', id: '1' }
+    await new Promise(resolve => signal.addEventListener('abort', resolve))
+  }))
+  app.get('/slow', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
+    await new Promise(resolve => signal.addEventListener('abort', resolve))
+  }, { commitDelay: 10_000 }))
+  app.get('/closing', (_request, reply) => reply.sse(async function * ({ closing, signal }: SourceContext): AsyncGenerator<AnyEvent> {
+    yield { data: 'working' }
+    await new Promise(resolve => closing.addEventListener('abort', resolve))
+    t.equal(signal.aborted, false, 'its stream goes on')
+    yield { data: 'last words' }
+  }, { shutdown: 'finish' }))
+  return { app, port: await listen(t, app), reports, lines }
+}
+
+t.test('the open streams are there to be looked at', async t => {
+  const { app, port } = await make(t, { limits: { key: ({ headers }) => headers['x-user'] as string } })
+  const talk = await open(port, { path: '/talk', headers: { 'x-user': 'ann' } })
+  await within('the event', talk.until('data:'))
+  const news = await open(port, { path: '/news', headers: { 'x-user': 'bob' } })
+  await within('the opening', news.until(': live'))
+  await app.sse.channel('news').publish({ data: 1 })
+  await within('the event', news.until('data: 1'))
+  const [first, second] = app.sse.streams()
+  t.match(first, { route: 'GET /talk', key: 'ann', events: 1, bytes: Buffer.byteLength('id: 1\ndata: é\n\n'), stalled: false, lastEventId: '1', channels: [] })
+  t.equal(first!.request.url, '/talk')
+  t.ok(first!.age >= 0)
+  t.match(second, { route: 'GET /news', key: 'bob', events: 1, lastEventId: /-1$/, channels: [{ channel: 'news', lag: 0 }] })
+  t.match(app.sse.stats(), { streams: { open: 2, opened: 2, events: 2, stalled: 0 }, channels: { news: { subscribers: 1, lagging: 0, newest: 1 } }, published: 1, latency: { count: 1 } })
+  talk.socket.destroy()
+  news.socket.destroy()
+  while (app.sse.streams().length > 0) await turn()
+  t.match(app.sse.stats(), { streams: { open: 0, opened: 2, closed: { client: 2 }, events: 2 } })
+})
+
+t.test('a stream that is ended by hand says why, once, and our client does not come back', async t => {
+  const { app, port, reports, lines } = await make(t)
+  const failures: unknown[] = []
+  const stream = connect(`http://127.0.0.1:${port}/talk`, { onError: ({ code, data }, { delay }) => { failures.push({ code, data, delay }) } })
+  stream.on('message', () => {
+    const [open] = app.sse.streams()
+    open!.disconnect('you logged out')
+    open!.disconnect('twice')
+  })
+  t.match(await within('the end', stream.closed), { reason: 'error', error: { code: 'FST_SSE_REMOTE', data: { status: 403, title: 'Forbidden', detail: 'The stream was ended: you logged out' } } })
+  t.match(failures, [{ code: 'FST_SSE_REMOTE', delay: undefined }])
+  while (reports.length === 0) await turn()
+  t.match(reports, [{ reason: 'revoked', events: 1 }])
+  t.match(lines.filter(({ msg }) => msg === 'sse stream closed'), [{ level: 30, reason: 'revoked', duration: Number, events: 1, bytes: Number }])
+  t.same(lines.filter(({ level }) => Number(level) > 30), [])
+})
+
+t.test('one that has sent nothing yet is answered 403', async t => {
+  const { app, port, reports } = await make(t)
+  const client = await open(port, { path: '/slow', headers: { connection: 'close' } })
+  while (app.sse.streams().length === 0) await turn()
+  app.sse.streams()[0]!.disconnect()
+  await within('the answer', client.closed)
+  t.match(client.responses()[0], { status: 403, body: /FST_SSE_REVOKED/ })
+  t.match(reports, [{ reason: 'revoked' }])
+})
+
+t.test('a stream is asked for its permission, before its heartbeat, and ends within an interval when it is gone', async t => {
+  let permitted = true
+  const { app, port, reports } = await make(t, { heartbeatInterval: 20, revalidateInterval: 20, revalidate: async ({ headers }) => permitted || headers['x-user'] !== 'ann' })
+  const [ann, bob] = [await open(port, { path: '/talk', headers: { 'x-user': 'ann' } }), await open(port, { path: '/talk', headers: { 'x-user': 'bob' } })]
+  await within('the beats', Promise.all([ann, bob].map(client => client.until(':\n\n'))))
+  permitted = false
+  await within('the end', ann.until('event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403'))
+  const heard = bob.received.length
+  await within('a beat', bob.until(':\n\n', heard))
+  t.match(reports, [{ reason: 'revoked' }])
+  for (const { socket } of [ann, bob]) socket.destroy()
+  while (app.sse.streams().length > 0) await turn()
+})
+
+t.test('L7: drain() ends the streams while the server goes on, sources hear of it, and those that finish have their say', async t => {
+  const { app, port, reports } = await make(t, { reconnectWindow: 300 })
+  const clients = await Promise.all(['/talk', '/closing'].map(path => open(port, { path })))
+  await within('the events', Promise.all(clients.map(client => client.until('data:'))))
+  t.equal(app.sse.closing.aborted, false)
+  await within('the drain', app.sse.drain())
+  await within('the ends', Promise.all(clients.map(client => client.until('0\r\n\r\n'))))
+  t.ok(app.sse.closing.reason instanceof StreamClosedError)
+  t.match(reports.map(({ reason }) => reason).sort(), ['complete', 'shutdown'])
+  const [talk, closing] = clients.map(client => client.responses()[0]!)
+  t.match(talk, { complete: true, body: /^id: 1\ndata: é\n\nretry: ([12]?\d?\d|30\d)\n\n$/ })
+  t.match(closing, { complete: true, body: 'data: working\n\ndata: last words\n\n' })
+  await app.sse.drain()
+  const late = await open(port, { path: '/talk', headers: { accept: 'text/event-stream' } })
+  await within('the answer', late.until('retry: '))
+  t.match(late.responses()[0], { status: 200 })
+  for (const { socket } of [...clients, late]) socket.destroy()
+})

@@ -1,0 +1,109 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { PassThrough, Readable } from 'node:stream'
+import Fastify from 'fastify'
+import t from 'tap'
+import { asData } from '../../lib/source/as-data.ts'
+import { iterate, type EventIterator, type EventSequence, type SourceContext } from '../../lib/source/source.ts'
+import sse from '../../lib/server/plugin.ts'
+
+const chunks = ['a', 'b']
+async function * generate (): AsyncGenerator<string> { yield * chunks }
+
+async function readAll (source: unknown): Promise<unknown[]> {
+  const iterator = iterate(source)
+  const values: unknown[] = []
+  for (let step = await iterator.next(); step.done !== true; step = await iterator.next()) values.push(step.value)
+  await iterator.return?.()
+  return values
+}
+
+const kinds: Array<[kind: string, make: () => EventSequence<string>]> = [
+  ['an array', () => chunks],
+  ['a Set', () => new Set(chunks)],
+  ['a generator', () => (function * () { yield * chunks })()],
+  ['an async generator', generate],
+  ['a Node readable', () => Readable.from(chunks)],
+  ['a web stream', () => new ReadableStream<string>({ start (controller) { for (const chunk of chunks) controller.enqueue(chunk); controller.close() } })]
+]
+
+for (const [kind, make] of kinds) {
+  t.test(`the chunks of ${kind} become events, with a name and without`, async t => {
+    const context = { lastEventId: '7' } as SourceContext
+    t.strictSame(await readAll(asData(make())), [{ data: 'a' }, { data: 'b' }])
+    t.strictSame(await readAll(asData(make(), 'token')), [{ event: 'token', data: 'a' }, { event: 'token', data: 'b' }])
+    t.strictSame(await readAll(await asData(make)(context)), [{ data: 'a' }, { data: 'b' }])
+    t.strictSame(await readAll(await asData(async () => make(), 'token')(context)), [{ event: 'token', data: 'a' }, { event: 'token', data: 'b' }])
+  })
+}
+
+t.test('a function is given what a stream gives it, and its failure is that of the source', async t => {
+  const context = { lastEventId: '7' } as SourceContext
+  t.strictSame(await readAll(await asData(given => [given === context])(context)), [{ data: true }])
+  await t.rejects(asData(() => { throw new Error('no model today') })(context), /no model today/)
+  await t.rejects(asData(async () => { throw new Error('no model today') })(context), /no model today/)
+})
+
+t.test('L10: anything else is refused when it is read', async t => {
+  for (const nothing of ['text', 5, null, undefined, {}]) t.throws(() => iterate(asData(nothing as unknown as string[])), { code: 'FST_SSE_SOURCE' })
+})
+
+t.test('a source is read when an event is wanted, and its failure comes through', async t => {
+  let read = 0
+  const iterator = iterate(asData((function * () { yield ++read; yield ++read; throw new Error('mine') })()))
+  t.equal(read, 0)
+  t.strictSame(await iterator.next(), { done: false, value: { data: 1 } })
+  t.equal(read, 1)
+  await iterator.next()
+  await t.rejects(async () => iterator.next(), /mine/)
+})
+
+t.test('C2: a refused event throws into its generator, at the yield', async t => {
+  const iterator = iterate(asData(function * (): Generator<unknown> { try { yield 1 } catch (error) { yield (error as Error).message } }()))
+  await iterator.next()
+  t.strictSame(await iterator.throw!(new Error('refused')), { done: false, value: { data: 'refused' } })
+  t.equal(iterate(asData(['a'])).throw, undefined)
+})
+
+t.test('L3: the source stops at once, also while a read is pending', async t => {
+  const node = new PassThrough()
+  let cancelled = false
+  let returned = false
+  const web = new ReadableStream<string>({ cancel () { cancelled = true } })
+  const own = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<string>>(() => {}), return: async () => { returned = true; return { done: true as const, value: undefined } } }) }
+  for (const source of [node, web, own] as Array<EventSequence<string>>) {
+    const iterator: EventIterator = iterate(asData(source))
+    Promise.resolve(iterator.next()).catch(() => {})
+    iterator.return!()
+  }
+  t.ok(node.destroyed)
+  t.ok(cancelled)
+  t.ok(returned)
+  t.equal(iterate(asData(['a'])).return!(), undefined, 'an array has nothing to stop')
+})
+
+t.test('L3: a readable behind a stream is destroyed when the client leaves, each of a hundred times', async t => {
+  const app = Fastify({ forceCloseConnections: true })
+  await app.register(sse)
+  const open = new Set<PassThrough>()
+  app.get('/sse', (_request, reply) => {
+    const readable = new PassThrough({ encoding: 'utf8' })
+    open.add(readable)
+    readable.once('close', () => { open.delete(readable) })
+    readable.write('chunk')
+    return reply.sse(asData(readable))
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => app.close())
+  const { port } = app.server.address() as AddressInfo
+  for (let i = 0; i < 100; i++) {
+    const leave = new AbortController()
+    const response = await fetch(`http://127.0.0.1:${port}/sse`, { signal: leave.signal })
+    const reader = response.body!.getReader()
+    t.equal(new TextDecoder().decode((await reader.read()).value), 'data: chunk\n\n')
+    const closed = [...open].map(readable => once(readable, 'close'))
+    leave.abort()
+    await Promise.all(closed)
+  }
+  t.equal(open.size, 0)
+})

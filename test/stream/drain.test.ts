@@ -1,0 +1,84 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { drain, type Drained } from '../../lib/stream/drain.ts'
+
+/** A stream that notes what it was told, and when. */
+class Noted implements Drained {
+  readonly over: Promise<void>
+  delay: number | undefined
+  endedAt: number | undefined
+  cutAt: number | undefined
+  leave!: () => void
+  readonly #takes: boolean
+
+  /** `takes`: its client takes the end. */
+  constructor (takes = true) {
+    this.#takes = takes
+    this.over = new Promise(resolve => { this.leave = resolve })
+  }
+
+  shutdown (delay: number | undefined): void {
+    this.delay = delay
+    this.endedAt = performance.now()
+    if (this.#takes) this.leave()
+  }
+
+  destroy (): void {
+    this.cutAt ??= performance.now()
+    this.leave()
+  }
+}
+
+const make = (count: number, takes?: boolean): Noted[] => Array.from({ length: count }, () => new Noted(takes))
+
+t.test('L7: streams end one after the other, and clients come back all over the window after the last end', async t => {
+  const streams = make(400)
+  const begun = performance.now()
+  await drain(streams, [], { grace: 10_000, reconnectWindow: 2_000 })
+  const ends = streams.map(({ endedAt }) => endedAt! - begun)
+  t.strictSame(ends, [...ends].sort((one, other) => one - other))
+  t.ok(ends.at(-1)! >= 380, 'one per millisecond')
+  // A busy machine ends them later, and some after their moment.
+  const back = streams.map(({ delay, endedAt }) => endedAt! - begun + delay!)
+  t.ok(back.every(moment => moment >= 399), 'nobody before the last end was due')
+  const sorted = back.map(moment => moment - Math.min(...back)).sort((one, other) => one - other)
+  // Kolmogorov and Smirnov: how far the share of those who are back is from that of the window that is over. Beyond 0.12 for one in 10,000 runs.
+  const distance = Math.max(...sorted.map((moment, index) => Math.abs((index + 0.5) / sorted.length - moment / sorted.at(-1)!)))
+  t.comment(`Kolmogorov–Smirnov distance from an even spread: ${distance.toFixed(3)}`)
+  t.ok(distance < 0.12, 'evenly', { distance })
+  t.ok(sorted.at(-1)! > 1_800, 'all of the window')
+})
+
+t.test('L7: half of the grace period is enough to tell them all', async t => {
+  const streams = make(10_000)
+  const begun = performance.now()
+  await drain(streams, [], { grace: 100, reconnectWindow: 0 })
+  t.ok(streams.every(({ endedAt }) => endedAt! - begun < 5_000), 'not a millisecond each')
+  t.ok(streams.every(({ delay, cutAt }) => delay === undefined && cutAt === undefined), 'nobody is told when to come back, or cut off')
+})
+
+t.test('L7: a client that does not take its end is cut off a second after it, or within the grace period', async t => {
+  const [stuck, patient] = [make(1, false)[0]!, make(1, false)[0]!]
+  const begun = performance.now()
+  await drain([stuck], [patient], { grace: 400, reconnectWindow: 0 })
+  t.ok(stuck.cutAt! - stuck.endedAt! >= 190)
+  t.ok(patient.endedAt! - begun >= 190 && patient.cutAt! - patient.endedAt! >= 190)
+})
+
+t.test('L7: streams that may finish are ended when the grace period is almost over, and those that finish are left alone', async t => {
+  const [talker, finisher] = [make(1)[0]!, make(1, false)[0]!]
+  const draining = drain([], [talker, finisher], { grace: 200, reconnectWindow: 100 })
+  await turn()
+  t.equal(finisher.endedAt, undefined)
+  finisher.leave()
+  await draining
+  t.ok(talker.delay! >= 0 && talker.delay! <= 100)
+})
+
+t.test('L7: without grace all end at once', async t => {
+  const streams = [...make(100), ...make(1, false)]
+  await drain(streams, make(1, false), { grace: 0, reconnectWindow: 0 })
+  const ends = streams.map(({ endedAt }) => endedAt!)
+  t.ok(ends.every(moment => moment !== undefined))
+  t.ok(streams.at(-1)!.cutAt !== undefined)
+})

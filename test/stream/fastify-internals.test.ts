@@ -1,0 +1,128 @@
+import Fastify, { LogController, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
+import t from 'tap'
+import sse from '../../lib/index.ts'
+import { headersOf, isPlain, logsRequest, unmark } from '../../lib/stream/fastify-internals.ts'
+
+/** What is said of a reply in its handler. */
+async function ask<T> (question: (reply: FastifyReply) => T, { app = Fastify(), options = {}, before = () => {} }: {
+  app?: FastifyInstance
+  options?: RouteShorthandOptions
+  before?: (reply: FastifyReply) => unknown
+} = {}): Promise<T> {
+  let answer: T
+  app.get('/', options, (_request, reply) => {
+    before(reply)
+    answer = question(reply)
+    if (reply.sent || reply.raw.headersSent) reply.hijack().raw.end()
+    else reply.send('')
+  })
+  await app.inject('/')
+  return answer!
+}
+
+/** An app with an onSend hook, which has no routes yet. */
+function hooked (): FastifyInstance {
+  const app = Fastify()
+  app.addHook('onSend', async () => {})
+  return app
+}
+
+t.test('L9: a reply is plain while nobody is to see its body', async t => {
+  t.equal(await ask(isPlain), true)
+  t.equal(await ask(isPlain, { options: { onRequest: async () => {}, preHandler: async () => {}, onResponse: async () => {} } }), true, 'other hooks')
+  t.equal(await ask(isPlain, { app: hooked() }), false, 'a hook of the app')
+  t.equal(await ask(isPlain, { options: { onSend: async () => {} } }), false, 'a hook of the route')
+})
+
+t.test('L9: a hook counts where it applies', async t => {
+  const app = Fastify()
+  const answers: Record<string, boolean> = {}
+  const route = async (scope: FastifyInstance): Promise<void> => {
+    scope.get('/', (_request, reply) => {
+      answers[scope.prefix] = isPlain(reply)
+      reply.send('')
+    })
+  }
+  app.register(async scope => {
+    await route(scope)
+    // After the route, which has it all the same.
+    scope.addHook('onSend', async () => {})
+  }, { prefix: '/hooked' })
+  app.register(route, { prefix: '/plain' })
+  for (const path of ['/hooked/', '/plain/']) await app.inject(path)
+  t.strictSame(answers, { '/hooked': false, '/plain': true })
+})
+
+t.test('L9: a reply with trailers is not plain; one that has lost them is neither, which only costs time', async t => {
+  const trailing = (reply: FastifyReply): unknown => reply.trailer('x-sum', async () => '1')
+  t.equal(await ask(isPlain, { before: trailing }), false)
+  t.equal(await ask(isPlain, { before: reply => { trailing(reply); reply.removeTrailer('x-sum') } }), false)
+})
+
+t.test('L10: a reply that is sent already is not plain', async t => {
+  t.equal(await ask(isPlain, { before: reply => reply.hijack() }), false)
+  t.equal(await ask(isPlain, { before: reply => reply.raw.writeHead(200) }), false)
+})
+
+t.test('L10: the mark of a handler that threw comes off once', async t => {
+  t.strictSame(await ask(reply => [unmark(reply), unmark(reply)]), [false, false])
+  const symbol = (reply: FastifyReply): symbol => Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')!
+  const before = (reply: FastifyReply): void => { Object.assign(reply, { [symbol(reply)]: true }) }
+  t.strictSame(await ask(reply => [unmark(reply), unmark(reply)], { before }), [true, false])
+})
+
+t.test('W1: the headers of a reply are those that its head would have', async t => {
+  const before = (reply: FastifyReply): void => {
+    reply.raw.setHeader('x-raw', '1')
+    reply.header('x-reply', 2)
+  }
+  t.strictSame(await ask(reply => ({ ...headersOf(reply) }), { before }), { 'x-reply': 2 })
+  const other = { getHeaders: () => ({ 'x-reply': 2, 'x-raw': '1' }) } as unknown as FastifyReply
+  t.strictSame(headersOf(other), { 'x-reply': 2, 'x-raw': '1' }, 'as far as it shows them')
+})
+
+t.test('a Fastify of another copy has symbols of its own, and one that keeps nothing there is asked nothing', async t => {
+  const copy = (onSend: unknown, error: boolean): FastifyReply => Object.assign(Object.create({ [Symbol('fastify.context')]: { onSend } }) as FastifyReply, {
+    [Symbol('fastify.reply.trailers')]: null,
+    [Symbol('fastify.reply.isError')]: error,
+    sent: false,
+    raw: { headersSent: false }
+  })
+  for (let n = 0; n < 2; n++) {
+    t.equal(isPlain(copy(null, false)), true)
+    t.equal(isPlain(copy([], false)), false)
+    t.equal(unmark(copy(null, true)), true)
+    t.equal(unmark(copy(null, false)), false)
+    t.equal(await ask(isPlain), true)
+  }
+  const strange = { sent: false, raw: { headersSent: false } } as FastifyReply
+  t.equal(isPlain(strange), false)
+  t.equal(unmark(strange), false)
+})
+
+t.test('a request is logged unless the controller of its server says otherwise, or the option that came before controllers', async t => {
+  class Own extends LogController {
+    override isLogDisabled ({ url }: { url: string }): boolean { return url === '/' }
+  }
+  const controllers: Array<[LogController | undefined, boolean]> = [
+    [undefined, true], [new LogController(), true], [new LogController({ disableRequestLogging: true }), false],
+    [new LogController({ disableRequestLogging: ({ url }) => url === '/' }), false], [new LogController({ disableRequestLogging: () => false }), true], [new Own(), false]
+  ]
+  for (const [logController, logged] of controllers) t.equal(await ask(logsRequest, { app: Fastify({ ...(logController !== undefined && { logController }) }) }), logged)
+  const before = (disableRequestLogging: unknown): FastifyReply => ({ server: { initialConfig: { disableRequestLogging } }, request: { url: '/' } }) as unknown as FastifyReply
+  const options: Array<[unknown, boolean]> = [[undefined, true], [false, true], [true, false], [({ url }: { url: string }) => url === '/', false], [() => false, true]]
+  for (const [option, logged] of options) t.equal(logsRequest(before(option)), logged)
+})
+
+t.test('with `disableRequestLogging` a stream leaves no line, whatever ended it', async t => {
+  for (const disabled of [true, false]) {
+    const lines: string[] = []
+    const logger = { stream: { write: (line: string) => { lines.push((JSON.parse(line) as { msg: string }).msg) } } }
+    const app = Fastify({ logger, logController: new LogController({ disableRequestLogging: disabled }) })
+    await app.register(sse)
+    app.get('/', (_request, reply) => reply.sse([{ data: 1 }]))
+    await app.inject('/')
+    t.strictSame(lines.filter(line => line === 'sse stream closed').length, disabled ? 0 : 1)
+    await app.close()
+  }
+})

@@ -1,0 +1,333 @@
+import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { Chunk } from '../../lib/channel/frame-batch.ts'
+import { Writer, type WriterSetup } from '../../lib/stream/writer.ts'
+
+interface Open { response: ServerResponse, client: IncomingMessage }
+
+/** A response on a real socket. Its head is out, its client is paused. */
+async function openResponse (t: Test): Promise<Open> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return new Promise(resolve => {
+    let response: ServerResponse
+    server.once('request', (_request, given) => {
+      response = given
+      response.flushHeaders()
+    })
+    get({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' }, client => {
+      client.on('error', () => {})
+      resolve({ response, client })
+    })
+  })
+}
+
+interface Made { writer: Writer, told: string[], written: string[], answer: { room: boolean } }
+
+function makeWriter (response: ServerResponse, options: Partial<WriterSetup['options']> = {}): Made & { open: () => void } {
+  const told: string[] = []
+  const written: string[] = []
+  const answer = { room: true }
+  const writer = new Writer({
+    response,
+    options: { heartbeatInterval: 0, stallTimeout: 0, ...options },
+    commit: () => told.push('commit'),
+    resume: () => told.push('resume'),
+    heartbeat: () => ':\n\n',
+    end: reason => told.push(reason),
+    destroy: () => told.push('destroy')
+  })
+  const open = (): void => writer.open({
+    write: frames => {
+      written.push(String(frames))
+      return answer.room
+    },
+    pass: chunk => {
+      written.push(`${chunk.text}<shared>`)
+      return answer.room
+    },
+    end: text => written.push(`${text}<end>`)
+  })
+  return { writer, told, written, answer, open }
+}
+
+const turn = (): Promise<void> => new Promise(setImmediate)
+
+t.test('L5: frames that are ready together leave in one write, with the head', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, open } = makeWriter(response)
+  writer.append('a\n\n')
+  t.strictSame([told, writer.isEmpty], [[], false], 'nothing before the tick')
+  await Promise.resolve().then(() => writer.append('b\n\n'))
+  await turn()
+  t.strictSame([told, written], [['commit'], []])
+  writer.prepend('retry: 1\n\n')
+  open()
+  t.strictSame([told, written], [['commit', 'resume'], ['retry: 1\n\na\n\nb\n\n']])
+  writer.append('c\n\n')
+  writer.append('d\n\n')
+  await turn()
+  t.strictSame(written.slice(1), ['c\n\nd\n\n'])
+  t.equal(writer.bytes, 23 - 1)
+})
+
+t.test('bytes count as UTF-8', async t => {
+  const { response } = await openResponse(t)
+  const { writer, open } = makeWriter(response)
+  open()
+  writer.append('data: é€😀\n\n')
+  writer.end('')
+  t.equal(writer.bytes, Buffer.byteLength('data: é€😀\n\n'))
+})
+
+t.test('L4: no room after a full batch, and none until the receiver drained', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, answer, open } = makeWriter(response)
+  const large = 'x'.repeat(40_000)
+  writer.append(large)
+  t.strictSame([writer.hasRoom, told], [false, ['commit']], 'before the first write')
+  answer.room = false
+  open()
+  t.strictSame([written.length, writer.hasRoom], [1, false])
+  writer.append('held')
+  await turn()
+  t.equal(written.length, 1, 'the receiver has enough')
+  answer.room = true
+  writer.drained()
+  t.strictSame([written[1], writer.hasRoom, told.at(-1)], ['held', true, 'resume'])
+  told.length = 0
+  writer.drained()
+  t.strictSame(told, [], 'a drain that nobody waited for means nothing')
+})
+
+t.test('the end goes out once, with what was left, also to a receiver that has enough', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, answer, open } = makeWriter(response)
+  answer.room = false
+  open()
+  writer.append('a')
+  await turn()
+  writer.append('b')
+  writer.end('c')
+  writer.end('d')
+  await turn()
+  t.strictSame([written, told], [['a', 'bc<end>'], ['resume']])
+})
+
+t.test('an end before the first write commits, and nothing is pulled any more', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, open } = makeWriter(response)
+  writer.end('')
+  t.strictSame(told, ['commit'])
+  open()
+  t.strictSame([written, told], [['<end>'], ['commit']])
+})
+
+t.test('L3: nothing is written to a response that is gone', async t => {
+  const { response } = await openResponse(t)
+  const { writer, written, open } = makeWriter(response)
+  open()
+  response.destroy()
+  writer.append('a')
+  await turn()
+  writer.end('b')
+  t.strictSame(written, [])
+})
+
+t.test('L6: a heartbeat after the silence, none while bytes wait, none after the end', async t => {
+  const { response } = await openResponse(t)
+  const { writer, written, open } = makeWriter(response, { heartbeatInterval: 100 })
+  writer.tick(0)
+  open()
+  writer.tick(10)
+  writer.tick(109)
+  t.strictSame(written, [])
+  writer.tick(110)
+  t.strictSame(written, [':\n\n'])
+  writer.append('a')
+  await turn()
+  writer.tick(200)
+  writer.tick(299)
+  t.strictSame(written, [':\n\n', 'a'], 'traffic counts as life')
+  response.write('x'.repeat(20 * 1024 * 1024))
+  writer.tick(400)
+  t.equal(written.length, 2, 'bytes wait')
+})
+
+t.test('L4: a client that takes no byte for stallTimeout is told of, one that takes some is not', async t => {
+  const { response, client } = await openResponse(t)
+  const { writer, told, open } = makeWriter(response, { stallTimeout: 100 })
+  open()
+  told.length = 0
+  response.write('x'.repeat(20 * 1024 * 1024))
+  await turn()
+  writer.tick(1_000)
+  writer.tick(1_099)
+  t.strictSame(told, [])
+  // The client takes a part of it: the write as a whole is not done, and yet this is no stall.
+  let received = 0
+  await new Promise<void>(resolve => client.on('data', chunk => {
+    received += chunk.length
+    if (received < 8 * 1024 * 1024) return
+    client.pause()
+    resolve()
+  }))
+  writer.tick(1_150)
+  writer.tick(1_249)
+  t.strictSame(told, [])
+  writer.tick(1_250)
+  t.strictSame(told, ['stalled', 'destroy'])
+})
+
+t.test('L4: what takes no more may hold bytes that nothing counts', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, answer, open } = makeWriter(response, { stallTimeout: 100 })
+  open()
+  told.length = 0
+  answer.room = false
+  writer.append('x')
+  await turn()
+  writer.tick(1_000)
+  writer.tick(1_099)
+  t.strictSame(told, [])
+  writer.drained()
+  writer.tick(1_100)
+  writer.append('y')
+  await turn()
+  writer.tick(1_150)
+  writer.tick(1_249)
+  t.strictSame(told, ['resume'])
+  writer.tick(1_250)
+  t.strictSame(told, ['resume', 'stalled', 'destroy'])
+})
+
+t.test('L4: an injected response keeps no bytes back', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, open } = makeWriter(response, { stallTimeout: 100, heartbeatInterval: 100 })
+  Object.assign(response, { isLightMyRequest: true })
+  open()
+  told.length = 0
+  response.write('x'.repeat(20 * 1024 * 1024))
+  writer.tick(1_000)
+  writer.tick(1_100)
+  t.strictSame([told, written], [[], [':\n\n']])
+})
+
+t.test('L4: a response behind a pipelined predecessor is not stalled', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, open } = makeWriter(response, { stallTimeout: 100 })
+  open()
+  told.length = 0
+  response.write('x'.repeat(20 * 1024 * 1024))
+  const { socket } = response
+  response.detachSocket(socket!)
+  response.write('y')
+  writer.tick(0)
+  writer.tick(1_000)
+  t.strictSame(told, [])
+  socket!.destroy()
+})
+
+/** A chunk of one event, its text, and its bytes. */
+function shared (data: string): { chunk: Chunk, text: string, size: number } {
+  const chunk = new Chunk('e', [{ offset: 1, event: 'message', data, json: false }])
+  const text = `id: e-1\ndata: ${data}\n\n`
+  return { chunk, text, size: Buffer.byteLength(text) }
+}
+
+t.test('R4: frames that many get go straight to the receiver, and count in bytes', async t => {
+  const { response } = await openResponse(t)
+  const { writer, written, open } = makeWriter(response)
+  const { chunk, text, size } = shared('é€😀')
+  open()
+  writer.pass(chunk)
+  t.strictSame([written, writer.bytes, writer.isEmpty], [[`${text}<shared>`], size, true], 'at once')
+  writer.pass(chunk)
+  t.strictSame([written.length, writer.bytes], [2, 2 * size])
+})
+
+t.test('R2: what waits goes before frames that many get', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, open } = makeWriter(response)
+  const { chunk, text } = shared('1')
+  writer.pass(chunk)
+  await turn()
+  t.strictSame([told, written], [['commit'], []], 'they commit the head, as all frames do')
+  open()
+  writer.append('a')
+  writer.pass(chunk)
+  writer.append('b')
+  t.strictSame(written, [text])
+  await turn()
+  t.strictSame(written, [text, `a${text}b`])
+})
+
+t.test('L4: a receiver that has enough of frames that many get is left alone until it drained', async t => {
+  const { response } = await openResponse(t)
+  const { writer, told, written, answer, open } = makeWriter(response)
+  const { chunk, text } = shared('1')
+  open()
+  told.length = 0
+  answer.room = false
+  writer.pass(chunk)
+  t.equal(writer.hasRoom, false)
+  writer.pass(chunk)
+  await turn()
+  t.strictSame([written, told], [[`${text}<shared>`], []])
+  answer.room = true
+  writer.drained()
+  t.strictSame([written, told, writer.hasRoom], [[`${text}<shared>`, text], ['resume'], true])
+})
+
+t.test('L3: frames that many get are not for a response that is gone, or over', async t => {
+  const { chunk } = shared('1')
+  const over = makeWriter((await openResponse(t)).response)
+  over.open()
+  over.writer.end('last')
+  over.writer.pass(chunk)
+  await turn()
+  t.strictSame([over.written, over.writer.bytes], [['last<end>'], 4])
+
+  const { response } = await openResponse(t)
+  const gone = makeWriter(response)
+  gone.open()
+  response.destroy()
+  gone.writer.pass(chunk)
+  await turn()
+  t.strictSame([gone.written, gone.writer.bytes], [[], 0])
+})
+
+t.test('L6: frames that many get are signs of life', async t => {
+  const { response } = await openResponse(t)
+  const { writer, written, open } = makeWriter(response, { heartbeatInterval: 100 })
+  const { chunk } = shared('1')
+  open()
+  writer.tick(0)
+  writer.pass(chunk)
+  writer.tick(90)
+  writer.tick(189)
+  t.equal(written.length, 1)
+  writer.tick(190)
+  t.strictSame(written.slice(1), [':\n\n'])
+})
+
+t.test('L6: what goes out after the silence is what the stream has to say then', async t => {
+  const { response } = await openResponse(t)
+  const written: string[] = []
+  const position = ['id: e-128\n\n', ':\n\n']
+  const writer = new Writer({
+    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, end: () => {}, destroy: () => {}, heartbeat: () => position.shift()!
+  })
+  writer.open({ write: text => written.push(text) > 0, pass: () => true, end: () => {} })
+  writer.tick(0)
+  writer.tick(100)
+  writer.tick(200)
+  writer.tick(300)
+  t.strictSame(written, ['id: e-128\n\n', ':\n\n'])
+  t.equal(writer.bytes, 14)
+})

@@ -1,0 +1,187 @@
+import { once } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import sse, { type CloseReport } from '../../lib/index.ts'
+import { headersOf, Line } from '../../lib/testing/inject-transport.ts'
+import { held } from '../setup/within.ts'
+
+const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
+
+async function serve (t: Test): Promise<{ app: FastifyInstance, reports: CloseReport[], pulled: () => number }> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const reports: CloseReport[] = []
+  let pulled = 0
+  await app.register(sse, { onClose: report => { reports.push(report) } })
+  app.post('/echo', async ({ body, headers, query, ip, host }) => ({ body, type: headers['content-type'], length: headers['content-length'], cookie: headers.cookie, query, ip, host }))
+  app.all('/first', (_request, reply) => reply.header('set-cookie', ['a=1', 'b=2']).sse(async function * () {
+    yield { data: 'first' }
+    await new Promise(() => {})
+  }))
+  app.post('/silent', (_request, reply) => reply.sse(() => new Promise<never>(() => {}), { commitDelay: 1e6 }))
+  app.get('/endless', (_request, reply) => reply.sse(async function * () {
+    for (;; pulled++) yield { data: 'x'.repeat(1_000) }
+  }))
+  app.get('/nothing', async (_request, reply) => reply.code(204).send())
+  return { app, reports, pulled: () => pulled }
+}
+
+t.test('a request arrives as inject makes it, and as fetch does', async t => {
+  const { app } = await serve(t)
+  const line = new Line(app, { query: { a: '1' }, cookies: { c: 'd' }, authority: 'example.org', remoteAddress: '10.0.0.1' })
+  const response = await line.fetch('/echo', { method: 'POST', body: JSON.stringify({ é: 1 }), headers: { 'content-type': 'application/json' } })
+  t.equal(response.status, 200)
+  t.strictSame(await response.json(), { body: { é: 1 }, type: 'application/json', length: '8', cookie: 'c=d', query: { a: '1' }, ip: '10.0.0.1', host: 'example.org' })
+  const bare = await new Line(app, {}).fetch(new URL('http://other/echo'), { method: 'POST', body: 'text' })
+  t.strictSame(await bare.json(), { body: 'text', type: 'text/plain;charset=UTF-8', length: '4', query: {}, ip: '127.0.0.1', host: 'other:80' })
+})
+
+t.test('the head of an answer is there before its body', async t => {
+  const { app } = await serve(t)
+  const line = new Line(app, {})
+  let opened = false
+  line.opened.then(() => { opened = true })
+  const response = await line.fetch('/first')
+  t.strictSame([response.status, response.statusText], [200, 'OK'])
+  t.strictSame(response.headers.getSetCookie(), ['a=1', 'b=2'])
+  t.strictSame(line.head?.cookies.map(({ name }) => name), ['a', 'b'])
+  t.equal(opened, false)
+  t.equal(await read(response), 'data: first\n\n')
+  t.equal(opened, true)
+  t.equal(line.text, 'data: first\n\n')
+})
+
+t.test('an answer without a body is read', async t => {
+  const { app } = await serve(t)
+  const line = new Line(app, {})
+  t.equal((await line.fetch('/nothing')).body, null)
+  await line.read
+  await line.gone()
+})
+
+for (const method of ['GET', 'POST']) {
+  t.test(`the server notices a client that leaves: ${method}`, async t => {
+    const { app, reports } = await serve(t)
+    const line = new Line(app, {})
+    const client = new AbortController()
+    const response = await line.fetch('/first', { method, ...(method === 'POST' && { body: '{}', headers: { 'content-type': 'application/json' } }), signal: client.signal })
+    await read(response)
+    t.equal(reports.length, 0)
+    client.abort()
+    await line.gone()
+    await line.read
+    t.strictSame(reports.map(({ reason }) => reason), ['client'])
+  })
+}
+
+t.test('it notices one that leaves before the head, and one that stops reading for good', async t => {
+  const { app, reports } = await serve(t)
+  const line = new Line(app, {})
+  const client = new AbortController()
+  const response = line.fetch('/silent', { method: 'POST', body: 'text', signal: client.signal })
+  const settled = t.rejects(response, { message: 'aborted', code: 'ECONNRESET' })
+  for (let turns = 0; turns < 5; turns++) await turn()
+  client.abort()
+  await settled
+  await line.gone()
+  t.strictSame(reports.map(({ reason }) => reason), ['client'])
+
+  const other = new Line(app, {})
+  await (await other.fetch('/first')).body!.cancel()
+  await other.gone()
+  t.equal(reports.length, 2)
+})
+
+t.test('a client that has left asks for nothing', async t => {
+  const { app } = await serve(t)
+  await t.rejects(new Line(app, {}).fetch('/first', { signal: AbortSignal.abort() }), { name: 'AbortError' })
+})
+
+t.test('a client that leaves while the app is starting has left when it has started', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(async scope => {
+    await began
+    await scope.register(sse)
+    scope.get('/', (_request, reply) => reply.sse(() => new Promise<never>(() => {})))
+  })
+  let begin!: () => void
+  const began = new Promise<void>(resolve => { begin = resolve })
+  const client = new AbortController()
+  const line = new Line(app, {})
+  const response = line.fetch('/', { signal: client.signal })
+  const settled = t.rejects(response, { code: 'ECONNRESET' })
+  await turn()
+  client.abort()
+  await turn()
+  begin()
+  await settled
+  await line.gone()
+})
+
+t.test('L4: while the client is stalled nothing is read, and the server stops when the buffers are full', async t => {
+  const { app, pulled } = await serve(t)
+  const line = new Line(app, {})
+  const response = await line.fetch('/endless')
+  const reader = response.body!.getReader()
+  await reader.read()
+  const { length } = line.text
+  const [goOn, again] = [line.stall(), line.stall()]
+  t.equal(line.isStalled, true)
+  goOn()
+  t.equal(line.isStalled, true, 'the second one counts')
+  const next = reader.read()
+  t.ok(await held(pulled) < 500)
+  t.equal(line.text.length, length)
+  again()
+  again()
+  t.equal(line.isStalled, false)
+  await next
+  t.ok(line.text.length > length)
+  await reader.cancel()
+  await line.gone()
+})
+
+t.test('what was asked for when the client stopped is held back, too', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let send!: (text: string) => void
+  app.get('/', (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200)
+    send = text => reply.raw.write(text)
+  })
+  const line = new Line(app, {})
+  const reader = (await line.fetch('/')).body!.getReader()
+  const next = reader.read()
+  await turn()
+  const goOn = line.stall()
+  send('late')
+  await turn()
+  t.equal(line.text, '')
+  goOn()
+  t.equal(new TextDecoder().decode((await next).value), 'late')
+})
+
+t.test('an answer that breaks off fails the body', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/', (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200)
+    reply.raw.write('half')
+    setImmediate(() => reply.raw.destroy())
+  })
+  const line = new Line(app, {})
+  const response = await line.fetch('/')
+  const closed = once((line.head as unknown as { raw: { res: NodeJS.EventEmitter } }).raw.res, 'close')
+  await closed
+  await t.rejects(response.text(), { code: 'LIGHT_ECONNRESET' })
+  await line.read
+})
+
+t.test('headers of Node are headers of fetch', async t => {
+  t.strictSame([...headersOf(undefined)], [])
+  t.strictSame([...headersOf({ A: 'b', c: 1, d: ['e', 'f'], g: undefined })], [['a', 'b'], ['c', '1'], ['d', 'e, f']])
+})
