@@ -13,11 +13,11 @@ export const FST_SSE_SCHEMA = createError('FST_SSE_SCHEMA', "%s: the schema of e
 
 export const FST_SSE_SOURCE = createError('FST_SSE_SOURCE', 'A source is an async iterable, an iterable, a readable stream, a channel or a function that returns one, got %s', 500, TypeError)
 
-export const FST_SSE_TWICE = createError('FST_SSE_TWICE', 'reply.sse() was called twice for one request: merge the sources into one before the call')
+export const FST_SSE_ALREADY_STARTED = createError('FST_SSE_ALREADY_STARTED', 'reply.sse() was called twice for one request: merge the sources into one before the call')
 
 export const FST_SSE_REPLY_SENT = createError('FST_SSE_REPLY_SENT', 'reply.sse() was called after the reply was sent: call it instead of reply.send(), not after it')
 
-export const FST_SSE_REPLY_TAKEN = createError('FST_SSE_REPLY_TAKEN', 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead')
+export const FST_SSE_SEND_AFTER_SSE = createError('FST_SSE_SEND_AFTER_SSE', 'reply.send() was called after reply.sse(): the payload was dropped; yield it as an event of the source instead')
 
 export const FST_SSE_HEADER = createError('FST_SSE_HEADER', "The header '%s: %s' of a stream was dropped because a stream has no length: set it on other replies only")
 
@@ -31,7 +31,7 @@ export const FST_SSE_KEY_LIMIT = createError('FST_SSE_KEY_LIMIT', 'As many strea
 
 export const FST_SSE_REVOKED = createError('FST_SSE_REVOKED', 'The stream was ended: %s', 403)
 
-export const FST_SSE_KEYS = createError('FST_SSE_KEYS', 'disconnect() was called with a key, and streams have none: set limits.key at registration, or pass a function')
+export const FST_SSE_NO_KEY = createError('FST_SSE_NO_KEY', 'disconnect() was called with a key, and streams have none: set limits.key at registration, or pass a function')
 
 export const FST_SSE_EVENT = createError('FST_SSE_EVENT', 'Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got %s', 500, TypeError)
 
@@ -43,7 +43,7 @@ export const FST_SSE_DATA = createError('FST_SSE_DATA', "Event '%s' does not fit
 
 export const FST_SSE_SERIALIZE = createError('FST_SSE_SERIALIZE', "Event '%s' cannot be serialised at '%s': %s", 500, TypeError)
 
-export const FST_SSE_QUEUE_TAKEN = createError('FST_SSE_QUEUE_TAKEN', 'This EventQueue already has its reader: make one queue per stream')
+export const FST_SSE_QUEUE_LOCKED = createError('FST_SSE_QUEUE_LOCKED', 'This EventQueue already has its reader: make one queue per stream')
 
 export const FST_SSE_QUEUE_ENDED = createError('FST_SSE_QUEUE_ENDED', 'push() was called after end(): push everything first, then end the queue')
 
@@ -65,15 +65,15 @@ export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "T
 
 export const FST_SSE_LOG_FOREIGN = createError('FST_SSE_LOG_FOREIGN', "The keys of the channel '%s' %s: nothing was changed")
 
-export const FST_SSE_UNREGISTERED = createError('FST_SSE_UNREGISTERED', 'The inspector shows a registration of fastify-typed-sse: register that before it, in the same app or in one around it')
+export const FST_SSE_NOT_REGISTERED = createError('FST_SSE_NOT_REGISTERED', 'The inspector shows a registration of fastify-typed-sse: register that before it, in the same app or in one around it')
 
 export const FST_SSE_FORBIDDEN = createError('FST_SSE_FORBIDDEN', 'This is not permitted: %s', 403)
 
-export const FST_SSE_GONE = createError('FST_SSE_GONE', 'There is no %s: it is over, or it never was', 404)
+export const FST_SSE_NOT_FOUND = createError('FST_SSE_NOT_FOUND', 'There is no %s: it is over, or it never was', 404)
 
-export const FST_SSE_UNSETTLED = createError('FST_SSE_UNSETTLED', '%s did not settle within %s milliseconds')
+export const FST_SSE_REAUTHORIZE_TIMEOUT = createError('FST_SSE_REAUTHORIZE_TIMEOUT', '%s did not settle within %s milliseconds')
 
-export const FST_SSE_AWAITED = createError('FST_SSE_AWAITED', '%s did not come %s; so far: %s')
+export const FST_SSE_TEST_TIMEOUT = createError('FST_SSE_TEST_TIMEOUT', '%s did not come %s; so far: %s')
 
 /** An error of this realm or of another, as tests and `vm` make them. */
 export function isError (value: unknown): value is Error {
@@ -86,7 +86,7 @@ export function isError (value: unknown): value is Error {
 }
 
 /** Shows a value in an error message: its type, and the value where that is short. */
-export function shown (value: unknown): string {
+export function describe (value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string') return `${JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value)} (string)`
   if (typeof value === 'object') return nameOf(value)

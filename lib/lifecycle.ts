@@ -3,7 +3,21 @@ import { makeRoom, sharedController } from './listeners.ts'
 import { Scope } from './scope.ts'
 
 /** Why a stream ended. */
-export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'lifetime' | 'ended' | 'revoked'
+export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'expired' | 'channel-ended' | 'revoked'
+
+/** What `onClose` is told about a stream that is over. */
+export interface CloseReport {
+  /** Why it ended. */
+  reason: CloseReason
+  /** Milliseconds from `reply.sse()` to the end. */
+  duration: number
+  /** Events taken from the source and put on the wire; comments and heartbeats do not count. */
+  events: number
+  /** Bytes of body handed to the connection, heartbeats included. */
+  bytes: number
+  /** The last event id that was sent, or the one that the client came with. */
+  lastEventId: string | undefined
+}
 
 const MEANING: Record<CloseReason, string> = {
   client: 'the client left',
@@ -12,8 +26,8 @@ const MEANING: Record<CloseReason, string> = {
   shutdown: 'the server is closing',
   stalled: 'the client took no byte for too long',
   lagging: 'the client fell behind the history',
-  lifetime: 'it reached its maximum lifetime',
-  ended: 'its channel ended',
+  expired: 'it reached its maximum lifetime',
+  'channel-ended': 'its channel ended',
   revoked: 'it is no longer permitted'
 }
 
@@ -33,7 +47,7 @@ export class StreamClosedError extends Error {
  * What once(response, 'close') does, without the object that it makes: V8 puts those among what lives long when streams do, and there
  * each would hold all of a short request until the next full collection.
  */
-export function whenClosed (response: ServerResponse, callback: () => void): void {
+export function onceClosed (response: ServerResponse, callback: () => void): void {
   const closed = (): void => {
     response.removeListener('close', closed)
     callback()
@@ -49,7 +63,7 @@ export function listenToSocket (response: ServerResponse, event: 'close' | 'end'
   const { req: { socket }, socket: own } = response
   socket.on(event, callback)
   if (own === null) makeRoom(socket, 1)
-  whenClosed(response, () => {
+  onceClosed(response, () => {
     socket.removeListener(event, callback)
     if (own === null) makeRoom(socket, -1)
   })
@@ -61,7 +75,7 @@ export function listenToSocket (response: ServerResponse, event: 'close' | 'end'
  * Fastify's own `request.signal` follows the request's `close`, which comes as soon as the body of a POST
  * is read, and is silenced by `reply.hijack()`. The response's `close` is the event that means what we need.
  */
-export class Life {
+export class Lifecycle {
   /** Set once. */
   reason: CloseReason | undefined
   /** What lives on this response, told once when the connection is gone or the response done. */
@@ -69,7 +83,7 @@ export class Life {
   /** The scope in which the signal's listeners run: the stream's, or that of the first access to the signal. */
   scope: Scope | undefined
   /** What it means when the response ends without our doing: a reply that is no stream is complete, a stream's was an error's. */
-  unforeseen: CloseReason = 'complete'
+  unexpectedReason: CloseReason = 'complete'
   #controller: AbortController | undefined
   #response: ServerResponse | undefined
 
@@ -100,14 +114,14 @@ export class Life {
       this.end('client')
       return
     }
-    whenClosed(response, this.closed)
+    onceClosed(response, this.closed)
     // Behind a pipelined predecessor the response has no socket yet, and Node never tells it of the connection's end.
     if (response.socket === null) listenToSocket(response, 'close', this.closed)
   }
 
   readonly closed = (): void => {
     // An HTTP/2 response counts as finished when the peer cancels it, so only our own end() tells.
-    this.end(this.#response?.writableEnded === true ? this.unforeseen : 'client')
+    this.end(this.#response?.writableEnded === true ? this.unexpectedReason : 'client')
     const { stream } = this
     this.stream = undefined
     stream?.closed()

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { FST_SSE_OPTION, shown } from './errors.ts'
-import type { OpenLog } from './log/log.ts'
-import { Bell } from './log/redis/subscriber.ts'
+import { FST_SSE_OPTION, describe } from './errors.ts'
+import type { EventLogFactory } from './log/log.ts'
+import { RedisSubscriber } from './log/redis/subscriber.ts'
 import { isCluster, type RedisClient, type RedisClusterConnection, type RedisConnection } from './log/redis/client.ts'
 import { Commands } from './log/redis/commands.ts'
-import { RedisLog, type Shared } from './log/redis/redis-log.ts'
-import { checked, isObject, type Rule } from './stream/options.ts'
+import { RedisLog, type RedisContext } from './log/redis/redis-log.ts'
+import { validateOptions, isObject, type Rule } from './validate-options.ts'
 import { shared as anyRequest } from './scope.ts'
 
 export type { RedisClient, RedisClusterConnection, RedisConnection }
@@ -29,17 +29,17 @@ const RULES: Record<keyof RedisLogOptions, Rule> = {
  * `Cluster` of ioredis and stays yours: you close it, after the server. It is used for commands; the first channel that is followed opens a second
  * connection like it, and the last one that is let go closes it. FST_SSE_OPTION for a bad client or option.
  */
-export function redisLog (client: RedisClient, options: RedisLogOptions = {}): OpenLog {
-  if (!isClient(client)) throw new FST_SSE_OPTION('client', 'a Redis or Cluster of ioredis', shown(client))
+export function redisLog (client: RedisClient, options: RedisLogOptions = {}): EventLogFactory {
+  if (!isClient(client)) throw new FST_SSE_OPTION('client', 'a Redis or Cluster of ioredis', describe(client))
   // With ioredis, a command that was not answered before its connection went would then never settle.
   if (forgets(client)) throw new FST_SSE_OPTION('client', 'one that sends again what was not answered', 'autoResendUnfulfilledCommands: false')
-  const { prefix, timeout } = checked(options, DEFAULTS, RULES)
-  const bell = new Bell(client)
+  const { prefix, timeout } = validateOptions(options, DEFAULTS, RULES)
+  const bell = new RedisSubscriber(client)
   let timer: NodeJS.Timeout | undefined
 
-  const shared: Shared = {
+  const shared: RedisContext = {
     commands: new Commands(client),
-    bell,
+    subscriber: bell,
     prefix,
     keyPrefix: client.options.keyPrefix ?? '',
     db: isCluster(client) ? 0 : client.options.db ?? 0,

@@ -1,4 +1,4 @@
-import { isError, shown } from './errors.ts'
+import { isError, describe } from './errors.ts'
 
 /** The properties of an error that a logger, Fastify or this package reads. */
 const READ = ['name', 'message', 'stack', 'code', 'statusCode', 'cause']
@@ -23,13 +23,13 @@ function isReadable (value: unknown, depth = DEPTH): boolean {
 
 /** A thrown value for a log: as it is, or another error in place of one that cannot be read. */
 export function legible (thrown: unknown): unknown {
-  return isReadable(thrown) ? thrown : new Error(`The thrown value cannot be read: ${shown(thrown)}`)
+  return isReadable(thrown) ? thrown : new Error(`The thrown value cannot be read: ${describe(thrown)}`)
 }
 
 /** A thrown value as an error that can be read. `what` names the function that threw it. */
 export function errorOf (thrown: unknown, what = 'The source'): Error {
   const cause = legible(thrown)
-  return isError(cause) ? cause : new Error(`${what} threw ${shown(cause)}`, { cause })
+  return isError(cause) ? cause : new Error(`${what} threw ${describe(cause)}`, { cause })
 }
 
 /** Whether the error follows from an abort, and needs no report. */
@@ -43,6 +43,6 @@ export function messageOf (cause: unknown): string {
   try {
     return String(cause instanceof Error ? cause.message : cause)
   } catch {
-    return shown(cause)
+    return describe(cause)
   }
 }

@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { Life, StreamClosedError, type CloseReason } from '../lib/lifecycle.ts'
+import { Lifecycle, StreamClosedError, type CloseReason } from '../lib/lifecycle.ts'
 import sse from '../lib/server/plugin.ts'
 import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
@@ -27,13 +27,13 @@ const MEANINGS: Array<[CloseReason, string]> = [
   ['shutdown', 'The stream is over: the server is closing'],
   ['stalled', 'The stream is over: the client took no byte for too long'],
   ['lagging', 'The stream is over: the client fell behind the history'],
-  ['lifetime', 'The stream is over: it reached its maximum lifetime'],
-  ['ended', 'The stream is over: its channel ended']
+  ['expired', 'The stream is over: it reached its maximum lifetime'],
+  ['channel-ended', 'The stream is over: its channel ended']
 ]
 
 for (const [reason, message] of MEANINGS) {
   t.test(`L2: a life that ends by ${reason} says so in its signal, once`, t => {
-    const life = new Life()
+    const life = new Lifecycle()
     const { signal } = life
     let aborts = 0
     signal.addEventListener('abort', () => aborts++)
@@ -50,7 +50,7 @@ for (const [reason, message] of MEANINGS) {
 }
 
 t.test('L2: there is one signal, and it is aborted already when it is asked for after the end', t => {
-  const life = new Life()
+  const life = new Lifecycle()
   life.end('shutdown')
   t.equal(life.signal.aborted, true)
   t.match(life.signal.reason, { name: 'AbortError', reason: 'shutdown' })
@@ -60,7 +60,7 @@ t.test('L2: there is one signal, and it is aborted already when it is asked for 
 
 t.test('L2: a connection that closes under an unfinished response means that the client left', async t => {
   const { socket, response } = makeResponse()
-  const life = new Life()
+  const life = new Lifecycle()
   let told = 0
   life.stream = { closed: () => told++ }
   life.watch(response)
@@ -75,8 +75,8 @@ t.test('L2: a connection that closes under an unfinished response means that the
 for (const [unforeseen, whose] of [['complete', 'a reply that is no stream'], ['error', 'a stream']] as const) {
   t.test(`L2: a response that ends without our doing is ${unforeseen} for ${whose}`, async t => {
     const { response } = makeResponse()
-    const life = new Life()
-    life.unforeseen = unforeseen
+    const life = new Lifecycle()
+    life.unexpectedReason = unforeseen
     life.watch(response)
     response.end()
     response.emit('close')
@@ -86,17 +86,17 @@ for (const [unforeseen, whose] of [['complete', 'a reply that is no stream'], ['
 
 t.test('L2: the reason is the one that came first, and the end is told when the connection is done', t => {
   const { response } = makeResponse()
-  const life = new Life()
+  const life = new Lifecycle()
   let told = 0
   life.stream = { closed: () => told++ }
   life.watch(response)
-  life.end('lifetime')
+  life.end('expired')
   t.equal(told, 0)
   response.end()
   response.emit('close')
   response.emit('close')
   t.equal(told, 1)
-  t.equal(life.reason, 'lifetime')
+  t.equal(life.reason, 'expired')
   t.end()
 })
 
@@ -106,7 +106,7 @@ t.test('L3: a client that was gone before the watch began has left', t => {
   const cut = makeResponse()
   cut.response.destroy()
   for (const { response } of [gone, cut]) {
-    const life = new Life()
+    const life = new Lifecycle()
     life.watch(response)
     t.equal(life.reason, 'client')
     t.equal(life.signal.aborted, true)
@@ -116,7 +116,7 @@ t.test('L3: a client that was gone before the watch began has left', t => {
 
 t.test('L3: a pipelined response, which has no socket yet, learns that the connection is gone', async t => {
   const { socket, response } = makeResponse(true)
-  const life = new Life()
+  const life = new Lifecycle()
   let told = 0
   life.stream = { closed: () => told++ }
   life.watch(response)
@@ -129,7 +129,7 @@ t.test('L3: a pipelined response, which has no socket yet, learns that the conne
 t.test('L3: a pipelined response that is done leaves no listener on the connection', t => {
   const { socket, response } = makeResponse(true)
   const before = socket.listenerCount('close')
-  const life = new Life()
+  const life = new Lifecycle()
   life.watch(response)
   t.equal(socket.listenerCount('close'), before + 1)
   response.emit('close')

@@ -53,8 +53,8 @@ t.test('room is made for so many, and taken back; where there is room for any nu
 type Use = (context: SourceContext, app: FastifyInstance) => Promise<unknown>
 const forever = (signal: AbortSignal): Promise<unknown> => sleep(1e8, undefined, { signal })
 const USES: Record<string, Use> = {
-  '`closing`': ({ signal, closing }) => Promise.race([forever(closing), forever(signal)]),
-  '`app.sse.closing`': ({ signal }, app) => Promise.race([forever(app.sse.closing), forever(signal)]),
+  '`closing`': ({ signal, shutdownSignal: closing }) => Promise.race([forever(closing), forever(signal)]),
+  '`app.sse.shutdownSignal`': ({ signal }, app) => Promise.race([forever(app.sse.shutdownSignal), forever(signal)]),
   'its own signal, many times': ({ signal }) => Promise.all(Array.from({ length: 12 }, () => forever(signal))),
   'the signal of its queue': async ({ signal }) => {
     const queue = new EventQueue()

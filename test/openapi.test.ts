@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { AnyEvent, EventMap } from '../lib/index.ts'
 import * as openapi from '../lib/openapi.ts'
-import { isTextual } from '../lib/schema/text-schema.ts'
+import { isTextSchema } from '../lib/schema/text-schema.ts'
 import { eventsIn, faultsOf, readerOf, resolved, served, type Json } from './setup/document.ts'
 
 const { sseTransform } = openapi
@@ -228,7 +228,7 @@ t.test('C1: for any map, what the server sends fits its document, and what it re
         if (received === undefined) {
           refused++
           // What would have come, had the server not refused it.
-          const item = { event, data: isTextual(map[event], SHARED) ? data : JSON.stringify(data) }
+          const item = { event, data: isTextSchema(map[event], SHARED) ? data : JSON.stringify(data) }
           if (reader(item) === true) throw new Error(`Refused, and it fits: ${JSON.stringify(item)}`)
         } else {
           sent++

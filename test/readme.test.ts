@@ -13,9 +13,10 @@ import { optionRows } from '../lib/cli/help.ts'
 import { commands } from '../lib/cli/run.ts'
 import { diagnostics } from '../lib/metrics/diagnostics.ts'
 import * as errors from '../lib/errors.ts'
-import type { Channel, EventMap, OpenLog } from '../lib/index.ts'
+import type { Channel, EventMap, EventLogFactory } from '../lib/index.ts'
 import { checkEventLog } from '../lib/log/check-event-log.ts'
-import { resolveOptions, resolveRegistration } from '../lib/stream/options.ts'
+import { resolveRegistration } from '../lib/server/options.ts'
+import { resolveOptions } from '../lib/stream/options.ts'
 import { Statistics } from '../lib/metrics/statistics.ts'
 import { injectStream, openStreams } from '../lib/testing.ts'
 import { FLAGS } from './setup/chromium.ts'
@@ -87,9 +88,9 @@ const checks: Record<string, Check[]> = {
     await app.inject({ method: 'HEAD', url: '/room' })
     t.equal(present.size, 2, 'a HEAD request opens no stream')
     t.ok(present.has((await first.take(1))[0]!.data), 'the first client receives that the second one joined')
-    await second.drop()
+    await second.disconnect()
     t.equal(present.size, 1)
-    await first.drop()
+    await first.disconnect()
     t.equal(present.size, 0)
   }, async (t, app) => {
     const ticks = (from: number) => [1, 2, 3].slice(from).map(n => `event: tick\nid: ${n}\ndata: {"n":${n}}\n\n`).join('')
@@ -99,7 +100,7 @@ const checks: Record<string, Check[]> = {
   'When the client leaves': [async (t, app) => {
     const stream = await injectStream(app, { method: 'POST', url: '/watch', payload: { any: 'body' } })
     t.match(await stream.take(1), [{ data: /^\{"at":"\d{4}-/ }])
-    await stream.drop()
+    await stream.disconnect()
     t.strictSame(openStreams(app), [])
   }],
   'A background producer': [async (t, app) => {
@@ -146,9 +147,9 @@ const checks: Record<string, Check[]> = {
       const steps = app.sse.channel('steps', { events: stepEvents })
       const events = []
       // To the end of the channel: the queue may still be on its way when the program's text is over.
-      for await (const { event, data } of steps.subscribe({ start: 'oldest' })) events.push({ event, data })
+      for await (const { event, data } of steps.subscribe({ start: 'earliest' })) events.push({ event, data })
       t.strictSame(events, [{ event: 'step', data: { n: 1 } }])
-      t.match(await steps.head(), { newest: 1, ended: true })
+      t.match(await steps.position(), { newest: 1, ended: true })
     },
     async (t, app) => {
       const [all, one] = [await follow(t, app, '/board'), await follow(t, app, '/board/b')]
@@ -159,7 +160,7 @@ const checks: Record<string, Check[]> = {
       t.match(await all.until('3}\n\n'), /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
       t.match(await one.until('3}\n\n'), /^: live\nevent: sse.position\nid: \w+-1\ndata: \n\nevent: sse.position\nid: \w+-2\ndata: \n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
     },
-    async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'oldest' }).subscribers, 0) }
+    async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'earliest' }).subscribers, 0) }
   ],
   'Slow readers': [async (t, app) => { t.match(await (await follow(t, app, '/quotes')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/) }],
   'The inspector': [async (t, app) => {
@@ -193,7 +194,7 @@ const checks: Record<string, Check[]> = {
     async t => { t.strictSame((await programOf<{ events: unknown[] }>("'/private'")).events, [{ event: 'message', data: 'hello', id: '8' }]) },
     async t => {
       const { ended } = await programOf<{ ended: { error: Error } }>("'/levels'")
-      t.match(ended.error, { code: 'FST_SSE_RECEIVED', message: "Event 'level' does not fit: Expected number at '/value'" })
+      t.match(ended.error, { code: 'FST_SSE_INVALID_EVENT', message: "Event 'level' does not fit: Expected number at '/value'" })
     }
   ],
   'Many nodes': [async (t, app) => {
@@ -210,15 +211,15 @@ const checks: Record<string, Check[]> = {
     t.equal((await back.until(': live\n\n')).replace(/^(:\n\n)+/, ''), `: replay\nevent: sse.position\nid: ${id.replace('-1', '-0')}\ndata: \n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n: live\n\n`)
   }],
   'Where channels keep their events': [async t => {
-    const { fileLog } = await import(`../${programs.find(block => block.code.includes('fileLog ('))!.file}`) as { fileLog: (folder: string) => OpenLog }
+    const { fileLog } = await import(`../${programs.find(block => block.code.includes('fileLog ('))!.file}`) as { fileLog: (folder: string) => EventLogFactory }
     await checkEventLog(t, () => fileLog(t.testdir()))
     const place = t.testdir()
-    const history = { events: 2, bytes: 1_000, age: Infinity }
+    const history = { maxEvents: 2, maxBytes: 1_000, maxAge: Infinity }
     const before = fileLog(place)('name', history)
     for (const data of ['1', '2', '3']) await before.append({ event: 'message', data, json: true })
     await before.end()
     const after = fileLog(place)('name', history)
-    t.strictSame(await after.head(), await before.head())
+    t.strictSame(await after.state(), await before.state())
     t.strictSame((await after.read(0, 10)).entries.map(({ data }) => data), ['2', '3'])
   }, async () => {}],
   Options: [async (t, app) => {
@@ -263,7 +264,7 @@ const checks: Record<string, Check[]> = {
       const clients = []
       for (let n = 0; n < 6; n++) clients.push(await injectStream(app, { url: '/feed', headers: { 'x-user': 'ann' } }))
       t.match(await app.inject({ url: '/feed', headers: { 'x-user': 'ann' } }), { statusCode: 429 })
-      for (const client of clients) await client.drop()
+      for (const client of clients) await client.disconnect()
       t.strictSame(openStreams(app), [])
     },
     async (t, app) => {
@@ -366,8 +367,8 @@ function documentedOptions (heading: string): Record<string, string> {
 
 t.test('the table of options has every option with its default', async t => {
   const defined = Object.entries(resolveOptions(undefined)).map(([name, value]) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
-  const { server: { grace, reconnectWindow } } = resolveRegistration({})
-  t.strictSame(documentedOptions('Options'), { ...Object.fromEntries(defined), limits: '–', grace: String(grace), reconnectWindow: String(reconnectWindow), log: 'memoryLog()' })
+  const { server: { shutdownTimeout, reconnectWindow } } = resolveRegistration({})
+  t.strictSame(documentedOptions('Options'), { ...Object.fromEntries(defined), limits: '–', shutdownTimeout: String(shutdownTimeout), reconnectWindow: String(reconnectWindow), eventLog: 'memoryLog()' })
 })
 
 t.test('the tables of the command line are what the commands say of themselves', async t => {
@@ -382,7 +383,7 @@ t.test('the tables of the command line are what the commands say of themselves',
 })
 
 t.test('the table of channel options has every option with its default', async t => {
-  const { history, start, slow, events, errorEvent } = resolveChannel('any', {})
+  const { history, start, slowConsumer: slow, events, errorEvent } = resolveChannel('any', {})
   t.strictSame(documentedOptions('Channels'), {
     events: String(events ?? 'any'),
     history: `{ ${Object.entries(history).map(([bound, value]) => `${bound}: ${value}`).join(', ')} }`,

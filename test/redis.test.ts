@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { checkEventLog } from '../lib/log/check-event-log.ts'
-import { Bell } from '../lib/log/redis/subscriber.ts'
+import { RedisSubscriber } from '../lib/log/redis/subscriber.ts'
 import plugin from '../lib/server/plugin.ts'
 import { redisLog, type RedisClient } from '../lib/redis.ts'
 import { absent, REDIS } from './setup/programs.ts'
@@ -37,18 +37,18 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('two prefixes are two worlds', async t => {
     const client = server.client(t)
-    const [one, other] = ['one:', 'other:'].map(prefix => redisLog(client, { prefix })('name', { events: 10, bytes: 1_000, age: Infinity }))
+    const [one, other] = ['one:', 'other:'].map(prefix => redisLog(client, { prefix })('name', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
     await one!.append({ event: 'message', data: '1', json: true })
-    t.equal((await other!.head()).newest, 0)
+    t.equal((await other!.state()).newest, 0)
   })
 
   t.test('two databases are two worlds, in what is published, too', async t => {
-    const logs = [0, 1].map(db => redisLog(server.client(t, { db }))('databases', { events: 10, bytes: 1_000, age: Infinity }))
+    const logs = [0, 1].map(db => redisLog(server.client(t, { db }))('databases', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
     const told = logs.map(() => 0)
     for (const [index, log] of logs.entries()) {
       t.teardown(() => log.close())
       log.tail(({ entries }) => { told[index]! += entries.length })
-      await log.head()
+      await log.state()
     }
     const admin = server.client(t)
     const [one, other] = await admin.pubsub('CHANNELS', '*databases*') as string[]
@@ -60,9 +60,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('a log that is followed is looked at every so often: what nobody heard of is found', async t => {
     const client = server.client(t)
-    const log = redisLog(client)('looked at', { events: 10, bytes: 1_000, age: Infinity })
+    const log = redisLog(client)('looked at', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })
     const found = new Promise<number>(resolve => log.tail(({ newest }) => resolve(newest)))
-    await log.head()
+    await log.state()
     await client.hset('sse:{looked at}', 'newest', 5)
     const { now } = performance
     t.intercept(performance, 'now', { value: () => now.call(performance) + 20_000 })
@@ -73,7 +73,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('the types of ioredis fit, whichever client it is', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
-    await app.register(plugin, { log: redisLog(server.client(t)) })
+    await app.register(plugin, { eventLog: redisLog(server.client(t)) })
     t.match(await app.sse.channel('typed').publish({ data: 1 }), /^\w+-1$/)
   })
 })
@@ -86,7 +86,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
 
   t.test('channels are spread over the servers, each with all of its keys', async t => {
     const open = redisLog(cluster.client(t), { prefix: 'spread:' })
-    await Promise.all(Array.from({ length: 100 }, async (_, n) => open(`${n}`, { events: 10, bytes: 1_000, age: Infinity }).append({ event: 'message', data: '1', json: true })))
+    await Promise.all(Array.from({ length: 100 }, async (_, n) => open(`${n}`, { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }).append({ event: 'message', data: '1', json: true })))
     const counts = await Promise.all(cluster.masters.map(async master => (await master.client(t).keys('spread:*')).length))
     t.equal(counts.reduce((sum, count) => sum + count, 0), 300)
     t.ok(counts.every(count => count > 0 && count % 3 === 0), String(counts))
@@ -96,7 +96,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
     const client = cluster.client(t)
     const slot = await client.cluster('KEYSLOT', 'sse:{sought}')
     client.slots[slot] = ['127.0.0.1:1']
-    const bell = new Bell(client)
+    const bell = new RedisSubscriber(client)
     t.teardown(() => bell.close())
     let missed = 0
     // What a log does then: any command shows its client the way.
@@ -105,7 +105,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
       client.get('sse:{sought}').catch(() => {})
     }
     const heard = new Promise<string>(resolve => {
-      bell.listen('sse:{sought}', { heard: message => resolve(message.toString()), missed: look }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
+      bell.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss: look }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
     })
     t.equal(await heard, 'a')
     t.ok(missed > 0)
@@ -114,7 +114,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
   t.test('a slot that goes to another server takes its channel along', async (t: Test) => {
     const client = cluster.client(t)
     const open = redisLog(client)
-    const log = open('moving', { events: 100, bytes: 100_000, age: Infinity })
+    const log = open('moving', { maxEvents: 100, maxBytes: 100_000, maxAge: Infinity })
     const offsets: number[] = []
     let more = (): void => {}
     log.tail(({ entries }) => {
@@ -148,7 +148,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
 t.test('a Redis that is not there lets nobody wait for ever', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   await server.kill()
-  const log = redisLog(server.client(t, { port: await freePort() }), { timeout: 50 })('away', { events: 10, bytes: 1_000, age: Infinity })
+  const log = redisLog(server.client(t, { port: await freePort() }), { timeout: 50 })('away', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })
   t.teardown(() => log.close())
   await t.rejects(log.append({ event: 'message', data: '1', json: true }) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE' })
   await t.rejects(log.end() as Promise<void>, { code: 'FST_SSE_LOG_UNAVAILABLE' })

@@ -56,9 +56,9 @@ t.test('a scope runs a function where it was made, and the shared one where no r
   })
 })
 
-t.test('L11: revalidate asks in the context of its own request, and not in that of the first', async t => {
+t.test('L11: reauthorize asks in the context of its own request, and not in that of the first', async t => {
   const sessions = new Set(['ann', 'bob'])
-  const { come, app } = await make(t, { revalidate: () => sessions.has(user()), revalidateInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
+  const { come, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
   const ann = await come('ann')
   const bob = await come('bob')
   sessions.delete('bob')
@@ -74,7 +74,7 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
     ['the client', {}, (_app, client) => client.socket.destroy()],
     ['disconnect', {}, app => app.sse.disconnect(() => true)],
     ['the lifetime', { maxLifetime: 50 }, () => {}],
-    ['revalidate', { revalidate: () => false, revalidateInterval: 50 }, () => {}],
+    ['reauthorize', { reauthorize: () => false, reauthorizeInterval: 50 }, () => {}],
     ['the shutdown', {}, app => { app.sse.drain().catch(() => {}) }]
   ]
   for (const [what, options, end] of ends) {
@@ -106,7 +106,7 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
     })
     t.strictSame([...new Set(seen.map(line => line.split(' ').at(-1)))], ['ann'], what)
     t.ok(seen.includes('signal ann') && seen.includes('signal of the source ann') && seen.includes('source ann'), what)
-    t.equal(seen.includes('errorEvent ann'), what === 'disconnect' || what === 'revalidate', what)
+    t.equal(seen.includes('errorEvent ann'), what === 'disconnect' || what === 'reauthorize', what)
   }
 })
 
@@ -173,7 +173,7 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
 t.test('L11: the key of slow readers belongs to the channel, and runs in the context of no request', async t => {
   const seen: string[] = []
   const { app, come } = await make(t, {}, app => {
-    const channel = app.sse.channel('news', { slow: { latest: () => { seen.push(user()); return 1 } } })
+    const channel = app.sse.channel('news', { slowConsumer: { compactBy: () => { seen.push(user()); return 1 } } })
     app.get('/', (_request, reply) => reply.sse(channel))
   })
   const ann = await come('ann')
@@ -184,7 +184,7 @@ t.test('L11: the key of slow readers belongs to the channel, and runs in the con
 
 t.test('L11: hooks of a response and the handler of errors run there, where a stream is revoked before its head', async t => {
   const seen: string[] = []
-  const { app, port } = await make(t, { commitDelay: 10_000 }, app => {
+  const { app, port } = await make(t, { flushHeadersAfter: 10_000 }, app => {
     app.setErrorHandler((error, _request, reply) => { seen.push(`error handler ${user()}`); reply.code(403).send({ message: (error as Error).message }) })
     app.addHook('onSend', async () => { seen.push(`onSend ${user()}`) })
     app.get('/', (_request, reply) => reply.sse(new EventQueue()))
@@ -242,25 +242,25 @@ t.test('L11: diagnostics of what a subscriber lost come in the context of its ow
   let epoch = 'a'
   const heard = new Set<(batch: LogBatch) => void>()
   const { app, come } = await make(t, {
-    log: (name, history) => {
+    eventLog: (name, history) => {
       const log = store(name, history)
       return {
         append: record => log.append(record),
         read: (after, limit) => log.read(after, limit),
-        head: async () => ({ ...await log.head(), epoch }),
+        state: async () => ({ ...await log.state(), epoch }),
         tail: listener => {
           heard.add(listener)
           return () => heard.delete(listener)
         },
         end: () => log.end(),
-        idle: () => log.idle(),
+        isIdle: () => log.isIdle(),
         close: () => log.close()
       }
     }
   }, app => {
-    const channel = app.sse.channel('news', { history: { events: 1 } })
+    const channel = app.sse.channel('news', { history: { maxEvents: 1 } })
     app.get('/', (_request, reply) => reply.sse(channel))
-    app.get('/oldest', (_request, reply) => reply.sse(channel.subscribe({ start: 'oldest' })))
+    app.get('/oldest', (_request, reply) => reply.sse(channel.subscribe({ start: 'earliest' })))
   })
   for (let n = 0; n < 3; n++) await app.sse.find('news')!.publish({ data: n })
   const ann = await come('ann', '/oldest')
@@ -281,7 +281,7 @@ t.test('L11: a producer follows the end of its log in the context of no request'
   const seen: string[] = []
   const store = memoryLog()
   const { app, come } = await make(t, {
-    log: (name, history) => {
+    eventLog: (name, history) => {
       const log = store(name, history)
       const tail = log.tail.bind(log)
       log.tail = listener => {
@@ -293,7 +293,7 @@ t.test('L11: a producer follows the end of its log in the context of no request'
   }, app => {
     const channel = app.sse.channel('run')
     app.get('/', (_request, reply) => {
-      channel.consume(new EventQueue()).catch(() => {})
+      channel.publishFrom(new EventQueue()).catch(() => {})
       return reply.sse(channel)
     })
   })
@@ -322,7 +322,7 @@ t.test('L11: a producer\'s source runs and stops in the context of consume()', a
   const { app, port } = await make(t, {}, app => {
     const channel = app.sse.channel('run')
     app.get('/', async () => {
-      channel.consume(async function * ({ signal }) {
+      channel.publishFrom(async function * ({ signal }) {
         signal.addEventListener('abort', () => seen.push(`signal ${user()}`))
         try {
           yield { data: 1 }
@@ -352,7 +352,7 @@ t.test('L11: timers that streams share hold no value of the first request', asyn
     storage.run(store, done)
   })
   await app.register(sse)
-  const options = { slow: { latest: () => 1 } }
+  const options = { slowConsumer: { compactBy: () => 1 } }
   // The channel is made within the first request.
   app.get('/', (_request, reply) => reply.sse(app.sse.channel('news', options)))
   const port = await listen(t, app)

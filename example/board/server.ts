@@ -12,7 +12,7 @@ export const events = {
 }
 
 /** A screen that cannot keep up is better off with the last quote of each symbol than with all of them. */
-export const options = { events, slow: { latest: event => event.data.symbol } } satisfies ChannelOptions<typeof events>
+export const options = { events, slowConsumer: { compactBy: event => event.data.symbol } } satisfies ChannelOptions<typeof events>
 
 /** `GET /board/events`: every quote there is, then each new one; `?group=metals` for some of them. */
 export default async function board (app: FastifyInstance, { market = new Market() }: { market?: Market }): Promise<void> {

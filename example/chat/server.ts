@@ -16,7 +16,7 @@ export const events = {
 }
 
 /** Who joins gets what the room still knows: the last hundred messages, of the last hour. */
-export const options = { events, start: 'oldest', history: { events: 100, age: 3_600_000 } } satisfies ChannelOptions<typeof events>
+export const options = { events, start: 'earliest', history: { maxEvents: 100, maxAge: 3_600_000 } } satisfies ChannelOptions<typeof events>
 
 /** `GET /chat/:room/events` joins a room, `POST /chat/:room/messages` says something in it. A real chat asks who may do which. */
 export default async function chat (app: FastifyInstance): Promise<void> {

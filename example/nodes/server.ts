@@ -28,7 +28,7 @@ export interface NodeOptions extends FastifyServerOptions {
 export async function build ({ name, redis, ...fastify }: NodeOptions): Promise<FastifyInstance> {
   const app = Fastify({ forceCloseConnections: true, ...fastify })
   // Whoever loses a node is soon at the next one.
-  await app.register(sse, { log: redisLog(redis, { prefix: 'nodes:' }), retry: 500 })
+  await app.register(sse, { eventLog: redisLog(redis, { prefix: 'nodes:' }), retry: 500 })
   const channel = app.sse.channel('ticks', options)
 
   app.get('/ticks/events', { schema: { sse: events } }, (_request, reply) => reply.sse(channel.subscribe({

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import type { ChannelOptions, PublishedOf } from 'fastify-typed-sse'
+import type { ChannelOptions, PublishEventOf } from 'fastify-typed-sse'
 import { page } from '../page.ts'
 import { generate, type Generate } from '../tokens/model.ts'
 
@@ -21,9 +21,9 @@ export const events = {
 }
 
 /** Who comes late gets all of it: there is room for the longest run, and for ten minutes. */
-export const channelOptions = { events, start: 'oldest', history: { events: LIMIT + 10, age: 600_000 } } satisfies ChannelOptions<typeof events>
+export const channelOptions = { events, start: 'earliest', history: { maxEvents: LIMIT + 10, maxAge: 600_000 } } satisfies ChannelOptions<typeof events>
 
-async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<PublishedOf<typeof events>> {
+async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<PublishEventOf<typeof events>> {
   for await (const token of tokens) yield { event: 'token', data: token }
   yield { event: 'done', data: { reason: 'complete' } }
 }
@@ -41,25 +41,25 @@ export default async function run (app: FastifyInstance, options: { generate?: G
   typed.post('/runs/:id', { schema: { params: Params, body: Body, sse: events } }, async (request, reply) => {
     const run = runOf(request.params.id)
     const { prompt } = request.body
-    const { newest } = await run.head()
+    const { newest } = await run.position()
     if (newest === 0) {
       // The log gives each offset once, to one of all nodes: the request with the first event starts the run.
       const id = await run.publish({ event: 'prompt', data: prompt })
       // The signal is the run's, not this request's.
-      if (id.endsWith('-1')) run.consume(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, pace: PACE })))
+      if (id.endsWith('-1')) run.publishFrom(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, pace: PACE })))
     }
     return reply.sse(run)
   })
 
   typed.get('/runs/:id', { schema: { params: Params, sse: events } }, async (request, reply) => {
     const run = runOf(request.params.id)
-    const { newest } = await run.head()
+    const { newest } = await run.position()
     return newest === 0 ? reply.callNotFound() : reply.sse(run)
   })
 
   typed.delete('/runs/:id', { schema: { params: Params } }, async (request, reply) => {
     const run = runOf(request.params.id)
-    const { newest, ended } = await run.head()
+    const { newest, ended } = await run.position()
     if (newest === 0) return reply.callNotFound()
     if (!ended) {
       run.publish({ event: 'done', data: { reason: 'stopped' } })

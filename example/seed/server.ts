@@ -44,7 +44,7 @@ export async function generated (app: FastifyInstance): Promise<void> {
 
 /** `GET /sse/once`: the same, but a browser that had all ten is told that there is no more. */
 export async function generatedOnce (app: FastifyInstance): Promise<void> {
-  app.get('/sse/once', { schema: { sse: events } }, (_request, reply) => reply.sse(tenMessages, { once: true }))
+  app.get('/sse/once', { schema: { sse: events } }, (_request, reply) => reply.sse(tenMessages, { finite: true }))
 }
 
 /** `GET /sse/queue`: the same ten messages from a background producer. */

@@ -18,7 +18,7 @@ app.get('/ticks', (_request, reply) => reply.sse(channel))
 app.addHook('onListen', () => { tick().catch(() => {}) })
 async function tick (): Promise<void> {
   for (let number = 1; ; number++) {
-    await sleep(1_000, undefined, { signal: app.sse.closing })
+    await sleep(1_000, undefined, { signal: app.sse.shutdownSignal })
     await channel.publish({ event: 'tick', data: { number } })
   }
 }

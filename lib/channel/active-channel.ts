@@ -1,11 +1,11 @@
 import { diagnostics } from '../metrics/diagnostics.ts'
 import { setTimeout, clearTimeout } from '../clock.ts'
-import { FST_SSE_UNSETTLED } from '../errors.ts'
+import { FST_SSE_REAUTHORIZE_TIMEOUT } from '../errors.ts'
 import { freeContract, type AnyEvent } from '../contract/contract.ts'
 import { Feed } from './feed.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import { StreamClosedError } from '../lifecycle.ts'
-import type { EventLog, LogHead, LogPosition, LogRecord } from '../log/log.ts'
+import type { EventLog, LogState, LogPosition, LogRecord } from '../log/log.ts'
 import { logged } from '../logged.ts'
 import { problemEvent } from '../contract/problem.ts'
 import { Producer, saysEnded } from './producer.ts'
@@ -16,7 +16,7 @@ import type { ChannelStats } from '../metrics/statistics.ts'
 import { errorOf, isAbort } from '../thrown.ts'
 
 /** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
-export class Topic {
+export class ActiveChannel {
   /** False when it left memory: the next one of the name is another. */
   open = true
   readonly settings: ChannelSettings
@@ -38,7 +38,7 @@ export class Topic {
   constructor (setup: ChannelSetup) {
     this.#setup = setup
     this.settings = setup.settings
-    this.#log = setup.openLog(setup.settings.name, setup.settings.history)
+    this.#log = setup.eventLog(setup.settings.name, setup.settings.history)
     this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics, setup.contract)
   }
 
@@ -63,11 +63,11 @@ export class Topic {
     return position
   }
 
-  head (): LogHead | Promise<LogHead> {
-    return this.feed.head()
+  state (): LogState | Promise<LogState> {
+    return this.feed.state()
   }
 
-  consume (source: unknown): Promise<void> {
+  publishFrom (source: unknown): Promise<void> {
     if (this.#produced !== undefined) {
       if (source !== this.#source) dispose(source)
       return this.#produced
@@ -85,7 +85,7 @@ export class Topic {
     const producer = this.#producer = new Producer({
       append: event => this.append(event),
       end: error => { this.#finish(error) },
-      failedLate: err => {
+      failLate: err => {
         if (!isAbort(err)) this.#fault(err, 'sse source failed after its channel was over')
       },
       over: () => this.#over()
@@ -96,7 +96,7 @@ export class Topic {
 
   /** Starts the producer, unless the channel is over. */
   #begin (producer: Producer, source: unknown): void {
-    const start = ({ ended }: LogHead): void => {
+    const start = ({ ended }: LogState): void => {
       if (ended) this.#over()
       if (this.#producer !== producer) return
       this.#unread = undefined
@@ -108,8 +108,8 @@ export class Topic {
     try {
       // Listen first, then look: no end is missed. A log with a new epoch goes on, and so does the producer.
       // A log may open its connection here, which outlives the request that called consume().
-      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogHead) => { if (ended) this.#over() })
-      const head = this.#log.head()
+      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#over() })
+      const head = this.#log.state()
       if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
       else start(head)
     } catch (cause) {
@@ -118,7 +118,7 @@ export class Topic {
   }
 
   async end (): Promise<void> {
-    this.#stop(new StreamClosedError('ended'))
+    this.#stop(new StreamClosedError('channel-ended'))
     try {
       await this.#log.end()
     } finally {
@@ -129,13 +129,13 @@ export class Topic {
   /** Another topic has ended the log: the producer stops as at the end of this one. */
   #over (): void {
     if (this.#producer === undefined) return
-    this.#stop(new StreamClosedError('ended'))
+    this.#stop(new StreamClosedError('channel-ended'))
     this.#settle?.()
   }
 
   /** The log is asked in any case: it lets go of what is too old. */
-  idle (): boolean {
-    return this.#log.idle() && this.#settle === undefined && this.feed.readers === 0
+  isIdle (): boolean {
+    return this.#log.isIdle() && this.#settle === undefined && this.feed.readers === 0
   }
 
   close (): void {
@@ -200,7 +200,7 @@ const LAST = 1_000
 async function inTime<T> (event: T | Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new FST_SSE_UNSETTLED('errorEvent', LAST)), LAST)
+    timer = setTimeout(() => reject(new FST_SSE_REAUTHORIZE_TIMEOUT('errorEvent', LAST)), LAST)
   })
   return Promise.race([event, late]).finally(() => clearTimeout(timer))
 }

@@ -1,13 +1,13 @@
-import { frameOf, receivedOf, type Chunk, type Received, type Reviewed } from './frame-batch.ts'
+import { frameOf, decodedEventOf, type FrameBatch, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
 import type { Cursor } from '../wire/cursor.ts'
-import type { Feed, Reader } from './feed.ts'
-import type { LogBatch, LogHead } from '../log/log.ts'
-import { openAt, type Opening } from './start-position.ts'
-import type { Party } from './subscriber-context.ts'
-import { choose, placed, type Selection } from './projection.ts'
+import type { Feed, FeedReader } from './feed.ts'
+import type { LogBatch, LogState } from '../log/log.ts'
+import { resolveStart, type StartPosition } from './start-position.ts'
+import type { SubscriberContext } from './subscriber-context.ts'
+import { choose, placed, type Projection } from './projection.ts'
 import { AT_RISK, shareOf } from './settings.ts'
 import { isThenable } from '../source/source.ts'
-import { nextTurn, turnIsOver } from '../source/loop-budget.ts'
+import { yieldToLoop, budgetSpent } from '../source/loop-budget.ts'
 
 // Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
 const BATCH = 64
@@ -19,13 +19,13 @@ const RETRY = 10
  * end it joins the live ones, who are handed what is published; whoever has no room for it, or stands elsewhere,
  * goes back to reading the log. The position alone says what comes next, so nothing is lost, doubled or out of order (R2).
  */
-export class Follower implements Reader {
+export class ChannelReader implements FeedReader {
   readonly feed: Feed
   epoch = ''
   /** The offset of the last event that was passed on, or passed over. */
   position = 0
-  readonly #selection: Selection
-  readonly #party: Party<Follower>
+  readonly #projection: Projection
+  readonly #subscriber: SubscriberContext<ChannelReader>
   /** Whether an event is looked at, or handed over as an object. */
   readonly #decodes: boolean
   /** Whether frames made for everybody will do. */
@@ -37,10 +37,10 @@ export class Follower implements Reader {
   #busy = true
   #stopped = false
 
-  constructor (feed: Feed, selection: Selection, party: Party<Follower>) {
+  constructor (feed: Feed, selection: Projection, party: SubscriberContext<ChannelReader>) {
     this.feed = feed
-    this.#selection = selection
-    this.#party = party
+    this.#projection = selection
+    this.#subscriber = party
     this.#decodes = !party.writes || selection.filter !== undefined || selection.map !== undefined
     this.#plain = party.alone && !this.#decodes
   }
@@ -55,17 +55,17 @@ export class Follower implements Reader {
   }
 
   /** Listens to the log, and asks for its head. A follower that was stopped before would listen for ever. */
-  enter (): LogHead | Promise<LogHead> { return this.#stopped ? new Promise(() => {}) : this.feed.enter(this) }
+  attach (): LogState | Promise<LogState> { return this.#stopped ? new Promise(() => {}) : this.feed.add(this) }
   /** Takes its stand. Nothing is read before `proceed()`. */
-  begin (head: LogHead, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
+  open (head: LogState, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
     // An earlier snapshot may have ended the stream.
     if (this.#stopped) return new Promise(() => {})
-    const opening = openAt(this.feed, head, this.#selection, cursor)
-    return opening instanceof Promise ? opening.then(late => this.#stand(late)) : this.#stand(opening)
+    const opening = resolveStart(this.feed, head, this.#projection, cursor)
+    return opening instanceof Promise ? opening.then(late => this.#moveTo(late)) : this.#moveTo(opening)
   }
 
   /** Goes on, when the opening is out. */
-  proceed (): void {
+  start (): void {
     this.#busy = false
     this.pull()
   }
@@ -73,14 +73,14 @@ export class Follower implements Reader {
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.feed.leave(this)
+    this.feed.remove(this)
   }
 
-  close (): void { this.#party.close() }
+  close (): void { this.#subscriber.close() }
   /** There may be room again. Does not throw. */
   pull (): void { this.#attempt(() => this.#read()) }
-  turn (): void { this.#attempt(() => this.#leaveTail()) }
-  deliver (chunk: Chunk): void {
+  onStateChange (): void { this.#attempt(() => this.#backToReplay()) }
+  deliver (chunk: FrameBatch): void {
     try {
       this.#receive(chunk)
     } catch (error) {
@@ -98,43 +98,43 @@ export class Follower implements Reader {
   }
 
   #read (): void {
-    while (!this.#busy && !this.#live && !this.#stopped && this.#party.wants()) {
+    while (!this.#busy && !this.#live && !this.#stopped && this.#subscriber.hasRoom()) {
       if (this.atEnd) {
         // The position first: its write may have made room, and the follower may have read on from here.
-        this.#party.untold > 0 ? this.#tell() : this.#arrive()
-      } else if (turnIsOver()) this.#later(0)
+        this.#subscriber.unreported > 0 ? this.#tell() : this.#arrive()
+      } else if (budgetSpent()) this.#later(0)
       else this.#take(this.feed.log.read(this.position, this.#limit))
     }
     // The age of the dropped entries is unknown here, and so is the time until the next read.
-    if (!this.#live && !this.#stopped && this.#party.untold > 0) this.#tell()
+    if (!this.#live && !this.#stopped && this.#subscriber.unreported > 0) this.#tell()
   }
 
   #take (batch: LogBatch | Promise<LogBatch>): void {
     if (!isThenable(batch)) return this.#replay(batch)
     this.#busy = true
-    batch.then(late => this.#came(late), error => this.#failed(error))
+    batch.then(late => this.#onBatch(late), error => this.#failed(error))
   }
 
   /** Sends the position alone: a client that reconnects skips the dropped entries, and begins inside the history. */
-  #tell (): void { this.#party.take({ id: this.#party.id() }) }
+  #tell (): void { this.#subscriber.write({ id: this.#subscriber.id() }) }
 
   /** Goes on in another turn of the loop. */
   #later (delay: number): void {
     this.#busy = true
-    delay === 0 ? nextTurn(() => this.proceed()) : setTimeout(() => this.proceed(), delay)
+    delay === 0 ? yieldToLoop(() => this.start()) : setTimeout(() => this.start(), delay)
   }
 
   /** At the end of the log, which may be the end of the channel. */
   #arrive (): void {
     if (this.feed.ended) {
       this.stop()
-      this.#party.ended(this)
+      this.#subscriber.channelEnded(this)
       return
     }
     this.#fresh = false
     this.#live = true
-    this.feed.join(this)
-    this.#party.arrived(this)
+    this.feed.attachLive(this)
+    this.#subscriber.arrived(this)
   }
 
   #replay (batch: LogBatch): void {
@@ -142,52 +142,52 @@ export class Follower implements Reader {
     const first = batch.entries[0]?.offset ?? batch.newest + 1
     if (batch.entries.length === 0 && first <= this.position + 1) return this.#later(RETRY)
     if (first > this.position + 1) {
-      if (!this.#fresh) return this.#fellOff(batch.newest)
+      if (!this.#fresh) return this.#onEvicted(batch.newest)
       // It went while the opening was on its way: nobody was slow.
-      this.#party.gap(this, first - 1 - this.position, first - 1)
+      this.#subscriber.gap(this, first - 1 - this.position, first - 1)
     }
     this.#fresh = false
     for (const [taken, entry] of batch.entries.entries()) {
       this.#limit = Math.max(1, taken)
       // The first full write opens the stream, which asks for more at once: then that has read on from here.
-      if (this.#stopped || entry.offset !== this.position + 1 || !this.#party.wants()) return
+      if (this.#stopped || entry.offset !== this.position + 1 || !this.#subscriber.hasRoom()) return
       this.#pass(this.feed.review(entry, this.epoch))
     }
     this.#limit = Math.min(BATCH, this.#limit * 2 + 2)
   }
 
-  #receive (chunk: Chunk): void {
+  #receive (chunk: FrameBatch): void {
     if (this.#stopped || (chunk.to <= this.position && chunk.epoch === this.epoch)) return
     // Who has no room now reads it in the log when there is; who is elsewhere in it, too.
-    if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#party.wants()) return this.#leaveTail()
+    if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#subscriber.hasRoom()) return this.#backToReplay()
     if (this.#plain && chunk.whole && chunk.from === this.position) {
       this.position = chunk.to
-      this.#party.write(chunk, chunk.entries.length)
+      this.#subscriber.writeFrames(chunk, chunk.entries.length)
       return
     }
     for (const [index, entry] of chunk.entries.entries()) {
       // Who came in the middle of the turn stands in the middle of the chunk.
       if (this.#stopped || entry.offset <= this.position) continue
-      if (!this.#party.wants()) return this.#leaveTail()
+      if (!this.#subscriber.hasRoom()) return this.#backToReplay()
       this.#pass(entry, this.#decodes ? chunk.received[index] : undefined)
     }
-    if (!this.#stopped && this.#party.untold >= AT_RISK) this.#tell()
+    if (!this.#stopped && this.#subscriber.unreported >= AT_RISK) this.#tell()
   }
 
-  #leaveTail (): void {
+  #backToReplay (): void {
     this.#live = false
-    this.feed.part(this)
+    this.feed.detachLive(this)
     this.#read()
   }
 
   /** Passes an event on, or over. */
-  #pass (entry: Reviewed, received?: Received): void {
-    const party = this.#party
+  #pass (entry: ReviewedEntry, received?: DecodedEvent): void {
+    const party = this.#subscriber
     // How the channel failed is for everybody: no filter or map knows of that event.
     const chosen = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
-    if (this.#decodes) received ??= receivedOf(entry, `${this.epoch}-${entry.offset}`)
+    if (this.#decodes) received ??= decodedEventOf(entry, `${this.epoch}-${entry.offset}`)
     const { epoch } = this
-    const event = chosen ? choose(received!, this.#selection) : received
+    const event = chosen ? choose(received!, this.#projection) : received
     // A filter or map that publishes, or ends it all, may have brought us further than this.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
     // Only now: where a filter fails, the client is not told that it is past the event.
@@ -195,27 +195,27 @@ export class Follower implements Reader {
     this.#passOver(entry.offset - 1, 0)
     const before = party.checkpoint()
     this.position = entry.offset
-    if (party.writes && (!chosen || this.#selection.map === undefined)) party.write(before + frameOf(entry, party.id()), 1)
-    else party.take(party.alone && event === received ? event : placed(event, party.id()), before)
+    if (party.writes && (!chosen || this.#projection.map === undefined)) party.writeFrames(before + frameOf(entry, party.id()), 1)
+    else party.write(party.alone && event === received ? event : placed(event, party.id()), before)
   }
 
   /** Nothing more up to there is for this subscriber. */
   #passOver (offset: number, characters: number): void {
-    if (offset > this.position) this.#party.untold += shareOf(this.feed.settings.history, offset - this.position, characters)
+    if (offset > this.position) this.#subscriber.unreported += shareOf(this.feed.settings.history, offset - this.position, characters)
     this.position = offset
   }
 
   /** The events after the position are gone (R5). */
-  #fellOff (newest: number): void {
+  #onEvicted (newest: number): void {
     const { settings } = this.feed
-    if (settings.slow === 'disconnect') {
+    if (settings.slowConsumer === 'disconnect') {
       this.stop()
-      this.#party.lagging(this)
+      this.#subscriber.fellBehind(this)
       return
     }
     const { kept, dropped } = this.feed.leftOf(this, newest)
     // The id is where it stands without what follows.
-    if (dropped > 0) this.#party.gap(this, dropped, kept.length === 0 ? newest : this.position)
+    if (dropped > 0) this.#subscriber.gap(this, dropped, kept.length === 0 ? newest : this.position)
     for (const entry of kept) {
       if (!this.#stopped && entry.offset > this.position) this.#pass(entry)
     }
@@ -225,25 +225,25 @@ export class Follower implements Reader {
   #restart (): void {
     const cursor = new Map([[this.epoch, this.position]])
     this.#busy = true
-    Promise.resolve(openAt(this.feed, this.feed.head(), this.#selection, cursor)).then(opening => {
+    Promise.resolve(resolveStart(this.feed, this.feed.state(), this.#projection, cursor)).then(opening => {
       if (this.#stopped) return
       // What was read is of another epoch, and of that the log does not know yet, or no more.
       if (opening.epoch === this.epoch) return this.#later(RETRY)
-      const before = this.#party.checkpoint()
-      this.#stand(opening)
-      this.#party.announce(this, opening, before)
-      this.proceed()
+      const before = this.#subscriber.checkpoint()
+      this.#moveTo(opening)
+      this.#subscriber.announce(this, opening, before)
+      this.start()
     }).catch(error => this.#failed(error))
   }
 
-  #stand (opening: Opening): Opening {
+  #moveTo (opening: StartPosition): StartPosition {
     this.epoch = opening.epoch
     this.position = opening.position
     this.#fresh = true
     return opening
   }
 
-  #came (batch: LogBatch): void {
+  #onBatch (batch: LogBatch): void {
     this.#busy = false
     if (this.#stopped) return
     this.#attempt(() => {
@@ -255,6 +255,6 @@ export class Follower implements Reader {
   #failed (error: unknown): void {
     if (this.#stopped) return
     this.stop()
-    this.#party.failed(error)
+    this.#subscriber.fail(error)
   }
 }

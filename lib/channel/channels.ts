@@ -2,31 +2,31 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Channel } from './channel.ts'
 import { FST_SSE_CHANNEL_OPTIONS } from '../errors.ts'
 import type { Contract, EventMap } from '../contract/contract.ts'
-import type { OpenLog } from '../log/log.ts'
+import type { EventLogFactory } from '../log/log.ts'
 import { logged } from '../logged.ts'
 import { shared } from '../scope.ts'
 import { checkedName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../metrics/statistics.ts'
-import { Topic } from './active-channel.ts'
+import { ActiveChannel } from './active-channel.ts'
 
 export interface ChannelsSetup {
-  openLog: OpenLog
+  eventLog: EventLogFactory
   log: FastifyBaseLogger
   statistics: Statistics
   /** The contract of a channel's events. */
   compile: (events: EventMap | undefined, place: string) => Contract
 }
 
-interface Live { channel: Channel, topic: Topic, options: unknown }
+interface Live { channel: Channel, active: ActiveChannel, options: unknown }
 
 /** The names that are looked at every so often, and what looks at them. */
-interface Round { names: Set<string>, timer: NodeJS.Timeout }
+interface Sweep { names: Set<string>, timer: NodeJS.Timeout }
 
 /** The channels of one registration. One that is idle, with nothing left to resume, leaves memory by itself. */
 export class Channels {
   readonly #setup: ChannelsSetup
   readonly #live = new Map<string, Live>()
-  readonly #rounds = new Map<number, Round>()
+  readonly #rounds = new Map<number, Sweep>()
   #closed = false
 
   constructor (setup: ChannelsSetup) {
@@ -57,13 +57,13 @@ export class Channels {
   }
 
   stats (): Record<string, ChannelStats> {
-    return Object.fromEntries([...this.#live].map(([name, { topic }]) => [name, topic.stats()]))
+    return Object.fromEntries([...this.#live].map(([name, { active }]) => [name, active.stats()]))
   }
 
   close (): void {
     this.#closed = true
     for (const { timer } of this.#rounds.values()) clearInterval(timer)
-    for (const { topic } of this.#live.values()) this.#guard(topic, () => topic.close())
+    for (const { active } of this.#live.values()) this.#guard(active, () => active.close())
     this.#live.clear()
   }
 
@@ -71,16 +71,16 @@ export class Channels {
     const { name, events, history } = settings
     const known = this.#live.get(name)
     if (known !== undefined) {
-      const differing = difference(known.topic.settings, settings)
+      const differing = difference(known.active.settings, settings)
       if (differing !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, differing)
       return known
     }
-    const { openLog, log, statistics, compile } = this.#setup
+    const { eventLog: openLog, log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
-    const topic = shared.runInAsyncScope(() => new Topic({ settings, openLog, log, statistics, contract }))
-    const live = { channel: channel ?? this.#make(settings, options), topic, options }
+    const active = shared.runInAsyncScope(() => new ActiveChannel({ settings, eventLog: openLog, log, statistics, contract }))
+    const live = { channel: channel ?? this.#make(settings, options), active, options }
     this.#live.set(name, live)
-    this.#watch(name, history.age)
+    this.#watch(name, history.maxAge)
     return live
   }
 
@@ -88,10 +88,10 @@ export class Channels {
     const { name, start } = settings
     const channel: Channel = new Channel(name, start, {
       find: () => {
-        const topic = this.#live.get(name)?.topic
-        return topic === undefined || difference(topic.settings, settings) !== undefined ? undefined : topic
+        const active = this.#live.get(name)?.active
+        return active === undefined || difference(active.settings, settings) !== undefined ? undefined : active
       },
-      get: () => this.#closed ? undefined : this.#get(settings, options, channel).topic,
+      get: () => this.#closed ? undefined : this.#get(settings, options, channel).active,
       refused: (call, err) => logged(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} refused`)
     })
     return channel
@@ -111,12 +111,12 @@ export class Channels {
   #sweep (period: number): void {
     const { names, timer } = this.#rounds.get(period)!
     for (const name of names) {
-      const { topic } = this.#live.get(name)!
-      this.#guard(topic, () => {
-        if (!topic.idle()) return
+      const { active } = this.#live.get(name)!
+      this.#guard(active, () => {
+        if (!active.isIdle()) return
         names.delete(name)
         this.#live.delete(name)
-        topic.close()
+        active.close()
       })
     }
     if (names.size > 0) return
@@ -125,7 +125,7 @@ export class Channels {
   }
 
   /** A log of the user's may throw: that is no other channel's trouble. */
-  #guard ({ settings: { name } }: Topic, step: () => void): void {
+  #guard ({ settings: { name } }: ActiveChannel, step: () => void): void {
     try {
       step()
     } catch (err) {

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Reviewed } from './frame-batch.ts'
+import type { ReviewedEntry } from './frame-batch.ts'
 import { FST_SSE_SERIALIZE } from '../errors.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE, FREE } from '../schema/fingerprint.ts'
@@ -19,12 +19,12 @@ const MAX_KINDS = 100
  * properties than the map now declares, or fewer. An entry of the same schema stays as it is; any other is checked and
  * written anew, once for all readers.
  */
-export class Review {
+export class EntryReview {
   readonly #contract: Contract
   readonly #channel: string
   readonly #statistics: Pick<Statistics, 'omitted'>
   readonly #logger: Pick<FastifyBaseLogger, 'warn'>
-  readonly #kept = new Map<string, Reviewed>()
+  readonly #kept = new Map<string, ReviewedEntry>()
   readonly #kinds = new Set<string>()
   #size = 0
 
@@ -35,7 +35,7 @@ export class Review {
     this.#logger = logger
   }
 
-  of (entry: LogEntry, epoch: string): Reviewed {
+  of (entry: LogEntry, epoch: string): ReviewedEntry {
     if (this.#contract.wrote(entry)) return entry
     const place = `${epoch}-${entry.offset}`
     const known = this.#kept.get(place)
@@ -45,7 +45,7 @@ export class Review {
     return reviewed
   }
 
-  #review (entry: LogEntry): Reviewed {
+  #review (entry: LogEntry): ReviewedEntry {
     const { offset } = entry
     try {
       // The map does not declare this event, but the channel ended with it.
@@ -69,7 +69,7 @@ export class Review {
     logged(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events of the log do not fit the map and are left out')
   }
 
-  #keep (place: string, entry: Reviewed): void {
+  #keep (place: string, entry: ReviewedEntry): void {
     this.#kept.set(place, entry)
     this.#size += entry.data.length + OVERHEAD
     for (const oldest = this.#kept.entries(); this.#size > MAX_KEPT;) {

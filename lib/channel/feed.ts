@@ -1,27 +1,27 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { Chunk, receivedOf, type Received, type Reviewed } from './frame-batch.ts'
+import { FrameBatch, decodedEventOf, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
 import { now } from '../clock.ts'
 import { diagnostics } from '../metrics/diagnostics.ts'
-import { Latest } from './latest-by-key.ts'
+import { LatestByKey } from './latest-by-key.ts'
 import { logged } from '../logged.ts'
-import { Round } from './broadcast.ts'
+import { Broadcast } from './broadcast.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
-import type { EventLog, LogBatch, LogEntry, LogHead } from '../log/log.ts'
-import { Review } from './entry-review.ts'
+import type { EventLog, LogBatch, LogEntry, LogState } from '../log/log.ts'
+import { EntryReview } from './entry-review.ts'
 import { shared } from '../scope.ts'
 import { keyOf } from './projection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source/source.ts'
 import { Statistics } from '../metrics/statistics.ts'
-import { nextTurn, turnIsOver } from '../source/loop-budget.ts'
+import { yieldToLoop, budgetSpent } from '../source/loop-budget.ts'
 
 /** One that reads a feed, from wherever it stands. */
-export interface Reader {
+export interface FeedReader {
   /** What was published in the last turn. Does not throw. */
-  deliver: (chunk: Chunk) => void
+  deliver: (chunk: FrameBatch) => void
   /** The log has more to tell than events: it ended, or it began anew. Does not throw. */
-  turn: () => void
+  onStateChange: () => void
   /** The channel is closed in this process. */
   close: () => void
 }
@@ -47,62 +47,62 @@ export class Feed {
   readonly log: EventLog
   readonly statistics: Statistics
   readonly #logger: FastifyBaseLogger
-  readonly #review: Review
+  readonly #review: EntryReview
   epoch = ''
   /** The last offset that is known of. */
   newest = 0
   ended = false
   /** The latest events by key, for slow readers, where the channel has that policy. */
-  readonly latest: Latest | undefined
+  readonly latest: LatestByKey | undefined
   /** All who read it, wherever they stand. */
-  readonly #readers = new Set<Reader>()
-  readonly #live = new Set<Reader>()
+  readonly #readers = new Set<FeedReader>()
+  readonly #live = new Set<FeedReader>()
   #stopTail: (() => void) | undefined
-  #round: Round | undefined
-  #pending: Reviewed[] = []
+  #broadcast: Broadcast | undefined
+  #pending: ReviewedEntry[] = []
   #size = 0
   /** When the first of them came. */
   #since = 0
   #scheduled = false
   /** The log ended or began anew: those at its end have more to learn than what is in a chunk. */
-  #turned = false
+  #stateChanged = false
 
   constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger, statistics = new Statistics(), contract: Contract = freeContract) {
-    const { history, slow } = settings
+    const { history, slowConsumer: slow } = settings
     this.settings = settings
     this.log = log
     this.#logger = logger
     this.statistics = statistics
-    this.#review = new Review(contract, settings.name, statistics, logger)
-    if (typeof slow === 'object') this.latest = new Latest(history, entry => keyOf(this.received(entry), slow.latest))
+    this.#review = new EntryReview(contract, settings.name, statistics, logger)
+    if (typeof slow === 'object') this.latest = new LatestByKey(history, entry => keyOf(this.received(entry), slow.compactBy))
   }
 
   /** Whether an event is the error that the channel ended with, of which its map knows nothing. */
-  isFailure ({ fingerprint }: Reviewed): boolean { return fingerprint === FAILURE }
+  isFailure ({ fingerprint }: ReviewedEntry): boolean { return fingerprint === FAILURE }
   /** An entry of the log, as this process sends it. */
-  review (entry: LogEntry, epoch: string): Reviewed { return this.#review.of(entry, epoch) }
+  review (entry: LogEntry, epoch: string): ReviewedEntry { return this.#review.of(entry, epoch) }
 
   get readers (): number { return this.#readers.size }
 
   /** Those who do not stand at the end. */
   get lagging (): number { return this.#readers.size - this.#live.size }
 
-  received (entry: LogEntry): Received {
-    return receivedOf(entry, `${this.epoch}-${entry.offset}`)
+  received (entry: LogEntry): DecodedEvent {
+    return decodedEventOf(entry, `${this.epoch}-${entry.offset}`)
   }
 
   /** One reader more. It listens to the log before it looks at it: nothing falls between. */
-  enter (reader: Reader): LogHead | Promise<LogHead> {
+  add (reader: FeedReader): LogState | Promise<LogState> {
     this.#readers.add(reader)
-    if (this.#stopTail !== undefined) return this.head()
+    if (this.#stopTail !== undefined) return this.state()
     this.#stopTail = shared.runInAsyncScope(this.log.tail, this.log, this.#arrived)
-    const head = this.head()
+    const head = this.state()
     // A log that cannot be read is its readers' trouble.
     if (this.latest !== undefined) Promise.resolve(head).then(() => this.#seed()).catch(() => {})
     return head
   }
 
-  leave (reader: Reader): void {
+  remove (reader: FeedReader): void {
     this.#live.delete(reader)
     if (!this.#readers.delete(reader) || this.#readers.size > 0) return
     this.#stopTail?.()
@@ -110,12 +110,12 @@ export class Feed {
     this.#forget()
   }
 
-  head (): LogHead | Promise<LogHead> {
+  state (): LogState | Promise<LogState> {
     const asked = this.epoch
-    const head = this.log.head()
+    const head = this.log.state()
     if (!isThenable(head)) return this.#seen(head)
     // The log may have begun anew while the answer was on its way: then it is that of before.
-    return Promise.resolve(head).then(head => this.epoch !== asked && this.epoch !== head.epoch ? this.head() : this.#seen(head))
+    return Promise.resolve(head).then(head => this.epoch !== asked && this.epoch !== head.epoch ? this.state() : this.#seen(head))
   }
 
   /** What is left for one who fell off the log: the latest events after its position, and how many are gone that came before the last of them. */
@@ -126,19 +126,19 @@ export class Feed {
   }
 
   /** The reader stands at the end of the log, and is told from now on. */
-  join (reader: Reader): void {
+  attachLive (reader: FeedReader): void {
     this.#live.add(reader)
   }
 
   /** The reader goes its own way. */
-  part (reader: Reader): void {
+  detachLive (reader: FeedReader): void {
     this.#live.delete(reader)
   }
 
   /** Hands on at once what was published before: the chunk on its way, and what is pending. What is published by those who are told is not. */
   flush (): void {
-    if (this.#round !== undefined) this.#goRound(Infinity)
-    this.#goRound(Infinity)
+    if (this.#broadcast !== undefined) this.#deliverPending(Infinity)
+    this.#deliverPending(Infinity)
   }
 
   close (): void {
@@ -146,7 +146,7 @@ export class Feed {
     for (const reader of this.#readers) reader.close()
   }
 
-  readonly #seen = (head: LogHead): LogHead => {
+  readonly #seen = (head: LogState): LogState => {
     this.#advance(head)
     return head
   }
@@ -159,7 +159,7 @@ export class Feed {
       this.#forget()
       // Whoever finds out: those at the end of the old one have to learn it.
       if (this.#live.size > 0) {
-        this.#turned = true
+        this.#stateChanged = true
         this.#schedule()
       }
     } else {
@@ -172,7 +172,7 @@ export class Feed {
     // What was appended and cannot be told any more is found out by reading.
     const beyond = batch.entries.length === 0 && batch.newest > this.newest
     this.#advance(batch)
-    if (batch.ended || beyond) this.#turned = true
+    if (batch.ended || beyond) this.#stateChanged = true
     for (const written of batch.entries) {
       const entry = this.review(written, batch.epoch)
       this.#remember(entry)
@@ -183,7 +183,7 @@ export class Feed {
       this.#pending.push(entry)
       this.#size += entry.data.length + OVERHEAD
     }
-    if (this.#pending.length > 0 || this.#turned) this.#schedule()
+    if (this.#pending.length > 0 || this.#stateChanged) this.#schedule()
   }
 
   #schedule (): void {
@@ -192,27 +192,27 @@ export class Feed {
     this.#scheduled = true
     // Whoever publishes what it receives would keep the ticks busy for ever.
     // In no publisher's scope: under load each turn starts the next one.
-    shared.runInAsyncScope(turnIsOver() ? nextTurn : process.nextTick, undefined, this.#settle)
+    shared.runInAsyncScope(budgetSpent() ? yieldToLoop : process.nextTick, undefined, this.#settle)
   }
 
   /** Hands the chunk on its way, or the next one, to so many readers. Says how many more it could have been; 0: it is still on its way. */
-  #goRound (most: number): number {
-    const round = this.#round ??= this.#next()
+  #deliverPending (most: number): number {
+    const round = this.#broadcast ??= this.#next()
     if (round === undefined) return most
     const left = round.go(most)
     // One of those who were told may have published so much that it went round within.
-    if (left > 0 && this.#round === round) this.#finish(round)
+    if (left > 0 && this.#broadcast === round) this.#finish(round)
     return left
   }
 
-  #next (): Round | undefined {
+  #next (): Broadcast | undefined {
     const entries = this.#pending.splice(0)
     this.#size = 0
-    return entries.length === 0 ? undefined : new Round(new Chunk(this.epoch, entries), this.#live, this.#since)
+    return entries.length === 0 ? undefined : new Broadcast(new FrameBatch(this.epoch, entries), this.#live, this.#since)
   }
 
-  #finish ({ chunk, subscribers, since }: Round): void {
-    this.#round = undefined
+  #finish ({ batch: chunk, subscribers, since }: Broadcast): void {
+    this.#broadcast = undefined
     const latency = now() - since
     this.statistics.latency.record(latency)
     if (!diagnostics.deliver.hasSubscribers) return
@@ -221,28 +221,28 @@ export class Feed {
 
   readonly #settle = (): void => {
     // Scheduled until it is done: what is published by those who are told goes round from here, within the same share.
-    for (let left = SHARE; this.#round !== undefined || this.#pending.length > 0;) {
-      left = this.#goRound(left)
+    for (let left = SHARE; this.#broadcast !== undefined || this.#pending.length > 0;) {
+      left = this.#deliverPending(left)
       if (left > 0) continue
-      nextTurn(this.#settle)
+      yieldToLoop(this.#settle)
       return
     }
     this.#scheduled = false
-    if (!this.#turned) return
-    this.#turned = false
+    if (!this.#stateChanged) return
+    this.#stateChanged = false
     // Of a copy: who goes on at the end comes back into the set, and would be told for ever.
-    for (const reader of [...this.#live]) reader.turn()
+    for (const reader of [...this.#live]) reader.onStateChange()
   }
 
   #forget (): void {
-    this.#round = undefined
+    this.#broadcast = undefined
     this.#pending = []
     this.#size = 0
     this.latest?.clear()
   }
 
   /** The key is the user's function, whose errors are nobody else's. */
-  #remember (entry: Reviewed): void {
+  #remember (entry: ReviewedEntry): void {
     if (this.latest === undefined || entry.omitted === true) return
     try {
       shared.runInAsyncScope(this.latest.add, this.latest, entry)
@@ -253,7 +253,7 @@ export class Feed {
 
   /** What is there already may leave the log before a slow reader has it, too. */
   async #seed (): Promise<void> {
-    const { epoch, entries } = await this.log.read(0, this.settings.history.events)
+    const { epoch, entries } = await this.log.read(0, this.settings.history.maxEvents)
     if (epoch !== this.epoch) return
     for (const entry of entries) this.#remember(this.review(entry, epoch))
   }

@@ -2,13 +2,13 @@ import { encodeData, encodeName } from '../wire/encode.ts'
 import type { LogEntry } from '../log/log.ts'
 
 /** An entry as this process sends it. */
-export interface Reviewed extends LogEntry {
+export interface ReviewedEntry extends LogEntry {
   /** The entry does not fit the map: only its offset is left. */
   readonly omitted?: true
 }
 
 /** An event as those get it who read it in this process. */
-export interface Received { readonly event: string, readonly data: unknown, readonly id: string }
+export interface DecodedEvent { readonly event: string, readonly data: unknown, readonly id: string }
 
 /** The frame of an entry, with the position that the client brings back. */
 export function frameOf ({ event, data }: LogEntry, id: string): string {
@@ -16,7 +16,7 @@ export function frameOf ({ event, data }: LogEntry, id: string): string {
 }
 
 /** What a log keeps of an event is what a client gets: nothing that its schema does not declare. */
-export function receivedOf ({ event, data, json }: LogEntry, id: string): Received {
+export function decodedEventOf ({ event, data, json }: LogEntry, id: string): DecodedEvent {
   return Object.freeze({ event, data: json ? freeze(JSON.parse(data)) : data, id })
 }
 
@@ -29,9 +29,9 @@ function freeze (value: unknown): unknown {
 }
 
 /** Consecutive entries of a log on their way to many readers: what each of these forms costs is paid once, by the first who asks. */
-export class Chunk {
+export class FrameBatch {
   readonly epoch: string
-  readonly entries: readonly Reviewed[]
+  readonly entries: readonly ReviewedEntry[]
   /** Whether no entry is left out. */
   readonly whole: boolean
   /** The offset before the first of them. */
@@ -41,10 +41,10 @@ export class Chunk {
   #text: string | undefined
   #framed: Buffer | undefined
   #head = 0
-  #received: Received[] | undefined
+  #received: DecodedEvent[] | undefined
 
   /** Of one entry at least. */
-  constructor (epoch: string, entries: readonly Reviewed[]) {
+  constructor (epoch: string, entries: readonly ReviewedEntry[]) {
     this.epoch = epoch
     this.entries = entries
     this.whole = entries.every(({ omitted }) => omitted === undefined)
@@ -73,7 +73,7 @@ export class Chunk {
     return this.#framed
   }
 
-  get received (): readonly Received[] {
-    return (this.#received ??= this.entries.map(entry => receivedOf(entry, `${this.epoch}-${entry.offset}`)))
+  get received (): readonly DecodedEvent[] {
+    return (this.#received ??= this.entries.map(entry => decodedEventOf(entry, `${this.epoch}-${entry.offset}`)))
   }
 }

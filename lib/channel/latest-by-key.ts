@@ -1,14 +1,14 @@
-import type { History, LogEntry } from '../log/log.ts'
+import type { HistoryLimits, LogEntry } from '../log/log.ts'
 
 /** The last event by key of those that went by, within the bounds of a history: what a slow reader is given in place of them all. */
-export class Latest {
-  readonly #bounds: History
+export class LatestByKey {
+  readonly #bounds: HistoryLimits
   readonly #keyOf: (entry: LogEntry) => unknown
   /** In the order of their arrival: an older one of the history may come after a newer one of the tail. */
   readonly #byKey = new Map<unknown, LogEntry>()
   #bytes = 0
 
-  constructor (bounds: History, keyOf: (entry: LogEntry) => unknown) {
+  constructor (bounds: HistoryLimits, keyOf: (entry: LogEntry) => unknown) {
     this.#bounds = bounds
     this.#keyOf = keyOf
   }
@@ -20,7 +20,7 @@ export class Latest {
     this.#byKey.set(key, entry)
     this.#bytes += entry.data.length
     for (const oldest of this.#byKey.keys()) {
-      if (this.#byKey.size <= this.#bounds.events && this.#bytes <= this.#bounds.bytes) break
+      if (this.#byKey.size <= this.#bounds.maxEvents && this.#bytes <= this.#bounds.maxBytes) break
       this.#delete(oldest)
     }
   }

@@ -5,12 +5,12 @@ import { isThenable } from '../source/source.ts'
 import { legible } from '../thrown.ts'
 
 /** Where a producer's events go. */
-export interface Target {
+export interface ProducerTarget {
   /** Throws what is wrong with the event. */
   append: (event: unknown) => unknown
   /** The source is done, or it failed. */
   end: (error?: { cause: unknown }) => void
-  failedLate: (error: unknown) => void
+  failLate: (error: unknown) => void
   /** The log refuses an append because another node has ended it. */
   over: () => void
 }
@@ -22,22 +22,22 @@ const WINDOW = 64
 export class Producer {
   readonly #scope = new Scope()
   readonly #controller = sharedController()
-  readonly #target: Target
+  readonly #target: ProducerTarget
   readonly #pump: Pump
   #underWay = 0
   /** The source has given all that it had, and how that ended. */
   #done: { error: { cause: unknown } | undefined } | undefined
   #stopped = false
 
-  constructor (target: Target) {
+  constructor (target: ProducerTarget) {
     this.#target = target
     this.#pump = new Pump({
       scope: this.#scope,
-      wants: () => this.#underWay < WINDOW,
-      take: event => this.#append(event),
-      done: () => this.#finish(),
-      failed: cause => this.#finish({ cause }),
-      failedLate: target.failedLate
+      hasRoom: () => this.#underWay < WINDOW,
+      write: event => this.#append(event),
+      complete: () => this.#finish(),
+      fail: cause => this.#finish({ cause }),
+      failLate: target.failLate
     })
   }
 

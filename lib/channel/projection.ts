@@ -1,21 +1,21 @@
-import type { Received } from './frame-batch.ts'
-import { FST_SSE_EVENT, FST_SSE_OPTION, shown } from '../errors.ts'
+import type { DecodedEvent } from './frame-batch.ts'
+import { FST_SSE_EVENT, FST_SSE_OPTION, describe } from '../errors.ts'
 import { asEvent } from '../contract/contract.ts'
 import { Scope } from '../scope.ts'
-import { heed, isThenable } from '../source/source.ts'
+import { onRejection, isThenable } from '../source/source.ts'
 
 /** How one subscriber wants to read a channel. */
-export interface Selection {
-  filter: ((event: Received) => unknown) | undefined
+export interface Projection {
+  filter: ((event: DecodedEvent) => unknown) | undefined
   /** Undefined or null: left out. */
-  map: ((event: Received) => unknown) | undefined
+  map: ((event: DecodedEvent) => unknown) | undefined
   /** The state of things, for those who have none: one event, or several, of which the last may bring its own position. */
   snapshot: (() => unknown) | undefined
-  start: 'newest' | 'oldest'
+  start: 'latest' | 'earliest'
 }
 
 /** The same selection, whose functions run in the subscriber's scope, and not in the publisher's. */
-export function scoped (selection: Selection): Selection {
+export function scoped (selection: Projection): Projection {
   const { filter, map, snapshot, start } = selection
   if ((filter ?? map ?? snapshot) === undefined) return selection
   const scope = new Scope()
@@ -31,7 +31,7 @@ export function scoped (selection: Selection): Selection {
  * The event as this subscriber gets it; nothing when it is not for this one.
  * A promise would let everything through, or nothing: what is no answer is refused.
  */
-export function choose (event: Received, { filter, map }: Selection): unknown {
+export function choose (event: DecodedEvent, { filter, map }: Projection): unknown {
   const chosen = filter === undefined ? true : filter(event)
   if (typeof chosen !== 'boolean') throw refused('filter', 'a function that returns true or false', chosen)
   if (!chosen || map === undefined) return chosen ? event : undefined
@@ -41,16 +41,16 @@ export function choose (event: Received, { filter, map }: Selection): unknown {
 }
 
 /** The key of an event, for a channel that gives slow readers the latest of each. */
-export function keyOf (event: Received, latest: (event: Received) => unknown): unknown {
+export function keyOf (event: DecodedEvent, latest: (event: DecodedEvent) => unknown): unknown {
   const key = latest(event)
-  if (isThenable(key)) throw refused('slow.latest', 'a function that returns a key', key)
+  if (isThenable(key)) throw refused('slow.compactBy', 'a function that returns a key', key)
   return key
 }
 
 function refused (option: string, expected: string, answer: unknown): Error {
   // A function that is async by mistake: its rejection must not end the process.
-  heed(answer)
-  return new FST_SSE_OPTION(option, expected, `one that returns ${isThenable(answer) ? 'a promise' : shown(answer)}`)
+  onRejection(answer)
+  return new FST_SSE_OPTION(option, expected, `one that returns ${isThenable(answer) ? 'a promise' : describe(answer)}`)
 }
 
 const FIELDS = ['event', 'data', 'comment', 'retry']
@@ -58,6 +58,6 @@ const FIELDS = ['event', 'data', 'comment', 'retry']
 /** An event of the user's making, with a position in place of its own. That alone makes no event of what is none: payload without its envelope, say. */
 export function placed (event: unknown, id: string | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
-  if (!FIELDS.some(field => field in event) && Object.keys(event).length > 0) throw new FST_SSE_EVENT(shown(asEvent(event)))
+  if (!FIELDS.some(field => field in event) && Object.keys(event).length > 0) throw new FST_SSE_EVENT(describe(asEvent(event)))
   return { ...event, id }
 }

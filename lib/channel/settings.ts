@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Received } from './frame-batch.ts'
-import { FST_SSE_OPTION, shown } from '../errors.ts'
-import type { Contract, EventMap, PublishedOf, ReceivedOf } from '../contract/contract.ts'
-import type { History, OpenLog } from '../log/log.ts'
-import { checked, functionOrNull, isObject, type Rule } from '../stream/options.ts'
+import type { DecodedEvent } from './frame-batch.ts'
+import { FST_SSE_OPTION, describe } from '../errors.ts'
+import type { Contract, EventMap, PublishEventOf, ReceivedEventOf } from '../contract/contract.ts'
+import type { HistoryLimits, EventLogFactory } from '../log/log.ts'
+import { validateOptions, functionOrNull, isObject, type Rule } from '../validate-options.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 /** Options of `app.sse.channel(name, options)`: made once, outside of the handler, and the same wherever the channel is asked for. */
@@ -15,25 +15,25 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
    * and data (default 1048576), and milliseconds since they were published (default 300000; at most 100 years;
    * Infinity: no limit). `age` is also how long an idle channel stays: who comes back within it resumes.
    */
-  history?: Partial<History> | undefined
-  /** Where those begin who bring no position: with the oldest event that is kept, or with what comes next. Default 'newest'. */
-  start?: 'newest' | 'oldest' | undefined
+  history?: Partial<HistoryLimits> | undefined
+  /** Where those begin who bring no position: with the oldest event that is kept, or with what comes next. Default 'latest'. */
+  start?: 'latest' | 'earliest' | undefined
   /**
    * What happens to a reader that is behind all that is kept: its stream ends, to be resumed or reset ('disconnect', the default);
    * it goes on with the next event after `sse.gap` ('skip'); or it is given the latest event of each key, and the rest is `sse.gap`.
    */
-  slow?: 'disconnect' | 'skip' | { latest: (event: ReceivedOf<M>) => unknown } | undefined
+  slowConsumer?: 'disconnect' | 'skip' | { compactBy: (event: ReceivedEventOf<M>) => unknown } | undefined
   /** The last event when its source fails; `null` or a function that returns null: none. Default: `error` with RFC 9457 problem JSON. */
-  errorEvent?: ((error: Error) => PublishedOf<M> | { event: 'error', data: unknown } | null) | null | undefined
+  errorEvent?: ((error: Error) => PublishEventOf<M> | { event: 'error', data: unknown } | null) | null | undefined
 }
 
 /** What a channel is made of: options with the defaults filled in. */
 export interface ChannelSettings {
   name: string
   events: EventMap | undefined
-  history: History
-  start: 'newest' | 'oldest'
-  slow: 'disconnect' | 'skip' | { latest: (event: Received) => unknown }
+  history: HistoryLimits
+  start: 'latest' | 'earliest'
+  slowConsumer: 'disconnect' | 'skip' | { compactBy: (event: DecodedEvent) => unknown }
   errorEvent: ((error: Error) => unknown) | null | undefined
 }
 
@@ -41,13 +41,13 @@ export interface ChannelSettings {
 export interface ChannelSetup {
   settings: ChannelSettings
   contract: Contract
-  openLog: OpenLog
+  eventLog: EventLogFactory
   log: FastifyBaseLogger
   statistics: Statistics
 }
 
-const HISTORY: History = { events: 1_000, bytes: 1_048_576, age: 300_000 }
-const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
+const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
+const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'latest', slowConsumer: 'disconnect', errorEvent: undefined }
 
 // The maximal length of an array. Stores count bytes as doubles, and cannot keep a time that ends in millions of years.
 const MAX_EVENTS = 2 ** 32 - 1
@@ -56,24 +56,24 @@ const count = (max: number, of: string): Rule => ({
   expected: `a whole number of ${of} from 0 to ${max}`,
   fits: value => Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= max
 })
-const BOUNDS: Record<keyof History, Rule> = {
-  events: count(MAX_EVENTS, 'events'),
-  bytes: count(Number.MAX_SAFE_INTEGER, 'bytes'),
-  age: {
+const BOUNDS: Record<keyof HistoryLimits, Rule> = {
+  maxEvents: count(MAX_EVENTS, 'events'),
+  maxBytes: count(Number.MAX_SAFE_INTEGER, 'bytes'),
+  maxAge: {
     expected: `a number of milliseconds above 0 and up to ${MAX_AGE} (100 years: no store keeps a longer time), or Infinity`,
     fits: value => value === Infinity || (typeof value === 'number' && value > 0 && value <= MAX_AGE)
   }
 }
 /** Where a subscriber begins that brings no position. */
-export const whereToBegin: Rule = { expected: "'newest' or 'oldest'", fits: value => value === 'newest' || value === 'oldest' }
+export const whereToBegin: Rule = { expected: "'latest' or 'earliest'", fits: value => value === 'latest' || value === 'earliest' }
 const RULES: Record<keyof ChannelOptions, Rule> = {
   // What is in it is the contract's to judge.
   events: { expected: 'a map of names to TypeBox schemas', fits: isObject },
   history: { expected: 'an object', fits: isObject },
   start: whereToBegin,
-  slow: {
-    expected: "'disconnect', 'skip' or { latest: a function that returns an event's key }",
-    fits: value => value === 'disconnect' || value === 'skip' || (isObject(value) && typeof value.latest === 'function')
+  slowConsumer: {
+    expected: "'disconnect', 'skip' or { compactBy: a function that returns an event's key }",
+    fits: value => value === 'disconnect' || value === 'skip' || (isObject(value) && typeof value.compactBy === 'function')
   },
   errorEvent: functionOrNull
 }
@@ -94,24 +94,24 @@ export function checkedName (name: unknown): string {
   if (isChannelName(name)) return name
   const isReserved = typeof name === 'string' && name.startsWith(RESERVED)
   const expected = isReserved ? `a name that does not begin with '${RESERVED}', which is reserved` : 'a string of 1 to 512 characters without control characters'
-  throw new FST_SSE_OPTION('name', expected, shown(name))
+  throw new FST_SSE_OPTION('name', expected, describe(name))
 }
 
 /** Throws FST_SSE_OPTION, which names the option, what was expected and what was got. */
 export function resolveChannel (given: unknown, options: unknown): ChannelSettings {
   const name = checkedName(given)
-  const settings = checked(options, DEFAULTS, RULES)
-  return { ...settings, name, history: checked(settings.history, HISTORY, BOUNDS, 'history') }
+  const settings = validateOptions(options, DEFAULTS, RULES)
+  return { ...settings, name, history: validateOptions(settings.history, HISTORY, BOUNDS, 'history') }
 }
 
 /** The first option in which two channels of one name differ; schemas and functions differ when they are not the same ones. */
 export function difference (one: ChannelSettings, other: ChannelSettings): string | undefined {
-  for (const bound of ['events', 'bytes', 'age'] as const) if (one.history[bound] !== other.history[bound]) return `history.${bound}`
-  if (keyOf(one) !== keyOf(other)) return 'slow'
+  for (const bound of ['maxEvents', 'maxBytes', 'maxAge'] as const) if (one.history[bound] !== other.history[bound]) return `history.${bound}`
+  if (keyOf(one) !== keyOf(other)) return 'slowConsumer'
   return (['events', 'start', 'errorEvent'] as const).find(option => one[option] !== other[option])
 }
 
-const keyOf = ({ slow }: ChannelSettings): unknown => typeof slow === 'object' ? slow.latest : slow
+const keyOf = ({ slowConsumer }: ChannelSettings): unknown => typeof slowConsumer === 'object' ? slowConsumer.compactBy : slowConsumer
 
 /** A client that is behind by more than this share of the history may come back too late for it. */
 export const AT_RISK = 0.5
@@ -124,7 +124,7 @@ const SHORT_AGE = 8_000
  * The share of a history that these events and their characters take: 1 is all of it. The result is never too low: a
  * character counts as three bytes, and 256 events as the whole history.
  */
-export function shareOf (history: History, events: number, characters: number): number {
-  if (history.age < SHORT_AGE) return 1
-  return Math.max(events / Math.min(history.events, 2 * UNTOLD), characters * 3 / Math.max(1, history.bytes))
+export function shareOf (history: HistoryLimits, events: number, characters: number): number {
+  if (history.maxAge < SHORT_AGE) return 1
+  return Math.max(events / Math.min(history.maxEvents, 2 * UNTOLD), characters * 3 / Math.max(1, history.maxBytes))
 }

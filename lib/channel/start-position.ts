@@ -1,15 +1,15 @@
 import { decodeCursor, type Cursor } from '../wire/cursor.ts'
-import { FST_SSE_SNAPSHOT, shown } from '../errors.ts'
+import { FST_SSE_SNAPSHOT, describe } from '../errors.ts'
 import { asEvent, type ResetReason, type SystemEvent } from '../contract/contract.ts'
-import type { LogHead } from '../log/log.ts'
-import type { Selection } from './projection.ts'
+import type { LogState } from '../log/log.ts'
+import type { Projection } from './projection.ts'
 import { isThenable } from '../source/source.ts'
 
 /** What is said of it, as an event. */
 export type Notice = Pick<SystemEvent, 'event' | 'data'>
 
 /** What comes before the log: why the client does not get what it asked for, and the state instead. */
-export interface Opening {
+export interface StartPosition {
   epoch: string
   /** Where the reading begins: the offset of the last event that is not to come. */
   position: number
@@ -20,36 +20,36 @@ export interface Opening {
 }
 
 /** What it takes to know of a channel, to begin with it. */
-interface Place {
+interface StartFeed {
   readonly settings: { readonly name: string }
   /** The last offset that is known of now. */
   readonly newest: number
   /** Asks the log. */
-  readonly head: () => LogHead | Promise<LogHead>
+  readonly state: () => LogState | Promise<LogState>
 }
 
 /** Where a subscriber begins: behind its cursor, or as a newcomer. */
-export function openAt (place: Place, head: LogHead | Promise<LogHead>, selection: Selection, cursor: Cursor | 'malformed' | undefined): Opening | Promise<Opening> {
-  if (head instanceof Promise) return head.then(head => openAt(place, head, selection, cursor))
+export function resolveStart (place: StartFeed, head: LogState | Promise<LogState>, selection: Projection, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
+  if (head instanceof Promise) return head.then(head => resolveStart(place, head, selection, cursor))
   const { start, snapshot } = selection
   const { epoch, oldest, newest, ended } = head
-  const reason = cursor === undefined ? undefined : judge(head, cursor)
+  const reason = cursor === undefined ? undefined : checkCursor(head, cursor)
   if (cursor !== undefined && reason === undefined) {
     const position = (cursor as Cursor).get(epoch)!
     return { epoch, position, notice: undefined, snapshot: [], over: ended && position === newest }
   }
-  const position = start === 'oldest' ? oldest - 1 : newest
+  const position = start === 'earliest' ? oldest - 1 : newest
   let notice: Notice | undefined
   if (reason !== undefined) notice = { event: 'sse.reset', data: { reason, oldest, newest } }
   // Who asks for the beginning, and has no state in place of it, learns how much of it is gone.
-  else if (position > 0 && start === 'oldest' && snapshot === undefined) notice = { event: 'sse.gap', data: { dropped: position } }
+  else if (position > 0 && start === 'earliest' && snapshot === undefined) notice = { event: 'sse.gap', data: { dropped: position } }
   const over = ended && position === newest && notice === undefined && snapshot === undefined
-  const opening: Opening = { epoch, position, notice, snapshot: [], over }
-  return snapshot === undefined ? opening : withState(place, opening, snapshot)
+  const opening: StartPosition = { epoch, position, notice, snapshot: [], over }
+  return snapshot === undefined ? opening : withSnapshot(place, opening, snapshot)
 }
 
 /** Why a cursor cannot be honoured (R3); undefined when it can. */
-function judge ({ epoch, oldest, newest }: LogHead, cursor: Cursor | 'malformed'): ResetReason | undefined {
+function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'malformed'): ResetReason | undefined {
   if (cursor === 'malformed') return 'malformed'
   const offset = cursor.get(epoch)
   if (offset === undefined) return 'unknown'
@@ -58,7 +58,7 @@ function judge ({ epoch, oldest, newest }: LogHead, cursor: Cursor | 'malformed'
 }
 
 /** The state of a synchronous snapshot is that of this moment. An asynchronous one is followed by all that came since it was asked for. */
-function withState (place: Place, opening: Opening, snapshot: () => unknown): Opening | Promise<Opening> {
+function withSnapshot (place: StartFeed, opening: StartPosition, snapshot: () => unknown): StartPosition | Promise<StartPosition> {
   opening.position = place.newest
   const state = snapshot()
   if (isThenable(state)) return Promise.resolve(state).then(state => placed(place, opening, state))
@@ -66,7 +66,7 @@ function withState (place: Place, opening: Opening, snapshot: () => unknown): Op
   return placed(place, opening, state)
 }
 
-function placed (place: Place, opening: Opening, state: unknown): Opening | Promise<Opening> {
+function placed (place: StartFeed, opening: StartPosition, state: unknown): StartPosition | Promise<StartPosition> {
   if (state === undefined || state === null) return opening
   opening.snapshot = Array.isArray(state) ? state : [state]
   const last = opening.snapshot.at(-1)
@@ -75,7 +75,7 @@ function placed (place: Place, opening: Opening, state: unknown): Opening | Prom
   asEvent(last)
   // The state says which events are in it.
   const cursor = decodeCursor(String(id))
-  const stand = ({ epoch, newest }: Pick<LogHead, 'epoch' | 'newest'>): boolean => {
+  const stand = ({ epoch, newest }: Pick<LogState, 'epoch' | 'newest'>): boolean => {
     const offset = cursor?.get(epoch)
     if (offset === undefined || offset > newest) return false
     Object.assign(opening, { epoch, position: offset })
@@ -83,8 +83,8 @@ function placed (place: Place, opening: Opening, state: unknown): Opening | Prom
   }
   if (stand({ epoch: opening.epoch, newest: place.newest })) return opening
   // Whoever published may know of more than what has come to us.
-  return Promise.resolve(place.head()).then(head => {
-    if (!stand(head)) throw new FST_SSE_SNAPSHOT(place.settings.name, shown(id))
+  return Promise.resolve(place.state()).then(head => {
+    if (!stand(head)) throw new FST_SSE_SNAPSHOT(place.settings.name, describe(id))
     return opening
   })
 }

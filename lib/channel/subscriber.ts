@@ -1,23 +1,23 @@
-import type { Chunk } from './frame-batch.ts'
+import type { FrameBatch } from './frame-batch.ts'
 import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
 import { diagnostics, tellOf } from '../metrics/diagnostics.ts'
 import { encodePositionFrame } from '../wire/encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { Feed } from './feed.ts'
-import { Follower } from './channel-reader.ts'
+import { ChannelReader } from './channel-reader.ts'
 import { listenTo } from '../listeners.ts'
 import { LIVE, REPLAY } from '../wire/protocol.ts'
-import type { LogHead } from '../log/log.ts'
-import type { Notice, Opening } from './start-position.ts'
-import type { Outlet, Party } from './subscriber-context.ts'
-import { placed, scoped, type Selection } from './projection.ts'
-import { kSubscribed, type Driver, type Followable, type Place } from '../source/source.ts'
+import type { LogState } from '../log/log.ts'
+import type { Notice, StartPosition } from './start-position.ts'
+import type { SubscriberSink, SubscriberContext } from './subscriber-context.ts'
+import { placed, scoped, type Projection } from './projection.ts'
+import { kSubscribed, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
 
 /** One channel of a subscriber. */
-export interface Subscribed {
+export interface ResolvedSubscription {
   readonly feed: Feed
-  readonly selection: Selection
+  readonly projection: Projection
   /** Where to begin when the client brings no position. */
   readonly after: string | undefined
   readonly signal: AbortSignal | undefined
@@ -27,54 +27,54 @@ export interface Subscribed {
  * A subscriber of one channel or of several: its followers, and the one id that says where it stands in all of them.
  * Each channel keeps its order; between them there is none.
  */
-export class Following implements Party<Follower>, Driver {
+export class Subscriber implements SubscriberContext<ChannelReader>, SourceDriver {
   readonly alone: boolean
-  untold = 0
+  unreported = 0
   readonly writes: boolean
-  readonly #outlet: Outlet
-  readonly #subscribed: readonly Subscribed[]
+  readonly #sink: SubscriberSink
+  readonly #subscriptions: readonly ResolvedSubscription[]
   /** Functions that remove the listeners of the user's signals. */
   #leave: Array<() => void> | undefined
-  readonly #followers: Follower[]
-  #running: readonly Follower[]
+  readonly #readers: ChannelReader[]
+  #running: readonly ChannelReader[]
   /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
-  #behind: Set<Follower> | undefined
+  #behind: Set<ChannelReader> | undefined
   #begun = false
   /** The last beat at which the client had its position. */
-  #toldAt = Infinity
+  #reportedAt = Infinity
   #stopped = false
 
   /** Throws FST_SSE_CHANNELS: positions of one channel twice, or of very many, do not fit into one id. */
-  constructor (subscribed: readonly Subscribed[], outlet: Outlet) {
+  constructor (subscribed: readonly ResolvedSubscription[], outlet: SubscriberSink) {
     const feeds = new Set(subscribed.map(({ feed }) => feed))
     if (feeds.size > MAX_CHANNELS) throw new FST_SSE_CHANNELS(MAX_CHANNELS, feeds.size)
     if (feeds.size < subscribed.length) throw new FST_SSE_CHANNELS(MAX_CHANNELS, 'one of them twice')
     this.alone = subscribed.length === 1
-    this.#outlet = outlet
-    this.writes = outlet.write !== undefined
-    this.#subscribed = subscribed
-    this.#followers = subscribed.map(({ feed, selection }) => new Follower(feed, scoped(selection), this))
-    this.#running = this.#followers
+    this.#sink = outlet
+    this.writes = outlet.writeFrames !== undefined
+    this.#subscriptions = subscribed
+    this.#readers = subscribed.map(({ feed, projection: selection }) => new ChannelReader(feed, scoped(selection), this))
+    this.#running = this.#readers
   }
 
   /** Whether its openings are out: a channel may be over. */
-  get decided (): boolean { return this.#begun }
+  get hasAnswer (): boolean { return this.#begun }
   /** Where it stands, once it has told the client. */
   get lastEventId (): string | undefined { return this.#begun ? this.#where() : undefined }
 
-  get places (): Place[] {
-    return this.#followers.map(({ feed, lag }) => ({ channel: feed.settings.name, lag }))
+  get channelLags (): ChannelLag[] {
+    return this.#readers.map(({ feed, lag }) => ({ channel: feed.settings.name, lag }))
   }
 
   start (lastEventId: string | undefined): void {
-    for (const { signal } of this.#subscribed) {
+    for (const { signal } of this.#subscriptions) {
       if (signal?.aborted === true) {
         this.close()
         return
       }
       if (signal !== undefined) (this.#leave ??= []).push(listenTo(signal, this.close))
     }
-    const heads = this.#followers.map(follower => attempt(() => follower.enter()))
+    const heads = this.#readers.map(follower => attempt(() => follower.attach()))
     this.#together(heads, heads => this.#begin(heads, lastEventId))
   }
 
@@ -87,75 +87,75 @@ export class Following implements Party<Follower>, Driver {
 
   /** An event that its map made, or its snapshot, is no good. */
   refuse (error: Error): void {
-    this.failed(error)
+    this.fail(error)
   }
 
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
     this.#leave?.forEach(leave => leave())
-    for (const follower of this.#followers) follower.stop()
+    for (const follower of this.#readers) follower.stop()
   }
 
   flush (): void {
-    for (const { feed } of this.#followers) feed.flush()
+    for (const { feed } of this.#readers) feed.flush()
   }
 
   checkpoint (): string {
-    return this.untold === 0 ? '' : encodePositionFrame(this.id())
+    return this.unreported === 0 ? '' : encodePositionFrame(this.id())
   }
 
   /** Entries that were passed over also leave the history by their age, without any new event. */
   tick (now: number): void {
-    if (this.untold === 0 || this.#toldAt === Infinity) this.#toldAt = now
-    else if (now - this.#toldAt >= Math.min(...this.#followers.map(({ feed }) => feed.settings.history.age)) / 2) this.take({ id: this.id() })
+    if (this.unreported === 0 || this.#reportedAt === Infinity) this.#reportedAt = now
+    else if (now - this.#reportedAt >= Math.min(...this.#readers.map(({ feed }) => feed.settings.history.maxAge)) / 2) this.write({ id: this.id() })
   }
 
   id (): string {
-    this.untold = 0
+    this.unreported = 0
     return this.#where()
   }
 
-  wants (): boolean { return this.#outlet.wants() }
+  hasRoom (): boolean { return this.#sink.hasRoom() }
 
-  take (event: unknown, before = ''): boolean {
+  write (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
-    const taken = this.#outlet.take(event, before)
+    const taken = this.#sink.write(event, before)
     // The client got neither the event nor the position before it: its distance is unknown.
-    if (!taken) this.untold = 1
+    if (!taken) this.unreported = 1
     return taken
   }
 
-  write (frames: string | Chunk, events: number): void { this.#outlet.write!(frames, events) }
+  writeFrames (frames: string | FrameBatch, events: number): void { this.#sink.writeFrames!(frames, events) }
 
-  arrived (follower: Follower): void {
+  arrived (follower: ChannelReader): void {
     if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return
     this.#behind = undefined
-    if (this.writes) this.write(`${LIVE}\n`, 0)
+    if (this.writes) this.writeFrames(`${LIVE}\n`, 0)
   }
 
-  gap (follower: Follower, dropped: number, position: number): void {
+  gap (follower: ChannelReader, dropped: number, position: number): void {
     this.#dropped(follower.feed, dropped)
     const before = this.checkpoint()
     follower.position = position
-    this.take({ event: 'sse.gap', data: this.#label(follower, { dropped }), id: this.id() }, before)
+    this.write({ event: 'sse.gap', data: this.#label(follower, { dropped }), id: this.id() }, before)
   }
 
-  announce (follower: Follower, opening: Opening, before: string): void {
+  announce (follower: ChannelReader, opening: StartPosition, before: string): void {
     this.#say([follower], [opening], before)
   }
 
-  lagging ({ feed }: Follower): void {
+  fellBehind ({ feed }: ChannelReader): void {
     this.stop()
     this.#dropped(feed, undefined)
-    this.#outlet.lagging(feed.settings.name)
+    this.#sink.fellBehind(feed.settings.name)
   }
 
-  ended (follower: Follower): void {
+  channelEnded (follower: ChannelReader): void {
     this.#running = this.#running.filter(other => other !== follower)
     if (this.#running.length > 0) return this.arrived(follower)
     this.stop()
-    this.#outlet.ended()
+    this.#sink.channelEnded()
   }
 
   /** Without a number: it loses the stream. */
@@ -164,87 +164,87 @@ export class Following implements Party<Follower>, Driver {
       statistics.gaps++
       statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) tellOf(this.#outlet.account, diagnostics.drop, { channel: name, dropped })
+    if (diagnostics.drop.hasSubscribers) tellOf(this.#sink.record, diagnostics.drop, { channel: name, dropped })
   }
 
-  failed (error: unknown): void {
+  fail (error: unknown): void {
     if (this.#stopped) return
     this.stop()
-    this.#outlet.failed(error)
+    this.#sink.fail(error)
   }
 
   readonly close = (): void => {
     this.stop()
-    this.#outlet.done()
+    this.#sink.complete()
   }
 
   /** Reads the position after all logs have answered: only then is it known which part belongs to none of them. */
-  #begin (heads: readonly LogHead[], lastEventId: string | undefined): void {
+  #begin (heads: readonly LogState[], lastEventId: string | undefined): void {
     if (this.#stopped) return
     const epochs = new Set(heads.map(({ epoch }) => epoch))
-    const openings = this.#followers.map((follower, index) => {
-      const cursor = cursorOf(lastEventId || this.#subscribed[index]!.after)
-      return attempt(() => follower.begin(heads[index]!, claimed(cursor, heads[index]!.epoch, epochs)))
+    const openings = this.#readers.map((follower, index) => {
+      const cursor = cursorOf(lastEventId || this.#subscriptions[index]!.after)
+      return attempt(() => follower.open(heads[index]!, claimed(cursor, heads[index]!.epoch, epochs)))
     })
     this.#together(openings, openings => this.#open(openings))
   }
 
   /** At once where all answers are there, else when they are. */
   #together<T> (those: Array<T | Promise<T>>, step: (all: T[]) => void): void {
-    if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.failed(error))
+    if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.fail(error))
     else step(those as T[])
   }
 
-  #open (openings: Opening[]): void {
+  #open (openings: StartPosition[]): void {
     if (this.#stopped) return
     if (openings.every(opening => opening.over)) {
       this.stop()
-      return this.#outlet.nothing()
+      return this.#sink.respondNoContent()
     }
-    const current = this.#followers.every(({ atEnd }) => atEnd)
-    if (!current) this.#behind = new Set(this.#followers)
-    this.#say(this.#followers, openings, current ? LIVE : REPLAY)
+    const current = this.#readers.every(({ atEnd }) => atEnd)
+    if (!current) this.#behind = new Set(this.#readers)
+    this.#say(this.#readers, openings, current ? LIVE : REPLAY)
     this.#begun = true
-    for (const follower of this.#followers) follower.proceed()
+    for (const follower of this.#readers) follower.start()
   }
 
   #noticed (feed: Feed, { data }: Notice): void {
     if ('dropped' in data) return this.#dropped(feed, data.dropped)
     feed.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) tellOf(this.#outlet.account, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
+    if (diagnostics.reset.hasSubscribers) tellOf(this.#sink.record, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
   }
 
   /** In company, what is said of a channel says of which. */
-  #label<D extends object> ({ feed }: Follower, data: D): D & { channel?: string } {
+  #label<D extends object> ({ feed }: ChannelReader, data: D): D & { channel?: string } {
     return this.alone ? data : { ...data, channel: feed.settings.name }
   }
 
   #where (): string {
-    const [first] = this.#followers
+    const [first] = this.#readers
     if (this.alone) return `${first!.epoch}-${first!.position}`
-    return encodeCursor(this.#followers.map(({ epoch, position }) => [epoch, position]))
+    return encodeCursor(this.#readers.map(({ epoch, position }) => [epoch, position]))
   }
 
   /**
    * What comes before the logs, and `before` with the first of it that goes out. Only the last carries the position: who does not
    * get it all begins again. Where that was refused, the position comes by itself.
    */
-  #say (followers: readonly Follower[], openings: readonly Opening[], before: string): void {
+  #say (followers: readonly ChannelReader[], openings: readonly StartPosition[], before: string): void {
     for (const [index, { notice }] of openings.entries()) if (notice !== undefined) this.#noticed(followers[index]!.feed, notice)
     const events: unknown[] = openings.flatMap(({ notice, snapshot }, index) => [
       ...(notice === undefined ? [] : [{ ...notice, data: this.#label(followers[index]!, notice.data) }]),
       ...snapshot
     ])
     const last = events.pop() ?? {}
-    for (const event of events) if (this.take(placed(event, undefined), before)) before = ''
-    if (!this.take(placed(last, this.id()), before)) this.take({ id: this.id() }, before)
+    for (const event of events) if (this.write(placed(event, undefined), before)) before = ''
+    if (!this.write(placed(last, this.id()), before)) this.write({ id: this.id() }, before)
   }
 }
 
 /** What is behind the channels that a route serves: its own events, or made so by a map (C4). FST_SSE_CHANNEL_EVENTS for others. */
-export function subscribedTo (channels: ReadonlyArray<Followable<unknown>>, contract: Contract): Subscribed[] {
-  const all = channels.map(channel => channel[kSubscribed] as Subscribed)
-  for (const { feed: { settings: { name, events } }, selection } of all) {
+export function resolveSubscriptions (channels: ReadonlyArray<ChannelSource<unknown>>, contract: Contract): ResolvedSubscription[] {
+  const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription)
+  for (const { feed: { settings: { name, events } }, projection: selection } of all) {
     if (selection.map === undefined && !contract.covers(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
   }
   return all

@@ -1,11 +1,11 @@
-import type { Received } from './frame-batch.ts'
+import type { DecodedEvent } from './frame-batch.ts'
 import type { Feed } from './feed.ts'
-import type { Subscribed } from './subscriber.ts'
-import { Iteration } from './subscription-iterator.ts'
-import { aFunction, checked, type Rule } from '../stream/options.ts'
-import type { Selection } from './projection.ts'
+import type { ResolvedSubscription } from './subscriber.ts'
+import { SubscriptionIterator } from './subscription-iterator.ts'
+import { aFunction, validateOptions, type Rule } from '../validate-options.ts'
+import type { Projection } from './projection.ts'
 import { whereToBegin } from './settings.ts'
-import { kSubscribed, type Followable, type kEvents } from '../source/source.ts'
+import { kSubscribed, type ChannelSource, type kEvents } from '../source/source.ts'
 
 /** How to follow a channel. `R` is what it gives, `T` what comes of it. */
 export interface SubscribeOptions<R, T> {
@@ -15,7 +15,7 @@ export interface SubscribeOptions<R, T> {
    */
   after?: string | undefined
   /** Where to begin without a position: with the oldest event that the history holds, or with what comes next. Default: as the channel says. */
-  start?: 'newest' | 'oldest' | undefined
+  start?: 'latest' | 'earliest' | undefined
   /** Whether this subscriber gets an event. It is given one frozen object for all subscribers. What may come is still all that the channel declares: `map` narrows. */
   filter?: ((event: R) => boolean) | undefined
   /** Another event in place of one, checked by the route's `schema.sse`; undefined or null leaves it out. */
@@ -36,7 +36,7 @@ export type Snapshot<T> = (T & { id?: string | undefined }) | ReadonlyArray<T & 
 /** The events in what a snapshot gives. */
 export type Said<S> = Awaited<S> extends infer G ? G extends readonly unknown[] ? G[number] : NonNullable<G> : never
 
-const DEFAULTS: Required<SubscribeOptions<Received, unknown>> = { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }
+const DEFAULTS: Required<SubscribeOptions<DecodedEvent, unknown>> = { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }
 const RULES: Record<keyof typeof DEFAULTS, Rule> = {
   after: { expected: 'an event id', fits: value => typeof value === 'string' },
   start: whereToBegin,
@@ -47,26 +47,26 @@ const RULES: Record<keyof typeof DEFAULTS, Rule> = {
 }
 
 /** One way of following a channel. Each stream that it is given to, and each loop over it, follows by itself. */
-export class Subscription<E, R = E> implements Followable<E>, AsyncIterable<R> {
+export class Subscription<E, R = E> implements ChannelSource<E>, AsyncIterable<R> {
   declare readonly [kEvents]?: E
   readonly #feed: () => Feed
-  readonly #selection: Selection
+  readonly #projection: Projection
   readonly #after: string | undefined
   readonly #signal: AbortSignal | undefined
 
-  constructor (feed: () => Feed, first: 'newest' | 'oldest', given: object) {
-    const { after, signal, filter, map, snapshot, start = first } = checked(given, DEFAULTS, RULES)
+  constructor (feed: () => Feed, first: 'latest' | 'earliest', given: object) {
+    const { after, signal, filter, map, snapshot, start = first } = validateOptions(given, DEFAULTS, RULES)
     this.#feed = feed
-    this.#selection = { filter, map, snapshot, start }
+    this.#projection = { filter, map, snapshot, start }
     this.#after = after
     this.#signal = signal
   }
 
-  get [kSubscribed] (): Subscribed {
-    return { feed: this.#feed(), selection: this.#selection, after: this.#after, signal: this.#signal }
+  get [kSubscribed] (): ResolvedSubscription {
+    return { feed: this.#feed(), projection: this.#projection, after: this.#after, signal: this.#signal }
   }
 
   [Symbol.asyncIterator] (): AsyncIterator<R, undefined> {
-    return new Iteration(() => this[kSubscribed]) as AsyncIterator<unknown, undefined> as AsyncIterator<R, undefined>
+    return new SubscriptionIterator(() => this[kSubscribed]) as AsyncIterator<unknown, undefined> as AsyncIterator<R, undefined>
   }
 }

@@ -1,4 +1,4 @@
-import type { RawReceived } from '../client/encoding.ts'
+import type { RawEvent } from '../client/encoding.ts'
 import { printable } from './printable.ts'
 import type { Paint } from './terminal.ts'
 
@@ -16,7 +16,7 @@ export class Layout {
   }
 
   /** The columns grow with what comes, as what will come is not known. */
-  lines ({ event, id, data }: RawReceived, time: Date): string {
+  lines ({ event, id, data }: RawEvent, time: Date): string {
     const name = printable(event)
     const position = id === '' ? '-' : printable(id)
     this.#name = Math.max(this.#name, Math.min(WIDEST, name.length))
@@ -31,7 +31,7 @@ export class Layout {
 }
 
 /** Writes an event for programs: one object, one line. */
-export function jsonLine ({ event, id, data }: RawReceived, time: Date): string {
+export function jsonLine ({ event, id, data }: RawEvent, time: Date): string {
   return printable(JSON.stringify({ time: time.toISOString(), event, id, data })) + '\n'
 }
 

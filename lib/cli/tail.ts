@@ -77,7 +77,7 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
 interface Notices {
   say: (text: string) => void
   url: PerAttempt<URL>
-  onState: (state: StreamState) => void
+  onStateChange: (state: StreamState) => void
   onError: (error: StreamError, next: { delay: number | undefined }) => void
 }
 
@@ -94,7 +94,7 @@ function noticesOf ({ stderr }: Terminal, url: URL): Notices {
       after = lastEventId === '' ? '' : ` after ${lastEventId}`
       return url
     },
-    onState: state => {
+    onStateChange: state => {
       if (state === 'connecting' && !explained) say('The stream ended, connecting again')
       if (state === 'connecting' || !again) return
       again = explained = false

@@ -1,8 +1,8 @@
 import type { EventMap } from '../contract/contract.ts'
 import { call, failureIn } from './callback.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
-import { EventStream, type Received } from './event-stream.ts'
-import { formsOf, type ClientEventOf, type Form, type FormsOf, type RawReceived } from './encoding.ts'
+import { EventStream, type ReceivedEvent } from './event-stream.ts'
+import { encodingsOf, type ClientEventOf, type Encoding, type EncodingsOf, type RawEvent } from './encoding.ts'
 import { comesBack, misuseOf } from './misuse.ts'
 import { onPageEvent } from './page-event.ts'
 import type { Message, StreamState } from './stream-reader.ts'
@@ -14,8 +14,8 @@ export type Validate = (schema: unknown, data: unknown) => string | undefined
 
 export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
   /** The event map of the route; or, for `connect<typeof events>`, the form of each event. What it does not declare is passed over. */
-  events: M | FormsOf<M>
-  /** The `validate` of `fastify-typed-sse/client/validate`: what comes is checked, and FST_SSE_RECEIVED what does not fit. Default: the server has done it. */
+  events: M | EncodingsOf<M>
+  /** The `validate` of `fastify-typed-sse/client/validate`: what comes is checked, and FST_SSE_INVALID_EVENT what does not fit. Default: the server has done it. */
   validate?: Validate
   /**
    * All tabs of this origin with the same URL, or the same name where one is given, use one connection: over HTTP/1.1 a browser has six per host.
@@ -24,7 +24,7 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
    */
   share?: boolean | string
   /** Called with each change of `stream.state`. */
-  onState?: (state: StreamState) => void
+  onStateChange?: (state: StreamState) => void
 }
 
 /** Without a map every event is given, its data as the text that it is. */
@@ -35,29 +35,29 @@ export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'event
  * Does not throw; what fails is told by the loop over the stream, `closed` and `onError`.
  */
 export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
-export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawReceived>
+export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawEvent>
 export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
   const misuse = misuseOf(url, options)
   if (misuse !== undefined) {
-    const { onState } = Object(options) as RawConnectOptions
-    return new EventStream(failing(misuse, options), () => {}, typeof onState === 'function' ? onState : undefined)
+    const { onStateChange: onStateChange } = Object(options) as RawConnectOptions
+    return new EventStream(failing(misuse, options), () => {}, typeof onStateChange === 'function' ? onStateChange : undefined)
   }
-  const { events, validate, share = false, onState, signal, ...rest } = options
+  const { events, validate, share = false, onStateChange: onStateChange, signal, ...rest } = options
   const read = readerOf(events, validate)
   const controller = new AbortController()
   const source = share === false ? new Connection(url, rest, read, controller.signal) : together(share, url, rest, read, controller.signal)
   const stream = new EventStream(source, () => {
     signal?.removeEventListener('abort', close)
     controller.abort()
-  }, onState)
+  }, onStateChange)
   const close = (): void => stream.close()
   if (signal?.aborted === true) close()
   signal?.addEventListener('abort', close)
   return stream
 }
 
-type Read = (message: Message) => Received | undefined
-type Events = EventMap | Readonly<Record<string, Form>>
+type Read = (message: Message) => ReceivedEvent | undefined
+type Events = EventMap | Readonly<Record<string, Encoding>>
 
 /** Sends no request, and fails with the error. */
 async function * failing (misuse: StreamError, options: unknown): AsyncGenerator<never, void> {
@@ -67,7 +67,7 @@ async function * failing (misuse: StreamError, options: unknown): AsyncGenerator
 }
 
 /** As they come, from whichever tab; each reads them by its own map. */
-async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<Received | StreamState>, void> {
+async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<ReceivedEvent | StreamState>, void> {
   const { nameOf, shared } = await import('./shared.ts')
   const named = (): string => {
     try {
@@ -82,7 +82,7 @@ async function * together (share: true | string, url: PerAttempt<string | URL>, 
 
 /** Makes events of messages: by the map, or as they are. */
 export function readerOf (events: object | undefined, validate: Validate | undefined): Read {
-  const forms = events === undefined ? undefined : formsOf(events as Events)
+  const forms = events === undefined ? undefined : encodingsOf(events as Events)
   return ({ event, data, id }) => {
     const form = forms?.get(event)
     if (event === 'error' && form === undefined) throw failureOf(data)
@@ -91,7 +91,7 @@ export function readerOf (events: object | undefined, validate: Validate | undef
     const value = form === 'text' ? data : parsed(event, data)
     const schema = (events as Events)[event]
     const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
-    if (fault !== undefined) throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' does not fit: ${fault}`, { data: value })
+    if (fault !== undefined) throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not fit: ${fault}`, { data: value })
     return { event, data: value, id }
   }
 }
@@ -100,7 +100,7 @@ function parsed (event: string, data: string): unknown {
   try {
     return JSON.parse(data)
   } catch (cause) {
-    throw new StreamError('FST_SSE_RECEIVED', `Event '${event}' is not JSON`, { data, cause })
+    throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' is not JSON`, { data, cause })
   }
 }
 
@@ -112,5 +112,5 @@ function failureOf (data: string): StreamError {
   } catch {}
   const { detail, title } = Object(problem) as { detail?: unknown, title?: unknown }
   const text = [detail, title].find(part => typeof part === 'string') ?? data
-  return new StreamError('FST_SSE_REMOTE', `The server failed: ${text}`, { data: problem })
+  return new StreamError('FST_SSE_SERVER_ERROR', `The server failed: ${text}`, { data: problem })
 }

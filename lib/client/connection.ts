@@ -2,7 +2,7 @@ import { Backoff } from './backoff.ts'
 import { failureIn } from './callback.ts'
 import { comesBack } from './misuse.ts'
 import { onPageEvent } from './page-event.ts'
-import { Reading, type Message, type StreamState } from './stream-reader.ts'
+import { StreamReader, type Message, type StreamState } from './stream-reader.ts'
 import { networkError, request, type Attempt, type PerAttempt, type RequestOptions } from './request.ts'
 import { StreamError } from './stream-error.ts'
 import { Watchdog } from './watchdog.ts'
@@ -46,7 +46,7 @@ export class Connection<E extends object> {
   readonly #url: PerAttempt<string | URL>
   readonly #options: ConnectionOptions
   readonly #signal: AbortSignal
-  readonly #reading: Reading<E>
+  readonly #reader: StreamReader<E>
   readonly #backoff: Backoff
   readonly #watchdog: Watchdog
   /** Ends what is waited for. */
@@ -61,13 +61,13 @@ export class Connection<E extends object> {
     this.#url = url
     this.#options = options
     this.#signal = signal
-    this.#reading = new Reading(read, options.lastEventId ?? '', options.maxEventBytes ?? 2 ** 24)
+    this.#reader = new StreamReader(read, options.lastEventId ?? '', options.maxEventBytes ?? 2 ** 24)
     this.#backoff = new Backoff(options.retryDelay ?? DELAY, options.maxRetryDelay ?? 30_000)
     this.#watchdog = new Watchdog(options.inactivityTimeout)
     signal.addEventListener('abort', () => this.#leave())
   }
 
-  get lastEventId (): string { return this.#reading.lastEventId }
+  get lastEventId (): string { return this.#reader.lastEventId }
 
   /** Events and states in their order, as many at once as came together. Ends when nothing more is to come, and at the signal; throws a StreamError. */
   async * [Symbol.asyncIterator] (): AsyncGenerator<Array<E | StreamState>, void> {
@@ -87,7 +87,7 @@ export class Connection<E extends object> {
   async * #run (): AsyncGenerator<Array<E | StreamState>, void> {
     const { maxAttempts = Infinity } = this.#options
     const reconnect = comesBack(this.#options)
-    const reading = this.#reading
+    const reading = this.#reader
     yield ['connecting']
     for (let attempt = 1, failures = 0; !this.#signal.aborted; attempt++) {
       let error: StreamError | undefined
@@ -100,8 +100,8 @@ export class Connection<E extends object> {
         if (!left) error = failureIn('A function of the program', cause)
       }
       if (this.#signal.aborted) return
-      if (error === undefined || reading.fruitful) failures = 0
-      const delay = left ? 0 : this.#backoff.next(reading.fruitful, reading.reconnectionTime, error?.retryAfter)
+      if (error === undefined || reading.progressed) failures = 0
+      const delay = left ? 0 : this.#backoff.next(reading.progressed, reading.reconnectionTime, error?.retryAfter)
       if (error !== undefined) {
         const goesOn = reconnect && ++failures < maxAttempts && isPassing(error)
         // `error => errors.push(error)` returns a number, which decides nothing.
@@ -123,7 +123,7 @@ export class Connection<E extends object> {
 
   /** One request. True where its end is the end of all. */
   async * #attempt (attempt: Attempt): AsyncGenerator<Array<E | StreamState>, boolean> {
-    const reading = this.#reading
+    const reading = this.#reader
     const watchdog = this.#watchdog
     const controller = new AbortController()
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
@@ -136,7 +136,7 @@ export class Connection<E extends object> {
     try {
       watchdog.watch(silent)
       const response = await request(this.#url, this.#options, attempt, controller.signal)
-      watchdog.heard()
+      watchdog.received()
       if (response === undefined) return true
       reader = response.body!.getReader()
       // Not every fetch listens to the signal.
@@ -150,7 +150,7 @@ export class Connection<E extends object> {
         const before = reading.lastEventId
         const came = reading.feed(value)
         // A stream that lived is no failure, though nothing happened in it.
-        if (watchdog.heard(reading.beat)) reading.fruitful = true
+        if (watchdog.received(reading.heartbeatOnly)) reading.progressed = true
         // A position alone is passed on too: another tab that shares the stream may continue from it.
         if (came.length > 0 || reading.lastEventId !== before) yield came
         if (reading.failure !== undefined) throw reading.failure
@@ -160,7 +160,7 @@ export class Connection<E extends object> {
       controller.signal.throwIfAborted()
       throw error
     } finally {
-      watchdog.heard()
+      watchdog.received()
       leave()
     }
     return reading.ended
@@ -195,5 +195,5 @@ export class Connection<E extends object> {
 
 /** Whether another attempt may bring what this one did not. */
 function isPassing ({ code, status = 0 }: StreamError): boolean {
-  return status >= 500 || [408, 425, 429].includes(status) || ['FST_SSE_NETWORK', 'FST_SSE_INACTIVE', 'FST_SSE_HOLE'].includes(code)
+  return status >= 500 || [408, 425, 429].includes(status) || ['FST_SSE_NETWORK', 'FST_SSE_INACTIVE', 'FST_SSE_MISSING_EVENTS'].includes(code)
 }

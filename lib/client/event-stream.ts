@@ -3,15 +3,15 @@ import type { StreamState } from './stream-reader.ts'
 import { StreamError } from './stream-error.ts'
 
 /** Any event that a stream gives. */
-export interface Received { readonly event: string, readonly data: unknown, readonly id: string }
+export interface ReceivedEvent { readonly event: string, readonly data: unknown, readonly id: string }
 
 /** How a stream ended: the server has no more (`complete`), this side left (`closed`), or it failed. */
-export type Closed =
+export type CloseResult =
   | { readonly reason: 'complete' | 'closed', readonly error?: undefined }
   | { readonly reason: 'error', readonly error: StreamError }
 
 /** The event of that name; any, where names are known only when they come. */
-type Named<E extends Received, N> = E extends { event: N } ? E : string extends E['event'] ? E : never
+type Named<E extends ReceivedEvent, N> = E extends { event: N } ? E : string extends E['event'] ? E : never
 
 interface Listener<E> { readonly name: string, readonly call: (event: E) => void }
 type Next<E> = IteratorResult<E, undefined>
@@ -22,15 +22,15 @@ const OVER = { value: undefined, done: true } as const
  * The events of a stream, for one loop and any number of listeners. It reads no faster than they take, and nothing while
  * nobody takes.
  */
-export class EventStream<E extends Received> implements AsyncIterable<E> {
+export class EventStream<E extends ReceivedEvent> implements AsyncIterable<E> {
   /** Settles when it is over, and never rejects. */
-  readonly closed: Promise<Closed>
+  readonly closed: Promise<CloseResult>
   readonly #leave: () => void
-  readonly #onState: ((state: StreamState) => void) | undefined
+  readonly #onStateChange: ((state: StreamState) => void) | undefined
   readonly #listeners = new Set<Listener<E>>()
   #state: StreamState = 'connecting'
   #ended = false
-  #settle!: (closed: Closed) => void
+  #settle!: (closed: CloseResult) => void
   /** There is a loop. */
   #looped = false
   /** It waits for events. */
@@ -43,9 +43,9 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   #wake: () => void = () => {}
 
   /** `source` gives events and states, and ends when `leave` was called. */
-  constructor (source: AsyncIterable<ReadonlyArray<E | StreamState>>, leave: () => void, onState?: (state: StreamState) => void) {
+  constructor (source: AsyncIterable<ReadonlyArray<E | StreamState>>, leave: () => void, onStateChange?: (state: StreamState) => void) {
     this.#leave = leave
-    this.#onState = onState
+    this.#onStateChange = onStateChange
     this.closed = new Promise(resolve => { this.#settle = resolve })
     this.#run(source).then(() => this.#end({ reason: 'complete' }), error => this.#end({ reason: 'error', error: failureIn('A function of the program', error) }))
   }
@@ -63,9 +63,9 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   /** Leaves. Nothing comes any more, not even what has come already. */
   close (): void { this.#end({ reason: 'closed' }) }
 
-  /** Leaving the loop closes the stream; its failure is thrown in it. There is one loop: FST_SSE_READER for a second one. */
+  /** Leaving the loop closes the stream; its failure is thrown in it. There is one loop: FST_SSE_LOCKED for a second one. */
   [Symbol.asyncIterator] (): AsyncIterator<E, undefined> {
-    if (this.#looped) throw new StreamError('FST_SSE_READER', 'A stream has one loop: connect again')
+    if (this.#looped) throw new StreamError('FST_SSE_LOCKED', 'A stream has one loop: connect again')
     this.#looped = true
     this.#wake()
     return {
@@ -117,7 +117,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
   #enter (state: StreamState): void {
     if (this.#state === state) return
     this.#state = state
-    attempt(() => this.#onState?.(state))
+    attempt(() => this.#onStateChange?.(state))
   }
 
   #over (): Promise<Next<E>> {
@@ -126,7 +126,7 @@ export class EventStream<E extends Received> implements AsyncIterable<E> {
     return failure === undefined ? Promise.resolve(OVER) : Promise.reject(failure)
   }
 
-  #end (closed: Closed): void {
+  #end (closed: CloseResult): void {
     if (this.#ended) return
     this.#ended = true
     this.#failure = closed.error

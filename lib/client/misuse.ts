@@ -6,7 +6,7 @@ type Rule = readonly [expected: string, fits: (value: unknown) => boolean, names
 const RULES: readonly Rule[] = [
   ['a number, 0 or more', value => typeof value === 'number' && value >= 0,
     'retryDelay maxRetryDelay maxAttempts inactivityTimeout maxEventBytes'],
-  ['a function', value => typeof value === 'function', 'fetch onError onState validate'],
+  ['a function', value => typeof value === 'function', 'fetch onError onStateChange validate'],
   ['true or false', value => typeof value === 'boolean', 'reconnect'],
   ['a string', value => typeof value === 'string', 'method'],
   // A page may have no id in its storage.

@@ -4,7 +4,7 @@
 import { StreamError } from './stream-error.ts'
 
 /** What a stream says, read. */
-export interface Heard {
+export interface ParserHandlers {
   /** `id` is the last event id; `placed` where this event brought it. */
   message: (event: string, data: string, id: string, placed: boolean) => void
   /** A block that moved the position, and is no event: it has no data, or is the server's position event. */
@@ -21,7 +21,7 @@ const encoder = new TextEncoder()
 
 /** Bytes, cut anywhere -> events. Each byte is looked at once, however an event is cut. */
 export class Parser {
-  readonly #heard: Heard
+  readonly #handlers: ParserHandlers
   readonly #maxEventBytes: number
   // It takes the mark away that may stand before everything (BOM), and no other.
   readonly #decoder = new TextDecoder()
@@ -36,8 +36,8 @@ export class Parser {
   #id: string
   #placed = false
 
-  constructor (heard: Heard, maxEventBytes: number, lastEventId = '') {
-    this.#heard = heard
+  constructor (heard: ParserHandlers, maxEventBytes: number, lastEventId = '') {
+    this.#handlers = heard
     this.#maxEventBytes = maxEventBytes
     this.#id = lastEventId
   }
@@ -81,8 +81,8 @@ export class Parser {
       this.#placed = true
     } else if (field === '') {
       this.#bytes -= bytesOf(line)
-      this.#heard.comment(value)
-    } else if (field === 'retry' && /^\d+$/.test(value)) this.#heard.retry(Number(value))
+      this.#handlers.comment(value)
+    } else if (field === 'retry' && /^\d+$/.test(value)) this.#handlers.retry(Number(value))
   }
 
   #dispatch (): void {
@@ -93,8 +93,8 @@ export class Parser {
     this.#event = ''
     this.#placed = false
     this.#bytes = 0
-    if (data !== undefined && (data !== '' || event !== POSITION)) this.#heard.message(event, data, this.#id, placed)
-    else if (placed) this.#heard.position(this.#id)
+    if (data !== undefined && (data !== '' || event !== POSITION)) this.#handlers.message(event, data, this.#id, placed)
+    else if (placed) this.#handlers.position(this.#id)
   }
 }
 

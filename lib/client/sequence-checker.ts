@@ -4,7 +4,7 @@ type Positions = ReadonlyMap<string, string>
  * Where a channel's stream stands, and whether what comes next is next: each event of a channel has an offset one more than what
  * was told of that channel before it, or else something was lost, or came twice.
  */
-export class Place {
+export class SequenceChecker {
   #known: Positions | undefined
 
   /** What follows begins anywhere. */
@@ -14,7 +14,7 @@ export class Place {
   move (id: string): void { this.#known = positionsOf(id) }
 
   /** What an event of that id is, here. */
-  judge (id: string): 'next' | 'double' | 'hole' {
+  check (id: string): 'next' | 'double' | 'hole' {
     let ahead = 0
     // Of another channel, or another history of it, nothing is known: not a number, and neither of the two.
     for (const [epoch, offset] of positionsOf(id)) ahead += Math.max(0, Number(offset) - Number(this.#known?.get(epoch)))

@@ -13,10 +13,10 @@ interface Return { readonly back: number, readonly id: string }
 interface Refusal { readonly refused: number }
 
 /** `where` asks the one that leads, after `end` there is no more, and a number is for the tab itself whose number it is. */
-type Told = Batch | Return | Refusal | 'where' | 'end' | number
+type SharedMessage = Batch | Return | Refusal | 'where' | 'end' | number
 
 /** A connection, which begins after an id. */
-export interface Source extends AsyncIterable<readonly Item[]> { readonly lastEventId: string }
+export interface SharedSource extends AsyncIterable<readonly Item[]> { readonly lastEventId: string }
 
 // How many events back a tab knows what it had: by how much one may be ahead of another.
 const KNOWN = 1_024
@@ -37,7 +37,7 @@ export function nameOf (share: true | string, url: unknown): string {
  * events when it returns. Without `onPage` the connection must not be made again, and the page keeps it in the cache.
  */
 export async function * shared<E> (
-  name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => Source, read: (message: Message) => E | undefined, signal: AbortSignal,
+  name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => SharedSource, read: (message: Message) => E | undefined, signal: AbortSignal,
   onPage?: typeof onPageEvent
 ): AsyncGenerator<Array<E | StreamState>, void> {
   const self = Math.random()
@@ -62,7 +62,7 @@ export async function * shared<E> (
   let cut = (): void => {}
   let stand = (): void => {}
 
-  const tell = (told: Told): void => channel?.postMessage(told)
+  const tell = (told: SharedMessage): void => channel?.postMessage(told)
   const leave = (): void => {
     channel?.close()
     channel = undefined
@@ -90,7 +90,7 @@ export async function * shared<E> (
     return true
   }
 
-  const hear = ({ data }: MessageEvent<Told>): void => {
+  const hear = ({ data }: MessageEvent<SharedMessage>): void => {
     if (data === self) heard()
     else if (data === 'end') {
       over = true
@@ -121,7 +121,7 @@ export async function * shared<E> (
   const catchUp = (): Promise<void> => new Promise(resolve => {
     heard = resolve
     const other = new BroadcastChannel(name)
-    other.postMessage(self satisfies Told)
+    other.postMessage(self satisfies SharedMessage)
     other.close()
   })
 

@@ -4,11 +4,11 @@ export type StreamErrorCode =
   | 'FST_SSE_STATUS'
   | 'FST_SSE_CONTENT_TYPE'
   | 'FST_SSE_INACTIVE'
-  | 'FST_SSE_HOLE'
+  | 'FST_SSE_MISSING_EVENTS'
   | 'FST_SSE_EVENT_SIZE'
-  | 'FST_SSE_RECEIVED'
-  | 'FST_SSE_REMOTE'
-  | 'FST_SSE_READER'
+  | 'FST_SSE_INVALID_EVENT'
+  | 'FST_SSE_SERVER_ERROR'
+  | 'FST_SSE_LOCKED'
   | 'FST_SSE_OPTION'
   | 'FST_SSE_REQUEST'
   | 'FST_SSE_CALLBACK'
@@ -25,7 +25,7 @@ export class StreamError extends Error {
   readonly headers: Headers | undefined
   /** Milliseconds, from the `Retry-After` of the response (RFC 9110 §10.2.3). */
   readonly retryAfter: number | undefined
-  /** FST_SSE_REMOTE: the data of the server's `error` event, problem details (RFC 9457) unless the server says otherwise. */
+  /** FST_SSE_SERVER_ERROR: the data of the server's `error` event, problem details (RFC 9457) unless the server says otherwise. */
   readonly data: unknown
 
   constructor (code: StreamErrorCode, message: string, details: { response?: Response, data?: unknown, cause?: unknown } = {}) {

@@ -33,7 +33,7 @@ export class Watchdog {
   }
 
   /** There they are; `beat` where they were nothing but a comment. Whether it was a heartbeat. */
-  heard (beat = false): boolean {
+  received (beat = false): boolean {
     clearTimeout(this.#timer)
     const silence = Date.now() - this.#since
     const isHeartbeat = beat && silence >= SHORTEST

@@ -1,10 +1,10 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from '../wire/encode.ts'
-import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, shown } from '../errors.ts'
+import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
 import { messageOf } from '../thrown.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
-import { attempt, serialise } from '../schema/serialise.ts'
+import { attempt, serialize } from '../schema/serialize.ts'
 
 /**
  * A TypeBox schema by its shape, `static` being the type of its values. A CommonJS program has other declarations
@@ -69,17 +69,17 @@ export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEven
 export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
 
 /** What a channel with this map takes: its position is the channel's to give. */
-export type PublishedOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown } : {
+export type PublishEventOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown } : {
   [K in keyof M & string]: (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: (M[K] & { params: [] })['static'] }
 }[keyof M & string]
 
 /** What those who follow it get, with its position. It is one object for all of them, frozen. */
-export type ReceivedOf<M extends EventMap> = string extends keyof M ? { readonly event: string, readonly data: unknown, readonly id: string } : {
+export type ReceivedEventOf<M extends EventMap> = string extends keyof M ? { readonly event: string, readonly data: unknown, readonly id: string } : {
   [K in keyof M & string]: { readonly event: K, readonly data: (M[K] & { params: [] })['static'], readonly id: string }
 }[keyof M & string]
 
 /** What a loop gets beside the events of the channel: what this package says, and the error that a channel ends with whose map declares none. */
-export type SystemReceived<M extends EventMap = EventMap> =
+export type SystemEventReceived<M extends EventMap = EventMap> =
   | ('error' extends keyof M ? never : { readonly event: 'error', readonly data: unknown, readonly id: string })
   | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
   | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
@@ -115,7 +115,7 @@ const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 /** The event, whose fields are still to be checked. FST_SSE_EVENT for what is none, with a hint for a foreign chunk. */
 export function asEvent (event: unknown): Incoming {
-  if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
+  if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(describe(event))
   assertFields(event)
   return event
 }
@@ -126,7 +126,7 @@ function assertFields (event: object): void {
   for (const key in event) {
     if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
     if ((event as Record<string, unknown>)[key] === undefined) continue
-    throw new FST_SSE_EVENT(`${shown(event)} with the key ${JSON.stringify(key.slice(0, 40))}: send it as { data: … }, or make events of a whole source with asData(source)`)
+    throw new FST_SSE_EVENT(`${describe(event)} with the key ${JSON.stringify(key.slice(0, 40))}: send it as { data: … }, or make events of a whole source with asData(source)`)
   }
 }
 
@@ -138,7 +138,7 @@ function isControl (event: Incoming): boolean {
 function nameOf (event: Incoming): string {
   const name = event.event
   if (name === undefined || name === '') return 'message'
-  if (typeof name !== 'string') throw new FST_SSE_FIELD('event', 'a string', shown(name))
+  if (typeof name !== 'string') throw new FST_SSE_FIELD('event', 'a string', describe(name))
   return name
 }
 
@@ -156,9 +156,9 @@ function assemble ({ comment, id, retry }: Incoming, prefix: string, data: strin
 function asPublishable (given: unknown): Incoming {
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
   if (isObject) assertFields(given)
-  if (!isObject || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${shown(given)}`)
+  if (!isObject || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${describe(given)}`)
   const event: Incoming = given
-  if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${shown(event.event)} is reserved`)
+  if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${describe(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {
     if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
   }
@@ -170,7 +170,7 @@ function writeFree (event: Incoming): WrittenEvent {
   const { data } = event
   assertData(name, data)
   if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
-  return { event: name, data: serialise(name, data), json: true, fingerprint: FREE }
+  return { event: name, data: serialize(name, data), json: true, fingerprint: FREE }
 }
 
 /** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
@@ -188,7 +188,7 @@ export const freeContract: Contract = {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
     const written = writeFree(event)
-    if (written.event !== 'message' && written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, shown(written.event))
+    if (written.event !== 'message' && written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(written.event))
     return assemble(event, encodeName(written.event), written.data)
   }
 }
@@ -205,11 +205,11 @@ function frameSystem (event: Incoming): string {
  * naming the place (`GET /orders`), the event and the reason.
  */
 export function compileContract (map: unknown, place: string, compile: (schema: TSchema) => CompiledSchema): Contract {
-  if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${shown(map)}`)
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${describe(map)}`)
   const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
   for (const [name, schema] of Object.entries(map)) {
-    if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${shown(name)} is reserved`)
-    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the event '${name}' has ${shown(schema)}`)
+    if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
+    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the event '${name}' has ${describe(schema)}`)
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {

@@ -3,14 +3,14 @@ import type { Channel } from '../channel/channel.ts'
 import type { ChannelOptions } from '../channel/settings.ts'
 import type { EventOf } from '../contract/contract.ts'
 import { shared } from '../scope.ts'
-import type { Followable } from '../source/source.ts'
-import type { Census, Reading } from './sampler.ts'
+import type { ChannelSource } from '../source/source.ts'
+import type { Sampler, Sample } from './sampler.ts'
 import { reports } from './report.ts'
 import { View } from './view.ts'
 
 const PERIOD = 1_000
 // Who falls behind by more than one change, or comes back, is given everything anew.
-const OPTIONS: ChannelOptions<typeof reports> = { events: reports, history: { events: 1, age: 10 * PERIOD } }
+const OPTIONS: ChannelOptions<typeof reports> = { events: reports, history: { maxEvents: 1, maxAge: 10 * PERIOD } }
 
 interface Watched { readonly view: View, readonly channel: Channel<typeof reports> }
 
@@ -18,21 +18,21 @@ interface Watched { readonly view: View, readonly channel: Channel<typeof report
  * One look a second for all who watch, and one channel for all of them with the same filter: a report is made and written once. The
  * timer is there while somebody watches.
  */
-export class Watch {
-  readonly #census: Pick<Census, 'look'>
+export class Dashboard {
+  readonly #sampler: Pick<Sampler, 'sample'>
   readonly #own: Pick<FastifyInstance['sse'], 'channel'>
   readonly #watched = new Map<string, Watched>()
-  #reading: Reading | undefined
+  #reading: Sample | undefined
   #timer: NodeJS.Timeout | undefined
 
   /** `own`: where the channels of the inspector itself are. */
-  constructor (census: Pick<Census, 'look'>, own: Pick<FastifyInstance['sse'], 'channel'>) {
-    this.#census = census
+  constructor (census: Pick<Sampler, 'sample'>, own: Pick<FastifyInstance['sse'], 'channel'>) {
+    this.#sampler = census
     this.#own = own
   }
 
   /** What passes a filter. */
-  through (filter: string): Followable<EventOf<typeof reports>> {
+  view (filter: string): ChannelSource<EventOf<typeof reports>> {
     const channel = this.#own.channel(`view ${filter}`, OPTIONS)
     return channel.subscribe({ snapshot: () => ({ event: 'report', data: this.#open(filter, channel).view.whole }) })
   }
@@ -45,7 +45,7 @@ export class Watch {
 
   /** Somebody comes, and counts among the channel's subscribers already. */
   #open (filter: string, channel: Channel<typeof reports>): Watched {
-    const reading = this.#reading ??= this.#census.look()
+    const reading = this.#reading ??= this.#sampler.sample()
     let watched = this.#watched.get(filter)
     if (watched === undefined) this.#watched.set(filter, watched = { view: new View(filter, reading), channel })
     this.#timer ??= shared.runInAsyncScope(setInterval, undefined, this.#tick, PERIOD).unref()
@@ -55,7 +55,7 @@ export class Watch {
   readonly #tick = (): void => {
     for (const [filter, { channel }] of this.#watched) if (channel.subscribers === 0) this.#watched.delete(filter)
     if (this.#watched.size === 0) return this.stop()
-    const reading = this.#reading = this.#census.look()
+    const reading = this.#reading = this.#sampler.sample()
     for (const { view, channel } of this.#watched.values()) channel.publish({ event: 'report', data: view.change(reading) })
   }
 }

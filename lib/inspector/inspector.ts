@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, FastifySchema } from 'fastify'
 import { isChannelName } from '../channel/settings.ts'
-import { FST_SSE_GONE, FST_SSE_OPTION, FST_SSE_UNREGISTERED, shown } from '../errors.ts'
-import { checked } from '../stream/options.ts'
+import { FST_SSE_NOT_FOUND, FST_SSE_OPTION, FST_SSE_NOT_REGISTERED, describe } from '../errors.ts'
+import { validateOptions } from '../validate-options.ts'
 import sse from '../server/plugin.ts'
-import { Census } from './sampler.ts'
+import { Sampler } from './sampler.ts'
 import { guard, mayGoOn, refuseOthers, type Authorize } from './guard.ts'
 import { files } from './page.ts'
 import { reports } from './report.ts'
-import { tailEvents, Tails } from './tails.ts'
-import { Watch } from './dashboard.ts'
+import { tailEvents, ChannelTails } from './tails.ts'
+import { Dashboard } from './dashboard.ts'
 
 /** Options of `app.register(inspector, options)`, beside Fastify's own `prefix`. */
 export interface InspectorOptions {
@@ -33,31 +33,31 @@ const LONGEST = 100
  */
 const inspector: FastifyPluginAsync<InspectorOptions> = async (app, given) => {
   const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...own } = given as InspectorOptions & Record<string, unknown>
-  const { authorize } = checked(own, NONE, RULES)
-  if (authorize === undefined) throw new FST_SSE_OPTION('authorize', EXPECTED, shown(authorize))
-  if (!app.hasDecorator('sse')) throw new FST_SSE_UNREGISTERED()
+  const { authorize } = validateOptions(own, NONE, RULES)
+  if (authorize === undefined) throw new FST_SSE_OPTION('authorize', EXPECTED, describe(authorize))
+  if (!app.hasDecorator('sse')) throw new FST_SSE_NOT_REGISTERED()
   const watched = app.sse
   await app.register(sse)
-  const tails = new Tails()
-  const census = new Census(watched, name => tails.of(name))
-  const watch = new Watch(census, app.sse)
+  const tails = new ChannelTails()
+  const census = new Sampler(watched, name => tails.of(name))
+  const watch = new Dashboard(census, app.sse)
   app.addHook('onClose', async () => watch.stop())
   guard(app, authorize)
-  const permission = { revalidate: (request: FastifyRequest) => mayGoOn(request, authorize), revalidateInterval: 5_000 }
+  const permission = { reauthorize: (request: FastifyRequest) => mayGoOn(request, authorize), reauthorizeInterval: 5_000 }
 
   servePage(app)
-  app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(watch.through(wordOf(request, 'filter', LONGEST)), permission))
+  app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(watch.view(wordOf(request, 'filter', LONGEST)), permission))
   app.get('/tail', { schema: { ...hidden, sse: tailEvents } }, (request, reply) => {
     const name = wordOf(request, 'channel', 512)
     const channel = isChannelName(name) ? watched.find(name) : undefined
-    if (channel === undefined) throw new FST_SSE_GONE(`channel ${shown(name)}`)
+    if (channel === undefined) throw new FST_SSE_NOT_FOUND(`channel ${describe(name)}`)
     return reply.sse(context => tails.follow(channel, context), permission)
   })
   app.post<{ Params: { id: string } }>('/streams/:id/end', { schema: hidden, bodyLimit: 4_096 }, async request => {
     refuseOthers(request)
     const { params: { id }, body } = request
     const stream = census.find(Number(id))
-    if (stream === undefined) throw new FST_SSE_GONE(`stream ${shown(id)}`)
+    if (stream === undefined) throw new FST_SSE_NOT_FOUND(`stream ${describe(id)}`)
     const why: unknown = (body as { why?: unknown } | null | undefined)?.why
     const { route, key } = stream
     request.log.info({ route, key, why }, 'sse stream ended in the inspector')

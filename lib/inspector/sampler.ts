@@ -5,7 +5,7 @@ import type { Stats } from '../metrics/statistics.ts'
 import { cut, type ChannelRow, type StreamRow, type Totals } from './report.ts'
 
 /** A stream with what one look alone does not tell. */
-export interface Counted {
+export interface CountedStream {
   readonly stream: OpenStream
   readonly id: number
   /** When it opened, in milliseconds since 1970. */
@@ -17,10 +17,10 @@ export interface Counted {
 }
 
 /** What one look found. */
-export interface Reading {
+export interface Sample {
   readonly at: number
   readonly totals: Totals
-  readonly streams: readonly Counted[]
+  readonly streams: readonly CountedStream[]
   readonly channels: readonly ChannelRow[]
 }
 
@@ -28,7 +28,7 @@ export interface Reading {
 interface Known { readonly id: number, readonly since: number, events: number, bytes: number, at: number }
 
 /** Looks at all that is open, and compares it with the look before: what is a rate is one over the time between them. */
-export class Census {
+export class Sampler {
   readonly #sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>
   readonly #watching: (channel: string) => number
   /** By request, which is the stream's alone: `request.id` may be what a client sent, or begin anew. */
@@ -43,7 +43,7 @@ export class Census {
     this.#watching = watching
   }
 
-  look (): Reading {
+  sample (): Sample {
     const at = now()
     const passed = Math.max(1, at - this.#lookedAt) / 1_000
     const stats = this.#sse.stats()
@@ -68,7 +68,7 @@ export class Census {
     return this.#sse.streams().find(({ request }) => this.#known.get(request)?.id === id)
   }
 
-  #count (stream: OpenStream, at: number): Counted {
+  #count (stream: OpenStream, at: number): CountedStream {
     const { request, age, events, bytes, channels } = stream
     let known = this.#known.get(request)
     if (known === undefined) {
@@ -83,7 +83,7 @@ export class Census {
   }
 }
 
-export function rowOf ({ stream, ...counted }: Counted): StreamRow {
+export function rowOf ({ stream, ...counted }: CountedStream): StreamRow {
   const { request, route, key, events, bytes, stalled, channels } = stream
   return {
     ...counted,

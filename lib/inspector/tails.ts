@@ -19,15 +19,15 @@ const PER_SECOND = 50
 const SIZE = 4_000
 
 /** The ends of channels, as they are watched. */
-export class Tails {
+export class ChannelTails {
   readonly #counts = new Map<string, number>()
 
   /** How many watch that channel: among its subscribers, they are ours. */
   of (channel: string): number { return this.#counts.get(channel) ?? 0 }
 
   /** The last events of a channel, and what comes. */
-  async * follow (channel: Channel, { signal, closing }: Pick<SourceContext, 'signal' | 'closing'>): AsyncGenerator<EventOf<typeof tailEvents>> {
-    const { epoch, oldest, newest } = await channel.head()
+  async * follow (channel: Channel, { signal, shutdownSignal: closing }: Pick<SourceContext, 'signal' | 'shutdownSignal'>): AsyncGenerator<EventOf<typeof tailEvents>> {
+    const { epoch, oldest, newest } = await channel.position()
     let pace = { since: now(), events: 0 }
     let skipped = 0
     this.#add(channel.name, 1)

@@ -1,4 +1,4 @@
-import { pathOf, rowOf, type Counted, type Reading } from './sampler.ts'
+import { pathOf, rowOf, type CountedStream, type Sample } from './sampler.ts'
 import type { ChannelRow, StreamRow } from './report.ts'
 
 /** Of ten thousand streams nobody reads more. */
@@ -6,11 +6,11 @@ const STREAMS = 200
 const CHANNELS = 100
 
 /** The rows that are shown, of all that pass the filter. */
-export interface Shortlist<R> { readonly rows: readonly R[], readonly all: number, readonly matching: number }
+export interface TopRows<R> { readonly rows: readonly R[], readonly all: number, readonly matching: number }
 
 /** Those that pass the filter and matter most: streams that are stalled, then those furthest behind, then the oldest. */
-export function streamsOf ({ streams }: Reading, filter: string): Shortlist<StreamRow> {
-  const words = (counted: Counted): Array<string | undefined> => {
+export function streamsOf ({ streams }: Sample, filter: string): TopRows<StreamRow> {
+  const words = (counted: CountedStream): Array<string | undefined> => {
     const { stream: { request, route, key, channels } } = counted
     return [route, pathOf(request), key, request.ip, ...channels.map(({ channel }) => channel)]
   }
@@ -20,7 +20,7 @@ export function streamsOf ({ streams }: Reading, filter: string): Shortlist<Stre
 }
 
 /** Channels with subscribers that are behind, then those where most happens. */
-export function channelsOf ({ channels }: Reading, filter: string): Shortlist<ChannelRow> {
+export function channelsOf ({ channels }: Sample, filter: string): TopRows<ChannelRow> {
   // A stream's row says by its channels why it is there; of a channel there is its name.
   const matching = channels.filter(matches(filter, ({ id }) => [id]))
   const first = matching.toSorted((a, b) => b.lagging - a.lagging || b.rate - a.rate || b.subscribers - a.subscribers)

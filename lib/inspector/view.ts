@@ -1,4 +1,4 @@
-import type { Reading } from './sampler.ts'
+import type { Sample } from './sampler.ts'
 import { Changes } from './changes.ts'
 import type { ChannelRow, Report, StreamRow } from './report.ts'
 import { channelsOf, streamsOf } from './top-rows.ts'
@@ -10,7 +10,7 @@ export class View {
   readonly #channels = new Changes<ChannelRow>()
   #whole: Report
 
-  constructor (filter: string, reading: Reading) {
+  constructor (filter: string, reading: Sample) {
     this.#filter = filter
     this.#whole = this.#read(reading)
     this.change(reading)
@@ -20,7 +20,7 @@ export class View {
   get whole (): Report { return this.#whole }
 
   /** For those who have seen the one before. */
-  change (reading: Reading): Report {
+  change (reading: Sample): Report {
     const whole = this.#whole = this.#read(reading)
     const { streams, channels } = whole
     return {
@@ -31,7 +31,7 @@ export class View {
     }
   }
 
-  #read (reading: Reading): Report {
+  #read (reading: Sample): Report {
     const [streams, channels] = [streamsOf(reading, this.#filter), channelsOf(reading, this.#filter)]
     return {
       whole: true,

@@ -1,5 +1,5 @@
 import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type Again, type Check } from './checks.ts'
-import type { EventLog, History, OpenLog } from './log.ts'
+import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
 
 /** What a test needs to hold others: that of tap, and that of `node:test`. */
 export interface Tester {
@@ -11,20 +11,20 @@ export interface CheckEventLogOptions {
   shared?: boolean | undefined
 }
 
-const HISTORY: History = { events: 1_000, bytes: 1_000_000, age: Infinity }
+const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
 
 let names = 0
 
 /**
  * The contract of a log, as tests: whatever passes them keeps the promises of `EventLog`, and a channel may stand on it.
- * `make` gives the function that goes into `app.register(sse, { log })`. Names of channels are new ones in every run.
+ * `make` gives the function that goes into `app.register(sse, { eventLog: log })`. Names of channels are new ones in every run.
  *
  * ```ts
  * import t from 'tap'
  * await checkEventLog(t, () => myLog(client), { shared: true })
  * ```
  */
-export async function checkEventLog (t: Tester, make: () => OpenLog | Promise<OpenLog>, { shared = false }: CheckEventLogOptions = {}): Promise<void> {
+export async function checkEventLog (t: Tester, make: () => EventLogFactory | Promise<EventLogFactory>, { shared = false }: CheckEventLogOptions = {}): Promise<void> {
   const open = await make()
   const run = Date.now().toString(36)
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import type { EventLog, History, LogEntry, LogRecord } from './log.ts'
-import { Told } from './recorded-tail.ts'
+import type { EventLog, HistoryLimits, LogEntry, LogRecord } from './log.ts'
+import { RecordedTail } from './recorded-tail.ts'
 
 // The contract of a log, promise by promise.
 
 /** Opens the log of the same name once more, or that of another. */
 export type Again = (suffix?: string) => EventLog
 /** One promise of the contract: a title, and a body that fails where a log with that history breaks it. */
-export type Check = (title: string, body: (log: EventLog, again: Again) => Promise<void>, history?: Partial<History>) => Promise<void>
+export type Check = (title: string, body: (log: EventLog, again: Again) => Promise<void>, history?: Partial<HistoryLimits>) => Promise<void>
 
 const record = (n: number, size = 0): LogRecord => ({ event: 'message', data: JSON.stringify(n) + ' '.repeat(size), json: true })
 const offsetsOf = (entries: readonly LogEntry[]): number[] => entries.map(({ offset }) => offset)
@@ -28,17 +28,17 @@ const upTo = (last: number, first = 1): number[] => Array.from({ length: last - 
 
 export async function checkOrder (check: Check): Promise<void> {
   await check('a new log is empty and open', async log => {
-    const { epoch, ...head } = await log.head()
+    const { epoch, ...head } = await log.state()
     assert.match(epoch, /^[0-9A-Za-z]{1,32}$/)
     assert.deepEqual(head, { oldest: 1, newest: 0, ended: false })
     assert.deepEqual(await log.read(0, 10), { epoch, newest: 0, ended: false, entries: [] })
   })
 
   await check('offsets count 1, 2, 3, in the order of the calls, within one epoch', async log => {
-    const { epoch } = await log.head()
+    const { epoch } = await log.state()
     const positions = await Promise.all(upTo(100).map(async n => log.append(record(n))))
     assert.deepEqual(positions, upTo(100).map(offset => ({ epoch, offset })))
-    assert.deepEqual(await log.head(), { epoch, oldest: 1, newest: 100, ended: false })
+    assert.deepEqual(await log.state(), { epoch, oldest: 1, newest: 100, ended: false })
     const entries = await entriesOf(log)
     assert.deepEqual(entries.map(({ data }) => JSON.parse(data)), upTo(100))
   })
@@ -71,7 +71,7 @@ export async function checkOrder (check: Check): Promise<void> {
 
 export async function checkBounds (check: Check): Promise<void> {
   const holds = async (log: EventLog, most: number): Promise<void> => {
-    const { oldest, newest } = await log.head()
+    const { oldest, newest } = await log.state()
     assert.ok(newest - oldest + 1 <= most, `it holds ${newest - oldest + 1}`)
     assert.deepEqual(offsetsOf(await entriesOf(log)), upTo(newest, oldest))
     assert.equal((await log.append(record(0))).offset, newest + 1)
@@ -80,38 +80,38 @@ export async function checkBounds (check: Check): Promise<void> {
     for (const n of upTo(50)) await log.append(record(n))
     await holds(log, 10)
     assert.ok(offsetsOf(await entriesOf(log)).includes(51))
-  }, { events: 10 })
+  }, { maxEvents: 10 })
   await check('it keeps the newest events, as many bytes as its history says', async log => {
     for (const n of upTo(50)) await log.append(record(n, 100))
     await holds(log, 9)
-  }, { bytes: 1_000 })
+  }, { maxBytes: 1_000 })
   await check('it keeps nothing where its history is none, and still counts and tells', async log => {
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
-    await log.head()
+    await log.state()
     for (const n of upTo(3)) await log.append(record(n))
     assert.deepEqual(await entriesOf(log), [])
-    const { oldest, newest } = await log.head()
+    const { oldest, newest } = await log.state()
     assert.deepEqual([oldest, newest], [4, 3])
     await told.until('three entries', () => told.entries.length === 3)
-  }, { events: 0 })
+  }, { maxEvents: 0 })
   await check('what is older than its history says is gone', async log => {
     for (const n of upTo(3)) await log.append(record(n))
     await new Promise(resolve => { setTimeout(resolve, 60) })
     assert.deepEqual(await entriesOf(log), [])
-    const { oldest, newest } = await log.head()
+    const { oldest, newest } = await log.state()
     assert.deepEqual([oldest, newest], [4, 3])
     assert.equal((await log.append(record(4))).offset, 4)
-  }, { age: 40 })
+  }, { maxAge: 40 })
 }
 
 export async function checkTail (check: Check): Promise<void> {
   await check('a tail tells what is appended from then on, each entry once and in order', async log => {
     await log.append(record(1))
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
     assert.equal(told.batches.length, 0, 'nothing within the call')
-    const { epoch } = await log.head()
+    const { epoch } = await log.state()
     await Promise.all(upTo(200, 2).map(async n => log.append(record(n))))
     await told.until('all entries', () => told.entries.at(-1)?.offset === 200)
     const later = told.entries.filter(({ offset }) => offset > 1)
@@ -126,7 +126,7 @@ export async function checkTail (check: Check): Promise<void> {
 
   await check('what is answered or told can be read from then on', async log => {
     const holds = async (offset: number): Promise<boolean> => (await log.read(offset - 1, 1)).entries[0]?.offset === offset
-    const told = new Told()
+    const told = new RecordedTail()
     const held: Array<Promise<boolean>> = []
     log.tail(batch => {
       for (const { offset } of batch.entries) held.push(holds(offset))
@@ -134,14 +134,14 @@ export async function checkTail (check: Check): Promise<void> {
     })
     for (const n of upTo(20)) {
       assert.ok(await holds((await log.append(record(n))).offset), 'what an append has answered')
-      assert.ok(await holds((await log.head()).newest), 'what a head says')
+      assert.ok(await holds((await log.state()).newest), 'what a head says')
     }
     await told.until('all entries', () => told.entries.length >= 20)
     assert.ok((await Promise.all(held)).every(Boolean), 'what a tail tells')
   })
 
   await check('a tail that stopped tells nothing more, and the others go on', async log => {
-    const [one, other] = [new Told(), new Told()]
+    const [one, other] = [new RecordedTail(), new RecordedTail()]
     const stop = log.tail(one.listener)
     log.tail(other.listener)
     await log.append(record(1))
@@ -164,7 +164,7 @@ export async function checkTail (check: Check): Promise<void> {
     // Should something else fail first, this test must not fail twice.
     appending.catch(() => {})
     await new Promise(setImmediate)
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
     const seen = new Set<number>()
     for (let { entries } = await log.read(0, 20); entries.length > 0; { entries } = await log.read(last, 20)) {
@@ -188,21 +188,21 @@ export async function checkIdle (check: Check, shared: boolean): Promise<void> {
   if (!shared) {
     await check('it is not idle as long as somebody may come back to what it holds', async log => {
       await use(log)
-      assert.equal(log.idle(), false)
-    }, { age: 60_000 })
+      assert.equal(log.isIdle(), false)
+    }, { maxAge: 60_000 })
   }
   await check('it is idle when what it holds is too old to come back to', async log => {
     await use(log)
-    for (let waited = 0; !log.idle(); waited += 20) {
+    for (let waited = 0; !log.isIdle(); waited += 20) {
       assert.ok(waited < 5_000, 'it is not idle after 5 seconds')
       await new Promise(resolve => { setTimeout(resolve, 20) })
     }
-  }, { age: 40 })
+  }, { maxAge: 40 })
 }
 
 export async function checkEnd (check: Check): Promise<void> {
   await check('after the end nothing is appended, and what is there can be read', async log => {
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
     const { epoch } = await log.append(record(1))
     await log.end()
@@ -211,14 +211,14 @@ export async function checkEnd (check: Check): Promise<void> {
     assert.equal(told.batches.filter(({ ended }) => ended).length, 1, 'told once')
     assert.deepEqual(offsetsOf(told.entries), [1])
     await assert.rejects(async () => log.append(record(2)), { code: 'FST_SSE_CHANNEL_ENDED' })
-    assert.deepEqual(await log.head(), { epoch, oldest: 1, newest: 1, ended: true })
+    assert.deepEqual(await log.state(), { epoch, oldest: 1, newest: 1, ended: true })
     assert.deepEqual([offsetsOf(await entriesOf(log)), (await log.read(0, 10)).ended], [[1], true])
   })
 
   await check('two names are two logs, whose epochs differ', async (log, again) => {
     const other = again(' other')
     await log.append(record(1))
-    assert.notEqual((await log.head()).epoch, (await other.head()).epoch)
+    assert.notEqual((await log.state()).epoch, (await other.state()).epoch)
     assert.deepEqual(await entriesOf(other), [])
   })
 }
@@ -226,7 +226,7 @@ export async function checkEnd (check: Check): Promise<void> {
 export async function checkShared (check: Check): Promise<void> {
   await check('two nodes see one log: one order, one set of ids, one end', async (one, again) => {
     const other = again()
-    const [told, toldOther] = [new Told(), new Told()]
+    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
     one.tail(told.listener)
     other.tail(toldOther.listener)
     const positions = await Promise.all(upTo(100).map(async n => (n % 2 === 0 ? one : other).append(record(n))))
@@ -236,7 +236,7 @@ export async function checkShared (check: Check): Promise<void> {
       assert.deepEqual(offsetsOf(each.entries), upTo(100))
     }
     assert.deepEqual(told.entries.map(({ data }) => data), toldOther.entries.map(({ data }) => data))
-    assert.deepEqual(await one.head(), await other.head())
+    assert.deepEqual(await one.state(), await other.state())
     await one.end()
     await toldOther.until('the end', () => toldOther.batches.some(({ ended }) => ended))
     await assert.rejects(async () => other.append(record(0)), { code: 'FST_SSE_CHANNEL_ENDED' })
@@ -244,7 +244,7 @@ export async function checkShared (check: Check): Promise<void> {
 
   await check('one node lets go, the other goes on', async (one, again) => {
     const other = again()
-    const [told, toldOther] = [new Told(), new Told()]
+    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
     one.tail(told.listener)
     other.tail(toldOther.listener)
     await one.append(record(1))

@@ -23,7 +23,7 @@ export interface LogEntry extends LogRecord {
 export interface LogPosition { readonly epoch: string, readonly offset: number }
 
 /** What a log holds. */
-export interface LogHead {
+export interface LogState {
   /** ASCII letters and digits, at most 32, random: no two logs share one, and a log that lost its history gets another. */
   readonly epoch: string
   /** The first offset that can still be read; `newest + 1` when there is none. */
@@ -35,19 +35,19 @@ export interface LogHead {
 }
 
 /** A piece of a log, and how far the log went when it was cut. */
-export interface LogBatch extends Omit<LogHead, 'oldest'> {
+export interface LogBatch extends Omit<LogState, 'oldest'> {
   /** In order, without a gap between them. */
   readonly entries: readonly LogEntry[]
 }
 
 /** How much a log keeps: whatever goes beyond one of these leaves it, oldest first. */
-export interface History {
+export interface HistoryLimits {
   /** How many events. 0: none. */
-  readonly events: number
+  readonly maxEvents: number
   /** Bytes of their names and data, as UTF-8. */
-  readonly bytes: number
+  readonly maxBytes: number
   /** Milliseconds since the append; Infinity: no limit. */
-  readonly age: number
+  readonly maxAge: number
 }
 
 /**
@@ -66,7 +66,7 @@ export interface EventLog {
    * `after + 1`, what lies between has left the log; so has everything when there is none and `newest` is greater.
    */
   read: (after: number, limit: number) => LogBatch | Promise<LogBatch>
-  head: () => LogHead | Promise<LogHead>
+  state: () => LogState | Promise<LogState>
   /**
    * Tells of everything that is appended from now on, by whichever node: each entry once and in order, or a gap that
    * the offsets show. The end of the log is told too, as a batch with `ended`, and so is a new epoch. Returns what stops it.
@@ -76,10 +76,10 @@ export interface EventLog {
   /** Nothing is appended from now on. Ending twice is ending once. */
   end: () => void | Promise<void>
   /** True when closing it loses nothing that somebody may still ask for. It is asked now and then: a time to let go of what is too old. */
-  idle: () => boolean
+  isIdle: () => boolean
   /** Lets go of everything that it holds here. A log of many nodes goes on for the others. */
   close: () => void
 }
 
 /** Opens the log of a channel. What two nodes open by one name is one log, where the store is shared. */
-export type OpenLog = (name: string, history: History) => EventLog
+export type EventLogFactory = (name: string, history: HistoryLimits) => EventLog

@@ -1,10 +1,10 @@
 import { FST_SSE_CHANNEL_ENDED } from '../errors.ts'
 import { Fifo } from '../fifo.ts'
 import { newEpoch } from './epoch.ts'
-import type { EventLog, History, LogBatch, LogEntry, LogHead, LogPosition, LogRecord, OpenLog } from './log.ts'
+import type { EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord, EventLogFactory } from './log.ts'
 
 /** Logs in the memory of this process: for one node, gone with it. */
-export function memoryLog (): OpenLog {
+export function memoryLog (): EventLogFactory {
   return (_name, history) => new MemoryLog(history)
 }
 
@@ -12,7 +12,7 @@ interface Kept { entry: LogEntry, size: number, at: number }
 
 class MemoryLog implements EventLog {
   readonly #epoch = newEpoch()
-  readonly #history: History
+  readonly #history: HistoryLimits
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   readonly #kept = new Fifo<Kept>()
   #bytes = 0
@@ -21,7 +21,7 @@ class MemoryLog implements EventLog {
   /** When somebody last wrote, stopped listening, or was told the position: whoever has one may come back with it. */
   #usedAt = -Infinity
 
-  constructor (history: History) {
+  constructor (history: HistoryLimits) {
     this.#history = history
   }
 
@@ -44,7 +44,7 @@ class MemoryLog implements EventLog {
     return this.#batch(this.#kept.slice(first, first + limit).map(kept => kept.entry))
   }
 
-  head (): LogHead {
+  state (): LogState {
     this.#evict(this.#usedAt = performance.now())
     return { epoch: this.#epoch, oldest: this.#oldest, newest: this.#newest, ended: this.#ended }
   }
@@ -67,10 +67,10 @@ class MemoryLog implements EventLog {
   }
 
   /** Its events are gone by their age, and so would be those that a client missed. */
-  idle (): boolean {
+  isIdle (): boolean {
     const now = performance.now()
     this.#evict(now)
-    return this.#listeners.size === 0 && now - this.#usedAt >= this.#history.age
+    return this.#listeners.size === 0 && now - this.#usedAt >= this.#history.maxAge
   }
 
   close (): void {
@@ -90,7 +90,7 @@ class MemoryLog implements EventLog {
   }
 
   #evict (now: number): void {
-    const { events, bytes, age } = this.#history
+    const { maxEvents: events, maxBytes: bytes, maxAge: age } = this.#history
     for (let oldest = this.#kept.first; oldest !== undefined; oldest = this.#kept.first) {
       if (this.#kept.size <= events && this.#bytes <= bytes && now - oldest.at < age) return
       this.#bytes -= oldest.size

@@ -1,7 +1,7 @@
 import type { LogBatch, LogEntry } from './log.ts'
 
 /** All that a tail has told, and a wait for more of it. */
-export class Told {
+export class RecordedTail {
   readonly batches: LogBatch[] = []
   #check = (): void => {}
 

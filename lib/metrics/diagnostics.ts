@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import type { FastifyRequest } from 'fastify'
-import type { CloseReport } from '../stream/options.ts'
+import type { CloseReport } from '../lifecycle.ts'
 import type { Scope } from '../scope.ts'
 
 /** What is told of a stream. `route` is its method and path as they were declared. */
@@ -13,7 +13,7 @@ export interface Diagnostics {
   /** It is over; one for each `open`. */
   'fastify-typed-sse:close': OfStream & CloseReport
   /** A request for a stream was turned away. `soft`: as an empty stream, for an `EventSource` that would never come back after a status. */
-  'fastify-typed-sse:reject': OfStream & { readonly why: RejectReason, readonly soft: boolean }
+  'fastify-typed-sse:reject': OfStream & { readonly reason: RejectReason, readonly retryable: boolean }
   /** This process published an event, and the log has it under that id. */
   'fastify-typed-sse:publish': { readonly channel: string, readonly event: string, readonly id: string }
   /** Consecutive events were written to the `subscribers` that wait at the end of the channel, `latency` milliseconds after this process had the first of them. */

@@ -57,12 +57,12 @@ export class Statistics {
   resets = 0
   omitted = 0
   readonly latency = new Histogram()
-  readonly #routes = new Map<string, RouteTally>()
+  readonly #routes = new Map<string, RouteCounters>()
 
   /** That of a route, by its name. */
-  route (name: string): RouteTally {
+  route (name: string): RouteCounters {
     let tally = this.#routes.get(name)
-    if (tally === undefined) this.#routes.set(name, tally = new RouteTally())
+    if (tally === undefined) this.#routes.set(name, tally = new RouteCounters())
     return tally
   }
 
@@ -87,7 +87,7 @@ export class Statistics {
 export interface OpenCounts { readonly route: string, readonly events: number, readonly bytes: number, readonly stalled: boolean }
 
 /** What is counted of a route: an open stream's events are added when it is over, so that none costs a count. */
-export class RouteTally {
+export class RouteCounters {
   readonly #counts = counts()
 
   opened (): void {
@@ -110,7 +110,7 @@ export class RouteTally {
 const counts = (): StreamCounts => ({
   open: 0,
   opened: 0,
-  closed: { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, lifetime: 0, ended: 0, revoked: 0 },
+  closed: { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 },
   events: 0,
   bytes: 0
 })

@@ -16,7 +16,7 @@ interface Scope {
  * A schema of TypeBox, which is JSON Schema draft 7 as Fastify knows it, in the dialect of OpenAPI 3.1 and later: JSON Schema
  * 2020-12. What has an `$id` becomes a component of that name, and each reference one to a component.
  */
-export function modern (schema: Node, shared: SharedSchemas, components: Components): Node {
+export function toJsonSchema202012 (schema: Node, shared: SharedSchemas, components: Components): Node {
   return named(schema, { components, shared, root: schema, own: namesIn(schema) })
 }
 

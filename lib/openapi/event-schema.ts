@@ -1,9 +1,9 @@
 import type { EventMap, ResetReason } from '../contract/contract.ts'
-import type { Declared } from '../server/route-declarations.ts'
+import type { RouteDeclaration } from '../server/route-declarations.ts'
 import { isNode, type Node } from '../schema/json-schema.ts'
-import { isTextual } from '../schema/text-schema.ts'
+import { isTextSchema } from '../schema/text-schema.ts'
 import type { Components } from './components.ts'
-import { modern } from './dialect.ts'
+import { toJsonSchema202012 } from './dialect.ts'
 
 const OFFSET = { type: 'integer', minimum: 0 }
 const CHANNEL = { type: 'string', description: 'The name of the channel, where the stream follows several.' }
@@ -37,11 +37,11 @@ const PROBLEM = branch('error', {
 }, 'The last event of a stream that failed: problem details (RFC 9457).')
 
 /** What one event of a stream is, when a client has parsed it (WHATWG HTML §9.2.6): a branch for each of the map and for each that may come beside them. */
-export function itemOf (map: EventMap, { shared, errorEvent }: Declared, components: Components): Node {
+export function eventSchemaOf (map: EventMap, { shared, errorEvent }: RouteDeclaration, components: Components): Node {
   const schemas = shared()
   const branches = Object.entries(map).map(([name, schema]) => {
-    const data = modern(schema as unknown as Node, schemas, components)
-    return branch(name, data, describes(schema as unknown as Node, schemas), isTextual(schema, schemas))
+    const data = toJsonSchema202012(schema as unknown as Node, schemas, components)
+    return branch(name, data, descriptionOf(schema as unknown as Node, schemas), isTextSchema(schema, schemas))
   })
   const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP), components.refTo(POSITION, 'sse.position', () => POSITION)]
   const names = Object.keys(map)
@@ -87,7 +87,7 @@ function otherThan (names: string[]): Node {
 }
 
 /** What a schema says of itself, or that to which it refers. */
-function describes ({ description, $ref }: Node, shared: Record<string, unknown>): string | undefined {
+function descriptionOf ({ description, $ref }: Node, shared: Record<string, unknown>): string | undefined {
   if (typeof description === 'string') return description
   const id = typeof $ref === 'string' ? $ref.replace(/#$/, '') : undefined
   const target = id !== undefined && Object.hasOwn(shared, id) ? shared[id] : undefined
@@ -95,11 +95,11 @@ function describes ({ description, $ref }: Node, shared: Record<string, unknown>
 }
 
 /** The events in words, for versions that cannot describe them. */
-export function inWords (map: EventMap, { shared }: Declared): string {
+export function describeEvents (map: EventMap, { shared }: RouteDeclaration): string {
   const schemas = shared()
   const lines = Object.entries(map).map(([name, schema]) => {
-    const description = describes(schema as unknown as Node, schemas)
-    return `- \`${name}\` (${isTextual(schema, schemas) ? 'text' : 'JSON'})${description === undefined ? '' : `: ${description}`}`
+    const description = descriptionOf(schema as unknown as Node, schemas)
+    return `- \`${name}\` (${isTextSchema(schema, schemas) ? 'text' : 'JSON'})${description === undefined ? '' : `: ${description}`}`
   })
   return `Server-Sent Events:\n\n${lines.join('\n')}`
 }

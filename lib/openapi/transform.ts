@@ -1,9 +1,9 @@
 import type { FastifySchema } from 'fastify'
-import { declaredOf } from '../server/route-declarations.ts'
+import { routeDeclaration } from '../server/route-declarations.ts'
 import { isNode } from '../schema/json-schema.ts'
 import '../server/types.ts'
 import { Components, minorOf, type OpenApiDocument } from './components.ts'
-import { inWords, itemOf } from './event-schema.ts'
+import { describeEvents, eventSchemaOf } from './event-schema.ts'
 import { withParameters, withStream, withText, type DocumentedSchema } from './operation.ts'
 
 /** What @fastify/swagger gives to a transform, as far as it matters here. */
@@ -33,16 +33,16 @@ export function sseTransform (given: TransformInput): Transformed {
   const map = ((route as { schema?: FastifySchema }).schema ?? schema)?.sse
   if (!isNode(map) || schema.hide === true) return { schema, url }
   const { sse: _, ...rest } = withParameters(schema)
-  const declared = declaredOf(route, map)
-  if (openapiObject === undefined) return { schema: withText(rest, inWords(map, declared)), url }
+  const declared = routeDeclaration(route, map)
+  if (openapiObject === undefined) return { schema: withText(rest, describeEvents(map, declared)), url }
 
   const components = Components.of(openapiObject)
-  const item = components.refTo({}, wordsOf(url), () => itemOf(map, declared, components))
+  const item = components.refTo({}, wordsOf(url), () => eventSchemaOf(map, declared, components))
   const minor = minorOf(openapiObject)
   // As a whole, a stream is the list of its events to OpenAPI 3.2, and a text to those before it.
   const media = minor >= 2
     ? { schema: { type: 'array', items: item }, itemSchema: item }
-    : { schema: { type: 'string', description: inWords(map, declared) }, 'x-itemSchema': item }
+    : { schema: { type: 'string', description: describeEvents(map, declared) }, 'x-itemSchema': item }
   return { schema: withStream(rest, media, minor), url }
 }
 

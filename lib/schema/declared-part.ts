@@ -1,4 +1,4 @@
-import { assertForm } from './json-form.ts'
+import { assertJsonForm } from './json-form.ts'
 import { EVERY_KEY, isNode, type Node } from './json-schema.ts'
 import { Bare, merge, NOTHING, own, put } from './merge.ts'
 import { admits, assertJson, flat, isBare, shapeOf, tagsOf, type Shape } from './shape.ts'
@@ -8,7 +8,7 @@ import type { Subschema } from './subschema.ts'
  * Takes the declared part of a value: it leaves out undeclared properties, reads each other property once, and returns
  * plain data.
  */
-export interface Taker {
+export interface PartTaker {
   take: (value: unknown) => unknown
   /** Whether the last value fits no branch of some union. */
   missed: () => boolean
@@ -36,7 +36,7 @@ function snapshot (value: unknown): unknown {
   if (!isObject(value)) return value
   const text = JSON.stringify(value) as string | undefined
   if (text === undefined) return undefined
-  assertForm(value, text)
+  assertJsonForm(value, text)
   return JSON.parse(text)
 }
 
@@ -44,7 +44,7 @@ function snapshot (value: unknown): unknown {
 const SILENT = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'])
 
 /** Compiles the taker of a schema. Throws for a type that JSON has no form for; the message names the place. */
-export function takerOf (schema: Subschema, compile: (branch: Subschema) => Fits): Taker {
+export function partTakerOf (schema: Subschema, compile: (branch: Subschema) => Fits): PartTaker {
   const generator = new Generator(compile)
   const root = generator.take([schema], false)
   const code = `'use strict'
@@ -55,7 +55,7 @@ ${[...generator.functions].join('\n')}
 return { take (v) { missed = false; return ${root!}(v) }, missed: () => missed, open: ${generator.open} }`
   // TypeBox and the serialiser compile in the same way.
   // eslint-disable-next-line no-new-func
-  return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => Taker)({ NOTHING, Bare, everything, snapshot, formOf, own, merge, put }, generator.given)
+  return (new Function('helpers', 'given', code) as (helpers: object, given: unknown[]) => PartTaker)({ NOTHING, Bare, everything, snapshot, formOf, own, merge, put }, generator.given)
 }
 
 class Generator {

@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { shown } from '../errors.ts'
+import { describe } from '../errors.ts'
 
 const [CLOSING, QUOTE, ZERO, LETTER_T] = [...'}"0t'].map(character => character.charCodeAt(0)) as [number, number, number, number]
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
@@ -8,7 +8,7 @@ const isObject = (value: unknown): value is object => typeof value === 'object' 
  * Whether JSON loses the contents: it writes bytes as an object of numbers, and a map, a set or a promise without
  * `await` as `{}`. A map, set or promise with its own `toJSON` has a form.
  */
-export function isFormless (value: unknown): boolean {
+export function lacksJsonForm (value: unknown): boolean {
   // Almost every value is one of these, and costs no question to V8.
   if (!isObject(value) || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) return false
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return true
@@ -17,7 +17,7 @@ export function isFormless (value: unknown): boolean {
 }
 
 /** The first value without a form, inside the value with this JSON text. For most texts no search is needed. */
-export function formlessIn (value: unknown, text: string): object | undefined {
+export function findWithoutJsonForm (value: unknown, text: string): object | undefined {
   return isSuspect(text) ? find(value) : undefined
 }
 
@@ -34,14 +34,14 @@ function isSuspect (text: string): boolean {
 }
 
 /** Throws where `formlessIn` finds a value. */
-export function assertForm (value: unknown, text: string): void {
-  const formless = formlessIn(value, text)
-  if (formless !== undefined) throw new TypeError(`JSON has no form for ${shown(formless)}`)
+export function assertJsonForm (value: unknown, text: string): void {
+  const formless = findWithoutJsonForm(value, text)
+  if (formless !== undefined) throw new TypeError(`JSON has no form for ${describe(formless)}`)
 }
 
 function find (value: unknown): object | undefined {
   if (!isObject(value)) return undefined
-  if (isFormless(value)) return value
+  if (lacksJsonForm(value)) return value
   for (const key in value) {
     const found = find((value as Record<string, unknown>)[key])
     if (found !== undefined) return found

@@ -2,13 +2,13 @@ import { FormatRegistry, Kind, KindGuard, TypeRegistry, type TSchema } from '@si
 import { TypeCompiler, ValueErrorType, type TypeCheck } from '@sinclair/typebox/compiler'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
-import { takerOf, type Taker } from './declared-part.ts'
-import { shown } from '../errors.ts'
+import { partTakerOf, type PartTaker } from './declared-part.ts'
+import { describe } from '../errors.ts'
 import { fingerprintOf } from './fingerprint.ts'
-import { assertForm } from './json-form.ts'
+import { assertJsonForm } from './json-form.ts'
 import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-schema.ts'
 import { Subschema } from './subschema.ts'
-import { isTextual, type SharedSchemas } from './text-schema.ts'
+import { isTextSchema, type SharedSchemas } from './text-schema.ts'
 
 /** A compiled schema: it takes the declared part of a value, checks that part, explains a mistake, and writes it. */
 export interface CompiledSchema {
@@ -132,7 +132,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
     const given = withEveryKey({ ...schema })
     const checked = asTypeBox(given)
     const typed = TypeCompiler.Compile(checked as unknown as TSchema)
-    const taker = takerOf(Subschema.of(checked, { shared, isPlain: node => node[Kind] === JSON_SCHEMA }), fits)
+    const taker = partTakerOf(Subschema.of(checked, { shared, isPlain: node => node[Kind] === JSON_SCHEMA }), fits)
     const json = serialiser(given, shared)
     const passes = (part: unknown): boolean => !taker.missed() && typed.Check(part)
     return {
@@ -141,12 +141,12 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
         const part = taker.take(value)
         if (!passes(part)) return undefined
         const text = json(part)
-        if (taker.open) assertForm(part, text)
+        if (taker.open) assertJsonForm(part, text)
         return text
       },
       explain: value => explain(typed, taker, value),
       serialise: value => json(taker.take(value)),
-      textual: isTextual(schema, shared),
+      textual: isTextSchema(schema, shared),
       fingerprint: fingerprintOf(schema, shared)
     }
   }
@@ -171,7 +171,7 @@ function serialiser (schema: Node, shared: SharedSchemas): (part: unknown) => st
   }
 }
 
-function explain (typed: TypeCheck<TSchema>, taker: Taker, value: unknown): { path: string, message: string } {
+function explain (typed: TypeCheck<TSchema>, taker: PartTaker, value: unknown): { path: string, message: string } {
   const part = taker.take(value)
   // A value that fits no branch of a union is reported as a whole.
   const wrong = taker.missed() ? undefined : firstError(typed, present(part))
@@ -192,7 +192,7 @@ function firstError (typed: TypeCheck<TSchema>, value: unknown): { path: string,
   // Inside what Ajv checks, Ajv knows the place.
   const inner = error.type === ValueErrorType.Kind ? validators.get(error.schema) : undefined
   if (inner === undefined) return { path: error.path || '/', message: error.message }
-  if (!hasJson(error.value)) return { path: error.path || '/', message: `JSON has no form for ${shown(error.value)}` }
+  if (!hasJson(error.value)) return { path: error.path || '/', message: `JSON has no form for ${describe(error.value)}` }
   inner(error.value)
   const { instancePath, message = error.message } = inner.errors![0]!
   return { path: error.path + instancePath || '/', message }

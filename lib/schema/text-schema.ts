@@ -4,10 +4,10 @@ import { isNode } from './json-schema.ts'
 export type SharedSchemas = Record<string, unknown>
 
 /** True where every value that fits is a string: such an event goes out as plain text. */
-export function isTextual (schema: unknown, shared: SharedSchemas = {}, seen: readonly string[] = []): boolean {
+export function isTextSchema (schema: unknown, shared: SharedSchemas = {}, seen: readonly string[] = []): boolean {
   if (!isNode(schema) || schema.nullable === true) return false
   const { type, const: only, enum: values, anyOf, oneOf, allOf, $ref, $defs } = schema
-  const isText = (part: unknown): boolean => isTextual(part, shared, seen)
+  const isText = (part: unknown): boolean => isTextSchema(part, shared, seen)
   const every = (list: unknown, fits: (part: unknown) => boolean): boolean => Array.isArray(list) && list.length > 0 && list.every(fits)
   const isString = (value: unknown): boolean => typeof value === 'string'
   if (type === 'string' || type === 'RegExp' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) return true
@@ -16,5 +16,5 @@ export function isTextual (schema: unknown, shared: SharedSchemas = {}, seen: re
   if (typeof $ref !== 'string' || seen.includes($ref)) return false
   const known = { ...shared, ...isNode($defs) ? $defs : {} }
   const target = [$ref, $ref.replace(/#$/, '')].find(id => Object.hasOwn(known, id))
-  return target !== undefined && isTextual(known[target], known, [...seen, $ref])
+  return target !== undefined && isTextSchema(known[target], known, [...seen, $ref])
 }

@@ -1,12 +1,12 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import type { Asked } from './request-facts.ts'
+import type { RequestFacts } from './request-facts.ts'
 import { diagnostics, type RejectReason } from '../metrics/diagnostics.ts'
-import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, shown } from '../errors.ts'
+import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, describe } from '../errors.ts'
 import { setHead } from '../stream/response-headers.ts'
 import { logged } from '../logged.ts'
-import type { ResolvedServerOptions } from '../stream/options.ts'
+import type { ResolvedServerOptions } from './options.ts'
 import { problemOf } from '../contract/problem.ts'
-import { heed, isThenable } from '../source/source.ts'
+import { onRejection, isThenable } from '../source/source.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 /** Who is there already. */
@@ -43,7 +43,7 @@ export class Admission {
 
   /** Whether streams are counted by the address of their client. */
   get addressed (): boolean {
-    const { key, perKey } = this.#options.limits
+    const { keyGenerator: key, maxStreamsPerKey: perKey } = this.#options.limits
     return key === undefined && perKey < Infinity
   }
 
@@ -51,14 +51,14 @@ export class Admission {
    * The key that its stream counts for; undefined: it counts for none. Throws what the user's function throws, and
    * FST_SSE_OPTION for anything but a string.
    */
-  keyOf (request: FastifyRequest, { address }: Asked): string | undefined {
-    const { key } = this.#options.limits
+  keyOf (request: FastifyRequest, { address }: RequestFacts): string | undefined {
+    const { keyGenerator: key } = this.#options.limits
     if (key === undefined) return this.addressed ? address : undefined
     const value: unknown = key(request)
     if (value === undefined || typeof value === 'string') return value
     // A stream cannot wait for its key: it counts at once, or two streams of one client would both find room.
-    heed(value)
-    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : shown(value))
+    onRejection(value)
+    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
   }
 
   /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
@@ -67,7 +67,7 @@ export class Admission {
     if (why === undefined) return false
     this.#statistics.rejected[why]++
     const { request } = reply
-    if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, why, soft })
+    if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, reason: why, retryable: soft })
     logged(request.log, 'debug', { why, key }, 'sse stream refused')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
     // Not all at once again. Who meets a server that closes finds another one soon.
@@ -80,7 +80,7 @@ export class Admission {
   }
 
   #why (key: string | undefined): RejectReason | undefined {
-    const { total, perKey } = this.#options.limits
+    const { maxStreams: total, maxStreamsPerKey: perKey } = this.#options.limits
     if (this.#present.signal.aborted) return 'closing'
     if (this.#present.size >= total) return 'total'
     return key !== undefined && this.#present.countOf(key) >= perKey ? 'perKey' : undefined

@@ -73,7 +73,7 @@ export class ControlLog {
   async #read (): Promise<void> {
     const { log } = this.#setup
     if (this.#last === undefined) {
-      const { epoch, newest } = await log.head()
+      const { epoch, newest } = await log.state()
       this.#last = { epoch, offset: newest }
       return
     }

@@ -1,39 +1,39 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { ControlLog } from './control-log.ts'
-import { FST_SSE_CLOSING, FST_SSE_KEYS, FST_SSE_OPTION, shown } from '../errors.ts'
+import { FST_SSE_CLOSING, FST_SSE_NO_KEY, FST_SSE_OPTION, describe } from '../errors.ts'
 import { logged } from '../logged.ts'
 import type { EventLog, LogEntry } from '../log/log.ts'
 import { isThenable } from '../source/source.ts'
 
 /** What is ended. */
 interface Revocable {
-  readonly account: { readonly key: string | undefined, readonly request: FastifyRequest }
+  readonly record: { readonly key: string | undefined, readonly request: FastifyRequest }
   revoke: (why?: string) => void
 }
 
-export interface DisconnectionsSetup {
+export interface DisconnectRelaySetup {
   streams: Iterable<Revocable>
   /** Whether streams have keys. */
   keyed: boolean
   /** Opens the log that the nodes share; undefined where there is none. */
-  openLog: (() => EventLog) | undefined
+  eventLog: (() => EventLog) | undefined
   log: FastifyBaseLogger
 }
 
 /** Ends streams for `disconnect()`, those of a key on all nodes: the other nodes get a message. */
-export class Disconnections {
-  readonly #setup: DisconnectionsSetup
+export class DisconnectRelay {
+  readonly #setup: DisconnectRelaySetup
   #control: ControlLog | undefined
   #closed = false
 
-  constructor (setup: DisconnectionsSetup) {
+  constructor (setup: DisconnectRelaySetup) {
     this.#setup = setup
   }
 
   async disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {
     if (typeof who === 'function') return this.#end(({ request }) => answerOf(who, request), checkedWhy(why))
     const message = { key: checkedKey(who), why: checkedWhy(why) }
-    if (!this.#setup.keyed) throw new FST_SSE_KEYS()
+    if (!this.#setup.keyed) throw new FST_SSE_NO_KEY()
     const ended = this.#endKey(message)
     await this.#open()?.send({ event: 'disconnect', data: JSON.stringify(message), json: true })
     return ended
@@ -54,7 +54,7 @@ export class Disconnections {
   }
 
   #open (): ControlLog | undefined {
-    const { openLog, log: logger } = this.#setup
+    const { eventLog: openLog, log: logger } = this.#setup
     if (openLog === undefined) return undefined
     if (this.#closed) throw new FST_SSE_CLOSING()
     return (this.#control ??= new ControlLog({ log: openLog(), listener: message => this.#heard(message), logger }))
@@ -72,8 +72,8 @@ export class Disconnections {
     return this.#end(account => account.key === key, why)
   }
 
-  #end (isMeant: (account: Revocable['account']) => boolean, why: string | undefined): number {
-    const meant = [...this.#setup.streams].filter(({ account }) => isMeant(account))
+  #end (isMeant: (account: Revocable['record']) => boolean, why: string | undefined): number {
+    const meant = [...this.#setup.streams].filter(({ record: account }) => isMeant(account))
     for (const stream of meant) stream.revoke(why)
     return meant.length
   }
@@ -82,12 +82,12 @@ export class Disconnections {
 /** A stream without a key matches no key. */
 function checkedKey (key: unknown): string {
   if (typeof key === 'string') return key
-  throw new FST_SSE_OPTION('who', 'a key, which is a string, or a function of the request', shown(key))
+  throw new FST_SSE_OPTION('who', 'a key, which is a string, or a function of the request', describe(key))
 }
 
 function checkedWhy (why: unknown): string | undefined {
   if (why === undefined || typeof why === 'string') return why
-  throw new FST_SSE_OPTION('why', 'a string', shown(why))
+  throw new FST_SSE_OPTION('why', 'a string', describe(why))
 }
 
 /** A promise would count as a yes for every stream. An answer other than true and false ends none. */
@@ -97,5 +97,5 @@ function answerOf (who: (request: FastifyRequest) => unknown, request: FastifyRe
   const isPromise = isThenable(answer)
   // A function that is async by mistake: its rejection must not end the process.
   if (isPromise) Promise.resolve(answer).catch(() => {})
-  throw new FST_SSE_OPTION('who', 'a function that returns true or false', `one that returns ${isPromise ? 'a promise' : shown(answer)}`)
+  throw new FST_SSE_OPTION('who', 'a function that returns true or false', `one that returns ${isPromise ? 'a promise' : describe(answer)}`)
 }

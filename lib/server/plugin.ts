@@ -1,24 +1,25 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Admission } from './admission.ts'
-import { askedOf, type Asked } from './request-facts.ts'
-import { FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_TWICE, shown } from '../errors.ts'
+import { requestFactsOf, type RequestFacts } from './request-facts.ts'
+import { FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_ALREADY_STARTED, describe } from '../errors.ts'
 import { Channels } from '../channel/channels.ts'
-import { declare } from './route-declarations.ts'
+import { rememberRoute } from './route-declarations.ts'
 import { freeContract } from '../contract/contract.ts'
-import { Disconnections } from './disconnect-relay.ts'
-import { Hub } from './sse-server.ts'
+import { DisconnectRelay } from './disconnect-relay.ts'
+import { SseServer } from './sse-server.ts'
 import { END_ID } from '../wire/last-event-id.ts'
-import { Life } from '../lifecycle.ts'
+import { Lifecycle } from '../lifecycle.ts'
 import { logged } from '../logged.ts'
 import { memoryLog } from '../log/memory.ts'
-import { registrationsOf } from './app-registry.ts'
-import { resolveOptions, resolveRegistration, type RegisterOptions, type ResolvedOptions, type StreamOptions } from '../stream/options.ts'
+import { registriesOf } from './app-registry.ts'
+import { resolveRegistration, type RegisterOptions } from './options.ts'
+import { resolveOptions, type ResolvedOptions, type StreamOptions } from '../stream/options.ts'
 import { Routes, type Route } from './routes.ts'
 import { dispose } from '../source/source.ts'
 import { Statistics } from '../metrics/statistics.ts'
 import { Stream } from '../stream/stream.ts'
-import { Streams } from '../stream/registry.ts'
+import { StreamRegistry } from '../stream/registry.ts'
 import './types.ts'
 
 // What a request carries for us. Symbols: nobody meets them by accident.
@@ -30,9 +31,9 @@ const kStream = Symbol('fastify-typed-sse.stream')
 // May be undefined: a scope that is older than the registration has its decorators, but neither these values nor the
 // hooks.
 interface Ours {
-  [kAsked]: Asked | null | undefined
+  [kAsked]: RequestFacts | null | undefined
   [kResponse]: FastifyReply['raw'] | null | undefined
-  [kLife]: Life | null | undefined
+  [kLife]: Lifecycle | null | undefined
   [kStream]: Stream | null | undefined
 }
 
@@ -41,29 +42,29 @@ type OurRequest = FastifyRequest & Ours
 // The log of messages between nodes about keys to disconnect. A node that was away reads them later. No channel can
 // have this name.
 const CONTROL = 'sse.control'
-const CONTROL_HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
+const CONTROL_HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
 
 const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
-  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, log: openLog = memoryLog(), ...own } = given as RegisterOptions & Record<string, unknown>
-  if (typeof openLog !== 'function') throw new FST_SSE_OPTION('log', 'a function that opens logs, such as memoryLog()', shown(openLog))
+  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, eventLog: openLog = memoryLog(), ...own } = given as RegisterOptions & Record<string, unknown>
+  if (typeof openLog !== 'function') throw new FST_SSE_OPTION('log', 'a function that opens logs, such as memoryLog()', describe(openLog))
   const { server, streams: options } = resolveRegistration(own)
-  const streams = new Streams<Stream>()
-  registrationsOf(app).add(streams)
+  const streams = new StreamRegistry<Stream>()
+  registriesOf(app).add(streams)
   const statistics = new Statistics()
   const routes = new Routes(statistics)
   const admission = new Admission(server, streams, statistics)
   const channels = new Channels({
-    openLog,
+    eventLog: openLog,
     log: app.log,
     statistics,
     compile: (events, place) => events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
   })
 
-  const disconnections = new Disconnections({
+  const disconnections = new DisconnectRelay({
     streams,
-    keyed: server.limits.key !== undefined || server.limits.perKey < Infinity,
-    openLog: given.log === undefined ? undefined : () => openLog(CONTROL, CONTROL_HISTORY),
+    keyed: server.limits.keyGenerator !== undefined || server.limits.maxStreamsPerKey < Infinity,
+    eventLog: given.eventLog === undefined ? undefined : () => openLog(CONTROL, CONTROL_HISTORY),
     log: app.log
   })
   const drain = (): Promise<void> => streams.close(server)
@@ -76,7 +77,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return asked(this as OurRequest).lastEventId } })
   app.decorateRequest('signal', { getter: signal })
-  app.decorate('sse', new Hub({ channels, streams, statistics, disconnections, drain }))
+  app.decorate('sse', new SseServer({ channels, streams, statistics, disconnections, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -85,11 +86,11 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     const map = route.schema?.sse
     if (map === undefined) return
     routes.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
-    declare(route, map, { shared: () => this.getSchemas(), errorEvent: options.errorEvent })
+    rememberRoute(route, map, { shared: () => this.getSchemas(), errorEvent: options.errorEvent })
   })
   app.addHook('onRequest', (request, reply, done) => {
     const ours = request as OurRequest
-    ours[kAsked] = askedOf(request, admission.addressed)
+    ours[kAsked] = requestFactsOf(request, admission.addressed)
     // For `request.signal`: a Fastify request has no reference to its response.
     ours[kResponse] = reply.raw
     if (ours[kLife] !== null) lifeOf(ours)
@@ -115,7 +116,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
       // twice.
       lifeOf(request).closed()
       request[kLife] = null
-    } else if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_TWICE())
+    } else if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_ALREADY_STARTED())
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     request[kResponse] = reply.raw
     let route: Route | undefined
@@ -131,13 +132,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
     }
     route ??= routes.free(reply)
     const life = lifeOf(request)
-    const finished = resolved.once && request.lastEventId === END_ID
+    const finished = resolved.finite && request.lastEventId === END_ID
     const asks = refused === undefined && !finished && life.reason === undefined
     if (asks && admission.refuse(reply, { route: route.name, key, soft: asked(request).eventSource })) return turnedAway(life, source)
     if (finished) reply.code(204)
     const bodiless = finished || request.method === 'HEAD'
 
-    const stream = new Stream({ reply, route, streams, key, life, options: resolved, bodiless })
+    const stream = new Stream({ reply, route, streams, key, lifecycle: life, options: resolved, bodiless })
     request[kStream] = stream
     if (refused !== undefined || bodiless) dispose(source)
     if (refused !== undefined) stream.start(() => { throw refused })
@@ -154,7 +155,7 @@ function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }:
 }
 
 /** The request has its answer, which is no stream of the handler's. */
-function turnedAway (life: Life, source: unknown): Promise<void> {
+function turnedAway (life: Lifecycle, source: unknown): Promise<void> {
   dispose(source)
   return new Promise(resolve => { life.stream = { closed: resolve } })
 }
@@ -169,12 +170,12 @@ function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<ne
 }
 
 /** A hook before the plugin's own, and a scope without it, get the values at the time of the call. */
-function asked (request: OurRequest): Asked {
-  return request[kAsked] ?? askedOf(request, true)
+function asked (request: OurRequest): RequestFacts {
+  return request[kAsked] ?? requestFactsOf(request, true)
 }
 
-function lifeOf (request: OurRequest): Life {
-  const life = (request[kLife] ??= new Life())
+function lifeOf (request: OurRequest): Lifecycle {
+  const life = (request[kLife] ??= new Lifecycle())
   // Unknown as yet only to a hook that stands before ours.
   const response = request[kResponse] ?? undefined
   if (response !== undefined) life.watch(response)

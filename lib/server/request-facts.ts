@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { decodeLastEventId } from '../wire/last-event-id.ts'
 
 /** The parts of a request that the plugin needs, as the client sent them. */
-export interface Asked {
+export interface RequestFacts {
   readonly lastEventId: string | undefined
   /** Whether the client accepts an event stream alone, as every `EventSource` does. */
   readonly eventSource: boolean
@@ -11,14 +11,14 @@ export interface Asked {
 }
 
 // Most requests ask for no stream and share these two.
-const PLAIN: Asked = { lastEventId: undefined, eventSource: false, address: undefined }
-const EVENT_SOURCE: Asked = { ...PLAIN, eventSource: true }
+const PLAIN: RequestFacts = { lastEventId: undefined, eventSource: false, address: undefined }
+const EVENT_SOURCE: RequestFacts = { ...PLAIN, eventSource: true }
 
 /**
  * Reads a request before its validation: a schema of headers or of the query removes and converts values in the
  * request's own objects. `addressed`: whether the address is needed, which `trustProxy` takes from a header.
  */
-export function askedOf (request: FastifyRequest, addressed: boolean): Asked {
+export function requestFactsOf (request: FastifyRequest, addressed: boolean): RequestFacts {
   const { method, headers: { accept } } = request.raw
   const lastEventId = decodeLastEventId(request)
   const eventSource = method === 'GET' && accept === 'text/event-stream'

@@ -3,7 +3,7 @@ import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { ResolvedOptions } from '../stream/options.ts'
 
 /** What a route's events depend on beside their map: for those who describe them. */
-export interface Declared {
+export interface RouteDeclaration {
   /** What `app.addSchema` holds where the route was declared. */
   shared: () => SharedSchemas
   /** That of the registration which serves the route. */
@@ -11,16 +11,16 @@ export interface Declared {
 }
 
 // Weak, and not on the route: nobody meets it by accident, and a route that is gone takes it along.
-const declared = new WeakMap<object, Declared>()
+const declared = new WeakMap<object, RouteDeclaration>()
 
 /** Remembers where a route was declared; by its map too, for a route may be copied by others, and then keeps its map. */
-export function declare (route: object, map: unknown, by: Declared): void {
+export function rememberRoute (route: object, map: unknown, by: RouteDeclaration): void {
   declared.set(route, by)
   // One that is no map is told of when it is compiled.
   if (isNode(map)) declared.set(map, by)
 }
 
 /** Of a route that was declared before the plugin was there, nothing is known. */
-export function declaredOf (route: object, map: object): Declared {
+export function routeDeclaration (route: object, map: object): RouteDeclaration {
   return declared.get(route) ?? declared.get(map) ?? { shared: () => ({}), errorEvent: undefined }
 }

@@ -2,10 +2,10 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { ajvOptionsOf } from '../schema/ajv-options.ts'
 import { compileContract, freeContract, type Contract, type EventMap } from '../contract/contract.ts'
 import { schemaCompiler, type SchemaCompiler } from '../schema/schema.ts'
-import type { RouteTally, Statistics } from '../metrics/statistics.ts'
+import type { RouteCounters, Statistics } from '../metrics/statistics.ts'
 
 /** A route as its streams know it. */
-export interface Route { readonly name: string, contract: Contract, readonly tally: RouteTally }
+export interface Route { readonly name: string, contract: Contract, readonly counters: RouteCounters }
 
 interface Declaration { scope: FastifyInstance, map: EventMap, place: string }
 
@@ -45,7 +45,7 @@ export class Routes {
   free ({ request: { method, routeOptions: { url } } }: FastifyReply): Route {
     // HEAD asks for the head of what GET gives.
     const name = `${method === 'HEAD' ? 'GET' : method} ${url ?? '*'}`
-    return { name, contract: freeContract, tally: this.#statistics.route(name) }
+    return { name, contract: freeContract, counters: this.#statistics.route(name) }
   }
 
   compiled ({ scope, map, place }: Declaration): Contract {

@@ -2,12 +2,12 @@ import type { FastifyRequest } from 'fastify'
 import type { Channel } from '../channel/channel.ts'
 import type { Channels } from '../channel/channels.ts'
 import type { ChannelOptions } from '../channel/settings.ts'
-import type { Disconnections } from './disconnect-relay.ts'
+import type { DisconnectRelay } from './disconnect-relay.ts'
 import type { EventMap } from '../contract/contract.ts'
-import type { Place } from '../source/source.ts'
+import type { ChannelLag } from '../source/source.ts'
 import type { Statistics, Stats } from '../metrics/statistics.ts'
 import type { Stream } from '../stream/stream.ts'
-import type { Streams } from '../stream/registry.ts'
+import type { StreamRegistry } from '../stream/registry.ts'
 
 /** An open stream, as it is now. */
 export interface OpenStream {
@@ -24,30 +24,30 @@ export interface OpenStream {
   readonly stalled: boolean
   readonly lastEventId: string | undefined
   /** The channels that it follows, and how many of their events it has not written yet. */
-  readonly channels: readonly Place[]
+  readonly channels: readonly ChannelLag[]
   /** Ends it as `revoked`. The client is told why, and ours does not come back. */
   disconnect: (why?: string) => void
 }
 
-export interface HubSetup {
+export interface SseServerSetup {
   channels: Channels
-  streams: Streams<Stream>
+  streams: StreamRegistry<Stream>
   statistics: Statistics
-  disconnections: Disconnections
+  disconnections: DisconnectRelay
   /** Ends the streams. */
   drain: () => Promise<void>
 }
 
 /** `app.sse`: the channels of a server, and the open streams in the hands of who runs it. */
-export class Hub {
-  readonly #setup: HubSetup
+export class SseServer {
+  readonly #setup: SseServerSetup
 
-  constructor (setup: HubSetup) {
+  constructor (setup: SseServerSetup) {
     this.#setup = setup
   }
 
   /** Aborts when the server begins to close. */
-  get closing (): AbortSignal { return this.#setup.streams.signal }
+  get shutdownSignal (): AbortSignal { return this.#setup.streams.signal }
 
   /**
    * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and
@@ -71,14 +71,14 @@ export class Hub {
   /** What happened since the plugin was registered, and what is open now. Counted when it is asked for. */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup
-    const open = [...streams].map(({ account: { route }, events, bytes, stalled }) => ({ route, events, bytes, stalled }))
+    const open = [...streams].map(({ record: { route }, events, bytes, stalled }) => ({ route, events, bytes, stalled }))
     return statistics.snapshot(open, channels.stats())
   }
 
   /** The streams that are open in this process. */
   streams (): OpenStream[] {
     return [...this.#setup.streams].map(stream => {
-      const { account: { request, route, key, age }, events, bytes, stalled, lastEventId, places } = stream
+      const { record: { request, route, key, age }, events, bytes, stalled, lastEventId, places } = stream
       return { request, route, key, age, events, bytes, stalled, lastEventId, channels: places, disconnect: why => stream.revoke(why) }
     })
   }
@@ -86,7 +86,7 @@ export class Hub {
   /**
    * Ends streams as `revoked`: those of a key (`limits.key`), on all nodes where channels have a log that these share;
    * or those of this process whose request the function picks. Each client is told why, and ours does not come back.
-   * Resolves to how many it ended here. FST_SSE_KEYS for a key where streams have none, FST_SSE_OPTION for a key that
+   * Resolves to how many it ended here. FST_SSE_NO_KEY for a key where streams have none, FST_SSE_OPTION for a key that
    * is no string or an answer that is no boolean: then nothing ends.
    */
   disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {

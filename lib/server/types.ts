@@ -1,6 +1,6 @@
 import type { FastifyTypeProvider } from 'fastify'
 import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from '../contract/contract.ts'
-import type { Hub } from './sse-server.ts'
+import type { SseServer } from './sse-server.ts'
 import type { StreamOptions } from '../stream/options.ts'
 import type { SseSource } from '../source/source.ts'
 
@@ -24,7 +24,7 @@ declare module 'fastify' {
 
   interface FastifyInstance {
     /** The channels of this server, and its open streams. */
-    readonly sse: Pick<Hub, 'channel' | 'find' | 'closing' | 'stats' | 'streams' | 'disconnect' | 'drain'>
+    readonly sse: Pick<SseServer, 'channel' | 'find' | 'shutdownSignal' | 'stats' | 'streams' | 'disconnect' | 'drain'>
   }
 
   interface FastifyRequest {

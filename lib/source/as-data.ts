@@ -1,4 +1,4 @@
-import { given, isThenable, iterate, type EventIterator, type EventSequence, type ProductionContext, type SourceContext } from './source.ts'
+import { resolveSource, isThenable, iterate, type EventIterator, type EventSequence, type PublishContext, type SourceContext } from './source.ts'
 
 /** A function source of events. */
 type Maker<C, E> = (context: C) => Promise<AsyncIterable<E>>
@@ -11,10 +11,10 @@ type Maker<C, E> = (context: C) => Promise<AsyncIterable<E>>
  */
 export function asData<T> (source: EventSequence<T>): AsyncIterable<{ data: T }>
 export function asData<T, N extends string> (source: EventSequence<T>, event: N): AsyncIterable<{ event: N, data: T }>
-export function asData<T, C extends ProductionContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>): Maker<C, { data: T }>
-export function asData<T, N extends string, C extends ProductionContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>, event: N): Maker<C, { event: N, data: T }>
+export function asData<T, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>): Maker<C, { data: T }>
+export function asData<T, N extends string, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>, event: N): Maker<C, { event: N, data: T }>
 export function asData (source: unknown, event?: string): unknown {
-  if (typeof source === 'function') return async (context: ProductionContext) => asData(await given(source, context) as EventSequence<unknown>, event!)
+  if (typeof source === 'function') return async (context: PublishContext) => asData(await resolveSource(source, context) as EventSequence<unknown>, event!)
   return { [Symbol.asyncIterator]: () => events(iterate(source), event) }
 }
 

@@ -1,6 +1,6 @@
 import { setImmediate } from '../clock.ts'
 import type { AnyEvent, EventMap, EventOf } from '../contract/contract.ts'
-import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_TAKEN, shown } from '../errors.ts'
+import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_LOCKED, describe } from '../errors.ts'
 import { Fifo } from '../fifo.ts'
 import { sharedController } from '../listeners.ts'
 
@@ -26,7 +26,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
   #error: { cause: unknown } | undefined
 
   constructor ({ capacity = 0 }: EventQueueOptions = {}) {
-    if (!Number.isSafeInteger(capacity) || capacity < 0) throw new FST_SSE_OPTION('capacity', 'a whole number, 0 or more', shown(capacity))
+    if (!Number.isSafeInteger(capacity) || capacity < 0) throw new FST_SSE_OPTION('capacity', 'a whole number, 0 or more', describe(capacity))
     this.#capacity = capacity
   }
 
@@ -71,7 +71,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
   }
 
   [Symbol.asyncIterator] (): AsyncIterator<E, undefined> {
-    if (this.#taken) throw new FST_SSE_QUEUE_TAKEN()
+    if (this.#taken) throw new FST_SSE_QUEUE_LOCKED()
     this.#taken = true
     return {
       next: () => this.#next(),

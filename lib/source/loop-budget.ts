@@ -2,7 +2,7 @@ import { now, setImmediate } from '../clock.ts'
 
 // A source that is always ready keeps the microtask queue busy for ever: timers, sockets and other
 // streams would starve. All streams of the process share this much of one turn of the event loop.
-const TURN = 10
+const BUDGET_MS = 10
 
 // A look at the clock costs a tenth of a small event: while they come that fast, every eighth event looks.
 const FAST = 0.1
@@ -13,10 +13,10 @@ let lookedAt = 0
 let skip = 0
 const reset = (): void => { startedAt = 0 }
 
-export { setImmediate as nextTurn } from '../clock.ts'
+export { setImmediate as yieldToLoop } from '../clock.ts'
 
-/** True when this turn of the event loop has lasted its 10 ms: come back with nextTurn. */
-export function turnIsOver (): boolean {
+/** True when this turn of the event loop has lasted its 10 ms: come back with yieldToLoop. */
+export function budgetSpent (): boolean {
   if (skip > 0) {
     skip--
     return false
@@ -29,5 +29,5 @@ export function turnIsOver (): boolean {
     setImmediate(reset)
     return false
   }
-  return time - startedAt >= TURN
+  return time - startedAt >= BUDGET_MS
 }

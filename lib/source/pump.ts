@@ -1,48 +1,48 @@
 import { FST_SSE_SOURCE, isError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { followables, given, iterate, type Driver, type EventIterator, type Followable, type ProductionContext, type SourceContext } from './source.ts'
-import { nextTurn, turnIsOver } from './loop-budget.ts'
+import { asChannelSources, resolveSource, iterate, type SourceDriver, type EventIterator, type ChannelSource, type PublishContext, type SourceContext } from './source.ts'
+import { yieldToLoop, budgetSpent } from './loop-budget.ts'
 
 /** Who takes the events. */
-export interface Taker {
+export interface EventSink {
   /** The scope in which the source runs, whatever resumes or stops it. */
   readonly scope: Scope
   /** Whether another event has room now. */
-  wants: () => boolean
+  hasRoom: () => boolean
   /** The next event. */
-  take: (event: unknown) => void
+  write: (event: unknown) => void
   /** Takes over: the source is one that is followed, not pulled. Without it, its events are read one by one. */
-  follow?: (channels: Array<Followable<unknown>>) => void
+  subscribe?: (channels: Array<ChannelSource<unknown>>) => void
   /** The source is done. */
-  done: () => void
+  complete: () => void
   /** The source, or the way to it, threw. */
-  failed: (error: unknown) => void
+  fail: (error: unknown) => void
   /** The source threw after it was stopped. */
-  failedLate: (error: unknown) => void
+  failLate: (error: unknown) => void
 }
 
 type Step = IteratorResult<unknown>
 
 /** Pulls one event after the other from a source: none that nobody takes, and none after the stop. */
-export class Pump implements Driver {
-  readonly #taker: Taker
+export class Pump implements SourceDriver {
+  readonly #sink: EventSink
   #iterator: EventIterator | undefined
   #stopped = false
   #pulling = false
   #refusal: Error | undefined
   /** The refusal that the source was told in the step that is under way. */
-  #told: Error | undefined
+  #thrownIn: Error | undefined
 
-  constructor (taker: Taker) {
-    this.#taker = taker
+  constructor (taker: EventSink) {
+    this.#sink = taker
   }
 
   /** What is read event by event always comes to something. */
-  get decided (): boolean { return this.#iterator !== undefined }
+  get hasAnswer (): boolean { return this.#iterator !== undefined }
 
-  start (source: unknown, context: ProductionContext | SourceContext): void {
+  start (source: unknown, context: PublishContext | SourceContext): void {
     try {
-      const value = given(source, context)
+      const value = resolveSource(source, context)
       if (value instanceof Promise) value.then(this.#begin).catch(this.#failed)
       else this.#begin(value)
     } catch (error) {
@@ -52,14 +52,14 @@ export class Pump implements Driver {
 
   /** Goes on, after the taker had no room. */
   pull (): void {
-    this.#taker.scope.runInAsyncScope(this.#pull, this)
+    this.#sink.scope.runInAsyncScope(this.#pull, this)
   }
 
   #pull (): void {
-    while (!this.#pulling && !this.#stopped && this.#iterator !== undefined && this.#taker.wants()) {
-      if (turnIsOver()) {
+    while (!this.#pulling && !this.#stopped && this.#iterator !== undefined && this.#sink.hasRoom()) {
+      if (budgetSpent()) {
         this.#pulling = true
-        nextTurn(this.#resume)
+        yieldToLoop(this.#resume)
         return
       }
       try {
@@ -67,7 +67,7 @@ export class Pump implements Driver {
         if (typeof (step as Promise<Step> | undefined)?.then === 'function') {
           this.#pulling = true;
           // No await: one promise per event, the source's own.
-          (step as Promise<Step>).then(this.#arrived, this.#failed)
+          (step as Promise<Step>).then(this.#onStep, this.#failed)
         } else {
           this.#give(step as Step)
         }
@@ -84,7 +84,7 @@ export class Pump implements Driver {
       return
     }
     this.stop()
-    this.#taker.failed(error)
+    this.#sink.fail(error)
   }
 
   /** Ends the source, once, also while a `next()` is pending. */
@@ -95,16 +95,16 @@ export class Pump implements Driver {
       const iterator = this.#iterator
       if (iterator?.return === undefined) return
       // Not awaited: an async generator queues it behind the pending next(), which may never settle.
-      Promise.resolve(this.#taker.scope.runInAsyncScope(iterator.return, iterator)).catch(error => this.#taker.failedLate(error))
+      Promise.resolve(this.#sink.scope.runInAsyncScope(iterator.return, iterator)).catch(error => this.#sink.failLate(error))
     } catch (error) {
-      this.#taker.failedLate(error)
+      this.#sink.failLate(error)
     }
   }
 
   readonly #begin = (source: unknown): void => {
-    const channels = this.#taker.follow === undefined ? undefined : followables(source)
+    const channels = this.#sink.subscribe === undefined ? undefined : asChannelSources(source)
     if (channels !== undefined) {
-      if (!this.#stopped) this.#taker.follow!(channels)
+      if (!this.#stopped) this.#sink.subscribe!(channels)
       return
     }
     this.#iterator = iterate(source)
@@ -121,11 +121,11 @@ export class Pump implements Driver {
     const refusal = this.#refusal
     if (refusal === undefined) return iterator.next()
     this.#refusal = undefined
-    this.#told = refusal
+    this.#thrownIn = refusal
     return iterator.throw!(refusal)
   }
 
-  readonly #arrived = (step: Step): void => {
+  readonly #onStep = (step: Step): void => {
     this.#pulling = false
     try {
       this.#give(step)
@@ -146,30 +146,30 @@ export class Pump implements Driver {
       this.#failed(new FST_SSE_SOURCE('an iterator whose next() gives no result'))
       return
     }
-    this.#told = undefined
+    this.#thrownIn = undefined
     if (step.done !== true) {
-      this.#taker.take(step.value)
+      this.#sink.write(step.value)
       return
     }
     this.#stopped = true
     // A refusal that came during its last step: there is nobody to tell any more.
-    if (this.#refusal === undefined) this.#taker.done()
-    else this.#taker.failed(this.#refusal)
+    if (this.#refusal === undefined) this.#sink.complete()
+    else this.#sink.fail(this.#refusal)
   }
 
   readonly #failed = (error: unknown): void => {
     this.#pulling = false
     if (this.#stopped) {
-      this.#taker.failedLate(error)
+      this.#sink.failLate(error)
       return
     }
     this.#stopped = true
-    this.#taker.failed(this.#rootOf(error))
+    this.#sink.fail(this.#rootOf(error))
   }
 
   /** A generator inside of `yield *` over an array cannot be told: the engine then throws a TypeError of its own, and the refusal is what matters. */
   #rootOf (error: unknown): unknown {
-    const told = this.#told
+    const told = this.#thrownIn
     if (told === undefined || told === error || !(isError(error) && error instanceof TypeError)) return error
     told.cause ??= error
     return told

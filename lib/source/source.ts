@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { ReadableStream as NodeReadableStream } from 'node:stream/web'
-import { FST_SSE_SOURCE, shown } from '../errors.ts'
+import { FST_SSE_SOURCE, describe } from '../errors.ts'
 
 /** What the function form of a channel's source is given. */
-export interface ProductionContext {
+export interface PublishContext {
   /** Aborts when the life of what it feeds is over. */
   readonly signal: AbortSignal
   /** Where a returning client stopped. */
@@ -11,27 +11,27 @@ export interface ProductionContext {
 }
 
 /** What the function form of a stream's source is given. */
-export interface SourceContext extends ProductionContext {
-  /** Aborts when the server begins to close. A stream with `shutdown: 'finish'` goes on; any other has its end soon. */
-  readonly closing: AbortSignal
+export interface SourceContext extends PublishContext {
+  /** Aborts when the server begins to close. A stream with `onShutdown: 'drain'` goes on; any other has its end soon. */
+  readonly shutdownSignal: AbortSignal
 }
 
 /**
  * That of a stream, whose life makes a signal when it is asked for one. The getter is the class's: V8 puts an object's own among what lives
  * long, and there it would hold everything of this stream, long done, until the next full collection.
  */
-export class Context implements SourceContext {
-  readonly closing: AbortSignal
+export class StreamContext implements SourceContext {
+  readonly shutdownSignal: AbortSignal
   readonly lastEventId: string | undefined
-  readonly #life: Pick<SourceContext, 'signal'>
+  readonly #lifecycle: Pick<SourceContext, 'signal'>
 
-  constructor (life: Pick<SourceContext, 'signal'>, closing: AbortSignal, lastEventId: string | undefined) {
-    this.#life = life
-    this.closing = closing
+  constructor (lifecycle: Pick<SourceContext, 'signal'>, shutdownSignal: AbortSignal, lastEventId: string | undefined) {
+    this.#lifecycle = lifecycle
+    this.shutdownSignal = shutdownSignal
     this.lastEventId = lastEventId
   }
 
-  get signal (): AbortSignal { return this.#life.signal }
+  get signal (): AbortSignal { return this.#lifecycle.signal }
 }
 
 /** How a thing is followed that writes its frames itself, once for all its readers: a channel. */
@@ -39,19 +39,19 @@ export const kSubscribed = Symbol('fastify-typed-sse.subscribed')
 export declare const kEvents: unique symbol
 
 /** A channel, or a subscription to one. */
-export interface Followable<E> {
+export interface ChannelSource<E> {
   readonly [kSubscribed]: unknown
   /** For the compiler alone: what comes of it. */
   readonly [kEvents]?: E
 }
 
 /** A channel that a stream follows, and how many events it is behind. */
-export interface Place { readonly channel: string, readonly lag: number }
+export interface ChannelLag { readonly channel: string, readonly lag: number }
 
 /** What feeds a stream. */
-export interface Driver {
+export interface SourceDriver {
   /** Whether it is known that something is to come. */
-  readonly decided: boolean
+  readonly hasAnswer: boolean
   /** The stream has room again. */
   pull: () => void
   /** The event just taken is no good. */
@@ -63,7 +63,7 @@ export interface Driver {
   /** Where a client that leaves now comes back, when the driver knows better than its last event. */
   readonly lastEventId?: string | undefined
   /** Where it is in the channels that it follows. */
-  readonly places?: Place[]
+  readonly channelLags?: ChannelLag[]
   /** A frame with the position, when that has moved without an event; else nothing. */
   checkpoint?: () => string
   /** Called at each beat of the shared timer, at least once a second. */
@@ -75,9 +75,9 @@ export interface Driver {
 export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
 
 /** What `reply.sse` takes. The function form is called once, when the stream starts, and gets the signal at hand. */
-export type SseSource<E> = Given<E> | ((context: SourceContext) => Given<E> | Promise<Given<E>>)
+export type SseSource<E> = SourceValue<E> | ((context: SourceContext) => SourceValue<E> | Promise<SourceValue<E>>)
 
-type Given<E> = Followable<E> | ReadonlyArray<Followable<E>> | EventSequence<E>
+type SourceValue<E> = ChannelSource<E> | ReadonlyArray<ChannelSource<E>> | EventSequence<E>
 
 /** One way to read them all. `next` may answer at once, without a promise. */
 export interface EventIterator {
@@ -101,7 +101,7 @@ const has = (value: object, key: PropertyKey): boolean => {
 // By shape: a stream of another copy of the streams library is one too.
 const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
 
-function isFollowable (value: unknown): value is Followable<unknown> {
+function isChannelSource (value: unknown): value is ChannelSource<unknown> {
   try {
     return isObject(value) && kSubscribed in value
   } catch {
@@ -110,7 +110,7 @@ function isFollowable (value: unknown): value is Followable<unknown> {
 }
 
 /** What is given for a source; for the function form, what the function gives. */
-export function given (source: unknown, context: ProductionContext): unknown {
+export function resolveSource (source: unknown, context: PublishContext): unknown {
   const value: unknown = typeof source === 'function' ? source(context) : source
   return isThenable(value) ? Promise.resolve(value) : value
 }
@@ -119,7 +119,7 @@ export function given (source: unknown, context: ProductionContext): unknown {
 export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
 
 /** A promise in place of a value, by mistake: its rejection is reported, and ends no process. */
-export function heed (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
+export function onRejection (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
   if (isThenable(answer)) Promise.resolve(answer).catch(rejected)
 }
 
@@ -129,10 +129,10 @@ export function isSource (value: unknown): boolean {
 }
 
 /** The channels of a source; undefined for one that is read event by event. FST_SSE_SOURCE for an array of both. */
-export function followables (source: unknown): Array<Followable<unknown>> | undefined {
-  if (isFollowable(source)) return [source]
-  if (!Array.isArray(source) || !source.some(isFollowable)) return undefined
-  if (source.every(isFollowable)) return source
+export function asChannelSources (source: unknown): Array<ChannelSource<unknown>> | undefined {
+  if (isChannelSource(source)) return [source]
+  if (!Array.isArray(source) || !source.some(isChannelSource)) return undefined
+  if (source.every(isChannelSource)) return source
   throw new FST_SSE_SOURCE('an array of channels and other things')
 }
 
@@ -146,7 +146,7 @@ export function iterate (source: unknown): EventIterator {
     const iterator: unknown = has(source, how) ? (source as Record<symbol, () => unknown>)[how]!() : undefined
     if (isObject(iterator) && has(iterator, 'next')) return iterator as EventIterator
   }
-  throw new FST_SSE_SOURCE(shown(source))
+  throw new FST_SSE_SOURCE(describe(source))
 }
 
 function iterateReadable (stream: Readable): EventIterator {

@@ -1,10 +1,11 @@
 import type { FastifyReply } from 'fastify'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { logged } from '../logged.ts'
-import type { CloseReport, ResolvedOptions } from './options.ts'
+import type { CloseReport } from '../lifecycle.ts'
+import type { ResolvedOptions } from './options.ts'
 import { problemEvent } from '../contract/problem.ts'
 import type { Scope } from '../scope.ts'
-import { heed } from '../source/source.ts'
+import { onRejection } from '../source/source.ts'
 
 /** The user's functions that a stream calls: what goes wrong in one is in the log, and ends nothing that it should not end. */
 export class Callbacks {
@@ -57,7 +58,7 @@ export class Callbacks {
 
   /** A callback that is async by mistake: its rejection must not end the process. */
   #heed (result: unknown): void {
-    heed(result, this.#failed)
+    onRejection(result, this.#failed)
   }
 
   readonly #failed = (err: unknown): void => this.#scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')

@@ -15,19 +15,19 @@ const STEP = 10
 const TAKING = 1_000
 
 /** Milliseconds: how long it may take, and the time over which clients come back; 0: they are not told. */
-export interface DrainTimes { grace: number, reconnectWindow: number }
+export interface DrainTimes { shutdownTimeout: number, reconnectWindow: number }
 
 /** How long a client may take, within so long a grace period. */
-export const takingOf = (grace: number): number => Math.min(TAKING, grace / 2)
+export const takingOf = (shutdownTimeout: number): number => Math.min(TAKING, shutdownTimeout / 2)
 
 /**
  * Ends streams one after the other, and tells each client its own moment to come back, anywhere within the window after the last end:
- * whoever serves them next is met by a flow of clients, not by all of them at once. Those that may finish are ended when the grace
+ * whoever serves them next is met by a flow of clients, not by all of them at once. Those that may finish are ended when the shutdownTimeout
  * period is almost over. Settles when all are over.
  */
-export async function drain (ending: readonly Drained[], finishing: readonly Drained[], { grace, reconnectWindow }: DrainTimes): Promise<void> {
-  const span = Math.min(ending.length / PACE, grace / 2)
-  const taking = takingOf(grace)
+export async function drain (ending: readonly Drained[], finishing: readonly Drained[], { shutdownTimeout, reconnectWindow }: DrainTimes): Promise<void> {
+  const span = Math.min(ending.length / PACE, shutdownTimeout / 2)
+  const taking = takingOf(shutdownTimeout)
   // What a source says when it hears of the shutdown goes out before its end.
   await new Promise(resolve => setImmediate(resolve))
   const begun = now()
@@ -45,8 +45,8 @@ export async function drain (ending: readonly Drained[], finishing: readonly Dra
   const steps = setInterval(step, STEP)
   const timers = [
     setTimeout(cut, span + taking, ending),
-    setTimeout(() => { for (const stream of finishing) end(stream, grace - taking) }, grace - taking),
-    setTimeout(cut, grace, finishing)
+    setTimeout(() => { for (const stream of finishing) end(stream, shutdownTimeout - taking) }, shutdownTimeout - taking),
+    setTimeout(cut, shutdownTimeout, finishing)
   ]
   await Promise.all([...ending, ...finishing].map(({ over }) => over))
   clearInterval(steps)

@@ -30,7 +30,7 @@ function valueOf (reply: object, description: string): unknown {
 }
 
 /** Fastify marks the reply of a handler that threw, whatever it threw. The mark would turn the stream's body into the error. */
-export function unmark (reply: FastifyReply): boolean {
+export function clearErrorMark (reply: FastifyReply): boolean {
   const symbol = symbolOf(reply, SYMBOLS.error)
   if (symbol === undefined || marks(reply)[symbol] !== true) return false
   marks(reply)[symbol] = false
@@ -38,7 +38,7 @@ export function unmark (reply: FastifyReply): boolean {
 }
 
 /** Whether `reply.send(stream)` would do no more than write the head and pipe: no onSend hook is to see the body, no trailer follows it. */
-export function isPlain (reply: FastifyReply): boolean {
+export function canWriteHeadDirectly (reply: FastifyReply): boolean {
   const context = valueOf(reply, SYMBOLS.context) as { onSend?: unknown } | undefined
   return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
 }

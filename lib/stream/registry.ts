@@ -8,21 +8,21 @@ import { shared } from '../scope.ts'
 import { Sessions } from './http2-sessions.ts'
 
 /** What the set asks of a stream. */
-export interface Member extends Drained {
+export interface RegisteredStream extends Drained {
   tick: (now: number) => void
   /** What it is counted by; and what was asked for, method and path. */
-  account: { readonly key: string | undefined, readonly name: string }
+  record: { readonly key: string | undefined, readonly name: string }
   response: ServerResponse
   /** What it waits for, and how it is to end. */
   options: Times
   /** Where it stands in the list: for the set to write. */
-  seat: number
+  index: number
 }
 
-type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime' | 'revalidate' | 'revalidateInterval' | 'shutdown'>
+type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime' | 'reauthorize' | 'reauthorizeInterval' | 'onShutdown'>
 
 /** All open streams of one registration: their one timer, and their end when the server closes. */
-export class Streams<M extends Member = Member> {
+export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
   // A list in which each knows its seat: short streams come and go by the thousand, and a set would make its tables anew for them.
   readonly #members: M[] = []
   readonly #keys = new Map<string, number>()
@@ -30,7 +30,7 @@ export class Streams<M extends Member = Member> {
   /** What the timer was made with. */
   #setInterval: unknown
   #period = Infinity
-  #beaten = 0
+  #lastTick = 0
   readonly #closing = sharedController()
   #drained: Promise<void> | undefined
 
@@ -41,7 +41,7 @@ export class Streams<M extends Member = Member> {
 
   get size (): number { return this.#members.length }
 
-  get names (): string[] { return this.#members.map(({ account }) => account.name) }
+  get names (): string[] { return this.#members.map(({ record: account }) => account.name) }
 
   [Symbol.iterator] (): Iterator<M> { return [...this.#members].values() }
 
@@ -49,28 +49,28 @@ export class Streams<M extends Member = Member> {
   countOf (key: string): number { return this.#keys.get(key) ?? 0 }
 
   /** The time that streams go by: that of the machine, or of the timer's beats where these are ahead, because a test drives them. */
-  get now (): number { return Math.max(now(), this.#beaten) }
+  get now (): number { return Math.max(now(), this.#lastTick) }
 
   add (stream: M): void {
     const period = periodOf(stream.options)
-    const { key } = stream.account
+    const { key } = stream.record
     if (key !== undefined) this.#keys.set(key, this.countOf(key) + 1)
-    stream.seat = this.#members.push(stream) - 1
+    stream.index = this.#members.push(stream) - 1
     this.sessions.watch(stream.response)
     // A test has put its clock in front, or has taken it away: the timer stood on the other one.
-    if (period < this.#period || this.#setInterval !== setInterval) this.#beatEvery(Math.min(period, this.#period))
+    if (period < this.#period || this.#setInterval !== setInterval) this.#restartTimer(Math.min(period, this.#period))
   }
 
   delete (stream: M): void {
-    if (this.#members[stream.seat] !== stream) return
-    if (stream.account.key !== undefined) this.#free(stream.account.key)
+    if (this.#members[stream.index] !== stream) return
+    if (stream.record.key !== undefined) this.#free(stream.record.key)
     const last = this.#members.pop()!
     if (last !== stream) {
-      this.#members[stream.seat] = last
-      last.seat = stream.seat
+      this.#members[stream.index] = last
+      last.index = stream.index
     }
     // Short streams come one after the other: the timer stays until its beat finds that nobody needs it. A test's clock goes with its test.
-    if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#beatEvery(Infinity)
+    if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#restartTimer(Infinity)
   }
 
   #free (key: string): void {
@@ -80,13 +80,13 @@ export class Streams<M extends Member = Member> {
   }
 
   /** Infinity: not at all. */
-  #beatEvery (period: number): void {
+  #restartTimer (period: number): void {
     this.#stop?.()
     this.#period = period
     if (period === Infinity) return
-    this.#beaten = Math.ceil(this.now)
+    this.#lastTick = Math.ceil(this.now)
     const { setInterval, clearInterval } = globalThis
-    const timer = shared.runInAsyncScope(setInterval, undefined, this.#beat, period)
+    const timer = shared.runInAsyncScope(setInterval, undefined, this.#tick, period)
     timer.unref()
     this.#setInterval = setInterval
     this.#stop = () => clearInterval(timer)
@@ -98,32 +98,32 @@ export class Streams<M extends Member = Member> {
   }
 
   /** The server closes and all streams are over: closes idle connections soon. */
-  leave ({ grace }: Pick<DrainTimes, 'grace'>): void {
-    this.sessions.close(takingOf(grace))
+  leave ({ shutdownTimeout }: Pick<DrainTimes, 'shutdownTimeout'>): void {
+    this.sessions.close(takingOf(shutdownTimeout))
   }
 
   async #close (times: DrainTimes): Promise<void> {
     this.#closing.abort(new StreamClosedError('shutdown'))
-    const those = (finish: boolean): M[] => this.#members.filter(({ options }) => (options.shutdown === 'finish') === finish)
+    const those = (drains: boolean): M[] => this.#members.filter(({ options }) => (options.onShutdown === 'drain') === drains)
     await drain(those(false), those(true), times)
-    this.#beatEvery(Infinity)
+    this.#restartTimer(Infinity)
   }
 
-  readonly #beat = (): void => {
+  readonly #tick = (): void => {
     // In whole milliseconds: their sums are exact.
-    const time = this.#beaten = Math.max(Math.ceil(now()), this.#beaten + this.#period)
+    const time = this.#lastTick = Math.max(Math.ceil(now()), this.#lastTick + this.#period)
     let shortest = Infinity
     for (const stream of [...this.#members]) {
       stream.tick(time)
       shortest = Math.min(shortest, periodOf(stream.options))
     }
-    if (shortest > this.#period) this.#beatEvery(shortest)
+    if (shortest > this.#period) this.#restartTimer(shortest)
   }
 }
 
 /** A tenth of the shortest time that a stream waits for, within reason. */
-function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime, revalidate, revalidateInterval }: Times): number {
-  const asks = revalidate === undefined ? Infinity : revalidateInterval
+function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime, reauthorize, reauthorizeInterval }: Times): number {
+  const asks = reauthorize === undefined ? Infinity : reauthorizeInterval
   const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity, asks)
   return Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
 }

@@ -1,26 +1,26 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import type { Chunk } from '../channel/frame-batch.ts'
-import { Connection } from './response-writer.ts'
+import type { FrameBatch } from '../channel/frame-batch.ts'
+import { ResponseWriter } from './response-writer.ts'
 import { checkHead, clearHead, dropFraming } from './response-headers.ts'
 import { listenToSocket } from '../lifecycle.ts'
 
 /** Where frames go. `write` is false when the receiver has enough for now; `drained()` says when it wants more. */
-export interface Sink {
+export interface ByteSink {
   /** `bytes`: the text's length as UTF-8, where it is known. */
   write: (text: string, bytes?: number) => boolean
   /** Frames that other connections get too. */
-  pass: (chunk: Chunk) => boolean
+  writeShared: (chunk: FrameBatch) => boolean
   end: (text: string, bytes?: number) => unknown
 }
 
 interface FrameWriter {
-  open: (sink: Sink) => void
+  open: (sink: ByteSink) => void
   drained: () => void
 }
 
 /** Node answers a client's FIN with the end of the connection, once all is written: to a client that does not read, never. */
-function watchGoodbye ({ raw, server, request }: FastifyReply): void {
+function destroyOnHalfClose ({ raw, server, request }: FastifyReply): void {
   const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
   // The socket of HTTP/2 is shared by all its streams, and each of those has its own close.
   if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
@@ -39,19 +39,19 @@ function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean
   // No `close` follows that would remove the listeners.
   if (isGone(reply)) return
   writeHead(reply)
-  const connection = new Connection(raw, () => writer.drained(), direct)
+  const connection = new ResponseWriter(raw, () => writer.drained(), direct)
   writer.open(end === undefined
     ? connection
     : {
         write: (text, bytes) => connection.write(text, bytes),
-        pass: chunk => connection.pass(chunk),
+        writeShared: chunk => connection.writeShared(chunk),
         end: text => {
           if (text !== '') connection.write(text)
           end()
         }
       })
   // A stream that was over in its first write waits for nothing.
-  if (!raw.writableEnded) watchGoodbye(reply)
+  if (!raw.writableEnded) destroyOnHalfClose(reply)
 }
 
 /**
@@ -73,7 +73,7 @@ function writeHead (reply: FastifyReply): void {
 const ignore = (): void => {}
 
 /** The head is out and there is no body to pipe: the stream is the response's from the start. */
-export function takeOver (reply: FastifyReply, writer: FrameWriter): void {
+export function writeWithoutReply (reply: FastifyReply, writer: FrameWriter): void {
   // What somebody writes there after the end is an error of the response, which ends the process where nobody hears it.
   reply.raw.on('error', ignore)
   openResponse(reply, writer, true)
@@ -86,7 +86,7 @@ export function takeOver (reply: FastifyReply, writer: FrameWriter): void {
  * Piped anywhere else, by a hook that transforms bodies, it is the plain readable that it looks like. Resumed without
  * a pipe, as Fastify does for HEAD, what it gives goes nowhere.
  */
-export class Body extends Readable {
+export class ReplyBody extends Readable {
   readonly #writer: FrameWriter
   readonly #reply: FastifyReply
   readonly #direct: boolean
@@ -99,13 +99,13 @@ export class Body extends Readable {
     this.#reply = reply
     this.#direct = direct
     // A body of a hook's making reaches the response with what it reads from here.
-    reply.raw.on('pipe', this.#live)
+    reply.raw.on('pipe', this.#detach)
   }
 
   /** The response is on its way: from here on Fastify's handler timeout would cut a live stream. */
-  readonly #live = (): void => {
+  readonly #detach = (): void => {
     const { raw } = this.#reply.hijack()
-    raw.removeListener('pipe', this.#live)
+    raw.removeListener('pipe', this.#detach)
     // A payload that a hook makes of this body has no length either. A payload in its place may have one.
     if (this.readableFlowing !== null && !raw.headersSent) dropFraming(this.#reply)
   }
@@ -115,7 +115,7 @@ export class Body extends Readable {
     if (destination as unknown !== raw) return super.pipe(destination, options)
     // First: while Fastify owns the reply, a head that cannot be sent becomes an ordinary error.
     writeHead(this.#reply)
-    this.#live()
+    this.#detach()
     this.#reading = true
     // Fastify waits for this readable's end: with trailers to send them and end the response, else to let go of it.
     const trailers = options?.end === false
@@ -138,10 +138,10 @@ export class Body extends Readable {
       return
     }
     this.#reading = true
-    watchGoodbye(this.#reply)
+    destroyOnHalfClose(this.#reply)
     this.#writer.open({
       write: text => this.push(text),
-      pass: chunk => this.push(chunk.bytes),
+      writeShared: chunk => this.push(chunk.bytes),
       end: text => {
         if (text !== '') this.push(text)
         this.push(null)

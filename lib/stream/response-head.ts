@@ -1,10 +1,10 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
-import { FST_SSE_REPLY_TAKEN, isError } from '../errors.ts'
+import { FST_SSE_SEND_AFTER_SSE, isError } from '../errors.ts'
 import { assertHead, checkHead, clearHead, dropFraming, setHead } from './response-headers.ts'
 import { logged } from '../logged.ts'
-import { headersOf, isPlain, unmark } from './fastify-internals.ts'
+import { headersOf, canWriteHeadDirectly, clearErrorMark } from './fastify-internals.ts'
 import type { Scope } from '../scope.ts'
 import { errorOf } from '../thrown.ts'
 
@@ -12,7 +12,7 @@ import { errorOf } from '../thrown.ts'
 const settled = Promise.resolve()
 
 /** When all that is ready now has run: a tick comes before the microtasks when it is asked for outside of them, so ask inside. */
-function whenIdle (callback: () => void): void {
+function afterMicrotasks (callback: () => void): void {
   settled.then(() => process.nextTick(callback))
 }
 
@@ -22,7 +22,7 @@ function whenIdle (callback: () => void): void {
  * For so long the reply belongs to the stream. Fastify sends `undefined` for an async handler that returns nothing,
  * which must not end the response; an error thrown there is the stream's.
  */
-export class Head {
+export class ResponseHead {
   /** True from the moment it is decided what goes out. */
   committed = false
   readonly #reply: FastifyReply
@@ -36,15 +36,15 @@ export class Head {
   #timer: NodeJS.Timeout | undefined
 
   /** `stream` is told of an error of the handler. */
-  constructor (reply: FastifyReply, stream: { readonly scope: Scope, overruled: (error: Error) => void }) {
+  constructor (reply: FastifyReply, stream: { readonly scope: Scope, handlerFailed: (error: Error) => void }) {
     this.#reply = reply
     this.#send = reply.send
     this.#scope = stream.scope
     const send: FastifyReply['send'] = (payload?: unknown) => {
-      if (this.released || reply.sent || this.#takenBack(payload)) return this.#send.call(reply, payload)
-      const marked = unmark(reply)
-      if (marked || isError(payload)) stream.overruled(errorOf(payload, 'The handler'))
-      else if (payload !== undefined) logged(reply.log, 'warn', { err: new FST_SSE_REPLY_TAKEN() }, 'sse reply taken')
+      if (this.released || reply.sent || this.#errorReplyUnderWay(payload)) return this.#send.call(reply, payload)
+      const marked = clearErrorMark(reply)
+      if (marked || isError(payload)) stream.handlerFailed(errorOf(payload, 'The handler'))
+      else if (payload !== undefined) logged(reply.log, 'warn', { err: new FST_SSE_SEND_AFTER_SSE() }, 'sse reply taken')
       return reply
     }
     // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
@@ -53,7 +53,7 @@ export class Head {
   }
 
   /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */
-  #takenBack (payload: unknown): boolean {
+  #errorReplyUnderWay (payload: unknown): boolean {
     if (this.#type === undefined) return false
     const type = this.#reply.getHeader('content-type')
     // The error handler may have set another; a handler that returns nothing is still to be kept out.
@@ -61,8 +61,8 @@ export class Head {
   }
 
   /** Calls back when nothing was committed for so long. What is ready by itself makes no timer; nor does a test's clock hold it. */
-  arm (delay: number, late: () => void): void {
-    whenIdle(() => {
+  flushAfter (delay: number, late: () => void): void {
+    afterMicrotasks(() => {
       if (this.committed) return
       if (delay === 0) late()
       else this.#timer = setTimeout(late, delay)
@@ -81,10 +81,10 @@ export class Head {
    * Sends the head of a stream by itself, where `reply.send` would do nothing but that and pipe a body: a readable, the listeners on it
    * and on the response are most of what a short stream costs. False where it has more to do. Throws as `send` does.
    */
-  sendAlone (): boolean {
+  writeDirectly (): boolean {
     const { raw } = this.#reply
     // What has no body, or may have none, is for those who know all the cases; so is a `send` that somebody has put in place of Fastify's.
-    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !isPlain(this.#reply)) return false
+    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !canWriteHeadDirectly(this.#reply)) return false
     setHead(this.#reply)
     checkHead(this.#reply)
     raw.writeHead(200, headersOf(this.#reply))
@@ -106,7 +106,7 @@ export class Head {
   sendError (error: Error): void {
     this.commit()
     // By then a handler that ended without returning the stream has sent its `undefined`; what comes later is the error handler's.
-    whenIdle(() => {
+    afterMicrotasks(() => {
       this.released = true
       try {
         clearHead(this.#reply)

@@ -1,7 +1,7 @@
 import { OutgoingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Chunk } from '../channel/frame-batch.ts'
-import { whenClosed } from '../lifecycle.ts'
+import type { FrameBatch } from '../channel/frame-batch.ts'
+import { onceClosed } from '../lifecycle.ts'
 
 /**
  * The way from a stream to its client: a response, and past it the socket.
@@ -10,7 +10,7 @@ import { whenClosed } from '../lifecycle.ts'
  * a small event costs. Here all four go as one, wherever nothing can tell the difference: with the head in front of them where that is
  * still to go, past the response where nothing is. What many clients get brings them as one buffer that was made once.
  */
-export class Connection {
+export class ResponseWriter {
   readonly #response: ServerResponse
   readonly #drained: () => void
   /** Nobody stands between us and the socket: not HTTP/2, no `inject`, no middleware that replaced `write`. */
@@ -26,19 +26,19 @@ export class Connection {
 
   /** False when the client has enough for now. `bytes`: the text's length as UTF-8. */
   write (text: string, bytes = Buffer.byteLength(text)): boolean {
-    return this.#frames() ? this.#put(framed(text, bytes), encodingOf(text, bytes)) : this.#told(this.#response, this.#response.write(text))
+    return this.#framesChunks() ? this.#toSocket(framed(text, bytes), encodingOf(text, bytes)) : this.#watchDrain(this.#response, this.#response.write(text))
   }
 
   /** False when the client has enough for now. */
-  pass (chunk: Chunk): boolean {
-    return this.#frames() ? this.#put(chunk.framed) : this.#told(this.#response, this.#response.write(chunk.bytes))
+  writeShared (chunk: FrameBatch): boolean {
+    return this.#framesChunks() ? this.#toSocket(chunk.framed) : this.#watchDrain(this.#response, this.#response.write(chunk.bytes))
   }
 
   /** Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent. */
   end (text: string, bytes = Buffer.byteLength(text)): void {
     if (text === '') {
       this.#response.end()
-    } else if (this.#frames()) {
+    } else if (this.#framesChunks()) {
       // Through the response, which holds it until the end joins it.
       this.#respond(framed(text, bytes), encodingOf(text, bytes))
       this.#response.end()
@@ -48,17 +48,17 @@ export class Connection {
   }
 
   /** Whether the body's chunks are framed here. While a response is corked, Node keeps its own chunks back. */
-  #frames (): boolean {
+  #framesChunks (): boolean {
     return this.#direct && this.#response.chunkedEncoding && this.#response.writableCorked === 0
   }
 
   /** To the socket, when the head is out, nothing waits to go before, and nobody has ended it. */
-  #put (chunk: string | Buffer, encoding?: BufferEncoding): boolean {
+  #toSocket (chunk: string | Buffer, encoding?: BufferEncoding): boolean {
     const { socket, writableLength } = this.#response
     // Node keeps what it cannot write any more; a socket makes an error of it, which counts as the client's.
-    if (this.#begun && writableLength === 0 && socket?.writable === true) return this.#told(socket, socket.write(chunk, encoding))
+    if (this.#begun && writableLength === 0 && socket?.writable === true) return this.#watchDrain(socket, socket.write(chunk, encoding))
     this.#begun = true
-    return this.#told(this.#response, this.#respond(chunk, encoding))
+    return this.#watchDrain(this.#response, this.#respond(chunk, encoding))
   }
 
   /** What is framed already gets no frame of Node's. */
@@ -71,11 +71,11 @@ export class Connection {
   }
 
   /** Who has no room is asked to tell when there is some, the socket too: the response knows nothing of what goes past it. */
-  #told (way: ServerResponse | Socket, room: boolean): boolean {
+  #watchDrain (way: ServerResponse | Socket, room: boolean): boolean {
     const drained = this.#drained
     if (!room && !way.listeners('drain').includes(drained)) {
       way.on('drain', drained)
-      whenClosed(this.#response, () => way.removeListener('drain', drained))
+      onceClosed(this.#response, () => way.removeListener('drain', drained))
     }
     return room
   }

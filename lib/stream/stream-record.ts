@@ -1,11 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from '../metrics/diagnostics.ts'
-import type { CloseReason } from '../lifecycle.ts'
+import type { CloseReason, CloseReport } from '../lifecycle.ts'
 import { logged } from '../logged.ts'
-import type { CloseReport } from './options.ts'
 import { logsRequest } from './fastify-internals.ts'
 import { Scope } from '../scope.ts'
-import type { RouteTally } from '../metrics/statistics.ts'
+import type { RouteCounters } from '../metrics/statistics.ts'
 
 // One line for each stream, since Fastify logs nothing for a request whose client left. A client that falls behind may
 // be the server's trouble. An error has a line of its own.
@@ -16,46 +15,46 @@ const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
   shutdown: 'info',
   stalled: 'info',
   lagging: 'warn',
-  lifetime: 'info',
-  ended: 'info',
+  expired: 'info',
+  'channel-ended': 'info',
   revoked: 'info'
 }
 
 /** A route as its streams know it. */
-export interface Counted { readonly name: string, readonly tally: RouteTally }
+export interface CountedRoute { readonly name: string, readonly counters: RouteCounters }
 
-export interface AccountSetup {
+export interface StreamRecordSetup {
   reply: FastifyReply
-  route: Counted
+  route: CountedRoute
   key: string | undefined
   time: { readonly now: number }
   /** Whether it is a stream, and counts as one. */
-  counts: boolean
+  counted: boolean
 }
 
 /** What is known of a stream, and told of it: when it opens, when something goes wrong, and once when it is over. */
-export class Account {
+export class StreamRecord {
   lastEventId: string | undefined
   readonly startedAt: number
   /** The request's scope: the log and all callbacks run in it. */
   readonly scope = new Scope()
   /** What it is counted by among the others. */
   readonly key: string | undefined
-  readonly #route: Counted
+  readonly #route: CountedRoute
   readonly #reply: FastifyReply
   readonly #time: { readonly now: number }
-  readonly #counts: boolean
+  readonly #counted: boolean
 
-  constructor ({ reply, route, key, time, counts }: AccountSetup) {
+  constructor ({ reply, route, key, time, counted: counts }: StreamRecordSetup) {
     this.key = key
     this.#reply = reply
     this.#route = route
     this.#time = time
-    this.#counts = counts
+    this.#counted = counts
     this.startedAt = time.now
     this.lastEventId = reply.request.lastEventId
     if (!counts) return
-    route.tally.opened()
+    route.counters.opened()
     if (diagnostics.open.hasSubscribers) diagnostics.open.publish({ request: this.request, route: this.route })
   }
 
@@ -68,26 +67,26 @@ export class Account {
   get age (): number { return this.#time.now - this.startedAt }
 
   /** For the log, and for those who listen. */
-  complain (error: unknown, text: string): void {
+  logError (error: unknown, text: string): void {
     this.scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err: error }, text)
-    this.failed(error)
+    this.reportError(error)
   }
 
   /** The log has it from elsewhere. */
-  failed (error: unknown): void {
+  reportError (error: unknown): void {
     if (diagnostics.error.hasSubscribers) this.scope.runInAsyncScope(() => diagnostics.error.publish({ request: this.request, error }))
   }
 
   /** It is over. */
   close (reason: CloseReason, { events, bytes, lastEventId }: Pick<CloseReport, 'events' | 'bytes' | 'lastEventId'>): CloseReport {
     const report = { reason, duration: this.age, events, bytes, lastEventId }
-    if (!this.#counts) return report
-    this.#route.tally.closed(report)
-    this.scope.runInAsyncScope(this.#tell, this, report)
+    if (!this.#counted) return report
+    this.#route.counters.closed(report)
+    this.scope.runInAsyncScope(this.#publishClose, this, report)
     return report
   }
 
-  #tell (report: CloseReport): void {
+  #publishClose (report: CloseReport): void {
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
     if (logsRequest(this.#reply)) logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }

@@ -1,33 +1,33 @@
 import type { FastifyReply } from 'fastify'
-import { Account, type Counted } from './stream-record.ts'
-import { Body, takeOver } from './reply-body.ts'
+import { StreamRecord, type CountedRoute } from './stream-record.ts'
+import { ReplyBody, writeWithoutReply } from './reply-body.ts'
 import { Callbacks } from './callbacks.ts'
-import type { Chunk } from '../channel/frame-batch.ts'
+import type { FrameBatch } from '../channel/frame-batch.ts'
 import { encodeControl, encodePositionFrame, HEARTBEAT } from '../wire/encode.ts'
 import { FST_SSE_REVOKED } from '../errors.ts'
 import type { AnyEvent, Contract } from '../contract/contract.ts'
-import { Following, subscribedTo } from '../channel/subscriber.ts'
-import { Head } from './response-head.ts'
+import { Subscriber, resolveSubscriptions } from '../channel/subscriber.ts'
+import { ResponseHead } from './response-head.ts'
 import { END_ID } from '../wire/last-event-id.ts'
-import type { CloseReason, Life } from '../lifecycle.ts'
+import type { CloseReason, Lifecycle } from '../lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from '../source/pump.ts'
-import { Context, dispose, type Driver, type Followable, type Place } from '../source/source.ts'
+import { StreamContext, dispose, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
 import { sessionOf } from './http2-sessions.ts'
-import type { Streams } from './registry.ts'
-import { Term } from './lifetime-policy.ts'
+import type { StreamRegistry } from './registry.ts'
+import { LifetimePolicy } from './lifetime-policy.ts'
 import { errorOf, isAbort } from '../thrown.ts'
 import { Writer } from './writer.ts'
 
 // How long who comes back waits for the word on whether there is anything to come.
-const VERDICT = 1_000
+const RESUME_DECISION_TIMEOUT = 1_000
 
 export interface StreamSetup {
   reply: FastifyReply
   options: ResolvedOptions
-  route: Counted & { readonly contract: Contract }
-  life: Life
-  streams: Streams<Stream>
+  route: CountedRoute & { readonly contract: Contract }
+  lifecycle: Lifecycle
+  streams: StreamRegistry<Stream>
   /** What it is counted by among the others. */
   key: string | undefined
   /** A response without a body is no stream: nothing to mark, nobody to tell. */
@@ -37,7 +37,7 @@ export interface StreamSetup {
 /**
  * One open response: a driver that reads the source (a pump pulls events, a following has frames from channels), a writer that writes to the
  * client, and between them the beginning and the end. It ends once, with one reason. Its way: the first `next()` runs before anything is sent;
- * its value (or `commitDelay`) commits the stream: the writer is opened on the response. `reply.send(body)` does that where hooks are to see the body.
+ * its value (or `flushHeadersAfter`) commits the stream: the writer is opened on the response. `reply.send(body)` does that where hooks are to see the body.
  */
 export class Stream {
   /** Settles when the response is closed, whatever happened. */
@@ -45,75 +45,75 @@ export class Stream {
   /** What it was started with. */
   source: unknown
   /** Its place among the open streams. */
-  seat = -1
+  index = -1
   /** Events that were written. */
   events = 0
   readonly response: FastifyReply['raw']
   readonly options: ResolvedOptions
-  readonly account: Account
+  readonly record: StreamRecord
   readonly #reply: FastifyReply
   readonly #callbacks: Callbacks
   readonly #contract: Contract
-  readonly #life: Life
-  readonly #streams: Streams<Stream>
-  readonly #head: Head
+  readonly #lifecycle: Lifecycle
+  readonly #streams: StreamRegistry<Stream>
+  readonly #head: ResponseHead
   readonly #writer: Writer
-  #driver: Driver | undefined
-  readonly #term: Term | undefined
+  #driver: SourceDriver | undefined
+  readonly #lifetime: LifetimePolicy | undefined
   #settle!: () => void
   #bodiless: boolean
 
-  constructor ({ reply, options, route, life, streams, key, bodiless }: StreamSetup) {
+  constructor ({ reply, options, route, lifecycle: life, streams, key, bodiless }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.#reply = reply
     this.response = reply.raw
     this.options = options
     this.#contract = route.contract
-    this.#life = life
+    this.#lifecycle = life
     this.#streams = streams
     this.#bodiless = bodiless
-    this.account = new Account({ reply, route, key, time: streams, counts: !bodiless })
-    life.scope = this.account.scope
+    this.record = new StreamRecord({ reply, route, key, time: streams, counted: !bodiless })
+    life.scope = this.record.scope
     this.#callbacks = new Callbacks(reply, options, route.contract, this.scope)
-    this.#term = options.maxLifetime > 0 || options.revalidate !== undefined ? new Term(options, this.account, this) : undefined
+    this.#lifetime = options.maxLifetime > 0 || options.reauthorize !== undefined ? new LifetimePolicy(options, this.record, this) : undefined
     this.#writer = new Writer(this)
-    this.#head = new Head(reply, this)
-    life.unforeseen = 'error'
+    this.#head = new ResponseHead(reply, this)
+    life.unexpectedReason = 'error'
     life.stream = this
     streams.add(this)
   }
 
-  get scope (): Account['scope'] { return this.account.scope }
+  get scope (): StreamRecord['scope'] { return this.record.scope }
   get bytes (): number { return this.#writer.bytes }
   get abandoned (): boolean { return this.#head.released }
   get stalled (): boolean { return !this.#writer.hasRoom }
-  get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.account.lastEventId }
-  get places (): Place[] { return this.#driver?.places ?? [] }
+  get lastEventId (): string | undefined { return this.#driver?.lastEventId ?? this.record.lastEventId }
+  get places (): ChannelLag[] { return this.#driver?.channelLags ?? [] }
 
   start (source: unknown): void {
     this.source = source
-    const life = this.#life
+    const life = this.#lifecycle
     if (life.reason !== undefined) {
       // The client left before there was a stream, during a slow hook.
       dispose(source)
       return this.closed()
     }
     const pump = this.#driver = new Pump(this)
-    pump.start(source, new Context(life, this.#streams.signal, this.account.lastEventId))
-    this.#head.arm(this.options.commitDelay, this.#showLife)
+    pump.start(source, new StreamContext(life, this.#streams.signal, this.record.lastEventId))
+    this.#head.flushAfter(this.options.flushHeadersAfter, this.#flushHeadIfIdle)
   }
 
   /** The first event takes its time: show `onopen` and the proxies that somebody is there. */
-  readonly #showLife = (): void => {
+  readonly #flushHeadIfIdle = (): void => {
     // Who comes back may have to be told that there is nothing to come, which only a head can say.
-    const left = this.account.lastEventId !== undefined && this.#driver?.decided === false ? VERDICT - this.account.age : 0
-    if (left > 0) this.#head.arm(left, this.#showLife)
+    const left = this.record.lastEventId !== undefined && this.#driver?.hasAnswer === false ? RESUME_DECISION_TIMEOUT - this.record.age : 0
+    if (left > 0) this.#head.flushAfter(left, this.#flushHeadIfIdle)
     else if (this.#writer.isEmpty) this.#writer.append(HEARTBEAT)
   }
 
   /** Ends the stream once: signal, source, last bytes, close. */
   end (reason: CloseReason, last = ''): void {
-    if (!this.#life.end(reason)) return
+    if (!this.#lifecycle.end(reason)) return
     const position = this.#driver?.checkpoint?.() ?? ''
     this.#driver?.stop()
     this.#writer.end(position + last)
@@ -127,7 +127,7 @@ export class Stream {
     this.response.destroy()
     if (session !== undefined && this.#streams.signal.aborted) this.#streams.sessions.cut(session)
     // Behind a pipelined predecessor that never ends there is no close to wait for.
-    if (this.response.socket === null) this.#life.closed()
+    if (this.response.socket === null) this.#lifecycle.closed()
   }
 
   /** The server closes. The client comes back in so many milliseconds, if it is told. */
@@ -138,26 +138,26 @@ export class Stream {
 
   /** It is no longer permitted, and the client is told why. */
   revoke (why = 'it is no longer permitted'): void {
-    if (this.#life.reason === undefined) this.#fail(new FST_SSE_REVOKED(why), 'revoked')
+    if (this.#lifecycle.reason === undefined) this.#fail(new FST_SSE_REVOKED(why), 'revoked')
   }
 
   /** The shared timer's beat. */
   tick (now: number): void {
-    this.#term?.tick(now)
+    this.#lifetime?.tick(now)
     this.#driver?.tick?.(now)
     this.#writer.tick(now)
   }
 
   resume (): void { this.#driver?.pull() }
   heartbeat (): string { return this.#driver?.checkpoint?.() || HEARTBEAT }
-  wants (): boolean { return this.#writer.hasRoom }
+  hasRoom (): boolean { return this.#writer.hasRoom }
 
-  take (value: unknown, before = ''): boolean {
+  write (value: unknown, before = ''): boolean {
     let frame: string
     try {
       frame = this.#contract.frame(value)
       const { id, data } = value as AnyEvent
-      if (id !== undefined) this.account.lastEventId = String(id)
+      if (id !== undefined) this.record.lastEventId = String(id)
       if (data !== undefined) this.events++
     } catch (error) {
       this.#refuse(error as Error, value)
@@ -168,46 +168,46 @@ export class Stream {
   }
 
   /** Frames that somebody else made, of events that were checked when they were published. */
-  write (frames: string | Chunk, events: number): void {
+  writeFrames (frames: string | FrameBatch, events: number): void {
     this.events += events
     if (typeof frames === 'string') this.#writer.append(frames)
-    else this.#writer.pass(frames)
+    else this.#writer.writeShared(frames)
   }
 
   /** The source is followed, not pulled (C4). */
-  follow (channels: Array<Followable<unknown>>): void {
-    const following = this.#driver = new Following(subscribedTo(channels, this.#contract), this)
-    following.start(this.account.lastEventId)
+  subscribe (channels: Array<ChannelSource<unknown>>): void {
+    const following = this.#driver = new Subscriber(resolveSubscriptions(channels, this.#contract), this)
+    following.start(this.record.lastEventId)
   }
 
   /** What the client asks for is over, and it has all of it: it is to stop asking (R7). */
-  nothing (): void {
+  respondNoContent (): void {
     if (!this.#head.committed && this.#writer.isEmpty) {
       this.#reply.code(204)
       this.#bodiless = true
     }
-    this.end('ended')
+    this.end('channel-ended')
   }
 
-  ended (): void { this.end('ended') }
-  lagging (): void { this.end('lagging') }
+  channelEnded (): void { this.end('channel-ended') }
+  fellBehind (): void { this.end('lagging') }
 
-  done (): void { this.end('complete', this.options.once && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
+  complete (): void { this.end('complete', this.options.finite && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
 
-  failed (thrown: unknown): void {
+  fail (thrown: unknown): void {
     this.#fail(errorOf(thrown), 'error')
   }
 
   /** As an ordinary response, where nothing goes out yet; else as the last event. */
   #fail (error: Error, reason: 'error' | 'revoked'): void {
     if (!this.#head.committed && this.#writer.isEmpty) return this.#giveUp(error, reason)
-    if (reason === 'error') this.account.complain(error, 'sse stream failed')
+    if (reason === 'error') this.record.logError(error, 'sse stream failed')
     this.end(reason, this.#callbacks.errorFrame(error))
   }
 
   /** Reports an error that the source throws after the end, unless it follows from the end or is a broken upload. */
-  failedLate (thrown: unknown): void {
-    if (!isAbort(thrown) && Object(this.account.request.raw.errored) !== thrown) this.account.complain(thrown, 'sse source failed after its stream was over')
+  failLate (thrown: unknown): void {
+    if (!isAbort(thrown) && Object(this.record.request.raw.errored) !== thrown) this.record.logError(thrown, 'sse source failed after its stream was over')
   }
 
   /** An event that cannot be sent: the source is told, or it is left out. */
@@ -216,21 +216,21 @@ export class Stream {
       if (this.#callbacks.choose(error, event) !== 'skip') this.#driver?.refuse(error)
     } catch (thrown) {
       this.#driver?.stop()
-      this.failed(thrown)
+      this.fail(thrown)
     }
   }
 
   /** The handler threw after it had given us the source. */
-  overruled (error: Error): void {
+  handlerFailed (error: Error): void {
     this.#driver?.stop()
-    if (this.#head.committed) this.failed(error)
+    if (this.#head.committed) this.fail(error)
     else this.#giveUp(error)
   }
 
   /** There is no stream: an ordinary error response instead. */
   #giveUp (error: Error, reason: CloseReason = 'error'): void {
     this.#driver?.stop()
-    if (this.#life.end(reason)) this.account.failed(error)
+    if (this.#lifecycle.end(reason)) this.record.reportError(error)
     this.#head.sendError(error)
   }
 
@@ -240,8 +240,8 @@ export class Stream {
     const { retry, directWrites } = this.options
     if (retry !== undefined && !this.#bodiless) this.#writer.prepend(encodeControl({ retry }))
     try {
-      if (directWrites && !this.#bodiless && this.#head.sendAlone()) takeOver(this.#reply, this.#writer)
-      else this.#head.send(new Body(this.#writer, this.#reply, directWrites))
+      if (directWrites && !this.#bodiless && this.#head.writeDirectly()) writeWithoutReply(this.#reply, this.#writer)
+      else this.#head.send(new ReplyBody(this.#writer, this.#reply, directWrites))
     } catch (error) {
       // Outside the handler nobody else would catch it.
       this.#giveUp(error as Error)
@@ -253,7 +253,7 @@ export class Stream {
     this.#driver?.stop()
     this.#head.commit()
     this.#streams.delete(this)
-    const report = this.account.close(this.#life.reason!, this)
+    const report = this.record.close(this.#lifecycle.reason!, this)
     if (!this.#bodiless) this.#callbacks.closed(report)
     this.#settle()
   }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import type { Sink } from './reply-body.ts'
-import type { Chunk } from '../channel/frame-batch.ts'
+import type { ByteSink } from './reply-body.ts'
+import type { FrameBatch } from '../channel/frame-batch.ts'
 import type { ResolvedOptions } from './options.ts'
 
 // What is ready together leaves in one write up to this size, in characters: then it is the kernel's turn.
@@ -31,7 +31,7 @@ export class Writer {
   /** Bytes handed to the connection. */
   bytes = 0
   readonly #setup: WriterSetup
-  #sink: Sink | undefined
+  #sink: ByteSink | undefined
   #batch = ''
   #scheduled = false
   #blocked = false
@@ -63,9 +63,9 @@ export class Writer {
   }
 
   /** Frames that others get too: straight to the connection, unless something waits to go before them. */
-  pass (chunk: Chunk): void {
+  writeShared (chunk: FrameBatch): void {
     if (this.#batch !== '' || this.#sink === undefined || this.#blocked) this.append(chunk.text)
-    else if (!this.#ending && !this.#setup.response.destroyed) this.#count(chunk.size, this.#sink.pass(chunk))
+    else if (!this.#ending && !this.#setup.response.destroyed) this.#count(chunk.size, this.#sink.writeShared(chunk))
   }
 
   /** Before everything else that waits for the first write. */
@@ -74,7 +74,7 @@ export class Writer {
   }
 
   /** The first frames leave with the head. */
-  open (sink: Sink): void {
+  open (sink: ByteSink): void {
     this.#sink = sink
     this.#flush()
     if (!this.#ending) this.#setup.resume()
@@ -140,7 +140,7 @@ export class Writer {
     if (!room) this.#blocked = true
   }
 
-  #finish (sink: Sink): void {
+  #finish (sink: ByteSink): void {
     if (this.#ended || this.#setup.response.destroyed) return
     this.#ended = true
     const bytes = Buffer.byteLength(this.#batch)

@@ -1,12 +1,12 @@
 import { Connection, type ConnectionOptions } from '../client/connection.ts'
-import type { Received } from '../client/event-stream.ts'
+import type { ReceivedEvent } from '../client/event-stream.ts'
 import type { Message, StreamState } from '../client/stream-reader.ts'
 
 /**
  * A connection whose events are handed over one by one. A client that leaves comes back for what its test has not taken, be it read or not:
  * what was on its way is lost with the connection.
  */
-export class Handover<E extends Received> implements AsyncIterable<ReadonlyArray<E | StreamState>> {
+export class ConsumedPosition<E extends ReceivedEvent> implements AsyncIterable<ReadonlyArray<E | StreamState>> {
   readonly #connection: Connection<E>
   /** After the last event that was taken, while there are some that were not. */
   #position: string | undefined

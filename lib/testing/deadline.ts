@@ -1,5 +1,5 @@
 import { clearTimeout, setTimeout } from '../clock.ts'
-import { FST_SSE_AWAITED } from '../errors.ts'
+import { FST_SSE_TEST_TIMEOUT } from '../errors.ts'
 
 // What a timer holds; a longer time would be over at once.
 const LONGEST = 2 ** 31 - 1
@@ -8,10 +8,10 @@ const SHOWN = 10
 const WIDTH = 100
 
 /** One wait of a test. It is over in time, whatever the clock of the test says, and where it was in vain it says what came instead. */
-export class Wait {
+export class Deadline {
   readonly #what: string
   readonly #time: number
-  readonly #came: string[] = []
+  readonly #notes: string[] = []
   readonly #late: Promise<'late'>
   #timer: NodeJS.Timeout | undefined
 
@@ -25,18 +25,18 @@ export class Wait {
   /** `why`: what else is to be known of it when it is late. */
   async for<T> (promise: Promise<T>, why = ''): Promise<T> {
     const result = await Promise.race([promise.then(value => ({ value })), this.#late])
-    if (result === 'late') throw this.inVain(`within ${this.#time} ms${why}`)
+    if (result === 'late') throw this.error(`within ${this.#time} ms${why}`)
     return result.value
   }
 
-  came (text: string): void {
-    this.#came.push(text.length > WIDTH ? `${text.slice(0, WIDTH)}…` : text)
+  note (text: string): void {
+    this.#notes.push(text.length > WIDTH ? `${text.slice(0, WIDTH)}…` : text)
   }
 
-  inVain (when: string, cause?: unknown): Error {
-    const all = this.#came
+  error (when: string, cause?: unknown): Error {
+    const all = this.#notes
     const count = all.length > SHOWN ? `${all.length}, the last of them ` : ''
-    const error = new FST_SSE_AWAITED(this.#what, when, all.length === 0 ? 'nothing' : count + all.slice(-SHOWN).join(', '))
+    const error = new FST_SSE_TEST_TIMEOUT(this.#what, when, all.length === 0 ? 'nothing' : count + all.slice(-SHOWN).join(', '))
     if (cause !== undefined) error.cause = cause
     return error
   }

@@ -1,18 +1,18 @@
 import type { InjectOptions } from 'fastify'
 import { readerOf, type ConnectOptions, type RawConnectOptions } from '../client/connect.ts'
-import type { Received } from '../client/event-stream.ts'
-import type { ClientEventOf, RawReceived } from '../client/encoding.ts'
+import type { ReceivedEvent } from '../client/event-stream.ts'
+import type { ClientEventOf, RawEvent } from '../client/encoding.ts'
 import type { PerAttempt } from '../client/request.ts'
 import { StreamError } from '../client/stream-error.ts'
 import type { EventMap } from '../contract/contract.ts'
-import { registrationsOf } from '../server/app-registry.ts'
-import { Handover } from './consumed-position.ts'
+import { registriesOf } from '../server/app-registry.ts'
+import { ConsumedPosition } from './consumed-position.ts'
 import { InjectedStream } from './injected-stream.ts'
-import { headersOf, Line, type InjectApp, type LineOptions } from './inject-transport.ts'
+import { headersOf, InjectTransport, type InjectApp, type InjectTransportOptions } from './inject-transport.ts'
 import { bodyOf } from './payload.ts'
-import { Wait } from './deadline.ts'
+import { Deadline } from './deadline.ts'
 
-interface RequestOptions extends LineOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
+interface RequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
   url: string | URL
   /** As `inject` takes them; or what gives them for each attempt. */
   headers?: PerAttempt<InjectOptions['headers']>
@@ -23,7 +23,7 @@ interface RequestOptions extends LineOptions, Pick<InjectOptions, 'method' | 'pa
 // What does not hold here: a response that ends is not asked for again unless the test says so, and no connection is dead without an end.
 const DEFAULTS = { reconnect: false, inactivityTimeout: 0 }
 
-type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout' | 'maxEventBytes' | 'onError' | 'onState' | 'signal'
+type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout' | 'maxEventBytes' | 'onError' | 'onStateChange' | 'signal'
 
 /** `inject`'s options, and the client's; but `reconnect` is false unless it is set, for any method. */
 export interface InjectStreamOptions<M extends EventMap> extends RequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
@@ -37,22 +37,22 @@ export interface RawInjectStreamOptions extends RequestOptions, Pick<RawConnectO
  * there is `app.inject`.
  */
 export function injectStream<M extends EventMap> (app: InjectApp, options: InjectStreamOptions<M>): Promise<InjectedStream<ClientEventOf<M>>>
-export function injectStream (app: InjectApp, options: RawInjectStreamOptions | string): Promise<InjectedStream<RawReceived>>
+export function injectStream (app: InjectApp, options: RawInjectStreamOptions | string): Promise<InjectedStream<RawEvent>>
 export function injectStream (app: InjectApp, options: AnyOptions | string): Promise<object> {
   return open(app, typeof options === 'string' ? { url: options } : options)
 }
 
 type AnyOptions = InjectStreamOptions<EventMap> | RawInjectStreamOptions
 
-async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStream<Received>> {
-  const { url, events, validate, headers, payload, body: sent = payload, timeout = 2_000, onState, signal, onError, ...rest } = options
+async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStream<ReceivedEvent>> {
+  const { url, events, validate, headers, payload, body: sent = payload, timeout = 2_000, onStateChange: onStateChange, signal, onError, ...rest } = options
   const { body, type } = bodyOf(sent)
   const name = `${rest.method?.toUpperCase() ?? 'GET'} ${String(url)}`
-  const line = new Line(app, rest)
-  const head = new Wait(`${name}: the head of a response`, timeout)
+  const line = new InjectTransport(app, rest)
+  const head = new Deadline(`${name}: the head of a response`, timeout)
   const controller = new AbortController()
   let text = ''
-  const handover = new Handover(String(url), {
+  const handover = new ConsumedPosition(String(url), {
     ...DEFAULTS,
     ...rest,
     ...(body === undefined ? {} : { body }),
@@ -68,16 +68,16 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
       return new Response(text || null, response)
     },
     onError: (error, next) => {
-      head.came(error.message)
+      head.note(error.message)
       return onError?.(error, next)
     }
   }, readerOf(events, validate), controller.signal)
   const stream = new InjectedStream({
     name,
-    line,
-    handover,
+    transport: line,
+    consumed: handover,
     timeout,
-    onState,
+    onStateChange,
     leave: () => controller.abort(),
     again: lastEventId => open(app, { ...options, lastEventId })
   })
@@ -86,7 +86,7 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
     const { error } = await head.for(Promise.race([line.opened.then(() => OPEN), stream.closed]))
     if (error?.code === 'FST_SSE_STATUS') throw new StreamError(error.code, `${name}: ${error.message}: ${text}`, { data: parsed(text), response: { status: error.status!, headers: error.headers! } as Response })
     if (error !== undefined) throw error
-    if (line.head === undefined) throw head.inVain('before the stream was closed')
+    if (line.head === undefined) throw head.error('before the stream was closed')
   } catch (error) {
     stream.close()
     throw error
@@ -95,14 +95,14 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
   }
   // When the app is closed, nobody is there to come back to.
   if (rest.reconnect === true) {
-    for (const { signal } of registrationsOf(app)) leaveWith(stream, signal, () => { line.read.then(() => stream.close()) })
+    for (const { signal } of registriesOf(app)) leaveWith(stream, signal, () => { line.read.then(() => stream.close()) })
   }
   return stream
 }
 
 const OPEN = { error: undefined }
 
-function leaveWith (stream: InjectedStream<Received>, signal: AbortSignal, leave: () => void): void {
+function leaveWith (stream: InjectedStream<ReceivedEvent>, signal: AbortSignal, leave: () => void): void {
   if (signal.aborted) leave()
   signal.addEventListener('abort', leave)
   stream.closed.then(() => signal.removeEventListener('abort', leave))

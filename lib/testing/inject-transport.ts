@@ -10,7 +10,7 @@ export interface InjectApp {
 }
 
 /** What of a request is `inject`'s own, and no option of `fetch`. */
-export type LineOptions = Pick<InjectOptions, 'query' | 'cookies' | 'authority' | 'remoteAddress' | 'server'>
+export type InjectTransportOptions = Pick<InjectOptions, 'query' | 'cookies' | 'authority' | 'remoteAddress' | 'server'>
 
 /** An answer without its body. */
 export type ResponseHead = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'cookies'>
@@ -18,10 +18,10 @@ export type ResponseHead = Pick<LightMyRequestResponse, 'statusCode' | 'statusMe
 type Answer = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'stream'>
 
 // As Node names it when a client is gone.
-const goodbye = (): Error => Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+const halfClose = (): Error => Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
 
 /** The way from a client to an app without a port: a `fetch` that injects, a client that may stop reading, and a server that notices when it leaves. */
-export class Line {
+export class InjectTransport {
   /** The last answer. */
   head: ResponseHead | undefined
   /** All that the client has read. */
@@ -29,16 +29,16 @@ export class Line {
   /** Settles when the client begins to read a stream. */
   readonly opened: Promise<void>
   readonly #app: InjectApp
-  readonly #options: LineOptions
+  readonly #options: InjectTransportOptions
   #open!: () => void
   #closed: Promise<unknown> = Promise.resolve()
   #read: Promise<unknown> = Promise.resolve()
   #stalled: Promise<void> | undefined
 
-  constructor (app: InjectApp, { query, cookies, authority, remoteAddress, server }: LineOptions) {
+  constructor (app: InjectApp, { query, cookies, authority, remoteAddress, server }: InjectTransportOptions) {
     this.opened = new Promise(resolve => { this.#open = resolve })
     this.#app = app
-    this.#options = { query, cookies, authority, remoteAddress, server } as LineOptions
+    this.#options = { query, cookies, authority, remoteAddress, server } as InjectTransportOptions
   }
 
   get isStalled (): boolean { return this.#stalled !== undefined }
@@ -77,7 +77,7 @@ export class Line {
     let finish!: () => void
     this.#read = new Promise<void>(resolve => { finish = resolve })
     const leave = (): void => {
-      payload.destroy(goodbye())
+      payload.destroy(halfClose())
       finish()
     }
     signal?.addEventListener('abort', leave)

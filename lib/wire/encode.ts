@@ -1,4 +1,4 @@
-import { FST_SSE_EVENT, FST_SSE_FIELD, shown } from '../errors.ts'
+import { FST_SSE_EVENT, FST_SSE_FIELD, describe } from '../errors.ts'
 
 /**
  * From an event's parts to its frame: the bytes of one event on the wire.
@@ -28,7 +28,7 @@ function returns (id: string): boolean {
 
 /** A comment frame. Clients ignore it; proxies and idle timers do not. */
 export function encodeComment (text: string): string {
-  if (typeof text !== 'string') throw new FST_SSE_FIELD('comment', 'a string', shown(text))
+  if (typeof text !== 'string') throw new FST_SSE_FIELD('comment', 'a string', describe(text))
   if (text === '') return ':\n\n'
   return `: ${text.split(LINE_END).join('\n: ')}\n\n`
 }
@@ -42,7 +42,7 @@ export const isName = (name: string): boolean => !FORBIDDEN.test(name)
 /** The `event:` line, or nothing for `message`, which is what a client assumes (§9.2.6). */
 export function encodeName (name: string | undefined): string {
   if (name === undefined || name === 'message' || name === '') return ''
-  if (typeof name !== 'string' || !isName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', shown(name))
+  if (typeof name !== 'string' || !isName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
   return `event: ${name}\n`
 }
 
@@ -54,12 +54,12 @@ export function encodePosition (id: string | number | undefined, retry: number |
   let lines = ''
   if (id !== undefined) {
     const fits = typeof id === 'string' ? returns(id) : Number.isFinite(id)
-    if (!fits) throw new FST_SSE_FIELD('id', AN_ID, shown(id))
+    if (!fits) throw new FST_SSE_FIELD('id', AN_ID, describe(id))
     lines = `id: ${id}\n`
   }
   if (retry !== undefined) {
     // The standard takes ASCII digits only: no sign, no fraction, no exponent.
-    if (!Number.isSafeInteger(retry) || retry < 0) throw new FST_SSE_FIELD('retry', 'a whole number of milliseconds, 0 or more', shown(retry))
+    if (!Number.isSafeInteger(retry) || retry < 0) throw new FST_SSE_FIELD('retry', 'a whole number of milliseconds, 0 or more', describe(retry))
     lines += `retry: ${retry}\n`
   }
   return lines
@@ -94,6 +94,6 @@ export function encodeControl (event: { comment?: string | undefined, id?: strin
   const comment = event.comment === undefined ? '' : encodeComment(event.comment)
   if (id !== undefined) return comment + encodePositionFrame(id, retry)
   if (retry !== undefined) return `${comment}${encodePosition(undefined, retry)}\n`
-  if (comment === '') throw new FST_SSE_EVENT(shown(event))
+  if (comment === '') throw new FST_SSE_EVENT(describe(event))
   return comment
 }

@@ -5,7 +5,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
-import { Topic } from '../../lib/channel/active-channel.ts'
+import { ActiveChannel } from '../../lib/channel/active-channel.ts'
 import { compileContract, freeContract, type EventMap } from '../../lib/contract/contract.ts'
 import type { EventLog } from '../../lib/log/log.ts'
 import { EventQueue } from '../../lib/source/event-queue.ts'
@@ -20,11 +20,11 @@ const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() 
 function make (options: ChannelOptions = {}, log: EventLog = new RemoteLog()) {
   const lines: Array<[level: string, message: string, error: unknown]> = []
   const note = (level: string) => ({ err }: { err: unknown }, message: string) => { lines.push([level, message, err]) }
-  const topic = new Topic({
+  const topic = new ActiveChannel({
     settings: resolveChannel('runs', options),
     contract: options.events === undefined ? freeContract : compileContract(options.events, "channel 'runs'", schemaCompiler({})),
     statistics: new Statistics(),
-    openLog: () => log,
+    eventLog: () => log,
     log: { error: note('error'), warn: note('warn') } as unknown as FastifyBaseLogger
   })
   return { topic, log, lines }
@@ -35,23 +35,23 @@ async function held (log: EventLog): Promise<string[]> {
   return (await log.read(0, 1_000)).entries.map(({ event, data }) => `${event} ${data}`)
 }
 
-const reader = { deliver: () => {}, turn: () => {}, close: () => {} }
+const reader = { deliver: () => {}, onStateChange: () => {}, close: () => {} }
 const logs: Array<[kind: string, make: () => EventLog]> = [['here', () => new RemoteLog()], ['elsewhere', () => new RemoteLog({}, dice(3))]]
 
 t.test('the log is opened with the channel\'s name and bounds', async t => {
-  const settings = resolveChannel('runs', { history: { events: 5 } })
+  const settings = resolveChannel('runs', { history: { maxEvents: 5 } })
   const opened: unknown[] = []
-  const topic = new Topic({
+  const topic = new ActiveChannel({
     settings,
     contract: freeContract,
     statistics: new Statistics(),
-    openLog: (...given) => {
+    eventLog: (...given) => {
       opened.push(given)
       return new RemoteLog()
     },
     log: {} as FastifyBaseLogger
   })
-  t.strictSame(opened, [['runs', { events: 5, bytes: 1_048_576, age: 300_000 }]])
+  t.strictSame(opened, [['runs', { maxEvents: 5, maxBytes: 1_048_576, maxAge: 300_000 }]])
   t.equal(topic.settings, settings)
   t.equal(topic.open, true)
 })
@@ -62,48 +62,48 @@ t.test('C4: an event is checked and written once, and what does not fit is throw
   for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) t.throws(() => topic.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
   t.strictSame(await topic.append({ data: 'text' }), { epoch: first.epoch, offset: 2 })
   t.strictSame(await held(log), ['count {"n":1}', 'message text'])
-  t.match(await topic.head(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
+  t.match(await topic.state(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
 })
 
 for (const [where, makeLog] of logs) {
   t.test(`R7: all that a source gives is in the log, then its end; a log ${where}`, async t => {
     const { topic, log, lines } = make({}, makeLog())
-    await within('the end', topic.consume((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
+    await within('the end', topic.publishFrom((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
     t.strictSame(await held(log), Array.from({ length: 100 }, (_, index) => `message ${index + 1}`))
-    t.match(await topic.head(), { newest: 100, ended: true })
+    t.match(await topic.state(), { newest: 100, ended: true })
     t.strictSame(lines, [])
   })
 
   t.test(`E2: a source that fails rejects, is in the log of the server, and its problem is the last event; a log ${where}`, async t => {
     const error = new Error('secret')
     const { topic, log, lines } = make({ events: events as EventMap }, makeLog())
-    await t.rejects(within('the end', topic.consume((async function * () {
+    await t.rejects(within('the end', topic.publishFrom((async function * () {
       yield { data: 'one' }
       throw error
     })())), error)
     t.strictSame(await held(log), ['message one', 'error {"type":"about:blank","title":"Internal Server Error","status":500}'])
-    t.equal((await topic.head()).ended, true)
+    t.equal((await topic.state()).ended, true)
     t.strictSame(lines, [['error', 'sse producer failed', error]])
   })
 
   t.test(`R7: the end stops the source, whose promise is fulfilled; a log ${where}`, async t => {
     const { topic, log, lines } = make({}, makeLog())
     const queue = new EventQueue()
-    const consumed = topic.consume(queue)
+    const consumed = topic.publishFrom(queue)
     await queue.push({ data: 1 })
     await turn()
     await within('the end', topic.end())
     await within('the producer', consumed)
     t.equal(queue.signal.aborted, true)
     t.equal(await queue.push({ data: 2 }), false)
-    t.equal((await topic.head()).ended, true)
+    t.equal((await topic.state()).ended, true)
     t.strictSame(await held(log), ['message 1'])
     t.strictSame(lines, [])
   })
 
   t.test(`R7: the end in the middle of a list that is on its way to the log is no failure; a log ${where}`, async t => {
     const { topic, lines } = make({}, makeLog())
-    const consumed = topic.consume(Array.from({ length: 500 }, (_, index) => ({ data: index })))
+    const consumed = topic.publishFrom(Array.from({ length: 500 }, (_, index) => ({ data: index })))
     await turn()
     await within('the end', topic.end())
     await within('the producer', consumed)
@@ -115,12 +115,12 @@ for (const [where, makeLog] of logs) {
     const { topic, lines } = make({}, makeLog())
     await topic.end()
     const queue = new EventQueue()
-    await within('the answer', topic.consume(queue))
+    await within('the answer', topic.publishFrom(queue))
     t.equal(queue.signal.aborted, true)
     t.strictSame(lines, [])
     const { topic: other } = make({}, makeLog())
     await other.end()
-    await within('the answer', other.consume(() => t.fail('called')))
+    await within('the answer', other.publishFrom(() => t.fail('called')))
   })
 }
 
@@ -144,16 +144,16 @@ for (const [where, makeLog] of logs) {
     const log = makeLog() as RemoteLog
     const { topic, lines } = make({}, log)
     const { source, stopped } = silent()
-    const consumed = topic.consume(source)
-    await log.head()
+    const consumed = topic.publishFrom(source)
+    await log.state()
     await turn()
     t.equal(log.listeners, 1, 'it listens for as long as it produces')
     await log.end()
     await within('the producer', consumed)
     while (stopped.length === 0) await turn()
-    t.match(stopped, [{ name: 'AbortError', reason: 'ended' }])
+    t.match(stopped, [{ name: 'AbortError', reason: 'channel-ended' }])
     t.equal(log.listeners, 0)
-    t.equal(topic.idle(), true)
+    t.equal(topic.isIdle(), true)
     t.strictSame(lines, [])
   })
 
@@ -164,8 +164,8 @@ for (const [where, makeLog] of logs) {
     ]) {
       const log = makeLog() as RemoteLog
       const { topic, lines } = make({}, log)
-      const consumed = topic.consume(source)
-      await log.head()
+      const consumed = topic.publishFrom(source)
+      await log.state()
       await turn()
       await log.end()
       await within('the producer', consumed)
@@ -177,16 +177,16 @@ for (const [where, makeLog] of logs) {
   })
 
   t.test(`R7: the tail is let go when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
-    const ways: Array<(topic: Topic) => Promise<unknown>> = [
-      topic => topic.consume([{ data: 1 }]),
-      topic => topic.consume(() => { throw new Error('mine') }).catch(() => {}),
+    const ways: Array<(topic: ActiveChannel) => Promise<unknown>> = [
+      topic => topic.publishFrom([{ data: 1 }]),
+      topic => topic.publishFrom(() => { throw new Error('mine') }).catch(() => {}),
       async topic => {
-        const consumed = topic.consume(new EventQueue())
+        const consumed = topic.publishFrom(new EventQueue())
         await topic.end()
         await consumed
       },
       async topic => {
-        const consumed = topic.consume(new EventQueue())
+        const consumed = topic.publishFrom(new EventQueue())
         topic.close()
         await consumed
       }
@@ -202,11 +202,11 @@ for (const [where, makeLog] of logs) {
     const log = makeLog() as RemoteLog
     const { topic, lines } = make({}, log)
     const queue = new EventQueue()
-    const consumed = topic.consume(queue)
+    const consumed = topic.publishFrom(queue)
     await queue.push({ data: 1 })
-    await log.head()
+    await log.state()
     await log.lose()
-    await log.head()
+    await log.state()
     await queue.push({ data: 2 })
     while (log.now.newest === 0) await turn()
     t.strictSame(await held(log), ['message 2'])
@@ -225,7 +225,7 @@ t.test('R7: a source that ends or fails in the moment in which another node ends
       const log = new RemoteLog({}, dice(seed))
       const { topic, lines } = make({}, log)
       const queue = new EventQueue<never, { data: number }>()
-      const consumed = topic.consume(async function * () {
+      const consumed = topic.publishFrom(async function * () {
         yield * queue
         if (fails) throw error
       })
@@ -252,7 +252,7 @@ t.test('R7: an append that is refused because the channel has ended stops the pr
     log.tail = () => () => {}
     const { topic, lines } = make({}, log)
     const queue = new EventQueue<never, { data: number }>()
-    const consumed = topic.consume(queue)
+    const consumed = topic.publishFrom(queue)
     await queue.push({ data: 1 })
     while (log.now.newest === 0) await turn()
     await log.end()
@@ -266,19 +266,19 @@ t.test('R7: an append that is refused because the channel has ended stops the pr
 })
 
 t.test('R7: an end that comes before the log has answered never starts the source, and lets go of it at once', async t => {
-  for (const end of [(topic: Topic) => topic.end(), (_topic: Topic, log: RemoteLog) => log.end(), (topic: Topic) => topic.close()]) {
+  for (const end of [(topic: ActiveChannel) => topic.end(), (_topic: ActiveChannel, log: RemoteLog) => log.end(), (topic: ActiveChannel) => topic.close()]) {
     for (const fails of [false, true]) {
       const log = new RemoteLog()
       let answer!: () => void
-      const head = log.head.bind(log)
-      log.head = async () => {
+      const head = log.state.bind(log)
+      log.state = async () => {
         await new Promise<void>(resolve => { answer = resolve })
         if (fails) throw new Error('too late')
         return head()
       }
       const { topic, lines } = make({}, log)
       const queue = new EventQueue()
-      const consumed = topic.consume(queue)
+      const consumed = topic.publishFrom(queue)
       await end(topic, log)
       await within('the producer', consumed)
       t.equal(queue.signal.aborted, true)
@@ -293,27 +293,27 @@ t.test('R7: an end that comes before the log has answered never starts the sourc
 t.test('a source is let go where the log cannot say whether the channel is over', async t => {
   const log = new RemoteLog()
   const error = new Error('the store is gone')
-  log.head = async () => { throw error }
+  log.state = async () => { throw error }
   const queue = new EventQueue()
-  await t.rejects(within('the answer', make({}, log).topic.consume(queue)), error)
+  await t.rejects(within('the answer', make({}, log).topic.publishFrom(queue)), error)
   t.equal(queue.signal.aborted, true)
 })
 
 t.test('R7: a second source is let go, never started, and gets the answer of the first', async t => {
   const { topic } = make()
   let returned = 0
-  const first = topic.consume(async function * () { yield { data: 1 } })
+  const first = topic.publishFrom(async function * () { yield { data: 1 } })
   const queue = new EventQueue()
   const others = [
-    topic.consume(queue),
-    topic.consume(() => t.fail('called')),
-    topic.consume({ [Symbol.asyncIterator]: () => ({ next: () => t.fail('read'), return: () => { returned++ } }) })
+    topic.publishFrom(queue),
+    topic.publishFrom(() => t.fail('called')),
+    topic.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => t.fail('read'), return: () => { returned++ } }) })
   ]
   for (const other of others) t.equal(other, first)
   t.equal(queue.signal.aborted, true)
   t.equal(returned, 1)
   await within('the end', first)
-  t.equal(topic.consume([]), first, 'also when it is over')
+  t.equal(topic.publishFrom([]), first, 'also when it is over')
 })
 
 t.test('R7: the same source once more is no second one', async t => {
@@ -326,27 +326,27 @@ t.test('R7: the same source once more is no second one', async t => {
   }
   for (const source of [slowly(), Readable.from(slowly())]) {
     const other = make()
-    const first = other.topic.consume(source)
+    const first = other.topic.publishFrom(source)
     await turn()
-    t.equal(other.topic.consume(source), first)
+    t.equal(other.topic.publishFrom(source), first)
     await within('the end', first)
     t.strictSame(await held(other.log), ['message 1', 'message 2', 'message 3'])
   }
   t.strictSame(await held(log), [])
-  t.equal(topic.idle(), true)
+  t.equal(topic.isIdle(), true)
 })
 
 t.test('a log that throws when a producer comes rejects it, and the next one, too', async t => {
   const { topic, log } = make()
   const error = new Error('not there')
-  log.head = () => { throw error }
-  for (let times = 0; times < 2; times++) await t.rejects(within('the answer', topic.consume([{ data: 1 }])), error)
+  log.state = () => { throw error }
+  for (let times = 0; times < 2; times++) await t.rejects(within('the answer', topic.publishFrom([{ data: 1 }])), error)
 })
 
 t.test('E2: a channel is not idle while its last event is made', async t => {
   const log = Object.assign(new RemoteLog(), { idle: () => true })
   let settle!: (event: unknown) => void
-  let topic!: Topic
+  let topic!: ActiveChannel
   const asked = new Promise<void>(resolve => {
     const errorEvent = (): unknown => {
       resolve()
@@ -354,12 +354,12 @@ t.test('E2: a channel is not idle while its last event is made', async t => {
     }
     topic = make({ errorEvent: errorEvent as never }, log).topic
   })
-  const consumed = topic.consume(async function * () { throw new Error('failed') })
+  const consumed = topic.publishFrom(async function * () { throw new Error('failed') })
   await asked
-  t.equal(topic.idle(), false)
+  t.equal(topic.isIdle(), false)
   settle({ event: 'message', data: 'sorry' })
   await t.rejects(within('the end', consumed), { message: 'failed' })
-  t.equal(topic.idle(), true)
+  t.equal(topic.isIdle(), true)
   t.strictSame(await held(log), ['message sorry'])
 })
 
@@ -377,9 +377,9 @@ for (const [what, errorEvent, last, logged] of failures) {
   t.test(`E2: where errorEvent is ${what}, the channel ends all the same, and the promise has the error of the source`, async t => {
     const error = new Error('mine')
     const { topic, log, lines } = make({ events: events as EventMap, errorEvent })
-    await t.rejects(topic.consume(() => { throw error }), error)
+    await t.rejects(topic.publishFrom(() => { throw error }), error)
     t.strictSame(await held(log), last)
-    t.equal((await topic.head()).ended, true)
+    t.equal((await topic.state()).ended, true)
     t.strictSame(lines.map(([, message]) => message), logged)
   })
 }
@@ -387,27 +387,27 @@ for (const [what, errorEvent, last, logged] of failures) {
 t.test('L12: a last event that is promised and never comes does not hold the channel', async t => {
   const error = new Error('mine')
   const { topic, log, lines } = make({ errorEvent: () => new Promise(() => {}) as never })
-  await t.rejects(within('the end', topic.consume(() => { throw error })), error)
+  await t.rejects(within('the end', topic.publishFrom(() => { throw error })), error)
   t.strictSame(await held(log), [])
-  t.equal((await topic.head()).ended, true)
-  t.match(lines[1], ['error', 'sse error event could not be made', { code: 'FST_SSE_UNSETTLED' }])
+  t.equal((await topic.state()).ended, true)
+  t.match(lines[1], ['error', 'sse error event could not be made', { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' }])
 })
 
 t.test('E2: whatever a producer throws ends the channel', async t => {
   for (const [what, thrown] of oddities()) {
     const { topic } = make()
-    const failed = await within(what, topic.consume(() => { throw thrown }).then(() => false, () => true))
+    const failed = await within(what, topic.publishFrom(() => { throw thrown }).then(() => false, () => true))
     t.ok(failed, what)
-    t.equal((await topic.head()).ended, true, what)
+    t.equal((await topic.state()).ended, true, what)
   }
 })
 
 t.test('E2: an error that was made for the client says why, and what is thrown need not be an error', async t => {
   const { topic, log } = make()
-  await t.rejects(topic.consume(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
+  await t.rejects(topic.publishFrom(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
   t.strictSame(await held(log), ['error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'])
   const { topic: other, lines } = make()
-  const rejected: unknown = await other.consume(async function * () {
+  const rejected: unknown = await other.publishFrom(async function * () {
     yield { data: 1 }
     // eslint-disable-next-line no-throw-literal
     throw 'text'
@@ -418,7 +418,7 @@ t.test('E2: an error that was made for the client says why, and what is thrown n
 
 t.test('C2: an event that does not fit is thrown into the producer, which may go on', async t => {
   const { topic, log } = make({ events: events as EventMap })
-  await topic.consume(async function * () {
+  await topic.publishFrom(async function * () {
     try {
       yield { event: 'count', data: { n: 'x' } }
     } catch (error) {
@@ -431,23 +431,23 @@ t.test('C2: an event that does not fit is thrown into the producer, which may go
 t.test('a log that fails rejects the producer and the end, and nothing waits for ever', async t => {
   const error = new Error('the store is gone')
   const fail = async (): Promise<never> => { throw error }
-  for (const method of ['append', 'end', 'head'] as const) {
+  for (const method of ['append', 'end', 'state'] as const) {
     const log = new RemoteLog()
     log[method] = fail
     const { topic } = make({}, log)
-    await t.rejects(within(method, topic.consume([{ data: 1 }])), error, method)
+    await t.rejects(within(method, topic.publishFrom([{ data: 1 }])), error, method)
   }
   const log = new RemoteLog()
   log.end = fail
   const { topic } = make({}, log)
-  const consumed = topic.consume(new EventQueue())
+  const consumed = topic.publishFrom(new EventQueue())
   await t.rejects(topic.end(), error)
   await within('the producer', consumed.catch(() => {}))
 })
 
 t.test('a failure that nobody waits for is no unhandled rejection', async t => {
   const { topic, lines } = make()
-  topic.consume(() => { throw new Error('mine') })
+  topic.publishFrom(() => { throw new Error('mine') })
   for (let turns = 0; turns < 3; turns++) await turn()
   t.equal(lines.length, 1)
 })
@@ -455,7 +455,7 @@ t.test('a failure that nobody waits for is no unhandled rejection', async t => {
 t.test('what a source throws on its way out is in the log, but for an abort', async t => {
   for (const [error, logged] of [[new Error('mine'), 1], [Object.assign(new Error('stop'), { name: 'AbortError' }), 0]] as const) {
     const { topic, lines } = make()
-    topic.consume({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
+    topic.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
     await topic.end()
     await turn()
     t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel was over', error]])
@@ -465,24 +465,24 @@ t.test('what a source throws on its way out is in the log, but for an abort', as
 t.test('it is idle without a producer, without readers, and with a log that is', async t => {
   const { topic, log } = make()
   let logIdle = true
-  log.idle = () => logIdle
-  t.equal(topic.idle(), true)
+  log.isIdle = () => logIdle
+  t.equal(topic.isIdle(), true)
   logIdle = false
-  t.equal(topic.idle(), false)
+  t.equal(topic.isIdle(), false)
   logIdle = true
-  topic.feed.enter(reader)
+  topic.feed.add(reader)
   let asked = 0
-  log.idle = () => ++asked > 0
-  t.equal(topic.idle(), false)
+  log.isIdle = () => ++asked > 0
+  t.equal(topic.isIdle(), false)
   t.equal(asked, 1, 'the log may let go of what is too old')
-  topic.feed.leave(reader)
-  t.equal(topic.idle(), true)
+  topic.feed.remove(reader)
+  t.equal(topic.isIdle(), true)
   const queue = new EventQueue()
-  const consumed = topic.consume(queue)
-  t.equal(topic.idle(), false)
+  const consumed = topic.publishFrom(queue)
+  t.equal(topic.isIdle(), false)
   queue.end()
   await consumed
-  t.equal(topic.idle(), true)
+  t.equal(topic.isIdle(), true)
 })
 
 t.test('L7: closing it stops the producer, tells the readers, lets go of the log, and writes nothing', async t => {
@@ -490,9 +490,9 @@ t.test('L7: closing it stops the producer, tells the readers, lets go of the log
   const told: string[] = []
   log.close = () => { told.push('log closed') }
   log.end = () => { told.push('log ended') }
-  topic.feed.enter({ ...reader, close: () => { told.push('reader closed') } })
+  topic.feed.add({ ...reader, close: () => { told.push('reader closed') } })
   let reason: unknown
-  const consumed = topic.consume(({ signal }: { signal: AbortSignal }) => {
+  const consumed = topic.publishFrom(({ signal }: { signal: AbortSignal }) => {
     signal.addEventListener('abort', () => { reason = signal.reason })
     return new Promise(() => {})
   })
@@ -509,7 +509,7 @@ t.test('E2: whatever errorEvent throws, the channel ends', async t => {
   for (const [what, thrown] of oddities()) {
     const { topic, log } = make({ errorEvent: () => { throw thrown } })
     const failure = new Error('the source')
-    await t.rejects(within(what, topic.consume(() => { throw failure })), failure)
-    t.equal((await log.head()).ended, true, what)
+    await t.rejects(within(what, topic.publishFrom(() => { throw failure })), failure)
+    t.equal((await log.state()).ended, true, what)
   }
 })

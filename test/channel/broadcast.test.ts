@@ -1,14 +1,14 @@
 import t from 'tap'
-import { Chunk } from '../../lib/channel/frame-batch.ts'
-import { Round } from '../../lib/channel/broadcast.ts'
+import { FrameBatch } from '../../lib/channel/frame-batch.ts'
+import { Broadcast } from '../../lib/channel/broadcast.ts'
 
-const chunk = new Chunk('e', [{ offset: 1, event: 'message', data: 'text', json: false }])
+const chunk = new FrameBatch('e', [{ offset: 1, event: 'message', data: 'text', json: false }])
 
 class TestReader {
   told = 0
   onChunk = (): void => {}
 
-  deliver (given: Chunk): void {
+  deliver (given: FrameBatch): void {
     t.equal(given, chunk)
     this.told++
     this.onChunk()
@@ -19,7 +19,7 @@ const readersOf = (size: number): TestReader[] => Array.from({ length: size }, (
 
 t.test('L4: a chunk goes to so many at a time, and to each of them once', async t => {
   const readers = readersOf(5)
-  const round = new Round(chunk, new Set(readers), 7)
+  const round = new Broadcast(chunk, new Set(readers), 7)
   t.equal(round.since, 7)
   t.equal(round.subscribers, 5)
   t.equal(round.go(2), 0)
@@ -33,7 +33,7 @@ t.test('L4: a chunk goes to so many at a time, and to each of them once', async 
 t.test('R2: who leaves meanwhile is passed over, who comes is asked too', async t => {
   const [one, other, late] = readersOf(3) as [TestReader, TestReader, TestReader]
   const set = new Set([one, other])
-  const round = new Round(chunk, set, 0)
+  const round = new Broadcast(chunk, set, 0)
   one.onChunk = () => {
     set.delete(other)
     set.add(late)
@@ -45,7 +45,7 @@ t.test('R2: who leaves meanwhile is passed over, who comes is asked too', async 
 
 t.test('L4: a round may go on within itself', async t => {
   const readers = readersOf(3)
-  const round = new Round(chunk, new Set(readers), 0)
+  const round = new Broadcast(chunk, new Set(readers), 0)
   let within = 0
   readers[0]!.onChunk = () => { within = round.go(10) }
   t.equal(round.go(10), 9)

@@ -3,9 +3,9 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import fc from 'fast-check'
 import t from 'tap'
-import type { Received } from '../../lib/channel/frame-batch.ts'
+import type { DecodedEvent } from '../../lib/channel/frame-batch.ts'
 import { Feed } from '../../lib/channel/feed.ts'
-import type { Opening } from '../../lib/channel/start-position.ts'
+import type { StartPosition } from '../../lib/channel/start-position.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventLog, LogBatch } from '../../lib/log/log.ts'
@@ -65,7 +65,7 @@ t.test('R2: nothing is read before the opening is out', async t => {
   publish(2)
   await turn()
   t.strictSame(party.given, [])
-  party.follower.proceed()
+  party.follower.start()
   t.strictSame(party.given, [frame(1), frame(2)])
 })
 
@@ -124,9 +124,9 @@ t.test('R2: one who caught up in the middle of a turn is not given the rest twic
   const { publish, feed, frame } = make()
   const one = await new TestParty(feed).begin()
   publish(1)
-  const other = new TestParty(feed, { selection: { start: 'oldest' } })
+  const other = new TestParty(feed, { selection: { start: 'earliest' } })
   other.stand()
-  other.follower.proceed()
+  other.follower.start()
   publish(2)
   await turn()
   t.strictSame([one.given, other.given], [[frame(1), frame(2)], [frame(1), frame(2)]])
@@ -134,12 +134,12 @@ t.test('R2: one who caught up in the middle of a turn is not given the rest twic
 
 for (const decodes of [false, true]) {
   t.test(`R2: one who came in the middle of a turn is given what is published after that, also where nothing is kept${decodes ? ', filtered' : ''}`, async t => {
-    const { publish, feed, frame, at } = make({ history: { events: 0 } })
+    const { publish, feed, frame, at } = make({ history: { maxEvents: 0 } })
     const there = await new TestParty(feed).begin()
     const party = new TestParty(feed, { selection: decodes ? { filter: () => true } : {} })
     publish(1, 2)
     party.stand(at(2))
-    party.follower.proceed()
+    party.follower.start()
     publish(3)
     publish(4)
     await turn()
@@ -213,12 +213,12 @@ t.test('R3: a log whose reading is of another epoch than it knows of is asked ag
 })
 
 t.test('a long history is read in turns of the event loop', async t => {
-  const { publish, feed } = make({ history: { events: 50_000, bytes: 50_000_000 } })
+  const { publish, feed } = make({ history: { maxEvents: 50_000, maxBytes: 50_000_000 } })
   publish(...upTo(50_000))
   let turns = 0
   const party = await new TestParty(feed, {
     selection: {
-      start: 'oldest',
+      start: 'earliest',
       filter: () => {
         const until = performance.now() + 0.02
         while (performance.now() < until);
@@ -283,12 +283,12 @@ t.test('a closed feed closes its party', async t => {
 
 t.test('a filter leaves out, a map puts another in place, and both see one frozen object with the id', async t => {
   const { publish, feed, epoch, frame, to } = make()
-  const seen: Received[] = []
-  const filter = (event: Received): boolean => {
+  const seen: DecodedEvent[] = []
+  const filter = (event: DecodedEvent): boolean => {
     seen.push(event)
     return Number(event.data) % 2 === 0
   }
-  const map = ({ data }: Received): unknown => data === 4 ? undefined : data === 6 ? null : { event: 'twice', data: Number(data) * 2, id: 'mine' }
+  const map = ({ data }: DecodedEvent): unknown => data === 4 ? undefined : data === 6 ? null : { event: 'twice', data: Number(data) * 2, id: 'mine' }
   const filtered = await new TestParty(feed, { selection: { filter } }).begin()
   const mapped = await new TestParty(feed, { selection: { filter, map } }).begin()
   publish(1, 2, 4, 6)
@@ -350,7 +350,7 @@ t.test('the position is sent when 128 events or more were passed over, and the c
   const party = await new TestParty(feed, { selection: { filter: ({ data }) => data === 100 } }).begin()
   publish(...upTo(99))
   await turn()
-  t.equal(party.untold, 99 / 256)
+  t.equal(party.unreported, 99 / 256)
   publish(100)
   publish(...upTo(227, 101))
   await turn()
@@ -358,16 +358,16 @@ t.test('the position is sent when 128 events or more were passed over, and the c
   publish(228, 229)
   await turn()
   t.strictSame(party.given, [to(99), frame(100), { id: `${epoch}-229` }])
-  t.equal(party.untold, 0)
+  t.equal(party.unreported, 0)
 })
 
 t.test('R9: what was passed over is said before the next event, in the same write, and only then', async t => {
   const { publish, feed, frame, to } = make()
   const party = new TestParty(feed, { selection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
   const writes: unknown[] = []
-  party.write = (frames, events) => {
+  party.writeFrames = (frames, events) => {
     writes.push([frames, events])
-    TestParty.prototype.write.call(party, frames, events)
+    TestParty.prototype.writeFrames.call(party, frames, events)
   }
   await party.begin()
   publish(...upTo(9))
@@ -398,7 +398,7 @@ t.test('R9: a follower says when it comes to the end of the log, and not before 
 })
 
 t.test('R9: what was passed over is told before a gap, which then counts from there, and before another epoch', async t => {
-  const { publish, log, feed, epoch } = make({ slow: 'skip', history: { events: 4 } })
+  const { publish, log, feed, epoch } = make({ slowConsumer: 'skip', history: { maxEvents: 4 } })
   const party = await new TestParty(feed, { selection: { filter: () => false } }).begin()
   publish(1)
   await turn()
@@ -437,7 +437,7 @@ t.test('it is known how many events a follower has yet to pass on, of an epoch t
 })
 
 t.test("R5: 'disconnect': who is behind all that is kept is told so, and given nothing", async t => {
-  const { publish, feed } = make({ history: { events: 2 } })
+  const { publish, feed } = make({ history: { maxEvents: 2 } })
   const party = await new TestParty(feed).begin()
   party.room = 0
   publish(1, 2, 3)
@@ -448,7 +448,7 @@ t.test("R5: 'disconnect': who is behind all that is kept is told so, and given n
 })
 
 t.test('R5: who is behind, but not behind the history, falls off nothing', async t => {
-  const { publish, feed, frame } = make({ history: { events: 2 } })
+  const { publish, feed, frame } = make({ history: { maxEvents: 2 } })
   const party = await new TestParty(feed).begin()
   party.room = 0
   publish(1, 2)
@@ -459,7 +459,7 @@ t.test('R5: who is behind, but not behind the history, falls off nothing', async
 
 for (const alone of [true, false]) {
   t.test(`R5: 'skip': a gap with what was dropped, then what comes next, ${alone ? 'alone' : 'and of which channel in company'}`, async t => {
-    const { publish, feed, epoch, frame } = make({ slow: 'skip', history: { events: 2 } })
+    const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 2 } })
     const party = await new TestParty(feed, { alone }).begin()
     party.room = 0
     publish(1, 2, 3, 4)
@@ -472,7 +472,7 @@ for (const alone of [true, false]) {
 }
 
 t.test('R5: a history of nothing: who has room gets all, who has none gets a gap', async t => {
-  const { publish, feed, epoch, frame } = make({ slow: 'skip', history: { events: 0 } })
+  const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 0 } })
   const [fast, slow] = [await new TestParty(feed).begin(), await new TestParty(feed).begin()]
   slow.room = 0
   publish(1)
@@ -487,7 +487,7 @@ t.test('R5: a history of nothing: who has room gets all, who has none gets a gap
 const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
 
 t.test("R5: 'latest': a gap with what was dropped, before the last event of each key, and the numbers add up", async t => {
-  const { publish, feed, epoch, frame, to } = make({ slow: { latest }, history: { events: 5 } })
+  const { publish, feed, epoch, frame, to } = make({ slowConsumer: { compactBy: latest }, history: { maxEvents: 5 } })
   const party = await new TestParty(feed).begin()
   await turn()
   party.room = 0
@@ -501,7 +501,7 @@ t.test("R5: 'latest': a gap with what was dropped, before the last event of each
 })
 
 t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in order", async t => {
-  const { log, feed } = make({ slow: { latest: ({ id }) => Number(id.split('-')[1]) % 4 }, history: { events: 4, bytes: 1_000_000 } })
+  const { log, feed } = make({ slowConsumer: { compactBy: ({ id }) => Number(id.split('-')[1]) % 4 }, history: { maxEvents: 4, maxBytes: 1_000_000 } })
   const party = await new TestParty(feed).begin()
   await turn()
   party.room = 0
@@ -513,7 +513,7 @@ t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in ord
 })
 
 t.test("R5: 'latest': what is kept of a new epoch is not given under the ids of the old one", async t => {
-  const { publish, log, feed, epoch } = make({ history: { events: 2 }, slow: { latest: () => 'key' } })
+  const { publish, log, feed, epoch } = make({ history: { maxEvents: 2 }, slowConsumer: { compactBy: () => 'key' } })
   const party = await new TestParty(feed).begin()
   party.room = 0
   publish(1, 2, 3, 4)
@@ -535,13 +535,13 @@ t.test("R5: 'latest': what is kept of a new epoch is not given under the ids of 
 })
 
 t.test("R5: 'latest': who stops with the gap is given nothing after it", async t => {
-  const { publish, feed } = make({ slow: { latest }, history: { events: 2 } })
+  const { publish, feed } = make({ slowConsumer: { compactBy: latest }, history: { maxEvents: 2 } })
   const party = await new TestParty(feed).begin()
   await turn()
   party.room = 0
   publish(...upTo(10))
   await turn()
-  party.take = event => {
+  party.write = event => {
     party.given.push(event)
     party.follower.stop()
   }
@@ -553,7 +553,7 @@ for (const way of ['live', 'reading', 'live, its first event there at once']) {
   t.test(`R3: a log that lost its history is sse.reset 'unknown', then the new one: ${way}`, async t => {
     const { publish, log, feed, epoch } = make()
     if (way !== 'live, its first event there at once') publish(1, 2)
-    const party = await new TestParty(feed, { selection: { start: 'newest' } }).begin()
+    const party = await new TestParty(feed, { selection: { start: 'latest' } }).begin()
     if (way === 'reading') {
       party.room = 0
       publish(3)
@@ -573,9 +573,9 @@ for (const way of ['live', 'reading', 'live, its first event there at once']) {
   })
 }
 
-t.test("R3: with start 'oldest' the reset is followed by all that the new log has, once", async t => {
+t.test("R3: with start 'earliest' the reset is followed by all that the new log has, once", async t => {
   const { publish, log, feed } = make()
-  const party = await new TestParty(feed, { selection: { start: 'oldest' } }).begin()
+  const party = await new TestParty(feed, { selection: { start: 'earliest' } }).begin()
   log.lose()
   publish(1)
   await turn()
@@ -600,7 +600,7 @@ t.test('R3: a new epoch that is seen before the tail tells of it reaches those a
   hold = true
   log.lose()
   publish(1, 2)
-  feed.head()
+  feed.state()
   await turn()
   hold = false
   for (const tell of held) tell()
@@ -614,12 +614,12 @@ t.test('R3: a new epoch that is seen before the tail tells of it reaches those a
 })
 
 t.test('R5: what goes while the opening is on its way is a gap: nobody was slow', async t => {
-  const { publish, feed, epoch, frame } = make({ history: { events: 2 }, start: 'oldest' })
+  const { publish, feed, epoch, frame } = make({ history: { maxEvents: 2 }, start: 'earliest' })
   publish(1, 2)
-  const party = new TestParty(feed, { selection: { start: 'oldest' } })
+  const party = new TestParty(feed, { selection: { start: 'earliest' } })
   t.match(await party.stand(), { position: 0 })
   publish(3, 4)
-  party.follower.proceed()
+  party.follower.start()
   await turn()
   t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 2 }, id: `${epoch}-2` }, frame(3), frame(4)])
   publish(5)
@@ -629,7 +629,7 @@ t.test('R5: what goes while the opening is on its way is a gap: nobody was slow'
 
 t.test('R2: an event whose filter fails is not behind the position', async t => {
   const { publish, feed } = make()
-  const filter = ({ data }: Received): boolean => {
+  const filter = ({ data }: DecodedEvent): boolean => {
     if (data === 3) throw new Error('no answer')
     return false
   }
@@ -749,7 +749,7 @@ function account ({ opening, given }: TestParty, newest: ReadonlyMap<string, num
       last = Number(offset)
       if (slow !== 'latest') same(last, position)
     } else if ('opening' in (each as object)) {
-      const { opening: begun } = each as { opening: Opening }
+      const { opening: begun } = each as { opening: StartPosition }
       same([begun.notice?.event, (begun.notice?.data as { reason?: string }).reason], ['sse.reset', 'unknown'])
       truth(begun.epoch !== epoch, 'a reset is for a new epoch')
       epoch = begun.epoch
@@ -790,8 +790,8 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
   for (const late of [false, true]) {
     t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or what is missing is said and counted`, async t => {
       await fc.assert(fc.asyncProperty(steps, fc.integer(), fc.integer({ min: 1, max: 40 }), fc.boolean(), async (steps, seed, events, filtered) => {
-        const log = new RemoteLog({ events }, late ? dice(seed) : undefined)
-        const feed = feedOf(log, { slow: slow === 'latest' ? { latest } : slow, history: { events } })
+        const log = new RemoteLog({ maxEvents: events }, late ? dice(seed) : undefined)
+        const feed = feedOf(log, { slowConsumer: slow === 'latest' ? { compactBy: latest } : slow, history: { maxEvents: events } })
         const newest = new Map<string, number>()
         const underWay: unknown[] = []
         let next = 1
@@ -809,7 +809,7 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
           } else if (step.do === 'turns') {
             for (let count = step.count; count > 0; count--) await turn()
           } else if (step.do === 'look') {
-            underWay.push(feed.head())
+            underWay.push(feed.state())
           } else {
             underWay.push(log.lose())
             next = 1

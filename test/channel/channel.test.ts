@@ -3,10 +3,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { Channel } from '../../lib/channel/channel.ts'
 import { resolveChannel } from '../../lib/channel/settings.ts'
-import { Topic } from '../../lib/channel/active-channel.ts'
+import { ActiveChannel } from '../../lib/channel/active-channel.ts'
 import { freeContract } from '../../lib/contract/contract.ts'
 import { EventQueue } from '../../lib/source/event-queue.ts'
-import { followables } from '../../lib/source/source.ts'
+import { asChannelSources } from '../../lib/source/source.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
@@ -15,15 +15,15 @@ import { within } from '../setup/within.ts'
 function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
   const logged: Array<[call: string, error: unknown]> = []
   const log = { error: () => {} } as unknown as FastifyBaseLogger
-  const state = { found: 0, closed: false, topics: [] as Topic[], logs: [] as RemoteLog[] }
-  const channel: Channel = new Channel('news', 'newest', {
+  const state = { found: 0, closed: false, topics: [] as ActiveChannel[], logs: [] as RemoteLog[] }
+  const channel: Channel = new Channel('news', 'latest', {
     find: () => state.topics.findLast(({ open }) => open),
     get () {
       state.found++
       if (state.closed) return undefined
       const remote = makeLog()
       state.logs.push(remote)
-      const topic = new Topic({ settings: resolveChannel('news', {}), contract: freeContract, openLog: () => remote, log, statistics: new Statistics() })
+      const topic = new ActiveChannel({ settings: resolveChannel('news', {}), contract: freeContract, eventLog: () => remote, log, statistics: new Statistics() })
       state.topics.push(topic)
       return topic
     },
@@ -46,13 +46,13 @@ t.test('R1: publish resolves to the id, which counts from 1 behind the epoch', a
     const ids = await Promise.all([1, 2, 3].map(async n => channel.publish({ data: n })))
     const { epoch } = state.logs[0]!.now
     t.strictSame(ids, [1, 2, 3].map(n => `${epoch}-${n}`))
-    t.strictSame(await channel.head(), { epoch, oldest: 1, newest: 3, ended: false, id: `${epoch}-3` })
+    t.strictSame(await channel.position(), { epoch, oldest: 1, newest: 3, ended: false, id: `${epoch}-3` })
   }
 })
 
 t.test('R1: the head of a channel without events is an id to come back with', async t => {
   const { channel, state } = make()
-  const { id } = await channel.head()
+  const { id } = await channel.position()
   t.equal(id, `${state.logs[0]!.now.epoch}-0`)
   await channel.publish({ data: 1 })
   t.match(await first(channel.subscribe({ after: id })), { data: 1 })
@@ -69,7 +69,7 @@ t.test('an event that is refused rejects, is in the log, and need not be awaited
     await turn()
     await t.rejects(answer, { code })
   }
-  t.equal((await channel.head()).newest, 0)
+  t.equal((await channel.position()).newest, 0)
   t.strictSame(logged.map(([call]) => call), rows.map(() => 'publish'))
   await channel.end()
   channel.publish({ data: 1 })
@@ -79,7 +79,7 @@ t.test('an event that is refused rejects, is in the log, and need not be awaited
 
 t.test('a log that refuses rejects publish, and need not be awaited', async t => {
   const { channel, state } = make()
-  await channel.head()
+  await channel.position()
   const error = new Error('full')
   state.logs[0]!.append = () => Promise.reject(error)
   const answer = channel.publish({ data: 1 })
@@ -89,7 +89,7 @@ t.test('a log that refuses rejects publish, and need not be awaited', async t =>
 
 t.test('a log that refuses the end rejects it, and need not be awaited', async t => {
   const { channel, state, logged } = make()
-  await channel.head()
+  await channel.position()
   const error = new Error('gone')
   state.logs[0]!.end = () => Promise.reject(error)
   const answer = channel.end()
@@ -100,20 +100,20 @@ t.test('a log that refuses the end rejects it, and need not be awaited', async t
 
 t.test('a log may answer with any thenable', async t => {
   const { channel, state } = make()
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   const log = state.logs[0]!
   const later = <T>(value: T): Promise<T> => ({ then: (resolve: (value: T) => void) => { setImmediate(resolve, value) } }) as Promise<T>
-  const [append, head, read] = [log.append.bind(log), log.head.bind(log), log.read.bind(log)]
+  const [append, head, read] = [log.append.bind(log), log.state.bind(log), log.read.bind(log)]
   Object.assign(log, { append: (...given: Parameters<typeof append>) => later(append(...given)), head: () => later(head()), read: (...given: Parameters<typeof read>) => later(read(...given)) })
   t.equal(await channel.publish({ data: 1 }), `${epoch}-1`)
-  t.match(await first(channel.subscribe({ start: 'oldest' })), { data: 1, id: `${epoch}-1` })
-  await channel.consume([{ data: 2 }])
-  t.match(await channel.head(), { newest: 2, ended: true })
+  t.match(await first(channel.subscribe({ start: 'earliest' })), { data: 1, id: `${epoch}-1` })
+  await channel.publishFrom([{ data: 2 }])
+  t.match(await channel.position(), { newest: 2, ended: true })
 })
 
 t.test('it is a source, and looks for nothing before it is followed', async t => {
   const { channel, state } = make()
-  t.equal(followables(channel)?.[0], channel)
+  t.equal(asChannelSources(channel)?.[0], channel)
   t.equal(state.found, 0)
   t.equal(channel.name, 'news')
 })
@@ -137,14 +137,14 @@ t.test('the channel comes back when it is used after it left memory', async t =>
   t.equal(state.found, 2)
   t.match([before, after], [/-1$/, /-1$/])
   t.not(before, after, 'with another epoch')
-  t.equal((await channel.head()).newest, 1)
+  t.equal((await channel.position()).newest, 1)
   t.equal(state.found, 2)
   t.match(await first(channel.subscribe({ after: before })), { event: 'sse.reset', data: { reason: 'unknown' } })
 })
 
 t.test('a subscription follows what lives under the name at the time, not what was there when it was made', async t => {
   const { channel, state } = make()
-  const subscription = channel.subscribe({ start: 'oldest' })
+  const subscription = channel.subscribe({ start: 'earliest' })
   await channel.publish({ data: 1 })
   state.topics[0]!.close()
   await channel.publish({ data: 2 })
@@ -155,25 +155,25 @@ t.test('consume publishes all and ends; the loop of a subscriber ends with it', 
   const { channel } = make()
   const seen: unknown[] = []
   const loop = (async () => { for await (const { data } of channel.subscribe()) seen.push(data) })()
-  await channel.consume([{ data: 1 }, { data: 2 }])
+  await channel.publishFrom([{ data: 1 }, { data: 2 }])
   await within('the end', loop)
   t.strictSame(seen, [1, 2])
-  t.equal((await channel.head()).ended, true)
+  t.equal((await channel.position()).ended, true)
 })
 
 t.test('what is no source is refused, and the channel goes on', async t => {
   const { channel, logged } = make()
-  for (const source of [5, undefined, null, {}]) await t.rejects(channel.consume(source as never), { code: 'FST_SSE_SOURCE' })
-  await t.rejects(channel.consume(channel as never), { code: 'FST_SSE_SOURCE', message: /got a channel where a producer belongs: read it with a loop over subscribe\(\)$/ })
+  for (const source of [5, undefined, null, {}]) await t.rejects(channel.publishFrom(source as never), { code: 'FST_SSE_SOURCE' })
+  await t.rejects(channel.publishFrom(channel as never), { code: 'FST_SSE_SOURCE', message: /got a channel where a producer belongs: read it with a loop over subscribe\(\)$/ })
   t.strictSame(logged.map(([call]) => call), Array(5).fill('consume'))
   t.match(await channel.publish({ data: 1 }), /-1$/)
-  t.equal((await channel.head()).ended, false)
+  t.equal((await channel.position()).ended, false)
 })
 
 t.test('an iterator that was made before its channel left memory follows the one that came after', async t => {
   const { channel, state } = make()
   await channel.publish({ data: 1 })
-  const it = channel.subscribe({ start: 'oldest' })[Symbol.asyncIterator]()
+  const it = channel.subscribe({ start: 'earliest' })[Symbol.asyncIterator]()
   state.topics[0]!.close()
   await channel.publish({ data: 2 })
   t.match(await within('the first event', it.next()), { value: { data: 2 } })
@@ -187,10 +187,10 @@ t.test('L7: on a server that closed, nothing throws where a promise says it, sou
     state.closed = true
     state.topics[0]?.close()
     const queue = new EventQueue<never, { data: unknown }>()
-    const answers: Array<Promise<unknown>> = [channel.publish({ data: 1 }), channel.consume(queue)]
+    const answers: Array<Promise<unknown>> = [channel.publish({ data: 1 }), channel.publishFrom(queue)]
     await turn()
     for (const answer of answers) await t.rejects(async () => answer, { code: 'FST_SSE_CLOSING', statusCode: 503 })
-    await t.rejects(channel.head(), { code: 'FST_SSE_CLOSING' })
+    await t.rejects(channel.position(), { code: 'FST_SSE_CLOSING' })
     t.equal(queue.signal.aborted, true)
     await channel.end()
     t.equal(channel.subscribers, 0)

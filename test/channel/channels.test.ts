@@ -4,7 +4,7 @@ import t from 'tap'
 import { Channels } from '../../lib/channel/channels.ts'
 import type { ChannelOptions } from '../../lib/channel/settings.ts'
 import { compileContract, freeContract } from '../../lib/contract/contract.ts'
-import type { EventLog, OpenLog } from '../../lib/log/log.ts'
+import type { EventLog, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 import { EventQueue } from '../../lib/source/event-queue.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
@@ -17,13 +17,13 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
   const memory = memoryLog()
   const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], looked: [] as string[] }
   const logged: Array<[fields: unknown, message: string]> = []
-  const openLog: OpenLog = (name, history) => {
+  const openLog: EventLogFactory = (name, history) => {
     const log = memory(name, history)
-    const [close, idle] = [log.close.bind(log), log.idle.bind(log)]
+    const [close, idle] = [log.close.bind(log), log.isIdle.bind(log)]
     state.open++
     state.opened++
     state.logs.push(log)
-    log.idle = () => {
+    log.isIdle = () => {
       state.looked.push(name)
       return idle()
     }
@@ -35,7 +35,7 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
     return log
   }
   const channels = new Channels({
-    openLog,
+    eventLog: openLog,
     statistics: new Statistics(),
     log: { error: (...line: [unknown, string]) => { logged.push(line) }, warn: () => {} } as unknown as FastifyBaseLogger,
     compile: (events, place) => events === undefined ? freeContract : compileContract(events, place, compiler)
@@ -63,11 +63,11 @@ t.test('the same name with the same options is the same channel', async t => {
   const { channels, state } = make(t)
   const rows: Array<[ChannelOptions, ChannelOptions]> = [
     [{}, {}],
-    [{}, { history: { events: 1_000, bytes: 1_048_576, age: 300_000 }, start: 'newest', slow: 'disconnect', events: undefined, errorEvent: undefined }],
+    [{}, { history: { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }, start: 'latest', slowConsumer: 'disconnect', events: undefined, errorEvent: undefined }],
     [{ events }, { events }],
-    [{ history: { events: 5 } }, { history: { events: 5, bytes: undefined as unknown as number } }],
-    [{ slow: { latest }, errorEvent }, { slow: { latest }, errorEvent }],
-    [{ errorEvent: null, start: 'oldest' }, { errorEvent: null, start: 'oldest' }]
+    [{ history: { maxEvents: 5 } }, { history: { maxEvents: 5, maxBytes: undefined as unknown as number } }],
+    [{ slowConsumer: { compactBy: latest }, errorEvent }, { slowConsumer: { compactBy: latest }, errorEvent }],
+    [{ errorEvent: null, start: 'earliest' }, { errorEvent: null, start: 'earliest' }]
   ]
   for (const [index, [one, other]] of rows.entries()) {
     const channel = channels.channel(`channel ${index}`, one)
@@ -82,15 +82,15 @@ t.test('the same name with the same options is the same channel', async t => {
 t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names the first that differs', async t => {
   const { channels } = make(t)
   const rows: Array<[ChannelOptions, ChannelOptions, string]> = [
-    [{}, { history: { events: 5 } }, 'history.events'],
-    [{}, { history: { bytes: 5 } }, 'history.bytes'],
-    [{ history: { age: Infinity } }, {}, 'history.age'],
+    [{}, { history: { maxEvents: 5 } }, 'history.events'],
+    [{}, { history: { maxBytes: 5 } }, 'history.bytes'],
+    [{ history: { maxAge: Infinity } }, {}, 'history.age'],
     [{}, { events }, 'events'],
     [{ events }, { events: { ...events } }, 'events'],
-    [{}, { start: 'oldest' }, 'start'],
-    [{}, { slow: 'skip' }, 'slow'],
-    [{ slow: { latest } }, { slow: { latest: () => 1 } }, 'slow'],
-    [{ slow: { latest } }, {}, 'slow'],
+    [{}, { start: 'earliest' }, 'start'],
+    [{}, { slowConsumer: 'skip' }, 'slow'],
+    [{ slowConsumer: { compactBy: latest } }, { slowConsumer: { compactBy: () => 1 } }, 'slow'],
+    [{ slowConsumer: { compactBy: latest } }, {}, 'slow'],
     [{}, { errorEvent: null }, 'errorEvent'],
     [{ errorEvent }, { errorEvent: () => null }, 'errorEvent']
   ]
@@ -115,7 +115,7 @@ t.test('a bad name or option makes no channel', async t => {
 
 // What leaves memory
 
-const brief = { history: { age: 20 } }
+const brief = { history: { maxAge: 20 } }
 
 t.test('an idle channel leaves memory by itself, and comes back with another epoch by the same handle', async t => {
   const { channels, state, untilOpen } = make(t)
@@ -132,24 +132,24 @@ t.test('an idle channel leaves memory by itself, and comes back with another epo
 
 t.test('R2: a channel stays as long as its history may be asked for', async t => {
   const { channels, untilOpen } = make(t)
-  const channel = channels.channel('brief', { history: { age: 200 } })
+  const channel = channels.channel('brief', { history: { maxAge: 200 } })
   const id = await channel.publish({ data: 1 })
   const published = performance.now()
   const other = channels.channel('other', brief)
   await other.publish({ data: 1 })
   await untilOpen(1)
-  if (performance.now() - published < 150) t.equal((await channel.head()).id, id)
+  if (performance.now() - published < 150) t.equal((await channel.position()).id, id)
   await untilOpen(0)
   t.ok(performance.now() - published >= 199)
 })
 
 t.test('R2: the position of a channel without events is good for as long as one with', async t => {
   const { channels, untilOpen } = make(t)
-  const [channel, other] = [channels.channel('empty', { history: { age: 10_000 } }), channels.channel('other', brief)]
-  const { epoch } = await channel.head()
+  const [channel, other] = [channels.channel('empty', { history: { maxAge: 10_000 } }), channels.channel('other', brief)]
+  const { epoch } = await channel.position()
   await other.publish({ data: 1 })
   await untilOpen(1)
-  t.equal((await channel.head()).epoch, epoch)
+  t.equal((await channel.position()).epoch, epoch)
 })
 
 t.test('a channel with a subscriber, or with a producer, stays however old it is', async t => {
@@ -160,13 +160,13 @@ t.test('a channel with a subscriber, or with a producer, stays however old it is
   const loop = followed.subscribe()[Symbol.asyncIterator]()
   const next = loop.next()
   const queue = new EventQueue<never, { data: unknown }>()
-  const consumed = produced.consume(queue)
-  const epochs = await Promise.all([followed, produced].map(async channel => (await channel.head()).epoch))
+  const consumed = produced.publishFrom(queue)
+  const epochs = await Promise.all([followed, produced].map(async channel => (await channel.position()).epoch))
   await other.publish({ data: 1 })
   await untilOpen(2)
   await other.publish({ data: 1 })
   await untilOpen(2)
-  t.strictSame(await Promise.all([followed, produced].map(async channel => (await channel.head()).epoch)), epochs)
+  t.strictSame(await Promise.all([followed, produced].map(async channel => (await channel.position()).epoch)), epochs)
   t.equal(state.opened, 4)
   await loop.return!()
   t.same(await next, { done: true, value: undefined })
@@ -177,12 +177,12 @@ t.test('a channel with a subscriber, or with a producer, stays however old it is
 
 t.test('R7: a run that is over stays for late comers as long as its history, and its producer is not started again', async t => {
   const { channels, untilOpen } = make(t)
-  const run = channels.channel('run', { history: { age: 10_000 }, start: 'oldest' })
-  await run.consume([{ data: 1 }])
+  const run = channels.channel('run', { history: { maxAge: 10_000 }, start: 'earliest' })
+  await run.publishFrom([{ data: 1 }])
   const other = channels.channel('other', brief)
   await other.publish({ data: 1 })
   await untilOpen(1)
-  await run.consume(() => {
+  await run.publishFrom(() => {
     t.fail('started again')
     return []
   })
@@ -196,11 +196,11 @@ t.test('a name that left memory may be taken with other options; the old handle 
   const old = channels.channel('name', brief)
   await old.publish({ data: 1 })
   await untilOpen(0)
-  const taken = channels.channel('name', { start: 'oldest' })
+  const taken = channels.channel('name', { start: 'earliest' })
   await taken.publish({ data: 1 })
-  const answers: Array<Promise<unknown>> = [old.publish({ data: 2 }), old.consume([])]
+  const answers: Array<Promise<unknown>> = [old.publish({ data: 2 }), old.publishFrom([])]
   for (const answer of answers) await t.rejects(async () => answer, { code: 'FST_SSE_CHANNEL_OPTIONS' })
-  t.equal((await taken.head()).newest, 1)
+  t.equal((await taken.position()).newest, 1)
   t.equal(old.subscribers, 0)
   const loop = taken.subscribe()[Symbol.asyncIterator]()
   loop.next()
@@ -220,7 +220,7 @@ t.test('to ask how many follow a channel makes none', async t => {
 
 t.test('a channel is looked at as often as its own age asks for, whatever the others need', async t => {
   const { channels, state, untilOpen } = make(t)
-  const old = channels.channel('old', { history: { age: 3_600_000 } })
+  const old = channels.channel('old', { history: { maxAge: 3_600_000 } })
   await old.publish({ data: 1 })
   for (let n = 0; n < 10; n++) {
     await channels.channel(`brief ${n}`, brief).publish({ data: 1 })
@@ -236,11 +236,11 @@ t.test('a log that throws when it is looked at, or closed, is in the server\'s l
   await failing.publish({ data: 1 })
   const [idle, close] = [new Error('idle'), new Error('close')]
   const log = state.logs[0]!
-  log.idle = () => { throw idle }
+  log.isIdle = () => { throw idle }
   await channels.channel('brief', brief).publish({ data: 1 })
   await untilOpen(1)
   t.same(logged[0], [{ err: idle, channel: 'failing' }, 'sse log failed'])
-  log.idle = () => true
+  log.isIdle = () => true
   log.close = () => {
     state.open--
     state.closed()
@@ -257,7 +257,7 @@ t.test('a log that throws when it is looked at, or closed, is in the server\'s l
 
 t.test('100,000 short-lived names leave nothing behind', async t => {
   const { channels, state, untilOpen } = make(t)
-  const options = { events, history: { events: 10, age: 1 } }
+  const options = { events, history: { maxEvents: 10, maxAge: 1 } }
   let most = 0
   for (let n = 0; n < 100_000; n++) {
     channels.channel(`user ${n}`, options).publish({ data: 'x' })
@@ -274,7 +274,7 @@ t.test('the timer that looks for idle channels keeps no process alive, and is go
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
   await channels.channel('brief', brief).publish({ data: 1 })
-  channels.channel('other', { history: { age: 1 } })
+  channels.channel('other', { history: { maxAge: 1 } })
   t.equal(timers(), before)
   await untilOpen(0)
   t.equal(timers(), before)
@@ -292,7 +292,7 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
     const late = channels.channel(name)
     t.equal(late.name, name)
     await t.rejects(late.publish({ data: 1 }), { code: 'FST_SSE_CLOSING' })
-    await t.rejects(late.head(), { code: 'FST_SSE_CLOSING' })
+    await t.rejects(late.position(), { code: 'FST_SSE_CLOSING' })
     await late.end()
   }
   t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'a mistake is one also then')
@@ -317,6 +317,6 @@ t.test('find() gives the channel that is in memory, whatever its options, and ma
   const { channels, state } = make(t)
   t.equal(channels.find('made elsewhere'), undefined)
   t.equal(state.opened, 0)
-  const channel = channels.channel('made elsewhere', { events, start: 'oldest' })
+  const channel = channels.channel('made elsewhere', { events, start: 'earliest' })
   t.equal(channels.find('made elsewhere'), channel)
 })

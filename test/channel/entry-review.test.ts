@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { Review } from '../../lib/channel/entry-review.ts'
+import { EntryReview } from '../../lib/channel/entry-review.ts'
 import { compileContract, freeContract, type Contract, type EventMap } from '../../lib/contract/contract.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
@@ -13,7 +13,7 @@ function make (contract: Contract) {
   const warnings: Array<{ event: string, channel: string, err: { code: string } }> = []
   const statistics = { omitted: 0 }
   const logger = { warn: (object: unknown) => { warnings.push(object as never) } }
-  return { review: new Review(contract, 'news', statistics, logger as never), statistics, warnings }
+  return { review: new EntryReview(contract, 'news', statistics, logger as never), statistics, warnings }
 }
 
 const old = contractOf({ user: OldUser, text: Type.String(), gone: Type.String(), error: Type.String() })
@@ -89,7 +89,7 @@ t.test('rewritten entries are kept for the next reader, up to a megabyte', async
 
 t.test('a logger that throws holds up no event', async t => {
   const contract = contractOf({ text: Type.String() })
-  const review = new Review(contract, 'news', { omitted: 0 }, { warn: () => { throw new Error('serializer') } } as never)
+  const review = new EntryReview(contract, 'news', { omitted: 0 }, { warn: () => { throw new Error('serializer') } } as never)
   t.match(review.of(entry('gone', 'x'), 'e'), { omitted: true })
   t.match(review.of(entry('text', 'x'), 'e'), { data: 'x' })
 })

@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
-import type { Chunk } from '../../lib/channel/frame-batch.ts'
-import { Feed, type Reader } from '../../lib/channel/feed.ts'
+import type { FrameBatch } from '../../lib/channel/frame-batch.ts'
+import { Feed, type FeedReader } from '../../lib/channel/feed.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
-import type { EventLog, LogBatch, LogHead } from '../../lib/log/log.ts'
+import type { EventLog, LogBatch, LogState } from '../../lib/log/log.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 
 interface Made<L> { feed: Feed, log: L, errors: unknown[] }
@@ -16,18 +16,18 @@ function make<L extends EventLog = RemoteLog> (options: ChannelOptions = {}, log
 }
 
 /** A reader that stands still: what it was told, and what it does then. */
-class StillReader implements Reader {
+class StillReader implements FeedReader {
   /** Offsets of each chunk, `turn` and `close`. */
   readonly told: unknown[] = []
-  readonly chunks: Chunk[] = []
+  readonly chunks: FrameBatch[] = []
   onTurn = (): void => {}
 
-  deliver (chunk: Chunk): void {
+  deliver (chunk: FrameBatch): void {
     this.chunks.push(chunk)
     this.told.push(chunk.entries.map(({ offset }) => offset))
   }
 
-  turn (): void {
+  onStateChange (): void {
     this.told.push('turn')
     this.onTurn()
   }
@@ -38,8 +38,8 @@ class StillReader implements Reader {
 /** One more that stands at the end of the log. */
 function joined (feed: Feed): StillReader {
   const reader = new StillReader()
-  feed.enter(reader)
-  feed.join(reader)
+  feed.add(reader)
+  feed.attachLive(reader)
   return reader
 }
 
@@ -85,7 +85,7 @@ t.test('L4: who publishes what it is told leaves the event loop its turns', asyn
   log.append(numbered(0))
   // A timer comes only where the ticks end.
   await new Promise(resolve => { setTimeout(resolve, 20) })
-  feed.leave(reader)
+  feed.remove(reader)
   t.ok(told > 1)
 })
 
@@ -141,9 +141,9 @@ t.test('R2: who comes or goes while a chunk goes round', async t => {
   await turn()
   t.ok(toldBy(1) > 0 && toldBy(1) < readers.length)
   const [late, ...others] = readers.reverse() as [StillReader, ...StillReader[]]
-  feed.leave(late)
+  feed.remove(late)
   const parted = others[0]!
-  feed.part(parted)
+  feed.detachLive(parted)
   const newcomer = joined(feed)
   while (toldBy(1) < readers.length - 2) await turn()
   await turn()
@@ -204,7 +204,7 @@ t.test('L7: whoever publishes what it is told makes no end of that', async t => 
   t.equal(told, 1)
   feed.close()
   t.equal(told, 2)
-  feed.leave(reader)
+  feed.remove(reader)
 })
 
 t.test('L4: one that publishes a full chunk while it is told does not confuse the round that it is in', async t => {
@@ -235,11 +235,11 @@ t.test('R1: a gap in what the log tells is a gap between chunks, never inside of
 t.test('who parted or left is not told; who only reads the log is not, either', async t => {
   const { feed, log } = make()
   const [live, parted, left, reading] = [joined(feed), joined(feed), joined(feed), new StillReader()]
-  feed.enter(reading)
+  feed.add(reading)
   t.equal(feed.readers, 4)
-  feed.part(parted)
-  feed.leave(left)
-  feed.leave(left)
+  feed.detachLive(parted)
+  feed.remove(left)
+  feed.remove(left)
   t.equal(feed.readers, 3)
   log.append(numbered(1))
   await turn()
@@ -251,12 +251,12 @@ t.test('the log is listened to while somebody reads, and not longer', async t =>
   t.equal(log.listeners, 0)
   const [one, other] = [joined(feed), joined(feed)]
   t.equal(log.listeners, 1)
-  feed.leave(one)
+  feed.remove(one)
   t.equal(log.listeners, 1)
-  feed.leave(other)
+  feed.remove(other)
   t.equal(log.listeners, 0)
   log.append(numbered(1))
-  const head = feed.enter(one) as LogHead
+  const head = feed.add(one) as LogState
   t.equal(log.listeners, 1)
   t.equal(head.newest, 1)
   t.strictSame([feed.epoch, feed.newest, feed.ended], [head.epoch, 1, false])
@@ -266,7 +266,7 @@ t.test('R2: what was published before the last one left is not told to who comes
   const { feed, log } = make()
   const one = joined(feed)
   log.append(numbered(1))
-  feed.leave(one)
+  feed.remove(one)
   const other = joined(feed)
   log.append(numbered(2))
   await turn()
@@ -300,7 +300,7 @@ t.test('R5: what was appended and is told without its entries is looked for by t
 t.test('a closed feed closes all who read it', async t => {
   const { feed } = make()
   const [live, reading] = [joined(feed), new StillReader()]
-  feed.enter(reading)
+  feed.add(reading)
   feed.close()
   t.strictSame([live.told, reading.told], [['close'], ['close']])
 })
@@ -327,7 +327,7 @@ t.test('R3: a new epoch that is first seen by looking at the log is told to thos
   tell([1, 2, 3], 3)
   await turn()
   begin('b', 1)
-  feed.head()
+  feed.state()
   await turn()
   t.strictSame(reader.told, [[1, 2, 3], 'turn'])
   tell([1], 1)
@@ -341,8 +341,8 @@ t.test('L4: one who goes on at the end within its turn is told that turn once', 
   let rounds = 0
   reader.onTurn = () => {
     if (++rounds > 10) return
-    feed.part(reader)
-    feed.join(reader)
+    feed.detachLive(reader)
+    feed.attachLive(reader)
   }
   log.lose()
   await turn()
@@ -351,16 +351,16 @@ t.test('L4: one who goes on at the end within its turn is told that turn once', 
 
 t.test('R3: an answer that was on its way while the log began anew does not bring the old epoch back', async t => {
   const { log, begin, tell } = tellingLog()
-  const answers: Array<(head: LogHead) => void> = []
+  const answers: Array<(head: LogState) => void> = []
   const { feed } = make({}, log)
   joined(feed)
-  const old = log.head() as LogHead
-  const sync = log.head
-  log.head = () => new Promise(resolve => { answers.push(resolve) })
-  const asked = feed.head() as Promise<LogHead>
+  const old = log.state() as LogState
+  const sync = log.state
+  log.state = () => new Promise(resolve => { answers.push(resolve) })
+  const asked = feed.state() as Promise<LogState>
   begin('b', 0)
   tell([], 0)
-  log.head = sync
+  log.state = sync
   answers[0]!(old)
   const head = await asked
   t.strictSame([feed.epoch, head.epoch], ['b', 'b'])
@@ -368,7 +368,7 @@ t.test('R3: an answer that was on its way while the log began anew does not brin
 
 t.test('R5: the latest by key are those of the history and of the tail', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
-  const { feed, log } = make({ slow: { latest } })
+  const { feed, log } = make({ slowConsumer: { compactBy: latest } })
   for (const n of [1, 2, 3, 4]) log.append(numbered(n))
   joined(feed)
   log.append(numbered(5))
@@ -378,8 +378,8 @@ t.test('R5: the latest by key are those of the history and of the tail', async t
 
 t.test('R5: what is left for one who fell off the log: the latest of the same epoch, and how many are gone before the last of them', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
-  const { feed, log } = make({ slow: { latest } })
-  feed.enter(new StillReader())
+  const { feed, log } = make({ slowConsumer: { compactBy: latest } })
+  feed.add(new StillReader())
   for (const n of [1, 2, 3, 4, 5]) log.append(numbered(n))
   const { epoch } = feed
   const left = (epoch: string, position: number): unknown => {
@@ -389,16 +389,16 @@ t.test('R5: what is left for one who fell off the log: the latest of the same ep
   t.strictSame(left(epoch, 0), [[3, 4, 5], 2])
   t.strictSame(left(epoch, 3), [[4, 5], 0])
   t.strictSame(left('another', 1), [[], 4])
-  const without = make({ slow: 'skip' }).feed
+  const without = make({ slowConsumer: 'skip' }).feed
   t.strictSame(without.leftOf({ epoch: without.epoch, position: 2 }, 9), { kept: [], dropped: 7 })
 })
 
 t.test('R5: the latest by key are forgotten when nobody reads, and gathered again from the history', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 2
-  const { feed, log } = make({ slow: { latest } })
+  const { feed, log } = make({ slowConsumer: { compactBy: latest } })
   const reader = joined(feed)
   log.append(numbered(1))
-  feed.leave(reader)
+  feed.remove(reader)
   t.strictSame(feed.latest!.after(0, Infinity), [])
   log.append(numbered(2))
   joined(feed)
@@ -410,10 +410,10 @@ t.test('R5: the latest by key are gathered from a log that answers late, too', a
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
   for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
     const log = new RemoteLog({}, dice(seed))
-    const { feed } = make({ slow: { latest } }, log)
+    const { feed } = make({ slowConsumer: { compactBy: latest } }, log)
     for (const n of [1, 2, 3, 4]) await log.append(numbered(n))
     await log.told
-    await feed.enter(new StillReader())
+    await feed.add(new StillReader())
     // What was asked before is answered before.
     await log.read(0, 1)
     await turn()
@@ -423,7 +423,7 @@ t.test('R5: the latest by key are gathered from a log that answers late, too', a
 
 t.test('R5: the function that makes a key sees the event as all do, with its id', async t => {
   const seen: unknown[] = []
-  const { feed, log } = make({ slow: { latest: event => { seen.push({ ...event }); return event.id } } })
+  const { feed, log } = make({ slowConsumer: { compactBy: event => { seen.push({ ...event }); return event.id } } })
   log.append(numbered(1))
   joined(feed)
   await turn()
@@ -434,7 +434,7 @@ t.test('R5: the function that makes a key sees the event as all do, with its id'
 
 t.test('R5: a key that cannot be made is logged, and the event is told all the same', async t => {
   const error = new Error('no key')
-  const { feed, log, errors } = make({ slow: { latest: () => { throw error } } })
+  const { feed, log, errors } = make({ slowConsumer: { compactBy: () => { throw error } } })
   const reader = joined(feed)
   await turn()
   log.append(numbered(1))
@@ -447,7 +447,7 @@ t.test('R5: a key that cannot be made is logged, and the event is told all the s
 t.test('R5: a history that cannot be read leaves less to give, and ends nobody', async t => {
   const { log, tell } = tellingLog()
   log.read = () => Promise.reject(new Error('away'))
-  const { feed, errors } = make({ slow: { latest: ({ data }) => data } }, log)
+  const { feed, errors } = make({ slowConsumer: { compactBy: ({ data }) => data } }, log)
   const reader = joined(feed)
   await turn()
   tell([1], 1)
@@ -465,7 +465,7 @@ t.test('R5: keys of a history that was lost meanwhile do not stand in the way of
     return new Promise(resolve => { answer = () => resolve(old) })
   }
   tell([1, 2, 3], 3)
-  const { feed } = make({ slow: { latest: () => 'one key' } }, log)
+  const { feed } = make({ slowConsumer: { compactBy: () => 'one key' } }, log)
   joined(feed)
   await turn()
   begin('b', 0)
@@ -485,13 +485,13 @@ function tellingLog () {
   const log: EventLog = {
     append: () => { throw new Error('not for this') },
     read: () => ({ epoch, newest, ended: false, entries }),
-    head: () => ({ epoch, oldest: 1, newest, ended: false }),
+    state: () => ({ epoch, oldest: 1, newest, ended: false }),
     tail: listener => {
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
     end: () => {},
-    idle: () => false,
+    isIdle: () => false,
     close: () => {}
   }
   const begin = (next: string, last: number): void => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Chunk, frameOf, receivedOf } from '../../lib/channel/frame-batch.ts'
+import { FrameBatch, frameOf, decodedEventOf } from '../../lib/channel/frame-batch.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
 
 const entry = (offset: number, fields: Partial<LogEntry> = {}): LogEntry => ({ offset, event: 'message', data: String(offset), json: true, ...fields })
@@ -21,7 +21,7 @@ t.test('W3: a name that breaks the line makes no frame', async t => {
 })
 
 t.test('what is received is what the client gets, frozen all the way down', async t => {
-  const received = receivedOf(entry(1, { event: 'tick', data: '{"a":[{"b":null}],"c":"text"}' }), 'e-1')
+  const received = decodedEventOf(entry(1, { event: 'tick', data: '{"a":[{"b":null}],"c":"text"}' }), 'e-1')
   t.strictSame({ ...received }, { event: 'tick', data: { a: [{ b: null }], c: 'text' }, id: 'e-1' })
   const { data } = received as { data: { a: object[] } }
   for (const value of [received, data, data.a, data.a[0]]) t.ok(Object.isFrozen(value))
@@ -29,11 +29,11 @@ t.test('what is received is what the client gets, frozen all the way down', asyn
 
 t.test('W5: text is received as it is, and every kind of JSON as what it means', async t => {
   const cases: Array<[string, boolean, unknown]> = [['1', false, '1'], ['1', true, 1], ['"1"', true, '1'], ['null', true, null], ['false', true, false], ['{"a":1}', false, '{"a":1}'], ['', false, '']]
-  for (const [data, json, value] of cases) t.strictSame(receivedOf(entry(1, { data, json }), 'e-1').data, value)
+  for (const [data, json, value] of cases) t.strictSame(decodedEventOf(entry(1, { data, json }), 'e-1').data, value)
 })
 
 t.test('a chunk knows the offsets before and at its end', async t => {
-  const chunk = new Chunk('e', [entry(5), entry(6), entry(7)])
+  const chunk = new FrameBatch('e', [entry(5), entry(6), entry(7)])
   t.strictSame([chunk.epoch, chunk.from, chunk.to], ['e', 4, 7])
 })
 
@@ -45,7 +45,7 @@ for (const data of ['1', 'x'.repeat(100_000), 'é€😀'.repeat(10), '\ud800'])
     const framed = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')])
     // Whichever is asked for first.
     for (const first of ['text', 'size', 'bytes', 'framed'] as const) {
-      const chunk = new Chunk('e', entries)
+      const chunk = new FrameBatch('e', entries)
       t.ok(chunk[first] !== undefined)
       t.equal(chunk.text, text)
       t.equal(chunk.size, bytes.length)
@@ -56,7 +56,7 @@ for (const data of ['1', 'x'.repeat(100_000), 'é€😀'.repeat(10), '\ud800'])
 }
 
 t.test('R4: what one has made is there for the others', async t => {
-  const chunk = new Chunk('e', [entry(1), entry(2)])
+  const chunk = new FrameBatch('e', [entry(1), entry(2)])
   t.equal(chunk.framed, chunk.framed)
   t.equal(chunk.bytes.buffer, chunk.framed.buffer)
   t.equal(chunk.received, chunk.received)

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { Producer, saysEnded, type Target } from '../../lib/channel/producer.ts'
+import { Producer, saysEnded, type ProducerTarget } from '../../lib/channel/producer.ts'
 import { FST_SSE_CHANNEL_ENDED } from '../../lib/errors.ts'
 import { StreamClosedError } from '../../lib/lifecycle.ts'
 import type { SourceContext } from '../../lib/source/source.ts'
@@ -13,7 +13,7 @@ function makeTarget (append: (event: unknown) => unknown = () => undefined) {
   const told: unknown[] = []
   let settle: () => void
   const ended = new Promise<void>(resolve => { settle = resolve })
-  const target: Target = {
+  const target: ProducerTarget = {
     append (event) {
       const appended = append(event)
       told.push(event)
@@ -23,7 +23,7 @@ function makeTarget (append: (event: unknown) => unknown = () => undefined) {
       told.push(error === undefined ? 'end' : { failed: error.cause })
       settle()
     },
-    failedLate: error => { told.push({ late: error }) },
+    failLate: error => { told.push({ late: error }) },
     over: () => { told.push('over') }
   }
   return { target, told, ended }
@@ -71,7 +71,7 @@ t.test('the function form is given a signal and no position; the signal aborts w
     return new Promise(() => {})
   })
   t.match(contexts, [{ lastEventId: undefined, signal: { aborted: false } }])
-  const reason = new StreamClosedError('ended')
+  const reason = new StreamClosedError('channel-ended')
   producer.stop(reason)
   t.equal(contexts[0]!.signal.aborted, true)
   t.equal(contexts[0]!.signal.reason, reason)
@@ -219,8 +219,8 @@ t.test('L3: stop ends the source, once, and nothing of it is appended after', as
       }
     })
   })
-  producer.stop(new StreamClosedError('ended'))
-  producer.stop(new StreamClosedError('ended'))
+  producer.stop(new StreamClosedError('channel-ended'))
+  producer.stop(new StreamClosedError('channel-ended'))
   give({ done: false, value: 'late' })
   await turn()
   t.strictSame(told, [])
@@ -234,7 +234,7 @@ t.test('what the log refuses after the stop is no news', async t => {
     const producer = new Producer(target)
     producer.start(source)
     await until(() => rejects.length > 0)
-    producer.stop(new StreamClosedError('ended'))
+    producer.stop(new StreamClosedError('channel-ended'))
     for (const reject of rejects) reject(new Error('ended'))
     await turn()
     t.strictSame(told.filter(each => typeof each === 'object'), [])
@@ -247,7 +247,7 @@ t.test('what the source throws after the stop is told apart', async t => {
   const { target, told } = makeTarget()
   const producer = new Producer(target)
   producer.start({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((_resolve, reject) => { fail = reject }) }) })
-  producer.stop(new StreamClosedError('ended'))
+  producer.stop(new StreamClosedError('channel-ended'))
   fail(error)
   await turn()
   t.strictSame(told, [{ late: error }])
@@ -267,7 +267,7 @@ t.test('an append that is refused since the channel has ended is no failure of t
   for (const [where, append] of refusals) {
     for (const [kind, source] of sources) {
       const { target, told } = makeTarget(append)
-      const producer = new Producer({ ...target, over: () => { told.push('over'); producer.stop(new StreamClosedError('ended')) } })
+      const producer = new Producer({ ...target, over: () => { told.push('over'); producer.stop(new StreamClosedError('channel-ended')) } })
       producer.start(source())
       await until(() => told.includes('over'))
       await turn()

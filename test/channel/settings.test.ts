@@ -2,21 +2,21 @@ import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { checkedName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 
-const HISTORY = { events: 1_000, bytes: 1_048_576, age: 300_000 }
+const HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
 
 t.test('without options a channel has the defaults', async t => {
-  const defaults = { name: 'news', events: undefined, history: HISTORY, start: 'newest', slow: 'disconnect', errorEvent: undefined }
+  const defaults = { name: 'news', events: undefined, history: HISTORY, start: 'latest', slowConsumer: 'disconnect', errorEvent: undefined }
   t.strictSame(resolveChannel('news', {}), defaults)
-  t.strictSame(resolveChannel('news', { events: undefined, history: undefined, start: undefined, slow: undefined, errorEvent: undefined }), defaults)
-  t.strictSame(resolveChannel('news', { history: { events: undefined } }), defaults)
+  t.strictSame(resolveChannel('news', { events: undefined, history: undefined, start: undefined, slowConsumer: undefined, errorEvent: undefined }), defaults)
+  t.strictSame(resolveChannel('news', { history: { maxEvents: undefined } }), defaults)
 })
 
 t.test('what is given wins over the defaults, bound by bound', async t => {
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null
-  t.strictSame(resolveChannel('news', { events, history: { age: Infinity, events: 0 }, start: 'oldest', slow: { latest }, errorEvent }), {
-    name: 'news', events, history: { events: 0, bytes: 1_048_576, age: Infinity }, start: 'oldest', slow: { latest }, errorEvent
+  t.strictSame(resolveChannel('news', { events, history: { maxAge: Infinity, maxEvents: 0 }, start: 'earliest', slowConsumer: { compactBy: latest }, errorEvent }), {
+    name: 'news', events, history: { maxEvents: 0, maxBytes: 1_048_576, maxAge: Infinity }, start: 'earliest', slowConsumer: { compactBy: latest }, errorEvent
   })
   t.equal(resolveChannel('news', { errorEvent: null }).errorEvent, null)
 })
@@ -54,39 +54,39 @@ t.test('an option that does not fit is named, with what was expected and what wa
   const events = 'a whole number of events from 0 to 4294967295'
   const bytes = 'a whole number of bytes from 0 to 9007199254740991'
   const age = 'a number of milliseconds above 0 and up to 3153600000000 (100 years: no store keeps a longer time), or Infinity'
-  const slow = "'disconnect', 'skip' or { latest: a function that returns an event's key }"
+  const slow = "'disconnect', 'skip' or { compactBy: a function that returns an event's key }"
   const cases: Array<[unknown, string]> = [
     [null, "Option 'options' must be an object, got null"],
     [undefined, "Option 'options' must be an object, got undefined"],
     [[], "Option 'options' must be an object, got an array"],
     ['x', "Option 'options' must be an object, got \"x\" (string)"],
-    [{ event: {} }, "Option 'event' must be one of events, history, start, slow, errorEvent, got an option that does not exist"],
-    [{ toString: 1 }, "Option 'toString' must be one of events, history, start, slow, errorEvent, got an option that does not exist"],
+    [{ event: {} }, "Option 'event' must be one of events, history, start, slowConsumer, errorEvent, got an option that does not exist"],
+    [{ toString: 1 }, "Option 'toString' must be one of events, history, start, slowConsumer, errorEvent, got an option that does not exist"],
     [{ events: [] }, "Option 'events' must be a map of names to TypeBox schemas, got an array"],
     [{ events: null }, "Option 'events' must be a map of names to TypeBox schemas, got null"],
     [{ history: 100 }, "Option 'history' must be an object, got 100 (number)"],
     [{ history: null }, "Option 'history' must be an object, got null"],
-    [{ history: { size: 1 } }, "Option 'history.size' must be one of events, bytes, age, got an option that does not exist"],
-    [{ history: { events: -1 } }, `Option 'history.events' must be ${events}, got -1 (number)`],
-    [{ history: { events: 1.5 } }, `Option 'history.events' must be ${events}, got 1.5 (number)`],
-    [{ history: { events: Infinity } }, `Option 'history.events' must be ${events}, got Infinity (number)`],
-    [{ history: { events: '5' } }, `Option 'history.events' must be ${events}, got "5" (string)`],
-    [{ history: { events: 2 ** 32 } }, `Option 'history.events' must be ${events}, got 4294967296 (number)`],
-    [{ history: { bytes: 2 ** 53 } }, `Option 'history.bytes' must be ${bytes}, got 9007199254740992 (number)`],
-    [{ history: { age: 1e17 } }, `Option 'history.age' must be ${age}, got 100000000000000000 (number)`],
-    [{ history: { bytes: -1 } }, `Option 'history.bytes' must be ${bytes}, got -1 (number)`],
-    [{ history: { bytes: NaN } }, `Option 'history.bytes' must be ${bytes}, got NaN (number)`],
-    [{ history: { bytes: null } }, `Option 'history.bytes' must be ${bytes}, got null`],
-    [{ history: { age: 0 } }, `Option 'history.age' must be ${age}, got 0 (number)`],
-    [{ history: { age: -1 } }, `Option 'history.age' must be ${age}, got -1 (number)`],
-    [{ history: { age: NaN } }, `Option 'history.age' must be ${age}, got NaN (number)`],
-    [{ history: { age: '1' } }, `Option 'history.age' must be ${age}, got "1" (string)`],
-    [{ start: 'first' }, "Option 'start' must be 'newest' or 'oldest', got \"first\" (string)"],
-    [{ start: null }, "Option 'start' must be 'newest' or 'oldest', got null"],
-    [{ slow: 'drop' }, `Option 'slow' must be ${slow}, got "drop" (string)`],
-    [{ slow: {} }, `Option 'slow' must be ${slow}, got an object (Object)`],
-    [{ slow: { latest: 'id' } }, `Option 'slow' must be ${slow}, got an object (Object)`],
-    [{ slow: null }, `Option 'slow' must be ${slow}, got null`],
+    [{ history: { size: 1 } }, "Option 'history.size' must be one of maxEvents, maxBytes, maxAge, got an option that does not exist"],
+    [{ history: { maxEvents: -1 } }, `Option 'history.maxEvents' must be ${events}, got -1 (number)`],
+    [{ history: { maxEvents: 1.5 } }, `Option 'history.maxEvents' must be ${events}, got 1.5 (number)`],
+    [{ history: { maxEvents: Infinity } }, `Option 'history.maxEvents' must be ${events}, got Infinity (number)`],
+    [{ history: { maxEvents: '5' } }, `Option 'history.maxEvents' must be ${events}, got "5" (string)`],
+    [{ history: { maxEvents: 2 ** 32 } }, `Option 'history.maxEvents' must be ${events}, got 4294967296 (number)`],
+    [{ history: { maxBytes: 2 ** 53 } }, `Option 'history.maxBytes' must be ${bytes}, got 9007199254740992 (number)`],
+    [{ history: { maxAge: 1e17 } }, `Option 'history.maxAge' must be ${age}, got 100000000000000000 (number)`],
+    [{ history: { maxBytes: -1 } }, `Option 'history.maxBytes' must be ${bytes}, got -1 (number)`],
+    [{ history: { maxBytes: NaN } }, `Option 'history.maxBytes' must be ${bytes}, got NaN (number)`],
+    [{ history: { maxBytes: null } }, `Option 'history.maxBytes' must be ${bytes}, got null`],
+    [{ history: { maxAge: 0 } }, `Option 'history.maxAge' must be ${age}, got 0 (number)`],
+    [{ history: { maxAge: -1 } }, `Option 'history.maxAge' must be ${age}, got -1 (number)`],
+    [{ history: { maxAge: NaN } }, `Option 'history.maxAge' must be ${age}, got NaN (number)`],
+    [{ history: { maxAge: '1' } }, `Option 'history.maxAge' must be ${age}, got "1" (string)`],
+    [{ start: 'first' }, "Option 'start' must be 'latest' or 'earliest', got \"first\" (string)"],
+    [{ start: null }, "Option 'start' must be 'latest' or 'earliest', got null"],
+    [{ slowConsumer: 'drop' }, `Option 'slowConsumer' must be ${slow}, got "drop" (string)`],
+    [{ slowConsumer: {} }, `Option 'slowConsumer' must be ${slow}, got an object (Object)`],
+    [{ slowConsumer: { compactBy: 'id' } }, `Option 'slowConsumer' must be ${slow}, got an object (Object)`],
+    [{ slow: null }, `Option 'slowConsumer' must be ${slow}, got null`],
     [{ errorEvent: 'error' }, "Option 'errorEvent' must be a function or null, got \"error\" (string)"]
   ]
   for (const [options, message] of cases) t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })
@@ -96,22 +96,22 @@ t.test('two channels of one name differ by identity of what cannot be compared, 
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null
-  const base: ChannelOptions = { events, history: { events: 5 }, start: 'oldest', slow: { latest }, errorEvent }
+  const base: ChannelOptions = { events, history: { maxEvents: 5 }, start: 'earliest', slowConsumer: { compactBy: latest }, errorEvent }
   const cases: Array<[ChannelOptions, string | undefined]> = [
     [{}, undefined],
-    [{ history: { events: 5, bytes: 1_048_576 } }, undefined],
-    [{ slow: { latest } }, undefined],
-    [{ history: { events: 6 } }, 'history.events'],
-    [{ history: { events: 5, bytes: 1 } }, 'history.bytes'],
-    [{ history: { events: 5, age: 1 } }, 'history.age'],
-    [{ slow: 'skip' }, 'slow'],
-    [{ slow: { latest: () => 1 } }, 'slow'],
+    [{ history: { maxEvents: 5, maxBytes: 1_048_576 } }, undefined],
+    [{ slowConsumer: { compactBy: latest } }, undefined],
+    [{ history: { maxEvents: 6 } }, 'history.maxEvents'],
+    [{ history: { maxEvents: 5, maxBytes: 1 } }, 'history.maxBytes'],
+    [{ history: { maxEvents: 5, maxAge: 1 } }, 'history.maxAge'],
+    [{ slowConsumer: 'skip' }, 'slowConsumer'],
+    [{ slowConsumer: { compactBy: () => 1 } }, 'slowConsumer'],
     [{ events: { ...events } }, 'events'],
     [{ events: undefined }, 'events'],
-    [{ start: 'newest' }, 'start'],
+    [{ start: 'latest' }, 'start'],
     [{ errorEvent: () => null }, 'errorEvent'],
     [{ errorEvent: null }, 'errorEvent']
   ]
   for (const [change, differing] of cases) t.equal(difference(resolveChannel('news', base), resolveChannel('news', { ...base, ...change })), differing, JSON.stringify(change))
-  t.equal(difference(resolveChannel('news', { slow: 'skip' }), resolveChannel('news', {})), 'slow')
+  t.equal(difference(resolveChannel('news', { slowConsumer: 'skip' }), resolveChannel('news', {})), 'slowConsumer')
 })

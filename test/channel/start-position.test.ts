@@ -1,14 +1,14 @@
 import t from 'tap'
 import type { Cursor } from '../../lib/wire/cursor.ts'
-import { openAt, type Opening } from '../../lib/channel/start-position.ts'
-import type { Selection } from '../../lib/channel/projection.ts'
-import type { LogHead } from '../../lib/log/log.ts'
+import { resolveStart, type StartPosition } from '../../lib/channel/start-position.ts'
+import type { Projection } from '../../lib/channel/projection.ts'
+import type { LogState } from '../../lib/log/log.ts'
 import { ALL } from '../setup/party.ts'
 
-const headOf = (given: Partial<LogHead> = {}): LogHead => ({ epoch: 'e', oldest: 4, newest: 10, ended: false, ...given })
-const place = (newest = 10, head: LogHead = headOf({ newest })) => ({ settings: { name: 'news' }, newest, head: () => head })
+const headOf = (given: Partial<LogState> = {}): LogState => ({ epoch: 'e', oldest: 4, newest: 10, ended: false, ...given })
+const place = (newest = 10, head: LogState = headOf({ newest })) => ({ settings: { name: 'news' }, newest, state: () => head })
 const at = (offset: number, epoch = 'e'): Cursor => new Map([['other', 99], [epoch, offset]])
-const opening = (position: number, given: Partial<Opening> = {}): Opening => ({ epoch: 'e', position, notice: undefined, snapshot: [], over: false, ...given })
+const opening = (position: number, given: Partial<StartPosition> = {}): StartPosition => ({ epoch: 'e', position, notice: undefined, snapshot: [], over: false, ...given })
 
 t.test('where a subscriber begins', async t => {
   const reset = (reason: 'malformed' | 'unknown' | 'evicted' | 'ahead') => ({ notice: { event: 'sse.reset' as const, data: { reason, oldest: 4, newest: 10 } } })
@@ -16,12 +16,12 @@ t.test('where a subscriber begins', async t => {
   const emptied = { notice: { event: 'sse.reset' as const, data: { reason: 'evicted' as const, oldest: 11, newest: 10 } } }
   const state = { data: 'state' }
   const snapshot = () => state
-  const oldest = { start: 'oldest' } as const
+  const oldest = { start: 'earliest' } as const
   const ended = { ended: true }
   const empty = { oldest: 11 }
   const whole = { oldest: 1 }
   const fresh = { oldest: 1, newest: 0 }
-  const cases: Array<[title: string, Cursor | 'malformed' | undefined, Partial<Selection>, Partial<LogHead>, Opening]> = [
+  const cases: Array<[title: string, Cursor | 'malformed' | undefined, Partial<Projection>, Partial<LogState>, StartPosition]> = [
     ['a newcomer begins with what comes next', undefined, {}, {}, opening(10)],
     ['a newcomer that wants the oldest gets the history', undefined, oldest, whole, opening(0)],
     ['R5: a newcomer that wants the oldest is told how much of it is gone', undefined, oldest, {}, opening(3, gap(3))],
@@ -57,7 +57,7 @@ t.test('where a subscriber begins', async t => {
   ]
   for (const [title, cursor, selection, head, expected] of cases) {
     const given = headOf(head)
-    t.strictSame(openAt(place(given.newest), given, { ...ALL, ...selection }, cursor), expected, title)
+    t.strictSame(resolveStart(place(given.newest), given, { ...ALL, ...selection }, cursor), expected, title)
   }
 })
 
@@ -65,8 +65,8 @@ t.test('a snapshot is one event, several, or none', async t => {
   const one = { data: 1 }
   const cases: Array<[unknown, unknown[]]> = [[one, [one]], [[one, one], [one, one]], [[], []], [undefined, []], [null, []], ['text', ['text']], [[null], [null]]]
   for (const [state, snapshot] of cases) {
-    t.strictSame(openAt(place(), headOf(), { ...ALL, snapshot: () => state }, undefined), opening(10, { snapshot }))
-    t.strictSame(await openAt(place(), headOf(), { ...ALL, snapshot: async () => state }, undefined), opening(10, { snapshot }))
+    t.strictSame(resolveStart(place(), headOf(), { ...ALL, snapshot: () => state }, undefined), opening(10, { snapshot }))
+    t.strictSame(await resolveStart(place(), headOf(), { ...ALL, snapshot: async () => state }, undefined), opening(10, { snapshot }))
   }
 })
 
@@ -77,7 +77,7 @@ t.test('the state of a function that answers at once is that of this moment, als
     now.newest = 12
     return { data: 'state' }
   }
-  t.equal((await openAt(now, headOf(), { ...ALL, snapshot }, undefined)).position, 12)
+  t.equal((await resolveStart(now, headOf(), { ...ALL, snapshot }, undefined)).position, 12)
 })
 
 t.test('what came since a state was asked for with a promise is still to come', async t => {
@@ -87,26 +87,26 @@ t.test('what came since a state was asked for with a promise is still to come', 
     now.newest = 20
     return state
   }
-  t.strictSame(await openAt(now, headOf(), { ...ALL, snapshot }, undefined), opening(11, { snapshot: [state] }))
+  t.strictSame(await resolveStart(now, headOf(), { ...ALL, snapshot }, undefined), opening(11, { snapshot: [state] }))
 })
 
 t.test('the state may be brought by any thenable, as the query of a database client is one', async t => {
   const state = { data: 'state' }
   const thenable: PromiseLike<unknown> = { then: (...callbacks) => Promise.resolve(state).then(...callbacks) }
-  t.strictSame(await openAt(place(), headOf(), { ...ALL, snapshot: () => thenable }, undefined), opening(10, { snapshot: [state] }))
+  t.strictSame(await resolveStart(place(), headOf(), { ...ALL, snapshot: () => thenable }, undefined), opening(10, { snapshot: [state] }))
 })
 
 t.test('R2: the id of a state says which events are in it', async t => {
   for (const offset of [0, 3, 7, 10]) {
     const snapshot = [{ data: 1, id: 'e-99' }, { data: 2, id: `other-5.e-${offset}` }]
-    t.strictSame(openAt(place(), headOf(), { ...ALL, snapshot: () => snapshot }, undefined), opening(offset, { snapshot }), 'the last of them')
-    t.strictSame(await openAt(place(), headOf(), { ...ALL, snapshot: async () => snapshot }, undefined), opening(offset, { snapshot }))
+    t.strictSame(resolveStart(place(), headOf(), { ...ALL, snapshot: () => snapshot }, undefined), opening(offset, { snapshot }), 'the last of them')
+    t.strictSame(await resolveStart(place(), headOf(), { ...ALL, snapshot: async () => snapshot }, undefined), opening(offset, { snapshot }))
   }
-  t.equal((await openAt(place(12), headOf(), { ...ALL, snapshot: () => ({ data: 1, id: 'e-12' }) }, undefined)).position, 12, 'newer than the head that was read')
+  t.equal((await resolveStart(place(12), headOf(), { ...ALL, snapshot: () => ({ data: 1, id: 'e-12' }) }, undefined)).position, 12, 'newer than the head that was read')
 })
 
 t.test('R2: the id of a state may be of an event, or an epoch, that has not come to us yet', async t => {
-  const cases: Array<[id: string, head: LogHead, epoch: string, position: number]> = [
+  const cases: Array<[id: string, head: LogState, epoch: string, position: number]> = [
     ['e-12', headOf({ newest: 12 }), 'e', 12],
     ['e-11', headOf({ newest: 12 }), 'e', 11],
     ['f-1', headOf({ epoch: 'f', newest: 2 }), 'f', 1]
@@ -114,7 +114,7 @@ t.test('R2: the id of a state may be of an event, or an epoch, that has not come
   for (const [id, later, epoch, position] of cases) {
     const snapshot = { data: 1, id }
     for (const given of [() => snapshot, async () => snapshot]) {
-      t.strictSame(await openAt(place(10, later), headOf(), { ...ALL, snapshot: given }, undefined), { ...opening(position, { snapshot: [snapshot] }), epoch })
+      t.strictSame(await resolveStart(place(10, later), headOf(), { ...ALL, snapshot: given }, undefined), { ...opening(position, { snapshot: [snapshot] }), epoch })
     }
   }
 })
@@ -122,13 +122,13 @@ t.test('R2: the id of a state may be of an event, or an epoch, that has not come
 t.test('an id of a state that is no position in this channel is an error', async t => {
   for (const id of ['e-11', 'f-1', 'nonsense', '', null, 5, {}]) {
     const message = /^The snapshot of the channel 'news' brings an id that is no position in it: /
-    await t.rejects(async () => openAt(place(), headOf(), { ...ALL, snapshot: () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
-    await t.rejects(async () => openAt(place(), headOf(), { ...ALL, snapshot: async () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
+    await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
+    await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: async () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
   }
 })
 
 t.test('what a snapshot throws is thrown', async t => {
   const error = new Error('no state')
-  t.throws(() => openAt(place(), headOf(), { ...ALL, snapshot: () => { throw error } }, undefined), error)
-  await t.rejects(async () => openAt(place(), headOf(), { ...ALL, snapshot: async () => { throw error } }, undefined), error)
+  t.throws(() => resolveStart(place(), headOf(), { ...ALL, snapshot: () => { throw error } }, undefined), error)
+  await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: async () => { throw error } }, undefined), error)
 })

@@ -3,10 +3,10 @@ import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
-import type { Chunk } from '../../lib/channel/frame-batch.ts'
+import type { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { Feed } from '../../lib/channel/feed.ts'
-import { Following, subscribedTo, type Subscribed } from '../../lib/channel/subscriber.ts'
-import type { Outlet } from '../../lib/channel/subscriber-context.ts'
+import { Subscriber, resolveSubscriptions, type ResolvedSubscription } from '../../lib/channel/subscriber.ts'
+import type { SubscriberSink } from '../../lib/channel/subscriber-context.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import { compileContract, freeContract, type EventMap } from '../../lib/contract/contract.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
@@ -32,8 +32,8 @@ function channel (name: string, options: ChannelOptions = {}, dice?: Dice): Test
   }
 }
 
-const follow = ({ feed }: TestChannel, given: Partial<Omit<Subscribed, 'feed' | 'selection'>> & { selection?: Partial<Subscribed['selection']> } = {}): Subscribed => ({
-  feed, after: undefined, signal: undefined, ...given, selection: { ...ALL, ...given.selection }
+const follow = ({ feed }: TestChannel, given: Partial<Omit<ResolvedSubscription, 'feed' | 'selection'>> & { selection?: Partial<ResolvedSubscription['projection']> } = {}): ResolvedSubscription => ({
+  feed, after: undefined, signal: undefined, ...given, projection: { ...ALL, ...given.selection }
 })
 
 const LIVE = ': live\n'
@@ -44,34 +44,34 @@ const CAUGHT_UP = ': live\n\n'
 const at = (id: string): string => `event: sse.position\nid: ${id}\ndata: \n\n`
 
 /** What came out, in order: frames, events as objects with what goes in front of them, and how it ended. */
-class TestOutlet implements Outlet {
+class TestOutlet implements SubscriberSink {
   readonly given: unknown[] = []
   room = Infinity
-  wants (): boolean { return this.room > 0 }
+  hasRoom (): boolean { return this.room > 0 }
 
-  write = (frames: string | Chunk, events: number): void => {
+  writeFrames = (frames: string | FrameBatch, events: number): void => {
     this.room--
     const text = typeof frames === 'string' ? frames : frames.text
     if (events !== text.split('\n\n').filter(frame => frame.includes('data: ') && !frame.includes('event: sse.position')).length) throw new Error(`${events} events were announced`)
     this.given.push(text)
   }
 
-  take (event: unknown, before: string): boolean {
+  write (event: unknown, before: string): boolean {
     this.room--
     this.given.push(...(before === '' ? [] : [before]), event)
     return true
   }
 
-  nothing (): void { this.given.push('nothing') }
-  ended (): void { this.given.push('ended') }
-  lagging (channel: string): void { this.given.push(`lagging ${channel}`) }
-  done (): void { this.given.push('done') }
-  failed (error: unknown): void { this.given.push(error) }
+  respondNoContent (): void { this.given.push('nothing') }
+  channelEnded (): void { this.given.push('ended') }
+  fellBehind (channel: string): void { this.given.push(`lagging ${channel}`) }
+  complete (): void { this.given.push('done') }
+  fail (error: unknown): void { this.given.push(error) }
 }
 
-async function start (subscribed: Subscribed[], lastEventId?: string): Promise<{ following: Following, outlet: TestOutlet, given: unknown[] }> {
+async function start (subscribed: ResolvedSubscription[], lastEventId?: string): Promise<{ following: Subscriber, outlet: TestOutlet, given: unknown[] }> {
   const outlet = new TestOutlet()
-  const following = new Following(subscribed, outlet)
+  const following = new Subscriber(subscribed, outlet)
   following.start(lastEventId)
   await turn()
   return { following, outlet, given: outlet.given }
@@ -102,7 +102,7 @@ t.test('R2: where to begin: Last-Event-ID before after, and an empty id is none'
 })
 
 t.test('R3: what cannot be honoured is sse.reset first, with why and from where', async t => {
-  const news = channel('news', { history: { events: 2 } })
+  const news = channel('news', { history: { maxEvents: 2 } })
   news.publish(1, 2, 3)
   const cases: Array<[string, string]> = [['nonsense', 'malformed'], ['x'.repeat(1_048_576), 'malformed'], ['f-1', 'unknown'], [news.id(0), 'evicted'], [news.id(4), 'ahead']]
   for (const [id, reason] of cases) {
@@ -175,7 +175,7 @@ for (const late of [false, true]) {
     const [orders, alerts, notes] = ['orders', 'alerts', 'notes'].map((name, index) => channel(name, {}, options[index]))
     for (const each of [orders!, alerts!, notes!]) await each.publish(1, 2)
     const [o, a, n] = [orders!, alerts!, notes!]
-    const opened = async (subscribed: Subscribed[], asked: string, until: string): Promise<unknown[]> => {
+    const opened = async (subscribed: ResolvedSubscription[], asked: string, until: string): Promise<unknown[]> => {
       const { given, following } = await start(subscribed, asked)
       while (!given.some(each => (each as { id?: string }).id === until)) await turn()
       following.stop()
@@ -192,7 +192,7 @@ for (const late of [false, true]) {
     t.strictSame(await opened([follow(o), follow(a)], '?', `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'malformed'), id: undefined }, { ...reset('alerts', 'malformed'), id: `${o.id(2)}.${a.id(2)}` }], 'what is no position may claim any')
     t.strictSame(await opened([follow(a)], o.id(1), a.id(2)), [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 }, id: a.id(2) }], 'alone')
     const first = `${o.id(1)}.${a.id(0)}`
-    t.strictSame(await opened([follow(o), follow(a, { selection: { start: 'oldest' } })], o.id(1), first), [REPLAY, { id: first }], 'it begins where its subscription says')
+    t.strictSame(await opened([follow(o), follow(a, { selection: { start: 'earliest' } })], o.id(1), first), [REPLAY, { id: first }], 'it begins where its subscription says')
     t.strictSame(await opened([follow(o), follow(a, { selection: { snapshot: () => ({ data: 'all' }) } })], o.id(1), grown), [REPLAY, { data: 'all', id: grown }], 'with the state')
     await o.log.end()
     t.strictSame(await opened([follow(o), follow(a)], o.id(2), `${o.id(2)}.${a.id(2)}`), [LIVE, { id: `${o.id(2)}.${a.id(2)}` }], 'the one that it had is over')
@@ -219,7 +219,7 @@ t.test('R6: where a channel begins that a position does not claim, its snapshot 
 })
 
 t.test('R5: a gap in company says of which channel, with the id of all', async t => {
-  const [orders, alerts] = [channel('orders', { slow: 'skip', history: { events: 1 } }), channel('alerts')]
+  const [orders, alerts] = [channel('orders', { slowConsumer: 'skip', history: { maxEvents: 1 } }), channel('alerts')]
   const { given, following, outlet } = await start([follow(orders), follow(alerts)])
   outlet.room = 0
   orders.publish(1, 2, 3)
@@ -271,7 +271,7 @@ t.test('R7: where there is nothing to come from any of them, it says so and noth
 })
 
 t.test('R5: one that falls off the history ends all of it', async t => {
-  const [orders, alerts] = [channel('orders', { history: { events: 1 } }), channel('alerts')]
+  const [orders, alerts] = [channel('orders', { history: { maxEvents: 1 } }), channel('alerts')]
   const { given, following, outlet } = await start([follow(orders), follow(alerts)])
   outlet.room = 0
   orders.publish(1, 2)
@@ -304,7 +304,7 @@ t.test('R5: a client that has room for one event at a time gets its turn of ever
 })
 
 t.test('R3: a position that moved without an event is sent before the dropped events leave the history by age', async t => {
-  const [orders, alerts, notes] = [channel('orders', { history: { age: 40_000 } }), channel('alerts', { history: { age: Infinity } }), channel('notes', { history: { age: 60_000 } })]
+  const [orders, alerts, notes] = [channel('orders', { history: { maxAge: 40_000 } }), channel('alerts', { history: { maxAge: Infinity } }), channel('notes', { history: { maxAge: 60_000 } })]
   const none = { selection: { filter: () => false } }
   const { given, following } = await start([follow(orders, none), follow(alerts, none), follow(notes, none)])
   following.tick(1_000)
@@ -342,7 +342,7 @@ t.test('a position that moved without an event is told once, when it is asked fo
 t.test('before it has begun there is no position to tell', async t => {
   const news = channel('news')
   const outlet = new TestOutlet()
-  const following = new Following([follow(news, { selection: { snapshot: () => new Promise(() => {}) } })], outlet)
+  const following = new Subscriber([follow(news, { selection: { snapshot: () => new Promise(() => {}) } })], outlet)
   t.equal(following.lastEventId, undefined)
   following.start(undefined)
   following.pull()
@@ -357,7 +357,7 @@ t.test('L3: a snapshot that comes after the end goes nowhere', async t => {
   for (const outcome of ['state', 'failure']) {
     let settle!: () => void
     const outlet = new TestOutlet()
-    const following = new Following([follow(news, { selection: { snapshot: () => new Promise((resolve, reject) => { settle = outcome === 'state' ? () => resolve({ data: 1 }) : () => reject(new Error('late')) }) } })], outlet)
+    const following = new Subscriber([follow(news, { selection: { snapshot: () => new Promise((resolve, reject) => { settle = outcome === 'state' ? () => resolve({ data: 1 }) : () => reject(new Error('late')) }) } })], outlet)
     following.start(undefined)
     following.stop()
     settle()
@@ -416,8 +416,8 @@ t.test('an event that is refused ends it with the error, before the log is read'
   const outlet = new TestOutlet()
   const error = new Error('no good')
   news.publish(1)
-  const following = new Following([follow(news, { selection: { start: 'oldest', snapshot: () => [{ data: 'bad' }, { data: 'more' }] } })], outlet)
-  outlet.take = event => {
+  const following = new Subscriber([follow(news, { selection: { start: 'earliest', snapshot: () => [{ data: 'bad' }, { data: 'more' }] } })], outlet)
+  outlet.write = event => {
     outlet.given.push(event)
     following.refuse(error)
     following.refuse(new Error('again'))
@@ -463,8 +463,8 @@ t.test('an outlet that takes no frames gets events as objects', async t => {
   const news = channel('news')
   const given: unknown[] = []
   const never = () => t.fail('it is not over')
-  const outlet: Outlet = { wants: () => true, take: event => given.push(event) > 0, nothing: never, ended: never, lagging: never, done: never, failed: never }
-  new Following([follow(news)], outlet).start(undefined)
+  const outlet: SubscriberSink = { hasRoom: () => true, write: event => given.push(event) > 0, respondNoContent: never, channelEnded: never, fellBehind: never, complete: never, fail: never }
+  new Subscriber([follow(news)], outlet).start(undefined)
   news.publish(1)
   await turn()
   t.strictSame(given, [{ id: news.id(0) }, { event: 'message', data: 1, id: news.id(1) }])
@@ -473,8 +473,8 @@ t.test('an outlet that takes no frames gets events as objects', async t => {
 t.test('a stream follows up to 64 channels, each of them once', async t => {
   const channels = Array.from({ length: 65 }, (_, index) => channel(`channel ${index}`))
   const all = channels.map(each => follow(each))
-  t.throws(() => new Following(all, new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got 65' })
-  t.throws(() => new Following([all[0]!, all[1]!, follow(channels[0]!)], new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got one of them twice' })
+  t.throws(() => new Subscriber(all, new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got 65' })
+  t.throws(() => new Subscriber([all[0]!, all[1]!, follow(channels[0]!)], new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got one of them twice' })
   t.ok(channels.every(({ feed }) => feed.readers === 0))
 
   for (const { publish } of channels) publish(1)
@@ -492,10 +492,10 @@ t.test('C4: a route serves channels with its own schemas, or what a map makes of
   for (const [map, fits] of others) {
     const { feed } = channel('news', { events: map })
     const followable = { [kSubscribed]: { feed, selection: ALL, after: undefined, signal: undefined } }
-    if (fits) t.equal(subscribedTo([followable], contract)[0], followable[kSubscribed])
-    else t.throws(() => subscribedTo([followable], contract), { code: 'FST_SSE_CHANNEL_EVENTS', message: /'news'/ })
-    t.equal(subscribedTo([followable], freeContract).length, 1)
-    t.equal(subscribedTo([{ [kSubscribed]: { feed, selection: { ...ALL, map: () => undefined } } }], contract).length, 1)
+    if (fits) t.equal(resolveSubscriptions([followable], contract)[0], followable[kSubscribed])
+    else t.throws(() => resolveSubscriptions([followable], contract), { code: 'FST_SSE_CHANNEL_EVENTS', message: /'news'/ })
+    t.equal(resolveSubscriptions([followable], freeContract).length, 1)
+    t.equal(resolveSubscriptions([{ [kSubscribed]: { feed, projection: { ...ALL, map: () => undefined } } }], contract).length, 1)
   }
 })
 
@@ -505,7 +505,7 @@ t.test('R9: `: replay` until the last of its channels has come to its end, for t
   alerts.publish(1, 2)
   const outlet = new TestOutlet()
   const id = (o: number, a: number): string => `${orders.id(o)}.${alerts.id(a)}`
-  const following = new Following([follow(orders, { selection: { start: 'oldest' } }), follow(alerts, { selection: { start: 'oldest' } })], outlet)
+  const following = new Subscriber([follow(orders, { selection: { start: 'earliest' } }), follow(alerts, { selection: { start: 'earliest' } })], outlet)
   // The opening, an order, and one alert.
   outlet.room = 3
   following.start(undefined)
@@ -537,7 +537,7 @@ t.test('R9: the mark waits for room, as an event does', async t => {
   news.publish(1)
   const outlet = new TestOutlet()
   outlet.room = 2
-  const following = new Following([follow(news, { selection: { start: 'oldest' } })], outlet)
+  const following = new Subscriber([follow(news, { selection: { start: 'earliest' } })], outlet)
   following.start(undefined)
   await turn()
   news.publish(2)
@@ -553,7 +553,7 @@ t.test('R9: a channel that is over has come to its end; where all are, that is a
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   orders.publish(1)
   orders.log.end()
-  const { given } = await start([follow(alerts), follow(orders, { selection: { start: 'oldest' } })])
+  const { given } = await start([follow(alerts), follow(orders, { selection: { start: 'earliest' } })])
   t.strictSame(given, [REPLAY, { id: `${alerts.id(0)}.${orders.id(0)}` }, `id: ${alerts.id(0)}.${orders.id(1)}\ndata: 1\n\n`, CAUGHT_UP])
 })
 
@@ -575,9 +575,9 @@ t.test('R9: the mark, and the position, come also where the first event, or each
     [['a', 'b'], [LIVE, { id: news.id(0) }]]
   ] as const) {
     const outlet = new TestOutlet()
-    const taken = outlet.take.bind(outlet)
-    outlet.take = (event, before) => !(refused as readonly unknown[]).includes((event as { data?: unknown }).data) && taken(event, before)
-    const following = new Following([follow(news, { selection: { snapshot: () => [{ data: 'a' }, { data: 'b' }] } })], outlet)
+    const taken = outlet.write.bind(outlet)
+    outlet.write = (event, before) => !(refused as readonly unknown[]).includes((event as { data?: unknown }).data) && taken(event, before)
+    const following = new Subscriber([follow(news, { selection: { snapshot: () => [{ data: 'a' }, { data: 'b' }] } })], outlet)
     following.start(undefined)
     t.strictSame(outlet.given, rest)
     following.stop()
@@ -585,7 +585,7 @@ t.test('R9: the mark, and the position, come also where the first event, or each
 })
 
 t.test('R9: an event moves one position by one, in company too; what was passed over is told before', async t => {
-  const [orders, alerts] = [channel('orders', { slow: 'skip', history: { events: 3 } }), channel('alerts')]
+  const [orders, alerts] = [channel('orders', { slowConsumer: 'skip', history: { maxEvents: 3 } }), channel('alerts')]
   const [o, a] = [orders.log.now.epoch, alerts.log.now.epoch]
   const id = (orders: number, alerts: number): string => `${o}-${orders}.${a}-${alerts}`
   const even = { filter: ({ data }: { data: unknown }) => Number(data) % 2 === 0 }
@@ -619,15 +619,15 @@ t.test('R9: an event moves one position by one, in company too; what was passed 
 t.test('R9: an event that is refused and left out is one that was passed over; where it ends the stream, it is not', async t => {
   const news = channel('news')
   const outlet = new TestOutlet()
-  const taken = outlet.take.bind(outlet)
+  const taken = outlet.write.bind(outlet)
   let ends = ''
-  outlet.take = (event, before) => {
+  outlet.write = (event, before) => {
     const { data } = event as { data?: unknown }
     if (data === 'last') ends = following.checkpoint()
     return data !== 'bad' && data !== 'last' && taken(event, before)
   }
   const map = ({ data }: { data: unknown }): unknown => data === 1 ? undefined : { data: data === 2 ? 'bad' : data === 4 ? 'last' : data }
-  const following = new Following([follow(news, { selection: { map } })], outlet)
+  const following = new Subscriber([follow(news, { selection: { map } })], outlet)
   following.start(undefined)
   news.publish(1, 2, 3, 4)
   await turn()
@@ -643,13 +643,13 @@ class WireOutlet extends TestOutlet {
   events = 0
   outcome: unknown
 
-  override write = (frames: string | Chunk, events: number): void => {
+  override writeFrames = (frames: string | FrameBatch, events: number): void => {
     this.room--
     this.events += events
     this.text += typeof frames === 'string' ? frames : frames.text
   }
 
-  override take (event: unknown, before: string): boolean {
+  override write (event: unknown, before: string): boolean {
     this.room--
     const { data } = event as { data?: unknown }
     // What does not fit the route's schema, on a route that leaves it out.
@@ -659,10 +659,10 @@ class WireOutlet extends TestOutlet {
     return true
   }
 
-  override nothing (): void { this.outcome = 'nothing' }
-  override ended (): void { this.outcome = 'ended' }
-  override lagging (): void { this.outcome = 'lagging' }
-  override failed (error: unknown): void { this.outcome = error }
+  override respondNoContent (): void { this.outcome = 'nothing' }
+  override channelEnded (): void { this.outcome = 'ended' }
+  override fellBehind (): void { this.outcome = 'lagging' }
+  override fail (error: unknown): void { this.outcome = error }
 }
 
 type Step = { do: 'publish' | 'grant' | 'turns', channel: number, count: number } | { do: 'leave' | 'lose', channel: number }
@@ -674,12 +674,12 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
 ), { maxLength: 40 })
 
 // Of five numbers in a row, which are for this subscriber, and which of these are refused by the route.
-const selections = fc.record({ wanted: fc.integer({ min: 0, max: 31 }), bad: fc.integer({ min: 0, max: 31 }), way: fc.constantFrom('plain', 'filter', 'map', 'both'), start: fc.constantFrom('newest' as const, 'oldest' as const), state: fc.boolean() })
+const selections = fc.record({ wanted: fc.integer({ min: 0, max: 31 }), bad: fc.integer({ min: 0, max: 31 }), way: fc.constantFrom('plain', 'filter', 'map', 'both'), start: fc.constantFrom('latest' as const, 'earliest' as const), state: fc.boolean() })
 type Way = typeof selections extends fc.Arbitrary<infer W> ? W : never
 const has = (bits: number, n: unknown): boolean => (bits & (1 << (Number(n) % 5))) > 0
 const passes = ({ wanted, bad, way }: Way, n: number): boolean => way === 'plain' || (has(wanted, n) && (way === 'filter' || !has(bad, n)))
 
-function selectionOf ({ wanted, bad, way, start, state }: Way): Partial<Subscribed['selection']> {
+function selectionOf ({ wanted, bad, way, start, state }: Way): Partial<ResolvedSubscription['projection']> {
   const filter = ({ data }: { data: unknown }): boolean => has(wanted, data)
   const map = ({ data }: { data: unknown }): unknown => has(wanted, data) ? { data: has(bad, data) ? 'bad' : data } : undefined
   return {
@@ -694,9 +694,9 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
   t.test(`R9: '${slow}': with any filters and maps, any readers and logs, one who counts can prove that nothing is missing`, async t => {
     await fc.assert(fc.asyncProperty(steps, fc.array(selections, { minLength: 1, maxLength: 2 }), fc.integer({ min: 1, max: 30 }), fc.option(fc.integer()), async (steps, ways, events, seed) => {
       const feeds = ways.map((_, index) => {
-        const log = new RemoteLog({ events }, seed === null ? undefined : dice(seed + index))
+        const log = new RemoteLog({ maxEvents: events }, seed === null ? undefined : dice(seed + index))
         const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
-        return { log, feed: new Feed(resolveChannel(`channel ${index}`, { slow: slow === 'latest' ? { latest } : slow, history: { events } }), log, logger) }
+        return { log, feed: new Feed(resolveChannel(`channel ${index}`, { slowConsumer: slow === 'latest' ? { compactBy: latest } : slow, history: { maxEvents: events } }), log, logger) }
       })
       /** What was published, by epoch: the number at each offset. */
       const truth = new Map<string, number[]>()
@@ -706,10 +706,10 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
         const { epoch, offset } = await log.append(numbered(n))
         truth.set(epoch, Object.assign(truth.get(epoch) ?? [], { [offset]: n }))
       }
-      const streams: Array<{ outlet: WireOutlet, following: Following, asked: string | undefined }> = []
+      const streams: Array<{ outlet: WireOutlet, following: Subscriber, asked: string | undefined }> = []
       const connect = (asked: string | undefined): void => {
         const outlet = new WireOutlet()
-        const following = new Following(ways.map((way, index) => ({ feed: feeds[index]!.feed, after: undefined, signal: undefined, selection: { ...ALL, ...selectionOf(way) } })), outlet)
+        const following = new Subscriber(ways.map((way, index) => ({ feed: feeds[index]!.feed, after: undefined, signal: undefined, projection: { ...ALL, ...selectionOf(way) } })), outlet)
         streams.push({ outlet, following, asked })
         following.start(asked)
       }
@@ -772,9 +772,9 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
 }
 
 const histories = fc.oneof(
-  fc.record({ events: fc.integer({ min: 0, max: 12 }) }),
-  fc.record({ bytes: fc.integer({ min: 0, max: 120 }) }),
-  fc.record({ age: fc.integer({ min: 1, max: 7_999 }) })
+  fc.record({ maxEvents: fc.integer({ min: 0, max: 12 }) }),
+  fc.record({ maxBytes: fc.integer({ min: 0, max: 120 }) }),
+  fc.record({ maxAge: fc.integer({ min: 1, max: 7_999 }) })
 )
 
 t.test('R3: a client that has all of its events resumes after any number of events for others', async t => {
@@ -784,7 +784,7 @@ t.test('R3: a client that has all of its events resumes after any number of even
     const wants = ({ data }: { data: unknown }): boolean => String(data).startsWith('wanted')
     const selection = maps ? { map: (event: { data: unknown }) => wants(event) ? { data: event.data } : undefined } : { filter: wants }
     const outlet = new WireOutlet()
-    const following = new Following(channels.map(each => follow(each, { selection })), outlet)
+    const following = new Subscriber(channels.map(each => follow(each, { selection })), outlet)
     following.start(undefined)
     for (const { channel, count, wanted, size } of turns) {
       const { log } = channels[channel % channels.length]!

@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { Feed } from '../../lib/channel/feed.ts'
-import type { Subscribed } from '../../lib/channel/subscriber.ts'
-import { Iteration } from '../../lib/channel/subscription-iterator.ts'
+import type { ResolvedSubscription } from '../../lib/channel/subscriber.ts'
+import { SubscriptionIterator } from '../../lib/channel/subscription-iterator.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import { ALL } from '../setup/party.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
@@ -21,8 +21,8 @@ function make (options: ChannelOptions = {}, log = new RemoteLog(options.history
     publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
     event: (n: number, offset = n) => ({ event: 'message', data: n, id: `${epoch}-${offset}` }),
     id: (offset: number) => `${epoch}-${offset}`,
-    loop: ({ selection, ...given }: { after?: string, signal?: AbortSignal, selection?: Partial<Subscribed['selection']> } = {}) =>
-      new Iteration(() => ({ feed, after: undefined, signal: undefined, ...given, selection: { ...ALL, ...selection } }))
+    loop: ({ selection, ...given }: { after?: string, signal?: AbortSignal, selection?: Partial<ResolvedSubscription['projection']> } = {}) =>
+      new SubscriptionIterator(() => ({ feed, after: undefined, signal: undefined, ...given, projection: { ...ALL, ...selection } }))
   }
 }
 
@@ -30,7 +30,7 @@ const upTo = (last: number, first = 1): number[] => Array.from({ length: last - 
 const DONE = { done: true, value: undefined }
 
 /** The next so many events. */
-async function take (loop: Iteration, count: number): Promise<unknown[]> {
+async function take (loop: SubscriptionIterator, count: number): Promise<unknown[]> {
   const events: unknown[] = []
   while (events.length < count) {
     const { done, value } = await within(`event ${events.length + 1}`, loop.next())
@@ -57,7 +57,7 @@ t.test('R2: a loop begins to listen at its first next(), and has each event once
 t.test('R9: a loop sees nothing of what a stream says of where it stands', async t => {
   const { publish, event, loop, log } = make()
   publish(...upTo(300))
-  const it = loop({ selection: { start: 'oldest', filter: ({ data }) => Number(data) % 150 === 0 } })
+  const it = loop({ selection: { start: 'earliest', filter: ({ data }) => Number(data) % 150 === 0 } })
   const history = await take(it, 2)
   publish(...upTo(450, 301))
   log.end()
@@ -67,7 +67,7 @@ t.test('R9: a loop sees nothing of what a stream says of where it stands', async
 t.test('R2: what is in the log comes first, and there is no seam to what is published', async t => {
   const { publish, event, loop, id } = make()
   publish(...upTo(200))
-  const [all, after] = [loop({ selection: { start: 'oldest' } }), loop({ after: id(150) })]
+  const [all, after] = [loop({ selection: { start: 'earliest' } }), loop({ after: id(150) })]
   t.strictSame(await take(all, 150), upTo(150).map(n => event(n)))
   publish(...upTo(300, 201))
   t.strictSame(await take(all, 150), upTo(300, 151).map(n => event(n)))
@@ -77,7 +77,7 @@ t.test('R2: what is in the log comes first, and there is no seam to what is publ
 t.test('R2: over a log elsewhere, at any rate of publishing, too', async t => {
   const log = new RemoteLog({}, dice(7))
   const { publish, loop, event } = make({}, log)
-  const it = loop({ selection: { start: 'oldest' } })
+  const it = loop({ selection: { start: 'earliest' } })
   publish(...upTo(100))
   const reading = take(it, 300)
   for (let n = 101; n <= 300; n += 20) {
@@ -100,7 +100,7 @@ t.test('an event is one frozen object for all loops, and what is in it, too', as
 
 t.test('text is text, and JSON is what it says', async t => {
   const { log, loop } = make()
-  const it = loop({ selection: { start: 'oldest' } })
+  const it = loop({ selection: { start: 'earliest' } })
   log.append({ event: 'a', data: '[1]', json: false })
   log.append({ event: 'a', data: '[1]', json: true })
   log.append({ event: 'a', data: 'null', json: true })
@@ -109,8 +109,8 @@ t.test('text is text, and JSON is what it says', async t => {
 
 t.test('R4: at most 64 events wait for the loop, all others in the log', async t => {
   const asked: number[] = []
-  const { publish, loop } = make({ history: { events: 2_000 } })
-  const it = loop({ selection: { start: 'oldest', filter: ({ data }) => asked.push(data as number) > 0 } })
+  const { publish, loop } = make({ history: { maxEvents: 2_000 } })
+  const it = loop({ selection: { start: 'earliest', filter: ({ data }) => asked.push(data as number) > 0 } })
   publish(...upTo(1_000))
   await it.next()
   publish(...upTo(1_200, 1_001))
@@ -150,7 +150,7 @@ t.test('leaving the loop leaves the channel, whatever waits', async t => {
 
 t.test('a loop that is left before it began never begins', async t => {
   const { feed, log, publish, loop } = make()
-  const it = loop({ selection: { start: 'oldest', snapshot: () => t.fail('asked for its state') } })
+  const it = loop({ selection: { start: 'earliest', snapshot: () => t.fail('asked for its state') } })
   publish(1)
   t.strictSame(await it.return(), DONE)
   t.strictSame(await it.next(), DONE)
@@ -160,7 +160,7 @@ t.test('a loop that is left before it began never begins', async t => {
 
 t.test('R7: the end of the channel ends the loop, after what was published before', async t => {
   const { feed, log, publish, event, loop } = make()
-  const [it, late] = [loop(), loop({ selection: { start: 'oldest' } })]
+  const [it, late] = [loop(), loop({ selection: { start: 'earliest' } })]
   const first = it.next()
   publish(1, 2)
   await log.end()
@@ -180,7 +180,7 @@ t.test('its signal ends the loop, at once or before it began', async t => {
   t.strictSame(await waiting[0], { done: false, value: event(1) })
   controller.abort()
   t.strictSame(await waiting[1], DONE)
-  t.strictSame(await loop({ signal: controller.signal, selection: { start: 'oldest' } }).next(), DONE)
+  t.strictSame(await loop({ signal: controller.signal, selection: { start: 'earliest' } }).next(), DONE)
   t.equal(feed.readers, 0)
 })
 
@@ -193,11 +193,11 @@ t.test('the server\'s closing ends the loop', async t => {
 })
 
 t.test('R3: a position that cannot be honoured makes sse.reset the first event', async t => {
-  const { publish, event, loop, id } = make({ history: { events: 2 } })
+  const { publish, event, loop, id } = make({ history: { maxEvents: 2 } })
   publish(1, 2, 3, 4)
   const rows: Array<[after: string, reason: string]> = [[id(1), 'evicted'], [id(5), 'ahead'], ['other-1', 'unknown'], ['no id', 'malformed']]
   for (const [after, reason] of rows) {
-    const [newest, oldest] = [loop({ after }), loop({ after, selection: { start: 'oldest' } })]
+    const [newest, oldest] = [loop({ after }), loop({ after, selection: { start: 'earliest' } })]
     t.strictSame(await take(oldest, 3), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(2) }, event(3), event(4)])
     t.strictSame(await take(newest, 1), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(4) }])
     await newest.return()
@@ -206,7 +206,7 @@ t.test('R3: a position that cannot be honoured makes sse.reset the first event',
 })
 
 t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, after the events that it still had', async t => {
-  const { feed, publish, event, loop } = make({ history: { events: 10 } })
+  const { feed, publish, event, loop } = make({ history: { maxEvents: 10 } })
   const it = loop()
   const first = it.next()
   publish(...upTo(65))
@@ -220,7 +220,7 @@ t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, aft
 })
 
 t.test('a loop that is left knows of no failure any more', async t => {
-  const { feed, publish, loop } = make({ history: { events: 10 } })
+  const { feed, publish, loop } = make({ history: { maxEvents: 10 } })
   const it = loop()
   const first = it.next()
   publish(...upTo(65))
@@ -233,7 +233,7 @@ t.test('a loop that is left knows of no failure any more', async t => {
 })
 
 t.test('R5: with `skip` it is told how much it missed, and goes on', async t => {
-  const { publish, event, loop, id } = make({ history: { events: 10 }, slow: 'skip' })
+  const { publish, event, loop, id } = make({ history: { maxEvents: 10 }, slowConsumer: 'skip' })
   const it = loop()
   const first = it.next()
   publish(...upTo(65))
@@ -251,7 +251,7 @@ t.test('filter leaves out, map makes another of it or none, and the id is that o
   const { publish, loop, id } = make()
   const it = loop({
     selection: {
-      start: 'oldest',
+      start: 'earliest',
       filter: ({ data }) => Number(data) % 2 === 0,
       map: ({ data }) => data === 4 ? undefined : data === 8 ? null : { event: 'even', data }
     }
@@ -265,10 +265,10 @@ t.test('what a filter, a map or a snapshot throws comes out of the loop, once, a
   const error = new Error('mine')
   const fail = (): never => { throw error }
   const { feed, publish, event, loop } = make()
-  const other = loop({ selection: { start: 'oldest' } })
+  const other = loop({ selection: { start: 'earliest' } })
   publish(1)
   for (const selection of [{ filter: fail }, { map: fail }, { snapshot: fail }, { snapshot: async () => fail() }]) {
-    const it = loop({ selection: { ...selection, start: 'oldest' } })
+    const it = loop({ selection: { ...selection, start: 'earliest' } })
     await t.rejects(within('the error', it.next()), error)
     t.strictSame(await it.next(), DONE)
   }
@@ -280,14 +280,14 @@ t.test('a filter or a map that gives no answer is refused', async t => {
   const { publish, loop } = make()
   publish(1)
   for (const selection of [{ filter: async () => true }, { filter: () => 1 }, { filter: () => undefined }, { map: async () => ({ data: 1 }) }]) {
-    await t.rejects(loop({ selection: { ...selection, start: 'oldest' } }).next(), { code: 'FST_SSE_OPTION' })
+    await t.rejects(loop({ selection: { ...selection, start: 'earliest' } }).next(), { code: 'FST_SSE_OPTION' })
   }
 })
 
 t.test('a map that makes no event is refused, and does not just leave everything out', async t => {
   for (const made of [5, 'text', true, { event: 'x' }, { data: undefined }]) {
     const { feed, publish, loop } = make()
-    const it = loop({ selection: { start: 'oldest', map: () => made } })
+    const it = loop({ selection: { start: 'earliest', map: () => made } })
     publish(1)
     await t.rejects(within('the refusal', it.next()), { code: 'FST_SSE_EVENT' })
     t.equal(feed.readers, 0)
@@ -314,7 +314,7 @@ t.test('of a snapshot of several events only the last has a position', async t =
 t.test('what it reads is looked up at its first next(), and a failure of that is the loop\'s', async t => {
   let looked = 0
   const error = new Error('closing')
-  const it = new Iteration(() => {
+  const it = new SubscriptionIterator(() => {
     looked++
     throw error
   })
@@ -329,8 +329,8 @@ t.test('a log that cannot be read rejects the loop', async t => {
   const { feed, log, loop, publish } = make()
   publish(1)
   log.read = () => Promise.reject(error)
-  await t.rejects(loop({ selection: { start: 'oldest' } }).next(), error)
-  log.head = () => { throw error }
+  await t.rejects(loop({ selection: { start: 'earliest' } }).next(), error)
+  log.state = () => { throw error }
   await t.rejects(loop().next(), error)
   t.equal(feed.readers, 0)
 })

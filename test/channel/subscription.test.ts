@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { Feed } from '../../lib/channel/feed.ts'
-import type { Subscribed } from '../../lib/channel/subscriber.ts'
+import type { ResolvedSubscription } from '../../lib/channel/subscriber.ts'
 import { resolveChannel } from '../../lib/channel/settings.ts'
 import { Subscription } from '../../lib/channel/subscription.ts'
-import { kSubscribed, followables } from '../../lib/source/source.ts'
+import { kSubscribed, asChannelSources } from '../../lib/source/source.ts'
 import { numbered, RemoteLog } from '../setup/remote-log.ts'
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
@@ -15,12 +15,12 @@ function make () {
   return { log, feed, epoch: log.now.epoch, publish: (n: number) => log.append(numbered(n)) }
 }
 
-const subscribedOf = (given: object, start: 'newest' | 'oldest' = 'newest'): Subscribed => new Subscription(() => make().feed, start, given)[kSubscribed]
+const subscribedOf = (given: object, start: 'latest' | 'earliest' = 'latest'): ResolvedSubscription => new Subscription(() => make().feed, start, given)[kSubscribed]
 
 t.test('options that nobody gave have their defaults, and the channel says where to begin', async t => {
   for (const given of [{}, { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }]) {
-    for (const start of ['newest', 'oldest'] as const) {
-      const { selection, after, signal } = subscribedOf(given, start)
+    for (const start of ['latest', 'earliest'] as const) {
+      const { projection: selection, after, signal } = subscribedOf(given, start)
       t.strictSame({ selection, after, signal }, { selection: { filter: undefined, map: undefined, snapshot: undefined, start }, after: undefined, signal: undefined })
     }
   }
@@ -28,12 +28,12 @@ t.test('options that nobody gave have their defaults, and the channel says where
 
 t.test('options that fit are taken as they are', async t => {
   const { signal } = new AbortController()
-  const selection = { filter: () => true, map: () => undefined, snapshot: () => null, start: 'oldest' as const }
+  const selection = { filter: () => true, map: () => undefined, snapshot: () => null, start: 'earliest' as const }
   const subscribed = subscribedOf({ ...selection, after: '', signal })
-  t.strictSame(subscribed.selection, selection)
+  t.strictSame(subscribed.projection, selection)
   t.equal(subscribed.signal, signal)
   t.equal(subscribed.after, '')
-  t.equal(subscribedOf({ start: 'newest' }, 'oldest').selection.start, 'newest')
+  t.equal(subscribedOf({ start: 'latest' }, 'earliest').projection.start, 'latest')
 })
 
 t.test('a bad option throws, naming it, what was expected and what was got', async t => {
@@ -44,7 +44,7 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
     [() => true, "Option 'options' must be an object, got a function"],
     [{ after: 5 }, "Option 'after' must be an event id, got 5 (number)"],
     [{ after: null }, "Option 'after' must be an event id, got null"],
-    [{ start: 'first' }, "Option 'start' must be 'newest' or 'oldest', got \"first\" (string)"],
+    [{ start: 'first' }, "Option 'start' must be 'latest' or 'earliest', got \"first\" (string)"],
     [{ filter: 'count' }, "Option 'filter' must be a function, got \"count\" (string)"],
     [{ map: null }, "Option 'map' must be a function, got null"],
     [{ snapshot: { data: 1 } }, "Option 'snapshot' must be a function, got an object (Object)"],
@@ -61,9 +61,9 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
 t.test('it looks for what lives under the channel\'s name when it is followed, and each time anew', async t => {
   const feeds = [make().feed, make().feed]
   let looked = 0
-  const subscription = new Subscription(() => feeds[looked++]!, 'newest', {})
+  const subscription = new Subscription(() => feeds[looked++]!, 'latest', {})
   t.equal(looked, 0)
-  t.equal(followables(subscription)?.[0], subscription)
+  t.equal(asChannelSources(subscription)?.[0], subscription)
   t.equal(looked, 0, 'nor to see what kind of source it is')
   t.equal(subscription[kSubscribed].feed, feeds[0])
   t.equal(subscription[kSubscribed].feed, feeds[1])
@@ -73,7 +73,7 @@ t.test('each loop over it follows by itself', async t => {
   const { feed, epoch, publish } = make()
   publish(1)
   publish(2)
-  const subscription = new Subscription(() => feed, 'newest', { after: `${epoch}-1` })
+  const subscription = new Subscription(() => feed, 'latest', { after: `${epoch}-1` })
   for (let times = 0; times < 2; times++) {
     const loop = subscription[Symbol.asyncIterator]()
     t.strictSame(await loop.next(), { done: false, value: { event: 'message', data: 2, id: `${epoch}-2` } })
@@ -84,9 +84,9 @@ t.test('each loop over it follows by itself', async t => {
 })
 
 t.test('its options are those of the moment when it was made', async t => {
-  const given: { after?: string, start: 'oldest' | 'newest' } = { start: 'oldest' }
-  const subscription = new Subscription(() => make().feed, 'newest', given)
-  given.start = 'newest'
+  const given: { after?: string, start: 'earliest' | 'latest' } = { start: 'earliest' }
+  const subscription = new Subscription(() => make().feed, 'latest', given)
+  given.start = 'latest'
   given.after = 'other'
-  t.match(subscription[kSubscribed], { after: undefined, selection: { start: 'oldest' } })
+  t.match(subscription[kSubscribed], { after: undefined, selection: { start: 'earliest' } })
 })

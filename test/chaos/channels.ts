@@ -12,7 +12,7 @@ const payload = Type.Object({
 
 export type Payload = Static<typeof payload>
 export const EVENTS = { tick: payload }
-export type Options = ChannelOptions<typeof EVENTS> & { history: { events: number } }
+export type Options = ChannelOptions<typeof EVENTS> & { history: { maxEvents: number } }
 
 interface ChannelPlan {
   name: string
@@ -26,14 +26,14 @@ export const ORDINARY = 20
 /** Together with a few others, more than the kernel keeps for a connection whose client does not read. */
 export const PADDING = 'x'.repeat(64 * 1024)
 
-const LONG = { events: 20_000, bytes: 64e6, age: 3_600_000 }
-const SHORT = { events: 20, bytes: 64e6, age: 3_600_000 }
+const LONG = { maxEvents: 20_000, maxBytes: 64e6, maxAge: 3_600_000 }
+const SHORT = { maxEvents: 20, maxBytes: 64e6, maxAge: 3_600_000 }
 
 /** All channels, by number: the ordinary ones, then the wide ones, one for each way to treat a slow reader. */
 export const CHANNELS: readonly ChannelPlan[] = [
   ...Array.from({ length: ORDINARY }, (_, index) => ({ name: `ordinary ${index}`, options: { events: EVENTS, history: LONG }, wide: false })),
-  { name: 'wide, skipping', options: { events: EVENTS, history: SHORT, slow: 'skip' }, wide: true },
-  { name: 'wide, disconnecting', options: { events: EVENTS, history: SHORT, slow: 'disconnect' }, wide: true }
+  { name: 'wide, skipping', options: { events: EVENTS, history: SHORT, slowConsumer: 'skip' }, wide: true },
+  { name: 'wide, disconnecting', options: { events: EVENTS, history: SHORT, slowConsumer: 'disconnect' }, wide: true }
 ]
 
 /** The numbers of the wide ones. */

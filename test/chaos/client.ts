@@ -129,7 +129,7 @@ export class Client {
 
   #reset (offset: number, data: { reason: string, oldest: number, newest: number }): void {
     const { reason, oldest, newest } = data
-    const kept = CHANNELS[this.channel]!.options.history.events
+    const kept = CHANNELS[this.channel]!.options.history.maxEvents
     // Nothing but a history that is shorter than the absence is a reason for it.
     const due = reason === 'evicted' && this.position < oldest - 1 && newest - oldest + 1 >= kept && offset === newest
     if (!due) this.#wrong(`got a reset to ${offset}: ${JSON.stringify(data)}`)

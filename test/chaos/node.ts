@@ -27,7 +27,7 @@ const app = Fastify({
 })
 const redis = new Redis({ port: port!, host: '127.0.0.1' })
 redis.on('error', error => app.log.warn(`redis: ${error.message}`))
-await app.register(sse, { log: redisLog(redis, { timeout: TIMEOUT }) })
+await app.register(sse, { eventLog: redisLog(redis, { timeout: TIMEOUT }) })
 
 const channels = CHANNELS.map(({ name, options }) => app.sse.channel(name, options))
 app.get('/:channel', { schema: { sse: EVENTS } }, (request, reply) => {
@@ -52,7 +52,7 @@ process.on('message', async (order: Order) => {
       tell({ news: 'rest' })
       break
     case 'heads': {
-      const heads = await Promise.all(channels.map(channel => channel.head()))
+      const heads = await Promise.all(channels.map(channel => channel.position()))
       tell({ news: 'heads', heads: heads.map(({ epoch, newest }) => ({ epoch, newest })) })
     }
   }

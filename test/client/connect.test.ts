@@ -36,7 +36,7 @@ t.test('W5: with a map an event comes as the value that was sent: text as it is,
     { event: 'order', data: { id: 1 }, id: 'a' },
     { event: 'flag', data: false },
     { event: 'done', data: '[DONE]' }
-  ], { once: true }))
+  ], { finite: true }))
   const port = await listen(t, app)
   const stream = connect(`http://127.0.0.1:${port}/`, { events })
   t.strictSame(await all(stream), [
@@ -74,7 +74,7 @@ t.test('R3, R5: sse.reset and sse.gap come with every map', async t => {
   ])
 })
 
-t.test('E2: the server\'s error is FST_SSE_REMOTE, with what it said, and no other attempt is made', async t => {
+t.test('E2: the server\'s error is FST_SSE_SERVER_ERROR, with what it said, and no other attempt is made', async t => {
   const cases: Array<[data: string, message: string, problem: unknown]> = [
     ['{"title":"Not Found","status":404,"detail":"no such order"}', 'The server failed: no such order', { title: 'Not Found', status: 404, detail: 'no such order' }],
     ['{"title":"Internal Server Error","status":500}', 'The server failed: Internal Server Error', { title: 'Internal Server Error', status: 500 }],
@@ -90,7 +90,7 @@ t.test('E2: the server\'s error is FST_SSE_REMOTE, with what it said, and no oth
       const came: unknown[] = []
       stream.on('message', event => came.push(event.data))
       const { error } = await within('the end', stream.closed)
-      t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_REMOTE', message, problem])
+      t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_SERVER_ERROR', message, problem])
       t.strictSame(came, ['before'], 'what came before it came')
       t.equal(server.asked.length, 1)
     }
@@ -106,7 +106,7 @@ t.test('E2: an error that this server meets rejects the loop', async t => {
   })()))
   const port = await listen(t, app)
   const stream = connect(`http://127.0.0.1:${port}/`, { events })
-  await t.rejects(all(stream), { code: 'FST_SSE_REMOTE', message: 'The server failed: Internal Server Error', data: { status: 500, instance: 'r-1' } })
+  await t.rejects(all(stream), { code: 'FST_SSE_SERVER_ERROR', message: 'The server failed: Internal Server Error', data: { status: 500, instance: 'r-1' } })
   t.equal((await stream.closed).reason, 'error')
 })
 
@@ -115,7 +115,7 @@ t.test('an event named error that the map declares is one like another', async t
   t.strictSame(await all(connect(server.url, { events: { error: Type.String() } })), [{ event: 'error', data: 'oops', id: '' }])
 })
 
-t.test('data that is no JSON is FST_SSE_RECEIVED, and the position stays before it', async t => {
+t.test('data that is no JSON is FST_SSE_INVALID_EVENT, and the position stays before it', async t => {
   const server = await Scripted.start(t, ends('id: 1\ndata: hi\n\nid: 2\nevent: order\ndata: {"id":\n\n'), ends(`${END}`))
   const seen: unknown[] = []
   const stream = connect(server.url, {
@@ -127,18 +127,18 @@ t.test('data that is no JSON is FST_SSE_RECEIVED, and the position stays before 
     }
   })
   t.strictSame(await all(stream), [{ event: 'message', data: 'hi', id: '1' }])
-  t.strictSame(seen, ['FST_SSE_RECEIVED', "Event 'order' is not JSON", '{"id":', 'SyntaxError'])
+  t.strictSame(seen, ['FST_SSE_INVALID_EVENT', "Event 'order' is not JSON", '{"id":', 'SyntaxError'])
   t.equal(server.asked[1]!.headers['last-event-id'], '1')
 })
 
-t.test('C1: with validate what does not fit its schema is FST_SSE_RECEIVED', async t => {
+t.test('C1: with validate what does not fit its schema is FST_SSE_INVALID_EVENT', async t => {
   const text = `data: hi\n\nevent: order\ndata: {"id":1,"more":true}\n\nevent: sse.gap\ndata: {}\n\nevent: order\ndata: {"id":"x"}\n\n${END}`
   const server = await Scripted.start(t, ends(text))
   const stream = connect(server.url, { events, validate })
   const came: unknown[] = []
   stream.on('order', ({ data }) => came.push(data))
   const { error } = await within('the end', stream.closed)
-  t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_RECEIVED', "Event 'order' does not fit: Expected integer at '/id'", { id: 'x' }])
+  t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_INVALID_EVENT', "Event 'order' does not fit: Expected integer at '/id'", { id: 'x' }])
   t.strictSame(came, [{ id: 1, more: true }])
 
   t.equal((await all(connect(server.url, { events }))).length, 4, 'without it the server is trusted')
@@ -193,9 +193,9 @@ t.test('when a stream is over, its signal is rid of it', async t => {
 t.test('state follows the connection, and nothing but the loop has to be looked at', async t => {
   const states: string[] = []
   const server = await Scripted.start(t, streams(': replay\nid: e-1\ndata: 1\n\n: live\n\nid: e-3\ndata: 3\n\n'), ends(`: live\nid: e-2\ndata: 2\n\n${END}`))
-  const stream = connect(server.url, { onState: state => states.push(state), retryDelay: 1 })
+  const stream = connect(server.url, { onStateChange: state => states.push(state), retryDelay: 1 })
   t.same((await all(stream)).map(({ data }) => data), ['1', '2'])
-  t.strictSame(states, ['catching-up', 'live', 'connecting', 'live', 'closed'])
+  t.strictSame(states, ['replaying', 'live', 'connecting', 'live', 'closed'])
 })
 
 t.test('connect() does not throw: what fails is told by the loop, closed and onError', async t => {
@@ -225,7 +225,7 @@ t.test('R2: what a channel of this server publishes while the client is away com
   const stream = connect(`http://127.0.0.1:${port}/`, {
     events,
     retryDelay: 1,
-    onState: state => { if (state === 'live' && visits === 0) publish(1) },
+    onStateChange: state => { if (state === 'live' && visits === 0) publish(1) },
     onError: error => { codes.push(error.code) }
   })
   stream.on('order', ({ data: { id } }) => { if (id === 1) cutOff[0]!() })
@@ -241,14 +241,14 @@ t.test('E1: an option that does not fit ends the stream before anything is asked
     ['http://there/', { lastEventId: 5 }, 'lastEventId'],
     ['http://there/', null, 'options'],
     [undefined, {}, 'url'],
-    ['http://there/', { onError: 5, onState: 5 }, 'onError']
+    ['http://there/', { onError: 5, onStateChange: 5 }, 'onError']
   ] as const) {
     const stream = connect(url as never, options as never)
     await t.rejects(all(stream), { code: 'FST_SSE_OPTION', message: new RegExp(`^Option '${name}' must be `) })
     t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_OPTION' } })
   }
   const told: unknown[] = []
-  const { closed } = connect('http://there/', { share: 5 as never, onError: (error, next) => { told.push(error.code, next) }, onState: state => { told.push(state) } })
+  const { closed } = connect('http://there/', { share: 5 as never, onError: (error, next) => { told.push(error.code, next) }, onStateChange: state => { told.push(state) } })
   await closed
   t.strictSame(told, ['FST_SSE_OPTION', { attempt: 1, delay: undefined }, 'closed'])
   const { error } = await connect('http://there/', { share: 5 as never, onError: () => { throw new Error('mistake') } }).closed
@@ -303,7 +303,7 @@ t.test('share: streams of one URL, or of one name, use one connection where ther
     const first = connect(server.url, { events, share })
     const { response, over } = await server.request(1)
     let second!: ReturnType<typeof connect>
-    await within('the second', new Promise<void>(resolve => { second = connect(server.url, { share, onState: state => { if (state === 'live') resolve() } }) }))
+    await within('the second', new Promise<void>(resolve => { second = connect(server.url, { share, onStateChange: state => { if (state === 'live') resolve() } }) }))
     const [mine, other] = [all(first, 2), all(second, 2)]
     response.write('id: 1\ndata: 5\n\nevent: flag\ndata: true\n\nevent: none\ndata: x\n\n')
     t.same((await mine).map(({ data }) => data), ['5', true])

@@ -155,14 +155,14 @@ t.test('an attempt that brought something, or that ended well, begins to count a
 
 t.test('what comes and is of no use is a failure like another', async t => {
   const { error, server } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`), streams(`: replay\n${event('e-3')}`)], { maxAttempts: 3, maxRetryDelay: 1 })
-  t.equal(error?.code, 'FST_SSE_HOLE')
+  t.equal(error?.code, 'FST_SSE_MISSING_EVENTS')
   t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, 'e-1', 'e-1'])
 })
 
 t.test('R1: a hole is asked for again', async t => {
   const { came, server, told } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`), ends(`: replay\n${event('e-2')}: live\n${event('e-3')}`), answers(204)])
-  t.strictSame(came, ['connecting', 'live', 'e-1', 'connecting', 'catching-up', 'e-2', 'live', 'e-3', 'connecting'])
-  t.strictSame(told, [['FST_SSE_HOLE', 1, 0]])
+  t.strictSame(came, ['connecting', 'live', 'e-1', 'connecting', 'replaying', 'e-2', 'live', 'e-3', 'connecting'])
+  t.strictSame(told, [['FST_SSE_MISSING_EVENTS', 1, 0]])
   t.equal(await within('the end of the first response', server.asked[0]!.over), false, 'its connection is not kept')
 })
 

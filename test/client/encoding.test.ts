@@ -1,9 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { formsOf } from '../../lib/client/encoding.ts'
+import { encodingsOf } from '../../lib/client/encoding.ts'
 
 t.test('W5: an event travels as text where its schema admits only strings, else as JSON', async t => {
-  const forms = formsOf({
+  const forms = encodingsOf({
     note: Type.String(),
     done: Type.Literal('[DONE]'),
     level: Type.Union([Type.Literal('low'), Type.Literal('high')]),
@@ -15,11 +15,11 @@ t.test('W5: an event travels as text where its schema admits only strings, else 
 })
 
 t.test('forms may stand for schemas', async t => {
-  t.strictSame(Object.fromEntries(formsOf({ note: 'text', order: 'json' })), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', order: 'json' })
+  t.strictSame(Object.fromEntries(encodingsOf({ note: 'text', order: 'json' })), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', order: 'json' })
 })
 
 t.test('what the server says of a history has its form in every map, and nothing that objects inherit has one', async t => {
-  const forms = formsOf({})
+  const forms = encodingsOf({})
   t.strictSame([...forms.keys()], ['sse.reset', 'sse.gap'])
   for (const name of ['toString', 'constructor', '__proto__']) t.equal(forms.get(name), undefined, name)
 })

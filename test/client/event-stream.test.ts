@@ -1,16 +1,16 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { EventStream, type Received } from '../../lib/client/event-stream.ts'
+import { EventStream, type ReceivedEvent } from '../../lib/client/event-stream.ts'
 import type { StreamState } from '../../lib/client/stream-reader.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
 import { within } from '../setup/within.ts'
 
-type Item = Received | StreamState
+type Item = ReceivedEvent | StreamState
 
-const event = (data: unknown, name = 'message'): Received => ({ event: name, data, id: '' })
+const event = (data: unknown, name = 'message'): ReceivedEvent => ({ event: name, data, id: '' })
 
 /** A stream of batches, and what became of its source. */
-function streamOf (batches: Iterable<Item[]>, { failure, open = false, onState }: { failure?: StreamError, open?: boolean, onState?: (state: StreamState) => void } = {}) {
+function streamOf (batches: Iterable<Item[]>, { failure, open = false, onStateChange }: { failure?: StreamError, open?: boolean, onStateChange?: (state: StreamState) => void } = {}) {
   const source = { asked: 0, returned: false, left: 0 }
   let leave = (): void => {}
   const gone = new Promise<void>(resolve => { leave = resolve })
@@ -26,16 +26,16 @@ function streamOf (batches: Iterable<Item[]>, { failure, open = false, onState }
       source.returned = true
     }
   }
-  const stream = new EventStream<Received>(give(), () => {
+  const stream = new EventStream<ReceivedEvent>(give(), () => {
     source.left++
     leave()
-  }, onState)
+  }, onStateChange)
   return { stream, source }
 }
 
 const numbers = function * (): Generator<Item[]> { for (let n = 0; ; n++) yield [event(n)] }
 
-async function read (stream: AsyncIterable<Received>): Promise<unknown[]> {
+async function read (stream: AsyncIterable<ReceivedEvent>): Promise<unknown[]> {
   const came: unknown[] = []
   for await (const { data } of stream) came.push(data)
   return came
@@ -235,38 +235,38 @@ t.test('a failure that nobody saw is thrown in the loop that comes later, and ne
   await t.rejects(read(stream), failure)
 })
 
-t.test('there is one loop: a second is FST_SSE_READER, also when the first is over', async t => {
+t.test('there is one loop: a second is FST_SSE_LOCKED, also when the first is over', async t => {
   const { stream } = streamOf([[event(1)]])
   t.strictSame(await read(stream), [1])
-  t.throws(() => stream[Symbol.asyncIterator](), { code: 'FST_SSE_READER' })
+  t.throws(() => stream[Symbol.asyncIterator](), { code: 'FST_SSE_LOCKED' })
 })
 
-t.test('state says where it is, and onState is told of each change', async t => {
+t.test('state says where it is, and onStateChange is told of each change', async t => {
   const states: StreamState[] = []
-  const { stream } = streamOf([['connecting'], ['catching-up', event(1), 'live', 'live'], ['connecting'], ['live']], { onState: state => states.push(state) })
+  const { stream } = streamOf([['connecting'], ['replaying', event(1), 'live', 'live'], ['connecting'], ['live']], { onStateChange: state => states.push(state) })
   t.equal(stream.state, 'connecting')
   const seen: StreamState[] = []
   stream.on('message', () => seen.push(stream.state))
   await within('the end', stream.closed)
-  t.strictSame(states, ['catching-up', 'live', 'connecting', 'live', 'closed'])
-  t.strictSame(seen, ['catching-up'])
+  t.strictSame(states, ['replaying', 'live', 'connecting', 'live', 'closed'])
+  t.strictSame(seen, ['replaying'])
   t.equal(stream.state, 'closed')
 })
 
 t.test('states are told though nobody takes events', async t => {
   const states: StreamState[] = []
-  const { stream } = streamOf([['live']], { open: true, onState: state => states.push(state) })
+  const { stream } = streamOf([['live']], { open: true, onStateChange: state => states.push(state) })
   await turn()
   t.strictSame(states, ['live'])
   stream.close()
   t.strictSame(states, ['live', 'closed'])
 })
 
-t.test('onState may close the stream', async t => {
+t.test('onStateChange may close the stream', async t => {
   const states: StreamState[] = []
-  const made: { stream?: EventStream<Received> } = {}
+  const made: { stream?: EventStream<ReceivedEvent> } = {}
   const { stream } = streamOf([['live', event(1)]], {
-    onState: state => {
+    onStateChange: state => {
       states.push(state)
       made.stream!.close()
     }
@@ -276,12 +276,12 @@ t.test('onState may close the stream', async t => {
   t.strictSame(states, ['live', 'closed'])
 })
 
-t.test('what a listener or onState throws is an error that nobody caught, and the stream goes on', async t => {
+t.test('what a listener or onStateChange throws is an error that nobody caught, and the stream goes on', async t => {
   const uncaught: unknown[] = []
   process.setUncaughtExceptionCaptureCallback(error => uncaught.push(error))
   t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
   const [first, second] = [new Error('first'), new Error('second')]
-  const { stream } = streamOf([['live', event(1)], [event(2)]], { onState: state => { if (state === 'live') throw first } })
+  const { stream } = streamOf([['live', event(1)], [event(2)]], { onStateChange: state => { if (state === 'live') throw first } })
   const came: unknown[] = []
   stream.on('message', ({ data }) => {
     came.push(data)

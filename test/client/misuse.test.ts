@@ -16,7 +16,7 @@ t.test('valid arguments are not refused', async t => {
     maxEventBytes: 1,
     fetch,
     onError: () => {},
-    onState: () => {},
+    onStateChange: () => {},
     validate: () => undefined,
     reconnect: false,
     method: 'POST',
@@ -38,7 +38,7 @@ t.test('E1: an argument that does not fit is FST_SSE_OPTION, with the name of th
     [5, 'options', 'an object'],
     ...['retryDelay', 'maxRetryDelay', 'maxAttempts', 'inactivityTimeout', 'maxEventBytes'].flatMap(name => ['x', NaN, -1, null]
       .map((value): [unknown, string, string] => [{ [name]: value }, name, 'a number, 0 or more'])),
-    ...['fetch', 'onError', 'onState', 'validate'].flatMap(name => [5, null, {}].map((value): [unknown, string, string] => [{ [name]: value }, name, 'a function'])),
+    ...['fetch', 'onError', 'onStateChange', 'validate'].flatMap(name => [5, null, {}].map((value): [unknown, string, string] => [{ [name]: value }, name, 'a function'])),
     [{ reconnect: 'no' }, 'reconnect', 'true or false'],
     [{ method: 5 }, 'method', 'a string'],
     [{ lastEventId: 5 }, 'lastEventId', 'a string'],

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { Place } from '../../lib/client/sequence-checker.ts'
+import { SequenceChecker } from '../../lib/client/sequence-checker.ts'
 
 t.test('R1: an event is next, a double, or behind a hole, by the offsets in its id', async t => {
-  const cases: Array<[known: string | undefined, id: string, verdict: ReturnType<Place['judge']>, title: string]> = [
+  const cases: Array<[known: string | undefined, id: string, verdict: ReturnType<SequenceChecker['check']>, title: string]> = [
     ['a-5', 'a-6', 'next', 'one more'],
     ['a-5', 'a-5', 'double', 'the same'],
     ['a-5', 'a-3', 'double', 'an earlier one'],
@@ -29,24 +29,24 @@ t.test('R1: an event is next, a double, or behind a hole, by the offsets in its 
     ['thing', 'a-5', 'next', 'after what was no position, anything is next']
   ]
   for (const [known, id, verdict, title] of cases) {
-    const place = new Place()
+    const place = new SequenceChecker()
     if (known !== undefined) place.move(known)
-    t.equal(place.judge(id), verdict, `${known} -> ${id}: ${title}`)
+    t.equal(place.check(id), verdict, `${known} -> ${id}: ${title}`)
   }
 })
 
 t.test('R1: a verdict moves nothing: an event that is refused can come again', async t => {
-  const place = new Place()
+  const place = new SequenceChecker()
   place.move('a-1')
-  t.equal(place.judge('a-2'), 'next')
-  t.equal(place.judge('a-2'), 'next')
+  t.equal(place.check('a-2'), 'next')
+  t.equal(place.check('a-2'), 'next')
   place.move('a-2')
-  t.equal(place.judge('a-2'), 'double')
+  t.equal(place.check('a-2'), 'double')
 })
 
 t.test('R3: after a reset it begins anywhere', async t => {
-  const place = new Place()
+  const place = new SequenceChecker()
   place.move('a-5')
   place.forget()
-  t.equal(place.judge('a-900'), 'next')
+  t.equal(place.check('a-900'), 'next')
 })

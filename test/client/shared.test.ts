@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import t, { type Test } from 'tap'
 import type { Message, StreamState } from '../../lib/client/stream-reader.ts'
-import { nameOf, shared, type Source } from '../../lib/client/shared.ts'
+import { nameOf, shared, type SharedSource } from '../../lib/client/shared.ts'
 import { within } from '../setup/within.ts'
 
 type Item = Message | StreamState
@@ -41,7 +41,7 @@ Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable:
 const message = (id: string, data = id): Message => ({ event: 'message', data, id })
 
 /** A connection in the test's hand. */
-class Wire implements Source {
+class Wire implements SharedSource {
   readonly after: string
   lastEventId: string
   readonly #signal: AbortSignal

@@ -14,7 +14,7 @@ t.test('E1: an error has a code, a message and a name, and is an Error', async t
 t.test('E1: what it came from goes with it', async t => {
   const cause = new TypeError('fetch failed')
   t.equal(new StreamError('FST_SSE_NETWORK', 'The connection failed', { cause }).cause, cause)
-  t.strictSame(new StreamError('FST_SSE_REMOTE', 'The server failed', { data: { status: 500 } }).data, { status: 500 })
+  t.strictSame(new StreamError('FST_SSE_SERVER_ERROR', 'The server failed', { data: { status: 500 } }).data, { status: 500 })
 })
 
 t.test('the status and the headers of the response are seen', async t => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Reading, type Message, type StreamState } from '../../lib/client/stream-reader.ts'
+import { StreamReader, type Message, type StreamState } from '../../lib/client/stream-reader.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
 
 const encoder = new TextEncoder()
@@ -8,7 +8,7 @@ const asItIs = (message: Message): Message => message
 
 /** A reading of texts: what has come, events by their data, and what went wrong. */
 function reading ({ read = asItIs as (message: Message) => Message | undefined, lastEventId = '', maxEventBytes = 1_000 } = {}) {
-  const reading = new Reading(read, lastEventId, maxEventBytes)
+  const reading = new StreamReader(read, lastEventId, maxEventBytes)
   reading.begin()
   const came: Array<Message | StreamState> = []
   return {
@@ -37,7 +37,7 @@ t.test('R2: a stream of channels is catching up until the server says that it is
   feed(`: replay\n${event('e-1')}`)
   feed(event('e-2'))
   feed(`: live\n\n${event('e-3')}`)
-  t.strictSame(taken(), ['catching-up', 'e-1', 'e-2', 'live', 'e-3'])
+  t.strictSame(taken(), ['replaying', 'e-1', 'e-2', 'live', 'e-3'])
 })
 
 t.test('a stream that says nothing of channels is live with its first bytes', async t => {
@@ -55,14 +55,14 @@ t.test('each connection says anew where it stands', async t => {
   feed(': live\n\n')
   all.begin()
   feed(': replay\n\n')
-  t.strictSame(taken(), ['live', 'catching-up'])
+  t.strictSame(taken(), ['live', 'replaying'])
 })
 
 t.test('the position is that of the last event that could be read, and of what is only a position', async t => {
   const { reading: all, feed } = reading({
     lastEventId: '1',
     read: message => {
-      if (message.data === 'bad') throw new StreamError('FST_SSE_RECEIVED', 'bad')
+      if (message.data === 'bad') throw new StreamError('FST_SSE_INVALID_EVENT', 'bad')
       return message.data === 'unknown' ? undefined : message
     }
   })
@@ -75,7 +75,7 @@ t.test('the position is that of the last event that could be read, and of what i
   t.equal(all.lastEventId, '3', 'an event that the map does not have is one that was read')
   feed('id: 4\n\n')
   t.equal(all.lastEventId, '4')
-  t.equal(feed(`${event('5')}${event('6', 'bad')}${event('7')}`), 'FST_SSE_RECEIVED')
+  t.equal(feed(`${event('5')}${event('6', 'bad')}${event('7')}`), 'FST_SSE_INVALID_EVENT')
   t.equal(all.lastEventId, '5')
   all.begin()
   feed('id: 8\ndata: x\n')
@@ -95,27 +95,27 @@ t.test('R2: an event that comes twice on a stream of channels is given once', as
   feed(`: replay\n${event('e-1')}${event('e-2')}`)
   all.begin()
   feed(`: replay\n${event('e-1')}${event('e-2')}${event('e-3')}`)
-  t.strictSame(taken(), ['catching-up', 'e-1', 'e-2', 'catching-up', 'e-3'])
+  t.strictSame(taken(), ['replaying', 'e-1', 'e-2', 'replaying', 'e-3'])
   t.equal(all.lastEventId, 'e-3')
 })
 
-t.test('R1: where an event of a channel is missing, it is FST_SSE_HOLE, and the position stays before it', async t => {
+t.test('R1: where an event of a channel is missing, it is FST_SSE_MISSING_EVENTS, and the position stays before it', async t => {
   const { reading: all, feed, taken } = reading()
-  t.equal(feed(`: live\n${event('e-1')}${event('e-3')}`), 'FST_SSE_HOLE')
+  t.equal(feed(`: live\n${event('e-1')}${event('e-3')}`), 'FST_SSE_MISSING_EVENTS')
   t.equal(all.lastEventId, 'e-1')
   t.strictSame(taken(), ['live', 'e-1'])
   all.begin()
-  t.equal(feed(`: replay\n${event('e-3')}`), 'FST_SSE_HOLE', 'the next connection is no better')
+  t.equal(feed(`: replay\n${event('e-3')}`), 'FST_SSE_MISSING_EVENTS', 'the next connection is no better')
   all.begin()
   t.equal(feed(`: replay\n${event('e-2')}${event('e-3')}`), undefined)
-  t.strictSame(taken(), ['catching-up', 'catching-up', 'e-2', 'e-3'])
+  t.strictSame(taken(), ['replaying', 'replaying', 'e-2', 'e-3'])
 })
 
 t.test('R1: a hole or a double right after the position to begin with is noticed, too', async t => {
-  t.equal(reading({ lastEventId: 'e-5' }).feed(`: replay\n${event('e-7')}`), 'FST_SSE_HOLE')
+  t.equal(reading({ lastEventId: 'e-5' }).feed(`: replay\n${event('e-7')}`), 'FST_SSE_MISSING_EVENTS')
   const { feed, taken } = reading({ lastEventId: 'e-5' })
   feed(`: replay\n${event('e-5')}${event('e-6')}`)
-  t.strictSame(taken(), ['catching-up', 'e-6'])
+  t.strictSame(taken(), ['replaying', 'e-6'])
 })
 
 t.test('an id alone says that nothing more up to there is for this client', async t => {
@@ -131,7 +131,7 @@ t.test('R3: after sse.reset it begins anywhere, and what comes again is new', as
   const { feed, taken } = reading()
   t.equal(feed(`: live\n${event('e-5')}id: e-2\nevent: sse.reset\ndata: {}\n\n${event('e-3')}${event('e-4')}`), undefined)
   t.strictSame(taken(), ['live', 'e-5', '{}', 'e-3', 'e-4'])
-  t.equal(feed(`event: sse.reset\ndata: {}\n\ndata: state\n\n${event('f-90')}${event('f-92')}`), 'FST_SSE_HOLE', 'without a position of its own the next event brings it')
+  t.equal(feed(`event: sse.reset\ndata: {}\n\ndata: state\n\n${event('f-90')}${event('f-92')}`), 'FST_SSE_MISSING_EVENTS', 'without a position of its own the next event brings it')
   t.strictSame(taken(), ['{}', 'state', 'f-90'])
 })
 
@@ -151,15 +151,15 @@ t.test('an event that could not be read is given when it comes again', async t =
   let broken = true
   const { reading: all, feed, taken } = reading({
     read: message => {
-      if (broken && message.data === 'e-2') throw new StreamError('FST_SSE_RECEIVED', 'broken')
+      if (broken && message.data === 'e-2') throw new StreamError('FST_SSE_INVALID_EVENT', 'broken')
       return message
     }
   })
-  t.equal(feed(`: live\n${event('e-1')}${event('e-2')}`), 'FST_SSE_RECEIVED')
+  t.equal(feed(`: live\n${event('e-1')}${event('e-2')}`), 'FST_SSE_INVALID_EVENT')
   broken = false
   all.begin()
   t.equal(feed(`: replay\n${event('e-2')}`), undefined)
-  t.strictSame(taken(), ['live', 'e-1', 'catching-up', 'e-2'])
+  t.strictSame(taken(), ['live', 'e-1', 'replaying', 'e-2'])
 })
 
 t.test('a connection was fruitful when an event or a position came that is of use', async t => {
@@ -167,12 +167,12 @@ t.test('a connection was fruitful when an event or a position came that is of us
     const { reading: all, feed } = reading({
       lastEventId,
       read: message => {
-        if (message.data === 'bad') throw new StreamError('FST_SSE_RECEIVED', 'bad')
+        if (message.data === 'bad') throw new StreamError('FST_SSE_INVALID_EVENT', 'bad')
         return message.data === 'unknown' ? undefined : message
       }
     })
     feed(text)
-    return all.fruitful
+    return all.progressed
   }
   t.ok(fruitful('data: x\n\n'))
   t.ok(fruitful('data: unknown\n\n'))
@@ -185,7 +185,7 @@ t.test('a connection was fruitful when an event or a position came that is of us
   const { reading: all, feed } = reading()
   feed('data: x\n\n')
   all.begin()
-  t.notOk(all.fruitful, 'the next connection has to show it anew')
+  t.notOk(all.progressed, 'the next connection has to show it anew')
 })
 
 t.test('a heartbeat is a comment that came alone', async t => {
@@ -193,7 +193,7 @@ t.test('a heartbeat is a comment that came alone', async t => {
     const { reading: all, feed } = reading()
     feed(':\n\n')
     feed(text)
-    return all.beat === true
+    return all.heartbeatOnly === true
   }
   for (const text of [':\n\n', ': ping\n\n', ':\n\n:\n\n']) t.ok(beat(text), JSON.stringify(text))
   for (const text of ['data: x\n\n', 'data: x\n\n: note\n\n', ': note\ndata: x\n\n', 'id: 1\n\n:\n\n', ': live\n\n', 'retry: 5\n\n', '\n']) t.notOk(beat(text), JSON.stringify(text))

@@ -14,7 +14,7 @@ function watched (t: { teardown: (fn: () => void) => unknown }, fixed?: number) 
     bytes (time: number, beat?: boolean): void {
       watchdog.watch(limit => told.push(limit))
       mock.timers.tick(time)
-      watchdog.heard(beat)
+      watchdog.received(beat)
     }
   }
 }
@@ -60,7 +60,7 @@ t.test('it knows a heartbeat from a comment that came with others', async t => {
   const came = (time: number, beat?: boolean): boolean => {
     watchdog.watch(() => {})
     mock.timers.tick(time)
-    return watchdog.heard(beat)
+    return watchdog.received(beat)
   }
   t.same([came(1_000, true), came(999, true), came(1_000, false), came(1_000)], [true, false, false, false])
 })
@@ -121,6 +121,6 @@ t.test('a limit longer than a timer is none that fires at once', async t => {
     const watchdog = new Watchdog(limit)
     const silent = new Promise(resolve => { watchdog.watch(() => resolve('silent')) })
     t.equal(await Promise.race([silent, new Promise(resolve => { setTimeout(resolve, 20, 'patient') })]), 'patient')
-    watchdog.heard()
+    watchdog.received()
   }
 })

@@ -12,7 +12,7 @@ type Samples = Record<string, number>
 
 async function start (t: Test): Promise<{ app: FastifyInstance, port: number }> {
   const app = Fastify()
-  await app.register(sse, { limits: { perKey: 2, key: ({ headers }) => headers['x-user'] as string } })
+  await app.register(sse, { limits: { maxStreamsPerKey: 2, keyGenerator: ({ headers }) => headers['x-user'] as string } })
   await app.register(metrics, {})
   const channel = app.sse.channel('news')
   app.get('/news', (_request, reply) => reply.sse(channel))

@@ -60,7 +60,7 @@ class Speaker {
 
 async function start (t: Test, generate: Generate, log = memoryLog()): Promise<Site> {
   const app = Fastify({ forceCloseConnections: true })
-  await app.register(sse, { retry: RETRY, log })
+  await app.register(sse, { retry: RETRY, eventLog: log })
   await app.register(run, { generate })
   servePage(app, '/page.css', new URL('../../example/page.css', import.meta.url))
   return Site.start(t, app)
@@ -148,7 +148,7 @@ t.test('DELETE stops the model and ends the run for all who follow it; a second 
   for (const round of ['first', 'second']) {
     t.equal((await fetch(`${site.url}/runs/${ID}`, { method: 'DELETE' })).status, 204, round)
   }
-  t.match(speaker.stopped, { name: 'AbortError', reason: 'ended' })
+  t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
   const stopped = HEAD + FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
   t.equal(anonymous(await following), stopped)
   t.equal(anonymous(await (await get(site)).text()), stopped, 'who comes late too')
@@ -225,7 +225,7 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     const stopped = FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
     t.equal(told(await following), stopped)
     await until('the stop', () => speaker.stopped !== undefined)
-    t.match(speaker.stopped, { name: 'AbortError', reason: 'ended' })
+    t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
     for (const site of [here, there]) {
       t.equal((await fetch(`${site.url}/runs/${ID}`, { method: 'DELETE' })).status, 204, 'once more')
       t.equal(told(await (await get(site)).text()), stopped)
@@ -335,7 +335,7 @@ inBrowser(t, (t, browser) => {
       t.equal(await tab.locator('#state').textContent(), 'Stopped')
       t.equal(await tab.locator('#answer').textContent(), upTo(7))
     }
-    t.match(speaker.stopped, { name: 'AbortError', reason: 'ended' })
+    t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
   })
 
   t.test('a run that nobody started, and one that fails, are told', async t => {

@@ -1,9 +1,9 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse from '../../lib/index.ts'
-import { Census } from '../../lib/inspector/sampler.ts'
+import { Sampler } from '../../lib/inspector/sampler.ts'
 import { reports } from '../../lib/inspector/report.ts'
-import { Watch } from '../../lib/inspector/dashboard.ts'
+import { Dashboard } from '../../lib/inspector/dashboard.ts'
 import { injectStream, type InjectedStream } from '../../lib/testing.ts'
 import type { ClientEventOf } from '../../lib/client/encoding.ts'
 
@@ -26,19 +26,19 @@ function holdTimers (t: Test): Set<Timer> {
 type Client = InjectedStream<ClientEventOf<typeof reports>>
 
 /** An app whose watchers watch itself, and how often it was looked at. */
-async function make (t: Test): Promise<{ app: FastifyInstance, watch: Watch, looks: () => number, watcher: (filter: string) => Promise<Client> }> {
+async function make (t: Test): Promise<{ app: FastifyInstance, watch: Dashboard, looks: () => number, watcher: (filter: string) => Promise<Client> }> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse, { heartbeatInterval: 0, stallTimeout: 0 })
-  const census = new Census(app.sse, () => 0)
+  const census = new Sampler(app.sse, () => 0)
   let looks = 0
-  const watch = new Watch({
-    look: () => {
+  const watch = new Dashboard({
+    sample: () => {
       looks++
-      return census.look()
+      return census.sample()
     }
   }, app.sse)
-  app.get<{ Querystring: { filter: string } }>('/watch', { schema: { sse: reports } }, (request, reply) => reply.sse(watch.through(request.query.filter)))
+  app.get<{ Querystring: { filter: string } }>('/watch', { schema: { sse: reports } }, (request, reply) => reply.sse(watch.view(request.query.filter)))
   const watcher = (filter: string): Promise<Client> => injectStream(app, { url: `/watch?filter=${filter}`, events: { report: 'json' as const } }) as Promise<Client>
   return { app, watch, looks: () => looks, watcher }
 }
@@ -62,15 +62,15 @@ t.test('all who watch share one look a second, and nobody looks when nobody watc
   t.equal(looks(), 2)
   t.match(await watcher('').then(async client => {
     const events = await client.take(1)
-    await client.drop()
+    await client.disconnect()
     return events
   }), [{ data: { whole: true } }], 'who comes later is told everything')
   t.equal(looks(), 2, 'of the last look')
 
-  await Promise.all(watchers.slice(1).map(client => client.drop()))
+  await Promise.all(watchers.slice(1).map(client => client.disconnect()))
   beat!.fire()
   t.match(await watchers[0]!.take(1), [{ data: { whole: false } }])
-  await watchers[0]!.drop()
+  await watchers[0]!.disconnect()
   beat!.fire()
   t.equal(looks(), 3, 'nobody was there')
   t.notOk(timers.has(beat!))
@@ -80,7 +80,7 @@ t.test('all who watch share one look a second, and nobody looks when nobody watc
   const again = await watcher('')
   t.match(await again.take(1), [{ data: { whole: true } }])
   t.equal(looks(), 4)
-  await again.drop()
+  await again.disconnect()
 })
 
 t.test('through a filter comes what passes it', async t => {
@@ -88,6 +88,6 @@ t.test('through a filter comes what passes it', async t => {
   const [all, none] = [await watcher('WATCH'), await watcher('elsewhere')]
   t.match(await all.take(1), [{ data: { streams: { rows: [{ route: 'GET /watch' }] } } }])
   t.match(await none.take(1), [{ data: { streams: { rows: [], matching: 0 } } }])
-  await Promise.all([all.drop(), none.drop()])
+  await Promise.all([all.disconnect(), none.disconnect()])
   watch.stop()
 })

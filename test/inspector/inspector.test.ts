@@ -37,7 +37,7 @@ t.test('it does not start without an authorize function', async t => {
 t.test('it does not start without the plugin that it looks at', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  await t.rejects(async () => { await app.register(inspector, { authorize: () => true }) }, { code: 'FST_SSE_UNREGISTERED' })
+  await t.rejects(async () => { await app.register(inspector, { authorize: () => true }) }, { code: 'FST_SSE_NOT_REGISTERED' })
 })
 
 t.test('authorize is asked for everything', async t => {
@@ -82,7 +82,7 @@ t.test('the page is there, with and without the slash, under any prefix', async 
 })
 
 t.test('it shows the streams around it, and neither its own nor more than they are', async t => {
-  const app = await make(t, { limits: { total: 1 } })
+  const app = await make(t, { limits: { maxStreams: 1 } })
   const ticks = await injectStream(app, '/ticks?token=secret')
   const channel = app.sse.channel('news')
   channel.publish({ data: { n: 1 } })
@@ -97,7 +97,7 @@ t.test('it shows the streams around it, and neither its own nor more than they a
   })
   t.equal(app.sse.streams().length, 1)
   t.equal((await app.inject('/ticks')).statusCode, 503, 'the limit is one, and holds for those who are no inspector')
-  await Promise.all([ticks.drop(), tail.drop(), watcher.drop()])
+  await Promise.all([ticks.disconnect(), tail.disconnect(), watcher.disconnect()])
 })
 
 t.test('a filter that no channel could be named by is one, too', async t => {
@@ -105,18 +105,18 @@ t.test('a filter that no channel could be named by is one, too', async t => {
   for (const query of ['', '?filter=', '?filter=a&filter=b', `?filter=${'%F0%9F%98%80'.repeat(99)}x`, '?filter=%00%0A']) {
     const watcher = await injectStream(app, `/inspector/events${query}`)
     t.match(await watcher.take(1), [{ event: 'report' }], query)
-    await watcher.drop()
+    await watcher.disconnect()
   }
 })
 
 t.test('there is no tail of a channel that is not there', async t => {
   const app = await make(t)
-  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) t.match((await app.inject(url)), { statusCode: 404, body: /FST_SSE_GONE/ })
+  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) t.match((await app.inject(url)), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ })
   t.strictSame(app.sse.stats().channels, {}, 'and none is made')
 })
 
 t.test('a stream is ended by its number, and its client is told why', async t => {
-  const app = await make(t, { limits: { key: request => request.headers.user as string | undefined } })
+  const app = await make(t, { limits: { keyGenerator: request => request.headers.user as string | undefined } })
   const headers = { 'x-requested-with': 'inspector' }
   const rows: Array<[payload: object | undefined, detail: string]> = [
     [{ why: 'too loud' }, 'The stream was ended: too loud'],
@@ -128,16 +128,16 @@ t.test('a stream is ended by its number, and its client is told why', async t =>
     const client = await injectStream(app, { url: '/ticks', headers: { user: 'alice' } })
     await client.take(1)
     const url = `/inspector/streams/${n + 1}/end`
-    await watcher.until(({ event, data }) => event === 'report' && data.streams.rows.some(({ id }) => id === n + 1))
+    await watcher.takeUntil(({ event, data }) => event === 'report' && data.streams.rows.some(({ id }) => id === n + 1))
     t.equal((await app.inject({ method: 'POST', url, ...(payload === undefined ? {} : { payload }) })).statusCode, 403, 'not without the header')
     const response = await app.inject({ method: 'POST', url, headers, ...(payload === undefined ? {} : { payload }) })
     t.strictSame(response.json(), { route: 'GET /ticks', key: 'alice' })
-    await client.rest()
+    await client.takeAll()
     t.match(client.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403,"instance":"req-')
     t.match(client.text, `"detail":"${detail}"`)
-    t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_GONE/ }, 'once')
+    t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ }, 'once')
   }
-  await watcher.drop()
+  await watcher.disconnect()
   t.equal(app.sse.stats().streams.closed.revoked, rows.length)
 })
 
@@ -150,6 +150,6 @@ t.test('who is no longer permitted sees no more', async t => {
   await watcher.take(1)
   permitted.delete('alice')
   mock.timers.tick(10_000)
-  await watcher.rest()
+  await watcher.takeAll()
   t.match(watcher.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403')
 })

@@ -2,7 +2,7 @@ import { Value } from '@sinclair/typebox/value'
 import Fastify from 'fastify'
 import t from 'tap'
 import sse from '../../lib/index.ts'
-import { Census } from '../../lib/inspector/sampler.ts'
+import { Sampler } from '../../lib/inspector/sampler.ts'
 import { cut, reports } from '../../lib/inspector/report.ts'
 import { View } from '../../lib/inspector/view.ts'
 
@@ -16,7 +16,7 @@ t.test('what is told of a server fits the map that it is sent by, and nothing of
   t.teardown(() => app.close())
   await app.register(sse)
   app.sse.channel('news')
-  const { whole } = new View('', new Census(app.sse, () => 0).look())
+  const { whole } = new View('', new Sampler(app.sse, () => 0).sample())
   t.ok(Value.Check(reports.report, whole))
   t.strictSame(Value.Clean(reports.report, structuredClone(whole)), whole)
 })

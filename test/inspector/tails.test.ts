@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { type Channel } from '../../lib/index.ts'
-import { Tails } from '../../lib/inspector/tails.ts'
+import { ChannelTails } from '../../lib/inspector/tails.ts'
 
 async function make (t: Test): Promise<FastifyInstance> {
   const app = Fastify({ logger: false })
@@ -10,9 +10,9 @@ async function make (t: Test): Promise<FastifyInstance> {
   return app
 }
 
-function open (t: Test, tails: Tails, app: FastifyInstance, channel: Channel) {
+function open (t: Test, tails: ChannelTails, app: FastifyInstance, channel: Channel) {
   const viewer = new AbortController()
-  const tail = tails.follow(channel, { signal: viewer.signal, closing: app.sse.closing })
+  const tail = tails.follow(channel, { signal: viewer.signal, shutdownSignal: app.sse.shutdownSignal })
   t.teardown(() => viewer.abort())
   const take = async (count: number): Promise<unknown[]> => {
     const events: unknown[] = []
@@ -28,7 +28,7 @@ t.test('a tail begins with the last twenty events, and goes on with what comes',
   const app = await make(t)
   const channel = app.sse.channel('news')
   for (let n = 1; n <= 25; n++) channel.publish({ event: 'headline', data: { n } })
-  const { take } = open(t, new Tails(), app, channel)
+  const { take } = open(t, new ChannelTails(), app, channel)
   const first = await take(20)
   t.match(first[0], { event: 'event', data: { event: 'headline', id: /^\w+-6$/, data: '{"n":6}', size: 7, json: true, skipped: 0 } })
   t.equal(dataOf(first).at(-1), '{"n":25}')
@@ -38,9 +38,9 @@ t.test('a tail begins with the last twenty events, and goes on with what comes',
 
 t.test('it begins where the history does, where that is shorter, and is no subscriber that counts', async t => {
   const app = await make(t)
-  const channel = app.sse.channel('short', { history: { events: 2 } })
+  const channel = app.sse.channel('short', { history: { maxEvents: 2 } })
   for (let n = 1; n <= 5; n++) channel.publish({ data: n })
-  const tails = new Tails()
+  const tails = new ChannelTails()
   const { take, tail } = open(t, tails, app, channel)
   t.strictSame(dataOf(await take(2)), ['4', '5'], 'without a word of what is gone')
   t.equal(app.sse.stats().resets, 0)
@@ -56,8 +56,8 @@ t.test('it begins where the history does, where that is shorter, and is no subsc
 
 t.test('more than fifty events a second are counted, and long ones are cut', async t => {
   const app = await make(t)
-  const channel = app.sse.channel('busy', { history: { age: 60_000 } })
-  const { take, tail } = open(t, new Tails(), app, channel)
+  const channel = app.sse.channel('busy', { history: { maxAge: 60_000 } })
+  const { take, tail } = open(t, new ChannelTails(), app, channel)
   const next = tail.next()
   await new Promise(setImmediate)
   for (let n = 1; n <= 500; n++) channel.publish({ data: 'x'.repeat(n === 1 ? 5_000 : 1) })
@@ -76,8 +76,8 @@ t.test('more than fifty events a second are counted, and long ones are cut', asy
 t.test('it says when the channel is over, and nothing when the server is', async t => {
   const app = await make(t)
   const [ended, other] = [app.sse.channel('ended'), app.sse.channel('other')]
-  const one = open(t, new Tails(), app, ended)
-  const two = open(t, new Tails(), app, other)
+  const one = open(t, new ChannelTails(), app, ended)
+  const two = open(t, new ChannelTails(), app, other)
   ended.publish({ data: 1 })
   other.publish({ data: 1 })
   await Promise.all([one.take(1), two.take(1)])
@@ -91,9 +91,9 @@ t.test('it says when the channel is over, and nothing when the server is', async
 
 t.test('one that falls behind ends, to begin anew; one that fails says why', async t => {
   const app = await make(t)
-  const channel = app.sse.channel('fast', { history: { events: 70 } })
+  const channel = app.sse.channel('fast', { history: { maxEvents: 70 } })
   channel.publish({ data: 1 })
-  const { take, tail } = open(t, new Tails(), app, channel)
+  const { take, tail } = open(t, new ChannelTails(), app, channel)
   await take(1)
   for (let n = 0; n < 1_000; n++) channel.publish({ data: n })
   await new Promise(setImmediate)
@@ -103,5 +103,5 @@ t.test('one that falls behind ends, to begin anew; one that fails says why', asy
   t.equal(last.done, true)
 
   const broken = { name: 'broken', head: async () => ({ epoch: 'e', oldest: 1, newest: 0 }), subscribe: () => { throw new Error('no log') } } as unknown as Channel
-  await t.rejects(open(t, new Tails(), app, broken).tail.next(), { message: 'no log' })
+  await t.rejects(open(t, new ChannelTails(), app, broken).tail.next(), { message: 'no log' })
 })

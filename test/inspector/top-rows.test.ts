@@ -1,12 +1,12 @@
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
-import type { Counted, Reading } from '../../lib/inspector/sampler.ts'
+import type { CountedStream, Sample } from '../../lib/inspector/sampler.ts'
 import type { ChannelRow } from '../../lib/inspector/report.ts'
 import { channelsOf, streamsOf } from '../../lib/inspector/top-rows.ts'
 
 interface Given { route?: string, url?: string, key?: string, ip?: string, channel?: string, stalled?: boolean, lag?: number, since?: number }
 
-function counted ({ route = 'GET /', url = '/', key, ip = '10.0.0.1', channel, stalled = false, lag = 0, since = 0 }: Given, id: number): Counted {
+function counted ({ route = 'GET /', url = '/', key, ip = '10.0.0.1', channel, stalled = false, lag = 0, since = 0 }: Given, id: number): CountedStream {
   const channels = channel === undefined ? [] : [{ channel, lag }]
   return {
     stream: { request: { url, ip } as FastifyRequest, route, key, age: 0, events: 0, bytes: 0, stalled, lastEventId: undefined, channels, disconnect: () => {} },
@@ -18,7 +18,7 @@ function counted ({ route = 'GET /', url = '/', key, ip = '10.0.0.1', channel, s
   }
 }
 
-const reading = (streams: Given[], channels: ChannelRow[] = []): Reading => ({ streams: streams.map(counted), channels }) as unknown as Reading
+const reading = (streams: Given[], channels: ChannelRow[] = []): Sample => ({ streams: streams.map(counted), channels }) as unknown as Sample
 const idsOf = ({ rows }: { rows: ReadonlyArray<{ id: unknown }> }): unknown[] => rows.map(({ id }) => id)
 
 t.test('first the stalled, then the furthest behind, then the oldest', async t => {

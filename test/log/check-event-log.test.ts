@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { checkEventLog } from '../../lib/log/check-event-log.ts'
-import type { EventLog, OpenLog } from '../../lib/log/log.ts'
+import type { EventLog, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
 /** Runs the contract's tests on a log; gives what failed of how many. */
-async function run (open: OpenLog, shared?: boolean): Promise<{ titles: string[], failed: string[] }> {
+async function run (open: EventLogFactory, shared?: boolean): Promise<{ titles: string[], failed: string[] }> {
   const result = { titles: [] as string[], failed: [] as string[] }
   await checkEventLog({
     test: async (title, body) => {
@@ -31,7 +31,7 @@ t.test('each promise has a title of its own, and what several nodes promise come
 
 t.test('each test, and each run, opens names of its own', async t => {
   const names: string[] = []
-  const open: OpenLog = (name, history) => {
+  const open: EventLogFactory = (name, history) => {
     names.push(name)
     return memoryLog()(name, history)
   }

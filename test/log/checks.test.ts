@@ -1,6 +1,6 @@
 import t from 'tap'
 import { checkEventLog, type CheckEventLogOptions } from '../../lib/log/check-event-log.ts'
-import type { EventLog, LogBatch, LogEntry, OpenLog } from '../../lib/log/log.ts'
+import type { EventLog, LogBatch, LogEntry, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
 // Each is its own log, and most of the time is spent waiting for what a broken one does not do.
@@ -9,7 +9,7 @@ t.jobs = 8
 interface Failure { title: string, error: unknown }
 
 /** The tests of the contract that a log fails. */
-async function failuresOf (open: OpenLog, options?: CheckEventLogOptions): Promise<Failure[]> {
+async function failuresOf (open: EventLogFactory, options?: CheckEventLogOptions): Promise<Failure[]> {
   const failures: Failure[] = []
   let run = 0
   const all = options?.shared === true ? 17 : 16
@@ -28,15 +28,15 @@ async function failuresOf (open: OpenLog, options?: CheckEventLogOptions): Promi
 }
 
 /** A log in memory, with its methods in an object of which a few can be replaced. */
-function plain (...given: Parameters<OpenLog>): EventLog {
+function plain (...given: Parameters<EventLogFactory>): EventLog {
   const log = memoryLog()(...given)
   return {
     append: record => log.append(record),
     read: (after, limit) => log.read(after, limit),
-    head: () => log.head(),
+    state: () => log.state(),
     tail: listener => log.tail(listener),
     end: () => log.end(),
-    idle: () => log.idle(),
+    isIdle: () => log.isIdle(),
     close: () => log.close()
   }
 }
@@ -52,16 +52,16 @@ function distant (log: EventLog): EventLog {
   return {
     append: record => later(() => log.append(record)),
     read: (after, limit) => later(() => log.read(after, limit)),
-    head: () => later(() => log.head()),
+    state: () => later(() => log.state()),
     end: () => later(() => log.end()),
     tail: listener => log.tail(batch => { setImmediate(listener, batch) }),
-    idle: () => log.idle(),
+    isIdle: () => log.isIdle(),
     close: () => log.close()
   }
 }
 
 /** Logs of several nodes: one store by name, and closing lets go of it here only. */
-function sharedLogs (close: (log: EventLog, stops: Array<() => void>) => void): OpenLog {
+function sharedLogs (close: (log: EventLog, stops: Array<() => void>) => void): EventLogFactory {
   const store = new Map<string, EventLog>()
   return (name, history) => {
     const log = store.get(name) ?? plain(name, history)
@@ -81,9 +81,9 @@ function sharedLogs (close: (log: EventLog, stops: Array<() => void>) => void): 
 
 // Logs that keep every promise
 
-const distantLogs = (open: OpenLog): OpenLog => (...given) => distant(open(...given))
+const distantLogs = (open: EventLogFactory): EventLogFactory => (...given) => distant(open(...given))
 const letGo = (_log: EventLog, stops: Array<() => void>): void => { for (const stop of stops) stop() }
-const good: Array<[what: string, open: OpenLog, options?: CheckEventLogOptions]> = [
+const good: Array<[what: string, open: EventLogFactory, options?: CheckEventLogOptions]> = [
   ['in memory', memoryLog()],
   ['whose methods are those of an object', plain],
   ['that answers later', distantLogs(plain)],
@@ -118,7 +118,7 @@ const BUSY = 'it is not idle as long as somebody may come back'
 const IDLE = 'it is idle when what it holds is too old'
 const LISTEN = 'who listens first and then reads misses nothing'
 
-type Broken = (log: EventLog, ...given: Parameters<OpenLog>) => Partial<EventLog>
+type Broken = (log: EventLog, ...given: Parameters<EventLogFactory>) => Partial<EventLog>
 const mapped = (log: EventLog, change: (entry: LogEntry) => LogEntry): Partial<EventLog> => ({
   read: async (after, limit) => {
     const batch = await log.read(after, limit)
@@ -145,9 +145,9 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
       }
     }
   }],
-  ['begins a new epoch with each look', ORDER, log => ({ head: async () => ({ ...await log.head(), epoch: Math.random().toString(36).slice(2) }) })],
-  ['has an epoch that is no part of an id', 'a new log is empty and open', log => ({ head: async () => ({ ...await log.head(), epoch: 'a-b' }) })],
-  ['has an epoch of its name\'s making', NAMES, log => ({ head: async () => ({ ...await log.head(), epoch: 'constant' }) })],
+  ['begins a new epoch with each look', ORDER, log => ({ state: async () => ({ ...await log.state(), epoch: Math.random().toString(36).slice(2) }) })],
+  ['has an epoch that is no part of an id', 'a new log is empty and open', log => ({ state: async () => ({ ...await log.state(), epoch: 'a-b' }) })],
+  ['has an epoch of its name\'s making', NAMES, log => ({ state: async () => ({ ...await log.state(), epoch: 'constant' }) })],
   ['joins lines its own way', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replaceAll('\r\n', '\n') }))],
   ['forgets what is JSON', AS_APPENDED, log => mapped(log, entry => ({ ...entry, json: true }))],
   ['forgets the fingerprint', AS_APPENDED, log => mapped(log, ({ fingerprint: _, ...entry }) => entry)],
@@ -168,14 +168,14 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
       return { ...batch, newest: batch.entries.at(-1)?.offset ?? batch.newest }
     }
   })],
-  ['keeps more events than it may', EVENTS, (_log, name, history) => plain(name, { ...history, events: history.events * 2 })],
-  ['keeps no bound of events at all', NOTHING, (_log, name, history) => plain(name, { ...history, events: Infinity })],
-  ['keeps more bytes than it may', BYTES, (_log, name, history) => plain(name, { ...history, bytes: Infinity })],
-  ['keeps what is too old', AGE, (_log, name, history) => plain(name, { ...history, age: Infinity })],
-  ['does not say what it threw away', EVENTS, log => ({ head: async () => ({ ...await log.head(), oldest: 1 }) })],
+  ['keeps more events than it may', EVENTS, (_log, name, history) => plain(name, { ...history, maxEvents: history.maxEvents * 2 })],
+  ['keeps no bound of events at all', NOTHING, (_log, name, history) => plain(name, { ...history, maxEvents: Infinity })],
+  ['keeps more bytes than it may', BYTES, (_log, name, history) => plain(name, { ...history, maxBytes: Infinity })],
+  ['keeps what is too old', AGE, (_log, name, history) => plain(name, { ...history, maxAge: Infinity })],
+  ['does not say what it threw away', EVENTS, log => ({ state: async () => ({ ...await log.state(), oldest: 1 }) })],
   ['counts what it holds, not what there was', AGE, log => ({
-    head: async () => {
-      const { oldest, newest, ...head } = await log.head()
+    state: async () => {
+      const { oldest, newest, ...head } = await log.state()
       return { ...head, oldest, newest: newest < oldest ? 0 : newest }
     }
   })],
@@ -205,11 +205,11 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
     read: async (after, limit) => {
       const batch = await log.read(after, limit)
       await new Promise(setImmediate)
-      const { newest } = await log.head()
+      const { newest } = await log.state()
       return newest === batch.newest && after === newest - 1 ? { ...batch, entries: [] } : batch
     }
   })],
-  ['is idle while it may be asked', BUSY, () => ({ idle: () => true })],
+  ['is idle while it may be asked', BUSY, () => ({ isIdle: () => true })],
   ['tells with the epoch of another', TAIL, log => telling(log, batch => [{ ...batch, epoch: 'other' }])],
   ['goes on telling who stopped', STOP, log => ({
     tail: listener => {
@@ -240,10 +240,10 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
   })],
   ['does not tell of its end', END, log => telling(log, batch => batch.ended ? [] : [batch])],
   ['tells of its end again', END, log => telling(log, batch => batch.ended ? [batch, batch] : [batch])],
-  ['does not know of its end', END, log => ({ head: async () => ({ ...await log.head(), ended: false }) })],
+  ['does not know of its end', END, log => ({ state: async () => ({ ...await log.state(), ended: false }) })],
   ['has no beginning any more after its end', END, log => ({
-    head: async () => {
-      const head = await log.head()
+    state: async () => {
+      const head = await log.state()
       return head.ended ? { ...head, oldest: head.newest + 1 } : head
     }
   })],
@@ -270,7 +270,7 @@ for (const [what, test, make] of broken) {
 }
 
 t.test('a log that is never idle fails', async t => {
-  const failures = await failuresOf((...given) => ({ ...plain(...given), idle: () => false }))
+  const failures = await failuresOf((...given) => ({ ...plain(...given), isIdle: () => false }))
   t.match(failures.map(({ title }) => title), [new RegExp(`^${IDLE}`)])
 })
 
@@ -280,7 +280,7 @@ t.test('a log that two names share fails', async t => {
   t.match(failures.map(({ title }) => title), [NAMES])
 })
 
-const brokenShared: Array<[what: string, test: string, open: OpenLog]> = [
+const brokenShared: Array<[what: string, test: string, open: EventLogFactory]> = [
   ['whose nodes have a log each', 'two nodes see one log', memoryLog()],
   ['that goes on telling a node that let go', 'one node lets go', sharedLogs(() => {})],
   ['that closes for all nodes', 'one node lets go', sharedLogs(log => log.close())]

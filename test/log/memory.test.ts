@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { checkEventLog } from '../../lib/log/check-event-log.ts'
-import type { EventLog, History, LogBatch, LogEntry, LogRecord } from '../../lib/log/log.ts'
+import type { EventLog, HistoryLimits, LogBatch, LogEntry, LogRecord } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 import { still } from '../setup/within.ts'
 
 await checkEventLog(t, memoryLog)
 
-const HISTORY: History = { events: 1_000, bytes: 1_000_000, age: Infinity }
-const open = (history: Partial<History> = {}): EventLog => memoryLog()('name', { ...HISTORY, ...history })
+const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
+const open = (history: Partial<HistoryLimits> = {}): EventLog => memoryLog()('name', { ...HISTORY, ...history })
 const record = (data: string, event = ''): LogRecord => ({ event, data, json: false })
 const offsetsOf = async (log: EventLog): Promise<number[]> => (await log.read(0, Infinity)).entries.map(entry => entry.offset)
 const append = async (log: EventLog, count: number): Promise<void> => { for (let n = 0; n < count; n++) await log.append(record('x')) }
@@ -29,15 +29,15 @@ t.test('R4: bytes are those of name and data as UTF-8, and the one that goes bey
     [0, [record('a')], []]
   ]
   for (const [bytes, records, kept] of rows) {
-    const log = open({ bytes })
+    const log = open({ maxBytes: bytes })
     for (const each of records) await log.append(each)
     t.same(await offsetsOf(log), kept, `${bytes} bytes of ${JSON.stringify(records.map(({ event, data }) => event + data))}`)
-    t.match(await log.head(), { oldest: records.length - kept.length + 1, newest: records.length })
+    t.match(await log.state(), { oldest: records.length - kept.length + 1, newest: records.length })
   }
 })
 
 t.test('R4: what is too large for the history is told all the same', async t => {
-  const log = open({ bytes: 2 })
+  const log = open({ maxBytes: 2 })
   const told: LogBatch[] = []
   log.tail(batch => told.push(batch))
   await log.append(record('large'))
@@ -45,7 +45,7 @@ t.test('R4: what is too large for the history is told all the same', async t => 
 })
 
 t.test('R4: events are gone at their age, each at its own, though nothing is appended', async t => {
-  const log = open({ age: 60 })
+  const log = open({ maxAge: 60 })
   await append(log, 1)
   const first = performance.now()
   await new Promise(resolve => setTimeout(resolve, 30))
@@ -55,11 +55,11 @@ t.test('R4: events are gone at their age, each at its own, though nothing is app
   await new Promise(resolve => setTimeout(resolve, 35))
   t.notOk((await offsetsOf(log)).includes(1))
   await new Promise(resolve => setTimeout(resolve, 60))
-  t.match(await log.head(), { oldest: 3, newest: 2 })
+  t.match(await log.state(), { oldest: 3, newest: 2 })
 })
 
 t.test('a position belongs to one log: each has its epoch, and no other has it', async t => {
-  const epochs = await Promise.all(Array.from({ length: 1_000 }, async () => (await open().head()).epoch))
+  const epochs = await Promise.all(Array.from({ length: 1_000 }, async () => (await open().state()).epoch))
   t.equal(new Set(epochs).size, 1_000)
   t.same(epochs.filter(epoch => !/^[0-9a-z]{1,10}$/.test(epoch)), [])
 })
@@ -68,15 +68,15 @@ t.test('R7: after the end an append throws FST_SSE_CHANNEL_ENDED, whatever it br
   const log = open()
   await append(log, 2)
   await log.end()
-  const before = await log.head()
+  const before = await log.state()
   t.throws(() => log.append(record('late')), { code: 'FST_SSE_CHANNEL_ENDED' })
-  t.strictSame(await log.head(), before)
+  t.strictSame(await log.state(), before)
   t.same(await offsetsOf(log), [1, 2])
 })
 
 t.test('it answers at once, without a promise', async t => {
   const log = open()
-  for (const answer of [log.append(record('x')), log.read(0, 1), log.head(), log.end()]) t.notOk(answer instanceof Promise)
+  for (const answer of [log.append(record('x')), log.read(0, 1), log.state(), log.end()]) t.notOk(answer instanceof Promise)
 })
 
 t.test('an entry is what was appended and nothing else', async t => {
@@ -119,47 +119,47 @@ t.test('a listener that stops itself or another while it is told leaves the rest
 // Idle
 
 t.test('a log that nobody used is idle', async t => {
-  t.equal(open({ age: Infinity }).idle(), true)
+  t.equal(open({ maxAge: Infinity }).isIdle(), true)
 })
 
 t.test('a log is idle when its last use is as old as its history may be: what was missed is gone then, too', async t => {
   const uses: Array<[string, (log: EventLog) => unknown]> = [
     ['an append', log => log.append(record('x'))],
     ['the end', log => log.end()],
-    ['a look at its head, whose position may be brought back', log => log.head()],
+    ['a look at its head, whose position may be brought back', log => log.state()],
     ['a listener that left', log => log.tail(() => {})()]
   ]
   for (const [what, use] of uses) {
-    const log = open({ age: 30 })
+    const log = open({ maxAge: 30 })
     const before = performance.now()
     await use(log)
-    t.equal(log.idle(), performance.now() - before >= 30, what)
+    t.equal(log.isIdle(), performance.now() - before >= 30, what)
     await new Promise(resolve => setTimeout(resolve, 35))
-    t.equal(log.idle(), true, what)
+    t.equal(log.isIdle(), true, what)
   }
 })
 
 t.test('a log is not idle while somebody listens, however old it is', async t => {
-  const log = open({ age: 5 })
+  const log = open({ maxAge: 5 })
   const stop = log.tail(() => {})
   await append(log, 1)
   await new Promise(resolve => setTimeout(resolve, 10))
-  t.equal(log.idle(), false)
+  t.equal(log.isIdle(), false)
   stop()
   await new Promise(resolve => setTimeout(resolve, 10))
-  t.equal(log.idle(), true)
+  t.equal(log.isIdle(), true)
 })
 
 t.test('R7: a log without history is idle by its age like any other: positions and its end are something to come back to', async t => {
-  const [brief, forever] = [open({ events: 0, age: 20 }), open({ events: 0, age: Infinity })]
+  const [brief, forever] = [open({ maxEvents: 0, maxAge: 20 }), open({ maxEvents: 0, maxAge: Infinity })]
   for (const log of [brief, forever]) {
     await append(log, 1)
     await log.end()
-    t.equal(log.idle(), false)
+    t.equal(log.isIdle(), false)
   }
   await new Promise(resolve => setTimeout(resolve, 25))
-  t.equal(brief.idle(), true)
-  t.equal(forever.idle(), false)
+  t.equal(brief.isIdle(), true)
+  t.equal(forever.isIdle(), false)
 })
 
 t.test('a log that is closed tells nobody and holds nothing', async t => {
@@ -189,7 +189,7 @@ interface Real { log: EventLog, stops: Array<() => void>, epoch: string }
 
 const size = ({ event, data }: LogRecord): number => Buffer.byteLength(event) + Buffer.byteLength(data)
 
-function evict (model: Model, { events, bytes }: History): void {
+function evict (model: Model, { maxEvents: events, maxBytes: bytes }: HistoryLimits): void {
   const kept = (): LogEntry[] => model.entries.slice(model.oldest - 1)
   while (kept().length > events || kept().reduce((sum, entry) => sum + size(entry), 0) > bytes) model.oldest++
 }
@@ -198,8 +198,8 @@ type Command = fc.AsyncCommand<Model, Real>
 
 class Append implements Command {
   readonly record: LogRecord
-  readonly history: History
-  constructor (record: LogRecord, history: History) {
+  readonly history: HistoryLimits
+  constructor (record: LogRecord, history: HistoryLimits) {
     this.record = record
     this.history = history
   }
@@ -240,7 +240,7 @@ class Read implements Command {
 class Head implements Command {
   check = (): boolean => true
   async run (model: Model, { log, epoch }: Real): Promise<void> {
-    same(await log.head(), { epoch, oldest: model.oldest, newest: model.entries.length, ended: model.ended })
+    same(await log.state(), { epoch, oldest: model.oldest, newest: model.entries.length, ended: model.ended })
   }
 
   toString = (): string => 'head()'
@@ -267,7 +267,7 @@ class Tail implements Command {
       listener.told.push(...batch.entries.map(({ offset }) => offset))
       if (batch.ended) listener.ends--
     }))
-    same(log.idle(), false)
+    same(log.isIdle(), false)
   }
 
   toString = (): string => 'tail()'
@@ -281,7 +281,7 @@ class Cancel implements Command {
     const index = this.which % stops.length
     model.listeners[index]!.listening = false
     stops[index]!()
-    if (model.listeners.some(({ listening }) => listening)) same(log.idle(), false)
+    if (model.listeners.some(({ listening }) => listening)) same(log.isIdle(), false)
   }
 
   toString = (): string => `cancel(${this.which})`
@@ -303,7 +303,7 @@ t.test('R2, R4: whatever is done with it, it holds, gives and tells what a list 
   const text = fc.string({ unit: 'binary', maxLength: 6 })
   const position = fc.nat({ max: 30 })
   await fc.assert(fc.asyncProperty(
-    fc.record({ events: fc.nat({ max: 6 }), bytes: fc.nat({ max: 40 }), age: fc.constant(Infinity) }).chain(history => fc.tuple(fc.constant(history), fc.commands([
+    fc.record({ maxEvents: fc.nat({ max: 6 }), maxBytes: fc.nat({ max: 40 }), maxAge: fc.constant(Infinity) }).chain(history => fc.tuple(fc.constant(history), fc.commands([
       fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
       fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
       fc.tuple(position, fc.integer({ min: 1, max: 8 })).map(([after, limit]) => new Read(after, limit)),
@@ -315,7 +315,7 @@ t.test('R2, R4: whatever is done with it, it holds, gives and tells what a list 
     async ([history, commands]) => {
       const log = open(history)
       const model: Model = { entries: [], oldest: 1, ended: false, listeners: [] }
-      const { epoch } = await log.head()
+      const { epoch } = await log.state()
       await fc.asyncModelRun(() => ({ model, real: { log, stops: [], epoch } }), commands)
       for (const { told, expected, ends } of model.listeners) same([told, ends], [expected, 0])
     }

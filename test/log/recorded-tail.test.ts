@@ -1,11 +1,11 @@
 import t from 'tap'
 import type { LogBatch } from '../../lib/log/log.ts'
-import { Told } from '../../lib/log/recorded-tail.ts'
+import { RecordedTail } from '../../lib/log/recorded-tail.ts'
 
 const batch = (...offsets: number[]): LogBatch => ({ epoch: 'e', newest: offsets.at(-1) ?? 0, ended: false, entries: offsets.map(offset => ({ offset, event: 'message', data: '', json: false })) })
 
 t.test('all that was told is there, batch by batch and entry by entry', async t => {
-  const told = new Told()
+  const told = new RecordedTail()
   t.same([told.batches, told.entries], [[], []])
   const { listener } = told
   for (const each of [batch(1, 2), batch(), batch(3)]) listener(each)
@@ -14,7 +14,7 @@ t.test('all that was told is there, batch by batch and entry by entry', async t 
 })
 
 t.test('a wait is over at once for what was told before, and with the batch that brings the rest', async t => {
-  const told = new Told()
+  const told = new RecordedTail()
   told.listener(batch(1))
   await told.until('the first', () => told.entries.length === 1)
   let over = false
@@ -28,5 +28,5 @@ t.test('a wait is over at once for what was told before, and with the batch that
 })
 
 t.test('what is never told fails with its name', async t => {
-  await t.rejects(new Told().until('the last entry', () => false), { message: 'The tail did not tell the last entry within 5 seconds' })
+  await t.rejects(new RecordedTail().until('the last entry', () => false), { message: 'The tail did not tell the last entry within 5 seconds' })
 })

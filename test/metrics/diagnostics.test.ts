@@ -34,7 +34,7 @@ t.test('nobody listens, and there are channels to listen to', async t => {
 
 t.test('a stream is told of when it opens, when it fails, and once when it is over', async t => {
   const app = Fastify()
-  await app.register(sse, { limits: { total: 1 } })
+  await app.register(sse, { limits: { maxStreams: 1 } })
   app.get('/fine', (_request, reply) => reply.sse([{ data: 1, id: 'a' }]))
   app.get('/late', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> {
     yield { data: 1 }
@@ -72,9 +72,9 @@ t.test('a stream is told of when it opens, when it fails, and once when it is ov
 t.test('an event is told of when it is published, and when it is written', async t => {
   const app = Fastify()
   await app.register(sse)
-  const news = app.sse.channel('news', { history: { events: 2 }, slow: 'skip' })
+  const news = app.sse.channel('news', { history: { maxEvents: 2 }, slowConsumer: 'skip' })
   app.get('/', (_request, reply) => reply.sse(news))
-  app.get('/oldest', (_request, reply) => reply.sse(news.subscribe({ start: 'oldest' })))
+  app.get('/oldest', (_request, reply) => reply.sse(news.subscribe({ start: 'earliest' })))
   const port = await listen(t, app)
   const client = await open(port)
   await within('the opening', client.until(': live'))
@@ -99,7 +99,7 @@ t.test('an event is told of when it is published, and when it is written', async
   while (app.sse.streams().length > 0) await turn()
   heard.length = 0
 
-  const beginning = news.subscribe({ start: 'oldest' })[Symbol.asyncIterator]()
+  const beginning = news.subscribe({ start: 'earliest' })[Symbol.asyncIterator]()
   t.match(await beginning.next(), { value: { event: 'sse.gap', data: { dropped: 3 } } })
   await beginning.return?.()
   t.match(shown(heard), [['drop', undefined, { channel: 'news', dropped: 3 }]], 'a loop has no request')
@@ -113,7 +113,7 @@ t.test('an event is told of when it is published, and when it is written', async
 t.test('a subscriber that loses its stream since it fell behind is told of, without a number', async t => {
   const app = Fastify()
   await app.register(sse)
-  const news = app.sse.channel('news', { history: { events: 1 } })
+  const news = app.sse.channel('news', { history: { maxEvents: 1 } })
   const reading = news.subscribe()[Symbol.asyncIterator]()
   const first = reading.next()
   await turn()

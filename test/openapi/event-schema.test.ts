@@ -1,13 +1,13 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import type { Declared } from '../../lib/server/route-declarations.ts'
+import type { RouteDeclaration } from '../../lib/server/route-declarations.ts'
 import type { EventMap } from '../../lib/contract/contract.ts'
 import { Components } from '../../lib/openapi/components.ts'
-import { inWords, itemOf } from '../../lib/openapi/event-schema.ts'
+import { describeEvents, eventSchemaOf } from '../../lib/openapi/event-schema.ts'
 import { problemEvent } from '../../lib/contract/problem.ts'
 import { readerOf, type Json } from '../setup/document.ts'
 
-const known: Declared = { shared: () => ({ Word: { $id: 'Word', type: 'string', description: 'A word' } }), errorEvent: undefined }
+const known: RouteDeclaration = { shared: () => ({ Word: { $id: 'Word', type: 'string', description: 'A word' } }), errorEvent: undefined }
 
 const events = {
   message: Type.Integer(),
@@ -16,9 +16,9 @@ const events = {
   other: Type.Ref('Missing')
 }
 
-function item (map: EventMap, declared: Partial<Declared> = {}): { item: Json, fits: (event: object) => boolean } {
+function item (map: EventMap, declared: Partial<RouteDeclaration> = {}): { item: Json, fits: (event: object) => boolean } {
   const document = { openapi: '3.2.0', components: { schemas: {} } }
-  const item = itemOf(map, { ...known, ...declared }, Components.of(document)) as Json
+  const item = eventSchemaOf(map, { ...known, ...declared }, Components.of(document)) as Json
   const reader = readerOf(document as unknown as Json, item)
   return { item, fits: event => reader(event) }
 }
@@ -84,5 +84,5 @@ t.test('E2: errorEvent may send anything but what it would be checked for', asyn
 })
 
 t.test('the events in words', async t => {
-  t.equal(inWords(events, known), 'Server-Sent Events:\n\n- `message` (JSON)\n- `note` (text): What is to say\n- `word` (text): A word\n- `other` (JSON)')
+  t.equal(describeEvents(events, known), 'Server-Sent Events:\n\n- `message` (JSON)\n- `note` (text): What is to say\n- `word` (text): A word\n- `other` (JSON)')
 })

@@ -215,7 +215,7 @@ t.test('L6: heartbeats are skipped while bytes wait', async t => {
 
 t.test('L6: heartbeats start with the head, not with the first event', async t => {
   const app = Fastify()
-  await app.register(sse, { heartbeatInterval: 20, commitDelay: 0 })
+  await app.register(sse, { heartbeatInterval: 20, flushHeadersAfter: 0 })
   app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> { await parked() })()))
   const client = await open(await listen(t, app))
   t.teardown(() => client.socket.destroy())

@@ -415,7 +415,7 @@ for (const way of WAYS) {
     }))
 
     t.equal(visits.length, CLIENTS * ROUNDS)
-    t.ok(visits.every(({ isLeft, reason }) => isLeft && (reason === 'complete' || reason === 'ended')))
+    t.ok(visits.every(({ isLeft, reason }) => isLeft && (reason === 'complete' || reason === 'channel-ended')))
     await until('the connections to be gone', async () => await connections() === 0)
     t.same(listeners(app.server), listening)
     t.same(timersAndSockets(), active)

@@ -199,7 +199,7 @@ inEachEngine(t, 4, (t, engine) => {
   })
 
   t.test('L10: a page that is turned away comes back by itself, and has its stream when there is room', async t => {
-    const app = await withPage({}, { limits: { total: 1, retryAfter: 50 } })
+    const app = await withPage({}, { limits: { maxStreams: 1, retryAfter: 50 } })
     app.get('/feed', (_request, reply) => {
       const queue = new EventQueue()
       queue.push({ data: 'welcome' }).catch(() => {})
@@ -224,7 +224,7 @@ inEachEngine(t, 4, (t, engine) => {
   t.test('L7, R2: a drain sends a page to the next server, and the page misses nothing', async t => {
     const log = new RemoteLog()
     const nodes = await Promise.all([0, 1].map(async () => {
-      const app = await withPage({ return503OnClosing: false }, { log: () => log, reconnectWindow: 200 })
+      const app = await withPage({ return503OnClosing: false }, { eventLog: () => log, reconnectWindow: 200 })
       app.get('/numbers', (_request, reply) => reply.sse(app.sse.channel('numbers')))
       return Site.start(t, app)
     })) as [Site, Site]

@@ -55,7 +55,7 @@ async function serve (t: Test, options: ChannelOptions = {}, registered: Registe
   const channel = app.sse.channel('news', options)
   app.get('/', (_request, reply) => reply.sse(channel))
   const port = await listen(t, app)
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   return { app, channel, port, epoch, reported, follow: request => connect(t, port, request) }
 }
 
@@ -102,16 +102,16 @@ t.test('R1: ids count from 1 behind one epoch, and the stream begins with its po
 })
 
 t.test('R1: each epoch is another, also that of a name that left memory and came back', async t => {
-  const { app, channel } = await serve(t, { history: { age: 20 } })
+  const { app, channel } = await serve(t, { history: { maxAge: 20 } })
   const id = await channel.publish({ data: 'a' })
   const [epoch] = id.split('-')
-  t.not((await app.sse.channel('other').head()).epoch, epoch)
+  t.not((await app.sse.channel('other').position()).epoch, epoch)
   // Who asks for its head may come back with what it says: that keeps it, too.
   let wait = 50
-  let head = await channel.head()
+  let head = await channel.position()
   for (; head.epoch === epoch && wait < 2_000; wait *= 2) {
     await delay(wait)
-    head = await channel.head()
+    head = await channel.position()
   }
   t.not(head.epoch, epoch)
   t.match(head, { oldest: 1, newest: 0, ended: false, id: `${head.epoch}-0` })
@@ -158,14 +158,14 @@ const returns: Array<{ name: string, id: (epoch: string) => string | undefined, 
   }))
 ]
 
-for (const start of ['newest', 'oldest'] as const) {
+for (const start of ['latest', 'earliest'] as const) {
   t.test(`R2, R3: where a client of a channel that starts with the ${start} goes on, by header and by query parameter`, async t => {
-    const { channel, port, epoch } = await serve(t, { start, history: { events: 3 } })
+    const { channel, port, epoch } = await serve(t, { start, history: { maxEvents: 3 } })
     await publish(channel, 1, 2, 3, 4, 5)
     const clients: Array<{ name: string, client: RawClient, expected: string }> = []
     for (const { name, id, newest, oldest = newest } of returns) {
       const value = id(epoch)
-      const expected = (start === 'newest' ? newest : oldest)(epoch)
+      const expected = (start === 'latest' ? newest : oldest)(epoch)
       const latin1 = Buffer.from(value ?? '', 'utf8').toString('latin1')
       const requests: RawRequest[] = value === undefined
         ? [{}]
@@ -183,7 +183,7 @@ t.test('R2: the header wins over the query parameter, and both over `after`', as
   const app = Fastify()
   await app.register(sse)
   const channel = app.sse.channel('news')
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   app.get('/', (_request, reply) => reply.sse(channel.subscribe({ after: `${epoch}-1` })))
   const port = await listen(t, app)
   await publish(channel, 1, 2, 3, 4)
@@ -211,8 +211,8 @@ t.test('R2: a history of more than one write comes once and in order, and then w
   app.get('/', (_request, reply) => reply.sse(serving))
   const port = await listen(t, app)
   for (const count of [900, 1_100, 1_300, 2_600, 5_000]) {
-    const news = app.sse.channel(`news ${count}`, { start: 'oldest', history: { events: 5_001 } })
-    const { epoch } = await news.head()
+    const news = app.sse.channel(`news ${count}`, { start: 'earliest', history: { maxEvents: 5_001 } })
+    const { epoch } = await news.position()
     const all = Array.from({ length: count + 1 }, (_, index) => frame(epoch, index + 1)).join('')
     for (let n = 1; n <= count; n++) await news.publish({ data: n })
     serving = news
@@ -226,7 +226,7 @@ t.test('R2: a history of more than one write comes once and in order, and then w
 })
 
 t.test('R3: a history of nothing still resumes at its end, and resets everywhere else', async t => {
-  const { channel, epoch, follow } = await serve(t, { history: { events: 0 } })
+  const { channel, epoch, follow } = await serve(t, { history: { maxEvents: 0 } })
   await publish(channel, 1, 2)
   const [last, before] = [await follow({ headers: { 'Last-Event-ID': `${epoch}-2` } }), await follow({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
   await within('their openings', Promise.all([last, before].map(client => client.until('\n\n'))))
@@ -268,7 +268,7 @@ t.test('R2: a client that joins between two events of one turn gets the second a
     return over
   })
   const port = await listen(t, app)
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   const first = await connect(t, port)
   await within('its position', first.until(at(epoch, 0)))
   const second = await connect(t, port, { path: '/join' })
@@ -301,8 +301,8 @@ async function serveTwo (t: Test, options: ChannelOptions = {}): Promise<Two> {
     reported,
     orders,
     alerts,
-    o: (await orders.head()).epoch,
-    a: (await alerts.head()).epoch,
+    o: (await orders.position()).epoch,
+    a: (await alerts.position()).epoch,
     follow: id => connect(t, port, id === undefined ? {} : { headers: { 'Last-Event-ID': id } })
   }
 }
@@ -340,7 +340,7 @@ t.test('R6: two channels over one stream: each id says where it stands in both, 
     ': live\n\n',
     `id: ${o}-3.${a}-3\ndata: alert 3\n\n`
   ].join(''))
-  t.match((await within('the report', reported(2)))[1], { reason: 'ended', lastEventId: `${o}-3.${a}-3` })
+  t.match((await within('the report', reported(2)))[1], { reason: 'channel-ended', lastEventId: `${o}-3.${a}-3` })
 
   const over = await follow(`${o}-3.${a}-3`)
   await within('the answer', over.until('\r\n\r\n'))
@@ -359,7 +359,7 @@ t.test('R6: the order of the parts is of no account', async t => {
 })
 
 t.test('R6: a position that one of the channels cannot honour resets that one, by its name, and only the last word carries the id', async t => {
-  const { orders, alerts, o, a, follow } = await serveTwo(t, { history: { events: 2 } })
+  const { orders, alerts, o, a, follow } = await serveTwo(t, { history: { maxEvents: 2 } })
   await publish(orders, 1, 2, 3, 4)
   await publish(alerts, 1)
   const told = (channel: string, reason: string, id = ''): string => {
@@ -413,10 +413,10 @@ async function serveUsers (t: Test): Promise<Users> {
   const users = ['ada', 'bob'] as const
   const epochs: Record<string, string> = {}
   for (const user of users) {
-    const channel = app.sse.channel(user, { start: 'oldest', history: { events: 3 } })
+    const channel = app.sse.channel(user, { start: 'earliest', history: { maxEvents: 3 } })
     await publish(channel, ...[1, 2, 3, 4].map(n => `secret of ${user} ${n}`))
     await channel.end()
-    epochs[user] = (await channel.head()).epoch
+    epochs[user] = (await channel.position()).epoch
     app.get(`/${user}`, (_request, reply) => reply.sse(channel))
   }
   t.teardown(() => app.close())
@@ -452,11 +452,11 @@ t.test('R6: whatever stands in Last-Event-ID, nobody gets another\'s events', as
 t.test('R6: the id of another channel, of a megabyte, of a thousand parts and of any bytes gets a reset over the wire', async t => {
   const app = Fastify({ http: { maxHeaderSize: 4 * 1024 * 1024 } })
   await app.register(sse)
-  const [mine, other] = [app.sse.channel('mine', { start: 'oldest' }), app.sse.channel('other', { start: 'oldest' })]
+  const [mine, other] = [app.sse.channel('mine', { start: 'earliest' }), app.sse.channel('other', { start: 'earliest' })]
   await publish(mine, 'mine')
   await publish(other, 'secret', 'secret')
   await mine.end()
-  const [{ epoch }, { epoch: foreign }] = [await mine.head(), await other.head()]
+  const [{ epoch }, { epoch: foreign }] = [await mine.position(), await other.position()]
   app.get('/', (_request, reply) => reply.sse(mine))
   const port = await listen(t, app)
   const parts = (count: number): string => Array.from({ length: count }, (_, n) => `part${n}-1`).join('.')
@@ -479,15 +479,15 @@ t.test('R6: the id of another channel, of a megabyte, of a thousand parts and of
 // R7
 
 t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing else; late comers get what their start says', async t => {
-  for (const start of ['newest', 'oldest'] as const) {
+  for (const start of ['latest', 'earliest'] as const) {
     const { channel, epoch, follow, reported } = await serve(t, { start })
     const client = await follow()
     await within('the position', client.until(at(epoch, 0)))
     await publish(channel, 1, 2)
     await Promise.all([channel.end(), channel.end()])
     t.equal(await whole(client), live(at(epoch, 0)) + frame(epoch, 1) + frame(epoch, 2))
-    t.match(await within('the report', reported(1)), [{ reason: 'ended', events: 2, lastEventId: `${epoch}-2` }])
-    t.match(await channel.head(), { ended: true, newest: 2, id: `${epoch}-2` })
+    t.match(await within('the report', reported(1)), [{ reason: 'channel-ended', events: 2, lastEventId: `${epoch}-2` }])
+    t.match(await channel.position(), { ended: true, newest: 2, id: `${epoch}-2` })
 
     const back = await follow({ headers: { 'Last-Event-ID': `${epoch}-2`, Connection: 'close' } })
     await within('the answer', back.closed)
@@ -499,21 +499,21 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
     t.equal(await whole(behind), replay(at(epoch, 1)) + frame(epoch, 2), 'one that is behind gets the rest and the end')
 
     const late = await follow()
-    if (start === 'oldest') {
+    if (start === 'earliest') {
       t.equal(await whole(late), replay(at(epoch, 0)) + frame(epoch, 1) + frame(epoch, 2), 'history and end')
     } else {
       await within('the answer', late.until('\r\n\r\n'))
       t.equal(late.responses()[0]?.status, 204, 'there is nothing to come')
     }
     const lost = await follow({ headers: { 'Last-Event-ID': 'another-1' } })
-    t.equal(await whole(lost), start === 'oldest' ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2) : live(reset(epoch, 2, 'unknown', 1, 2)))
+    t.equal(await whole(lost), start === 'earliest' ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2) : live(reset(epoch, 2, 'unknown', 1, 2)))
     t.equal(channel.subscribers, 0)
   }
 })
 
 t.test('R7: who comes back to the end gets 204 also where it takes a while to find that out, and within reason', async t => {
   const app = Fastify()
-  await app.register(sse, { commitDelay: 20 })
+  await app.register(sse, { flushHeadersAfter: 20 })
   const channel = app.sse.channel('news')
   await channel.publish({ data: 1 })
   await channel.end()
@@ -525,7 +525,7 @@ t.test('R7: who comes back to the end gets 204 also where it takes a while to fi
     await delay(300)
     yield { data: 'late' }
   }))
-  const { id } = await channel.head()
+  const { id } = await channel.position()
   const answer = async (path: string, headers: Record<string, string> = {}): Promise<[status: number, body: string]> => {
     const { statusCode, payload } = await app.inject({ path, headers })
     return [statusCode, payload]
@@ -540,10 +540,10 @@ t.test('R7: who comes back to the end gets 204 also where the log takes a while 
   const app = Fastify()
   const memory = memoryLog()
   await app.register(sse, {
-    commitDelay: 20,
-    log: (...given) => {
-      const log = memory(...given)
-      const head = log.head.bind(log)
+    flushHeadersAfter: 20,
+    eventLog: (...given) => {
+      const eventLog = memory(...given)
+      const head = log.state.bind(log)
       return Object.assign(log, { head: () => delay(100).then(head) })
     }
   })
@@ -556,7 +556,7 @@ t.test('R7: who comes back to the end gets 204 also where the log takes a while 
 })
 
 t.test('R7: a channel that ended without an event gives newcomers 204', async t => {
-  const { channel, follow } = await serve(t, { start: 'oldest' })
+  const { channel, follow } = await serve(t, { start: 'earliest' })
   await channel.end()
   const client = await follow()
   await within('the answer', client.until('\r\n\r\n'))
@@ -564,7 +564,7 @@ t.test('R7: a channel that ended without an event gives newcomers 204', async t 
 })
 
 t.test('publish after the end is refused, and is heard by nobody', async t => {
-  const { channel, epoch, follow } = await serve(t, { start: 'oldest' })
+  const { channel, epoch, follow } = await serve(t, { start: 'earliest' })
   await publish(channel, 1)
   await channel.end()
   await t.rejects(channel.publish({ data: 2 }), { code: 'FST_SSE_CHANNEL_ENDED' })
@@ -580,7 +580,7 @@ t.test('C4: an event that does not fit is refused and reaches nobody, and takes 
   const channel = app.sse.channel('typed', { events })
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(channel))
   const port = await listen(t, app)
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   const clients = [await connect(t, port), await connect(t, port)]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   const untyped = channel as unknown as Channel
@@ -633,7 +633,7 @@ t.test('maxLifetime ends a stream cleanly between two events, and the client goe
   const first = Number(/data: (\d+)/.exec(seen)?.[1])
   t.ok(frames.length > 4)
   t.equal(seen, frames.map((_, n) => frame(epoch, first + n)).join(''), 'nothing lost, nothing twice')
-  t.same((await within('the reports', reported(4))).map(({ reason }) => reason), Array(4).fill('lifetime'))
+  t.same((await within('the reports', reported(4))).map(({ reason }) => reason), Array(4).fill('expired'))
 })
 
 t.test('L3: a client that leaves is no subscriber any more', async t => {
@@ -658,7 +658,7 @@ t.test('L7: app.close() ends followers, loops and a running producer, and tells 
   let reason: unknown
   let finished!: () => void
   const finallyRan = new Promise<void>(resolve => { finished = resolve })
-  const consumed = channel.consume(({ signal }) => {
+  const consumed = channel.publishFrom(({ signal }) => {
     signal.addEventListener('abort', () => { reason = signal.reason })
     return (async function * (): AsyncGenerator<{ data: string }> {
       try {
@@ -769,7 +769,7 @@ t.test('R2: streams that go straight to the socket and those that do not have th
   app.get('/filtered', (_request, reply) => reply.sse(channel.subscribe({ filter: () => true })))
   app.get('/mapped', (_request, reply) => reply.sse(channel.subscribe({ map: ({ data }) => ({ data }) })))
   const port = await listen(t, app)
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   const clients: RawClient[] = []
   for (const path of ['/plain', '/filtered', '/mapped']) clients.push(await connect(t, port, { path }))
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))

@@ -262,7 +262,7 @@ const scenarios = {
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
-      const { id } = await news.head()
+      const { id } = await news.position()
       const held = stage.relay.holdAfter(`id: ${id}\ndata: \n\n`)
       const reader = await open(stage)
       await cutWhenTaken(stage, reader, held, id)
@@ -281,7 +281,7 @@ const scenarios = {
     run: async (t, open) => {
       let news!: Channel
       const stage = await Stage.start(t, app => {
-        news = app.sse.channel('news', { history: { events: 40 } })
+        news = app.sse.channel('news', { history: { maxEvents: 40 } })
         return (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
       })
       const reader = await open(stage)
@@ -306,7 +306,7 @@ const scenarios = {
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
-      const { id } = await news.head()
+      const { id } = await news.position()
       const held = stage.relay.holdAfter(`id: ${id}\ndata: \n\n`)
       const reader = await open(stage)
       await cutWhenTaken(stage, reader, held, id)
@@ -332,7 +332,7 @@ const scenarios = {
     title: 'W8: once: who comes back after the end gets 204 and stops',
     expect: { texts: ['3', '2', '1'], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
-      const stage = await Stage.start(t, () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { once: true }))
+      const stage = await Stage.start(t, () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { finite: true }))
       const reader = await open(stage)
       await shows(reader, '1')
       const statuses = await stage.statuses(reader, 3)

@@ -26,13 +26,13 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   async function nodeOf (t: Test, events: EventMap, name: string): Promise<Node> {
     const warnings: string[] = []
     const app = Fastify({ logger: { level: 'warn', stream: { write: line => { warnings.push(line) } } } })
-    await app.register(sse, { log: redisLog(server.client(t)) })
-    const options = { events, slow: { latest: ({ event }: { event: string }) => event }, history: { events: 1_000 } }
+    await app.register(sse, { eventLog: redisLog(server.client(t)) })
+    const options = { events, slowConsumer: { compactBy: ({ event }: { event: string }) => event }, history: { maxEvents: 1_000 } }
     const news = app.sse.channel(name, options)
     const schema = { sse: events }
     app.get('/plain', { schema }, (_request, reply) => reply.sse(news))
     app.get('/filtered', { schema }, (_request, reply) => reply.sse(news.subscribe({ filter: ({ event }) => event.length > 0 })))
-    app.get('/state', { schema }, (_request, reply) => reply.sse(news.subscribe({ start: 'oldest' })))
+    app.get('/state', { schema }, (_request, reply) => reply.sse(news.subscribe({ start: 'earliest' })))
     const port = await listen(t, app)
     const follow = async (path: string, id?: string): Promise<RawClient> => {
       const client = await open(port, { path, ...id === undefined ? {} : { headers: { 'Last-Event-ID': id } } })
@@ -100,7 +100,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const [before, after] = await pair(t)
     const client = await after.follow('/filtered')
     await client.until('-0\n')
-    const produced = before.app.sse.find(`deploy ${names}`)!.consume((async function * () { throw new Error('secret') })())
+    const produced = before.app.sse.find(`deploy ${names}`)!.publishFrom((async function * () { throw new Error('secret') })())
     await t.rejects(produced, { message: 'secret' })
     await within('the end', client.until('0\r\n\r\n'))
     t.match(client.received, /event: error\nid: \w+-1\ndata: \{"type":"about:blank","title":"Internal Server Error","status":500\}/)

@@ -42,13 +42,13 @@ class Visit {
   constructor (moment: Moment) { this.#moment = moment }
 
   handle (reply: FastifyReply): Promise<void> {
-    const commitDelay = this.#moment.commitDelay ?? 50
+    const flushHeadersAfter = this.#moment.flushHeadersAfter ?? 50
     const stream = reply.sse(this.#moment.form === 'function'
       ? ({ signal }) => {
           this.signals.push(signal)
           return this.#source(signal)
         }
-      : this.#source(reply.request.signal), { commitDelay, onClose: report => { this.reports.push(report) } })
+      : this.#source(reply.request.signal), { flushHeadersAfter, onClose: report => { this.reports.push(report) } })
     return stream.finally(() => {
       this.settled++
       this.#over()
@@ -104,7 +104,7 @@ interface Moment {
   sees?: string
   /** The client does not read: it leaves when the source has come to a stand. */
   stalled?: boolean
-  commitDelay?: number
+  flushHeadersAfter?: number
   hook?: 'preHandler' | 'onSend' | 'transform'
   /** The route declares no events: nothing of ours runs before the handler. */
   bare?: boolean
@@ -143,7 +143,7 @@ const moments: Moment[] = [
   { when: 'while the source waits and listens to the signal', ticks: listening, sees: FIRST, finals: 1 },
   { when: 'while the source waits and listens to the signal of its context', ticks: listening, form: 'function', sees: FIRST, finals: 1 },
   { when: 'while events are written', ticks: counting, sees: 'data: 50\n\n', finals: 1 },
-  { when: 'before the first event and before the head', ticks: silent, commitDelay: 1e8, finals: 1 },
+  { when: 'before the first event and before the head', ticks: silent, flushHeadersAfter: 1e8, finals: 1 },
   { when: 'before the first event and after the head', ticks: silent, sees: ':\n\n', finals: 1 },
   { when: 'during a slow preHandler', ticks: counting, hook: 'preHandler', finals: 0 },
   { when: 'during a slow preHandler of a route without schema.sse', ticks: counting, hook: 'preHandler', bare: true, finals: 0 },
@@ -377,7 +377,7 @@ t.test('L3: a client that leaves in the middle of its upload is no error, of a s
     const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { lines.push(JSON.parse(line) as LogLine) } } }, forceCloseConnections: true })
     let closed!: () => void
     const over = new Promise<void>(resolve => { closed = resolve })
-    await app.register(sse, { commitDelay: 1e8, onClose: closed })
+    await app.register(sse, { flushHeadersAfter: 1e8, onClose: closed })
     app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
     app.post('/parsed', async (_request, reply) => { await reply.sse([]) })
     app.post('/:read', (request, reply) => reply.sse(async function * (): AsyncGenerator<AnyEvent> {

@@ -44,7 +44,7 @@ async function serve (t: Test, options: ChannelOptions): Promise<Served> {
     return reply.sse(channel)
   })
   const port = await listen(t, app)
-  return { app, channel, port, epoch: (await channel.head()).epoch, replies, reports }
+  return { app, channel, port, epoch: (await channel.position()).epoch, replies, reports }
 }
 
 // (a) Clients that drop and resume.
@@ -163,7 +163,7 @@ class Dropper {
 }
 
 t.test(`R2: ${DROPPERS} clients drop and resume at random while ${RATE * 1_000} events/s are published: each has every event once and in order, or an explicit reset`, async t => {
-  const { app, channel, port, epoch, reports } = await serve(t, { history: { events: HISTORY, bytes: 64 * MB } })
+  const { app, channel, port, epoch, reports } = await serve(t, { history: { maxEvents: HISTORY, maxBytes: 64 * MB } })
   const frames = new Frames(epoch)
   const chance = chances(2026)
   const droppers = Array.from({ length: DROPPERS }, (_, index) => new Dropper(port, frames, chance, index < TRUANTS))
@@ -184,7 +184,7 @@ t.test(`R2: ${DROPPERS} clients drop and resume at random while ${RATE * 1_000} 
   t.equal(channel.subscribers, 0)
   await app.close()
   // Where the machine is busy with other things, a reader may fall behind.
-  t.same(reports.filter(({ reason }) => !['client', 'ended', 'lagging'].includes(reason)), [], 'nothing failed')
+  t.same(reports.filter(({ reason }) => !['client', 'channel-ended', 'lagging'].includes(reason)), [], 'nothing failed')
 })
 
 // (b) A stalled reader among fast ones.
@@ -241,7 +241,7 @@ async function measure (channel: Channel, port: number): Promise<Measured> {
 }
 
 t.test(`R4, R5: a stalled reader costs neither memory nor the ${FAST} others an event, and its own numbers add up`, async t => {
-  const options: ChannelOptions = { slow: 'skip', history: { events: KEPT, bytes: 4 * MB } }
+  const options: ChannelOptions = { slowConsumer: 'skip', history: { maxEvents: KEPT, maxBytes: 4 * MB } }
   const without = await serve(t, options)
   const alone = await measure(without.channel, without.port)
 
@@ -287,7 +287,7 @@ async function looksAt (t: Test, subscribers: number): Promise<{ looks: number, 
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(channel))
   const port = await listen(t, app)
   let delivered = 0
-  const expected = 'event: price\nid: EPOCH-1\ndata: {"symbol":"ABC","levels":[{"price":1.5},{"price":2.5}]}\n\n'.replace('EPOCH', (await channel.head()).epoch)
+  const expected = 'event: price\nid: EPOCH-1\ndata: {"symbol":"ABC","levels":[{"price":1.5},{"price":2.5}]}\n\n'.replace('EPOCH', (await channel.position()).epoch)
   const over = Array.from({ length: subscribers }, () => new Promise<void>((resolve, reject) => {
     get({ port, host: '127.0.0.1', agent: false }, response => {
       let text = ''
@@ -340,7 +340,7 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
 
   /** Each user is there for a moment: something is published, somebody listens. */
   async function visit (user: number): Promise<void> {
-    const channel = app.sse.channel(`user ${user}`, { events, start: 'oldest', history: { age: 500 } })
+    const channel = app.sse.channel(`user ${user}`, { events, start: 'earliest', history: { maxAge: 500 } })
     if (user % 100 === 99) traces.push(new WeakRef(channel))
     channel.publish({ data: { user } })
     const loop = channel.subscribe()[Symbol.asyncIterator]()
@@ -381,7 +381,7 @@ t.test('L3: after everything, nothing is left: no subscriber, no listener, no ti
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => { reports.push(report) } })
-  const channel = app.sse.channel('news', { start: 'oldest', history: { events: 100 } })
+  const channel = app.sse.channel('news', { start: 'earliest', history: { maxEvents: 100 } })
   const other = app.sse.channel('other')
   app.get('/', (_request, reply) => reply.sse(channel))
   app.get('/both', (_request, reply) => reply.sse([channel, other]))
@@ -391,7 +391,7 @@ t.test('L3: after everything, nothing is left: no subscriber, no listener, no ti
   const sockets: EventEmitter[] = []
   app.server.on('connection', socket => { sockets.push(socket) })
   const port = await listen(t, app)
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   const processListening = listeners(process)
 
   const visit = async (n: number): Promise<void> => {

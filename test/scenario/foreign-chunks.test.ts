@@ -45,7 +45,7 @@ const places: Place[] = [
     name: 'publish of a typed channel',
     bring: async (app, chunk) => rejection(app.sse.channel('news', { events: { message: Type.Unknown(), x: Type.Unknown() } }).publish(chunk as never))
   },
-  { name: 'consume', bring: async (app, chunk) => rejection(app.sse.channel('news').consume(one(chunk) as never)) },
+  { name: 'consume', bring: async (app, chunk) => rejection(app.sse.channel('news').publishFrom(one(chunk) as never)) },
   {
     name: 'the map of a stream',
     bring: async (app, chunk, ask) => {
@@ -85,7 +85,7 @@ const places: Place[] = [
     name: 'the errorEvent of a channel',
     bring: async (app, chunk) => {
       const failing = (async function * (): AsyncGenerator<AnyEvent> { throw new Error('failed') })()
-      await rejection(app.sse.channel('news', { errorEvent: () => chunk as { data: unknown } }).consume(failing as never))
+      await rejection(app.sse.channel('news', { errorEvent: () => chunk as { data: unknown } }).publishFrom(failing as never))
     }
   }
 ]

@@ -112,7 +112,7 @@ t.test('L9: handlerTimeout does not cut a live stream', async t => {
 
 t.test('L9: handlerTimeout does not cut a stream whose first event takes longer, once the head is out', async t => {
   const app = Fastify({ handlerTimeout: 150 })
-  await app.register(sse, { commitDelay: 10 })
+  await app.register(sse, { flushHeadersAfter: 10 })
   app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> {
     await delay(400)
     yield { data: 'late' }
@@ -140,7 +140,7 @@ t.test('L9: handlerTimeout ends a stream that has no head yet, and its source', 
   const app = Fastify({ handlerTimeout: 50 })
   const reports: CloseReport[] = []
   let told: unknown
-  await app.register(sse, { commitDelay: 60_000, onClose: report => { reports.push(report) } })
+  await app.register(sse, { flushHeadersAfter: 60_000, onClose: report => { reports.push(report) } })
   app.get('/', (_request, reply) => reply.sse(({ signal }) => (async function * (): AsyncGenerator<AnyEvent> {
     await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
     told = signal.reason
@@ -358,5 +358,5 @@ t.test('L10: the handler itself may not call reply.sse() a second time, although
     await reply.sse([{ data: 'second' }]).catch((error: unknown) => { refused = error })
   })
   t.equal((await app.inject('/')).statusCode, 410)
-  t.match(refused, { code: 'FST_SSE_TWICE' })
+  t.match(refused, { code: 'FST_SSE_ALREADY_STARTED' })
 })

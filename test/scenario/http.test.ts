@@ -42,7 +42,7 @@ async function routes (app: FastifyInstance): Promise<{ asked: number }> {
   app.get('/once', (_request, reply) => reply.sse((function * (): Generator<AnyEvent> {
     count.asked++
     yield { data: 'only' }
-  })(), { once: true }))
+  })(), { finite: true }))
   return count
 }
 

@@ -30,7 +30,7 @@ async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port
     await app.close()
   })
   const permitted = { now: true }
-  await app.register(sse, { stallTimeout: 0, limits: { key: request => (request.query as { user?: string }).user } })
+  await app.register(sse, { stallTimeout: 0, limits: { keyGenerator: request => (request.query as { user?: string }).user } })
   await app.register(inspector, { prefix: '/ops/inspector', authorize: () => permitted.now })
   const prices = app.sse.channel('prices', { events })
   app.get('/prices/:symbol', { schema: { sse: events } }, (_request, reply) => reply.sse(prices))

@@ -24,7 +24,7 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
   const traces: Array<WeakRef<object>> = []
   const told = new EventEmitter()
   await app.register(sse, {
-    commitDelay: 20,
+    flushHeadersAfter: 20,
     heartbeatInterval: 30,
     onClose: ({ reason }: CloseReport) => {
       reports[reason] = (reports[reason] ?? 0) + 1

@@ -26,7 +26,7 @@ async function serve (t: Test, options: ChannelOptions = {}, registered: Registe
   app.get('/state', (_request, reply) => reply.sse(news.subscribe({ snapshot: () => [{ event: 'state', data: 'a' }, { event: 'state', data: 'b' }] })))
   app.get('/none', (_request, reply) => reply.sse(news.subscribe({ filter: () => false })))
   const port = await listen(t, app)
-  const { epoch } = await news.head()
+  const { epoch } = await news.position()
   const follow = async (request: RawRequest = {}): Promise<RawClient> => {
     const client = await open(port, request)
     t.teardown(() => client.socket.destroy())
@@ -68,7 +68,7 @@ t.test('R9: a newcomer, one who comes back to the end, and one who has missed so
 })
 
 t.test('R9: the end of a channel comes in place of the mark', async t => {
-  const { news, epoch, follow } = await serve(t, { start: 'oldest' })
+  const { news, epoch, follow } = await serve(t, { start: 'earliest' })
   await publish(news, 1)
   await news.end()
   t.equal(await whole(await follow()), replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1))
@@ -76,7 +76,7 @@ t.test('R9: the end of a channel comes in place of the mark', async t => {
 
 t.test('R9: of two channels, the one that is behind says for both', async t => {
   const { news, other, epoch, follow } = await serve(t)
-  const { epoch: another } = await other.head()
+  const { epoch: another } = await other.position()
   await publish(news, 1)
   const client = await follow({ path: '/both', ...returning(`${epoch}-0.${another}-0`) })
   await within('its history', client.until(CAUGHT_UP))
@@ -88,7 +88,7 @@ t.test('R9: of two channels, the one that is behind says for both', async t => {
 
 t.test('R9: a client that does not read is not told that it is live before it has taken its history, and once', async t => {
   const PAD = 'x'.repeat(16_384)
-  const { app, news, follow } = await serve(t, { start: 'oldest', history: { bytes: 64 * 1024 * 1024 } })
+  const { app, news, follow } = await serve(t, { start: 'earliest', history: { maxBytes: 64 * 1024 * 1024 } })
   for (let n = 0; n < 1_000; n++) await news.publish({ data: PAD })
   const client = await follow({ pauseOnConnect: true })
   while (news.subscribers === 0) await turn()
@@ -109,12 +109,12 @@ t.test('R9: a client that does not read is not told that it is live before it ha
 t.test('R9: an event that a route leaves out since it does not fit is no silent loss', async t => {
   const app = Fastify()
   await app.register(sse, { onInvalid: 'skip' })
-  const news = app.sse.channel('news', { start: 'oldest' })
+  const news = app.sse.channel('news', { start: 'earliest' })
   const map = (event: { data: unknown }): { event: 'number', data: number } => ({ event: 'number', data: event.data as number })
   app.get('/', { schema: { sse: { number: Type.Number() } } }, (_request, reply) => reply.sse(news.subscribe({ map })))
   await publish(news, 1, 'two', 'three', 4)
   await news.end()
-  const { epoch } = await news.head()
+  const { epoch } = await news.position()
   const numbered = (n: number): string => `event: number\nid: ${epoch}-${n}\ndata: ${n}\n\n`
   t.equal((await app.inject('/')).payload, replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + numbered(1) + `event: sse.position\nid: ${epoch}-3\ndata: \n\n` + numbered(4))
 })
@@ -125,12 +125,12 @@ t.test('R9: with any filters and maps, one who counts and comes back again and a
     const has = (bits: number, data: unknown): boolean => (bits & (1 << (Number(data) % 7))) > 0
     const app = Fastify()
     await app.register(sse)
-    const [news, other] = [app.sse.channel('news', { start: 'oldest' }), app.sse.channel('other', { start: 'oldest' })]
+    const [news, other] = [app.sse.channel('news', { start: 'earliest' }), app.sse.channel('other', { start: 'earliest' })]
     const ways = [news.subscribe({ filter: ({ data }) => has(filtered, data) }), other.subscribe({ map: event => has(mapped, event.data) ? { data: event.data } : undefined })]
     app.get('/', (_request, reply) => reply.sse(both ? ways : [ways[0]!]))
     try {
       const port = Number(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port)
-      const epochs = [(await news.head()).epoch, (await other.head()).epoch]
+      const epochs = [(await news.position()).epoch, (await other.position()).epoch]
       const truth: number[][] = [[], []]
       const seen: number[][] = [[], []]
       let id: string | undefined

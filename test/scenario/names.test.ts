@@ -40,12 +40,12 @@ t.test('R1: a channel may have a name that every object inherits', async t => {
     t.match(stats[name], { newest: 1 })
     const tail = await injectStream(app, url)
     t.match((await within('the tail', tail.take(1)))[0]!.data, `"data":"${name}"`)
-    await Promise.all([reading.return?.(), stream.drop(), tail.drop()])
+    await Promise.all([reading.return?.(), stream.disconnect(), tail.disconnect()])
   }
   const watcher = await injectStream(app, '/inspector/events')
   const report = (await within('the report', watcher.take(1)))[0]!.data
   for (const name of NAMES) t.match(report, `"id":"${name}"`)
-  await watcher.drop()
+  await watcher.disconnect()
   t.strictSame(Object.keys(app.sse.stats().channels).sort(), [...NAMES].sort())
 })
 
@@ -60,9 +60,9 @@ for (const [kind, map, dataOf] of maps) {
     const app = Fastify()
     await app.register(sse)
     const events = NAMES.map(event => ({ event, data: dataOf(event) }))
-    app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(events as never, { once: true }))
+    app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(events as never, { finite: true }))
     app.get('/undeclared', { schema: { sse: { message: Type.String() } } }, (_request, reply) => reply.sse([{ event: 'constructor', data: 'x' } as never]))
-    app.get('/untyped', (_request, reply) => reply.sse(events as AnyEvent[], { once: true }))
+    app.get('/untyped', (_request, reply) => reply.sse(events as AnyEvent[], { finite: true }))
     const port = await listen(t, app)
     for (const path of ['', 'untyped']) {
       const stream = connect(`http://127.0.0.1:${port}/${path}`, { events: map, validate })
@@ -106,7 +106,7 @@ for (const version of ['3.2.0', '3.1.0', '3.0.3', undefined]) {
 
 t.test('L8: such a key counts as any other', async t => {
   const app = Fastify()
-  await app.register(sse, { limits: { perKey: 1, key: request => String(request.headers['x-key']) } })
+  await app.register(sse, { limits: { maxStreamsPerKey: 1, keyGenerator: request => String(request.headers['x-key']) } })
   const channel = app.sse.channel('news')
   app.get('/', (_request, reply) => reply.sse(channel))
   t.teardown(() => app.close())
@@ -115,8 +115,8 @@ t.test('L8: such a key counts as any other', async t => {
     t.equal((await app.inject({ url: '/', headers: { 'x-key': name } })).statusCode, 429, name)
     t.strictSame(app.sse.streams().map(({ key }) => key), [name])
     t.equal(await app.sse.disconnect(name), 1)
-    await within('its end', first.drop())
+    await within('its end', first.disconnect())
     const again = await injectStream(app, { url: '/', headers: { 'x-key': name } })
-    await again.drop()
+    await again.disconnect()
   }
 })

@@ -42,7 +42,7 @@ const behind = ([one, two = one]: Node[], ...changes: Change[]): HttpBlock => (p
 ])
 
 const EVENTS = { message: Type.Integer() }
-const HISTORY = { events: 1_000, bytes: 1_000_000, age: Infinity }
+const HISTORY = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
 
 interface Node { app: FastifyInstance, port: number, news: Channel<typeof EVENTS>, queue: EventQueue, signals: AbortSignal[], connections: number }
 interface NodeOptions extends RegisterOptions { name?: string, port?: number, routes?: (app: FastifyInstance) => void }
@@ -346,7 +346,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
 
   t.test('a client whose node is lost goes on with the other, where both have one log: no loss, no double', { skip: absent(REDIS) }, async t => {
     const redis = await RedisServer.start(t)
-    const nodeWith = (name: string): Promise<Node> => nodeOf(t, { name, log: redisLog(redis.client(t)) })
+    const nodeWith = (name: string): Promise<Node> => nodeOf(t, { name, eventLog: redisLog(redis.client(t)) })
     const [one, two] = [await nodeWith('one'), await nodeWith('two')]
     const nginx = await Nginx.start(t, behind([one, two]))
     const client = await follow(t, nginx)
@@ -360,7 +360,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     await publishing
     await soon('the rest', back.until(framed(300)))
     t.equal(back.responses()[0]!.headers['x-node'], 'two')
-    const { epoch } = await two.news.head()
+    const { epoch } = await two.news.position()
     t.strictSame([...eventsOf(client), ...eventsOf(back)], upTo(300).map(n => `id: ${epoch}-${n}\ndata: ${n}`))
   })
 })

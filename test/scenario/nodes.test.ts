@@ -18,12 +18,12 @@ t.setTimeout(120_000)
 
 interface Node { app: FastifyInstance, news: Channel, port: number, follow: (request?: RawRequest) => Promise<RawClient> }
 
-const HISTORY = { events: 10_000, bytes: 10_000_000, age: Infinity }
+const HISTORY = { maxEvents: 10_000, maxBytes: 10_000_000, maxAge: Infinity }
 
 /** One node of many: a channel over Redis, followed at `/`. */
 async function nodeOf (t: Test, client: RedisClient, { log, ...options }: Omit<RegisterOptions, 'log'> & { log?: RedisLogOptions } = {}): Promise<Node> {
   const app = Fastify()
-  await app.register(sse, { log: redisLog(client, log), ...options })
+  await app.register(sse, { eventLog: redisLog(client, log), ...options })
   const news = app.sse.channel('news', { history: HISTORY })
   app.get('/', (_request, reply) => reply.sse(news))
   app.get('/tens', (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => Number(data) % 10 === 0 })))
@@ -81,7 +81,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   t.test('R9: over Redis too, history says where it ends, and no offset is jumped without a word', async t => {
     const server = await RedisServer.start(t)
     const nodes = await Promise.all(upTo(2).map(() => nodeOf(t, server.client(t))))
-    const { epoch } = await nodes[0]!.news.head()
+    const { epoch } = await nodes[0]!.news.position()
     const newcomer = await nodes[0]!.follow({ path: '/tens' })
     await within('its opening', newcomer.until('-0\ndata: \n\n'))
     await Promise.all(upTo(300).map(n => nodes[n % 2]!.news.publish({ data: n })))
@@ -246,7 +246,7 @@ t.test('R8: a node has two connections, with 1,000 streams on 10,000 channels', 
   const client = server.client(t, { connectionName: 'node' })
   const app = Fastify()
   // A busy machine takes its time for ten thousand at once.
-  await app.register(sse, { log: redisLog(client, { timeout: 60_000 }) })
+  await app.register(sse, { eventLog: redisLog(client, { timeout: 60_000 }) })
   app.get<{ Params: { name: string } }>('/:name', (request, reply) => reply.sse(app.sse.channel(request.params.name)))
   const port = await listen(t, app)
   await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))

@@ -68,7 +68,7 @@ inEachEngine(t, 1, (t, engine) => {
         events: { order: 'json', note: 'text' },
         retryDelay: 50,
         maxRetryDelay: 200,
-        onState: state => { window.states.push(state) }
+        onStateChange: state => { window.states.push(state) }
       })
       stream.closed.then(({ reason }) => { window.ended = reason })
       const read = async (): Promise<void> => {

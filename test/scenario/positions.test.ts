@@ -16,7 +16,7 @@ import { within } from '../setup/within.ts'
 const position = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
 const returning = (id: string): RawRequest => ({ headers: { 'Last-Event-ID': id } })
 
-for (const history of [{ events: 5 }, { events: 0 }, { bytes: 60 }, { age: 1_000 }]) {
+for (const history of [{ maxEvents: 5 }, { maxEvents: 0 }, { maxBytes: 60 }, { maxAge: 1_000 }]) {
   for (const way of ['filter', 'map'] as const) {
     t.test(`R3: what a ${way} leaves out pushes nobody out of a history of ${JSON.stringify(history)}`, async t => {
       const app = Fastify()
@@ -26,7 +26,7 @@ for (const history of [{ events: 5 }, { events: 0 }, { bytes: 60 }, { age: 1_000
       const options = way === 'filter' ? { filter: mine } : { map: (event: { data: unknown }) => mine(event) ? { data: event.data } : undefined }
       app.get('/', (_request, reply) => reply.sse(news.subscribe(options)))
       const port = await listen(t, app)
-      const { epoch } = await news.head()
+      const { epoch } = await news.position()
       const client = await open(port)
       t.teardown(() => client.socket.destroy())
       await within('its position', client.until(position(epoch, 0)))
@@ -54,7 +54,7 @@ t.test('R3: a client that comes back for more channels goes on with those that i
   const port = await listen(t, app)
   const first = await one.publish({ data: 1 })
   const second = await one.publish({ data: 2 })
-  const { id } = await two.head()
+  const { id } = await two.position()
   const client = await open(port, returning(first))
   t.teardown(() => client.socket.destroy())
   await within('what it missed', client.until('data: 2\n\n'))
@@ -99,7 +99,7 @@ t.test('R3, W8: an MCP client that is cut before its first event goes on from wh
   const url = `http://127.0.0.1:${await listen(t, app)}/mcp`
   const progress = (n: number): object => ({ jsonrpc: '2.0', method: 'notifications/progress', params: { n } })
   await session.publish({ data: progress(0) })
-  const { id } = await session.head()
+  const { id } = await session.position()
 
   const first = await followMcp(t, url)
   await until('its position', () => first.id !== undefined)
@@ -113,25 +113,25 @@ t.test('R3, W8: an MCP client that is cut before its first event goes on from wh
   t.strictSame(second.messages, [progress(1), progress(2)])
   await session.publish({ data: progress(3) })
   await until('the next event', () => second.messages.length >= 3)
-  t.match(second, { status: 200, id: (await session.head()).id, messages: [{}, {}, progress(3)], failure: undefined })
+  t.match(second, { status: 200, id: (await session.position()).id, messages: [{}, {}, progress(3)], failure: undefined })
 })
 
 t.test('over Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   const node = async (options: RegisterOptions = {}): Promise<FastifyInstance> => {
     const app = Fastify()
-    await app.register(sse, { log: redisLog(server.client(t)), heartbeatInterval: 0, ...options })
+    await app.register(sse, { eventLog: redisLog(server.client(t)), heartbeatInterval: 0, ...options })
     return app
   }
 
   t.test('R3: what a filter leaves out pushes no client out of a short history, whichever node publishes it', async t => {
     const [here, there] = [await node(), await node()]
-    const history = { events: 5 }
+    const history = { maxEvents: 5 }
     const [news, published] = [here, there].map(app => app.sse.channel('filtered', { history }))
     t.teardown(() => there.close())
     here.get('/', (_request, reply) => reply.sse(news!.subscribe({ filter: ({ data }) => (data as { mine: boolean }).mine })))
     const port = await listen(t, here)
-    const { epoch } = await published!.head()
+    const { epoch } = await published!.position()
     const client = await open(port)
     t.teardown(() => client.socket.destroy())
     await within('its position', client.until(position(epoch, 0)))
@@ -160,7 +160,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     const first = await one.publish({ data: 1 })
     const second = await one.publish({ data: 2 })
     await two.publish({ data: 'of before' })
-    const { id } = await two.head()
+    const { id } = await two.position()
     const client = await open(port, returning(first))
     t.teardown(() => client.socket.destroy())
     await within('what it missed', client.until('data: 2\n\n'))

@@ -18,9 +18,9 @@ const RIGHTS = ['resetkeys', '~sse:*', 'resetchannels', '&sse:*', '-@all', '+@co
 
 async function serve (t: Test, client: Redis): Promise<{ app: FastifyInstance, news: Channel }> {
   const app = Fastify()
-  await app.register(sse, { log: redisLog(client) })
+  await app.register(sse, { eventLog: redisLog(client) })
   t.teardown(() => app.close())
-  const news = app.sse.channel('news', { history: { events: 100_000, bytes: 1e9, age: Infinity } })
+  const news = app.sse.channel('news', { history: { maxEvents: 100_000, maxBytes: 1e9, maxAge: Infinity } })
   app.post('/', async () => ({ id: await news.publish({ data: 'x'.repeat(100_000) }) }))
   return { app, news }
 }
@@ -77,11 +77,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.xlen('sse:{news}:events'), accepted, 'what was refused is not in it')
     const seen: number[] = []
     const reading = (async () => {
-      for await (const { id } of news.subscribe({ start: 'oldest' })) seen.push(Number(id.split('-')[1]))
+      for await (const { id } of news.subscribe({ start: 'earliest' })) seen.push(Number(id.split('-')[1]))
     })()
     await until('all of it is read', () => seen.length === accepted)
-    t.match(await news.head(), { newest: accepted, ended: false })
-    t.match(await app.sse.channel('new').head(), { newest: 0 })
+    t.match(await news.position(), { newest: accepted, ended: false })
+    t.match(await app.sse.channel('new').position(), { newest: 0 })
     await news.end()
     await reading
     await admin.config('SET', 'maxmemory', '0')

@@ -32,7 +32,7 @@ class Runs {
   readonly consumed: Array<Promise<void>> = []
   port = 0
   failure: Error | undefined
-  readonly #options = { events, start: 'oldest' as const, history: { events: TOKENS } }
+  readonly #options = { events, start: 'earliest' as const, history: { maxEvents: TOKENS } }
   app!: FastifyInstance
 
   constructor () {
@@ -58,7 +58,7 @@ class Runs {
     await app.register(sse, { onClose: report => { this.reports.push(report) } })
     app.post<{ Params: { key: string } }>('/runs/:key', { schema: { sse: events } }, (request, reply) => {
       const run = this.channel(request.params.key)
-      this.consumed.push(run.consume(({ signal }) => this.#generate(signal)))
+      this.consumed.push(run.publishFrom(({ signal }) => this.#generate(signal)))
       return reply.sse(run)
     })
     app.get<{ Params: { key: string } }>('/runs/:key', { schema: { sse: events } }, (request, reply) => reply.sse(this.channel(request.params.key)))
@@ -101,7 +101,7 @@ t.test('R7: a run outlives its client: the POST\'s stream, a second tab and a re
   const first = await runs.ask(t, { method: 'POST', body: '{}' })
   await runs.say('one')
   await within('a token', first.until('data: one\n\n'))
-  const { epoch } = await runs.channel().head()
+  const { epoch } = await runs.channel().position()
 
   const tab = await runs.ask(t)
   await within('the tab has it too', tab.until('data: one\n\n'))
@@ -146,7 +146,7 @@ t.test('R7: a run with nobody there goes on to its end', async t => {
   await runs.say('a', 'b', 'c')
   runs.tokens.end()
   await within('consume()', Promise.all(runs.consumed))
-  const { epoch } = await runs.channel().head()
+  const { epoch } = await runs.channel().position()
   t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
 })
 
@@ -179,15 +179,15 @@ t.test('R7: an explicit stop cancels the producer and ends every stream with wha
   await within('the tokens', Promise.all(clients.map(client => client.until('data: two\n\n'))))
   const stop = await runs.ask(t, { method: 'DELETE' })
   await within('the answer', stop.until('\r\n\r\n'))
-  const { epoch } = await runs.channel().head()
+  const { epoch } = await runs.channel().position()
   for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'))
-  t.match(await within('the reports', runs.reported(2)), [{ reason: 'ended' }, { reason: 'ended' }])
+  t.match(await within('the reports', runs.reported(2)), [{ reason: 'channel-ended' }, { reason: 'channel-ended' }])
   await within('consume()', Promise.all(runs.consumed))
   // The generator waits for a token: it learns of the stop with the next one, which nobody gets any more.
   await runs.say('too late')
   while (runs.finals.length === 0) await turn()
   t.type(runs.finals[0], StreamClosedError)
-  t.match(runs.finals, [{ reason: 'ended' }])
+  t.match(runs.finals, [{ reason: 'channel-ended' }])
   t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'it stays what it was')
   t.same(runs.lines, [])
 })
@@ -198,7 +198,7 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
   let reason: unknown
   let finished!: () => void
   const finallyRan = new Promise<void>(resolve => { finished = resolve })
-  const consumed = run.consume(({ signal }) => (async function * (): AsyncGenerator<Token> {
+  const consumed = run.publishFrom(({ signal }) => (async function * (): AsyncGenerator<Token> {
     try {
       yield { event: 'token', data: 'one' }
       await once(signal, 'abort')
@@ -212,7 +212,7 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
   await within('the token', client.until('data: one\n\n'))
   await run.end()
   await within('its finally', finallyRan)
-  t.match(reason, { reason: 'ended' })
+  t.match(reason, { reason: 'channel-ended' })
   await within('consume()', consumed)
   await whole(client)
   t.same(runs.lines, [], 'an AbortError after the stop is silence')
@@ -225,10 +225,10 @@ t.test('E2: a producer that fails ends the channel with a problem that says noth
   await runs.say('one')
   await within('the token', client.until('data: one\n\n'))
   runs.tokens.end()
-  const { epoch } = await runs.channel().head()
+  const { epoch } = await runs.channel().position()
   const problem = `event: error\nid: ${epoch}-2\ndata: {"type":"about:blank","title":"Internal Server Error","status":500}\n\n`
   t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
-  t.match(await within('the report', runs.reported(1)), [{ reason: 'ended' }])
+  t.match(await within('the report', runs.reported(1)), [{ reason: 'channel-ended' }])
   t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
   const back = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
   t.equal(await whole(back), replay(at(epoch, 1)) + problem, 'one who comes back learns of it')
@@ -243,7 +243,7 @@ t.test('E2: a producer whose error is made for the client says why', async t => 
   const client = await runs.ask(t, { method: 'POST', body: '{}' })
   runs.tokens.end()
   await whole(client)
-  const { epoch } = await runs.channel().head()
+  const { epoch } = await runs.channel().position()
   t.equal(bodyOf(client), live(at(epoch, 0)) + `event: error\nid: ${epoch}-1\ndata: {"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"The prompt is too long"}\n\n`)
 })
 
@@ -253,7 +253,7 @@ t.test('C2: a token that does not fit is thrown into the producer at its yield, 
   let code: unknown
   const client = await runs.ask(t)
   await within('the position', client.until('\n\n'))
-  await within('consume()', run.consume((function * (): Generator<Token> {
+  await within('consume()', run.publishFrom((function * (): Generator<Token> {
     try {
       yield { event: 'token', data: 1 as unknown as string }
     } catch (error) {
@@ -262,20 +262,20 @@ t.test('C2: a token that does not fit is thrown into the producer at its yield, 
     yield { event: 'token', data: 'goes on' }
   })()))
   t.equal(code, 'FST_SSE_DATA')
-  const { epoch } = await run.head()
+  const { epoch } = await run.position()
   t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'goes on'))
 })
 
 t.test('R7: a client that reloads all the time has each of thousands of tokens once', async t => {
   const runs = await new Runs().serve(t)
   const run = runs.channel()
-  const consumed = run.consume((async function * (): AsyncGenerator<Token> {
+  const consumed = run.publishFrom((async function * (): AsyncGenerator<Token> {
     for (let n = 1; n <= TOKENS; n++) {
       yield { event: 'token', data: String(n) }
       if (n % 10 === 0) await turn()
     }
   })())
-  const { epoch } = await run.head()
+  const { epoch } = await run.position()
   let seen = ''
   let reloads = 0
   for (let position = 0; position < TOKENS; reloads++) {
@@ -300,12 +300,12 @@ async function nodesOf (t: Test, redis: RedisServer) {
   const nodes: FastifyInstance[] = []
   for (let n = 0; n < 2; n++) {
     const app = Fastify({ logger: { level: 'warn', stream: { write: line => { lines.push(line) } } } })
-    await app.register(sse, { log: redisLog(redis.client(t, { retryStrategy: () => 20 })) })
+    await app.register(sse, { eventLog: redisLog(redis.client(t, { retryStrategy: () => 20 })) })
     t.teardown(() => app.close())
     await app.ready()
     nodes.push(app)
   }
-  const options = { events, start: 'oldest' as const }
+  const options = { events, start: 'earliest' as const }
   const run = (node: number, key = 'key'): Channel<typeof events> => nodes[node]!.sse.channel(`run:${key}`, options)
   return { lines, run }
 }
@@ -336,14 +336,14 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
     const redis = await RedisServer.start(t)
     const { lines, run } = await nodesOf(t, redis)
     const { source, begun, over } = waiting()
-    const consumed = run(0).consume(source)
+    const consumed = run(0).publishFrom(source)
     await begun
-    t.match(await run(1).head(), { ended: false })
-    await until('the token', async () => (await run(1).head()).newest === 1)
+    t.match(await run(1).position(), { ended: false })
+    await until('the token', async () => (await run(1).position()).newest === 1)
     await run(1).end()
-    t.match(await within('the stop', over), { name: 'AbortError', reason: 'ended' })
+    t.match(await within('the stop', over), { name: 'AbortError', reason: 'channel-ended' })
     await within('consume()', consumed)
-    t.match(await run(0).head(), { newest: 1, ended: true })
+    t.match(await run(0).position(), { newest: 1, ended: true })
     const client = redis.client(t)
     await until('the silence', async () => await listeners(client) === 0)
     t.same(lines, [])
@@ -364,12 +364,12 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
     ]
     for (const [what, happens] of accidents) {
       const { source, begun, over } = waiting()
-      const consumed = run(0, what).consume(source)
+      const consumed = run(0, what).publishFrom(source)
       await begun
-      await until('the token', async () => (await run(1, what).head()).newest === 1)
+      await until('the token', async () => (await run(1, what).position()).newest === 1)
       await happens()
       await run(1, what).end()
-      t.match(await within(what, over), { reason: 'ended' }, what)
+      t.match(await within(what, over), { reason: 'channel-ended' }, what)
       await within('consume()', consumed)
     }
     t.same(lines, [])
@@ -381,7 +381,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
     const keys = Array.from({ length: 300 }, (_, n) => String(n))
     const signals: AbortSignal[] = []
     await Promise.all(keys.map(async (key, n) => {
-      const consumed = run(0, key).consume(async function * ({ signal }): AsyncGenerator<Token> {
+      const consumed = run(0, key).publishFrom(async function * ({ signal }): AsyncGenerator<Token> {
         signals.push(signal)
         for (let n = 0; n < 20; n++) {
           yield { event: 'token', data: String(n) }
@@ -391,7 +391,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
       for (let turns = n % 30; turns > 0; turns--) await turn()
       await run(1, key).end()
       await within('consume()', consumed)
-      const [here, there] = await Promise.all([run(0, key).head(), run(1, key).head()])
+      const [here, there] = await Promise.all([run(0, key).position(), run(1, key).position()])
       t.strictSame(here, there)
       t.equal(here.ended, true)
     }))

@@ -43,7 +43,7 @@ class Streams {
   readonly reasons: unknown[] = []
 
   async register (app: FastifyInstance): Promise<void> {
-    await app.register(sse, { commitDelay: 1e8, onClose: report => { this.reports.push(report) } })
+    await app.register(sse, { flushHeadersAfter: 1e8, onClose: report => { this.reports.push(report) } })
     for (const [name, source] of Object.entries(sources)) {
       app.get(`/${name}`, (_request, reply) => {
         this.open++
@@ -173,7 +173,7 @@ t.test('L7: what was published before app.close(), or when it began, is with all
   // They have their streams before the others, and their place among those who follow after them: the last to be told are the first to be ended.
   app.get('/late', (_request, reply) => reply.sse(news.subscribe({ snapshot: () => freed })))
   app.get('/', (_request, reply) => reply.sse(news))
-  app.sse.closing.addEventListener('abort', () => news.publish({ data: 'goodbye' }))
+  app.sse.shutdownSignal.addEventListener('abort', () => news.publish({ data: 'goodbye' }))
   const port = await listen(t, app)
   const late = await Promise.all(Array.from({ length: 20 }, () => open(port, { path: '/late' })))
   while (news.subscribers < late.length) await turn()
@@ -264,7 +264,7 @@ t.test('L7: after app.close() no timer of ours is left, not even one that would 
   }).enable()
   t.teardown(() => hook.disable())
   const app = Fastify()
-  await app.register(sse, { commitDelay: 1e6, maxLifetime: 1e6 })
+  await app.register(sse, { flushHeadersAfter: 1e6, maxLifetime: 1e6 })
   app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> { await new Promise(() => {}) })()))
   const port = await listen(t, app)
   const enough = once(hooked, 'enough')

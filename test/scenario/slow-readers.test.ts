@@ -36,7 +36,7 @@ async function serve (t: Test, options: ChannelOptions, registered: RegisterOpti
   const closed = new Promise<CloseReport>(resolve => { told = resolve })
   let first: FastifyReply | undefined
   await app.register(sse, { onClose: report => told(report), ...registered })
-  const channel = app.sse.channel('news', { history: { events: KEPT, bytes: 1e9 }, ...options })
+  const channel = app.sse.channel('news', { history: { maxEvents: KEPT, maxBytes: 1e9 }, ...options })
   app.get('/', (_request, reply) => {
     first ??= reply
     return reply.sse(channel)
@@ -44,7 +44,7 @@ async function serve (t: Test, options: ChannelOptions, registered: RegisterOpti
   // For who comes back: nobody is watched there.
   app.get('/again', (_request, reply) => reply.sse(channel, { stallTimeout: 0 }))
   const port = await listen(t, app)
-  return { app, channel, epoch: (await channel.head()).epoch, port, reply: () => first!, closed }
+  return { app, channel, epoch: (await channel.position()).epoch, port, reply: () => first!, closed }
 }
 
 /** Every hundredth event has a key of its own; the others share a few. */
@@ -90,7 +90,7 @@ const dropsIn = (frames: Frame[]): number[] => frames.filter(({ event }) => even
 const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
 const count = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
-for (const start of ['newest', 'oldest'] as const) {
+for (const start of ['latest', 'earliest'] as const) {
   t.test(`R5: 'disconnect' ends the stream of a reader that fell off the log; it comes back, is reset, and goes on with the ${start}`, async t => {
     const served = await serve(t, { start })
     const { channel, epoch, port, closed } = served
@@ -109,7 +109,7 @@ for (const start of ['newest', 'oldest'] as const) {
     await channel.end()
     await within('the end', back.until('0\r\n\r\n'))
     const [reset, ...after] = framesOf(bodyOf(back))
-    const position = start === 'newest' ? EVENTS : EVENTS - KEPT
+    const position = start === 'latest' ? EVENTS : EVENTS - KEPT
     t.same(reset, { event: 'sse.reset', id: `${epoch}-${position}`, data: { reason: 'evicted', oldest: EVENTS - KEPT + 1, newest: EVENTS } })
     t.same(messagesIn(after).map(({ n }) => n), count(position + 1, EVENTS + 1))
     const lost = position - before.length
@@ -118,7 +118,7 @@ for (const start of ['newest', 'oldest'] as const) {
 }
 
 t.test('R5: \'skip\' tells a reader that fell off the log how much it missed, and goes on live', async t => {
-  const served = await serve(t, { slow: 'skip' })
+  const served = await serve(t, { slowConsumer: 'skip' })
   const { channel, epoch } = served
   const client = await stall(t, served)
   client.resume()
@@ -144,7 +144,7 @@ function addsUp (t: Checks, epoch: string, frames: Frame[], published: number): 
 }
 
 t.test('R5: \'latest\' gives a reader that fell off the log the last event of each key, and counts the rest', async t => {
-  const served = await serve(t, { slow: { latest: ({ data }) => (data as Payload).key } })
+  const served = await serve(t, { slowConsumer: { compactBy: ({ data }) => (data as Payload).key } })
   const { channel, epoch } = served
   const client = await stall(t, served)
   client.resume()
@@ -164,7 +164,7 @@ t.test('R5: \'latest\' gives a reader that fell off the log the last event of ea
 })
 
 t.test('R5: of more keys than the history holds, \'latest\' gives as many as it holds', async t => {
-  const served = await serve(t, { slow: { latest: ({ data }) => (data as Payload).n } })
+  const served = await serve(t, { slowConsumer: { compactBy: ({ data }) => (data as Payload).n } })
   const { channel, epoch } = served
   const client = await stall(t, served)
   client.resume()
@@ -184,7 +184,7 @@ t.test('R5: a key function that throws is in the log, and its events are dropped
     if ((data as Payload).n % 100 !== 0) throw new Error('no key')
     return (data as Payload).key
   }
-  const served = await serve(t, { slow: { latest } }, {}, app)
+  const served = await serve(t, { slowConsumer: { compactBy: latest } }, {}, app)
   const { channel, epoch } = served
   const client = await stall(t, served)
   client.resume()
@@ -199,7 +199,7 @@ t.test('R5: a key function that throws is in the log, and its events are dropped
 })
 
 t.test('R5: a key function that is async by mistake, and rejects, ends nothing', async t => {
-  const { channel, epoch, port } = await serve(t, { slow: { latest: async () => { throw new Error('no key') } } })
+  const { channel, epoch, port } = await serve(t, { slowConsumer: { compactBy: async () => { throw new Error('no key') } } })
   const client = await connect(t, port)
   for (const n of [1, 2]) {
     await channel.publish({ data: n })
@@ -213,7 +213,7 @@ t.test('R5: a key function that is async by mistake, and rejects, ends nothing',
 t.test('R5, R6: a reader that fell off one of two logs misses nothing of the other', async t => {
   const app = Fastify()
   await app.register(sse)
-  const [busy, calm] = ['busy', 'calm'].map(name => app.sse.channel(name, { slow: 'skip', history: { events: KEPT, bytes: 1e9 } })) as [Channel, Channel]
+  const [busy, calm] = ['busy', 'calm'].map(name => app.sse.channel(name, { slowConsumer: 'skip', history: { maxEvents: KEPT, maxBytes: 1e9 } })) as [Channel, Channel]
   let reply!: FastifyReply
   app.get('/', (_request, r) => (reply = r).sse([busy, calm]))
   const client = await connect(t, await listen(t, app))
@@ -228,13 +228,13 @@ t.test('R5, R6: a reader that fell off one of two logs misses nothing of the oth
   const frames = framesOf(bodyOf(client))
   t.same(frames.filter(({ event }) => event === 'calm').map(({ data }) => data.n), [1, 2, 3])
   t.same(frames.filter(({ event }) => event === 'sse.gap').map(({ data }) => data), [{ dropped: EVENTS - messagesIn(frames).length, channel: 'busy' }])
-  const [b, c] = [(await busy.head()).epoch, (await calm.head()).epoch]
+  const [b, c] = [(await busy.position()).epoch, (await calm.position()).epoch]
   t.equal(frames.at(-1)?.id, `${b}-${EVENTS}.${c}-3`)
 })
 
 t.test('R5: over HTTP/2 a slow reader\'s numbers add up, and another stream of its connection is not held up', async t => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
-  const { channel, epoch, port } = await serve(t, { slow: 'skip' }, {}, app)
+  const { channel, epoch, port } = await serve(t, { slowConsumer: 'skip' }, {}, app)
   const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 64 * 1024 } })
   // The window of the whole connection is not what this test is about.
   session.once('connect', () => session.setLocalWindowSize(64 * 1024 * 1024))
@@ -268,7 +268,7 @@ t.test('R5: over HTTP/2 a slow reader\'s numbers add up, and another stream of i
 })
 
 t.test('R5: a reader that takes no byte for the stallTimeout is disconnected, and comes back to what it missed', async t => {
-  const served = await serve(t, { history: { events: EVENTS, bytes: 1e9 } }, { stallTimeout: 200 })
+  const served = await serve(t, { history: { maxEvents: EVENTS, maxBytes: 1e9 } }, { stallTimeout: 200 })
   const { channel, epoch, port, closed } = served
   const client = await stall(t, served)
   t.match(await within('the report', closed), { reason: 'stalled' })

@@ -39,7 +39,7 @@ async function serve (t: Test, ways: Record<string, Options>, options: ChannelOp
   return {
     app,
     channel,
-    epoch: (await channel.head()).epoch,
+    epoch: (await channel.position()).epoch,
     lines,
     follow: async request => {
       const client = await open(port, request)
@@ -67,7 +67,7 @@ t.test('C4: a filter chooses, a map makes another event, and both keep the posit
     '/filter': { filter: isEven },
     '/map': { map: ({ event, data, id }) => data === 2 ? null : data === 3 ? undefined : { event: 'mapped', data: { event, data, id }, id: 'its own' } },
     '/both': { filter: isEven, map: ({ data }) => ({ data: `even ${String(data)}` }) }
-  }, { start: 'oldest' })
+  }, { start: 'earliest' })
   await publish(channel, 1, 2, 3)
   const clients = [await follow({ path: '/filter' }), await follow({ path: '/map' }), await follow({ path: '/both' })]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
@@ -99,7 +99,7 @@ t.test('C1, C4: what a map makes is checked and stripped by the route\'s own sch
   await within('its position', client.until('\n\n'))
   await channel.publish({ event: 'order', data: { id: 7, customer: 'somebody' } })
   await channel.end()
-  const { epoch } = await channel.head()
+  const { epoch } = await channel.position()
   t.equal(await whole(client), `${live(at(epoch, 0))}event: order\nid: ${epoch}-1\ndata: {"id":7}\n\n`)
   await within('the refusal', refused.until('FST_SSE_CHANNEL_EVENTS'))
   t.equal(refused.responses()[0]?.status, 500)
@@ -130,7 +130,7 @@ t.test('R2: a filtered subscriber that comes back does not search again what was
         return data === 10
       }
     }
-  }, { start: 'oldest' }, { heartbeatInterval: 0 })
+  }, { start: 'earliest' }, { heartbeatInterval: 0 })
   const client = await follow({ path: '/rare' })
   await within('the position', client.until(at(epoch, 0)))
   for (let n = 1; n <= 270; n++) {
@@ -185,7 +185,7 @@ const failing: Array<{ name: string, way: Options, logged: string }> = [
 for (const { name, way, logged } of failing) {
   for (const during of [true, false]) {
     t.test(`E2: ${name} ends its own stream and no other's, ${during ? 'live' : 'in the history'}`, async t => {
-      const { channel, epoch, lines, follow } = await serve(t, { '/failing': way }, { start: 'oldest' })
+      const { channel, epoch, lines, follow } = await serve(t, { '/failing': way }, { start: 'earliest' })
       if (!during) await publish(channel, 1, 2, 3)
       const from = (first: number, last: number): string => count(first, last).map(n => frame(epoch, n)).join('')
       const clients = [await follow(), await follow({ path: '/failing' }), await follow()]
@@ -287,7 +287,7 @@ const counting: Record<string, (counter: Counter) => SnapshotFn> = {
 /** Counts up, and tells all comers by one; a client comes now and then. */
 async function comeWhileCounting (t: Test, snapshot: (counter: Counter) => SnapshotFn): Promise<string[]> {
   const counter: Counter = { value: 0, id: undefined }
-  const { channel, follow } = await serve(t, { '/board': { snapshot: snapshot(counter) } }, { history: { events: INCREMENTS } })
+  const { channel, follow } = await serve(t, { '/board': { snapshot: snapshot(counter) } }, { history: { maxEvents: INCREMENTS } })
   const comers: Array<Promise<RawClient>> = []
   while (counter.value < INCREMENTS) {
     if (counter.value % Math.floor(INCREMENTS / COMERS) === 0) comers.push(follow({ path: '/board' }))

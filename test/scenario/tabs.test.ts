@@ -32,7 +32,7 @@ class Site {
     const site = new Site()
     const { app } = site
     await app.register(sse, { retry: 50 })
-    const numbers = site.#numbers = app.sse.channel('numbers', { history: { events: 100_000 } })
+    const numbers = site.#numbers = app.sse.channel('numbers', { history: { maxEvents: 100_000 } })
     app.get('/numbers', (request, reply) => {
       site.asked.push(String(request.headers['last-event-id'] ?? ''))
       site.open++
@@ -88,7 +88,7 @@ class Tab {
           seen.asked++
           return fetch(url, init)
         },
-        onState: state => { seen.state = state }
+        onStateChange: state => { seen.state = state }
       })
       stream.on('message', ({ data }) => { seen.numbers.push(Number(data)) })
       stream.closed.then(({ reason, error }) => { seen.closed = error?.message ?? reason })

@@ -1,6 +1,6 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
-import { isTextual } from '../../lib/schema/text-schema.ts'
+import { isTextSchema } from '../../lib/schema/text-schema.ts'
 
 /** JSON Schema, as `app.addSchema` keeps it: without the symbols of TypeBox. */
 const plain = (schema: object): TSchema => JSON.parse(JSON.stringify(schema)) as TSchema
@@ -58,8 +58,8 @@ t.test('W5: textual is what admits nothing but strings', async t => {
     ['a recursive type', Type.Recursive((This: TSchema): TSchema => Type.Union([S, Type.Array(This)])), false]
   ]
   for (const [title, schema, textual] of cases) {
-    t.equal(isTextual(schema, shared), textual, title)
-    t.equal(isTextual(plain(schema), shared), textual, `${title}, as JSON Schema`)
+    t.equal(isTextSchema(schema, shared), textual, title)
+    t.equal(isTextSchema(plain(schema), shared), textual, `${title}, as JSON Schema`)
   }
-  for (const nothing of [undefined, null, true, 'string', [S]]) t.notOk(isTextual(nothing))
+  for (const nothing of [undefined, null, true, 'string', [S]]) t.notOk(isTextSchema(nothing))
 })

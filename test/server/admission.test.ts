@@ -45,7 +45,7 @@ async function answer (port: number, request: { path?: string, method?: string, 
 }
 
 t.test('beyond the total, a client that reads a status gets 503, problem details and when to come back', async t => {
-  const { app, port, queues } = await make(t, { total: 2, retryAfter: 2_000 })
+  const { app, port, queues } = await make(t, { maxStreams: 2, retryAfter: 2_000 })
   for (let n = 0; n < 2; n++) await opened(t, port)
   for (const request of [{ headers: { accept: '*/*' } }, { headers: { accept: 'text/event-stream, */*' } }, {}, { method: 'POST', headers: { ...EVENT_SOURCE, 'content-length': '0' } }]) {
     const { status, headers, body } = await answer(port, request)
@@ -58,7 +58,7 @@ t.test('beyond the total, a client that reads a status gets 503, problem details
 })
 
 t.test('beyond the total, an EventSource gets a stream that is over, and its own time to come back', async t => {
-  const { port } = await make(t, { total: 0, retryAfter: 2_000 })
+  const { port } = await make(t, { maxStreams: 0, retryAfter: 2_000 })
   const delays = new Set<number>()
   for (let n = 0; n < 5; n++) {
     const { status, headers, body } = await answer(port, { headers: EVENT_SOURCE })
@@ -73,7 +73,7 @@ t.test('beyond the total, an EventSource gets a stream that is over, and its own
 })
 
 t.test('a place is free again when its client has left, and never twice', async t => {
-  const { app, port } = await make(t, { total: 1 })
+  const { app, port } = await make(t, { maxStreams: 1 })
   for (let n = 0; n < 50; n++) {
     const client = await opened(t, port)
     t.equal((await answer(port)).status, 503)
@@ -85,7 +85,7 @@ t.test('a place is free again when its client has left, and never twice', async 
 })
 
 t.test('no more than its share for one key, which is the address where nothing else is said', async t => {
-  const { app, port } = await make(t, { perKey: 1 })
+  const { app, port } = await make(t, { maxStreamsPerKey: 1 })
   await opened(t, port)
   const { status, body } = await answer(port)
   t.equal(status, 429)
@@ -95,7 +95,7 @@ t.test('no more than its share for one key, which is the address where nothing e
 })
 
 t.test('a key is what the function says; without one a stream is not counted by it', async t => {
-  const { app, port } = await make(t, { perKey: 2, key: ({ headers: { 'x-user': user } }) => user as string | undefined })
+  const { app, port } = await make(t, { maxStreamsPerKey: 2, keyGenerator: ({ headers: { 'x-user': user } }) => user as string | undefined })
   for (const user of ['a', 'a', 'b']) await opened(t, port, { 'x-user': user })
   for (let n = 0; n < 3; n++) await opened(t, port)
   t.equal((await answer(port, { headers: { 'x-user': 'a' } })).status, 429)
@@ -112,7 +112,7 @@ t.test('a key that is none, or cannot be had, is an ordinary error', async t => 
     }],
     [() => { throw Object.assign(new Error('who?'), { statusCode: 401 }) }, { statusCode: 401, message: 'who?' }]
   ] as const) {
-    const { app, port } = await make(t, { key })
+    const { app, port } = await make(t, { keyGenerator: key })
     t.match(JSON.parse((await answer(port, { headers: EVENT_SOURCE })).body), expected)
     t.equal(app.sse.streams().length, 0)
   }
@@ -130,7 +130,7 @@ t.test('L7: a request in a slow hook while the server closes is refused by reply
   const all = { filter: () => true }
   app.get('/channel', (_request, reply) => reply.sse(app.sse.channel('made now')))
   app.get('/known', (_request, reply) => reply.sse(known.subscribe(all)))
-  app.get('/filtered', (_request, reply) => reply.sse(app.sse.channel('made now').subscribe({ ...all, start: 'oldest' })))
+  app.get('/filtered', (_request, reply) => reply.sse(app.sse.channel('made now').subscribe({ ...all, start: 'earliest' })))
   app.get('/several', (_request, reply) => reply.sse([known, app.sse.channel('other')]))
   app.post('/publish', async () => ({ id: await app.sse.channel('made now').publish({ data: 1 }) }))
   const known = app.sse.channel('known')
@@ -154,8 +154,8 @@ t.test('L7: a request in a slow hook while the server closes is refused by reply
 
 t.test('HEAD and those whose stream is over need no place', async t => {
   const app = Fastify()
-  await app.register(sse, { limits: { total: 0 } })
-  app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { once: true }))
+  await app.register(sse, { limits: { maxStreams: 0 } })
+  app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { finite: true }))
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
   const head = await app.inject({ method: 'HEAD', url: '/', headers: EVENT_SOURCE })
   t.equal(head.statusCode, 503)
@@ -163,7 +163,7 @@ t.test('HEAD and those whose stream is over need no place', async t => {
 })
 
 t.test('a thousand who come at once get no more places than there are', async t => {
-  const { app, port } = await make(t, { total: 10 })
+  const { app, port } = await make(t, { maxStreams: 10 })
   const clients = await Promise.all(Array.from({ length: 1_000 }, () => open(port, { headers: { accept: '*/*' } })))
   t.teardown(() => clients.forEach(client => client.socket.destroy()))
   await within('the answers', Promise.all(clients.map(client => client.until('\r\n\r\n'))), 30_000)
@@ -172,10 +172,10 @@ t.test('a thousand who come at once get no more places than there are', async t 
 })
 
 t.test('L8: while the server closes, the same two answers are given, and connections are not kept', async t => {
-  const { app, port } = await make(t, undefined, { reconnectWindow: 500, shutdown: 'finish' })
+  const { app, port } = await make(t, undefined, { reconnectWindow: 500, onShutdown: 'drain' })
   const staying = await opened(t, port)
   const closed = app.close()
-  while (!app.sse.closing.aborted) await turn()
+  while (!app.sse.shutdownSignal.aborted) await turn()
   const soft = await open(port, { headers: EVENT_SOURCE })
   await within('the answer', soft.closed)
   t.match(soft.responses()[0], { status: 200, headers: { connection: 'close' }, body: /^retry: (1[0-4]\d\d|1500|1000)\n\n$/ })
@@ -188,7 +188,7 @@ t.test('L8: while the server closes, the same two answers are given, and connect
 })
 
 t.test('our client says that it reads a status, and comes back when it was told to', async t => {
-  const { app, port, queues } = await make(t, { total: 1, retryAfter: 0 })
+  const { app, port, queues } = await make(t, { maxStreams: 1, retryAfter: 0 })
   const first = await opened(t, port)
   const waits: unknown[] = []
   const stream = connect(`http://127.0.0.1:${port}/`, {

@@ -1,19 +1,19 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import sse from '../../lib/index.ts'
-import { registrationsOf } from '../../lib/server/app-registry.ts'
+import { registriesOf } from '../../lib/server/app-registry.ts'
 
 t.test('an app knows the streams of all its registrations, and of no other app', async t => {
   const [app, other] = [Fastify(), Fastify()]
   t.teardown(() => Promise.all([app.close(), other.close()]))
-  t.equal(registrationsOf(app).size, 0)
+  t.equal(registriesOf(app).size, 0)
   for (const prefix of ['/a', '/b']) {
     app.register(async scope => {
       await scope.register(sse)
-      t.equal(registrationsOf(scope), registrationsOf(app), 'the same within')
+      t.equal(registriesOf(scope), registriesOf(app), 'the same within')
     }, { prefix })
   }
   await app.register(sse).ready()
-  t.equal(registrationsOf(app).size, 3)
-  t.equal(registrationsOf(other).size, 0)
+  t.equal(registriesOf(app).size, 3)
+  t.equal(registriesOf(other).size, 0)
 })

@@ -33,13 +33,13 @@ const failing = (log: RemoteLog, error: { thrown: Error | undefined }): EventLog
     if (error.thrown !== undefined) throw error.thrown
     return log.read(after, limit)
   },
-  head: () => log.head(),
+  state: () => log.state(),
   tail: listener => {
     if (error.thrown !== undefined) throw error.thrown
     return log.tail(listener)
   },
   end: () => log.end(),
-  idle: () => log.idle(),
+  isIdle: () => log.isIdle(),
   close: () => log.close()
 })
 
@@ -52,7 +52,7 @@ for (const seed of [undefined, 1, 2, 3]) {
     await log.append(numbered(0))
     control.follow()
     // It stands where the log was when it was asked.
-    await log.head()
+    await log.state()
     await turn()
     for (let n = 1; n <= 250; n++) {
       control.send(numbered(n))
@@ -109,7 +109,7 @@ t.test('after a lost history the messages are read from the beginning of the nex
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
     control.follow()
-    await log.head()
+    await log.state()
     await turn()
     for (let n = 1; n <= 5; n++) await control.send(numbered(n))
     await within('the first', until(5))
@@ -122,7 +122,7 @@ t.test('after a lost history the messages are read from the beginning of the nex
 })
 
 t.test('messages that left the log before they were read are missed with a word in the log', async t => {
-  const log = new RemoteLog({ events: 2 })
+  const log = new RemoteLog({ maxEvents: 2 })
   const error = { thrown: undefined as Error | undefined }
   const { control, until, lines } = nodeOn(failing(log, error))
   control.follow()
@@ -141,7 +141,7 @@ t.test('messages that left the log before they were read are missed with a word 
 })
 
 t.test('where nothing is kept, what was missed is told all the same', async t => {
-  const log = new RemoteLog({ events: 0 })
+  const log = new RemoteLog({ maxEvents: 0 })
   const { control, heard, lines } = nodeOn(log)
   control.follow()
   await turn()
@@ -153,7 +153,7 @@ t.test('where nothing is kept, what was missed is told all the same', async t =>
 })
 
 t.test('after close no message is read, and a failure of the log is not reported', async t => {
-  for (const method of ['head', 'read'] as const) {
+  for (const method of ['state', 'read'] as const) {
     for (const fails of [true, false]) {
       const log = new RemoteLog()
       let answer!: () => void
@@ -171,7 +171,7 @@ t.test('after close no message is read, and a failure of the log is not reported
       await turn()
       if (method === 'read') await control.send(numbered(1))
       await asked
-      if (method === 'head') await control.send(numbered(1))
+      if (method === 'state') await control.send(numbered(1))
       control.close()
       answer()
       for (let turns = 0; turns < 3; turns++) await turn()
@@ -192,7 +192,7 @@ t.test('its pause ends with it', async t => {
 })
 
 t.test('a logger that throws makes no node deaf, and leaves no promise', async t => {
-  const remote = new RemoteLog({ events: 2 })
+  const remote = new RemoteLog({ maxEvents: 2 })
   const error: { thrown: Error | undefined } = { thrown: undefined }
   const heard: string[] = []
   const control = new ControlLog({

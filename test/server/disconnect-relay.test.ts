@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { Disconnections } from '../../lib/server/disconnect-relay.ts'
+import { DisconnectRelay } from '../../lib/server/disconnect-relay.ts'
 import sse, { type CloseReport, type RegisterOptions } from '../../lib/index.ts'
 import type { EventLog } from '../../lib/log/log.ts'
 import { redisLog } from '../../lib/redis.ts'
@@ -31,7 +31,7 @@ async function visit (port: number, user: string): Promise<RawClient> {
 const key = ({ headers }: FastifyRequest): string => headers['x-user'] as string
 
 t.test('streams are ended by their key, or by what a function says of their request', async t => {
-  const { app, port, reports } = await node(t, { limits: { key } })
+  const { app, port, reports } = await node(t, { limits: { keyGenerator: key } })
   const [ann, too, bob, cid] = await Promise.all(['ann', 'ann', 'bob', 'cid'].map(user => visit(port, user)))
   t.equal(await app.sse.disconnect('ann', 'logged out'), 2)
   for (const client of [ann!, too!]) await within('why', client.until('"detail":"The stream was ended: logged out"'))
@@ -47,14 +47,14 @@ t.test('streams are ended by their key, or by what a function says of their requ
 
 t.test('a key where streams have none is a mistake that is told', async t => {
   const { app } = await node(t, {})
-  await t.rejects(app.sse.disconnect('ann'), { code: 'FST_SSE_KEYS' })
+  await t.rejects(app.sse.disconnect('ann'), { code: 'FST_SSE_NO_KEY' })
   t.equal(await app.sse.disconnect(() => true), 0)
 })
 
 t.test('R8: with a log that nodes share, a key is ended on all of them', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
-  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { key }, log: redisLog(redis.client(t)) }))
+  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
   const [here, there] = nodes as [Node, Node]
   const clients = await Promise.all(nodes.flatMap(({ port }) => ['ann', 'bob'].map(user => visit(port, user))))
   t.equal(await here.app.sse.disconnect('ann', 'logged out'), 1, 'how many were ended here')
@@ -69,11 +69,11 @@ t.test('R8: with a log that nodes share, a key is ended on all of them', async t
 function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
   const revoked: Array<[key: string | undefined, why: string | undefined]> = []
   const lines: unknown[] = []
-  const streams = keys.map(key => ({ account: { key, request: {} as FastifyRequest }, revoke: (why?: string) => { revoked.push([key, why]) } }))
-  const disconnections = new Disconnections({
+  const streams = keys.map(key => ({ record: { key, request: {} as FastifyRequest }, revoke: (why?: string) => { revoked.push([key, why]) } }))
+  const disconnections = new DisconnectRelay({
     streams,
     keyed: true,
-    openLog: log === undefined ? undefined : () => log,
+    eventLog: log === undefined ? undefined : () => log,
     log: { error: (...line: unknown[]) => { lines.push(line) } } as unknown as FastifyBaseLogger
   })
   t.teardown(() => disconnections.close())
@@ -139,7 +139,7 @@ t.test('L7: once it is closed no other node is told, and a log that cannot be cl
 t.test('R10: the messages of nodes are in no channel: no name leads to them, and no figure or diagnostics channel tells of them', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
-  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { key }, log: redisLog(redis.client(t)) }))
+  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
   const [here, there] = nodes as [Node, Node]
   const told: unknown[] = []
   const listener = (message: unknown): void => { told.push(message) }
@@ -161,9 +161,9 @@ t.test('R8: a node goes on after a message in Redis that it cannot read, and hea
   const redis = await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always')
   const again = { retryStrategy: () => 20 }
   const clients = [redis.client(t, again), redis.client(t, again)]
-  const [here, there] = [await node(t, { limits: { key }, log: redisLog(clients[0]!) }), await node(t, { limits: { key }, log: redisLog(clients[1]!) })]
+  const [here, there] = [await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(clients[0]!) }), await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(clients[1]!) })]
   const [ann, bob, cid] = await Promise.all(['ann', 'bob', 'cid'].map(user => visit(there.port, user)))
-  const foreign = redisLog(redis.client(t, again))('sse.control', { events: 1_000, bytes: 1_048_576, age: 300_000 })
+  const foreign = redisLog(redis.client(t, again))('sse.control', { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 })
   for (const data of ['{', '{"key":null}', 'null']) await foreign.append({ event: 'disconnect', data, json: true })
   t.equal(await here.app.sse.disconnect('ann', 'logged out'), 0)
   await within('why', ann!.until('logged out'))

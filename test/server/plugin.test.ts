@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
-import sse, { EventQueue, memoryLog, type AnyEvent, type Channel, type CloseReport, type EventMap, type OpenLog, type RegisterOptions, type SseOptions } from '../../lib/index.ts'
+import sse, { EventQueue, memoryLog, type AnyEvent, type Channel, type CloseReport, type EventMap, type EventLogFactory, type RegisterOptions, type SseOptions } from '../../lib/index.ts'
 import { injectStream } from '../../lib/testing.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
@@ -87,7 +87,7 @@ t.test('Fastify\'s own options of register() are no options of ours', async t =>
 const bad: Array<[options: unknown, message: string]> = [
   [{ heartbeatInterval: -1 }, "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
   [{ onClose: 'log' }, "Option 'onClose' must be a function, got \"log\" (string)"],
-  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, revalidate, revalidateInterval, onClose, directWrites, once, limits, grace, reconnectWindow, got an option that does not exist"]
+  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, reauthorize, reauthorizeInterval, onClose, directWrites, once, limits, grace, reconnectWindow, got an option that does not exist"]
 ]
 for (const [options, message] of bad) {
   t.test(`a bad option fails the registration: ${message}`, async t => {
@@ -219,7 +219,7 @@ t.test('L8: HEAD is answered with the head alone, the source let go and never st
   const handler = (_request: FastifyRequest, reply: FastifyReply) => {
     const source = start()
     sources.push(source)
-    return reply.sse(source, { once: true })
+    return reply.sse(source, { finite: true })
   }
   app.get('/auto', handler)
   app.route({ method: 'HEAD', url: '/custom', handler })
@@ -302,7 +302,7 @@ t.test('L10: a call too many is refused: the promise says why, the log too, and 
   })
   t.equal((await app.inject('/twice')).payload, 'data: 1\n\n')
   t.equal((await app.inject('/sent')).payload, 'sent')
-  t.same(log.map(line => [line.level, line.err?.code]), [[40, 'FST_SSE_TWICE'], [40, 'FST_SSE_REPLY_SENT']])
+  t.same(log.map(line => [line.level, line.err?.code]), [[40, 'FST_SSE_ALREADY_STARTED'], [40, 'FST_SSE_REPLY_SENT']])
   t.same(queues.map(queue => queue.signal.aborted), [true, true])
 })
 
@@ -331,7 +331,7 @@ t.test('L7: a call while the server closes is answered 503, to be tried again', 
 t.test('a finite stream that the client has seen to its end is answered 204', async t => {
   const app = Fastify()
   await app.register(sse)
-  app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { once: true }))
+  app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { finite: true }))
   t.equal((await app.inject('/')).payload, 'data: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
 })
@@ -419,7 +419,7 @@ const text = { message: Type.String() }
 /** A channel that is over and still has all of its events: a stream of it is finite. */
 async function over (channel: Channel, ...data: unknown[]): Promise<string> {
   for (const each of data) await channel.publish({ data: each })
-  const { id } = await channel.head()
+  const { id } = await channel.position()
   await channel.end()
   return id
 }
@@ -427,7 +427,7 @@ async function over (channel: Channel, ...data: unknown[]): Promise<string> {
 t.test('a channel is served from its oldest event or from where the client was, and at its end with 204', async t => {
   const app = Fastify()
   await app.register(sse)
-  const run = app.sse.channel('run', { start: 'oldest' })
+  const run = app.sse.channel('run', { start: 'earliest' })
   app.get('/', (_request, reply) => reply.sse(run))
   const end = await over(run, 'a', 'b')
   const epoch = end.replace(/-2$/, '')
@@ -441,7 +441,7 @@ t.test('R7: a newcomer to a channel that is over, with nothing to give, is answe
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => reports.push(report) })
-  const [done, empty] = [app.sse.channel('done'), app.sse.channel('empty', { start: 'oldest' })]
+  const [done, empty] = [app.sse.channel('done'), app.sse.channel('empty', { start: 'earliest' })]
   app.get('/done', (_request, reply) => reply.sse(done))
   app.get('/empty', (_request, reply) => reply.sse(empty))
   app.get('/both', (_request, reply) => reply.sse([done, empty]))
@@ -454,7 +454,7 @@ t.test('R7: a newcomer to a channel that is over, with nothing to give, is answe
 t.test('several channels are served by one stream, whose id stands for all of them', async t => {
   const app = Fastify()
   await app.register(sse)
-  const [one, other] = [app.sse.channel('one', { start: 'oldest' }), app.sse.channel('other', { start: 'oldest' })]
+  const [one, other] = [app.sse.channel('one', { start: 'earliest' }), app.sse.channel('other', { start: 'earliest' })]
   app.get('/', (_request, reply) => reply.sse([one, other.subscribe()]))
   app.get('/function', (_request, reply) => reply.sse(async () => [one, other]))
   const [a, b] = [(await over(one, 'a')).slice(0, -2), (await over(other, 'b')).slice(0, -2)]
@@ -468,7 +468,7 @@ t.test('a stream does not follow one channel twice, nor more than fit into its i
   const app = Fastify()
   await app.register(sse)
   const channels = Array.from({ length: 65 }, (_, index) => app.sse.channel(`channel ${index}`))
-  app.get('/twice', (_request, reply) => reply.sse([channels[0]!, channels[0]!.subscribe({ start: 'oldest' })]))
+  app.get('/twice', (_request, reply) => reply.sse([channels[0]!, channels[0]!.subscribe({ start: 'earliest' })]))
   app.get('/many', (_request, reply) => reply.sse(channels))
   for (const [url, got] of [['/twice', 'one of them twice'], ['/many', '65']]) {
     const response = await app.inject(url!)
@@ -511,7 +511,7 @@ t.test('C4: a typed route serves channels of its own events, by the same schema 
 t.test('C4: what a map makes of another channel is checked and written by the route', async t => {
   const app = Fastify()
   await app.register(sse)
-  const prices = app.sse.channel('prices', { start: 'oldest' })
+  const prices = app.sse.channel('prices', { start: 'earliest' })
   const epoch = (await over(prices, 1, 2, 3)).slice(0, -2)
   app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
     map: ({ data }) => data === 2 ? undefined : { event: 'count' as const, data: { n: Number(data), secret: 'x' } }
@@ -559,7 +559,7 @@ t.test('C3: shared schemas are those that there are when a channel is made, and 
   t.throws(() => app.sse.channel('orders', { events: { order: Type.Ref('Order') } }), { code: 'FST_SSE_SCHEMA' })
   app.addSchema({ $id: 'Order', type: 'object', properties: { id: { type: 'integer' } }, required: ['id'] })
   const events = { order: Type.Ref('Order') }
-  const orders = app.sse.channel('orders', { events, start: 'oldest' })
+  const orders = app.sse.channel('orders', { events, start: 'earliest' })
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(orders))
   app.get('/list', { schema: { sse: { order: Type.Ref('Order') } } }, (_request, reply) => reply.sse([{ event: 'order', data: { id: 7, secret: 1 } }] as never))
   await orders.publish({ event: 'order', data: { id: 7, secret: 1 } } as never)
@@ -572,23 +572,23 @@ t.test('option log: opens the log of each channel, once, with its name and its b
   const app = Fastify()
   const opened: unknown[] = []
   const memory = memoryLog()
-  const log: OpenLog = (...given) => {
+  const log: EventLogFactory = (...given) => {
     opened.push(given)
     return memory(...given)
   }
-  await app.register(sse, { log, retry: 5 })
-  const channel = app.sse.channel('a', { history: { events: 7 } })
-  t.equal(app.sse.channel('a', { history: { events: 7 } }), channel)
+  await app.register(sse, { eventLog: log, retry: 5 })
+  const channel = app.sse.channel('a', { history: { maxEvents: 7 } })
+  t.equal(app.sse.channel('a', { history: { maxEvents: 7 } }), channel)
   app.sse.channel('b')
-  t.strictSame(opened, [['a', { events: 7, bytes: 1_048_576, age: 300_000 }], ['b', { events: 1_000, bytes: 1_048_576, age: 300_000 }]])
+  t.strictSame(opened, [['a', { maxEvents: 7, maxBytes: 1_048_576, maxAge: 300_000 }], ['b', { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }]])
   app.get('/', (_request, reply) => reply.sse([]))
   t.equal((await app.inject('/')).payload, 'retry: 5\n\n', 'beside the options of streams')
 })
 
-for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memoryLog()('x', { events: 1, bytes: 1, age: 1 }), 'an object (MemoryLog)']] as const) {
+for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memoryLog()('x', { maxEvents: 1, maxBytes: 1, maxAge: 1 }), 'an object (MemoryLog)']] as const) {
   t.test(`a bad option fails the registration: log is ${got}`, async t => {
     const app = Fastify()
-    app.register(sse, { log } as unknown as RegisterOptions)
+    app.register(sse, { eventLog } as unknown as RegisterOptions)
     await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message: `Option 'log' must be a function that opens logs, such as memoryLog(), got ${got}` })
   })
 }
@@ -596,7 +596,7 @@ for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memo
 t.test('a log is an option of the registration, not of a stream', async t => {
   const app = Fastify()
   await app.register(sse)
-  app.get('/', (_request, reply) => reply.sse([], { log: memoryLog() } as SseOptions))
+  app.get('/', (_request, reply) => reply.sse([], { eventLog: memoryLog() } as SseOptions))
   t.match((await app.inject('/')).json(), { code: 'FST_SSE_OPTION' })
 })
 
@@ -615,10 +615,10 @@ t.test('each registration has its own channels: beside each other, one inside th
   for (const name of ['one', 'two']) {
     app.register(async child => {
       await child.register(sse)
-      seen.push(child.sse.channel('same', { history: { events: name.length } }))
+      seen.push(child.sse.channel('same', { history: { maxEvents: name.length } }))
       child.register(async inner => {
         await inner.register(sse)
-        seen.push(inner.sse.channel('same', { start: 'oldest' }))
+        seen.push(inner.sse.channel('same', { start: 'earliest' }))
         t.not(inner.sse, child.sse)
       })
     })
@@ -627,7 +627,7 @@ t.test('each registration has its own channels: beside each other, one inside th
   await app.ready()
   t.equal(new Set(seen).size, 4)
   await Promise.all(seen.map((channel, index) => channel.publish({ data: index })))
-  t.same(await Promise.all(seen.map(async channel => (await channel.head()).newest)), [1, 1, 1, 1])
+  t.same(await Promise.all(seen.map(async channel => (await channel.position()).newest)), [1, 1, 1, 1])
   await app.close()
 })
 
@@ -641,7 +641,7 @@ t.test('L7: closing the server ends the streams of its channels, and its channel
   const next = live.subscribe()[Symbol.asyncIterator]().next()
   t.equal(live.subscribers, 2)
   await within('the close', app.close())
-  await client.rest()
+  await client.takeAll()
   t.strictSame(await client.closed, { reason: 'complete' })
   t.match(reports, [{ reason: 'shutdown' }])
   t.same(await within('the end of the loop', next), { done: true, value: undefined })

@@ -2,7 +2,7 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifySchema } from 'fastify'
 import t, { type Test } from 'tap'
-import { askedOf } from '../../lib/server/request-facts.ts'
+import { requestFactsOf } from '../../lib/server/request-facts.ts'
 import sse, { type RegisterOptions } from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
@@ -32,7 +32,7 @@ const closed = { additionalProperties: false }
 t.test('the position, the accepted types and the address are read from the request', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  app.all('/', async (request, reply) => reply.send([askedOf(request, false), askedOf(request, true)]))
+  app.all('/', async (request, reply) => reply.send([requestFactsOf(request, false), requestFactsOf(request, true)]))
   const cases: Array<[object, object]> = [
     [{}, { eventSource: false }],
     [{ headers: EVENT_SOURCE }, { eventSource: true }],
@@ -78,14 +78,14 @@ t.test('L11: the position survives a validator that gives another object', async
 })
 
 t.test('L11: an EventSource is recognised although a schema removes its accept header', async t => {
-  const port = await serve(t, { headers: Type.Object({}, closed) }, { limits: { total: 0 } })
+  const port = await serve(t, { headers: Type.Object({}, closed) }, { limits: { maxStreams: 0 } })
   t.match(await answer(port, EVENT_SOURCE), { status: 200, body: /^retry: \d+\n\n$/ })
   t.match(await answer(port, { accept: '*/*' }), { status: 503 })
 })
 
 t.test('L11: an address that comes in a header counts where a schema removes that header', async t => {
   const app = Fastify({ forceCloseConnections: true, trustProxy: true })
-  await app.register(sse, { limits: { perKey: 1 } })
+  await app.register(sse, { limits: { maxStreamsPerKey: 1 } })
   app.get('/', { schema: { headers: Type.Object({}, closed) } }, (_request, reply) => reply.sse(async function * ({ signal }) {
     yield { data: 'open' }
     await new Promise(resolve => signal.addEventListener('abort', resolve))
@@ -165,7 +165,7 @@ t.test('a scope that was made before the plugin has streams, their position and 
       return echo(request, reply)
     })
   })
-  app.register(sse, { limits: { perKey: 5 } })
+  app.register(sse, { limits: { maxStreamsPerKey: 5 } })
   const port = await listen(t, app)
   t.equal((await answer(port, { 'last-event-id': '7' })).body, 'data: 7\n\n')
 })

@@ -22,18 +22,18 @@ async function make (t: Test, options: RegisterOptions = {}): Promise<Made> {
   }))
   app.get('/slow', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
     await new Promise(resolve => signal.addEventListener('abort', resolve))
-  }, { commitDelay: 10_000 }))
-  app.get('/closing', (_request, reply) => reply.sse(async function * ({ closing, signal }: SourceContext): AsyncGenerator<AnyEvent> {
+  }, { flushHeadersAfter: 10_000 }))
+  app.get('/closing', (_request, reply) => reply.sse(async function * ({ shutdownSignal: shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
     yield { data: 'working' }
-    await new Promise(resolve => closing.addEventListener('abort', resolve))
+    await new Promise(resolve => shutdownSignal.addEventListener('abort', resolve))
     t.equal(signal.aborted, false, 'its stream goes on')
     yield { data: 'last words' }
-  }, { shutdown: 'finish' }))
+  }, { onShutdown: 'drain' }))
   return { app, port: await listen(t, app), reports, lines }
 }
 
 t.test('the open streams are there to be looked at', async t => {
-  const { app, port } = await make(t, { limits: { key: ({ headers }) => headers['x-user'] as string } })
+  const { app, port } = await make(t, { limits: { keyGenerator: ({ headers }) => headers['x-user'] as string } })
   const talk = await open(port, { path: '/talk', headers: { 'x-user': 'ann' } })
   await within('the event', talk.until('data:'))
   const news = await open(port, { path: '/news', headers: { 'x-user': 'bob' } })
@@ -61,8 +61,8 @@ t.test('a stream that is ended by hand says why, once, and our client does not c
     open!.disconnect('you logged out')
     open!.disconnect('twice')
   })
-  t.match(await within('the end', stream.closed), { reason: 'error', error: { code: 'FST_SSE_REMOTE', data: { status: 403, title: 'Forbidden', detail: 'The stream was ended: you logged out' } } })
-  t.match(failures, [{ code: 'FST_SSE_REMOTE', delay: undefined }])
+  t.match(await within('the end', stream.closed), { reason: 'error', error: { code: 'FST_SSE_SERVER_ERROR', data: { status: 403, title: 'Forbidden', detail: 'The stream was ended: you logged out' } } })
+  t.match(failures, [{ code: 'FST_SSE_SERVER_ERROR', delay: undefined }])
   while (reports.length === 0) await turn()
   t.match(reports, [{ reason: 'revoked', events: 1 }])
   t.match(lines.filter(({ msg }) => msg === 'sse stream closed'), [{ level: 30, reason: 'revoked', duration: Number, events: 1, bytes: Number }])
@@ -81,7 +81,7 @@ t.test('one that has sent nothing yet is answered 403', async t => {
 
 t.test('a stream is asked for its permission, before its heartbeat, and ends within an interval when it is gone', async t => {
   let permitted = true
-  const { app, port, reports } = await make(t, { heartbeatInterval: 20, revalidateInterval: 20, revalidate: async ({ headers }) => permitted || headers['x-user'] !== 'ann' })
+  const { app, port, reports } = await make(t, { heartbeatInterval: 20, reauthorizeInterval: 20, reauthorize: async ({ headers }) => permitted || headers['x-user'] !== 'ann' })
   const [ann, bob] = [await open(port, { path: '/talk', headers: { 'x-user': 'ann' } }), await open(port, { path: '/talk', headers: { 'x-user': 'bob' } })]
   await within('the beats', Promise.all([ann, bob].map(client => client.until(':\n\n'))))
   permitted = false
@@ -97,10 +97,10 @@ t.test('L7: drain() ends the streams while the server goes on, sources hear of i
   const { app, port, reports } = await make(t, { reconnectWindow: 300 })
   const clients = await Promise.all(['/talk', '/closing'].map(path => open(port, { path })))
   await within('the events', Promise.all(clients.map(client => client.until('data:'))))
-  t.equal(app.sse.closing.aborted, false)
+  t.equal(app.sse.shutdownSignal.aborted, false)
   await within('the drain', app.sse.drain())
   await within('the ends', Promise.all(clients.map(client => client.until('0\r\n\r\n'))))
-  t.ok(app.sse.closing.reason instanceof StreamClosedError)
+  t.ok(app.sse.shutdownSignal.reason instanceof StreamClosedError)
   t.match(reports.map(({ reason }) => reason).sort(), ['complete', 'shutdown'])
   const [talk, closing] = clients.map(client => client.responses()[0]!)
   t.match(talk, { complete: true, body: /^id: 1\ndata: é\n\nretry: ([12]?\d?\d|30\d)\n\n$/ })

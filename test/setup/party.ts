@@ -1,29 +1,29 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { Chunk } from '../../lib/channel/frame-batch.ts'
+import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import type { Cursor } from '../../lib/wire/cursor.ts'
 import type { Feed } from '../../lib/channel/feed.ts'
-import { Follower } from '../../lib/channel/channel-reader.ts'
-import type { Opening } from '../../lib/channel/start-position.ts'
-import type { Party } from '../../lib/channel/subscriber-context.ts'
+import { ChannelReader } from '../../lib/channel/channel-reader.ts'
+import type { StartPosition } from '../../lib/channel/start-position.ts'
+import type { SubscriberContext } from '../../lib/channel/subscriber-context.ts'
 import { encodePositionFrame } from '../../lib/wire/encode.ts'
-import type { Selection } from '../../lib/channel/projection.ts'
+import type { Projection } from '../../lib/channel/projection.ts'
 
 /** The selection of one who wants all of it. */
-export const ALL: Selection = { filter: undefined, map: undefined, snapshot: undefined, start: 'newest' }
+export const ALL: Projection = { filter: undefined, map: undefined, snapshot: undefined, start: 'latest' }
 
 interface TestPartyOptions {
-  selection?: Partial<Selection>
+  selection?: Partial<Projection>
   /** False: every event comes as an object. */
   frames?: boolean
   alone?: boolean
 }
 
 /** The party of one follower, in the test's hand: what it was given, in order, and how much room it has. */
-export class TestParty implements Party<Follower> {
+export class TestParty implements SubscriberContext<ChannelReader> {
   readonly alone: boolean
   readonly writes: boolean
-  readonly follower: Follower
-  untold = 0
+  readonly follower: ChannelReader
+  unreported = 0
   /** How many takes or writes have room. */
   room = Infinity
   /** How often it came to the end of the log. */
@@ -31,9 +31,9 @@ export class TestParty implements Party<Follower> {
   /** Frames, events as objects, and at last the outcome as a word. */
   readonly given: unknown[] = []
   /** The chunks among it. */
-  readonly chunks: Chunk[] = []
+  readonly chunks: FrameBatch[] = []
   /** Where it began; what is announced later is among what was given. */
-  opening: Opening | undefined
+  opening: StartPosition | undefined
   /** Settles with `ended`, `lagging <channel>` or the error that ended it. */
   readonly over: Promise<unknown>
   #settle!: (outcome: unknown) => void
@@ -42,10 +42,10 @@ export class TestParty implements Party<Follower> {
     this.alone = alone
     this.writes = frames
     this.over = new Promise(resolve => { this.#settle = resolve })
-    this.follower = new Follower(feed, { ...ALL, ...selection }, this)
+    this.follower = new ChannelReader(feed, { ...ALL, ...selection }, this)
   }
 
-  write (frames: string | Chunk, events: number): void {
+  writeFrames (frames: string | FrameBatch, events: number): void {
     this.room--
     if (typeof frames !== 'string') this.chunks.push(frames)
     this.given.push(...(typeof frames === 'string' ? frames : frames.text).split('\n\n').slice(0, -1))
@@ -53,16 +53,16 @@ export class TestParty implements Party<Follower> {
   }
 
   /** Takes its stand: at once, where the log answers at once. */
-  stand (cursor?: Cursor | 'malformed'): Opening | Promise<Opening> {
-    const head = this.follower.enter()
-    return head instanceof Promise ? head.then(head => this.follower.begin(head, cursor)) : this.follower.begin(head, cursor)
+  stand (cursor?: Cursor | 'malformed'): StartPosition | Promise<StartPosition> {
+    const head = this.follower.attach()
+    return head instanceof Promise ? head.then(head => this.follower.open(head, cursor)) : this.follower.open(head, cursor)
   }
 
   /** Takes its stand, and reads: in the next turn, if this one has lasted long enough. */
   async begin (cursor?: Cursor | 'malformed'): Promise<this> {
     const opening = this.stand(cursor)
     this.opening = opening instanceof Promise ? await opening : opening
-    this.follower.proceed()
+    this.follower.start()
     await turn()
     return this
   }
@@ -75,34 +75,34 @@ export class TestParty implements Party<Follower> {
   }
 
   id (): string {
-    this.untold = 0
+    this.unreported = 0
     return `${this.follower.epoch}-${this.follower.position}`
   }
 
-  checkpoint (): string { return this.untold === 0 ? '' : encodePositionFrame(this.id()) }
+  checkpoint (): string { return this.unreported === 0 ? '' : encodePositionFrame(this.id()) }
   arrived (): void { this.arrivals++ }
-  wants (): boolean { return this.room > 0 }
+  hasRoom (): boolean { return this.room > 0 }
 
-  take (event: unknown, before = ''): void {
+  write (event: unknown, before = ''): void {
     this.room--
     this.given.push(...before.split('\n\n').slice(0, -1), event)
   }
 
-  gap (follower: Follower, dropped: number, position: number): void {
+  gap (follower: ChannelReader, dropped: number, position: number): void {
     const before = this.checkpoint()
     follower.position = position
     const data = this.alone ? { dropped } : { dropped, channel: follower.feed.settings.name }
-    this.take({ event: 'sse.gap', data, id: this.id() }, before)
+    this.write({ event: 'sse.gap', data, id: this.id() }, before)
   }
 
-  announce (follower: Follower, opening: Opening, before: string): void {
+  announce (follower: ChannelReader, opening: StartPosition, before: string): void {
     if (follower !== this.follower) throw new Error('another follower was announced')
     this.given.push(...before.split('\n\n').slice(0, -1), { opening })
   }
 
-  lagging ({ feed }: Follower): void { this.#over(`lagging ${feed.settings.name}`) }
-  ended (follower: Follower): void { this.#over(follower === this.follower ? 'ended' : 'another follower ended') }
-  failed (error: unknown): void { this.#over(error) }
+  fellBehind ({ feed }: ChannelReader): void { this.#over(`lagging ${feed.settings.name}`) }
+  channelEnded (follower: ChannelReader): void { this.#over(follower === this.follower ? 'ended' : 'another follower ended') }
+  fail (error: unknown): void { this.#over(error) }
   close (): void { this.#over('closed') }
 
   #over (outcome: unknown): void {

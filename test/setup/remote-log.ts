@@ -1,8 +1,8 @@
 import { chances } from './chances.ts'
-import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../../lib/log/log.ts'
+import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
-export const HISTORY: History = { events: 1_000, bytes: 1_000_000, age: Infinity }
+export const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
 
 /** The record of a number. */
 export const numbered = (n: number): LogRecord => ({ event: 'message', data: String(n), json: true })
@@ -17,7 +17,7 @@ export type Dice = ReturnType<typeof chances>
  * `lose()` is the accident after which another epoch begins.
  */
 export class RemoteLog implements EventLog {
-  readonly #history: History
+  readonly #history: HistoryLimits
   readonly #dice: Dice | undefined
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   #log!: EventLog
@@ -25,14 +25,14 @@ export class RemoteLog implements EventLog {
   #answered: Promise<unknown> = Promise.resolve()
   #told: Promise<unknown> = Promise.resolve()
 
-  constructor (history: Partial<History> = {}, dice?: Dice) {
+  constructor (history: Partial<HistoryLimits> = {}, dice?: Dice) {
     this.#history = { ...HISTORY, ...history }
     this.#dice = dice
     this.#begin()
   }
 
   /** What it holds at this moment, without delay. */
-  get now (): LogHead { return this.#log.head() as LogHead }
+  get now (): LogState { return this.#log.state() as LogState }
 
   /** How many listen. */
   get listeners (): number { return this.#listeners.size }
@@ -42,7 +42,7 @@ export class RemoteLog implements EventLog {
 
   append (record: LogRecord): LogPosition | Promise<LogPosition> { return this.#answer(() => this.#log.append(record) as LogPosition) }
   read (after: number, limit: number): LogBatch | Promise<LogBatch> { return this.#answer(() => this.#log.read(after, limit) as LogBatch) }
-  head (): LogHead | Promise<LogHead> { return this.#answer(() => this.now) }
+  state (): LogState | Promise<LogState> { return this.#answer(() => this.now) }
   end (): void | Promise<void> { return this.#answer(() => { this.#log.end() }) }
 
   tail (listener: (batch: LogBatch) => void): () => void {
@@ -51,7 +51,7 @@ export class RemoteLog implements EventLog {
     return () => { this.#listeners.delete(told) }
   }
 
-  idle (): boolean { return this.#listeners.size === 0 }
+  isIdle (): boolean { return this.#listeners.size === 0 }
 
   close (): void { this.#log.close() }
 

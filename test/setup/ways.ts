@@ -80,8 +80,8 @@ export class Visit {
         return this.#events()
       }, options)
     } else {
-      this.#channel = server.sse.channel(name, { history: { events: 1e6, bytes: 1e9 } })
-      this.#epoch = (await this.#channel.head()).epoch
+      this.#channel = server.sse.channel(name, { history: { maxEvents: 1e6, maxBytes: 1e9 } })
+      this.#epoch = (await this.#channel.position()).epoch
       this.over = this.reply.sse(this.#channel, { ...options, directWrites })
       this.published = this.#publish(this.#channel)
     }

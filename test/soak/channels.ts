@@ -9,8 +9,8 @@ interface ChannelPlan {
   pace: number
 }
 
-const LONG = { events: 1_000, bytes: 64e6, age: 3_600_000 }
-const SHORT = { events: 12, bytes: 64e6, age: 3_600_000 }
+const LONG = { maxEvents: 1_000, maxBytes: 64e6, maxAge: 3_600_000 }
+const SHORT = { maxEvents: 12, maxBytes: 64e6, maxAge: 3_600_000 }
 
 export const PADDING = 64 * 1024
 
@@ -18,8 +18,8 @@ export const PADDING = 64 * 1024
 export const CHANNELS: readonly ChannelPlan[] = [
   ...Array.from({ length: 18 }, (_, index) => ({ name: `ordinary ${index}`, options: { history: LONG }, wide: false, pace: 1 })),
   ...Array.from({ length: 2 }, (_, index) => ({ name: `quiet ${index}`, options: { history: LONG }, wide: false, pace: 0.05 })),
-  { name: 'wide, skipping', options: { history: SHORT, slow: 'skip' }, wide: true, pace: 3 },
-  { name: 'wide, disconnecting', options: { history: SHORT, slow: 'disconnect' }, wide: true, pace: 3 }
+  { name: 'wide, skipping', options: { history: SHORT, slowConsumer: 'skip' }, wide: true, pace: 3 },
+  { name: 'wide, disconnecting', options: { history: SHORT, slowConsumer: 'disconnect' }, wide: true, pace: 3 }
 ]
 
 // Of all connections; two at least.

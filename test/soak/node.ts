@@ -11,7 +11,7 @@ import { serve } from './colleague.ts'
 const [port, grace, reconnectWindow] = process.argv.slice(2).map(Number) as [number, number, number]
 const redis = new Redis({ port, host: '127.0.0.1' })
 const app = Fastify()
-await app.register(sse, { log: redisLog(redis), grace, reconnectWindow })
+await app.register(sse, { eventLog: redisLog(redis), shutdownTimeout: grace, reconnectWindow })
 const channel = app.sse.channel('news')
 app.get('/news', (_request, reply) => reply.sse(channel))
 let number = 0

@@ -23,11 +23,11 @@ const app = Fastify({ logger: { level: 'info', base: null, stream: lines } })
 await app.register(sse, {
   heartbeatInterval: 2_000,
   stallTimeout: 4_000,
-  grace,
+  shutdownTimeout: grace,
   // A few more than there are: who comes beyond that is turned away.
-  limits: { total: connections + 20, perKey: 2, key: keyOf, retryAfter: 500 },
-  revalidate: async request => !banned.delete(keyOf(request)),
-  revalidateInterval: 1_000
+  limits: { maxStreams: connections + 20, maxStreamsPerKey: 2, keyGenerator: keyOf, retryAfter: 500 },
+  reauthorize: async request => !banned.delete(keyOf(request)),
+  reauthorizeInterval: 1_000
 })
 const channels = CHANNELS.map(({ name, options }) => app.sse.channel(name, options))
 app.get('/:channel', (request, reply) => reply.sse(channels[Number((request.params as { channel: string }).channel)]!))
@@ -83,7 +83,7 @@ const duties = {
   /** So many events in each channel that its history is full. */
   async fill () {
     for (const [index, { options: { history } }] of CHANNELS.entries()) {
-      for (let n = 0; n < history!.events!; n++) await publish(index)
+      for (let n = 0; n < history!.maxEvents!; n++) await publish(index)
     }
   },
 

@@ -216,10 +216,10 @@ t.test('a push after end() resolves to false once the reader has left: there is 
   t.equal(await queue.push({ data: 1 }), false)
 })
 
-t.test('a second reader is refused with FST_SSE_QUEUE_TAKEN', t => {
+t.test('a second reader is refused with FST_SSE_QUEUE_LOCKED', t => {
   const queue = new EventQueue()
   queue[Symbol.asyncIterator]()
-  t.throws(() => queue[Symbol.asyncIterator](), { code: 'FST_SSE_QUEUE_TAKEN' })
+  t.throws(() => queue[Symbol.asyncIterator](), { code: 'FST_SSE_QUEUE_LOCKED' })
   t.end()
 })
 

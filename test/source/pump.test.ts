@@ -1,10 +1,10 @@
 import t from 'tap'
-import { Pump, type Taker } from '../../lib/source/pump.ts'
+import { Pump, type EventSink } from '../../lib/source/pump.ts'
 import { Scope } from '../../lib/scope.ts'
 import { kSubscribed } from '../../lib/source/source.ts'
 
 /** A taker that notes what it is told; `room` says how many events it wants. */
-function makeTaker (room = Infinity): Taker & { told: unknown[], room: number, onTake: ((event: unknown) => void) | undefined, ended: Promise<void> } {
+function makeTaker (room = Infinity): EventSink & { told: unknown[], room: number, onTake: ((event: unknown) => void) | undefined, ended: Promise<void> } {
   let settle: () => void = () => {}
   const ended = new Promise<void>(resolve => { settle = resolve })
   return {
@@ -13,21 +13,21 @@ function makeTaker (room = Infinity): Taker & { told: unknown[], room: number, o
     room,
     onTake: undefined,
     ended,
-    wants () { return this.room > 0 },
-    take (event) {
+    hasRoom () { return this.room > 0 },
+    write (event) {
       this.room--
       this.told.push(event)
       this.onTake?.(event)
     },
-    done () {
+    complete () {
       this.told.push('done')
       settle()
     },
-    failed (error) {
+    fail (error) {
       this.told.push(['failed', error])
       settle()
     },
-    failedLate (error) {
+    failLate (error) {
       taken.push(error)
       settle()
     }
@@ -256,7 +256,7 @@ t.test('channels are handed over to a taker that follows, whichever way they are
   ]
   for (const [kind, source, count] of sources) {
     const taker = makeTaker()
-    const followed = new Promise<unknown[]>(resolve => { taker.follow = resolve })
+    const followed = new Promise<unknown[]>(resolve => { taker.subscribe = resolve })
     const pump = new Pump(taker)
     pump.start(source, context)
     t.strictSame((await followed).map(each => each === channel), Array<boolean>(count).fill(true), kind)
@@ -276,7 +276,7 @@ t.test('a taker that does not follow is given the events of a subscription one b
 
 t.test('L3: a channel that a function gives after the stop is not followed', async t => {
   const taker = makeTaker()
-  taker.follow = () => t.fail('followed')
+  taker.subscribe = () => t.fail('followed')
   const pump = new Pump(taker)
   let give: (source: unknown) => void = () => {}
   pump.start(() => new Promise(resolve => { give = resolve }), context)
@@ -290,7 +290,7 @@ t.test('a taker that cannot follow what it was handed has failed with that', asy
   const error = new Error('not this one')
   for (const source of [channel, async () => channel]) {
     const taker = makeTaker()
-    taker.follow = () => { throw error }
+    taker.subscribe = () => { throw error }
     new Pump(taker).start(source, context)
     await taker.ended
     t.strictSame(taker.told, [['failed', error]])

@@ -3,16 +3,16 @@ import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventQueue } from '../../lib/source/event-queue.ts'
-import { dispose, followables, given, iterate as iterateGiven, kSubscribed, type EventIterator, type ProductionContext } from '../../lib/source/source.ts'
+import { dispose, asChannelSources, resolveSource, iterate as iterateGiven, kSubscribed, type EventIterator, type PublishContext } from '../../lib/source/source.ts'
 
-const context: ProductionContext = { signal: new AbortController().signal, lastEventId: '7' }
+const context: PublishContext = { signal: new AbortController().signal, lastEventId: '7' }
 const events = [{ data: 1 }, { data: 2 }]
 
 async function * generate () { yield * events }
 
 /** What a stream does with a source. */
-function iterate (source: unknown, context: ProductionContext): EventIterator | Promise<EventIterator> {
-  const value = given(source, context)
+function iterate (source: unknown, context: PublishContext): EventIterator | Promise<EventIterator> {
+  const value = resolveSource(source, context)
   return value instanceof Promise ? value.then(iterateGiven) : iterateGiven(value)
 }
 
@@ -64,7 +64,7 @@ for (const [kind, make] of kinds) {
 t.test('the function form is given the signal and where the client stopped', async t => {
   const calls: unknown[][] = []
   t.same(await readAll((...given: unknown[]) => { calls.push(given); return events }), events)
-  t.same(await readAll(async function * (given: ProductionContext) { yield given.lastEventId }), ['7'])
+  t.same(await readAll(async function * (given: PublishContext) { yield given.lastEventId }), ['7'])
   t.equal(calls.length, 1)
   t.equal(calls[0]!.length, 1)
   t.equal(calls[0]![0], context)
@@ -221,20 +221,20 @@ t.test('a function may give its source by any thenable', async t => {
 t.test('channels are known as such: one, or a list of nothing else', async t => {
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
-  t.equal(followables([proxy]), undefined, 'a revoked proxy is no channel')
+  t.equal(asChannelSources([proxy]), undefined, 'a revoked proxy is no channel')
   const [one, other] = [{ [kSubscribed]: 'one' }, { get [kSubscribed] (): unknown { return t.fail('looked at') } }]
-  t.equal(followables(one)?.[0], one)
-  t.same(followables([one])?.map(each => each === one), [true])
-  t.same(followables([one, other])?.map(each => each === one), [true, false])
-  for (const source of [[one, { data: 1 }], [undefined, one]]) t.throws(() => followables(source), { code: 'FST_SSE_SOURCE', message: /got an array of channels and other things$/ })
-  for (const source of [[], [[one]], new Set([one]), () => one, generate(), 'text', null, undefined, 5]) t.equal(followables(source), undefined)
+  t.equal(asChannelSources(one)?.[0], one)
+  t.same(asChannelSources([one])?.map(each => each === one), [true])
+  t.same(asChannelSources([one, other])?.map(each => each === one), [true, false])
+  for (const source of [[one, { data: 1 }], [undefined, one]]) t.throws(() => asChannelSources(source), { code: 'FST_SSE_SOURCE', message: /got an array of channels and other things$/ })
+  for (const source of [[], [[one]], new Set([one]), () => one, generate(), 'text', null, undefined, 5]) t.equal(asChannelSources(source), undefined)
 })
 
 t.test('what is given is there at once, unless it is promised', async t => {
-  t.equal(given(events, context), events)
-  t.equal(given(() => events, context), events)
-  t.equal(given('text', context), 'text')
-  const promised = given(async () => events, context)
+  t.equal(resolveSource(events, context), events)
+  t.equal(resolveSource(() => events, context), events)
+  t.equal(resolveSource('text', context), 'text')
+  const promised = resolveSource(async () => events, context)
   t.ok(promised instanceof Promise)
   t.equal(await promised, events)
 })

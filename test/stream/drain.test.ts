@@ -34,7 +34,7 @@ const make = (count: number, takes?: boolean): Noted[] => Array.from({ length: c
 t.test('L7: streams end one after the other, and clients come back all over the window after the last end', async t => {
   const streams = make(400)
   const begun = performance.now()
-  await drain(streams, [], { grace: 10_000, reconnectWindow: 2_000 })
+  await drain(streams, [], { shutdownTimeout: 10_000, reconnectWindow: 2_000 })
   const ends = streams.map(({ endedAt }) => endedAt! - begun)
   t.strictSame(ends, [...ends].sort((one, other) => one - other))
   t.ok(ends.at(-1)! >= 380, 'one per millisecond')
@@ -49,25 +49,25 @@ t.test('L7: streams end one after the other, and clients come back all over the 
   t.ok(sorted.at(-1)! > 1_800, 'all of the window')
 })
 
-t.test('L7: half of the grace period is enough to tell them all', async t => {
+t.test('L7: half of the shutdownTimeout period is enough to tell them all', async t => {
   const streams = make(10_000)
   const begun = performance.now()
-  await drain(streams, [], { grace: 100, reconnectWindow: 0 })
+  await drain(streams, [], { shutdownTimeout: 100, reconnectWindow: 0 })
   t.ok(streams.every(({ endedAt }) => endedAt! - begun < 5_000), 'not a millisecond each')
   t.ok(streams.every(({ delay, cutAt }) => delay === undefined && cutAt === undefined), 'nobody is told when to come back, or cut off')
 })
 
-t.test('L7: a client that does not take its end is cut off a second after it, or within the grace period', async t => {
+t.test('L7: a client that does not take its end is cut off a second after it, or within the shutdownTimeout period', async t => {
   const [stuck, patient] = [make(1, false)[0]!, make(1, false)[0]!]
   const begun = performance.now()
-  await drain([stuck], [patient], { grace: 400, reconnectWindow: 0 })
+  await drain([stuck], [patient], { shutdownTimeout: 400, reconnectWindow: 0 })
   t.ok(stuck.cutAt! - stuck.endedAt! >= 190)
   t.ok(patient.endedAt! - begun >= 190 && patient.cutAt! - patient.endedAt! >= 190)
 })
 
-t.test('L7: streams that may finish are ended when the grace period is almost over, and those that finish are left alone', async t => {
+t.test('L7: streams that may finish are ended when the shutdownTimeout period is almost over, and those that finish are left alone', async t => {
   const [talker, finisher] = [make(1)[0]!, make(1, false)[0]!]
-  const draining = drain([], [talker, finisher], { grace: 200, reconnectWindow: 100 })
+  const draining = drain([], [talker, finisher], { shutdownTimeout: 200, reconnectWindow: 100 })
   await turn()
   t.equal(finisher.endedAt, undefined)
   finisher.leave()
@@ -75,9 +75,9 @@ t.test('L7: streams that may finish are ended when the grace period is almost ov
   t.ok(talker.delay! >= 0 && talker.delay! <= 100)
 })
 
-t.test('L7: without grace all end at once', async t => {
+t.test('L7: without shutdownTimeout all end at once', async t => {
   const streams = [...make(100), ...make(1, false)]
-  await drain(streams, make(1, false), { grace: 0, reconnectWindow: 0 })
+  await drain(streams, make(1, false), { shutdownTimeout: 0, reconnectWindow: 0 })
   const ends = streams.map(({ endedAt }) => endedAt!)
   t.ok(ends.every(moment => moment !== undefined))
   t.ok(streams.at(-1)!.cutAt !== undefined)

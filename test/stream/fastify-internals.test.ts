@@ -1,7 +1,7 @@
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
 import t from 'tap'
 import sse from '../../lib/index.ts'
-import { headersOf, isPlain, logsRequest, unmark } from '../../lib/stream/fastify-internals.ts'
+import { headersOf, canWriteHeadDirectly, logsRequest, clearErrorMark } from '../../lib/stream/fastify-internals.ts'
 
 /** What is said of a reply in its handler. */
 async function ask<T> (question: (reply: FastifyReply) => T, { app = Fastify(), options = {}, before = () => {} }: {
@@ -28,10 +28,10 @@ function hooked (): FastifyInstance {
 }
 
 t.test('L9: a reply is plain while nobody is to see its body', async t => {
-  t.equal(await ask(isPlain), true)
-  t.equal(await ask(isPlain, { options: { onRequest: async () => {}, preHandler: async () => {}, onResponse: async () => {} } }), true, 'other hooks')
-  t.equal(await ask(isPlain, { app: hooked() }), false, 'a hook of the app')
-  t.equal(await ask(isPlain, { options: { onSend: async () => {} } }), false, 'a hook of the route')
+  t.equal(await ask(canWriteHeadDirectly), true)
+  t.equal(await ask(canWriteHeadDirectly, { options: { onRequest: async () => {}, preHandler: async () => {}, onResponse: async () => {} } }), true, 'other hooks')
+  t.equal(await ask(canWriteHeadDirectly, { app: hooked() }), false, 'a hook of the app')
+  t.equal(await ask(canWriteHeadDirectly, { options: { onSend: async () => {} } }), false, 'a hook of the route')
 })
 
 t.test('L9: a hook counts where it applies', async t => {
@@ -39,7 +39,7 @@ t.test('L9: a hook counts where it applies', async t => {
   const answers: Record<string, boolean> = {}
   const route = async (scope: FastifyInstance): Promise<void> => {
     scope.get('/', (_request, reply) => {
-      answers[scope.prefix] = isPlain(reply)
+      answers[scope.prefix] = canWriteHeadDirectly(reply)
       reply.send('')
     })
   }
@@ -55,20 +55,20 @@ t.test('L9: a hook counts where it applies', async t => {
 
 t.test('L9: a reply with trailers is not plain; one that has lost them is neither, which only costs time', async t => {
   const trailing = (reply: FastifyReply): unknown => reply.trailer('x-sum', async () => '1')
-  t.equal(await ask(isPlain, { before: trailing }), false)
-  t.equal(await ask(isPlain, { before: reply => { trailing(reply); reply.removeTrailer('x-sum') } }), false)
+  t.equal(await ask(canWriteHeadDirectly, { before: trailing }), false)
+  t.equal(await ask(canWriteHeadDirectly, { before: reply => { trailing(reply); reply.removeTrailer('x-sum') } }), false)
 })
 
 t.test('L10: a reply that is sent already is not plain', async t => {
-  t.equal(await ask(isPlain, { before: reply => reply.hijack() }), false)
-  t.equal(await ask(isPlain, { before: reply => reply.raw.writeHead(200) }), false)
+  t.equal(await ask(canWriteHeadDirectly, { before: reply => reply.hijack() }), false)
+  t.equal(await ask(canWriteHeadDirectly, { before: reply => reply.raw.writeHead(200) }), false)
 })
 
 t.test('L10: the mark of a handler that threw comes off once', async t => {
-  t.strictSame(await ask(reply => [unmark(reply), unmark(reply)]), [false, false])
+  t.strictSame(await ask(reply => [clearErrorMark(reply), clearErrorMark(reply)]), [false, false])
   const symbol = (reply: FastifyReply): symbol => Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')!
   const before = (reply: FastifyReply): void => { Object.assign(reply, { [symbol(reply)]: true }) }
-  t.strictSame(await ask(reply => [unmark(reply), unmark(reply)], { before }), [true, false])
+  t.strictSame(await ask(reply => [clearErrorMark(reply), clearErrorMark(reply)], { before }), [true, false])
 })
 
 t.test('W1: the headers of a reply are those that its head would have', async t => {
@@ -89,15 +89,15 @@ t.test('a Fastify of another copy has symbols of its own, and one that keeps not
     raw: { headersSent: false }
   })
   for (let n = 0; n < 2; n++) {
-    t.equal(isPlain(copy(null, false)), true)
-    t.equal(isPlain(copy([], false)), false)
-    t.equal(unmark(copy(null, true)), true)
-    t.equal(unmark(copy(null, false)), false)
-    t.equal(await ask(isPlain), true)
+    t.equal(canWriteHeadDirectly(copy(null, false)), true)
+    t.equal(canWriteHeadDirectly(copy([], false)), false)
+    t.equal(clearErrorMark(copy(null, true)), true)
+    t.equal(clearErrorMark(copy(null, false)), false)
+    t.equal(await ask(canWriteHeadDirectly), true)
   }
   const strange = { sent: false, raw: { headersSent: false } } as FastifyReply
-  t.equal(isPlain(strange), false)
-  t.equal(unmark(strange), false)
+  t.equal(canWriteHeadDirectly(strange), false)
+  t.equal(clearErrorMark(strange), false)
 })
 
 t.test('a request is logged unless the controller of its server says otherwise, or the option that came before controllers', async t => {

@@ -35,7 +35,7 @@ async function serve (t: Test, kind: object, options: RegisterOptions = {}): Pro
   const ended = async (): Promise<void> => { while (one?.writableEnded !== true) await turn() }
   const freed = new Promise<void>(resolve => { free = resolve })
   const held = new Promise<void>(resolve => { hold = resolve })
-  await app.register(sse, { grace: 2_000, onClose: report => { reports.push(report) }, ...options })
+  await app.register(sse, { shutdownTimeout: 2_000, onClose: report => { reports.push(report) }, ...options })
   app.get('/one', (_request, reply) => {
     one = reply.raw
     return reply.sse([{ data: 'one' }])
@@ -48,7 +48,7 @@ async function serve (t: Test, kind: object, options: RegisterOptions = {}): Pro
     yield { data: 'one' }
     await freed
     yield { data: 'two' }
-  }, { shutdown: 'finish' }))
+  }, { onShutdown: 'drain' }))
   app.get('/held', async () => {
     hold()
     await freed
@@ -132,7 +132,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
   })
 
   t.test(`L7: on one connection, a stream that is not read costs those that are read nothing (HTTP/2 ${name})`, async t => {
-    const { app, url, free, held, reports } = await serve(t, kind, { reconnectWindow: 0, grace: 10_000 })
+    const { app, url, free, held, reports } = await serve(t, kind, { reconnectWindow: 0, shutdownTimeout: 10_000 })
     const session = connect(t, url)
     // Of this one the client takes a byte, then no more.
     const [stuck, reading] = [session.request({ ':path': '/open' }), await ask(session, '/finish')]
@@ -155,7 +155,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
 }
 
 t.test('L12: an ordinary request goes on over a connection whose streams are over, and the connection ends with it', async t => {
-  const { app, url, free, held } = await serve(t, { http2: true }, { grace: 100 })
+  const { app, url, free, held } = await serve(t, { http2: true }, { shutdownTimeout: 100 })
   const session = connect(t, url)
   t.equal(await text(await ask(session, '/one')), 'data: one\n\n')
   const other = session.request({ ':path': '/held' })

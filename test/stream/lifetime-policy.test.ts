@@ -1,19 +1,19 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
-import { Account } from '../../lib/stream/stream-record.ts'
+import { StreamRecord } from '../../lib/stream/stream-record.ts'
 import { resolveOptions, type SseOptions } from '../../lib/stream/options.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
-import { Term } from '../../lib/stream/lifetime-policy.ts'
+import { LifetimePolicy } from '../../lib/stream/lifetime-policy.ts'
 
 const request = { method: 'GET', url: '/' } as FastifyRequest
 
-function make (options: SseOptions): { term: Term, told: string[], lines: unknown[] } {
+function make (options: SseOptions): { term: LifetimePolicy, told: string[], lines: unknown[] } {
   const told: string[] = []
   const lines: unknown[] = []
-  const reply = { request, log: { error: (line: unknown) => lines.push(line) } } as unknown as ConstructorParameters<typeof Account>[0]['reply']
-  const account = new Account({ reply, route: { name: 'GET /', tally: new Statistics().route('GET /') }, key: undefined, time: { now: 1_000 }, counts: true })
-  const term = new Term(resolveOptions(options), account, { end: reason => told.push(reason), revoke: () => told.push('revoke') })
+  const reply = { request, log: { error: (line: unknown) => lines.push(line) } } as unknown as ConstructorParameters<typeof StreamRecord>[0]['reply']
+  const account = new StreamRecord({ reply, route: { name: 'GET /', counters: new Statistics().route('GET /') }, key: undefined, time: { now: 1_000 }, counted: true })
+  const term = new LifetimePolicy(resolveOptions(options), account, { end: reason => told.push(reason), revoke: () => told.push('revoke') })
   return { term, told, lines }
 }
 
@@ -22,7 +22,7 @@ t.test('a stream ends when its lifetime is over, give or take a tenth', async t 
     const { term, told } = make({ maxLifetime: 1_000 })
     let now = 1_000
     while (told.length === 0) term.tick(now += 10)
-    t.strictSame(told, ['lifetime'])
+    t.strictSame(told, ['expired'])
     return now - 1_000
   })
   t.ok(Math.min(...ends) >= 900 && Math.max(...ends) <= 1_110)
@@ -35,8 +35,8 @@ t.test('it is asked every interval whether it is permitted, first within one, an
     const times: number[] = []
     let now = 1_000
     const { term, told } = make({
-      revalidateInterval: 100,
-      revalidate: given => {
+      reauthorizeInterval: 100,
+      reauthorize: given => {
         t.equal(given, request)
         times.push(now)
         return ++asked < 3 ? true : answer as boolean
@@ -53,7 +53,7 @@ t.test('it is asked every interval whether it is permitted, first within one, an
 /** A term whose answers are in the test's hand, in the order in which they were asked for. */
 function asking (): ReturnType<typeof make> & { answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }> } {
   const answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }> = []
-  const made = make({ revalidateInterval: 100, revalidate: () => new Promise((resolve, reject) => { answers.push({ give: resolve, fail: reject }) }) })
+  const made = make({ reauthorizeInterval: 100, reauthorize: () => new Promise((resolve, reject) => { answers.push({ give: resolve, fail: reject }) }) })
   return { ...made, answers }
 }
 
@@ -74,7 +74,7 @@ t.test('L12: an answer that never comes is none after one interval: that is in t
   const { term, told, lines, answers } = asking()
   for (const now of [1_100, 1_200, 1_300]) term.tick(now)
   t.equal(answers.length, 3)
-  t.match(lines, [{ err: { code: 'FST_SSE_UNSETTLED', message: 'revalidate did not settle within 100 milliseconds' } }, { err: { code: 'FST_SSE_UNSETTLED' } }])
+  t.match(lines, [{ err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT', message: 'reauthorize did not settle within 100 milliseconds' } }, { err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' } }])
   t.equal(lines.length, 2)
   t.strictSame(told, [])
 })
@@ -99,7 +99,7 @@ t.test('L12: of answers that come late only a no counts', async t => {
 
 t.test('no answer is not a no: it is in the log, and asked for again', async t => {
   const failures = [() => { throw new Error('away') }, async () => { throw new Error('away') }, () => true]
-  const { term, told, lines } = make({ revalidateInterval: 100, revalidate: () => (failures.shift() ?? (() => false))() })
+  const { term, told, lines } = make({ reauthorizeInterval: 100, reauthorize: () => (failures.shift() ?? (() => false))() })
   for (const now of [1_100, 1_200, 1_300]) {
     term.tick(now)
     await turn()

@@ -1,20 +1,21 @@
 import t from 'tap'
-import { resolveOptions, resolveRegistration, type StreamOptions } from '../../lib/stream/options.ts'
+import { resolveOptions, type StreamOptions } from '../../lib/stream/options.ts'
+import { resolveRegistration } from '../../lib/server/options.ts'
 
 const DEFAULTS = {
   heartbeatInterval: 15_000,
   retry: undefined,
-  commitDelay: 50,
+  flushHeadersAfter: 50,
   stallTimeout: 30_000,
   maxLifetime: 0,
   onInvalid: 'error',
   errorEvent: undefined,
-  shutdown: 'end',
-  revalidate: undefined,
-  revalidateInterval: 15_000,
+  onShutdown: 'close',
+  reauthorize: undefined,
+  reauthorizeInterval: 15_000,
   onClose: undefined,
   directWrites: true,
-  once: false
+  finite: false
 }
 
 const refusalOf = (given: unknown): string => {
@@ -35,18 +36,18 @@ t.test('options that fit are taken, falsy ones too', async t => {
   const onInvalid = () => 'skip' as const
   const errorEvent = () => null
   const cases: StreamOptions[] = [
-    { heartbeatInterval: 0, commitDelay: 0, stallTimeout: 0, maxLifetime: 0, retry: 0 },
-    { heartbeatInterval: 2 ** 31 - 1, commitDelay: 0.5, stallTimeout: 1, maxLifetime: 1, retry: Number.MAX_SAFE_INTEGER },
-    { onInvalid: 'skip', errorEvent: null, directWrites: false, once: true },
+    { heartbeatInterval: 0, flushHeadersAfter: 0, stallTimeout: 0, maxLifetime: 0, retry: 0 },
+    { heartbeatInterval: 2 ** 31 - 1, flushHeadersAfter: 0.5, stallTimeout: 1, maxLifetime: 1, retry: Number.MAX_SAFE_INTEGER },
+    { onInvalid: 'skip', errorEvent: null, directWrites: false, finite: true },
     { onInvalid, errorEvent, onClose },
-    { shutdown: 'finish', revalidate: () => true, revalidateInterval: 1 }
+    { onShutdown: 'drain', reauthorize: () => true, reauthorizeInterval: 1 }
   ]
   for (const given of cases) t.strictSame(resolveOptions(given), { ...DEFAULTS, ...given })
 })
 
 t.test('options of a stream stand on those of the registration, and change nothing there', async t => {
   const registered = resolveOptions({ heartbeatInterval: 5, retry: 7, errorEvent: null })
-  t.strictSame(resolveOptions({ retry: 9, commitDelay: 1, errorEvent: undefined }, registered), { ...DEFAULTS, heartbeatInterval: 5, retry: 9, commitDelay: 1, errorEvent: null })
+  t.strictSame(resolveOptions({ retry: 9, flushHeadersAfter: 1, errorEvent: undefined }, registered), { ...DEFAULTS, heartbeatInterval: 5, retry: 9, flushHeadersAfter: 1, errorEvent: null })
   t.strictSame(registered, { ...DEFAULTS, heartbeatInterval: 5, retry: 7, errorEvent: null })
   t.strictSame(resolveOptions(undefined, registered), registered)
   t.strictSame(resolveOptions({}), DEFAULTS)
@@ -55,15 +56,15 @@ t.test('options of a stream stand on those of the registration, and change nothi
 t.test('a bad option throws, naming it, what was expected and what was got', async t => {
   const delay = 'a number of milliseconds from 0 to 2147483647'
   const bad: Array<[string, string, Array<[unknown, string]>]> = [
-    ...['heartbeatInterval', 'commitDelay', 'stallTimeout', 'maxLifetime'].map((name): [string, string, Array<[unknown, string]>] => [name, delay, [
+    ...['heartbeatInterval', 'flushHeadersAfter', 'stallTimeout', 'maxLifetime'].map((name): [string, string, Array<[unknown, string]>] => [name, delay, [
       [-1, '-1 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], [2 ** 31, '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null'], [false, 'false (boolean)'], [5n, '5 (bigint)']
     ]]),
     ['retry', 'a whole number of milliseconds, 0 or more', [[-1, '-1 (number)'], [0.5, '0.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], ['5', '"5" (string)'], [null, 'null'], [5n, '5 (bigint)']]],
     ['onInvalid', "'error', 'skip' or a function", [['ignore', '"ignore" (string)'], [true, 'true (boolean)'], [null, 'null']]],
     ['errorEvent', 'a function or null', [[{ event: 'error', data: 1 }, 'an object (Object)'], [false, 'false (boolean)'], ['error', '"error" (string)']]],
     ['shutdown', "'end' or 'finish'", [['close', '"close" (string)'], [true, 'true (boolean)'], [null, 'null']]],
-    ['revalidate', 'a function', [[true, 'true (boolean)'], [null, 'null']]],
-    ['revalidateInterval', 'a number of milliseconds from 1 to 2147483647', [[0, '0 (number)'], [2 ** 31, '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null']]],
+    ['reauthorize', 'a function', [[true, 'true (boolean)'], [null, 'null']]],
+    ['reauthorizeInterval', 'a number of milliseconds from 1 to 2147483647', [[0, '0 (number)'], [2 ** 31, '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null']]],
     ['onClose', 'a function', [[null, 'null'], [{}, 'an object (Object)'], ['x', '"x" (string)']]],
     ['directWrites', 'a boolean', [[0, '0 (number)'], ['false', '"false" (string)'], [null, 'null']]],
     ['once', 'a boolean', [[1, '1 (number)'], ['true', '"true" (string)'], [null, 'null']]]
@@ -77,7 +78,7 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
 t.test('an option that does not exist throws, naming those that do', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const given = JSON.parse(`{ "${name}": 1 }`) as unknown
-    t.equal(refusalOf(given), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, revalidate, revalidateInterval, onClose, directWrites, once, got an option that does not exist`)
+    t.equal(refusalOf(given), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, reauthorize, reauthorizeInterval, onClose, directWrites, once, got an option that does not exist`)
   }
 })
 
@@ -89,13 +90,13 @@ t.test('options that are no object throw', async t => {
 
 t.test('options of the registration have their defaults, and their limits', async t => {
   const limits = { total: Infinity, perKey: Infinity, key: undefined, retryAfter: 5_000 }
-  t.strictSame(resolveRegistration({}), { streams: DEFAULTS, server: { limits, grace: 10_000, reconnectWindow: 5_000 } })
+  t.strictSame(resolveRegistration({}), { streams: DEFAULTS, server: { limits, shutdownTimeout: 10_000, reconnectWindow: 5_000 } })
   const key = () => 'me'
-  t.strictSame(resolveRegistration({ retry: 7, grace: 0, reconnectWindow: 1, limits: { total: 5, perKey: 0, key, retryAfter: 9 } }), {
+  t.strictSame(resolveRegistration({ retry: 7, shutdownTimeout: 0, reconnectWindow: 1, limits: { maxStreams: 5, maxStreamsPerKey: 0, keyGenerator: key, retryAfter: 9 } }), {
     streams: { ...DEFAULTS, retry: 7 },
-    server: { limits: { total: 5, perKey: 0, key, retryAfter: 9 }, grace: 0, reconnectWindow: 1 }
+    server: { limits: { maxStreams: 5, maxStreamsPerKey: 0, key, retryAfter: 9 }, grace: 0, reconnectWindow: 1 }
   })
-  t.strictSame(resolveRegistration({ limits: { total: 5 } }).server.limits, { ...limits, total: 5 })
+  t.strictSame(resolveRegistration({ limits: { maxStreams: 5 } }).server.limits, { ...limits, maxStreams: 5 })
 })
 
 t.test('a bad option of the registration throws, naming it', async t => {
@@ -105,12 +106,12 @@ t.test('a bad option of the registration throws, naming it', async t => {
     [{ grace: -1 }, `Option 'grace' must be ${delay}, got -1 (number)`],
     [{ reconnectWindow: '5' }, `Option 'reconnectWindow' must be ${delay}, got "5" (string)`],
     [{ limits: 5 }, "Option 'limits' must be an object, got 5 (number)"],
-    [{ limits: { total: 0.5 } }, `Option 'limits.total' must be ${streams}, got 0.5 (number)`],
-    [{ limits: { perKey: -1 } }, `Option 'limits.perKey' must be ${streams}, got -1 (number)`],
-    [{ limits: { key: 'ip' } }, "Option 'limits.key' must be a function, got \"ip\" (string)"],
+    [{ limits: { maxStreams: 0.5 } }, `Option 'limits.total' must be ${streams}, got 0.5 (number)`],
+    [{ limits: { maxStreamsPerKey: -1 } }, `Option 'limits.perKey' must be ${streams}, got -1 (number)`],
+    [{ limits: { keyGenerator: 'ip' } }, "Option 'limits.key' must be a function, got \"ip\" (string)"],
     [{ limits: { retryAfter: NaN } }, `Option 'limits.retryAfter' must be ${delay}, got NaN (number)`],
     [{ limits: { max: 1 } }, "Option 'limits.max' must be one of total, perKey, key, retryAfter, got an option that does not exist"],
-    [{ heartbeat: 1 }, "Option 'heartbeat' must be one of heartbeatInterval, commitDelay, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, revalidate, revalidateInterval, onClose, directWrites, once, limits, grace, reconnectWindow, got an option that does not exist"]
+    [{ heartbeat: 1 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, reauthorize, reauthorizeInterval, onClose, directWrites, once, limits, grace, reconnectWindow, got an option that does not exist"]
   ]
   for (const [given, message] of bad) t.throws(() => resolveRegistration(given), { code: 'FST_SSE_OPTION', message })
 })

@@ -3,24 +3,24 @@ import { createHook } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { StreamClosedError } from '../../lib/lifecycle.ts'
-import { Streams, type Member } from '../../lib/stream/registry.ts'
+import { StreamRegistry, type RegisteredStream } from '../../lib/stream/registry.ts'
 
-const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0, revalidate: undefined, revalidateInterval: 15_000, shutdown: 'end' } as const
-const TIMES = { grace: 10_000, reconnectWindow: 0 }
+const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0, reauthorize: undefined, reauthorizeInterval: 15_000, onShutdown: 'close' } as const
+const TIMES = { shutdownTimeout: 10_000, reconnectWindow: 0 }
 
 /** A stream as the set sees it, that tells what it was asked for. */
-class FakeStream implements Member {
+class FakeStream implements RegisteredStream {
   readonly response = {} as ServerResponse
   readonly asked: string[] = []
   readonly ticks: number[] = []
   readonly over: Promise<void>
-  readonly account: Member['account']
-  readonly options: Member['options']
-  seat = -1
+  readonly record: RegisteredStream['record']
+  readonly options: RegisteredStream['options']
+  index = -1
   leave!: () => void
 
-  constructor (streams: Streams, options: Member['options'] = OFF, name = 'GET /', key?: string) {
-    this.account = { name, key }
+  constructor (streams: StreamRegistry, options: RegisteredStream['options'] = OFF, name = 'GET /', key?: string) {
+    this.record = { name, key }
     this.options = options
     this.over = new Promise(resolve => {
       this.leave = () => {
@@ -59,12 +59,12 @@ function holdTimers (t: Test): Timer[] {
 
 t.test('L6: all streams share one timer, a tenth of the shortest time that anybody waits for', t => {
   const timers = holdTimers(t)
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   const members = [
     { heartbeatInterval: 5_000, stallTimeout: 30_000 },
     { heartbeatInterval: 8_000 },
     { maxLifetime: 4_000 },
-    { revalidate: () => true, revalidateInterval: 2_000 },
+    { reauthorize: () => true, reauthorizeInterval: 2_000 },
     { stallTimeout: 20 }
   ].map(options => {
     const stream = new FakeStream(streams, { ...OFF, ...options })
@@ -90,7 +90,7 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
 
 t.test('L6: the time of streams goes with the beats of the timer where these are ahead of the machine', t => {
   const timers = holdTimers(t)
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   const stream = new FakeStream(streams, { ...OFF, heartbeatInterval: 10_000 })
   t.ok(Math.abs(streams.now - performance.now()) < 1_000)
   streams.add(stream)
@@ -106,7 +106,7 @@ t.test('L6: the time of streams goes with the beats of the timer where these are
 
 t.test('L6: a timer of a clock that has been replaced is replaced', t => {
   const first = holdTimers(t)
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   streams.add(new FakeStream(streams, { ...OFF, heartbeatInterval: 1_000 }))
   const second = holdTimers(t)
   streams.add(new FakeStream(streams))
@@ -117,7 +117,7 @@ t.test('L6: a timer of a clock that has been replaced is replaced', t => {
 })
 
 t.test('the streams have names', async t => {
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   const [one, two] = [new FakeStream(streams, OFF, 'GET /one'), new FakeStream(streams, OFF, 'POST /two')]
   streams.add(one)
   streams.add(two)
@@ -130,7 +130,7 @@ t.test('the streams have names', async t => {
 t.test('L6: the timer beats once a second where nobody waits for anything shorter', t => {
   const timers = holdTimers(t)
   for (const options of [OFF, { ...OFF, heartbeatInterval: 15_000 }]) {
-    const streams = new Streams()
+    const streams = new StreamRegistry()
     streams.add(new FakeStream(streams, options))
   }
   t.same(timers.map(timer => timer.period), [1_000, 1_000])
@@ -139,7 +139,7 @@ t.test('L6: the timer beats once a second where nobody waits for anything shorte
 
 t.test('L6: on a clock of a test, the next stream after the last one starts the timer again', t => {
   const timers = holdTimers(t)
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   for (let round = 0; round < 2; round++) {
     const stream = new FakeStream(streams)
     streams.add(stream)
@@ -150,7 +150,7 @@ t.test('L6: on a clock of a test, the next stream after the last one starts the 
 })
 
 t.test('L6: on the clock of the machine, streams that come one after the other share a timer, and one that comes after it stopped has its beats', async t => {
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   let made = 0
   const hook = createHook({ init: (_id, type) => { if (type === 'Timeout') made++ } }).enable()
   for (let n = 0; n < 3; n++) {
@@ -176,8 +176,8 @@ t.test('L6: on the clock of the machine, streams that come one after the other s
 
 t.test('L7: closing ends every stream and waits until each is over, however often it is asked for', async t => {
   const timers = holdTimers(t)
-  const streams = new Streams()
-  const [first, second] = [new FakeStream(streams), new FakeStream(streams, { ...OFF, shutdown: 'finish' })]
+  const streams = new StreamRegistry()
+  const [first, second] = [new FakeStream(streams), new FakeStream(streams, { ...OFF, onShutdown: 'drain' })]
   streams.add(first)
   streams.add(second)
   t.equal(streams.signal.aborted, false)
@@ -201,13 +201,13 @@ t.test('L7: closing ends every stream and waits until each is over, however ofte
 })
 
 t.test('L7: closing without streams is done at once', async t => {
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   await streams.close(TIMES)
   t.equal(streams.signal.aborted, true)
 })
 
 t.test('streams are counted by their key, and are a sequence', async t => {
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   const members = ['me', 'me', 'you', undefined].map(key => new FakeStream(streams, OFF, 'GET /', key))
   for (const member of members) streams.add(member)
   t.same([...streams], members)
@@ -221,7 +221,7 @@ t.test('streams are counted by their key, and are a sequence', async t => {
 
 t.test('L6: a stream with a fast beat takes it along when it leaves, with the next beat', async t => {
   const timers = holdTimers(t)
-  const streams = new Streams()
+  const streams = new StreamRegistry()
   const join = (heartbeatInterval: number): FakeStream => {
     const stream = new FakeStream(streams, { ...OFF, heartbeatInterval })
     streams.add(stream)

@@ -6,19 +6,19 @@ import { PassThrough, Transform } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
-import { Body, takeOver, type Sink } from '../../lib/stream/reply-body.ts'
-import { Chunk } from '../../lib/channel/frame-batch.ts'
+import { ReplyBody, writeWithoutReply, type ByteSink } from '../../lib/stream/reply-body.ts'
+import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { listen } from '../setup/listen.ts'
 import { open, RawClient } from '../setup/raw.ts'
 
 /** A writer in the test's hand: what it was given, and how often it was told that there is room. */
 class TestWriter {
   drains = 0
-  readonly opened: Promise<Sink>
-  #opened!: (sink: Sink) => void
+  readonly opened: Promise<ByteSink>
+  #opened!: (sink: ByteSink) => void
   #drained: () => void = () => {}
 
-  constructor (onOpen: (sink: Sink) => void = () => {}) {
+  constructor (onOpen: (sink: ByteSink) => void = () => {}) {
     this.opened = new Promise(resolve => { this.#opened = resolve })
     this.open = sink => {
       onOpen(sink)
@@ -26,7 +26,7 @@ class TestWriter {
     }
   }
 
-  readonly open: (sink: Sink) => void
+  readonly open: (sink: ByteSink) => void
 
   drained (): void {
     this.drains++
@@ -41,7 +41,7 @@ function appWith (writer: TestWriter, before: (reply: FastifyReply) => void = ()
   const app = Fastify({ forceCloseConnections: true })
   app.get('/', (_request, reply) => {
     before(reply)
-    reply.send(new Body(writer, reply))
+    reply.send(new ReplyBody(writer, reply))
   })
   return app
 }
@@ -54,7 +54,7 @@ t.test('L9: onSend hooks see a readable stream and their headers go out with wha
   })
   const app = appWith(writer)
   app.addHook('onSend', async (_request, reply, payload) => {
-    t.ok(payload instanceof Body)
+    t.ok(payload instanceof ReplyBody)
     reply.header('x-hook', 'ran')
   })
   const response = await app.inject('/')
@@ -84,7 +84,7 @@ t.test('L9: a live stream outlives the handler timeout, and the reply counts as 
   const writer = new TestWriter(sink => sink.write('still '))
   let sent = false
   app.get('/', (_request, reply) => {
-    reply.send(new Body(writer, reply))
+    reply.send(new ReplyBody(writer, reply))
     sent = reply.sent
     // Past the timeout, by a timer that Node starts later and so fires later.
     setTimeout(async () => (await writer.opened).end('here'), 80)
@@ -116,7 +116,7 @@ t.test('W1: without a body, the writer has the response at once, and a client\'s
   let closed: Promise<unknown> | undefined
   app.get('/', (_request, reply) => {
     closed = once(reply.raw, 'close')
-    takeOver(reply.hijack(), writer)
+    writeWithoutReply(reply.hijack(), writer)
   })
   const client = await open(await listen(t, app))
   await client.until('\r\n3\r\none\r\n')
@@ -126,11 +126,11 @@ t.test('W1: without a body, the writer has the response at once, and a client\'s
 })
 
 t.test('L10: what somebody writes to a response that is over ends nobody, with a body or without', async t => {
-  for (const send of [takeOver, (reply: FastifyReply, writer: TestWriter) => reply.send(new Body(writer, reply))]) {
+  for (const send of [writeWithoutReply, (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
     const app = Fastify()
     const failed = new Promise<unknown[]>(resolve => {
       app.get('/', (_request, reply) => {
-        if (send === takeOver) reply.hijack()
+        if (send === writeWithoutReply) reply.hijack()
         send(reply, new TestWriter(sink => sink.end('all')))
         // Only where somebody else listens, too: this one is not there by itself.
         if (reply.raw.listenerCount('error') > 0) reply.raw.once('error', (...args: unknown[]) => resolve(args))
@@ -154,7 +154,7 @@ t.test('L9: a hook that transforms the body reads it as any readable, at its own
     sink.end(' tail')
   })
   const app = appWith(writer)
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as ReplyBody).pipe(new Transform({
     transform: (chunk, _encoding, done) => done(null, String(chunk).toUpperCase())
   })))
   t.equal((await app.inject('/')).payload, `HEAD ${big.toUpperCase()} TAIL`)
@@ -165,7 +165,7 @@ t.test('L9: a transforming hook gets the end also when no bytes come with it', a
     sink.write('one')
     sink.end('')
   }))
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as ReplyBody).pipe(new Transform({
     transform: (chunk, _encoding, done) => done(null, chunk),
     flush: done => done(null, '!')
   })))
@@ -263,7 +263,7 @@ t.test('L3: a response that is over leaves no listener behind, on itself or on a
     const count = () => [socket.listenerCount('end'), reply.raw.listenerCount('drain')]
     const before = count()
     let during: number[]
-    reply.send(new Body(new TestWriter(sink => {
+    reply.send(new ReplyBody(new TestWriter(sink => {
       sink.write('.'.repeat(1_000_000))
       setImmediate(() => {
         during = count()
@@ -290,7 +290,7 @@ t.test('a response that is over in its first write waits for nobody', async t =>
   app.get('/', (request, reply) => {
     const count = () => [request.raw.socket.listenerCount('end'), reply.raw.listenerCount('drain')]
     const before = count()
-    reply.send(new Body(new TestWriter(sink => { sink.end('.') }), reply))
+    reply.send(new ReplyBody(new TestWriter(sink => { sink.end('.') }), reply))
     t.same(count(), before)
   })
   t.equal(await (await fetch(`http://127.0.0.1:${await listen(t, app)}`)).text(), '.')
@@ -315,10 +315,10 @@ t.test('L3: a client that leaves while the onSend hooks run is not written to, a
 
 t.test('L9: a live stream that a hook transforms outlives the handler timeout, too', async t => {
   const app = Fastify({ handlerTimeout: 40 })
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new PassThrough()))
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as ReplyBody).pipe(new PassThrough()))
   const writer = new TestWriter(sink => sink.write('still '))
   app.get('/', (_request, reply) => {
-    reply.send(new Body(writer, reply))
+    reply.send(new ReplyBody(writer, reply))
     setTimeout(async () => (await writer.opened).end('here'), 80)
   })
   t.equal((await app.inject('/')).payload, 'still here')
@@ -328,7 +328,7 @@ t.test('L3: the FIN of a client closes a response that a hook transforms, too', 
   const writer = new TestWriter(sink => sink.write('one'))
   let closed: Promise<unknown> | undefined
   const app = appWith(writer, reply => { closed = once(reply.raw, 'close') })
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new PassThrough()))
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as ReplyBody).pipe(new PassThrough()))
   const client = await open(await listen(t, app))
   await client.until('one')
   client.fin()
@@ -342,7 +342,7 @@ async function listenHttp2 (t: Test, writer: TestWriter) {
   let closed: Promise<unknown> | undefined
   app.all('/', (_request, reply) => {
     closed = once(reply.raw, 'close')
-    reply.send(new Body(writer, reply as unknown as FastifyReply))
+    reply.send(new ReplyBody(writer, reply as unknown as FastifyReply))
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
@@ -407,7 +407,7 @@ t.test('W2: over HTTP/2 an end that carries nothing is no write: Node would let 
 })
 
 /** A chunk of two events, the frames of which any connection may get. */
-const shared = new Chunk('e', [{ offset: 1, event: 'message', data: 'é€😀', json: false }, { offset: 2, event: 'tick', data: '2', json: true }])
+const shared = new FrameBatch('e', [{ offset: 1, event: 'message', data: 'é€😀', json: false }, { offset: 2, event: 'tick', data: '2', json: true }])
 const sharedText = 'id: e-1\ndata: é€😀\n\nevent: tick\nid: e-2\ndata: 2\n\n'
 
 t.test('R4: frames that many get reach the client between its own', async t => {
@@ -415,9 +415,9 @@ t.test('R4: frames that many get reach the client between its own', async t => {
   const client = await open(await listen(t, appWith(writer)))
   const sink = await writer.opened
   await client.until('one ')
-  t.equal(sink.pass(shared), true)
+  t.equal(sink.writeShared(shared), true)
   sink.write(' two ')
-  t.equal(sink.pass(shared), true)
+  t.equal(sink.writeShared(shared), true)
   sink.end('three')
   await client.until('0\r\n\r\n')
   t.equal(client.responses()[0]!.body, `one ${sharedText} two ${sharedText}three`)
@@ -432,7 +432,7 @@ t.test('R4: trailers follow frames that many get', async t => {
   const client = await open(await listen(t, appWith(writer, reply => { reply.trailer('x-count', async () => '2') })))
   const sink = await writer.opened
   await client.until('one ')
-  sink.pass(shared)
+  sink.writeShared(shared)
   sink.end('')
   await client.until('x-count: 2\r\n\r\n')
   const [response] = client.responses()
@@ -446,8 +446,8 @@ t.test('L4: the writer is told when a connection that had enough of frames that 
   const sink = await writer.opened
   await client.until('one ')
   client.pause()
-  const large = new Chunk('e', [{ offset: 1, event: 'message', data: flood, json: false }])
-  t.equal(sink.pass(large), false)
+  const large = new FrameBatch('e', [{ offset: 1, event: 'message', data: flood, json: false }])
+  t.equal(sink.writeShared(large), false)
   const drained = writer.nextDrain()
   client.resume()
   await drained
@@ -461,12 +461,12 @@ t.test('L4: the writer is told when a connection that had enough of frames that 
 t.test('L9: a hook that transforms the body sees frames that many get as bytes of its own to read', async t => {
   const writer = new TestWriter(sink => {
     sink.write('one ')
-    sink.pass(shared)
+    sink.writeShared(shared)
     sink.end(' two')
   })
   const app = appWith(writer)
   const seen: unknown[] = []
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Body).pipe(new Transform({
+  app.addHook('onSend', async (_request, _reply, payload) => (payload as ReplyBody).pipe(new Transform({
     transform: (chunk, _encoding, done) => {
       seen.push(String(chunk))
       done(null, String(chunk).replaceAll('data', 'DATA'))
@@ -492,7 +492,7 @@ t.test('L9: a middleware that stands in for `write` sees frames that many get', 
   const client = await open(await listen(t, app))
   const sink = await writer.opened
   await client.until('one ')
-  sink.pass(shared)
+  sink.writeShared(shared)
   sink.end('')
   await client.until('0\r\n\r\n')
   t.strictSame(seen, ['one ', sharedText])

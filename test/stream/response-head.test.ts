@@ -1,21 +1,21 @@
 import { Readable } from 'node:stream'
 import Fastify, { type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
-import { Head } from '../../lib/stream/response-head.ts'
+import { ResponseHead } from '../../lib/stream/response-head.ts'
 import { Scope } from '../../lib/scope.ts'
 
 interface Answered { status: number, headers: Record<string, unknown>, body: string, thrown: Error[], log: string }
 
 /** What a client gets from a handler that has a Head for its reply. */
-async function answer (t: Test, handler: (head: Head, reply: FastifyReply) => unknown): Promise<Answered> {
+async function answer (t: Test, handler: (head: ResponseHead, reply: FastifyReply) => unknown): Promise<Answered> {
   let log = ''
   const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { log += line } } } })
   t.teardown(() => app.close())
   const thrown: Error[] = []
   app.get('/', (_request, reply) => {
-    const head = new Head(reply, {
+    const head = new ResponseHead(reply, {
       scope: new Scope(),
-      overruled: error => {
+      handlerFailed: error => {
         thrown.push(error)
         head.sendError(error)
       }
@@ -39,12 +39,12 @@ t.test('W1: the head is that of an event stream, but for what was set before', a
 t.test('L1: it is committed once, and that ends the wait for it', async t => {
   let late = 0
   await answer(t, async (head, reply) => {
-    head.arm(1, () => late++)
+    head.flushAfter(1, () => late++)
     // Until the timer is there, and no further: where the machine is busy a turn of the loop may take longer than the timer.
     await Promise.resolve()
     await new Promise<void>(resolve => process.nextTick(resolve))
     t.strictSame([head.committed, head.commit(), head.committed, head.commit()], [false, true, true, false])
-    head.arm(0, () => late++)
+    head.flushAfter(0, () => late++)
     await new Promise(resolve => setTimeout(resolve, 20))
     head.send(Readable.from(['']))
   })
@@ -54,7 +54,7 @@ t.test('L1: it is committed once, and that ends the wait for it', async t => {
 t.test('L1: the wait is over after its time, and without a timer when that is 0', async t => {
   for (const delay of [0, 1]) {
     await answer(t, async (head, reply) => {
-      await new Promise<void>(resolve => head.arm(delay, resolve))
+      await new Promise<void>(resolve => head.flushAfter(delay, resolve))
       t.equal(head.committed, false)
       head.sendError(new Error('that was all'))
     })
@@ -69,7 +69,7 @@ t.test('L10: what the handler sends meanwhile is dropped: undefined silently, a 
     head.send(Readable.from(['data: 1\n\n']))
   })
   t.equal(body, 'data: 1\n\n')
-  t.equal(log.match(/FST_SSE_REPLY_TAKEN/g)?.length, 1)
+  t.equal(log.match(/FST_SSE_SEND_AFTER_SSE/g)?.length, 1)
 })
 
 t.test('W1: a head that goes out alone is the one that goes out with a body', async t => {
@@ -82,14 +82,14 @@ t.test('W1: a head that goes out alone is the one that goes out with a body', as
   const alone = await answer(t, (head, reply) => {
     set(reply)
     head.commit()
-    t.equal(head.sendAlone(), true)
+    t.equal(head.writeDirectly(), true)
     t.equal(reply.sent, true)
     reply.raw.end('data: 1\n\n')
   })
   const [wanted, ...more] = await Promise.all([200, 201].map(status => answer(t, (head, reply) => {
     set(reply.code(status))
     head.commit()
-    if (status !== 200) t.equal(head.sendAlone(), false, 'it is for those that surely have a body')
+    if (status !== 200) t.equal(head.writeDirectly(), false, 'it is for those that surely have a body')
     head.send(Readable.from(['data: 1\n\n']))
   })))
   // Whether it comes in chunks is not the head's doing, but that of who writes the body.
@@ -112,7 +112,7 @@ t.test('L9: a head does not go out alone where more is to happen to it, or where
     await answer(t, (head, reply) => {
       before(reply)
       head.commit()
-      t.equal(head.sendAlone(), false)
+      t.equal(head.writeDirectly(), false)
       reply.hijack().raw.end()
     })
   }
@@ -127,9 +127,9 @@ t.test('L9: a head does not go out past a `send` that somebody has put in place 
       bodies++
       return send.call(reply, payload)
     }
-    const head = new Head(reply, { scope: new Scope(), overruled: error => t.error(error) })
+    const head = new ResponseHead(reply, { scope: new Scope(), handlerFailed: error => t.error(error) })
     head.commit()
-    t.equal(head.sendAlone(), false)
+    t.equal(head.writeDirectly(), false)
     head.send(Readable.from(['data: 1\n\n']))
     t.equal(bodies, 1)
   })
@@ -140,7 +140,7 @@ t.test('E1: a head that cannot go out alone throws, and an ordinary error follow
   const { status, body } = await answer(t, (head, reply) => {
     reply.header('x-bad', 'a\nb')
     head.commit()
-    t.throws(() => head.sendAlone(), { code: 'ERR_INVALID_CHAR' })
+    t.throws(() => head.writeDirectly(), { code: 'ERR_INVALID_CHAR' })
     t.equal(reply.sent, false)
     reply.removeHeader('x-bad')
     head.sendError(new Error('bad header'))
@@ -161,7 +161,7 @@ t.test('L1: the error goes through error handlers, which may send what they like
     const app = Fastify()
     t.teardown(() => app.close())
     app.setErrorHandler((_error, _request, reply) => reply.code(418).send(payload))
-    app.get('/', (_request, reply) => { new Head(reply, { scope: new Scope(), overruled: () => {} }).sendError(new Error('no')) })
+    app.get('/', (_request, reply) => { new ResponseHead(reply, { scope: new Scope(), handlerFailed: () => {} }).sendError(new Error('no')) })
     const response = await app.inject('/')
     t.strictSame([response.statusCode, response.body], [418, payload ?? ''])
   }
@@ -173,7 +173,7 @@ t.test('L9: when an onSend hook fails, its error is the answer', async t => {
   app.setErrorHandler((error, _request, reply) => reply.code(502).send({ told: (error as Error).message }))
   app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
   app.get('/', (_request, reply) => {
-    const head = new Head(reply, { scope: new Scope(), overruled: () => {} })
+    const head = new ResponseHead(reply, { scope: new Scope(), handlerFailed: () => {} })
     head.commit()
     head.send(Readable.from(['never']))
   })
@@ -186,7 +186,7 @@ t.test('an error that cannot even be sent cuts the connection', async t => {
   t.teardown(() => app.close())
   app.get('/', (_request, reply) => {
     reply.send = () => { throw new Error('broken reply') }
-    new Head(reply, { scope: new Scope(), overruled: () => {} }).sendError(new Error('no'))
+    new ResponseHead(reply, { scope: new Scope(), handlerFailed: () => {} }).sendError(new Error('no'))
   })
   await t.rejects(app.inject('/'), { code: 'LIGHT_ECONNRESET' })
 })

@@ -9,13 +9,13 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { Chunk } from '../../lib/channel/frame-batch.ts'
-import { Connection } from '../../lib/stream/response-writer.ts'
+import { FrameBatch } from '../../lib/channel/frame-batch.ts'
+import { ResponseWriter } from '../../lib/stream/response-writer.ts'
 import { open, RawClient, type RawRequest } from '../setup/raw.ts'
 
 /** A chunk of one event. */
-function chunkOf (data: string, offset = 1): Chunk {
-  return new Chunk('e', [{ offset, event: 'message', data, json: false }])
+function chunkOf (data: string, offset = 1): FrameBatch {
+  return new FrameBatch('e', [{ offset, event: 'message', data, json: false }])
 }
 
 async function portOf (t: Test, server: Server | Http2Server): Promise<number> {
@@ -27,7 +27,7 @@ async function portOf (t: Test, server: Server | Http2Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-interface Opened { response: ServerResponse, connection: Connection, client: RawClient, drains: () => number, nextDrain: () => Promise<void> }
+interface Opened { response: ServerResponse, connection: ResponseWriter, client: RawClient, drains: () => number, nextDrain: () => Promise<void> }
 
 /** A response whose head is out, its connection, and its client. */
 async function openConnection (t: Test, request: RawRequest = {}, prepare: (response: ServerResponse) => void = () => {}, direct?: boolean): Promise<Opened> {
@@ -44,7 +44,7 @@ function connectionOf (response: ServerResponse, prepare: (response: ServerRespo
   let drains = 0
   let tell = (): void => {}
   prepare(response)
-  const connection = new Connection(response, () => {
+  const connection = new ResponseWriter(response, () => {
     drains++
     tell()
   }, direct)
@@ -63,7 +63,7 @@ function watchWrites (socket: Socket): unknown[] {
   return written
 }
 
-const body = (...chunks: Array<Chunk | string>): string => chunks.map(chunk => typeof chunk === 'string' ? chunk : chunk.text).join('')
+const body = (...chunks: Array<FrameBatch | string>): string => chunks.map(chunk => typeof chunk === 'string' ? chunk : chunk.text).join('')
 const coded = (...texts: string[]): string => texts.map(text => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`).join('')
 
 /** What came after the head, as text. */
@@ -75,7 +75,7 @@ t.test('a chunk that many get is one buffer to the socket, when the head is out 
   await client.until('first')
   const written = watchWrites(response.socket!)
   const chunks = [chunkOf('é€😀', 1), chunkOf('two', 2)]
-  for (const chunk of chunks) t.equal(connection.pass(chunk), true)
+  for (const chunk of chunks) t.equal(connection.writeShared(chunk), true)
   t.strictSame(written, chunks.map(({ framed }) => framed))
   t.ok(chunks.every(({ framed }, index) => framed === written[index]), 'the memory that all share')
   response.end('last')
@@ -132,7 +132,7 @@ t.test('with `directWrites: false` everything goes through the response', async 
   connection.write('first')
   await client.until('first')
   const chunk = chunkOf('é€😀')
-  connection.pass(chunk)
+  connection.writeShared(chunk)
   connection.write('second')
   t.strictSame(through, ['first', chunk.text, 'second'])
   response.end()
@@ -145,7 +145,7 @@ async function around (t: Test, { connection, client, response }: Opened, before
   const written = watchWrites(response.socket!)
   const chunk = chunkOf('é€😀')
   before()
-  connection.pass(chunk)
+  connection.writeShared(chunk)
   t.notOk(written.includes(chunk.framed))
   while (response.writableCorked > 0) response.uncork()
   response.end('last')
@@ -159,7 +159,7 @@ t.test('the head goes before a chunk that many get, which keeps its memory', asy
   const { connection, response, client } = await openConnection(t)
   const written = watchWrites(response.socket!)
   const chunk = chunkOf('é€😀')
-  connection.pass(chunk)
+  connection.writeShared(chunk)
   t.match(String(written[0]), /^HTTP\/1\.1 200 OK\r\n/)
   t.equal(written[1], chunk.framed)
   response.end()
@@ -174,7 +174,7 @@ t.test('what waits goes before', async t => {
   await opened.client.until('first')
   const chunk = chunkOf('é€😀')
   opened.response.write('second')
-  opened.connection.pass(chunk)
+  opened.connection.writeShared(chunk)
   opened.connection.end('last')
   await opened.client.until('\r\n0\r\n\r\n')
   t.equal(opened.client.responses()[0]!.body, body('first', 'second', chunk, 'last'))
@@ -207,7 +207,7 @@ t.test('W1: an HTTP/1.0 client gets the bytes without chunks, and the end of the
   connection.write('first\n\n')
   await client.until('first')
   const chunk = chunkOf('é€😀')
-  connection.pass(chunk)
+  connection.writeShared(chunk)
   response.end('last')
   t.equal(await client.closed, 'end')
   t.equal(rest(client), body('first\n\n', chunk, 'last'))
@@ -226,14 +226,14 @@ t.test('a response behind a pipelined predecessor waits for its turn', async t =
   const [first, second] = responses.map(response => connectionOf(response))
   second!.connection.write('of the second ')
   const chunk = chunkOf('chunk')
-  second!.connection.pass(chunk)
+  second!.connection.writeShared(chunk)
   first!.connection.write('of the first ')
   await client.until('of the first')
-  first!.connection.pass(chunk)
+  first!.connection.writeShared(chunk)
   first!.response.end()
   await client.until('of the second')
   await turn()
-  second!.connection.pass(chunk)
+  second!.connection.writeShared(chunk)
   second!.response.end('last')
   await client.until('last\r\n0\r\n\r\n')
   t.strictSame(client.responses().map(({ body }) => body), [body('of the first ', chunk), body('of the second ', chunk, chunk, 'last')])
@@ -249,7 +249,7 @@ t.test('L4: who passes more than the client takes is told to wait, and once when
   const large = chunkOf('x'.repeat(1_000_000))
   let passed = 1
   // Up to what the kernel's buffers hold.
-  while (connection.pass(large) || response.writableLength === 0) {
+  while (connection.writeShared(large) || response.writableLength === 0) {
     passed++
     await turn()
   }
@@ -260,7 +260,7 @@ t.test('L4: who passes more than the client takes is told to wait, and once when
   await drained
   t.equal(drains(), before + 1)
   t.equal(response.writableLength, 0)
-  t.equal(connection.pass(chunkOf('after')), true)
+  t.equal(connection.writeShared(chunkOf('after')), true)
   response.end('last')
   await client.until('last\r\n0\r\n\r\n')
   const [{ body: received } = { body: '' }] = client.responses()
@@ -273,7 +273,7 @@ t.test('L4: what goes through the response is waited for, too', async t => {
   const drained = nextDrain()
   t.equal(connection.write('x'.repeat(16 * 1024 * 1024)), false)
   const chunk = chunkOf('behind it')
-  t.equal(connection.pass(chunk), false)
+  t.equal(connection.writeShared(chunk), false)
   client.resume()
   await drained
   response.end()
@@ -289,7 +289,7 @@ t.test('L3: nothing that waits for the client stays on the socket when the respo
   connection.write('first')
   await client.until('first')
   client.pause()
-  while (connection.pass(chunkOf('x'.repeat(1_000_000))) || response.writableLength === 0) await turn()
+  while (connection.writeShared(chunkOf('x'.repeat(1_000_000))) || response.writableLength === 0) await turn()
   const ours = socket.listeners('drain').filter(listener => !before.includes(listener))
   t.equal(ours.length, 1)
   client.reset()
@@ -311,9 +311,9 @@ t.test('the next response on the same connection is intact, and so are its liste
     const { connection } = connectionOf(response)
     connection.write(`round ${round} `)
     await client.until(`round ${round} `)
-    connection.pass(chunkOf(`chunk ${round}`))
+    connection.writeShared(chunkOf(`chunk ${round}`))
     await client.until(`chunk ${round}\n\n`)
-    connection.pass(chunkOf('x'.repeat(20_000), round))
+    connection.writeShared(chunkOf('x'.repeat(20_000), round))
     const closed = once(response, 'close')
     response.end(`end ${round}.`)
     await closed
@@ -350,7 +350,7 @@ t.test('R4: whatever goes which way, the client gets the bytes of the response\'
       } else {
         const chunk = chunkOf(piece === 'large' ? 'x'.repeat(30_000) : piece.pass, sent.length)
         sent.push(chunk.text)
-        connection.pass(chunk)
+        connection.writeShared(chunk)
       }
     }
     const closed = once(response, 'close')
@@ -388,7 +388,7 @@ t.test('an HTTPS client gets it past Node\'s chunking, too', async t => {
   await turn()
   const written = watchWrites(response.socket!)
   const chunk = chunkOf('é€😀')
-  connection.pass(chunk)
+  connection.writeShared(chunk)
   t.equal(written[0], chunk.framed)
   response.end('last')
   await client.until('last\r\n0\r\n\r\n')
@@ -412,7 +412,7 @@ for (const leave of ['end', 'cancel', 'session'] as const) {
     const [first] = await once(request.setEncoding('utf8'), 'data')
     t.equal(first, 'first')
     const chunk = chunkOf('é€😀')
-    connection.pass(chunk)
+    connection.writeShared(chunk)
     const closed = once(response, 'close')
     if (leave === 'end') {
       response.end('last')
@@ -435,9 +435,9 @@ t.test('a response that is injected has no socket to write to, and gets it all',
     reply.hijack()
     const { connection, response } = connectionOf(reply.raw)
     connection.write('first')
-    connection.pass(chunk)
+    connection.writeShared(chunk)
     await turn()
-    connection.pass(chunk)
+    connection.writeShared(chunk)
     response.end('last')
   })
   const { payload } = await app.inject('/')

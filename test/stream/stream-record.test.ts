@@ -1,12 +1,12 @@
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
-import { Account } from '../../lib/stream/stream-record.ts'
+import { StreamRecord } from '../../lib/stream/stream-record.ts'
 import type { CloseReason } from '../../lib/lifecycle.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
 
 interface Line { level: string, line: unknown, text: string }
 
-function make (counts = true): { account: Account, time: { now: number }, lines: Line[], statistics: Statistics } {
+function make (counts = true): { account: StreamRecord, time: { now: number }, lines: Line[], statistics: Statistics } {
   const lines: Line[] = []
   const level = (level: string) => (line: unknown, text: string) => { lines.push({ level, line, text }) }
   const log = Object.fromEntries(['debug', 'info', 'warn', 'error'].map(name => [name, level(name)]))
@@ -14,13 +14,13 @@ function make (counts = true): { account: Account, time: { now: number }, lines:
   const request = { method: 'GET', url: '/jobs/7?all', lastEventId: 'before' }
   const time = { now: 100 }
   const statistics = new Statistics()
-  const account = new Account({ reply: { request, log, server } as unknown as FastifyReply, route: { name: 'GET /jobs/:id', tally: statistics.route('GET /jobs/:id') }, key: 'ann', time, counts })
+  const account = new StreamRecord({ reply: { request, log, server } as unknown as FastifyReply, route: { name: 'GET /jobs/:id', counters: statistics.route('GET /jobs/:id') }, key: 'ann', time, counted: counts })
   return { account, time, lines, statistics }
 }
 
 t.test('a stream has one line in the log when it is over, at its own level', async t => {
   const levels: Record<CloseReason, string> = {
-    client: 'info', complete: 'info', error: 'info', shutdown: 'info', stalled: 'info', lagging: 'warn', lifetime: 'info', ended: 'info', revoked: 'info'
+    client: 'info', complete: 'info', error: 'info', shutdown: 'info', stalled: 'info', lagging: 'warn', expired: 'info', 'channel-ended': 'info', revoked: 'info'
   }
   for (const [reason, level] of Object.entries(levels)) {
     const { account, time, lines, statistics } = make()
@@ -38,8 +38,8 @@ t.test('a stream has one line in the log when it is over, at its own level', asy
 t.test('what goes wrong has a line of its own', async t => {
   const { account, lines } = make()
   const error = new Error('broken')
-  account.complain(error, 'sse stream failed')
-  account.failed(error)
+  account.logError(error, 'sse stream failed')
+  account.reportError(error)
   t.strictSame(lines, [{ level: 'error', line: { err: error }, text: 'sse stream failed' }])
 })
 

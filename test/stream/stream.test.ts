@@ -218,14 +218,14 @@ t.test('W1: the headers are those of an event stream, and what the handler set b
   t.match(response.headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'yes' })
 })
 
-for (const commitDelay of [0, 50]) {
+for (const flushHeadersAfter of [0, 50]) {
   for (const promises of [0, 1, 20]) {
-    t.test(`L1: an event that is ready after ${promises} promises goes out with the head, without a comment before it, with commitDelay ${commitDelay}`, async t => {
+    t.test(`L1: an event that is ready after ${promises} promises goes out with the head, without a comment before it, with flushHeadersAfter ${flushHeadersAfter}`, async t => {
       await stopClock(t)
       const { body } = await stream(t, async function * () {
         for (let nth = 0; nth < promises; nth++) await null
         yield { data: 1 }
-      }, { commitDelay })
+      }, { flushHeadersAfter: flushHeadersAfter })
       t.equal(body, 'data: 1\n\n')
     })
   }
@@ -236,13 +236,13 @@ t.test('L1: no comment follows a first event that was there at once', async t =>
     let asked = 0
     const next = () => asked++ === 0 ? { value: { data: 1 }, done: false } : turn({ value: undefined, done: true })
     return { [Symbol.asyncIterator]: () => ({ next }) } as AsyncIterable<unknown>
-  }, { commitDelay: 0 })
+  }, { flushHeadersAfter: 0 })
   t.equal(body, 'data: 1\n\n')
 })
 
-for (const commitDelay of [0, 5]) {
-  t.test(`L1: when the first event takes longer than ${commitDelay} ms, the head goes out with a comment`, async t => {
-    const { app } = await build(t, { commitDelay })
+for (const flushHeadersAfter of [0, 5]) {
+  t.test(`L1: when the first event takes longer than ${flushHeadersAfter} ms, the head goes out with a comment`, async t => {
+    const { app } = await build(t, { flushHeadersAfter: flushHeadersAfter })
     const first = gate()
     app.get('/', (_request, reply) => reply.sse((async function * () {
       await first.opened
@@ -257,7 +257,7 @@ for (const commitDelay of [0, 5]) {
 }
 
 t.test('L1: an error after the head is an error event, not a status', async t => {
-  const { app } = await build(t, { commitDelay: 0 })
+  const { app } = await build(t, { flushHeadersAfter: 0 })
   const first = gate()
   app.get('/', (_request, reply) => reply.sse((async function * () {
     await first.opened
@@ -268,10 +268,10 @@ t.test('L1: an error after the head is an error event, not a status', async t =>
   t.equal(await client.rest(), `:\n\n${INTERNAL}`)
 })
 
-t.test('L1: a source that takes longer than commitDelay and then has nothing ends with the comment', async t => {
+t.test('L1: a source that takes longer than flushHeadersAfter and then has nothing ends with the comment', async t => {
   const { response } = await answer(t, (_request, reply) => reply.sse((async function * () {
     await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
-  })()), { commitDelay: 0 })
+  })()), { flushHeadersAfter: 0 })
   t.equal(response.payload, ':\n\n')
 })
 
@@ -283,11 +283,11 @@ t.test('a source without events is a stream without a body', async t => {
   t.match(report, { reason: 'complete', events: 0, bytes: 0 })
 })
 
-t.test('L1: nothing is late where nothing was sent: an error within commitDelay after a wait has its status', async t => {
+t.test('L1: nothing is late where nothing was sent: an error within flushHeadersAfter after a wait has its status', async t => {
   const { response } = await answer(t, (_request, reply) => reply.sse((async function * () {
     await new Promise(resolve => setImmediate(resolve))
     throw Object.assign(new Error('not you'), { statusCode: 403 })
-  })()), { commitDelay: 60_000 })
+  })()), { flushHeadersAfter: 60_000 })
   t.equal(response.statusCode, 403)
 })
 
@@ -604,28 +604,28 @@ const replies: Array<[what: string, handler: Handler]> = [
 ]
 for (const [what, handler] of replies) {
   for (const slowHook of [false, true]) {
-    t.test(`L10: a handler that ${what} after reply.sse() does not disturb the stream, and the log says FST_SSE_REPLY_TAKEN${slowHook ? ', with an async onSend hook' : ''}`, async t => {
+    t.test(`L10: a handler that ${what} after reply.sse() does not disturb the stream, and the log says FST_SSE_SEND_AFTER_SSE${slowHook ? ', with an async onSend hook' : ''}`, async t => {
       const { app, logged } = await build(t)
       if (slowHook) app.addHook('onSend', () => turn())
       app.get('/', handler)
       t.equal((await get(app)).payload, 'data: 1\n\n')
-      t.same([...logged(WARN), ...logged(ERROR)], ['FST_SSE_REPLY_TAKEN'])
+      t.same([...logged(WARN), ...logged(ERROR)], ['FST_SSE_SEND_AFTER_SSE'])
     })
   }
 }
 
-t.test('L10: a second reply.sse() is refused with FST_SSE_TWICE, its source let go, and the first goes on', async t => {
+t.test('L10: a second reply.sse() is refused with FST_SSE_ALREADY_STARTED, its source let go, and the first goes on', async t => {
   const { app, logged } = await build(t)
   const second = new EventQueue()
   app.get('/', async (_request, reply) => {
     const first = reply.sse(generate({ data: 1 }))
-    await t.rejects(reply.sse(second), { code: 'FST_SSE_TWICE' })
+    await t.rejects(reply.sse(second), { code: 'FST_SSE_ALREADY_STARTED' })
     reply.sse(second)
     await first
   })
   t.equal((await get(app)).payload, 'data: 1\n\n')
   t.equal(second.signal.aborted, true)
-  t.same(logged(WARN), ['FST_SSE_TWICE', 'FST_SSE_TWICE'])
+  t.same(logged(WARN), ['FST_SSE_ALREADY_STARTED', 'FST_SSE_ALREADY_STARTED'])
 })
 
 t.test('L10: the same source given twice does not end the first stream', async t => {
@@ -638,7 +638,7 @@ t.test('L10: the same source given twice does not end the first stream', async t
     reply.sse(queue)
   })
   t.equal((await get(app)).payload, 'data: 1\n\n')
-  t.same([...logged(WARN), ...logged(ERROR)], ['FST_SSE_TWICE'])
+  t.same([...logged(WARN), ...logged(ERROR)], ['FST_SSE_ALREADY_STARTED'])
 })
 
 t.test('L10: reply.sse() after the reply was sent is refused with FST_SSE_REPLY_SENT, and its source let go', async t => {
@@ -970,7 +970,7 @@ for (const [when, makeSource, line] of late) {
 }
 
 t.test('L3: a function that takes longer to make its source than the client stays has the source stopped, unread', async t => {
-  const { app } = await build(t, { commitDelay: 0 })
+  const { app } = await build(t, { flushHeadersAfter: 0 })
   const [left, done] = [gate(), gate()]
   let asked = 0
   app.get('/', (_request, reply) => reply.sse(async ({ signal }) => {
@@ -1095,7 +1095,7 @@ t.test('L3: a client that has left before reply.sse() is reported, and its sourc
 })
 
 t.test('L7: a stream that waits for its first event ends when the server closes, with an empty body where clients are not told when to come back', async t => {
-  const { app, reports } = await build(t, { commitDelay: 60_000, reconnectWindow: 0 })
+  const { app, reports } = await build(t, { flushHeadersAfter: 60_000, reconnectWindow: 0 })
   const called = gate()
   app.get('/', (_request, reply) => {
     called.open()
@@ -1155,12 +1155,12 @@ t.test('maxLifetime ends the stream cleanly, give or take a tenth, with the reas
     await new Promise(() => {})
   })()))
   t.equal((await get(app)).payload, 'data: 1\n\n')
-  t.match(reports, [{ reason: 'lifetime', events: 1 }])
+  t.match(reports, [{ reason: 'expired', events: 1 }])
   t.ok(reports[0]!.duration >= 89, `after ${reports[0]!.duration} ms`)
 })
 
 t.test('L6: heartbeats begin with the head and go on while there is nothing to say', async t => {
-  const { app, reports } = await build(t, { heartbeatInterval: 20, commitDelay: 0 })
+  const { app, reports } = await build(t, { heartbeatInterval: 20, flushHeadersAfter: 0 })
   const first = gate()
   app.get('/', (_request, reply) => reply.sse((async function * () {
     await first.opened
@@ -1195,7 +1195,7 @@ t.test('a client that takes no byte for stallTimeout while bytes wait is cut off
 
 t.test('retry goes out in the first frame, before the first event or the opening comment', async t => {
   t.equal((await stream(t, () => [{ data: 1 }], { retry: 0 })).body, 'retry: 0\n\ndata: 1\n\n')
-  t.equal((await stream(t, async function * () { await turn(); await turn() }, { retry: 3000, commitDelay: 0 })).body, 'retry: 3000\n\n:\n\n')
+  t.equal((await stream(t, async function * () { await turn(); await turn() }, { retry: 3000, flushHeadersAfter: 0 })).body, 'retry: 3000\n\n:\n\n')
   t.equal((await stream(t, () => [], { retry: 3000 })).body, 'retry: 3000\n\n')
   const { response } = await answer(t, (_request, reply) => reply.sse([{ data: 1 }]), { retry: 10 })
   t.equal(response.payload, 'retry: 10\n\ndata: 1\n\n', 'the plugin\'s option holds for every stream')
@@ -1223,7 +1223,7 @@ for (const [what, makeSource] of finite) {
     app.get('/', (_request, reply) => {
       const source = makeSource(() => starts++)
       sources.push(source)
-      return reply.sse(source as Iterable<AnyEvent>, { once: true })
+      return reply.sse(source as Iterable<AnyEvent>, { finite: true })
     })
     const first = await get(app)
     t.equal(first.payload, 'retry: 5\n\ndata: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
@@ -1243,7 +1243,7 @@ for (const [what, makeSource] of finite) {
 
 t.test('with once, a client that comes back from the middle gets the stream', async t => {
   const { app } = await build(t)
-  app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }], { once: true }))
+  app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }], { finite: true }))
   t.equal((await get(app, { url: '/', headers: { 'last-event-id': '4' } })).payload, 'data: 4\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
@@ -1254,11 +1254,11 @@ t.test('without once, the mark is an id like any other', async t => {
 })
 
 t.test('with once, a stream that ends for any other reason is not marked', async t => {
-  t.equal((await stream(t, () => failing(new Error('no luck')), { once: true })).body, `data: first\n\n${INTERNAL}`)
+  t.equal((await stream(t, () => failing(new Error('no luck')), { finite: true })).body, `data: first\n\n${INTERNAL}`)
   const cut = await stream(t, async function * () {
     yield { data: 1 }
     await new Promise(() => {})
-  }, { once: true, maxLifetime: 20 })
+  }, { finite: true, maxLifetime: 20 })
   t.equal(cut.body, 'data: 1\n\n')
 })
 

@@ -1,7 +1,7 @@
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { Chunk } from '../../lib/channel/frame-batch.ts'
+import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { Writer, type WriterSetup } from '../../lib/stream/writer.ts'
 
 interface Open { response: ServerResponse, client: IncomingMessage }
@@ -47,7 +47,7 @@ function makeWriter (response: ServerResponse, options: Partial<WriterSetup['opt
       written.push(String(frames))
       return answer.room
     },
-    pass: chunk => {
+    writeShared: chunk => {
       written.push(`${chunk.text}<shared>`)
       return answer.room
     },
@@ -234,8 +234,8 @@ t.test('L4: a response behind a pipelined predecessor is not stalled', async t =
 })
 
 /** A chunk of one event, its text, and its bytes. */
-function shared (data: string): { chunk: Chunk, text: string, size: number } {
-  const chunk = new Chunk('e', [{ offset: 1, event: 'message', data, json: false }])
+function shared (data: string): { chunk: FrameBatch, text: string, size: number } {
+  const chunk = new FrameBatch('e', [{ offset: 1, event: 'message', data, json: false }])
   const text = `id: e-1\ndata: ${data}\n\n`
   return { chunk, text, size: Buffer.byteLength(text) }
 }
@@ -245,9 +245,9 @@ t.test('R4: frames that many get go straight to the receiver, and count in bytes
   const { writer, written, open } = makeWriter(response)
   const { chunk, text, size } = shared('é€😀')
   open()
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   t.strictSame([written, writer.bytes, writer.isEmpty], [[`${text}<shared>`], size, true], 'at once')
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   t.strictSame([written.length, writer.bytes], [2, 2 * size])
 })
 
@@ -255,12 +255,12 @@ t.test('R2: what waits goes before frames that many get', async t => {
   const { response } = await openResponse(t)
   const { writer, told, written, open } = makeWriter(response)
   const { chunk, text } = shared('1')
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   await turn()
   t.strictSame([told, written], [['commit'], []], 'they commit the head, as all frames do')
   open()
   writer.append('a')
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   writer.append('b')
   t.strictSame(written, [text])
   await turn()
@@ -274,9 +274,9 @@ t.test('L4: a receiver that has enough of frames that many get is left alone unt
   open()
   told.length = 0
   answer.room = false
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   t.equal(writer.hasRoom, false)
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   await turn()
   t.strictSame([written, told], [[`${text}<shared>`], []])
   answer.room = true
@@ -289,7 +289,7 @@ t.test('L3: frames that many get are not for a response that is gone, or over', 
   const over = makeWriter((await openResponse(t)).response)
   over.open()
   over.writer.end('last')
-  over.writer.pass(chunk)
+  over.writer.writeShared(chunk)
   await turn()
   t.strictSame([over.written, over.writer.bytes], [['last<end>'], 4])
 
@@ -297,7 +297,7 @@ t.test('L3: frames that many get are not for a response that is gone, or over', 
   const gone = makeWriter(response)
   gone.open()
   response.destroy()
-  gone.writer.pass(chunk)
+  gone.writer.writeShared(chunk)
   await turn()
   t.strictSame([gone.written, gone.writer.bytes], [[], 0])
 })
@@ -308,7 +308,7 @@ t.test('L6: frames that many get are signs of life', async t => {
   const { chunk } = shared('1')
   open()
   writer.tick(0)
-  writer.pass(chunk)
+  writer.writeShared(chunk)
   writer.tick(90)
   writer.tick(189)
   t.equal(written.length, 1)
@@ -323,7 +323,7 @@ t.test('L6: what goes out after the silence is what the stream has to say then',
   const writer = new Writer({
     response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, end: () => {}, destroy: () => {}, heartbeat: () => position.shift()!
   })
-  writer.open({ write: text => written.push(text) > 0, pass: () => true, end: () => {} })
+  writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   writer.tick(0)
   writer.tick(100)
   writer.tick(200)

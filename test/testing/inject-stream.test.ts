@@ -20,7 +20,7 @@ async function serve (t: Test, routes: (app: FastifyInstance) => unknown = () =>
     return reply.header('x-tenant', String(request.headers['x-tenant'])).sse([{ event: 'order', id: 1, data: { id: 7 } }, { event: 'note', data: 'text' }, { event: 'other', data: 1 }])
   })
   app.get('/silent', (_request, reply) => reply.sse(() => new Promise<never>(() => {})))
-  app.get('/mute', (_request, reply) => reply.sse(() => new Promise<never>(() => {}), { commitDelay: 1e6 }))
+  app.get('/mute', (_request, reply) => reply.sse(() => new Promise<never>(() => {}), { flushHeadersAfter: 1e6 }))
   routes(app)
   return { app, reports }
 }
@@ -30,7 +30,7 @@ t.test('a typed stream, when its head is there', async t => {
   const stream = await injectStream(app, { url: '/orders', events, headers: { authorization: 'Bearer 1', 'x-tenant': ['a', 'b'] } })
   t.equal(stream.response.statusCode, 200)
   t.match(stream.response.headers, { 'content-type': 'text/event-stream; charset=utf-8', 'x-tenant': 'a, b' })
-  t.strictSame(await stream.rest(), [{ event: 'order', data: { id: 7 }, id: '1' }, { event: 'note', data: 'text', id: '1' }])
+  t.strictSame(await stream.takeAll(), [{ event: 'order', data: { id: 7 }, id: '1' }, { event: 'note', data: 'text', id: '1' }])
   t.strictSame(await stream.closed, { reason: 'complete' })
 })
 
@@ -38,14 +38,14 @@ t.test('without a map, every event and its text; the headers may be those of an 
   const { app } = await serve(t)
   const stream = await injectStream(app, { url: new URL('http://localhost/orders'), headers: ({ attempt }) => ({ authorization: `Bearer ${attempt}` }) })
   t.strictSame(await stream.take(1), [{ event: 'order', data: '{"id":7}', id: '1' }])
-  t.equal((await stream.rest()).length, 2)
+  t.equal((await stream.takeAll()).length, 2)
 })
 
 t.test('the schema is checked where the test asks for it', async t => {
   const { app } = await serve(t)
   const stream = await injectStream(app, { url: '/orders', events: { order: Type.Object({ id: Type.String() }) }, validate, headers: { authorization: 'Bearer 1' } })
-  t.strictSame(await stream.rest(), [])
-  t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_RECEIVED' } })
+  t.strictSame(await stream.takeAll(), [])
+  t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_INVALID_EVENT' } })
 })
 
 t.test('an answer that is no stream is a failure, which has all of it', async t => {
@@ -72,12 +72,12 @@ t.test('204 is a stream without events', async t => {
   const { app } = await serve(t, app => app.get('/over', async (_request, reply) => reply.code(204).send()))
   const stream = await injectStream(app, '/over')
   t.equal(stream.response.statusCode, 204)
-  t.strictSame(await stream.rest(), [])
+  t.strictSame(await stream.takeAll(), [])
 })
 
 t.test('a head that does not come is waited for no longer, and the server notices', async t => {
   const { app, reports } = await serve(t)
-  await t.rejects(injectStream(app, { url: '/mute', timeout: 50 }), { code: 'FST_SSE_AWAITED', message: 'GET /mute: the head of a response did not come within 50 ms; so far: nothing' })
+  await t.rejects(injectStream(app, { url: '/mute', timeout: 50 }), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /mute: the head of a response did not come within 50 ms; so far: nothing' })
   await sleep(1)
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
 })
@@ -89,7 +89,7 @@ t.test('a body of any kind', async t => {
   app.post('/echo', (request, reply) => reply.sse([{ data: { body: request.body, type: request.headers['content-type'] } }]))
   const echo = async (options: object): Promise<unknown> => {
     const stream = await injectStream(app, { method: 'post', url: '/echo', ...options })
-    return JSON.parse((await stream.rest())[0]!.data)
+    return JSON.parse((await stream.takeAll())[0]!.data)
   }
   t.strictSame(await echo({ payload: { a: 1 } }), { body: { a: 1 }, type: 'application/json' })
   t.strictSame(await echo({ body: { a: 1 }, headers: { 'Content-Type': 'application/json; charset=utf-8' } }), { body: { a: 1 }, type: 'application/json; charset=utf-8' })
@@ -110,9 +110,9 @@ t.test('it comes back by itself where the test asks for it, and tells of its fai
   })
   const failures: string[] = []
   const states: string[] = []
-  const stream = await injectStream(app, { url: '/flaky', reconnect: true, retryDelay: 1, lastEventId: '1', onError: ({ code }) => { failures.push(code) }, onState: state => { states.push(state) } })
+  const stream = await injectStream(app, { url: '/flaky', reconnect: true, retryDelay: 1, lastEventId: '1', onError: ({ code }) => { failures.push(code) }, onStateChange: state => { states.push(state) } })
   t.strictSame((await stream.take(3)).map(({ data }) => data), ['1', '2', '3'])
-  await stream.drop()
+  await stream.disconnect()
   t.strictSame(failures, ['FST_SSE_STATUS'])
   t.strictSame([states.slice(0, 2), states.at(-1)], [['live', 'connecting'], 'closed'])
   await t.rejects(injectStream(app, { url: '/never', reconnect: true, retryDelay: 1e6, timeout: 50 }), { message: /50 ms; so far: The server answered with status 503$/ })
@@ -122,11 +122,11 @@ t.test('one that comes back is over when the app is closed', async t => {
   const { app } = await serve(t, app => app.get('/once', (_request, reply) => reply.sse([{ data: '' }], { retry: 1e6 })))
   const [waiting, open, unread] = await Promise.all(['/once', '/silent', '/once'].map(url => injectStream(app, { url, reconnect: true })))
   await waiting!.take(1)
-  const rest = open!.rest()
+  const rest = open!.takeAll()
   await app.close()
   t.strictSame(await rest, [])
   for (const stream of [waiting, open]) t.strictSame(await stream!.closed, { reason: 'closed' })
-  t.strictSame((await unread!.rest()).length, 1, 'what came before can be read')
+  t.strictSame((await unread!.takeAll()).length, 1, 'what came before can be read')
   await app.close()
   await t.rejects(injectStream(app, '/once'), { code: 'FST_SSE_NETWORK', message: /already been closed/ })
 })
@@ -137,7 +137,7 @@ t.test('a signal ends it, and before its head there is none', async t => {
   const stream = await injectStream(app, { url: '/silent', signal: client.signal })
   client.abort()
   t.strictSame(await stream.closed, { reason: 'closed' })
-  await stream.drop()
+  await stream.disconnect()
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
-  await t.rejects(injectStream(app, { url: '/silent', signal: client.signal }), { code: 'FST_SSE_AWAITED', message: /before the stream was closed/ })
+  await t.rejects(injectStream(app, { url: '/silent', signal: client.signal }), { code: 'FST_SSE_TEST_TIMEOUT', message: /before the stream was closed/ })
 })

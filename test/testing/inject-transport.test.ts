@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { headersOf, Line } from '../../lib/testing/inject-transport.ts'
+import { headersOf, InjectTransport } from '../../lib/testing/inject-transport.ts'
 import { held } from '../setup/within.ts'
 
 const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
@@ -19,7 +19,7 @@ async function serve (t: Test): Promise<{ app: FastifyInstance, reports: CloseRe
     yield { data: 'first' }
     await new Promise(() => {})
   }))
-  app.post('/silent', (_request, reply) => reply.sse(() => new Promise<never>(() => {}), { commitDelay: 1e6 }))
+  app.post('/silent', (_request, reply) => reply.sse(() => new Promise<never>(() => {}), { flushHeadersAfter: 1e6 }))
   app.get('/endless', (_request, reply) => reply.sse(async function * () {
     for (;; pulled++) yield { data: 'x'.repeat(1_000) }
   }))
@@ -29,17 +29,17 @@ async function serve (t: Test): Promise<{ app: FastifyInstance, reports: CloseRe
 
 t.test('a request arrives as inject makes it, and as fetch does', async t => {
   const { app } = await serve(t)
-  const line = new Line(app, { query: { a: '1' }, cookies: { c: 'd' }, authority: 'example.org', remoteAddress: '10.0.0.1' })
+  const line = new InjectTransport(app, { query: { a: '1' }, cookies: { c: 'd' }, authority: 'example.org', remoteAddress: '10.0.0.1' })
   const response = await line.fetch('/echo', { method: 'POST', body: JSON.stringify({ é: 1 }), headers: { 'content-type': 'application/json' } })
   t.equal(response.status, 200)
   t.strictSame(await response.json(), { body: { é: 1 }, type: 'application/json', length: '8', cookie: 'c=d', query: { a: '1' }, ip: '10.0.0.1', host: 'example.org' })
-  const bare = await new Line(app, {}).fetch(new URL('http://other/echo'), { method: 'POST', body: 'text' })
+  const bare = await new InjectTransport(app, {}).fetch(new URL('http://other/echo'), { method: 'POST', body: 'text' })
   t.strictSame(await bare.json(), { body: 'text', type: 'text/plain;charset=UTF-8', length: '4', query: {}, ip: '127.0.0.1', host: 'other:80' })
 })
 
 t.test('the head of an answer is there before its body', async t => {
   const { app } = await serve(t)
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   let opened = false
   line.opened.then(() => { opened = true })
   const response = await line.fetch('/first')
@@ -54,7 +54,7 @@ t.test('the head of an answer is there before its body', async t => {
 
 t.test('an answer without a body is read', async t => {
   const { app } = await serve(t)
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   t.equal((await line.fetch('/nothing')).body, null)
   await line.read
   await line.gone()
@@ -63,7 +63,7 @@ t.test('an answer without a body is read', async t => {
 for (const method of ['GET', 'POST']) {
   t.test(`the server notices a client that leaves: ${method}`, async t => {
     const { app, reports } = await serve(t)
-    const line = new Line(app, {})
+    const line = new InjectTransport(app, {})
     const client = new AbortController()
     const response = await line.fetch('/first', { method, ...(method === 'POST' && { body: '{}', headers: { 'content-type': 'application/json' } }), signal: client.signal })
     await read(response)
@@ -77,7 +77,7 @@ for (const method of ['GET', 'POST']) {
 
 t.test('it notices one that leaves before the head, and one that stops reading for good', async t => {
   const { app, reports } = await serve(t)
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   const client = new AbortController()
   const response = line.fetch('/silent', { method: 'POST', body: 'text', signal: client.signal })
   const settled = t.rejects(response, { message: 'aborted', code: 'ECONNRESET' })
@@ -87,7 +87,7 @@ t.test('it notices one that leaves before the head, and one that stops reading f
   await line.gone()
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
 
-  const other = new Line(app, {})
+  const other = new InjectTransport(app, {})
   await (await other.fetch('/first')).body!.cancel()
   await other.gone()
   t.equal(reports.length, 2)
@@ -95,7 +95,7 @@ t.test('it notices one that leaves before the head, and one that stops reading f
 
 t.test('a client that has left asks for nothing', async t => {
   const { app } = await serve(t)
-  await t.rejects(new Line(app, {}).fetch('/first', { signal: AbortSignal.abort() }), { name: 'AbortError' })
+  await t.rejects(new InjectTransport(app, {}).fetch('/first', { signal: AbortSignal.abort() }), { name: 'AbortError' })
 })
 
 t.test('a client that leaves while the app is starting has left when it has started', async t => {
@@ -109,7 +109,7 @@ t.test('a client that leaves while the app is starting has left when it has star
   let begin!: () => void
   const began = new Promise<void>(resolve => { begin = resolve })
   const client = new AbortController()
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   const response = line.fetch('/', { signal: client.signal })
   const settled = t.rejects(response, { code: 'ECONNRESET' })
   await turn()
@@ -122,7 +122,7 @@ t.test('a client that leaves while the app is starting has left when it has star
 
 t.test('L4: while the client is stalled nothing is read, and the server stops when the buffers are full', async t => {
   const { app, pulled } = await serve(t)
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   const response = await line.fetch('/endless')
   const reader = response.body!.getReader()
   await reader.read()
@@ -152,7 +152,7 @@ t.test('what was asked for when the client stopped is held back, too', async t =
     reply.raw.writeHead(200)
     send = text => reply.raw.write(text)
   })
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   const reader = (await line.fetch('/')).body!.getReader()
   const next = reader.read()
   await turn()
@@ -173,7 +173,7 @@ t.test('an answer that breaks off fails the body', async t => {
     reply.raw.write('half')
     setImmediate(() => reply.raw.destroy())
   })
-  const line = new Line(app, {})
+  const line = new InjectTransport(app, {})
   const response = await line.fetch('/')
   const closed = once((line.head as unknown as { raw: { res: NodeJS.EventEmitter } }).raw.res, 'close')
   await closed

@@ -32,7 +32,7 @@ async function serve (t: Test, routes: (app: FastifyInstance) => void = () => {}
       over.push('finally')
     }
   }))
-  app.get('/three', { schema: { sse: events } }, (_request, reply) => reply.sse([1, 2, 3].map(n => ({ event: 'n', data: n } as const)), { once: true }))
+  app.get('/three', { schema: { sse: events } }, (_request, reply) => reply.sse([1, 2, 3].map(n => ({ event: 'n', data: n } as const)), { finite: true }))
   app.get('/failing', { schema: { sse: events } }, (_request, reply) => reply.sse(async function * () {
     yield { event: 'n', data: 1 } as const
     throw new Error('secret')
@@ -49,17 +49,17 @@ t.test('take, until, a loop and rest follow each other', async t => {
   const stream = await open('/count')
   t.strictSame(await stream.take(0), [])
   t.strictSame(await stream.take(2), [{ event: 'n', data: 1, id: '1' }, { event: 'n', data: 2, id: '2' }])
-  t.strictSame(numbers(await stream.until(({ data }) => data === 5)), [3, 4, 5])
+  t.strictSame(numbers(await stream.takeUntil(({ data }) => data === 5)), [3, 4, 5])
   t.equal(stream.lastEventId, '5')
   for await (const event of stream) {
     if (event.data === 7) break
   }
   t.strictSame(await stream.closed, { reason: 'closed' }, 'leaving a loop closes the stream, as it does in a client')
-  t.strictSame(await stream.rest(), [])
+  t.strictSame(await stream.takeAll(), [])
 
   const finite = await open('/three')
   t.strictSame(numbers(await finite.take(1)), [1])
-  t.strictSame(numbers(await finite.rest()), [2, 3])
+  t.strictSame(numbers(await finite.takeAll()), [2, 3])
   t.strictSame(await finite.closed, { reason: 'complete' })
   t.equal(finite.text, 'event: n\ndata: 1\n\nevent: n\ndata: 2\n\nevent: n\ndata: 3\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
@@ -83,31 +83,31 @@ t.test('what does not come in time is said, with what came, and the next wait ha
     }))
   })
   const stream = await open('/slow', { timeout: 300 })
-  await t.rejects(stream.take(2), { code: 'FST_SSE_AWAITED', message: 'GET /slow: 2 events did not come within 300 ms; so far: n 1' })
+  await t.rejects(stream.take(2), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /slow: 2 events did not come within 300 ms; so far: n 1' })
   go()
   t.strictSame(numbers(await stream.take(1)), [2])
   const silent = await open('/silent', { timeout: 300 })
   await t.rejects(silent.take(1), { message: 'GET /silent: 1 event did not come within 300 ms; so far: nothing' })
-  await t.rejects(silent.until(() => true), { message: 'GET /silent: the event that until() looks for did not come within 300 ms; so far: nothing' })
-  await t.rejects(silent.rest(), { message: 'GET /silent: its end did not come within 300 ms; so far: nothing' })
+  await t.rejects(silent.takeUntil(() => true), { message: 'GET /silent: the event that until() looks for did not come within 300 ms; so far: nothing' })
+  await t.rejects(silent.takeAll(), { message: 'GET /silent: its end did not come within 300 ms; so far: nothing' })
   silent.stall()
-  await t.rejects(silent.rest(), { message: 'GET /silent: its end did not come within 300 ms, and the client was stalled; so far: nothing' })
+  await t.rejects(silent.takeAll(), { message: 'GET /silent: its end did not come within 300 ms, and the client was stalled; so far: nothing' })
 })
 
 t.test('a stream that ends before is said at once, and how it ended', async t => {
   const { open } = await serve(t)
   const stream = await open('/three')
-  await t.rejects(stream.take(4), { code: 'FST_SSE_AWAITED', message: 'GET /three: 4 events did not come before the stream ended (complete); so far: n 1, n 2, n 3' })
+  await t.rejects(stream.take(4), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /three: 4 events did not come before the stream ended (complete); so far: n 1, n 2, n 3' })
   const failing = await open('/failing')
-  await t.rejects(failing.until(() => false), { message: /before the stream ended \(The server failed: Internal Server Error\); so far: n 1$/, cause: { code: 'FST_SSE_REMOTE' } })
+  await t.rejects(failing.takeUntil(() => false), { message: /before the stream ended \(The server failed: Internal Server Error\); so far: n 1$/, cause: { code: 'FST_SSE_SERVER_ERROR' } })
   const other = await open('/failing')
-  t.strictSame(numbers(await other.rest()), [1], 'rest takes any end')
-  t.match(await other.closed, { reason: 'error', error: { code: 'FST_SSE_REMOTE' } })
+  t.strictSame(numbers(await other.takeAll()), [1], 'rest takes any end')
+  t.match(await other.closed, { reason: 'error', error: { code: 'FST_SSE_SERVER_ERROR' } })
 })
 
 t.test('what the test throws while it looks is its own', async t => {
   const { open } = await serve(t)
-  await t.rejects((await open('/count')).until(() => { throw new Error('mine') }), { message: 'mine' })
+  await t.rejects((await open('/count')).takeUntil(() => { throw new Error('mine') }), { message: 'mine' })
 })
 
 t.test('L3: drop settles when the server has noticed, and the source is over', async t => {
@@ -115,35 +115,35 @@ t.test('L3: drop settles when the server has noticed, and the source is over', a
   const stream = await open('/count')
   await stream.take(3)
   t.strictSame(openStreams(app), ['GET /count'])
-  await stream.drop()
+  await stream.disconnect()
   t.strictSame([openStreams(app), reports.map(({ reason }) => reason), over], [[], ['client'], ['finally']])
-  await stream.drop()
+  await stream.disconnect()
   t.equal(reports.length, 1, 'a second time is none')
-  await (await open('/three')).drop()
+  await (await open('/three')).disconnect()
 })
 
 t.test('resume comes back for what was not taken', async t => {
   const { app, open, reports } = await serve(t, app => {
-    app.get('/channel', { schema: { sse: events } }, (_request, reply) => reply.sse(app.sse.channel('n', { events, start: 'oldest' })))
+    app.get('/channel', { schema: { sse: events } }, (_request, reply) => reply.sse(app.sse.channel('n', { events, start: 'earliest' })))
   })
   const stream = await open('/count', { headers: { 'x-a': 'b' } })
   await stream.take(3)
-  const again = await stream.resume()
+  const again = await stream.reconnect()
   t.equal(reports.length, 1, 'it left first')
   t.strictSame(numbers(await again.take(2)), [4, 5])
-  await again.drop()
-  t.strictSame(numbers(await (await again.resume()).take(1)), [6])
+  await again.disconnect()
+  t.strictSame(numbers(await (await again.reconnect()).take(1)), [6])
 
   const finite = await open('/three')
-  await finite.rest()
-  t.equal((await finite.resume()).response.statusCode, 204)
+  await finite.takeAll()
+  t.equal((await finite.reconnect()).response.statusCode, 204)
 
-  const channel = app.sse.channel('n', { events, start: 'oldest' })
+  const channel = app.sse.channel('n', { events, start: 'earliest' })
   const ids = await Promise.all([1, 2, 3].map(data => channel.publish({ event: 'n', data })))
   const unread = await open('/channel')
   await until('all three are read', () => unread.text.includes('data: 3'))
   t.equal(unread.lastEventId, ids[0]!.replace(/1$/, '0'), 'the position that the stream begins with, though more was read')
-  t.strictSame(numbers(await (await unread.resume()).take(3)), [1, 2, 3])
+  t.strictSame(numbers(await (await unread.reconnect()).take(3)), [1, 2, 3])
 })
 
 t.test('L4: a stalled client holds the source, and goes on', async t => {
@@ -155,7 +155,7 @@ t.test('L4: a stalled client holds the source, and goes on', async t => {
   t.ok(before < 10_000)
   goOn()
   t.equal((await stream.take(before + 10)).length, before + 10)
-  await stream.drop()
+  await stream.disconnect()
 })
 
 t.test('listeners and take have the same events', async t => {
@@ -163,5 +163,5 @@ t.test('listeners and take have the same events', async t => {
   const stream = await open('/three')
   const heard: number[] = []
   stream.on('n', ({ data }) => { heard.push(data) })
-  t.strictSame(numbers(await stream.rest()), heard)
+  t.strictSame(numbers(await stream.takeAll()), heard)
 })

@@ -20,7 +20,7 @@ t.test('it names what is open, in whatever scope, and nothing else', async t => 
   t.strictSame(openStreams(app), [])
   const streams = await Promise.all(['/a/c?x=1', '/b/c', '/b/c'].map(url => injectStream(app, url)))
   t.strictSame(openStreams(app), ['GET /a/c?x=1', 'GET /b/c', 'GET /b/c'])
-  await streams[1]!.drop()
+  await streams[1]!.disconnect()
   t.strictSame(openStreams(app), ['GET /a/c?x=1', 'GET /b/c'])
   await app.close()
   t.strictSame(openStreams(app), [])

@@ -1,8 +1,8 @@
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import sse, {
-  EventQueue, memoryLog, type AnyChannel, type AnyEvent, type Channel, type ChannelHead, type ChannelOptions, type EventLog, type EventMap, type LogBatch, type LogEntry, type LogHead,
-  type LogRecord, type OpenLog, type PublishedOf, type ReceivedOf, type SubscribeOptions, type SystemReceived
+  EventQueue, memoryLog, type AnyChannel, type AnyEvent, type Channel, type ChannelPosition, type ChannelOptions, type EventLog, type EventMap, type LogBatch, type LogEntry, type LogState,
+  type LogRecord, type EventLogFactory, type PublishEventOf, type ReceivedEventOf, type SubscribeOptions, type SystemEventReceived
 } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
@@ -10,9 +10,9 @@ import { assertType, type Equal } from './equal.ts'
 
 const app = Fastify()
 app.register(sse)
-app.register(sse, { log: memoryLog(), retry: 5 })
+app.register(sse, { eventLog: memoryLog(), retry: 5 })
 // @ts-expect-error a log is opened by a function
-app.register(sse, { log: 'memory' })
+app.register(sse, { eventLog: 'memory' })
 
 const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }), tags: Type.Array(Type.String()) }
 type Events = typeof events
@@ -27,19 +27,19 @@ const free = app.sse.channel('free')
 assertType<Equal<typeof free, Channel<EventMap>>>()
 app.sse.channel('options', {
   events,
-  history: { events: 10, bytes: 1_000, age: Infinity },
-  start: 'oldest',
-  slow: {
-    latest: event => {
-      assertType<Equal<typeof event, ReceivedOf<Events>>>()
+  history: { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity },
+  start: 'earliest',
+  slowConsumer: {
+    compactBy: event => {
+      assertType<Equal<typeof event, ReceivedEventOf<Events>>>()
       return event.event === 'count' ? event.data.n : event.event
     }
   },
   errorEvent: error => ({ event: 'message', data: error.message })
 })
-app.sse.channel('options', { events, history: { age: 1 }, slow: 'skip', errorEvent: null })
+app.sse.channel('options', { events, history: { maxAge: 1 }, slowConsumer: 'skip', errorEvent: null })
 app.sse.channel('options', { events, errorEvent: () => ({ event: 'error', data: { any: 'thing' } }) })
-const kept: ChannelOptions<Events> = { events, history: undefined, slow: undefined }
+const kept: ChannelOptions<Events> = { events, history: undefined, slowConsumer: undefined }
 app.sse.channel('options', kept)
 // @ts-expect-error the event of an error is one of the map, or `error`
 app.sse.channel('options', { events, errorEvent: () => ({ event: 'failure', data: 1 }) })
@@ -52,9 +52,9 @@ app.sse.channel('options', { capacity: 5 })
 // @ts-expect-error a bound that a history does not have
 app.sse.channel('options', { history: { size: 5 } })
 // @ts-expect-error a bound is a number
-app.sse.channel('options', { history: { age: '5s' } })
+app.sse.channel('options', { history: { maxAge: '5s' } })
 // @ts-expect-error a policy that there is not
-app.sse.channel('options', { slow: 'drop' })
+app.sse.channel('options', { slowConsumer: 'drop' })
 // @ts-expect-error it begins with the oldest or the newest
 app.sse.channel('options', { start: 'middle' })
 // @ts-expect-error a name without a schema
@@ -104,38 +104,38 @@ free.publish({ data: 1, id: 'mine' })
 
 // A producer.
 
-async function * produce (): AsyncGenerator<PublishedOf<Events>> {
+async function * produce (): AsyncGenerator<PublishEventOf<Events>> {
   yield { event: 'count', data: { n: 1 } }
   // @ts-expect-error in a generator with its type, the mistake is marked where it stands
   yield { event: 'count', data: { n: 'one' } }
 }
-counts.consume(produce())
-counts.consume(({ signal }) => {
+counts.publishFrom(produce())
+counts.publishFrom(({ signal }) => {
   assertType<Equal<typeof signal, AbortSignal>>()
   return produce()
 })
-counts.consume(async () => produce())
-assertType<Equal<ReturnType<typeof counts.consume>, Promise<void>>>()
+counts.publishFrom(async () => produce())
+assertType<Equal<ReturnType<typeof counts.publishFrom>, Promise<void>>>()
 assertType<Equal<ReturnType<typeof counts.end>, Promise<void>>>()
 assertType<Equal<typeof counts.subscribers, number>>()
-assertType<Equal<ReturnType<typeof counts.head>, Promise<ChannelHead>>>()
-assertType<Equal<ChannelHead['id'], string>>()
-counts.consume(new EventQueue<Events, PublishedOf<Events>>())
+assertType<Equal<ReturnType<typeof counts.position>, Promise<ChannelPosition>>>()
+assertType<Equal<ChannelPosition['id'], string>>()
+counts.publishFrom(new EventQueue<Events, PublishEventOf<Events>>())
 // @ts-expect-error a queue that takes comments and ids, which are not for a channel
-counts.consume(new EventQueue<Events>())
+counts.publishFrom(new EventQueue<Events>())
 // @ts-expect-error events of another map
-prices.consume(produce())
+prices.publishFrom(produce())
 // @ts-expect-error an event of the wrong type
-counts.consume([{ event: 'count', data: { n: 'one' } }])
+counts.publishFrom([{ event: 'count', data: { n: 'one' } }])
 // @ts-expect-error no source at all
-counts.consume('text')
+counts.publishFrom('text')
 
 // A typed route serves a channel of its own events.
 
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts))
 app.get('/', { schema: { sse: events } }, async (_request, reply) => reply.sse(() => counts))
 app.get('/', { schema: { sse: events } }, async (_request, reply) => reply.sse(async () => [counts]))
-app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe({ after: 'id', start: 'oldest', filter: event => event.event === 'count' })))
+app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe({ after: 'id', start: 'earliest', filter: event => event.event === 'count' })))
 app.get('/', { schema: { sse: { ...events, ...otherEvents } } }, (_request, reply) => {
   reply.sse(counts)
   reply.sse([counts, prices, all])
@@ -188,7 +188,7 @@ app.get('/', (_request, reply) => reply.sse([counts, prices, free]))
 
 // Subscriptions.
 
-counts.subscribe({ filter: event => { assertType<Equal<typeof event, ReceivedOf<Events>>>(); return true } })
+counts.subscribe({ filter: event => { assertType<Equal<typeof event, ReceivedEventOf<Events>>>(); return true } })
 free.subscribe({ filter: event => { assertType<Equal<typeof event, { readonly event: string, readonly data: unknown, readonly id: string }>>(); return true } })
 counts.subscribe({ signal: new AbortController().signal, after: undefined, map: undefined })
 // @ts-expect-error an event that is for all is not to be changed
@@ -240,7 +240,7 @@ prices.subscribe({ map: event => event.event === 'count' ? event : undefined })
 // Snapshots.
 counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 1 } }) })
 counts.subscribe({ snapshot: () => [{ data: 'one' }, { event: 'count', data: { n: 1 }, id: 'where' }] })
-counts.subscribe({ snapshot: async () => ({ event: 'count', data: { n: 1 }, id: (await counts.head()).id }) })
+counts.subscribe({ snapshot: async () => ({ event: 'count', data: { n: 1 }, id: (await counts.position()).id }) })
 counts.subscribe({ snapshot: () => null })
 // @ts-expect-error data of the wrong type
 counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 'one' } }) })
@@ -250,7 +250,7 @@ counts.subscribe({ snapshot: () => ({ event: 'price', data: { symbol: 'x', tags:
 counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 1 }, id: 1 }) })
 // With a map whose type is said, it may be any event of that.
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(prices.subscribe({
-  map: ({ data }): PublishedOf<Events> => ({ event: 'count', data: { n: data.tags.length } }),
+  map: ({ data }): PublishEventOf<Events> => ({ event: 'count', data: { n: data.tags.length } }),
   snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [] }]
 })))
 // What a map makes and what a snapshot says may differ, whichever stands first.
@@ -266,7 +266,7 @@ app.get('/', { schema: { sse: events } }, (_request, reply) => {
 prices.subscribe({ map: ({ data }) => ({ data: data.symbol }), snapshot: () => 'the state' })
 
 // Options that stand elsewhere.
-const followed: SubscribeOptions<ReceivedOf<Events>, PublishedOf<Events>> = { filter: event => event.event === 'count' }
+const followed: SubscribeOptions<ReceivedEventOf<Events>, PublishEventOf<Events>> = { filter: event => event.event === 'count' }
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe(followed)))
 // @ts-expect-error those of another channel
 prices.subscribe(followed)
@@ -277,7 +277,7 @@ const accept = (event: AnyEvent): AnyEvent => event
 
 export async function loops (): Promise<void> {
   for await (const event of counts.subscribe()) {
-    assertType<Equal<typeof event, ReceivedOf<Events> | SystemReceived<Events>>>()
+    assertType<Equal<typeof event, ReceivedEventOf<Events> | SystemEventReceived<Events>>>()
     assertType<Equal<typeof event.id, string>>()
     switch (event.event) {
       case 'count': assertType<Equal<typeof event.data, { n: number }>>(); break
@@ -315,7 +315,7 @@ export async function failures (): Promise<void> {
 
 // Who only looks after channels need not know their events.
 const allOfThem: AnyChannel[] = [counts, prices, free]
-allOfThem.map(async channel => [channel.name, channel.subscribers, (await channel.head()).id, channel.end()])
+allOfThem.map(async channel => [channel.name, channel.subscribers, (await channel.position()).id, channel.end()])
 app.get('/', (_request, reply) => reply.sse(allOfThem))
 
 // A function that takes a channel says which.
@@ -330,17 +330,17 @@ watch(free)
 class OwnLog implements EventLog {
   append (record: LogRecord): { epoch: string, offset: number } { return { epoch: record.event, offset: 1 } }
   async read (after: number, limit: number): Promise<LogBatch> { return { epoch: 'e', newest: after + limit, ended: false, entries: [] } }
-  head (): LogHead { return { epoch: 'e', oldest: 1, newest: 0, ended: false } }
+  state (): LogState { return { epoch: 'e', oldest: 1, newest: 0, ended: false } }
   tail (listener: (batch: LogBatch) => void): () => void { return () => listener({ epoch: 'e', newest: 0, ended: true, entries: [] satisfies LogEntry[] }) }
   end (): void {}
-  idle (): boolean { return true }
+  isIdle (): boolean { return true }
   close (): void {}
 }
-const own: OpenLog = (name, history) => {
+const own: EventLogFactory = (name, history) => {
   assertType<Equal<typeof name, string>>()
-  assertType<Equal<typeof history.age, number>>()
+  assertType<Equal<typeof history.maxAge, number>>()
   return new OwnLog()
 }
-app.register(sse, { log: own })
+app.register(sse, { eventLog: own })
 // @ts-expect-error a log without its methods
-app.register(sse, { log: () => ({}) })
+app.register(sse, { eventLog: () => ({}) })

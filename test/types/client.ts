@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { connect, StreamError, type Attempt, type ClientEventOf, type Closed, type ConnectOptions, type EventStream, type FormsOf, type RawReceived, type StreamErrorCode, type StreamState } from '../../lib/client.ts'
+import { connect, StreamError, type Attempt, type ClientEventOf, type CloseResult, type ConnectOptions, type EventStream, type EncodingsOf, type RawEvent, type StreamErrorCode, type StreamState } from '../../lib/client.ts'
 import { validate } from '../../lib/client/validate.ts'
-import type { SystemReceived } from '../../lib/index.ts'
+import type { SystemEventReceived } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
 // The client. Compiled, never run.
@@ -36,7 +36,7 @@ for await (const event of stream) {
   // @ts-expect-error what came stays as it is
   event.id = ''
 }
-type Failure = Extract<SystemReceived, { event: 'error' }>
+type Failure = Extract<SystemEventReceived, { event: 'error' }>
 assertType<Equal<Extract<ClientEventOf<Events>, { event: 'error' }>, never>>()
 assertType<Equal<Extract<ClientEventOf<Events>, Failure>, never>>()
 
@@ -67,8 +67,8 @@ for await (const event of connect('/', { events: { error: Type.Object({ why: Typ
 // What a stream tells of itself.
 
 assertType<Equal<typeof stream.state, StreamState>>()
-assertType<Equal<StreamState, 'connecting' | 'catching-up' | 'live' | 'closed'>>()
-assertType<Equal<typeof stream.closed, Promise<Closed>>>()
+assertType<Equal<StreamState, 'connecting' | 'replaying' | 'live' | 'closed'>>()
+assertType<Equal<typeof stream.closed, Promise<CloseResult>>>()
 const closed = await stream.closed
 if (closed.reason === 'error') assertType<Equal<typeof closed.error, StreamError>>()
 else assertType<Equal<typeof closed.reason, 'complete' | 'closed'>>()
@@ -79,9 +79,9 @@ stream.state = 'live'
 // Without a map every event is text.
 
 const raw = connect(new URL('http://there/'))
-assertType<Equal<typeof raw, EventStream<RawReceived>>>()
+assertType<Equal<typeof raw, EventStream<RawEvent>>>()
 for await (const event of raw) {
-  assertType<Equal<typeof event, RawReceived>>()
+  assertType<Equal<typeof event, RawEvent>>()
   accept(event.event.length, event.data.length, event.id.length)
 }
 raw.on('anything', ({ data }) => assertType<Equal<typeof data, string>>())
@@ -92,7 +92,7 @@ connect('/', { validate })
 // Forms stand for a map whose type alone is wanted.
 
 const forms = { message: 'text', count: 'json', state: 'text', maybe: 'json' } as const
-assertType<Equal<FormsOf<Events>, { readonly message: 'text', readonly count: 'json', readonly state: 'text', readonly maybe: 'json' }>>()
+assertType<Equal<EncodingsOf<Events>, { readonly message: 'text', readonly count: 'json', readonly state: 'text', readonly maybe: 'json' }>>()
 const formed = connect<Events>('/', { events: forms })
 assertType<Equal<typeof formed, typeof stream>>()
 formed.close()
@@ -118,7 +118,7 @@ const options: ConnectOptions<Events> = {
   events,
   validate,
   share: 'orders',
-  onState: state => { assertType<Equal<typeof state, StreamState>>() },
+  onStateChange: state => { assertType<Equal<typeof state, StreamState>>() },
   onError: async (error, next) => {
     assertType<Equal<typeof error, StreamError>>()
     assertType<Equal<typeof next, { attempt: number, delay: number | undefined }>>()

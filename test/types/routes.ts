@@ -62,7 +62,7 @@ app.get('/', { schema }, (_request, reply) => {
 })
 app.get('/', { schema }, (_request, reply) => {
   // @ts-expect-error an option of the wrong type
-  return reply.sse(counting(), { once: 'yes' })
+  return reply.sse(counting(), { finite: 'yes' })
 })
 app.get('/', { schema: { sse: { message: Type.String() } } }, (_request, reply) => {
   // @ts-expect-error a map that stands inline counts as well
@@ -77,7 +77,7 @@ app.get('/', { schema }, (request, reply) => {
     assertType<Equal<typeof signal, AbortSignal>>()
     assertType<Equal<typeof lastEventId, string | undefined>>()
     return counting()
-  }, { once: true, retry: 10 })
+  }, { finite: true, retry: 10 })
   reply.sse(async () => counting())
   // A Node stream does not say what it carries.
   reply.sse(Readable.from([]))

@@ -14,15 +14,15 @@ for (const event of await stream.take(1)) {
   if (event.event === 'count') assertType<Equal<typeof event.data, { n: number }>>()
   if (event.event === 'message') assertType<Equal<typeof event.data, string>>()
   // @ts-expect-error no such event
-  if (event.event === 'counted') await stream.drop()
+  if (event.event === 'counted') await stream.disconnect()
 }
-await stream.until(event => event.event === 'count' && event.data.n === 7)
-assertType<Equal<Awaited<ReturnType<typeof stream.resume>>, typeof stream>>()
+await stream.takeUntil(event => event.event === 'count' && event.data.n === 7)
+assertType<Equal<Awaited<ReturnType<typeof stream.reconnect>>, typeof stream>>()
 assertType<Equal<typeof stream.response.statusCode, number>>()
 
 const raw = await injectStream(app, '/')
-const texts: Array<{ data: string }> = await raw.rest()
-await raw.until(event => event.data === texts[0]!.data)
+const texts: Array<{ data: string }> = await raw.takeAll()
+await raw.takeUntil(event => event.data === texts[0]!.data)
 
 // @ts-expect-error inject's own: a stream is what it is about
 await injectStream(app, { url: '/', payloadAsStream: false })

@@ -14,7 +14,7 @@ export function answer ({ base, seconds }: Examination): Probe {
   if (head === undefined) {
     const silent = end.how === 'left'
     return probeOf('answer', silent ? `none within ${timeText(seconds * 1_000)}` : 'none', [...away, silent
-      ? problem('There is a connection, and no answer. Either the head waits for the first event, or something waits for the whole answer.', 'send the head at once (commitDelay); nginx: proxy_buffering off, proxy_http_version 1.1. --origin <url> tells which')
+      ? problem('There is a connection, and no answer. Either the head waits for the first event, or something waits for the whole answer.', 'send the head at once (flushHeadersAfter); nginx: proxy_buffering off, proxy_http_version 1.1. --origin <url> tells which')
       : problem(`There is no answer: ${end.error?.message ?? 'the connection ended'}.`)])
   }
   const first = base.arrivals.pieces[0]?.at
@@ -30,7 +30,7 @@ function refusal (status: number, type: string): Finding {
 }
 
 function timesOf ({ arrivals: { events, pieces } }: Exchange, head: number, first: number | undefined): Finding[] {
-  const setting = 'send the head and a comment at once (commitDelay, 50 ms unless you set another)'
+  const setting = 'send the head and a comment at once (flushHeadersAfter, 50 ms unless you set another)'
   if (head >= LATE) {
     const together = first !== undefined && first - head < TOGETHER && events[0]?.at === pieces[0]!.at
     return [warning(together

@@ -1,4 +1,4 @@
-import { Parser, type Heard } from '../../client/parser.ts'
+import { Parser, type ParserHandlers } from '../../client/parser.ts'
 
 /** An event, and when it was whole: milliseconds after the request. */
 export interface Arrival { readonly at: number, readonly event: string, readonly id: string, readonly data: string }
@@ -13,7 +13,7 @@ const GLIMPSE = 200
 const LARGEST = 2 ** 24
 
 /** What came of a stream, and when. */
-export class Arrivals implements Heard {
+export class Arrivals implements ParserHandlers {
   readonly pieces: Piece[] = []
   readonly events: Arrival[] = []
   /** When comments came. */

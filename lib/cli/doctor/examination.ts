@@ -1,9 +1,9 @@
 import tls from 'node:tls'
 import type { Target } from '../target.ts'
-import { exchange, isStream, type Asking, type Exchange } from './exchange.ts'
+import { exchange, isStream, type ExchangeOptions, type Exchange } from './exchange.ts'
 
 /** What to look at. */
-export interface Order {
+export interface ExamineOptions {
   readonly target: Target
   readonly origin: URL | undefined
   readonly browserOrigin: string | undefined
@@ -36,7 +36,7 @@ const SOON = 5
 const STREAM = { accept: 'text/event-stream', 'cache-control': 'no-cache', 'accept-encoding': 'identity' }
 
 /** Asks all that there is to ask, at the same time where that can be. */
-export async function examine ({ target: { url, headers }, origin, browserOrigin, seconds, signal }: Order): Promise<Examination> {
+export async function examine ({ target: { url, headers }, origin, browserOrigin, seconds, signal }: ExamineOptions): Promise<Examination> {
   const alpn = url.protocol === 'https:' ? await offeredBy(url, Math.min(SOON, seconds), signal) : undefined
   const common = { url, multiplexed: alpn === 'h2', seconds, signal, headers: { ...STREAM, ...headers } }
   const short = { ...common, seconds: Math.min(SOON, seconds) }
@@ -52,7 +52,7 @@ export async function examine ({ target: { url, headers }, origin, browserOrigin
 }
 
 /** As a client that lost its connection. Where that was cut it looks for as long, to see whether it is again. */
-function returnTo (base: Exchange, asking: Asking): Promise<Exchange> {
+function returnTo (base: Exchange, asking: ExchangeOptions): Promise<Exchange> {
   const { arrivals: { lastEventId }, end } = base
   const position = lastEventId === '' ? {} : { 'last-event-id': Buffer.from(lastEventId).toString('latin1') }
   const headers = { ...asking.headers, ...position }
@@ -61,7 +61,7 @@ function returnTo (base: Exchange, asking: Asking): Promise<Exchange> {
 }
 
 /** As `fetch` in a page, before and while it streams. */
-async function askAs (origin: string, { headers, ...asking }: Asking): Promise<Page> {
+async function askAs (origin: string, { headers, ...asking }: ExchangeOptions): Promise<Page> {
   const seen = { enough: ({ head }: Exchange) => head !== undefined }
   const [answer, preflight] = await Promise.all([
     exchange({ ...asking, ...seen, headers: { ...headers, origin } }),

@@ -1,9 +1,9 @@
 import { createBrotliDecompress, createUnzip, constants, type BrotliDecompress, type Gunzip } from 'node:zlib'
 import { Arrivals } from './arrivals.ts'
-import { sendHttp1, sendHttp2, type Ending, type Head, type Told } from './transport.ts'
+import { sendHttp1, sendHttp2, type EndReason, type ExchangeHead, type ResponseHandlers } from './transport.ts'
 
 /** What to ask, and how long to look at the answer. */
-export interface Asking {
+export interface ExchangeOptions {
   readonly url: URL
   readonly method?: string
   readonly headers: Readonly<Record<string, string>>
@@ -25,8 +25,8 @@ export interface Exchange {
   readonly start: number
   /** When there was a connection. */
   connected?: number
-  head?: Head & { at: number }
-  end: { at: number, how: Ending, error?: Error }
+  head?: ExchangeHead & { at: number }
+  end: { at: number, how: EndReason, error?: Error }
 }
 
 /** Whether there is a stream to look at. */
@@ -38,9 +38,9 @@ const REDIRECTS = [301, 302, 303, 307, 308]
 const FARTHEST = 5
 
 /** Asks, and looks until it is over, or long enough. It does not throw: what fails is an answer, too. */
-export async function exchange (asking: Asking, redirects: readonly URL[] = []): Promise<Exchange> {
-  const seen = await once(asking, redirects)
-  const next = placeOf(seen)
+export async function exchange (asking: ExchangeOptions, redirects: readonly URL[] = []): Promise<Exchange> {
+  const seen = await send(asking, redirects)
+  const next = redirectTarget(seen)
   if (next === undefined || redirects.length === FARTHEST) return seen
   return exchange({ ...asking, url: next, headers: next.origin === asking.url.origin ? asking.headers : harmless(asking.headers) }, [...redirects, asking.url])
 }
@@ -52,14 +52,14 @@ function harmless (headers: Readonly<Record<string, string>>): Record<string, st
   return Object.fromEntries(Object.entries(headers).filter(([name]) => HARMLESS.test(name)))
 }
 
-function placeOf ({ url, head }: Exchange): URL | undefined {
+function redirectTarget ({ url, head }: Exchange): URL | undefined {
   const { location } = head?.headers ?? {}
   if (location === undefined || !REDIRECTS.includes(head!.status) || !URL.canParse(location, url)) return undefined
   const place = new URL(location, url)
   return place.protocol === 'http:' || place.protocol === 'https:' ? place : undefined
 }
 
-function once ({ url, method = 'GET', headers, multiplexed, seconds, signal, enough = () => false }: Asking, redirects: readonly URL[]): Promise<Exchange> {
+function send ({ url, method = 'GET', headers, multiplexed, seconds, signal, enough = () => false }: ExchangeOptions, redirects: readonly URL[]): Promise<Exchange> {
   const start = performance.now()
   const now = (): number => performance.now() - start
   const arrivals = new Arrivals()
@@ -67,7 +67,7 @@ function once ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
   return new Promise(resolve => {
     let leave = (): void => {}
     let over = false
-    const finish = (how: Ending, error?: Error): void => {
+    const finish = (how: EndReason, error?: Error): void => {
       if (over) return
       over = true
       seen.end = { at: now(), how, ...error === undefined ? {} : { error } }
@@ -89,14 +89,14 @@ function once ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
       if (arrivals.full || enough(seen)) stop()
     }
     let decoder: Decoder | undefined
-    const told: Told = {
+    const told: ResponseHandlers = {
       connected: () => { seen.connected = now() },
       head: head => {
         seen.head = { ...head, at: now() }
         decoder = decoderOf(String(head.headers['content-encoding'] ?? ''))
         // A stream that breaks off is no valid one.
         decoder?.on('data', read).on('error', () => {})
-        if (placeOf(seen) !== undefined || enough(seen)) stop()
+        if (redirectTarget(seen) !== undefined || enough(seen)) stop()
       },
       data: bytes => { decoder === undefined ? read(bytes) : decoder.write(bytes) },
       // What it still holds came before the end.

@@ -33,7 +33,7 @@ function endOf ({ end, arrivals: { lastEventId } }: Exchange, quiet: number, bac
   if (end.how !== 'complete' || lastEventId === 'sse.end') return []
   const again = 'A native EventSource connects again.'
   if (quiet >= SILENCE) return [note(`It ended as a whole, after ${timeText(quiet)} without a byte. ${again} Something on the way that has a limit for silence, and is polite, would look the same.`)]
-  return [note(`The server ended it. ${again}`, 'once: true, or 204, where it is finished')]
+  return [note(`The server ended it. ${again}`, 'finite: true, or 204, where it is finished')]
 }
 
 function cut (end: Exchange['end'], quiet: number, back: Exchange | undefined): Finding {

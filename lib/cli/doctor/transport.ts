@@ -5,24 +5,24 @@ import https from 'node:https'
 export interface Outgoing { readonly url: URL, readonly method: string, readonly headers: Readonly<Record<string, string>> }
 
 /** What an answer begins with. */
-export interface Head { readonly status: number, readonly version: string, readonly headers: IncomingHttpHeaders }
+export interface ExchangeHead { readonly status: number, readonly version: string, readonly headers: IncomingHttpHeaders }
 
 /**
  * How an answer was over. `complete`: it was said that this was all. `closed`: the connection ended, and nothing else could have told it.
  * `cut`: the connection ended, and something else should have told it. `left`: we had seen enough. `failed`: there was no answer.
  */
-export type Ending = 'complete' | 'closed' | 'cut' | 'left' | 'failed'
+export type EndReason = 'complete' | 'closed' | 'cut' | 'left' | 'failed'
 
 /** What a protocol tells as it goes. */
-export interface Told {
+export interface ResponseHandlers {
   readonly connected: () => void
-  readonly head: (head: Head) => void
+  readonly head: (head: ExchangeHead) => void
   readonly data: (bytes: Buffer) => void
-  readonly over: (how: Ending, error?: Error) => void
+  readonly over: (how: EndReason, error?: Error) => void
 }
 
 /** Sends a request over a connection of its own; answers with what breaks it off. */
-export type Send = (outgoing: Outgoing, told: Told) => () => void
+export type Send = (outgoing: Outgoing, told: ResponseHandlers) => () => void
 
 export const sendHttp1: Send = ({ url, method, headers }, told) => {
   const isSecure = url.protocol === 'https:'
@@ -57,7 +57,7 @@ export const sendHttp2: Send = ({ url, method, headers }, told) => {
   session.on('error', () => {})
   const kept = Object.entries(headers).filter(([name]) => !OF_CONNECTIONS.includes(name))
   const stream = session.request({ ...Object.fromEntries(kept), ':method': method, ':path': url.pathname + url.search }, { endStream: true })
-  let broken: Ending = 'failed'
+  let broken: EndReason = 'failed'
   let failure: Error | undefined
   stream.on('response', ({ ':status': status = 0, ...headers }) => {
     broken = 'cut'

@@ -8,8 +8,8 @@ const WORDS = { total: 'server full', perKey: 'client full', closing: 'closing' 
 const REASONS = {
   client: 'the client left',
   complete: 'the source is done',
-  ended: 'its channel ended',
-  lifetime: 'its lifetime was over',
+  'channel-ended': 'its channel ended',
+  expired: 'its lifetime was over',
   shutdown: 'the server closed',
   revoked: 'no longer permitted',
   stalled: 'took no byte for too long',

@@ -3,18 +3,18 @@ import { shared } from '../../scope.ts'
 import type { LogPosition, LogRecord } from '../log.ts'
 
 /** Where an outbox sends to. */
-export interface Destination {
+export interface AppendTarget {
   /** Appends the records as one step, and once, even where it has to be tried again; answers with the position of the last of them. */
   append: (records: readonly LogRecord[], number: number, wanted: () => boolean) => Promise<LogPosition>
   /** Ends the log, once or several times. */
   end: (wanted: () => boolean) => Promise<LogPosition>
   /** What is said to those whose time is over. */
-  late: () => Error
+  timeoutError: () => Error
   /** Milliseconds. */
   timeout: number
 }
 
-interface Letter {
+interface PendingAppend {
   /** Undefined for the end of the log. */
   record: LogRecord | undefined
   since: number
@@ -29,15 +29,15 @@ const MAX_CHARACTERS = 128 * 1024
  * Appends on their way, and the end, in order. One batch is out at a time, and what comes meanwhile is the next one: so an answer that
  * was lost can be asked for again by the number of its batch, and the more comes, the less each costs.
  */
-export class Outbox {
-  readonly #to: Destination
-  readonly #letters = new Fifo<Letter>()
-  #batch: Letter[] = []
+export class AppendQueue {
+  readonly #to: AppendTarget
+  readonly #pending = new Fifo<PendingAppend>()
+  #batch: PendingAppend[] = []
   #number = 0
   #sending = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor (to: Destination) {
+  constructor (to: AppendTarget) {
     this.#to = to
   }
 
@@ -50,7 +50,7 @@ export class Outbox {
 
   #post (record: LogRecord | undefined): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
-      this.#letters.push({ record, since: performance.now(), settle: { resolve, reject } })
+      this.#pending.push({ record, since: performance.now(), settle: { resolve, reject } })
       // Both serve many publishers, and run in no publisher's scope.
       this.#timer ??= shared.runInAsyncScope(setTimeout, undefined, this.#expire, this.#to.timeout)
       if (this.#sending) return
@@ -61,7 +61,7 @@ export class Outbox {
   }
 
   readonly #send = async (): Promise<void> => {
-    while (this.#letters.size > 0) {
+    while (this.#pending.size > 0) {
       const batch = this.#batch = this.#next()
       try {
         const wanted = (): boolean => batch.some(({ settle }) => settle !== undefined)
@@ -79,11 +79,11 @@ export class Outbox {
   }
 
   /** Records as many as go together, or an end by itself. */
-  #next (): Letter[] {
-    const batch = [this.#letters.shift()!]
+  #next (): PendingAppend[] {
+    const batch = [this.#pending.shift()!]
     let size = batch[0]!.record?.data.length ?? Infinity
-    while (this.#letters.first?.record !== undefined && batch.length < MAX_RECORDS && size < MAX_CHARACTERS) {
-      const letter = this.#letters.shift()!
+    while (this.#pending.first?.record !== undefined && batch.length < MAX_RECORDS && size < MAX_CHARACTERS) {
+      const letter = this.#pending.shift()!
       size += letter.record!.data.length
       batch.push(letter)
     }
@@ -93,15 +93,15 @@ export class Outbox {
   /** Those whose time is over are answered, whether they are out or still here: these will not be sent. */
   readonly #expire = (): void => {
     const now = performance.now()
-    const isLate = ({ since }: Letter): boolean => now - since >= this.#to.timeout - 1
+    const isLate = ({ since }: PendingAppend): boolean => now - since >= this.#to.timeout - 1
     for (const letter of this.#batch) if (isLate(letter)) this.#refuse(letter)
-    while (this.#letters.size > 0 && isLate(this.#letters.first!)) this.#refuse(this.#letters.shift()!)
-    const next = this.#batch.find(({ settle }) => settle !== undefined) ?? this.#letters.first
+    while (this.#pending.size > 0 && isLate(this.#pending.first!)) this.#refuse(this.#pending.shift()!)
+    const next = this.#batch.find(({ settle }) => settle !== undefined) ?? this.#pending.first
     this.#timer = next === undefined ? undefined : setTimeout(this.#expire, Math.max(1, next.since + this.#to.timeout - now))
   }
 
-  #refuse (letter: Letter): void {
-    letter.settle?.reject(this.#to.late())
+  #refuse (letter: PendingAppend): void {
+    letter.settle?.reject(this.#to.timeoutError())
     letter.settle = undefined
   }
 }

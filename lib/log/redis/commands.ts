@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { RedisClient } from './client.ts'
-import { decodeReply, type Piece } from './script-reply.ts'
+import { decodeReply, type ScriptReply } from './script-reply.ts'
 import type { Script } from './scripts.ts'
 
 // What a server answers that is about to be able to, or that is the wrong one since a failover.
@@ -31,7 +31,7 @@ export class Commands {
   }
 
   /** Rejects when Redis refuses, when the client was closed, or when nobody wants it any more. */
-  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, wanted: () => boolean): Promise<Piece> {
+  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, wanted: () => boolean): Promise<ScriptReply> {
     let delay: number = PAUSES[0]
     let reply: Buffer | undefined
     while (reply === undefined) {

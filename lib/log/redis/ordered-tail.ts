@@ -3,7 +3,7 @@ import type { LogBatch } from '../log.ts'
 type Standing = Omit<LogBatch, 'entries'>
 
 /** What a sequence is made of. */
-export interface Sources {
+export interface TailSources {
   /** What the store has after an offset. */
   read: (after: number) => Promise<LogBatch>
   /** In order, each entry once. Does not throw. */
@@ -18,8 +18,8 @@ const MAX_WAITING = 1_000
  * is right and takes a while. The offsets tell which is which: what follows is told, what is known is dropped, and
  * where something is missing the store is asked.
  */
-export class Sequence {
-  readonly #sources: Sources
+export class OrderedTail {
+  readonly #sources: TailSources
   /** Up to where it is told. Undefined as long as nobody knows where to begin. */
   #told: { epoch: string, offset: number, ended: boolean } | undefined
   #waiting: LogBatch[] = []
@@ -28,12 +28,12 @@ export class Sequence {
   #reading = false
   #closed = false
 
-  constructor (sources: Sources) {
+  constructor (sources: TailSources) {
     this.#sources = sources
   }
 
   /** From the bell: its entries follow each other. */
-  heard (batch: LogBatch): void {
+  onMessage (batch: LogBatch): void {
     if (this.#closed) return
     if (this.#told !== undefined && !this.#reading && this.#follows(batch)) return this.#pass(batch)
     this.#waiting.push(batch)
@@ -45,16 +45,16 @@ export class Sequence {
   }
 
   /** Where the log stands, from the store: who knows of no position yet begins there. */
-  begin ({ epoch, newest }: Standing): void {
+  start ({ epoch, newest }: Standing): void {
     if (this.#told !== undefined || this.#closed) return
     this.#told = { epoch, offset: newest, ended: false }
     if (!this.#drain()) this.#ask()
   }
 
   /** Where the log stands, from the store: what was not heard by now may have been lost on its way. */
-  seen (standing: Standing): void {
-    this.begin(standing)
-    this.heard({ ...standing, entries: [] })
+  onStateChange (standing: Standing): void {
+    this.start(standing)
+    this.onMessage({ ...standing, entries: [] })
   }
 
   close (): void {

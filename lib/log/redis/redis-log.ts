@@ -1,17 +1,17 @@
 import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
 import { newEpoch } from '../epoch.ts'
-import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../log.ts'
-import type { Bell, Ear } from './subscriber.ts'
+import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../log.ts'
+import type { RedisSubscriber, RedisListener } from './subscriber.ts'
 import { isFull, isRefusal, type Commands } from './commands.ts'
-import { Outbox } from './append-queue.ts'
-import { decodeMessage, type Piece } from './script-reply.ts'
+import { AppendQueue } from './append-queue.ts'
+import { decodeMessage, type ScriptReply } from './script-reply.ts'
 import * as scripts from './scripts.ts'
-import { Sequence } from './ordered-tail.ts'
+import { OrderedTail } from './ordered-tail.ts'
 
 /** What the logs of one `redisLog` share. */
-export interface Shared {
+export interface RedisContext {
   readonly commands: Commands
-  readonly bell: Bell
+  readonly subscriber: RedisSubscriber
   readonly prefix: string
   /** Milliseconds an append may take. */
   readonly timeout: number
@@ -27,7 +27,7 @@ export interface Shared {
 }
 
 // A hash outlives its events by that many milliseconds: who comes back later, having missed nothing, is not reset.
-const LINGER = 3_600_000
+const META_TTL = 3_600_000
 // Entries per look at the store.
 const BATCH = 500
 // What was published last may be lost on its way, with nothing after it that shows it.
@@ -45,17 +45,17 @@ const BRACES = /[{}%]/g
 // Any other text would break the format, and is no fingerprint.
 const FINGERPRINT = /^[\w-]{1,64}$/
 
-export class RedisLog implements EventLog, Ear {
-  readonly #shared: Shared
+export class RedisLog implements EventLog, RedisListener {
+  readonly #redis: RedisContext
   readonly #name: string
   readonly #keys: readonly [hash: string, stream: string]
   readonly #channel: string
   /** Says by whom an append was, when its answer has to be asked for again. */
-  readonly #receipt: string
+  readonly #idempotencyKey: string
   readonly #bounds: ReadonlyArray<string | number>
-  readonly #outbox: Outbox
+  readonly #appends: AppendQueue
   readonly #listeners = new Set<(batch: LogBatch) => void>()
-  #sequence: Sequence | undefined
+  #ordered: OrderedTail | undefined
   /** Settles when all that is appended from now on is heard. */
   #listening: Promise<void> | undefined
   /** The newest known offset, from an answer or a sealed message: a log that ends before it has lost its history. */
@@ -70,33 +70,33 @@ export class RedisLog implements EventLog, Ear {
   readonly #idleAfter: number
   #closed = false
 
-  constructor (name: string, { events, bytes, age }: History, shared: Shared) {
+  constructor (name: string, { maxEvents: events, maxBytes: bytes, maxAge: age }: HistoryLimits, shared: RedisContext) {
     const key = `${shared.prefix}{${name.replace(BRACES, encodeURIComponent)}}`
-    this.#shared = shared
+    this.#redis = shared
     this.#name = name
     this.#keys = [key, `${key}:events`]
     // All databases of a server have one space of names for what is published.
     this.#channel = `${shared.keyPrefix}${key}@${shared.db}`
-    this.#receipt = `${key}:${newEpoch()}`
+    this.#idempotencyKey = `${key}:${newEpoch()}`
     this.#idleAfter = Math.min(age, IDLE_AFTER)
     // Redis keeps whole milliseconds.
-    this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), Math.ceil(age) + LINGER]
-    this.#outbox = new Outbox({
+    this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
+    this.#appends = new AppendQueue({
       append: (records, number, wanted) => this.#append(records, number, wanted),
       end: wanted => this.#position(scripts.end, [shared.publish, this.#channel], wanted),
-      late: () => new FST_SSE_LOG_UNAVAILABLE(name, `did not answer within ${shared.timeout} milliseconds: it may still come`),
+      timeoutError: () => new FST_SSE_LOG_UNAVAILABLE(name, `did not answer within ${shared.timeout} milliseconds: it may still come`),
       timeout: shared.timeout
     })
   }
 
-  append (record: LogRecord): Promise<LogPosition> { return this.#outbox.add(record) }
+  append (record: LogRecord): Promise<LogPosition> { return this.#appends.add(record) }
 
   async read (after: number, limit: number): Promise<LogBatch> {
     const { epoch, newest, ended, entries } = await this.#ask(scripts.read, [after, limit])
     return { epoch, newest, ended, entries }
   }
 
-  async head (): Promise<LogHead> {
+  async state (): Promise<LogState> {
     // First heard, then seen: nothing falls between.
     await this.#listening
     const { epoch, oldest, newest, ended } = await this.#ask(scripts.head, [])
@@ -113,11 +113,11 @@ export class RedisLog implements EventLog, Ear {
     }
   }
 
-  end (): Promise<void> { return this.#outbox.end() }
+  end (): Promise<void> { return this.#appends.end() }
 
   /** Redis keeps everything for those who come back. What is opened again and again leaves a receipt each time. */
-  idle (): boolean {
-    return this.#listeners.size === 0 && this.#outbox.empty && performance.now() - this.#usedAt >= this.#idleAfter
+  isIdle (): boolean {
+    return this.#listeners.size === 0 && this.#appends.empty && performance.now() - this.#usedAt >= this.#idleAfter
   }
 
   close (): void {
@@ -125,11 +125,11 @@ export class RedisLog implements EventLog, Ear {
     this.#closed = true
     this.#listeners.clear()
     this.#leave()
-    this.#shared.open.delete(this)
-    if (this.#shared.open.size === 0) this.#shared.closed()
+    this.#redis.open.delete(this)
+    if (this.#redis.open.size === 0) this.#redis.closed()
   }
 
-  heard (message: Buffer): void {
+  onMessage (message: Buffer): void {
     // The message only proves that its sender may publish.
     if (message.length === 0) return
     const { epoch, offset, secret } = this.#known
@@ -141,15 +141,15 @@ export class RedisLog implements EventLog, Ear {
     const piece = decodeMessage(message, secret)
     // Of another epoch, another version or another program: ask the store.
     if (piece === undefined || piece.epoch !== epoch) return this.check()
-    if (piece.newest > offset) this.#known = { epoch, offset: piece.newest, stamp: piece.stamp, secret }
-    this.#sequence?.heard(piece)
+    if (piece.newest > offset) this.#known = { epoch, offset: piece.newest, stamp: piece.appendedAt, secret }
+    this.#ordered?.onMessage(piece)
   }
 
-  missed (): void { this.check() }
+  onLoss (): void { this.check() }
 
   /** Whether the log is where it was told to be; and its keys stay as long as somebody follows. */
   check (): void {
-    if (this.#sequence === undefined) return
+    if (this.#ordered === undefined) return
     // The answer that is on its way may be from before we could hear.
     this.#checkAgain = this.#checking
     if (!this.#checking) this.#check()
@@ -165,47 +165,47 @@ export class RedisLog implements EventLog, Ear {
     do {
       this.#checkAgain = false
       this.#checkedAt = performance.now()
-      const sequence = this.#sequence
+      const sequence = this.#ordered
       try {
         const { epoch, newest, ended } = await this.#ask(scripts.check, [])
-        sequence?.seen({ epoch, newest, ended })
+        sequence?.onStateChange({ epoch, newest, ended })
       } catch {
         // Refused: whoever asks for something hears why.
       }
-    } while (this.#checkAgain && this.#sequence !== undefined)
+    } while (this.#checkAgain && this.#ordered !== undefined)
     this.#checking = false
   }
 
   #listen (): void {
-    if (this.#sequence !== undefined) return
-    const sequence = this.#sequence = new Sequence({
+    if (this.#ordered !== undefined) return
+    const sequence = this.#ordered = new OrderedTail({
       read: after => this.read(after, BATCH),
       tell: batch => { for (const listener of this.#listeners) listener(batch) }
     })
     // It begins where the log is now, before anything that this node appends later.
-    this.#ask(scripts.head, []).then(piece => sequence.begin(piece)).catch(() => {})
-    this.#listening = this.#shared.bell.listen(this.#channel, this).catch(error => { throw this.#refused(error) })
+    this.#ask(scripts.head, []).then(piece => sequence.start(piece)).catch(() => {})
+    this.#listening = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw this.#refused(error) })
     // What came before it could be heard is read.
     this.#listening.then(() => this.check(), () => {})
   }
 
   #leave (): void {
-    if (this.#sequence === undefined) return
+    if (this.#ordered === undefined) return
     this.#usedAt = performance.now()
-    this.#sequence.close()
-    this.#sequence = undefined
+    this.#ordered.close()
+    this.#ordered = undefined
     this.#listening = undefined
-    this.#shared.bell.leave(this.#channel, this)
+    this.#redis.subscriber.unsubscribe(this.#channel, this)
   }
 
   async #append (records: readonly LogRecord[], number: number, wanted: () => boolean): Promise<LogPosition> {
     const now = performance.now()
     const tries = now - this.#publishableAt >= PUBLISHABLE
-    const args: Array<string | number> = [this.#shared.publish, this.#channel, number, tries ? 1 : 0]
+    const args: Array<string | number> = [this.#redis.publish, this.#channel, number, tries ? 1 : 0]
     for (const { event, data, json, fingerprint = '' } of records) {
       args.push(event, `${json ? 'json' : 'text'}${FINGERPRINT.test(fingerprint) ? ` ${fingerprint}` : ''}`, data)
     }
-    const position = await this.#position(scripts.append, args, wanted, [this.#receipt])
+    const position = await this.#position(scripts.append, args, wanted, [this.#idempotencyKey])
     if (tries) this.#publishableAt = now
     return position
   }
@@ -215,11 +215,11 @@ export class RedisLog implements EventLog, Ear {
     return { epoch, offset: newest }
   }
 
-  async #ask (script: scripts.Script, args: ReadonlyArray<string | number>, wanted = () => !this.#closed, keys: readonly string[] = []): Promise<Piece> {
+  async #ask (script: scripts.Script, args: ReadonlyArray<string | number>, wanted = () => !this.#closed, keys: readonly string[] = []): Promise<ScriptReply> {
     const { epoch, offset, stamp } = this.#known
     this.#usedAt = performance.now()
     try {
-      const piece = await this.#shared.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, stamp, ...this.#bounds, this.#shared.secret, ...args], wanted)
+      const piece = await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, stamp, ...this.#bounds, this.#redis.secret, ...args], wanted)
       this.#learn(piece)
       return piece
     } catch (error) {
@@ -245,9 +245,9 @@ export class RedisLog implements EventLog, Ear {
     }
   }
 
-  #learn ({ epoch, newest, stamp, secret }: Piece): void {
+  #learn ({ epoch, newest, appendedAt: stamp, secret }: ScriptReply): void {
     if (epoch === this.#known.epoch && newest < this.#known.offset) return
     this.#known = { epoch, offset: newest, stamp, secret }
-    for (const message of this.#early.splice(0)) this.heard(message)
+    for (const message of this.#early.splice(0)) this.onMessage(message)
   }
 }

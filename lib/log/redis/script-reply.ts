@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import type { LogBatch, LogEntry } from '../log.ts'
 
 /** A batch as the scripts write it, with what only they and the log that asks them look at. */
-export interface Piece extends LogBatch {
+export interface ScriptReply extends LogBatch {
   readonly oldest: number
   /** When the newest was appended, by the clock of Redis: it tells two events of one offset apart. */
-  readonly stamp: string
+  readonly appendedAt: string
   /** The secret of the seals of this epoch: in answers alone, empty in a message. */
   readonly secret: string
 }
@@ -29,7 +29,7 @@ const SEALED = new RegExp(`^${VERSION} ([0-9a-f]{40}) $`)
 const SEAL_SIZE = `${VERSION} `.length + 41
 
 /** Parses an answer of a script; undefined for any other text. */
-export function decodeReply (bytes: Buffer): Piece | undefined {
+export function decodeReply (bytes: Buffer): ScriptReply | undefined {
   const piece = decode(bytes)
   return piece === undefined || piece.secret === '' ? undefined : piece
 }
@@ -39,7 +39,7 @@ export function decodeReply (bytes: Buffer): Piece | undefined {
  * secret from the keys of the channel, proves that a script published it. A message of another epoch has another
  * secret.
  */
-export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined {
+export function decodeMessage (bytes: Buffer, secret: string): ScriptReply | undefined {
   const [, seal] = SEALED.exec(bytes.toString('latin1', 0, SEAL_SIZE)) ?? []
   if (seal === undefined) return undefined
   const text = bytes.subarray(SEAL_SIZE)
@@ -52,12 +52,12 @@ export function decodeMessage (bytes: Buffer, secret: string): Piece | undefined
  * `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`,
  * its name and its data.
  */
-function decode (bytes: Buffer): Piece | undefined {
+function decode (bytes: Buffer): ScriptReply | undefined {
   const headEnds = bytes.indexOf(LF)
   const [, epoch, oldest, newest, stamp, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
   const entries = epoch === undefined ? undefined : decodeEntries(bytes, headEnds + 1)
   if (entries === undefined) return undefined
-  const piece = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), stamp: stamp!, ended: ended === '1', entries, secret }
+  const piece = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), appendedAt: stamp!, ended: ended === '1', entries, secret }
   const { newest: last } = piece
   return Number.isSafeInteger(last) && piece.oldest <= last + 1 && (entries.at(-1)?.offset ?? 0) <= last ? piece : undefined
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { VERSION } from './script-reply.ts'
 
 // Milliseconds within which an append may be repeated without a second event.
-const RECEIPT = 600_000
+const IDEMPOTENCY = 600_000
 
 // What runs within Redis: each script is one step that nothing comes between. A channel has two keys in one slot: a hash
 // (epoch, newest, stamp, bytes, ended, secret, v) and a stream whose ids are `<offset>-<stamp>`, so that any offset is found at once. The stamp is
@@ -14,7 +14,7 @@ const RECEIPT = 600_000
 // the same from Redis 7 on; for 6.2 it is a syntax error.
 
 /** Text of all scripts, in their order of arguments. */
-const SETTING = `
+const PRELUDE = `
 local hash, stream = KEYS[1], KEYS[2]
 local fresh, known_epoch, known_offset, known_stamp = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local max_events, max_bytes, max_age, linger, fresh_secret = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -181,7 +181,7 @@ redis.call('HSET', hash, 'newest', newest, 'stamp', stamp)
 evict((#ARGV - 13) / 3 + 1)
 if max_age < 0 then redis.call('PERSIST', stream) else redis.call('PEXPIRE', stream, ARGV[7]) end
 local answer = reply()
-redis.call('SET', KEYS[3], epoch .. ' ' .. number .. ' ' .. answer, 'PX', ${RECEIPT})
+redis.call('SET', KEYS[3], epoch .. ' ' .. number .. ' ' .. answer, 'PX', ${IDEMPOTENCY})
 tell(parts)
 return answer
 `
@@ -229,7 +229,7 @@ return reply()
 export interface Script { readonly text: string, readonly sha: string }
 
 function script (body: string, thoroughly = false): Script {
-  const text = `local thoroughly = ${thoroughly}${SETTING}${body}`
+  const text = `local thoroughly = ${thoroughly}${PRELUDE}${body}`
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 

@@ -8,20 +8,20 @@ import { isCluster, type RedisClient, type RedisConnection } from './client.ts'
 import { hasMoved, isPassing } from './commands.ts'
 
 /** One that listens to what is published under the name of a key. */
-export interface Ear {
+export interface RedisListener {
   /** Does not throw. */
-  heard: (message: Buffer) => void
+  onMessage: (message: Buffer) => void
   /** It was deaf for a while. */
-  missed: () => void
+  onLoss: () => void
 }
 
 /** A connection, and when it can be used. */
-interface Line { redis: RedisConnection, ready: Promise<void> }
+interface Link { redis: RedisConnection, ready: Promise<void> }
 
 /** All who listen to one name. */
-interface Seat {
+interface RedisSubscription {
   channel: string
-  ears: Set<Ear>
+  listeners: Set<RedisListener>
   /** The connection that brings it; undefined while there is none. */
   line: RedisConnection | undefined
   /** One is being looked for. */
@@ -39,12 +39,12 @@ const SILENCE = 10_000
  * What is published in Redis, over one subscribed connection (and one per master of a cluster, where a channel lives with its keys: SSUBSCRIBE).
  * Connections come with the first who listens. A lost one is replaced, and whoever listened is told that it missed something.
  */
-export class Bell {
+export class RedisSubscriber {
   readonly #client: RedisClient
   readonly #silence: number
-  readonly #seats = new Map<string, Seat>()
+  readonly #subscriptions = new Map<string, RedisSubscription>()
   /** By server. */
-  readonly #lines = new Map<string, Line>()
+  readonly #links = new Map<string, Link>()
   #delay: number = PAUSES[0]
   #askedAt = 0
   #pause: Promise<void> | undefined
@@ -55,23 +55,23 @@ export class Bell {
   }
 
   /** Resolves when what is published from now on is heard; rejects where Redis refuses that. */
-  listen (channel: string, ear: Ear): Promise<void> {
-    let seat = this.#seats.get(channel)
+  subscribe (channel: string, ear: RedisListener): Promise<void> {
+    let seat = this.#subscriptions.get(channel)
     if (seat === undefined) {
-      seat = { channel, ears: new Set(), line: undefined, placing: false, placed: Promise.resolve() }
-      this.#seats.set(channel, seat)
+      seat = { channel, listeners: new Set(), line: undefined, placing: false, placed: Promise.resolve() }
+      this.#subscriptions.set(channel, seat)
       seat.placed = this.#place(seat)
       // Whoever needs to know waits for it.
       seat.placed.catch(() => {})
     }
-    seat.ears.add(ear)
+    seat.listeners.add(ear)
     return seat.placed
   }
 
-  leave (channel: string, ear: Ear): void {
-    const seat = this.#seats.get(channel)
-    if (seat === undefined || !seat.ears.delete(ear) || seat.ears.size > 0) return
-    this.#seats.delete(channel)
+  unsubscribe (channel: string, ear: RedisListener): void {
+    const seat = this.#subscriptions.get(channel)
+    if (seat === undefined || !seat.listeners.delete(ear) || seat.listeners.size > 0) return
+    this.#subscriptions.delete(channel)
     this.#unsubscribe(seat)
   }
 
@@ -79,33 +79,33 @@ export class Bell {
   tick (now: number): void {
     if (now - this.#askedAt < this.#silence) return
     this.#askedAt = now
-    for (const { redis } of this.#lines.values()) if (redis.status === 'ready') redis.ping().catch(() => {})
+    for (const { redis } of this.#links.values()) if (redis.status === 'ready') redis.ping().catch(() => {})
   }
 
   /** Lets go of all who listen, and of the connections; who listens later gets new ones. */
   close (): void {
-    this.#seats.clear()
-    for (const { redis } of this.#lines.values()) redis.disconnect()
-    this.#lines.clear()
+    this.#subscriptions.clear()
+    for (const { redis } of this.#links.values()) redis.disconnect()
+    this.#links.clear()
   }
 
-  #isWanted (seat: Seat): boolean { return this.#seats.get(seat.channel) === seat }
+  #isWanted (seat: RedisSubscription): boolean { return this.#subscriptions.get(seat.channel) === seat }
 
-  async #place (seat: Seat): Promise<void> {
+  async #place (seat: RedisSubscription): Promise<void> {
     seat.placing = true
     try {
-      while (this.#isWanted(seat) && !await this.#seated(seat)) await this.#breathe()
+      while (this.#isWanted(seat) && !await this.#subscriptionOf(seat)) await this.#backOff()
     } finally {
       seat.placing = false
     }
   }
 
-  async #seated (seat: Seat): Promise<boolean> {
+  async #subscriptionOf (seat: RedisSubscription): Promise<boolean> {
     try {
       const node = await this.#nodeOf(seat.channel)
       // Nobody would close the connection.
       if (!this.#isWanted(seat)) return true
-      const { redis, ready } = this.#lineTo(node)
+      const { redis, ready } = this.#linkTo(node)
       await ready
       if (!this.#isWanted(seat)) return true
       seat.line = redis
@@ -116,19 +116,19 @@ export class Bell {
       const { isCluster, status } = this.#client
       if (status === 'end' || !(isPassing(error) || (isCluster && hasMoved(error)))) throw error
       // A cluster learns from any command that the slot is elsewhere by now.
-      if (isCluster) for (const ear of seat.ears) ear.missed()
+      if (isCluster) for (const ear of seat.listeners) ear.onLoss()
       return false
     }
   }
 
-  #unsubscribe ({ channel, line }: Seat): void {
+  #unsubscribe ({ channel, line }: RedisSubscription): void {
     if (line?.status !== 'ready') return
     const left = this.#client.isCluster ? line.sunsubscribe(channel) : line.unsubscribe(channel)
     left.catch(() => {})
   }
 
   /** One pause for all who try again. */
-  #breathe (): Promise<void> {
+  #backOff (): Promise<void> {
     if (this.#pause === undefined) {
       this.#pause = pause(this.#delay).then(() => { this.#pause = undefined })
       this.#delay = Math.min(this.#delay * 2, PAUSES[1])
@@ -147,14 +147,14 @@ export class Bell {
     return node
   }
 
-  #lineTo (node: RedisConnection): Line {
+  #linkTo (node: RedisConnection): Link {
     const name = `${node.options.host}:${node.options.port}`
-    const line = this.#lines.get(name) ?? this.#connect(node, name)
-    this.#lines.set(name, line)
+    const line = this.#links.get(name) ?? this.#connect(node, name)
+    this.#links.set(name, line)
     return line
   }
 
-  #connect (node: RedisConnection, name: string): Line {
+  #connect (node: RedisConnection, name: string): Link {
     const redis = node.duplicate({
       lazyConnect: true,
       keyPrefix: '',
@@ -168,8 +168,8 @@ export class Bell {
       connectionName: `${node.options.connectionName ?? 'fastify-typed-sse'}:tail`
     })
     const bring = (channel: Buffer, message: Buffer): void => {
-      const seat = this.#seats.get(channel.toString())
-      if (seat?.line === redis) for (const ear of seat.ears) ear.heard(message)
+      const seat = this.#subscriptions.get(channel.toString())
+      if (seat?.line === redis) for (const ear of seat.listeners) ear.onMessage(message)
     }
     // What is wrong with it is also wrong with the client, whose user hears of it there.
     redis.on('error', () => {})
@@ -177,7 +177,7 @@ export class Bell {
     // A slot went to another server.
     redis.on('moved', () => redis.disconnect())
     const over = (): void => {
-      if (this.#lines.get(name) === line) this.#lines.delete(name)
+      if (this.#links.get(name) === line) this.#links.delete(name)
       this.#replace(redis)
     }
     redis.once('end', over)
@@ -191,10 +191,10 @@ export class Bell {
   }
 
   #replace (line: RedisConnection): void {
-    for (const seat of this.#seats.values()) {
+    for (const seat of this.#subscriptions.values()) {
       if (seat.line !== line || seat.placing) continue
       seat.line = undefined
-      const missed = (): void => { for (const ear of seat.ears) ear.missed() }
+      const missed = (): void => { for (const ear of seat.listeners) ear.onLoss() }
       seat.placed = this.#place(seat)
       seat.placed.then(missed, missed)
     }

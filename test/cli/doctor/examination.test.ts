@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { createServer as createSecureServer } from 'node:tls'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { examine, offeredBy, type Order } from '../../../lib/cli/doctor/examination.ts'
+import { examine, offeredBy, type ExamineOptions } from '../../../lib/cli/doctor/examination.ts'
 import sse from '../../../lib/index.ts'
 import { certificate } from '../../setup/certificate.ts'
 import { answers, cuts, ends, Scripted, streams, type Answer } from '../../setup/scripted.ts'
@@ -12,7 +12,7 @@ import { within } from '../../setup/within.ts'
 // The certificate is the test's own.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
-const order = (url: string, more: Partial<Order> = {}): Order => ({ target: { url: new URL(url), headers: {} }, origin: undefined, browserOrigin: undefined, seconds: 20, signal: new AbortController().signal, ...more })
+const order = (url: string, more: Partial<ExamineOptions> = {}): ExamineOptions => ({ target: { url: new URL(url), headers: {} }, origin: undefined, browserOrigin: undefined, seconds: 20, signal: new AbortController().signal, ...more })
 
 /** One that answers by what it is asked. */
 async function asked (t: Test, answer: (method: string, headers: Record<string, unknown>) => Answer): Promise<Scripted> {

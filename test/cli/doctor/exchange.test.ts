@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { brotliCompressSync, constants, createBrotliCompress, createGzip, deflateSync, gzipSync } from 'node:zlib'
 import t from 'tap'
-import { exchange, isStream, type Asking } from '../../../lib/cli/doctor/exchange.ts'
+import { exchange, isStream, type ExchangeOptions } from '../../../lib/cli/doctor/exchange.ts'
 import { answers, cuts, ends, Scripted, streams, type Answer } from '../../setup/scripted.ts'
 import { secure } from '../../setup/secure.ts'
 import { within } from '../../setup/within.ts'
@@ -11,7 +11,7 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
 type Owner = Parameters<typeof Scripted.start>[0]
 
-async function ask (t: Owner, script: Answer[], asking: Partial<Asking> = {}) {
+async function ask (t: Owner, script: Answer[], asking: Partial<ExchangeOptions> = {}) {
   const server = await Scripted.start(t, ...script)
   const { signal } = new AbortController()
   const seen = await within('the end', exchange({ url: new URL(server.url), headers: {}, multiplexed: false, seconds: 20, signal, ...asking }))

@@ -1,6 +1,6 @@
 import type http2 from 'node:http2'
 import t from 'tap'
-import { sendHttp1, sendHttp2, type Head, type Send } from '../../../lib/cli/doctor/transport.ts'
+import { sendHttp1, sendHttp2, type ExchangeHead, type Send } from '../../../lib/cli/doctor/transport.ts'
 import { answers, cuts, ends, Scripted, streams, type Answer } from '../../setup/scripted.ts'
 import { secure } from '../../setup/secure.ts'
 import { within } from '../../setup/within.ts'
@@ -8,7 +8,7 @@ import { within } from '../../setup/within.ts'
 // The certificate is the test's own.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
-interface Heard { connected: boolean, head: Head | undefined, text: string, how: string, error: Error | undefined }
+interface Heard { connected: boolean, head: ExchangeHead | undefined, text: string, how: string, error: Error | undefined }
 
 /** Sends, and listens until it is over; or until a text has come, and then it leaves. */
 function hear (send: Send, url: string, { method = 'GET', headers = {}, until }: { method?: string, headers?: Record<string, string>, until?: string } = {}): Promise<Heard> {

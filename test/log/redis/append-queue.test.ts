@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { LogPosition, LogRecord } from '../../../lib/log/log.ts'
-import { Outbox } from '../../../lib/log/redis/append-queue.ts'
+import { AppendQueue } from '../../../lib/log/redis/append-queue.ts'
 import { numbered } from '../../setup/remote-log.ts'
 
 /** A destination that answers when it is told to. */
@@ -12,13 +12,13 @@ class Store {
   held: Array<() => void> = []
   holds = false
   fails: Error | undefined
-  readonly outbox: Outbox
+  readonly outbox: AppendQueue
 
   constructor (timeout = 60_000) {
-    this.outbox = new Outbox({
+    this.outbox = new AppendQueue({
       append: (records, number, wanted) => this.#answer({ data: records.map(({ data }) => data), number, wanted }, records.length),
       end: wanted => this.#answer({ data: 'end', wanted }, 0),
-      late: () => new Error('late'),
+      timeoutError: () => new Error('late'),
       timeout
     })
   }
@@ -36,7 +36,7 @@ class Store {
   }
 }
 
-const all = (outbox: Outbox, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => outbox.add(numbered(n)))
+const all = (outbox: AppendQueue, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => outbox.add(numbered(n)))
 const offsets = async (added: Array<Promise<LogPosition>>): Promise<number[]> => (await Promise.all(added)).map(({ offset }) => offset)
 
 t.test('what is added in one step goes together, and each is told its own position', async t => {
@@ -135,7 +135,7 @@ t.test('L11: it sends, expires and waits again in the context of no publisher', 
   const see = (what: string): void => { seen.add(`${what} ${storage.getStore() ?? 'nobody'}`) }
   let release!: () => void
   const released = new Promise<void>(resolve => { release = resolve })
-  const outbox = new Outbox({
+  const outbox = new AppendQueue({
     append: async () => {
       see('append')
       await released
@@ -145,7 +145,7 @@ t.test('L11: it sends, expires and waits again in the context of no publisher', 
       see('end')
       return { epoch: 'a', offset: 1 }
     },
-    late: () => {
+    timeoutError: () => {
       see('late')
       return new Error('late')
     },

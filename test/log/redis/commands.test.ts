@@ -2,14 +2,14 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { Commands, hasMoved, isFull, isPassing, isRefusal } from '../../../lib/log/redis/commands.ts'
-import type { Piece } from '../../../lib/log/redis/script-reply.ts'
+import type { ScriptReply } from '../../../lib/log/redis/script-reply.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
 const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
-const head = (commands: Commands, wanted = () => true): Promise<Piece> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
+const head = (commands: Commands, wanted = () => true): Promise<ScriptReply> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
 
 t.test('what passes, and what does not', async t => {
   const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { LogBatch, LogEntry } from '../../../lib/log/log.ts'
-import { Sequence } from '../../../lib/log/redis/ordered-tail.ts'
+import { OrderedTail } from '../../../lib/log/redis/ordered-tail.ts'
 import { chances } from '../../setup/chances.ts'
 
 const entry = (offset: number): LogEntry => ({ offset, event: 'message', data: String(offset), json: true })
@@ -17,7 +17,7 @@ class Store {
   reads: number[] = []
   readonly told: LogBatch[] = []
   answer = async (make: () => LogBatch): Promise<LogBatch> => make()
-  readonly sequence = new Sequence({
+  readonly sequence = new OrderedTail({
     read: after => {
       this.reads.push(after)
       return this.answer(() => this.read(after))
@@ -38,8 +38,8 @@ class Store {
 
 t.test('what follows is told at once, what is known is not told again', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
-  for (const heard of [batch(1, 2), batch(2, 3), batch(1, 3), batch(4, 4)]) store.sequence.heard(heard)
+  store.sequence.start(batch(1, 0))
+  for (const heard of [batch(1, 2), batch(2, 3), batch(1, 3), batch(4, 4)]) store.sequence.onMessage(heard)
   t.strictSame(store.told, [batch(1, 2), batch(3, 3), batch(4, 4)])
   t.strictSame(store.reads, [])
 })
@@ -47,76 +47,76 @@ t.test('what follows is told at once, what is known is not told again', async t 
 t.test('what is heard before it is known where to begin waits for that', async t => {
   const store = new Store()
   store.newest = 7
-  store.sequence.heard(batch(4, 5))
-  store.sequence.heard(batch(6, 7))
+  store.sequence.onMessage(batch(4, 5))
+  store.sequence.onMessage(batch(6, 7))
   t.strictSame(store.told, [])
-  store.sequence.begin({ epoch: 'a', newest: 5, ended: false })
-  store.sequence.begin({ epoch: 'a', newest: 7, ended: false })
+  store.sequence.start({ epoch: 'a', newest: 5, ended: false })
+  store.sequence.start({ epoch: 'a', newest: 7, ended: false })
   t.strictSame(store.offsets, [6, 7])
 })
 
 t.test('what is missing between where it begins and what was heard by then is read', async t => {
   const store = new Store()
   store.newest = 8
-  store.sequence.heard(batch(8, 8))
-  store.sequence.begin({ epoch: 'a', newest: 5, ended: false })
+  store.sequence.onMessage(batch(8, 8))
+  store.sequence.start({ epoch: 'a', newest: 5, ended: false })
   await turn()
   t.strictSame(store.offsets, [6, 7, 8])
 })
 
 t.test('what is missing is read, and what comes meanwhile follows it', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 9
-  store.sequence.heard(batch(9, 9))
-  store.sequence.heard(batch(10, 12))
+  store.sequence.onMessage(batch(9, 9))
+  store.sequence.onMessage(batch(10, 12))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
 })
 
 t.test('what was lost after the store was asked is asked for again', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 2
-  store.sequence.heard(batch(2, 2))
+  store.sequence.onMessage(batch(2, 2))
   store.newest = 4
   // The answer is that of before.
-  store.sequence.heard(batch(4, 4))
+  store.sequence.onMessage(batch(4, 4))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4])
 })
 
 t.test('what even the store does not have is a gap, and what was heard of it is not lost', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 6
   store.oldest = 7
-  store.sequence.heard(batch(3, 4))
-  store.sequence.heard(batch(5, 6))
+  store.sequence.onMessage(batch(3, 4))
+  store.sequence.onMessage(batch(5, 6))
   await turn()
   t.strictSame(store.told, [batch(1, 0, { newest: 2 }), batch(3, 4), batch(5, 6)])
 })
 
 t.test('what is gone, with nothing heard of it, is told as how far the log went', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 6
   store.oldest = 7
-  store.sequence.seen(store.standing)
+  store.sequence.onStateChange(store.standing)
   await turn()
   t.strictSame(store.told, [batch(1, 0, { newest: 6 })])
 })
 
 t.test('the end is told once, after what comes before it', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 4
   store.ended = true
-  store.sequence.heard(batch(5, 4, { ended: true }))
-  store.sequence.heard(batch(5, 4, { ended: true }))
+  store.sequence.onMessage(batch(5, 4, { ended: true }))
+  store.sequence.onMessage(batch(5, 4, { ended: true }))
   await turn()
-  store.sequence.seen(store.standing)
-  store.sequence.heard(batch(4, 4))
+  store.sequence.onStateChange(store.standing)
+  store.sequence.onMessage(batch(4, 4))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4])
   t.strictSame(store.told.map(({ ended }) => ended), [false, true])
@@ -124,23 +124,23 @@ t.test('the end is told once, after what comes before it', async t => {
 
 t.test('another log is told of as the store has it, and what is heard of the old one is not', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 5, { entries: [] }))
+  store.sequence.start(batch(1, 5, { entries: [] }))
   store.epoch = 'b'
   store.newest = 2
-  store.sequence.heard(batch(2, 2, { epoch: 'b' }))
-  store.sequence.heard(batch(6, 6))
+  store.sequence.onMessage(batch(2, 2, { epoch: 'b' }))
+  store.sequence.onMessage(batch(6, 6))
   await turn()
   t.strictSame(store.told, [{ epoch: 'b', newest: 2, ended: false, entries: [] }])
-  store.sequence.heard(batch(3, 3, { epoch: 'b' }))
+  store.sequence.onMessage(batch(3, 3, { epoch: 'b' }))
   t.strictSame(store.offsets, [3])
 })
 
 t.test('where the store stands is enough to find out what was not heard', async t => {
   const store = new Store()
-  store.sequence.seen(batch(1, 2))
+  store.sequence.onStateChange(batch(1, 2))
   store.newest = 5
-  store.sequence.seen(store.standing)
-  store.sequence.seen(store.standing)
+  store.sequence.onStateChange(store.standing)
+  store.sequence.onStateChange(store.standing)
   await turn()
   t.strictSame(store.offsets, [3, 4, 5])
   t.equal(store.reads[0], 2)
@@ -148,32 +148,32 @@ t.test('where the store stands is enough to find out what was not heard', async 
 
 t.test('a store that refuses is asked again when more is heard', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 2
   store.answer = async () => { throw new Error('refused') }
-  store.sequence.heard(batch(2, 2))
+  store.sequence.onMessage(batch(2, 2))
   await turn()
   t.strictSame(store.told, [])
   store.answer = async make => make()
   store.newest = 3
-  store.sequence.heard(batch(3, 3))
+  store.sequence.onMessage(batch(3, 3))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3])
 })
 
 t.test('a closed one tells nothing more, whatever is on its way', async t => {
   const store = new Store()
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.newest = 2
-  store.sequence.heard(batch(2, 2))
+  store.sequence.onMessage(batch(2, 2))
   store.sequence.close()
-  store.sequence.heard(batch(1, 2))
-  store.sequence.seen(store.standing)
+  store.sequence.onMessage(batch(1, 2))
+  store.sequence.onStateChange(store.standing)
   await turn()
   t.strictSame(store.told, [])
   const unborn = new Store()
   unborn.sequence.close()
-  unborn.sequence.begin(batch(1, 2))
+  unborn.sequence.start(batch(1, 2))
   t.strictSame(unborn.told, [])
 })
 
@@ -181,9 +181,9 @@ t.test('what waits while the store does not answer is bounded', async t => {
   const store = new Store()
   let release: () => void = () => {}
   const held = new Promise<void>(resolve => { release = resolve })
-  store.sequence.begin(batch(1, 0))
+  store.sequence.start(batch(1, 0))
   store.answer = make => held.then(make)
-  for (let n = 2; n <= 5_000; n++) store.sequence.heard(batch(n, n))
+  for (let n = 2; n <= 5_000; n++) store.sequence.onMessage(batch(n, n))
   store.newest = 5_000
   release()
   while (store.offsets.length < 5_000) await turn()
@@ -208,11 +208,11 @@ async function play (t: Test, seed: number): Promise<void> {
     const slow = dice(3) === 0
     pipe = pipe.then(async () => {
       if (slow) await turn()
-      store.sequence.heard(heard)
-      if (again) store.sequence.heard(heard)
+      store.sequence.onMessage(heard)
+      if (again) store.sequence.onMessage(heard)
     })
   }
-  store.sequence.begin(store.standing)
+  store.sequence.start(store.standing)
   for (let step = 0; step < 60; step++) {
     const kind = dice(20)
     if (kind === 0) {
@@ -220,7 +220,7 @@ async function play (t: Test, seed: number): Promise<void> {
       store.newest = 0
       store.oldest = 1
     } else if (kind === 1) {
-      store.sequence.seen(store.standing)
+      store.sequence.onStateChange(store.standing)
     } else {
       const first = store.newest + 1
       store.newest += 1 + dice(4)
@@ -235,7 +235,7 @@ async function play (t: Test, seed: number): Promise<void> {
   await pipe
   // The last word may have been lost: the store is looked at now and then.
   while (store.told.at(-1)?.ended !== true) {
-    store.sequence.seen(store.standing)
+    store.sequence.onStateChange(store.standing)
     await turn()
   }
   const epochs = store.told.map(({ epoch }) => epoch)
@@ -262,14 +262,14 @@ t.test('R8: whatever is lost, doubled or late: each entry once and in order, and
 t.test('L12: no wait for events that the store does not have, when it was asked after their message', async t => {
   for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [batch(5, 4, { newest: 900_000 }), batch(7, 8)], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
     const store = new Store()
-    store.sequence.begin(batch(1, 0))
+    store.sequence.start(batch(1, 0))
     store.newest = 3
-    for (const claim of claims) store.sequence.heard(claim)
+    for (const claim of claims) store.sequence.onMessage(claim)
     for (let n = 0; n < 20; n++) await turn()
     t.ok(store.reads.length <= 3, `${store.reads.length} reads`)
     t.strictSame(store.offsets, [1, 2, 3])
     store.newest = 4
-    store.sequence.heard(batch(4, 4))
+    store.sequence.onMessage(batch(4, 4))
     t.strictSame(store.offsets, [1, 2, 3, 4], 'and what comes then is told')
   }
 })

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { EventLog, History, LogRecord } from '../../../lib/log/log.ts'
+import type { EventLog, HistoryLimits, LogRecord } from '../../../lib/log/log.ts'
 import { memoryLog } from '../../../lib/log/memory.ts'
 import type { RedisLog } from '../../../lib/log/redis/redis-log.ts'
-import { Told } from '../../../lib/log/recorded-tail.ts'
+import { RecordedTail } from '../../../lib/log/recorded-tail.ts'
 import { redisLog } from '../../../lib/redis.ts'
 import { chances } from '../../setup/chances.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
@@ -12,7 +12,7 @@ import { Relay } from '../../setup/relay.ts'
 import { HISTORY, numbered } from '../../setup/remote-log.ts'
 import { still, within } from '../../setup/within.ts'
 
-const offsets = (told: Told): number[] => told.entries.map(({ offset }) => offset)
+const offsets = (told: RecordedTail): number[] => told.entries.map(({ offset }) => offset)
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
@@ -20,7 +20,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const admin = server.client(t)
   let names = 0
   /** A log of a new name, or of the last one, as another node opens it. */
-  const open = (t: Test, { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: { name?: string, client?: Redis, timeout?: number, history?: Partial<History> } = {}): EventLog & { name: string } => {
+  const open = (t: Test, { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: { name?: string, client?: Redis, timeout?: number, history?: Partial<HistoryLimits> } = {}): EventLog & { name: string } => {
     const log = redisLog(client, { timeout })(name, { ...HISTORY, ...history })
     t.teardown(() => log.close())
     return Object.assign(log, { name })
@@ -29,7 +29,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('what it answers is what a log in memory answers, whatever is asked', async t => {
     for (let seed = 1; seed <= 40; seed++) {
       const dice = chances(seed)
-      const history: History = { events: [0, 1, 7, 1_000][dice(4)]!, bytes: [0, 60, 1_000, 1_000_000][dice(4)]!, age: [Infinity, 60_000][dice(2)]! }
+      const history: HistoryLimits = { maxEvents: [0, 1, 7, 1_000][dice(4)]!, maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!, maxAge: [Infinity, 60_000][dice(2)]! }
       const [log, model] = [open(t, { client: admin, history }), memoryLog()('', history)]
       const record = (): LogRecord => ({ event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!, data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!, json: dice(2) === 0 })
       const same = async (ask: (log: EventLog) => unknown): Promise<void> => {
@@ -46,11 +46,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
           const [after, limit] = [dice(30), 1 + dice(10)]
           await same(log => log.read(after, limit))
         } else {
-          await same(log => log.head())
+          await same(log => log.state())
         }
       }
       await Promise.all([log.end(), model.end()])
-      await same(log => log.head())
+      await same(log => log.state())
       await same(log => log.read(0, 100))
     }
   })
@@ -72,7 +72,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (let n = 0; n < 50; n++) {
       const log = open(t)
       const other = open(t, { name: log.name })
-      const told = new Told()
+      const told = new RecordedTail()
       log.tail(told.listener)
       await Promise.all([1, 2, 3].map(async n => log.append(numbered(n))))
       await other.append(numbered(4))
@@ -86,10 +86,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const connect = (): Redis => server.client(t, { port: relay.port, retryStrategy: () => 5 })
     const log = open(t, { client: connect() })
     const other = open(t, { name: log.name, client: connect() })
-    const [told, toldOther] = [new Told(), new Told()]
+    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
     log.tail(told.listener)
     other.tail(toldOther.listener)
-    await Promise.all([log.head(), other.head()])
+    await Promise.all([log.state(), other.state()])
     const cutting = setInterval(() => relay.cut(), 20)
     t.teardown(() => clearInterval(cutting))
     const positions = await within('all appends', Promise.all(upTo(40).map(async n => {
@@ -107,7 +107,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('R8: an epoch that was lost while nobody heard of it is told by the next look', async t => {
     const log = open(t)
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
     await log.append(numbered(1))
     await told.until('the entry', () => told.entries.length === 1)
@@ -122,7 +122,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('R1: offsets that a failover took back are not given twice in one epoch', async t => {
     const log = open(t)
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
     await log.append(numbered(1))
     const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
@@ -140,10 +140,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('what Redis refuses is refused with its code', async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
-    for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+    for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
       await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold other data, so use another prefix or another name: nothing was changed` })
     }
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(2))
@@ -153,9 +153,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('R10: text that no script has published is an occasion to look at the log, and no more', async t => {
     const log = open(t)
     const other = open(t, { name: log.name })
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
-    const { epoch } = await log.head()
+    const { epoch } = await log.state()
     await log.append(numbered(1))
     await told.until('the entry', () => told.entries.length === 1)
     const [, sealed] = await new Promise<[Buffer, Buffer]>((resolve, reject) => {
@@ -168,7 +168,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
     await other.append(numbered(3))
     await told.until('all entries', () => told.entries.length === 3)
-    t.strictSame(await log.head(), { epoch, oldest: 1, newest: 3, ended: false })
+    t.strictSame(await log.state(), { epoch, oldest: 1, newest: 3, ended: false })
     t.strictSame(told.entries.map(({ data }) => data), ['1', '2', '3'])
     t.ok(told.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
     t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
@@ -176,9 +176,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('R10: what is heard before the store has answered waits for that, and does not pile up', async t => {
     const log = open(t) as unknown as RedisLog & EventLog & { name: string }
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
-    for (let n = 0; n < 1_500; n++) log.heard(Buffer.from('hello'))
+    for (let n = 0; n < 1_500; n++) log.onMessage(Buffer.from('hello'))
     await log.append(numbered(1))
     await told.until('the entry', () => told.entries.length === 1)
     t.strictSame(offsets(told), [1])
@@ -200,7 +200,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       const keys = [`sse:{${log.name}}`, `sse:{${log.name}}:events`] as const
       await make(...keys)
       const before = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
-      for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+      for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
         await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: /hold other data/, cause: { message: /^FOREIGN / } }, kind)
       }
       const after = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
@@ -209,14 +209,14 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   })
 
   t.test('R10: an entry that is no event is refused, and a log that lost its hash does not take its events for those of others', async t => {
-    const log = open(t, { history: { bytes: 1 } })
+    const log = open(t, { history: { maxBytes: 1 } })
     await log.append(numbered(1))
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'mine', '1')
     await t.rejects(async () => log.read(1, 1), { code: 'FST_SSE_LOG_FOREIGN' })
     const other = open(t)
     await other.append(numbered(1))
     await admin.del(`sse:{${other.name}}`)
-    t.equal((await open(t, { name: other.name }).head()).newest, 0)
+    t.equal((await open(t, { name: other.name }).state()).newest, 0)
     t.equal(await admin.exists(`sse:{${other.name}}:events`), 0)
   })
 
@@ -224,7 +224,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const log = open(t)
     await log.append({ ...numbered(1), fingerprint: 'abc' })
     await admin.hset(`sse:{${log.name}}`, 'v', 2)
-    for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+    for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
       await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', message: `The keys of the channel '${log.name}' are of a newer version of this package: nothing was changed` })
     }
     t.equal(await admin.xlen(`sse:{${log.name}}:events`), 1)
@@ -240,9 +240,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('a look that Redis refuses is no end: the next one may succeed', async t => {
     const log = open(t)
-    const told = new Told()
+    const told = new RecordedTail()
     log.tail(told.listener)
-    await log.head()
+    await log.state()
     await admin.set(`sse:{${log.name}}`, 'taken')
     const refused = async (): Promise<number> => Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
     const before = await refused()
@@ -257,7 +257,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const log = open(t)
     const looks = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
     const stop = log.tail(() => {})
-    await log.head()
+    await log.state()
     await still(looks)
     const before = await looks()
     const look = (): void => { (log as unknown as RedisLog).check() }
@@ -275,7 +275,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
-    await t.rejects(async () => log.head(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
+    await t.rejects(async () => log.state(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
     await admin.acl('SETUSER', 'writer', '&*')
     t.equal((await log.append(numbered(1))).offset, 1)
   })
@@ -298,7 +298,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const [one, other] = [make('closing 1', HISTORY), make('closing 2', HISTORY)]
     const connections = async (): Promise<number> => (String(await admin.client('LIST')).match(/name=closing/g) ?? []).length
     for (const log of [one, other]) log.tail(() => {})
-    await Promise.all([one.head(), other.head()])
+    await Promise.all([one.state(), other.state()])
     t.equal(await connections(), 2)
     one.close()
     one.close()
@@ -306,9 +306,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await connections(), 2)
     other.close()
     while (await connections() > 1);
-    await t.rejects(async () => one.head(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
+    await t.rejects(async () => one.state(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     const again = make('closing 1', HISTORY)
-    const told = new Told()
+    const told = new RecordedTail()
     again.tail(told.listener)
     await again.append(numbered(1))
     await told.until('the entry', () => told.entries.length === 1)
@@ -317,21 +317,21 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('it is idle when nobody listens, nothing is on its way, and nobody used it for its age, or five minutes', async t => {
     for (const [age, after] of [[60_000, 60_000], [Infinity, 300_000]] as const) {
-      const log = open(t, { history: { age } })
+      const log = open(t, { history: { maxAge: age } })
       const stop = log.tail(() => {})
       await log.append(numbered(1))
       const { now } = performance
       const later = (by: number): boolean => {
         performance.now = () => now.call(performance) + by
         try {
-          return log.idle()
+          return log.isIdle()
         } finally {
           performance.now = now
         }
       }
       t.notOk(later(after), 'somebody listens')
       stop()
-      await log.head()
+      await log.state()
       t.notOk(later(after - 1_000))
       t.ok(later(after))
       const appended = log.append(numbered(2))

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import t from 'tap'
-import { decodeReply, type Piece } from '../../../lib/log/redis/script-reply.ts'
+import { decodeReply, type ScriptReply } from '../../../lib/log/redis/script-reply.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisServer } from '../../setup/redis.ts'
@@ -21,17 +21,17 @@ class Channel {
     this.#name = name
   }
 
-  async run (script: scripts.Script, ...args: Array<string | number>): Promise<Piece> {
+  async run (script: scripts.Script, ...args: Array<string | number>): Promise<ScriptReply> {
     const { events = 100, bytes = 100_000, age = -1 } = this.bounds
     const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
     const { epoch, offset, stamp } = this.known
     const piece = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
       `${this.#name}${++this.#fresh}`, epoch, offset, stamp, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
-    this.known = { epoch: piece.epoch, offset: piece.newest, stamp: piece.stamp }
+    this.known = { epoch: piece.epoch, offset: piece.newest, stamp: piece.appendedAt }
     return piece
   }
 
-  append (number: number, ...data: string[]): Promise<Piece> {
+  append (number: number, ...data: string[]): Promise<ScriptReply> {
     return this.run(scripts.append, 'PUBLISH', 'channel', number, 1, ...data.flatMap(text => ['message', 'text', text]))
   }
 
@@ -107,7 +107,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     const future = Date.now() + 60_000
     await redis.hset(`c${names}`, 'stamp', future)
     log.known = { epoch: '', offset: 0, stamp: '' }
-    t.strictSame(await log.append(2, 'b').then(({ epoch, stamp }) => ({ epoch, stamp })), { epoch, stamp: String(future) })
+    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt: stamp }) => ({ epoch, stamp })), { epoch, stamp: String(future) })
   })
 
   t.test('events and bytes are counted over all appends, and a batch beyond them keeps its end', async t => {

@@ -1,23 +1,23 @@
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Bell, type Ear } from '../../../lib/log/redis/subscriber.ts'
+import { RedisSubscriber, type RedisListener } from '../../../lib/log/redis/subscriber.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { freePort, RedisServer } from '../../setup/redis.ts'
 import { Relay } from '../../setup/relay.ts'
 import { within } from '../../setup/within.ts'
 
 /** What it heard, and how often it was deaf. */
-class Listener implements Ear {
+class Listener implements RedisListener {
   readonly messages: string[] = []
   deaf = 0
   #check = (): void => {}
 
-  heard (message: Buffer): void {
+  onMessage (message: Buffer): void {
     this.messages.push(message.toString())
     this.#check()
   }
 
-  missed (): void {
+  onLoss (): void {
     this.deaf++
     this.#check()
   }
@@ -33,9 +33,9 @@ class Listener implements Ear {
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   const admin = server.client(t)
-  const make = (t: Test, options: object = {}): { bell: Bell, client: Redis } => {
+  const make = (t: Test, options: object = {}): { bell: RedisSubscriber, client: Redis } => {
     const client = server.client(t, options)
-    const bell = new Bell(client)
+    const bell = new RedisSubscriber(client)
     t.teardown(() => bell.close())
     return { bell, client }
   }
@@ -45,7 +45,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('what is published from then on is heard, by all who listen, on one connection', async t => {
     const { bell } = make(t, { connectionName: 'mine' })
     const [one, two, other] = [new Listener(), new Listener(), new Listener()]
-    await Promise.all([bell.listen('one', one), bell.listen('one', two), bell.listen('other', other)])
+    await Promise.all([bell.subscribe('one', one), bell.subscribe('one', two), bell.subscribe('other', other)])
     await admin.publish('one', 'a')
     await admin.publish('other', 'b')
     for (const ear of [one, two, other]) await ear.until('the message', () => ear.messages.length > 0)
@@ -53,11 +53,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await tails()).length, 1)
     t.match(await tails(), [/name=mine:tail /])
     t.strictSame(await subscribers('one', 'other'), [1, 1])
-    bell.leave('one', one)
-    bell.leave('one', one)
+    bell.unsubscribe('one', one)
+    bell.unsubscribe('one', one)
     t.strictSame(await subscribers('one', 'other'), [1, 1], 'somebody still listens')
-    bell.leave('one', two)
-    bell.leave('nobody', two)
+    bell.unsubscribe('one', two)
+    bell.unsubscribe('nobody', two)
     while ((await subscribers('one'))[0] !== 0);
     t.strictSame(await subscribers('other'), [1])
   })
@@ -71,10 +71,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('who comes back in the same turn listens', async t => {
     const { bell } = make(t)
     const ear = new Listener()
-    await bell.listen('again', ear)
+    await bell.subscribe('again', ear)
     for (let n = 0; n < 20; n++) {
-      bell.leave('again', ear)
-      await bell.listen('again', ear)
+      bell.unsubscribe('again', ear)
+      await bell.subscribe('again', ear)
       await admin.publish('again', String(n))
       await ear.until('the message', () => ear.messages.at(-1) === String(n))
     }
@@ -84,9 +84,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('who left before it began does not listen', async t => {
     const { bell } = make(t)
     const [gone, there] = [new Listener(), new Listener()]
-    const listening = bell.listen('left', gone)
-    bell.leave('left', gone)
-    await bell.listen('right', there)
+    const listening = bell.subscribe('left', gone)
+    bell.unsubscribe('left', gone)
+    await bell.subscribe('right', there)
     await within('the word', listening)
     t.strictSame(await subscribers('left', 'right'), [0, 1])
   })
@@ -95,12 +95,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const { bell } = make(t)
     server.signal('SIGSTOP')
     t.teardown(() => server.signal('SIGCONT'))
-    const listening = bell.listen('gone', new Listener())
+    const listening = bell.subscribe('gone', new Listener())
     // The connection is on its way by the next turn of the loop, and no further.
     const gone = new Listener()
-    const left = bell.listen('left early', gone)
+    const left = bell.subscribe('left early', gone)
     await new Promise(setImmediate)
-    bell.leave('left early', gone)
+    bell.unsubscribe('left early', gone)
     server.signal('SIGCONT')
     await within('both words', Promise.all([listening, left]))
     t.strictSame(await subscribers('gone', 'left early'), [1, 0])
@@ -110,7 +110,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a lost connection is replaced, and who listened is told that it missed something', async t => {
     const { bell } = make(t)
     const ears = Array.from({ length: 50 }, () => new Listener())
-    await Promise.all(ears.map((ear, n) => bell.listen(`lost ${n}`, ear)))
+    await Promise.all(ears.map((ear, n) => bell.subscribe(`lost ${n}`, ear)))
     for (let round = 1; round <= 5; round++) {
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       for (const [n, ear] of ears.entries()) {
@@ -124,10 +124,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('a connection that says nothing is dead, and replaced', async t => {
     const relay = await Relay.start(t, () => [server.port])
-    const bell = new Bell(server.client(t, { port: relay.port, lazyConnect: true }), 50)
+    const bell = new RedisSubscriber(server.client(t, { port: relay.port, lazyConnect: true }), 50)
     t.teardown(() => bell.close())
     const ear = new Listener()
-    await bell.listen('silent', ear)
+    await bell.subscribe('silent', ear)
     bell.tick(performance.now())
     relay.lose(false)
     await admin.publish('silent', 'lost')
@@ -143,7 +143,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a Redis that is away is waited for', async t => {
     const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
     const ear = new Listener()
-    const listening = bell.listen('away', ear)
+    const listening = bell.subscribe('away', ear)
     await new Promise(resolve => client.once('reconnecting', resolve))
     client.options.port = server.port
     await within('the word', listening)
@@ -154,12 +154,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('who may not listen is told so', async t => {
     await admin.acl('SETUSER', 'deaf', 'on', '>secret', '+@all', '~*', 'resetchannels')
     const { bell } = make(t, { username: 'deaf', password: 'secret' })
-    await t.rejects(within('the refusal', bell.listen('forbidden', new Listener())), { message: /NOPERM/ })
+    await t.rejects(within('the refusal', bell.subscribe('forbidden', new Listener())), { message: /NOPERM/ })
   })
 
   t.test('a client that was closed brings nothing, and keeps nobody waiting', async t => {
     const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
-    const listening = bell.listen('closed', new Listener())
+    const listening = bell.subscribe('closed', new Listener())
     client.disconnect()
     await t.rejects(within('the refusal', listening))
   })
@@ -167,11 +167,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a bell that is closed has no connection and makes none', async t => {
     const { bell } = make(t)
     const ear = new Listener()
-    await bell.listen('over', ear)
+    await bell.subscribe('over', ear)
     bell.close()
     while ((await tails()).length > 0);
     const other = make(t).bell
-    const listening = other.listen('over', ear)
+    const listening = other.subscribe('over', ear)
     other.close()
     await within('the word', listening)
     while ((await tails()).length > 0);

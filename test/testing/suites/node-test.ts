@@ -63,7 +63,7 @@ for (const clock of CLOCKS) {
         assert.equal(stream.text, ':\n\n'.repeat(1 + beat))
       }
       mock.timers.tick(100_000)
-      await stream.drop()
+      await stream.disconnect()
       assert.equal(reports.at(-1)?.reason, 'client')
       assert.ok(reports.at(-1)!.duration >= 145_000)
     })
@@ -74,24 +74,24 @@ for (const clock of CLOCKS) {
       const next = stream.take(1)
       mock.timers.tick(60_000)
       assert.deepEqual(await next, [{ event: 'tick', data: { n: 2 }, id: '2' }])
-      const again = await stream.resume()
+      const again = await stream.reconnect()
       assert.deepEqual(await again.take(1), [{ event: 'tick', data: { n: 3 }, id: '3' }])
-      await again.drop()
+      await again.disconnect()
     })
 
     await t.test('waits are bounded by the real clock', async () => {
       const stream = await injectStream(app, { url: '/silent', timeout: 200 })
       const wait = stream.take(1)
       mock.timers.tick(10_000_000)
-      await assert.rejects(wait, { code: 'FST_SSE_AWAITED', message: 'GET /silent: 1 event did not come within 200 ms; so far: nothing' })
-      await stream.drop()
+      await assert.rejects(wait, { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /silent: 1 event did not come within 200 ms; so far: nothing' })
+      await stream.disconnect()
     })
 
     await t.test('a lifetime', async () => {
       const stream = await injectStream(app, '/short')
       mock.timers.tick(66_000)
-      assert.deepEqual(await stream.rest(), [])
-      assert.deepEqual([await stream.closed, reports.at(-1)?.reason], [{ reason: 'complete' }, 'lifetime'])
+      assert.deepEqual(await stream.takeAll(), [])
+      assert.deepEqual([await stream.closed, reports.at(-1)?.reason], [{ reason: 'complete' }, 'expired'])
     })
 
     await t.test('a client that is stalled', async () => {
@@ -104,7 +104,7 @@ for (const clock of CLOCKS) {
       await turn()
       assert.deepEqual([openStreams(app), reports.at(-1)?.reason], [[], 'stalled'])
       goOn()
-      await stream.rest()
+      await stream.takeAll()
     })
 
     await t.test('retries', async () => {
@@ -115,12 +115,12 @@ for (const clock of CLOCKS) {
         await turn()
         mock.timers.tick(11_000 * 2 ** n)
       }
-      await stream.drop()
+      await stream.disconnect()
     })
 
     await t.test('a body', async () => {
       const stream = await injectStream(app, { method: 'POST', url: '/echo', payload: { n: 4 }, events })
-      assert.deepEqual(await stream.rest(), [{ event: 'tick', data: { n: 4 }, id: '' }])
+      assert.deepEqual(await stream.takeAll(), [{ event: 'tick', data: { n: 4 }, id: '' }])
     })
   })
 }

@@ -13,7 +13,7 @@ await app.register(sse)
 
 const events = { message: Type.Object({ text: Type.String() }) }
 // Who lags stays, and is told what it missed.
-const news = app.sse.channel('news', { events, slow: 'skip' })
+const news = app.sse.channel('news', { events, slowConsumer: 'skip' })
 app.get('/', { schema: { sse: events } }, (request, reply) => reply.sse(news))
 
 await app.listen({ host: '127.0.0.1', port: 0 })

@@ -12,7 +12,7 @@ const now = () => String(process.hrtime.bigint() / 1000n).padStart(16, '0')
 const { BENCH_REDIS } = process.env
 const redis = BENCH_REDIS === undefined ? undefined : new Redis({ host: '127.0.0.1', port: Number(BENCH_REDIS) })
 const app = Fastify()
-await app.register(sse, { log: redis === undefined ? memoryLog() : redisLog(redis, { timeout: 60_000 }) })
+await app.register(sse, { eventLog: redis === undefined ? memoryLog() : redisLog(redis, { timeout: 60_000 }) })
 
 let channels = 1
 let streams = 0
@@ -20,9 +20,9 @@ const channelOf = n => app.sse.channel(`paced:${n % channels}`)
 // As many on each.
 app.get('/', (request, reply) => reply.sse(channelOf(streams++)))
 
-const history = { events: 1_000_000, bytes: 1_000_000_000, age: Infinity }
+const history = { maxEvents: 1_000_000, maxBytes: 1_000_000_000, maxAge: Infinity }
 let replays = 0
-const replayed = () => app.sse.channel(`replay:${replays}`, { history, start: 'oldest' })
+const replayed = () => app.sse.channel(`replay:${replays}`, { history, start: 'earliest' })
 app.get('/replay', (request, reply) => reply.sse(replayed()))
 
 await app.listen({ host: '127.0.0.1', port: 0 })

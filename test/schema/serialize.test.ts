@@ -1,10 +1,10 @@
 import t from 'tap'
-import { attempt, serialise } from '../../lib/schema/serialise.ts'
+import { attempt, serialize } from '../../lib/schema/serialize.ts'
 
 t.test('JSON of data, or an error with the event, the place and the reason', async t => {
-  t.equal(serialise('e', { a: [1] }), '{"a":[1]}')
-  t.throws(() => serialise('e', () => 1), { code: 'FST_SSE_SERIALIZE', message: "Event 'e' cannot be serialised at '/': JSON has no form for a function" })
-  t.throws(() => serialise('e', { 'a/b': [new Map()] }), { code: 'FST_SSE_SERIALIZE', message: "Event 'e' cannot be serialised at '/a~1b/0': JSON has no form for an object (Map)" })
+  t.equal(serialize('e', { a: [1] }), '{"a":[1]}')
+  t.throws(() => serialize('e', () => 1), { code: 'FST_SSE_SERIALIZE', message: "Event 'e' cannot be serialised at '/': JSON has no form for a function" })
+  t.throws(() => serialize('e', { 'a/b': [new Map()] }), { code: 'FST_SSE_SERIALIZE', message: "Event 'e' cannot be serialised at '/a~1b/0': JSON has no form for an object (Map)" })
 })
 
 t.test('a thrown value becomes the cause, also when it is no Error', async t => {
