@@ -15,19 +15,30 @@ export function failureIn (name: string, thrown: unknown, code: StreamErrorCode 
   return cause instanceof StreamError ? cause : new StreamError(code, `${name} failed: ${(cause as Error | null)?.message}`, { cause })
 }
 
+/** Calls a function whose result and failure do not matter, such as the `cancel` of a body, in any form of `fetch`. */
+export async function quietly (callback: () => unknown): Promise<void> {
+  try {
+    await callback()
+  } catch {}
+}
+
 /**
- * A thrown value as it is, or an error in place of one that throws when the client reads it: a revoked proxy, or an
- * error with a getter that throws.
+ * A thrown value as it is, or a ReferenceError in place of one that throws when the client reads it: a revoked proxy,
+ * or an error with a getter that throws. As a rejection of `fetch` or `headers()`, both are a mistake of the program.
  */
 export function legible (thrown: unknown): unknown {
   try {
-    if (thrown instanceof StreamError) return thrown
-    const { message, cause } = Object(thrown) as Partial<Error>
-    const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
-    // A symbol throws here.
-    String([message, why, code])
+    // A symbol throws in String().
+    if (!(thrown instanceof StreamError)) String(reasonOf(thrown))
     return thrown
   } catch {
-    return new Error('the thrown value cannot be read')
+    return new ReferenceError('the thrown value cannot be read')
   }
+}
+
+/** All that the client reads of a thrown value. In Node the cause has the reason. */
+export function reasonOf (thrown: unknown): Array<string | undefined> {
+  const { message, cause } = Object(thrown) as Partial<Error>
+  const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
+  return [message, why, code]
 }

@@ -1,5 +1,5 @@
 import type { EventMap } from '../contract/contract.ts'
-import { call, failureIn } from './callback.ts'
+import { call } from './callback.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { EventStream, type ReceivedEvent } from './event-stream.ts'
 import { encodingsOf, type ClientEventOf, type Encoding, type EncodingsOf, type RawEvent } from './encoding.ts'
@@ -69,15 +69,9 @@ async function * failing (misuse: StreamError, options: unknown): AsyncGenerator
 /** As they come, from whichever tab; each reads them by its own map. */
 async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<ReceivedEvent | StreamState>, void> {
   const { nameOf, shared } = await import('./shared.ts')
-  const named = (): string => {
-    try {
-      return nameOf(share, url)
-    } catch (error) {
-      throw failureIn('The URL', error, 'FST_SSE_REQUEST')
-    }
-  }
+  const name = call('The URL', () => nameOf(share, url), 'FST_SSE_REQUEST')
   const open = (lastEventId: string, signal: AbortSignal): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  yield * shared(named(), options.lastEventId ?? '', open, read, signal, comesBack(options) ? onPageEvent : undefined)
+  yield * shared(name, options.lastEventId ?? '', open, read, signal, comesBack(options) ? onPageEvent : undefined)
 }
 
 /** Makes events of messages: by the map, or as they are. */

@@ -1,5 +1,5 @@
 import { Backoff } from './backoff.ts'
-import { failureIn } from './callback.ts'
+import { failureIn, quietly } from './callback.ts'
 import { comesBack } from './misuse.ts'
 import { onPageEvent } from './page-event.ts'
 import { StreamReader, type Message, type StreamState } from './stream-reader.ts'
@@ -129,7 +129,7 @@ export class Connection<E extends object> {
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
     const leave = this.#leave = (reason?: unknown) => {
       controller.abort(reason)
-      reader?.cancel().catch(() => {})
+      quietly(() => reader?.cancel())
     }
     const silent = (limit: number): void => leave(new StreamError('FST_SSE_INACTIVE', `Nothing came for ${limit} ms`))
     reading.begin()

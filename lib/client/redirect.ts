@@ -20,7 +20,9 @@ export async function follow (send: Send, url: string | URL, init: RequestInit, 
     const location = response.headers.get('location')
     // A redirect without a target is an ordinary status.
     if (location === null) return response
-    response.body?.cancel().catch(() => {})
+    const { body: unread } = response
+    // As `quietly` in callback.ts, whose import would split the bundle.
+    new Promise(resolve => { resolve(unread?.cancel()) }).catch(() => {})
     if (count === MOST) return `it comes after ${MOST} others`
     const next = URL.canParse(location, place) ? new URL(location, place) : undefined
     if (next === undefined || !/^https?:$/.test(next.protocol)) return `it leads to ${location}`

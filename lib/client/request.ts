@@ -1,4 +1,4 @@
-import { call, failureIn, legible } from './callback.ts'
+import { call, failureIn, legible, quietly, reasonOf } from './callback.ts'
 import { refusalOf } from './refusal.ts'
 import { StreamError } from './stream-error.ts'
 
@@ -11,8 +11,14 @@ export type PerAttempt<T> = T | ((attempt: Attempt) => T | Promise<T>)
 /** Sends a request, as the global `fetch` does. */
 export type Fetch = (url: string | URL, init: RequestInit) => Promise<Response>
 
-/** The options of `fetch`. Headers and body may be functions: a token does not get old, and a body is made anew. */
-export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | 'window'> {
+/**
+ * The options of `fetch`. Headers and body may be functions: a token does not get old, and a body is made anew. A
+ * rejection of a function or of `fetch` with a value that cannot be read, such as a revoked proxy, is a mistake of the
+ * program (FST_SSE_CALLBACK).
+ */
+export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | 'cache' | 'window'> {
+  /** Default `no-store`. A `fetch` that refuses the field fails the stream with FST_SSE_REQUEST: pass `undefined` there. */
+  cache?: RequestInit['cache'] | undefined
   headers?: PerAttempt<RequestInit['headers'] | undefined>
   body?: PerAttempt<RequestInit['body'] | undefined>
   /** Instead of the global one. */
@@ -22,7 +28,7 @@ export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | '
 // Bytes: Node's limit for all headers together; most servers take less.
 const LONGEST_ID = 16_384
 // Headers that `fetch` itself removes for another origin, or that hold no secret of the program.
-const PLAIN = /^(accept(-language)?|authorization|cache-control|content-.*|cookie|last-event-id|proxy-authorization|user-agent)$/
+const PLAIN = /^(accept(-language)?|(proxy-)?authorization|cache-control|content-.*|cookie|last-event-id|user-agent)$/
 
 /**
  * Asks for a stream (WHATWG HTML §9.2.2); undefined where the server has no more. Throws a StreamError: FST_SSE_NETWORK
@@ -40,27 +46,30 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
     headers,
     signal,
     body: await valueOf('body()', body, attempt) ?? null
-  })
+  } as Init)
   const { status, body: stream } = response
   const type = response.headers.get('content-type')
   const isStream = status === 200 && /^text\/event-stream *(;|$)/i.test(type ?? '')
   if (isStream && typeof stream?.getReader === 'function') return response
   // An unread body would keep the connection busy.
-  stream?.cancel?.().catch(() => {})
+  quietly(() => stream?.cancel())
   if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no streaming body: pass a fetch with streaming bodies (React Native: expo/fetch)', { response })
   if (status === 204) return undefined
   if (status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${status}`, { response })
   throw new StreamError('FST_SSE_CONTENT_TYPE', `The server answered with type ${type}`, { response })
 }
 
-async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit, 'headers'> & { headers: Headers }): Promise<Response> {
+type Init = Omit<RequestInit, 'headers'> & { headers: Headers }
+
+async function answerOf (fetch: Fetch, url: string | URL, init: Init): Promise<Response> {
   try {
     // `fetch` would send these headers to the target of any redirect.
     const follows = init.redirect === undefined && [...init.headers.keys()].some(name => !PLAIN.test(name))
     const asked: RequestInit = follows ? { ...init, redirect: 'manual' } : init
     const send = async (url: string | URL, init: RequestInit): Promise<Response> => {
-      const response: unknown = await call('fetch', () => fetch(url, init))
-      if (isResponse(response)) return response
+      const response: Partial<Response> | null | undefined = await call('fetch', () => fetch(url, init))
+      const get = call('The response of fetch', () => response?.headers?.get, 'FST_SSE_RESPONSE')
+      if (typeof get === 'function') return response as Response
       throw new StreamError('FST_SSE_RESPONSE', 'fetch returned no Response')
     }
     const response = await send(url, asked)
@@ -72,7 +81,7 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
   } catch (thrown) {
     const error = legible(thrown)
     if (error instanceof StreamError || init.signal!.aborted) throw error
-    // The network rejects with no such error.
+    // The network rejects with no such error, nor with a value that cannot be read.
     if (error instanceof ReferenceError) throw failureIn('fetch', error)
     const refusal = refusalOf(error, url, init, fetch === globalThis.fetch)
     if (refusal === undefined) throw networkError(error)
@@ -85,26 +94,15 @@ async function answerOf (fetch: Fetch, url: string | URL, init: Omit<RequestInit
  */
 export function networkError (thrown: unknown): StreamError {
   const error = legible(thrown)
-  const { cause, message } = Object(error) as Partial<Error>
-  const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
+  const [message, why, code] = reasonOf(error)
   return new StreamError('FST_SSE_NETWORK', `The connection failed: ${why || code || message}`, { cause: error })
 }
 
 // A tab is the only control character that a header can hold.
 const isControl = (character: string): boolean => (character < ' ' && character !== '\t') || character === '\x7f'
 
-function isResponse (value: unknown): value is Response {
-  const getter = call('The response of fetch', () => (value as Response | null | undefined)?.headers?.get, 'FST_SSE_RESPONSE')
-  return typeof getter === 'function'
-}
-
 function headersOf (given: RequestInit['headers'] | undefined, lastEventId: string): Headers {
-  let headers: Headers
-  try {
-    headers = new Headers(given)
-  } catch (error) {
-    throw failureIn('Option headers', error, 'FST_SSE_REQUEST')
-  }
+  const headers = call('Option headers', () => new Headers(given), 'FST_SSE_REQUEST')
   // An EventSource sends less. A server with a lower limit answers with a status.
   if (!headers.has('accept')) headers.set('accept', 'text/event-stream, */*')
   if (lastEventId !== '') headers.set('last-event-id', positionOf(lastEventId))
@@ -123,8 +121,8 @@ function positionOf (id: string): string {
 }
 
 /**
- * An error that a function throws at once is a mistake, and so is a rejection by a wrong access; any other rejection is
- * a failure of the network.
+ * An error that a function throws at once is a mistake, and so is a rejection by a wrong access, or with a value that
+ * cannot be read; any other rejection is a failure of the network.
  */
 async function valueOf<T> (name: string, value: PerAttempt<T>, attempt: Attempt): Promise<T> {
   if (typeof value !== 'function') return value

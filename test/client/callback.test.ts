@@ -1,7 +1,7 @@
 import t from 'tap'
-import { call, failureIn, legible } from '../../lib/client/callback.ts'
+import { call, failureIn, legible, quietly, reasonOf } from '../../lib/client/callback.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
-import { oddities } from '../setup/oddities.ts'
+import { oddCancels, oddities } from '../setup/oddities.ts'
 
 t.test('E1: the error of a function of the program names the function; a StreamError stays as it is', async t => {
   t.equal(call('f()', () => 5), 5)
@@ -20,4 +20,18 @@ t.test('an error that throws when it is read is replaced by one that can be read
     t.match(error.message, /^headers\(\) failed: (x|undefined|the thrown value cannot be read)$/, what)
   }
   for (const thrown of [undefined, null, 5, 'x', Symbol('x'), new Error('x'), Object.create(null)]) t.equal(legible(thrown), thrown)
+})
+
+t.test('a failure that does not matter is passed over, at once and later', async t => {
+  for (const [what, cancel] of oddCancels()) t.equal(await quietly(() => cancel!()), undefined, what)
+  let called = false
+  const calling = quietly(() => { called = true })
+  t.ok(called, 'the function is called at once')
+  await calling
+})
+
+t.test('the reason of an error is its message, and the message and the code of its cause', async t => {
+  const cause = Object.assign(new Error('no server'), { code: 'ECONNREFUSED' })
+  t.strictSame(reasonOf(new TypeError('fetch failed', { cause })), ['fetch failed', 'no server', 'ECONNREFUSED'])
+  for (const thrown of [undefined, null, 5, 'x']) t.strictSame(reasonOf(thrown), [undefined, undefined, undefined])
 })

@@ -6,6 +6,7 @@ import { Connection, type ConnectionOptions } from '../../lib/client/connection.
 import type { Message, StreamState } from '../../lib/client/stream-reader.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
 import { settledMemory, timersAndSockets } from '../setup/leftovers.ts'
+import { oddCancels } from '../setup/oddities.ts'
 import { answers, cuts, ends, Scripted, streams, type Answer } from '../setup/scripted.ts'
 import { within } from '../setup/within.ts'
 
@@ -330,6 +331,34 @@ t.test('a fetch whose body does not listen either is left, and its end is not ta
   controller.abort()
   t.strictSame(await within('the end', came), [['connecting']])
   t.ok(cancelled)
+})
+
+t.test('a reader whose cancel() fails or returns no promise changes nothing', async t => {
+  for (const [what, cancel] of oddCancels()) {
+    /** A fetch whose body brings one event, and then what `next` gives. */
+    const bringing = (next: (signal: AbortSignal) => Promise<unknown>): ConnectionOptions => ({
+      fetch: async (_url, { signal }) => {
+        const bytes = [new TextEncoder().encode(event('1'))]
+        const read = async (): Promise<unknown> => bytes.length > 0 ? { done: false, value: bytes.pop() } : next(signal!)
+        const body = { getReader: () => ({ read, cancel }) }
+        return { status: 200, headers: new Headers({ 'content-type': 'text/event-stream' }), body } as unknown as Response
+      }
+    })
+    const aborted = async (signal: AbortSignal): Promise<unknown> => {
+      await once(signal, 'abort')
+      return { done: true }
+    }
+    const ended = new Connection('http://there/', { ...bringing(async () => ({ done: true })), reconnect: false }, message => message, new AbortController().signal)
+    t.match(await within('the end', drain(ended)), [['connecting'], ['live', { data: '1' }]], `${what}: the response ends`)
+    const controller = new AbortController()
+    const closed = new Connection('http://there/', bringing(aborted), message => {
+      setImmediate(() => controller.abort())
+      return message
+    }, controller.signal)
+    t.match(await within('the end', drain(closed)), [['connecting'], ['live', { data: '1' }]], `${what}: the program leaves`)
+    const silent = new Connection('http://there/', { ...bringing(aborted), inactivityTimeout: 1, reconnect: false }, message => message, new AbortController().signal)
+    await t.rejects(within('the end', drain(silent)), { code: 'FST_SSE_INACTIVE' }, `${what}: nothing comes`)
+  }
 })
 
 t.test('events that come together are given together, and those before a failure are given', async t => {

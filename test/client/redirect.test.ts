@@ -2,6 +2,7 @@ import t from 'tap'
 import { follow } from '../../lib/client/redirect.ts'
 import { request } from '../../lib/client/request.ts'
 import type { StreamError } from '../../lib/client/stream-error.ts'
+import { oddCancels } from '../setup/oddities.ts'
 import { answers, ends, Scripted } from '../setup/scripted.ts'
 
 const never = new AbortController().signal
@@ -71,6 +72,16 @@ t.test('a fetch that takes paths follows them', async t => {
   }
   t.equal((await request('/here/now', { fetch, headers: { 'x-api-key': '1' } }, { attempt: 1, lastEventId: '' }, never))?.status, 200)
   t.strictSame(asked, ['/here/now', 'http://localhost/here/there'])
+})
+
+t.test('a body whose cancel() fails or returns no promise is no obstacle', async t => {
+  for (const [what, cancel] of oddCancels()) {
+    const stream = new Response('data: 1\n\n', { headers: { 'content-type': 'text/event-stream' } })
+    const redirect = { status: 302, headers: new Headers({ location: '/there' }), body: { cancel } } as unknown as Response
+    const responses = [stream, redirect]
+    const fetch = async (): Promise<Response> => responses.pop()!
+    t.equal(await request('/here', { fetch, headers: { 'x-api-key': '1' } }, { attempt: 1, lastEventId: '' }, never), stream, what)
+  }
 })
 
 t.test('where a browser hides the place, a GET is asked again such that the browser refuses another origin', async t => {

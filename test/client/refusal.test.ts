@@ -62,3 +62,28 @@ t.test('in a browser all is one TypeError: a request that cannot be made is a mi
   read.getReader()
   t.equal(refusalOf(error, 'http://x/', { method: 'POST', body: read, duplex: 'half' } as RequestInit, true), undefined, 'a body that was sent')
 })
+
+t.test('a rejection that names the field cache refuses it', async t => {
+  for (const text of [
+    "The 'cache' field on 'RequestInitializerDict' is not implemented.", 'Unsupported cache mode: no-store', 'RequestInit.cache is not supported',
+    'unknown `cache` option', 'cache is not implemented'
+  ]) {
+    for (const error of [new TypeError(text), new Error(text)]) {
+      for (const isGlobal of [true, false]) t.equal(refusalOf(error, 'http://x/', { cache: 'no-store' }, isGlobal), `pass cache: undefined (${text})`)
+    }
+    t.equal(refusalOf(new TypeError(text), 'http://x/', {}, false), undefined, 'there was no such field')
+  }
+})
+
+t.test('a failure of the network that has the word cache in it is none', async t => {
+  const failed = (message: string, code: string): Error => Object.assign(new Error(message), { code })
+  for (const error of [
+    failed('getaddrinfo ENOTFOUND cache', 'ENOTFOUND'), failed('connect ECONNREFUSED cache:80', 'ECONNREFUSED'), new Error('cache: no such host'),
+    new Error('request to http://cache/events?mode=live failed, reason: not supported'), new Error('request to http://x/?cache=1&mode=live failed'),
+    new Error('Unable to resolve host "cache.example.com"'), new Error('net::ERR_CACHE_MISS'), new Error('host "cache" is not reachable'),
+    new Error('the request is not in the cache')
+  ]) {
+    t.equal(refusalOf(error, 'http://x/', { cache: 'no-store' }, true), undefined, error.message)
+    t.equal(refusalOf(new TypeError('fetch failed', { cause: error }), 'http://x/', { cache: 'no-store' }, true), undefined, `caused: ${error.message}`)
+  }
+})

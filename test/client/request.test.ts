@@ -1,7 +1,8 @@
 import t from 'tap'
+import { legible } from '../../lib/client/callback.ts'
 import { networkError, request, type RequestOptions } from '../../lib/client/request.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
-import { oddities } from '../setup/oddities.ts'
+import { oddCancels, oddities } from '../setup/oddities.ts'
 import { answers, ends, Scripted, streams, type Asked } from '../setup/scripted.ts'
 import { within } from '../setup/within.ts'
 
@@ -130,13 +131,44 @@ t.test('a rejection of fetch is FST_SSE_NETWORK, with the message of its cause',
   }
 })
 
-t.test('a rejection that cannot be read is FST_SSE_NETWORK, whichever promise rejects', async t => {
+t.test('a rejection that cannot be read is FST_SSE_CALLBACK, at every attempt: no network rejects so', async t => {
   for (const [what, thrown] of oddities()) {
+    const code = legible(thrown) === thrown ? 'FST_SSE_NETWORK' : 'FST_SSE_CALLBACK'
     const reject = async (): Promise<never> => { throw thrown }
-    for (const options of [{ fetch: reject }, { headers: reject }, { fetch: () => Promise.reject(new TypeError('fetch failed', { cause: thrown })) }]) {
-      await t.rejects(request('http://there/', options, FIRST, never), { name: 'StreamError', code: 'FST_SSE_NETWORK' }, what)
+    for (const [name, options] of [['fetch', { fetch: reject }], ['headers()', { headers: reject }], ['body()', { method: 'POST', body: reject }]] as const) {
+      for (const attempt of [1, 2]) {
+        const error: StreamError = await request('http://there/', options, { ...FIRST, attempt }, never).then(() => { throw new Error('it was sent') }, error => error)
+        t.match(error, { name: 'StreamError', code }, `${what}: ${name}`)
+        if (code === 'FST_SSE_CALLBACK') t.equal(error.message, `${name} failed: the thrown value cannot be read`)
+      }
     }
-    t.equal(networkError(thrown).code, 'FST_SSE_NETWORK', what)
+    const caused = { fetch: () => Promise.reject(new TypeError('fetch failed', { cause: thrown })) }
+    await t.rejects(request('http://there/', caused, FIRST, never), { name: 'StreamError', code: /^FST_SSE_(NETWORK|CALLBACK)$/ }, what)
+    t.equal(networkError(thrown).code, 'FST_SSE_NETWORK', `${what}: a lost connection`)
+  }
+})
+
+t.test('a fetch that refuses the option cache is FST_SSE_REQUEST, and the error says what to pass', async t => {
+  const refuses = new TypeError("The 'cache' field on 'RequestInitializerDict' is not implemented.")
+  const fetch = async (_url: string | URL, { cache }: RequestInit): Promise<Response> => {
+    if (cache !== undefined) throw refuses
+    return new Response('', { headers: { 'content-type': 'text/event-stream' } })
+  }
+  await t.rejects(request('http://there/', { fetch }, FIRST, never), {
+    code: 'FST_SSE_REQUEST', message: `fetch refuses the request: pass cache: undefined (${refuses.message})`, cause: refuses
+  })
+  t.equal((await request('http://there/', { fetch, cache: undefined }, FIRST, never))?.status, 200)
+})
+
+t.test('a body whose cancel() fails or returns no promise does not hide what the response says', async t => {
+  for (const [what, cancel] of oddCancels()) {
+    const answering = (status: number, headers: Record<string, string> = {}): RequestOptions => ({
+      fetch: async () => ({ status, headers: new Headers(headers), body: { cancel } }) as unknown as Response
+    })
+    t.equal(await request('http://there/', answering(204), FIRST, never), undefined, what)
+    await t.rejects(request('http://there/', answering(503), FIRST, never), { code: 'FST_SSE_STATUS', status: 503 }, what)
+    await t.rejects(request('http://there/', answering(200, { 'content-type': 'text/html' }), FIRST, never), { code: 'FST_SSE_CONTENT_TYPE' }, what)
+    await t.rejects(request('http://there/', answering(200, { 'content-type': 'text/event-stream' }), FIRST, never), { code: 'FST_SSE_RESPONSE' }, what)
   }
 })
 

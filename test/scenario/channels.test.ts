@@ -542,9 +542,9 @@ t.test('R7: who comes back to the end gets 204 also where the log takes a while 
   await app.register(sse, {
     flushHeadersAfter: 20,
     eventLog: (...given) => {
-      const eventLog = memory(...given)
-      const head = log.state.bind(log)
-      return Object.assign(log, { head: () => delay(100).then(head) })
+      const log = memory(...given)
+      const state = log.state.bind(log)
+      return Object.assign(log, { state: () => delay(100).then(state) })
     }
   })
   const channel = app.sse.channel('news')

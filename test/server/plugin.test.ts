@@ -588,8 +588,8 @@ t.test('option log: opens the log of each channel, once, with its name and its b
 for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memoryLog()('x', { maxEvents: 1, maxBytes: 1, maxAge: 1 }), 'an object (MemoryLog)']] as const) {
   t.test(`a bad option fails the registration: log is ${got}`, async t => {
     const app = Fastify()
-    app.register(sse, { eventLog } as unknown as RegisterOptions)
-    await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message: `Option 'log' must be a function that opens logs, such as memoryLog(), got ${got}` })
+    app.register(sse, { eventLog: log } as unknown as RegisterOptions)
+    await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message: `Option 'eventLog' must be a function that opens logs, such as memoryLog(), got ${got}` })
   })
 }
 

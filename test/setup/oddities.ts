@@ -16,3 +16,17 @@ export function oddities (): Array<[what: string, thrown: unknown]> {
     ['an error whose cause cannot be read', new Error('x', { cause: revoked({}) })]
   ]
 }
+
+/** Functions in the place of `cancel()`, of a body or a reader that is not the platform's. */
+export function oddCancels (): Array<[what: string, cancel: (() => unknown) | undefined]> {
+  const fail = (): never => { throw new Error('cancel') }
+  return [
+    ['no cancel()', undefined],
+    ['a cancel() that throws', fail],
+    ['a cancel() that rejects', async () => fail()],
+    ['a cancel() that returns nothing', () => {}],
+    ['a cancel() that returns a number', () => 5],
+    ['a cancel() that returns a promise without catch()', () => ({ then: (resolve: () => void) => resolve() })],
+    ['a cancel() that returns a promise whose then() throws', () => ({ then: fail })]
+  ]
+}
