@@ -47,7 +47,7 @@ const CONTROL_HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000
 const sse: FastifyPluginAsync<RegisterOptions> = async (app, given) => {
   // Fastify hands its own register options to the plugin too.
   const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, eventLog: openLog = memoryLog(), ...own } = given as RegisterOptions & Record<string, unknown>
-  if (typeof openLog !== 'function') throw new FST_SSE_OPTION('log', 'a function that opens logs, such as memoryLog()', describe(openLog))
+  if (typeof openLog !== 'function') throw new FST_SSE_OPTION('eventLog', 'a function that opens logs, such as memoryLog()', describe(openLog))
   const { server, streams: options } = resolveRegistration(own)
   const streams = new StreamRegistry<Stream>()
   registriesOf(app).add(streams)
