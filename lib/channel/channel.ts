@@ -1,5 +1,5 @@
 import { FST_SSE_CLOSING, FST_SSE_SOURCE, describe } from '../errors.ts'
-import type { AnyEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf, SystemEventReceived } from '../contract/contract.ts'
+import type { AnyEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import type { LogState, LogPosition } from '../log/log.ts'
 import { dispose, isSource, isThenable, kSubscribed, type EventSequence, type ChannelSource, type PublishContext, type kEvents } from '../source/source.ts'
 import { Subscription, type Said, type Snapshot, type SubscribeOptions } from './subscription.ts'

@@ -1,6 +1,7 @@
 import { decodeCursor, type Cursor } from '../wire/cursor.ts'
 import { FST_SSE_SNAPSHOT, describe } from '../errors.ts'
-import { asEvent, type ResetReason, type SystemEvent } from '../contract/contract.ts'
+import { asEvent } from '../contract/contract.ts'
+import type { ResetReason, SystemEvent } from '../contract/event-types.ts'
 import type { LogState } from '../log/log.ts'
 import type { Projection } from './projection.ts'
 import { isThenable } from '../source/source.ts'

@@ -1,4 +1,4 @@
-import type { EventMap } from '../contract/contract.ts'
+import type { EventMap } from '../contract/event-types.ts'
 import { call } from './callback.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { EventStream, type ReceivedEvent } from './event-stream.ts'

@@ -1,4 +1,4 @@
-import type { EventMap, EventSchema, ReceivedEventOf, SystemEventReceived } from '../contract/contract.ts'
+import type { EventMap, EventSchema, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
 
 /** How the data of an event travels: as text where its schema admits only strings, else as JSON. */

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import type { AnyEvent } from './contract.ts'
+import type { AnyEvent } from './event-types.ts'
 
 /** The last event of a stream that failed. The error of a channel belongs to no request. */
 export function problemEvent (error: Error, requestId?: string): AnyEvent {

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelOptions } from '../channel/settings.ts'
-import type { EventOf } from '../contract/contract.ts'
+import type { EventOf } from '../contract/event-types.ts'
 import { shared } from '../scope.ts'
 import type { ChannelSource } from '../source/source.ts'
 import type { Sampler, Sample } from './sampler.ts'

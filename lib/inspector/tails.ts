@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { Channel } from '../channel/channel.ts'
 import { now } from '../clock.ts'
-import type { EventOf } from '../contract/contract.ts'
+import type { EventOf } from '../contract/event-types.ts'
 import type { SourceContext } from '../source/source.ts'
 
 /** What the tail of a channel is told. */

@@ -1,4 +1,4 @@
-import type { EventMap, ResetReason } from '../contract/contract.ts'
+import type { EventMap, ResetReason } from '../contract/event-types.ts'
 import type { RouteDeclaration } from '../server/route-declarations.ts'
 import { isNode, type Node } from '../schema/json-schema.ts'
 import { isTextSchema } from '../schema/text-schema.ts'

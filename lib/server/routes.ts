@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { ajvOptionsOf } from '../schema/ajv-options.ts'
-import { compileContract, freeContract, type Contract, type EventMap } from '../contract/contract.ts'
+import { compileContract, freeContract, type Contract } from '../contract/contract.ts'
+import type { EventMap } from '../contract/event-types.ts'
 import { schemaCompiler, type SchemaCompiler } from '../schema/schema.ts'
 import type { RouteCounters, Statistics } from '../metrics/statistics.ts'
 

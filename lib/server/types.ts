@@ -1,5 +1,5 @@
 import type { FastifyTypeProvider } from 'fastify'
-import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from '../contract/contract.ts'
+import type { AnyEvent, EventMap, EventOfPayloads, EventSchema } from '../contract/event-types.ts'
 import type { SseServer } from './sse-server.ts'
 import type { StreamOptions } from '../stream/options.ts'
 import type { SseSource } from '../source/source.ts'

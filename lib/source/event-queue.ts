@@ -1,5 +1,5 @@
 import { setImmediate } from '../clock.ts'
-import type { AnyEvent, EventMap, EventOf } from '../contract/contract.ts'
+import type { AnyEvent, EventMap, EventOf } from '../contract/event-types.ts'
 import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_LOCKED, describe } from '../errors.ts'
 import { Fifo } from '../fifo.ts'
 import { sharedController } from '../listeners.ts'

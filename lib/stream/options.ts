@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { AnyEvent } from '../contract/contract.ts'
+import type { AnyEvent } from '../contract/event-types.ts'
 import type { CloseReport } from '../lifecycle.ts'
 import { aBoolean, aFunction, delay, functionOrNull, validateOptions, type Rule } from '../validate-options.ts'
 

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { EntryReview } from '../../lib/channel/entry-review.ts'
-import { compileContract, freeContract, type Contract, type EventMap } from '../../lib/contract/contract.ts'
+import { compileContract, freeContract, type Contract } from '../../lib/contract/contract.ts'
+import type { EventMap } from '../../lib/contract/event-types.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import type { RouteDeclaration } from '../../lib/server/route-declarations.ts'
-import type { EventMap } from '../../lib/contract/contract.ts'
+import type { EventMap } from '../../lib/contract/event-types.ts'
 import { Components } from '../../lib/openapi/components.ts'
 import { describeEvents, eventSchemaOf } from '../../lib/openapi/event-schema.ts'
 import { problemEvent } from '../../lib/contract/problem.ts'
