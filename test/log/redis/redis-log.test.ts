@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { EventLog, History, LogRecord } from '../../../lib/log/log.ts'
@@ -135,6 +136,50 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.not(position.epoch, epoch)
     t.equal(position.offset, 1)
     await told.until('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
+  })
+
+  t.test('L11: a listener hears in the context of no caller, also what comes over a new connection', async t => {
+    const storage = new AsyncLocalStorage<string>()
+    const other = open(t)
+    const log = open(t, { name: other.name })
+    const seen: string[] = []
+    const told = new Told()
+    await storage.run('ann', async () => {
+      log.tail(batch => {
+        seen.push(storage.getStore() ?? 'nobody')
+        told.listener(batch)
+      })
+      await log.head()
+      await other.append(numbered(1))
+      await told.until('an entry', () => told.entries.length === 1)
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      await other.append(numbered(2))
+      await told.until('an entry after a lost connection', () => told.entries.length === 2)
+    })
+    t.strictSame([...new Set(seen)], ['nobody'])
+  })
+
+  t.test('L11: a look at the log, for a message that came early, belongs to no caller', async t => {
+    const storage = new AsyncLocalStorage<string>()
+    const client = server.client(t)
+    const log = open(t, { client }) as unknown as RedisLog
+    const seen: string[] = []
+    const send = client.callBuffer.bind(client)
+    Object.assign(client, {
+      callBuffer: (...command: Parameters<typeof send>) => {
+        seen.push(storage.getStore() ?? 'nobody')
+        return send(...command)
+      }
+    })
+    await storage.run('ann', () => {
+      const reading = log.read(0, 1)
+      log.tail(() => {})
+      log.heard(Buffer.from('hello'))
+      return reading
+    })
+    while (seen.length < 3) await log.head()
+    t.equal(seen[0], 'ann', 'its own question is its own')
+    t.strictSame([...new Set(seen.slice(1))], ['nobody'])
   })
 
   t.test('what Redis refuses is refused with its code', async t => {
