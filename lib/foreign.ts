@@ -22,5 +22,6 @@ export function assertFields (event: object): void {
   }
   if ('data' in event) return
   const { id, retry, comment } = event as { id?: unknown, retry?: unknown, comment?: unknown }
-  if ((id ?? retry ?? comment) !== undefined && !isPlain(event)) throw new FST_SSE_EVENT(`${shown(event)} without data: ${HINT}`)
+  if ((id ?? retry ?? comment) === undefined || isPlain(event)) return
+  throw new FST_SSE_EVENT(`${shown(event)} without data: ${HINT}`)
 }

@@ -60,7 +60,8 @@ const FIELDS = ['event', 'data', 'comment', 'retry']
 export function placed (event: unknown, id: string | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
   const plain = isPlain(event)
-  if (!FIELDS.some(field => field in event) && !(plain && Object.keys(event).length === 0)) throw new FST_SSE_EVENT(shown(asEvent(event)))
+  const empty = plain && Object.keys(event).length === 0
+  if (!empty && !FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(shown(asEvent(event)))
   if (plain) return { ...event, id }
   // A spread leaves out the getters of a class.
   const { event: name, data, retry, comment } = asEvent(event)

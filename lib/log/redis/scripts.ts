@@ -184,7 +184,9 @@ for i = 14, #ARGV, 3 do
   newest, size = newest + 1, size + 1
   local added = redis.pcall('XADD', stream, newest .. '-' .. stamp, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
   -- A higher id was there, and is deleted: the stream takes no id of ours any more. That is so of the first or of none.
-  if type(added) == 'table' then return string.find(added.err, ' ID', 1, true) and redis.error_reply(FOREIGN_ENTRY) or added end
+  if type(added) == 'table' then
+    return string.find(added.err, ' ID', 1, true) and redis.error_reply(FOREIGN_ENTRY) or added
+  end
   bytes = bytes + #ARGV[i] + #ARGV[i + 2]
   packed(parts, newest, ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
