@@ -18,35 +18,21 @@ const nameOf = (path: string): string => relative('lib', path).replace(/\.ts$/, 
 /** All that a file imports, for its types or for its values. */
 const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).importedFiles.map(file => file.fileName)
 
-// A file imports only what stands before it.
-const ORDER = [
-  'clock', 'errors', 'thrown', 'logged', 'encode', 'formless', 'serialise', 'json-schema', 'textual', 'fingerprint',
-  'subschema', 'part', 'shape', 'declared-part', 'schema', 'events', 'listeners', 'scope', 'life', 'fifo', 'log/log',
-  'log/epoch', 'log/memory', 'log/told', 'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics',
-  'statistics', 'reply-state', 'account', 'declared', 'ajv-options', 'routes', 'log/redis/piece', 'log/redis/scripts',
-  'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell',
-  'log/redis/redis-log', 'problem', 'last-event-id', 'asked', 'source', 'as-data', 'term', 'queue', 'turn', 'pump',
-  'channel/cursor', 'channel/chunk', 'channel/review', 'channel/round', 'channel/selection', 'channel/opening',
-  'channel/party', 'channel/latest', 'channel/settings', 'channel/feed', 'channel/follower', 'channel/mark',
-  'channel/following', 'channel/iteration', 'channel/subscription', 'channel/producer', 'channel/topic',
-  'channel/channel', 'channel/channels', 'control-log', 'disconnections', 'drain', 'sessions', 'streams',
-  'registrations', 'connection', 'headers', 'body', 'head', 'admission', 'writer', 'callbacks', 'stream', 'hub',
-  'types', 'plugin', 'index', 'redis', 'inspector/report', 'inspector/census', 'inspector/shortlist',
-  'inspector/changes', 'inspector/view', 'inspector/watch', 'inspector/tails', 'inspector/guard',
-  'inspector/page/ending', 'inspector/page/figures', 'inspector/page/format', 'inspector/page/markup',
-  'inspector/page/script', 'inspector/page/style', 'inspector/page/table', 'inspector/page/tail', 'inspector/page',
-  'inspector/inspector', 'inspector', 'openapi/components', 'openapi/dialect', 'openapi/item', 'openapi/operation',
-  'openapi/transform', 'openapi', 'client/stream-error', 'client/callback', 'client/page-event', 'client/misuse',
-  'client/refusal', 'client/redirect', 'client/parser', 'client/place', 'client/backoff', 'client/watchdog',
-  'client/reading', 'client/request', 'client/connection', 'client/form', 'client/event-stream', 'client/shared',
-  'client/connect', 'client/validate', 'client', 'cli/usage-error', 'cli/printable', 'cli/reason', 'cli/terminal',
-  'cli/arguments', 'cli/target', 'cli/layout', 'cli/help', 'cli/tail', 'cli/doctor/arrivals', 'cli/doctor/transport',
-  'cli/doctor/exchange', 'cli/doctor/examination', 'cli/doctor/comparison', 'cli/doctor/finding', 'cli/doctor/answer',
-  'cli/doctor/arrival', 'cli/doctor/compression', 'cli/doctor/silence', 'cli/doctor/protocol',
-  'cli/doctor/head-request', 'cli/doctor/reconnect', 'cli/doctor/cors', 'cli/doctor/report', 'cli/doctor', 'cli/run',
-  'cli', 'testing/payload', 'testing/line', 'testing/inject-fetch', 'testing/wait', 'testing/handover',
-  'testing/injected-stream', 'testing/inject-stream', 'testing/open-streams', 'testing'
+// Each folder of lib is a layer. A file imports only files of its own layer and of the layers before it. The files of
+// `lib` itself are the first layer, except the entry points, which are the last one.
+const LAYERS = [
+  'lib', 'wire', 'schema', 'contract', 'log', 'source', 'metrics', 'channel', 'stream', 'server', 'openapi', 'inspector',
+  'client', 'cli', 'testing', 'entry points'
 ]
+const ENTRY_POINTS = ['index', 'redis', 'inspector', 'openapi', 'client', 'cli', 'testing']
+
+function layerOf (name: string): number {
+  const folder = name.includes('/') ? name.split('/')[0]! : ENTRY_POINTS.includes(name) ? 'entry points' : 'lib'
+  return LAYERS.indexOf(folder)
+}
+
+/** The files of lib that a file imports, by name. */
+const ownImportsOf = (path: string): string[] => importsOf(path).filter(specifier => specifier.startsWith('.')).map(specifier => nameOf(join(dirname(path), specifier)))
 
 t.test('every file of lib has its test', async t => {
   t.ok(lib.length > 0)
@@ -55,18 +41,36 @@ t.test('every file of lib has its test', async t => {
   t.ok(filesBelow('test/types').length > 0)
   // So do texts: those of a page have it where the page is, and in the browser.
   const isText = (name: string): boolean => name.startsWith('inspector/page/')
-  t.strictSame(untested.filter(name => !isText(name) && !['types', 'log/log', 'channel/party', 'log/redis/client'].includes(name)), [])
+  t.strictSame(untested.filter(name => !isText(name) && !ENTRY_POINTS.includes(name) && !['server/types', 'contract/event-types', 'log/log', 'channel/subscriber-context', 'log/redis/client'].includes(name)), [])
 })
 
-t.test('every file of lib has its place in the order', async t => {
-  t.strictSame(lib.map(nameOf).sort(), [...ORDER].sort())
+t.test('a file imports no file of a later layer, for its types either', async t => {
+  for (const name of lib.map(nameOf)) t.not(layerOf(name), -1, `${name} belongs to a layer`)
+  for (const path of lib) t.strictSame(ownImportsOf(path).filter(name => layerOf(name) > layerOf(nameOf(path))), [], nameOf(path))
 })
 
-t.test('imports point one way, those of types too', async t => {
-  for (const path of lib) {
-    const own = importsOf(path).filter(specifier => specifier.startsWith('.')).map(specifier => nameOf(join(dirname(path), specifier)))
-    const place = ORDER.indexOf(nameOf(path))
-    t.strictSame(own.filter(name => !ORDER.slice(0, place).includes(name)), [], `${nameOf(path)} imports only what stands before it`)
+t.test('no two files import each other, directly or through others', async t => {
+  const graph = new Map(lib.map(path => [nameOf(path), ownImportsOf(path)]))
+  const done = new Set<string>()
+  const visit = (name: string, trail: readonly string[]): void => {
+    if (trail.includes(name)) t.fail([...trail.slice(trail.indexOf(name)), name].join(' → '))
+    else if (!done.has(name)) {
+      for (const next of graph.get(name) ?? []) visit(next, [...trail, name])
+      done.add(name)
+    }
+  }
+  for (const name of graph.keys()) visit(name, [])
+  t.equal(done.size, lib.length)
+})
+
+t.test('an entry point declares nothing', async t => {
+  for (const name of ENTRY_POINTS.filter(name => name !== 'cli')) {
+    const { statements } = ts.createSourceFile(`${name}.ts`, read(`lib/${name}.ts`), ts.ScriptTarget.Latest)
+    t.ok(statements.length > 0)
+    for (const [index, statement] of statements.entries()) {
+      const named = ts.isExportDeclaration(statement) && statement.moduleSpecifier !== undefined && statement.exportClause !== undefined && ts.isNamedExports(statement.exportClause)
+      t.ok(named, `${name}: statement ${index + 1} re-exports by name`)
+    }
   }
 })
 
@@ -80,16 +84,7 @@ t.test('lib imports only what package.json promises to bring', async t => {
 })
 
 t.test('what makes frames knows nothing of Fastify', async t => {
-  for (const path of ['lib/encode.ts', 'lib/events.ts']) t.strictSame(importsOf(path).filter(specifier => /fastify/.test(specifier)), [], path)
-})
-
-t.test('index is a table of contents', async t => {
-  const { statements } = ts.createSourceFile('index.ts', read('lib/index.ts'), ts.ScriptTarget.Latest)
-  t.ok(statements.length > 0)
-  for (const statement of statements) {
-    const named = ts.isExportDeclaration(statement) && statement.moduleSpecifier !== undefined && statement.exportClause !== undefined && ts.isNamedExports(statement.exportClause)
-    t.ok(named, `it re-exports by name, as statement ${statements.indexOf(statement) + 1} does`)
-  }
+  for (const path of ['lib/wire/encode.ts', 'lib/contract/contract.ts', 'lib/contract/event-types.ts']) t.strictSame(importsOf(path).filter(specifier => /fastify/.test(specifier)), [], path)
 })
 
 t.test('a file is named after what it holds', async t => {
@@ -105,8 +100,7 @@ t.test('a file of lib is short enough to be read', async t => {
   }
 })
 
-t.test('CONTRIBUTING shows the tree and the order as they are', async t => {
-  const text = read('.github/CONTRIBUTING.md')
-  t.strictSame(lib.filter(path => !new RegExp(`^ +${basename(path)} `, 'm').test(text)), [], 'every file stands in the tree')
-  t.ok(text.replaceAll('\n', ' ').includes(`${ORDER.join(', ')}.`), 'the order is the one that this test holds')
+t.test('CONTRIBUTING lists the layers in their order', async t => {
+  const listed = [...read('.github/CONTRIBUTING.md').matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name!.replace(/^lib\//, '').replace(/\/$/, ''))
+  t.strictSame(listed.filter(name => LAYERS.includes(name)), LAYERS.slice(1, -1))
 })

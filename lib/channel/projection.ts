@@ -1,6 +1,7 @@
 import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_EVENT, FST_SSE_OPTION, describe } from '../errors.ts'
 import { asEvent } from '../contract/contract.ts'
+import { isPlain } from '../contract/foreign.ts'
 import { Scope } from '../scope.ts'
 import { onRejection, isThenable } from '../source/source.ts'
 
@@ -43,7 +44,7 @@ export function choose (event: DecodedEvent, { filter, map }: Projection): unkno
 /** The key of an event, for a channel that gives slow readers the latest of each. */
 export function keyOf (event: DecodedEvent, latest: (event: DecodedEvent) => unknown): unknown {
   const key = latest(event)
-  if (isThenable(key)) throw refused('slow.compactBy', 'a function that returns a key', key)
+  if (isThenable(key)) throw refused('slowConsumer.compactBy', 'a function that returns a key', key)
   return key
 }
 
@@ -58,6 +59,11 @@ const FIELDS = ['event', 'data', 'comment', 'retry']
 /** An event of the user's making, with a position in place of its own. That alone makes no event of what is none: payload without its envelope, say. */
 export function placed (event: unknown, id: string | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
-  if (!FIELDS.some(field => field in event) && Object.keys(event).length > 0) throw new FST_SSE_EVENT(describe(asEvent(event)))
-  return { ...event, id }
+  const plain = isPlain(event)
+  const empty = plain && Object.keys(event).length === 0
+  if (!empty && !FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(describe(asEvent(event)))
+  if (plain) return { ...event, id }
+  // A spread leaves out the getters of a class.
+  const { event: name, data, retry, comment } = asEvent(event)
+  return { ...event, event: name, data, retry, comment, id }
 }

@@ -38,7 +38,7 @@ export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefin
     // More room first: what is in the log comes in now, not after the next wait.
     if (this.#events.size === 0 && !this.#over) this.#subscriber?.pull()
     const value = this.#events.shift()
-    if (value !== undefined) return Promise.resolve({ value, complete: false })
+    if (value !== undefined) return Promise.resolve({ value, done: false })
     const error = this.#error
     this.#error = undefined
     if (error !== undefined) return Promise.reject(error.cause)

@@ -5,6 +5,7 @@ import { messageOf } from '../thrown.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
 import { attempt, serialize } from '../schema/serialize.ts'
+import { assertFields } from './foreign.ts'
 import type { AnyEvent, EventMap, SystemEvent } from './event-types.ts'
 
 /** A checked and written event without a position. `fingerprint`: the schema's; undefined where that is unknown. */
@@ -41,16 +42,6 @@ export function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(describe(event))
   assertFields(event)
   return event
-}
-
-/** A foreign chunk is no event, even with an `id`. A key with the value undefined does not count, nor does a symbol. */
-function assertFields (event: object): void {
-  // V8 keeps the list of keys for a shape that it knows.
-  for (const key in event) {
-    if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
-    if ((event as Record<string, unknown>)[key] === undefined) continue
-    throw new FST_SSE_EVENT(`${describe(event)} with the key ${JSON.stringify(key.slice(0, 40))}: send it as { data: … }, or make events of a whole source with asData(source)`)
-  }
 }
 
 /** An event that carries neither data nor a name; `data: undefined` is a mistake, not an absence. */

@@ -27,7 +27,7 @@ export interface Diagnostics {
 }
 
 /** Why a request for a stream was turned away. */
-export type RejectReason = 'total' | 'perKey' | 'closing'
+export type RejectReason = 'maxStreams' | 'maxStreamsPerKey' | 'closing'
 
 /** One of the channels, with the type of what it carries. Look at `hasSubscribers` before a message is made: nobody pays for what nobody hears. */
 interface Told<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }

@@ -50,7 +50,7 @@ export interface Stats {
 
 /** What happened on a registration, counted where it happens. */
 export class Statistics {
-  readonly rejected: Record<RejectReason, number> = { total: 0, perKey: 0, closing: 0 }
+  readonly rejected: Record<RejectReason, number> = { maxStreams: 0, maxStreamsPerKey: 0, closing: 0 }
   published = 0
   dropped = 0
   gaps = 0

@@ -58,7 +58,7 @@ export class Admission {
     if (value === undefined || typeof value === 'string') return value
     // A stream cannot wait for its key: it counts at once, or two streams of one client would both find room.
     onRejection(value)
-    throw new FST_SSE_OPTION('limits.key', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
+    throw new FST_SSE_OPTION('limits.keyGenerator', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
   }
 
   /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
@@ -82,15 +82,15 @@ export class Admission {
   #why (key: string | undefined): RejectReason | undefined {
     const { maxStreams: total, maxStreamsPerKey: perKey } = this.#options.limits
     if (this.#present.signal.aborted) return 'closing'
-    if (this.#present.size >= total) return 'total'
-    return key !== undefined && this.#present.countOf(key) >= perKey ? 'perKey' : undefined
+    if (this.#present.size >= total) return 'maxStreams'
+    return key !== undefined && this.#present.countOf(key) >= perKey ? 'maxStreamsPerKey' : undefined
   }
 }
 
 const ERRORS: Record<RejectReason, () => FastifyError> = {
   closing: () => new FST_SSE_CLOSING(),
-  total: () => new FST_SSE_LIMIT(),
-  perKey: () => new FST_SSE_KEY_LIMIT()
+  maxStreams: () => new FST_SSE_LIMIT(),
+  maxStreamsPerKey: () => new FST_SSE_KEY_LIMIT()
 }
 
 /** A stream that is over at once, and says when to come back. */

@@ -82,15 +82,15 @@ t.test('the same name with the same options is the same channel', async t => {
 t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names the first that differs', async t => {
   const { channels } = make(t)
   const rows: Array<[ChannelOptions, ChannelOptions, string]> = [
-    [{}, { history: { maxEvents: 5 } }, 'history.events'],
-    [{}, { history: { maxBytes: 5 } }, 'history.bytes'],
-    [{ history: { maxAge: Infinity } }, {}, 'history.age'],
+    [{}, { history: { maxEvents: 5 } }, 'history.maxEvents'],
+    [{}, { history: { maxBytes: 5 } }, 'history.maxBytes'],
+    [{ history: { maxAge: Infinity } }, {}, 'history.maxAge'],
     [{}, { events }, 'events'],
     [{ events }, { events: { ...events } }, 'events'],
     [{}, { start: 'earliest' }, 'start'],
-    [{}, { slowConsumer: 'skip' }, 'slow'],
-    [{ slowConsumer: { compactBy: latest } }, { slowConsumer: { compactBy: () => 1 } }, 'slow'],
-    [{ slowConsumer: { compactBy: latest } }, {}, 'slow'],
+    [{}, { slowConsumer: 'skip' }, 'slowConsumer'],
+    [{ slowConsumer: { compactBy: latest } }, { slowConsumer: { compactBy: () => 1 } }, 'slowConsumer'],
+    [{ slowConsumer: { compactBy: latest } }, {}, 'slowConsumer'],
     [{}, { errorEvent: null }, 'errorEvent'],
     [{ errorEvent }, { errorEvent: () => null }, 'errorEvent']
   ]

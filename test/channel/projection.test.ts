@@ -63,7 +63,7 @@ t.test('R5: a key is what the function answers, and a promise is none, even one 
   const event = { event: 'tick', data: { symbol: 'ABC' }, id: 'e-1' }
   t.equal(keyOf(event, ({ data }) => (data as { symbol: string }).symbol), 'ABC')
   t.equal(keyOf(event, () => undefined), undefined)
-  t.throws(() => keyOf(event, async () => { throw new Error('late') }), { code: 'FST_SSE_OPTION', message: "Option 'slow.latest' must be a function that returns a key, got one that returns a promise" })
+  t.throws(() => keyOf(event, async () => { throw new Error('late') }), { code: 'FST_SSE_OPTION', message: "Option 'slowConsumer.compactBy' must be a function that returns a key, got one that returns a promise" })
 })
 
 t.test('an event gets the position in place of its own, and what is none is refused', async t => {
@@ -71,5 +71,17 @@ t.test('an event gets the position in place of its own, and what is none is refu
   t.strictSame(placed({ comment: 'c' }, undefined), { comment: 'c', id: undefined })
   t.strictSame(placed({}, 'e-1'), { id: 'e-1' }, 'nothing but the position')
   t.equal(placed('text', 'e-1'), 'text', 'to be refused by whoever writes it')
-  for (const payload of [{ price: 1 }, { id: 'own' }, ['data']]) t.throws(() => placed(payload, 'e-1'), { code: 'FST_SSE_EVENT' })
+  class Own { constructor (fields: object) { Object.assign(this, fields) } }
+  const instances = [new Map(), new Own({}), new Own({ id: 'own' }), new Own({ comment: 'c' })]
+  for (const payload of [{ price: 1 }, { id: 'own' }, ['data'], [], ...instances]) {
+    t.throws(() => placed(payload, 'e-1'), { code: 'FST_SSE_EVENT' })
+  }
+})
+
+t.test('an instance of a class keeps the data of its getter', async t => {
+  class Tick {
+    get event (): string { return 'tick' }
+    get data (): number { return 7 }
+  }
+  t.match(placed(new Tick(), 'e-1'), { event: 'tick', data: 7, id: 'e-1' })
 })

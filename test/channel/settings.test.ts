@@ -86,7 +86,7 @@ t.test('an option that does not fit is named, with what was expected and what wa
     [{ slowConsumer: 'drop' }, `Option 'slowConsumer' must be ${slow}, got "drop" (string)`],
     [{ slowConsumer: {} }, `Option 'slowConsumer' must be ${slow}, got an object (Object)`],
     [{ slowConsumer: { compactBy: 'id' } }, `Option 'slowConsumer' must be ${slow}, got an object (Object)`],
-    [{ slow: null }, `Option 'slowConsumer' must be ${slow}, got null`],
+    [{ slowConsumer: null }, `Option 'slowConsumer' must be ${slow}, got null`],
     [{ errorEvent: 'error' }, "Option 'errorEvent' must be a function or null, got \"error\" (string)"]
   ]
   for (const [options, message] of cases) t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })

@@ -492,7 +492,7 @@ t.test('C4: a route serves channels with its own schemas, or what a map makes of
   const others: Array<[EventMap | undefined, boolean]> = [[events, true], [{ tick: events.tick! }, true], [{ tick: Type.Number() }, false], [{ ...events, more: Type.Null() }, false], [undefined, false]]
   for (const [map, fits] of others) {
     const { feed } = channel('news', { events: map })
-    const followable = { [kSubscribed]: { feed, selection: ALL, after: undefined, signal: undefined } }
+    const followable = { [kSubscribed]: { feed, projection: ALL, after: undefined, signal: undefined } }
     if (fits) t.equal(resolveSubscriptions([followable], contract)[0], followable[kSubscribed])
     else t.throws(() => resolveSubscriptions([followable], contract), { code: 'FST_SSE_CHANNEL_EVENTS', message: /'news'/ })
     t.equal(resolveSubscriptions([followable], freeContract).length, 1)

@@ -88,5 +88,5 @@ t.test('its options are those of the moment when it was made', async t => {
   const subscription = new Subscription(() => make().feed, 'latest', given)
   given.start = 'latest'
   given.after = 'other'
-  t.match(subscription[kSubscribed], { after: undefined, selection: { start: 'earliest' } })
+  t.match(subscription[kSubscribed], { after: undefined, projection: { start: 'earliest' } })
 })

@@ -60,7 +60,7 @@ t.test('totals come with their rates, which begin with the second look', async t
   statistics.latency.record(0.4)
   statistics.latency.record(9_999)
   const { totals } = census.sample()
-  t.match(totals, { open: 0, opened: 1, events: 5, eventRate: 0, bytes: 500, byteRate: 0, published: 5, publishRate: 0, closed: { client: 1, error: 0 }, rejected: { total: 0, perKey: 0, closing: 0 } })
+  t.match(totals, { open: 0, opened: 1, events: 5, eventRate: 0, bytes: 500, byteRate: 0, published: 5, publishRate: 0, closed: { client: 1, error: 0 }, rejected: { maxStreams: 0, maxStreamsPerKey: 0, closing: 0 } })
   t.equal(totals.latency.bounds.length, totals.latency.counts.length - 1)
   t.strictSame(totals.latency.counts.map((count, n) => [totals.latency.bounds[n], count]).filter(([, count]) => count! > 0), [[0.5, 2], [undefined, 1]], 'each on its own')
   statistics.published = 10

@@ -102,6 +102,6 @@ t.test('one that falls behind ends, to begin anew; one that fails says why', asy
   for (let n = 0; n < 3_000 && last.done !== true; n++) last = await tail.next()
   t.equal(last.done, true)
 
-  const broken = { name: 'broken', head: async () => ({ epoch: 'e', oldest: 1, newest: 0 }), subscribe: () => { throw new Error('no log') } } as unknown as Channel
+  const broken = { name: 'broken', position: async () => ({ epoch: 'e', oldest: 1, newest: 0 }), subscribe: () => { throw new Error('no log') } } as unknown as Channel
   await t.rejects(open(t, new ChannelTails(), app, broken).tail.next(), { message: 'no log' })
 })

@@ -62,7 +62,7 @@ t.test('a stream is told of when it opens, when it fails, and once when it is ov
   await app.inject('/within')
   t.match(shown(heard.splice(0)), [
     ['open', '/within', {}],
-    ['reject', '/fine', { route: 'GET /fine', why: 'total', soft: false }],
+    ['reject', '/fine', { route: 'GET /fine', reason: 'maxStreams', retryable: false }],
     ['close', '/within', { events: 1 }]
   ])
   await app.inject({ method: 'HEAD', url: '/fine' })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Statistics } from '../../lib/metrics/statistics.ts'
 
-const NONE = { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, lifetime: 0, ended: 0, revoked: 0 }
+const NONE = { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 }
 
 t.test('what is over and what is open is added up, by route and for all', async t => {
   const statistics = new Statistics()
@@ -31,11 +31,11 @@ t.test('what else happened is counted where it happens, and a snapshot stays wha
   statistics.gaps = 2
   statistics.resets = 1
   statistics.omitted = 5
-  statistics.rejected.perKey++
+  statistics.rejected.maxStreamsPerKey++
   statistics.latency.record(2)
   const { streams, routes, channels, latency, ...rest } = statistics.snapshot([], {})
-  t.strictSame(rest, { rejected: { total: 0, perKey: 1, closing: 0 }, published: 4, dropped: 3, gaps: 2, resets: 1, omitted: 5 })
+  t.strictSame(rest, { rejected: { maxStreams: 0, maxStreamsPerKey: 1, closing: 0 }, published: 4, dropped: 3, gaps: 2, resets: 1, omitted: 5 })
   t.equal(latency.count, 1)
   t.strictSame([streams.open, routes, channels], [0, {}, {}])
-  t.strictSame([before.rejected.perKey, before.latency.count], [0, 0])
+  t.strictSame([before.rejected.maxStreamsPerKey, before.latency.count], [0, 0])
 })

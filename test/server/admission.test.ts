@@ -53,7 +53,7 @@ t.test('beyond the total, a client that reads a status gets 503, problem details
     t.match(headers, { 'content-type': 'application/problem+json', 'retry-after': /^[234]$/ })
     t.match(JSON.parse(body), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: /as this server serves/, instance: /^req-/, code: 'FST_SSE_LIMIT' })
   }
-  t.equal(app.sse.stats().rejected.total, 4)
+  t.equal(app.sse.stats().rejected.maxStreams, 4)
   t.same(queues.slice(2).map(queue => queue.signal.aborted), [true, true, true, true], 'its source is let go')
 })
 
@@ -81,7 +81,7 @@ t.test('a place is free again when its client has left, and never twice', async 
     else client.socket.end()
     while (app.sse.streams().length > 0) await turn()
   }
-  t.match(app.sse.stats(), { streams: { open: 0, opened: 50, closed: { client: 50 } }, rejected: { total: 50 } })
+  t.match(app.sse.stats(), { streams: { open: 0, opened: 50, closed: { client: 50 } }, rejected: { maxStreams: 50 } })
 })
 
 t.test('no more than its share for one key, which is the address where nothing else is said', async t => {
@@ -91,7 +91,7 @@ t.test('no more than its share for one key, which is the address where nothing e
   t.equal(status, 429)
   t.match(JSON.parse(body), { title: 'Too Many Requests', status: 429, code: 'FST_SSE_KEY_LIMIT' })
   t.equal(app.sse.streams()[0]!.key, '127.0.0.1')
-  t.same(app.sse.stats().rejected, { total: 0, perKey: 1, closing: 0 })
+  t.same(app.sse.stats().rejected, { maxStreams: 0, maxStreamsPerKey: 1, closing: 0 })
 })
 
 t.test('a key is what the function says; without one a stream is not counted by it', async t => {
@@ -104,11 +104,11 @@ t.test('a key is what the function says; without one a stream is not counted by 
 
 t.test('a key that is none, or cannot be had, is an ordinary error', async t => {
   for (const [key, expected] of [
-    [() => 7 as unknown as string, { statusCode: 500, code: 'FST_SSE_OPTION', message: "Option 'limits.key' must be a function that returns a string or undefined, got 7 (number)" }],
+    [() => 7 as unknown as string, { statusCode: 500, code: 'FST_SSE_OPTION', message: "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got 7 (number)" }],
     [(async () => { throw new Error('its rejection ends no process') }) as unknown as () => string, {
       statusCode: 500,
       code: 'FST_SSE_OPTION',
-      message: "Option 'limits.key' must be a function that returns a string or undefined, got one that returns a promise"
+      message: "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got one that returns a promise"
     }],
     [() => { throw Object.assign(new Error('who?'), { statusCode: 401 }) }, { statusCode: 401, message: 'who?' }]
   ] as const) {

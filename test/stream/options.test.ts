@@ -89,7 +89,7 @@ t.test('options that are no object throw', async t => {
 })
 
 t.test('options of the registration have their defaults, and their limits', async t => {
-  const limits = { total: Infinity, perKey: Infinity, key: undefined, retryAfter: 5_000 }
+  const limits = { maxStreams: Infinity, maxStreamsPerKey: Infinity, keyGenerator: undefined, retryAfter: 5_000 }
   t.strictSame(resolveRegistration({}), { streams: DEFAULTS, server: { limits, shutdownTimeout: 10_000, reconnectWindow: 5_000 } })
   const key = () => 'me'
   t.strictSame(resolveRegistration({ retry: 7, shutdownTimeout: 0, reconnectWindow: 1, limits: { maxStreams: 5, maxStreamsPerKey: 0, keyGenerator: key, retryAfter: 9 } }), {

@@ -4,7 +4,7 @@ export const figures = String.raw`import { bytes, count, element, rate, write } 
 const KEPT = 60
 const SVG = 'http://www.w3.org/2000/svg'
 
-const WORDS = { total: 'server full', perKey: 'client full', closing: 'closing' }
+const WORDS = { maxStreams: 'server full', maxStreamsPerKey: 'client full', closing: 'closing' }
 const REASONS = {
   client: 'the client left',
   complete: 'the source is done',

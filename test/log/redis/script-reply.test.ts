@@ -15,9 +15,9 @@ const seal = (text: Buffer, secret = SECRET): Buffer =>
   Buffer.concat([Buffer.from(`1 ${createHash('sha1').update(secret).update(text).update(secret).digest('hex')} `), text])
 
 t.test('a piece without entries is where the log stands', async t => {
-  t.strictSame(decodeReply(encode('abc 3 7 1700000000000 1 s')), { epoch: 'abc', oldest: 3, newest: 7, stamp: '1700000000000', ended: true, entries: [], secret: 's' })
-  t.strictSame(decodeReply(encode('abc 1 0 0 0 s')), { epoch: 'abc', oldest: 1, newest: 0, stamp: '0', ended: false, entries: [], secret: 's' })
-  t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0')), SECRET), { epoch: 'abc', oldest: 1, newest: 0, stamp: '0', ended: false, entries: [], secret: '' })
+  t.strictSame(decodeReply(encode('abc 3 7 1700000000000 1 s')), { epoch: 'abc', oldest: 3, newest: 7, appendedAt: '1700000000000', ended: true, entries: [], secret: 's' })
+  t.strictSame(decodeReply(encode('abc 1 0 0 0 s')), { epoch: 'abc', oldest: 1, newest: 0, appendedAt: '0', ended: false, entries: [], secret: 's' })
+  t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0')), SECRET), { epoch: 'abc', oldest: 1, newest: 0, appendedAt: '0', ended: false, entries: [], secret: '' })
 })
 
 const texts = fc.oneof(fc.string({ unit: 'grapheme' }), fc.constant('1 2 3 json\n'))

@@ -1,12 +1,13 @@
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { checkEventLog } from '../lib/log/check-event-log.ts'
-import { RedisSubscriber } from '../lib/log/redis/subscriber.ts'
-import plugin from '../lib/server/plugin.ts'
-import { redisLog, type RedisClient } from '../lib/redis.ts'
-import { absent, REDIS } from './setup/programs.ts'
-import { RedisCluster } from './setup/redis-cluster.ts'
-import { freePort, RedisServer } from './setup/redis.ts'
+import { checkEventLog } from '../../../lib/log/check-event-log.ts'
+import { RedisSubscriber } from '../../../lib/log/redis/subscriber.ts'
+import plugin from '../../../lib/server/plugin.ts'
+import { redisLog } from '../../../lib/log/redis/factory.ts'
+import type { RedisClient } from '../../../lib/log/redis/client.ts'
+import { absent, REDIS } from '../../setup/programs.ts'
+import { RedisCluster } from '../../setup/redis-cluster.ts'
+import { freePort, RedisServer } from '../../setup/redis.ts'
 
 t.setTimeout(120_000)
 
