@@ -15,7 +15,7 @@ export function report ({ plan, openFiles, processes, before, after, closed, clo
     ['connections at once', `${shown(plan.connections)}, from ${processes} processes; each process may have ${shown(openFiles)} files open`],
     ['streams opened', shown(streams.opened - warm.streams.opened)],
     ['streams closed, by reason', closedBy.join(', ')],
-    ['requests turned away, by reason', `total ${shown(rejected.total)}, perKey ${shown(rejected.perKey)}`],
+    ['requests turned away, by reason', `total ${shown(rejected.maxStreams)}, perKey ${shown(rejected.maxStreamsPerKey)}`],
     ['events published', shown(published - warm.published)],
     ['events written', shown(streams.events - warm.streams.events)],
     ['bytes written', `${((streams.bytes - warm.streams.bytes) / 1e6).toFixed(1)} MB`],

@@ -184,7 +184,7 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
 
 /** Where what the clients were told is more than what the server says, or is not all that it may be. */
 function disagreements ({ streams, rejected, gaps, dropped, resets }: Stats, figures: Figures): string[] {
-  const refused = rejected.total + rejected.perKey + rejected.closing
+  const refused = rejected.maxStreams + rejected.maxStreamsPerKey + rejected.closing
   // What is on its way when a client breaks off nobody reads.
   const most = { events: streams.events, gaps, dropped, resets, admitted: streams.opened, refused }
   const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name => `${name}: clients count ${figures[name]}, the server ${most[name]}`)
