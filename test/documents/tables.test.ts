@@ -22,7 +22,7 @@ t.test('the table of client codes is the list of what can go wrong there', async
   const rows = rowsOf('lib/client/README.md', 'client code')
   const defined = readFileSync('lib/client/stream-error.ts', 'utf8').match(/(?<=\| ')FST_SSE_\w+/g)
   t.strictSame(rows.map(([code]) => plain(code)), defined)
-  for (const [code, , repeated] of rows) t.match(repeated, /^(?:yes|no|from|–)/, code)
+  for (const [code, , repeated] of rows) t.match(repeated, /^(?:yes|no|from|–)/, code ?? 'no code')
 })
 
 /** The names and the defaults in the tables of options of a file. */

@@ -24,11 +24,15 @@ await app.register(sse)
 
 /** The blocks of code of a Markdown file. Each block of TypeScript is a program of its own. */
 export class DocumentPrograms {
+  readonly path: string
+  readonly folder: string
   readonly blocks: CodeBlock[]
   readonly programs: Program[]
 
   /** Writes the programs into a folder. */
-  constructor (readonly path: string, readonly folder = join('.tap/documents', path.replace(/\W/g, '-'))) {
+  constructor (path: string, folder = join('.tap/documents', path.replace(/\W/g, '-'))) {
+    this.path = path
+    this.folder = folder
     rmSync(folder, { recursive: true, force: true })
     mkdirSync(folder, { recursive: true })
     this.blocks = codeBlocksOf(path)
