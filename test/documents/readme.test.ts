@@ -10,6 +10,8 @@ import { absent, CHROMIUM, find, REDIS } from '../setup/programs.ts'
 import { RedisServer } from '../setup/redis.ts'
 import { until } from '../setup/until.ts'
 
+t.setTimeout(120_000)
+
 const readme = new DocumentPrograms('README.md')
 
 // The program of many nodes connects to this server.
@@ -105,10 +107,11 @@ async function startPasted (t: Test, file: string, ...options: string[]): Promis
   return address
 }
 
-for (const [file, ...options] of [['server.mjs'], ['server.mts', '--import', 'tsx']] as const) {
-  t.test(`the first program runs as ${file}`, async t => {
+t.test('the first program runs as JavaScript and as TypeScript', async t => {
+  const run = async (file: string, ...options: string[]): Promise<void> => {
     const address = await startPasted(t, file, ...options)
     t.equal(await (await fetch(address)).text(), readme.block('A server and a client', 'html'))
     t.equal(await (await fetch(`${address}/sse`)).text(), TEN)
-  })
-}
+  }
+  await Promise.all([run('server.mjs'), run('server.mts', '--import', 'tsx')])
+})
