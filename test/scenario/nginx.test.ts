@@ -16,8 +16,8 @@ t.setTimeout(120_000)
 
 // The configuration that the README shows, between real clients and real nodes. What a line is for is shown by another one in its place.
 
-const DOCUMENT = readFileSync('lib/server/proxies.md', 'utf8')
-const SNIPPET = /^## Behind nginx\n[^]*?^```nginx\n([^]*?)^```$/m.exec(DOCUMENT)?.[1] ?? ''
+const README = readFileSync('README.md', 'utf8')
+const SNIPPET = /^### Behind nginx\n[^]*?^```nginx\n([^]*?)^```$/m.exec(README)?.[1] ?? ''
 
 const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise)
 
