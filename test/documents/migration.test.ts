@@ -259,7 +259,7 @@ const SSE: Record<string, RowTest> = {
     })), () => !isOpen())
   },
   '`{ heartbeatInterval }`, 30000 by default': async t => {
-    const silence = (): Promise<void> => new Promise(resolve => { setTimeout(resolve, 100) })
+    const silence = (): Promise<void> => new Promise(resolve => { setTimeout(resolve, 300) })
     const there = await receive(t, await theirs('only', async (_request, reply) => {
       await reply.sse.send({ data: 1 })
       await silence()
@@ -272,7 +272,7 @@ const SSE: Record<string, RowTest> = {
     t.strictSame(here.events, there.events)
   },
   '`{ sse: { heartbeat: false } }`': async t => {
-    const silence = (): Promise<void> => new Promise(resolve => { setTimeout(resolve, 100) })
+    const silence = (): Promise<void> => new Promise(resolve => { setTimeout(resolve, 300) })
     const [there, here] = await same(t, await theirs({ heartbeat: false }, async (_request, reply) => {
       await reply.sse.send({ data: 1 })
       await silence()
