@@ -3,7 +3,7 @@ import { bodyOf, DocumentPrograms, open } from '../setup/document-programs.ts'
 const document = new DocumentPrograms('lib/inspector/README.md')
 
 document.run({
-  'The inspector': [async (t, app) => {
+  Setup: [async (t, app) => {
     t.match(await app.inject('/inspector/'), { statusCode: 401, headers: { 'www-authenticate': 'Basic' } })
     const { operator } = await document.load<{ operator: string }>("'fastify-typed-sse/inspector'")
     const headers = { authorization: operator }
