@@ -14,19 +14,18 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The configuration that the README shows, between real clients and real nodes. What a line is for is shown by another one in its place.
+// The configuration of lib/server/proxies.md, between real clients and real nodes. The effect of a line is shown by replacing it.
 
-const README = readFileSync('README.md', 'utf8')
-const SNIPPET = /^### Behind nginx\n[^]*?^```nginx\n([^]*?)^```$/m.exec(README)?.[1] ?? ''
+const SNIPPET = /^```nginx\n([^]*?)^```$/m.exec(readFileSync('lib/server/proxies.md', 'utf8'))?.[1] ?? ''
 
 const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise)
 
 type Change = readonly [from: string | RegExp, to: string]
 
-/** What is to be changed must be there: the snippet may have been written anew. */
+/** Replaces texts of the snippet. Each must be in it: the snippet may have been rewritten. */
 function changed (text: string, changes: readonly Change[]): string {
   return changes.reduce((before, [from, to]) => {
-    if (before.search(from) === -1) throw new Error(`${String(from)} is not in the README's snippet`)
+    if (before.search(from) === -1) throw new Error(`${String(from)} is not in the snippet of proxies.md`)
     return before.replace(from, to)
   }, text)
 }

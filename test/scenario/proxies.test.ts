@@ -12,18 +12,18 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The configurations that the README shows, between real clients and a real node.
+// The configurations of lib/server/proxies.md, between real clients and a real node.
 
-const README = readFileSync('README.md', 'utf8')
+const DOCUMENT = readFileSync('lib/server/proxies.md', 'utf8')
 const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise, 30_000)
 
 type Change = readonly [from: string, to: string]
 
-/** A block of the README with its addresses replaced. Each text that is replaced must be there. */
+/** A block of the document with its addresses replaced. Each replaced text must be in it. */
 function snippet (language: string, changes: readonly Change[]): string {
-  const text = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(README)?.[1] ?? ''
+  const text = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(DOCUMENT)?.[1] ?? ''
   return changes.reduce((before, [from, to]) => {
-    if (!before.includes(from)) throw new Error(`${from} is not in the README's block`)
+    if (!before.includes(from)) throw new Error(`${from} is not in the block of proxies.md`)
     return before.replaceAll(from, to)
   }, text)
 }

@@ -111,7 +111,7 @@ td.act button:hover { color: var(--bad); border-color: var(--bad); }
 
 /* Closed streams by reason. */
 #closed { display: grid; gap: .2rem; padding: 0 1rem .9rem; }
-#closed div { display: grid; grid-template-columns: 6rem minmax(0, 1fr) minmax(3.5rem, auto); align-items: center; gap: .75rem; line-height: 1.35; }
+#closed div { display: grid; grid-template-columns: 8rem minmax(0, 1fr) minmax(3.5rem, auto); align-items: center; gap: .75rem; line-height: 1.35; }
 #closed dd { order: 1; text-align: end; font-weight: 600; font-variant-numeric: tabular-nums; }
 #closed [data-none] { color: var(--quiet); }
 #closed [data-none] dd { font-weight: 400; }
