@@ -16,7 +16,7 @@ declare global {
   interface Window { kept: { numbers: number[], returned: boolean, closed: string } }
 }
 
-/** A server with a channel of numbers, and what was asked of it. */
+/** A server with a channel of numbers, and the requests that it received. */
 class Numbers {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
   readonly asked: Array<{ lastEventId: string, key: string }> = []
@@ -45,7 +45,7 @@ class Numbers {
   publish (): void { this.#channel.publish({ data: ++this.newest }) }
 }
 
-/** A browser whose pages rest in the back/forward cache, which playwright switches off. */
+/** A browser with the back/forward cache, which playwright disables. */
 async function launch (t: Test): Promise<BrowserContext> {
   const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS, ignoreDefaultArgs: ['--disable-back-forward-cache'] })
   t.teardown(() => browser.close())
@@ -71,7 +71,7 @@ const numbersOf = (page: Page) => page.evaluate(() => window.kept.numbers)
 
 t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
   for (const share of [true, false]) {
-    t.test(`a page that leaves lets go, and has all when it returns: ${share ? 'shared' : 'alone'}`, async t => {
+    t.test(`a page that is left closes its connection, and has every number when it returns: ${share ? 'shared' : 'alone'}`, async t => {
       const server = await Numbers.start(t)
       const context = await launch(t)
       const [first, other] = [await context.newPage(), await context.newPage()]
@@ -106,7 +106,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     })
   }
 
-  t.test('a seventh page is not kept waiting by six that were left', async t => {
+  t.test('six pages that were left do not block a seventh', async t => {
     const server = await Numbers.start(t)
     const page = await (await launch(t)).newPage()
     for (let n = 0; n < 8; n++) {
@@ -116,7 +116,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     t.equal(server.open, 1)
   })
 
-  t.test('headers go along with a redirect within the origin, and a page refuses another', async t => {
+  t.test('headers are sent along with a redirect within the origin, and a page rejects a redirect to another', async t => {
     const other = await Numbers.start(t)
     const server = await Numbers.start(t, app => {
       app.get('/within', (_request, reply) => reply.redirect('/numbers'))
@@ -132,7 +132,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     t.equal(other.asked.length, 0)
   })
 
-  t.test('mistakes end it in a page, too', async t => {
+  t.test('invalid options and responses end the stream in a page, too', async t => {
     const server = await Numbers.start(t)
     const page = await (await launch(t)).newPage()
     for (const [options, path, code] of [

@@ -29,7 +29,7 @@ declare global {
   interface Window { told: string[], sources: EventSource[] }
 }
 
-/** A server, and the responses that it was asked for at a path. */
+/** A server, and the responses that it sent for a path. */
 class Site {
   readonly app: FastifyInstance
   readonly #responses: Array<{ path: string, response: ServerResponse }> = []
@@ -66,12 +66,15 @@ const textOf = (page: Page, id: string): Promise<string> => page.evaluate(id => 
 const lines = (page: Page): Promise<string[]> =>
   page.evaluate(() => [...document.querySelectorAll('#log .message span')].map(line => line.textContent))
 
-/** Pictures for people, of one engine. What a machine can see is whether the page fits a phone. */
+/** Takes screenshots for people, in one engine, and checks that the page fits a phone. */
 async function shoot (t: Test, page: Page, name: string): Promise<void> {
   if (page instanceof ChromiumPage) t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing hangs out on a phone')
 }
 
-/** A stream of the page that ends after those that the page has, and comes back: what wanted to come back before it has. */
+/**
+ * Opens a stream that ends after the streams of the page and reconnects. Then the others have reconnected, if they
+ * would.
+ */
 async function comesBack (page: Page, site: Site): Promise<void> {
   await page.evaluate(() => { window.sources = [new EventSource('/ends')] })
   await until('one that comes back', () => site.responses('/ends').length > 1, PATIENCE)
@@ -86,7 +89,7 @@ async function withPage (server: FastifyServerOptions, options: RegisterOptions)
   return app
 }
 
-/** The page follows a stream so many times, and keeps what it is told. */
+/** Opens the stream several times in the page, and records the events. */
 const follow = (page: Page, path: string, times = 1): Promise<void> => page.evaluate((path, times) => {
   const told: string[] = []
   const sources = Array.from({ length: times }, () => new EventSource(path))
@@ -100,7 +103,7 @@ const follow = (page: Page, path: string, times = 1): Promise<void> => page.eval
 
 const told = (page: Page): Promise<string[]> => page.evaluate(() => window.told)
 
-/** Waits until it was told a text, by so many streams. */
+/** Waits until that many streams received a text. */
 const tells = (page: Page, text: string, times = 1): Promise<void> =>
   page.until(`${text} ${times} times`, (text, times) => window.told.filter(told => told === text).length >= times, text, times)
 
@@ -109,14 +112,14 @@ mkdirSync(SCREENSHOTS, { recursive: true })
 inEachEngine(t, 4, (t, engine) => {
   const visit = (t: Test, site: Site, path: string): Promise<Page> => engine.open(t, `${site.url}${path}`)
 
-  t.test('the seed page shows the ten messages, and again after a restart of the server', async t => {
+  t.test('the seed page shows the ten messages, and shows them again after a restart of the server', async t => {
     const site = await Site.start(t, await build())
     const page = await visit(t, site, '/seed')
     await reaches(page, 'messages', 10)
     t.strictSame((await lines(page)).slice(0, 10), SEED)
     await shoot(t, page, 'seed')
 
-    // The server goes away when a message has just come: no reconnect can meet it while it closes.
+    // The server is stopped directly after a message, so no reconnect meets it while it closes.
     await reaches(page, 'messages', (await lines(page)).length + 1)
     const { port } = site
     await site.app.close()
@@ -130,7 +133,7 @@ inEachEngine(t, 4, (t, engine) => {
     await shoot(t, page, 'seed-restarted')
   })
 
-  t.test('the page of a stream with once stops at the end', async t => {
+  t.test('the page of a finite stream stops at the end', async t => {
     const site = await Site.start(t, await withEnds())
     const page = await visit(t, site, '/seed?path=/sse/once')
     await state(page, 'closed')
@@ -160,7 +163,7 @@ inEachEngine(t, 4, (t, engine) => {
     await shoot(t, page, 'tokens')
   })
 
-  t.test('the tokens page shows what is there before the end, and its Stop stops the generator', async t => {
+  t.test('the tokens page shows tokens before the end, and its Stop button stops the generator', async t => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(sse)
     modules(app)
@@ -186,7 +189,7 @@ inEachEngine(t, 4, (t, engine) => {
     t.equal(await textOf(page, 'answer'), 'Once upon a time')
   })
 
-  t.test('the progress page comes to done and does not connect again', async t => {
+  t.test('the progress page reaches done and does not reconnect', async t => {
     const site = await Site.start(t, await withEnds())
     const page = await visit(t, site, '/progress')
     await state(page, 'done')
@@ -198,7 +201,7 @@ inEachEngine(t, 4, (t, engine) => {
     await shoot(t, page, 'progress')
   })
 
-  t.test('L10: a page that is turned away comes back by itself, and has its stream when there is room', async t => {
+  t.test('L10: a page whose request is rejected retries by itself, and gets its stream when there is room', async t => {
     const app = await withPage({}, { limits: { maxStreams: 1, retryAfter: 50 } })
     app.get('/feed', (_request, reply) => {
       const queue = new EventQueue()
@@ -211,7 +214,7 @@ inEachEngine(t, 4, (t, engine) => {
 
     const page = await visit(t, site, '/')
     await follow(page, '/feed')
-    // Each time it is open, then over; after that it connects (0) and is not closed (2).
+    // Each time the stream opens, then ends. Then it is connecting (0), not closed (2).
     await tells(page, 'error 0', 3)
     t.strictSame((await told(page)).slice(0, 6), ['open', 'error 0', 'open', 'error 0', 'open', 'error 0'])
     t.ok(app.sse.stats().rejected.maxStreams >= 3)
@@ -221,7 +224,7 @@ inEachEngine(t, 4, (t, engine) => {
     t.strictSame((await told(page)).slice(-2), ['open', 'welcome'])
   })
 
-  t.test('L7, R2: a drain sends a page to the next server, and the page misses nothing', async t => {
+  t.test('L7, R2: a drain moves a page to the next server, and the page receives every event', async t => {
     const log = new RemoteLog()
     const nodes = await Promise.all([0, 1].map(async () => {
       const app = await withPage({ return503OnClosing: false }, { eventLog: () => log, reconnectWindow: 200 })
@@ -251,9 +254,9 @@ inEachEngine(t, 4, (t, engine) => {
     t.equal(old.app.sse.stats().streams.open, 0)
   })
 
-  t.test('over HTTP/2 and TLS a page has more streams than six, and each comes back where it was', async t => {
+  t.test('over HTTP/2 and TLS a page has more than six streams, and each resumes at its position', async t => {
     const STREAMS = 12
-    // The types of HTTP/2 are others, the interface is the same. Streams end and come back all the time.
+    // The types of HTTP/2 differ, the interface is the same. Streams end and reconnect all the time.
     const server = { http2: true, https: { ...certificate(), allowHTTP1: true } } as FastifyServerOptions
     const app = await withPage(server, { retry: 50, maxLifetime: 1_000 })
     const asked: string[] = []
@@ -279,7 +282,7 @@ inEachEngine(t, 4, (t, engine) => {
   })
 })
 
-/** The examples, and a stream that is over at once. */
+/** The examples, and a stream that ends at once. */
 async function withEnds (): Promise<FastifyInstance> {
   const app = await build()
   app.get('/ends', (_request, reply) => reply.sse([]))

@@ -17,12 +17,12 @@ import { still, within } from '../setup/within.ts'
 
 t.setTimeout(300_000)
 
-// Clients that other people wrote, and our own, read this server, each through the same scenarios. Where one differs from the standard, its row
-// says what comes instead, and why: once that is no longer so, its test says so.
+// Third-party clients and our own read this server, each in the same scenarios. If a client differs from the standard,
+// its row states the result and the reason. The test fails when the client changes.
 
 type Serve = (request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** A server whose stream is at `/events`, and the way to it, which can break. */
+/** A server whose stream is at `/events`, behind a relay that can break. */
 class Stage {
   readonly app: FastifyInstance
   readonly relay: Relay
@@ -30,7 +30,7 @@ class Stage {
   /** `request.lastEventId` of each request. */
   readonly positions: Array<string | undefined> = []
 
-  /** Where the relay leads. */
+  /** The target of the relay. */
   readonly ports: number[]
 
   private constructor (app: FastifyInstance, ports: number[], relay: Relay) {
@@ -39,15 +39,15 @@ class Stage {
     this.relay = relay
   }
 
-  /** Clients come back soon, unless they are told otherwise. */
+  /** A short retry delay, unless a test sets another. */
   static async start (t: Test, prepare: (app: FastifyInstance) => Serve, options: RegisterOptions = {}): Promise<Stage> {
     let requests = 0
-    // A page is not counted: events of errors name their request.
+    // The request of a page is not counted: error events contain the request id.
     const genReqId = ({ url }: { url?: string | undefined }): string => url === '/' ? 'page' : `req-${++requests}`
     const app = Fastify({ forceCloseConnections: true, genReqId })
     await app.register(sse, { retry: 20, ...options })
     const serve = prepare(app)
-    // For clients that are in a page.
+    // For clients that run in a page.
     app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,">'))
     app.get('/events', (request, reply) => {
       stage.responses.push(reply.raw)
@@ -62,26 +62,26 @@ class Stage {
 
   get url (): string { return `http://127.0.0.1:${this.relay.port}/events` }
 
-  /** The status of each answer, when so many requests have come, or when the client said that it has stopped. */
+  /** The status of each response, once that many requests were received, or once the client has stopped. */
   async statuses (reader: Reader, count: number): Promise<number[]> {
     await until('a next request or none', () => reader.stopped || this.responses.length >= count)
     return this.responses.slice(0, count).map(({ statusCode }) => statusCode)
   }
 
-  /** Resolves at the moment when so many requests have come. */
+  /** Resolves as soon as that many requests were received. */
   async asked (count: number): Promise<void> {
     const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'asked') }
     await within(`${count} requests`, wait())
   }
 
-  /** Resolves when the first connection is gone. */
+  /** Resolves when the first connection is closed. */
   async gone (): Promise<void> {
     await this.asked(1)
     if (!this.responses[0]!.closed) await within('the end of the connection', once(this.responses[0]!, 'close'))
   }
 }
 
-/** The client connects for the nth time: by itself, or because the person who runs it wants it to. */
+/** Connects the client for the nth time: by itself, or as its user would. */
 async function back (stage: Stage, reader: Reader, count: number): Promise<void> {
   if (reader.again !== undefined) {
     await reader.until('the end of its program', ({ stopped }) => stopped)
@@ -90,7 +90,7 @@ async function back (stage: Stage, reader: Reader, count: number): Promise<void>
   await stage.asked(count)
 }
 
-/** Most clients do not tell of what is no event: such a one gets a while to take in what was held back behind it. */
+/** Most clients do not report frames without an event, so the test waits until a client has read what was held back. */
 async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>, position?: string): Promise<void> {
   await within('the place to hold', held)
   if (position === undefined || reader.position === undefined) await still(() => reader.blanks)
@@ -105,7 +105,7 @@ const texts = ({ messages }: Reader): string[] => messages.map(({ data }) => dat
 const serveChannel = (app: FastifyInstance): Serve => (_request, reply) => reply.sse(app.sse.channel('news'))
 const aborted = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
 
-/** These events, and then silence. */
+/** These events, then silence. */
 const serveEvents = (...events: object[]): (() => Serve) => () => (_request, reply) => reply.sse(async function * ({ signal }) {
   yield * events as Array<{ data: unknown }>
   await aborted(signal)
@@ -113,9 +113,9 @@ const serveEvents = (...events: object[]): (() => Serve) => () => (_request, rep
 
 interface Scenario {
   title: string
-  /** Events to listen for. */
+  /** The events to listen for. */
   names?: readonly string[]
-  /** What a client shows that keeps to the standard. */
+  /** The result for a client that conforms to the standard. */
   expect: unknown
   run: (t: Test, open: (stage: Stage) => Promise<Reader>) => Promise<unknown>
 }
@@ -150,7 +150,7 @@ const scenarios = {
     }
   },
   empty: {
-    title: 'an event without name and text is one',
+    title: 'an event without name and text is dispatched',
     expect: ['', 'over'],
     run: async (t, open) => {
       const reader = await open(await Stage.start(t, serveEvents({ data: '' }, { data: 'over' })))
@@ -159,7 +159,7 @@ const scenarios = {
     }
   },
   persistence: {
-    title: 'an id holds for the events after it, until the next',
+    title: 'an id applies to later events until the next id',
     expect: ['7 a', '7 b', ' c', ' over'],
     run: async (t, open) => {
       const reader = await open(await Stage.start(t, serveEvents({ id: 7, data: 'a' }, { data: 'b' }, { id: '', data: 'c' }, { data: 'over' })))
@@ -168,7 +168,7 @@ const scenarios = {
     }
   },
   comments: {
-    title: 'L6: comments and heartbeats disturb nobody',
+    title: 'L6: comments and heartbeats cause no event',
     expect: { texts: ['one', 'two'], blanks: false },
     run: async (t, open) => {
       const serve = (): Serve => (request, reply) => reply.sse(async function * ({ signal }) {
@@ -176,7 +176,7 @@ const scenarios = {
         yield { comment: 'for people' }
         yield { comment: 'in two\nlines' }
         const { socket } = request
-        // First the events above are written; what comes then is a heartbeat, and one more.
+        // First the events above are written, then a heartbeat, and one more.
         for (let writes = 1; writes <= 3; writes++) {
           const before = socket.bytesWritten
           await until('the next write', () => socket.bytesWritten > before)
@@ -190,7 +190,7 @@ const scenarios = {
     }
   },
   retry: {
-    title: 'retry is honoured: who is told to come soon does, who is told to come late has not come meanwhile',
+    title: 'retry is obeyed: a short delay reconnects, a long delay has not reconnected by then',
     expect: { soon: 4, late: 1 },
     run: async (t, open) => {
       const late = await Stage.start(t, serveEvents({ data: 'there' }), { retry: 600_000 })
@@ -208,7 +208,7 @@ const scenarios = {
     }
   },
   cut: {
-    title: 'R2: the id comes back after each cut, and nothing is lost nor doubled while events are published',
+    title: 'R2: the client sends its id after each broken connection, and no event is lost or duplicated',
     expect: Array.from({ length: 125 }, (_, index) => `${index + 1} -${index + 1}`),
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -235,7 +235,7 @@ const scenarios = {
     }
   },
   half: {
-    title: 'R2: half an event, of which the id has come, comes again as a whole',
+    title: 'R2: an event that was cut after its id is sent again as a whole',
     expect: ['one', 'whole', 'two, halved', 'three', 'four'],
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -245,7 +245,7 @@ const scenarios = {
       await news.publish({ data: 'one' })
       await shows(reader, 'one')
       const held = stage.relay.holdAfter('data: two, hal')
-      // They come together: a client that shows the first one has the half, too.
+      // Sent together: a client that shows the first one has received the half, too.
       await Promise.all([news.publish({ data: 'whole' }), news.publish({ data: 'two, halved' })])
       await shows(reader, 'whole')
       await cutWhenTaken(stage, reader, held)
@@ -257,7 +257,7 @@ const scenarios = {
     }
   },
   position: {
-    title: 'R2, W8: the id that a stream of a channel begins with comes back, if it breaks before the first event',
+    title: 'R2, W8: a client that loses the stream before its first event sends the id that the stream began with',
     expect: ['missed', 'live'],
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -275,7 +275,7 @@ const scenarios = {
     }
   },
   filtered: {
-    title: 'R2, R3: who is given little of a channel comes back to where it was, though the history has moved on',
+    title: 'R2, R3: a client whose filter passes few events resumes at its position, though the history has moved on',
     names: ['sse.reset'],
     expect: [['message', '1'], ['message', '60'], ['message', '61']],
     run: async (t, open) => {
@@ -288,7 +288,7 @@ const scenarios = {
       await followed(news)
       const epoch = (await news.publish({ data: 1 })).split('-')[0]
       await shows(reader, '1')
-      // When half of the history was passed over, the client is told.
+      // After half of the history was filtered out, the client gets a position.
       const held = stage.relay.holdAfter(`id: ${epoch}-41\ndata: \n\n`)
       await Promise.all(Array.from({ length: 40 }, (_, index) => news.publish({ data: index + 2 })))
       await cutWhenTaken(stage, reader, held, `${epoch}-41`)
@@ -301,7 +301,7 @@ const scenarios = {
     }
   },
   quietEnd: {
-    title: 'R7: who was told of nothing yet, and comes back to a channel that ended meanwhile, gets 204 and stops',
+    title: 'R7: a client without an event that reconnects to a channel that has ended gets 204 and stops',
     expect: { texts: [], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -317,7 +317,7 @@ const scenarios = {
     }
   },
   script: {
-    title: 'W7: an id beyond ASCII comes back as it was',
+    title: 'W7: a non-ASCII id is sent back unchanged',
     expect: [undefined, 'grün'],
     run: async (t, open) => {
       const stage = await Stage.start(t, serveEvents({ id: 'grün', data: 'there' }))
@@ -329,7 +329,7 @@ const scenarios = {
     }
   },
   once: {
-    title: 'W8: once: who comes back after the end gets 204 and stops',
+    title: 'W8: finite: a client that reconnects after the end gets 204 and stops',
     expect: { texts: ['3', '2', '1'], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
       const stage = await Stage.start(t, () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { finite: true }))
@@ -340,7 +340,7 @@ const scenarios = {
     }
   },
   ended: {
-    title: 'R7: who comes back to a channel that ended meanwhile gets 204 and stops',
+    title: 'R7: a client that reconnects to a channel that has ended gets 204 and stops',
     expect: { texts: ['one'], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -358,7 +358,7 @@ const scenarios = {
     }
   },
   reset: {
-    title: 'R3: an id of a history that is gone brings sse.reset',
+    title: 'R3: an id of a lost history causes sse.reset',
     names: ['sse.reset'],
     expect: [['message', 'one'], ['sse.reset', '{"reason":"unknown","oldest":1,"newest":0}'], ['message', 'two']],
     run: async (t, open) => {
@@ -368,7 +368,7 @@ const scenarios = {
       await followed(first.app.sse.channel('news'))
       await first.app.sse.channel('news').publish({ data: 'one' })
       await shows(reader, 'one')
-      // As a restart with a memory of its own.
+      // As after a restart with an event log in memory.
       first.ports.splice(0, 1, ...second.ports)
       first.relay.cut()
       await back(second, reader, 1)
@@ -379,7 +379,7 @@ const scenarios = {
     }
   },
   error: {
-    title: 'E2: a source that fails says so in a last event',
+    title: 'E2: a source that fails ends with an error event',
     expect: [['message', 'tick'], ['error', '{"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}']],
     run: async (t, open) => {
       const stage = await Stage.start(t, () => (_request, reply) => reply.sse(async function * () {

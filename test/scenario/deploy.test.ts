@@ -11,7 +11,7 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The log outlives the code: nodes of two versions share a channel in Redis (C5).
+// The log outlives a deployment: nodes of two versions share a channel in Redis (C5).
 
 const User = Type.Object({ name: Type.String() })
 const OLD = { user: Type.Object({ name: Type.String(), email: Type.String() }), gone: Type.String(), end: Type.String() }
@@ -46,7 +46,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     return [await nodeOf(t, OLD, name), await nodeOf(t, NEW, name)]
   }
 
-  t.test('C5: a property that the map of a node does not declare never leaves through it, live or from the history', async t => {
+  t.test('C5: a node never sends a property that its map does not declare, live or replayed', async t => {
     const [before, after] = await pair(t)
     const start = await after.publish('end', 'start')
     const live = [await after.follow('/plain'), await after.follow('/filtered')]
@@ -70,7 +70,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.match(told[0], { event: 'gone', msg: 'sse events of the log do not fit the map and are left out' })
   })
 
-  t.test('C5: a client skips an entry that is left out: its position moves on, and it resumes behind it', async t => {
+  t.test('C5: a client skips an entry that its node cannot send: its position moves on, and it resumes after it', async t => {
     const [before, after] = await pair(t)
     const client = await after.follow('/plain')
     await client.until('-0\n')
@@ -86,7 +86,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.notMatch(back.received, /sse\.(gap|reset)|gone/)
   })
 
-  t.test('C5: an event that was added to a map is no reason to look at the others', async t => {
+  t.test('C5: an event that was added to a map does not cause a check of the others', async t => {
     const [before] = await pair(t)
     const more = await nodeOf(t, { ...OLD, more: Type.String() }, `deploy ${names}`)
     await before.publish('gone', 'same')
@@ -96,7 +96,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.match(client.received, 'data: same')
   })
 
-  t.test('C5: the error that a channel of another node has ended with comes through all nodes', async t => {
+  t.test('C5: the error that ended a channel on another node is sent by all nodes', async t => {
     const [before, after] = await pair(t)
     const client = await after.follow('/filtered')
     await client.until('-0\n')

@@ -14,15 +14,15 @@ t.setTimeout(180_000)
 const CLIENTS = 2_000
 const GRACE = 10_000
 const WINDOW = 10_000
-// Milliseconds between two events: each of them goes to all clients.
+// Milliseconds between two events. Each event is sent to all clients.
 const PERIOD = 200
-// Chance makes it 0.03 or less in 19 of 20 runs, where the moments are drawn evenly.
+// For evenly distributed times, chance alone makes it 0.03 or less in 19 of 20 runs.
 const MOST_UNEVEN = 0.08
 const AT_ONCE = 100
 
 const few = openFiles() < CLIENTS * 1.1 && `${CLIENTS} connections want more open files than ${openFiles()}`
 
-t.test('L7, R2, R8: a server that closes sends its clients to the next one in an even flow, and none of them loses an event', { skip: absent(REDIS) || few }, async t => {
+t.test('L7, R2, R8: a server that closes moves its clients to the next one in an even flow, and no client loses an event', { skip: absent(REDIS) || few }, async t => {
   const redis = await RedisServer.start(t)
   const start = (): Promise<Colleague<NodeDuties>> => Colleague.start<NodeDuties>(t, 'node.ts', redis.port, GRACE, WINDOW)
   const [old, next] = await Promise.all([start(), start()])
@@ -33,7 +33,7 @@ t.test('L7, R2, R8: a server that closes sends its clients to the next one in an
     if (index % AT_ONCE === 0) await pause(20)
   }
   await until('all follow the old server', () => clients.every(({ live }) => live))
-  // By the one that stays.
+  // Published by the node that stays.
   await next.ask('publish', PERIOD)
   await until('all get events', () => clients.every(({ place: { events } }) => events > 0))
 

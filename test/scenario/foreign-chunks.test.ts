@@ -7,9 +7,9 @@ import { open } from '../setup/raw.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
-// W9: a chunk of a foreign stream is no event, wherever it comes from. The types refuse most of these chunks too.
+// W9: a chunk of a foreign stream is no event, from any source. The types reject most of these chunks, too.
 
-/** What a library answers with: its contents are its own. */
+/** A response class of a library, with its own fields. */
 class Answer {
   readonly #text = 'Hi'
   readonly id = 'chatcmpl-1'
@@ -29,7 +29,7 @@ const HINT = 'send it as { data: … }, or make events of a whole source with as
 interface Refusal { readonly code?: unknown, readonly message?: unknown }
 interface Place {
   name: string
-  /** Brings the chunk there. Answers with the error that this call throws, or with undefined: the error is in the log. */
+  /** Sends the chunk. Returns the error that this call throws, or undefined if the error is in the log. */
   bring: (app: FastifyInstance, chunk: AnyEvent, ask: (source: unknown, options?: object) => Promise<string>) => Promise<unknown>
 }
 
@@ -99,7 +99,7 @@ const places: Place[] = [
 ]
 
 for (const { name, bring } of places) {
-  t.test(`W9: a foreign chunk from ${name} is refused, and nothing of it goes out`, async t => {
+  t.test(`W9: a foreign chunk from ${name} is rejected, and none of it is sent`, async t => {
     for (const chunk of CHUNKS) {
       const logged: Refusal[] = []
       const app = Fastify({ logger: { level: 'warn', stream: { write: line => { logged.push((JSON.parse(line) as { err: Refusal }).err) } } } })

@@ -41,7 +41,7 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
     reply.setCookie('early', 'set in the handler')
     return reply.sse(queue)
   })
-  // The others are alive: what is not a stream is compressed.
+  // The other plugins are active: other responses are compressed.
   app.get('/plain', async () => ({ text: 'compressible '.repeat(100) }))
   const headers = { Origin: 'http://shop.example', 'Accept-Encoding': 'gzip, br' }
   const client = await ask(t, app, { headers })
@@ -87,7 +87,7 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
   t.match(client.responses()[2], { status: 429, headers: { 'content-type': /json/ } }, 'a refusal is an ordinary answer')
 })
 
-t.test('L9: beside a stream, compress goes on to compress what is none', async t => {
+t.test('L9: beside a stream, compress still compresses other responses', async t => {
   const app = Fastify()
   await app.register(compress, { threshold: 0 })
   await app.register(sse)
@@ -110,7 +110,7 @@ t.test('L9: handlerTimeout does not cut a live stream', async t => {
   await within('an event later than that', client.until('data: after\n\n'))
 })
 
-t.test('L9: handlerTimeout does not cut a stream whose first event takes longer, once the head is out', async t => {
+t.test('L9: handlerTimeout does not cut a stream whose first event takes longer, once the head is sent', async t => {
   const app = Fastify({ handlerTimeout: 150 })
   await app.register(sse, { flushHeadersAfter: 10 })
   app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> {
@@ -155,7 +155,7 @@ t.test('L9: handlerTimeout ends a stream that has no head yet, and its source', 
   t.same(reports.map(report => report.reason), ['error'])
 })
 
-t.test('L9: an onSend hook may send the stream through a transform; events still pass one by one', async t => {
+t.test('L9: an onSend hook may pipe the stream through a transform; events are still sent one by one', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -200,7 +200,7 @@ const failing: Record<string, () => Promise<never>> = {
 }
 
 for (const [how, fail] of Object.entries(failing)) {
-  t.test(`L9: an onSend hook that ${how} makes an ordinary error response, and the source is stopped`, async t => {
+  t.test(`L9: an onSend hook that ${how} causes an ordinary error response, and the source is stopped`, async t => {
     const app = Fastify()
     const reports: CloseReport[] = []
     await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -236,7 +236,7 @@ for (const [how, fail] of Object.entries(failing)) {
   })
 }
 
-t.test('W1: what a hook or the handler set before wins', async t => {
+t.test('W1: a header that a hook or the handler has set before has priority', async t => {
   const app = Fastify()
   await app.register(sse)
   app.addHook('onRequest', async (_request, reply) => { reply.header('X-Accel-Buffering', 'yes').header('X-Own', 'own') })
@@ -265,7 +265,7 @@ t.test('W1: what a hook or the handler set before wins', async t => {
   ].join('\r\n'))
 })
 
-t.test('L9: reply.trailer() follows the last event', async t => {
+t.test('L9: a trailer of reply.trailer() is sent after the last event', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -311,7 +311,7 @@ t.test('L9: onRequest, preHandler and onSend hooks run once each, in their order
 })
 
 for (const directWrites of [true, false]) {
-  t.test(`L1: an error handler may answer with a stream, for an error of the handler and for the source's first (directWrites: ${directWrites})`, async t => {
+  t.test(`L1: an error handler may reply with a stream, after an error of the handler or of the source's first step (directWrites: ${directWrites})`, async t => {
     const app = Fastify()
     const reports: string[] = []
     await app.register(sse, { directWrites, onClose: ({ reason }) => { reports.push(reason) } })
@@ -349,7 +349,7 @@ for (const directWrites of [true, false]) {
   })
 }
 
-t.test('L10: the handler itself may not call reply.sse() a second time, although its first source has failed', async t => {
+t.test('L10: the handler may not call reply.sse() a second time, even if its first source has failed', async t => {
   const app = Fastify()
   await app.register(sse)
   let refused: unknown

@@ -14,7 +14,8 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The configuration of lib/server/proxies.md, between real clients and real nodes. The effect of a line is shown by replacing it.
+// The configuration of lib/server/proxies.md, between real clients and real nodes. The effect of a line is shown by
+// replacing it.
 
 const SNIPPET = /^```nginx\n([^]*?)^```$/m.exec(readFileSync('lib/server/proxies.md', 'utf8'))?.[1] ?? ''
 
@@ -30,7 +31,7 @@ function changed (text: string, changes: readonly Change[]): string {
   }, text)
 }
 
-/** HTTP/1.1 on the first port, HTTP/2 on the second: what TLS would settle is settled by the port. */
+/** HTTP/1.1 on the first port, HTTP/2 on the second: the port replaces the negotiation of TLS. */
 const behind = ([one, two = one]: Node[], ...changes: Change[]): HttpBlock => (port, other) => changed(SNIPPET, [
   ['10.0.0.1:3000', `127.0.0.1:${one!.port}`],
   ['10.0.0.2:3000', `127.0.0.1:${two!.port}`],
@@ -65,7 +66,7 @@ async function nodeOf (t: Test, { name = 'one', port = 0, routes, ...options }: 
   return node
 }
 
-/** As a crash looks to nginx. */
+/** Ends the node as a crash would, seen from nginx. */
 function kill ({ app }: Node): void {
   app.server.close()
   app.server.closeAllConnections()
@@ -77,7 +78,7 @@ async function follow (t: Test, nginx: Nginx, request: RawRequest = {}): Promise
   return client
 }
 
-/** Status and node of so many answers, each over a connection of its own. */
+/** Status and node of that many responses, each over its own connection. */
 async function ask (nginx: Nginx, path = '/hello', count = 1, method = 'GET'): Promise<string[]> {
   const answers: string[] = []
   while (answers.length < count) {
@@ -93,7 +94,7 @@ async function ask (nginx: Nginx, path = '/hello', count = 1, method = 'GET'): P
 
 interface Multiplexed { request: http2.ClientHttp2Stream, until: (text: string) => Promise<void> }
 
-/** So many streams on one connection. */
+/** Opens that many streams on one connection. */
 async function multiplex (t: Test, nginx: Nginx, count: number): Promise<Multiplexed[]> {
   const session = http2.connect(`http://127.0.0.1:${nginx.other}`)
   t.teardown(() => session.destroy())
@@ -119,7 +120,7 @@ const idsOf = ({ received }: RawClient): string[] => [...received.matchAll(/^id:
 
 t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   for (const path of ['/events/queue', '/queue']) {
-    t.test(`${path}: the head comes before the first event, and each event when it happens`, async t => {
+    t.test(`${path}: the head arrives before the first event, and each event when it is sent`, async t => {
       const node = await nodeOf(t)
       const client = await follow(t, await Nginx.start(t, behind([node])), { path })
       await soon('the head', client.until('\r\n\r\n'))
@@ -137,7 +138,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     })
   }
 
-  t.test('a burst comes whole and in order', async t => {
+  t.test('a burst arrives complete and in order', async t => {
     const events = upTo(20_000).map(n => ({ data: `${n} ${'x'.repeat(100)}` }))
     const node = await nodeOf(t, { routes: app => app.get('/events/burst', (_request, reply) => reply.sse(events)) })
     const client = await follow(t, await Nginx.start(t, behind([node])), { path: '/events/burst' })
@@ -153,14 +154,14 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     { version: '1.0', marked: false, buffering: 'off', passes: true },
     { version: '1.1', marked: false, buffering: 'on', passes: true }
   ]) {
-    t.test(`HTTP/${version} to the node, proxy_buffering ${buffering}, ${marked ? '' : 'no '}X-Accel-Buffering: an event ${passes ? 'passes' : 'waits for the end of the stream'}`, async t => {
+    t.test(`HTTP/${version} to the node, proxy_buffering ${buffering}, ${marked ? '' : 'no '}X-Accel-Buffering: an event ${passes ? 'is passed on' : 'waits for the end of the stream'}`, async t => {
       const node = await nodeOf(t, {
         routes: app => app.addHook('onSend', async (_request, reply) => { if (!marked) reply.removeHeader('x-accel-buffering') })
       })
       const nginx = await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`], ['proxy_buffering off', `proxy_buffering ${buffering}`]))
       const client = await follow(t, nginx, { path: '/events/queue' })
       await soon('the reader', node.queue.push({ data: 1 }))
-      // The event was with nginx before these requests, and what nginx had sent before it answered them is here.
+      // nginx had the event before these requests, and has sent everything before it answers them.
       await ask(nginx, '/hello', 2)
       t.equal(client.received.includes(framed(1)), passes)
       node.queue.end()
@@ -181,7 +182,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.equal(await soon('the end', over), 'stalled')
   })
 
-  t.test('heartbeats keep a silent stream beyond proxy_read_timeout, and one without is cut by it', async t => {
+  t.test('heartbeats keep a silent stream open beyond proxy_read_timeout; without them it is cut', async t => {
     const node = await nodeOf(t, {
       heartbeatInterval: 100,
       routes: app => app.get('/events/silent', (_request, reply) => reply.sse(new EventQueue(), { heartbeatInterval: 0 }))
@@ -198,7 +199,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.ok(beating.frames().filter(frame => frame === ':').length > 2)
   })
 
-  t.test('the position passes in both directions: who comes back gets what was missed', async t => {
+  t.test('the position is passed in both directions: a reconnecting client receives what it missed', async t => {
     const node = await nodeOf(t)
     const nginx = await Nginx.start(t, behind([node]))
     const client = await follow(t, nginx)
@@ -231,7 +232,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   }
 
   for (const leave of ['fin', 'reset'] as const) {
-    t.test(`request.signal aborts when a client leaves by ${leave}`, async t => {
+    t.test(`request.signal aborts when a client disconnects by ${leave}`, async t => {
       const node = await nodeOf(t)
       const client = await follow(t, await Nginx.start(t, behind([node])))
       await soon('the position', client.until('-0\ndata: \n\n'))
@@ -240,7 +241,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     })
   }
 
-  t.test('over HTTP/2 many streams share one connection: one that is cancelled aborts its own signal, and the others go on', async t => {
+  t.test('over HTTP/2 many streams share one connection: a cancelled stream aborts its own signal, and the others continue', async t => {
     const node = await nodeOf(t)
     const [first, ...others] = await multiplex(t, await Nginx.start(t, behind([node])), 20)
     await node.news.publish({ data: 1 })
@@ -254,7 +255,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.match(await Promise.all(node.signals.map(aborted)), Array(20).fill({ reason: 'client' }))
   })
 
-  t.test('requests go to the other node when one is lost, also the first of them', async t => {
+  t.test('requests are sent to the other node when one is lost, including the first of them', async t => {
     const [one, two] = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
     const nginx = await Nginx.start(t, behind([one, two]))
     const client = await follow(t, nginx)
@@ -292,7 +293,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     })
   }
 
-  t.test('a node that is closing hands requests to the other', async t => {
+  t.test('requests to a closing node are passed to the other', async t => {
     let asked!: () => void
     let close!: () => void
     const closing = new Promise<void>(resolve => { asked = resolve })
@@ -312,7 +313,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     await over
   })
 
-  t.test('what a node received and did not answer is asked again of the other, but not a POST', async t => {
+  t.test('a request that a node received and did not answer is sent to the other, but not a POST', async t => {
     const asked: string[] = []
     const routes = (app: FastifyInstance): unknown => app.route({
       method: ['GET', 'POST'],
@@ -328,7 +329,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.strictSame(asked, ['GET', 'GET', 'POST'])
   })
 
-  t.test('a reload cuts no stream, until worker_shutdown_timeout', async t => {
+  t.test('a reload cuts no stream before worker_shutdown_timeout', async t => {
     const node = await nodeOf(t)
     const [patient, strict] = [await Nginx.start(t, behind([node])), await Nginx.start(t, behind([node]), 'worker_shutdown_timeout 100ms;')]
     const clients = [await follow(t, patient), await follow(t, strict)]
@@ -343,7 +344,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     await soon('the event', Promise.all([clients[0]!.until(framed(1)), multiplexed!.until(framed(1))]))
   })
 
-  t.test('a client whose node is lost goes on with the other, where both have one log: no loss, no double', { skip: absent(REDIS) }, async t => {
+  t.test('a client whose node is lost resumes on the other, if both share one log: no event is lost or duplicated', { skip: absent(REDIS) }, async t => {
     const redis = await RedisServer.start(t)
     const nodeWith = (name: string): Promise<Node> => nodeOf(t, { name, eventLog: redisLog(redis.client(t)) })
     const [one, two] = [await nodeWith('one'), await nodeWith('two')]

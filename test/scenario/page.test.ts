@@ -15,14 +15,14 @@ t.setTimeout(180_000)
 
 const events = { order: Type.Object({ id: Type.Integer(), paid: Type.Boolean() }), note: Type.String() }
 
-/** A server with one stream, which sends what it is given. */
+/** A server with one stream, whose events the test pushes. */
 class Site {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
   readonly queues: Array<EventQueue<typeof events>> = []
   readonly asked: string[] = []
   open = 0
 
-  /** On the port of the one before it, where there was one. */
+  /** Starts on the port of the server before it, if there was one. */
   static async start (t: Test, port = 0): Promise<{ site: Site, port: number }> {
     const site = new Site()
     const { app } = site
@@ -108,7 +108,7 @@ inEachEngine(t, 1, (t, engine) => {
     t.strictSame(states.filter((state, n, all) => state !== all[n - 1]), ['live', 'connecting', 'live', 'closed'])
   })
 
-  t.test('a page reads the answer to a POST, which ends for good', async t => {
+  t.test('a page reads the response to a POST, which ends for good', async t => {
     const { site, port } = await Site.start(t)
     const page = await engine.open(t, `http://127.0.0.1:${port}/`)
     await page.evaluate(async () => {
@@ -135,7 +135,7 @@ inEachEngine(t, 1, (t, engine) => {
     t.strictSame(site.asked, ['{"question":"größer?"}'], 'asked once')
   })
 
-  t.test('a page notices by the silence that a connection over HTTP/2 and TLS is lost, and goes on where it was', async t => {
+  t.test('a page detects a lost HTTP/2 connection by its silence, and resumes at its position', async t => {
     const server = { http2: true, https: certificate(), forceCloseConnections: true } as FastifyServerOptions
     const app: FastifyInstance = Fastify(server)
     await app.register(sse, { retry: 50, heartbeatInterval: 200 })

@@ -86,7 +86,7 @@ async function pingPong (node: Node, client: RawClient, last = 20): Promise<void
   }
 }
 
-/** The reason with which the stream's signal aborts. */
+/** Returns the reason with which the stream's signal aborts. */
 async function aborted (node: Node): Promise<unknown> {
   const signal = node.signals.at(-1)!
   if (!signal.aborted) await soon('the abort', once(signal, 'abort'))
@@ -98,12 +98,12 @@ async function untilSent (node: Node, events: number): Promise<void> {
 }
 
 t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
-  t.test('the head comes before the first event, and each event when it is sent', async t => {
+  t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
     await pingPong(node, await follow(t, await startProxy(t, haproxy(node))))
   })
 
-  t.test('without http-no-delay an event comes later than with it', async t => {
+  t.test('without http-no-delay an event arrives later than with it', async t => {
     const [quick, slow] = [await nodeOf(t), await nodeOf(t)]
     const clients = [
       await follow(t, await startProxy(t, haproxy(quick))),
@@ -131,7 +131,7 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     t.match(shell.stdout.text.replace(/\s+/g, ' '), /warning arrival: Each event waits on the way: .* Set: HAProxy: option http-no-delay/)
   })
 
-  t.test('a client that leaves a silent stream is reported with a heartbeat', async t => {
+  t.test('the disconnect of a client from a silent stream is detected with a heartbeat', async t => {
     const node = await nodeOf(t, { heartbeatInterval: 100 })
     const client = await follow(t, await startProxy(t, haproxy(node)))
     await soon('the head', client.until('\r\n\r\n'))
@@ -139,7 +139,7 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     t.equal(await aborted(node), 'client')
   })
 
-  t.test('heartbeats keep a silent stream open beyond `timeout server`, which cuts a stream without', async t => {
+  t.test('heartbeats keep a silent stream open beyond `timeout server`; without them it is cut', async t => {
     const [beating, silent] = [await nodeOf(t, { heartbeatInterval: 100 }), await nodeOf(t)]
     const changes: Change[] = [['timeout server 60s', 'timeout server 3s']]
     const kept = await follow(t, await startProxy(t, haproxy(beating, ...changes)))
@@ -160,12 +160,12 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
 })
 
 t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
-  t.test('the head comes before the first event, and each event when it is sent', async t => {
+  t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
     await pingPong(node, await follow(t, await startProxy(t, varnish(node))))
   })
 
-  t.test('a client that leaves a silent stream is reported at once', async t => {
+  t.test('the disconnect of a client from a silent stream is detected at once', async t => {
     const node = await nodeOf(t)
     const client = await follow(t, await startProxy(t, varnish(node)))
     await soon('the head', client.until('\r\n\r\n'))
@@ -180,23 +180,23 @@ t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
     t.equal(await aborted(node), 'stalled')
   })
 
-  t.test('without `pipe`, Varnish takes from the node more than its client reads', async t => {
+  t.test('without `pipe`, Varnish reads more from the node than its client reads', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
     const port = await startProxy(t, varnish(node, ['return (pipe)', 'return (pass)']))
     await follow(t, port, { path: '/endless', pauseOnConnect: true })
-    // 64 MB, more than all socket buffers on the way hold.
+    // 64 MB, more than all socket buffers on the path hold.
     await soon('64 MB', untilSent(node, 4_000))
     t.strictSame(node.reasons, [])
   })
 })
 
 t.test('behind Caddy', { skip: absent(CADDY) }, async t => {
-  t.test('the head comes before the first event, and each event when it is sent', async t => {
+  t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
     await pingPong(node, await follow(t, await startProxy(t, caddy(node))))
   })
 
-  t.test('a client that leaves a silent stream is reported at once', async t => {
+  t.test('the disconnect of a client from a silent stream is detected at once', async t => {
     const node = await nodeOf(t)
     const client = await follow(t, await startProxy(t, caddy(node)))
     await soon('the head', client.until('\r\n\r\n'))
