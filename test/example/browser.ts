@@ -80,6 +80,6 @@ export async function shoot (t: Test, page: Page, name: string): Promise<void> {
   await page.emulateMedia({ colorScheme: 'light' })
   await page.setViewportSize({ width: 390, height: 844 })
   await picture('-phone')
-  t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390, 'nothing hangs out on a phone')
+  t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390, 'nothing overflows on a phone')
   await page.setViewportSize(DESK)
 }

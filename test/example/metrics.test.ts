@@ -106,7 +106,7 @@ t.test('a scrape returns the counts, and a second scrape returns the same', asyn
     t.equal(samples.sse_delivery_latency_seconds_count, latency.count)
     t.equal(samples.sse_delivery_latency_seconds_sum, latency.sum / 1_000)
     t.equal(buckets.at(-1)!.count, latency.count)
-    t.ok(latency.count >= 2, 'what two turns published')
+    t.ok(latency.count >= 2, 'the deliveries of two turns')
   })
 })
 

@@ -165,7 +165,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
 
     t.equal(await example.kill('Redis'), 204)
     await comeBack(changes, 'Redis')
-    await untilAll('after Redis came back')
+    await untilAll('after the restart of Redis')
 
     t.strictSame(seen.filter(({ event }) => event !== 'tick'), [], 'no reset, no gap')
     const places = seen.map(({ id = '' }) => id.split('-'))
@@ -312,7 +312,7 @@ t.test('the proxy', async t => {
     t.notMatch(head, /x-hop/i)
     for (const n of [1, 2]) {
       response.write(`data: ${n}\n\n`)
-      await within('an event as it comes', client.until(`data: ${n}\n\n`))
+      await within('an event when it is sent', client.until(`data: ${n}\n\n`))
     }
     response.end()
     await within('the end', client.until('\r\n0\r\n\r\n'))

@@ -151,7 +151,7 @@ t.test('DELETE stops the model and ends the run for all clients; a second DELETE
   t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
   const stopped = HEAD + FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
   t.equal(anonymous(await following), stopped)
-  t.equal(anonymous(await (await get(site)).text()), stopped, 'who comes late too')
+  t.equal(anonymous(await (await get(site)).text()), stopped, 'a late client, too')
   speaker.say(3)
   t.equal(anonymous(await (await post(site, 'Once more?')).text()), stopped, 'and it does not start again')
 })
@@ -165,7 +165,7 @@ t.test('a failed run ends with an error event that does not reveal the reason', 
   t.equal(wire.slice(0, wire.indexOf('event: error')), HEAD + FRAMES.slice(0, 2).join(''))
   t.match(wire, /event: error\nid: 3\ndata: \{.*"status":500.*\}\n\n$/)
   t.notMatch(wire, 'swordfish')
-  t.equal(anonymous(await (await get(site)).text()), wire, 'who comes late gets it too')
+  t.equal(anonymous(await (await get(site)).text()), wire, 'a late client receives it, too')
 })
 
 t.test('invalid requests are rejected', async t => {

@@ -35,7 +35,7 @@ t.test('the body of a seed stream is its ten frames, comments and nothing else',
       t.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8')
       t.equal(withoutComments(body), wire)
       // Nine delays of 300 ms. A timer may fire a millisecond early.
-      t.ok(performance.now() - startedAt >= 2_650, 'the messages did not come at once')
+      t.ok(performance.now() - startedAt >= 2_650, 'the messages did not arrive at once')
     })
   }
 })

@@ -90,7 +90,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       }, PATIENCE)
       await publish(first, other)
       await first.goto(`${server.url}client.js`)
-      await until('the connection of the page is gone', () => server.asked.length >= 2 && server.open === 1, PATIENCE)
+      await until('the connection of the page is closed', () => server.asked.length >= 2 && server.open === 1, PATIENCE)
       // Far less than the minute for which Chromium keeps a page.
       await publish(other)
       await publish(other)

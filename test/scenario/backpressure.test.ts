@@ -116,8 +116,8 @@ for (const { version, make, connect } of versions) {
       let reply!: FastifyReply
       app.get('/', (_request, r) => (reply = r).sse(supply[form]()))
       const client = await connect(t, await listen(t, app))
-      const stopped = await within('the stand', untilStopped(supply))
-      t.ok(stopped < MANY, `the source was asked for ${stopped} of ${MANY} events`)
+      const stopped = await within('the source to stop', untilStopped(supply))
+      t.ok(stopped < MANY, `${stopped} of ${MANY} events were pulled`)
       t.ok(reply.raw.writableLength < MB, `${reply.raw.writableLength} bytes wait in the process`)
       await delay(200)
       t.equal(supply.pulled, stopped, 'a stalled stream pulls nothing')
@@ -290,7 +290,7 @@ t.test('L5: events 100 ms apart arrive separately', async t => {
     await within(data, client.until(`data: ${data}\n\n`))
     arrivals.push(client.chunks.length)
   }
-  t.same(arrivals, [...new Set(arrivals)], 'each came in a read of its own')
+  t.same(arrivals, [...new Set(arrivals)], 'each arrived in a separate read')
   await client.closed
 })
 

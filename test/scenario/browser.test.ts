@@ -68,7 +68,7 @@ const lines = (page: Page): Promise<string[]> =>
 
 /** Takes screenshots for people, in one engine, and checks that the page fits a phone. */
 async function shoot (t: Test, page: Page, name: string): Promise<void> {
-  if (page instanceof ChromiumPage) t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing hangs out on a phone')
+  if (page instanceof ChromiumPage) t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing overflows on a phone')
 }
 
 /**
@@ -77,7 +77,7 @@ async function shoot (t: Test, page: Page, name: string): Promise<void> {
  */
 async function comesBack (page: Page, site: Site): Promise<void> {
   await page.evaluate(() => { window.sources = [new EventSource('/ends')] })
-  await until('one that comes back', () => site.responses('/ends').length > 1, PATIENCE)
+  await until('a reconnect', () => site.responses('/ends').length > 1, PATIENCE)
   await page.evaluate(() => window.sources[0]!.close())
 }
 
@@ -268,12 +268,12 @@ inEachEngine(t, 4, (t, engine) => {
     const news = app.sse.channel('news')
     const page = await engine.open(t, `https://127.0.0.1:${site.port}/`)
     await follow(page, '/news', STREAMS)
-    await until('all follow', () => news.subscribers === STREAMS, PATIENCE)
+    await until('all are subscribed', () => news.subscribers === STREAMS, PATIENCE)
     for (let number = 1; number <= 5; number++) {
       const before = asked.length
       await news.publish({ data: number })
       await tells(page, String(number), STREAMS)
-      await until('all come back', () => asked.length >= before + STREAMS, PATIENCE)
+      await until('all have reconnected', () => asked.length >= before + STREAMS, PATIENCE)
     }
     t.strictSame([...new Set(asked)], ['2.0'])
     const numbers = (await told(page)).filter(text => /^\d$/.test(text)).sort()

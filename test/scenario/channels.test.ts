@@ -132,7 +132,7 @@ const returns: Array<{ name: string, id: (epoch: string) => string | undefined, 
   { name: 'the id of the newest event', id: e => `${e}-5`, newest: e => live(at(e, 5)) + from(e, 6) },
   { name: 'the id of one before', id: e => `${e}-4`, newest: e => replay(at(e, 4)) + past(e, 5) },
   { name: 'the id before the oldest', id: e => `${e}-2`, newest: e => replay(at(e, 2)) + past(e, 3) },
-  { name: 'an id together with those of channels that are followed no more', id: e => `other1-7.${e}-4.other2-0`, newest: e => replay(at(e, 4)) + past(e, 5) },
+  { name: 'an id with parts of channels that are no longer subscribed to', id: e => `other1-7.${e}-4.other2-0`, newest: e => replay(at(e, 4)) + past(e, 5) },
   ...([
     ['evicted', 'an evicted id', e => `${e}-1`],
     ['evicted', 'the id of the beginning', e => `${e}-0`],
@@ -143,10 +143,10 @@ const returns: Array<{ name: string, id: (epoch: string) => string | undefined, 
     ['malformed', 'a bare number', () => '3'],
     ['malformed', 'a negative number', () => '-1'],
     ['malformed', 'an id with a leading zero', e => `${e}-04`],
-    ['malformed', 'an id beyond what counts exactly', e => `${e}-9007199254740992`],
+    ['malformed', 'an offset above MAX_SAFE_INTEGER', e => `${e}-9007199254740992`],
     ['malformed', 'an id with more behind it', e => `${e}-4x`],
     ['malformed', 'an id with an empty part', e => `${e}-4.`],
-    ['malformed', 'an id that says two positions', e => `${e}-3.${e}-4`],
+    ['malformed', 'an id with two positions', e => `${e}-3.${e}-4`],
     ['malformed', 'an id of spaces inside', e => `${e} -4`],
     ['malformed', 'another language', () => 'идентификатор'],
     ['malformed', 'a range for Redis', () => '0-0,+']
@@ -327,7 +327,7 @@ t.test('R6: two channels in one stream: each id contains both positions and resu
   await publish(orders, 'order 2', 'order 3')
   await publish(alerts, 'alert 2')
   const back = await follow(`${o}-1.${a}-1`)
-  await within('what was missed', back.until('alert 2\n\n'))
+  await within('the missed events', back.until('alert 2\n\n'))
   // The end of one channel does not end the other.
   await orders.end()
   await publish(alerts, 'alert 3')
@@ -344,7 +344,7 @@ t.test('R6: two channels in one stream: each id contains both positions and resu
 
   const over = await follow(`${o}-3.${a}-3`)
   await within('the answer', over.until('\r\n\r\n'))
-  t.equal(over.responses()[0]?.status, 204, 'who has all of both has nothing to come')
+  t.equal(over.responses()[0]?.status, 204, 'a client at the end of both gets 204')
   const half = await follow(`${o}-3.${a}-2`)
   t.equal(await whole(half), `: replay\nevent: sse.position\nid: ${o}-3.${a}-2\ndata: \n\nid: ${o}-3.${a}-3\ndata: alert 3\n\n`)
 })
@@ -400,7 +400,7 @@ t.test('R6: the same channel twice, and more channels than fit an id, are reject
   t.equal(id.split('.').length, 64)
   await publish(app.sse.channel('c63'), 'missed')
   const back = await connect(t, port, { path: '/64', headers: { 'Last-Event-ID': id } })
-  await within('what was missed', back.until('data: missed\n\n'))
+  await within('the missed events', back.until('data: missed\n\n'))
   t.equal(back.frames()[0], `: replay\nevent: sse.position\nid: ${id}\ndata: `, 'all 64 positions are honoured')
 })
 
@@ -503,7 +503,7 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
       t.equal(await whole(late), replay(at(epoch, 0)) + frame(epoch, 1) + frame(epoch, 2), 'history and end')
     } else {
       await within('the answer', late.until('\r\n\r\n'))
-      t.equal(late.responses()[0]?.status, 204, 'there is nothing to come')
+      t.equal(late.responses()[0]?.status, 204, 'there are no more events')
     }
     const lost = await follow({ headers: { 'Last-Event-ID': 'another-1' } })
     t.equal(await whole(lost), start === 'earliest' ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2) : live(reset(epoch, 2, 'unknown', 1, 2)))
@@ -552,7 +552,7 @@ t.test('R7: a client that reconnects at the end gets 204, also if the log takes 
   const id = await channel.publish({ data: 1 })
   await channel.end()
   t.equal((await app.inject({ path: '/', headers: { 'last-event-id': id } })).statusCode, 204)
-  t.equal((await app.inject('/')).payload, ':\n\n', 'a newcomer is shown that somebody is there')
+  t.equal((await app.inject('/')).payload, ':\n\n', 'a new client gets a comment at once')
 })
 
 t.test('R7: a channel that ended without an event answers new clients with 204', async t => {
@@ -675,7 +675,7 @@ t.test('L7: app.close() ends streams, loops and a running producer, and notifies
   for (const client of clients) {
     const body = await whole(client)
     t.equal(body.replace(/retry: \d+\n\n$/, ''), live(at(epoch, 0)) + frame(epoch, 1, 'first'))
-    t.match(body, /retry: \d+\n\n$/, 'and when to come back')
+    t.match(body, /retry: \d+\n\n$/, 'with a retry delay')
   }
   await within('the loop', loop)
   await within('consume()', consumed)

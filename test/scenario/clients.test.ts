@@ -100,7 +100,7 @@ async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>, 
 }
 
 const shows = (reader: Reader, data: string): Promise<void> => reader.until(`${data} shown`, ({ messages }) => messages.at(-1)?.data === data)
-const followed = (channel: Channel): Promise<void> => until('a follower', () => channel.subscribers > 0)
+const followed = (channel: Channel): Promise<void> => until('a subscriber', () => channel.subscribers > 0)
 const texts = ({ messages }: Reader): string[] => messages.map(({ data }) => data)
 const serveChannel = (app: FastifyInstance): Serve => (_request, reply) => reply.sse(app.sse.channel('news'))
 const aborted = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
@@ -418,7 +418,7 @@ interface Client {
   differs: Differences
 }
 
-const WITHOUT_TYPE = 'a 204 has no content type, so it tries again, unless onopen and onerror say otherwise'
+const WITHOUT_TYPE = 'a 204 has no content type, so it retries, unless onopen and onerror prevent it'
 const END_IS_END = { texts: ['3', '2', '1'], statuses: [200], stopped: true }
 
 const clients: Client[] = [
@@ -426,14 +426,14 @@ const clients: Client[] = [
     name: 'connect',
     skip: false,
     open: async () => openConnect,
-    differs: { once: { why: 'it knows the mark of the end, and does not ask', instead: END_IS_END } }
+    differs: { once: { why: 'it knows the end mark, and does not reconnect', instead: END_IS_END } }
   },
   {
     name: 'eventsource',
     skip: false,
     open: async () => openEventSource,
     differs: {
-      persistence: { why: 'its lastEventId is that of the event alone; what it sends when it comes back is right', instead: ['7 a', ' b', ' c', ' over'] }
+      persistence: { why: 'its lastEventId is the id of this event only; the id that it sends on reconnect is correct', instead: ['7 a', ' b', ' c', ' over'] }
     }
   },
   {
@@ -455,9 +455,9 @@ const clients: Client[] = [
     differs: {
       breaks: { why: 'it leaves out line breaks before the first text', instead: ['one\n', 'over'] },
       empty: { why: 'it shows every block, so that this event looks like a block without data', instead: ['over'] },
-      persistence: { why: 'its id is that of the event alone; what it sends when it comes back is right', instead: ['7 a', ' b', ' c', ' over'] },
+      persistence: { why: 'its id is the id of this event only; the id that it sends on reconnect is correct', instead: ['7 a', ' b', ' c', ' over'] },
       comments: { why: 'it calls onmessage for every blank line', instead: { texts: ['one', 'two'], blanks: true } },
-      half: { why: 'it takes an id over at its line, not at the end of the event', instead: ['one', 'whole', 'three', 'four'] },
+      half: { why: 'it stores an id at its line, not at the end of the event', instead: ['one', 'whole', 'three', 'four'] },
       once: { why: 'to it, the end of a response is the end', instead: END_IS_END },
       ended: { why: WITHOUT_TYPE, instead: { texts: ['one'], statuses: [200, 204, 204], stopped: false } },
       quietEnd: { why: WITHOUT_TYPE, instead: { texts: [], statuses: [200, 204, 204], stopped: false } }
@@ -468,7 +468,7 @@ const clients: Client[] = [
     skip: absent(CURL),
     open: async () => openCurl,
     differs: {
-      retry: { why: 'it connects once: the person who runs it comes back, with the id as a header', instead: { soon: 1, late: 1 } },
+      retry: { why: 'it connects once: its user reconnects, with the id as a header', instead: { soon: 1, late: 1 } },
       once: { why: 'it connects once', instead: END_IS_END }
     }
   }

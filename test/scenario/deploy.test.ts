@@ -60,9 +60,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (const client of [...live, ...late]) {
       t.strictSame([...client.received.matchAll(/^data: (.*)$/gm)].map(([, data]) => data).filter(data => data !== 'start' && data !== ''), ['{"name":"Ann 1"}', '{"name":"Ann 2"}', '{"name":"Ann 3"}', 'all'])
       t.notMatch(client.received, /mail|gone|sse\.(gap|reset)/)
-      t.match(client.received, new RegExp(`event: end\nid: ${last}\ndata: all\n`), 'its position is behind what was left out')
+      t.match(client.received, new RegExp(`event: end\nid: ${last}\ndata: all\n`), 'its position is after the excluded entries')
     }
-    t.match(kept.received, /ann3@mail[^]*event: gone/, 'the node of before goes on as before')
+    t.match(kept.received, /ann3@mail[^]*event: gone/, 'the older node is not affected')
     t.equal(after.app.sse.stats().omitted, 1, 'once for all readers')
     t.equal(before.app.sse.stats().omitted, 0)
     const told = after.warnings.map(line => JSON.parse(line) as Record<string, unknown>)
@@ -82,7 +82,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     client.socket.destroy()
     await before.publish('end', 'x')
     const back = await after.follow('/plain', position)
-    await within('what came since', back.until('data: x\n\n'))
+    await within('the later events', back.until('data: x\n\n'))
     t.notMatch(back.received, /sse\.(gap|reset)|gone/)
   })
 

@@ -149,7 +149,7 @@ const moments: Moment[] = [
   { when: 'during a slow preHandler of a route without schema.sse', ticks: counting, hook: 'preHandler', bare: true, finals: 0 },
   { when: 'during an async onSend hook', ticks: counting, hook: 'onSend', finals: 1 },
   { when: 'while it does not read', ticks: endless, stalled: true, finals: 1 },
-  { when: 'while it does not read what a hook transforms', ticks: endless, stalled: true, hook: 'transform', finals: 1 }
+  { when: 'while it does not read a transformed stream', ticks: endless, stalled: true, hook: 'transform', finals: 1 }
 ]
 
 /** A client: how it connects and how it disconnects. */

@@ -32,20 +32,20 @@ t.test('L7, R2, R8: a server that closes moves its clients to the next one in an
     client.join()
     if (index % AT_ONCE === 0) await pause(20)
   }
-  await until('all follow the old server', () => clients.every(({ live }) => live))
+  await until('all are subscribed at the old server', () => clients.every(({ live }) => live))
   // Published by the node that stays.
   await next.ask('publish', PERIOD)
   await until('all get events', () => clients.every(({ place: { events } }) => events > 0))
 
   const took = await old.ask('close')
-  await until('all have come back', () => clients.every(({ returnedAt, live }) => returnedAt !== undefined && live))
+  await until('all have reconnected', () => clients.every(({ returnedAt, live }) => returnedAt !== undefined && live))
   const published = await next.ask('rest')
   await until('all have got all', () => clients.every(({ place: { position } }) => position === published))
 
   t.comment(`close() took ${took.toFixed(0)} ms`)
   t.ok(took <= GRACE, 'close() kept to its grace')
   t.strictSame(clients.filter(({ endings: [ending] }) => ending !== 'complete').length, 0, 'each got a clean end')
-  t.strictSame(clients.filter(({ retry }) => retry === undefined).length, 0, 'and was told when to come back')
+  t.strictSame(clients.filter(({ retry }) => retry === undefined).length, 0, 'every client received a retry delay')
   const different = new Set(clients.map(({ retry }) => retry)).size
   t.comment(`${different} different times to wait, over ${CLIENTS} clients`)
   t.ok(different > CLIENTS / 2, 'each its own')
@@ -54,13 +54,13 @@ t.test('L7, R2, R8: a server that closes moves its clients to the next one in an
   const real = clients.map(({ returnedAt }) => returnedAt!)
   t.comment(`told moments: D = ${unevenness(told, WINDOW).toFixed(4)}, ${flow(told, 10).join(' ')}`)
   t.comment(`real moments: D = ${unevenness(real, WINDOW).toFixed(4)}, ${flow(real, 10).join(' ')}`)
-  t.ok(unevenness(told, WINDOW) < MOST_UNEVEN, 'the moments to come back are spread evenly')
+  t.ok(unevenness(told, WINDOW) < MOST_UNEVEN, 'the retry delays are evenly distributed')
   const spread = Math.max(...told) - Math.min(...told)
   t.comment(`over ${spread.toFixed(0)} ms of ${WINDOW}`)
   t.ok(spread > WINDOW * 0.9, 'over the whole window')
-  t.ok(clients.every(({ returnedAt, due }) => returnedAt! > due! - 2), 'nobody came early')
+  t.ok(clients.every(({ returnedAt, due }) => returnedAt! > due! - 2), 'no client reconnected early')
 
-  t.strictSame(clients.flatMap(({ wrong }) => wrong ?? []).slice(0, 5), [], 'no event was lost, none came twice')
+  t.strictSame(clients.flatMap(({ wrong }) => wrong ?? []).slice(0, 5), [], 'no event was lost or duplicated')
   t.comment(`${published} events to ${CLIENTS} clients, ${(await next.ask('stats')).opened} streams on the next server`)
   t.equal(await old.leave(), 0, 'and nothing kept the old process alive')
 })

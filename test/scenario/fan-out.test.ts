@@ -180,13 +180,13 @@ t.test(`R2: ${DROPPERS} clients disconnect and resume at random while ${RATE * 1
   await channel.end()
   await within('their ends', staying, 30_000)
 
-  t.same(droppers.flatMap(({ wrong }) => wrong), [], 'nothing came that should not')
-  t.same(droppers.filter(({ position }) => position !== TOTAL), [], 'every client came to the end')
-  t.same(droppers.filter(({ received, lost }) => received + lost !== TOTAL), [], 'what it received and what it was told of is all there was')
+  t.same(droppers.flatMap(({ wrong }) => wrong), [], 'there was no unexpected frame')
+  t.same(droppers.filter(({ position }) => position !== TOTAL), [], 'every client reached the end')
+  t.same(droppers.filter(({ received, lost }) => received + lost !== TOTAL), [], 'the received and the reported lost events add up')
   const sum = (of: (dropper: Dropper) => number): number => droppers.reduce((total, dropper) => total + of(dropper), 0)
   t.comment(`${TOTAL} events in ${(took / 1_000).toFixed(1)} s; ${sum(d => d.received)} deliveries, ${sum(d => d.visits)} visits, ${sum(d => d.resets)} resets, ${sum(d => d.gaps)} gaps`)
-  t.ok(sum(d => d.visits) > DROPPERS * 2, 'they came back again and again')
-  t.same(droppers.slice(0, TRUANTS).filter(({ resets }) => resets === 0), [], 'who was away too long was told')
+  t.ok(sum(d => d.visits) > DROPPERS * 2, 'they reconnected many times')
+  t.same(droppers.slice(0, TRUANTS).filter(({ resets }) => resets === 0), [], 'the clients that stayed away too long were reset')
   t.equal(channel.subscribers, 0)
   await app.close()
   // On a busy machine a reader may fall behind.
@@ -261,7 +261,7 @@ t.test(`R4, R5: a stalled reader costs no memory and delays none of the ${FAST} 
     await channel.publish({ data: FILLER })
     if (n % 5 === 0) await turn()
   }
-  t.ok(replies[0]!.raw.writableLength > 0, 'it takes nothing any more')
+  t.ok(replies[0]!.raw.writableLength > 0, 'it reads no bytes')
   const together = await measure(channel, port)
   stalled.resume()
   await within('its end', stalled.until('0\r\n\r\n'))
@@ -270,13 +270,13 @@ t.test(`R4, R5: a stalled reader costs no memory and delays none of the ${FAST} 
   for (const { readers } of [alone, together]) {
     t.same(readers.map(({ received, latencies }) => [received, latencies.length]), Array(FAST).fill([LOAD, LOAD]), 'the fast readers have all, in order')
   }
-  t.ok(together.memory - before < FILLERS * FILLER.length / 2, 'the memory has what the history holds and what was measured, not what the stalled one missed')
+  t.ok(together.memory - before < FILLERS * FILLER.length / 2, 'memory grows by the history and the measurements, not by what the stalled client missed')
   const frames = stalled.frames()
   const gaps = frames.filter(frame => frame.startsWith('event: sse.gap\n'))
   const received = frames.length - 1 - gaps.length
   const dropped = gaps.reduce((sum, frame) => sum + Number(/"dropped":(\d+)/.exec(frame)?.[1]), 0)
   t.ok(gaps.length > 0)
-  t.equal(received + dropped, FILLERS + LOAD, 'it has what it has, and knows of the rest')
+  t.equal(received + dropped, FILLERS + LOAD, 'received and dropped events add up')
   t.match(frames.at(-1), `id: ${epoch}-${FILLERS + LOAD}`, 'it is where all are')
 })
 

@@ -70,7 +70,7 @@ t.test('W1: over HTTP/1.1 the head and the body are exactly these bytes', async 
   ].join('\r\n'))
 })
 
-for (const { asks, headers } of [{ asks: 'asks for nothing', headers: {} }, { asks: 'asks to keep the connection', headers: { connection: 'keep-alive' } }]) {
+for (const { asks, headers } of [{ asks: 'requests nothing special', headers: {} }, { asks: 'requests keep-alive', headers: { connection: 'keep-alive' } }]) {
   t.test(`W1: an HTTP/1.0 client that ${asks} receives no chunks, and the end of the connection as the end`, async t => {
     const app = Fastify()
     await routes(app)
@@ -216,12 +216,12 @@ const positions: Array<{ name: string, path?: string, headers?: Record<string, s
   { name: 'no position', seen: 'none' },
   { name: 'an ASCII id', headers: { 'Last-Event-ID': '17-3' }, seen: '17-3' },
   { name: 'a UTF-8 id', headers: { 'Last-Event-ID': bytesOf('žluťoučký-日本-🚀') }, seen: 'žluťoučký-日本-🚀' },
-  { name: 'an id that is no UTF-8 is latin1', headers: { 'Last-Event-ID': 'a\u00ffb' }, seen: 'aÿb' },
+  { name: 'an id that is not UTF-8 is latin1', headers: { 'Last-Event-ID': 'a\u00ffb' }, seen: 'aÿb' },
   { name: 'a query parameter', path: '/position?lastEventId=17', seen: '17' },
   { name: 'a query parameter in UTF-8', path: `/position?lastEventId=${encodeURIComponent('日本')}`, seen: '日本' },
   { name: 'both: the header', path: '/position?lastEventId=17', headers: { 'Last-Event-ID': '18' }, seen: '18' },
   { name: 'an empty header', path: '/position?lastEventId=17', headers: { 'Last-Event-ID': '' }, seen: '' },
-  { name: '10 KB of it', headers: { 'Last-Event-ID': 'x'.repeat(10_240) }, seen: 'x'.repeat(10_240) },
+  { name: '10 KB of ASCII', headers: { 'Last-Event-ID': 'x'.repeat(10_240) }, seen: 'x'.repeat(10_240) },
   { name: '10 KB of UTF-8', headers: { 'Last-Event-ID': bytesOf('é'.repeat(5_120)) }, seen: 'é'.repeat(5_120) }
 ]
 
@@ -271,7 +271,7 @@ t.test('W1: with finite the last frame is the end mark, and a reconnect with the
   t.equal(second?.status, 204)
   t.notMatch(second?.head, /content-type|content-length|transfer-encoding/i)
   t.match(third, { status: 200, body: `data: only\n\nevent: sse.position\nid: ${id}\ndata: \n\n` })
-  t.equal(count.asked, 2, 'not asked for the second')
+  t.equal(count.asked, 2, 'not pulled for the second')
 })
 
 t.test('W1: the 204 of finite is also sent over HTTP/2 and for a query parameter', async t => {

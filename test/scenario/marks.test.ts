@@ -53,7 +53,7 @@ t.test('R9: a new client, a client that reconnects at the end, and one that miss
   const clients = [await follow(), await follow(returning(`${epoch}-2`)), await follow(returning(`${epoch}-0`)), await follow({ path: '/state' }), await follow({ path: '/none', ...returning(`${epoch}-0`) })]
   await within('their openings', Promise.all(clients.map(client => client.until('\n\n'))))
   await publish(news, 3)
-  await within('what came after it', Promise.all(clients.slice(0, 4).map(client => client.until(frame(epoch, 3)))))
+  await within('the event after it', Promise.all(clients.slice(0, 4).map(client => client.until(frame(epoch, 3)))))
   await news.end()
   t.strictSame(await Promise.all(clients.map(whole)), [
     live(`event: sse.position\nid: ${epoch}-2\ndata: \n\n`) + frame(epoch, 3),
@@ -138,7 +138,7 @@ t.test('R9: with any filters and maps, a client that counts and reconnects many 
         client.reset()
         await client.closed
         const track = new Track(client.responses()[0]?.body ?? '')
-        if (id !== undefined && track.first !== undefined && track.first !== id) throw new Error(`it came back to ${track.first}, from ${id}`)
+        if (id !== undefined && track.first !== undefined && track.first !== id) throw new Error(`it resumed at ${track.first}, from ${id}`)
         for (const { epoch, data } of track.events) seen[epochs.indexOf(epoch)]!.push(Number(data))
         id = track.id || id
       }
@@ -167,5 +167,5 @@ t.test('R9: with any filters and maps, a client that counts and reconnects many 
       await app.close()
     }
   }), { numRuns: 40 })
-  t.pass('whatever came between')
+  t.pass('whatever happened in between')
 })

@@ -79,7 +79,7 @@ for (const [kind, map, dataOf] of maps) {
 }
 
 for (const version of ['3.2.0', '3.1.0', '3.0.3', undefined]) {
-  t.test(`W6: such names are in a document of ${version === undefined ? 'Swagger 2' : `OpenAPI ${version}`}`OpenAPI ${version}`}`, async t => {
+  t.test(`W6: such names are in a document of ${version === undefined ? 'Swagger 2' : `OpenAPI ${version}`}`, async t => {
     const routes = (app: FastifyInstance): void => {
       // Fastify itself rejects such an $id of addSchema.
       app.addSchema({ $id: 'Shared', description: 'A shared one', type: 'object', properties: { n: { type: 'integer' } } })

@@ -209,9 +209,9 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     client.fin()
     const id = await node.news.publish({ data: 2 })
     const back = await follow(t, nginx, { headers: { 'Last-Event-ID': idsOf(client).at(-1)! } })
-    await soon('what was missed', back.until(framed(2)))
+    await soon('the missed events', back.until(framed(2)))
     const last = await node.news.publish({ data: 3 })
-    await soon('what came then', back.until(framed(3)))
+    await soon('the next event', back.until(framed(3)))
     t.strictSame(eventsOf(back), [`id: ${id}\ndata: 2`, `id: ${last}\ndata: 3`])
     await node.news.end()
     const over = await follow(t, nginx, { headers: { 'Last-Event-ID': last } })
@@ -308,7 +308,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const over = one.app.close()
     await closing
     t.strictSame(await ask(nginx, '/events/news', 4), Array(4).fill('200 two'))
-    t.strictSame((await ask(nginx, '/hello', 2)).sort(), ['200 two', '503'], 'where proxy_next_upstream does not say so, it does not')
+    t.strictSame((await ask(nginx, '/hello', 2)).sort(), ['200 two', '503'], 'not without proxy_next_upstream')
     close()
     await over
   })

@@ -77,7 +77,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     for (const client of [...clients, late]) await within('the end', client.until('0\r\n\r\n'))
     const over = await nodes[1]!.follow({ headers: { 'Last-Event-ID': ids.toSorted((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1])).at(-1)! } })
     await within('the answer', over.until('\r\n\r\n'))
-    t.match(over.received, /^HTTP\/1.1 204 /, 'R7: who has it all stops, on every node')
+    t.match(over.received, /^HTTP\/1.1 204 /, 'R7: a client at the end stops, on every node')
   })
 
   t.test('R9: over Redis, too, the end of the replay is marked, and no offset is skipped silently', async t => {
@@ -114,7 +114,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     await server.start()
     await within('the position', client.until('id: '))
     await insist(node.news, 1)
-    await within('what was published', client.until(framed(1)))
+    await within('the published event', client.until(framed(1)))
     t.notOk(client.received.includes('sse.reset'))
   })
 
@@ -151,7 +151,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     for (const client of clients) await within('the reset', client.until('event: sse.reset'))
     const id = await insist(nodes[1]!.news, 2)
     for (const client of clients) {
-      await within('what comes next', client.until(framed(2)))
+      await within('the next event', client.until(framed(2)))
       const [before, after] = eventsOf(client)
       t.not(after!.epoch, before!.epoch)
       t.equal(`${after!.epoch}-${after!.offset}`, id)
@@ -174,7 +174,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     server.signal('SIGCONT')
     await node.news.publish({ data: 3 })
     await within('all events', client.until(framed(3)))
-    t.strictSame(eventsOf(client).map(({ n }) => n), [1, 2, 3], 'what was refused had been sent already, and came')
+    t.strictSame(eventsOf(client).map(({ n }) => n), [1, 2, 3], 'the rejected event had been sent already, and was stored')
   })
 
   t.test('a sentinel promotes the replica: streams continue, with the events of the old master', async t => {
@@ -215,7 +215,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     client.options.port = replica.port
     await within('the reset', stream.until('event: sse.reset'))
     await insist(node.news, 3)
-    await within('what comes next', stream.until(framed(3)))
+    await within('the next event', stream.until(framed(3)))
     t.strictSame(eventsOf(stream).map(({ n }) => n), [1, 2, 3])
     t.strictSame(offsets(stream), [1, 2, 1])
   })
@@ -263,10 +263,10 @@ t.test('R8: a node has two Redis connections, with 1,000 streams on 10,000 chann
   const admin = server.client(t)
   const list = String(await admin.client('LIST')).split('\n').filter(line => / name=node/.test(line))
   t.strictSame(list.map(line => / name=(\S*)/.exec(line)![1]).sort(), ['node', 'node:tail'])
-  t.equal(Number(/ sub=(\d+)/.exec(list.find(line => line.includes('node:tail'))!)![1]), 1_000, 'what nobody follows here is not listened to')
+  t.equal(Number(/ sub=(\d+)/.exec(list.find(line => line.includes('node:tail'))!)![1]), 1_000, 'channels without a subscriber here are not subscribed to in Redis')
   for (const stream of streams) stream.socket.destroy()
   const subscribed = async (): Promise<number> => Number(/ sub=(\d+)/.exec(String(await admin.client('LIST')).split('\n').find(line => line.includes('name=node:tail'))!)![1])
-  await until('all are gone', async () => await subscribed() === 0)
+  await until('all are unsubscribed', async () => await subscribed() === 0)
 })
 
 /** A master and its replica. */
@@ -274,7 +274,7 @@ async function replicated (t: Test): Promise<{ master: RedisServer, replica: Red
   const master = await RedisServer.start(t, '--repl-diskless-sync-delay', '0')
   const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(master.port), '--repl-diskless-sync-delay', '0')
   const admin = replica.client(t)
-  await until('the replica follows', async () => String(await admin.info('replication')).includes('master_link_status:up'))
+  await until('the replica is in sync', async () => String(await admin.info('replication')).includes('master_link_status:up'))
   return { master, replica, admin }
 }
 

@@ -57,7 +57,7 @@ t.test('R3: a client that reconnects for more channels resumes the known ones, a
   const { id } = await two.position()
   const client = await open(port, returning(first))
   t.teardown(() => client.socket.destroy())
-  await within('what it missed', client.until('data: 2\n\n'))
+  await within('the missed events', client.until('data: 2\n\n'))
   await one.end()
   await two.end()
   await within('the end', client.until('0\r\n\r\n'))
@@ -109,7 +109,7 @@ t.test('R3, W8: an MCP client that is cut before its first event resumes at its 
   for (const n of [1, 2]) await session.publish({ data: progress(n) })
 
   const second = await followMcp(t, url, first.id)
-  await until('what it missed', () => second.messages.length >= 2)
+  await until('the missed events', () => second.messages.length >= 2)
   t.strictSame(second.messages, [progress(1), progress(2)])
   await session.publish({ data: progress(3) })
   await until('the next event', () => second.messages.length >= 3)
@@ -149,7 +149,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     await published!.publish({ data: { mine: true, n: 1 } })
     await within('the next event', back.until('"n":1'))
     t.equal((client.received + back.received).includes('sse.reset'), false)
-    t.equal(back.received.includes('"n":0'), false, 'nothing comes twice')
+    t.equal(back.received.includes('"n":0'), false, 'nothing is duplicated')
   })
 
   t.test('R3: a client that reconnects for more channels is new to the added ones', async t => {
@@ -163,7 +163,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     const { id } = await two.position()
     const client = await open(port, returning(first))
     t.teardown(() => client.socket.destroy())
-    await within('what it missed', client.until('data: 2\n\n'))
+    await within('the missed events', client.until('data: 2\n\n'))
     await one.end()
     await two.end()
     await within('the end', client.until('0\r\n\r\n'))

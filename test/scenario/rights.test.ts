@@ -51,7 +51,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.call('ACL', 'SETUSER', 'mute', '&*')
     t.match(await news.publish({ data: 1 }), /-1$/)
     await admin.call('ACL', 'SETUSER', 'mute', 'resetchannels')
-    t.match(await news.publish({ data: 2 }), /-2$/, 'one that is taken away meanwhile: the event is in the channel, and that is said')
+    t.match(await news.publish({ data: 2 }), /-2$/, 'if the permission is withdrawn in the meantime, the event is in the channel, and publish resolves')
     t.equal(await admin.xlen('sse:{news}:events'), 2)
     await admin.flushall()
   })
@@ -74,7 +74,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const { statusCode, body } = await app.inject({ method: 'POST', url: '/' })
     t.equal(statusCode, 503)
     t.notMatch(body, /OOM|maxmemory/)
-    t.equal(await admin.xlen('sse:{news}:events'), accepted, 'what was refused is not in it')
+    t.equal(await admin.xlen('sse:{news}:events'), accepted, 'the rejected events are not stored')
     const seen: number[] = []
     const reading = (async () => {
       for await (const { id } of news.subscribe({ start: 'earliest' })) seen.push(Number(id.split('-')[1]))

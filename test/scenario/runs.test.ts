@@ -115,10 +115,10 @@ t.test('R7: a run outlives its client: the stream of the POST, a second tab and 
 
   // While no client is connected.
   await runs.say('four', 'five')
-  await within('the tab goes on', tab.until('data: five\n\n'))
-  t.same(runs.finals, [], 'the run goes on')
+  await within('the tab continues', tab.until('data: five\n\n'))
+  t.same(runs.finals, [], 'the run continues')
   const reload = await runs.ask(t, { headers: { 'Last-Event-ID': lastId! } })
-  await within('what it missed', reload.until('data: five\n\n'))
+  await within('the missed events', reload.until('data: five\n\n'))
   await runs.say('six')
   runs.tokens.end()
   const texts = ['one', 'two', 'three', 'four', 'five', 'six']
@@ -134,7 +134,7 @@ t.test('R7: a run outlives its client: the stream of the POST, a second tab and 
   t.equal(await whole(late), replay(at(epoch, 0)) + all.join(''), 'a late comer gets the history and the end')
   const over = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-6` } })
   await within('the answer', over.until('\r\n\r\n'))
-  t.equal(over.responses()[0]?.status, 204, 'who has it all is told to stop')
+  t.equal(over.responses()[0]?.status, 204, 'a client at the end gets 204')
 })
 
 t.test('R7: a run without a client continues to its end', async t => {
@@ -188,7 +188,7 @@ t.test('R7: an explicit stop cancels the producer and ends every stream with the
   while (runs.finals.length === 0) await turn()
   t.type(runs.finals[0], StreamClosedError)
   t.match(runs.finals, [{ reason: 'channel-ended' }])
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'it stays what it was')
+  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'the run is unchanged')
   t.same(runs.lines, [])
 })
 
@@ -231,7 +231,7 @@ t.test('E2: a producer that fails ends the channel with a problem that does not 
   t.match(await within('the report', runs.reported(1)), [{ reason: 'channel-ended' }])
   t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
   const back = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
-  t.equal(await whole(back), replay(at(epoch, 1)) + problem, 'one who comes back learns of it')
+  t.equal(await whole(back), replay(at(epoch, 1)) + problem, 'a reconnecting client receives it')
   await t.rejects(runs.consumed[0]!, { message: 'the secret of the producer' })
   t.equal(runs.lines.length, 1, 'it is in the log once')
   t.match(runs.lines[0], 'the secret of the producer')
@@ -356,7 +356,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
     const accidents: Array<[what: string, happens: () => Promise<unknown>]> = [
       ['its subscription is lost', () => cut.call('CLIENT', 'KILL', 'TYPE', 'pubsub')],
       ['all connections are lost', () => cut.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')],
-      ['Redis crashes and comes back', async () => {
+      ['Redis crashes and restarts', async () => {
         await redis.kill()
         await redis.start()
       }],

@@ -98,7 +98,7 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
   t.same(streams.reports.map(report => report.reason), Array(100).fill('shutdown'))
   t.equal(streams.reasons.length, 100)
   for (const reason of streams.reasons) {
-    if (!(reason instanceof StreamClosedError) || reason.reason !== 'shutdown') t.fail('a source was told something else', { reason })
+    if (!(reason instanceof StreamClosedError) || reason.reason !== 'shutdown') t.fail('a source got another reason', { reason })
   }
   await turn()
   t.equal(streams.finals.length, 100, 'every finally ran')
@@ -134,7 +134,7 @@ t.test('L7: app.close() ends busy, idle, stalled and headless streams over HTTP/
     if (name === 'stalled') continue
     await within(`the end of ${name}`, closed)
     t.equal(request.rstCode, http2.constants.NGHTTP2_NO_ERROR, `${name}: no reset`)
-    t.ok(request.readableEnded, `${name}: the end was said`)
+    t.ok(request.readableEnded, `${name}: the end was sent`)
     t.ok(body() === '' || body().endsWith('\n\n'), `${name}: no half a frame`)
   }
   t.same(streams.reports.map(report => report.reason), Array(visits.length).fill('shutdown'))

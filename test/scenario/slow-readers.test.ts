@@ -71,7 +71,7 @@ async function stall (t: Test & Checks, { channel, port, reply }: Served): Promi
   client.pause()
   await flood(channel)
   const { writableLength } = reply().raw
-  t.ok(writableLength > 0 && writableLength < 256 * 1024, `the client takes nothing any more, and ${writableLength} bytes wait for it in the process`)
+  t.ok(writableLength > 0 && writableLength < 256 * 1024, `the client reads no bytes, and ${writableLength} bytes wait for it in the process`)
   return client
 }
 
@@ -99,7 +99,7 @@ for (const start of ['latest', 'earliest'] as const) {
     await within('the end of the stream', client.until('0\r\n\r\n'))
     t.match(await within('the report', closed), { reason: 'lagging' })
     const before = messagesIn(framesOf(bodyOf(client)))
-    t.same(before.map(({ n }) => n), count(1, before.length), 'what it got has no gap')
+    t.same(before.map(({ n }) => n), count(1, before.length), 'the received events have no gap')
     t.ok(before.length < EVENTS - KEPT)
     t.equal((await within('the report', closed)).lastEventId, `${epoch}-${before.length}`)
     t.equal(channel.subscribers, 0)
@@ -140,7 +140,7 @@ function addsUp (t: Checks, epoch: string, frames: Frame[], published: number): 
   const messages = messagesIn(frames)
   t.same(messages.map(({ n }) => n), [...new Set(messages.map(({ n }) => n))].sort((a, b) => a - b), 'in order, none twice')
   t.same(frames.filter(({ event }) => event === 'message').map(({ id }) => id), messages.map(({ n }) => `${epoch}-${n}`), 'each with its own position')
-  t.equal(messages.length + sum(dropsIn(frames)), published, 'delivered and dropped are what was published')
+  t.equal(messages.length + sum(dropsIn(frames)), published, 'delivered and dropped events add up to the published ones')
 }
 
 t.test('R5: compactBy sends a reader whose position was evicted the last event of each key, and counts the rest', async t => {
@@ -159,8 +159,8 @@ t.test('R5: compactBy sends a reader whose position was evicted the last event o
   const state = new Map(messagesIn(frames).map(({ n, key }) => [key, n]))
   const wanted = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
   wanted.set('live', EVENTS + 1)
-  t.same([...state].sort(), [...wanted].sort(), 'the state that it ends with is that of everybody')
-  t.ok(messagesIn(frames).length < gap + wanted.size + KEPT, 'it was given few of what it missed')
+  t.same([...state].sort(), [...wanted].sort(), 'its final state is the common state')
+  t.ok(messagesIn(frames).length < gap + wanted.size + KEPT, 'it received few of the missed events')
 })
 
 t.test('R5: with more keys than the history holds, compactBy sends as many as it holds', async t => {
@@ -264,7 +264,7 @@ t.test('R5: over HTTP/2 the counts of a slow reader add up, and another stream o
   const frames = framesOf(slow.parts.join(''))
   addsUp(t, epoch, frames, EVENTS)
   t.same(dropsIn(frames), [EVENTS - messagesIn(frames).length])
-  t.same(messagesIn(framesOf(fast.parts.join(''))).map(({ n }) => n), count(1, EVENTS), 'who reads gets all')
+  t.same(messagesIn(framesOf(fast.parts.join(''))).map(({ n }) => n), count(1, EVENTS), 'a reading client receives all')
 })
 
 t.test('R5: a reader that reads no bytes for the stallTimeout is disconnected, and resumes after a reconnect', async t => {

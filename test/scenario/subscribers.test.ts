@@ -142,7 +142,7 @@ t.test('R2: a filtered subscriber that reconnects does not filter the same event
   client.reset()
   await client.closed
   const [response] = client.responses()
-  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150), 'after 128 events or more that were passed over it is told where it is')
+  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150), 'after 128 or more filtered events it gets its position')
   t.equal(calls, 270)
 
   const back = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-150` } })
@@ -180,7 +180,7 @@ const failing: Array<{ name: string, way: Options, logged: string }> = [
   { name: 'a map that throws', way: { map: ({ data }) => data === 1 ? { data } : secret() }, logged: 'secret' },
   { name: 'a map that returns a promise', way: { map: ({ data }) => data === 1 ? { data } : Promise.resolve({ data }) as unknown as Published }, logged: 'FST_SSE_OPTION' },
   { name: 'a map that rejects', way: { map: ({ data }) => data === 1 ? { data } : Promise.reject(new Error('secret')) as unknown as Published }, logged: 'FST_SSE_OPTION' },
-  { name: 'a map that makes what is no event', way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published }, logged: 'FST_SSE_EVENT' }
+  { name: 'a map that returns no event', way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published }, logged: 'FST_SSE_EVENT' }
 ]
 for (const { name, way, logged } of failing) {
   for (const during of [true, false]) {
@@ -276,7 +276,7 @@ interface Counter { value: number, id: string | undefined }
 
 const counting: Record<string, (counter: Counter) => SnapshotFn> = {
   'at once': counter => () => ({ event: 'state', data: counter.value }),
-  'as a promise with an id of its own': counter => async () => {
+  'as a promise with its own id': counter => async () => {
     const { value, id } = counter
     await delay(value % 5)
     const state: Published = { event: 'state', data: value, id }
@@ -313,7 +313,7 @@ for (const [name, snapshot] of Object.entries(counting)) {
   t.test(`R2: a snapshot that is given ${name} is followed by exactly the later changes, whenever a client connects`, async t => {
     const views = (await comeWhileCounting(t, snapshot)).map(view)
     t.same(views.filter(({ state, sets }) => JSON.stringify(sets) !== JSON.stringify(count(state + 1, INCREMENTS))), [])
-    t.ok(new Set(views.map(({ state }) => state)).size > COMERS / 4, 'they came at different times')
+    t.ok(new Set(views.map(({ state }) => state)).size > COMERS / 4, 'they connected at different times')
   })
 }
 
@@ -348,5 +348,5 @@ t.test('the signal of a subscription ends its streams and its loops, and no othe
   await publish(channel, 2)
   await within('an event for the other', other.until(frame(epoch, 2)))
   const late = await follow({ path: '/mine' })
-  t.equal(await whole(late), '', 'who comes after it gets nothing')
+  t.equal(await whole(late), '', 'a later client gets nothing')
 })

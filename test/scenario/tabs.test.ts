@@ -134,8 +134,8 @@ const ENDS: ReadonlyArray<readonly [how: string, end: (page: Page) => Promise<un
   ['is closed', page => page.close()],
   // If the engine cannot crash a tab, the tab is closed again.
   ['crashes', page => (page.crash ?? (() => page.close()))()],
-  ['goes elsewhere', page => page.goto('about:blank')],
-  ['follows a link', page => page.follow('/elsewhere')],
+  ['is navigated away', page => page.goto('about:blank')],
+  ['is left by a link', page => page.follow('/elsewhere')],
   ['closes its stream', page => page.evaluate(() => window.seen.leave())]
 ]
 
@@ -147,7 +147,7 @@ inEachEngine(t, 1, (t, engine) => {
     const tabs = await Promise.all(Array.from({ length: 10 }, () => Tab.open(t, engine, site, [])))
     for (const tab of tabs) await tab.isLive()
     t.equal(site.open, 1, 'one stream')
-    t.equal(site.asked.length, 1, 'asked for once')
+    t.equal(site.asked.length, 1, 'requested once')
 
     for (const [how, end] of [...ENDS, ...ENDS.slice(0, 2)]) {
       const leader = await leaderOf(tabs)
@@ -158,8 +158,8 @@ inEachEngine(t, 1, (t, engine) => {
       const { newest } = site
       for (const tab of tabs) await tab.reaches(newest)
       await until(`one stream after the leader ${how}`, () => site.open === 1, PATIENCE)
-      t.equal(site.asked.length, before + 1, `the leader ${how}: one other asks`)
-      t.not(site.asked.at(-1), '', 'for what comes after the last')
+      t.equal(site.asked.length, before + 1, `the leader ${how}: one other tab requests the stream`)
+      t.not(site.asked.at(-1), '', 'after the last event')
     }
 
     const late = await (await Tab.open(t, engine, site, tabs)).isLive()
@@ -237,7 +237,7 @@ inEachEngine(t, 1, (t, engine) => {
       t.equal(closed, 'complete')
       t.equal(numbers.at(-1), site.newest)
     }
-    t.equal(site.asked.length, 2, 'one asks once more, for all')
+    t.equal(site.asked.length, 2, 'one tab reconnects once, for all')
     await until('no stream is left', () => site.open === 0, PATIENCE)
   })
 })
