@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 
-// Runs the suite and closes on one plain line that a script can read: "N passed, N failed".
-// The whole of it stands in .tap/last.tap; what failed is shown. Arguments go to tap.
+// Runs the suite, and ends with one plain line that a script can parse: "N passed, N failed".
+// The complete output is in .tap/last.tap; failures are printed. Arguments are passed to tap.
 const record = '.tap/last.tap'
 const reporter = process.stdout.isTTY ? 'terse' : 'silent'
 mkdirSync('.tap', { recursive: true })
@@ -14,7 +14,7 @@ const [passed, failed, skipped] = [count('pass'), count('fail'), count('skip')]
 for (const line of tap.match(/.*# SKIP.*/g) ?? []) console.log(line.trim())
 for (const failure of tap.match(/^( *)not ok .*\n(\1 {2}---\n[^]*?\n\1 {2}\.\.\.\n)?/gm) ?? []) console.log(failure)
 
-// A machine that is set up for the tests must run all of them.
+// With CI=true all tests must run.
 const missing = process.env.CI === 'true' && skipped > 0
 if (missing) console.log('Skipped tests fail with CI=true')
 process.exitCode = run.status === 0 && !missing && passed > 0 ? 0 : 1
