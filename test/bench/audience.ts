@@ -1,24 +1,24 @@
 import { connect, type Socket } from 'node:net'
 import { request } from './reader.ts'
 
-// The servers of a broadcast close each payload with it.
+// The servers of a broadcast end each payload with it.
 const MARK = '~'.charCodeAt(0)
-// The last event is late by now: somebody lost one.
+// After that time an event counts as lost.
 const PATIENCE = 30_000
-// The queue of a listening socket has room for 511.
+// The backlog of a listening socket holds 511 connections.
 const AT_ONCE = 200
 
 interface Listener { socket: Socket, heard: number }
 
 /**
- * Many connections to one broadcast. They count events and do no more: one buffer for all of them, no stream, no parser,
- * so that the reading of a thousand does not hold up the server that is measured.
+ * Many connections to one broadcast. They only count events: one buffer for all of them, no stream, no parser, so that
+ * reading a thousand connections does not slow the measured server.
  */
 export class Audience {
   readonly #listeners: Listener[] = []
   readonly #memory = Buffer.allocUnsafe(64 * 1024)
   #expected = 0
-  /** How many are still to hear the last event. */
+  /** The connections that have not yet received the last event. */
   #waiting = 0
   readonly #heed: ((buffer: Buffer, at: number) => void) | undefined
   #settle: (error?: Error) => void = () => {}
@@ -27,7 +27,7 @@ export class Audience {
     this.#heed = heed
   }
 
-  /** `heed` is shown each event where it ends in the bytes that came. */
+  /** `heed` is called for each event with the bytes and the index of its end. */
   static async open (port: number, size: number, heed?: (buffer: Buffer, at: number) => void): Promise<Audience> {
     const audience = new Audience(heed)
     for (let left = size; left > 0; left -= AT_ONCE) {
@@ -39,7 +39,7 @@ export class Audience {
     return audience
   }
 
-  /** Resolves when `publish` did its work and each connection got so many more events, no fewer and no more. */
+  /** Resolves when `publish` is done and each connection has received exactly that many more events. */
   async hear (events: number, publish: () => Promise<unknown>): Promise<void> {
     this.#expected += events
     this.#waiting = this.#listeners.length
@@ -49,7 +49,7 @@ export class Audience {
     this.#check()
   }
 
-  /** Throws when one got more than it should have: what came after the last event was counted too. */
+  /** Throws if a connection received too many events: bytes after the last event are counted, too. */
   close (): void {
     for (const { socket } of this.#listeners) socket.destroy()
     this.#check()

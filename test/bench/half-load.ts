@@ -10,7 +10,7 @@ export interface HalfLoad {
   interval: number
 }
 
-/** The time from publish to receipt where a hand-written server is busy half of the time. */
+/** The time from publish to receipt while a hand-written server is busy half of the time. */
 export async function halfLoad (contestants: readonly Contestant[], { rounds, connections, events, interval }: HalfLoad): Promise<string> {
   const listeners = new Map<Contestant, Listeners>()
   for (const contestant of contestants) listeners.set(contestant, await Listeners.open(contestant.port, connections))

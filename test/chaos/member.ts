@@ -9,10 +9,10 @@ import type { Answer, News, Order } from './messages.ts'
 
 interface Surroundings {
   redisPort: () => number
-  /** Where its log goes. */
+  /** The file of its log. */
   folder: string
   seed: number
-  /** A number for each life of a node. */
+  /** Numbers the incarnations of all nodes. */
   nextPublisher: () => number
   ledger: Ledger
 }
@@ -21,11 +21,11 @@ const PROGRAM = fileURLToPath(new URL('node.ts', import.meta.url))
 // A busy machine compiles slowly.
 const START = 90_000
 
-/** One of the nodes, in its present life. */
+/** One of the nodes, in its current incarnation. */
 export class Member {
   readonly index: number
   readonly log: string
-  /** Where it listens; undefined while it does not. */
+  /** Its port; undefined while it does not listen. */
   port: number | undefined
   publisher = 0
   readonly #surroundings: Surroundings
@@ -49,7 +49,7 @@ export class Member {
     closeSync(log)
     this.#process = child
     child.on('message', (news: News) => {
-      // What it told before it was killed may be read after that: it is of that life.
+      // Messages that it sent before it was killed may be read later. They belong to that incarnation.
       if (news.news === 'settled') {
         for (const acknowledged of news.acknowledged) ledger.acknowledge(publisher, acknowledged)
         for (const [,, reason] of news.refused) ledger.refuse(reason)
@@ -64,7 +64,7 @@ export class Member {
     this.port = port
   }
 
-  /** Without a word, as by a power cut. Resolves when all that it had told is read. */
+  /** Kills it like a power cut. Resolves when all its messages are read. */
   async kill (): Promise<void> {
     const child = this.#process
     this.port = undefined
@@ -79,7 +79,7 @@ export class Member {
   rest (): Promise<Answer<'rest'>> { return this.#ask({ order: 'rest' }) }
   heads (): Promise<Answer<'heads'>> { return this.#ask({ order: 'heads' }) }
 
-  /** What it wrote last. */
+  /** The last lines of its log. */
   lastWords (lines: number): string[] { return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines) }
 
   #say (order: Order): void { this.#process!.send(order) }

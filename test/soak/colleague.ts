@@ -3,16 +3,16 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Owner } from '../chaos/world.ts'
 
-/** What a process does when it is asked, by name. */
+/** The commands of a process, by name. */
 export type Duties = Record<string, (...details: never[]) => unknown>
 
 interface Question { number: number, duty: string, details: unknown[] }
 interface Answer { number: number, result?: unknown, fault?: string }
 
-// A busy machine takes its time; who does not answer for so long never will.
+// Generous for a busy machine; a process that does not answer by then never will.
 const PATIENCE = 120_000
 
-/** A process of its own that does what it is asked, and goes with its owner. */
+/** A child process that executes commands, and exits with its owner. */
 export class Colleague<D extends Duties> {
   readonly #name: string
   readonly #process: ChildProcess
@@ -33,10 +33,10 @@ export class Colleague<D extends Duties> {
     })
   }
 
-  /** Resolves when it is ready to be asked. */
+  /** Resolves when it is ready for commands. */
   static async start<D extends Duties> (t: Owner, file: string, ...args: unknown[]): Promise<Colleague<D>> {
     const program = fileURLToPath(new URL(file, import.meta.url))
-    // What a coverage tool of this process left in the environment must not reach it.
+    // Environment variables of a coverage tool of this process must not reach it.
     const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
     const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', program, ...args.map(String)], { env, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     t.teardown(async () => {
@@ -63,7 +63,7 @@ export class Colleague<D extends Duties> {
     })
   }
 
-  /** Lets it go: with nothing left to do, it ends by itself. Resolves to its exit code. */
+  /** Disconnects it: with nothing left to do, it exits. Resolves to its exit code. */
   async leave (): Promise<number | null> {
     const over = once(this.#process, 'exit')
     this.#process.disconnect()
@@ -71,7 +71,7 @@ export class Colleague<D extends Duties> {
   }
 }
 
-/** The other side of it, in the process that is asked. */
+/** The other side, in the child process. */
 export function serve (duties: Duties): void {
   process.on('message', async ({ number, duty, details }: Question) => {
     try {

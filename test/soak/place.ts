@@ -1,4 +1,4 @@
-/** A frame by its fields. */
+/** The fields of a frame. */
 export function fieldsOf (frame: string): Record<string, string> {
   const fields: Record<string, string> = {}
   for (const line of frame.split('\n')) {
@@ -10,7 +10,10 @@ export function fieldsOf (frame: string): Record<string, string> {
   return fields
 }
 
-/** Where a client of one channel is, and whether what comes next is next: nothing is lost without a word, and nothing comes twice. */
+/**
+ * The position of a client in one channel. Checks that the next event is the next: nothing is lost silently or
+ * duplicated.
+ */
 export class Place {
   #epoch = ''
   #position: number | undefined
@@ -19,7 +22,7 @@ export class Place {
   get position (): number | undefined { return this.#position }
   get id (): string | undefined { return this.#position === undefined ? undefined : `${this.#epoch}-${this.#position}` }
 
-  /** What is wrong with a frame, if anything is. An event brings its own number, which is its offset. */
+  /** Returns what is wrong with a frame, or undefined. An event contains its own number, which is its offset. */
   take ({ event, id, data }: Record<string, string>): string | undefined {
     if (id === undefined) return undefined
     const [epoch = '', digits] = id.split('-')
@@ -35,7 +38,7 @@ export class Place {
     return `${event ?? 'a position'} ${id} after ${known}-${expected}`
   }
 
-  /** By how much it goes on. */
+  /** Moves the position. */
   #told (event: string, data: string): number {
     if (event === 'sse.gap') return JSON.parse(data).dropped
     this.events++

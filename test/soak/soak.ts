@@ -11,11 +11,11 @@ export interface Plan {
   seconds: number
   connections: number
   seed: number
-  /** Where what happens is told. */
+  /** Prints the progress. */
   say: (line: string) => void
 }
 
-/** Bytes and handles that are in use where nobody is there. */
+/** Bytes and handles in use without clients. */
 export interface Measured { heap: number, buffers: number, handles: Record<string, number> }
 
 export interface Outcome {
@@ -31,9 +31,9 @@ export interface Outcome {
   stats: Stats
   figures: Figures
   lines: Record<string, number>
-  /** Clean ends with a moment to come back, at the close. */
+  /** Clean ends with a retry delay, at the close. */
   told: number
-  /** What must not happen, and did. */
+  /** The violations. */
   wrongs: string[]
 }
 
@@ -41,20 +41,20 @@ const GRACE = 10_000
 // Events per second on each ordinary channel.
 const RATE = 2
 const WARM = 3_000
-/** How much more may be in use than before: of what is there, or so many bytes. */
+/** The allowed growth: a factor, or a number of bytes. */
 export const TOLERANCE = { share: 0.1, bytes: 5_000_000 }
-// One process reads for so many.
+// The connections of one client process.
 const PER_CROWD = 2_500
-// What a process has open besides.
+// The other open files of a process.
 const SPARE = 200
 
-/** How many files this process may have open. Those that it starts may have as many. */
+/** The limit of open files of this process, which its child processes share. */
 export function openFiles (): number {
   const { userLimits } = process.report.getReport() as { userLimits: { open_files: { soft: number | 'unlimited' } } }
   return Number(String(userLimits.open_files.soft).replace('unlimited', 'Infinity'))
 }
 
-/** A server, its clients, and what has been found to be wrong. */
+/** A server, its clients, and the violations. */
 export class Soak {
   readonly plan: Plan
   readonly server: Colleague<ServerDuties>
@@ -78,40 +78,40 @@ export class Soak {
     return new Soak(plan, server, crowds)
   }
 
-  /** Asks all crowds at once. */
+  /** Sends a command to all crowds at once. */
   all<N extends keyof CrowdDuties> (duty: N, ...details: Parameters<CrowdDuties[N]>): Promise<Array<Awaited<ReturnType<CrowdDuties[N]>>>> {
     return Promise.all(this.crowds.map(crowd => crowd.ask(duty, ...details)))
   }
 
-  /** Everybody comes, and events with them. */
+  /** All clients connect, and events are published. */
   async gather (): Promise<void> {
     await this.server.ask('publish', RATE)
     await this.all('join')
     this.plan.say('everybody is there')
   }
 
-  /** Everybody has got all, and the books agree. */
+  /** All clients are up to date, and the counts agree. */
   async settle (): Promise<Stats> {
     await this.server.ask('revoke', 0)
     await this.server.ask('publish', 0)
     await this.all('calm', await this.server.ask('newest'))
     this.plan.say('everybody has got all')
     const { connections } = this.plan
-    // It hears of those who broke off last a little later.
+    // It is notified of the last disconnects a little later.
     await until('nobody else is there', async () => (await this.server.ask('stats')).streams.open <= connections)
     const stats = await this.server.ask('stats')
     this.add(stats, connections)
     return stats
   }
 
-  /** Whether the figures of the streams add up, with so many open. */
+  /** Checks that the counts of the streams add up, with that many open. */
   add ({ streams }: Stats, open: number): void {
     const closed = Object.values(streams.closed).reduce((sum, count) => sum + count)
     if (streams.open !== open) this.wrongs.push(`${streams.open} streams are open, and not ${open}`)
     if (streams.opened !== streams.open + closed) this.wrongs.push(`${streams.opened} streams were opened, ${streams.open} are open and ${closed} closed`)
   }
 
-  /** Everybody leaves. What is in use then, with full histories, so that it is the same whenever it is looked at. */
+  /** All clients disconnect. Returns the use with full histories, so that two samples are comparable. */
   async empty (): Promise<Measured> {
     await this.server.ask('publish', 0)
     await this.all('leave')
@@ -140,7 +140,10 @@ export class Soak {
   }
 }
 
-/** Days of a server in minutes: its clients come, stall, break off and come back, are turned away and sent away. Then it closes. */
+/**
+ * Days of a server in minutes: its clients connect, stall, break off and reconnect, are rejected and disconnected. Then
+ * it closes.
+ */
 export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   const soak = await Soak.start(t, plan)
   const { server, wrongs } = soak
@@ -182,10 +185,10 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   return { plan, openFiles: openFiles(), processes: soak.crowds.length, before, after, closed, closeTime, grace: GRACE, warm, stats, figures, lines: lines.counts, told, wrongs }
 }
 
-/** Where what the clients were told is more than what the server says, or is not all that it may be. */
+/** Checks that clients received no more than the server reports, and no less than they must. */
 function disagreements ({ streams, rejected, gaps, dropped, resets }: Stats, figures: Figures): string[] {
   const refused = rejected.maxStreams + rejected.maxStreamsPerKey + rejected.closing
-  // What is on its way when a client breaks off nobody reads.
+  // Events on their way to a client that disconnects are not received.
   const most = { events: streams.events, gaps, dropped, resets, admitted: streams.opened, refused }
   const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name => `${name}: clients count ${figures[name]}, the server ${most[name]}`)
   if (refused <= figures.refused + figures.unanswered) return more

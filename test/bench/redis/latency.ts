@@ -5,10 +5,10 @@ import { spread, table } from '../table.ts'
 interface Latency { p50: number, p99: number }
 export interface LatencyOptions { rounds: number, streams: number, channels: number, rate: number, each: number }
 
-// A time is so many digits, right before the end of the payload.
+// The time has that many digits, directly before the end of the payload.
 const DIGITS = 16
 
-/** From `publish` on one of the nodes to the client of any of them, in milliseconds. */
+/** The time from `publish` on one node to the client of any node, in milliseconds. */
 async function measure (nodes: readonly Contestant[], { streams, channels, rate, each }: LatencyOptions): Promise<Latency> {
   const latencies: number[] = []
   const heed = (buffer: Buffer, at: number): void => {
@@ -19,7 +19,7 @@ async function measure (nodes: readonly Contestant[], { streams, channels, rate,
   const audiences = await Promise.all(nodes.map(node => Audience.open(node.port, streams / share, heed)))
   for (const node of nodes) await node.ask('followed', streams / share, channels)
   let pacing: Promise<unknown> | undefined
-  // All audiences hear one performance.
+  // All audiences receive one broadcast.
   const pace = (): Promise<unknown> => {
     pacing ??= Promise.all(nodes.map(node => node.ask('pace', each / share, rate / share)))
     return pacing

@@ -2,8 +2,9 @@ import { createHistogram, performance } from 'node:perf_hooks'
 import { Redis } from 'ioredis'
 
 /*
- * One way to hear of what is appended to streams, alone in a process: `tailer.ts <port> <way> <streams>`.
- * Each entry holds the time of its append. Tells its parent when it is listening, and at the end what it took.
+ * One method of tailing streams, alone in a process: `tailer.ts <port> <method> <streams>`.
+ * Each entry contains the time of its append. Notifies its parent when it is listening, and sends the latencies at the
+ * end.
  */
 const [port, way, count] = process.argv.slice(2)
 const streams = Array.from({ length: Number(count) }, (_, index) => `tailed:${index}`)
@@ -17,7 +18,7 @@ function hear (time: string): void {
   latency.record(Math.max(1, Math.round((performance.timeOrigin + performance.now() - Number(time)) * 1_000)))
 }
 
-/** The stream's own wait: every stream is named in every call, with the last id that was seen. */
+/** XREAD BLOCK: every call names every stream, with the last id of each. */
 async function blocking (): Promise<void> {
   const last = new Map(streams.map(name => [name, '0-0']))
   process.send!('listening')
@@ -30,7 +31,7 @@ async function blocking (): Promise<void> {
   }
 }
 
-/** The entry comes with the message that tells of it. */
+/** Pub/Sub: the message contains the entry. */
 async function bell (): Promise<void> {
   redis.on('messageBuffer', (_channel: Buffer, message: Buffer) => hear(message.toString('latin1', 0, 20)))
   for (let at = 0; at < streams.length; at += 1_000) await redis.subscribe(...streams.slice(at, at + 1_000))

@@ -50,7 +50,9 @@ async function measure (server: RedisServer, redis: Redis, way: string, streams:
   }
 }
 
-/** How to hear of appends: `XREAD BLOCK` over all streams, or a subscription whose message brings the entry. */
+/**
+ * Compares two methods of tailing: `XREAD BLOCK` over all streams, or a subscription whose message contains the entry.
+ */
 export async function tails (server: RedisServer, redis: Redis, { rounds, rate, seconds }: { rounds: number, rate: number, seconds: number }): Promise<string> {
   const rows: string[][] = []
   for (const streams of [1, 10_000]) {
