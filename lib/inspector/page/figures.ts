@@ -4,7 +4,7 @@ export const figures = String.raw`import { bytes, count, element, rate, write } 
 const POINTS = 60
 const SVG = 'http://www.w3.org/2000/svg'
 
-const LIMITS = { maxStreams: 'server full', maxStreamsPerKey: 'too many per key', closing: 'shutting down' }
+const LIMITS = { maxStreams: 'server full', maxStreamsPerKey: 'over the key limit', closing: 'shutting down' }
 const REASONS = {
   client: 'the client disconnected',
   complete: 'the source ended',
