@@ -8,7 +8,7 @@ const PATIENCE = 30_000
 // The backlog of a listening socket holds 511 connections.
 const AT_ONCE = 200
 
-interface Listener { socket: Socket, heard: number }
+interface Listener { socket: Socket, received: number }
 
 /**
  * Many connections to one broadcast. They only count events: one buffer for all of them, no stream, no parser, so that
@@ -20,16 +20,16 @@ export class Audience {
   #expected = 0
   /** The connections that have not yet received the last event. */
   #waiting = 0
-  readonly #heed: ((buffer: Buffer, at: number) => void) | undefined
+  readonly #onEvent: ((buffer: Buffer, at: number) => void) | undefined
   #settle: (error?: Error) => void = () => {}
 
-  private constructor (heed: ((buffer: Buffer, at: number) => void) | undefined) {
-    this.#heed = heed
+  private constructor (onEvent: ((buffer: Buffer, at: number) => void) | undefined) {
+    this.#onEvent = onEvent
   }
 
-  /** `heed` is called for each event with the bytes and the index of its end. */
-  static async open (port: number, size: number, heed?: (buffer: Buffer, at: number) => void): Promise<Audience> {
-    const audience = new Audience(heed)
+  /** `onEvent` is called for each event with the bytes and the index of its end. */
+  static async open (port: number, size: number, onEvent?: (buffer: Buffer, at: number) => void): Promise<Audience> {
+    const audience = new Audience(onEvent)
     for (let left = size; left > 0; left -= AT_ONCE) {
       await audience.#until(`opening ${size} connections`, () => {
         audience.#waiting = Math.min(left, AT_ONCE)
@@ -40,7 +40,7 @@ export class Audience {
   }
 
   /** Resolves when `publish` is done and each connection has received exactly that many more events. */
-  async hear (events: number, publish: () => Promise<unknown>): Promise<void> {
+  async receive (events: number, publish: () => Promise<unknown>): Promise<void> {
     this.#expected += events
     this.#waiting = this.#listeners.length
     let published: Promise<unknown> | undefined
@@ -56,8 +56,8 @@ export class Audience {
   }
 
   #check (): void {
-    const wrong = this.#listeners.filter(({ heard }) => heard !== this.#expected)
-    if (wrong.length > 0) throw new Error(`${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${wrong[0]!.heard}`)
+    const wrong = this.#listeners.filter(({ received }) => received !== this.#expected)
+    if (wrong.length > 0) throw new Error(`${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${wrong[0]!.received}`)
   }
 
   async #until (what: string, start: () => void): Promise<void> {
@@ -81,16 +81,16 @@ export class Audience {
         this.#done()
       }
       for (let at = buffer.indexOf(MARK); at !== -1 && at < length; at = buffer.indexOf(MARK, at + 1)) {
-        this.#heed?.(buffer, at)
-        if (++listener.heard === this.#expected) this.#done()
+        this.#onEvent?.(buffer, at)
+        if (++listener.received === this.#expected) this.#done()
       }
       return true
     }
     const socket = connect({ port, host: '127.0.0.1', onread: { buffer, callback } })
-    const listener = { socket, heard: 0 }
+    const listener = { socket, received: 0 }
     socket.write(request('/'))
     socket.on('error', error => this.#settle(error))
-    socket.on('end', () => this.#settle(new Error(`A connection ended after ${listener.heard} events`)))
+    socket.on('end', () => this.#settle(new Error(`A connection ended after ${listener.received} events`)))
     this.#listeners.push(listener)
   }
 

@@ -37,16 +37,16 @@ export class Contestant {
 
   /** The CPU time of the process so far, in microseconds. */
   cpu (): Promise<number> {
-    return this.ask('cpu')
+    return this.request('cpu')
   }
 
   /** The bytes in use, after a full collection. */
   memory (): Promise<Memory> {
-    return this.ask('memory')
+    return this.request('memory')
   }
 
   /** Sends a request to its server. One at a time: answers have no id. */
-  ask<T = null> (question: string, ...details: number[]): Promise<T> {
+  request<T = null> (question: string, ...details: number[]): Promise<T> {
     this.#process.send([question, ...details])
     return this.#answer()
   }

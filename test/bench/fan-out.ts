@@ -21,7 +21,7 @@ export async function fanOut (contestants: readonly Contestant[], { rounds, conn
   const name = burst === 1 ? 'fan-out' : `fan-out ×${burst}`
   const comparison = await Comparison.of({ name, what, unit: 'delivery', amount: turns * burst * connections }, contestants, rounds, async contestant => {
     const startedAt = performance.now()
-    await audiences.get(contestant)!.hear(turns * burst, () => contestant.ask('publish', turns, burst))
+    await audiences.get(contestant)!.receive(turns * burst, () => contestant.request('publish', turns, burst))
     return (performance.now() - startedAt) / 1000
   })
   for (const audience of audiences.values()) audience.close()

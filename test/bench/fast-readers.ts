@@ -33,15 +33,15 @@ export async function fastReaders (server: Contestant, { rounds, readers, events
 async function measure (server: Contestant, readers: number, events: number, beside: boolean): Promise<Times> {
   // It stalls before the others connect, so its flood is not sent to them.
   const slow = beside ? stall(server.port, '/') : undefined
-  await server.ask('followed', slow === undefined ? 0 : 1)
-  await server.ask('flood', FLOOD)
+  await server.request('subscribed', slow === undefined ? 0 : 1)
+  await server.request('flood', FLOOD)
   const fast = await Listeners.open(server.port, readers)
-  await server.ask('followed', slow === undefined ? readers : readers + 1)
-  const times = await fast.hear(server, events, PACE)
+  await server.request('subscribed', slow === undefined ? readers : readers + 1)
+  const times = await fast.receive(server, events, PACE)
   fast.close()
   // Checks that it stalled, and received a gap.
   if (slow !== undefined) await readOn(slow, '\nevent: sse.gap\n')
   slow?.destroy()
-  await server.ask('followed', 0)
+  await server.request('subscribed', 0)
   return times
 }

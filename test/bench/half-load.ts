@@ -18,8 +18,8 @@ export async function halfLoad (contestants: readonly Contestant[], { rounds, co
   // The first round warms up and does not count.
   for (let round = 0; round <= rounds; round++) {
     for (const [contestant, own] of times) {
-      const heard = await listeners.get(contestant)!.hear(contestant, events, interval)
-      if (round > 0) own.push(heard)
+      const received = await listeners.get(contestant)!.receive(contestant, events, interval)
+      if (round > 0) own.push(received)
     }
   }
   for (const each of listeners.values()) each.close()

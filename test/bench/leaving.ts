@@ -34,7 +34,7 @@ async function visit (server: Contestant, path: string): Promise<Left> {
   }
   const leftAt = Number(process.hrtime.bigint() / 1000n)
   socket.resetAndDestroy()
-  const left = await server.ask<Left>('left')
+  const left = await server.request<Left>('left')
   return Object.fromEntries(NOTICED.map(name => [name, left[name] - leftAt])) as Left
 }
 

@@ -27,9 +27,9 @@ export class Listeners {
   }
 
   /** Receives that many events, at the given interval in milliseconds. */
-  async hear (server: Contestant, events: number, interval: number): Promise<Times> {
+  async receive (server: Contestant, events: number, interval: number): Promise<Times> {
     this.#times.length = 0
-    await this.#audience.hear(events, () => server.ask('pace', events, interval))
+    await this.#audience.receive(events, () => server.request('pace', events, interval))
     const sorted = Float64Array.from(this.#times).sort()
     const at = (part: number): number => sorted[Math.ceil(sorted.length * part) - 1]!
     return { p50: at(0.5), p99: at(0.99) }

@@ -60,7 +60,7 @@ async function settle (world: World): Promise<void> {
   const { members, diary, ledger, clients } = world
   await world.recover()
   await Promise.all(members.map(member => member.rest()))
-  diary.happened('publishers rest')
+  diary.happened('publishers stop')
   const { heads } = await members[0]!.heads()
   await world.reach('every client gets all', heads.map(({ newest }) => newest))
   diary.happened('every client has got all')

@@ -4,7 +4,7 @@ import type { Diary } from './diary.ts'
 import type { Ledger } from './ledger.ts'
 
 /** Consecutive offsets that a client received, or that were reported as missing. */
-export interface Span { told: 'events' | 'sse.gap' | 'sse.reset', first: number, last: number }
+export interface Span { kind: 'events' | 'sse.gap' | 'sse.reset', first: number, last: number }
 
 interface Server {
   port: number
@@ -45,7 +45,7 @@ export class Client {
 
   get localPort (): number | undefined { return this.#request?.socket?.localPort }
 
-  count (told: Span['told']): number { return this.spans.filter(span => span.told === told).length }
+  count (kind: Span['kind']): number { return this.spans.filter(span => span.kind === kind).length }
 
   toString (): string { return `${this.#name} (${this.epoch}-${this.position}, connection ${this.connections} at ${this.#at})` }
 
@@ -117,8 +117,8 @@ export class Client {
     this.delivered++
     this.#server.ledger.deliver(this.channel, this.epoch, offset, payload, this.#name)
     const span = this.spans.at(-1)
-    if (span?.told === 'events' && span.last + 1 === offset) span.last = offset
-    else this.spans.push({ told: 'events', first: offset, last: offset })
+    if (span?.kind === 'events' && span.last + 1 === offset) span.last = offset
+    else this.spans.push({ kind: 'events', first: offset, last: offset })
     this.position = offset
   }
 
@@ -136,9 +136,9 @@ export class Client {
     this.#moved('sse.reset', offset)
   }
 
-  #moved (told: Span['told'], offset: number): void {
-    this.#server.diary.happened(`${told} from ${this.position} to ${offset} for ${this}`)
-    this.spans.push({ told, first: this.position + 1, last: offset })
+  #moved (kind: Span['kind'], offset: number): void {
+    this.#server.diary.happened(`${kind} from ${this.position} to ${offset} for ${this}`)
+    this.spans.push({ kind, first: this.position + 1, last: offset })
     this.position = offset
   }
 

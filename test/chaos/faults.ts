@@ -79,7 +79,7 @@ async function fill ({ members, dice, diary, clients, entrance, ledger }: World,
     await members[dice(members.length)]!.burst(channel, BURST)
     const newest = ledger.newest(channel)
     // As fast as the reading clients can receive: no other client falls behind.
-    await until('who does not stall keeps up', () => others.every(({ position }) => position >= newest))
+    await until('the reading clients keep up', () => others.every(({ position }) => position >= newest))
     bursts++
     const taken = entrance.taken(stalled.localPort)
     still = taken === before ? still + 1 : 0

@@ -87,11 +87,11 @@ export class Ledger {
     account.epoch ??= epoch
     const there = account.events[offset]
     if (there === event && account.epoch === epoch) return
-    const told = `${CHANNELS[channel]!.name}: ${by} was told that ${epoch}-${offset} is ${shown(event)}`
-    if (account.epoch !== epoch) this.#diary.wrong(`${told}, but the epoch was ${account.epoch}`)
-    if (there !== undefined) this.#diary.wrong(`${told}, and others that it is ${shown(there)}`)
+    const report = `${CHANNELS[channel]!.name}: ${by} reports that ${epoch}-${offset} is ${shown(event)}`
+    if (account.epoch !== epoch) this.#diary.wrong(`${report}, but the epoch was ${account.epoch}`)
+    if (there !== undefined) this.#diary.wrong(`${report}, but others report ${shown(there)}`)
     const before = account.offsets.get(event)
-    if (before !== undefined && before !== offset) this.#diary.wrong(`${told}, which others have at ${before}`)
+    if (before !== undefined && before !== offset) this.#diary.wrong(`${report}, but others report it at ${before}`)
     account.events[offset] ??= event
     account.offsets.set(event, offset)
   }

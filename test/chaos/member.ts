@@ -54,7 +54,7 @@ export class Member {
         for (const acknowledged of news.acknowledged) ledger.acknowledge(publisher, acknowledged)
         for (const [,, reason] of news.refused) ledger.refuse(reason)
       } else if (this.#process === child) {
-        for (const hear of this.#waiting) hear(news)
+        for (const listener of this.#waiting) listener(news)
       }
     })
     const { port } = await within(`${this} listens`, Promise.race([
@@ -75,16 +75,16 @@ export class Member {
   }
 
   publish (rate: number): void { this.#say({ order: 'publish', rate }) }
-  burst (channel: number, events: number): Promise<Answer<'burst'>> { return this.#ask({ order: 'burst', channel, events }) }
-  rest (): Promise<Answer<'rest'>> { return this.#ask({ order: 'rest' }) }
-  heads (): Promise<Answer<'heads'>> { return this.#ask({ order: 'heads' }) }
+  burst (channel: number, events: number): Promise<Answer<'burst'>> { return this.#send({ order: 'burst', channel, events }) }
+  rest (): Promise<Answer<'rest'>> { return this.#send({ order: 'rest' }) }
+  heads (): Promise<Answer<'heads'>> { return this.#send({ order: 'heads' }) }
 
   /** The last lines of its log. */
   lastWords (lines: number): string[] { return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines) }
 
   #say (order: Order): void { this.#process!.send(order) }
 
-  #ask<N extends 'burst' | 'rest' | 'heads'> (order: Order & { order: N }): Promise<Answer<N>> {
+  #send<N extends 'burst' | 'rest' | 'heads'> (order: Order & { order: N }): Promise<Answer<N>> {
     const answer = this.#news(order.order as N)
     this.#say(order)
     return within(`${this} answers to ${order.order}`, answer, 60_000)
@@ -92,12 +92,12 @@ export class Member {
 
   #news<N extends News['news']> (name: N): Promise<Answer<N>> {
     return new Promise(resolve => {
-      const hear = (news: News): void => {
+      const listener = (news: News): void => {
         if (news.news !== name) return
-        this.#waiting.delete(hear)
+        this.#waiting.delete(listener)
         resolve(news as Answer<N>)
       }
-      this.#waiting.add(hear)
+      this.#waiting.add(listener)
     })
   }
 }

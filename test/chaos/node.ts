@@ -16,7 +16,7 @@ const [port, publisher, seed] = process.argv.slice(2).map(Number)
 // Shorter than the time for which Redis is frozen: some events are rejected, and may be stored all the same.
 const TIMEOUT = 2_000
 
-const tell = (news: News): void => { process.send!(news) }
+const report = (news: News): void => { process.send!(news) }
 const app = Fastify({
   logger: {
     level: 'warn',
@@ -37,7 +37,7 @@ app.get('/:channel', { schema: { sse: EVENTS } }, (request, reply) => {
   return reply.sse(channels[Number(channel)]!)
 })
 
-const publishing = new Publisher(publisher!, channels, chances(seed!), tell)
+const publishing = new Publisher(publisher!, channels, chances(seed!), report)
 process.on('message', async (order: Order) => {
   switch (order.order) {
     case 'publish':
@@ -45,18 +45,18 @@ process.on('message', async (order: Order) => {
       break
     case 'burst':
       await publishing.burst(order.channel, order.events)
-      tell({ news: 'burst' })
+      report({ news: 'burst' })
       break
     case 'rest':
       await publishing.rest()
-      tell({ news: 'rest' })
+      report({ news: 'rest' })
       break
     case 'heads': {
       const heads = await Promise.all(channels.map(channel => channel.position()))
-      tell({ news: 'heads', heads: heads.map(({ epoch, newest }) => ({ epoch, newest })) })
+      report({ news: 'heads', heads: heads.map(({ epoch, newest }) => ({ epoch, newest })) })
     }
   }
 })
 process.once('disconnect', () => process.exit())
 await app.listen({ port: 0, host: '127.0.0.1' })
-tell({ news: 'listening', port: (app.server.address() as AddressInfo).port })
+report({ news: 'listening', port: (app.server.address() as AddressInfo).port })

@@ -18,7 +18,7 @@ export class Publisher {
   readonly #id: number
   readonly #channels: ReadonlyArray<Channel<typeof EVENTS>>
   readonly #dice: (below: number) => number
-  readonly #tell: (news: News) => void
+  readonly #report: (news: News) => void
   #number = 0
   #pending = 0
   #rested: (() => void) | undefined
@@ -26,11 +26,11 @@ export class Publisher {
   #acknowledged: Acknowledged[] = []
   #refused: Refused[] = []
 
-  constructor (id: number, channels: ReadonlyArray<Channel<typeof EVENTS>>, dice: (below: number) => number, tell: (news: News) => void) {
+  constructor (id: number, channels: ReadonlyArray<Channel<typeof EVENTS>>, dice: (below: number) => number, report: (news: News) => void) {
     this.#id = id
     this.#channels = channels
     this.#dice = dice
-    this.#tell = tell
+    this.#report = report
   }
 
   /** Sets the rate in events per second. */
@@ -66,7 +66,7 @@ export class Publisher {
   /** Reports the publishes that were settled since the last report. */
   report (): void {
     if (this.#acknowledged.length === 0 && this.#refused.length === 0) return
-    this.#tell({ news: 'settled', acknowledged: this.#acknowledged, refused: this.#refused })
+    this.#report({ news: 'settled', acknowledged: this.#acknowledged, refused: this.#refused })
     this.#acknowledged = []
     this.#refused = []
   }

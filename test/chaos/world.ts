@@ -114,7 +114,7 @@ export class World {
   evidence (): string[] {
     copyFileSync(join(this.redis.folder, 'log'), join(this.#folder, 'redis.log'))
     writeFileSync(join(this.#folder, 'diary'), `${this.diary.lines.join('\n')}\n`)
-    const words = this.members.flatMap(member => [`${member} said at last:`, ...member.lastWords(8)])
+    const words = this.members.flatMap(member => [`last lines of ${member}:`, ...member.lastWords(8)])
     return [`The diary and all logs are in ${this.#folder}`, ...words]
   }
 

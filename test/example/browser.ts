@@ -23,11 +23,11 @@ export function inBrowser (t: Test, tests: (t: Test, browser: Browser) => void):
 /** A server, and the requests that it received. */
 export class Site {
   readonly app: FastifyInstance
-  readonly asked: Array<{ request: IncomingMessage, response: ServerResponse }> = []
+  readonly requests: Array<{ request: IncomingMessage, response: ServerResponse }> = []
 
   constructor (app: FastifyInstance) {
     this.app = app
-    app.server.on('request', (request, response) => { this.asked.push({ request, response }) })
+    app.server.on('request', (request, response) => { this.requests.push({ request, response }) })
   }
 
   static async start (t: Test, app: FastifyInstance): Promise<Site> {
@@ -41,7 +41,7 @@ export class Site {
 
   /** Returns the GET requests for a path, with their responses. */
   gets (path: string): Array<{ request: IncomingMessage, response: ServerResponse }> {
-    return this.asked.filter(({ request }) => request.method === 'GET' && request.url === path)
+    return this.requests.filter(({ request }) => request.method === 'GET' && request.url === path)
   }
 }
 

@@ -87,8 +87,8 @@ t.test('a scrape returns the counts, and a second scrape returns the same', asyn
     sse_gaps_total: 0,
     sse_resets_total: 1
   })
-  const told = stays.frames().join('\n\n') + '\n\n'
-  t.ok(told.length <= samples['sse_bytes_total{route="GET /news"}']!)
+  const received = stays.frames().join('\n\n') + '\n\n'
+  t.ok(received.length <= samples['sse_bytes_total{route="GET /news"}']!)
   t.strictSame((await scrape(t, port)).samples, samples)
 
   t.test('the names of counters end in total, and no other names do', async t => {

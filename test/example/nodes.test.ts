@@ -35,7 +35,7 @@ class Example {
   readonly exit: Promise<[number | null, NodeJS.Signals | null]>
   readonly folder: string
   url = ''
-  said = ''
+  output = ''
 
   constructor (t: Test, env: NodeJS.ProcessEnv = {}) {
     this.folder = mkdtempSync(join(tmpdir(), 'example-'))
@@ -46,7 +46,7 @@ class Example {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc']
     })
     this.exit = once(this.child, 'exit') as typeof this.exit
-    this.child.stderr!.on('data', text => { this.said += text })
+    this.child.stderr!.on('data', text => { this.output += text })
     t.teardown(async () => {
       this.child.kill('SIGTERM')
       await within('the end', this.exit, LONG)
@@ -59,7 +59,7 @@ class Example {
       example.url = /^Open (http:\/\/127\.0\.0\.1:\d+) /.exec(line)?.[1] ?? ''
       if (example.url !== '') break
     }
-    if (example.url === '') throw new Error(`it did not start: ${example.said}`)
+    if (example.url === '') throw new Error(`it did not start: ${example.output}`)
     example.child.stdout!.resume()
     return example
   }
@@ -70,7 +70,7 @@ class Example {
 }
 
 /** Yields the events of a stream like an EventSource: it reconnects with its last id after a loss or a rejection. */
-async function * follow (t: Test, url: string): AsyncGenerator<EventSourceMessage, never> {
+async function * readEvents (t: Test, url: string): AsyncGenerator<EventSourceMessage, never> {
   const leaving = new AbortController()
   t.teardown(() => leaving.abort())
   let last: string | undefined
@@ -115,7 +115,7 @@ const isRunning = (pid: number): boolean => {
 
 /** Returns the current processes, and the stream of their changes. */
 async function watch (t: Test, example: Example, count: number): Promise<{ processes: Process[], changes: AsyncGenerator<EventSourceMessage, never> }> {
-  const changes = follow(t, `${example.url}/processes/events`)
+  const changes = readEvents(t, `${example.url}/processes/events`)
   const processes: Process[] = []
   await readUntil('all processes', changes, event => processes.push(processOf(event)) === count)
   return { processes, changes }
@@ -145,7 +145,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
   t.test('whichever process is killed, a reconnecting client receives every event once and in order', async t => {
     const example = await Example.start(t)
     const { changes } = await watch(t, example, 4)
-    const ticks = follow(t, `${example.url}/ticks/events`)
+    const ticks = readEvents(t, `${example.url}/ticks/events`)
     const seen: EventSourceMessage[] = []
     const until = async (what: string, fits: (tick: Tick) => boolean): Promise<void> => {
       seen.push(...await readUntil(what, ticks, event => fits(tickOf(event))))
@@ -185,7 +185,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
     const { processes } = await watch(t, example, 3)
     t.strictSame(processes.map(({ name }) => name), NAMES)
     t.equal(await example.kill('Redis'), 404)
-    await readUntil('an event', follow(t, `${example.url}/ticks/events`), () => true)
+    await readUntil('an event', readEvents(t, `${example.url}/ticks/events`), () => true)
     example.child.kill('SIGINT')
     await nothingIsLeft(t, example, processes)
     t.ok((await redis.client(t).keys('nodes:*')).length > 0)
@@ -205,7 +205,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
     for (const { env, says } of rows) {
       const example = new Example(t, env)
       t.strictSame(await within('the end', example.exit, LONG), [1, null])
-      t.match(example.said, says)
+      t.match(example.output, says)
       t.strictSame(readdirSync(example.folder).filter(name => name.startsWith('nodes-')), [])
     }
   })

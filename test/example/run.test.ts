@@ -106,7 +106,7 @@ t.test('the run continues when the client that started it disconnects, and later
   const first = await post(site, 'What is it?', leaving.signal)
   speaker.say(2)
   await new Reading(first).frames(HEADS + 3)
-  const closed = once(site.asked[0]!.response, 'close')
+  const closed = once(site.requests[0]!.response, 'close')
   leaving.abort()
   await closed
   speaker.say(3)
@@ -185,7 +185,7 @@ t.test('invalid requests are rejected', async t => {
 
 t.test('on two nodes', { skip: absent(REDIS) }, async t => {
   /** The events of a run. The frames before them depend on how long Redis takes. */
-  const told = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: prompt'))
+  const eventsOf = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: prompt'))
 
   const answered = async (response: Response): Promise<void> => {
     const reading = new Reading(response)
@@ -207,10 +207,10 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     await answered(first)
     const others = [get(there), post(there, 'Something else?')].map(async answer => (await answer).text())
     speaker.say(3)
-    for (const wire of await Promise.all(others)) t.equal(told(wire), FRAMES.join(''))
+    for (const wire of await Promise.all(others)) t.equal(eventsOf(wire), FRAMES.join(''))
     t.strictSame(speaker.prompts, ['What is it?'])
     const late = await (await get(there)).text()
-    t.equal(told(late), FRAMES.join(''))
+    t.equal(eventsOf(late), FRAMES.join(''))
     const id = /^id: (.+-7)$/m.exec(late)![1]!
     for (const site of [here, there]) t.equal((await get(site, id)).status, 204)
   })
@@ -223,19 +223,19 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     await answered(await post(there, 'What is it?'))
     t.equal((await fetch(`${there.url}/runs/${ID}`, { method: 'DELETE' })).status, 204)
     const stopped = FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
-    t.equal(told(await following), stopped)
+    t.equal(eventsOf(await following), stopped)
     await until('the stop', () => speaker.stopped !== undefined)
     t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
     for (const site of [here, there]) {
       t.equal((await fetch(`${site.url}/runs/${ID}`, { method: 'DELETE' })).status, 204, 'once more')
-      t.equal(told(await (await get(site)).text()), stopped)
+      t.equal(eventsOf(await (await get(site)).text()), stopped)
     }
   })
 
   t.test('when several nodes receive a POST for one run at the same time, one of them starts it', async t => {
-    const asked: string[] = []
+    const prompts: string[] = []
     const [here, there] = await nodesOf(t, async function * (prompt) {
-      asked.push(prompt)
+      prompts.push(prompt)
       yield * WORDS
     })
     const ids = Array.from({ length: 25 }, () => randomUUID())
@@ -243,10 +243,10 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
       const wires = await Promise.all([here, there, here, there].map(async (site, index) => (await post(site, `${id} ${index}`, null, id)).text()))
       for (const wire of wires) {
         t.equal(wire.match(/^event: token$/gm)?.length, WORDS.length)
-        t.equal(told(wire), told(wires[0]!), 'all see the same')
+        t.equal(eventsOf(wire), eventsOf(wires[0]!), 'all see the same')
       }
     }))
-    t.strictSame(asked.map(prompt => prompt.slice(0, -2)).sort(), [...ids].sort())
+    t.strictSame(prompts.map(prompt => prompt.slice(0, -2)).sort(), [...ids].sort())
   })
 })
 
@@ -255,7 +255,7 @@ inBrowser(t, (t, browser) => {
   const upTo = (count: number): string => words.slice(0, count).join('')
 
   /** The requests for the run of the page. */
-  const streams = (site: Site): Array<{ status: number, after: unknown, response: ServerResponse }> => site.asked
+  const streams = (site: Site): Array<{ status: number, after: unknown, response: ServerResponse }> => site.requests
     .filter(({ request }) => request.method === 'GET' && request.url!.startsWith('/runs/'))
     .map(({ request, response }) => ({ status: response.statusCode, after: request.headers['last-event-id'], response }))
 

@@ -48,12 +48,12 @@ t.test('/sse/once answers 204 to the reconnect of a client that received all ten
 })
 
 t.test('the producer of /sse/queue stops when the client disconnects', async t => {
-  let tell: (pushed: number) => void
-  const stopped = new Promise<number>(resolve => { tell = resolve })
+  let onStopped: (pushed: number) => void
+  const stopped = new Promise<number>(resolve => { onStopped = resolve })
   const stream = new Writable({
     write (line, _encoding, done) {
       const { msg, pushed } = JSON.parse(String(line)) as { msg: string, pushed?: number }
-      if (msg === 'producer stopped') tell(pushed!)
+      if (msg === 'producer stopped') onStopped(pushed!)
       done()
     }
   })

@@ -69,11 +69,11 @@ t.test('the clients print the seed stream of the server with the time of each li
 t.test('a client without a server prints an error and fails', async t => {
   for (const file of ['example/seed/client.ts', 'example/seed/client-parser.ts', 'example/seed/client-typed.ts']) {
     const child = spawn(process.execPath, ['--import', 'tsx', file, 'http://127.0.0.1:1/sse'], { stdio: ['ignore', 'ignore', 'pipe'] })
-    let said = ''
-    child.stderr.on('data', text => { said += text })
+    let output = ''
+    child.stderr.on('data', text => { output += text })
     const [code] = await once(child, 'close')
     t.equal(code, 1)
-    t.match(said, /^http:\/\/127\.0\.0\.1:1\/sse: .+\n$/)
+    t.match(output, /^http:\/\/127\.0\.0\.1:1\/sse: .+\n$/)
   }
 })
 

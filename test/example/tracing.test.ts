@@ -28,7 +28,7 @@ context.setGlobalContextManager(new Contexts())
 t.teardown(() => context.disable())
 
 /** Called by the filter of a subscriber. */
-let asked: () => void = () => {}
+let onFilter: () => void = () => {}
 
 interface Traced { app: FastifyInstance, port: number, spans: (name: string, count?: number) => Promise<ReadableSpan[]>, exporter: InMemorySpanExporter }
 
@@ -47,7 +47,7 @@ async function start (t: Test, options: { maxPending?: number } = {}): Promise<T
   })
   const channel = app.sse.channel('news')
   app.get('/news', (_request, reply) => reply.sse(channel))
-  app.get('/permitted', (_request, reply) => reply.sse(channel.subscribe({ filter: () => { asked(); return true } })))
+  app.get('/permitted', (_request, reply) => reply.sse(channel.subscribe({ filter: () => { onFilter(); return true } })))
   app.get('/fails', (_request, reply) => reply.sse((function * () {
     yield { data: 1 }
     throw new Error('swordfish')
@@ -140,7 +140,7 @@ t.test('L11: a user\'s function runs in the span of the request of its own strea
     t.teardown(() => client.socket.destroy())
     await client.until(': live')
   }
-  asked = see
+  onFilter = see
   await fetch(`http://127.0.0.1:${port}/news`, { method: 'POST' })
   await Promise.all(clients.map(client => client.until('data: 1\n\n')))
   const ids = [...await spans('GET /permitted?1'), ...await spans('GET /permitted?2')].map(span => span.spanContext().spanId)
@@ -182,10 +182,10 @@ t.test('example/tracing/server.ts prints the spans of its ticks', async t => {
     child.kill('SIGKILL')
     await exit
   })
-  let said = ''
-  child.stdout.on('data', text => { said += String(text) })
+  let output = ''
+  child.stdout.on('data', text => { output += String(text) })
   const says = async (pattern: RegExp): Promise<RegExpExecArray> => {
-    for (let match = pattern.exec(said); ; match = pattern.exec(said)) {
+    for (let match = pattern.exec(output); ; match = pattern.exec(output)) {
       if (match !== null) return match
       await once(child.stdout, 'data')
     }
@@ -197,7 +197,7 @@ t.test('example/tracing/server.ts prints the spans of its ticks', async t => {
   await says(/name: 'deliver ticks'/)
   child.kill('SIGTERM')
   t.strictSame(await exit, [0, null])
-  t.match(said, /name: 'stream GET \/ticks'/)
-  t.match(said, /'sse\.close\.reason': 'shutdown'/)
+  t.match(output, /name: 'stream GET \/ticks'/)
+  t.match(output, /'sse\.close\.reason': 'shutdown'/)
   socket.destroy()
 })

@@ -19,7 +19,7 @@ declare global {
 /** A server with a channel of numbers, and the requests that it received. */
 class Numbers {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
-  readonly asked: Array<{ lastEventId: string, key: string }> = []
+  readonly requests: Array<{ lastEventId: string, key: string }> = []
   open = 0
   newest = 0
   url!: string
@@ -31,7 +31,7 @@ class Numbers {
     await app.register(sse)
     const channel = numbers.#channel = app.sse.channel('numbers')
     app.get('/numbers', (request, reply) => {
-      numbers.asked.push({ lastEventId: String(request.headers['last-event-id'] ?? ''), key: String(request.headers['x-api-key'] ?? '') })
+      numbers.requests.push({ lastEventId: String(request.headers['last-event-id'] ?? ''), key: String(request.headers['x-api-key'] ?? '') })
       numbers.open++
       reply.raw.on('close', () => { numbers.open-- })
       return reply.sse(channel)
@@ -90,7 +90,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       }, PATIENCE)
       await publish(first, other)
       await first.goto(`${server.url}client.js`)
-      await until('the connection of the page is closed', () => server.asked.length >= 2 && server.open === 1, PATIENCE)
+      await until('the connection of the page is closed', () => server.requests.length >= 2 && server.open === 1, PATIENCE)
       // Far less than the minute for which Chromium keeps a page.
       await publish(other)
       await publish(other)
@@ -111,7 +111,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     const page = await (await launch(t)).newPage()
     for (let n = 0; n < 8; n++) {
       await visit(page, `${server.url}?${n}`, {})
-      await until('it is connected', () => server.asked.length === n + 1 && server.open === 1, PATIENCE)
+      await until('it is connected', () => server.requests.length === n + 1 && server.open === 1, PATIENCE)
     }
     t.equal(server.open, 1)
   })
@@ -125,11 +125,11 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     const page = await (await launch(t)).newPage()
     await visit(page, server.url, { headers: { 'x-api-key': 'secret' } }, '/within')
     await until('it is connected', () => server.open === 1, PATIENCE)
-    t.equal(server.asked[0]!.key, 'secret')
+    t.equal(server.requests[0]!.key, 'secret')
     await visit(page, server.url, { headers: { 'x-api-key': 'secret' } }, '/away')
     await page.waitForFunction(() => window.kept.closed !== '')
     t.equal(await page.evaluate(() => window.kept.closed), 'FST_SSE_REDIRECT')
-    t.equal(other.asked.length, 0)
+    t.equal(other.requests.length, 0)
   })
 
   t.test('invalid options and responses end the stream in a page, too', async t => {
@@ -146,6 +146,6 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       await page.waitForFunction(() => window.kept.closed !== '')
       t.equal(await page.evaluate(() => window.kept.closed), code, `${path} ${JSON.stringify(options)}`)
     }
-    t.equal(server.asked.length, 0)
+    t.equal(server.requests.length, 0)
   })
 })

@@ -20,7 +20,7 @@ t.setTimeout(120_000)
 
 interface Case { title: string, run: (t: Test, way: Way) => Promise<void> }
 
-async function ask (t: Test, { port }: Pick<Served, 'port'>, request: RawRequest): Promise<RawClient> {
+async function sendRequest (t: Test, { port }: Pick<Served, 'port'>, request: RawRequest): Promise<RawClient> {
   const client = await open(port, request)
   t.teardown(() => client.socket.destroy())
   return client
@@ -43,7 +43,7 @@ function plain (title: string, paths: string[], { request = {}, after, ...option
     run: async (t, way) => {
       const served = await serve(t, way, options)
       const [first = '', ...others] = paths
-      const client = await ask(t, served, { ...request, path: first })
+      const client = await sendRequest(t, served, { ...request, path: first })
       for (const path of others) client.request({ ...request, path })
       const answers = await answersOf(client, paths.length)
       await intact(t, answers, served.visits)
@@ -59,7 +59,7 @@ const cases: Case[] = [
     title: 'pipelined responses wait for a slow one between them',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/short' })
+      const client = await sendRequest(t, served, { path: '/stream/short' })
       for (const path of ['/stream/held', '/stream/long', '/plain']) client.request({ path })
       await soon('the beginning of the slow one', client.until('data: first\n\n'))
       await until('all requests to be there', () => served.visits.length === 3)
@@ -76,7 +76,7 @@ const cases: Case[] = [
     run: async (t, way) => {
       const served = await serve(t, way)
       const body = '{"ü":1}'
-      const client = await ask(t, served, {
+      const client = await sendRequest(t, served, {
         path: '/stream/short',
         method: 'POST',
         headers: { Expect: '100-continue', 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(body)) }
@@ -96,7 +96,7 @@ const cases: Case[] = [
       const served = await serve(t, way, where === 'in the handler'
         ? { prepare: add }
         : { setup: app => app.addHook('onSend', async (_request, reply, payload) => { add(reply); return payload }) })
-      const client = await ask(t, served, { path: '/stream/short', headers: { TE: 'trailers' } })
+      const client = await sendRequest(t, served, { path: '/stream/short', headers: { TE: 'trailers' } })
       client.request({ path: '/stream/long', headers: { TE: 'trailers' } })
       const answers = await answersOf(client, 2, '\r\n0\r\nx-sum: of all\r\n\r\n')
       for (const answer of answers) t.same([fieldsOf(answer, 'trailer'), answer.trailers], [['x-sum'], 'x-sum: of all'])
@@ -113,7 +113,7 @@ const cases: Case[] = [
           counts.push(Object.fromEntries(['drain', 'close', 'end', 'error', 'finish'].map(name => [name, socket.listenerCount(name)])))
         })
       })
-      const client = await ask(t, served, { path: '/plain' })
+      const client = await sendRequest(t, served, { path: '/plain' })
       for (let n = 1; n <= 10; n++) {
         await soon('an answer', client.until('{"plain":true}', client.received.lastIndexOf('HTTP/1.1')))
         client.request({ path: n % 2 === 0 ? '/stream/long' : '/stream/short' })
@@ -130,7 +130,7 @@ const cases: Case[] = [
     title: 'a client that requests Connection: close receives all of the stream, then a FIN',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/long', headers: { Connection: 'close' } })
+      const client = await sendRequest(t, served, { path: '/stream/long', headers: { Connection: 'close' } })
       t.equal(await soon('the end', client.closed), 'end')
       const answers = await answersOf(client, 1)
       t.same(fieldsOf(answers[0]!, 'connection'), ['close'])
@@ -141,7 +141,7 @@ const cases: Case[] = [
     title: `an HTTP/1.0 client that ${'Connection' in headers ? 'requests keep-alive' : 'requests nothing special'} receives no chunks, and a FIN at the end`,
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/long', version: '1.0', headers })
+      const client = await sendRequest(t, served, { path: '/stream/long', version: '1.0', headers })
       t.equal(await soon('the end', client.closed), 'end')
       const answers = read(client.received)
       t.same(fieldsOf(answers[0]!, 'transfer-encoding'), [])
@@ -169,7 +169,7 @@ const cases: Case[] = [
     title: 'with allowHalfOpen, a client that has half-closed and reads on receives all of the stream, then a FIN',
     run: async (t, way) => {
       const served = await serve(t, way, { setup: app => { Object.assign(app.server, { httpAllowHalfOpen: true }) } })
-      const client = await ask(t, served, { path: '/stream/held' })
+      const client = await sendRequest(t, served, { path: '/stream/held' })
       await soon('the beginning', client.until('data: first\n\n'))
       const [visit] = served.visits
       const goodbye = once(visit!.socket, 'end')
@@ -184,7 +184,7 @@ const cases: Case[] = [
     title: 'without allowHalfOpen, a half-close ends the stream without a last chunk',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/held' })
+      const client = await sendRequest(t, served, { path: '/stream/held' })
       await soon('the beginning', client.until('data: first\n\n'))
       client.fin()
       await soon('the end', client.closed)
@@ -199,7 +199,7 @@ const cases: Case[] = [
     run: async (t, way) => {
       const close: Step = visit => visit.reply.server.server.closeAllConnections()
       const served = await serve(t, way, { scripts: { ...SCRIPTS, cut: ['first', 'second', visit => visit.hold(), 'third', close, 'fourth', 'fifth'] } })
-      const client = await ask(t, served, { path: where === 'outside' ? '/stream/held' : '/stream/cut' })
+      const client = await sendRequest(t, served, { path: where === 'outside' ? '/stream/held' : '/stream/cut' })
       await soon('the beginning', client.until('data: first\n\n'))
       if (where === 'outside') served.app.server.closeAllConnections()
       else served.visits[0]!.free()
@@ -208,7 +208,7 @@ const cases: Case[] = [
       t.equal(response!.complete, false)
       await cutOff(t, response!.body, served.visits[0]!)
       t.equal(served.visits[0]!.socket.listenerCount('drain'), 1, 'Node\'s own')
-      const next = await ask(t, served, { path: '/stream/short' })
+      const next = await sendRequest(t, served, { path: '/stream/short' })
       await intact(t, await answersOf(next, 1), served.visits.slice(1))
       t.same(served.problems, [])
     }
@@ -217,9 +217,9 @@ const cases: Case[] = [
     title: 'closeIdleConnections() does not close a live stream',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const idle = await ask(t, served, { path: '/stream/short' })
+      const idle = await sendRequest(t, served, { path: '/stream/short' })
       await answersOf(idle, 1)
-      const client = await ask(t, served, { path: '/stream/held' })
+      const client = await sendRequest(t, served, { path: '/stream/held' })
       await soon('the beginning', client.until('data: first\n\n'))
       served.app.server.closeIdleConnections()
       await soon('the end of the idle one', idle.closed)
@@ -232,7 +232,7 @@ const cases: Case[] = [
     run: async (t, way) => {
       const goodbye: Step = visit => { visit.socket.end() }
       const served = await serve(t, way, { scripts: { cut: ['first', 'second', visit => visit.hold(), goodbye, 'third', 'fourth', 'fifth'] } })
-      const client = await ask(t, served, { path: '/stream/cut' })
+      const client = await sendRequest(t, served, { path: '/stream/cut' })
       await soon('the beginning', client.until('data: second\n\n'))
       served.visits[0]!.free()
       t.equal(await soon('the end', client.closed), 'end')
@@ -244,9 +244,9 @@ const cases: Case[] = [
     title: 'a client that stops reading pauses the source, and receives all of it when it reads on',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/flood', pauseOnConnect: true })
+      const client = await sendRequest(t, served, { path: '/stream/flood', pauseOnConnect: true })
       const visit = await stalled(served)
-      if (way.source === 'pulled') t.ok(visit.asked < SCRIPTS.flood!.length, `${visit.asked} were pulled`)
+      if (way.source === 'pulled') t.ok(visit.pulls < SCRIPTS.flood!.length, `${visit.pulls} were pulled`)
       else await soon('the last to be published', visit.published)
       t.ok(visit.reply.raw.writableLength < 256 * 1024, `${visit.reply.raw.writableLength} bytes wait in the process`)
       client.resume()
@@ -263,7 +263,7 @@ const cases: Case[] = [
     title: `a client that stops reading and disconnects with a ${leave} ends the stream`,
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/flood', pauseOnConnect: true })
+      const client = await sendRequest(t, served, { path: '/stream/flood', pauseOnConnect: true })
       const visit = await stalled(served)
       client[leave]()
       await cutOff(t, '', visit)
@@ -290,7 +290,7 @@ const cases: Case[] = [
           }
         }
       })
-      const client = await ask(t, served, { path: '/stream/long' })
+      const client = await sendRequest(t, served, { path: '/stream/long' })
       await intact(t, await answersOf(client, 1), served.visits)
       t.equal(difference(seen.join(''), served.visits[0]!.body), '')
     }
@@ -299,7 +299,7 @@ const cases: Case[] = [
     title: `with compression for all responses that ${what}, a client that accepts gzip receives the same bytes`,
     run: async (t, way) => {
       const served = await serve(t, way, { setup: app => app.register(compress, { global: true, threshold: 0, ...options }) })
-      const client = await ask(t, served, { path: '/stream/long', headers: { 'Accept-Encoding': 'gzip' } })
+      const client = await sendRequest(t, served, { path: '/stream/long', headers: { 'Accept-Encoding': 'gzip' } })
       const [answer] = await answersOf(client, 1)
       const compressed = 'customTypes' in options
       t.same(fieldsOf(answer!, 'content-encoding'), compressed ? ['gzip'] : [])
@@ -341,7 +341,7 @@ const cases: Case[] = [
       const served = await serve(t, way, {
         scripts: { all: ['a', 'b', delayed(false), 'c', cork, 'é', { own: ': é\n\n' }, 'd', 'e', uncork, 'f', { own: ': f\n\n' }, delayed(true), 'g', cork, cork, 'h', uncork, '€', uncork, 'i', corkSocket, 'j', '😀', 'k', 'l'] }
       })
-      const client = await ask(t, served, { path: '/stream/all' })
+      const client = await sendRequest(t, served, { path: '/stream/all' })
       client.request({ path: '/stream/all' })
       await intact(t, await answersOf(client, 2), served.visits)
       t.same(served.problems, [])
@@ -361,7 +361,7 @@ const cases: Case[] = [
 async function stalled ({ visits }: Served): Promise<Visit> {
   await until('the request to be there', () => visits.length === 1)
   const [visit] = visits
-  await soon('the source to stop', still(() => visit!.asked + visit!.socket.bytesWritten, 100))
+  await soon('the source to stop', still(() => visit!.pulls + visit!.socket.bytesWritten, 100))
   return visit!
 }
 

@@ -26,7 +26,7 @@ const SCREENSHOTS = '.tap/screenshots'
 const SEED = Array.from({ length: 10 }, (_, i) => `200  server sent event message: ${i + 1}`)
 
 declare global {
-  interface Window { told: string[], sources: EventSource[] }
+  interface Window { received: string[], sources: EventSource[] }
 }
 
 /** A server, and the responses that it sent for a path. */
@@ -90,22 +90,22 @@ async function withPage (server: FastifyServerOptions, options: RegisterOptions)
 }
 
 /** Opens the stream several times in the page, and records the events. */
-const follow = (page: Page, path: string, times = 1): Promise<void> => page.evaluate((path, times) => {
-  const told: string[] = []
+const openStreams = (page: Page, path: string, times = 1): Promise<void> => page.evaluate((path, times) => {
+  const received: string[] = []
   const sources = Array.from({ length: times }, () => new EventSource(path))
   for (const source of sources) {
-    source.onopen = () => { told.push('open') }
-    source.onerror = () => { told.push(`error ${source.readyState}`) }
-    source.onmessage = ({ data }) => { told.push(String(data)) }
+    source.onopen = () => { received.push('open') }
+    source.onerror = () => { received.push(`error ${source.readyState}`) }
+    source.onmessage = ({ data }) => { received.push(String(data)) }
   }
-  Object.assign(window, { told, sources })
+  Object.assign(window, { received, sources })
 }, path, times)
 
-const told = (page: Page): Promise<string[]> => page.evaluate(() => window.told)
+const received = (page: Page): Promise<string[]> => page.evaluate(() => window.received)
 
 /** Waits until that many streams received a text. */
 const tells = (page: Page, text: string, times = 1): Promise<void> =>
-  page.until(`${text} ${times} times`, (text, times) => window.told.filter(told => told === text).length >= times, text, times)
+  page.until(`${text} ${times} times`, (text, times) => window.received.filter(received => received === text).length >= times, text, times)
 
 mkdirSync(SCREENSHOTS, { recursive: true })
 
@@ -213,15 +213,15 @@ inEachEngine(t, 4, (t, engine) => {
     await within('the stream', first.until('welcome'), PATIENCE)
 
     const page = await visit(t, site, '/')
-    await follow(page, '/feed')
+    await openStreams(page, '/feed')
     // Each time the stream opens, then ends. Then it is connecting (0), not closed (2).
     await tells(page, 'error 0', 3)
-    t.strictSame((await told(page)).slice(0, 6), ['open', 'error 0', 'open', 'error 0', 'open', 'error 0'])
+    t.strictSame((await received(page)).slice(0, 6), ['open', 'error 0', 'open', 'error 0', 'open', 'error 0'])
     t.ok(app.sse.stats().rejected.maxStreams >= 3)
 
     first.socket.destroy()
     await tells(page, 'welcome')
-    t.strictSame((await told(page)).slice(-2), ['open', 'welcome'])
+    t.strictSame((await received(page)).slice(-2), ['open', 'welcome'])
   })
 
   t.test('L7, R2: a drain moves a page to the next server, and the page receives every event', async t => {
@@ -235,7 +235,7 @@ inEachEngine(t, 4, (t, engine) => {
     const ports = [old.port]
     const relay = await Relay.start(t, () => ports)
     const page = await engine.open(t, `http://127.0.0.1:${relay.port}/`)
-    await follow(page, '/numbers')
+    await openStreams(page, '/numbers')
     await tells(page, 'open')
     let last = 0
     const publish = async (): Promise<void> => { for (const end = last + 5; last < end;) await next.app.sse.channel('numbers').publish({ data: ++last }) }
@@ -248,7 +248,7 @@ inEachEngine(t, 4, (t, engine) => {
     await until('it is at the next server', () => next.app.sse.channel('numbers').subscribers === 1, PATIENCE)
     await publish()
     await tells(page, '20')
-    const all = await told(page)
+    const all = await received(page)
     t.strictSame(all.filter(text => /^\d+$/.test(text)), Array.from({ length: 20 }, (_, n) => String(n + 1)))
     t.notOk(all.includes('error 2'), 'it never gave up')
     t.equal(old.app.sse.stats().streams.open, 0)
@@ -259,24 +259,24 @@ inEachEngine(t, 4, (t, engine) => {
     // The types of HTTP/2 differ, the interface is the same. Streams end and reconnect all the time.
     const server = { http2: true, https: { ...certificate(), allowHTTP1: true } } as FastifyServerOptions
     const app = await withPage(server, { retry: 50, maxLifetime: 1_000 })
-    const asked: string[] = []
+    const versions: string[] = []
     app.get('/news', (request, reply) => {
-      asked.push(request.raw.httpVersion)
+      versions.push(request.raw.httpVersion)
       return reply.sse(app.sse.channel('news'))
     })
     const site = await Site.start(t, app)
     const news = app.sse.channel('news')
     const page = await engine.open(t, `https://127.0.0.1:${site.port}/`)
-    await follow(page, '/news', STREAMS)
+    await openStreams(page, '/news', STREAMS)
     await until('all are subscribed', () => news.subscribers === STREAMS, PATIENCE)
     for (let number = 1; number <= 5; number++) {
-      const before = asked.length
+      const before = versions.length
       await news.publish({ data: number })
       await tells(page, String(number), STREAMS)
-      await until('all have reconnected', () => asked.length >= before + STREAMS, PATIENCE)
+      await until('all have reconnected', () => versions.length >= before + STREAMS, PATIENCE)
     }
-    t.strictSame([...new Set(asked)], ['2.0'])
-    const numbers = (await told(page)).filter(text => /^\d$/.test(text)).sort()
+    t.strictSame([...new Set(versions)], ['2.0'])
+    const numbers = (await received(page)).filter(text => /^\d$/.test(text)).sort()
     t.equal(numbers.join(''), [1, 2, 3, 4, 5].map(number => String(number).repeat(STREAMS)).join(''), 'each stream has each event once')
     await page.evaluate(() => { for (const source of window.sources) source.close() })
   })

@@ -23,7 +23,7 @@ interface Served {
   /** The arguments of `onClose` for the first streams, once that many are closed. */
   reported: (count: number) => Promise<CloseReport[]>
   /** Opens another client of the channel. */
-  follow: (request?: RawRequest) => Promise<RawClient>
+  openClient: (request?: RawRequest) => Promise<RawClient>
 }
 
 async function connect (t: Test, port: number, request: RawRequest = {}): Promise<RawClient> {
@@ -35,16 +35,16 @@ async function connect (t: Test, port: number, request: RawRequest = {}): Promis
 /** Registers the plugin. Returns the arguments of `onClose`, once that many streams are closed. */
 async function register (app: FastifyInstance, options: RegisterOptions = {}): Promise<Served['reported']> {
   const reports: CloseReport[] = []
-  const told = new EventEmitter()
+  const closings = new EventEmitter()
   await app.register(sse, {
     onClose: report => {
       reports.push(report)
-      told.emit('report')
+      closings.emit('report')
     },
     ...options
   })
   return async count => {
-    while (reports.length < count) await once(told, 'report')
+    while (reports.length < count) await once(closings, 'report')
     return reports
   }
 }
@@ -56,7 +56,7 @@ async function serve (t: Test, options: ChannelOptions = {}, registered: Registe
   app.get('/', (_request, reply) => reply.sse(channel))
   const port = await listen(t, app)
   const { epoch } = await channel.position()
-  return { app, channel, port, epoch, reported, follow: request => connect(t, port, request) }
+  return { app, channel, port, epoch, reported, openClient: request => connect(t, port, request) }
 }
 
 async function publish (channel: Channel, ...data: unknown[]): Promise<void> {
@@ -78,9 +78,9 @@ async function whole (client: RawClient): Promise<string> {
 }
 
 t.test('R1: ids count from 1 after one epoch, and the stream begins with its position; exact bytes', async t => {
-  const { channel, epoch, follow } = await serve(t)
+  const { channel, epoch, openClient } = await serve(t)
   t.match(epoch, /^[0-9a-z]{1,32}$/)
-  const client = await follow()
+  const client = await openClient()
   await within('the position', client.until(at(epoch, 0)))
   t.equal(await channel.publish({ data: 'plain' }), `${epoch}-1`)
   await within('a lone event', client.until(frame(epoch, 1, 'plain')))
@@ -226,9 +226,9 @@ t.test('R2: a replay of more than one write is complete and in order, followed b
 })
 
 t.test('R3: an empty history still resumes at its end, and resets every other position', async t => {
-  const { channel, epoch, follow } = await serve(t, { history: { maxEvents: 0 } })
+  const { channel, epoch, openClient } = await serve(t, { history: { maxEvents: 0 } })
   await publish(channel, 1, 2)
-  const [last, before] = [await follow({ headers: { 'Last-Event-ID': `${epoch}-2` } }), await follow({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
+  const [last, before] = [await openClient({ headers: { 'Last-Event-ID': `${epoch}-2` } }), await openClient({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
   await within('their openings', Promise.all([last, before].map(client => client.until('\n\n'))))
   await publish(channel, 3)
   await channel.end()
@@ -237,11 +237,11 @@ t.test('R3: an empty history still resumes at its end, and resets every other po
 })
 
 t.test('R2: a client that reconnects many times receives every event once', async t => {
-  const { channel, epoch, follow } = await serve(t)
+  const { channel, epoch, openClient } = await serve(t)
   let seen = ''
   let id = ''
   for (let n = 1; n <= 10; n++) {
-    const client = await follow(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
+    const client = await openClient(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
     await within('its position', client.until('\n\n'))
     await publish(channel, 2 * n - 1)
     await within('a live event', client.until(frame(epoch, 2 * n - 1)))
@@ -281,12 +281,12 @@ t.test('R2: a client that joins between two events of one turn receives the seco
 
 // R6
 
-interface Two extends Omit<Served, 'channel' | 'epoch' | 'follow'> {
+interface Two extends Omit<Served, 'channel' | 'epoch' | 'openClient'> {
   orders: Channel
   alerts: Channel
   o: string
   a: string
-  follow: (id?: string) => Promise<RawClient>
+  openClient: (id?: string) => Promise<RawClient>
 }
 
 async function serveTwo (t: Test, options: ChannelOptions = {}): Promise<Two> {
@@ -303,13 +303,13 @@ async function serveTwo (t: Test, options: ChannelOptions = {}): Promise<Two> {
     alerts,
     o: (await orders.position()).epoch,
     a: (await alerts.position()).epoch,
-    follow: id => connect(t, port, id === undefined ? {} : { headers: { 'Last-Event-ID': id } })
+    openClient: id => connect(t, port, id === undefined ? {} : { headers: { 'Last-Event-ID': id } })
   }
 }
 
 t.test('R6: two channels in one stream: each id contains both positions and resumes both; exact bytes', async t => {
-  const { orders, alerts, o, a, follow, reported } = await serveTwo(t)
-  const client = await follow()
+  const { orders, alerts, o, a, openClient, reported } = await serveTwo(t)
+  const client = await openClient()
   await within('the position', client.until('\n\n'))
   await publish(orders, 'order 1')
   await within('an order', client.until('order 1\n\n'))
@@ -326,7 +326,7 @@ t.test('R6: two channels in one stream: each id contains both positions and resu
 
   await publish(orders, 'order 2', 'order 3')
   await publish(alerts, 'alert 2')
-  const back = await follow(`${o}-1.${a}-1`)
+  const back = await openClient(`${o}-1.${a}-1`)
   await within('the missed events', back.until('alert 2\n\n'))
   // The end of one channel does not end the other.
   await orders.end()
@@ -342,39 +342,39 @@ t.test('R6: two channels in one stream: each id contains both positions and resu
   ].join(''))
   t.match((await within('the report', reported(2)))[1], { reason: 'channel-ended', lastEventId: `${o}-3.${a}-3` })
 
-  const over = await follow(`${o}-3.${a}-3`)
+  const over = await openClient(`${o}-3.${a}-3`)
   await within('the answer', over.until('\r\n\r\n'))
   t.equal(over.responses()[0]?.status, 204, 'a client at the end of both gets 204')
-  const half = await follow(`${o}-3.${a}-2`)
+  const half = await openClient(`${o}-3.${a}-2`)
   t.equal(await whole(half), `: replay\nevent: sse.position\nid: ${o}-3.${a}-2\ndata: \n\nid: ${o}-3.${a}-3\ndata: alert 3\n\n`)
 })
 
 t.test('R6: the order of the parts of an id does not matter', async t => {
-  const { orders, alerts, o, a, follow } = await serveTwo(t)
+  const { orders, alerts, o, a, openClient } = await serveTwo(t)
   await publish(orders, 1, 2)
   await publish(alerts, 1, 2)
   await orders.end()
   await alerts.end()
-  t.equal(await whole(await follow(`${a}-2.${o}-1`)), `: replay\nevent: sse.position\nid: ${o}-1.${a}-2\ndata: \n\nid: ${o}-2.${a}-2\ndata: 2\n\n`)
+  t.equal(await whole(await openClient(`${a}-2.${o}-1`)), `: replay\nevent: sse.position\nid: ${o}-1.${a}-2\ndata: \n\nid: ${o}-2.${a}-2\ndata: 2\n\n`)
 })
 
 t.test('R6: if one of the channels cannot resume, that channel is reset by name, and only the last frame has the id', async t => {
-  const { orders, alerts, o, a, follow } = await serveTwo(t, { history: { maxEvents: 2 } })
+  const { orders, alerts, o, a, openClient } = await serveTwo(t, { history: { maxEvents: 2 } })
   await publish(orders, 1, 2, 3, 4)
   await publish(alerts, 1)
-  const told = (channel: string, reason: string, id = ''): string => {
+  const resetFrame = (channel: string, reason: string, id = ''): string => {
     const [oldest, newest] = channel === 'orders' ? [3, 4] : [1, 1]
     return `event: sse.reset\n${id}data: {"reason":"${reason}","oldest":${oldest},"newest":${newest},"channel":"${channel}"}\n\n`
   }
   const cases: Array<[id: string, opening: string]> = [
-    [`${o}-1.${a}-0`, replay(told('orders', 'evicted', `id: ${o}-4.${a}-0\n`)) + `id: ${o}-4.${a}-1\ndata: 1\n\n` + CAUGHT_UP],
+    [`${o}-1.${a}-0`, replay(resetFrame('orders', 'evicted', `id: ${o}-4.${a}-0\n`)) + `id: ${o}-4.${a}-1\ndata: 1\n\n` + CAUGHT_UP],
     [`${o}-4`, live(`event: sse.position\nid: ${o}-4.${a}-1\ndata: \n\n`)],
-    [`${o}-4.another-1`, live(told('alerts', 'unknown', `id: ${o}-4.${a}-1\n`))],
-    [`${o}-3.${a}-9`, replay(told('alerts', 'ahead', `id: ${o}-3.${a}-1\n`)) + `id: ${o}-4.${a}-1\ndata: 4\n\n` + CAUGHT_UP],
-    ['made up', live(told('orders', 'malformed')) + told('alerts', 'malformed', `id: ${o}-4.${a}-1\n`)]
+    [`${o}-4.another-1`, live(resetFrame('alerts', 'unknown', `id: ${o}-4.${a}-1\n`))],
+    [`${o}-3.${a}-9`, replay(resetFrame('alerts', 'ahead', `id: ${o}-3.${a}-1\n`)) + `id: ${o}-4.${a}-1\ndata: 4\n\n` + CAUGHT_UP],
+    ['made up', live(resetFrame('orders', 'malformed')) + resetFrame('alerts', 'malformed', `id: ${o}-4.${a}-1\n`)]
   ]
   const clients: RawClient[] = []
-  for (const [id] of cases) clients.push(await follow(id))
+  for (const [id] of cases) clients.push(await openClient(id))
   await within('their openings', Promise.all(clients.map(client => client.until('\n\n'))))
   await orders.end()
   await alerts.end()
@@ -480,8 +480,8 @@ t.test('R6: over the wire, the id of another channel, of a megabyte, of a thousa
 
 t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing else; later clients begin at their start', async t => {
   for (const start of ['latest', 'earliest'] as const) {
-    const { channel, epoch, follow, reported } = await serve(t, { start })
-    const client = await follow()
+    const { channel, epoch, openClient, reported } = await serve(t, { start })
+    const client = await openClient()
     await within('the position', client.until(at(epoch, 0)))
     await publish(channel, 1, 2)
     await Promise.all([channel.end(), channel.end()])
@@ -489,23 +489,23 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
     t.match(await within('the report', reported(1)), [{ reason: 'channel-ended', events: 2, lastEventId: `${epoch}-2` }])
     t.match(await channel.position(), { ended: true, newest: 2, id: `${epoch}-2` })
 
-    const back = await follow({ headers: { 'Last-Event-ID': `${epoch}-2`, Connection: 'close' } })
+    const back = await openClient({ headers: { 'Last-Event-ID': `${epoch}-2`, Connection: 'close' } })
     await within('the answer', back.closed)
     t.match(back.received, /^HTTP\/1\.1 204 No Content\r\n/)
     t.equal(back.received.indexOf('\r\n\r\n') + 4, back.received.length, 'no body')
     t.notMatch(back.responses()[0]?.headers, { 'content-type': String })
 
-    const behind = await follow({ headers: { 'Last-Event-ID': `${epoch}-1` } })
+    const behind = await openClient({ headers: { 'Last-Event-ID': `${epoch}-1` } })
     t.equal(await whole(behind), replay(at(epoch, 1)) + frame(epoch, 2), 'one that is behind gets the rest and the end')
 
-    const late = await follow()
+    const late = await openClient()
     if (start === 'earliest') {
       t.equal(await whole(late), replay(at(epoch, 0)) + frame(epoch, 1) + frame(epoch, 2), 'history and end')
     } else {
       await within('the answer', late.until('\r\n\r\n'))
       t.equal(late.responses()[0]?.status, 204, 'there are no more events')
     }
-    const lost = await follow({ headers: { 'Last-Event-ID': 'another-1' } })
+    const lost = await openClient({ headers: { 'Last-Event-ID': 'another-1' } })
     t.equal(await whole(lost), start === 'earliest' ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2) : live(reset(epoch, 2, 'unknown', 1, 2)))
     t.equal(channel.subscribers, 0)
   }
@@ -541,8 +541,8 @@ t.test('R7: a client that reconnects at the end gets 204, also if the log takes 
   const memory = memoryLog()
   await app.register(sse, {
     flushHeadersAfter: 20,
-    eventLog: (...given) => {
-      const log = memory(...given)
+    eventLog: (...args) => {
+      const log = memory(...args)
       const state = log.state.bind(log)
       return Object.assign(log, { state: () => delay(100).then(state) })
     }
@@ -556,21 +556,21 @@ t.test('R7: a client that reconnects at the end gets 204, also if the log takes 
 })
 
 t.test('R7: a channel that ended without an event answers new clients with 204', async t => {
-  const { channel, follow } = await serve(t, { start: 'earliest' })
+  const { channel, openClient } = await serve(t, { start: 'earliest' })
   await channel.end()
-  const client = await follow()
+  const client = await openClient()
   await within('the answer', client.until('\r\n\r\n'))
   t.equal(client.responses()[0]?.status, 204)
 })
 
 t.test('publish after the end is rejected, and reaches no subscriber', async t => {
-  const { channel, epoch, follow } = await serve(t, { start: 'earliest' })
+  const { channel, epoch, openClient } = await serve(t, { start: 'earliest' })
   await publish(channel, 1)
   await channel.end()
   await t.rejects(channel.publish({ data: 2 }), { code: 'FST_SSE_CHANNEL_ENDED' })
   // Not awaited: it must not end the process.
   channel.publish({ data: 3 })
-  t.equal(await whole(await follow()), replay(at(epoch, 0)) + frame(epoch, 1))
+  t.equal(await whole(await openClient()), replay(at(epoch, 0)) + frame(epoch, 1))
 })
 
 t.test('C4: an invalid event is rejected, reaches no subscriber, and takes no offset', async t => {
@@ -603,8 +603,8 @@ t.test('C4: an invalid event is rejected, reaches no subscriber, and takes no of
 // The lifecycle of a stream of a channel
 
 t.test('L6: the stream of an idle channel has heartbeats from its start', async t => {
-  const { channel, epoch, follow } = await serve(t, {}, { heartbeatInterval: 20 })
-  const client = await follow()
+  const { channel, epoch, openClient } = await serve(t, {}, { heartbeatInterval: 20 })
+  const client = await openClient()
   await within('two heartbeats', client.until(':\n\n\r\n3\r\n:\n\n'))
   await publish(channel, 1)
   await within('an event', client.until(frame(epoch, 1)))
@@ -614,14 +614,14 @@ t.test('L6: the stream of an idle channel has heartbeats from its start', async 
 })
 
 t.test('maxLifetime ends a stream cleanly between two events, and the client resumes at its position', async t => {
-  const { channel, epoch, follow, reported } = await serve(t, {}, { maxLifetime: 60, heartbeatInterval: 10 })
+  const { channel, epoch, openClient, reported } = await serve(t, {}, { maxLifetime: 60, heartbeatInterval: 10 })
   let published = 0
   const publisher = setInterval(() => channel.publish({ data: ++published }), 1)
   t.teardown(() => clearInterval(publisher))
   let seen = ''
   let id = ''
   for (let n = 0; n < 4; n++) {
-    const client = await follow(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
+    const client = await openClient(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
     const body = (await whole(client)).replaceAll(':\n\n', '')
     const ids = body.match(/^id: .*$/gm) ?? []
     if (id !== '') t.equal(ids[0], `id: ${id}`, 'it begins where it was')
@@ -637,8 +637,8 @@ t.test('maxLifetime ends a stream cleanly between two events, and the client res
 })
 
 t.test('L3: a client that has disconnected is not a subscriber', async t => {
-  const { channel, follow, reported } = await serve(t)
-  const clients = [await follow(), await follow(), await follow()]
+  const { channel, openClient, reported } = await serve(t)
+  const clients = [await openClient(), await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   t.equal(channel.subscribers, 3)
   clients[0]!.fin()
@@ -650,11 +650,11 @@ t.test('L3: a client that has disconnected is not a subscriber', async t => {
 })
 
 t.test('L7: app.close() ends streams, loops and a running producer, and notifies them', async t => {
-  const { app, channel, epoch, follow, reported } = await serve(t)
-  const clients = [await follow(), await follow()]
+  const { app, channel, epoch, openClient, reported } = await serve(t)
+  const clients = [await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
-  const heard: unknown[] = []
-  const loop = (async () => { for await (const event of channel.subscribe()) heard.push(event.data) })()
+  const received: unknown[] = []
+  const loop = (async () => { for await (const event of channel.subscribe()) received.push(event.data) })()
   let reason: unknown
   let finished!: () => void
   const finallyRan = new Promise<void>(resolve => { finished = resolve })
@@ -679,7 +679,7 @@ t.test('L7: app.close() ends streams, loops and a running producer, and notifies
   }
   await within('the loop', loop)
   await within('consume()', consumed)
-  t.same(heard, ['first'])
+  t.same(received, ['first'])
   t.type(reason, StreamClosedError)
   t.match(reason, { reason: 'shutdown' })
   await within('the finally', finallyRan)
@@ -692,9 +692,9 @@ t.test('L7: app.close() ends streams, loops and a running producer, and notifies
 // Other transports to the client
 
 t.test('W1: an HTTP/1.0 client receives a channel', async t => {
-  const { channel, epoch, follow } = await serve(t)
+  const { channel, epoch, openClient } = await serve(t)
   await publish(channel, 1)
-  const client = await follow({ version: '1.0', headers: { 'Last-Event-ID': `${epoch}-0` } })
+  const client = await openClient({ version: '1.0', headers: { 'Last-Event-ID': `${epoch}-0` } })
   await within('the history', client.until(frame(epoch, 1)))
   await publish(channel, 2)
   await within('an event', client.until(frame(epoch, 2)))
@@ -709,13 +709,13 @@ t.test('W1: HTTP/2 clients receive channels, many over one connection, and get 2
   const { channel, port, epoch } = await serve(t, {}, {}, app)
   const session = http2.connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())
-  const follow = (id?: string): { status: Promise<unknown>, position: Promise<unknown>, body: Promise<string> } => {
+  const openClient = (id?: string): { status: Promise<unknown>, position: Promise<unknown>, body: Promise<string> } => {
     const request = session.request({ ':path': '/', ...(id !== undefined && { 'last-event-id': id }) })
     let text = ''
     request.setEncoding('utf8').on('data', (part: string) => { text += part })
     return { status: once(request, 'response').then(([headers]) => (headers as http2.IncomingHttpStatusHeader)[':status']), position: once(request, 'data'), body: once(request, 'end').then(() => text) }
   }
-  const followers = [follow(), follow(), follow('another-1')]
+  const followers = [openClient(), openClient(), openClient('another-1')]
   await within('their positions', Promise.all(followers.map(({ position }) => position)))
   t.equal(channel.subscribers, 3)
   await publish(channel, 1, 2)
@@ -724,7 +724,7 @@ t.test('W1: HTTP/2 clients receive channels, many over one connection, and get 2
   await channel.end()
   const rest = [1, 2, 3, 4].map(n => frame(epoch, n)).join('')
   t.same(await within('the end', Promise.all(followers.map(({ body }) => body))), [live(at(epoch, 0)) + rest, live(at(epoch, 0)) + rest, live(reset(epoch, 0, 'unknown', 1, 0)) + rest])
-  const back = follow(`${epoch}-4`)
+  const back = openClient(`${epoch}-4`)
   t.equal(await within('the answer', back.status), 204)
   t.equal(await within('its end', back.body), '')
 })
@@ -732,8 +732,8 @@ t.test('W1: HTTP/2 clients receive channels, many over one connection, and get 2
 t.test('L9: with @fastify/compress registered globally, events are still sent one by one, uncompressed', async t => {
   const app = Fastify()
   await app.register(compress, { threshold: 0 })
-  const { channel, epoch, follow } = await serve(t, {}, {}, app)
-  const client = await follow({ headers: { 'Accept-Encoding': 'gzip, br' } })
+  const { channel, epoch, openClient } = await serve(t, {}, {}, app)
+  const client = await openClient({ headers: { 'Accept-Encoding': 'gzip, br' } })
   await within('the position', client.until(at(epoch, 0)))
   for (let n = 1; n <= 3; n++) {
     await publish(channel, n)
@@ -749,8 +749,8 @@ t.test('L9: an onSend hook may pipe a channel through a transform; events are st
   app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new Transform({
     transform (chunk: Buffer, _encoding, done) { done(null, chunk.toString().replace(/data: (?=.)/g, 'data: transformed ')) }
   })))
-  const { channel, epoch, follow } = await serve(t, {}, {}, app)
-  const clients = [await follow(), await follow()]
+  const { channel, epoch, openClient } = await serve(t, {}, {}, app)
+  const clients = [await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until(at(epoch, 0)))))
   for (let n = 1; n <= 3; n++) {
     await publish(channel, n)

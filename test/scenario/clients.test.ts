@@ -52,7 +52,7 @@ class Stage {
     app.get('/events', (request, reply) => {
       stage.responses.push(reply.raw)
       stage.positions.push(request.lastEventId)
-      app.server.emit('asked')
+      app.server.emit('requested')
       return serve(request, reply)
     })
     const ports = [await listen(t, app)]
@@ -69,14 +69,14 @@ class Stage {
   }
 
   /** Resolves as soon as that many requests were received. */
-  async asked (count: number): Promise<void> {
-    const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'asked') }
+  async requested (count: number): Promise<void> {
+    const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'requested') }
     await within(`${count} requests`, wait())
   }
 
   /** Resolves when the first connection is closed. */
-  async gone (): Promise<void> {
-    await this.asked(1)
+  async disconnected (): Promise<void> {
+    await this.requested(1)
     if (!this.responses[0]!.closed) await within('the end of the connection', once(this.responses[0]!, 'close'))
   }
 }
@@ -87,7 +87,7 @@ async function back (stage: Stage, reader: Reader, count: number): Promise<void>
     await reader.until('the end of its program', ({ stopped }) => stopped)
     reader.again()
   }
-  await stage.asked(count)
+  await stage.requested(count)
 }
 
 /** Most clients do not report frames without an event, so the test waits until a client has read what was held back. */
@@ -96,11 +96,11 @@ async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>, 
   if (position === undefined || reader.position === undefined) await still(() => reader.blanks)
   else await reader.until('its position', reader => reader.position === position)
   stage.relay.cut()
-  await stage.gone()
+  await stage.disconnected()
 }
 
 const shows = (reader: Reader, data: string): Promise<void> => reader.until(`${data} shown`, ({ messages }) => messages.at(-1)?.data === data)
-const followed = (channel: Channel): Promise<void> => until('a subscriber', () => channel.subscribers > 0)
+const subscribed = (channel: Channel): Promise<void> => until('a subscriber', () => channel.subscribers > 0)
 const texts = ({ messages }: Reader): string[] => messages.map(({ data }) => data)
 const serveChannel = (app: FastifyInstance): Serve => (_request, reply) => reply.sse(app.sse.channel('news'))
 const aborted = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
@@ -198,7 +198,7 @@ const scenarios = {
       const [patient, eager] = [await open(late), await open(soon)]
       await Promise.all([shows(patient, 'there'), shows(eager, 'there')])
       late.relay.cut()
-      await late.gone()
+      await late.disconnected()
       for (let times = 1; times <= 3; times++) {
         soon.relay.cut()
         if (eager.again !== undefined) break
@@ -216,14 +216,14 @@ const scenarios = {
       let last = 0
       const publish = (count: number): void => { for (const end = last + count; last < end;) news.publish({ data: ++last }) }
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       for (let times = 1; times <= 4; times++) {
         publish(10)
         await reader.until('something of this round', ({ messages }) => Number(messages.at(-1)?.data) > last - 10)
         publish(5)
         stage.relay.cut()
         publish(5)
-        await stage.gone()
+        await stage.disconnected()
         publish(5)
         await back(stage, reader, times + 1)
         publish(5)
@@ -241,7 +241,7 @@ const scenarios = {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 'one' })
       await shows(reader, 'one')
       const held = stage.relay.holdAfter('data: two, hal')
@@ -268,7 +268,7 @@ const scenarios = {
       await cutWhenTaken(stage, reader, held, id)
       await news.publish({ data: 'missed' })
       await back(stage, reader, 2)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 'live' })
       await shows(reader, 'live')
       return texts(reader)
@@ -285,7 +285,7 @@ const scenarios = {
         return (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
       })
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       const epoch = (await news.publish({ data: 1 })).split('-')[0]
       await shows(reader, '1')
       // After half of the history was filtered out, the client gets a position.
@@ -294,7 +294,7 @@ const scenarios = {
       await cutWhenTaken(stage, reader, held, `${epoch}-41`)
       for (let number = 42; number <= 60; number++) await news.publish({ data: number })
       await back(stage, reader, 2)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 61 })
       await shows(reader, '61')
       return reader.messages.map(({ event, data }) => [event, data])
@@ -346,11 +346,11 @@ const scenarios = {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 'one' })
       await shows(reader, 'one')
       stage.relay.cut()
-      await stage.gone()
+      await stage.disconnected()
       await news.end()
       await back(stage, reader, 2)
       const statuses = await stage.statuses(reader, 3)
@@ -365,14 +365,14 @@ const scenarios = {
       const first = await Stage.start(t, serveChannel)
       const second = await Stage.start(t, serveChannel)
       const reader = await open(first)
-      await followed(first.app.sse.channel('news'))
+      await subscribed(first.app.sse.channel('news'))
       await first.app.sse.channel('news').publish({ data: 'one' })
       await shows(reader, 'one')
       // As after a restart with an event log in memory.
       first.ports.splice(0, 1, ...second.ports)
       first.relay.cut()
       await back(second, reader, 1)
-      await followed(second.app.sse.channel('news'))
+      await subscribed(second.app.sse.channel('news'))
       await second.app.sse.channel('news').publish({ data: 'two' })
       await shows(reader, 'two')
       return reader.messages.map(({ event, data }) => [event, data])

@@ -341,8 +341,8 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
   t.teardown(() => app.close())
   const events = { message: Type.Object({ user: Type.Integer() }) }
   const traces: Array<WeakRef<Channel<typeof events>>> = []
-  let heard = 0
-  let gone = 0
+  let delivered = 0
+  let lostEvents = 0
 
   /** Each user is present for a moment: one event is published, one subscriber receives it. */
   async function visit (user: number): Promise<void> {
@@ -351,9 +351,9 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
     channel.publish({ data: { user } })
     const loop = channel.subscribe()[Symbol.asyncIterator]()
     const { value } = await loop.next()
-    if (value?.event === 'message' && value.data.user === user) heard++
+    if (value?.event === 'message' && value.data.user === user) delivered++
     // A process that was blocked for longer than the history's age sends a gap.
-    else if (value?.event === 'sse.gap' && value.data.dropped === 1) gone++
+    else if (value?.event === 'sse.gap' && value.data.dropped === 1) lostEvents++
     await loop.return?.()
   }
 
@@ -376,7 +376,7 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
   await visits(NAMES / 10, NAMES)
   const growth = await inUse() - before
   t.comment(`memory +${Math.round(growth / 1024)} KB`)
-  t.equal(heard + gone, NAMES)
+  t.equal(delivered + lostEvents, NAMES)
   t.ok(growth < 2 * MB, 'the memory has not grown')
 })
 

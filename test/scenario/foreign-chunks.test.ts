@@ -30,7 +30,7 @@ interface Refusal { readonly code?: unknown, readonly message?: unknown }
 interface Place {
   name: string
   /** Sends the chunk. Returns the error that this call throws, or undefined if the error is in the log. */
-  bring: (app: FastifyInstance, chunk: AnyEvent, ask: (source: unknown, options?: object) => Promise<string>) => Promise<unknown>
+  bring: (app: FastifyInstance, chunk: AnyEvent, request: (source: unknown, options?: object) => Promise<string>) => Promise<unknown>
 }
 
 const rejection = async (call: Promise<unknown>): Promise<unknown> => call.then(() => undefined, (error: unknown) => error)
@@ -38,14 +38,14 @@ async function * one (chunk: AnyEvent): AsyncGenerator<AnyEvent> { yield chunk }
 const mapped = (channel: Channel, chunk: AnyEvent): Subscription<AnyEvent, unknown> => channel.subscribe({ map: () => chunk as { data: unknown } })
 
 const places: Place[] = [
-  { name: 'a generator', bring: async (_app, chunk, ask) => { await ask(one(chunk)) } },
-  { name: 'a function source', bring: async (_app, chunk, ask) => { await ask(() => [chunk]) } },
+  { name: 'a generator', bring: async (_app, chunk, request) => { await request(one(chunk)) } },
+  { name: 'a function source', bring: async (_app, chunk, request) => { await request(() => [chunk]) } },
   {
     name: 'an EventQueue',
-    bring: async (_app, chunk, ask) => {
+    bring: async (_app, chunk, request) => {
       const queue = new EventQueue({ capacity: 1 })
       await queue.push(chunk)
-      await ask(queue)
+      await request(queue)
     }
   },
   { name: 'publish', bring: async (app, chunk) => rejection(app.sse.channel('news').publish(chunk as { data: unknown })) },
@@ -56,9 +56,9 @@ const places: Place[] = [
   { name: 'consume', bring: async (app, chunk) => rejection(app.sse.channel('news').publishFrom(one(chunk) as never)) },
   {
     name: 'the map of a stream',
-    bring: async (app, chunk, ask) => {
+    bring: async (app, chunk, request) => {
       const channel = app.sse.channel('news')
-      const answer = ask(mapped(channel, chunk))
+      const answer = request(mapped(channel, chunk))
       await until('its stream', () => channel.subscribers === 1)
       await channel.publish({ data: 1 })
       await answer
@@ -75,15 +75,15 @@ const places: Place[] = [
       return next
     }
   },
-  { name: 'a snapshot', bring: async (app, chunk, ask) => { await ask(app.sse.channel('news').subscribe({ snapshot: () => chunk as { data: unknown } })) } },
+  { name: 'a snapshot', bring: async (app, chunk, request) => { await request(app.sse.channel('news').subscribe({ snapshot: () => chunk as { data: unknown } })) } },
   {
     name: 'a snapshot of several',
-    bring: async (app, chunk, ask) => { await ask(app.sse.channel('news').subscribe({ snapshot: () => [chunk as { data: unknown }, { data: 1 }] })) }
+    bring: async (app, chunk, request) => { await request(app.sse.channel('news').subscribe({ snapshot: () => [chunk as { data: unknown }, { data: 1 }] })) }
   },
   {
     name: 'the errorEvent of a stream',
-    bring: async (_app, chunk, ask) => {
-      await ask(async function * () {
+    bring: async (_app, chunk, request) => {
+      await request(async function * () {
         yield { data: 1 }
         throw new Error('late')
       }, { errorEvent: () => chunk })
@@ -109,14 +109,14 @@ for (const { name, bring } of places) {
       app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>, options))
       const port = await listen(t, app)
       let answer = ''
-      const ask = async (given: unknown, own?: object): Promise<string> => {
-        source = given
+      const request = async (value: unknown, own?: object): Promise<string> => {
+        source = value
         options = own
         const client = await open(port, { headers: { connection: 'close' } })
         await within('the answer', client.closed)
         return (answer = client.received)
       }
-      const thrown = await bring(app, chunk as unknown as AnyEvent, ask) as Refusal | undefined
+      const thrown = await bring(app, chunk as unknown as AnyEvent, request) as Refusal | undefined
       const refused = [...thrown === undefined ? [] : [thrown], ...logged].find(({ code }) => code === 'FST_SSE_EVENT')
       t.match(refused?.message, HINT, JSON.stringify(chunk))
       t.notMatch(answer, 'chatcmpl-1')

@@ -13,12 +13,12 @@ type Head = http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader
 const overHttp2 = (): FastifyInstance => Fastify({ http2: true }) as unknown as FastifyInstance
 
 /** The routes of the tests here, and how often their source was pulled. */
-async function routes (app: FastifyInstance): Promise<{ asked: number }> {
-  const count = { asked: 0 }
+async function routes (app: FastifyInstance): Promise<{ pulls: number }> {
+  const count = { pulls: 0 }
   await app.register(sse)
   app.get('/three', (_request, reply) => reply.sse((function * (): Generator<AnyEvent> {
     for (const data of ['a', 'b', 'c']) {
-      count.asked++
+      count.pulls++
       yield { data }
     }
   })()))
@@ -27,20 +27,20 @@ async function routes (app: FastifyInstance): Promise<{ asked: number }> {
     url: '/own-head',
     handler: (_request, reply) => reply.sse({
       async * [Symbol.asyncIterator] (): AsyncGenerator<AnyEvent> {
-        count.asked++
+        count.pulls++
         yield { data: 'a' }
         await new Promise(() => {})
       }
     })
   })
   app.get('/endless', (_request, reply) => reply.sse(({ signal: _signal }) => (async function * (): AsyncGenerator<AnyEvent> {
-    count.asked++
+    count.pulls++
     yield { data: 'a' }
     await new Promise(() => {})
   })()))
   app.get('/position', (request, reply) => reply.sse([{ data: request.lastEventId ?? 'none' }]))
   app.get('/once', (_request, reply) => reply.sse((function * (): Generator<AnyEvent> {
-    count.asked++
+    count.pulls++
     yield { data: 'only' }
   })(), { finite: true }))
   return count
@@ -70,8 +70,8 @@ t.test('W1: over HTTP/1.1 the head and the body are exactly these bytes', async 
   ].join('\r\n'))
 })
 
-for (const { asks, headers } of [{ asks: 'requests nothing special', headers: {} }, { asks: 'requests keep-alive', headers: { connection: 'keep-alive' } }]) {
-  t.test(`W1: an HTTP/1.0 client that ${asks} receives no chunks, and the end of the connection as the end`, async t => {
+for (const { kind, headers } of [{ kind: 'requests nothing special', headers: {} }, { kind: 'requests keep-alive', headers: { connection: 'keep-alive' } }]) {
+  t.test(`W1: an HTTP/1.0 client that ${kind} receives no chunks, and the end of the connection as the end`, async t => {
     const app = Fastify()
     await routes(app)
     const client = await open(await listen(t, app), { path: '/three', version: '1.0', headers })
@@ -98,7 +98,7 @@ t.test('W1: an HTTP/1.0 client receives each event when it is sent', async t => 
 })
 
 /** Sends a request over a new session. */
-async function ask (t: Test, port: number, headers: http2.OutgoingHttpHeaders): Promise<{ head: Head, body: string }> {
+async function sendRequest (t: Test, port: number, headers: http2.OutgoingHttpHeaders): Promise<{ head: Head, body: string }> {
   const session = http2.connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())
   const request = session.request(headers)
@@ -112,7 +112,7 @@ async function ask (t: Test, port: number, headers: http2.OutgoingHttpHeaders): 
 t.test('W1: over HTTP/2 the head has exactly these fields', async t => {
   const app = overHttp2()
   await routes(app)
-  const { head, body } = await within('the answer', ask(t, await listen(t, app), { ':path': '/three' }))
+  const { head, body } = await within('the answer', sendRequest(t, await listen(t, app), { ':path': '/three' }))
   // Entries, because Node adds a symbol.
   const { date, ...others } = Object.fromEntries(Object.entries(head))
   t.type(date, 'string')
@@ -144,16 +144,16 @@ for (const path of ['/endless', '/three', '/own-head']) {
       'Keep-Alive: timeout=72'
     ].join('\r\n'))
     t.match(client.responses()[1], { status: 200, body: 'data: none\n\n', complete: true })
-    t.equal(count.asked, 0)
+    t.equal(count.pulls, 0)
   })
 
   t.test(`L8: HEAD ${path} over HTTP/2 is answered with the head alone and does not touch the source`, async t => {
     const app = overHttp2()
     const count = await routes(app)
-    const { head, body } = await within('the answer', ask(t, await listen(t, app), { ':path': path, ':method': 'HEAD' }))
+    const { head, body } = await within('the answer', sendRequest(t, await listen(t, app), { ':path': path, ':method': 'HEAD' }))
     t.match(head, { ':status': 200, 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
     t.equal(body, '')
-    t.equal(count.asked, 0)
+    t.equal(count.pulls, 0)
   })
 }
 
@@ -271,17 +271,17 @@ t.test('W1: with finite the last frame is the end mark, and a reconnect with the
   t.equal(second?.status, 204)
   t.notMatch(second?.head, /content-type|content-length|transfer-encoding/i)
   t.match(third, { status: 200, body: `data: only\n\nevent: sse.position\nid: ${id}\ndata: \n\n` })
-  t.equal(count.asked, 2, 'not pulled for the second')
+  t.equal(count.pulls, 2, 'not pulled for the second')
 })
 
 t.test('W1: the 204 of finite is also sent over HTTP/2 and for a query parameter', async t => {
   const app = overHttp2()
   const count = await routes(app)
   const port = await listen(t, app)
-  const { body } = await within('the answer', ask(t, port, { ':path': '/once' }))
+  const { body } = await within('the answer', sendRequest(t, port, { ':path': '/once' }))
   const id = body.match(/\n\nevent: sse\.position\nid: (.+)\ndata: \n\n$/)?.[1] ?? ''
-  const { head, body: empty } = await within('the second answer', ask(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
+  const { head, body: empty } = await within('the second answer', sendRequest(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
   t.equal(head[':status'], 204)
   t.equal(empty, '')
-  t.equal(count.asked, 1)
+  t.equal(count.pulls, 1)
 })

@@ -22,13 +22,13 @@ t.test('L3: a thousand clients that connect and disconnect at any moment leave n
   const opened = { streams: 0, sources: 0, returned: 0 }
   const reports: Record<string, number> = {}
   const traces: Array<WeakRef<object>> = []
-  const told = new EventEmitter()
+  const closings = new EventEmitter()
   await app.register(sse, {
     flushHeadersAfter: 20,
     heartbeatInterval: 30,
     onClose: ({ reason }: CloseReport) => {
       reports[reason] = (reports[reason] ?? 0) + 1
-      told.emit('closed')
+      closings.emit('closed')
     }
   })
 
@@ -76,7 +76,7 @@ t.test('L3: a thousand clients that connect and disconnect at any moment leave n
     }
     await Promise.all(Array.from({ length: AT_ONCE }, visitor))
     // The client's own side is notified of a RST first.
-    while (opened.streams > Object.values(reports).reduce((sum, n) => sum + n, 0)) await once(told, 'closed')
+    while (opened.streams > Object.values(reports).reduce((sum, n) => sum + n, 0)) await once(closings, 'closed')
     while (await connections() > 0) await turn()
   }
 

@@ -14,7 +14,7 @@ import { within } from '../setup/within.ts'
 
 type Test = Pick<typeof t, 'teardown'>
 
-interface Served { app: FastifyInstance, port: number, news: Channel, other: Channel, epoch: string, reports: CloseReport[], follow: (request?: RawRequest) => Promise<RawClient> }
+interface Served { app: FastifyInstance, port: number, news: Channel, other: Channel, epoch: string, reports: CloseReport[], openClient: (request?: RawRequest) => Promise<RawClient> }
 
 async function serve (t: Test, options: ChannelOptions = {}, registered: RegisterOptions = {}): Promise<Served> {
   const reports: CloseReport[] = []
@@ -27,12 +27,12 @@ async function serve (t: Test, options: ChannelOptions = {}, registered: Registe
   app.get('/none', (_request, reply) => reply.sse(news.subscribe({ filter: () => false })))
   const port = await listen(t, app)
   const { epoch } = await news.position()
-  const follow = async (request: RawRequest = {}): Promise<RawClient> => {
+  const openClient = async (request: RawRequest = {}): Promise<RawClient> => {
     const client = await open(port, request)
     t.teardown(() => client.socket.destroy())
     return client
   }
-  return { app, port, news, other, epoch, reports, follow }
+  return { app, port, news, other, epoch, reports, openClient }
 }
 
 const frame = (epoch: string, n: number): string => `id: ${epoch}-${n}\ndata: ${n}\n\n`
@@ -48,9 +48,9 @@ async function whole (client: RawClient): Promise<string> {
 }
 
 t.test('R9: a new client, a client that reconnects at the end, and one that missed events can tell which they are; exact bytes', async t => {
-  const { news, epoch, follow, reports } = await serve(t)
+  const { news, epoch, openClient, reports } = await serve(t)
   await publish(news, 1, 2)
-  const clients = [await follow(), await follow(returning(`${epoch}-2`)), await follow(returning(`${epoch}-0`)), await follow({ path: '/state' }), await follow({ path: '/none', ...returning(`${epoch}-0`) })]
+  const clients = [await openClient(), await openClient(returning(`${epoch}-2`)), await openClient(returning(`${epoch}-0`)), await openClient({ path: '/state' }), await openClient({ path: '/none', ...returning(`${epoch}-0`) })]
   await within('their openings', Promise.all(clients.map(client => client.until('\n\n'))))
   await publish(news, 3)
   await within('the event after it', Promise.all(clients.slice(0, 4).map(client => client.until(frame(epoch, 3)))))
@@ -68,17 +68,17 @@ t.test('R9: a new client, a client that reconnects at the end, and one that miss
 })
 
 t.test('R9: the end of a channel replaces the mark', async t => {
-  const { news, epoch, follow } = await serve(t, { start: 'earliest' })
+  const { news, epoch, openClient } = await serve(t, { start: 'earliest' })
   await publish(news, 1)
   await news.end()
-  t.equal(await whole(await follow()), replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1))
+  t.equal(await whole(await openClient()), replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1))
 })
 
 t.test('R9: with two channels, the mark is sent when both are live', async t => {
-  const { news, other, epoch, follow } = await serve(t)
+  const { news, other, epoch, openClient } = await serve(t)
   const { epoch: another } = await other.position()
   await publish(news, 1)
-  const client = await follow({ path: '/both', ...returning(`${epoch}-0.${another}-0`) })
+  const client = await openClient({ path: '/both', ...returning(`${epoch}-0.${another}-0`) })
   await within('its history', client.until(CAUGHT_UP))
   await publish(other, 1)
   await news.end()
@@ -88,9 +88,9 @@ t.test('R9: with two channels, the mark is sent when both are live', async t => 
 
 t.test('R9: a client that does not read gets the live mark once, after its replay', async t => {
   const PAD = 'x'.repeat(16_384)
-  const { app, news, follow } = await serve(t, { start: 'earliest', history: { maxBytes: 64 * 1024 * 1024 } })
+  const { app, news, openClient } = await serve(t, { start: 'earliest', history: { maxBytes: 64 * 1024 * 1024 } })
   for (let n = 0; n < 1_000; n++) await news.publish({ data: PAD })
-  const client = await follow({ pauseOnConnect: true })
+  const client = await openClient({ pauseOnConnect: true })
   while (news.subscribers === 0) await turn()
   const one = await news.publish({ data: 'while it does not read' })
   await turn()

@@ -66,14 +66,14 @@ for (const [kind, map, dataOf] of maps) {
     const port = await listen(t, app)
     for (const path of ['', 'untyped']) {
       const stream = connect(`http://127.0.0.1:${port}/${path}`, { events: map, validate })
-      const came: unknown[] = []
-      const read = async (): Promise<void> => { for await (const { event, data } of stream) came.push({ event, data }) }
+      const received: unknown[] = []
+      const read = async (): Promise<void> => { for await (const { event, data } of stream) received.push({ event, data }) }
       await within('the events', read())
-      t.equal(JSON.stringify(came), JSON.stringify(events))
+      t.equal(JSON.stringify(received), JSON.stringify(events))
     }
     t.match((await app.inject('/undeclared')).json(), { code: 'FST_SSE_UNKNOWN_EVENT' })
     const others = connect(`http://127.0.0.1:${port}/`, { events: { message: Type.String() }, validate })
-    const passed = async (): Promise<void> => { for await (const event of others) t.fail(`passed over: ${String(event.event)}`) }
+    const passed = async (): Promise<void> => { for await (const event of others) t.fail(`unexpected: ${String(event.event)}`) }
     await within('the end', passed())
   })
 }

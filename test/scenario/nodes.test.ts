@@ -16,7 +16,7 @@ t.setTimeout(120_000)
 
 // R8, over real sockets to real servers.
 
-interface Node { app: FastifyInstance, news: Channel, port: number, follow: (request?: RawRequest) => Promise<RawClient> }
+interface Node { app: FastifyInstance, news: Channel, port: number, openClient: (request?: RawRequest) => Promise<RawClient> }
 
 const HISTORY = { maxEvents: 10_000, maxBytes: 10_000_000, maxAge: Infinity }
 
@@ -28,12 +28,12 @@ async function nodeOf (t: Test, client: RedisClient, { log, ...options }: Omit<R
   app.get('/', (_request, reply) => reply.sse(news))
   app.get('/tens', (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => Number(data) % 10 === 0 })))
   const port = await listen(t, app)
-  const follow = async (request: RawRequest = {}): Promise<RawClient> => {
+  const openClient = async (request: RawRequest = {}): Promise<RawClient> => {
     const connected = await open(port, request)
     t.teardown(() => connected.socket.destroy())
     return connected
   }
-  return { app, news, port, follow }
+  return { app, news, port, openClient }
 }
 
 const again = { retryStrategy: () => 20 }
@@ -62,7 +62,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   t.test('R8: an event of one node is sent by every node, with one id and in one order', async t => {
     const server = await RedisServer.start(t)
     const nodes = await Promise.all(upTo(3).map(() => nodeOf(t, server.client(t))))
-    const clients = await Promise.all(nodes.map(async node => node.follow()))
+    const clients = await Promise.all(nodes.map(async node => node.openClient()))
     for (const client of clients) await client.until('-0\ndata: \n\n')
     const ids = await Promise.all(upTo(60).map(n => nodes[n % 3]!.news.publish({ data: n })))
     for (const client of clients) await within('all events', client.until('-60\ndata: '))
@@ -70,12 +70,12 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     t.strictSame(one!.map(({ offset }) => offset), upTo(60))
     t.strictSame([two, three], [one, one])
     for (const [index, id] of ids.entries()) t.strictSame(one!.filter(({ n }) => n === index + 1).map(({ epoch, offset }) => `${epoch}-${offset}`), [id])
-    const late = await nodes[2]!.follow({ headers: { 'Last-Event-ID': `${one![0]!.epoch}-30` } })
+    const late = await nodes[2]!.openClient({ headers: { 'Last-Event-ID': `${one![0]!.epoch}-30` } })
     await within('the rest', late.until('-60\ndata: '))
     t.strictSame(eventsOf(late), one!.slice(30))
     await nodes[0]!.news.end()
     for (const client of [...clients, late]) await within('the end', client.until('0\r\n\r\n'))
-    const over = await nodes[1]!.follow({ headers: { 'Last-Event-ID': ids.toSorted((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1])).at(-1)! } })
+    const over = await nodes[1]!.openClient({ headers: { 'Last-Event-ID': ids.toSorted((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1])).at(-1)! } })
     await within('the answer', over.until('\r\n\r\n'))
     t.match(over.received, /^HTTP\/1.1 204 /, 'R7: a client at the end stops, on every node')
   })
@@ -84,12 +84,12 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const server = await RedisServer.start(t)
     const nodes = await Promise.all(upTo(2).map(() => nodeOf(t, server.client(t))))
     const { epoch } = await nodes[0]!.news.position()
-    const newcomer = await nodes[0]!.follow({ path: '/tens' })
+    const newcomer = await nodes[0]!.openClient({ path: '/tens' })
     await within('its opening', newcomer.until('-0\ndata: \n\n'))
     await Promise.all(upTo(300).map(n => nodes[n % 2]!.news.publish({ data: n })))
     await within('the end of it', newcomer.until('data: 300\n\n'))
     const back = { headers: { 'Last-Event-ID': `${epoch}-0` } }
-    const late = await Promise.all(nodes.flatMap(({ follow }) => [follow(back), follow({ path: '/tens', ...back })]))
+    const late = await Promise.all(nodes.flatMap(({ openClient }) => [openClient(back), openClient({ path: '/tens', ...back })]))
     for (const client of late) await within('the end of its history', client.until(': live\n\n'))
     await nodes[1]!.news.publish({ data: 310 })
     await nodes[1]!.news.end()
@@ -107,7 +107,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const server = await RedisServer.start(t)
     await server.kill()
     const node = await nodeOf(t, server.client(t, again), { heartbeatInterval: 30, log: { timeout: 100 } })
-    const client = await node.follow()
+    const client = await node.openClient()
     await within('a heartbeat', client.until('\n:\n\n'))
     await t.rejects(node.news.publish({ data: 0 }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503 })
     t.strictSame(eventsOf(client), [])
@@ -121,7 +121,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   t.test('Redis restarts with its data: no event is lost or duplicated, there is no reset, and streams stay open', async t => {
     const server = await RedisServer.start(t, '--appendonly', 'yes')
     const nodes = await Promise.all([1, 2].map(() => nodeOf(t, server.client(t, again))))
-    const clients = await Promise.all(nodes.map(async node => node.follow()))
+    const clients = await Promise.all(nodes.map(async node => node.openClient()))
     for (const client of clients) await client.until('-0\ndata: \n\n')
     let n = 0
     for (let round = 0; round < 3; round++) {
@@ -142,7 +142,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   t.test('Redis restarts empty: the epoch is new, and every subscriber gets sse.reset', async t => {
     const server = await RedisServer.start(t)
     const nodes = await Promise.all([1, 2].map(() => nodeOf(t, server.client(t, again))))
-    const clients = await Promise.all(nodes.map(async node => node.follow()))
+    const clients = await Promise.all(nodes.map(async node => node.openClient()))
     for (const client of clients) await client.until('-0\ndata: \n\n')
     await nodes[0]!.news.publish({ data: 1 })
     for (const client of clients) await client.until(framed(1))
@@ -162,7 +162,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   t.test('Redis is blocked for a while: publish rejects in time, and nothing is lost when it continues', async t => {
     const server = await RedisServer.start(t)
     const node = await nodeOf(t, server.client(t), { heartbeatInterval: 20, log: { timeout: 2_000 } })
-    const client = await node.follow()
+    const client = await node.openClient()
     await client.until('-0\ndata: \n\n')
     await node.news.publish({ data: 1 })
     server.signal('SIGSTOP')
@@ -184,7 +184,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     client.on('error', () => {})
     t.teardown(() => client.disconnect())
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, client)]
-    const stream = await two.follow()
+    const stream = await two.openClient()
     await within('the opening', stream.until('-0\ndata: \n\n'))
     for (const n of upTo(20)) await one.news.publish({ data: n })
     // The replica has it, too: otherwise an acknowledged event may be lost with the master.
@@ -203,7 +203,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const { master, replica, admin } = await replicated(t)
     const client = master.client(t, again)
     const node = await nodeOf(t, client)
-    const stream = await node.follow()
+    const stream = await node.openClient()
     await stream.until('-0\ndata: \n\n')
     await node.news.publish({ data: 1 })
     await until('the replica has it', async () => await admin.hget('sse:{news}', 'newest') === '1')
@@ -224,7 +224,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const cluster = await RedisCluster.start(t, 3, 1)
     const client = cluster.client(t)
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, cluster.client(t))]
-    const stream = await two.follow()
+    const stream = await two.openClient()
     await within('the opening', stream.until('-0\ndata: \n\n'))
     for (const n of upTo(20)) await one.news.publish({ data: n })
     await within('all events', stream.until(framed(20)))

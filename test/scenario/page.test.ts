@@ -19,7 +19,7 @@ const events = { order: Type.Object({ id: Type.Integer(), paid: Type.Boolean() }
 class Site {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
   readonly queues: Array<EventQueue<typeof events>> = []
-  readonly asked: string[] = []
+  readonly requests: string[] = []
   open = 0
 
   /** Starts on the port of the server before it, if there was one. */
@@ -28,11 +28,11 @@ class Site {
     const { app } = site
     await app.register(sse, { retry: 50, heartbeatInterval: 0 })
     app.get('/orders', { schema: { sse: events } }, (request, reply) => {
-      site.asked.push(String(request.headers['last-event-id'] ?? ''))
+      site.requests.push(String(request.headers['last-event-id'] ?? ''))
       return reply.sse(site.#queue(reply))
     })
     app.post('/answer', { schema: { sse: events } }, (request, reply) => {
-      site.asked.push(JSON.stringify(request.body))
+      site.requests.push(JSON.stringify(request.body))
       return reply.sse(site.#queue(reply))
     })
     await serveClient(app)
@@ -93,7 +93,7 @@ inEachEngine(t, 1, (t, engine) => {
     await page.until('the loss', () => window.states.at(-1) === 'connecting')
     const { site: next } = await Site.start(t, port)
     await until('it is connected again', () => next.queues.length === 1, PATIENCE)
-    t.strictSame(next.asked, ['2'], 'it resumes at its position')
+    t.strictSame(next.requests, ['2'], 'it resumes at its position')
     next.queues[0]!.push({ id: '3', event: 'order', data: { id: 42, paid: false } })
     await gets(page, 3)
     t.equal(next.open, 1)
@@ -132,7 +132,7 @@ inEachEngine(t, 1, (t, engine) => {
     site.queues[0]!.end()
     await page.until('its end', () => window.ended !== '')
     t.strictSame(await page.evaluate(() => [...window.got, window.ended]), ['one', 'two', 'complete'])
-    t.strictSame(site.asked, ['{"question":"größer?"}'], 'requested once')
+    t.strictSame(site.requests, ['{"question":"größer?"}'], 'requested once')
   })
 
   t.test('a page detects a lost HTTP/2 connection by its silence, and resumes at its position', async t => {

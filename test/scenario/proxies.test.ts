@@ -71,7 +71,7 @@ const caddy = (node: Node): ProxySetup => ({
   args: file => ['run', '--config', file, '--adapter', 'caddyfile']
 })
 
-async function follow (t: Test, port: number, request: RawRequest = {}): Promise<RawClient> {
+async function openClient (t: Test, port: number, request: RawRequest = {}): Promise<RawClient> {
   const client = await open(port, { path: '/events', ...request, headers: { accept: 'text/event-stream' } })
   t.teardown(() => client.socket.destroy())
   return client
@@ -100,14 +100,14 @@ async function untilSent (node: Node, events: number): Promise<void> {
 t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
   t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
-    await pingPong(node, await follow(t, await startProxy(t, haproxy(node))))
+    await pingPong(node, await openClient(t, await startProxy(t, haproxy(node))))
   })
 
   t.test('without http-no-delay an event arrives later than with it', async t => {
     const [quick, slow] = [await nodeOf(t), await nodeOf(t)]
     const clients = [
-      await follow(t, await startProxy(t, haproxy(quick))),
-      await follow(t, await startProxy(t, haproxy(slow, ['  option http-no-delay\n', ''])))
+      await openClient(t, await startProxy(t, haproxy(quick))),
+      await openClient(t, await startProxy(t, haproxy(slow, ['  option http-no-delay\n', ''])))
     ] as const
     for (const client of clients) await soon('the head', client.until('\r\n\r\n'))
     const first: string[] = []
@@ -133,7 +133,7 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
 
   t.test('the disconnect of a client from a silent stream is detected with a heartbeat', async t => {
     const node = await nodeOf(t, { heartbeatInterval: 100 })
-    const client = await follow(t, await startProxy(t, haproxy(node)))
+    const client = await openClient(t, await startProxy(t, haproxy(node)))
     await soon('the head', client.until('\r\n\r\n'))
     client.socket.destroy()
     t.equal(await aborted(node), 'client')
@@ -142,9 +142,9 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
   t.test('heartbeats keep a silent stream open beyond `timeout server`; without them it is cut', async t => {
     const [beating, silent] = [await nodeOf(t, { heartbeatInterval: 100 }), await nodeOf(t)]
     const changes: Change[] = [['timeout server 60s', 'timeout server 3s']]
-    const kept = await follow(t, await startProxy(t, haproxy(beating, ...changes)))
+    const kept = await openClient(t, await startProxy(t, haproxy(beating, ...changes)))
     await soon('the head', kept.until('\r\n\r\n'))
-    const cut = await follow(t, await startProxy(t, haproxy(silent, ...changes)))
+    const cut = await openClient(t, await startProxy(t, haproxy(silent, ...changes)))
     await soon('the cut', cut.closed)
     t.match(cut.responses(), [{ status: 200, complete: false }])
     await beating.queue.push({ data: 1 })
@@ -153,7 +153,7 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
 
   t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
-    await follow(t, await startProxy(t, haproxy(node)), { path: '/endless', pauseOnConnect: true })
+    await openClient(t, await startProxy(t, haproxy(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
     t.equal(await aborted(node), 'stalled')
   })
@@ -162,12 +162,12 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
 t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
   t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
-    await pingPong(node, await follow(t, await startProxy(t, varnish(node))))
+    await pingPong(node, await openClient(t, await startProxy(t, varnish(node))))
   })
 
   t.test('the disconnect of a client from a silent stream is detected at once', async t => {
     const node = await nodeOf(t)
-    const client = await follow(t, await startProxy(t, varnish(node)))
+    const client = await openClient(t, await startProxy(t, varnish(node)))
     await soon('the head', client.until('\r\n\r\n'))
     client.socket.destroy()
     t.equal(await aborted(node), 'client')
@@ -175,7 +175,7 @@ t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
 
   t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
-    await follow(t, await startProxy(t, varnish(node)), { path: '/endless', pauseOnConnect: true })
+    await openClient(t, await startProxy(t, varnish(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
     t.equal(await aborted(node), 'stalled')
   })
@@ -183,7 +183,7 @@ t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
   t.test('without `pipe`, Varnish reads more from the node than its client reads', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
     const port = await startProxy(t, varnish(node, ['return (pipe)', 'return (pass)']))
-    await follow(t, port, { path: '/endless', pauseOnConnect: true })
+    await openClient(t, port, { path: '/endless', pauseOnConnect: true })
     // 64 MB, more than all socket buffers on the path hold.
     await soon('64 MB', untilSent(node, 4_000))
     t.strictSame(node.reasons, [])
@@ -193,12 +193,12 @@ t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
 t.test('behind Caddy', { skip: absent(CADDY) }, async t => {
   t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
-    await pingPong(node, await follow(t, await startProxy(t, caddy(node))))
+    await pingPong(node, await openClient(t, await startProxy(t, caddy(node))))
   })
 
   t.test('the disconnect of a client from a silent stream is detected at once', async t => {
     const node = await nodeOf(t)
-    const client = await follow(t, await startProxy(t, caddy(node)))
+    const client = await openClient(t, await startProxy(t, caddy(node)))
     await soon('the head', client.until('\r\n\r\n'))
     client.socket.destroy()
     t.equal(await aborted(node), 'client')
@@ -206,7 +206,7 @@ t.test('behind Caddy', { skip: absent(CADDY) }, async t => {
 
   t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
-    await follow(t, await startProxy(t, caddy(node)), { path: '/endless', pauseOnConnect: true })
+    await openClient(t, await startProxy(t, caddy(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
     t.equal(await aborted(node), 'stalled')
   })

@@ -70,7 +70,7 @@ class Runs {
     return this
   }
 
-  async ask (t: Test, request: RawRequest = {}): Promise<RawClient> {
+  async request (t: Test, request: RawRequest = {}): Promise<RawClient> {
     const client = await open(this.port, { path: '/runs/key', ...request })
     t.teardown(() => client.socket.destroy())
     return client
@@ -98,12 +98,12 @@ async function whole (client: RawClient): Promise<string> {
 
 t.test('R7: a run outlives its client: the stream of the POST, a second tab and a reload receive the same tokens once, in order', async t => {
   const runs = await new Runs().serve(t)
-  const first = await runs.ask(t, { method: 'POST', body: '{}' })
+  const first = await runs.request(t, { method: 'POST', body: '{}' })
   await runs.say('one')
   await within('a token', first.until('data: one\n\n'))
   const { epoch } = await runs.channel().position()
 
-  const tab = await runs.ask(t)
+  const tab = await runs.request(t)
   await within('the tab has it too', tab.until('data: one\n\n'))
   await runs.say('two', 'three')
   await within('more', first.until('data: three\n\n'))
@@ -117,7 +117,7 @@ t.test('R7: a run outlives its client: the stream of the POST, a second tab and 
   await runs.say('four', 'five')
   await within('the tab continues', tab.until('data: five\n\n'))
   t.same(runs.finals, [], 'the run continues')
-  const reload = await runs.ask(t, { headers: { 'Last-Event-ID': lastId! } })
+  const reload = await runs.request(t, { headers: { 'Last-Event-ID': lastId! } })
   await within('the missed events', reload.until('data: five\n\n'))
   await runs.say('six')
   runs.tokens.end()
@@ -130,16 +130,16 @@ t.test('R7: a run outlives its client: the stream of the POST, a second tab and 
   t.same(runs.finals, [undefined], 'it ran to its own end')
   await within('consume()', Promise.all(runs.consumed))
 
-  const late = await runs.ask(t)
+  const late = await runs.request(t)
   t.equal(await whole(late), replay(at(epoch, 0)) + all.join(''), 'a late comer gets the history and the end')
-  const over = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-6` } })
+  const over = await runs.request(t, { headers: { 'Last-Event-ID': `${epoch}-6` } })
   await within('the answer', over.until('\r\n\r\n'))
   t.equal(over.responses()[0]?.status, 204, 'a client at the end gets 204')
 })
 
 t.test('R7: a run without a client continues to its end', async t => {
   const runs = await new Runs().serve(t)
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.request(t, { method: 'POST', body: '{}' })
   await within('the position', client.until('\n\n'))
   client.fin()
   await client.closed
@@ -147,13 +147,13 @@ t.test('R7: a run without a client continues to its end', async t => {
   runs.tokens.end()
   await within('consume()', Promise.all(runs.consumed))
   const { epoch } = await runs.channel().position()
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
 })
 
 t.test('R7: starting a key twice runs the producer once; another key is another run', async t => {
   const runs = await new Runs().serve(t)
   const clients: RawClient[] = []
-  for (let n = 0; n < 3; n++) clients.push(await runs.ask(t, { method: 'POST', body: '{}' }))
+  for (let n = 0; n < 3; n++) clients.push(await runs.request(t, { method: 'POST', body: '{}' }))
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   t.equal(runs.started, 1)
   await runs.say('only once')
@@ -164,20 +164,20 @@ t.test('R7: starting a key twice runs the producer once; another key is another 
   const [body] = bodies
   await within('each consume()', Promise.all(runs.consumed))
   // After its end, too.
-  const again = await runs.ask(t, { method: 'POST', body: '{}' })
+  const again = await runs.request(t, { method: 'POST', body: '{}' })
   t.equal(await whole(again), body!.replace(': live', ': replay'))
   t.equal(runs.started, 1)
-  await whole(await runs.ask(t, { method: 'POST', body: '{}', path: '/runs/another' }))
+  await whole(await runs.request(t, { method: 'POST', body: '{}', path: '/runs/another' }))
   t.equal(runs.started, 2)
 })
 
 t.test('R7: an explicit stop cancels the producer and ends every stream with the tokens so far', async t => {
   const runs = await new Runs().serve(t)
-  const clients = [await runs.ask(t, { method: 'POST', body: '{}' }), await runs.ask(t)]
+  const clients = [await runs.request(t, { method: 'POST', body: '{}' }), await runs.request(t)]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   await runs.say('one', 'two')
   await within('the tokens', Promise.all(clients.map(client => client.until('data: two\n\n'))))
-  const stop = await runs.ask(t, { method: 'DELETE' })
+  const stop = await runs.request(t, { method: 'DELETE' })
   await within('the answer', stop.until('\r\n\r\n'))
   const { epoch } = await runs.channel().position()
   for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'))
@@ -188,7 +188,7 @@ t.test('R7: an explicit stop cancels the producer and ends every stream with the
   while (runs.finals.length === 0) await turn()
   t.type(runs.finals[0], StreamClosedError)
   t.match(runs.finals, [{ reason: 'channel-ended' }])
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'the run is unchanged')
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'the run is unchanged')
   t.same(runs.lines, [])
 })
 
@@ -208,7 +208,7 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
       finished()
     }
   })())
-  const client = await runs.ask(t)
+  const client = await runs.request(t)
   await within('the token', client.until('data: one\n\n'))
   await run.end()
   await within('its finally', finallyRan)
@@ -221,7 +221,7 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
 t.test('E2: a producer that fails ends the channel with a problem that does not reveal the error, for later clients, too', async t => {
   const runs = await new Runs().serve(t)
   runs.failure = new Error('the secret of the producer')
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.request(t, { method: 'POST', body: '{}' })
   await runs.say('one')
   await within('the token', client.until('data: one\n\n'))
   runs.tokens.end()
@@ -229,8 +229,8 @@ t.test('E2: a producer that fails ends the channel with a problem that does not 
   const problem = `event: error\nid: ${epoch}-2\ndata: {"type":"about:blank","title":"Internal Server Error","status":500}\n\n`
   t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
   t.match(await within('the report', runs.reported(1)), [{ reason: 'channel-ended' }])
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
-  const back = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
+  const back = await runs.request(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
   t.equal(await whole(back), replay(at(epoch, 1)) + problem, 'a reconnecting client receives it')
   await t.rejects(runs.consumed[0]!, { message: 'the secret of the producer' })
   t.equal(runs.lines.length, 1, 'it is in the log once')
@@ -240,7 +240,7 @@ t.test('E2: a producer that fails ends the channel with a problem that does not 
 t.test('E2: a producer error with a client status reveals its message', async t => {
   const runs = await new Runs().serve(t)
   runs.failure = Object.assign(new Error('The prompt is too long'), { statusCode: 422 })
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.request(t, { method: 'POST', body: '{}' })
   runs.tokens.end()
   await whole(client)
   const { epoch } = await runs.channel().position()
@@ -251,7 +251,7 @@ t.test('C2: an invalid token is thrown into the producer at its yield, and reach
   const runs = await new Runs().serve(t)
   const run = runs.channel()
   let code: unknown
-  const client = await runs.ask(t)
+  const client = await runs.request(t)
   await within('the position', client.until('\n\n'))
   await within('consume()', run.publishFrom((function * (): Generator<Token> {
     try {
@@ -279,7 +279,7 @@ t.test('R7: a client that reloads all the time receives each of thousands of tok
   let seen = ''
   let reloads = 0
   for (let position = 0; position < TOKENS; reloads++) {
-    const client = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-${position}` } })
+    const client = await runs.request(t, { headers: { 'Last-Event-ID': `${epoch}-${position}` } })
     await within('a token', client.until('event: token'))
     client.reset()
     await client.closed

@@ -14,7 +14,7 @@ for (const [name, start] of Object.entries({ 'better-sse': startBetterSse, hono:
       const server = await start(t)
       const reader = await open(t, server.url, STORY.map(({ event }) => event))
       await reader.until('the end', ({ stopped }) => stopped)
-      t.strictSame(reader.messages, server.told)
+      t.strictSame(reader.messages, server.expected)
       t.strictSame(server.positions, [undefined, '2', '4', '6'])
     })
   }

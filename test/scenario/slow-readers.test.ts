@@ -32,10 +32,10 @@ interface Served {
 }
 
 async function serve (t: Test, options: ChannelOptions, registered: RegisterOptions = {}, app: FastifyInstance = Fastify()): Promise<Served> {
-  let told!: (report: CloseReport) => void
-  const closed = new Promise<CloseReport>(resolve => { told = resolve })
+  let onClosed!: (report: CloseReport) => void
+  const closed = new Promise<CloseReport>(resolve => { onClosed = resolve })
   let first: FastifyReply | undefined
-  await app.register(sse, { onClose: report => told(report), ...registered })
+  await app.register(sse, { onClose: report => onClosed(report), ...registered })
   const channel = app.sse.channel('news', { history: { maxEvents: KEPT, maxBytes: 1e9 }, ...options })
   app.get('/', (_request, reply) => {
     first ??= reply
@@ -157,10 +157,10 @@ t.test('R5: compactBy sends a reader whose position was evicted the last event o
   const gap = frames.findIndex(({ event }) => event === 'sse.gap')
   t.equal(frames[gap]?.id, `${epoch}-${gap}`, 'a gap has the position that was before it')
   const state = new Map(messagesIn(frames).map(({ n, key }) => [key, n]))
-  const wanted = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
-  wanted.set('live', EVENTS + 1)
-  t.same([...state].sort(), [...wanted].sort(), 'its final state is the common state')
-  t.ok(messagesIn(frames).length < gap + wanted.size + KEPT, 'it received few of the missed events')
+  const expected = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
+  expected.set('live', EVENTS + 1)
+  t.same([...state].sort(), [...expected].sort(), 'its final state is the common state')
+  t.ok(messagesIn(frames).length < gap + expected.size + KEPT, 'it received few of the missed events')
 })
 
 t.test('R5: with more keys than the history holds, compactBy sends as many as it holds', async t => {
@@ -239,7 +239,7 @@ t.test('R5: over HTTP/2 the counts of a slow reader add up, and another stream o
   // The window of the whole connection is large, so that it does not matter here.
   session.once('connect', () => session.setLocalWindowSize(64 * 1024 * 1024))
   t.teardown(() => session.destroy())
-  const follow = async (): Promise<{ request: http2.ClientHttp2Stream, parts: string[], size: () => number }> => {
+  const openClient = async (): Promise<{ request: http2.ClientHttp2Stream, parts: string[], size: () => number }> => {
     const request = session.request({ ':path': '/' })
     const parts: string[] = []
     let size = 0
@@ -250,7 +250,7 @@ t.test('R5: over HTTP/2 the counts of a slow reader add up, and another stream o
     await within('its position', once(request, 'data'))
     return { request, parts, size: () => size }
   }
-  const [slow, fast] = [await follow(), await follow()]
+  const [slow, fast] = [await openClient(), await openClient()]
   slow.request.pause()
   // As fast as the other one reads.
   await flood(channel, async published => {

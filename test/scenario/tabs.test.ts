@@ -11,7 +11,7 @@ t.setTimeout(300_000)
 
 declare global {
   interface Window {
-    seen: { numbers: number[], state: string, asked: number, closed: string, leave: () => void }
+    seen: { numbers: number[], state: string, requests: number, closed: string, leave: () => void }
   }
 }
 
@@ -21,7 +21,7 @@ class Site {
   /** The newest number. */
   newest = 0
   /** The positions in the requests. */
-  readonly asked: string[] = []
+  readonly requests: string[] = []
   /** How many streams are open. */
   open = 0
   port!: number
@@ -34,7 +34,7 @@ class Site {
     await app.register(sse, { retry: 50 })
     const numbers = site.#numbers = app.sse.channel('numbers', { history: { maxEvents: 100_000 } })
     app.get('/numbers', (request, reply) => {
-      site.asked.push(String(request.headers['last-event-id'] ?? ''))
+      site.requests.push(String(request.headers['last-event-id'] ?? ''))
       site.open++
       reply.raw.on('close', () => { site.open-- })
       return reply.sse(numbers)
@@ -79,13 +79,13 @@ class Tab {
     await page.evaluate(async () => {
       const path = '/client.js'
       const { connect } = await import(path) as typeof import('../../lib/client.ts')
-      const seen = window.seen = { numbers: [] as number[], state: '', asked: 0, closed: '', leave: () => stream.close() }
+      const seen = window.seen = { numbers: [] as number[], state: '', requests: 0, closed: '', leave: () => stream.close() }
       const stream = connect('/numbers', {
         share: true,
         retryDelay: 50,
         // The leader requests them.
         fetch: (url, init) => {
-          seen.asked++
+          seen.requests++
           return fetch(url, init)
         },
         onStateChange: state => { seen.state = state }
@@ -122,8 +122,8 @@ class Tab {
 async function leaderOf (tabs: readonly Tab[]): Promise<Tab> {
   let leader: Tab | undefined
   await until('one leads', async () => {
-    const asked = await Promise.all(tabs.map(async tab => (await tab.seen()).asked))
-    leader = tabs[asked.findIndex(times => times > 0)]
+    const requests = await Promise.all(tabs.map(async tab => (await tab.seen()).requests))
+    leader = tabs[requests.findIndex(times => times > 0)]
     return leader !== undefined
   }, PATIENCE)
   return leader!
@@ -147,29 +147,29 @@ inEachEngine(t, 1, (t, engine) => {
     const tabs = await Promise.all(Array.from({ length: 10 }, () => Tab.open(t, engine, site, [])))
     for (const tab of tabs) await tab.isLive()
     t.equal(site.open, 1, 'one stream')
-    t.equal(site.asked.length, 1, 'requested once')
+    t.equal(site.requests.length, 1, 'requested once')
 
     for (const [how, end] of [...ENDS, ...ENDS.slice(0, 2)]) {
       const leader = await leaderOf(tabs)
       tabs.splice(tabs.indexOf(leader), 1)
-      const before = site.asked.length
+      const before = site.requests.length
       await end(leader.page)
       await leaderOf(tabs)
       const { newest } = site
       for (const tab of tabs) await tab.reaches(newest)
       await until(`one stream after the leader ${how}`, () => site.open === 1, PATIENCE)
-      t.equal(site.asked.length, before + 1, `the leader ${how}: one other tab requests the stream`)
-      t.not(site.asked.at(-1), '', 'after the last event')
+      t.equal(site.requests.length, before + 1, `the leader ${how}: one other tab requests the stream`)
+      t.not(site.requests.at(-1), '', 'after the last event')
     }
 
     const late = await (await Tab.open(t, engine, site, tabs)).isLive()
     tabs.push(late)
-    t.equal((await late.seen()).asked, 0)
+    t.equal((await late.seen()).requests, 0)
     t.equal(site.open, 1)
     await tabs[0]!.reaches(site.newest + 20)
     site.stop()
     for (const tab of tabs) await tab.check(t, site.newest)
-    t.equal(site.asked.length, 1 + ENDS.length + 2)
+    t.equal(site.requests.length, 1 + ENDS.length + 2)
 
     await Promise.all(tabs.map(tab => tab.page.close()))
     await until('no stream is left', () => site.open === 0, PATIENCE)
@@ -237,7 +237,7 @@ inEachEngine(t, 1, (t, engine) => {
       t.equal(closed, 'complete')
       t.equal(numbers.at(-1), site.newest)
     }
-    t.equal(site.asked.length, 2, 'one tab reconnects once, for all')
+    t.equal(site.requests.length, 2, 'one tab reconnects once, for all')
     await until('no stream is left', () => site.open === 0, PATIENCE)
   })
 })

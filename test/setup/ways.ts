@@ -44,7 +44,7 @@ export class Visit {
   /** The port of the client. */
   readonly port: number | undefined
   /** The number of texts that were pulled from the source. */
-  asked = 0
+  pulls = 0
   /** How often its `finally` ran. */
   finals = 0
   reason: CloseReason | undefined
@@ -122,7 +122,7 @@ export class Visit {
     try {
       for (const [index, step] of this.#steps.entries()) {
         if (typeof step === 'string') {
-          this.asked++
+          this.pulls++
           yield step
         } else if (typeof step === 'object') {
           // After the events that were ready before.

@@ -1,7 +1,7 @@
 import { chances } from '../setup/chances.ts'
 import { until } from '../setup/until.ts'
 import { channelsOf, CHANNELS } from './channels.ts'
-import { serve } from './colleague.ts'
+import { serve } from './worker.ts'
 import { Figures, Member, type Surroundings } from './member.ts'
 
 /*
@@ -96,7 +96,7 @@ const duties = {
   async calm (newest: number[]) {
     for (const timer of timers.splice(0)) clearInterval(timer)
     for (const member of all) member.readOn()
-    await until('visitors have gone', () => visiting.size === 0)
+    await until('all short visits have ended', () => visiting.size === 0)
     const behind = (): Member[] => all.filter(({ admitted, channel, place: { position = -1 } }) => !admitted || position < newest[channel]!)
     await until('all have got all', () => behind().length === 0).catch(() => {
       for (const member of behind()) surroundings.wrong(`${member} is not at ${newest[member.channel]}${member.admitted ? '' : ', nor admitted'}`)

@@ -1,5 +1,5 @@
 import { CHANNELS } from './channels.ts'
-import { fieldsOf, Place } from './place.ts'
+import { fieldsOf, SequenceCheck } from './sequence-check.ts'
 import { Wire, type Ending } from './wire.ts'
 
 /** The counters of all members of a crowd. */
@@ -38,7 +38,7 @@ const LATE = 8_000
 export class Member {
   readonly channel: number
   key: string
-  place = new Place()
+  place = new SequenceCheck()
   /** The stream is open and may send events. */
   admitted = false
   /** How the last response ended, and its retry delay, in milliseconds. */
@@ -48,7 +48,7 @@ export class Member {
   readonly #name: string
   readonly #surroundings: Surroundings
   readonly #accept: string
-  #life = 0
+  #incarnation = 0
   #wire: Wire | undefined
   #status = 0
   #retry: number | undefined
@@ -108,9 +108,9 @@ export class Member {
   }
 
   #renew (): void {
-    this.key = `${this.#name}.${++this.#life}`
+    this.key = `${this.#name}.${++this.#incarnation}`
     this.#surroundings.named(this.key)
-    this.place = new Place()
+    this.place = new SequenceCheck()
   }
 
   readonly #head = (status: number, head: string): void => {

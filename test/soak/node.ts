@@ -3,16 +3,16 @@ import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
 import { redisLog } from 'fastify-typed-sse/redis'
 import { Redis } from 'ioredis'
-import { serve } from './colleague.ts'
+import { serve } from './worker.ts'
 
 /*
  * One of two servers of one channel, whose events are in Redis: `node.ts <port of Redis> <shutdownTimeout>
  * <reconnectWindow>`.
  */
-const [port, grace, reconnectWindow] = process.argv.slice(2).map(Number) as [number, number, number]
+const [port, shutdownTimeout, reconnectWindow] = process.argv.slice(2).map(Number) as [number, number, number]
 const redis = new Redis({ port, host: '127.0.0.1' })
 const app = Fastify()
-await app.register(sse, { eventLog: redisLog(redis), shutdownTimeout: grace, reconnectWindow })
+await app.register(sse, { eventLog: redisLog(redis), shutdownTimeout, reconnectWindow })
 const channel = app.sse.channel('news')
 app.get('/news', (_request, reply) => reply.sse(channel))
 let number = 0

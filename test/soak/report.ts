@@ -2,7 +2,7 @@ import type { HistogramSnapshot } from 'fastify-typed-sse'
 import type { Outcome } from './soak.ts'
 
 /** The figures of a run, as the rows of a table. */
-export function report ({ plan, openFiles, processes, before, after, closed, closeTime, grace, warm, stats, figures, lines, told, wrongs }: Outcome): Array<[what: string, figure: string]> {
+export function report ({ plan, openFiles, processes, before, after, closed, closeTime, shutdownTimeout, warm, stats, figures, lines, cleanEnds, wrongs }: Outcome): Array<[what: string, figure: string]> {
   const { streams, rejected, published, dropped, gaps, resets } = stats
   const during = since(stats.latency, warm.latency)
   const closedBy = Object.entries(streams.closed).flatMap(([reason, count]) => {
@@ -27,7 +27,7 @@ export function report ({ plan, openFiles, processes, before, after, closed, clo
     ['heap, empty, before and after', `${megabytes(before.heap)} → ${megabytes(after.heap)}; closed ${megabytes(closed.heap)}`],
     ['buffers, the same', `${megabytes(before.buffers)} → ${megabytes(after.buffers)}; closed ${megabytes(closed.buffers)}`],
     ['handles, the same', `${handles(before.handles)} → ${handles(after.handles)}; closed ${handles(closed.handles)}`],
-    ['close()', `${(closeTime / 1_000).toFixed(1)} s of ${grace / 1_000} s; ${shown(told)} clients got a clean end and a retry delay`],
+    ['close()', `${(closeTime / 1_000).toFixed(1)} s of ${shutdownTimeout / 1_000} s; ${shown(cleanEnds)} clients got a clean end and a retry delay`],
     ['lines in the log', Object.entries(lines).map(([what, count]) => `${what} ${shown(count)}`).join(', ')],
     ['wrong', String(wrongs.length)]
   ]

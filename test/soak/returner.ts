@@ -1,11 +1,11 @@
-import { fieldsOf, Place } from './place.ts'
+import { fieldsOf, SequenceCheck } from './sequence-check.ts'
 import { Wire, type Ending } from './wire.ts'
 
 /**
  * A client that obeys `retry:` exactly: when its stream ends, it reconnects after just that delay, to the next server.
  */
 export class Returner {
-  readonly place = new Place()
+  readonly place = new SequenceCheck()
   live = false
   readonly endings: Ending[] = []
   /** When its first stream ended, when it was due to reconnect, and when it did. */

@@ -4,14 +4,14 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import sse from 'fastify-typed-sse'
 import { chances } from '../setup/chances.ts'
 import { CHANNELS, PADDING } from './channels.ts'
-import { serve } from './colleague.ts'
+import { serve } from './worker.ts'
 import { Lines } from './lines.ts'
 
 /*
  * The tested server, alone in its process: `server.ts <connections> <shutdownTimeout> <seed>`.
  * It publishes and revokes on command, and reports its own figures.
  */
-const [connections, grace, seed] = process.argv.slice(2).map(Number) as [number, number, number]
+const [connections, shutdownTimeout, seed] = process.argv.slice(2).map(Number) as [number, number, number]
 const dice = chances(seed)
 const lines = new Lines()
 process.on('unhandledRejection', error => lines.wrong(`unhandled rejection: ${String((error as Error)?.stack ?? error)}`))
@@ -23,7 +23,7 @@ const app = Fastify({ logger: { level: 'info', base: null, stream: lines } })
 await app.register(sse, {
   heartbeatInterval: 2_000,
   stallTimeout: 4_000,
-  shutdownTimeout: grace,
+  shutdownTimeout,
   // Slightly more than the number of connections: requests beyond are rejected.
   limits: { maxStreams: connections + 20, maxStreamsPerKey: 2, keyGenerator: keyOf, retryAfter: 500 },
   reauthorize: async request => !banned.delete(keyOf(request)),

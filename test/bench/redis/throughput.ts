@@ -11,7 +11,7 @@ export async function publishing (memory: Contestant, redis: Contestant, { round
     const rates = new Map([[memory, [] as number[]], [redis, [] as number[]]])
     for (let round = 0; round <= rounds; round++) {
       for (const node of round % 2 === 0 ? [memory, redis] : [redis, memory]) {
-        const rate = events / await node.ask<number>('publish', events, channels, window)
+        const rate = events / await node.request<number>('publish', events, channels, window)
         if (round > 0) rates.get(node)!.push(rate)
       }
     }
@@ -26,7 +26,7 @@ export async function replay (memory: Contestant, redis: Contestant, client: Red
   const [own, shared, plain] = [...rates.values()] as [number[], number[], number[]]
   for (let round = 0; round <= rounds; round++) {
     for (const [node, into] of [[memory, own], [redis, shared]] as const) {
-      await node.ask('fill', events)
+      await node.request('fill', events)
       const seconds = await read(node.port, '/replay', events)
       if (round > 0) into.push(events / seconds)
     }

@@ -28,7 +28,7 @@ export interface StoryServer {
   name: string
   url: string
   /** The events that a client must have received at the end. */
-  told: Message[]
+  expected: Message[]
   /** The Last-Event-ID of each request. */
   positions: Array<string | undefined>
 }
@@ -56,8 +56,8 @@ export async function startStory (t: Owner, name: string, listener: RequestListe
     server.closeAllConnections()
     await closed
   })
-  const told = STORY.map(({ id, event, data }) => ({ id, event, data: typeof data === 'string' ? text(data) : JSON.stringify(data) }))
-  return { name, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, told, positions }
+  const expected = STORY.map(({ id, event, data }) => ({ id, event, data: typeof data === 'string' ? text(data) : JSON.stringify(data) }))
+  return { name, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, expected, positions }
 }
 
 export const asText = (data: string | object): string => typeof data === 'string' ? data : JSON.stringify(data)

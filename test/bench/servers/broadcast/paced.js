@@ -21,7 +21,7 @@ report(app.server.address().port, {
   ...publishing((n, data) => { news.publish({ data }) }),
 
   /** Waits for that many subscribers. */
-  async followed (by) {
+  async subscribed (by) {
     while (news.subscribers !== by) await delay(1)
   },
 

@@ -28,7 +28,7 @@ app.get('/replay', (request, reply) => reply.sse(replayed()))
 await app.listen({ host: '127.0.0.1', port: 0 })
 report(app.server.address().port, {
   /** Waits for that many subscribers of that many channels. */
-  async followed (by, of) {
+  async subscribed (by, of) {
     channels = of
     const following = () => Array.from({ length: channels }, (_, n) => channelOf(n).subscribers).reduce((sum, count) => sum + count, 0)
     while (following() !== by) await delay(1)

@@ -14,7 +14,7 @@ export function fieldsOf (frame: string): Record<string, string> {
  * The position of a client in one channel. Checks that the next event is the next: nothing is lost silently or
  * duplicated.
  */
-export class Place {
+export class SequenceCheck {
   #epoch = ''
   #position: number | undefined
   events = 0
@@ -32,14 +32,14 @@ export class Place {
     this.#epoch = epoch
     this.#position = offset
     if (event === 'sse.reset') return JSON.parse(data!).reason === 'evicted' ? undefined : `a reset: ${data}`
-    const told = event === undefined ? 0 : this.#told(event, data!)
+    const lost = event === undefined ? 0 : this.#lost(event, data!)
     if (event !== undefined && event !== 'sse.gap' && JSON.parse(data!).number !== offset) return `event ${data!.slice(0, 40)} as ${id}`
-    if (expected === undefined || (epoch === known && offset === expected + told)) return undefined
+    if (expected === undefined || (epoch === known && offset === expected + lost)) return undefined
     return `${event ?? 'a position'} ${id} after ${known}-${expected}`
   }
 
   /** Moves the position. */
-  #told (event: string, data: string): number {
+  #lost (event: string, data: string): number {
     if (event === 'sse.gap') return JSON.parse(data).dropped
     this.events++
     return 1

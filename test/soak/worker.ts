@@ -13,11 +13,11 @@ interface Answer { number: number, result?: unknown, fault?: string }
 const PATIENCE = 120_000
 
 /** A child process that executes commands, and exits with its owner. */
-export class Colleague<D extends Duties> {
+export class Worker<D extends Duties> {
   readonly #name: string
   readonly #process: ChildProcess
   readonly #waiting = new Map<number, { resolve: (result: never) => void, reject: (error: Error) => void }>()
-  #asked = 0
+  #calls = 0
 
   private constructor (name: string, process: ChildProcess) {
     this.#name = name
@@ -34,7 +34,7 @@ export class Colleague<D extends Duties> {
   }
 
   /** Resolves when it is ready for commands. */
-  static async start<D extends Duties> (t: Owner, file: string, ...args: unknown[]): Promise<Colleague<D>> {
+  static async start<D extends Duties> (t: Owner, file: string, ...args: unknown[]): Promise<Worker<D>> {
     const program = fileURLToPath(new URL(file, import.meta.url))
     // Environment variables of a coverage tool of this process must not reach it.
     const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
@@ -45,13 +45,13 @@ export class Colleague<D extends Duties> {
       child.kill('SIGKILL')
       await over
     })
-    const colleague = new Colleague<D>(file, child)
+    const worker = new Worker<D>(file, child)
     await Promise.race([once(child, 'message'), once(child, 'exit').then(() => { throw new Error(`${file} did not start`) })])
-    return colleague
+    return worker
   }
 
-  ask<N extends keyof D & string> (duty: N, ...details: Parameters<D[N]>): Promise<Awaited<ReturnType<D[N]>>> {
-    const number = ++this.#asked
+  call<N extends keyof D & string> (duty: N, ...details: Parameters<D[N]>): Promise<Awaited<ReturnType<D[N]>>> {
+    const number = ++this.#calls
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error(`${this.#name} did not do '${duty}' within ${PATIENCE} ms`)), PATIENCE)
       const settled = <A>(settle: (answer: A) => void) => (answer: A): void => {
