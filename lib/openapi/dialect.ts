@@ -57,7 +57,9 @@ function convertReference (node: Node, ref: string, scope: Scope): Node {
   return Object.keys(rest).length === 0 ? target : { ...siblings, allOf: [target, ...allOf as Node[]] }
 }
 
-/** Returns a reference to the component of the target, or an empty schema if it is missing. Such a server never starts. */
+/**
+ * Returns a reference to the component of the target, or an empty schema if it is missing. Such a server never starts.
+ */
 function resolve (ref: string, scope: Scope): Node {
   const [id = '', pointer = ''] = ref.split('#', 2)
   const local = scope.local.get(ref) ?? scope.local.get(id) ?? (id === '' ? scope.root : undefined)

@@ -76,7 +76,7 @@ class Frames {
  */
 class Dropper {
   received = 0
-  /** The events that it was told are lost. */
+  /** The events that were reported as lost. */
   lost = 0
   resets = 0
   gaps = 0

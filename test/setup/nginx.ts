@@ -16,7 +16,7 @@ const BODIES = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
 /** Paths are within the folder, the prefix of nginx. */
 const config = (main: string, http: string): string => `
-# As root it would make its workers somebody else, who may not enter the folder.
+# As root, nginx would run its workers as another user, who cannot read the folder.
 ${process.getuid?.() === 0 ? 'user root root;' : ''}
 worker_processes 1;
 daemon off;
@@ -74,7 +74,7 @@ export class Nginx {
   async logs (text: string, from = 0): Promise<void> {
     const stderr = this.#process.stderr!
     while (this.#log.indexOf(text, from) === -1) {
-      if (stderr.closed) throw new Error(`nginx is gone and never said ${JSON.stringify(text)}: ${this.#log}`)
+      if (stderr.closed) throw new Error(`nginx exited without logging ${JSON.stringify(text)}: ${this.#log}`)
       await Promise.race([once(stderr, 'data'), this.#over])
     }
   }

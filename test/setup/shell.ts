@@ -8,14 +8,14 @@ import { within } from './within.ts'
 export class Paper extends Writable {
   isTTY = false
   text = ''
-  readonly #told = new EventEmitter()
+  readonly #writes = new EventEmitter()
   /** The error of each write. */
   failure: Error | undefined
 
   override _write (chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     if (this.failure === undefined) this.text += String(chunk)
     done(this.failure)
-    this.#told.emit('written')
+    this.#writes.emit('written')
   }
 
   get lines (): string[] { return this.text.split('\n').slice(0, -1) }
@@ -23,7 +23,7 @@ export class Paper extends Writable {
   /** Settles when this text was written. */
   async until (text: string): Promise<void> {
     const wait = async (): Promise<void> => {
-      while (!this.text.includes(text)) await new Promise(resolve => this.#told.once('written', resolve))
+      while (!this.text.includes(text)) await new Promise(resolve => this.#writes.once('written', resolve))
     }
     await within(`${JSON.stringify(text)} after ${JSON.stringify(this.text)}`, wait())
   }
