@@ -7,14 +7,14 @@ export const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, m
 /** The record of a number. */
 export const numbered = (n: number): LogRecord => ({ event: 'message', data: String(n), json: true })
 
-/** The pseudorandom delays of a remote log. */
+/** Random numbers for a remote log, the same ones for the same seed. */
 export const dice = chances
 export type Dice = ReturnType<typeof chances>
 
 /**
- * An event log on another machine, simulated in memory. With dice, answers are delayed promises in the order of the
- * calls, and batches are delivered later, in order, independently of the answers. Without dice both are synchronous.
- * `lose()` simulates a loss of data, after which a new epoch begins.
+ * A log on another machine, simulated in memory. With dice, answers are promises and take time, each in the order of
+ * the calls; batches of the tail are delivered late, in order, independently of the answers. Without dice everything is
+ * synchronous. After `lose()` another epoch starts.
  */
 export class RemoteLog implements EventLog {
   readonly #history: HistoryLimits
@@ -31,13 +31,13 @@ export class RemoteLog implements EventLog {
     this.#begin()
   }
 
-  /** Its current state, without delay. */
+  /** The current state, without delay. */
   get now (): LogState { return this.#log.state() as LogState }
 
   /** The number of listeners. */
   get listeners (): number { return this.#listeners.size }
 
-  /** Settles when all batches so far are delivered. */
+  /** Resolves when all batches so far were delivered. */
   get told (): Promise<unknown> { return this.#told }
 
   append (record: LogRecord): LogPosition | Promise<LogPosition> { return this.#answer(() => this.#log.append(record) as LogPosition) }
@@ -55,7 +55,7 @@ export class RemoteLog implements EventLog {
 
   close (): void { this.#log.close() }
 
-  /** Loses all data: a new epoch begins, which the listeners are notified of. */
+  /** Loses all entries: another epoch starts, which the tail delivers. */
   lose (): void | Promise<void> {
     return this.#answer(() => {
       this.#log.close()
@@ -74,7 +74,7 @@ export class RemoteLog implements EventLog {
     if (this.#dice === undefined) return make()
     const made = this.#asked.then(() => this.#pause()).then(make)
     this.#asked = made.catch(() => {})
-    // Computed when the request arrives there, and known here a while later.
+    // The result is of the time of the request, and arrives later.
     const answer = this.#answered.then(() => this.#pause()).then(() => made)
     this.#answered = answer.catch(() => {})
     return answer

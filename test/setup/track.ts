@@ -1,21 +1,21 @@
-/** A received event, its epoch and offset. */
+/** A received event, with its position. */
 export interface Arrival { epoch: string, offset: number, event: string, data: string }
 
 /**
- * Reads a stream of channels like a client that counts (R9). Throws if a position moves by more than one without a gap,
- * a reset or a position frame.
+ * Reads a stream of channels as a client that counts (R9), and throws if positions do not add up: an event advances one
+ * position by one, and every other move is announced.
  */
 export class Track {
   /** The received marks. */
   readonly marks: string[] = []
   readonly events: Arrival[] = []
-  /** The offset of each epoch. */
+  /** The current position, by epoch. */
   position = new Map<string, number>()
   dropped = 0
   resets = 0
   /** The first id of the stream. */
   first: string | undefined
-  /** True between the first frame of an opening, or of a reset, and the frame with the id. */
+  /** Between the first frame of a start position or a reset, and the frame with its id. */
   #opening = true
   #over = false
 
@@ -46,7 +46,7 @@ export class Track {
     const { event = 'message', id, data } = fields
     if (event === 'sse.reset') this.resets++
     if (id === undefined) {
-      // The error event of a failed stream has no position, and is the last.
+      // The error of a failed stream has no position: nothing follows it.
       if (!this.#opening && event === 'error') this.#over = true
       else if (!this.#opening && event !== 'sse.reset') wrong('an event without a position')
       else this.#opening = true
@@ -69,7 +69,7 @@ export class Track {
     } else if (event === 'sse.reset') {
       if (moves.length !== 1) wrong('a reset of more than one channel')
     } else if (event === 'sse.gap') {
-      // The position does not move if the compacted events follow.
+      // The position stays if the latest events of lost ones follow.
       if (moves.length > 1 || (moves.length === 1 && steps[0] !== dropped)) wrong('a gap that does not add up')
     } else if (event === 'sse.position') {
       if (data !== '') wrong('a position with data')
