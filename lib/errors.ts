@@ -89,12 +89,12 @@ export function isError (value: unknown): value is Error {
 export function describe (value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string') return `${JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value)} (string)`
-  if (typeof value === 'object') return nameOf(value)
+  if (typeof value === 'object') return describeObject(value)
   if (typeof value === 'function') return 'a function'
   return value === undefined ? 'undefined' : `${String(value)} (${typeof value})`
 }
 
-function nameOf (value: object): string {
+function describeObject (value: object): string {
   try {
     if (Array.isArray(value)) return 'an array'
     const prototype: unknown = Object.getPrototypeOf(value)

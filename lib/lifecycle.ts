@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { makeRoom, sharedController } from './listeners.ts'
+import { addToMaxListeners, sharedController } from './listeners.ts'
 import { Scope } from './scope.ts'
 
 /** Why a stream ended. */
@@ -62,10 +62,10 @@ export function onceClosed (response: ServerResponse, callback: () => void): voi
 export function listenToSocket (response: ServerResponse, event: 'close' | 'end', callback: () => void): void {
   const { req: { socket }, socket: own } = response
   socket.on(event, callback)
-  if (own === null) makeRoom(socket, 1)
+  if (own === null) addToMaxListeners(socket, 1)
   onceClosed(response, () => {
     socket.removeListener(event, callback)
-    if (own === null) makeRoom(socket, -1)
+    if (own === null) addToMaxListeners(socket, -1)
   })
 }
 

@@ -6,26 +6,26 @@ import { getMaxListeners, setMaxListeners, type EventEmitter } from 'node:events
 /** A controller whose signal may have any number of listeners. */
 export function sharedController (): AbortController {
   const controller = new AbortController()
-  limit(controller.signal, () => 0)
+  updateMaxListeners(controller.signal, () => 0)
   return controller
 }
 
 /** Listens once to a signal that others may share. Returns a function that removes the listener. */
 export function listenTo (signal: AbortSignal, callback: () => void): () => void {
-  makeRoom(signal, 1)
+  addToMaxListeners(signal, 1)
   signal.addEventListener('abort', callback, { once: true })
   return () => {
-    makeRoom(signal, -1)
+    addToMaxListeners(signal, -1)
     signal.removeEventListener('abort', callback)
   }
 }
 
 /** Raises or lowers the limit of an emitter: these listeners are no leak, and Node counts others as before. */
-export function makeRoom (target: EventTarget | EventEmitter, more: number): void {
-  limit(target, current => current === 0 ? 0 : current + more)
+export function addToMaxListeners (target: EventTarget | EventEmitter, more: number): void {
+  updateMaxListeners(target, current => current === 0 ? 0 : current + more)
 }
 
-function limit (target: EventTarget | EventEmitter, to: (current: number) => number): void {
+function updateMaxListeners (target: EventTarget | EventEmitter, to: (current: number) => number): void {
   try {
     setMaxListeners(to(getMaxListeners(target)), target)
   } catch {

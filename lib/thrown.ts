@@ -9,13 +9,13 @@ const DEPTH = 10
  * Whether a value can be read without a throw: a program may throw a revoked proxy, or an error with getters that
  * throw.
  */
-function isReadable (value: unknown, depth = DEPTH): boolean {
+function canBeRead (value: unknown, depth = DEPTH): boolean {
   if (typeof value !== 'function' && (typeof value !== 'object' || value === null)) return true
   try {
     for (const name of READ) Reflect.get(value, name)
     // Loggers also read enumerable properties.
     for (const name in value) Reflect.get(value, name)
-    return depth === 0 || isReadable((value as { cause?: unknown }).cause, depth - 1)
+    return depth === 0 || canBeRead((value as { cause?: unknown }).cause, depth - 1)
   } catch {
     return false
   }
@@ -23,7 +23,7 @@ function isReadable (value: unknown, depth = DEPTH): boolean {
 
 /** A thrown value for a log: as it is, or another error in place of one that cannot be read. */
 export function legible (thrown: unknown): unknown {
-  return isReadable(thrown) ? thrown : new Error(`The thrown value cannot be read: ${describe(thrown)}`)
+  return canBeRead(thrown) ? thrown : new Error(`The thrown value cannot be read: ${describe(thrown)}`)
 }
 
 /** A thrown value as an error that can be read. `what` names the function that threw it. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { EventQueue, type SourceContext } from '../lib/index.ts'
-import { makeRoom, sharedController } from '../lib/listeners.ts'
+import { addToMaxListeners, sharedController } from '../lib/listeners.ts'
 import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
 import { within } from './setup/within.ts'
@@ -36,17 +36,17 @@ t.test('any number may listen to a signal that is shared', async t => {
 t.test('room is made for so many, and taken back; where there is room for any number, that stays', t => {
   for (const target of [new EventEmitter(), new AbortController().signal]) {
     const before = getMaxListeners(target)
-    makeRoom(target, 3)
+    addToMaxListeners(target, 3)
     // From Node 22 on, a signal has no limit.
     t.equal(getMaxListeners(target), before === 0 ? 0 : before + 3)
-    makeRoom(target, -3)
+    addToMaxListeners(target, -3)
     t.equal(getMaxListeners(target), before)
   }
   const any = new EventEmitter().setMaxListeners(0)
-  makeRoom(any, 1)
-  makeRoom(any, -1)
+  addToMaxListeners(any, 1)
+  addToMaxListeners(any, -1)
   t.equal(any.getMaxListeners(), 0)
-  t.doesNotThrow(() => makeRoom({} as EventTarget, 1), 'not one of Node\'s')
+  t.doesNotThrow(() => addToMaxListeners({} as EventTarget, 1), 'not one of Node\'s')
   t.end()
 })
 

@@ -1,10 +1,10 @@
 import type { TSchema } from '@sinclair/typebox'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from '../wire/encode.ts'
+import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
 import { messageOf } from '../thrown.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
-import { attempt, serialize } from '../schema/serialize.ts'
+import { serializeWith, serialize } from '../schema/serialize.ts'
 import { assertFields } from './foreign.ts'
 import type { AnyEvent, EventMap, SystemEvent } from './event-types.ts'
 
@@ -23,7 +23,7 @@ export interface Contract {
   covers: (map: EventMap | undefined) => boolean
 }
 
-interface Incoming {
+interface EventInput {
   event?: unknown
   data?: unknown
   id?: string | number | undefined
@@ -38,18 +38,18 @@ const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<Syste
 const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 /** The event, whose fields are still to be checked. FST_SSE_EVENT for what is none, with a hint for a foreign chunk. */
-export function asEvent (event: unknown): Incoming {
+export function asEvent (event: unknown): EventInput {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(describe(event))
   assertFields(event)
   return event
 }
 
 /** An event that carries neither data nor a name; `data: undefined` is a mistake, not an absence. */
-function isControl (event: Incoming): boolean {
+function isControl (event: EventInput): boolean {
   return !('data' in event) && event.event === undefined
 }
 
-function nameOf (event: Incoming): string {
+function eventName (event: EventInput): string {
   const name = event.event
   if (name === undefined || name === '') return 'message'
   if (typeof name !== 'string') throw new FST_SSE_FIELD('event', 'a string', describe(name))
@@ -61,17 +61,17 @@ function assertData (name: string, data: unknown): void {
 }
 
 /** A frame: comment, name, id and retry, data. */
-function assemble ({ comment, id, retry }: Incoming, prefix: string, data: string): string {
+function assemble ({ comment, id, retry }: EventInput, prefix: string, data: string): string {
   const position = id === undefined && retry === undefined ? '' : encodePosition(id, retry)
   return (comment === undefined ? '' : encodeComment(comment)) + prefix + position + encodeData(data)
 }
 
 /** An event of a channel: what only the channel may say is not in it, nor what says nothing to those who follow it. */
-function asPublishable (given: unknown): Incoming {
+function checkPublishable (given: unknown): EventInput {
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
   if (isObject) assertFields(given)
   if (!isObject || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${describe(given)}`)
-  const event: Incoming = given
+  const event: EventInput = given
   if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${describe(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {
     if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
@@ -79,8 +79,8 @@ function asPublishable (given: unknown): Incoming {
   return event
 }
 
-function writeFree (event: Incoming): WrittenEvent {
-  const name = nameOf(event)
+function serializeUnchecked (event: EventInput): WrittenEvent {
+  const name = eventName(event)
   const { data } = event
   assertData(name, data)
   if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
@@ -92,24 +92,24 @@ export const freeContract: Contract = {
   declares: () => true,
   covers: () => true,
   write (given) {
-    const written = writeFree(asPublishable(given))
+    const written = serializeUnchecked(checkPublishable(given))
     encodeName(written.event)
     return written
   },
   // No map of this process declares the name.
-  wrote: ({ event, fingerprint }) => fingerprint === FREE && isName(event),
+  wrote: ({ event, fingerprint }) => fingerprint === FREE && isEventName(event),
   frame (given) {
     const event = asEvent(given)
     if (isControl(event)) return encodeControl(event)
-    const written = writeFree(event)
+    const written = serializeUnchecked(event)
     if (written.event !== 'message' && written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(written.event))
     return assemble(event, encodeName(written.event), written.data)
   }
 }
 
 /** No map declares them, and still nothing else leaves with them. */
-function frameSystem (event: Incoming): string {
-  const name = nameOf(event)
+function encodeSystemEvent (event: EventInput): string {
+  const name = eventName(event)
   assertData(name, event.data)
   return assemble(event, encodeName(name), JSON.stringify(event.data, SYSTEM_FIELDS))
 }
@@ -134,12 +134,12 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
   }
   if (declared.size === 0) throw new FST_SSE_MAP(place, 'it declares no event')
 
-  const write = (event: Incoming): WrittenEvent & { prefix: string } => {
-    const name = nameOf(event)
+  const write = (event: EventInput): WrittenEvent & { prefix: string } => {
+    const name = eventName(event)
     const known = declared.get(name)
     if (known === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
     const { data } = event
-    const text = known.textual ? known.check(data) ? data as string : undefined : attempt(known.write, name, data)
+    const text = known.textual ? known.check(data) ? data as string : undefined : serializeWith(known.serializeChecked, name, data)
     if (text === undefined) {
       assertData(name, data)
       const { path, message } = known.explain(data)
@@ -149,11 +149,11 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
   }
 
   return {
-    declares: event => declared.has(nameOf(event)),
+    declares: event => declared.has(eventName(event)),
     covers: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
     write (given) {
-      const { prefix: _, ...written } = write(asPublishable(given))
+      const { prefix: _, ...written } = write(checkPublishable(given))
       return written
     },
     wrote ({ event, fingerprint }) {
@@ -163,7 +163,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     frame (given) {
       const event = asEvent(given)
       if (isControl(event)) return encodeControl(event)
-      if (SYSTEM.includes(event.event as string)) return frameSystem(event)
+      if (SYSTEM.includes(event.event as string)) return encodeSystemEvent(event)
       const { prefix, data } = write(event)
       return assemble(event, prefix, data)
     }

@@ -4,16 +4,16 @@ import type { CloseReport } from '../lifecycle.ts'
 import type { Scope } from '../scope.ts'
 
 /** What is told of a stream. `route` is its method and path as they were declared. */
-interface OfStream { readonly request: FastifyRequest, readonly route: string }
+interface StreamMessage { readonly request: FastifyRequest, readonly route: string }
 
 /** What is published in `node:diagnostics_channel`, by the name of the channel. */
 export interface Diagnostics {
   /** A handler called `reply.sse()`, and the stream was admitted. */
-  'fastify-typed-sse:open': OfStream
+  'fastify-typed-sse:open': StreamMessage
   /** It is over; one for each `open`. */
-  'fastify-typed-sse:close': OfStream & CloseReport
+  'fastify-typed-sse:close': StreamMessage & CloseReport
   /** A request for a stream was turned away. `soft`: as an empty stream, for an `EventSource` that would never come back after a status. */
-  'fastify-typed-sse:reject': OfStream & { readonly reason: RejectReason, readonly retryable: boolean }
+  'fastify-typed-sse:reject': StreamMessage & { readonly reason: RejectReason, readonly retryable: boolean }
   /** This process published an event, and the log has it under that id. */
   'fastify-typed-sse:publish': { readonly channel: string, readonly event: string, readonly id: string }
   /** Consecutive events were written to the `subscribers` that wait at the end of the channel, `latency` milliseconds after this process had the first of them. */
@@ -30,25 +30,25 @@ export interface Diagnostics {
 export type RejectReason = 'maxStreams' | 'maxStreamsPerKey' | 'closing'
 
 /** One of the channels, with the type of what it carries. Look at `hasSubscribers` before a message is made: nobody pays for what nobody hears. */
-interface Told<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
+interface DiagnosticsChannel<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
 
-const told = <N extends keyof Diagnostics>(name: N): Told<Diagnostics[N]> => channel(name) as Told<Diagnostics[N]>
+const typedChannel = <N extends keyof Diagnostics>(name: N): DiagnosticsChannel<Diagnostics[N]> => channel(name) as DiagnosticsChannel<Diagnostics[N]>
 
 export const diagnostics = {
-  open: told('fastify-typed-sse:open'),
-  close: told('fastify-typed-sse:close'),
-  reject: told('fastify-typed-sse:reject'),
-  publish: told('fastify-typed-sse:publish'),
-  deliver: told('fastify-typed-sse:deliver'),
-  drop: told('fastify-typed-sse:drop'),
-  reset: told('fastify-typed-sse:reset'),
-  error: told('fastify-typed-sse:error')
+  open: typedChannel('fastify-typed-sse:open'),
+  close: typedChannel('fastify-typed-sse:close'),
+  reject: typedChannel('fastify-typed-sse:reject'),
+  publish: typedChannel('fastify-typed-sse:publish'),
+  deliver: typedChannel('fastify-typed-sse:deliver'),
+  drop: typedChannel('fastify-typed-sse:drop'),
+  reset: typedChannel('fastify-typed-sse:reset'),
+  error: typedChannel('fastify-typed-sse:error')
 }
 
 /** Publishes what a subscriber lost, in the scope of its own stream. A loop in this process has no request. */
 export function tellOf<M extends object> (
   account: { readonly request: FastifyRequest, readonly scope: Scope } | undefined,
-  to: Told<M & { readonly request: FastifyRequest | undefined }>,
+  to: DiagnosticsChannel<M & { readonly request: FastifyRequest | undefined }>,
   message: M
 ): void {
   const told = { ...message, request: account?.request }

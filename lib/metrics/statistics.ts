@@ -67,7 +67,7 @@ export class Statistics {
   }
 
   snapshot (open: Iterable<OpenCounts>, channels: Record<string, ChannelStats>): Stats {
-    const streams = { ...counts(), stalled: 0 }
+    const streams = { ...zeroCounts(), stalled: 0 }
     const routes: Record<string, StreamCounts> = Object.fromEntries([...this.#routes].map(([name, tally]) => [name, tally.counts()]))
     for (const { route, events, bytes, stalled } of open) {
       routes[route]!.events += events
@@ -88,7 +88,7 @@ export interface OpenCounts { readonly route: string, readonly events: number, r
 
 /** What is counted of a route: an open stream's events are added when it is over, so that none costs a count. */
 export class RouteCounters {
-  readonly #counts = counts()
+  readonly #counts = zeroCounts()
 
   opened (): void {
     this.#counts.opened++
@@ -107,7 +107,7 @@ export class RouteCounters {
   }
 }
 
-const counts = (): StreamCounts => ({
+const zeroCounts = (): StreamCounts => ({
   open: 0,
   opened: 0,
   closed: { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 },

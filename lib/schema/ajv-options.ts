@@ -3,8 +3,8 @@ import { isNode } from './json-schema.ts'
 import type { AjvOptions } from './schema.ts'
 
 /**
- * The options of `Fastify({ ajv })`: formats, keywords and plugins. Fastify keeps its options under a symbol, found
- * here by its description. A Fastify without such a symbol has no options for this function.
+ * Returns the options of `Fastify({ ajv })`: formats, keywords and plugins. Fastify keeps its options under a symbol,
+ * which this function finds by its description. If a version of Fastify has no such symbol, the result is empty.
  */
 export function ajvOptionsOf (app: FastifyInstance): AjvOptions {
   for (let level: object | null = app; level !== null; level = Object.getPrototypeOf(level) as object | null) {

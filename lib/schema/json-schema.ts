@@ -1,14 +1,17 @@
-/** One schema inside another. */
+/** A schema, or a schema inside another one. */
 export type Node = Record<PropertyKey, unknown>
 
 export const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-// Where schemas live inside a schema: under each of these keys one, a list, or a map of them.
+// The keywords that hold subschemas: one schema, a list of schemas, or a map of schemas.
 const ONE = ['items', 'additionalProperties', 'not', 'contains', 'additionalItems', 'unevaluatedProperties', 'if', 'then', 'else']
 const LIST = ['anyOf', 'oneOf', 'allOf', 'items']
 const MAP = ['properties', 'patternProperties', '$defs', 'definitions']
 
-/** A copy of the schema in which `change` has replaced each sub-schema, the innermost first; those inside of a `whole` one stay as they are. */
+/**
+ * Returns a copy of the schema in which `change` has replaced each subschema, the innermost first. Subschemas of a
+ * `whole` schema are not changed.
+ */
 export function mapSchema (schema: Node, change: (node: Node) => Node, whole: (node: Node) => boolean = () => false): Node {
   if (whole(schema)) return change(schema)
   const copy: Node = { ...schema }
@@ -25,12 +28,13 @@ export function mapSchema (schema: Node, change: (node: Node) => Node, whole: (n
   return change(copy)
 }
 
-/** Type.Record has this pattern for any key, but a dot is no line end: a key with one would be left unchecked and unwritten. */
+// Type.Record uses this pattern for any key, but a dot matches no line end: a key with a line end would be neither
+// checked nor written.
 const ANY_KEY = '^(.*)$'
-/** What matches any key, those with a line end too. */
+/** The pattern that matches any key, also a key with a line end. */
 export const EVERY_KEY = '^[^]*$'
 
-/** A schema whose records mean any key where they say so. */
+/** Returns the schema with EVERY_KEY in place of the pattern of Type.Record. */
 export function withEveryKey (schema: Node): Node {
   return mapSchema(schema, node => {
     if (!isNode(node.patternProperties) || !(ANY_KEY in node.patternProperties)) return node
@@ -40,15 +44,15 @@ export function withEveryKey (schema: Node): Node {
 }
 
 /**
- * A schema, and those that it may refer to, in the form from which fast-json-stringify writes the declared part of a
- * value. The writer chooses no branch of a union again, and fills in no default.
+ * Returns the schema and its shared schemas in the form from which fast-json-stringify writes the declared part of a
+ * value. The writer does not select a branch of a union again, and fills in no default.
  */
-export function writable (schema: Node, shared: Record<string, unknown>): { schema: Node, shared: Record<string, unknown> } {
-  const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => written(node))
+export function toWriterSchema (schema: Node, shared: Record<string, unknown>): { schema: Node, shared: Record<string, unknown> } {
+  const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => toWriterNode(node))
   return { schema: write(schema), shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)])) }
 }
 
-/** A schema that writes any value as it is. It keeps the parts that others refer to. */
+/** Returns a schema that writes any value unchanged. It keeps the definitions that other schemas refer to. */
 function anything ({ $id, $defs, definitions }: Node): Node {
   return Object.fromEntries(Object.entries({ $id, $defs, definitions }).filter(([, value]) => value !== undefined))
 }
@@ -56,14 +60,14 @@ function anything ({ $id, $defs, definitions }: Node): Node {
 const hasChoice = ({ anyOf, oneOf, if: condition }: Node): boolean => anyOf !== undefined || oneOf !== undefined || condition !== undefined
 const isTyped = (item: unknown): boolean => isNode(item) && typeof item.type === 'string' && item.type !== 'object'
 const hasTypes = ({ type }: Node): boolean => Array.isArray(type) && (type.includes('object') || type.includes('array'))
-// Joining loses a name that all objects have.
+// fast-json-stringify loses an inherited name when it joins objects.
 const hasInherited = ({ properties }: Node): boolean => isNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
 const isPlainObject = (part: unknown): boolean => isNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined && !hasChoice(part) && !hasInherited(part)
 
-function written (node: Node): Node {
+function toWriterNode (node: Node): Node {
   if (hasChoice(node) || hasTypes(node)) return anything(node)
-  // The serialiser joins objects. It knows the items of a tuple by their one type, and an object among them by its
-  // prototype.
+  // The serializer joins objects. It detects the items of a tuple by their single type, and an object among them by
+  // its prototype.
   if (Array.isArray(node.allOf) && !node.allOf.every(isPlainObject)) return anything(node)
   if (Array.isArray(node.items) && !node.items.every(isTyped)) return anything(node)
   return node.type === 'RegExp' ? { type: 'string' } : node

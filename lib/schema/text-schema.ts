@@ -1,14 +1,14 @@
 import { isNode } from './json-schema.ts'
 
-/** What `app.addSchema` holds, by `$id`. */
+/** The schemas of `app.addSchema`, by `$id`. */
 export type SharedSchemas = Record<string, unknown>
 
-/** True where every value that fits is a string: such an event goes out as plain text. */
+/** Whether the schema admits only strings: the data of such an event is sent as plain text. */
 export function isTextSchema (schema: unknown, shared: SharedSchemas = {}, seen: readonly string[] = []): boolean {
   if (!isNode(schema) || schema.nullable === true) return false
   const { type, const: only, enum: values, anyOf, oneOf, allOf, $ref, $defs } = schema
   const isText = (part: unknown): boolean => isTextSchema(part, shared, seen)
-  const every = (list: unknown, fits: (part: unknown) => boolean): boolean => Array.isArray(list) && list.length > 0 && list.every(fits)
+  const every = (list: unknown, matches: (part: unknown) => boolean): boolean => Array.isArray(list) && list.length > 0 && list.every(matches)
   const isString = (value: unknown): boolean => typeof value === 'string'
   if (type === 'string' || type === 'RegExp' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) return true
   if (Array.isArray(values)) return every(values, isString)

@@ -1,7 +1,7 @@
-import { resolveSource, isThenable, iterate, type EventIterator, type EventSequence, type PublishContext, type SourceContext } from './source.ts'
+import { evaluateSource, isThenable, iterate, type EventIterator, type EventSequence, type PublishContext, type SourceContext } from './source.ts'
 
 /** A function source of events. */
-type Maker<C, E> = (context: C) => Promise<AsyncIterable<E>>
+type SourceFunction<C, E> = (context: C) => Promise<AsyncIterable<E>>
 
 /**
  * Makes events of the chunks of any source, such as the answer of a language model or the rows of a database: `{ data:
@@ -11,10 +11,10 @@ type Maker<C, E> = (context: C) => Promise<AsyncIterable<E>>
  */
 export function asData<T> (source: EventSequence<T>): AsyncIterable<{ data: T }>
 export function asData<T, N extends string> (source: EventSequence<T>, event: N): AsyncIterable<{ event: N, data: T }>
-export function asData<T, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>): Maker<C, { data: T }>
-export function asData<T, N extends string, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>, event: N): Maker<C, { event: N, data: T }>
+export function asData<T, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>): SourceFunction<C, { data: T }>
+export function asData<T, N extends string, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>, event: N): SourceFunction<C, { event: N, data: T }>
 export function asData (source: unknown, event?: string): unknown {
-  if (typeof source === 'function') return async (context: PublishContext) => asData(await resolveSource(source, context) as EventSequence<unknown>, event!)
+  if (typeof source === 'function') return async (context: PublishContext) => asData(await evaluateSource(source, context) as EventSequence<unknown>, event!)
   return { [Symbol.asyncIterator]: () => events(iterate(source), event) }
 }
 

@@ -9,7 +9,7 @@ export interface EventQueueOptions {
   capacity?: number | undefined
 }
 
-interface Waiting<E> { event: E, settle: (taken: boolean) => void }
+interface BlockedPush<E> { event: E, settle: (taken: boolean) => void }
 
 /**
  * The hand-over between a background producer and one stream, like a channel in Go:
@@ -19,7 +19,7 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
   readonly #capacity: number
   readonly #controller = sharedController()
   readonly #events = new Fifo<E>()
-  readonly #pushers = new Fifo<Waiting<E>>()
+  readonly #pushers = new Fifo<BlockedPush<E>>()
   readonly #readers = new Fifo<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }>()
   #taken = false
   #ended = false

@@ -1,6 +1,6 @@
 import { FST_SSE_SOURCE, isError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { asChannelSources, resolveSource, iterate, type SourceDriver, type EventIterator, type ChannelSource, type PublishContext, type SourceContext } from './source.ts'
+import { asChannelSources, evaluateSource, iterate, type SourceDriver, type EventIterator, type ChannelSource, type PublishContext, type SourceContext } from './source.ts'
 import { yieldToLoop, budgetSpent } from './loop-budget.ts'
 
 /** Who takes the events. */
@@ -42,7 +42,7 @@ export class Pump implements SourceDriver {
 
   start (source: unknown, context: PublishContext | SourceContext): void {
     try {
-      const value = resolveSource(source, context)
+      const value = evaluateSource(source, context)
       if (value instanceof Promise) value.then(this.#begin).catch(this.#failed)
       else this.#begin(value)
     } catch (error) {

@@ -90,7 +90,7 @@ export interface EventIterator {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 /** False for a value that cannot be read: a revoked proxy, a getter that throws. */
-const has = (value: object, key: PropertyKey): boolean => {
+const hasMethod = (value: object, key: PropertyKey): boolean => {
   try {
     return typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
   } catch {
@@ -99,7 +99,7 @@ const has = (value: object, key: PropertyKey): boolean => {
 }
 
 // By shape: a stream of another copy of the streams library is one too.
-const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
+const isNodeReadable = (value: object): value is Readable => hasMethod(value, 'pipe') && hasMethod(value, 'destroy') && hasMethod(value, Symbol.asyncIterator)
 
 function isChannelSource (value: unknown): value is ChannelSource<unknown> {
   try {
@@ -110,13 +110,13 @@ function isChannelSource (value: unknown): value is ChannelSource<unknown> {
 }
 
 /** What is given for a source; for the function form, what the function gives. */
-export function resolveSource (source: unknown, context: PublishContext): unknown {
+export function evaluateSource (source: unknown, context: PublishContext): unknown {
   const value: unknown = typeof source === 'function' ? source(context) : source
   return isThenable(value) ? Promise.resolve(value) : value
 }
 
 /** A promise of this realm or another, or the query of a database client. */
-export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && hasMethod(value, 'then')
 
 /** A promise in place of a value, by mistake: its rejection is reported, and ends no process. */
 export function onRejection (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
@@ -125,7 +125,7 @@ export function onRejection (answer: unknown, rejected: (error: unknown) => void
 
 /** Whether it looks like something that can be read event by event. */
 export function isSource (value: unknown): boolean {
-  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => has(value, name)))
+  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => hasMethod(value, name)))
 }
 
 /** The channels of a source; undefined for one that is read event by event. FST_SSE_SOURCE for an array of both. */
@@ -140,11 +140,11 @@ export function asChannelSources (source: unknown): Array<ChannelSource<unknown>
 export function iterate (source: unknown): EventIterator {
   if (isObject(source)) {
     // Streams are not read through their async iterators: those queue a return() behind the pending read.
-    if (isReadable(source)) return iterateReadable(source)
-    if (has(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
-    const how = has(source, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator
-    const iterator: unknown = has(source, how) ? (source as Record<symbol, () => unknown>)[how]!() : undefined
-    if (isObject(iterator) && has(iterator, 'next')) return iterator as EventIterator
+    if (isNodeReadable(source)) return iterateReadable(source)
+    if (hasMethod(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
+    const how = hasMethod(source, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator
+    const iterator: unknown = hasMethod(source, how) ? (source as Record<symbol, () => unknown>)[how]!() : undefined
+    if (isObject(iterator) && hasMethod(iterator, 'next')) return iterator as EventIterator
   }
   throw new FST_SSE_SOURCE(describe(source))
 }

@@ -21,7 +21,7 @@ const LOST_IN_HEADER = /[\u0000-\u0008\u000a-\u001f\u007f\p{Surrogate}]|^[ \t]|[
 const AN_ID = `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
 
 /** Whether an HTTP header can carry the id unchanged. Most ids are plain ASCII, and cost one search. */
-function returns (id: string): boolean {
+function fitsHeader (id: string): boolean {
   if (id.length > MAX_ID) return false
   return PLAIN_ID.test(id) || (!LOST_IN_HEADER.test(id) && Buffer.byteLength(id) <= MAX_ID)
 }
@@ -37,12 +37,12 @@ export function encodeComment (text: string): string {
 export const HEARTBEAT = ':\n\n'
 
 /** Whether the name can stand in an `event:` line. */
-export const isName = (name: string): boolean => !FORBIDDEN.test(name)
+export const isEventName = (name: string): boolean => !FORBIDDEN.test(name)
 
 /** The `event:` line, or nothing for `message`, which is what a client assumes (§9.2.6). */
 export function encodeName (name: string | undefined): string {
   if (name === undefined || name === 'message' || name === '') return ''
-  if (typeof name !== 'string' || !isName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
+  if (typeof name !== 'string' || !isEventName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
   return `event: ${name}\n`
 }
 
@@ -53,7 +53,7 @@ export function encodeName (name: string | undefined): string {
 export function encodePosition (id: string | number | undefined, retry: number | undefined): string {
   let lines = ''
   if (id !== undefined) {
-    const fits = typeof id === 'string' ? returns(id) : Number.isFinite(id)
+    const fits = typeof id === 'string' ? fitsHeader(id) : Number.isFinite(id)
     if (!fits) throw new FST_SSE_FIELD('id', AN_ID, describe(id))
     lines = `id: ${id}\n`
   }

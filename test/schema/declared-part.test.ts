@@ -14,7 +14,7 @@ const O = Type.Object
 
 /** What goes out, or what is wrong. */
 function sent (schema: TSchema, value: unknown, shared: SharedSchemas = {}): string {
-  const { write, explain } = schemaCompiler(shared)(schema)
+  const { serializeChecked: write, explain } = schemaCompiler(shared)(schema)
   const text = write(value)
   if (text !== undefined) return text
   const { path, message } = explain(value)
@@ -85,7 +85,7 @@ t.test('C1: where unions say nothing about the contents, all of the value is dec
 t.test('C1: two schemas may have one id, as a map that was copied has', async t => {
   const top = () => ({ $id: 'Top', anyOf: [{ type: 'object', properties: { a: { type: 'integer' } } }, { type: 'object', properties: { b: { type: 'integer' } } }] }) as unknown as TSchema
   const compile = schemaCompiler({})
-  for (const { write } of [compile(top()), compile(top())]) t.equal(write({ a: 1, b: 2, c: 3 }), '{"a":1,"b":2}')
+  for (const { serializeChecked: write } of [compile(top()), compile(top())]) t.equal(write({ a: 1, b: 2, c: 3 }), '{"a":1,"b":2}')
 })
 
 t.test('C3: references are found in their own schema, and one to nothing is refused', async t => {
@@ -154,14 +154,14 @@ t.test('C5: the branch of a union is known by its tag, and is the one that is ch
   // The guard reads one tag, and the copy takes another: the properties of neither branch leave by the other's rule.
   for (const tags of [['shown', 'hidden'], ['hidden', 'shown']]) {
     reads = 0
-    t.equal(schemaCompiler({})(both).write(fickle(...tags)), undefined, tags.join())
+    t.equal(schemaCompiler({})(both).serializeChecked(fickle(...tags)), undefined, tags.join())
   }
 })
 
 t.test('C1: a property of any name is refused where no others are admitted', async t => {
   for (const name of ['secret', '__proto__', 'constructor']) {
     const value = JSON.parse(`{"a":"x","${name}":{}}`) as object
-    for (const schema of [O({ a: S }, { additionalProperties: false }), plain(O({ a: S }, { additionalProperties: false }))]) t.equal(schemaCompiler({})(schema).write(value), undefined, name)
+    for (const schema of [O({ a: S }, { additionalProperties: false }), plain(O({ a: S }, { additionalProperties: false }))]) t.equal(schemaCompiler({})(schema).serializeChecked(value), undefined, name)
   }
   t.equal(sent(O({ a: S, b: Type.Optional(S) }, { additionalProperties: false }), { a: 'x' }), '{"a":"x"}')
 })
@@ -296,7 +296,7 @@ t.test('C5: of any value that fits, with any properties beside, the declared par
   let compared = 0
   fc.assert(fc.property(sample.chain(({ schema, values }) => fc.tuple(fc.constant(schema), values)), fc.uniqueArray(fc.constantFrom('secret', 'a', 'b', 'value'), { minLength: 1 }), fc.constantFrom<unknown>('a', 1, null, { a: 'a', secret: 1 }, [{ secret: 1 }]), ([schema, value], more, deep) => {
     const given = withMore(value, more, deep)
-    const { write } = schemaCompiler({})(schema)
+    const { serializeChecked: write } = schemaCompiler({})(schema)
     const text = write(given)
     const fits = Value.Check(schema, given)
     deepStrictEqual(text !== undefined, fits)

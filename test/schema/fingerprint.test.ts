@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { FAILURE, FREE, fingerprintOf } from '../../lib/schema/fingerprint.ts'
+import { FAILURE, FREE, fingerprintSchema } from '../../lib/schema/fingerprint.ts'
 
-const of = (schema: unknown, shared = {}): string => fingerprintOf(schema, shared)
+const of = (schema: unknown, shared = {}): string => fingerprintSchema(schema, shared)
 
 t.test('C5: it is a short word, and one that is written down: all processes find the same', async t => {
   t.match(of(Type.String()), /^[\w-]{12}$/)

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { isNode, mapSchema, withEveryKey, writable, type Node } from '../../lib/schema/json-schema.ts'
+import { isNode, mapSchema, withEveryKey, toWriterSchema, type Node } from '../../lib/schema/json-schema.ts'
 
-const write = (schema: Node, shared: Record<string, unknown> = {}): Node => writable(schema, shared).schema
+const write = (schema: Node, shared: Record<string, unknown> = {}): Node => toWriterSchema(schema, shared).schema
 const object = (...names: string[]): Node => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
 
 t.test('a node is an object, not a list', async t => {
@@ -61,7 +61,7 @@ t.test('a choice is written as it is: it was made when the value was taken', asy
     t.strictSame(write(choice), {})
     t.strictSame(write({ ...choice, $id: 'A', $defs: { B: object('b') } }), { $id: 'A', $defs: { B: object('b') } })
     t.strictSame(write({ type: 'object', properties: { c: choice, s: { type: 'string' } } }), { type: 'object', properties: { c: {}, s: { type: 'string' } } })
-    t.strictSame(writable({}, { C: choice }).shared, { C: {} }, 'shared schemas are made ready too')
+    t.strictSame(toWriterSchema({}, { C: choice }).shared, { C: {} }, 'shared schemas are made ready too')
   }
   t.strictSame(write({ type: ['string', 'null'] }), { type: ['string', 'null'] })
   t.strictSame(write({ type: 'RegExp', source: 'x', flags: '' }), { type: 'string' })

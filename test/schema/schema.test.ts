@@ -14,7 +14,7 @@ function outcome (schema: TSchema, value: unknown, shared: SharedSchemas = {}): 
   } catch (error) {
     return `unusable: ${(error as Error).message}`
   }
-  if (compiled.check(value)) return compiled.serialise(value)
+  if (compiled.check(value)) return compiled.serialize(value)
   const { path, message } = compiled.explain(value)
   return `${path}: ${message}`
 }
@@ -279,9 +279,9 @@ t.test('schemas of one scope do not meet: the same one compiles as often as it i
   const compile = schemaCompiler({ AB: plain({ ...AB, $id: 'AB' }) })
   const Tree = Type.Recursive(This => Type.Object({ v: I, kids: Type.Array(This) }), { $id: 'Tree' })
   for (let i = 0; i < 2; i++) {
-    t.equal(compile(Tree).serialise({ v: 1, kids: [] }), '{"v":1,"kids":[]}')
-    t.equal(compile(Type.Object({ a: S, b: I }, { $id: 'AB' })).serialise({ a: 'x', b: 1 }), '{"a":"x","b":1}')
-    t.equal(compile(Type.Unsafe({ $ref: 'AB#' })).serialise({ a: 'x', b: 1 }), '{"a":"x","b":1}')
+    t.equal(compile(Tree).serialize({ v: 1, kids: [] }), '{"v":1,"kids":[]}')
+    t.equal(compile(Type.Object({ a: S, b: I }, { $id: 'AB' })).serialize({ a: 'x', b: 1 }), '{"a":"x","b":1}')
+    t.equal(compile(Type.Unsafe({ $ref: 'AB#' })).serialize({ a: 'x', b: 1 }), '{"a":"x","b":1}')
   }
 })
 
@@ -366,7 +366,7 @@ const fitting = (open: boolean): fc.Arbitrary<[TSchema, unknown]> => samples(ope
 t.test('C1: any value that fits, and has only what its schema declares, arrives as it was', async t => {
   let compiled = 0
   fc.assert(fc.property(fitting(true), ([schema, value]) => {
-    const { check, serialise } = schemaCompiler({})(schema)
+    const { check, serialize: serialise } = schemaCompiler({})(schema)
     compiled++
     deepStrictEqual(check(value), true)
     deepStrictEqual(JSON.parse(serialise(value)), value)
@@ -384,7 +384,7 @@ function withSecrets (value: unknown): unknown {
 t.test('C1: a property that no schema declares never leaves the process', async t => {
   let compiled = 0
   fc.assert(fc.property(fitting(false), ([schema, value]) => {
-    const { check, serialise } = schemaCompiler({})(schema)
+    const { check, serialize: serialise } = schemaCompiler({})(schema)
     compiled++
     deepStrictEqual(check(withSecrets(value)), true)
     deepStrictEqual(serialise(withSecrets(value)).includes('not declared'), false)

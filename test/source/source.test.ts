@@ -3,7 +3,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventQueue } from '../../lib/source/event-queue.ts'
-import { dispose, asChannelSources, resolveSource, iterate as iterateGiven, kSubscribed, type EventIterator, type PublishContext } from '../../lib/source/source.ts'
+import { dispose, asChannelSources, evaluateSource, iterate as iterateGiven, kSubscribed, type EventIterator, type PublishContext } from '../../lib/source/source.ts'
 
 const context: PublishContext = { signal: new AbortController().signal, lastEventId: '7' }
 const events = [{ data: 1 }, { data: 2 }]
@@ -12,7 +12,7 @@ async function * generate () { yield * events }
 
 /** What a stream does with a source. */
 function iterate (source: unknown, context: PublishContext): EventIterator | Promise<EventIterator> {
-  const value = resolveSource(source, context)
+  const value = evaluateSource(source, context)
   return value instanceof Promise ? value.then(iterateGiven) : iterateGiven(value)
 }
 
@@ -231,10 +231,10 @@ t.test('channels are known as such: one, or a list of nothing else', async t => 
 })
 
 t.test('what is given is there at once, unless it is promised', async t => {
-  t.equal(resolveSource(events, context), events)
-  t.equal(resolveSource(() => events, context), events)
-  t.equal(resolveSource('text', context), 'text')
-  const promised = resolveSource(async () => events, context)
+  t.equal(evaluateSource(events, context), events)
+  t.equal(evaluateSource(() => events, context), events)
+  t.equal(evaluateSource('text', context), 'text')
+  const promised = evaluateSource(async () => events, context)
   t.ok(promised instanceof Promise)
   t.equal(await promised, events)
 })

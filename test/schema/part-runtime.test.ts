@@ -1,8 +1,8 @@
 import t from 'tap'
-import { Bare, merge, NOTHING, own, put } from '../../lib/schema/merge.ts'
+import { Dictionary, mergeParts, NOTHING, ownProperty, setProperty } from '../../lib/schema/part-runtime.ts'
 
 t.test('a bare object has no property that all objects have, and takes one of any name', async t => {
-  const bare = new Bare()
+  const bare = new Dictionary()
   for (const name of ['constructor', 'toString', '__proto__']) {
     t.notOk(name in bare, name)
     bare[name] = 1
@@ -12,20 +12,20 @@ t.test('a bare object has no property that all objects have, and takes one of an
 
 t.test('an ordinary object takes a property of any name', async t => {
   const object = {}
-  for (const name of ['a', '__proto__']) put(object, name, 1)
+  for (const name of ['a', '__proto__']) setProperty(object, name, 1)
   t.strictSame(Object.keys(object), ['a', '__proto__'])
   t.equal(Object.getPrototypeOf(object), Object.prototype)
 })
 
 t.test('only own properties are read', async t => {
-  t.equal(own({ a: 1 }, 'a'), 1)
-  t.equal(own({}, 'constructor'), undefined)
+  t.equal(ownProperty({ a: 1 }, 'a'), 1)
+  t.equal(ownProperty({}, 'constructor'), undefined)
 })
 
 t.test('two parts of a value become one', async t => {
-  t.equal(merge(NOTHING, 1), 1)
-  t.equal(merge(undefined, 1), 1)
-  t.equal(merge(1, 2), 1)
-  t.equal(JSON.stringify(merge({ a: 1, b: { c: 1 } }, { b: { d: 1 }, e: 1 })), '{"a":1,"b":{"c":1,"d":1},"e":1}')
-  t.equal(JSON.stringify(merge([{ a: 1 }], [{ b: 1 }, 2])), '[{"a":1,"b":1},2]')
+  t.equal(mergeParts(NOTHING, 1), 1)
+  t.equal(mergeParts(undefined, 1), 1)
+  t.equal(mergeParts(1, 2), 1)
+  t.equal(JSON.stringify(mergeParts({ a: 1, b: { c: 1 } }, { b: { d: 1 }, e: 1 })), '{"a":1,"b":{"c":1,"d":1},"e":1}')
+  t.equal(JSON.stringify(mergeParts([{ a: 1 }], [{ b: 1 }, 2])), '[{"a":1,"b":1},2]')
 })
