@@ -22,7 +22,7 @@ export function validateOptions<T extends object> (given: unknown, defaults: T, 
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue
     const path = within === undefined ? name : `${within}.${name}`
-    if (!Object.hasOwn(rules, name)) throw new FST_SSE_OPTION(path, `one of ${Object.keys(rules).join(', ')}`, 'an option that does not exist')
+    if (!Object.hasOwn(rules, name)) throw new FST_SSE_OPTION(path, `one of ${Object.keys(rules).join(', ')}`, 'an unknown option')
     const rule = rules[name as keyof T & string]
     if (!rule.fits(value)) throw new FST_SSE_OPTION(path, rule.expected, describe(value))
     Object.assign(resolved, { [name]: value })

@@ -93,14 +93,14 @@ t.test('W4: nothing falsy is lost', async t => {
 t.test('W4: data that is undefined is an error, with any schema', async t => {
   const { frame } = contract({ message: S, any: Type.Any(), unknown: Type.Unknown(), unsafe: Type.Unsafe({}), not: Type.Not(S), optional: Type.Optional(S) })
   for (const event of ['message', 'any', 'unknown', 'unsafe', 'not', 'optional']) {
-    const expected = `FST_SSE_DATA: Event '${event}' does not fit its schema at '/': data is missing; a client would never see the event`
+    const expected = `FST_SSE_DATA: Event '${event}' does not match its schema at '/': data is missing; a client would never see the event`
     t.equal(outcome(() => frame({ event, data: undefined })), expected)
     t.equal(outcome(() => frame({ event })), expected, 'a name without data is no control event')
     t.equal(outcome(() => freeContract.frame({ event, data: undefined })), expected)
   }
   for (const contract of [{ frame }, freeContract]) {
-    t.equal(outcome(() => contract.frame({ data: undefined })), "FST_SSE_DATA: Event 'message' does not fit its schema at '/': data is missing; a client would never see the event")
-    t.equal(outcome(() => contract.frame({ id: 1, data: undefined })), "FST_SSE_DATA: Event 'message' does not fit its schema at '/': data is missing; a client would never see the event")
+    t.equal(outcome(() => contract.frame({ data: undefined })), "FST_SSE_DATA: Event 'message' does not match its schema at '/': data is missing; a client would never see the event")
+    t.equal(outcome(() => contract.frame({ id: 1, data: undefined })), "FST_SSE_DATA: Event 'message' does not match its schema at '/': data is missing; a client would never see the event")
   }
 })
 
@@ -142,12 +142,12 @@ t.test('C1: an undeclared property is never in the frame', async t => {
 t.test('C1: nothing is coerced, and a default stands in for nothing that is required', async t => {
   const { frame } = contract({ order: Type.Object({ id: Type.Integer({ default: 7 }) }), text: S, at: Type.String({ format: 'date-time' }) })
   const rows: Row[] = [
-    [{ event: 'order', data: { id: '7' } }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/id': Expected integer"],
-    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/id': Expected required property"],
-    [{ event: 'order', data: '{"id":7}' }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/': Expected object"],
-    [{ event: 'text', data: 7 }, "FST_SSE_DATA: Event 'text' does not fit its schema at '/': Expected string"],
-    [{ event: 'text', data: null }, "FST_SSE_DATA: Event 'text' does not fit its schema at '/': Expected string"],
-    [{ event: 'at', data: new Date(0) }, "FST_SSE_DATA: Event 'at' does not fit its schema at '/': Expected string"]
+    [{ event: 'order', data: { id: '7' } }, "FST_SSE_DATA: Event 'order' does not match its schema at '/id': Expected integer"],
+    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not match its schema at '/id': Expected required property"],
+    [{ event: 'order', data: '{"id":7}' }, "FST_SSE_DATA: Event 'order' does not match its schema at '/': Expected object"],
+    [{ event: 'text', data: 7 }, "FST_SSE_DATA: Event 'text' does not match its schema at '/': Expected string"],
+    [{ event: 'text', data: null }, "FST_SSE_DATA: Event 'text' does not match its schema at '/': Expected string"],
+    [{ event: 'at', data: new Date(0) }, "FST_SSE_DATA: Event 'at' does not match its schema at '/': Expected string"]
   ]
   for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
 })
@@ -160,11 +160,11 @@ t.test('C2: an invalid event gives nothing but an error that names event, place 
     closed: Type.Object({}, { additionalProperties: false })
   }, { Order: { $id: 'Order', type: 'object', required: ['id'], properties: { id: { type: 'integer' } } } })
   const rows: Row[] = [
-    [{ data: { 'a/b~c': [{ id: 1 }, { id: 1.5 }] } }, "FST_SSE_DATA: Event 'message' does not fit its schema at '/a~1b~0c/1/id': Expected integer"],
-    [{ event: 'order', id: 5, retry: 5, comment: 'x', data: { id: 'x' } }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/id': must be integer"],
-    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not fit its schema at '/': must have required property 'id'"],
-    [{ event: 'unsafe', data: { kind: 'c' } }, "FST_SSE_DATA: Event 'unsafe' does not fit its schema at '/kind': must be equal to one of the allowed values"],
-    [{ event: 'closed', data: { a: 1 } }, "FST_SSE_DATA: Event 'closed' does not fit its schema at '/a': Unexpected property"]
+    [{ data: { 'a/b~c': [{ id: 1 }, { id: 1.5 }] } }, "FST_SSE_DATA: Event 'message' does not match its schema at '/a~1b~0c/1/id': Expected integer"],
+    [{ event: 'order', id: 5, retry: 5, comment: 'x', data: { id: 'x' } }, "FST_SSE_DATA: Event 'order' does not match its schema at '/id': must be integer"],
+    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not match its schema at '/': must have required property 'id'"],
+    [{ event: 'unsafe', data: { kind: 'c' } }, "FST_SSE_DATA: Event 'unsafe' does not match its schema at '/kind': must be equal to one of the allowed values"],
+    [{ event: 'closed', data: { a: 1 } }, "FST_SSE_DATA: Event 'closed' does not match its schema at '/a': Unexpected property"]
   ]
   for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
 })
@@ -285,9 +285,9 @@ t.test('data that JSON cannot carry is a coded error that names the event and th
     [{ toJSON () { throw new Error('mine') } }, '/', '/']
   ]
   for (const [data, path, deeper] of rows) {
-    t.match(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialised at '${path}': `)
-    t.match(outcome(() => frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialised at '${path}': `)
-    t.match(outcome(() => frame({ event: 'deep', data: { l: [0, data] } })), `FST_SSE_SERIALIZE: Event 'deep' cannot be serialised at '${deeper}': `)
+    t.match(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '${path}': `)
+    t.match(outcome(() => frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '${path}': `)
+    t.match(outcome(() => frame({ event: 'deep', data: { l: [0, data] } })), `FST_SSE_SERIALIZE: Event 'deep' cannot be serialized at '${deeper}': `)
   }
   t.equal(freeContract.frame({ data: [twice, twice, { twice }] }), 'data: [{"same":1},{"same":1},{"twice":{"same":1}}]\n\n', 'the same object twice is no circle')
 })
@@ -299,7 +299,7 @@ t.test('bytes, maps, sets and promises are refused, and neither spelled out nor 
     [new Map([['a', 1]]), 'Map'], [new Set(['a']), 'Set'], [Promise.resolve(1), 'Promise']
   ]
   for (const [value, name] of values) {
-    const expected = (event: string, path: string): string => `FST_SSE_SERIALIZE: Event '${event}' cannot be serialised at '${path}': JSON has no form for an object (${name})`
+    const expected = (event: string, path: string): string => `FST_SSE_SERIALIZE: Event '${event}' cannot be serialized at '${path}': JSON has no form for an object (${name})`
     t.equal(outcome(() => freeContract.frame({ data: value })), expected('message', '/'))
     t.equal(outcome(() => freeContract.frame({ event: 'any', data: { deep: [0, value] } })), expected('any', '/deep/1'))
     for (const event of ['any', 'either', 'not']) t.equal(outcome(() => frame({ event, data: value })), expected(event, '/'))
@@ -330,19 +330,19 @@ t.test('the error of the serialiser is the cause of ours', async t => {
       return error
     }
   }
-  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw mine } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialised at '/': mine", cause: mine })
+  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw mine } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialized at '/': mine", cause: mine })
   // eslint-disable-next-line no-throw-literal
-  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw 'mine' } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialised at '/': mine", cause: 'mine' })
+  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw 'mine' } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialized at '/': mine", cause: 'mine' })
 })
 
 t.test('data that JSON has no form for is a coded error, with a schema or without', async t => {
   const { frame } = contract({ any: Type.Unknown(), order: Order })
   for (const [data, shown] of [[() => 1, 'a function'], [Symbol('s'), 'Symbol(s) (symbol)']] as Array<[unknown, string]>) {
-    t.equal(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialised at '/': JSON has no form for ${shown}`)
+    t.equal(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '/': JSON has no form for ${shown}`)
     t.match(outcome(() => frame({ event: 'any', data })), /^FST_SSE_(DATA|SERIALIZE): Event 'any' .* at '\/': ./)
-    t.match(outcome(() => frame({ event: 'order', data })), /^FST_SSE_DATA: Event 'order' does not fit its schema at '\/': Expected object/)
+    t.match(outcome(() => frame({ event: 'order', data })), /^FST_SSE_DATA: Event 'order' does not match its schema at '\/': Expected object/)
   }
-  t.equal(outcome(() => freeContract.frame({ data: { toJSON: () => undefined } })), "FST_SSE_SERIALIZE: Event 'message' cannot be serialised at '/': JSON has no form for an object (Object)")
+  t.equal(outcome(() => freeContract.frame({ data: { toJSON: () => undefined } })), "FST_SSE_SERIALIZE: Event 'message' cannot be serialized at '/': JSON has no form for an object (Object)")
 })
 
 t.test('C2: no frame has JSON that a client could not read', async t => {
@@ -361,9 +361,9 @@ t.test('C2: no frame has JSON that a client could not read', async t => {
 t.test('an event that is not declared is a coded error that names those that are', async t => {
   const { frame } = contract({ tick: I, done: S })
   for (const event of ['tock', 'Tick', 'tick ', 'error', 'constructor', '__proto__', 'toString', 'sse.end']) {
-    t.equal(outcome(() => frame({ event, data: 1 })), `FST_SSE_UNKNOWN_EVENT: Event '${event}' is not declared: add it to the map, or send one of tick, done`)
+    t.equal(outcome(() => frame({ event, data: 1 })), `FST_SSE_UNKNOWN_EVENT: Event '${event}' is not declared: add it to the event map, or send one of tick, done`)
   }
-  t.equal(outcome(() => frame({ data: 1 })), "FST_SSE_UNKNOWN_EVENT: Event 'message' is not declared: add it to the map, or send one of tick, done")
+  t.equal(outcome(() => frame({ data: 1 })), "FST_SSE_UNKNOWN_EVENT: Event 'message' is not declared: add it to the event map, or send one of tick, done")
 })
 
 t.test('a contract knows which events it declares', async t => {
@@ -395,7 +395,7 @@ t.test('C3: what is no event map is refused, naming the place and the reason', a
     [{ 'sse.reset': S }, 'the name "sse.reset" (string) is reserved'],
     [{ 'sse.': S }, 'the name "sse." (string) is reserved']
   ]
-  for (const [map, reason] of maps) t.equal(outcome(() => contract(map)), `FST_SSE_MAP: GET /orders: the events must be a map of names to TypeBox schemas: ${reason}`)
+  for (const [map, reason] of maps) t.equal(outcome(() => contract(map)), `FST_SSE_MAP: GET /orders: the events must map names to TypeBox schemas: ${reason}`)
   for (const name of ['sse', 'sse-reset', 'SSE.reset', 'my.sse.reset', 'message', 'error']) t.equal(outcome(() => typeof contract({ [name]: S }).frame), 'function', `${name} may be declared`)
 })
 
@@ -411,11 +411,11 @@ t.test('C3: a schema that cannot be used is refused, naming the place, the event
   ]
   for (const [schema, reason] of schemas) {
     const got = String(outcome(() => contract({ fine: S, bad: schema })))
-    t.match(got, /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'bad' cannot be used: /)
+    t.match(got, /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'bad' cannot be compiled: /)
     t.match(got, reason)
   }
   t.match(outcome(() => contract({ 'a\nb': S })), /^FST_SSE_(MAP|SCHEMA): GET \/orders: /, 'a name that could not be sent')
-  t.match(outcome(() => contract({ tick: S }, { Bad: { $id: 'Bad', type: 'nonsense' } })), /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' cannot be used: .*invalid/, 'a shared schema that is none')
+  t.match(outcome(() => contract({ tick: S }, { Bad: { $id: 'Bad', type: 'nonsense' } })), /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' cannot be compiled: .*invalid/, 'a shared schema that is none')
 })
 
 t.test('C3: the error of a compiler is the cause of ours, and need not be an Error', async t => {
@@ -425,7 +425,7 @@ t.test('C3: the error of a compiler is the cause of ours, and need not be an Err
       compileContract({ tick: S }, 'GET /orders', () => { throw thrown })
       t.fail('it should have thrown')
     } catch (error) {
-      t.match(error, { code: 'FST_SSE_SCHEMA', message: `GET /orders: the schema of event 'tick' cannot be used: ${String(message)}`, cause: thrown })
+      t.match(error, { code: 'FST_SSE_SCHEMA', message: `GET /orders: the schema of event 'tick' cannot be compiled: ${String(message)}`, cause: thrown })
     }
   }
 })
@@ -472,19 +472,19 @@ t.test('C2: what cannot be written for a log is refused as it is for a frame', a
 t.test('R1: an event for a log brings no position, no delay, no comment and no name of the package\'s own', async t => {
   for (const { write } of [freeContract, contract({ message: Type.Unknown() })]) {
     const rows: Row[] = [
-      [{ id: 'mine', data: 1 }, "FST_SSE_PUBLISH: This cannot be published: 'id' is not for an event of a channel"],
-      [{ id: 0, data: 1 }, "FST_SSE_PUBLISH: This cannot be published: 'id' is not for an event of a channel"],
-      [{ retry: 0, data: 1 }, "FST_SSE_PUBLISH: This cannot be published: 'retry' is not for an event of a channel"],
-      [{ comment: '', data: 1 }, "FST_SSE_PUBLISH: This cannot be published: 'comment' is not for an event of a channel"],
-      [{ comment: 'alone' }, 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got an object (Object)'],
-      [{ id: 'alone' }, 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got an object (Object)'],
-      [{}, 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got an object (Object)'],
-      ['text', 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got "text" (string)'],
-      [null, 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got null'],
-      [[], 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got an array'],
-      [undefined, 'FST_SSE_PUBLISH: This cannot be published: expected { data, event? }, got undefined'],
-      [{ event: 'sse.reset', data: 1 }, 'FST_SSE_PUBLISH: This cannot be published: the name "sse.reset" (string) is reserved'],
-      [{ event: 'sse.', data: 1 }, 'FST_SSE_PUBLISH: This cannot be published: the name "sse." (string) is reserved']
+      [{ id: 'mine', data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: 'id' is not for an event of a channel"],
+      [{ id: 0, data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: 'id' is not for an event of a channel"],
+      [{ retry: 0, data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: 'retry' is not for an event of a channel"],
+      [{ comment: '', data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: 'comment' is not for an event of a channel"],
+      [{ comment: 'alone' }, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
+      [{ id: 'alone' }, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
+      [{}, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
+      ['text', 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got "text" (string)'],
+      [null, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got null'],
+      [[], 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an array'],
+      [undefined, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got undefined'],
+      [{ event: 'sse.reset', data: 1 }, 'FST_SSE_PUBLISH: The event cannot be published: the name "sse.reset" (string) is reserved'],
+      [{ event: 'sse.', data: 1 }, 'FST_SSE_PUBLISH: The event cannot be published: the name "sse." (string) is reserved']
     ]
     for (const [event, expected] of rows) t.equal(outcome(() => write(event)), expected)
     for (const event of [Symbol('s'), Object.create(null), ['sse.gap'], { toString: () => 'sse.gap' }]) {

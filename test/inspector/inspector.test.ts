@@ -25,7 +25,7 @@ t.test('it does not start without an authorize function', async t => {
   for (const [given, code, message] of [
     [{}, 'FST_SSE_OPTION', "Option 'authorize' must be a function of the request that returns true for those who may look, got undefined"],
     [{ authorize: true }, 'FST_SSE_OPTION', "Option 'authorize' must be a function of the request that returns true for those who may look, got true (boolean)"],
-    [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION', "Option 'path' must be one of authorize, got an option that does not exist"]
+    [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION', "Option 'path' must be one of authorize, got an unknown option"]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())

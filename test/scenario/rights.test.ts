@@ -41,7 +41,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('without the right to publish, publish() is refused before anything is written, and end() too', async t => {
     const { app, news } = await serve(t, await login(t, 'mute', '~sse:*', '+@all', 'resetchannels'))
     for (let n = 0; n < 3; n++) {
-      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' needs the right to publish: nothing was appended", cause: { message: /MUTED/ } })
+      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The event log of the channel 'news' needs the right to publish: nothing was appended", cause: { message: /MUTED/ } })
     }
     await t.rejects(news.end(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     t.equal(await admin.exists('sse:{news}', 'sse:{news}:events'), 0)
@@ -67,7 +67,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       await news.publish({ data: 'x'.repeat(100_000) }).then(() => { accepted++ }, error => { refusal = error })
     }
     t.ok(accepted > 10 && accepted < 100, `${accepted} were accepted`)
-    t.match(refusal, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' has no memory left: nothing was appended" })
+    t.match(refusal, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The event log of the channel 'news' has no memory left: nothing was appended" })
     // What a command takes while it runs is free again: now there is no room for a small one either.
     await admin.config('SET', 'maxmemory', '1000000')
     for (const channel of [news, app.sse.channel('another')]) await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /has no memory left/ })

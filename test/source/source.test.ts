@@ -87,7 +87,7 @@ const nothing: Array<[value: unknown, shown: string]> = [
 ]
 for (const [value, shown] of nothing) {
   t.test(`L10: ${shown} is no source: FST_SSE_SOURCE says so`, async t => {
-    const refusal = { code: 'FST_SSE_SOURCE', message: `A source is an async iterable, an iterable, a readable stream, a channel or a function that returns one, got ${shown}` }
+    const refusal = { code: 'FST_SSE_SOURCE', message: `A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got ${shown}` }
     t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), refusal)
     if (typeof value !== 'function') t.throws(() => iterate(value, context), refusal)
     await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), refusal)
