@@ -50,7 +50,7 @@ t.test('E1: a message says what happened and what to do next', async t => {
     [new errors.FST_SSE_SERIALIZE('tick', '/n', 'no BigInt'), "Event 'tick' cannot be serialized at '/n': no BigInt"],
     [new errors.FST_SSE_QUEUE_LOCKED(), 'This EventQueue already has a reader: create one queue for each stream'],
     [new errors.FST_SSE_QUEUE_ENDED(), 'push() was called after end(): push all events before end()'],
-    [new errors.FST_SSE_PUBLISH("'id' is not for an event of a channel"), "The event cannot be published: 'id' is not for an event of a channel"],
+    [new errors.FST_SSE_PUBLISH("an event of a channel has no 'id'"), "The event cannot be published: an event of a channel has no 'id'"],
     [new errors.FST_SSE_CHANNEL_OPTIONS('orders', 'start'), "The channel 'orders' exists with another 'start': create the options once, outside the handler, and pass the same values everywhere"],
     [new errors.FST_SSE_CHANNEL_ENDED(), 'The channel has ended: publish before end(), or use a channel with another name'],
     [new errors.FST_SSE_CHANNEL_EVENTS('orders'), "The events of the channel 'orders' differ from schema.sse: declare the same schema objects in both, or convert the events with subscribe({ map })"],

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Dictionary, mergeParts, NOTHING, ownProperty, setProperty } from '../../lib/schema/part-runtime.ts'
 
-t.test('a bare object has no property that all objects have, and takes one of any name', async t => {
+t.test('a dictionary has no inherited property and accepts any name', async t => {
   const bare = new Dictionary()
   for (const name of ['constructor', 'toString', '__proto__']) {
     t.notOk(name in bare, name)
@@ -10,19 +10,19 @@ t.test('a bare object has no property that all objects have, and takes one of an
   t.strictSame(Object.keys(bare), ['constructor', 'toString', '__proto__'])
 })
 
-t.test('an ordinary object takes a property of any name', async t => {
+t.test('setProperty() accepts any name', async t => {
   const object = {}
   for (const name of ['a', '__proto__']) setProperty(object, name, 1)
   t.strictSame(Object.keys(object), ['a', '__proto__'])
   t.equal(Object.getPrototypeOf(object), Object.prototype)
 })
 
-t.test('only own properties are read', async t => {
+t.test('ownProperty() reads only own properties', async t => {
   t.equal(ownProperty({ a: 1 }, 'a'), 1)
   t.equal(ownProperty({}, 'constructor'), undefined)
 })
 
-t.test('two parts of a value become one', async t => {
+t.test('mergeParts() merges two parts of a value', async t => {
   t.equal(mergeParts(NOTHING, 1), 1)
   t.equal(mergeParts(undefined, 1), 1)
   t.equal(mergeParts(1, 2), 1)

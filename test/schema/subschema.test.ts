@@ -4,7 +4,7 @@ import { Subschema } from '../../lib/schema/subschema.ts'
 
 const of = (schema: Node, shared: Record<string, unknown> = {}): Subschema => Subschema.fromRoot(schema, { shared, isAjvSchema: node => node.plain === true })
 
-t.test('a schema knows where it stands in the one that is its home, and for which values it is', async t => {
+t.test('a subschema has its location in its resource, and the path of its values', async t => {
   const schema = { properties: { 'a/b~': { plain: true, items: [{ anyOf: [{}, { type: 'string' }] }] } } }
   const home = of(schema).child('properties', 'a/b~', 'a/b~')
   t.equal(home.instancePath, '/a~1b~0')
@@ -18,7 +18,7 @@ t.test('a schema knows where it stands in the one that is its home, and for whic
   t.equal(of(schema).child('properties', 'a/b~').instancePath, '')
 })
 
-t.test('a reference leads to what has the id, in the schema or beside it', async t => {
+t.test('a reference resolves to the schema with the id, inside the schema or among the shared schemas', async t => {
   const shared = { Car: { $id: 'Car', definitions: { 'n/m %': { type: 'integer' } }, items: { $ref: '#/definitions/n~1m%20%25' } } }
   const inner = { $id: 'inner', items: { $ref: '#' } }
   const schema = { plain: true, properties: { a: inner, b: { $anchor: 'here' }, c: { $id: '#there' } } }
@@ -35,7 +35,7 @@ t.test('a reference leads to what has the id, in the schema or beside it', async
   for (const nothing of ['Bus', '#/definitions/a', 'Car#/items/constructor', 'constructor', '__proto__#']) t.throws(() => root.resolve(nothing), { message: `Cannot find reference "${nothing}"` })
 })
 
-t.test('a module has names of its own', async t => {
+t.test('a module has its own names', async t => {
   const word = (type: string): Node => ({ $defs: { Word: { $id: 'Word', type } }, $ref: 'Word' })
   const schema = { anyOf: [word('string'), word('integer')] }
   t.strictSame(of(schema).children('anyOf').map(module => module.resolve('Word').node).filter(isNode).map(({ type }) => type), ['string', 'integer'])

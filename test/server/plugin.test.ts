@@ -101,8 +101,8 @@ for (const [options, message] of bad) {
 
 const unusable: Array<[what: string, map: unknown, error: { code: string, message: string }]> = [
   ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: got "events" (string)' }],
-  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: it declares no event' }],
-  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: the events must map names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
+  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: got no event' }],
+  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)" }],
   ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'sent' cannot be compiled: " }],
   ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'paid' cannot be compiled: " }],
   ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be compiled: The field 'event'" }]
@@ -543,8 +543,8 @@ t.test('C3: a channel whose events cannot be used is refused when it is made, na
   const app = Fastify()
   await app.register(sse)
   const rows: Array<[events: unknown, error: { code: string, message: string | RegExp }]> = [
-    [{}, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: it declares no event" }],
-    [{ paid: 'yes' }, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
+    [{}, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: got no event" }],
+    [{ paid: 'yes' }, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)" }],
     [{ sent: { type: 'nonsense' } }, { code: 'FST_SSE_SCHEMA', message: /^channel 'orders': the schema of event 'sent' cannot be compiled: / }],
     [{ 'sse.gap': Type.Null() }, { code: 'FST_SSE_MAP', message: /^channel 'orders': .* is reserved$/ }]
   ]
