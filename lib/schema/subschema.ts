@@ -48,8 +48,8 @@ export class Subschema {
 
   /** Returns the subschema under a keyword and a key. `property`: the property of the values that it applies to. */
   child (keyword: string, key?: string | number, property?: string | number): Subschema {
-    const under = (this.node as Node)[keyword]
-    const node = key === undefined ? under : (under as Record<string | number, unknown>)[key]
+    const keyed = (this.node as Node)[keyword]
+    const node = key === undefined ? keyed : (keyed as Record<string | number, unknown>)[key]
     const pointer = [keyword, ...key === undefined ? [] : [key]].map(name => `/${encodeURIComponent(escapePointer(name))}`).join('')
     return new Subschema(node, this.resource, this.pointer + pointer, property === undefined ? this.instancePath : `${this.instancePath}/${escapePointer(property)}`, this.#context)
   }
@@ -62,19 +62,19 @@ export class Subschema {
   /** Returns the target of a `$ref`. Throws if there is none. */
   resolve (ref: string): Subschema {
     const [id = '', fragment = ''] = ref.split('#', 2)
-    const { named: own, root, checkedByAjv: plain } = this.resource
-    const anchor = id === '' ? own.get(ref) : undefined
+    const { named, root, checkedByAjv } = this.resource
+    const anchor = id === '' ? named.get(ref) : undefined
     if (anchor !== undefined) return new Subschema(anchor, this.resource, fragment, this.instancePath, this.#context)
-    const inside = own.get(ref) ?? own.get(id) ?? (id === '' ? root : undefined)
+    const inside = named.get(ref) ?? named.get(id) ?? (id === '' ? root : undefined)
     const shared = Object.hasOwn(this.#context.shared, id) ? this.#context.shared[id] as Node : undefined
     const start = inside ?? shared
     if (start === undefined) throw new Error(`Cannot find reference "${ref}"`)
-    const home = inside === undefined ? { root: start, top: start, plain: true, own: collectNames(start) } : !plain || start === root ? this.resource : { ...this.resource, root: start }
-    if (!fragment.startsWith('/')) return new Subschema(start, home, '', this.instancePath, this.#context)
+    const resource = inside === undefined ? { root: start, outermost: start, checkedByAjv: true, named: collectNames(start) } : !checkedByAjv || start === root ? this.resource : { ...this.resource, root: start }
+    if (!fragment.startsWith('/')) return new Subschema(start, resource, '', this.instancePath, this.#context)
     const keys = decodeURIComponent(fragment).slice(1).split('/').map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
     const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, start)
     if (node === undefined) throw new Error(`Cannot find reference "${ref}"`)
-    return new Subschema(node, home, fragment, this.instancePath, this.#context)
+    return new Subschema(node, resource, fragment, this.instancePath, this.#context)
   }
 }
 
