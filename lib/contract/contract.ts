@@ -1,5 +1,6 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from '../wire/encode.ts'
+import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
 import { messageOf } from '../thrown.ts'
 import { FREE } from '../schema/fingerprint.ts'
@@ -31,10 +32,8 @@ interface Incoming {
   comment?: string | undefined
 }
 
-// Event names with this prefix are reserved for the package.
-const RESERVED = 'sse.'
 // Channels send these through any route.
-const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
+const SYSTEM: readonly string[] = [RESET_EVENT, GAP_EVENT] satisfies Array<SystemEvent['event']>
 const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 /** The event, whose fields are still to be checked. FST_SSE_EVENT for what is none, with a hint for a foreign chunk. */
