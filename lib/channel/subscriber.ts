@@ -7,7 +7,7 @@ import type { Contract } from '../contract/contract.ts'
 import type { Feed } from './feed.ts'
 import { ChannelReader } from './channel-reader.ts'
 import { listenTo } from '../listeners.ts'
-import { LIVE, REPLAY } from '../wire/protocol.ts'
+import { GAP_EVENT, LIVE_LINE, REPLAY_LINE } from '../wire/protocol.ts'
 import type { LogState } from '../log/log.ts'
 import type { Notice, StartPosition } from './start-position.ts'
 import type { SubscriberSink, SubscriberContext } from './subscriber-context.ts'
@@ -131,14 +131,14 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   arrived (follower: ChannelReader): void {
     if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return
     this.#behind = undefined
-    if (this.writes) this.writeFrames(`${LIVE}\n`, 0)
+    if (this.writes) this.writeFrames(`${LIVE_LINE}\n`, 0)
   }
 
   gap (follower: ChannelReader, dropped: number, position: number): void {
     this.#dropped(follower.feed, dropped)
     const before = this.checkpoint()
     follower.position = position
-    this.write({ event: 'sse.gap', data: this.#label(follower, { dropped }), id: this.id() }, before)
+    this.write({ event: GAP_EVENT, data: this.#label(follower, { dropped }), id: this.id() }, before)
   }
 
   announce (follower: ChannelReader, opening: StartPosition, before: string): void {
@@ -203,7 +203,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     }
     const current = this.#readers.every(({ atEnd }) => atEnd)
     if (!current) this.#behind = new Set(this.#readers)
-    this.#say(this.#readers, openings, current ? LIVE : REPLAY)
+    this.#say(this.#readers, openings, current ? LIVE_LINE : REPLAY_LINE)
     this.#begun = true
     for (const follower of this.#readers) follower.start()
   }

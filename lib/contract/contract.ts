@@ -1,5 +1,6 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
+import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
 import { messageOf } from '../thrown.ts'
 import { FREE } from '../schema/fingerprint.ts'
@@ -36,10 +37,8 @@ interface EventInput {
   comment?: string | undefined
 }
 
-// Event names with this prefix are reserved for the package.
-const RESERVED = 'sse.'
 // The events that channels send on any route.
-const SYSTEM_EVENTS: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
+const SYSTEM_EVENTS: readonly string[] = [RESET_EVENT, GAP_EVENT] satisfies Array<SystemEvent['event']>
 const SYSTEM_EVENT_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
 /**

@@ -1,4 +1,5 @@
 import { FST_SSE_EVENT, FST_SSE_FIELD, describe } from '../errors.ts'
+import { POSITION_EVENT } from './protocol.ts'
 
 /**
  * From an event's parts to its frame: the bytes of one event on the wire.
@@ -75,9 +76,6 @@ export function encodeData (text: string): string {
   return `data: ${text.split(LINE_END).join('\ndata: ')}\n\n`
 }
 
-/** The name of the event that carries a position and nothing else. */
-export const POSITION = 'sse.position'
-
 /**
  * A position without an event of the application. By the standard a block with an `id` line alone moves the last event
  * ID: the first step of dispatching sets it, and only the second looks for data (WHATWG HTML §9.2.6). Chromium does so.
@@ -85,7 +83,7 @@ export const POSITION = 'sse.position'
  * name with one empty line of data is kept by all, and no page listens to it.
  */
 export function encodePositionFrame (id: string | number, retry?: number): string {
-  return `event: ${POSITION}\n${encodePosition(id, retry)}${encodeData('')}`
+  return `event: ${POSITION_EVENT}\n${encodePosition(id, retry)}${encodeData('')}`
 }
 
 /** A frame of no event of the application: a comment, a position or a reconnection delay. */

@@ -4,9 +4,6 @@ import type { FastifyRequest } from 'fastify'
 const ASCII = /^[\u0020-\u007e]*$/
 const BYTES = /^[\u0000-\u00ff]*$/ // eslint-disable-line no-control-regex
 
-/** The id that marks the end of a finite stream; who brings it back has everything. */
-export const END_ID = 'sse.end'
-
 /**
  * Where a returning client stopped: the header, else the query parameter, which is for clients that cannot set one.
  * A browser sends the id as UTF-8 (WHATWG HTML §9.2.3), Node reads every header as latin1. What is built on `fetch` or on Node's own
