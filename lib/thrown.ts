@@ -1,14 +1,11 @@
 import { isError, describe } from './errors.ts'
 
-/** The properties of an error that a logger, Fastify or this package reads. */
+// The properties of an error that loggers, Fastify and this package read.
 const READ = ['name', 'message', 'stack', 'code', 'statusCode', 'cause']
-// How many nested causes are checked.
+// The number of nested causes that are checked.
 const DEPTH = 10
 
-/**
- * Whether a value can be read without a throw: a program may throw a revoked proxy, or an error with getters that
- * throw.
- */
+/** Whether a value can be read. A program may throw a revoked proxy, or an error with getters that throw. */
 function canBeRead (value: unknown, depth = DEPTH): boolean {
   if (typeof value !== 'function' && (typeof value !== 'object' || value === null)) return true
   try {
@@ -21,24 +18,24 @@ function canBeRead (value: unknown, depth = DEPTH): boolean {
   }
 }
 
-/** A thrown value for a log: as it is, or another error in place of one that cannot be read. */
+/** Returns a thrown value for a log: the value itself, or an error that describes it if it cannot be read. */
 export function legible (thrown: unknown): unknown {
   return canBeRead(thrown) ? thrown : new Error(`The thrown value cannot be read: ${describe(thrown)}`)
 }
 
-/** A thrown value as an error that can be read. `what` names the function that threw it. */
-export function errorOf (thrown: unknown, what = 'The source'): Error {
+/** Returns a thrown value as an error that can be read. `thrower`: the function that threw it, for the message. */
+export function errorOf (thrown: unknown, thrower = 'The source'): Error {
   const cause = legible(thrown)
-  return isError(cause) ? cause : new Error(`${what} threw ${describe(cause)}`, { cause })
+  return isError(cause) ? cause : new Error(`${thrower} threw ${describe(cause)}`, { cause })
 }
 
-/** Whether the error follows from an abort, and needs no report. */
+/** Whether the error is the result of an abort, and needs no report. */
 export function isAbort (thrown: unknown): boolean {
   const { name, code } = errorOf(thrown) as NodeJS.ErrnoException
   return name === 'AbortError' || code === 'ERR_STREAM_PREMATURE_CLOSE'
 }
 
-/** The text of a thrown value, for the message of another error. */
+/** Returns the message of a thrown value, for the message of another error. */
 export function messageOf (cause: unknown): string {
   try {
     return String(cause instanceof Error ? cause.message : cause)

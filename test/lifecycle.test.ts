@@ -12,7 +12,7 @@ import { open } from './setup/raw.ts'
 
 const events = { message: Type.Integer() }
 
-/** A response as Node makes it, on a connection that leads nowhere; a pipelined one has its socket in the request only. */
+/** Returns a response like Node's, on an unconnected socket. A pipelined one has its socket in the request only. */
 function makeResponse (pipelined = false): { socket: Socket, response: ServerResponse } {
   const socket = new Duplex({ read () {}, write: (_chunk, _encoding, done) => done() }) as Socket
   const response = new ServerResponse(new IncomingMessage(socket))
@@ -21,14 +21,14 @@ function makeResponse (pipelined = false): { socket: Socket, response: ServerRes
 }
 
 const MEANINGS: Array<[CloseReason, string]> = [
-  ['client', 'The stream is over: the client left'],
-  ['complete', 'The stream is over: the source is done'],
-  ['error', 'The stream is over: the source failed'],
-  ['shutdown', 'The stream is over: the server is closing'],
-  ['stalled', 'The stream is over: the client took no byte for too long'],
-  ['lagging', 'The stream is over: the client fell behind the history'],
-  ['expired', 'The stream is over: it reached its maximum lifetime'],
-  ['channel-ended', 'The stream is over: its channel ended']
+  ['client', 'The stream has ended: the client disconnected'],
+  ['complete', 'The stream has ended: the source ended'],
+  ['error', 'The stream has ended: the source failed'],
+  ['shutdown', 'The stream has ended: the server is closing'],
+  ['stalled', 'The stream has ended: the client read no bytes for too long'],
+  ['lagging', 'The stream has ended: the client fell behind the history of its channel'],
+  ['expired', 'The stream has ended: it reached its maximum lifetime'],
+  ['channel-ended', 'The stream has ended: its channel ended']
 ]
 
 for (const [reason, message] of MEANINGS) {
@@ -49,7 +49,7 @@ for (const [reason, message] of MEANINGS) {
   })
 }
 
-t.test('L2: there is one signal, and it is aborted already when it is asked for after the end', t => {
+t.test('L2: a lifecycle has one signal, which is already aborted if it is read after the end', t => {
   const life = new Lifecycle()
   life.end('shutdown')
   t.equal(life.signal.aborted, true)
@@ -58,7 +58,7 @@ t.test('L2: there is one signal, and it is aborted already when it is asked for 
   t.end()
 })
 
-t.test('L2: a connection that closes under an unfinished response means that the client left', async t => {
+t.test('L2: the reason is client if the connection closes before the response ends', async t => {
   const { socket, response } = makeResponse()
   const life = new Lifecycle()
   let told = 0
@@ -84,7 +84,7 @@ for (const [unforeseen, whose] of [['complete', 'a reply that is no stream'], ['
   })
 }
 
-t.test('L2: the reason is the one that came first, and the end is told when the connection is done', t => {
+t.test('L2: the first reason counts, and closed() is called when the connection closes', t => {
   const { response } = makeResponse()
   const life = new Lifecycle()
   let told = 0
@@ -100,7 +100,7 @@ t.test('L2: the reason is the one that came first, and the end is told when the 
   t.end()
 })
 
-t.test('L3: a client that was gone before the watch began has left', t => {
+t.test('L3: the reason is client if the connection closed before watch()', t => {
   const gone = makeResponse()
   gone.socket.destroy()
   const cut = makeResponse()
@@ -114,7 +114,7 @@ t.test('L3: a client that was gone before the watch began has left', t => {
   t.end()
 })
 
-t.test('L3: a pipelined response, which has no socket yet, learns that the connection is gone', async t => {
+t.test('L3: a pipelined response without a socket ends when the connection closes', async t => {
   const { socket, response } = makeResponse(true)
   const life = new Lifecycle()
   let told = 0
@@ -126,7 +126,7 @@ t.test('L3: a pipelined response, which has no socket yet, learns that the conne
   t.equal(told, 1)
 })
 
-t.test('L3: a pipelined response that is done leaves no listener on the connection', t => {
+t.test('L3: a pipelined response removes its listener from the connection when it ends', t => {
   const { socket, response } = makeResponse(true)
   const before = socket.listenerCount('close')
   const life = new Lifecycle()
@@ -137,7 +137,7 @@ t.test('L3: a pipelined response that is done leaves no listener on the connecti
   t.end()
 })
 
-/** An app whose route streams until the test lets it end; `seen` has the signals that its handlers were given. */
+/** An app whose stream runs until the test ends it. `seen`: the signals of its handlers. */
 async function listenWithStream (t: Test) {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
@@ -159,7 +159,7 @@ async function listenWithStream (t: Test) {
   return { port: await listen(t, app), seen, finish }
 }
 
-t.test('L2: request.signal of a POST with a body lives as long as its stream and is aborted with complete', async t => {
+t.test('L2: request.signal of a POST with a body aborts with complete when its stream ends', async t => {
   const { port, seen, finish } = await listenWithStream(t)
   const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"question":1}' })
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
@@ -188,7 +188,7 @@ for (const method of ['GET', 'POST']) {
   })
 }
 
-t.test('L3: a pipelined stream ends when the client leaves during its predecessor', async t => {
+t.test('L3: a pipelined stream ends when the client disconnects during the response before it', async t => {
   const { port, seen } = await listenWithStream(t)
   const client = await open(port)
   await client.until('data: 1')
@@ -201,7 +201,7 @@ t.test('L3: a pipelined stream ends when the client leaves during its predecesso
   }
 })
 
-t.test('L2: a handler on a route with schema.sse that answers something else has a right signal too', async t => {
+t.test('L2: request.signal also works for an ordinary reply on a route with schema.sse', async t => {
   const app = Fastify()
   await app.register(sse)
   let signal: AbortSignal | undefined
@@ -215,7 +215,7 @@ t.test('L2: a handler on a route with schema.sse that answers something else has
   t.match(signal!.reason, { reason: 'complete' })
 })
 
-t.test('L2: a reply that the handler hijacked and wrote itself ends its signal as well', async t => {
+t.test('L2: request.signal also aborts after a hijacked reply', async t => {
   const app = Fastify()
   await app.register(sse)
   let signal: AbortSignal | undefined
@@ -228,7 +228,7 @@ t.test('L2: a reply that the handler hijacked and wrote itself ends its signal a
   t.match(signal!.reason, { reason: 'complete' })
 })
 
-t.test('L2: the function form is given the signal of the request, one and the same', async t => {
+t.test('L2: a function source receives the signal of the request', async t => {
   const app = Fastify()
   await app.register(sse)
   t.plan(3)
@@ -241,7 +241,7 @@ t.test('L2: the function form is given the signal of the request, one and the sa
   await app.inject('/')
 })
 
-t.test('L2: asked for after the stream is over, request.signal is aborted already', async t => {
+t.test('L2: request.signal is already aborted if it is read after the stream', async t => {
   const app = Fastify()
   await app.register(sse)
   let late: AbortSignal | undefined

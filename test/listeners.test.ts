@@ -10,7 +10,7 @@ import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
 import { within } from './setup/within.ts'
 
-/** What Node warns of until the test is over. */
+/** Returns the warnings of Node during the test. */
 function warnings (t: Test): string[] {
   const heard: string[] = []
   const hear = (warning: Error): void => { heard.push(`${warning.name}: ${warning.message}`) }
@@ -25,7 +25,7 @@ async function build (t: Test, server: object = {}): Promise<{ app: FastifyInsta
   return { app, port: () => listen(t, app) }
 }
 
-t.test('any number may listen to a signal that is shared', async t => {
+t.test('a shared signal may have any number of listeners', async t => {
   const heard = warnings(t)
   const { signal } = sharedController()
   for (let n = 0; n < 50; n++) signal.addEventListener('abort', () => {})
@@ -33,7 +33,7 @@ t.test('any number may listen to a signal that is shared', async t => {
   t.strictSame(heard, [])
 })
 
-t.test('room is made for so many, and taken back; where there is room for any number, that stays', t => {
+t.test('the listener limit is raised and lowered again, and no limit stays no limit', t => {
   for (const target of [new EventEmitter(), new AbortController().signal]) {
     const before = getMaxListeners(target)
     addToMaxListeners(target, 3)
@@ -85,7 +85,7 @@ for (const [what, use] of Object.entries(USES)) {
   })
 }
 
-t.test('L3: streams that share the signal of a subscription leave no listener on it, nor a changed limit', async t => {
+t.test('L3: streams that share the signal of a subscription leave no listener and no changed limit', async t => {
   const heard = warnings(t)
   const { app, port } = await build(t)
   const { signal } = new AbortController()

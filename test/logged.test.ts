@@ -2,7 +2,7 @@ import t from 'tap'
 import { logged } from '../lib/logged.ts'
 import { oddities } from './setup/oddities.ts'
 
-t.test('a line goes to the logger as it is', async t => {
+t.test('a line is written unchanged', async t => {
   const lines: unknown[] = []
   const error = new Error('x')
   const log = { own: 'log', warn (...given: unknown[]) { lines.push([this.own, ...given]) } }
@@ -11,7 +11,7 @@ t.test('a line goes to the logger as it is', async t => {
   t.strictSame(lines, [['log', { err: error, channel: 'news' }, 'text'], ['log', { key: 'a' }, 'other']])
 })
 
-t.test('an error that cannot be read is not given to it', async t => {
+t.test('an error that cannot be read is replaced', async t => {
   for (const [what, thrown] of oddities()) {
     const lines: Array<{ err: Error }> = []
     logged({ error: (fields: { err: Error }) => { lines.push(fields) } }, 'error', { err: thrown }, 'text')
@@ -19,7 +19,7 @@ t.test('an error that cannot be read is not given to it', async t => {
   }
 })
 
-t.test('a logger that throws gets the text alone, and one that throws then is left alone', async t => {
+t.test('if the logger throws, the text is written alone, and a second error is ignored', async t => {
   const lines: unknown[] = []
   const log = {
     error: (...given: unknown[]) => {
@@ -28,6 +28,6 @@ t.test('a logger that throws gets the text alone, and one that throws then is le
     }
   }
   logged(log, 'error', { err: new Error('x') }, 'text')
-  t.strictSame(lines[1], ['text (the logger threw for the details of this line)'])
+  t.strictSame(lines[1], ['text (the logger threw an error for the fields of this line)'])
   logged({ error: () => { throw new Error('no logger') } }, 'error', { err: new Error('x') }, 'text')
 })

@@ -16,13 +16,13 @@ import { within } from './setup/within.ts'
 interface Store { user: string }
 
 const storage = new AsyncLocalStorage<Store>()
-/** The user in whose context it is asked. */
+/** Returns the user of the current async context. */
 const user = (): string => storage.getStore()?.user ?? 'nobody'
 const sleep = (time: number): Promise<void> => new Promise(resolve => setTimeout(resolve, time))
 
 interface Made { app: FastifyInstance, port: number, come: (user: string, path?: string) => Promise<RawClient> }
 
-/** An app in which each request has a context of its own, as @fastify/request-context gives it. */
+/** An app in which each request has its own context, as with @fastify/request-context. */
 async function make (t: Test, options: RegisterOptions, routes: (app: FastifyInstance) => unknown): Promise<Made> {
   const app = Fastify({ forceCloseConnections: true })
   app.addHook('onRequest', (request, _reply, done) => storage.run({ user: String(request.headers['x-user']) }, done))
@@ -38,7 +38,7 @@ async function make (t: Test, options: RegisterOptions, routes: (app: FastifyIns
   return { app, port, come }
 }
 
-/** Settles when it is so. */
+/** Resolves when the condition is true. */
 async function until (what: string, isSo: () => boolean): Promise<void> {
   const startedAt = performance.now()
   while (!isSo()) {
@@ -47,7 +47,7 @@ async function until (what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
-t.test('a scope runs a function where it was made, and the shared one where no request is', async t => {
+t.test('a scope runs a function in the context of its creation, the shared scope in no request\'s context', async t => {
   const scope = storage.run({ user: 'ann' }, () => new Scope())
   t.equal(scope.runInAsyncScope(user), 'ann')
   storage.run({ user: 'bob' }, () => {
@@ -56,7 +56,7 @@ t.test('a scope runs a function where it was made, and the shared one where no r
   })
 })
 
-t.test('L11: reauthorize asks in the context of its own request, and not in that of the first', async t => {
+t.test('L11: reauthorize runs in the context of its own request, not of the first request', async t => {
   const sessions = new Set(['ann', 'bob'])
   const { come, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
   const ann = await come('ann')
@@ -69,7 +69,7 @@ t.test('L11: reauthorize asks in the context of its own request, and not in that
   await within('the end of ann', ann.until('event: error'))
 })
 
-t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the source itself run there, whatever ends the stream', async t => {
+t.test('L11: onClose, errorEvent, onInvalid, signal listeners and the source run in the context of their request, for every reason', async t => {
   const ends: Array<[what: string, options: RegisterOptions, end: (app: FastifyInstance, client: RawClient) => unknown]> = [
     ['the client', {}, (_app, client) => client.socket.destroy()],
     ['disconnect', {}, app => app.sse.disconnect(() => true)],
@@ -110,7 +110,7 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
   }
 })
 
-t.test('L11: a listener of closing runs in no context of a request or of the caller of drain() or close()', async t => {
+t.test('L11: a listener of shutdownSignal runs in no context of a request or of the caller of drain() or close()', async t => {
   for (const close of ['drain', 'close'] as const) {
     const seen: string[] = []
     const source = async function * ({ shutdownSignal }: SourceContext): AsyncGenerator<AnyEvent> {
@@ -128,7 +128,7 @@ t.test('L11: a listener of closing runs in no context of a request or of the cal
   }
 })
 
-t.test('L11: a source that waits for its client goes on in the context of its request', async t => {
+t.test('L11: a source that waits for its client continues in the context of its request', async t => {
   const seen = new Set<string>()
   let pulled = 0
   const data = 'x'.repeat(100_000)
@@ -188,7 +188,7 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
   t.strictSame(seen.sort(), ['filter ann', 'filter of a loop cid', 'map ann', 'onInvalid bob', 'snapshot ann'])
 })
 
-t.test('L11: the key of slow readers belongs to the channel, and runs in the context of no request', async t => {
+t.test('L11: compactBy of a slow consumer runs in no request\'s context', async t => {
   const seen: string[] = []
   const { app, come } = await make(t, {}, app => {
     const channel = app.sse.channel('news', { slowConsumer: { compactBy: () => { seen.push(user()); return 1 } } })
@@ -200,7 +200,7 @@ t.test('L11: the key of slow readers belongs to the channel, and runs in the con
   t.strictSame(seen, ['nobody'])
 })
 
-t.test('L11: hooks of a response and the handler of errors run there, where a stream is revoked before its head', async t => {
+t.test('L11: if a stream is revoked before its head, hooks and the error handler run in the context of its request', async t => {
   const seen: string[] = []
   const { app, port } = await make(t, { flushHeadersAfter: 10_000 }, app => {
     app.setErrorHandler((error, _request, reply) => { seen.push(`error handler ${user()}`); reply.code(403).send({ message: (error as Error).message }) })
@@ -221,7 +221,7 @@ t.test('L11: hooks of a response and the handler of errors run there, where a st
   t.strictSame(seen.slice(2), ['onSend bob'])
 })
 
-t.test('L11: diagnostics of a stream and its lines in the log come in the context of its request', async t => {
+t.test('L11: diagnostics and log lines of a stream are written in the context of its request', async t => {
   const seen: string[] = []
   const hear = (name: string): void => {
     const listener = (): void => { seen.push(`${name} ${user()}`) }
@@ -246,7 +246,7 @@ t.test('L11: diagnostics of a stream and its lines in the log come in the contex
   for (const text of ['sse stream failed', 'sse stream closed']) t.equal(lines.find(({ msg }) => msg === text)?.user, 'ann', text)
 })
 
-t.test('L11: diagnostics of what a subscriber lost come in the context of its own stream', async t => {
+t.test('L11: diagnostics of the losses of a subscriber are published in the context of its stream', async t => {
   const seen: string[] = []
   for (const name of ['drop', 'reset']) {
     const listener = (message: unknown): void => {
@@ -286,7 +286,7 @@ t.test('L11: diagnostics of what a subscriber lost come in the context of its ow
   t.strictSame(seen.splice(0), ['drop ann ann'])
   const bob = await come('bob')
   await within('its stream', bob.until(': live'))
-  // The log begins anew, and another request finds out.
+  // The event log starts a new epoch, and another request detects it.
   epoch = 'b'
   await storage.run({ user: 'eve' }, async () => {
     for (const listener of heard) listener({ entries: [], epoch, newest: 0, ended: false })
@@ -295,7 +295,7 @@ t.test('L11: diagnostics of what a subscriber lost come in the context of its ow
   t.strictSame(seen.sort(), ['reset ann ann', 'reset bob bob'])
 })
 
-t.test('L11: a producer follows the end of its log in the context of no request', async t => {
+t.test('L11: a producer tails its event log in no request\'s context', async t => {
   const seen: string[] = []
   const store = memoryLog()
   const { app, come } = await make(t, {
@@ -321,7 +321,7 @@ t.test('L11: a producer follows the end of its log in the context of no request'
   await app.sse.find('run')!.end()
 })
 
-t.test('L11: a signal of a request without a stream aborts in the context in which it was asked for', async t => {
+t.test('L11: the signal of a request without a stream aborts in the context of its first access', async t => {
   const seen: string[] = []
   const { port } = await make(t, {}, app => app.get('/', { schema: { sse: { message: Type.String() } } }, async request => {
     request.signal.addEventListener('abort', () => seen.push(user()))
@@ -335,7 +335,7 @@ t.test('L11: a signal of a request without a stream aborts in the context in whi
   t.strictSame(seen, ['ann'])
 })
 
-t.test('L11: a producer\'s source runs and stops in the context of consume()', async t => {
+t.test('L11: a producer\'s source runs and stops in the context of publishFrom()', async t => {
   const seen: string[] = []
   const { app, port } = await make(t, {}, app => {
     const channel = app.sse.channel('run')
@@ -359,7 +359,7 @@ t.test('L11: a producer\'s source runs and stops in the context of consume()', a
   t.strictSame(seen, ['signal ann', 'finally ann'])
 })
 
-t.test('L11: timers that streams share hold no value of the first request', async t => {
+t.test('L11: shared timers keep no value of the first request', async t => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const refs: Array<WeakRef<Store>> = []
@@ -371,7 +371,7 @@ t.test('L11: timers that streams share hold no value of the first request', asyn
   })
   await app.register(sse)
   const options = { slowConsumer: { compactBy: () => 1 } }
-  // The channel is made within the first request.
+  // The channel is created within the first request.
   app.get('/', (_request, reply) => reply.sse(app.sse.channel('news', options)))
   const port = await listen(t, app)
   const [ann, bob] = [await open(port, { headers: { 'x-user': 'ann' } }), await open(port, { headers: { 'x-user': 'bob' } })]
