@@ -10,7 +10,7 @@ import { within } from '../setup/within.ts'
 
 type Heard = { [N in keyof Diagnostics]: [N, Diagnostics[N]] }[keyof Diagnostics]
 
-/** All that is told until the test is over, in order. */
+/** Returns all messages of the diagnostics channels during the test, in order. */
 function listenTo (t: Test): Heard[] {
   const heard: Heard[] = []
   for (const name of Object.keys(diagnostics).map(name => `fastify-typed-sse:${name}` as keyof Diagnostics)) {
@@ -26,13 +26,13 @@ const shown = (heard: readonly Heard[]): unknown[] => heard.map(([name, message]
   return [name.slice('fastify-typed-sse:'.length), ...('request' in message ? [request?.url] : []), rest]
 })
 
-t.test('nobody listens, and there are channels to listen to', async t => {
+t.test('the diagnostics channels exist and have no subscribers by default', async t => {
   t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(8).fill(false))
   listenTo(t)
   t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(8).fill(true))
 })
 
-t.test('a stream is told of when it opens, when it fails, and once when it is over', async t => {
+t.test('a stream publishes open, error, and close once', async t => {
   const app = Fastify()
   await app.register(sse, { limits: { maxStreams: 1 } })
   app.get('/fine', (_request, reply) => reply.sse([{ data: 1, id: 'a' }]))
@@ -69,7 +69,7 @@ t.test('a stream is told of when it opens, when it fails, and once when it is ov
   t.strictSame(heard, [], 'a response without a body is no stream')
 })
 
-t.test('an event is told of when it is published, and when it is written', async t => {
+t.test('an event publishes publish and deliver', async t => {
   const app = Fastify()
   await app.register(sse)
   const news = app.sse.channel('news', { history: { maxEvents: 2 }, slowConsumer: 'skip' })
@@ -110,7 +110,7 @@ t.test('an event is told of when it is published, and when it is written', async
   t.match(app.sse.stats(), { published: 5, gaps: 2, dropped: 6, resets: 1 })
 })
 
-t.test('a subscriber that loses its stream since it fell behind is told of, without a number', async t => {
+t.test('a subscriber that is disconnected as a slow consumer publishes drop without a number', async t => {
   const app = Fastify()
   await app.register(sse)
   const news = app.sse.channel('news', { history: { maxEvents: 1 } })
@@ -120,7 +120,7 @@ t.test('a subscriber that loses its stream since it fell behind is told of, with
   const heard = listenTo(t)
   await news.publish({ data: 0 })
   await first
-  // More than what waits for a loop, and than the history.
+  // More than the buffer of a loop and the history hold.
   for (let n = 0; n < 200; n++) {
     await news.publish({ data: n })
     await turn()
