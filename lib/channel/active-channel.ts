@@ -7,14 +7,14 @@ import { Feed } from './feed.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import { StreamClosedError } from '../lifecycle.ts'
 import type { EventLog, LogState, LogPosition, LogRecord } from '../log/log.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import { problemEvent } from '../contract/problem.ts'
 import { Producer, saysEnded } from './producer.ts'
 import { shared } from '../scope.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source/source.ts'
 import type { ChannelStats } from '../metrics/statistics.ts'
-import { errorOf, isAbort } from '../thrown.ts'
+import { errorOf, isAbort } from '../thrown-value.ts'
 
 /** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
 export class ActiveChannel {

@@ -4,7 +4,7 @@ import { FST_SSE_SERIALIZE } from '../errors.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE, FREE } from '../schema/fingerprint.ts'
 import type { LogEntry } from '../log/log.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 // Rewritten entries are kept for the next reader. In characters.

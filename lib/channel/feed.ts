@@ -3,7 +3,7 @@ import { FrameBatch, decodedEventOf, type DecodedEvent, type ReviewedEntry } fro
 import { now } from '../clock.ts'
 import { diagnostics } from '../metrics/diagnostics.ts'
 import { LatestByKey } from './latest-by-key.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import { Broadcast } from './broadcast.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE } from '../schema/fingerprint.ts'

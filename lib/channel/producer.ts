@@ -2,7 +2,7 @@ import { sharedController } from '../listeners.ts'
 import { Pump } from '../source/pump.ts'
 import { Scope } from '../scope.ts'
 import { isThenable } from '../source/source.ts'
-import { legible } from '../thrown.ts'
+import { legible } from '../thrown-value.ts'
 
 /** Where a producer's events go. */
 export interface ProducerTarget {

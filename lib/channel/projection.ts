@@ -1,7 +1,7 @@
 import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_EVENT, FST_SSE_OPTION, describe } from '../errors.ts'
 import { asEvent } from '../contract/contract.ts'
-import { isPlain } from '../contract/foreign.ts'
+import { isPlain } from '../contract/event-fields.ts'
 import { Scope } from '../scope.ts'
 import { onRejection, isThenable } from '../source/source.ts'
 

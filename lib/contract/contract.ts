@@ -2,11 +2,11 @@ import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
 import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
-import { messageOf } from '../thrown.ts'
+import { messageOf } from '../thrown-value.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
 import { serializeWith, serialize } from '../schema/serialize.ts'
-import { assertFields } from './foreign.ts'
+import { assertFields } from './event-fields.ts'
 import type { AnyEvent, EventMap, SystemEvent } from './event-types.ts'
 
 /** A checked and serialized event without a position. `fingerprint`: of its schema, undefined if that is unknown. */

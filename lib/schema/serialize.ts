@@ -1,5 +1,5 @@
 import { FST_SSE_SERIALIZE, describe } from '../errors.ts'
-import { messageOf } from '../thrown.ts'
+import { messageOf } from '../thrown-value.ts'
 import { findWithoutJsonForm, lacksJsonForm } from './json-form.ts'
 
 /** Returns the result of `write(data)`. An error becomes FST_SSE_SERIALIZE, which names the event and the place. */

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import type { EventLog, LogEntry, LogPosition, LogRecord } from '../log/log.ts'
 
 export interface ControlLogSetup {

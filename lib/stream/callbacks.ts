@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { freeContract, type Contract } from '../contract/contract.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import type { CloseReport } from '../lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { problemEvent } from '../contract/problem.ts'

@@ -3,10 +3,10 @@ import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
 import { FST_SSE_SEND_AFTER_SSE, isError } from '../errors.ts'
 import { assertHead, checkHead, clearHead, dropFraming, setHead } from './response-headers.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import { headersOf, canWriteHeadDirectly, clearErrorMark } from './fastify-internals.ts'
 import type { Scope } from '../scope.ts'
-import { errorOf } from '../thrown.ts'
+import { errorOf } from '../thrown-value.ts'
 
 // queueMicrotask makes a resource of each.
 const settled = Promise.resolve()

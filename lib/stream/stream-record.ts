@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from '../metrics/diagnostics.ts'
 import type { CloseReason, CloseReport } from '../lifecycle.ts'
-import { logged } from '../logged.ts'
+import { logged } from '../log-safely.ts'
 import { logsRequest } from './fastify-internals.ts'
 import { Scope } from '../scope.ts'
 import type { RouteCounters } from '../metrics/statistics.ts'

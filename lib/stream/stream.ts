@@ -17,7 +17,7 @@ import { StreamContext, dispose, type SourceDriver, type ChannelSource, type Cha
 import { sessionOf } from './http2-sessions.ts'
 import type { StreamRegistry } from './registry.ts'
 import { LifetimePolicy } from './lifetime-policy.ts'
-import { errorOf, isAbort } from '../thrown.ts'
+import { errorOf, isAbort } from '../thrown-value.ts'
 import { Writer } from './writer.ts'
 
 // How long who comes back waits for the word on whether there is anything to come.

@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { assertFields, isPlain } from '../../lib/contract/foreign.ts'
+import { assertFields, isPlain } from '../../lib/contract/event-fields.ts'
 
 class Chunk { id = 7 }
 

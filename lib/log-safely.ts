@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { legible } from './thrown.ts'
+import { legible } from './thrown-value.ts'
 
 type Level = 'error' | 'warn' | 'info' | 'debug'
 

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyReply } from 'fastify'
 import t from 'tap'
 import sse, { EventQueue, type AnyEvent } from '../lib/index.ts'
-import { errorOf, isAbort, legible } from '../lib/thrown.ts'
+import { errorOf, isAbort, legible } from '../lib/thrown-value.ts'
 import { oddities } from './setup/oddities.ts'
 import { within } from './setup/within.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { logged } from '../lib/logged.ts'
+import { logged } from '../lib/log-safely.ts'
 import { oddities } from './setup/oddities.ts'
 
 t.test('a line is written unchanged', async t => {
