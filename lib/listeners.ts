@@ -11,7 +11,7 @@ export function sharedController (): AbortController {
 }
 
 /** Calls the callback when a shared signal aborts. Returns a function that removes the listener. */
-export function listenTo (signal: AbortSignal, callback: () => void): () => void {
+export function onAbort (signal: AbortSignal, callback: () => void): () => void {
   addToMaxListeners(signal, 1)
   signal.addEventListener('abort', callback, { once: true })
   return () => {

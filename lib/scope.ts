@@ -14,4 +14,4 @@ export class Scope extends AsyncResource {
  * The scope of no request, for timers that many streams share. Without it, they would run in the context of the first
  * stream and keep that context alive.
  */
-export const shared = new Scope()
+export const sharedScope = new Scope()

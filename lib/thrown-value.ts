@@ -19,24 +19,24 @@ function canBeRead (value: unknown, depth = DEPTH): boolean {
 }
 
 /** Returns a thrown value for a log: the value itself, or an error that describes it if it cannot be read. */
-export function legible (thrown: unknown): unknown {
+export function toReadable (thrown: unknown): unknown {
   return canBeRead(thrown) ? thrown : new Error(`The thrown value cannot be read: ${describe(thrown)}`)
 }
 
 /** Returns a thrown value as an error that can be read. `thrower`: the function that threw it, for the message. */
-export function errorOf (thrown: unknown, thrower = 'The source'): Error {
-  const cause = legible(thrown)
+export function toError (thrown: unknown, thrower = 'The source'): Error {
+  const cause = toReadable(thrown)
   return isError(cause) ? cause : new Error(`${thrower} threw ${describe(cause)}`, { cause })
 }
 
 /** Whether the error is the result of an abort, and needs no report. */
-export function isAbort (thrown: unknown): boolean {
-  const { name, code } = errorOf(thrown) as NodeJS.ErrnoException
+export function isAbortError (thrown: unknown): boolean {
+  const { name, code } = toError(thrown) as NodeJS.ErrnoException
   return name === 'AbortError' || code === 'ERR_STREAM_PREMATURE_CLOSE'
 }
 
 /** Returns the message of a thrown value, for the message of another error. */
-export function messageOf (cause: unknown): string {
+export function errorMessage (cause: unknown): string {
   try {
     return String(cause instanceof Error ? cause.message : cause)
   } catch {

@@ -1,20 +1,20 @@
 import t from 'tap'
-import { logged } from '../lib/log-safely.ts'
+import { logSafely } from '../lib/log-safely.ts'
 import { oddities } from './setup/oddities.ts'
 
 t.test('a line is written unchanged', async t => {
   const lines: unknown[] = []
   const error = new Error('x')
   const log = { own: 'log', warn (...given: unknown[]) { lines.push([this.own, ...given]) } }
-  logged(log, 'warn', { err: error, channel: 'news' }, 'text')
-  logged(log, 'warn', { key: 'a' }, 'other')
+  logSafely(log, 'warn', { err: error, channel: 'news' }, 'text')
+  logSafely(log, 'warn', { key: 'a' }, 'other')
   t.strictSame(lines, [['log', { err: error, channel: 'news' }, 'text'], ['log', { key: 'a' }, 'other']])
 })
 
 t.test('an error that cannot be read is replaced', async t => {
   for (const [what, thrown] of oddities()) {
     const lines: Array<{ err: Error }> = []
-    logged({ error: (fields: { err: Error }) => { lines.push(fields) } }, 'error', { err: thrown }, 'text')
+    logSafely({ error: (fields: { err: Error }) => { lines.push(fields) } }, 'error', { err: thrown }, 'text')
     t.match(lines[0]!.err.message, 'cannot be read', what)
   }
 })
@@ -27,7 +27,7 @@ t.test('if the logger throws, the text is written alone, and a second error is i
       if (typeof given[0] !== 'string') throw new Error('serializer')
     }
   }
-  logged(log, 'error', { err: new Error('x') }, 'text')
+  logSafely(log, 'error', { err: new Error('x') }, 'text')
   t.strictSame(lines[1], ['text (the logger threw an error for the fields of this line)'])
-  logged({ error: () => { throw new Error('no logger') } }, 'error', { err: new Error('x') }, 'text')
+  logSafely({ error: () => { throw new Error('no logger') } }, 'error', { err: new Error('x') }, 'text')
 })

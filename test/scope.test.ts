@@ -8,7 +8,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { EventQueue, memoryLog, type AnyEvent, type LogBatch, type RegisterOptions, type SourceContext } from '../lib/index.ts'
-import { Scope, shared } from '../lib/scope.ts'
+import { Scope, sharedScope } from '../lib/scope.ts'
 import { listen } from './setup/listen.ts'
 import { open, type RawClient } from './setup/raw.ts'
 import { within } from './setup/within.ts'
@@ -52,7 +52,7 @@ t.test('a scope runs a function in the context of its creation, the shared scope
   t.equal(scope.runInAsyncScope(user), 'ann')
   storage.run({ user: 'bob' }, () => {
     t.equal(scope.runInAsyncScope(user), 'ann')
-    t.equal(shared.runInAsyncScope(user), 'nobody')
+    t.equal(sharedScope.runInAsyncScope(user), 'nobody')
   })
 })
 

@@ -2,48 +2,48 @@ import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyReply } from 'fastify'
 import t from 'tap'
 import sse, { EventQueue, type AnyEvent } from '../lib/index.ts'
-import { errorOf, isAbort, legible } from '../lib/thrown-value.ts'
+import { toError, isAbortError, toReadable } from '../lib/thrown-value.ts'
 import { oddities } from './setup/oddities.ts'
 import { within } from './setup/within.ts'
 
 t.test('an error that can be read is returned unchanged, also with causes', async t => {
   const inner = new TypeError('inner')
   for (const error of [inner, new Error('outer', { cause: inner }), new DOMException('gone', 'AbortError'), Object.assign(new Error('x'), { statusCode: 404, cause: 'text' })]) {
-    t.equal(errorOf(error), error)
-    t.equal(legible(error), error)
+    t.equal(toError(error), error)
+    t.equal(toReadable(error), error)
   }
 })
 
 t.test('a thrown value that is no error becomes the cause of an error', async t => {
   for (const thrown of ['text', 7, null, undefined, { a: 1 }, Symbol('x'), () => {}]) {
-    const error = errorOf(thrown, 'The handler')
+    const error = toError(thrown, 'The handler')
     t.match(error.message, /^The handler threw /)
     t.equal(error.cause, thrown)
-    t.equal(legible(thrown), thrown)
+    t.equal(toReadable(thrown), thrown)
   }
 })
 
 t.test('the replacement of an unreadable value contains no part of it', async t => {
   for (const [what, thrown] of oddities()) {
-    const error = errorOf(thrown)
+    const error = toError(thrown)
     t.not(error, thrown, what)
     t.match(String(error.stack), 'cannot be read', what)
     t.equal(error.cause, undefined, what)
-    t.ok(legible(thrown) instanceof Error, what)
-    t.equal(isAbort(thrown), false, what)
+    t.ok(toReadable(thrown) instanceof Error, what)
+    t.equal(isAbortError(thrown), false, what)
   }
 })
 
 t.test('the causes of an error are checked to a limited depth', async t => {
   const error = new Error('round')
   error.cause = error
-  t.equal(errorOf(error), error)
+  t.equal(toError(error), error)
 })
 
 t.test('isAbortError() detects an abort by its name or code', async t => {
-  t.equal(isAbort(new DOMException('gone', 'AbortError')), true)
-  t.equal(isAbort(Object.assign(new Error('gone'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })), true)
-  for (const other of [new Error('gone'), { name: 'AbortError' }, 'AbortError', undefined]) t.equal(isAbort(other), false)
+  t.equal(isAbortError(new DOMException('gone', 'AbortError')), true)
+  t.equal(isAbortError(Object.assign(new Error('gone'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })), true)
+  for (const other of [new Error('gone'), { name: 'AbortError' }, 'AbortError', undefined]) t.equal(isAbortError(other), false)
 })
 
 /** All places that may throw: in a source and in the functions around it. */

@@ -1,7 +1,7 @@
 import { decodeCursor, type Cursor } from '../wire/cursor.ts'
 import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_SNAPSHOT, describe } from '../errors.ts'
-import { asEvent } from '../contract/contract.ts'
+import { checkEvent } from '../contract/contract.ts'
 import type { ResetReason, SystemEvent } from '../contract/event-types.ts'
 import type { LogState } from '../log/log.ts'
 import type { Projection } from './projection.ts'
@@ -74,7 +74,7 @@ function placed (place: StartFeed, opening: StartPosition, state: unknown): Star
   const last = opening.snapshot.at(-1)
   const id = (last as { id?: unknown } | null | undefined)?.id
   if (id === undefined) return opening
-  asEvent(last)
+  checkEvent(last)
   // The state says which events are in it.
   const cursor = decodeCursor(String(id))
   const stand = ({ epoch, newest }: Pick<LogState, 'epoch' | 'newest'>): boolean => {

@@ -2,7 +2,7 @@ import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
 import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
-import { messageOf } from '../thrown-value.ts'
+import { errorMessage } from '../thrown-value.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
 import { serializeWith, serialize } from '../schema/serialize.ts'
@@ -17,16 +17,16 @@ export interface Contract {
   /** Returns the frame of an event. */
   frame: (event: unknown) => string
   /** Returns an event in the form for an event log. FST_SSE_PUBLISH for an event that a channel cannot publish. */
-  write: (event: unknown) => SerializedEvent
+  serialize: (event: unknown) => SerializedEvent
   /** Whether the same schema serialized the entry, in this process or in another one. */
-  wrote: (entry: Readonly<SerializedEvent>) => boolean
+  matches: (entry: Readonly<SerializedEvent>) => boolean
   /** Whether the map declares the name of the event. */
   declares: (event: AnyEvent) => boolean
   /**
    * Whether this contract declares every event of a channel with that map, with the same schema objects. If this
    * contract declares `error`, then the map must declare it too, because a channel may end with an `error` event.
    */
-  covers: (map: EventMap | undefined) => boolean
+  declaresAll: (map: EventMap | undefined) => boolean
 }
 
 interface EventInput {
@@ -45,7 +45,7 @@ const SYSTEM_EVENT_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
  * Returns the event, with unchecked fields. FST_SSE_EVENT for any other value; for the chunk of another library, the
  * message names `asData`.
  */
-export function asEvent (event: unknown): EventInput {
+export function checkEvent (event: unknown): EventInput {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(describe(event))
   assertFields(event)
   return event
@@ -100,16 +100,16 @@ function serializeUnchecked (event: EventInput): SerializedEvent {
 /** The contract of a route without `schema.sse`: strings are sent unchanged, other data as JSON. */
 export const freeContract: Contract = {
   declares: () => true,
-  covers: () => true,
-  write (input) {
+  declaresAll: () => true,
+  serialize (input) {
     const serialized = serializeUnchecked(checkPublishable(input))
     encodeName(serialized.event)
     return serialized
   },
   // The name may be invalid: no map of this process has checked it.
-  wrote: ({ event, fingerprint }) => fingerprint === FREE && isEventName(event),
+  matches: ({ event, fingerprint }) => fingerprint === FREE && isEventName(event),
   frame (input) {
-    const event = asEvent(input)
+    const event = checkEvent(input)
     if (isControl(event)) return encodeControl(event)
     const serialized = serializeUnchecked(event)
     if (serialized.event !== 'message' && serialized.event.startsWith(RESERVED) && !SYSTEM_EVENTS.includes(serialized.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(serialized.event))
@@ -137,7 +137,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
-      const error = new FST_SSE_SCHEMA(place, name, messageOf(cause))
+      const error = new FST_SSE_SCHEMA(place, name, errorMessage(cause))
       error.cause = cause
       throw error
     }
@@ -160,18 +160,18 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
 
   return {
     declares: event => declared.has(eventName(event)),
-    covers: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
+    declaresAll: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
-    write (input) {
+    serialize (input) {
       const { prefix: _, ...serialized } = write(checkPublishable(input))
       return serialized
     },
-    wrote ({ event, fingerprint }) {
+    matches ({ event, fingerprint }) {
       const declaration = declared.get(event)
       return declaration !== undefined && declaration.fingerprint === fingerprint
     },
     frame (input) {
-      const event = asEvent(input)
+      const event = checkEvent(input)
       if (isControl(event)) return encodeControl(event)
       if (SYSTEM_EVENTS.includes(event.event as string)) return encodeSystemEvent(event)
       const { prefix, data } = write(event)

@@ -3,7 +3,7 @@ import { FST_SSE_EVENT, describe } from '../errors.ts'
 const HINT = 'send it as { data: … }, or convert the whole source with asData(source)'
 
 /** Whether an object, of any realm, is no instance of a class: a literal, from JSON, or without a prototype. */
-export function isPlain (value: object): boolean {
+export function isPlainObject (value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
 }
@@ -22,6 +22,6 @@ export function assertFields (event: object): void {
   }
   if ('data' in event) return
   const { id, retry, comment } = event as { id?: unknown, retry?: unknown, comment?: unknown }
-  if ((id ?? retry ?? comment) === undefined || isPlain(event)) return
+  if ((id ?? retry ?? comment) === undefined || isPlainObject(event)) return
   throw new FST_SSE_EVENT(`${describe(event)} without data: ${HINT}`)
 }

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelOptions } from '../channel/settings.ts'
 import type { EventOf } from '../contract/event-types.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import type { ChannelSource } from '../source/source.ts'
 import type { Sampler, Sample } from './sampler.ts'
 import { reports } from './report.ts'
@@ -48,7 +48,7 @@ export class Dashboard {
     const reading = this.#reading ??= this.#sampler.sample()
     let watched = this.#watched.get(filter)
     if (watched === undefined) this.#watched.set(filter, watched = { view: new View(filter, reading), channel })
-    this.#timer ??= shared.runInAsyncScope(setInterval, undefined, this.#tick, PERIOD).unref()
+    this.#timer ??= sharedScope.runInAsyncScope(setInterval, undefined, this.#tick, PERIOD).unref()
     return watched
   }
 

@@ -58,7 +58,7 @@ export const diagnostics = {
 }
 
 /** Publishes a message about a subscriber in the scope of its stream. A loop over a subscription has no request. */
-export function tellOf<M extends object> (
+export function publishForSubscriber<M extends object> (
   record: { readonly request: FastifyRequest, readonly scope: Scope } | undefined,
   target: DiagnosticsChannel<M & { readonly request: FastifyRequest | undefined }>,
   message: M

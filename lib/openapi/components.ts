@@ -1,4 +1,4 @@
-import type { Node } from '../schema/json-schema.ts'
+import type { SchemaNode } from '../schema/json-schema.ts'
 
 /** A document in the making, as far as it is ours to see. */
 export interface OpenApiDocument {
@@ -42,7 +42,7 @@ export class Components {
   }
 
   /** A reference to what `make` makes of the source, under that name or, where another has it, one like it. */
-  refTo (source: object, wanted: string, make: () => Node): { $ref: string } {
+  refTo (source: object, wanted: string, make: () => SchemaNode): { $ref: string } {
     let name = this.#names.get(source)
     if (name === undefined) {
       const legal = wanted.replace(FORBIDDEN, '-').replace(/^-|-$/g, '')
@@ -57,7 +57,7 @@ export class Components {
   }
 
   /** Under its name, unless it is there already. */
-  #settle (name: string, schema: Node, wanted: string): string {
+  #settle (name: string, schema: SchemaNode, wanted: string): string {
     const text = this.#textOf(name, schema)
     // @fastify/swagger calls a shared schema def-0, and gives it its $id as a title.
     const known = this.#byText.get(text) ?? this.#byText.get(this.#textOf(name, { ...schema, title: wanted }))

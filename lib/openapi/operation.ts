@@ -1,5 +1,5 @@
 import type { FastifySchema } from 'fastify'
-import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
+import { isSchemaNode, mapSchema, type SchemaNode } from '../schema/json-schema.ts'
 
 /** A route's schema, with what @fastify/swagger reads of it. */
 export type DocumentedSchema = FastifySchema & { hide?: boolean, produces?: readonly string[] }
@@ -23,17 +23,17 @@ export function withParameters (schema: DocumentedSchema): DocumentedSchema {
   }
 }
 
-function withProperty (given: unknown, name: string, property: Node): Node {
+function withProperty (given: unknown, name: string, property: SchemaNode): SchemaNode {
   const ours = { type: 'object', properties: { [name]: property } }
-  if (!isNode(given)) return ours
+  if (!isSchemaNode(given)) return ours
   // One that is put together of others, or stands elsewhere. Of two with one name the later counts.
-  if (!isNode(given.properties)) return { allOf: [ours, given] }
+  if (!isSchemaNode(given.properties)) return { allOf: [ours, given] }
   const known = Object.keys(given.properties).some(other => other.toLowerCase() === name.toLowerCase())
   return known ? given : { ...given, properties: { ...given.properties, [name]: property } }
 }
 
 /** The responses of OpenAPI 3: the stream beside what the route declares. `media` is the stream's. */
-export function withStream (schema: DocumentedSchema, media: Node, minor: number): DocumentedSchema {
+export function withStream (schema: DocumentedSchema, media: SchemaNode, minor: number): DocumentedSchema {
   const declared = responsesOf(schema)
   const { content, ...ok } = contentOf(declared[200] ?? declared['2xx'] ?? declared['2XX'], schema.produces, minor)
   // The stream that somebody has described in his own words stays so.
@@ -65,12 +65,12 @@ export function withText (schema: DocumentedSchema, description: string): Docume
   }
 }
 
-function responsesOf ({ response }: DocumentedSchema): Record<string, Node> {
-  return isNode(response) ? response as Record<string, Node> : {}
+function responsesOf ({ response }: DocumentedSchema): Record<string, SchemaNode> {
+  return isSchemaNode(response) ? response as Record<string, SchemaNode> : {}
 }
 
 /** What may come in place of the stream, unless the route says so itself. */
-function othersOf (declared: Record<string, Node>): Record<string, Node> {
+function othersOf (declared: Record<string, SchemaNode>): Record<string, SchemaNode> {
   const said = (status: string): boolean => [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
   return Object.fromEntries(Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !said(status)))
 }
@@ -78,9 +78,9 @@ function othersOf (declared: Record<string, Node>): Record<string, Node> {
 type Content = Record<string, { schema: unknown }>
 
 /** A response of a route, its schema as that of its content. */
-function contentOf (response: Node | undefined, produces: readonly string[] | undefined, minor: number): Node & { content: Content } {
+function contentOf (response: SchemaNode | undefined, produces: readonly string[] | undefined, minor: number): SchemaNode & { content: Content } {
   if (response === undefined) return { content: {} }
-  if (isNode(response.content)) return response as Node & { content: Content }
+  if (isSchemaNode(response.content)) return response as SchemaNode & { content: Content }
   const { headers, description = undefined, [DESCRIPTION]: told = description, ...rest } = response
   const media = { schema: minor === 0 ? withExample(rest) : rest }
   const types = produces === undefined || produces.length === 0 ? ['application/json'] : produces
@@ -92,6 +92,6 @@ function contentOf (response: Node | undefined, produces: readonly string[] | un
 }
 
 /** OpenAPI 3.0 has one example where JSON Schema has a list. */
-function withExample (schema: Node): Node {
+function withExample (schema: SchemaNode): SchemaNode {
   return mapSchema(schema, ({ examples, ...node }) => Array.isArray(examples) ? { ...node, example: examples[0] } : node)
 }

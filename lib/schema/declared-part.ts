@@ -1,4 +1,4 @@
-import { EVERY_KEY, isNode, type Node } from './json-schema.ts'
+import { EVERY_KEY, isSchemaNode, type SchemaNode } from './json-schema.ts'
 import * as runtime from './part-runtime.ts'
 import { admits, assertJsonTypes, flatten, declaresNothing, toShape, findTag, type Shape } from './shape.ts'
 import type { Subschema } from './subschema.ts'
@@ -91,7 +91,7 @@ class CodeGenerator {
    * the check.
    */
   #whole (parts: Subschema[]): string {
-    const unchecked = parts.every(({ node }) => !isNode(node) || Object.keys(node).every(key => ANNOTATIONS.has(key)))
+    const unchecked = parts.every(({ node }) => !isSchemaNode(node) || Object.keys(node).every(key => ANNOTATIONS.has(key)))
     this.copiesAnyValue ||= unchecked
     return unchecked ? 'copyUnchecked' : 'copyAsJson'
   }
@@ -114,9 +114,9 @@ class CodeGenerator {
     const { parts, unions, conditions } = shape
     if (!admits(parts, kind)) return 'return v'
     const own = kind === 'object' ? shape.objects ? this.#object(shape) : undefined : shape.items.length > 0 ? this.#array(shape) : undefined
-    const isAddition = own !== undefined || unions.length > 1 || parts.some(({ node }) => isNode(node) && node.allOf !== undefined)
+    const isAddition = own !== undefined || unions.length > 1 || parts.some(({ node }) => isSchemaNode(node) && node.allOf !== undefined)
     const more = [...unions.map(branches => this.#union(branches, kind, isAddition)), ...conditions.map(part => this.#condition(part, kind))]
-    if (own === undefined && more.every(code => code === '')) return kind === 'object' && parts.some(({ node }) => isNode(node) && node.type !== undefined) && unions.length === 0 ? 'return {}' : `return ${this.#whole(parts)}(v)`
+    if (own === undefined && more.every(code => code === '')) return kind === 'object' && parts.some(({ node }) => isSchemaNode(node) && node.type !== undefined) && unions.length === 0 ? 'return {}' : `return ${this.#whole(parts)}(v)`
     if (more.length === 0) return `${own!}\n  return o`
     return `${own ?? ''}\n  let r = ${own === undefined ? 'NOTHING' : 'o'}\n  ${more.join('\n')}\n  return r === NOTHING ? ${kind === 'object' ? '{}' : '[]'} : r`
   }
@@ -168,16 +168,16 @@ class CodeGenerator {
   }
 
   #array ({ items }: Shape): string {
-    const lists = items.map(part => (part.node as Node).items)
+    const lists = items.map(part => (part.node as SchemaNode).items)
     const length = Math.max(0, ...lists.map(list => Array.isArray(list) ? list.length : 0))
     const schemasAt = (i: number): Subschema[] => items.flatMap((part, n) => {
       const list = lists[n]
       if (!Array.isArray(list)) return [part.child('items', undefined, 0)]
       if (i < list.length) return [part.child('items', i, i)]
-      return isNode((part.node as Node).additionalItems) || (part.node as Node).additionalItems === true ? [part.child('additionalItems', undefined, i)] : []
+      return isSchemaNode((part.node as SchemaNode).additionalItems) || (part.node as SchemaNode).additionalItems === true ? [part.child('additionalItems', undefined, i)] : []
     })
     const rest = schemasAt(length)
-    const rejectsMore = items.some(({ node }) => (node as Node).additionalItems === false)
+    const rejectsMore = items.some(({ node }) => (node as SchemaNode).additionalItems === false)
     const more = rest.length > 0 ? this.#value(rest, 'v[i]') : rejectsMore ? 'v[i]' : undefined
     return `const n = ${more === undefined ? `Math.min(v.length, ${length})` : 'v.length'}
   const o = new Array(n)
@@ -228,7 +228,7 @@ class CodeGenerator {
 
   #condition (part: Subschema, kind: 'array' | 'object'): string {
     const branch = (keyword: string): string => {
-      if (!isNode((part.node as Node)[keyword])) return ''
+      if (!isSchemaNode((part.node as SchemaNode)[keyword])) return ''
       const then = part.child(keyword)
       const name = this.generate([then], true)
       return name === undefined || !admits(flatten([then]), kind) ? '' : `r = mergeParts(r, ${name}(v))`

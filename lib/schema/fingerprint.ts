@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { isNode } from './json-schema.ts'
+import { isSchemaNode } from './json-schema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 
 // TypeBox numbers recursive types without an id, in the order in which the process makes them.
@@ -31,7 +31,7 @@ export function fingerprintSchema (schema: unknown, shared: SharedSchemas): stri
 /** Returns the same text for equal values, in any order of their keys. TypeBox keeps the kind under a symbol. */
 function canonical (value: unknown, idOf: (id: string) => string): string {
   if (Array.isArray(value)) return `[${value.map(item => canonical(item, idOf)).join(',')}]`
-  if (!isNode(value) || value instanceof RegExp || value instanceof Date) return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  if (!isSchemaNode(value) || value instanceof RegExp || value instanceof Date) return typeof value === 'string' ? JSON.stringify(value) : String(value)
   const kinds = Object.getOwnPropertySymbols(value).map(key => `${String(key)}:${String(value[key])}`).sort()
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined).sort(([a], [b]) => a < b ? -1 : 1).map(([key, inner]) => {
     const isId = (key === '$id' || key === '$ref') && typeof inner === 'string'

@@ -1,5 +1,5 @@
 import { assertJsonForm } from './json-form.ts'
-import type { Node } from './json-schema.ts'
+import type { SchemaNode } from './json-schema.ts'
 
 // Functions that the generated code of declared-part.ts calls.
 
@@ -11,16 +11,16 @@ const isObject = (value: unknown): value is Record<string, unknown> => typeof va
  * Constructs an object that inherits only from an empty object: names such as `toString` are absent. An object with a
  * null prototype would be a hash table in V8, which is slow to fill and to read.
  */
-export const Dictionary = function () {} as unknown as new () => Node
+export const Dictionary = function () {} as unknown as new () => SchemaNode
 Dictionary.prototype = Object.create(null) as object
 
 /** Sets a property of an ordinary object under any name. */
-export function setProperty (object: Node, name: string, value: unknown): void {
+export function setProperty (object: SchemaNode, name: string, value: unknown): void {
   if (name === '__proto__') Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
   else object[name] = value
 }
 
-export const ownProperty = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as Node)[name] : undefined
+export const ownProperty = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as SchemaNode)[name] : undefined
 
 /** Merges the parts of one value that two schemas declare. */
 export function mergeParts (one: unknown, two: unknown): unknown {

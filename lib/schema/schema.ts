@@ -6,7 +6,7 @@ import { compileExtractor, type PartExtractor } from './declared-part.ts'
 import { describe } from '../errors.ts'
 import { fingerprintSchema } from './fingerprint.ts'
 import { assertJsonForm } from './json-form.ts'
-import { isNode, mapSchema, withEveryKey, toWriterSchema, type Node } from './json-schema.ts'
+import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
 import { Subschema } from './subschema.ts'
 import { isTextSchema, type SharedSchemas } from './text-schema.ts'
 
@@ -51,7 +51,7 @@ type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
 
 /** Returns the compiler of one Fastify scope. `added`: the schemas of its `app.addSchema` calls, by `$id`. */
 export function schemaCompiler (added: SharedSchemas, { customOptions, plugins = [], onCreate }: AjvOptions = {}): SchemaCompiler {
-  const shared: SharedSchemas = Object.fromEntries(Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as Node)]))
+  const shared: SharedSchemas = Object.fromEntries(Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as SchemaNode)]))
   const route = { method: '', url: '' }
   const hasAjvOptions = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
   let compile: ReturnType<BuildValidator> | undefined
@@ -81,20 +81,20 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
   }
 
   // TypeBox's registry is global, but each app has its own formats: Ajv checks a whole schema with such a format.
-  const hasOwnFormat = ({ format }: Node): boolean => hasAjvOptions && typeof format === 'string' && (!FormatRegistry.Has(format) || registeredFormats.has(format))
+  const hasOwnFormat = ({ format }: SchemaNode): boolean => hasAjvOptions && typeof format === 'string' && (!FormatRegistry.Has(format) || registeredFormats.has(format))
 
   /**
    * Returns the schema in the form that TypeBox can check. Ajv checks each schema without a TypeBox kind as a whole, so
    * that the references inside it resolve.
    */
-  function toTypeBox (schema: Node): Node {
+  function toTypeBox (schema: SchemaNode): SchemaNode {
     const definitions = new Set<string>()
     mapSchema(schema, node => {
-      if (isNode(node.$defs)) for (const name of Object.keys(node.$defs)) definitions.add(name)
+      if (isSchemaNode(node.$defs)) for (const name of Object.keys(node.$defs)) definitions.add(name)
       return node
     })
     const isShared = (ref: string): boolean => !definitions.has(ref) && Object.hasOwn(shared, ref.replace(/#$/, ''))
-    const needsAjv = (node: Node): boolean => !KindGuard.IsKind(node) || UNCHECKED_KINDS.includes(String(node[Kind])) || hasOwnFormat(node) || (KindGuard.IsRef(node) && isShared(node.$ref))
+    const needsAjv = (node: SchemaNode): boolean => !KindGuard.IsKind(node) || UNCHECKED_KINDS.includes(String(node[Kind])) || hasOwnFormat(node) || (KindGuard.IsRef(node) && isShared(node.$ref))
     return mapSchema(schema, node => {
       if (!needsAjv(node)) {
         if (typeof node.format === 'string') registerFormat(node.format)
@@ -113,7 +113,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
     let check: Check | undefined
     const make = (): Check => {
       if (!resource.checkedByAjv) {
-        const typed = TypeCompiler.Compile(standalone(node as Node), [...resource.named.values()].map(standalone))
+        const typed = TypeCompiler.Compile(standalone(node as SchemaNode), [...resource.named.values()].map(standalone))
         return value => typed.Check(value)
       }
       // A schema without an `$id` gets one, so that Ajv can refer to its parts.
@@ -158,15 +158,15 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
 }
 
 /** Returns the schema with each `This` as a `Ref`: TypeBox then finds the recursive schema among the references. */
-function standalone (schema: Node): TSchema {
+function standalone (schema: SchemaNode): TSchema {
   return mapSchema(schema, node => node[Kind] === 'This' ? { ...node, [Kind]: 'Ref' } : node, node => node[Kind] === JSON_SCHEMA) as unknown as TSchema
 }
 
 /** Compiles the function that writes the declared part of a value as JSON. */
-function compileSerializer (schema: Node, shared: SharedSchemas): (part: unknown) => string {
+function compileSerializer (schema: SchemaNode, shared: SharedSchemas): (part: unknown) => string {
   const writer = toWriterSchema(schema, shared)
   // A new selector each time: a selector drops a shared schema whose $id it has found in another schema.
-  const build = (schema: Node): unknown => SerializerSelector()(writer.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
+  const build = (schema: SchemaNode): unknown => SerializerSelector()(writer.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
   try {
     return build(writer.schema) as (part: unknown) => string
   } catch {

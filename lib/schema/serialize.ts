@@ -1,5 +1,5 @@
 import { FST_SSE_SERIALIZE, describe } from '../errors.ts'
-import { messageOf } from '../thrown-value.ts'
+import { errorMessage } from '../thrown-value.ts'
 import { findWithoutJsonForm, lacksJsonForm } from './json-form.ts'
 
 /** Returns the result of `write(data)`. An error becomes FST_SSE_SERIALIZE, which names the event and the place. */
@@ -7,7 +7,7 @@ export function serializeWith<T> (write: (data: unknown) => T, name: string, dat
   try {
     return write(data)
   } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, pointer(data), messageOf(cause))
+    const error = new FST_SSE_SERIALIZE(name, pointer(data), errorMessage(cause))
     error.cause = cause
     throw error
   }

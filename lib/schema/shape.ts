@@ -1,4 +1,4 @@
-import { isNode, type Node } from './json-schema.ts'
+import { isSchemaNode, type SchemaNode } from './json-schema.ts'
 import type { Subschema } from './subschema.ts'
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
@@ -33,10 +33,10 @@ export interface Shape {
 export function flatten (schemas: Subschema[], seen: Set<unknown> = new Set(), found: Subschema[] = []): Subschema[] {
   for (const schema of schemas) {
     const { node } = schema
-    if (isNode(node) && seen.has(node)) continue
+    if (isSchemaNode(node) && seen.has(node)) continue
     seen.add(node)
     found.push(schema)
-    if (!isNode(node)) continue
+    if (!isSchemaNode(node)) continue
     if (typeof node.$ref === 'string') flatten([schema.resolve(node.$ref)], seen, found)
     flatten(schema.children('allOf'), seen, found)
   }
@@ -48,19 +48,19 @@ export function toShape (parts: Subschema[]): Shape {
   const shape: Shape = { parts, names: new Map(), required: new Set(), others: [], closed: false, objects: false, items: [], unions: [], conditions: [] }
   for (const part of parts) {
     const { node } = part
-    if (!isNode(node)) continue
+    if (!isSchemaNode(node)) continue
     const { properties, patternProperties, additionalProperties, required, items } = node
-    const names = isNode(properties) ? Object.keys(properties) : []
-    const patterns = isNode(patternProperties) ? Object.keys(patternProperties) : []
+    const names = isSchemaNode(properties) ? Object.keys(properties) : []
+    const patterns = isSchemaNode(patternProperties) ? Object.keys(patternProperties) : []
     for (const name of names) shape.names.set(name, [...shape.names.get(name) ?? [], part.child('properties', name, name)])
     for (const name of Array.isArray(required) ? required as string[] : []) shape.required.add(name)
     for (const pattern of patterns) shape.others.push({ pattern, except: [], schema: part.child('patternProperties', pattern, '*') })
-    if (isNode(additionalProperties) || additionalProperties === true) shape.others.push({ pattern: undefined, except: patterns, schema: part.child('additionalProperties', undefined, '*') })
+    if (isSchemaNode(additionalProperties) || additionalProperties === true) shape.others.push({ pattern: undefined, except: patterns, schema: part.child('additionalProperties', undefined, '*') })
     if (additionalProperties === false || node.unevaluatedProperties === false) shape.closed = true
-    if (isNode(properties) || patterns.length > 0 || additionalProperties !== undefined || node.unevaluatedProperties === false) shape.objects = true
-    if (isNode(items) || Array.isArray(items) || items === true) shape.items.push(part)
+    if (isSchemaNode(properties) || patterns.length > 0 || additionalProperties !== undefined || node.unevaluatedProperties === false) shape.objects = true
+    if (isSchemaNode(items) || Array.isArray(items) || items === true) shape.items.push(part)
     for (const keyword of ['anyOf', 'oneOf']) if (Array.isArray(node[keyword])) shape.unions.push(part.children(keyword))
-    if (isNode(node.if) && (node.then !== undefined || node.else !== undefined)) shape.conditions.push(part)
+    if (isSchemaNode(node.if) && (node.then !== undefined || node.else !== undefined)) shape.conditions.push(part)
   }
   return shape
 }
@@ -68,7 +68,7 @@ export function toShape (parts: Subschema[]): Shape {
 /** Whether the schemas declare nothing about the contents of a value. */
 export function declaresNothing ({ parts, objects, items, unions, conditions }: Shape): boolean {
   if (objects || items.length > 0 || unions.length > 0 || conditions.length > 0) return false
-  return parts.every(({ node }) => !isNode(node) || (declaredTypes(node) === undefined || (declaredTypes(node)!.includes('array') && node.enum === undefined)))
+  return parts.every(({ node }) => !isSchemaNode(node) || (declaredTypes(node) === undefined || (declaredTypes(node)!.includes('array') && node.enum === undefined)))
 }
 
 const isScalar = (value: unknown): boolean => value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
@@ -81,15 +81,15 @@ export function findTag (branches: Subschema[]): { name: string, values: unknown
   const shapes = branches.map(branch => toShape(flatten([branch])))
   for (const name of shapes[0]?.names.keys() ?? []) {
     const values = shapes.flatMap(({ names, required }) => {
-      const tag = required.has(name) ? names.get(name)?.map(({ node }) => node).find(node => isNode(node) && isScalar(node.const)) : undefined
-      return isNode(tag) ? [tag.const] : []
+      const tag = required.has(name) ? names.get(name)?.map(({ node }) => node).find(node => isSchemaNode(node) && isScalar(node.const)) : undefined
+      return isSchemaNode(tag) ? [tag.const] : []
     })
     if (!(name in Object.prototype) && new Set(values).size === branches.length) return { name, values }
   }
   return undefined
 }
 
-function declaredTypes ({ type }: Node): unknown[] | undefined {
+function declaredTypes ({ type }: SchemaNode): unknown[] | undefined {
   return type === undefined ? undefined : Array.isArray(type) ? type : [type]
 }
 
@@ -97,7 +97,7 @@ function declaredTypes ({ type }: Node): unknown[] | undefined {
 export function admits (parts: Subschema[], kind: 'array' | 'object', seen: Set<unknown> = new Set()): boolean {
   return parts.every(part => {
     const { node } = part
-    if (!isNode(node) || seen.has(node)) return true
+    if (!isSchemaNode(node) || seen.has(node)) return true
     seen.add(node)
     const values = 'const' in node ? [node.const] : node.enum
     if (Array.isArray(values) && !values.some(value => isObject(value) && Array.isArray(value) === (kind === 'array'))) return false
@@ -108,7 +108,7 @@ export function admits (parts: Subschema[], kind: 'array' | 'object', seen: Set<
 
 /** Throws if the schema has a type without a JSON form; the message names the place and an alternative. */
 export function assertJsonTypes ({ node, instancePath }: Subschema): void {
-  if (!isNode(node)) return
+  if (!isSchemaNode(node)) return
   for (const type of declaredTypes(node) ?? []) {
     if (type === 'object' || type === 'array' || SCALARS.includes(type as string)) continue
     const alternative = Object.hasOwn(ALTERNATIVES, String(type)) ? ALTERNATIVES[String(type)]! : 'leave it out, or declare the type that you send instead'

@@ -1,20 +1,20 @@
-import { isNode, type Node } from './json-schema.ts'
+import { isSchemaNode, type SchemaNode } from './json-schema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 
 /** A schema resource (JSON Schema 2020-12 §4.3.5): the schema that `#` refers to, and the named schemas inside it. */
 interface SchemaResource {
-  readonly root: Node
+  readonly root: SchemaNode
   /** Whether Ajv checks this schema, instead of TypeBox. */
   readonly checkedByAjv: boolean
   /** The outermost schema, which Ajv compiles. */
-  readonly outermost: Node
-  readonly named: ReadonlyMap<string, Node>
+  readonly outermost: SchemaNode
+  readonly named: ReadonlyMap<string, SchemaNode>
 }
 
 export interface SchemaContext {
   readonly shared: SharedSchemas
   /** Whether Ajv checks this schema and all its subschemas. */
-  readonly isAjvSchema: (node: Node) => boolean
+  readonly isAjvSchema: (node: SchemaNode) => boolean
 }
 
 /** A schema inside another one, with its location and the targets of its references. */
@@ -33,29 +33,29 @@ export class Subschema {
     this.resource = resource
     this.pointer = pointer
     this.instancePath = instancePath
-    if (!isNode(node) || node === resource.root) return
+    if (!isSchemaNode(node) || node === resource.root) return
     if (!resource.checkedByAjv && context.isAjvSchema(node)) this.resource = { root: node, outermost: node, checkedByAjv: true, named: collectNames(node) }
-    else if (!resource.checkedByAjv && isNode(node.$defs)) this.resource = { ...resource, root: node, named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, Node]>]) }
+    else if (!resource.checkedByAjv && isSchemaNode(node.$defs)) this.resource = { ...resource, root: node, named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, SchemaNode]>]) }
     else if (resource.checkedByAjv && isId(node.$id)) this.resource = { ...resource, root: node }
     else return
     this.pointer = ''
   }
 
-  static fromRoot (schema: Node, context: SchemaContext): Subschema {
+  static fromRoot (schema: SchemaNode, context: SchemaContext): Subschema {
     const outside: SchemaResource = { root: {}, outermost: {}, checkedByAjv: false, named: collectNames(schema) }
     return new Subschema(schema, outside, '', '', context)
   }
 
   /** Returns the subschema under a keyword and a key. `property`: the property of the values that it applies to. */
   child (keyword: string, key?: string | number, property?: string | number): Subschema {
-    const keyed = (this.node as Node)[keyword]
+    const keyed = (this.node as SchemaNode)[keyword]
     const node = key === undefined ? keyed : (keyed as Record<string | number, unknown>)[key]
     const pointer = [keyword, ...key === undefined ? [] : [key]].map(name => `/${encodeURIComponent(escapePointer(name))}`).join('')
     return new Subschema(node, this.resource, this.pointer + pointer, property === undefined ? this.instancePath : `${this.instancePath}/${escapePointer(property)}`, this.#context)
   }
 
   children (keyword: string): Subschema[] {
-    const list = (this.node as Node)[keyword]
+    const list = (this.node as SchemaNode)[keyword]
     return Array.isArray(list) ? list.map((_, i) => this.child(keyword, i)) : []
   }
 
@@ -66,13 +66,13 @@ export class Subschema {
     const anchor = id === '' ? named.get(ref) : undefined
     if (anchor !== undefined) return new Subschema(anchor, this.resource, fragment, this.instancePath, this.#context)
     const inside = named.get(ref) ?? named.get(id) ?? (id === '' ? root : undefined)
-    const shared = Object.hasOwn(this.#context.shared, id) ? this.#context.shared[id] as Node : undefined
+    const shared = Object.hasOwn(this.#context.shared, id) ? this.#context.shared[id] as SchemaNode : undefined
     const start = inside ?? shared
     if (start === undefined) throw new Error(`Cannot find reference "${ref}"`)
     const resource = inside === undefined ? { root: start, outermost: start, checkedByAjv: true, named: collectNames(start) } : !checkedByAjv || start === root ? this.resource : { ...this.resource, root: start }
     if (!fragment.startsWith('/')) return new Subschema(start, resource, '', this.instancePath, this.#context)
     const keys = decodeURIComponent(fragment).slice(1).split('/').map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
-    const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, start)
+    const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined, start)
     if (node === undefined) throw new Error(`Cannot find reference "${ref}"`)
     return new Subschema(node, resource, fragment, this.instancePath, this.#context)
   }
@@ -82,9 +82,9 @@ const escapePointer = (name: string | number): string => String(name).replaceAll
 const isId = (id: unknown): id is string => typeof id === 'string' && !id.startsWith('#')
 
 /** Collects all schemas inside this one by their `$id`, and by their anchors, as `#name`. */
-function collectNames (schema: Node, names: Map<string, Node> = new Map()): Map<string, Node> {
+function collectNames (schema: SchemaNode, names: Map<string, SchemaNode> = new Map()): Map<string, SchemaNode> {
   if (typeof schema.$id === 'string') names.set(schema.$id, schema)
   if (typeof schema.$anchor === 'string') names.set(`#${schema.$anchor}`, schema)
-  for (const value of Object.values(schema)) for (const inner of Array.isArray(value) ? value : [value]) if (isNode(inner)) collectNames(inner, names)
+  for (const value of Object.values(schema)) for (const inner of Array.isArray(value) ? value : [value]) if (isSchemaNode(inner)) collectNames(inner, names)
   return names
 }

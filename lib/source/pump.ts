@@ -80,7 +80,7 @@ export class Pump implements SourceDriver {
   }
 
   /** Rejects the last event. A generator gets the error at its `yield` and may continue; any other source has failed. */
-  refuse (error: Error): void {
+  rejectEvent (error: Error): void {
     if (this.#iterator?.throw !== undefined) {
       this.#rejection = error
       return

@@ -56,7 +56,7 @@ export interface SourceDriver {
   /** Continues after the stream had no room. */
   pull: () => void
   /** Rejects the last event. */
-  refuse: (error: Error) => void
+  rejectEvent: (error: Error) => void
   /** Delivers all events that were published before now. */
   flush?: () => void
   /** Stops the source: the stream has ended. */
@@ -123,7 +123,7 @@ export function evaluateSource (source: unknown, context: PublishContext): unkno
 export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && hasMethod(value, 'then')
 
 /** Handles the rejection of a promise that a function returned by mistake: unhandled, it would end the process. */
-export function onRejection (result: unknown, onError: (error: unknown) => void = () => {}): void {
+export function catchRejection (result: unknown, onError: (error: unknown) => void = () => {}): void {
   if (isThenable(result)) Promise.resolve(result).catch(onError)
 }
 

@@ -29,7 +29,7 @@ export function decodeCursor (id: string): Cursor | undefined {
 }
 
 /** Decodes the Last-Event-ID of a client. Returns undefined if there is none, or an empty one. */
-export function cursorOf (id: string | undefined): Cursor | 'malformed' | undefined {
+export function parseCursor (id: string | undefined): Cursor | 'malformed' | undefined {
   return id === undefined || id === '' ? undefined : decodeCursor(id) ?? 'malformed'
 }
 
@@ -39,7 +39,7 @@ export function cursorOf (id: string | undefined): Cursor | 'malformed' | undefi
  * ones, and has lost none of their events. A position with none of the epochs may belong to a history that the event
  * log has lost: the cursor is then returned, and cannot be resumed (R3).
  */
-export function claimed (cursor: Cursor | 'malformed' | undefined, epoch: string, epochs: ReadonlySet<string>): Cursor | 'malformed' | undefined {
+export function cursorForEpoch (cursor: Cursor | 'malformed' | undefined, epoch: string, epochs: ReadonlySet<string>): Cursor | 'malformed' | undefined {
   if (typeof cursor !== 'object' || cursor.has(epoch)) return cursor
   return [...cursor.keys()].every(epoch => epochs.has(epoch)) ? undefined : cursor
 }

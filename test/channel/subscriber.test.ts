@@ -420,8 +420,8 @@ t.test('an event that is refused ends it with the error, before the log is read'
   const following = new Subscriber([follow(news, { selection: { start: 'earliest', snapshot: () => [{ data: 'bad' }, { data: 'more' }] } })], outlet)
   outlet.write = event => {
     outlet.given.push(event)
-    following.refuse(error)
-    following.refuse(new Error('again'))
+    following.rejectEvent(error)
+    following.rejectEvent(new Error('again'))
     return false
   }
   following.start(undefined)

@@ -1,14 +1,14 @@
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { assertFields, isPlain } from '../../lib/contract/event-fields.ts'
+import { assertFields, isPlainObject } from '../../lib/contract/event-fields.ts'
 
 class Chunk { id = 7 }
 
 t.test('a plain object is a literal of any realm, or has no prototype', async t => {
   const plain = [{}, JSON.parse('{"id":7}'), Object.create(null), runInNewContext('({})')] as object[]
-  for (const object of plain) t.ok(isPlain(object))
+  for (const object of plain) t.ok(isPlainObject(object))
   const others = [new Chunk(), new Map(), [], new Error('late'), Object.create({}), runInNewContext('new (class {})()')]
-  for (const object of others as object[]) t.notOk(isPlain(object))
+  for (const object of others as object[]) t.notOk(isPlainObject(object))
 })
 
 t.test('W9: an object with other keys is rejected, and an instance of a class without data', async t => {

@@ -1,13 +1,13 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
-import type { Node } from '../../lib/schema/json-schema.ts'
+import type { SchemaNode } from '../../lib/schema/json-schema.ts'
 import { Components } from '../../lib/openapi/components.ts'
 import { toJsonSchema202012 } from '../../lib/openapi/dialect.ts'
 
 /** What becomes of a schema, and the components that it needs. */
-function outcome (schema: object, shared: Record<string, unknown> = {}): { schema: Node, components: Record<string, unknown> } {
+function outcome (schema: object, shared: Record<string, unknown> = {}): { schema: SchemaNode, components: Record<string, unknown> } {
   const components = {}
-  const made = toJsonSchema202012(schema as Node, shared, Components.of({ openapi: '3.2.0', components: { schemas: components } }))
+  const made = toJsonSchema202012(schema as SchemaNode, shared, Components.of({ openapi: '3.2.0', components: { schemas: components } }))
   return { schema: made, components }
 }
 

@@ -2,7 +2,7 @@ import { FormatRegistry, Type, type TSchema } from '@sinclair/typebox'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t from 'tap'
-import { ajvOptionsOf } from '../../lib/schema/ajv-options.ts'
+import { readAjvOptions } from '../../lib/schema/ajv-options.ts'
 import sse from '../../lib/server/plugin.ts'
 
 const plate = /^[A-Z]{3}$/
@@ -77,5 +77,5 @@ t.test('an app with its own validator compiler starts, with any options', async 
 })
 
 t.test('a Fastify without its options symbol has no Ajv options', async t => {
-  t.strictSame(ajvOptionsOf({} as FastifyInstance), {})
+  t.strictSame(readAjvOptions({} as FastifyInstance), {})
 })

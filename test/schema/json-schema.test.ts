@@ -1,17 +1,17 @@
 import t from 'tap'
-import { isNode, mapSchema, withEveryKey, toWriterSchema, type Node } from '../../lib/schema/json-schema.ts'
+import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from '../../lib/schema/json-schema.ts'
 
-const write = (schema: Node, shared: Record<string, unknown> = {}): Node => toWriterSchema(schema, shared).schema
-const object = (...names: string[]): Node => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
+const write = (schema: SchemaNode, shared: Record<string, unknown> = {}): SchemaNode => toWriterSchema(schema, shared).schema
+const object = (...names: string[]): SchemaNode => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
 
 t.test('a node is an object, not a list', async t => {
-  t.ok(isNode({}))
-  for (const value of [null, undefined, true, 'a', []]) t.notOk(isNode(value))
+  t.ok(isSchemaNode({}))
+  for (const value of [null, undefined, true, 'a', []]) t.notOk(isSchemaNode(value))
 })
 
 t.test('mapSchema() changes each subschema once, the innermost first', async t => {
   const seen: unknown[] = []
-  const name = (n: number): Node => ({ n })
+  const name = (n: number): SchemaNode => ({ n })
   const schema = {
     n: 0,
     properties: { a: name(1), not: true },
@@ -47,7 +47,7 @@ t.test('mapSchema() changes each subschema once, the innermost first', async t =
 })
 
 t.test('mapSchema() changes no subschema of a whole schema', async t => {
-  const change = (node: Node): Node => ({ ...node, seen: true })
+  const change = (node: SchemaNode): SchemaNode => ({ ...node, seen: true })
   t.strictSame(mapSchema({ items: { whole: true, items: {} } }, change, node => node.whole === true), { items: { whole: true, items: {}, seen: true }, seen: true })
 })
 
@@ -56,7 +56,7 @@ t.test('C1: no default is filled in', async t => {
 })
 
 t.test('a union is written unchanged: the extractor has selected its branches', async t => {
-  const choices: Node[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, { if: {}, then: object('a') }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
+  const choices: SchemaNode[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, { if: {}, then: object('a') }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
   for (const choice of choices) {
     t.strictSame(write(choice), {})
     t.strictSame(write({ ...choice, $id: 'A', $defs: { B: object('b') } }), { $id: 'A', $defs: { B: object('b') } })
@@ -82,7 +82,7 @@ t.test('a tuple is written item by item if each item has one type and none is an
 })
 
 t.test('a record admits any key, also a key with a line end', async t => {
-  const record = (pattern: string): Node => ({ type: 'object', patternProperties: { [pattern]: { type: 'string' } } })
+  const record = (pattern: string): SchemaNode => ({ type: 'object', patternProperties: { [pattern]: { type: 'string' } } })
   t.strictSame(withEveryKey({ items: record('^(.*)$') }), { items: record('^[^]*$') })
   for (const schema of [record('^x'), {}]) t.strictSame(withEveryKey(schema), schema)
   t.ok(['', 'a', 'a\nb', '\u2028'].every(key => /^[^]*$/.test(key)))

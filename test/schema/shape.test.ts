@@ -1,9 +1,9 @@
 import t from 'tap'
-import type { Node } from '../../lib/schema/json-schema.ts'
+import type { SchemaNode } from '../../lib/schema/json-schema.ts'
 import { admits, assertJsonTypes, flatten, declaresNothing, toShape, findTag, type Shape } from '../../lib/schema/shape.ts'
 import { Subschema } from '../../lib/schema/subschema.ts'
 
-const of = (schema: unknown): Subschema => Subschema.fromRoot(schema as Node, { shared: { Loop: { allOf: [{ $ref: 'Loop' }, { type: 'object' }] } }, isAjvSchema: () => true })
+const of = (schema: unknown): Subschema => Subschema.fromRoot(schema as SchemaNode, { shared: { Loop: { allOf: [{ $ref: 'Loop' }, { type: 'object' }] } }, isAjvSchema: () => true })
 const parts = (schema: unknown): Subschema[] => flatten([of(schema)])
 const shape = (schema: unknown): Shape => toShape(parts(schema))
 

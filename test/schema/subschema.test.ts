@@ -1,8 +1,8 @@
 import t from 'tap'
-import { isNode, type Node } from '../../lib/schema/json-schema.ts'
+import { isSchemaNode, type SchemaNode } from '../../lib/schema/json-schema.ts'
 import { Subschema } from '../../lib/schema/subschema.ts'
 
-const of = (schema: Node, shared: Record<string, unknown> = {}): Subschema => Subschema.fromRoot(schema, { shared, isAjvSchema: node => node.plain === true })
+const of = (schema: SchemaNode, shared: Record<string, unknown> = {}): Subschema => Subschema.fromRoot(schema, { shared, isAjvSchema: node => node.plain === true })
 
 t.test('a subschema has its location in its resource, and the path of its values', async t => {
   const schema = { properties: { 'a/b~': { plain: true, items: [{ anyOf: [{}, { type: 'string' }] }] } } }
@@ -36,7 +36,7 @@ t.test('a reference resolves to the schema with the id, inside the schema or amo
 })
 
 t.test('a module has its own names', async t => {
-  const word = (type: string): Node => ({ $defs: { Word: { $id: 'Word', type } }, $ref: 'Word' })
+  const word = (type: string): SchemaNode => ({ $defs: { Word: { $id: 'Word', type } }, $ref: 'Word' })
   const schema = { anyOf: [word('string'), word('integer')] }
-  t.strictSame(of(schema).children('anyOf').map(module => module.resolve('Word').node).filter(isNode).map(({ type }) => type), ['string', 'integer'])
+  t.strictSame(of(schema).children('anyOf').map(module => module.resolve('Word').node).filter(isSchemaNode).map(({ type }) => type), ['string', 'integer'])
 })

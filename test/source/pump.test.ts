@@ -114,7 +114,7 @@ t.test('C2: the error of a rejected event is thrown into the generator at its yi
   }
   const sink = makeSink()
   const pump = new Pump(sink)
-  sink.onWrite = event => { if (event === 'bad') pump.refuse(error) }
+  sink.onWrite = event => { if (event === 'bad') pump.rejectEvent(error) }
   pump.start(source(), context)
   await sink.ended
   t.strictSame(sink.received, ['bad', error, 'done'])
@@ -134,7 +134,7 @@ t.test('C2: a source without throw() is stopped and fails with the error of a re
   }
   const sink = makeSink()
   const pump = new Pump(sink)
-  sink.onWrite = () => pump.refuse(error)
+  sink.onWrite = () => pump.rejectEvent(error)
   pump.start(source, context)
   await turn()
   t.strictSame([sink.received, returned], [['bad', ['failed', error]], 1])
@@ -147,7 +147,7 @@ t.test('C2: a generator that delegates to an array fails with the rejection, and
     const refusal = new Error('refused')
     const sink = makeSink()
     const pump = new Pump(sink)
-    sink.onWrite = () => pump.refuse(refusal)
+    sink.onWrite = () => pump.rejectEvent(refusal)
     pump.start({
       [Symbol.asyncIterator]: () => ({
         next: async () => ({ done: false, value: 'bad' }),
@@ -237,7 +237,7 @@ t.test('C2: if an event is rejected during the last step of a generator, then th
     await new Promise<void>(resolve => { finish = resolve })
   })(), context)
   await turn()
-  pump.refuse(error)
+  pump.rejectEvent(error)
   finish()
   await sink.ended
   t.strictSame(sink.received, [1, ['failed', error]])
