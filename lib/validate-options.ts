@@ -13,8 +13,8 @@ export const functionOrNull: Rule = { expected: 'a function or null', fits: valu
 export const aBoolean: Rule = { expected: 'a boolean', fits: value => typeof value === 'boolean' }
 
 /**
- * Returns the options with their defaults. An unknown option or an invalid value throws FST_SSE_OPTION, with the name of
- * the option, the expected value and the actual value. `within`: the option that holds these options, if any.
+ * Returns the options with their defaults. An unknown option or an invalid value throws FST_SSE_OPTION, with the name
+ * of the option, the expected value and the actual value. `within`: the option that holds these options, if any.
  */
 export function validateOptions<T extends object> (options: unknown, defaults: T, rules: Record<keyof T & string, Rule>, within?: string): T {
   if (!isObject(options)) throw new FST_SSE_OPTION(within ?? 'options', 'an object', describe(options))

@@ -9,9 +9,9 @@ export function isPlainObject (value: object): boolean {
 }
 
 /**
- * Throws FST_SSE_EVENT for an object with other keys than an event has, such as the chunk of another library, also if it
- * has an `id`. Symbols and keys with the value undefined do not count. An instance of a class may hold values that its
- * keys do not show: without `data` it is no control frame.
+ * Throws FST_SSE_EVENT for an object with other keys than an event has, such as the chunk of another library, also if
+ * it has an `id`. Symbols and keys with the value undefined do not count. An instance of a class may hold values that
+ * its keys do not show: without `data` it is no control frame.
  */
 export function assertFields (event: object): void {
   // V8 caches the list of keys of each hidden class.

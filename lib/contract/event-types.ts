@@ -43,14 +43,15 @@ export type ControlEvent = NoOtherKeys & (
 )
 
 /**
- * Why a client could not resume from its position. `malformed`: the event id cannot be decoded. `unknown`: it belongs to
- * no history of the channel. `evicted`: entries after it have left the history. `ahead`: it is beyond the newest entry.
+ * Why a client could not resume from its position. `malformed`: the event id cannot be decoded. `unknown`: it belongs
+ * to no history of the channel. `evicted`: entries after it have left the history. `ahead`: it is beyond the newest
+ * entry.
  */
 export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
 
 /**
- * The events that a channel sends to its subscribers. `sse.reset`: the client could not resume; `oldest` and `newest` are
- * offsets. `sse.gap`: a slow consumer skipped `dropped` events. `channel`: the name of the channel, on a stream of
+ * The events that a channel sends to its subscribers. `sse.reset`: the client could not resume; `oldest` and `newest`
+ * are offsets. `sse.gap`: a slow consumer skipped `dropped` events. `channel`: the name of the channel, on a stream of
  * several channels.
  */
 export type SystemEvent =
@@ -65,7 +66,9 @@ export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEven
   [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: P[K], comment?: undefined }
 }[keyof P & string]
 
-/** The events that a route with this map may send. The type of a generator: `AsyncGenerator<EventOf<typeof events>>`. */
+/**
+ * The events that a route with this map may send. The type of a generator: `AsyncGenerator<EventOf<typeof events>>`.
+ */
 export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
 
 /** The events that a channel with this map publishes: `{ event?, data }`. The channel sets their position. */

@@ -36,12 +36,15 @@ export interface Diagnostics {
 }
 
 /**
- * Why a request for a stream was rejected: `maxStreams` streams are open, `maxStreamsPerKey` streams of its key are open,
- * or the server is closing.
+ * Why a request for a stream was rejected: `maxStreams` streams are open, `maxStreamsPerKey` streams of its key are
+ * open, or the server is closing.
  */
 export type RejectReason = 'maxStreams' | 'maxStreamsPerKey' | 'closing'
 
-/** A diagnostics channel with the type of its messages. Callers check `hasSubscribers` first: an unused channel costs nothing. */
+/**
+ * A diagnostics channel with the type of its messages. Callers check `hasSubscribers` first: an unused channel costs
+ * nothing.
+ */
 interface DiagnosticsChannel<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
 
 const typedChannel = <N extends keyof Diagnostics>(name: N): DiagnosticsChannel<Diagnostics[N]> => channel(name) as DiagnosticsChannel<Diagnostics[N]>

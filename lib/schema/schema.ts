@@ -10,7 +10,9 @@ import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode 
 import { Subschema } from './subschema.ts'
 import { isTextSchema, type SharedSchemas } from './text-schema.ts'
 
-/** A compiled schema: extracts the declared part of a value, checks that part, explains a mismatch, and serializes it. */
+/**
+ * A compiled schema: extracts the declared part of a value, checks that part, explains a mismatch, and serializes it.
+ */
 export interface CompiledSchema {
   check: (value: unknown) => boolean
   /** Returns the result of `serialize` for a value that passes `check`, else undefined. Reads each property once. */

@@ -74,8 +74,8 @@ export function declaresNothing ({ parts, objects, items, unions, conditions }: 
 const isScalar = (value: unknown): boolean => value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
 
 /**
- * Returns the property that tells the branches of a union apart: each branch requires it with another constant. Returns
- * undefined if there is no such property.
+ * Returns the property that distinguishes the branches of a union: each branch requires it with another constant.
+ * Returns undefined if there is no such property.
  */
 export function findTag (branches: Subschema[]): { name: string, values: unknown[] } | undefined {
   const shapes = branches.map(branch => toShape(flatten([branch])))

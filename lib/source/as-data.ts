@@ -6,8 +6,8 @@ type SourceFunction<C, E> = (context: C) => Promise<AsyncIterable<E>>
 /**
  * Converts the chunks of any source to events, such as the answer of a language model or the rows of a database. Each
  * chunk becomes `{ data: chunk }`, or `{ event, data: chunk }` if `event` is set. The source is an iterable, an async
- * iterable, a readable stream of Node or the web, or a function that returns one. The stream reads it no faster than the
- * client, and stops it as soon as the client disconnects. FST_SSE_SOURCE, at the first read, for any other value.
+ * iterable, a readable stream of Node or the web, or a function that returns one. The stream reads it no faster than
+ * the client, and stops it as soon as the client disconnects. FST_SSE_SOURCE, at the first read, for any other value.
  */
 export function asData<T> (source: EventSequence<T>): AsyncIterable<{ data: T }>
 export function asData<T, N extends string> (source: EventSequence<T>, event: N): AsyncIterable<{ event: N, data: T }>

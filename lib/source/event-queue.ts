@@ -6,7 +6,9 @@ import { sharedController } from '../listeners.ts'
 
 /** Options of an EventQueue. */
 export interface EventQueueOptions {
-  /** The number of events that may wait for the reader before `push` waits. Default 0: each push waits for the reader. */
+  /**
+   * The number of events that may wait for the reader before `push` waits. Default 0: each push waits for the reader.
+   */
   capacity?: number | undefined
 }
 
@@ -43,7 +45,8 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
    */
   push (event: E): Promise<boolean> {
     if (this.#controller.signal.aborted) {
-      // Resolves in another iteration of the loop, so that a producer that ignores the result cannot starve the process.
+      // Resolves in another iteration of the loop, so that a producer that ignores the result cannot starve the
+      // process.
       return new Promise(resolve => { setImmediate(resolve, false) })
     }
     if (this.#ended) return Promise.reject(new FST_SSE_QUEUE_ENDED())

@@ -4,8 +4,8 @@ import { now, setImmediate } from '../clock.ts'
 // All streams of the process share this much time of one iteration of the event loop.
 const BUDGET_MS = 10
 
-// Reading the clock costs a tenth of a small event. If two calls are less than FAST_MS apart, then only every eighth call
-// reads it.
+// Reading the clock costs a tenth of a small event. If two calls are less than FAST_MS apart, then only every eighth
+// call reads it.
 const FAST_MS = 0.1
 const SKIPPED_CALLS = 7
 

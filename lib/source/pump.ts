@@ -79,7 +79,9 @@ export class Pump implements SourceDriver {
     }
   }
 
-  /** Rejects the last event. A generator gets the error at its `yield` and may continue; any other source has failed. */
+  /**
+   * Rejects the last event. A generator gets the error at its `yield` and may continue; any other source has failed.
+   */
   rejectEvent (error: Error): void {
     if (this.#iterator?.throw !== undefined) {
       this.#rejection = error
@@ -170,8 +172,8 @@ export class Pump implements SourceDriver {
   }
 
   /**
-   * Returns the error to report. A generator inside `yield *` over an array cannot get the error of a rejected event: the
-   * engine throws its own TypeError instead. The rejection is then reported, with that TypeError as its cause.
+   * Returns the error to report. A generator inside `yield *` over an array cannot get the error of a rejected event:
+   * the engine throws its own TypeError instead. The rejection is then reported, with that TypeError as its cause.
    */
   #rootCause (error: unknown): unknown {
     const rejection = this.#thrownRejection

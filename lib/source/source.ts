@@ -17,8 +17,8 @@ export interface SourceContext extends PublishContext {
 }
 
 /**
- * The SourceContext of a stream. It reads the signal only when the source uses it. The getter is on the class: V8 moves an
- * object with its own getter to the old generation, where it would keep a closed stream alive until the next full
+ * The SourceContext of a stream. It reads the signal only when the source uses it. The getter is on the class: V8 moves
+ * an object with its own getter to the old generation, where it would keep a closed stream alive until the next full
  * garbage collection.
  */
 export class StreamContext implements SourceContext {
@@ -76,8 +76,9 @@ export interface SourceDriver {
 export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
 
 /**
- * The source of `reply.sse`: an iterable, an async iterable, a readable stream of Node or the web, an EventQueue, a channel
- * or a list of channels, or a function that returns one of these. The function is called once, when the stream opens.
+ * The source of `reply.sse`: an iterable, an async iterable, a readable stream of Node or the web, an EventQueue, a
+ * channel or a list of channels, or a function that returns one of these. The function is called once, when the stream
+ * opens.
  */
 export type SseSource<E> = SourceValue<E> | ((context: SourceContext) => SourceValue<E> | Promise<SourceValue<E>>)
 
@@ -133,8 +134,8 @@ export function isSource (value: unknown): boolean {
 }
 
 /**
- * Returns the channels of a source, or undefined for a source that is read event by event. FST_SSE_SOURCE for an array of
- * channels and other values.
+ * Returns the channels of a source, or undefined for a source that is read event by event. FST_SSE_SOURCE for an array
+ * of channels and other values.
  */
 export function asChannelSources (source: unknown): Array<ChannelSource<unknown>> | undefined {
   if (isChannelSource(source)) return [source]

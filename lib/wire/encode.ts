@@ -1,8 +1,8 @@
 import { FST_SSE_EVENT, FST_SSE_FIELD, describe } from '../errors.ts'
 import { POSITION_EVENT } from './protocol.ts'
 
-// Encodes the fields of an event as a frame: the bytes of one event on the wire. Grammar: WHATWG HTML §9.2.5 "Parsing an
-// event stream". Each line ends with LF alone, a space follows each colon, and the blank line at the end dispatches.
+// Encodes the fields of an event as a frame: the bytes of one event on the wire. Grammar: WHATWG HTML §9.2.5 "Parsing
+// an event stream". Each line ends with LF alone, a space follows each colon, and the blank line at the end dispatches.
 
 // A line of the format ends at CRLF, LF or CR. A name must not contain NUL either.
 const LINE_END = /\r\n|\r|\n/
