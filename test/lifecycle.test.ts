@@ -32,17 +32,17 @@ const MEANINGS: Array<[CloseReason, string]> = [
 ]
 
 for (const [reason, message] of MEANINGS) {
-  t.test(`L2: a life that ends by ${reason} says so in its signal, once`, t => {
-    const life = new Lifecycle()
-    const { signal } = life
+  t.test(`L2: a lifecycle that ends with ${reason} aborts its signal with that reason, once`, t => {
+    const lifecycle = new Lifecycle()
+    const { signal } = lifecycle
     let aborts = 0
     signal.addEventListener('abort', () => aborts++)
     t.equal(signal.aborted, false)
 
-    t.equal(life.end(reason), true)
-    t.equal(life.end('error'), false, 'the first reason stays')
+    t.equal(lifecycle.end(reason), true)
+    t.equal(lifecycle.end('error'), false, 'the first reason stays')
     t.equal(aborts, 1)
-    t.equal(life.reason, reason)
+    t.equal(lifecycle.reason, reason)
     t.ok(signal.reason instanceof StreamClosedError)
     t.match(signal.reason, { name: 'AbortError', code: 'FST_SSE_CLOSED', reason, message })
     t.end()
@@ -50,53 +50,53 @@ for (const [reason, message] of MEANINGS) {
 }
 
 t.test('L2: a lifecycle has one signal, which is already aborted if it is read after the end', t => {
-  const life = new Lifecycle()
-  life.end('shutdown')
-  t.equal(life.signal.aborted, true)
-  t.match(life.signal.reason, { name: 'AbortError', reason: 'shutdown' })
-  t.equal(life.signal, life.signal)
+  const lifecycle = new Lifecycle()
+  lifecycle.end('shutdown')
+  t.equal(lifecycle.signal.aborted, true)
+  t.match(lifecycle.signal.reason, { name: 'AbortError', reason: 'shutdown' })
+  t.equal(lifecycle.signal, lifecycle.signal)
   t.end()
 })
 
 t.test('L2: the reason is client if the connection closes before the response ends', async t => {
   const { socket, response } = makeResponse()
-  const life = new Lifecycle()
-  let told = 0
-  life.stream = { closed: () => told++ }
-  life.watch(response)
-  life.watch(response)
+  const lifecycle = new Lifecycle()
+  let calls = 0
+  lifecycle.stream = { closed: () => calls++ }
+  lifecycle.watch(response)
+  lifecycle.watch(response)
   t.equal(response.listenerCount('close'), 1, 'watching twice is watching once')
   response.destroy()
   await once(socket, 'close')
-  t.equal(life.reason, 'client')
-  t.equal(told, 1)
+  t.equal(lifecycle.reason, 'client')
+  t.equal(calls, 1)
 })
 
-for (const [unforeseen, whose] of [['complete', 'a reply that is no stream'], ['error', 'a stream']] as const) {
-  t.test(`L2: a response that ends without our doing is ${unforeseen} for ${whose}`, async t => {
+for (const [expected, kind] of [['complete', 'a reply that is no stream'], ['error', 'a stream']] as const) {
+  t.test(`L2: if other code ends a response, the reason is ${expected} for ${kind}`, async t => {
     const { response } = makeResponse()
-    const life = new Lifecycle()
-    life.unexpectedReason = unforeseen
-    life.watch(response)
+    const lifecycle = new Lifecycle()
+    lifecycle.unexpectedReason = expected
+    lifecycle.watch(response)
     response.end()
     response.emit('close')
-    t.equal(life.reason, unforeseen)
+    t.equal(lifecycle.reason, expected)
   })
 }
 
 t.test('L2: the first reason counts, and closed() is called when the connection closes', t => {
   const { response } = makeResponse()
-  const life = new Lifecycle()
-  let told = 0
-  life.stream = { closed: () => told++ }
-  life.watch(response)
-  life.end('expired')
-  t.equal(told, 0)
+  const lifecycle = new Lifecycle()
+  let calls = 0
+  lifecycle.stream = { closed: () => calls++ }
+  lifecycle.watch(response)
+  lifecycle.end('expired')
+  t.equal(calls, 0)
   response.end()
   response.emit('close')
   response.emit('close')
-  t.equal(told, 1)
-  t.equal(life.reason, 'expired')
+  t.equal(calls, 1)
+  t.equal(lifecycle.reason, 'expired')
   t.end()
 })
 
@@ -106,31 +106,31 @@ t.test('L3: the reason is client if the connection closed before watch()', t => 
   const cut = makeResponse()
   cut.response.destroy()
   for (const { response } of [gone, cut]) {
-    const life = new Lifecycle()
-    life.watch(response)
-    t.equal(life.reason, 'client')
-    t.equal(life.signal.aborted, true)
+    const lifecycle = new Lifecycle()
+    lifecycle.watch(response)
+    t.equal(lifecycle.reason, 'client')
+    t.equal(lifecycle.signal.aborted, true)
   }
   t.end()
 })
 
 t.test('L3: a pipelined response without a socket ends when the connection closes', async t => {
   const { socket, response } = makeResponse(true)
-  const life = new Lifecycle()
-  let told = 0
-  life.stream = { closed: () => told++ }
-  life.watch(response)
+  const lifecycle = new Lifecycle()
+  let calls = 0
+  lifecycle.stream = { closed: () => calls++ }
+  lifecycle.watch(response)
   socket.destroy()
   await once(socket, 'close')
-  t.equal(life.reason, 'client')
-  t.equal(told, 1)
+  t.equal(lifecycle.reason, 'client')
+  t.equal(calls, 1)
 })
 
 t.test('L3: a pipelined response removes its listener from the connection when it ends', t => {
   const { socket, response } = makeResponse(true)
   const before = socket.listenerCount('close')
-  const life = new Lifecycle()
-  life.watch(response)
+  const lifecycle = new Lifecycle()
+  lifecycle.watch(response)
   t.equal(socket.listenerCount('close'), before + 1)
   response.emit('close')
   t.equal(socket.listenerCount('close'), before)
@@ -176,7 +176,7 @@ t.test('L2: request.signal of a POST with a body aborts with complete when its s
 })
 
 for (const method of ['GET', 'POST']) {
-  t.test(`L2: request.signal of a ${method} is aborted with client when the client leaves, although the reply is hijacked`, async t => {
+  t.test(`L2: request.signal of a ${method} aborts with client when the client disconnects, also after reply.hijack()`, async t => {
     const { port, seen } = await listenWithStream(t)
     const client = await open(port, method === 'POST' ? { method, body: '{"question":1}' } : {})
     await client.until('data: 1')
@@ -263,7 +263,7 @@ t.test('L2: on routes without schema.sse request.signal is Fastify\'s own', asyn
       t.equal(signal.aborted, false)
       client.reset()
       await once(signal, 'abort')
-      t.ok(signal.reason instanceof DOMException, 'the platform\'s reason, not ours')
+      t.ok(signal.reason instanceof DOMException, 'the reason of the platform')
       resolve()
     })
   })

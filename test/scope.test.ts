@@ -20,28 +20,28 @@ const storage = new AsyncLocalStorage<Store>()
 const user = (): string => storage.getStore()?.user ?? 'nobody'
 const sleep = (time: number): Promise<void> => new Promise(resolve => setTimeout(resolve, time))
 
-interface Made { app: FastifyInstance, port: number, come: (user: string, path?: string) => Promise<RawClient> }
+interface TestApp { app: FastifyInstance, port: number, connect: (user: string, path?: string) => Promise<RawClient> }
 
 /** An app in which each request has its own context, as with @fastify/request-context. */
-async function make (t: Test, options: RegisterOptions, routes: (app: FastifyInstance) => unknown): Promise<Made> {
+async function make (t: Test, options: RegisterOptions, routes: (app: FastifyInstance) => unknown): Promise<TestApp> {
   const app = Fastify({ forceCloseConnections: true })
   app.addHook('onRequest', (request, _reply, done) => storage.run({ user: String(request.headers['x-user']) }, done))
   await app.register(sse, options)
   await routes(app)
   const port = await listen(t, app)
-  const come = async (user: string, path = '/'): Promise<RawClient> => {
+  const connect = async (user: string, path = '/'): Promise<RawClient> => {
     const client = await open(port, { path, headers: { 'x-user': user } })
     t.teardown(() => client.socket.destroy())
     await within('the head', client.until('\r\n\r\n'))
     return client
   }
-  return { app, port, come }
+  return { app, port, connect }
 }
 
 /** Resolves when the condition is true. */
-async function until (what: string, isSo: () => boolean): Promise<void> {
+async function until (what: string, condition: () => boolean): Promise<void> {
   const startedAt = performance.now()
-  while (!isSo()) {
+  while (!condition()) {
     if (performance.now() - startedAt > 5_000) throw new Error(`${what}: not within 5 s`)
     await sleep(1)
   }
@@ -58,9 +58,9 @@ t.test('a scope runs a function in the context of its creation, the shared scope
 
 t.test('L11: reauthorize runs in the context of its own request, not of the first request', async t => {
   const sessions = new Set(['ann', 'bob'])
-  const { come, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
-  const ann = await come('ann')
-  const bob = await come('bob')
+  const { connect, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
+  const ann = await connect('ann')
+  const bob = await connect('bob')
   sessions.delete('bob')
   await within('the end of bob', bob.until('event: error'))
   t.equal(app.sse.streams().length, 1)
@@ -80,7 +80,7 @@ t.test('L11: onClose, errorEvent, onInvalid, signal listeners and the source run
   for (const [what, options, end] of ends) {
     const seen: string[] = []
     const see = (name: string): void => { seen.push(`${name} ${user()}`) }
-    const { app, come } = await make(t, {
+    const { app, connect } = await make(t, {
       ...options,
       onClose: () => see('onClose'),
       errorEvent: () => { see('errorEvent'); return null }
@@ -99,7 +99,7 @@ t.test('L11: onClose, errorEvent, onInvalid, signal listeners and the source run
         } as never)
       })
     })
-    const client = await come('ann')
+    const client = await connect('ann')
     await storage.run({ user: 'eve' }, async () => {
       await end(app, client)
       await until(`onClose, ended by ${what}`, () => seen.some(line => line.startsWith('onClose')) && seen.some(line => line.startsWith('finally')))
@@ -119,9 +119,9 @@ t.test('L11: a listener of shutdownSignal runs in no context of a request or of 
       await once(shutdownSignal, 'abort')
       seen.push(`after its wait ${user()}`)
     }
-    const { app, come } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source)))
+    const { app, connect } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source)))
     app.sse.shutdownSignal.addEventListener('abort', () => seen.push(`app ${user()}`))
-    const client = await come('ann')
+    const client = await connect('ann')
     await within('the event', client.until('data: open'))
     await storage.run({ user: 'eve' }, () => close === 'drain' ? app.sse.drain() : app.close())
     t.strictSame(seen, ['app nobody', 'source nobody', 'after its wait ann'], close)
@@ -138,8 +138,8 @@ t.test('L11: a source that waits for its client continues in the context of its 
       return: () => { seen.add(`return ${user()}`); return Promise.resolve({ value: undefined, done: true }) }
     })
   }
-  const { come } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>)))
-  const client = await come('ann')
+  const { connect } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>)))
+  const client = await connect('ann')
   client.socket.pause()
   for (let before = -1; before !== pulled;) {
     before = pulled
@@ -150,7 +150,7 @@ t.test('L11: a source that waits for its client continues in the context of its 
   await until('all of it', () => pulled > 300)
   t.strictSame([...seen], ['next ann'])
   pulled = 0
-  const other = await come('bob')
+  const other = await connect('bob')
   other.socket.pause()
   other.socket.destroy()
   await until('the return', () => seen.has('return bob'))
@@ -160,7 +160,7 @@ t.test('L11: a source that waits for its client continues in the context of its 
 t.test('L11: filter, map and snapshot run in the context of the subscriber, not in the publisher\'s', async t => {
   const seen: string[] = []
   const see = <T>(name: string, value: T): T => { seen.push(`${name} ${user()}`); return value }
-  const { app, come, port } = await make(t, {}, app => {
+  const { app, connect, port } = await make(t, {}, app => {
     const channel = app.sse.channel('news')
     app.get('/', (_request, reply) => reply.sse(channel.subscribe({
       filter: () => see('filter', true),
@@ -175,8 +175,8 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
       return { data: (await loop.next()).value?.data }
     })
   })
-  const ann = await come('ann')
-  await come('bob', '/unwanted')
+  const ann = await connect('ann')
+  await connect('bob', '/unwanted')
   const loop = open(port, { path: '/loop', headers: { 'x-user': 'cid' } })
   await until('three followers', () => app.sse.find('news')!.subscribers === 3)
   await storage.run({ user: 'eve' }, () => app.sse.channel('news').publish({ data: 1 }))
@@ -190,11 +190,11 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
 
 t.test('L11: compactBy of a slow consumer runs in no request\'s context', async t => {
   const seen: string[] = []
-  const { app, come } = await make(t, {}, app => {
+  const { app, connect } = await make(t, {}, app => {
     const channel = app.sse.channel('news', { slowConsumer: { compactBy: () => { seen.push(user()); return 1 } } })
     app.get('/', (_request, reply) => reply.sse(channel))
   })
-  const ann = await come('ann')
+  const ann = await connect('ann')
   await storage.run({ user: 'eve' }, () => app.sse.find('news')!.publish({ data: 1 }))
   await within('the event', ann.until('data: 1\n\n'))
   t.strictSame(seen, ['nobody'])
@@ -258,8 +258,8 @@ t.test('L11: diagnostics of the losses of a subscriber are published in the cont
   }
   const store = memoryLog()
   let epoch = 'a'
-  const heard = new Set<(batch: LogBatch) => void>()
-  const { app, come } = await make(t, {
+  const listeners = new Set<(batch: LogBatch) => void>()
+  const { app, connect } = await make(t, {
     eventLog: (name, history) => {
       const log = store(name, history)
       return {
@@ -267,8 +267,8 @@ t.test('L11: diagnostics of the losses of a subscriber are published in the cont
         read: (after, limit) => log.read(after, limit),
         state: async () => ({ ...await log.state(), epoch }),
         tail: listener => {
-          heard.add(listener)
-          return () => heard.delete(listener)
+          listeners.add(listener)
+          return () => listeners.delete(listener)
         },
         end: () => log.end(),
         isIdle: () => log.isIdle(),
@@ -281,15 +281,15 @@ t.test('L11: diagnostics of the losses of a subscriber are published in the cont
     app.get('/oldest', (_request, reply) => reply.sse(channel.subscribe({ start: 'earliest' })))
   })
   for (let n = 0; n < 3; n++) await app.sse.find('news')!.publish({ data: n })
-  const ann = await come('ann', '/oldest')
+  const ann = await connect('ann', '/oldest')
   await within('the gap', ann.until('sse.gap'))
   t.strictSame(seen.splice(0), ['drop ann ann'])
-  const bob = await come('bob')
+  const bob = await connect('bob')
   await within('its stream', bob.until(': live'))
   // The event log starts a new epoch, and another request detects it.
   epoch = 'b'
   await storage.run({ user: 'eve' }, async () => {
-    for (const listener of heard) listener({ entries: [], epoch, newest: 0, ended: false })
+    for (const listener of listeners) listener({ entries: [], epoch, newest: 0, ended: false })
     await Promise.all([ann, bob].map(async client => within('the reset', client.until('sse.reset'))))
   })
   t.strictSame(seen.sort(), ['reset ann ann', 'reset bob bob'])
@@ -298,7 +298,7 @@ t.test('L11: diagnostics of the losses of a subscriber are published in the cont
 t.test('L11: a producer tails its event log in no request\'s context', async t => {
   const seen: string[] = []
   const store = memoryLog()
-  const { app, come } = await make(t, {
+  const { app, connect } = await make(t, {
     eventLog: (name, history) => {
       const log = store(name, history)
       const tail = log.tail.bind(log)
@@ -315,7 +315,7 @@ t.test('L11: a producer tails its event log in no request\'s context', async t =
       return reply.sse(channel)
     })
   })
-  const ann = await come('ann')
+  const ann = await connect('ann')
   await within('the stream', ann.until(': live'))
   t.strictSame(seen, ['nobody', 'nobody'])
   await app.sse.find('run')!.end()

@@ -64,7 +64,7 @@ const places: Array<[where: string, answer: (reply: FastifyReply, thrown: unknow
   }, true]
 ]
 for (const [where, handler, early] of places) {
-  t.test(`E2: whatever is thrown ${where} ends the stream`, async t => {
+  t.test(`E2: any value thrown ${where} ends the stream`, async t => {
     const ends: string[] = []
     const app = Fastify({ logger: { level: 'debug', stream: { write: () => {} } } })
     await app.register(sse, { onClose: ({ reason }) => ends.push(reason) })

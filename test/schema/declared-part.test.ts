@@ -183,7 +183,7 @@ t.test('a property may have a name that every object inherits', async t => {
   }
 })
 
-t.test('C3: a type without a form in JSON is refused at start-up, with its place and an alternative', async t => {
+t.test('C3: a type without a JSON form is rejected at start-up, with its place and an alternative', async t => {
   const rows: Array<[schema: TSchema, message: string]> = [
     [O({ at: Type.Date() }), "schema is invalid: at '/at' the type 'Date' has no form in JSON: declare Type.String({ format: 'date-time' }), and send date.toISOString()"],
     [O({ 'a/b': Type.Array(Type.BigInt()) }), "schema is invalid: at '/a~1b/0' the type 'bigint' has no form in JSON: declare Type.String(), and send String(value)"],

@@ -162,7 +162,7 @@ t.test('C1: of a union, the properties of all matching branches are sent, but no
     ['in an intersection', Type.Intersect([Type.Object({ k: S }), Type.Union([...AorAB])]), [[{ k: 'k', a: 'x', b: 1, secret: 1 }, '{"k":"k","a":"x","b":1}']]],
     ['in a record', Type.Record(S, Type.Union([...AorAB])), [[{ r: { a: 'x', b: 1 } }, '{"r":{"a":"x","b":1}}']]],
     ['with optional properties beside', Type.Union([Type.Object({ a: S, c: Type.Optional(S), d: Type.Optional(S) }), AB]), [[{ a: 'x', b: 1 }, '{"a":"x","b":1}'], [{ a: 'x', d: 'y' }, '{"a":"x","d":"y"}']]],
-    ['told apart by a literal', Type.Union([Type.Object({ kind: Type.Literal('a'), x: Type.Optional(I) }), Type.Object({ kind: Type.Literal('b'), secret: I })]), [[{ kind: 'a', x: 1, secret: 1 }, '{"kind":"a","x":1}'], [{ kind: 'b', secret: 1, x: 1 }, '{"kind":"b","secret":1}']]],
+    ['distinguished by a literal', Type.Union([Type.Object({ kind: Type.Literal('a'), x: Type.Optional(I) }), Type.Object({ kind: Type.Literal('b'), secret: I })]), [[{ kind: 'a', x: 1, secret: 1 }, '{"kind":"a","x":1}'], [{ kind: 'b', secret: 1, x: 1 }, '{"kind":"b","secret":1}']]],
     ['an object or a record', Type.Union([A, Type.Record(S, Type.Union([S, I]))]), [[{ a: 'x', z: 1 }, '{"a":"x","z":1}']]],
     ['an object or anything', Type.Union([A, Type.Unknown()]), [[{ a: 'x', z: 1 }, '{"a":"x","z":1}'], [1, '1']]],
     ['of arrays', Type.Union([Type.Array(A), Type.Array(AB)]), [[[{ a: 'x', b: 1 }], '[{"a":"x","b":1}]']]],

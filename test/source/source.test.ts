@@ -54,7 +54,7 @@ const kinds: Array<[kind: string, make: () => unknown]> = [
 ]
 
 for (const [kind, make] of kinds) {
-  t.test(`${kind} is a source, and so is a function that gives one now or later`, async t => {
+  t.test(`${kind} is a source, and a function that returns it, or a promise of it, is one too`, async t => {
     t.same(await readAll(make()), events)
     t.same(await readAll(make), events)
     t.same(await readAll(async () => make()), events)
@@ -76,7 +76,7 @@ t.test('an error or rejection of a function source is passed on unchanged', asyn
   await t.rejects(readAll(async () => { throw failure }), failure)
 })
 
-const nothing: Array<[value: unknown, shown: string]> = [
+const NO_SOURCES: Array<[value: unknown, shown: string]> = [
   ['text', '"text" (string)'],
   [3, '3 (number)'],
   [null, 'null'],
@@ -85,12 +85,12 @@ const nothing: Array<[value: unknown, shown: string]> = [
   [{ next: () => ({ done: true }) }, 'an object (Object)'],
   [() => () => events, 'a function']
 ]
-for (const [value, shown] of nothing) {
-  t.test(`L10: ${shown} is no source: FST_SSE_SOURCE says so`, async t => {
-    const refusal = { code: 'FST_SSE_SOURCE', message: `A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got ${shown}` }
-    t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), refusal)
-    if (typeof value !== 'function') t.throws(() => iterate(value, context), refusal)
-    await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), refusal)
+for (const [value, shown] of NO_SOURCES) {
+  t.test(`L10: ${shown} is no source and throws FST_SSE_SOURCE`, async t => {
+    const rejection = { code: 'FST_SSE_SOURCE', message: `A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got ${shown}` }
+    t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), rejection)
+    if (typeof value !== 'function') t.throws(() => iterate(value, context), rejection)
+    await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), rejection)
   })
 }
 

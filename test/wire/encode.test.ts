@@ -222,7 +222,7 @@ t.test('W3: a client parses any accepted event as one event with the same fields
       errors: []
     })
   }), { numRuns: 3000 })
-  t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} refused`)
+  t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} rejected`)
 })
 
 t.test('W3, W8: any accepted comment or control frame dispatches no event but a position, and keeps its fields', async t => {
