@@ -49,7 +49,7 @@ export class StreamClosedError extends Error {
   readonly reason: CloseReason
 
   constructor (reason: CloseReason) {
-    super(`The stream has ended: ${MEANING[reason]}`)
+    super(`The stream is closed: ${MEANING[reason]}`)
     this.reason = reason
   }
 }

@@ -21,14 +21,14 @@ function makeResponse (pipelined = false): { socket: Socket, response: ServerRes
 }
 
 const MEANINGS: Array<[CloseReason, string]> = [
-  ['client', 'The stream has ended: the client disconnected'],
-  ['complete', 'The stream has ended: the source ended'],
-  ['error', 'The stream has ended: the source failed'],
-  ['shutdown', 'The stream has ended: the server is closing'],
-  ['stalled', 'The stream has ended: the client read no bytes for too long'],
-  ['lagging', 'The stream has ended: the client fell behind the history of its channel'],
-  ['expired', 'The stream has ended: it reached its maximum lifetime'],
-  ['channel-ended', 'The stream has ended: its channel ended']
+  ['client', 'The stream is closed: the client disconnected'],
+  ['complete', 'The stream is closed: the source ended'],
+  ['error', 'The stream is closed: the source failed'],
+  ['shutdown', 'The stream is closed: the server is closing'],
+  ['stalled', 'The stream is closed: the client read no bytes for too long'],
+  ['lagging', 'The stream is closed: the client fell behind the history of its channel'],
+  ['expired', 'The stream is closed: it reached its maximum lifetime'],
+  ['channel-ended', 'The stream is closed: its channel ended']
 ]
 
 for (const [reason, message] of MEANINGS) {

@@ -64,7 +64,7 @@ function eventName (event: EventInput): string {
 }
 
 function assertData (name: string, data: unknown): void {
-  if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing; a client would never see the event')
+  if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing, so no client would dispatch the event')
 }
 
 /** Returns a frame: comment, name, id and retry, data. */

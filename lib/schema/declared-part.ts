@@ -11,8 +11,8 @@ export interface PartExtractor {
   extract: (value: unknown) => unknown
   /** Whether the last value matched no branch of some union. */
   hasMismatch: () => boolean
-  /** Whether some subschema copies any value unchanged. */
-  readonly copiesAnyValue: boolean
+  /** Whether some subschema passes any value unchanged. */
+  readonly passesAnyValue: boolean
 }
 
 type Check = (part: unknown) => boolean
@@ -25,11 +25,11 @@ export function compileExtractor (schema: Subschema, compile: (branch: Subschema
   const generator = new CodeGenerator(compile)
   const root = generator.generate([schema], false)
   const code = `'use strict'
-const { NOTHING, Dictionary, copyUnchecked, copyAsJson, toJsonValue, ownProperty, mergeParts, setProperty } = runtime
+const { NOTHING, Dictionary, wholeValue, copyAsJson, toJsonValue, ownProperty, mergeParts, setProperty } = runtime
 const identity = v => v
 let mismatch = false
 ${[...generator.functions].join('\n')}
-return { extract (v) { mismatch = false; return ${root!}(v) }, hasMismatch: () => mismatch, copiesAnyValue: ${generator.copiesAnyValue} }`
+return { extract (v) { mismatch = false; return ${root!}(v) }, hasMismatch: () => mismatch, passesAnyValue: ${generator.passesAnyValue} }`
   // TypeBox and the serializer compile in the same way.
   // eslint-disable-next-line no-new-func
   return (new Function('runtime', 'constants', code) as (from: object, constants: unknown[]) => PartExtractor)(runtime, generator.constants)
@@ -40,7 +40,7 @@ class CodeGenerator {
   readonly functions: string[] = []
   /** Values that the code refers to by their index. */
   readonly constants: unknown[] = []
-  copiesAnyValue = false
+  passesAnyValue = false
   readonly #compile: (branch: Subschema) => Check
   readonly #ids = new Map<unknown, number>()
   readonly #names = new Map<string, string | undefined>()
@@ -92,8 +92,8 @@ class CodeGenerator {
    */
   #whole (parts: Subschema[]): string {
     const unchecked = parts.every(({ node }) => !isSchemaNode(node) || Object.keys(node).every(key => ANNOTATIONS.has(key)))
-    this.copiesAnyValue ||= unchecked
-    return unchecked ? 'copyUnchecked' : 'copyAsJson'
+    this.passesAnyValue ||= unchecked
+    return unchecked ? 'wholeValue' : 'copyAsJson'
   }
 
   #body (name: string, shape: Shape): string {

@@ -42,7 +42,7 @@ export function toJsonValue (value: { toJSON: (key: string) => unknown }): unkno
 }
 
 /** Returns the whole value, after its `toJSON`. */
-export const copyUnchecked = (value: unknown): unknown => isObject(value) && typeof value.toJSON === 'function' ? toJsonValue(value as { toJSON: () => unknown }) : value
+export const wholeValue = (value: unknown): unknown => isObject(value) && typeof value.toJSON === 'function' ? toJsonValue(value as { toJSON: () => unknown }) : value
 
 /** Returns a copy of the whole value in its current JSON form. */
 export function copyAsJson (value: unknown): unknown {

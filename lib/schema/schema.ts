@@ -148,7 +148,7 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
         const part = extractor.extract(value)
         if (!passes(part)) return undefined
         const text = serialize(part)
-        if (extractor.copiesAnyValue) assertJsonForm(part, text)
+        if (extractor.passesAnyValue) assertJsonForm(part, text)
         return text
       },
       explain: value => explain(typed, extractor, value),

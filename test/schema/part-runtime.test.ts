@@ -1,5 +1,5 @@
 import t from 'tap'
-import { copyAsJson, copyUnchecked, Dictionary, mergeParts, NOTHING, ownProperty, setProperty, toJsonValue } from '../../lib/schema/part-runtime.ts'
+import { copyAsJson, Dictionary, mergeParts, NOTHING, ownProperty, setProperty, toJsonValue, wholeValue } from '../../lib/schema/part-runtime.ts'
 
 t.test('a dictionary has no inherited property and accepts any name', async t => {
   const dictionary = new Dictionary()
@@ -33,9 +33,9 @@ t.test('mergeParts() merges two parts of a value', async t => {
 t.test('a value is copied in its JSON form', async t => {
   const date = new Date(0)
   t.equal(toJsonValue(date), '1970-01-01T00:00:00.000Z')
-  t.equal(copyUnchecked(date), '1970-01-01T00:00:00.000Z')
+  t.equal(wholeValue(date), '1970-01-01T00:00:00.000Z')
   t.strictSame(copyAsJson({ at: date, none: undefined }), { at: '1970-01-01T00:00:00.000Z' })
   const object = { a: 1 }
-  t.equal(copyUnchecked(object), object)
+  t.equal(wholeValue(object), object)
   t.throws(() => copyAsJson([new Map()]), { message: 'JSON has no form for an object (Map)' })
 })
