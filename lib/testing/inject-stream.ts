@@ -1,7 +1,7 @@
 import type { InjectOptions } from 'fastify'
-import { readerOf, type ConnectOptions, type RawConnectOptions } from '../client/connect.ts'
+import type { ConnectOptions, RawConnectOptions } from '../client/connect.ts'
 import type { ReceivedEvent } from '../client/event-stream.ts'
-import type { ClientEventOf, RawEvent } from '../client/encoding.ts'
+import { decoderOf, type ClientEventOf, type RawEvent } from '../client/encoding.ts'
 import type { PerAttempt } from '../client/request.ts'
 import { StreamError } from '../client/stream-error.ts'
 import type { EventMap } from '../contract/event-types.ts'
@@ -71,7 +71,7 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
       head.note(error.message)
       return onError?.(error, next)
     }
-  }, readerOf(events, validate), controller.signal)
+  }, decoderOf(events, validate), controller.signal)
   const stream = new InjectedStream({
     name,
     transport: line,

@@ -1,5 +1,5 @@
 import { FST_SSE_EVENT, FST_SSE_FIELD, describe } from '../errors.ts'
-import { POSITION_EVENT } from './protocol.ts'
+import { LIVE, POSITION_EVENT, REPLAY } from './protocol.ts'
 
 /**
  * From an event's parts to its frame: the bytes of one event on the wire.
@@ -36,6 +36,11 @@ export function encodeComment (text: string): string {
 
 /** The comment that keeps an idle connection alive. */
 export const HEARTBEAT = ':\n\n'
+
+/** The comment line in front of the first replayed event. */
+export const REPLAY_LINE = `: ${REPLAY}\n`
+/** The comment line in front of the first live event. A blank line makes a frame of it. */
+export const LIVE_LINE = `: ${LIVE}\n`
 
 /** Whether the name can stand in an `event:` line. */
 export const isName = (name: string): boolean => !FORBIDDEN.test(name)
