@@ -27,6 +27,6 @@ t.test('it needs nothing but what a browser has', async t => {
   }
   const names = [...files].map(path => relative(lib, path).replaceAll('\\', '/'))
   t.ok(names.includes('client/shared.ts'))
-  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts', 'schema/text-schema.ts'], 'of the server it has what decides between text and JSON')
+  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts', 'schema/text-schema.ts', 'wire/protocol.ts'], 'with the server it shares the choice between text and JSON and the protocol')
   t.notOk(names.includes('client/validate.ts'), 'who wants validation asks for it')
 })

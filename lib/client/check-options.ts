@@ -26,7 +26,7 @@ export function checkOptions (url: unknown, input: unknown): StreamError | undef
     if (name !== undefined) return invalid(name, expected)
   }
   if (options.share === true && typeof url === 'function') return invalid('share', 'a name, since the URL is a function')
-  if (options.body instanceof ReadableStream && reconnects(options)) return invalid('body', 'a function that makes the stream, since it is sent again')
+  if (options.body instanceof ReadableStream && reconnects(options)) return invalid('body', 'a function, since the stream is sent again')
 }
 
 /** Returns whether the client connects again. By default it does so for GET only: it does not repeat a POST. */

@@ -114,19 +114,16 @@ export class Connection<E extends object> {
       if (error !== undefined) {
         const willRetry = reconnect && ++failures < maxAttempts && isTransient(error)
         // `error => errors.push(error)` returns a number, which decides nothing.
-        const decision: unknown = await this.#reportError(error, { attempt, delay: willRetry ? delay : undefined })
+        let decision: unknown
+        try {
+          decision = await this.#options.onError?.(error, { attempt, delay: willRetry ? delay : undefined })
+        } catch (cause) {
+          throw callbackError('onError()', cause)
+        }
         if (!(typeof decision === 'boolean' ? decision : willRetry)) throw error
       }
       yield ['connecting']
       await this.#pause(delay, Math.max(reader.reconnectionTime, error?.retryAfter ?? 0))
-    }
-  }
-
-  async #reportError (error: StreamError, next: { attempt: number, delay: number | undefined }): Promise<boolean | void> {
-    try {
-      return await this.#options.onError?.(error, next)
-    } catch (cause) {
-      throw callbackError('onError()', cause)
     }
   }
 

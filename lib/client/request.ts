@@ -117,7 +117,7 @@ function headersOf (input: RequestInit['headers'] | undefined, lastEventId: stri
 function headerOf (id: string): string {
   const bytes = String.fromCharCode(...new TextEncoder().encode(id.slice(0, LONGEST_ID)))
   if (id.length > LONGEST_ID || bytes.length > LONGEST_ID || CONTROL.test(bytes)) {
-    throw new StreamError('FST_SSE_POSITION', `No header can carry the last event id: it has control characters or more than ${LONGEST_ID} bytes`)
+    throw new StreamError('FST_SSE_POSITION', `The last event id has control characters or more than ${LONGEST_ID} bytes`)
   }
   return bytes
 }

@@ -152,7 +152,7 @@ t.test('what is no count and no id is an error of usage', async t => {
 
 t.test('a request that fetch refuses is a usage error, without a second attempt', async t => {
   for (const args of [['http://127.0.0.1:1/'], ['http://127.0.0.1:9999/', '--header', 'expect: 100-continue']]) {
-    await t.rejects(tail.run(args, new Shell()), { code: 'FST_SSE_USAGE', message: /^fetch refuses the request: / })
+    await t.rejects(tail.run(args, new Shell()), { code: 'FST_SSE_USAGE', message: /^fetch rejects the request: / })
   }
 })
 
@@ -164,5 +164,5 @@ t.test('--header goes along with a redirect, and not to another origin; a circle
   t.notOk('x-api-key' in other.asked[0]!.headers)
   const circle = await start(t, [answers(302, { location: '/' })], ['-H', 'x-api-key: secret'])
   t.equal(await circle.code, 3)
-  t.equal(circle.shell.stderr.text, 'The redirect is not followed: it comes after 20 others\n')
+  t.equal(circle.shell.stderr.text, 'The redirect is not followed: it is redirect 21\n')
 })

@@ -235,7 +235,7 @@ t.test('a connection that is silent for too long is given up, and the next one g
 t.test('a server that does not answer is silent, too', async t => {
   const { told, error } = await follow(t, [() => {}], { inactivityTimeout: 50, maxAttempts: 2 })
   t.strictSame(told, [['FST_SSE_INACTIVE', 1, 0], ['FST_SSE_INACTIVE', 2, undefined]])
-  t.equal(error?.message, 'Nothing came for 50 ms')
+  t.equal(error?.message, 'No bytes for 50 ms')
 })
 
 t.test('any byte is a sign of life', async t => {

@@ -111,7 +111,7 @@ t.test('an event of maxEventBytes is read, and one byte more is FST_SSE_EVENT_SI
     for (const size of [1, 2, 3, 64]) {
       const chunks = cutEvery(encoder.encode(text), size)
       t.doesNotThrow(() => heard(chunks, { maxEventBytes: 12 }), `${title}, cut every ${size}`)
-      t.throws(() => heard(chunks, { maxEventBytes: 11 }), { code: 'FST_SSE_EVENT_SIZE', message: 'An event is larger than the 11 bytes of maxEventBytes' }, `${title}, cut every ${size}`)
+      t.throws(() => heard(chunks, { maxEventBytes: 11 }), { code: 'FST_SSE_EVENT_SIZE', message: 'An event is larger than maxEventBytes (11)' }, `${title}, cut every ${size}`)
     }
   }
 })

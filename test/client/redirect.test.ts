@@ -1,5 +1,5 @@
 import t from 'tap'
-import { follow } from '../../lib/client/redirect.ts'
+import { followRedirects } from '../../lib/client/redirect.ts'
 import { request } from '../../lib/client/request.ts'
 import type { StreamError } from '../../lib/client/stream-error.ts'
 import { oddCancels } from '../setup/oddities.ts'
@@ -38,9 +38,9 @@ t.test('methods and bodies change as with fetch', async t => {
 t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it', async t => {
   const headers = { 'x-api-key': '1' }
   const cases: Array<[status: number, location: string, init: RequestInit, text: string]> = [
-    [302, '/', { headers }, 'it comes after 20 others'],
-    [302, 'ftp://there/', { headers }, 'it leads to ftp://there/'],
-    [302, 'http://', { headers }, 'it leads to http://'],
+    [302, '/', { headers }, 'it is redirect 21'],
+    [302, 'ftp://there/', { headers }, 'its target is ftp://there/'],
+    [302, 'http://', { headers }, 'its target is http://'],
     [307, '/', { headers, method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' } as RequestInit, 'a body that is a stream cannot be sent again']
   ]
   for (const [status, location, init, text] of cases) {
@@ -93,10 +93,10 @@ t.test('where a browser hides the place, a GET is asked again such that the brow
     sent.push(url.href, redirect, mode)
     return stream
   }
-  t.equal(await follow(send, '/events', { redirect: 'manual' }, opaque), stream)
+  t.equal(await followRedirects(send, '/events', { redirect: 'manual' }, opaque), stream)
   t.strictSame(sent, ['http://there/events', 'follow', 'same-origin'])
-  t.equal(await follow(async () => { throw new TypeError('Failed to fetch') }, '/events', {}, opaque), 'it leads to another origin')
-  for (const [url, method] of [['/events', 'POST'], ['http://other/', 'GET']]) t.equal(await follow(send, url!, { method: method! }, opaque), 'a page cannot see where it leads')
+  t.equal(await followRedirects(async () => { throw new TypeError('Failed to fetch') }, '/events', {}, opaque), 'its target is another origin')
+  for (const [url, method] of [['/events', 'POST'], ['http://other/', 'GET']]) t.equal(await followRedirects(send, url!, { method: method! }, opaque), 'a page cannot see its target')
   const nowhere = new Response(null, { status: 302 })
-  t.equal(await follow(send, '/events', {}, nowhere), nowhere)
+  t.equal(await followRedirects(send, '/events', {}, nowhere), nowhere)
 })

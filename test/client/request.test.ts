@@ -155,7 +155,7 @@ t.test('a fetch that refuses the option cache is FST_SSE_REQUEST, and the error 
     return new Response('', { headers: { 'content-type': 'text/event-stream' } })
   }
   await t.rejects(request('http://there/', { fetch }, FIRST, never), {
-    code: 'FST_SSE_REQUEST', message: `fetch refuses the request: pass cache: undefined (${refuses.message})`, cause: refuses
+    code: 'FST_SSE_REQUEST', message: `fetch rejects the request: pass cache: undefined (${refuses.message})`, cause: refuses
   })
   t.equal((await request('http://there/', { fetch, cache: undefined }, FIRST, never))?.status, 200)
 })
