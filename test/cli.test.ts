@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import t, { type Test } from 'tap'
 import { Scripted, streams } from './setup/scripted.ts'
 import { within } from './setup/within.ts'
 
-const FILE = 'dist/cli.js'
+const FILE = 'dist-client/cli.js'
 const event = (id: number): string => `id: ${id}\ndata: ${id}\n\n`
 
 function start (t: Test, ...args: string[]) {
@@ -21,9 +22,9 @@ function start (t: Test, ...args: string[]) {
   return { child, written, exit: within('the exit', exit), until: (name: 'stdout' | 'stderr', text: string) => within(text, until(name, text)) }
 }
 
-t.test('it is what package.json calls by the name of the package, and what the packed file says it is', async t => {
-  const { bin } = JSON.parse(readFileSync('package.json', 'utf8')) as { bin: object }
-  t.strictSame(bin, { 'fastify-typed-sse': `./${FILE}` })
+t.test('the bin of the client package is an executable with its name', async t => {
+  const { name, bin } = JSON.parse(readFileSync('dist-client/package.json', 'utf8')) as { name: string, bin: object }
+  t.strictSame(bin, { [name]: basename(FILE) })
   t.ok(readFileSync(FILE, 'utf8').startsWith('#!/usr/bin/env node\n'))
 })
 

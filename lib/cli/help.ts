@@ -13,7 +13,7 @@ export interface Command {
 
 /** What `--help` says of a command. */
 export function helpOf ({ name, text, options, exits }: Command): string {
-  return `Usage: fastify-typed-sse ${name} <url> [options]
+  return `Usage: fastify-typed-sse-client ${name} <url> [options]
 
 ${text}
 
@@ -27,11 +27,11 @@ ${table(Object.entries(exits))}
 
 /** What it says of all of them. */
 export function overview (commands: readonly Command[]): string {
-  return `Usage: fastify-typed-sse <command> <url> [options]
+  return `Usage: fastify-typed-sse-client <command> <url> [options]
 
 ${table(commands.map(({ name, text }) => [name, text]))}
 
-fastify-typed-sse <command> --help says more.
+fastify-typed-sse-client <command> --help says more.
 `
 }
 

@@ -34,7 +34,7 @@ async function attempt (name: string, command: Command | undefined, args: readon
     return await command.run(args, terminal)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    terminal.stderr.write(`${printable(error.message)}\n\n${command === undefined ? overview(commands) : `fastify-typed-sse ${name} --help says what it takes.\n`}`)
+    terminal.stderr.write(`${printable(error.message)}\n\n${command === undefined ? overview(commands) : `fastify-typed-sse-client ${name} --help says what it takes.\n`}`)
     return 2
   }
 }

@@ -50,7 +50,7 @@ const BUFFERED = 'proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;'
 interface Found { probe: string, mark: string, text: string, setting?: string }
 
 async function see (t: Test, url: string, ...args: string[]): Promise<{ code: number | null, marks: Record<string, string>, found: Found[] }> {
-  const child = spawn(process.execPath, ['dist/cli.js', 'doctor', url, '--json', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(process.execPath, ['dist-client/cli.js', 'doctor', url, '--json', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
   t.teardown(() => { child.kill('SIGKILL') })
   let text = ''
   child.stdout.setEncoding('utf8').on('data', piece => { text += piece })
