@@ -40,7 +40,7 @@ t.test('the arguments of the process are those of the command, and its answer is
   }
   await import('../lib/cli.ts').finally(() => { process.stderr.write = write })
   t.equal(process.exitCode, 2)
-  t.match(said, /^A URL begins with http/)
+  t.match(said, /^Invalid URL '.*': expected http/)
   process.exitCode = exitCode ?? 0
 })
 
@@ -79,5 +79,5 @@ t.test('a server that dies and comes back is followed', async t => {
   await until('stdout', '"2"')
   child.kill('SIGINT')
   t.strictSame(await exit, [130, null])
-  t.match(written.stderr, /^The connection failed: .*, connecting again in 0\.0 s\nConnected again, going on after 1\n$/)
+  t.match(written.stderr, /^The connection failed: .*, reconnecting in 0\.0 s\nReconnected, resuming after 1\n$/)
 })

@@ -9,7 +9,6 @@ import { registriesOf } from '../server/app-registry.ts'
 import { ConsumedPosition } from './consumed-position.ts'
 import { InjectedStream } from './injected-stream.ts'
 import { headersOf, InjectTransport, type InjectApp, type InjectTransportOptions } from './inject-transport.ts'
-import { bodyOf } from './payload.ts'
 import { Deadline } from './deadline.ts'
 
 interface RequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
@@ -114,4 +113,13 @@ function parsed (text: string): unknown {
   } catch {
     return text
   }
+}
+
+/** What a request sends, as `fetch` takes it, and its type where the payload says nothing of it. */
+export function bodyOf (payload: InjectOptions['payload']): { body?: NonNullable<RequestInit['body']>, type?: string } {
+  if (payload === undefined) return {}
+  // Bytes: `fetch` would call a string text/plain, which `inject` does not.
+  if (typeof payload === 'string') return { body: Buffer.from(payload) }
+  if (payload instanceof Uint8Array || payload instanceof FormData || Symbol.asyncIterator in payload) return { body: payload as NonNullable<RequestInit['body']> }
+  return { body: Buffer.from(JSON.stringify(payload)), type: 'application/json' }
 }

@@ -135,3 +135,8 @@ export function headersOf (given: InjectOptions['headers'] = {}): Headers {
   }
   return headers
 }
+
+/** A `fetch` that asks an app without a port: for `connect(url, { fetch: injectFetch(app) })`, and any other client that takes a fetch. */
+export function injectFetch (app: InjectApp, options: InjectTransportOptions = {}): (url: string | URL, init?: RequestInit) => Promise<Response> {
+  return (url, init) => new InjectTransport(app, options).fetch(url, init)
+}

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { numberOf, parse } from '../../lib/cli/arguments.ts'
+import { numberOf, parse, UsageError } from '../../lib/cli/arguments.ts'
 
 const OPTIONS = {
   json: { text: '' },
@@ -36,7 +36,13 @@ t.test('a number is one, and fits', async t => {
   t.equal(numberOf('count', '3', { least: 1, whole: true }), 3)
   t.equal(numberOf('seconds', '0.5', { least: 0.1, whole: false }), 0.5)
   for (const text of ['', '0', '-1', '1.5', '1e3', 'x', '0x10', ' 1', 'Infinity', '99999999999']) {
-    t.equal(faultOf(() => numberOf('count', text, { least: 1, whole: true })), `FST_SSE_USAGE: Option '--count' takes a whole number, 1 or more, and got '${text}'`)
+    t.equal(faultOf(() => numberOf('count', text, { least: 1, whole: true })), `FST_SSE_USAGE: Option '--count' must be a whole number, 1 or more, not '${text}'`)
   }
-  t.equal(faultOf(() => numberOf('seconds', '0', { least: 1, whole: false })), "FST_SSE_USAGE: Option '--seconds' takes a number, 1 or more, and got '0'")
+  t.equal(faultOf(() => numberOf('seconds', '0', { least: 1, whole: false })), "FST_SSE_USAGE: Option '--seconds' must be a number, 1 or more, not '0'")
+})
+
+t.test('an error of usage has a code and a name, as every error has', async t => {
+  const error = new UsageError('The URL is missing')
+  t.ok(error instanceof Error)
+  t.match(error, { name: 'UsageError', code: 'FST_SSE_USAGE', message: 'The URL is missing' })
 })

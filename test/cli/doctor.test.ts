@@ -60,29 +60,29 @@ t.test('what is seen through proxies of several manners, in front of a real app'
     const { code, marks, found } = await see(`${await toyProxy(t, port, buffers(4_096))}/ticks`, '--seconds', '4')
     t.equal(code, 1)
     t.equal(marks.arrival, 'problem')
-    t.match(found, /problem: It looks buffered: .* ended in the middle of an event .*4096.* bytes/)
+    t.match(found, /problem: The stream looks buffered: .* ended in the middle of an event .*4096.* bytes/)
   })
 
   t.test('one that buffers more than comes looks like silence, and the origin tells it from that', async t => {
     const url = `${await toyProxy(t, port, buffers(1e6))}/ticks`
     const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
     t.equal(alone.marks.arrival, 'warning')
-    t.match(alone.found, /From here a stream that says nothing looks like one that is held back/)
+    t.match(alone.found, /From here a silent stream looks like a buffered one/)
     t.equal(compared.code, 1)
-    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+    t.match(compared.found, /problem: The stream is buffered: the origin sent its first byte/)
   })
 
   t.test('one that keeps the head, too, does not answer, and the origin does', async t => {
     const url = `${await toyProxy(t, port, keepsAll)}/ticks`
     const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
     t.strictSame([alone.marks, compared.marks], [{ answer: 'problem', protocol: 'note' }, { answer: 'problem', protocol: 'note', arrival: 'problem' }])
-    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+    t.match(compared.found, /problem: The stream is buffered: the origin sent its first byte/)
   })
 
   t.test('nothing is held back where the origin is as late', async t => {
     const { marks, found } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '2', '--origin', `http://127.0.0.1:${port}/ticks`)
     t.equal(marks.arrival, 'note')
-    t.match(found, /Compared with the origin nothing is held back/)
+    t.match(found, /Compared with the origin no event is held back/)
   })
 
   t.test('one that compresses without a flush holds events back from those who take gzip', async t => {
@@ -103,7 +103,7 @@ t.test('what is seen through proxies of several manners, in front of a real app'
     const { code, marks, found } = await see(`${await oldProxy(t, port)}/ticks`, '--seconds', '2')
     t.equal(code, 0)
     t.equal(marks.protocol, 'warning')
-    t.match(found, /warning: The answer is HTTP\/1\.0/)
+    t.match(found, /warning: The response is HTTP\/1\.0/)
   })
 })
 
@@ -121,7 +121,7 @@ t.test('the report for people has a line for each question, and what to set', as
   shell.stdout.isTTY = true
   t.equal(await doctor.run([`http://127.0.0.1:${await serve(t)}/ticks`, '--seconds', '1'], shell), 0)
   t.match(shell.stdout.text, /^\x1b\[32mok {5}\x1b\[0m {2}answer {7}200 text\/event-stream/) // eslint-disable-line no-control-regex
-  t.match(shell.stderr.text, /^Looking at http:\/\/127\.0\.0\.1:\d+\/ticks for 1 s …\n$/)
+  t.match(shell.stderr.text, /^Examining http:\/\/127\.0\.0\.1:\d+\/ticks for 1 s …\n$/)
 })
 
 t.test('of what is no stream only that is told', async t => {
@@ -138,7 +138,7 @@ t.test('a server that is not there is exit code 3', async t => {
   await server.stop()
   const shell = new Shell()
   t.equal(await doctor.run([url], shell), 3)
-  t.match(shell.stderr.text, /There is no connection: connect ECONNREFUSED/)
+  t.match(shell.stderr.text, /The server cannot be reached: connect ECONNREFUSED/)
   t.equal(shell.stdout.text, '')
 })
 
@@ -153,13 +153,13 @@ t.test('nor is there one where nobody answers', async t => {
   const shell = new Shell()
   // TLS takes two.
   t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell), 3)
-  t.match(shell.stderr.text, /There is no connection: nothing for 0\.2 s/)
+  t.match(shell.stderr.text, /The server cannot be reached: no connection for 0\.2 s/)
 })
 
 t.test('Ctrl-C ends it with 130, and no report', async t => {
   const shell = new Shell()
   const code = doctor.run([`http://127.0.0.1:${await serve(t)}/silent`, '--origin', 'http://127.0.0.1:9/', '--browser-origin', 'http://a.example'], shell)
-  await shell.stderr.until('Looking at')
+  await shell.stderr.until('Examining')
   setImmediate(() => shell.interrupt())
   t.equal(await within('the end', code), 130)
   t.equal(shell.stdout.text, '')

@@ -8,20 +8,20 @@ t.test('help goes to stdout and is no failure', async t => {
   for (const args of [['--help'], ['-h'], ['help'], ...commands.flatMap(({ name }) => [[name, '--help'], [name, 'http://127.0.0.1/', '-h']])]) {
     const shell = new Shell()
     t.equal(await run(args, shell), 0)
-    t.match(shell.stdout.text, /^Usage: fastify-typed-sse /)
+    t.match(shell.stdout.text, /^Usage: fastify-typed-sse-client /)
     t.equal(shell.stderr.text, '')
   }
 })
 
 t.test('what cannot be understood is told on stderr, with what to ask for, and exits with 2', async t => {
   for (const [args, fault] of [
-    [[], /^There is no command\n\nUsage: /],
-    [['tial'], /^There is no command 'tial'\n\nUsage: /],
-    [['\x1b[2J'], /^There is no command '\\u001b\[2J'\n/],
-    [['tail'], /^There is no URL\n\nfastify-typed-sse tail --help says/],
-    [['tail', 'localhost'], /^A URL begins with http/],
+    [[], /^The command is missing\n\nUsage: /],
+    [['tial'], /^Unknown command 'tial'\n\nUsage: /],
+    [['\x1b[2J'], /^Unknown command '\\u001b\[2J'\n/],
+    [['tail'], /^The URL is missing\n\nRun 'fastify-typed-sse-client tail --help'/],
+    [['tail', 'localhost'], /^Invalid URL '.*': expected http/],
     [['tail', 'http://a/', '--nope'], /^Unknown option '--nope'\n/],
-    [['tail', '--', '--help'], /^A URL begins with http/]
+    [['tail', '--', '--help'], /^Invalid URL '.*': expected http/]
   ] as const) {
     const shell = new Shell()
     t.equal(await run(args, shell), 2, args.join(' '))

@@ -28,7 +28,7 @@ t.test('events are printed as they come, and nothing else is', async t => {
   const run = await start(t, [ends(`: hello\n\n${event(1)}${event(2, 'note')}`)], ['--no-reconnect'])
   t.equal(await run.code, 0)
   t.strictSame(shownBy(run), ['message  1  1', 'note     2  2'])
-  t.equal(run.shell.stderr.text, 'The server has no more\n')
+  t.equal(run.shell.stderr.text, 'The server has no more events\n')
 })
 
 t.test('--json writes an object per line', async t => {
@@ -60,10 +60,10 @@ t.test('a connection that breaks is made again, after the last event, and stderr
   t.strictSame(shell.stdout.lines.map(line => line.at(-1)), ['1', '2'])
   t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, '1', '1', '2'])
   t.match(shell.stderr.lines, [
-    /^The connection failed: .*, connecting again in \d\.\d s$/,
-    /^The server answered with status 503, connecting again in \d\.\d s$/,
-    'Connected again, going on after 1',
-    'The stream ended, connecting again',
+    /^The connection failed: .*, reconnecting in \d\.\d s$/,
+    /^The server answered with status 503, reconnecting in \d\.\d s$/,
+    'Reconnected, resuming after 1',
+    'The stream ended, reconnecting',
     'The server has no more'
   ])
 })
@@ -71,7 +71,7 @@ t.test('a connection that breaks is made again, after the last event, and stderr
 t.test('where there are no ids, it does not say after which one it goes on', async t => {
   const { code, shell } = await start(t, [ends(`${AT_ONCE}data: 1\n\n`), ends(`${AT_ONCE}data: 2\n\n`), answers(204)])
   t.equal(await code, 0)
-  t.equal(shell.stderr.lines[1], 'Connected again, going on')
+  t.equal(shell.stderr.lines[1], 'Reconnected, resuming')
 })
 
 t.test('the mark of a finished stream is the end', async t => {

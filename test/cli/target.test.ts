@@ -25,16 +25,16 @@ t.test('a name and a password in the URL become a header, and stand nowhere else
 })
 
 t.test('what is no target is told', async t => {
-  t.equal(faultOf([]), 'FST_SSE_USAGE: There is no URL')
-  t.equal(faultOf(['http://a/', 'http://b/', 'c']), "FST_SSE_USAGE: One URL is enough, and there are more: 'http://b/', 'c'")
+  t.equal(faultOf([]), 'FST_SSE_USAGE: The URL is missing')
+  t.equal(faultOf(['http://a/', 'http://b/', 'c']), "FST_SSE_USAGE: Unexpected arguments: 'http://b/', 'c'")
   for (const text of ['localhost:3000', '/sse', '', 'ftp://example.org/', 'http://']) {
-    t.equal(faultOf([text]), `FST_SSE_USAGE: A URL begins with http:// or https://, and '${text}' does not, or is none`)
+    t.equal(faultOf([text]), `FST_SSE_USAGE: Invalid URL '${text}': expected http:// or https://`)
   }
   t.equal(urlOf('http://a').href, 'http://a/')
 })
 
 t.test('a header that cannot be sent is told by its name alone', async t => {
-  t.equal(faultOf(['http://a/'], ['no colon']), "FST_SSE_USAGE: A header is 'Name: value', and 'no colon' is none that can be sent")
-  t.equal(faultOf(['http://a/'], [': x']), "FST_SSE_USAGE: A header is 'Name: value', and ': x' is none that can be sent")
-  t.equal(faultOf(['http://a/'], ['Authorization: secret\nx: y']), "FST_SSE_USAGE: A header is 'Name: value', and 'Authorization' is none that can be sent")
+  t.equal(faultOf(['http://a/'], ['no colon']), "FST_SSE_USAGE: Invalid header 'no colon': expected 'Name: value'")
+  t.equal(faultOf(['http://a/'], [': x']), "FST_SSE_USAGE: Invalid header ': x': expected 'Name: value'")
+  t.equal(faultOf(['http://a/'], ['Authorization: secret\nx: y']), "FST_SSE_USAGE: Invalid header 'Authorization': expected 'Name: value'")
 })

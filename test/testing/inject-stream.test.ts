@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { validate } from '../../lib/client/validate.ts'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { injectStream } from '../../lib/testing/inject-stream.ts'
+import { bodyOf, injectStream } from '../../lib/testing/inject-stream.ts'
 import { openStreams } from '../../lib/testing/open-streams.ts'
 
 const events = { order: Type.Object({ id: Type.Integer() }), note: Type.String() }
@@ -140,4 +140,12 @@ t.test('a signal ends it, and before its head there is none', async t => {
   await stream.disconnect()
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
   await t.rejects(injectStream(app, { url: '/silent', signal: client.signal }), { code: 'FST_SSE_TEST_TIMEOUT', message: /before the stream was closed/ })
+})
+
+t.test('what inject takes is what fetch gets', async t => {
+  t.strictSame(bodyOf(undefined), {})
+  t.strictSame(bodyOf('text'), { body: Buffer.from('text') }, 'bytes, which have no type')
+  t.strictSame(bodyOf({ a: 1 }), { body: Buffer.from('{"a":1}'), type: 'application/json' })
+  t.strictSame(bodyOf([1]), { body: Buffer.from('[1]'), type: 'application/json' })
+  for (const payload of [Buffer.from('x'), new FormData(), Readable.from(['x'])]) t.equal(bodyOf(payload).body, payload, 'as it is')
 })

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
+import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { connect } from '../../lib/client.ts'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { headersOf, InjectTransport } from '../../lib/testing/inject-transport.ts'
+import { headersOf, injectFetch, InjectTransport } from '../../lib/testing/inject-transport.ts'
 import { held } from '../setup/within.ts'
 
 const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
@@ -184,4 +186,19 @@ t.test('an answer that breaks off fails the body', async t => {
 t.test('headers of Node are headers of fetch', async t => {
   t.strictSame([...headersOf(undefined)], [])
   t.strictSame([...headersOf({ A: 'b', c: 1, d: ['e', 'f'], g: undefined })], [['a', 'b'], ['c', '1'], ['d', 'e, f']])
+})
+
+t.test('a client without a port', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sse)
+  const events = { hello: Type.Object({ to: Type.String() }) }
+  app.get('/', { schema: { sse: events } }, (request, reply) => reply.sse([{ event: 'hello', data: { to: String(request.headers.cookie) } }]))
+  const fetch = injectFetch(app, { cookies: { name: 'you' } })
+  for (const stream of [connect('/', { events, fetch, reconnect: false }), connect('/', { events, fetch, reconnect: false })]) {
+    const came = []
+    for await (const event of stream) came.push(event)
+    t.strictSame(came, [{ event: 'hello', data: { to: 'name=you' }, id: '' }], 'of any number of requests')
+  }
+  t.equal((await injectFetch(app)('/none')).status, 404)
 })

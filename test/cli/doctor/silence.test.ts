@@ -13,10 +13,10 @@ t.test('a stream that stays open, and its heartbeats', async t => {
 })
 
 t.test('heartbeats that are rare or not there', async t => {
-  t.match(found(await silenceOf({ came: beats(58_000, 2), at: 120_000 })), [/^warning: Heartbeats come after 58\.0 s of silence/])
+  t.match(found(await silenceOf({ came: beats(58_000, 2), at: 120_000 })), [/^warning: Heartbeats arrive after 58\.0 s of silence/])
   t.match(found(await silenceOf({ came: every(100, 1), at: 40_000 })), [/^warning: There were 39\.9 s of silence without a heartbeat/])
-  t.match(found(await silenceOf({ came: every(100, 1), at: 15_000 })), [/^note: It was silent for 14\.9 s, too short/])
-  t.match(found(await silenceOf({ came: [], at: 15_000 })), [/^note: It was silent for 15\.0 s, too short/])
+  t.match(found(await silenceOf({ came: every(100, 1), at: 15_000 })), [/^note: The stream was silent for 14\.9 s, too short/])
+  t.match(found(await silenceOf({ came: [], at: 15_000 })), [/^note: The stream was silent for 15\.0 s, too short/])
 })
 
 t.test('a cut after silence looks like a limit for silence, and twice the more so', async t => {
@@ -32,18 +32,18 @@ t.test('a cut after silence looks like a limit for silence, and twice the more s
 t.test('a cut in the middle is that of something that went down, or of a limit where it is regular', async t => {
   const cut: Sight = { came: every(100, 50), end: 'cut', at: 5_010 }
   t.match(found(await silenceOf(cut)), [/^problem: The connection was cut after 5\.0 s, without an end: the server/])
-  t.match(found(await silenceOf(cut, cut)), [/^problem: The connection was cut after 5\.0 s, and the next one after 5\.0 s, in the middle of what came/])
+  t.match(found(await silenceOf(cut, cut)), [/^problem: The connection was cut after 5\.0 s, and the next one after 5\.0 s, in the middle of data/])
   t.match(found(await silenceOf({ ...cut, end: 'failed' })), [])
 })
 
 t.test('an end that is one, of a finished stream or of another', async t => {
   const over: Sight = { came: every(1_000, 3), end: 'complete', at: 3_001 }
-  t.match(await silenceOf(over), { summary: 'ended after 3.0 s, no heartbeat', findings: [{ mark: 'note', text: 'The server ended it. A native EventSource connects again.' }] })
+  t.match(await silenceOf(over), { summary: 'ended after 3.0 s, no heartbeat', findings: [{ mark: 'note', text: 'The server ended the stream. A native EventSource reconnects.' }] })
   t.strictSame(found(await silenceOf({ ...over, came: [[10, event(1)], [20, 'id: sse.end\n\n']] })), [])
-  t.match(found(await silenceOf({ ...over, at: 9_000 })), [/^note: It ended as a whole, after 6\.0 s without a byte/])
-  t.match(found(await silenceOf({ ...over, end: 'closed' })), [/^note: It ended after 3\.0 s, the last 1 ms without a byte\. A limit for silence, or a server that went down/])
+  t.match(found(await silenceOf({ ...over, at: 9_000 })), [/^note: The stream ended completely, after 6\.0 s without a byte/])
+  t.match(found(await silenceOf({ ...over, end: 'closed' })), [/^note: The stream ended after 3\.0 s, the last 1 ms without a byte\. A limit for silence, or a server that stopped/])
 })
 
 t.test('what cannot be read is told with its reason', async t => {
-  t.match(found(await silenceOf({ end: 'cut', error: new StreamError('FST_SSE_EVENT_SIZE', 'An event is too large') })), ['problem: It cannot be read: An event is too large.'])
+  t.match(found(await silenceOf({ end: 'cut', error: new StreamError('FST_SSE_EVENT_SIZE', 'An event is too large') })), ['problem: The stream cannot be read: An event is too large.'])
 })
