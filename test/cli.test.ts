@@ -28,7 +28,7 @@ t.test('the bin of the client package is an executable with its name', async t =
   t.ok(readFileSync(FILE, 'utf8').startsWith('#!/usr/bin/env node\n'))
 })
 
-t.test('the arguments of the process are those of the command, and its answer is the exit code', async t => {
+t.test('the command receives the arguments of the process and sets its exit code', async t => {
   const { argv, exitCode } = process
   t.teardown(() => Object.assign(process, { argv, exitCode }))
   process.argv = [...argv.slice(0, 2), 'tail', 'nothing']
@@ -44,12 +44,12 @@ t.test('the arguments of the process are those of the command, and its answer is
   process.exitCode = exitCode ?? 0
 })
 
-t.test('--help is on stdout', async t => {
+t.test('--help is written to stdout', async t => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [FILE, '--help'], { encoding: 'utf8' })
   t.match({ status, stdout, stderr }, { status: 0, stdout: /^Usage: /, stderr: '' })
 })
 
-t.test('Ctrl-C ends the process with 130, and leaves nothing half said', async t => {
+t.test('Ctrl-C ends the process with 130 and complete output', async t => {
   const server = await Scripted.start(t, streams(event(1)))
   const { child, exit, until, written } = start(t, 'tail', server.url)
   await until('stdout', '1\n')
@@ -58,7 +58,7 @@ t.test('Ctrl-C ends the process with 130, and leaves nothing half said', async t
   t.match(written, { stdout: /^\S+ {2}message {2}1 {2}1\n$/, stderr: '' })
 })
 
-t.test('a reader that has left, as `head` does, ends the process quietly', async t => {
+t.test('a closed stdout, as by `head`, ends the process with exit code 0', async t => {
   const server = await Scripted.start(t, streams(event(1)))
   const { child, exit, until, written } = start(t, 'tail', server.url)
   await until('stdout', '1\n')
@@ -71,7 +71,7 @@ t.test('a reader that has left, as `head` does, ends the process quietly', async
   t.equal(written.stderr, '')
 })
 
-t.test('a server that dies and comes back is followed', async t => {
+t.test('a restarted server is reconnected to', async t => {
   const server = await Scripted.start(t, streams('retry: 1\n\n' + event(1)), streams(event(2)))
   const { child, exit, until, written } = start(t, 'tail', server.url, '--json')
   await until('stdout', '"1"')

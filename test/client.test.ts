@@ -7,7 +7,7 @@ import * as client from '../lib/client.ts'
 
 const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
-t.test('connect, and the error that it may end with', async t => {
+t.test('the client exports connect and StreamError', async t => {
   t.strictSame(Object.keys(client).sort(), ['StreamError', 'connect'])
 })
 
@@ -17,7 +17,7 @@ function imported (path: string): string[] {
   return ts.preProcessFile(outputText).importedFiles.map(({ fileName }) => fileName)
 }
 
-t.test('it needs nothing but what a browser has', async t => {
+t.test('the client imports no package and no module of Node', async t => {
   const files = new Set([join(lib, 'client.ts')])
   for (const path of files) {
     for (const name of imported(path)) {

@@ -9,7 +9,7 @@ const command: Command = {
   run: async () => 0
 }
 
-t.test('help shows how to call a command, its options with their defaults, and what it exits with', async t => {
+t.test('help shows the usage of a command, its options with their defaults, and its exit codes', async t => {
   t.equal(helpOf(command), `Usage: fastify-typed-sse-client tail <url> [options]
 
 Prints events.

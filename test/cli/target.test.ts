@@ -10,13 +10,13 @@ const faultOf = (positionals: string[], headers: string[] = []): string => {
   }
 }
 
-t.test('a target is one URL and the headers to ask with', async t => {
+t.test('a target is one URL and the headers of the request', async t => {
   const { url, headers } = targetOf(['https://example.org/a?b=c#d'], ['Authorization: Bearer a:b', 'X-One:  1 ', 'x-one: 2'])
   t.equal(url.href, 'https://example.org/a?b=c')
   t.strictSame(headers, { authorization: 'Bearer a:b', 'x-one': '1, 2' })
 })
 
-t.test('a name and a password in the URL become a header, and stand nowhere else', async t => {
+t.test('a name and a password in the URL become a header, and are removed from it', async t => {
   const { url, headers } = targetOf(['http://me:p%40ss@example.org/'], [])
   t.equal(url.href, 'http://example.org/')
   t.strictSame(headers, { authorization: `Basic ${Buffer.from('me:p@ss').toString('base64')}` })
@@ -24,7 +24,7 @@ t.test('a name and a password in the URL become a header, and stand nowhere else
   t.match(faultOf(['http://a:%ff@example.org/']), /not percent-encoded/)
 })
 
-t.test('what is no target is told', async t => {
+t.test('an invalid target is a usage error', async t => {
   t.equal(faultOf([]), 'FST_SSE_USAGE: The URL is missing')
   t.equal(faultOf(['http://a/', 'http://b/', 'c']), "FST_SSE_USAGE: Unexpected arguments: 'http://b/', 'c'")
   for (const text of ['localhost:3000', '/sse', '', 'ftp://example.org/', 'http://']) {
@@ -33,7 +33,7 @@ t.test('what is no target is told', async t => {
   t.equal(urlOf('http://a').href, 'http://a/')
 })
 
-t.test('a header that cannot be sent is told by its name alone', async t => {
+t.test('an invalid header is reported by its name only', async t => {
   t.equal(faultOf(['http://a/'], ['no colon']), "FST_SSE_USAGE: Invalid header 'no colon': expected 'Name: value'")
   t.equal(faultOf(['http://a/'], [': x']), "FST_SSE_USAGE: Invalid header ': x': expected 'Name: value'")
   t.equal(faultOf(['http://a/'], ['Authorization: secret\nx: y']), "FST_SSE_USAGE: Invalid header 'Authorization': expected 'Name: value'")

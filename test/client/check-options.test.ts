@@ -4,7 +4,7 @@ import { checkOptions, reconnects } from '../../lib/client/check-options.ts'
 
 const URLS = ['/a', new URL('http://there/'), () => '/a', { href: 'http://there/' }]
 
-t.test('valid arguments are not refused', async t => {
+t.test('valid arguments have no error', async t => {
   for (const url of URLS) t.equal(checkOptions(url, {}), undefined)
   const { signal } = new AbortController()
   const events = { a: Type.String(), b: 'json', c: 'text', d: Object.assign(() => {}, { '~standard': {} }) }
@@ -32,7 +32,7 @@ t.test('valid arguments are not refused', async t => {
   t.equal(checkOptions('/a', { body: () => new ReadableStream(), method: 'POST', reconnect: true }), undefined)
 })
 
-t.test('E1: an argument that does not fit is FST_SSE_OPTION, with the name of the option and the expected value', async t => {
+t.test('E1: an invalid argument is FST_SSE_OPTION, with the name of the option and the expected value', async t => {
   const cases: Array<[options: unknown, name: string, expected: string]> = [
     [null, 'options', 'an object'],
     [5, 'options', 'an object'],

@@ -11,7 +11,7 @@ async function asked (url: string, init: RequestInit = {}, isGlobal = true): Pro
   return invalidReason(error, url, init, isGlobal)
 }
 
-t.test('a refusal of fetch is reported, also by a fetch of the program', async t => {
+t.test('a request that fetch rejects has a reason, also with a fetch of the program', async t => {
   const cases: Array<[url: string, init: RequestInit, text: RegExp]> = [
     ['/events', {}, /URL/],
     ['htp://x/', {}, /scheme|not http/],
@@ -32,7 +32,7 @@ t.test('a refusal of fetch is reported, also by a fetch of the program', async t
   t.match(await asked(server.url), /redirect/)
 })
 
-t.test('a failure of the network is no refusal: no server, no name, a cut, no HTTP, a certificate', async t => {
+t.test('a failure of the network has no reason: no server, no name, a cut, no HTTP, a certificate', async t => {
   const closed = await Scripted.start(t, answers(204))
   const { url } = closed
   await closed.stop()
@@ -49,7 +49,7 @@ t.test('a failure of the network is no refusal: no server, no name, a cut, no HT
   t.equal(invalidReason(new Error('x', { cause: Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }) }), url, {}, true), undefined)
 })
 
-t.test('in a browser all is one TypeError: a request that cannot be made is a mistake, and no other', async t => {
+t.test('in a browser every failure is a TypeError, and only a request that cannot be constructed is a mistake', async t => {
   const error = new TypeError('Failed to fetch')
   t.match(invalidReason(error, '/events', {}, true), /URL/)
   t.match(invalidReason(error, 'htp://x/', {}, true), /^htp: is not http: or https:$/)
@@ -63,7 +63,7 @@ t.test('in a browser all is one TypeError: a request that cannot be made is a mi
   t.equal(invalidReason(error, 'http://x/', { method: 'POST', body: read, duplex: 'half' } as RequestInit, true), undefined, 'a body that was sent')
 })
 
-t.test('a rejection that names the field cache refuses it', async t => {
+t.test('a rejection that names the field cache is a mistake', async t => {
   for (const text of [
     "The 'cache' field on 'RequestInitializerDict' is not implemented.", 'Unsupported cache mode: no-store', 'RequestInit.cache is not supported',
     'unknown `cache` option', 'cache is not implemented'
@@ -75,7 +75,7 @@ t.test('a rejection that names the field cache refuses it', async t => {
   }
 })
 
-t.test('a failure of the network that has the word cache in it is none', async t => {
+t.test('a failure of the network with the word cache in it is no mistake', async t => {
   const failed = (message: string, code: string): Error => Object.assign(new Error(message), { code })
   for (const error of [
     failed('getaddrinfo ENOTFOUND cache', 'ENOTFOUND'), failed('connect ECONNREFUSED cache:80', 'ECONNREFUSED'), new Error('cache: no such host'),

@@ -11,7 +11,7 @@ const SECRET = { 'x-api-key': 'secret', authorization: 'Bearer secret', accept: 
 const ask = (url: string, init: RequestInit, lastEventId = 'e-5'): Promise<Response | undefined> => request(url, init as object, { attempt: 1, lastEventId }, never)
 const failure = (url: string, init: RequestInit): Promise<StreamError> => ask(url, init).then(() => { throw new Error('it was followed') }, error => error)
 
-t.test('headers of the program go to another path, and not to another origin; nor back from there', async t => {
+t.test('headers of the program are sent to another path, not to another origin, and not back from there', async t => {
   const first: Scripted = await Scripted.start(t, answers(302, { location: '/there' }), asked => answers(307, { location: other.url })(asked), ends())
   const other = await Scripted.start(t, answers(308, { location: first.url }))
   await (await ask(first.url, { headers: SECRET }))!.text()
@@ -51,20 +51,20 @@ t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it'
   t.match(await failure(server.url, {}), { code: 'FST_SSE_REDIRECT' }, 'nor is a circle that fetch follows')
 })
 
-t.test('a redirect that leads nowhere is a status, and so is a place that comes with another status', async t => {
+t.test('a redirect without a target is a status, and so is a location with another status', async t => {
   for (const [status, headers] of [[302, {}], [201, { location: '/there' }]] as const) {
     const server = await Scripted.start(t, answers(status, headers))
     t.match(await failure(server.url, { headers: { 'x-api-key': '1' } }), { code: 'FST_SSE_STATUS', status })
   }
 })
 
-t.test('the redirect option of the program counts', async t => {
+t.test('the redirect option of the program is used', async t => {
   const server = await Scripted.start(t, answers(302, { location: '/there' }))
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'manual' }), { code: 'FST_SSE_STATUS', status: 302 })
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'error' }), { code: 'FST_SSE_REDIRECT' })
 })
 
-t.test('a fetch that takes paths follows them', async t => {
+t.test('a fetch that accepts paths follows them', async t => {
   const asked: string[] = []
   const fetch = async (url: string | URL): Promise<Response> => {
     asked.push(String(url))
@@ -74,7 +74,7 @@ t.test('a fetch that takes paths follows them', async t => {
   t.strictSame(asked, ['/here/now', 'http://localhost/here/there'])
 })
 
-t.test('a body whose cancel() fails or returns no promise is no obstacle', async t => {
+t.test('a body whose cancel() fails or returns no promise does not stop a redirect', async t => {
   for (const [what, cancel] of oddCancels()) {
     const stream = new Response('data: 1\n\n', { headers: { 'content-type': 'text/event-stream' } })
     const redirect = { status: 302, headers: new Headers({ location: '/there' }), body: { cancel } } as unknown as Response
@@ -84,7 +84,7 @@ t.test('a body whose cancel() fails or returns no promise is no obstacle', async
   }
 })
 
-t.test('where a browser hides the place, a GET is asked again such that the browser refuses another origin', async t => {
+t.test('if a browser hides the target, a GET is sent again such that the browser rejects another origin', async t => {
   t.intercept(globalThis, 'location', { value: new URL('http://there/page') })
   const opaque = { type: 'opaqueredirect', status: 0, headers: new Headers() } as Response
   const stream = new Response('')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { SequenceChecker } from '../../lib/client/sequence-checker.ts'
 
-t.test('R1: an event is next, a double, or behind a hole, by the offsets in its id', async t => {
+t.test('R1: an event is next, a duplicate, or after missing events, by the offsets in its id', async t => {
   const cases: Array<[known: string | undefined, id: string, verdict: ReturnType<SequenceChecker['check']>, title: string]> = [
     ['a-5', 'a-6', 'next', 'one more'],
     ['a-5', 'a-5', 'duplicate', 'the same'],
@@ -35,7 +35,7 @@ t.test('R1: an event is next, a double, or behind a hole, by the offsets in its 
   }
 })
 
-t.test('R1: a verdict moves nothing: an event that is refused can come again', async t => {
+t.test('R1: a check does not move the position: a rejected event can be sent again', async t => {
   const place = new SequenceChecker()
   place.move('a-1')
   t.equal(place.check('a-2'), 'next')
@@ -44,7 +44,7 @@ t.test('R1: a verdict moves nothing: an event that is refused can come again', a
   t.equal(place.check('a-2'), 'duplicate')
 })
 
-t.test('R3: after a reset it begins anywhere', async t => {
+t.test('R3: after a reset any id is next', async t => {
   const place = new SequenceChecker()
   place.move('a-5')
   place.forget()

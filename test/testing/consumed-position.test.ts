@@ -3,7 +3,7 @@ import { ConsumedPosition } from '../../lib/testing/consumed-position.ts'
 
 const answer = (body: string): Response => new Response(body, { headers: { 'content-type': 'text/event-stream' } })
 
-t.test('the position is after the last event that was taken, not after the last that was read', async t => {
+t.test('the position is after the last consumed event, not after the last received one', async t => {
   const text = 'id: 1\n\nid: 2\ndata: b\n\nevent: unknown\nid: 3\ndata: c\n\nid: 4\ndata: d\n\nid: 5\n\n'
   const handover = new ConsumedPosition('/', { fetch: async () => answer(text), reconnect: false, lastEventId: '0' }, message => message.event === 'message' ? message : undefined, new AbortController().signal)
   t.equal(handover.lastEventId, '0')
@@ -16,7 +16,7 @@ t.test('the position is after the last event that was taken, not after the last 
   t.equal(handover.lastEventId, '5', 'in the end the position that the server told')
 })
 
-t.test('what is read and is no event moves the position', async t => {
+t.test('a position event moves the position', async t => {
   const handover = new ConsumedPosition('/', { fetch: async () => answer('id: 1\ndata: a\n\n'), reconnect: false }, () => undefined, new AbortController().signal)
   const seen: unknown[] = []
   for await (const items of handover) seen.push(...items)
