@@ -1,7 +1,9 @@
 // The longest delay that a timer can hold: a longer one fires at once.
 const LONGEST = 2 ** 31 - 1
 
-/** Computes the delay before the next attempt: exponential, with full jitter, so that clients do not reconnect together. */
+/**
+ * Computes the delay before the next attempt: exponential, with full jitter, so that clients do not reconnect together.
+ */
 export class Backoff {
   readonly #delay: number
   readonly #max: number

@@ -37,7 +37,10 @@ export function legible (thrown: unknown): unknown {
   }
 }
 
-/** Returns all that the client reads of a thrown value: its message, and message and code of its cause (the reason in Node). */
+/**
+ * Returns all that the client reads of a thrown value: its message, and message and code of its cause (the reason in
+ * Node).
+ */
 export function errorTexts (thrown: unknown): Array<string | undefined> {
   const { message, cause } = Object(thrown) as Partial<Error>
   const { message: reason, code } = Object(cause) as Partial<NodeJS.ErrnoException>

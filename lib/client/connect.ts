@@ -10,7 +10,10 @@ import type { StreamError } from './stream-error.ts'
 import type { Message, StreamState } from './stream-reader.ts'
 
 export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
-  /** The event map of the route; or, for `connect<typeof events>`, the encoding of each event. The client skips undeclared events. */
+  /**
+   * The event map of the route; or, for `connect<typeof events>`, the encoding of each event. The client skips
+   * undeclared events.
+   */
   events: M | EncodingsOf<M>
   /**
    * The `validate` of `fastify-typed-sse-client/validate`: checks each event by its schema, and fails with
@@ -20,8 +23,8 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
   /**
    * Whether all tabs of this origin with the same URL, or with the same name, use one connection: over HTTP/1.1 a
    * browser has six per host. A tab that opens later receives later events, so `lastEventId` counts for the first tab.
-   * Each tab buffers its unread events. Without Web Locks (a page over plain HTTP) or BroadcastChannel, each tab has its
-   * own connection.
+   * Each tab buffers its unread events. Without Web Locks (a page over plain HTTP) or BroadcastChannel, each tab has
+   * its own connection.
    */
   share?: boolean | string
   /** Called with each change of `stream.state`. */

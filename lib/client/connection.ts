@@ -14,14 +14,14 @@ export interface ConnectionOptions extends RequestOptions {
   lastEventId?: string
   /**
    * Whether to connect again when the response ends, the connection is lost or the server is unreachable. Default: with
-   * GET only, since a POST would do its work again. A page that enters the back/forward cache closes its connection, and
-   * continues after the last event when it returns. Without `reconnect` the browser decides: the client neither closes
-   * the response nor requests it again.
+   * GET only, since a POST would do its work again. A page that enters the back/forward cache closes its connection,
+   * and continues after the last event when it returns. Without `reconnect` the browser decides: the client neither
+   * closes the response nor requests it again.
    */
   reconnect?: boolean
   /**
-   * Milliseconds, until the server sends another time (`retry:`). Doubled with each attempt without an event; the client
-   * waits a random part of it. Default 1000.
+   * Milliseconds, until the server sends another time (`retry:`). Doubled with each attempt without an event; the
+   * client waits a random part of it. Default 1000.
    */
   retryDelay?: number
   /** Milliseconds, the limit of the doubled delay. Default 30000. */
@@ -75,8 +75,8 @@ export class Connection<E extends object> {
   get lastEventId (): string { return this.#reader.lastEventId }
 
   /**
-   * Yields events and states in their order; each array holds the items that arrived together. Ends after the last event
-   * and at the signal; throws a StreamError.
+   * Yields events and states in their order; each array holds the items that arrived together. Ends after the last
+   * event and at the signal; throws a StreamError.
    */
   async * [Symbol.asyncIterator] (): AsyncGenerator<Array<E | StreamState>, void> {
     const setHidden = (hidden: boolean) => (): void => {
@@ -178,8 +178,7 @@ export class Connection<E extends object> {
 
   /**
    * Waits for the delay, and while the page is in the cache. The `online` event shortens the wait to a random part of
-   * the first delay, since all clients of a network are online at once; but never below the delay that the server asked
-   * for.
+   * the first delay, since all clients of a network are online at once; but never below the delay of the server.
    */
   async #pause (time: number, least: number): Promise<void> {
     const start = Date.now()

@@ -10,8 +10,8 @@ import type { Message } from './stream-reader.ts'
 export type Encoding = 'text' | 'json'
 
 /**
- * Replaces an event map whose schemas are not wanted in the bundle:
- * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`. The compiler compares it with the map.
+ * Replaces an event map whose schemas are not wanted in the bundle. The compiler compares it with the map:
+ * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
  */
 export type EncodingsOf<M extends EventMap> = { readonly [K in keyof M]: (M[K] & { params: [] })['static'] extends string ? 'text' : 'json' }
 
@@ -63,7 +63,10 @@ function parsed (event: string, data: string): unknown {
   }
 }
 
-/** Returns the error for an event `error` that no map declares: the problem details of the server (RFC 9457), or its text. */
+/**
+ * Returns the error for an event `error` that no map declares: the problem details of the server (RFC 9457), or its
+ * text.
+ */
 function serverError (data: string): StreamError {
   let problem: unknown = data
   try {

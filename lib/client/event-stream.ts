@@ -140,7 +140,9 @@ export class EventStream<E extends ReceivedEvent> implements AsyncIterable<E> {
   }
 }
 
-/** Calls a function of the program. Its error becomes an uncaught one, as of any listener, and does not end the stream. */
+/**
+ * Calls a function of the program. Its error becomes an uncaught one, as of any listener, and does not end the stream.
+ */
 function attempt (call: () => void): void {
   try {
     call()

@@ -1,7 +1,7 @@
 import { errorTexts } from './callback.ts'
 
-// A platform rejects the field with a text: `The 'cache' field is not implemented`, `cache is not supported`. A host may
-// have the same name.
+// A platform rejects the field with a text: `The 'cache' field is not implemented`, `cache is not supported`. A host
+// may have the same name.
 const CACHE = /\bcache['"`]? (field|mode|option|is not [is])/
 
 /**

@@ -17,7 +17,9 @@ export type Fetch = (url: string | URL, init: RequestInit) => Promise<Response>
  * program (FST_SSE_CALLBACK).
  */
 export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | 'cache' | 'window'> {
-  /** Default `no-store`. A `fetch` that rejects the field fails the stream with FST_SSE_REQUEST: pass `undefined` there. */
+  /**
+   * Default `no-store`. A `fetch` that rejects the field fails the stream with FST_SSE_REQUEST: pass `undefined` there.
+   */
   cache?: RequestInit['cache'] | undefined
   headers?: PerAttempt<RequestInit['headers'] | undefined>
   body?: PerAttempt<RequestInit['body'] | undefined>
@@ -31,10 +33,10 @@ const LONGEST_ID = 16_384
 const PLAIN = /^(accept(-language)?|(proxy-)?authorization|cache-control|content-.*|cookie|last-event-id|user-agent)$/
 
 /**
- * Requests a stream (WHATWG HTML §9.2.2). Returns undefined for 204: the server has no more events. Throws a StreamError:
- * FST_SSE_NETWORK if another attempt may succeed, FST_SSE_STATUS and FST_SSE_CONTENT_TYPE for a response that is no
- * stream, and for mistakes of the program FST_SSE_REQUEST, FST_SSE_CALLBACK, FST_SSE_RESPONSE, FST_SSE_POSITION and
- * FST_SSE_REDIRECT. When the signal aborts, it throws the error of `fetch`.
+ * Requests a stream (WHATWG HTML §9.2.2). Returns undefined for 204: the server has no more events. Throws a
+ * StreamError: FST_SSE_NETWORK if another attempt may succeed, FST_SSE_STATUS and FST_SSE_CONTENT_TYPE for a response
+ * that is no stream, and for mistakes of the program FST_SSE_REQUEST, FST_SSE_CALLBACK, FST_SSE_RESPONSE,
+ * FST_SSE_POSITION and FST_SSE_REDIRECT. When the signal aborts, it throws the error of `fetch`.
  */
 export async function request (url: PerAttempt<string | URL>, options: RequestOptions, attempt: Attempt, signal: AbortSignal): Promise<Response | undefined> {
   const { fetch = globalThis.fetch, headers: input, body, ...init } = options

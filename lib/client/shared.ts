@@ -3,16 +3,24 @@ import type { Message, StreamState } from './stream-reader.ts'
 
 type Item = Message | StreamState
 
-/** A batch of the connection, which the leading tab sends to the others: the number of its first event, and the position after it. */
+/**
+ * A batch of the connection, which the leading tab sends to the others: the number of its first event, and the position
+ * after it.
+ */
 interface Batch { readonly first: number, readonly items: readonly Item[], readonly id: string }
 
-/** A request of a tab that missed events, such as a page from the back/forward cache: the number and the id of its last event. */
+/**
+ * A request of a tab that missed events, such as a page from the back/forward cache: the number and the id of its last
+ * event.
+ */
 interface ResumeRequest { readonly after: number, readonly id: string }
 
 /** The response if the other tabs no longer know the event of that number: the tab has to open its own connection. */
 interface Unknown { readonly unknown: number }
 
-/** `position` asks the leading tab for its position, `end` ends the stream, and a tab sends its own number to itself. */
+/**
+ * `position` asks the leading tab for its position, `end` ends the stream, and a tab sends its own number to itself.
+ */
 type SharedMessage = Batch | ResumeRequest | Unknown | 'position' | 'end' | number
 
 /** A connection that resumes after an id. */

@@ -12,13 +12,19 @@ export interface Message { readonly event: string, readonly data: string, readon
 // The comments of a stream of channels.
 const STATES = new Map<string, StreamState>([[REPLAY, 'replaying'], [LIVE, 'live']])
 
-/** Collects the events of all connections, without duplicates and with no gaps as far as ids show them, and the position. */
+/**
+ * Collects the events of all connections, without duplicates and with no gaps as far as ids show them, and the
+ * position.
+ */
 export class StreamReader<E extends object> implements ParserHandlers {
   /** The position from which to resume. It never moves past an event that could not be decoded. */
   lastEventId: string
   /** The reconnection time that the server sent, in milliseconds. */
   reconnectionTime = 0
-  /** This connection has brought an event or a position: no duplicate, no event after missing ones, no undecodable event. */
+  /**
+   * This connection has brought an event or a position: no duplicate, no event after missing ones, no undecodable
+   * event.
+   */
   progressed = false
   /** Whether the bytes since the last takeItems() held a comment and nothing else. */
   heartbeatOnly: boolean | undefined

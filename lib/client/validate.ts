@@ -14,7 +14,10 @@ export function validate (schema: unknown, data: unknown): string | undefined {
 
 const cache = new WeakMap<Node, Node>()
 
-/** Returns a schema without unknown types and formats: TypeBox throws for the former and rejects every string of the latter. */
+/**
+ * Returns a schema without unknown types and formats: TypeBox throws for the former and rejects every string of the
+ * latter.
+ */
 function checkableSchema (schema: Node): Node {
   let checkable = cache.get(schema)
   if (checkable === undefined) {
@@ -29,8 +32,8 @@ function checkableSchema (schema: Node): Node {
 const isImport = (node: Node): boolean => node[Kind] === 'Import'
 
 /**
- * Removes what TypeBox cannot check: a type of the user, plain JSON Schema, a schema that only the server has, a format.
- * `references` are the kinds of references that can be resolved.
+ * Removes what TypeBox cannot check: a type of the user, plain JSON Schema, a schema that only the server has, a
+ * format. `references` are the kinds of references that can be resolved.
  */
 function loosened (node: Node, references: readonly string[]): Node {
   const { format, ...rest } = node

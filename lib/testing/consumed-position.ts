@@ -3,8 +3,9 @@ import type { ReceivedEvent } from '../client/event-stream.ts'
 import type { Message, StreamState } from '../client/stream-reader.ts'
 
 /**
- * A connection that yields its events one by one, and records the position of the last event that the test has consumed.
- * A client that reconnects resumes there: events that were received and not consumed are lost with the connection.
+ * A connection that yields its events one by one, and records the position of the last event that the test has
+ * consumed. A client that reconnects resumes there: events that were received and not consumed are lost with the
+ * connection.
  */
 export class ConsumedPosition<E extends ReceivedEvent> implements AsyncIterable<ReadonlyArray<E | StreamState>> {
   readonly #connection: Connection<E>

@@ -31,9 +31,9 @@ export interface InjectStreamOptions<M extends EventMap> extends RequestOptions,
 export interface RawInjectStreamOptions extends RequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
 
 /**
- * Requests a stream of an app, without a port. Resolves when the head has arrived. Rejects with the client's StreamError
- * if the response is no stream: the error has its status, its headers and, as `data`, its body. Tests of other responses
- * use `app.inject`.
+ * Requests a stream of an app, without a port. Resolves when the head has arrived. Rejects with the client's
+ * StreamError if the response is no stream: the error has its status, its headers and, as `data`, its body. Tests of
+ * other responses use `app.inject`.
  */
 export function injectStream<M extends EventMap> (app: InjectApp, options: InjectStreamOptions<M>): Promise<InjectedStream<ClientEventOf<M>>>
 export function injectStream (app: InjectApp, options: RawInjectStreamOptions | string): Promise<InjectedStream<RawEvent>>

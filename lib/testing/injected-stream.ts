@@ -43,7 +43,10 @@ export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
     return count < 1 ? [] : this.#events(count === 1 ? '1 event' : `${count} events`, (_event, received) => received === count)
   }
 
-  /** Resolves with the events up to the first match, included. Rejects with FST_SSE_TEST_TIMEOUT if the stream ends before. */
+  /**
+   * Resolves with the events up to the first match, included. Rejects with FST_SSE_TEST_TIMEOUT if the stream ends
+   * before.
+   */
   takeUntil (isLast: (event: E) => boolean): Promise<E[]> {
     return this.#events('the event of takeUntil()', isLast)
   }

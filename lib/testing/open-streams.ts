@@ -1,7 +1,10 @@
 import { FST_SSE_OPTION } from '../errors.ts'
 import { registriesOf } from '../server/app-registry.ts'
 
-/** Returns the open streams of an app, such as `GET /orders`: a suite ends with `assert.deepEqual(openStreams(app), [])`. */
+/**
+ * Returns the open streams of an app, such as `GET /orders`: a suite ends with `assert.deepEqual(openStreams(app),
+ * [])`.
+ */
 export function openStreams (app: { readonly server: object }): string[] {
   const registries = [...registriesOf(app)]
   // An app that is not ready, or has no plugin, must not look like one without streams.

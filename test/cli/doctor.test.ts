@@ -15,7 +15,7 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-/** A real app: events of 500 bytes, ten in a second, and one event that nothing follows. */
+/** A real app: ten events of 500 bytes per second, and a stream with one event only. */
 async function serve (t: Test, prepare: (app: FastifyInstance) => unknown = () => {}): Promise<number> {
   const app = Fastify({ forceCloseConnections: true })
   await prepare(app)
@@ -151,7 +151,7 @@ t.test('a server that does not accept TLS has exit code 3', async t => {
   })
   await once(silent, 'listening')
   const shell = new Shell()
-  // TLS takes two.
+  // TLS needs two connections.
   t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell), 3)
   t.match(shell.stderr.text, /The server cannot be reached: no connection for 0\.2 s/)
 })

@@ -19,7 +19,7 @@ async function start (t: Test, script: Answer[], args: string[] = [], prepare: (
   return { server, shell, code }
 }
 
-/** What stands behind the time. */
+/** Returns the lines without their times. */
 const shownBy = ({ shell }: Run): string[] => shell.stdout.lines.map(line => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ''))
 const event = (id: number, name = 'message'): string => `event: ${name}\nid: ${id}\ndata: ${id}\n\n`
 const AT_ONCE = 'retry: 1\n\n'
@@ -126,7 +126,7 @@ t.test('another error of stdout is a failure', async t => {
 
 t.test('a slow reader of stdout stops the server', async t => {
   const { code, shell } = await start(t, [ends(event(1) + event(2) + event(3))], ['--no-reconnect'], ({ stdout }) => { stdout.cork() })
-  // Not the pipe's own room, but its answer that there is none.
+  // The result of write() counts, not the size of the buffer.
   shell.stdout.write = new Proxy(shell.stdout.write, { apply: (target, self, args) => Reflect.apply(target, self, args) && false }) as typeof shell.stdout.write
   await within('the first', once(shell.stdout, 'newListener'))
   shell.stdout.uncork()

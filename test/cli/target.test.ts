@@ -20,7 +20,7 @@ t.test('a name and a password in the URL become a header, and are removed from i
   const { url, headers } = targetOf(['http://me:p%40ss@example.org/'], [])
   t.equal(url.href, 'http://example.org/')
   t.strictSame(headers, { authorization: `Basic ${Buffer.from('me:p@ss').toString('base64')}` })
-  t.strictSame(targetOf(['http://:x@example.org/'], ['authorization: mine']).headers, { authorization: 'mine' }, 'a header that is given says more')
+  t.strictSame(targetOf(['http://:x@example.org/'], ['authorization: mine']).headers, { authorization: 'mine' }, 'an explicit header takes precedence')
   t.match(faultOf(['http://a:%ff@example.org/']), /not percent-encoded/)
 })
 

@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import t from 'tap'
 import { Backoff } from '../../lib/client/backoff.ts'
 
-/** What a chance of 0 … 1 makes of it, in attempts that all have the same fate. */
+/** Returns the delays of equal attempts for one value of Math.random(). */
 function delays (backoff: Backoff, chance: number, attempts: number, fruitful = false, retry = 0, retryAfter?: number): number[] {
   const random = mock.method(Math, 'random', () => chance)
   try {
@@ -41,7 +41,7 @@ t.test('the delay is never below the reconnection time, and its random part grow
 t.test('the delay is Retry-After plus the usual delay', async t => {
   t.same(delays(new Backoff(1_000, 30_000), 0, 1, false, 0, 120_000), [120_000])
   t.same(delays(new Backoff(1_000, 30_000), 1, 2, false, 0, 120_000), [121_000, 122_000])
-  t.same(delays(new Backoff(1_000, 30_000), 0, 1, false, 5_000, 2_000), [5_000], 'the longer of the two that were told')
+  t.same(delays(new Backoff(1_000, 30_000), 0, 1, false, 5_000, 2_000), [5_000], 'the longer of the two')
 })
 
 t.test('the delay always fits a timer', async t => {

@@ -16,7 +16,7 @@ const events = {
   flag: Type.Boolean()
 }
 
-/** The events of a stream until it ends, or until there are so many. */
+/** Returns the events of a stream until it ends, or a number of them. */
 async function all<E> (stream: AsyncIterable<E>, count = Infinity): Promise<E[]> {
   const came: E[] = []
   const read = async (): Promise<void> => {
@@ -91,7 +91,7 @@ t.test('E2: the server\'s error event is FST_SSE_SERVER_ERROR with its data, and
       stream.on('message', event => came.push(event.data))
       const { error } = await within('the end', stream.closed)
       t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_SERVER_ERROR', message, problem])
-      t.strictSame(came, ['before'], 'what came before it came')
+      t.strictSame(came, ['before'], 'the events before it are received')
       t.equal(server.asked.length, 1)
     }
   }
@@ -282,7 +282,7 @@ t.test('E1: a validate that throws ends the stream with FST_SSE_CALLBACK', async
   t.equal(server.asked.length, 1)
 })
 
-/** Locks as a browser has them: who asks later waits. */
+/** Locks as in a browser: a later request waits. */
 class Locks {
   #last: Promise<unknown> = Promise.resolve()
 

@@ -15,14 +15,14 @@ type Told = Array<[code: string, attempt: number, delay: number | undefined]>
 
 const TICK = { retryDelay: 1 }
 
-/** Takes all until it ends. */
+/** Reads all items until the end. */
 async function drain (connection: AsyncIterable<Array<Message | StreamState>>): Promise<Array<Array<Message | StreamState>>> {
   const came = []
   for await (const items of connection) came.push(items)
   return came
 }
 
-/** All that a connection to a script gives, data of events and states, until it ends or `enough` says so; and what it failed with. */
+/** Returns the data and states of a connection to a script, until it ends or `enough` returns true, and its error. */
 async function follow (t: Owner, script: Answer[], options: ConnectionOptions = {}, enough: (item: string) => boolean = () => false) {
   const server = await Scripted.start(t, ...script)
   const controller = new AbortController()
@@ -261,7 +261,7 @@ t.test('time in which no event is read is no silence of the server', async t => 
   t.strictSame((await items.next()).value, ['connecting'])
   t.match((await items.next()).value, ['live', { data: '1' }])
   const { response } = await server.request(1)
-  // As long as the timer that must not be there would take, and some more.
+  // Longer than the timer that must not exist.
   await new Promise(resolve => setTimeout(resolve, 200))
   response.write('data: 2\n\n')
   t.match((await within('the next event', items.next())).value, [{ data: '2' }])
@@ -335,7 +335,7 @@ t.test('a body that ignores the signal is abandoned, and its end is no end of th
 
 t.test('a reader whose cancel() fails or returns no promise changes nothing', async t => {
   for (const [what, cancel] of oddCancels()) {
-    /** A fetch whose body brings one event, and then what `next` gives. */
+    /** A fetch whose body has one event, and then the chunks of `next`. */
     const bringing = (next: (signal: AbortSignal) => Promise<unknown>): ConnectionOptions => ({
       fetch: async (_url, { signal }) => {
         const bytes = [new TextEncoder().encode(event('1'))]
@@ -357,7 +357,7 @@ t.test('a reader whose cancel() fails or returns no promise changes nothing', as
     }, controller.signal)
     t.match(await within('the end', drain(closed)), [['connecting'], ['live', { data: '1' }]], `${what}: the program leaves`)
     const silent = new Connection('http://there/', { ...bringing(aborted), inactivityTimeout: 1, reconnect: false }, message => message, new AbortController().signal)
-    await t.rejects(within('the end', drain(silent)), { code: 'FST_SSE_INACTIVE' }, `${what}: nothing comes`)
+    await t.rejects(within('the end', drain(silent)), { code: 'FST_SSE_INACTIVE' }, `${what}: no event arrives`)
   }
 })
 
@@ -388,7 +388,7 @@ t.test('a thousand consecutive connections leave no listeners and timers', async
       events += items.filter(item => typeof item !== 'string').length
       if (items.length === 2 && (events === 100 || events === 1_100)) heaps.push((await settledMemory()).heap)
       if (events === 1_100) return
-      // The script keeps what it was asked.
+      // The script keeps its requests.
       if (server.asked.length > 10) server.asked.length = 0
     }
   }
@@ -397,7 +397,7 @@ t.test('a thousand consecutive connections leave no listeners and timers', async
   await settledMemory()
   const left = traces.filter(trace => trace.deref() !== undefined).length
   t.ok(left < 40, `${left} of ${traces.length} objects are left`)
-  // Some of it is of fetch, which grows as much without us at first.
+  // A part of it belongs to fetch, which grows as much without this client at first.
   t.ok(heaps[1]! - heaps[0]! < 3 * 1024 * 1024, `${((heaps[1]! - heaps[0]!) / 1024).toFixed()} KiB more than after a hundred`)
   t.equal(getEventListeners(signal, 'abort').length, 1, 'one for all of them')
 })
@@ -532,7 +532,7 @@ t.test('a page may be hidden at any moment: before the response, with unread eve
   window.tell('pageshow')
   t.strictSame((await within('the state', next)).value, ['connecting'])
   t.match((await within('the event', items.next())).value, ['live', { data: '1' }])
-  // It is not read: the connection is let go all the same.
+  // The stream is not read, and the connection is closed all the same.
   window.tell('pagehide')
   t.equal(await within('the end of the response', (await server.request(2)).over), false)
   window.tell('pageshow')
@@ -587,7 +587,7 @@ t.test('after `online` the client waits at most the first delay, and never less 
       t.intercept(Math, 'random', { value: () => chances.shift() ?? 0 }),
       t.intercept(globalThis, 'setTimeout', {
         value: (call: () => void, time: number) => {
-          // Others have timers, too.
+          // Other code has timers, too.
           if (time === before || (time > least - 1_000 && time <= most)) waits.push(time)
           if (time === before) refused.emit('waits')
           return timeout(call, time)

@@ -9,7 +9,7 @@ type Item = ReceivedEvent | StreamState
 
 const event = (data: unknown, name = 'message'): ReceivedEvent => ({ event: name, data, id: '' })
 
-/** A stream of batches, and what became of its source. */
+/** A stream of batches, and the state of its source. */
 function streamOf (batches: Iterable<Item[]>, { failure, open = false, onStateChange }: { failure?: StreamError, open?: boolean, onStateChange?: (state: StreamState) => void } = {}) {
   const source = { asked: 0, returned: false, left: 0 }
   let leave = (): void => {}

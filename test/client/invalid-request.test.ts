@@ -5,7 +5,7 @@ import t from 'tap'
 import { invalidReason } from '../../lib/client/invalid-request.ts'
 import { answers, Scripted } from '../setup/scripted.ts'
 
-/** What `fetch` of this Node rejects with, and what is made of it. */
+/** Returns the reason for the rejection of `fetch` in this Node. */
 async function asked (url: string, init: RequestInit = {}, isGlobal = true): Promise<string | undefined> {
   const error: unknown = await fetch(url, init).then(() => { throw new Error('it was not refused') }, error => error)
   return invalidReason(error, url, init, isGlobal)
@@ -56,7 +56,7 @@ t.test('in a browser every failure is a TypeError, and only a request that canno
   t.match(invalidReason(error, 'http://x/', { body: 'x' }, true), /body/)
   t.match(invalidReason(error, '/events', { body: 'x' }, false), /body/)
   t.equal(invalidReason(error, 'http://x/', {}, true), undefined)
-  t.equal(invalidReason(error, '/events', {}, false), undefined, 'a fetch of the program may take a path')
+  t.equal(invalidReason(error, '/events', {}, false), undefined, 'a fetch of the program may accept a path')
   t.equal(invalidReason(null, 'http://x/', { signal: AbortSignal.abort() }, true), undefined)
   const read = new ReadableStream()
   read.getReader()

@@ -7,7 +7,7 @@ import { byteCases, type ByteCase } from '../setup/byte-cases.ts'
 const encoder = new TextEncoder()
 const CR = 13
 
-/** What is heard of chunks of bytes, as one list. */
+/** Returns the calls of the handlers for chunks of bytes, as one list. */
 function heard (chunks: Iterable<Uint8Array>, { maxEventBytes = Infinity, lastEventId = '' } = {}): unknown[] {
   const list: unknown[] = []
   const parser = new Parser({
@@ -32,7 +32,7 @@ const cutAfterEach = (bytes: Uint8Array, byte: number): Uint8Array[] => cutAt(by
 
 const message = (data: string, { id = '', placed = id !== '' }: { id?: string, placed?: boolean } = {}) => ({ event: 'message', data, id, placed })
 
-/** The case as the client has it: what is heard, put together. */
+/** Returns a case as the client receives it. */
 function read (chunks: Iterable<Uint8Array>): Required<ByteCase['expect']> {
   const expect: Required<ByteCase['expect']> = { messages: [], lastEventId: '', retry: NaN, comments: [] }
   const parser = new Parser({
@@ -61,7 +61,7 @@ t.test('W2: bytes are parsed by the standard, wherever they are split', async t 
     }
     for (const [cut, chunks] of Object.entries(cuts)) {
       const actual = read(chunks)
-      // What is the same need not be printed: some of it is long.
+      // Equal results are not printed, since some are long.
       if (isDeepStrictEqual(actual, expected)) t.pass(`${title}: ${cut}`)
       else t.strictSame(actual, expected, `${title}: ${cut}`)
     }
@@ -133,7 +133,7 @@ t.test('events before an oversized one are reported', async t => {
   t.strictSame(told, ['a', 'b'])
 })
 
-/** How many characters and bytes are looked at or copied while an event of so many bytes is read, cut into chunks. */
+/** Returns the number of characters and bytes that are read or copied for an event of that size, split into chunks. */
 function work (length: number, size: number, line: number): number {
   const bytes = encoder.encode(`data: ${'x'.repeat(line - 6)}\n`.repeat(length / line) + '\n')
   let looked = 0

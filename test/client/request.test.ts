@@ -10,7 +10,7 @@ const FIRST = { attempt: 1, lastEventId: '' }
 type Owner = Parameters<typeof Scripted.start>[0]
 const never = new AbortController().signal
 
-/** What a server is asked. */
+/** Returns the request that a server receives. */
 async function asked (t: Owner, options: RequestOptions, attempt = FIRST): Promise<Asked> {
   const server = await Scripted.start(t, ends())
   const response = await request(server.url, options, attempt, never)
@@ -18,7 +18,7 @@ async function asked (t: Owner, options: RequestOptions, attempt = FIRST): Promi
   return server.request(1)
 }
 
-/** What is thrown at an answer. */
+/** Returns the error for a response. */
 async function failure (t: Owner, status: number, headers: Record<string, string> = {}, body?: string): Promise<StreamError> {
   const server = await Scripted.start(t, answers(status, headers, body))
   return await request(server.url, {}, FIRST, never).then(() => { throw new Error('it was taken for a stream') }, error => error)
@@ -273,7 +273,7 @@ t.test('redirects are followed, each kind as fetch does', async t => {
     await response!.text()
     const { method: used, url, body, headers } = await server.request(2)
     t.strictSame([used, url, body], [expected, '/there', expected === 'POST' ? 'hi' : ''], `${status}`)
-    t.equal(headers['last-event-id'], 'e-5', 'the position goes with it')
+    t.equal(headers['last-event-id'], 'e-5', 'the position is sent with it')
   }
 })
 

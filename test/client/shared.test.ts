@@ -7,7 +7,7 @@ import { within } from '../setup/within.ts'
 type Item = Message | StreamState
 type Granted = () => Promise<unknown>
 
-/** Web Locks as far as they are used here: exclusive, first come first served, and who waits may leave. */
+/** A subset of Web Locks: exclusive, in the order of requests, with a signal for waiting requests. */
 class Locks {
   readonly #queues = new Map<string, Array<() => Promise<void>>>()
 
@@ -31,7 +31,7 @@ class Locks {
     })
   }
 
-  /** How many have it or wait for it. */
+  /** Returns the number of holders and waiting requests. */
   count (name: string): number { return this.#queues.get(name)?.length ?? 0 }
 }
 
@@ -40,7 +40,7 @@ Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable:
 
 const message = (id: string, data = id): Message => ({ event: 'message', data, id })
 
-/** A connection in the test's hand. */
+/** A connection that a test controls. */
 class Wire implements SharedSource {
   readonly after: string
   lastEventId: string
@@ -56,7 +56,7 @@ class Wire implements SharedSource {
     signal.addEventListener('abort', () => this.#wake())
   }
 
-  /** What came together; an id of '' moves nothing. */
+  /** Yields items together. An id of '' does not move the position. */
   bring (...items: Item[]): void {
     this.#items.push(items)
     this.#wake()
@@ -81,7 +81,7 @@ class Wire implements SharedSource {
   }
 }
 
-/** What a page is told of itself, in the test's hand. */
+/** The events of a page, which a test dispatches. */
 class Page {
   readonly #target = new EventTarget()
   readonly on: NonNullable<Parameters<typeof shared>[5]> = (type, listener) => {
@@ -96,11 +96,11 @@ class Page {
 
 interface TabOptions { lastEventId?: string, read?: (message: Message) => Message | undefined, pulls?: boolean, page?: Page }
 
-/** A tab with its stream: what it got, and how that ended. */
+/** A tab: the events of its stream, and its end. */
 class Tab {
   readonly got: string[] = []
   readonly states: StreamState[] = []
-  /** How many it got at once, each time. */
+  /** The number of items in each batch. */
   readonly sizes: number[] = []
   wire: Wire | undefined
   ended: 'complete' | 'closed' | Error | undefined
@@ -123,10 +123,10 @@ class Tab {
     this.#run().then(() => { this.ended = this.#controller.signal.aborted ? 'closed' : 'complete' }, error => { this.ended = error }).finally(() => this.#check())
   }
 
-  /** Takes what there is, once. */
+  /** Reads one batch. */
   async next (): Promise<void> { this.#take((await within('something', this.#stream.next())).value ?? []) }
 
-  /** As a stream does it when its loop is left. */
+  /** Closes the tab as a stream does when its loop ends. */
   close (): void {
     this.#controller.abort()
     this.#stream.return().catch(() => {})
@@ -161,7 +161,7 @@ class Tab {
   }
 }
 
-/** The tab that leads, in the test's hand: it has the lock, and says what the test wants to be said. */
+/** A leading tab that a test controls: it holds the lock and sends the messages of the test. */
 class Leader {
   readonly #channel: BroadcastChannel
   readonly heard: unknown[] = []
@@ -266,7 +266,7 @@ t.test('the next leader resumes after the last event, with no gaps and no duplic
   tabs[0].wire!.bring('live')
   for (const tab of tabs) await tab.enters('live')
   tabs[0].wire!.bring(message('a-1'))
-  // It is told, though nobody has it yet.
+  // It is sent before any tab has received it.
   tabs[0].wire!.bring(message('a-2'))
   await tabs[0].gets('a-1', 'a-2')
   tabs[0].close()
@@ -287,7 +287,7 @@ t.test('a tab that is behind catches up before it leads', async t => {
   await leader.hears('position')
   leader.tell(1, 'a-1', message('a-1'))
   await tab.gets('a-1')
-  // The lock is faster than what is in the channel.
+  // The lock is granted before the messages of the channel arrive.
   leader.tell(2, 'a-2', message('a-2'))
   leader.release()
   await tab.leads()
@@ -315,7 +315,7 @@ t.test('late events of the last leader are known when the next connection repeat
   leader.tell(2, 'a-2', message('a-2'))
   tab.close()
   await other.leads()
-  t.equal(other.wire!.after, 'a-4', 'what is old does not move the position')
+  t.equal(other.wire!.after, 'a-4', 'an old event does not move the position')
 })
 
 t.test('a tab that opened in between does not receive earlier events', async t => {
@@ -363,7 +363,7 @@ t.test('a tab remembers a limited number of ids', async t => {
   const all = Array.from({ length: 3_000 }, (_, n) => message(`a-${n + 1}`))
   leader.tell(1, 'a-3000', ...all)
   await tab.until('all', () => tab.got.length === all.length)
-  // Other ids of long ago are not known to be other ones, those of just now are.
+  // Old ids are forgotten, so a different one is not detected; recent ones are remembered.
   leader.tell(1, 'b-1', message('b-1'))
   leader.tell(1_976, 'b-2', message('b-2'))
   leader.tell(1_977, 'b-3', message('b-3'))
@@ -374,7 +374,7 @@ t.test('a tab remembers a limited number of ids', async t => {
 t.test('a tab without a position lets the waiting tabs lead first', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
-  // Two come at once: what the leader tells last only one of them hears, and the other is first in the queue.
+  // Two tabs open at once: only one of them receives the leader's last message, and the other is first in the queue.
   const { request } = locks
   const queued = new Promise<void>(resolve => {
     locks.request = (...args) => {
@@ -508,7 +508,7 @@ t.test('a tab that closes with unread events releases the lock', async t => {
   const other = new Tab(t, name)
   leader.tell(1, 'a-1', 'live', message('a-1'))
   await Promise.all([started, other.gets('a-1')])
-  // What it says to itself is on its way for long.
+  // Its message to itself arrives late.
   const { BroadcastChannel } = globalThis
   t.teardown(() => { globalThis.BroadcastChannel = BroadcastChannel })
   await within('it catches up', new Promise<void>(resolve => {
@@ -632,7 +632,7 @@ t.test('a page that enters the back/forward cache releases the lock at once and 
   for (const tab of [first, other]) await tab.gets('a-1', 'a-2', 'a-3', 'a-4')
   t.equal(first.wire, before, 'it has no connection of its own')
   t.equal(locks.count(name), 2)
-  // It missed nothing: there is nothing to begin again.
+  // It missed no event, so the connection is not opened again.
   const kept = other.wire
   page.hide()
   page.show()
@@ -678,7 +678,7 @@ t.test('a page that returns requests by itself the events that the other tabs no
   const before = tab.wire
   page.hide()
   await tab.enters('connecting')
-  // This one has never heard of the first: it counts from another number.
+  // This tab does not know the first one: it counts from another number.
   const other = new Tab(t, name, { page: new Page() })
   await other.leads()
   other.wire!.bring('live', message('a-7'))

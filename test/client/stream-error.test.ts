@@ -2,11 +2,11 @@ import t from 'tap'
 import { StreamError } from '../../lib/client/stream-error.ts'
 
 t.test('E1: an error has a code, a message and a name, and is an Error', async t => {
-  const error = new StreamError('FST_SSE_INACTIVE', 'Nothing came')
+  const error = new StreamError('FST_SSE_INACTIVE', 'No bytes')
   t.type(error, Error)
   t.equal(error.code, 'FST_SSE_INACTIVE')
-  t.equal(`${error}`, 'StreamError: Nothing came')
-  t.match(error.stack, /^StreamError: Nothing came\n/)
+  t.equal(`${error}`, 'StreamError: No bytes')
+  t.match(error.stack, /^StreamError: No bytes\n/)
   t.notOk('cause' in error, 'no cause where there is none')
   t.strictSame({ status: error.status, headers: error.headers, retryAfter: error.retryAfter, data: error.data }, { status: undefined, headers: undefined, retryAfter: undefined, data: undefined })
 })

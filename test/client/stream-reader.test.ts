@@ -183,7 +183,7 @@ t.test('an event that could not be decoded is received when it is sent again', a
 
 t.test('a connection has progressed after a new event or position', async t => {
   const fruitful = (text: string, lastEventId = ''): boolean => {
-    const { reader: all, begin, feed } = reading({
+    const { reader: all, feed } = reading({
       lastEventId,
       read: message => {
         if (message.data === 'bad') throw new StreamError('FST_SSE_INVALID_EVENT', 'bad')

@@ -2,13 +2,13 @@ import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclai
 import t from 'tap'
 import { validate } from '../../lib/client/validate.ts'
 
-/** A row of a table: a schema, values that fit it, and values that do not with what is said of them. */
+/** A row of a table: a schema, valid values, and invalid values with their faults. */
 type Row = [title: string, schema: TSchema, fitting: unknown[], others: Array<[value: unknown, fault: string]>]
 
 const S = Type.String()
 const N = Type.Number()
 
-// Its type is of no use here, and has no end.
+// Its type is infinite, and not needed here.
 const words: Record<string, TSchema> = {
   At: Type.String({ format: 'date-time' }),
   Note: Type.Object({ at: Type.Ref('At'), text: Type.String({ maxLength: 2 }) }),
@@ -38,7 +38,7 @@ t.test('C1: valid data has no fault, and invalid data returns its first fault an
 
 t.test('C1: only the formats that TypeBox knows are checked', async t => {
   const Even = Type.Object({ digits: Type.String({ format: 'even' }) })
-  t.equal(validate(Even, { digits: '123' }), undefined, 'nobody said what it means')
+  t.equal(validate(Even, { digits: '123' }), undefined, 'the format is unknown')
   t.equal(validate(Words.Import('Note'), { at: 'any time', text: 'hi' }), undefined, 'nor in a module')
 
   FormatRegistry.Set('odd', text => text.length % 2 === 1)

@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import t from 'tap'
 import { Watchdog } from '../../lib/client/watchdog.ts'
 
-/** A watchdog in a time of its own, and the limits that it told of. */
+/** A watchdog with a mock clock, and the limits that it reported. */
 function watched (t: { teardown: (fn: () => void) => unknown }, fixed?: number) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'] })
   t.teardown(() => mock.timers.reset())
@@ -10,7 +10,7 @@ function watched (t: { teardown: (fn: () => void) => unknown }, fixed?: number) 
   const told: number[] = []
   return {
     told,
-    /** Waits for bytes, which come after so many milliseconds. */
+    /** Waits for bytes that arrive after a number of milliseconds. */
     bytes (time: number, beat?: boolean): void {
       watchdog.watch(limit => told.push(limit))
       mock.timers.tick(time)

@@ -12,8 +12,8 @@ t.test('the position is after the last consumed event, not after the last receiv
     t.equal(items.length, 1, 'one by one')
     seen.push([typeof items[0] === 'string' ? items[0] : items[0]?.data, handover.lastEventId])
   }
-  t.strictSame(seen, [['connecting', '0'], ['live', '1'], ['b', '1'], ['d', '2']], 'before it is taken')
-  t.equal(handover.lastEventId, '5', 'in the end the position that the server told')
+  t.strictSame(seen, [['connecting', '0'], ['live', '1'], ['b', '1'], ['d', '2']], 'before it is consumed')
+  t.equal(handover.lastEventId, '5', 'at the end the position of the server')
 })
 
 t.test('a position event moves the position', async t => {

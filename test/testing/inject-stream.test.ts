@@ -126,7 +126,7 @@ t.test('a stream that reconnects ends when the app closes', async t => {
   await app.close()
   t.strictSame(await rest, [])
   for (const stream of [waiting, open]) t.strictSame(await stream!.closed, { reason: 'closed' })
-  t.strictSame((await unread!.takeAll()).length, 1, 'what came before can be read')
+  t.strictSame((await unread!.takeAll()).length, 1, 'the text before it can be read')
   await app.close()
   await t.rejects(injectStream(app, '/once'), { code: 'FST_SSE_NETWORK', message: /already been closed/ })
 })

@@ -101,7 +101,7 @@ t.test('a stream that ends early rejects at once, with its reason', async t => {
   const failing = await open('/failing')
   await t.rejects(failing.takeUntil(() => false), { message: /before the stream ended \(The server failed: Internal Server Error\); so far: n 1$/, cause: { code: 'FST_SSE_SERVER_ERROR' } })
   const other = await open('/failing')
-  t.strictSame(numbers(await other.takeAll()), [1], 'rest takes any end')
+  t.strictSame(numbers(await other.takeAll()), [1], 'takeAll accepts any end')
   t.match(await other.closed, { reason: 'error', error: { code: 'FST_SSE_SERVER_ERROR' } })
 })
 

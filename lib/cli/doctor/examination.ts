@@ -51,7 +51,10 @@ export async function examine ({ target: { url, headers }, origin, browserOrigin
   return { seconds, alpn, base, compressed, origin: direct, head, back, page }
 }
 
-/** Reconnects as a client that lost its connection. After a cut, it waits as long again, to see whether the next one is cut too. */
+/**
+ * Reconnects as a client that lost its connection. After a cut, it waits as long again, to see whether the next one is
+ * cut too.
+ */
 function reconnectAfter (base: Exchange, options: ExchangeOptions): Promise<Exchange> {
   const { arrivals: { lastEventId }, end } = base
   const position = lastEventId === '' ? {} : { 'last-event-id': Buffer.from(lastEventId).toString('latin1') }

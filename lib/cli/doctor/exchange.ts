@@ -37,7 +37,10 @@ export function isStream ({ head }: Exchange): boolean {
 const REDIRECTS = [301, 302, 303, 307, 308]
 const MAX_REDIRECTS = 5
 
-/** Sends the request and reads until the response ends, or the options end the exchange. Does not throw: a failure is a result. */
+/**
+ * Sends the request and reads until the response ends, or the options end the exchange. Does not throw: a failure is a
+ * result.
+ */
 export async function exchange (options: ExchangeOptions, redirects: readonly URL[] = []): Promise<Exchange> {
   const result = await send(options, redirects)
   const next = redirectTarget(result)

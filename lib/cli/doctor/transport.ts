@@ -9,8 +9,8 @@ export interface ExchangeHead { readonly status: number, readonly version: strin
 
 /**
  * How a response ended. `complete`: with its end mark or length. `closed`: with the connection, as a response without
- * either does. `cut`: the connection ended before the end mark. `left`: the examination was over. `failed`: there was no
- * response.
+ * either does. `cut`: the connection ended before the end mark. `left`: the examination was over. `failed`: there was
+ * no response.
  */
 export type EndReason = 'complete' | 'closed' | 'cut' | 'left' | 'failed'
 

@@ -14,7 +14,7 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
 const order = (url: string, more: Partial<ExamineOptions> = {}): ExamineOptions => ({ target: { url: new URL(url), headers: {} }, origin: undefined, browserOrigin: undefined, seconds: 20, signal: new AbortController().signal, ...more })
 
-/** One that answers by what it is asked. */
+/** A server whose response depends on the request. */
 async function asked (t: Test, answer: (method: string, headers: Record<string, unknown>) => Answer): Promise<Scripted> {
   return Scripted.start(t, request => answer(request.method, request.headers)(request))
 }
@@ -71,7 +71,7 @@ t.test('there is no reconnection without a stream, nor after the signal', async 
 t.test('over TLS the examination uses the protocol of a browser', async t => {
   for (const [allowHTTP1, version] of [[true, '2'], [false, '1.1']] as const) {
     const secure = { https: { ...certificate(), allowHTTP1 }, forceCloseConnections: true }
-    // The types of the two servers have nothing in common but what is used here.
+    // The types of the two servers share only the members that are used here.
     const app = (allowHTTP1 ? Fastify({ ...secure, http2: true }) : Fastify(secure)) as unknown as FastifyInstance
     t.teardown(() => app.close())
     await app.register(sse)

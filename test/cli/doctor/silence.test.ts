@@ -8,7 +8,7 @@ const beats = (interval: number, count: number): Came => every(interval, count).
 
 t.test('the heartbeats of an open stream are reported', async t => {
   t.strictSame(await silenceOf({ came: beats(15_000, 3), at: 50_000 }), { name: 'silence', mark: 'ok', summary: 'open for 50.0 s, a heartbeat after 15.0 s of silence', findings: [] })
-  t.strictSame(await silenceOf({}), { name: 'silence', mark: 'ok', summary: 'open for 20.0 s, no heartbeat', findings: [] }, 'who talks needs none')
+  t.strictSame(await silenceOf({}), { name: 'silence', mark: 'ok', summary: 'open for 20.0 s, no heartbeat', findings: [] }, 'a stream with events needs none')
   t.match((await silenceOf({ came: [[5, ':\n\n'], ...every(1_000, 19)] })).summary, /no heartbeat/, 'a comment right at the beginning is none')
 })
 

@@ -10,7 +10,7 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
 interface Heard { connected: boolean, head: ExchangeHead | undefined, text: string, how: string, error: Error | undefined }
 
-/** Sends, and listens until it is over; or until a text has come, and then it leaves. */
+/** Sends a request and reads until the end, or until a text has arrived. */
 function hear (send: Send, url: string, { method = 'GET', headers = {}, until }: { method?: string, headers?: Record<string, string>, until?: string } = {}): Promise<Heard> {
   const heard: Heard = { connected: false, head: undefined, text: '', how: 'none', error: undefined }
   return within('the end', new Promise<Heard>(resolve => {
