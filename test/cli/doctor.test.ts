@@ -47,7 +47,7 @@ async function see (url: string, ...args: string[]): Promise<{ code: number, mar
   }
 }
 
-t.test('doctor diagnoses several proxies in front of a real app', { jobs: 6 }, async t => {
+t.test('doctor diagnoses several proxies in front of a real app', { jobs: 2 }, async t => {
   const port = await serve(t)
 
   t.test('a stream without problems has exit code 0', async t => {

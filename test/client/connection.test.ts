@@ -225,7 +225,7 @@ t.test('an unreachable server is FST_SSE_NETWORK, and so is a failed request for
 })
 
 t.test('a connection that is silent for too long is closed, and the next one resumes', async t => {
-  const { came, told, server } = await follow(t, [streams(event('1')), answers(204)], { inactivityTimeout: 100 })
+  const { came, told, server } = await follow(t, [streams(event('1')), answers(204)], { inactivityTimeout: 1_000 })
   t.strictSame(came, ['connecting', 'live', '1', 'connecting'])
   t.strictSame(told, [['FST_SSE_INACTIVE', 1, 0]])
   t.equal(server.asked[1]!.headers['last-event-id'], '1')
@@ -244,25 +244,25 @@ t.test('any byte ends a silence', async t => {
     let n = 0
     const timer = setInterval(() => {
       asked.response.write(n % 2 === 0 ? ':' : '\n')
-      if (++n < 12) return
+      if (++n < 40) return
       clearInterval(timer)
       asked.response.end('data: there\n\n')
     }, 40)
   }
-  const { came, told } = await follow(t, [beats, answers(204)], { inactivityTimeout: 400 })
+  const { came, told } = await follow(t, [beats, answers(204)], { inactivityTimeout: 1_200 })
   t.strictSame(came, ['connecting', 'live', 'there', 'connecting'])
   t.strictSame(told, [])
 })
 
 t.test('time in which no event is read is no silence of the server', async t => {
   const server = await Scripted.start(t, streams('data: 1\n\n'))
-  const connection = new Connection(server.url, { inactivityTimeout: 100 }, message => message, new AbortController().signal)
+  const connection = new Connection(server.url, { inactivityTimeout: 400 }, message => message, new AbortController().signal)
   const items = connection[Symbol.asyncIterator]()
   t.strictSame((await items.next()).value, ['connecting'])
   t.match((await items.next()).value, ['live', { data: '1' }])
   const { response } = await server.request(1)
   // Longer than the timer that must not exist.
-  await new Promise(resolve => setTimeout(resolve, 200))
+  await new Promise(resolve => setTimeout(resolve, 800))
   response.write('data: 2\n\n')
   t.match((await within('the next event', items.next())).value, [{ data: '2' }])
   await items.return(undefined)
