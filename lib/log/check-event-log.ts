@@ -1,4 +1,4 @@
-import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type Again, type Check } from './checks.ts'
+import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog, type Check } from './checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
 
 /** What a test needs to hold others: that of tap, and that of `node:test`. */
@@ -32,13 +32,13 @@ export async function checkEventLog (t: Tester, make: () => EventLogFactory | Pr
     await t.test(title, async () => {
       const number = ++names
       const opened: EventLog[] = []
-      const again: Again = (suffix = '') => {
+      const openAgain: OpenLog = (suffix = '') => {
         const log = open(`checkEventLog ${run} ${number}${suffix}`, { ...HISTORY, ...history })
         opened.push(log)
         return log
       }
       try {
-        await body(again(), again)
+        await body(openAgain(), openAgain)
       } finally {
         for (const log of opened) log.close()
       }

@@ -12,12 +12,12 @@ export class RecordedTail {
 
   get entries (): LogEntry[] { return this.batches.flatMap(batch => batch.entries) }
 
-  until (what: string, holds: () => boolean): Promise<void> {
+  waitFor (description: string, condition: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const late = setTimeout(reject, 5_000, new Error(`The tail did not tell ${what} within 5 seconds`))
+      const timer = setTimeout(reject, 5_000, new Error(`The tail did not tell ${description} within 5 seconds`))
       this.#check = () => {
-        if (!holds()) return
-        clearTimeout(late)
+        if (!condition()) return
+        clearTimeout(timer)
         resolve()
       }
       this.#check()

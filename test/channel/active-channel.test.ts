@@ -459,7 +459,7 @@ t.test('what a source throws on its way out is in the log, but for an abort', as
     topic.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
     await topic.end()
     await turn()
-    t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel was over', error]])
+    t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel ended', error]])
   }
 })
 

@@ -383,14 +383,14 @@ t.test('R5: what is left for one who fell off the log: the latest of the same ep
   for (const n of [1, 2, 3, 4, 5]) log.append(numbered(n))
   const { epoch } = feed
   const left = (epoch: string, position: number): unknown => {
-    const { kept, dropped } = feed.leftOf({ epoch, position }, 5)
-    return [kept.map(({ offset }) => offset), dropped]
+    const { entries, dropped } = feed.latestFor({ epoch, position }, 5)
+    return [entries.map(({ offset }) => offset), dropped]
   }
   t.strictSame(left(epoch, 0), [[3, 4, 5], 2])
   t.strictSame(left(epoch, 3), [[4, 5], 0])
   t.strictSame(left('another', 1), [[], 4])
   const without = make({ slowConsumer: 'skip' }).feed
-  t.strictSame(without.leftOf({ epoch: without.epoch, position: 2 }, 9), { kept: [], dropped: 7 })
+  t.strictSame(without.latestFor({ epoch: without.epoch, position: 2 }, 9), { entries: [], dropped: 7 })
 })
 
 t.test('R5: the latest by key are forgotten when nobody reads, and gathered again from the history', async t => {

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { Producer, saysEnded, type ProducerTarget } from '../../lib/channel/producer.ts'
+import { Producer, isEndedError, type ProducerTarget } from '../../lib/channel/producer.ts'
 import { FST_SSE_CHANNEL_ENDED } from '../../lib/errors.ts'
 import { StreamClosedError } from '../../lib/lifecycle.ts'
 import type { SourceContext } from '../../lib/source/source.ts'
@@ -24,7 +24,7 @@ function makeTarget (append: (event: unknown) => unknown = () => undefined) {
       settle()
     },
     failLate: error => { told.push({ late: error }) },
-    over: () => { told.push('over') }
+    logEnded: () => { told.push('logEnded') }
   }
   return { target, told, ended }
 }
@@ -253,7 +253,7 @@ t.test('what the source throws after the stop is told apart', async t => {
   t.strictSame(told, [{ late: error }])
 })
 
-t.test('an append that is refused since the channel has ended is no failure of the source: the target learns that it is over', async t => {
+t.test('an append that is refused since the channel has ended is no failure of the source: the target learns that it is logEnded', async t => {
   const ended = new FST_SSE_CHANNEL_ENDED()
   const refusals: Array<[where: string, append: () => unknown]> = [['here', () => { throw ended }], ['elsewhere', async () => { throw ended }]]
   const sources: Array<[kind: string, source: () => unknown]> = [['a list', () => [1]], ['a generator', async function * () {
@@ -267,24 +267,24 @@ t.test('an append that is refused since the channel has ended is no failure of t
   for (const [where, append] of refusals) {
     for (const [kind, source] of sources) {
       const { target, told } = makeTarget(append)
-      const producer = new Producer({ ...target, over: () => { told.push('over'); producer.stop(new StreamClosedError('channel-ended')) } })
+      const producer = new Producer({ ...target, logEnded: () => { told.push('logEnded'); producer.stop(new StreamClosedError('channel-ended')) } })
       producer.start(source())
-      await until(() => told.includes('over'))
+      await until(() => told.includes('logEnded'))
       await turn()
-      t.strictSame(told.filter(each => each !== 1), ['over'], `${kind}, a log ${where}`)
+      t.strictSame(told.filter(each => each !== 1), ['logEnded'], `${kind}, a log ${where}`)
     }
   }
 })
 
 t.test('only the code says that a channel has ended', async t => {
-  t.equal(saysEnded(new FST_SSE_CHANNEL_ENDED()), true)
-  t.equal(saysEnded({ code: 'FST_SSE_CHANNEL_ENDED' }), true)
-  for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) t.equal(saysEnded(other), false)
+  t.equal(isEndedError(new FST_SSE_CHANNEL_ENDED()), true)
+  t.equal(isEndedError({ code: 'FST_SSE_CHANNEL_ENDED' }), true)
+  for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) t.equal(isEndedError(other), false)
 })
 
 t.test('whatever a log rejects an append with, the producer fails, and no promise is left', async t => {
   for (const [what, thrown] of oddities()) {
-    t.equal(saysEnded(thrown), false, what)
+    t.equal(isEndedError(thrown), false, what)
     const { target, told, ended } = makeTarget(() => Promise.reject(thrown))
     new Producer(target).start([1])
     await within(what, ended)

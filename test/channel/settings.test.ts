@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { checkedName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { validateName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 
 const HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
 
@@ -36,11 +36,11 @@ t.test('R10: a name that begins with sse. is the package\'s own', async t => {
   for (const name of ['sse.', 'sse.control', 'sse.news']) {
     const expected = { code: 'FST_SSE_OPTION', message: `Option 'name' must be a name that does not begin with 'sse.', which is reserved, got "${name}" (string)` }
     t.throws(() => resolveChannel(name, {}), expected)
-    t.throws(() => checkedName(name), expected)
+    t.throws(() => validateName(name), expected)
     t.equal(isChannelName(name), false)
   }
   for (const name of ['sse', 'sse:control', 'SSE.control', 'my.sse.control', ' sse.control']) {
-    t.equal(checkedName(name), name)
+    t.equal(validateName(name), name)
     t.equal(isChannelName(name), true)
   }
 })

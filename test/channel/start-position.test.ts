@@ -3,12 +3,12 @@ import type { Cursor } from '../../lib/wire/cursor.ts'
 import { resolveStart, type StartPosition } from '../../lib/channel/start-position.ts'
 import type { Projection } from '../../lib/channel/projection.ts'
 import type { LogState } from '../../lib/log/log.ts'
-import { ALL } from '../setup/party.ts'
+import { ALL } from '../setup/test-subscriber.ts'
 
 const headOf = (given: Partial<LogState> = {}): LogState => ({ epoch: 'e', oldest: 4, newest: 10, ended: false, ...given })
 const place = (newest = 10, head: LogState = headOf({ newest })) => ({ settings: { name: 'news' }, newest, state: () => head })
 const at = (offset: number, epoch = 'e'): Cursor => new Map([['other', 99], [epoch, offset]])
-const opening = (position: number, given: Partial<StartPosition> = {}): StartPosition => ({ epoch: 'e', position, notice: undefined, snapshot: [], over: false, ...given })
+const opening = (position: number, given: Partial<StartPosition> = {}): StartPosition => ({ epoch: 'e', position, notice: undefined, snapshot: [], complete: false, ...given })
 
 t.test('where a subscriber begins', async t => {
   const reset = (reason: 'malformed' | 'unknown' | 'evicted' | 'ahead') => ({ notice: { event: 'sse.reset' as const, data: { reason, oldest: 4, newest: 10 } } })
@@ -46,11 +46,11 @@ t.test('where a subscriber begins', async t => {
     ['R3: after a reset the history, where that is the start', 'malformed', oldest, {}, opening(3, reset('malformed'))],
     ['R3: after a reset the state, where there is one', at(2), { snapshot }, {}, opening(10, { ...reset('evicted'), snapshot: [state] })],
 
-    ['R7: at the end of an ended channel there is nothing to come', at(10), {}, ended, opening(10, { over: true })],
+    ['R7: at the end of an ended channel there is nothing to come', at(10), {}, ended, opening(10, { complete: true })],
     ['R7: before it there is', at(9), {}, ended, opening(9)],
-    ['R7: nor is there for a newcomer that wants what comes next', undefined, {}, ended, opening(10, { over: true })],
+    ['R7: nor is there for a newcomer that wants what comes next', undefined, {}, ended, opening(10, { complete: true })],
     ['R7: one that wants the oldest gets it', undefined, oldest, { ...ended, ...whole }, opening(0)],
-    ['R7: or nothing, where there never was anything', undefined, oldest, { ...ended, ...fresh }, opening(0, { over: true })],
+    ['R7: or nothing, where there never was anything', undefined, oldest, { ...ended, ...fresh }, opening(0, { complete: true })],
     ['R7: or is told that it is gone', undefined, oldest, { ...ended, ...empty }, opening(10, gap(10))],
     ['R7: the state of an ended channel is something', undefined, { snapshot }, ended, opening(10, { snapshot: [state] })],
     ['R7: and so is a reset', at(11), {}, ended, opening(10, reset('ahead'))]

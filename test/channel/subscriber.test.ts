@@ -12,7 +12,7 @@ import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { kSubscribed } from '../../lib/source/source.ts'
-import { ALL } from '../setup/party.ts'
+import { ALL } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog, type Dice } from '../setup/remote-log.ts'
 import { Track } from '../setup/track.ts'
 import { within } from '../setup/within.ts'
@@ -191,7 +191,7 @@ for (const late of [false, true]) {
     t.strictSame(await opened([follow(o), follow(a)], `${o.id(1)}.${a.id(2)}.${n.id(2)}`, grown), [REPLAY, { id: grown }], 'shrunk')
     t.strictSame(await opened([follow(o), follow(a)], o.id(3), `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'ahead'), id: `${o.id(2)}.${a.id(2)}` }], 'what is claimed and cannot be honoured is none the less')
     t.strictSame(await opened([follow(o), follow(a)], '?', `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'malformed'), id: undefined }, { ...reset('alerts', 'malformed'), id: `${o.id(2)}.${a.id(2)}` }], 'what is no position may claim any')
-    t.strictSame(await opened([follow(a)], o.id(1), a.id(2)), [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 }, id: a.id(2) }], 'alone')
+    t.strictSame(await opened([follow(a)], o.id(1), a.id(2)), [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 }, id: a.id(2) }], 'singleChannel')
     const first = `${o.id(1)}.${a.id(0)}`
     t.strictSame(await opened([follow(o), follow(a, { selection: { start: 'earliest' } })], o.id(1), first), [REPLAY, { id: first }], 'it begins where its subscription says')
     t.strictSame(await opened([follow(o), follow(a, { selection: { snapshot: () => ({ data: 'all' }) } })], o.id(1), grown), [REPLAY, { data: 'all', id: grown }], 'with the state')
@@ -231,7 +231,7 @@ t.test('R5: a gap in company says of which channel, with the id of all', async t
   t.strictSame(given.slice(2), [{ event: 'sse.gap', data: { dropped: 3, channel: 'orders' }, id: `${orders.id(3)}.${alerts.id(0)}` }])
 })
 
-t.test('R3: a channel that begins anew announces itself alone, with the id of all', async t => {
+t.test('R3: a channel that begins anew announces itself singleChannel, with the id of all', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   alerts.publish(1)
   const { given } = await start([follow(orders), follow(alerts)])
@@ -383,7 +383,7 @@ for (const [way, snapshot] of Object.entries({
   'at once': () => { throw new Error('no state') },
   late: async () => { throw new Error('no state') }
 })) {
-  t.test(`a snapshot that throws ${way} ends its subscriber alone`, async t => {
+  t.test(`a snapshot that throws ${way} ends its subscriber singleChannel`, async t => {
     const news = channel('news')
     const [other, { given }] = [await start([follow(news)]), await start([follow(news, { selection: { snapshot } })])]
     t.match(given, [{ message: 'no state' }])

@@ -5,7 +5,7 @@ import { Feed } from '../../lib/channel/feed.ts'
 import type { ResolvedSubscription } from '../../lib/channel/subscriber.ts'
 import { SubscriptionIterator } from '../../lib/channel/subscription-iterator.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
-import { ALL } from '../setup/party.ts'
+import { ALL } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 

@@ -16,9 +16,9 @@ t.test('all that was told is there, batch by batch and entry by entry', async t 
 t.test('a wait is over at once for what was told before, and with the batch that brings the rest', async t => {
   const told = new RecordedTail()
   told.listener(batch(1))
-  await told.until('the first', () => told.entries.length === 1)
+  await told.waitFor('the first', () => told.entries.length === 1)
   let over = false
-  const waiting = told.until('three', () => told.entries.length === 3).then(() => { over = true })
+  const waiting = told.waitFor('three', () => told.entries.length === 3).then(() => { over = true })
   told.listener(batch(2))
   await new Promise(setImmediate)
   t.equal(over, false)
@@ -28,5 +28,5 @@ t.test('a wait is over at once for what was told before, and with the batch that
 })
 
 t.test('what is never told fails with its name', async t => {
-  await t.rejects(new RecordedTail().until('the last entry', () => false), { message: 'The tail did not tell the last entry within 5 seconds' })
+  await t.rejects(new RecordedTail().waitFor('the last entry', () => false), { message: 'The tail did not tell the last entry within 5 seconds' })
 })

@@ -67,7 +67,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(before.app.sse.stats().omitted, 0)
     const told = after.warnings.map(line => JSON.parse(line) as Record<string, unknown>)
     t.equal(told.length, 1)
-    t.match(told[0], { event: 'gone', msg: 'sse events of the log do not fit the map and are left out' })
+    t.match(told[0], { event: 'gone', msg: 'sse events in the log do not match the event map and are omitted' })
   })
 
   t.test('C5: a client skips an entry that is left out: its position moves on, and it resumes behind it', async t => {

@@ -5,15 +5,15 @@ import type { Script } from './scripts.ts'
 
 // What a server answers that is about to be able to, or that is the wrong one since a failover.
 // Redis 6.2 puts text before the message of a command within a script.
-const PASSING = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
+const TRANSIENT = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
 // Milliseconds between two tries, doubled up to the second.
-const PAUSES = [20, 500] as const
+const RETRY_DELAYS = [20, 500] as const
 
 /** Whether Redis itself refused. Everything else is the connection's trouble. */
 export const isRefusal = (error: unknown): error is Error => (error as Error | undefined)?.name === 'ReplyError'
 
 /** Whether the next try may succeed. */
-export const isPassing = (error: unknown): boolean => !isRefusal(error) || PASSING.test(error.message)
+export const isTransient = (error: unknown): boolean => !isRefusal(error) || TRANSIENT.test(error.message)
 
 /** Redis has no memory for the write, and wrote nothing. */
 export const isFull = (error: unknown): boolean => isRefusal(error) && /(?:^|-)OOM /.test(error.message)
@@ -31,25 +31,25 @@ export class Commands {
   }
 
   /** Rejects when Redis refuses, when the client was closed, or when nobody wants it any more. */
-  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, wanted: () => boolean): Promise<ScriptReply> {
-    let delay: number = PAUSES[0]
+  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, isWanted: () => boolean): Promise<ScriptReply> {
+    let delay: number = RETRY_DELAYS[0]
     let reply: Buffer | undefined
     while (reply === undefined) {
       try {
         // What waits with us, and not in the client's queue, is not sent when nobody waits for it any more.
         await this.#whenReady()
-        if (!wanted()) throw new Error('nobody waits for it any more')
+        if (!isWanted()) throw new Error('nobody waits for it any more')
         reply = await this.#send(script, keys, args)
       } catch (error) {
-        if (!isPassing(error) || this.#client.status === 'end' || !wanted()) throw error
+        if (!isTransient(error) || this.#client.status === 'end' || !isWanted()) throw error
         await pause(delay)
-        delay = Math.min(delay * 2, PAUSES[1])
+        delay = Math.min(delay * 2, RETRY_DELAYS[1])
       }
     }
-    const piece = decodeReply(reply)
+    const decoded = decodeReply(reply)
     // Another attempt would fail in the same way.
-    if (piece === undefined) throw new Error('Redis answered with something else than a script of this package does')
-    return piece
+    if (decoded === undefined) throw new Error('Redis answered with something else than a script of this package does')
+    return decoded
   }
 
   async #send ({ sha, text }: Script, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<Buffer> {

@@ -6,7 +6,7 @@ import { isCluster, type RedisClient, type RedisClusterConnection, type RedisCon
 import { Commands } from './commands.ts'
 import { RedisLog, type RedisContext } from './redis-log.ts'
 import { validateOptions, isObject, type Rule } from '../../validate-options.ts'
-import { shared as anyRequest } from '../../scope.ts'
+import { shared as sharedScope } from '../../scope.ts'
 
 
 export interface RedisLogOptions {
@@ -31,14 +31,14 @@ const RULES: Record<keyof RedisLogOptions, Rule> = {
 export function redisLog (client: RedisClient, options: RedisLogOptions = {}): EventLogFactory {
   if (!isClient(client)) throw new FST_SSE_OPTION('client', 'a Redis or Cluster of ioredis', describe(client))
   // With ioredis, a command that was not answered before its connection went would then never settle.
-  if (forgets(client)) throw new FST_SSE_OPTION('client', 'one that sends again what was not answered', 'autoResendUnfulfilledCommands: false')
+  if (dropsUnanswered(client)) throw new FST_SSE_OPTION('client', 'a client that resends unanswered commands', 'autoResendUnfulfilledCommands: false')
   const { prefix, timeout } = validateOptions(options, DEFAULTS, RULES)
-  const bell = new RedisSubscriber(client)
+  const subscriber = new RedisSubscriber(client)
   let timer: NodeJS.Timeout | undefined
 
-  const shared: RedisContext = {
+  const context: RedisContext = {
     commands: new Commands(client),
-    subscriber: bell,
+    subscriber,
     prefix,
     keyPrefix: client.options.keyPrefix ?? '',
     db: isCluster(client) ? 0 : client.options.db ?? 0,
@@ -46,27 +46,27 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): E
     publish: isCluster(client) ? 'SPUBLISH' : 'PUBLISH',
     secret: randomBytes(16).toString('hex'),
     open: new Set(),
-    closed: () => {
+    onAllClosed: () => {
       clearInterval(timer)
       timer = undefined
-      bell.close()
+      subscriber.close()
     }
   }
 
   const tick = (): void => {
     const now = performance.now()
-    for (const log of shared.open) log.tick(now)
-    bell.tick(now)
+    for (const log of context.open) log.tick(now)
+    subscriber.tick(now)
   }
 
   return (name, history) => {
-    const log = new RedisLog(name, history, shared)
-    shared.open.add(log)
-    timer ??= anyRequest.runInAsyncScope(setInterval, undefined, tick, 1_000).unref()
+    const log = new RedisLog(name, history, context)
+    context.open.add(log)
+    timer ??= sharedScope.runInAsyncScope(setInterval, undefined, tick, 1_000).unref()
     return log
   }
 }
 
 const isClient = (value: unknown): value is RedisClient => isObject(value) && typeof value.callBuffer === 'function' && typeof value.duplicate === 'function'
 
-const forgets = ({ options }: RedisClient): boolean => 'autoResendUnfulfilledCommands' in options && options.autoResendUnfulfilledCommands === false
+const dropsUnanswered = ({ options }: RedisClient): boolean => 'autoResendUnfulfilledCommands' in options && options.autoResendUnfulfilledCommands === false

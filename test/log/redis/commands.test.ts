@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Commands, hasMoved, isFull, isPassing, isRefusal } from '../../../lib/log/redis/commands.ts'
+import { Commands, hasMoved, isFull, isTransient, isRefusal } from '../../../lib/log/redis/commands.ts'
 import type { ScriptReply } from '../../../lib/log/redis/script-reply.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
@@ -13,11 +13,11 @@ const head = (commands: Commands, wanted = () => true): Promise<ScriptReply> => 
 
 t.test('what passes, and what does not', async t => {
   const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
-  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isPassing(reply(`${word} for now`)), word)
-  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isPassing(reply(`${word} for good`)), word)
-  t.ok(isPassing(new Error('Connection is closed.')))
+  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isTransient(reply(`${word} for now`)), word)
+  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isTransient(reply(`${word} for good`)), word)
+  t.ok(isTransient(new Error('Connection is closed.')))
   // As Redis 6.2 has it from within a script.
-  t.ok(isPassing(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.")))
+  t.ok(isTransient(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.")))
   t.ok(isFull(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'.")))
   t.ok(isFull(reply("OOM command not allowed when used memory > 'maxmemory'.")))
   t.notOk(isFull(reply('ERR no OOM')))

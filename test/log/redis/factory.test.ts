@@ -19,7 +19,7 @@ t.test('what is no client, and options that do not fit, are refused at the call'
   t.throws(() => redisLog(client, { ttl: 1 } as never), { code: 'FST_SSE_OPTION' })
   t.throws(() => redisLog(client, null as never), { code: 'FST_SSE_OPTION' })
   redisLog(client, { prefix: '', timeout: 1 })
-  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), { code: 'FST_SSE_OPTION', message: "Option 'client' must be one that sends again what was not answered, got autoResendUnfulfilledCommands: false" })
+  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), { code: 'FST_SSE_OPTION', message: "Option 'client' must be a client that resends unanswered commands, got autoResendUnfulfilledCommands: false" })
 })
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {

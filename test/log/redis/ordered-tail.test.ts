@@ -22,7 +22,7 @@ class Store {
       this.reads.push(after)
       return this.answer(() => this.read(after))
     },
-    tell: batch => { this.told.push(batch) }
+    deliver: batch => { this.told.push(batch) }
   })
 
   read (after: number, limit = 3): LogBatch {

@@ -77,7 +77,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       log.tail(told.listener)
       await Promise.all([1, 2, 3].map(async n => log.append(numbered(n))))
       await other.append(numbered(4))
-      await told.until('all four', () => told.entries.length === 4)
+      await told.waitFor('all four', () => told.entries.length === 4)
       t.strictSame(offsets(told), [1, 2, 3, 4])
     }
   })
@@ -100,7 +100,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     clearInterval(cutting)
     t.strictSame(positions.flat().sort((a, b) => a - b), upTo(1_000), 'each append was done once')
     for (const each of [told, toldOther]) {
-      await within('all entries', each.until('all entries', () => each.entries.at(-1)?.offset === 1_000))
+      await within('all entries', each.waitFor('all entries', () => each.entries.at(-1)?.offset === 1_000))
       t.strictSame(offsets(each), upTo(1_000))
       t.equal(new Set(each.entries.map(({ data }) => data)).size, 1_000)
     }
@@ -111,14 +111,14 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const told = new RecordedTail()
     log.tail(told.listener)
     await log.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await told.waitFor('the entry', () => told.entries.length === 1)
     await admin.flushall()
     // What comes from a node that knows nothing of it.
     const { epoch } = await open(t, { name: log.name }).append(numbered(2))
     // The look may come right before what is appended: it finds an epoch that is empty yet.
-    await told.until('the new epoch', () => told.batches.at(-1)?.epoch === epoch && told.batches.at(-1)?.newest === 1)
+    await told.waitFor('the new epoch', () => told.batches.at(-1)?.epoch === epoch && told.batches.at(-1)?.newest === 1)
     await open(t, { name: log.name }).append(numbered(3))
-    await told.until('what comes in it', () => told.entries.at(-1)?.offset === 2)
+    await told.waitFor('what comes in it', () => told.entries.at(-1)?.offset === 2)
   })
 
   t.test('R1: offsets that a failover took back are not given twice in one epoch', async t => {
@@ -128,14 +128,14 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await log.append(numbered(1))
     const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
     const { epoch } = await log.append(numbered(2))
-    await told.until('both entries', () => told.entries.length === 2)
+    await told.waitFor('both entries', () => told.entries.length === 2)
     // What a replica that was one event behind had.
     await admin.restore(`sse:{${log.name}}`, 0, kept.hash, 'REPLACE')
     await admin.restore(`sse:{${log.name}}:events`, 0, kept.events, 'REPLACE')
     const position = await log.append(numbered(3))
     t.not(position.epoch, epoch)
     t.equal(position.offset, 1)
-    await told.until('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
+    await told.waitFor('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
   })
 
   t.test('L11: a listener hears in the context of no caller, also what comes over a new connection', async t => {
@@ -151,10 +151,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       })
       await log.state()
       await other.append(numbered(1))
-      await told.until('an entry', () => told.entries.length === 1)
+      await told.waitFor('an entry', () => told.entries.length === 1)
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       await other.append(numbered(2))
-      await told.until('an entry after a lost connection', () => told.entries.length === 2)
+      await told.waitFor('an entry after a lost connection', () => told.entries.length === 2)
     })
     t.strictSame([...new Set(seen)], ['nobody'])
   })
@@ -202,7 +202,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.tail(told.listener)
     const { epoch } = await log.state()
     await log.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await told.waitFor('the entry', () => told.entries.length === 1)
     const [, sealed] = await new Promise<[Buffer, Buffer]>((resolve, reject) => {
       const listener = server.client(t)
       listener.subscribe(`sse:{${log.name}}@0`).then(() => other.append(numbered(2)), reject)
@@ -212,7 +212,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       'other 1 5 1 0\n', 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
     for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
     await other.append(numbered(3))
-    await told.until('all entries', () => told.entries.length === 3)
+    await told.waitFor('all entries', () => told.entries.length === 3)
     t.strictSame(await log.state(), { epoch, oldest: 1, newest: 3, ended: false })
     t.strictSame(told.entries.map(({ data }) => data), ['1', '2', '3'])
     t.ok(told.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
@@ -225,7 +225,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.tail(told.listener)
     for (let n = 0; n < 1_500; n++) log.onMessage(Buffer.from('hello'))
     await log.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await told.waitFor('the entry', () => told.entries.length === 1)
     t.strictSame(offsets(told), [1])
   })
 
@@ -288,7 +288,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
         t.equal((await log.read(0, 1)).entries.length, 1)
         await admin.del(events)
         t.strictSame(await log.append(numbered(2)), { epoch, offset: 2 })
-        await told.until('what comes then', () => told.entries.at(-1)?.offset === 2)
+        await told.waitFor('what comes then', () => told.entries.at(-1)?.offset === 2)
       }
     }
   })
@@ -344,7 +344,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     while (await refused() === before);
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(1))
-    await told.until('what comes then', () => told.batches.length > 0)
+    await told.waitFor('what comes then', () => told.batches.length > 0)
   })
 
   t.test('a look while one is under way is another one after it, unless nobody listens by then', async t => {
@@ -379,7 +379,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await log.append(numbered(1))
     server.signal('SIGSTOP')
     t.teardown(() => server.signal('SIGCONT'))
-    await t.rejects(log.append(numbered(2)) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE', message: 'did not answer within 100 milliseconds: it may still come' })
+    await t.rejects(log.append(numbered(2)) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE', message: 'did not answer within 100 milliseconds: the event may still be appended' })
     server.signal('SIGCONT')
     const { offset } = await log.append(numbered(3))
     t.equal(offset, 3)
@@ -405,7 +405,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const told = new RecordedTail()
     again.tail(told.listener)
     await again.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await told.waitFor('the entry', () => told.entries.length === 1)
     again.close()
   })
 
