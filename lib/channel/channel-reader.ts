@@ -57,11 +57,9 @@ export class ChannelReader implements FeedReader {
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
-  /**
-   * Adds the reader to the feed and returns the state of the log. Never settles for a stopped reader, which would stay
-   * in the feed forever.
-   */
+  /** Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: it would stay there. */
   attach (): LogState | Promise<LogState> { return this.#stopped ? new Promise(() => {}) : this.feed.add(this) }
+
   /** Sets the start position. Nothing is read before `start()`. */
   open (state: LogState, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
     // The snapshot of another channel may have ended the stream.
@@ -167,7 +165,8 @@ export class ChannelReader implements FeedReader {
   #receive (batch: FrameBatch): void {
     if (this.#stopped || (batch.to <= this.position && batch.epoch === this.epoch)) return
     // If the subscriber has no room or the reader is at another position, it reads this batch from the log later.
-    if (batch.epoch !== this.epoch || batch.from > this.position || !this.#subscriber.hasRoom()) return this.#backToReplay()
+    const continues = batch.epoch === this.epoch && batch.from <= this.position
+    if (!continues || !this.#subscriber.hasRoom()) return this.#backToReplay()
     if (this.#sharesFrames && batch.whole && batch.from === this.position) {
       this.position = batch.to
       this.#frames!.writeFrames(batch, batch.entries.length)
@@ -192,31 +191,34 @@ export class ChannelReader implements FeedReader {
   #forward (entry: ReviewedEntry, decoded?: DecodedEvent): void {
     const subscriber = this.#subscriber
     // Every subscriber receives the error of the channel: no filter or map applies to it.
-    const chosen = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
+    const projected = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
     if (this.#decodes) decoded ??= decodeEntry(entry, `${this.epoch}-${entry.offset}`)
     const { epoch } = this
-    const event = chosen ? project(decoded!, this.#projection) : decoded
+    const event = projected ? project(decoded!, this.#projection) : decoded
     // A filter or map that publishes, or stops the reader, may have advanced it beyond this entry.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
     // Advance the position only now: if the filter throws, the client must not have a position after the event.
-    if (entry.omitted === true || (chosen && (event === undefined || event === null))) return this.#skip(entry.offset, entry.event.length + entry.data.length)
+    const isDropped = entry.omitted === true || (projected && (event === undefined || event === null))
+    if (isDropped) return this.#skip(entry.offset, entry.event.length + entry.data.length)
     this.#skip(entry.offset - 1, 0)
     const before = subscriber.checkpoint()
     this.position = entry.offset
-    if (this.#frames !== undefined && (!chosen || this.#projection.map === undefined)) this.#frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)
-    else subscriber.write(subscriber.singleChannel && event === decoded ? event : withPosition(event, subscriber.id()), before)
+    const asStored = !projected || this.#projection.map === undefined
+    if (this.#frames !== undefined && asStored) this.#frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)
+    else if (subscriber.singleChannel && event === decoded) subscriber.write(event, before)
+    else subscriber.write(withPosition(event, subscriber.id()), before)
   }
 
   /** Moves to an offset: the entries up to there are not for this subscriber. */
   #skip (offset: number, characters: number): void {
-    if (offset > this.position) this.#subscriber.droppedShare += historyShare(this.feed.settings.history, offset - this.position, characters)
+    const events = offset - this.position
+    if (events > 0) this.#subscriber.droppedShare += historyShare(this.feed.settings.history, events, characters)
     this.position = offset
   }
 
   /** The entries after the position were evicted (R5). */
   #onEvicted (newest: number): void {
-    const { settings } = this.feed
-    if (settings.slowConsumer === 'disconnect') {
+    if (this.feed.settings.slowConsumer === 'disconnect') {
       this.stop()
       this.#subscriber.fellBehind(this)
       return
@@ -224,9 +226,7 @@ export class ChannelReader implements FeedReader {
     const { entries, dropped } = this.feed.latestFor(this, newest)
     // The id of the gap is the position before the remaining events.
     if (dropped > 0) this.#subscriber.gap(this, dropped, entries.length === 0 ? newest : this.position)
-    for (const entry of entries) {
-      if (!this.#stopped && entry.offset > this.position) this.#forward(entry)
-    }
+    for (const entry of entries) if (!this.#stopped && entry.offset > this.position) this.#forward(entry)
   }
 
   /** The log lost its history: the next entries belong to a new epoch. */

@@ -1,5 +1,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Broadcast, type LiveReader } from './broadcast.ts'
+import type { ResetReason } from '../contract/event-types.ts'
+import { diagnostics, tellOf } from '../metrics/diagnostics.ts'
+import type { RequestScope } from './subscriber-context.ts'
 import { decodeEntry, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
 import { LatestByKey } from './latest-by-key.ts'
 import { logged } from '../logged.ts'
@@ -103,6 +106,21 @@ export class Feed {
     // Events of another epoch have other offsets.
     const entries = epoch === this.epoch ? this.latest?.after(position, MAX_LATEST) ?? [] : []
     return { entries, dropped: (entries.at(-1)?.offset ?? newest) - position - entries.length }
+  }
+
+  /** Counts events that a subscriber lost; undefined: it loses its stream. `record` is its request. */
+  recordDrop (dropped: number | undefined, record: RequestScope | undefined): void {
+    if (dropped !== undefined) {
+      this.statistics.gaps++
+      this.statistics.dropped += dropped
+    }
+    if (diagnostics.drop.hasSubscribers) tellOf(record, diagnostics.drop, { channel: this.settings.name, dropped })
+  }
+
+  /** Counts a subscriber whose position could not be honoured. */
+  recordReset (reason: ResetReason, record: RequestScope | undefined): void {
+    this.statistics.resets++
+    if (diagnostics.reset.hasSubscribers) tellOf(record, diagnostics.reset, { channel: this.settings.name, reason })
   }
 
   /** Starts live delivery to a reader at the end of the log. */

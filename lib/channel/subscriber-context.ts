@@ -40,10 +40,13 @@ export interface SubscriberContext<R> {
   close: () => void
 }
 
+/** The request of a stream, and the scope in which the diagnostics of the stream are published. */
+export interface RequestScope { readonly request: FastifyRequest, readonly scope: Scope }
+
 /** Receives the events of a subscriber: a stream, or a loop in this process. */
 export interface SubscriberSink extends Partial<FrameSink> {
-  /** The request of a stream, and its scope. */
-  readonly record?: { readonly request: FastifyRequest, readonly scope: Scope }
+  /** Undefined for a loop. */
+  readonly record?: RequestScope
   hasRoom: () => boolean
   /** Returns whether the event was accepted: only then the client has its id and the position before it. */
   write: (event: unknown, before: string) => boolean

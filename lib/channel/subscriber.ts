@@ -1,5 +1,4 @@
 import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
-import { diagnostics, tellOf } from '../metrics/diagnostics.ts'
 import { encodePositionFrame } from '../wire/encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
@@ -41,6 +40,8 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   #started = false
   /** The last tick at which the client had its position. */
   #reportedAt = Infinity
+  /** The shortest `maxAge` of the channels, in milliseconds. */
+  readonly #shortestAge: number
   #stopped = false
 
   /**
@@ -57,6 +58,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     this.#subscriptions = subscriptions
     this.#readers = subscriptions.map(({ feed, projection }) => new ChannelReader(feed, bindToScope(projection), this))
     this.#openReaders = this.#readers
+    this.#shortestAge = Math.min(...this.#readers.map(({ feed }) => feed.settings.history.maxAge))
   }
 
   /** Whether the start positions were sent. Until then, all channels may turn out to have ended. */
@@ -110,7 +112,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   /** Sends the position of dropped entries before they leave the history by their age, which needs no new event. */
   tick (now: number): void {
     if (this.droppedShare === 0 || this.#reportedAt === Infinity) this.#reportedAt = now
-    else if (now - this.#reportedAt >= Math.min(...this.#readers.map(({ feed }) => feed.settings.history.maxAge)) / 2) this.write({ id: this.id() })
+    else if (now - this.#reportedAt >= this.#shortestAge / 2) this.write({ id: this.id() })
   }
 
   id (): string {
@@ -135,7 +137,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   gap (reader: ChannelReader, dropped: number, position: number): void {
-    this.#recordDrop(reader.feed, dropped)
+    reader.feed.recordDrop(dropped, this.#sink.record)
     const before = this.checkpoint()
     reader.position = position
     this.write({ event: 'sse.gap', data: this.#withChannel(reader, { dropped }), id: this.id() }, before)
@@ -147,7 +149,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
 
   fellBehind ({ feed }: ChannelReader): void {
     this.stop()
-    this.#recordDrop(feed, undefined)
+    feed.recordDrop(undefined, this.#sink.record)
     this.#sink.fellBehind(feed.settings.name)
   }
 
@@ -156,15 +158,6 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     if (this.#openReaders.length > 0) return this.caughtUp(reader)
     this.stop()
     this.#sink.channelEnded()
-  }
-
-  /** `dropped` is undefined if the subscriber loses its stream. */
-  #recordDrop ({ settings: { name }, statistics }: Feed, dropped: number | undefined): void {
-    if (dropped !== undefined) {
-      statistics.gaps++
-      statistics.dropped += dropped
-    }
-    if (diagnostics.drop.hasSubscribers) tellOf(this.#sink.record, diagnostics.drop, { channel: name, dropped })
   }
 
   fail (error: unknown): void {
@@ -208,10 +201,9 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     for (const reader of this.#readers) reader.start()
   }
 
-  #recordNotice (feed: Feed, { data }: Notice): void {
-    if ('dropped' in data) return this.#recordDrop(feed, data.dropped)
-    feed.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) tellOf(this.#sink.record, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
+  #recordNotice ({ feed }: ChannelReader, { data }: Notice): void {
+    if ('dropped' in data) feed.recordDrop(data.dropped, this.#sink.record)
+    else feed.recordReset(data.reason, this.#sink.record)
   }
 
   /** Adds the channel's name to the data if there are several channels. */
@@ -230,7 +222,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
    * that does not receive all of them starts again. If the last event was rejected, the position is sent alone.
    */
   #writeStart (readers: readonly ChannelReader[], starts: readonly StartPosition[], before: string): void {
-    for (const [index, { notice }] of starts.entries()) if (notice !== undefined) this.#recordNotice(readers[index]!.feed, notice)
+    for (const [index, { notice }] of starts.entries()) if (notice !== undefined) this.#recordNotice(readers[index]!, notice)
     const events: unknown[] = starts.flatMap(({ notice, snapshot }, index) => [
       ...(notice === undefined ? [] : [{ ...notice, data: this.#withChannel(readers[index]!, notice.data) }]),
       ...snapshot

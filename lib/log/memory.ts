@@ -3,7 +3,7 @@ import { Fifo } from '../fifo.ts'
 import { newEpoch } from './epoch.ts'
 import type { EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord, EventLogFactory } from './log.ts'
 
-/** Logs in the memory of this process: for one node, gone with it. */
+/** Returns a factory of logs in the memory of this process: for one node, and lost when it exits. */
 export function memoryLog (): EventLogFactory {
   return (_name, history) => new MemoryLog(history)
 }
@@ -18,7 +18,9 @@ class MemoryLog implements EventLog {
   #bytes = 0
   #newest = 0
   #ended = false
-  /** When somebody last wrote, stopped listening, or was own the position: whoever has one may come back with it. */
+  /**
+   * The time of the last append, removal of a listener or read of the state: a client with that position may reconnect.
+   */
   #usedAt = -Infinity
 
   constructor (history: HistoryLimits) {
@@ -50,7 +52,7 @@ class MemoryLog implements EventLog {
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    // One function may listen twice, and each of the two stops by itself.
+    // One function may be added twice: each call returns its own removal.
     const own = (batch: LogBatch): void => listener(batch)
     this.#listeners.add(own)
     return () => {
@@ -66,7 +68,7 @@ class MemoryLog implements EventLog {
     this.#notify([])
   }
 
-  /** Its events are gone by their age, and so would be those that a client missed. */
+  /** Idle when its entries have expired by age: so have the entries that a client could have missed. */
   isIdle (): boolean {
     const now = performance.now()
     this.#evict(now)

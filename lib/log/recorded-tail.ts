@@ -1,6 +1,6 @@
 import type { LogBatch, LogEntry } from './log.ts'
 
-/** All that a tail has told, and a wait for more of it. */
+/** Records the batches that a tail delivers, and waits for more of them. */
 export class RecordedTail {
   readonly batches: LogBatch[] = []
   #check = (): void => {}
@@ -14,7 +14,7 @@ export class RecordedTail {
 
   waitFor (description: string, condition: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(reject, 5_000, new Error(`The tail did not tell ${description} within 5 seconds`))
+      const timer = setTimeout(reject, 5_000, new Error(`The tail did not deliver ${description} within 5 seconds`))
       this.#check = () => {
         if (!condition()) return
         clearTimeout(timer)

@@ -2,13 +2,13 @@ import { Fifo } from '../../fifo.ts'
 import { shared } from '../../scope.ts'
 import type { LogPosition, LogRecord } from '../log.ts'
 
-/** Where an outbox sends target. */
+/** Executes the appends of a queue. */
 export interface AppendTarget {
-  /** Appends the records as one step, and once, even where it has target be tried again; answers with the position of the last of them. */
+  /** Appends the records in one step, and once, even if it must retry; resolves to the position of the last record. */
   append: (records: readonly LogRecord[], number: number, isWanted: () => boolean) => Promise<LogPosition>
-  /** Ends the log, once or several times. */
+  /** Ends the log; may be called several times. */
   end: (isWanted: () => boolean) => Promise<LogPosition>
-  /** What is said target those whose time is over. */
+  /** Creates the error of an append that timed out. */
   timeoutError: () => Error
   /** Milliseconds. */
   timeout: number
@@ -18,7 +18,7 @@ interface PendingAppend {
   /** Undefined for the end of the log. */
   record: LogRecord | undefined
   since: number
-  /** Undefined when its sender has been answered. */
+  /** Undefined after its caller was answered. */
   settle: { resolve: (position: LogPosition) => void, reject: (error: unknown) => void } | undefined
 }
 
@@ -26,8 +26,9 @@ const MAX_RECORDS = 500
 const MAX_CHARACTERS = 128 * 1024
 
 /**
- * Appends on their way, and the end, in order. One batch is out at a time, and what comes meanwhile is the next one: so an answer that
- * was lost can be asked for again by the number of its batch, and the more comes, the less each costs.
+ * A queue of appends, and the end, in order. One batch is under way at a time; records added meanwhile form the next
+ * batch. So a lost answer can be requested again by the number of its batch, and the higher the load, the lower the
+ * cost of a record.
  */
 export class AppendQueue {
   readonly #target: AppendTarget
@@ -45,17 +46,17 @@ export class AppendQueue {
 
   add (record: LogRecord): Promise<LogPosition> { return this.#enqueue(record) }
 
-  /** After all that was added before. */
+  /** Ends the log after all records that were added before. */
   async end (): Promise<void> { await this.#enqueue(undefined) }
 
   #enqueue (record: LogRecord | undefined): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ record, since: performance.now(), settle: { resolve, reject } })
-      // Both serve many publishers, and run in no publisher's scope.
+      // The timer and the batches serve many publishers, and run in no publisher's scope.
       this.#timer ??= shared.runInAsyncScope(setTimeout, undefined, this.#onTimeout, this.#target.timeout)
       if (this.#sending) return
       this.#sending = true
-      // Whatever else is appended in this step goes along.
+      // Records appended in the same step join the batch.
       shared.runInAsyncScope(queueMicrotask, undefined, this.#send)
     })
   }
@@ -78,7 +79,7 @@ export class AppendQueue {
     this.#timer = undefined
   }
 
-  /** Records as many as go together, or an end by itself. */
+  /** Returns the records of the next batch, or an end alone. */
   #next (): PendingAppend[] {
     const batch = [this.#pending.shift()!]
     let size = batch[0]!.record?.data.length ?? Infinity
@@ -90,7 +91,7 @@ export class AppendQueue {
     return batch
   }
 
-  /** Those whose time is over are answered, whether they are out or still here: these will not be sent. */
+  /** Rejects all appends that timed out, whether under way or queued. Queued ones will not be sent. */
   readonly #onTimeout = (): void => {
     const now = performance.now()
     const isLate = ({ since }: PendingAppend): boolean => now - since >= this.#target.timeout - 1

@@ -10,27 +10,30 @@ import { shared as sharedScope } from '../../scope.ts'
 
 
 export interface RedisLogOptions {
-  /** What the keys of all channels begin with. Services that share a Redis take different ones. Default 'sse:'. */
+  /** The prefix of all keys. Services that share a Redis use different prefixes. Default 'sse:'. */
   prefix?: string | undefined
-  /** Milliseconds that `publish` and `end` wait for Redis before they reject with FST_SSE_LOG_UNAVAILABLE. Default 5000. */
+  /**
+   * Milliseconds that `publish` and `end` wait for Redis before they reject with FST_SSE_LOG_UNAVAILABLE. Default 5000.
+   */
   timeout?: number | undefined
 }
 
 const DEFAULTS = { prefix: 'sse:', timeout: 5_000 }
 const RULES: Record<keyof RedisLogOptions, Rule> = {
-  // A brace would say where in a cluster the key is.
+  // Braces determine the slot of a key in a cluster.
   prefix: { expected: 'a string without braces and control characters', fits: value => typeof value === 'string' && !/[{}\p{Cc}\p{Cs}]/u.test(value) },
   timeout: { expected: 'a number of milliseconds from 1 to 2147483647', fits: value => typeof value === 'number' && value >= 1 && value < 2 ** 31 }
 }
 
 /**
- * Channels of many nodes: one order, one set of ids, in Redis 6.2 and later, or Valkey; a cluster takes 7.0. The client is a `Redis` or
- * `Cluster` of ioredis and stays yours: you close it, after the server. It is used for commands; the first channel that is followed opens a second
- * connection like it, and the last one that is let go closes it. FST_SSE_OPTION for a bad client or option.
+ * Returns a factory of logs that many nodes share: one order, one set of ids, in Redis 6.2 and later, or Valkey; a
+ * cluster needs 7.0. The client is a `Redis` or `Cluster` of ioredis and remains yours: close it after the server. It
+ * is used for commands. The first channel with a subscriber opens a second connection like it, and the last one closes
+ * it. Throws FST_SSE_OPTION for a bad client or option.
  */
 export function redisLog (client: RedisClient, options: RedisLogOptions = {}): EventLogFactory {
   if (!isClient(client)) throw new FST_SSE_OPTION('client', 'a Redis or Cluster of ioredis', describe(client))
-  // With ioredis, a command that was not answered before its connection went would then never settle.
+  // With ioredis, a command that was not answered before its connection was lost would then never settle.
   if (dropsUnanswered(client)) throw new FST_SSE_OPTION('client', 'a client that resends unanswered commands', 'autoResendUnfulfilledCommands: false')
   const { prefix, timeout } = validateOptions(options, DEFAULTS, RULES)
   const subscriber = new RedisSubscriber(client)

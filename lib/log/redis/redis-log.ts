@@ -9,39 +9,40 @@ import { decodeMessage, type ScriptReply } from './script-reply.ts'
 import * as scripts from './scripts.ts'
 import { OrderedTail } from './ordered-tail.ts'
 
-/** What the logs of one `redisLog` share. */
+/** Shared by the logs of one `redisLog`. */
 export interface RedisContext {
   readonly commands: Commands
   readonly subscriber: RedisSubscriber
   readonly prefix: string
-  /** Milliseconds an append may take. */
+  /** Milliseconds until an append is rejected. */
   readonly timeout: number
   readonly publish: 'PUBLISH' | 'SPUBLISH'
-  /** The random secret for the seals of logs that begin here. */
+  /** The random secret for the seals of logs that start in this process. */
   readonly secret: string
-  /** What ioredis puts before each key, and not before the names that are published and subscribed. */
+  /** The prefix that ioredis adds to each key, but not to the names of Redis channels. */
   readonly keyPrefix: string
   readonly db: number
-  /** All that are open. */
+  /** All open logs. */
   readonly open: Set<RedisLog>
   readonly onAllClosed: () => void
 }
 
-// A hash outlives its events by that many milliseconds: who comes back later, having missed nothing, is not reset.
+// Milliseconds. A hash outlives its events by this time: a client that reconnects later without missed events is not
+// reset.
 const META_TTL = 3_600_000
-// Entries per look at the store.
+// Entries per read.
 const BATCH = 500
-// What was published last may be lost on its way, with nothing after it that shows it.
+// Milliseconds. The last message may be lost, and no later one shows it.
 const CHECK_INTERVAL = 15_000
 // Milliseconds for which the right to publish counts as checked.
 const PUBLISH_CHECK_TTL = 60_000
 // Messages that arrive before the first answer of the store wait, up to this number: the store has them all.
 const MAX_EARLY_MESSAGES = 1_000
 
-// One that nobody used for so long can be opened again when somebody does.
+// Milliseconds. An unused log is closed after this time at the latest; the next use opens it again.
 const IDLE_AFTER = 300_000
 
-// The names of keys in a cluster: what is in braces says where they are.
+// Braces determine the slot of a key in a cluster.
 const BRACES = /[{}%]/g
 // Any other text would break the format, and is no fingerprint.
 const FINGERPRINT = /^[\w-]{1,64}$/
@@ -51,13 +52,13 @@ export class RedisLog implements EventLog, RedisListener {
   readonly #name: string
   readonly #keys: readonly [hash: string, stream: string]
   readonly #channel: string
-  /** Says by whom an append was, when its answer has to be asked for again. */
+  /** Identifies the appends of this log, so that a lost answer can be requested again. */
   readonly #idempotencyKey: string
   readonly #bounds: ReadonlyArray<string | number>
   readonly #appends: AppendQueue
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   #ordered: OrderedTail | undefined
-  /** Settles when all that is appended from now on is heard. */
+  /** Resolves when all later appends will be received as messages. */
   #subscribed: Promise<void> | undefined
   /** The newest known offset, from an answer or a sealed message: a log that ends before it has lost its history. */
   #known = { epoch: '', offset: 0, appendedAt: '', secret: '' }
@@ -76,11 +77,11 @@ export class RedisLog implements EventLog, RedisListener {
     this.#redis = context
     this.#name = name
     this.#keys = [key, `${key}:events`]
-    // All databases of a server have one space of names for what is published.
+    // All databases of a server share the names of Redis channels.
     this.#channel = `${context.keyPrefix}${key}@${context.db}`
     this.#idempotencyKey = `${key}:${newEpoch()}`
     this.#idleAfter = Math.min(age, IDLE_AFTER)
-    // Redis keeps whole milliseconds.
+    // Redis stores whole milliseconds.
     this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
     this.#appends = new AppendQueue({
       append: (records, number, isWanted) => this.#append(records, number, isWanted),
@@ -98,14 +99,14 @@ export class RedisLog implements EventLog, RedisListener {
   }
 
   async state (): Promise<LogState> {
-    // First heard, then seen: nothing falls between.
+    // Subscribe before reading the state, so no entry is missed in between.
     await this.#subscribed
-    const { epoch, oldest, newest, ended } = await this.#run(scripts.head, [])
+    const { epoch, oldest, newest, ended } = await this.#run(scripts.state, [])
     return { epoch, oldest, newest, ended }
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    // One function may listen twice, and each of the two stops by itself.
+    // One function may be added twice: each call returns its own removal.
     const own = (batch: LogBatch): void => listener(batch)
     this.#listeners.add(own)
     // A connection and its timers serve all listeners, and keep no caller's context.
@@ -117,7 +118,10 @@ export class RedisLog implements EventLog, RedisListener {
 
   end (): Promise<void> { return this.#appends.end() }
 
-  /** Redis keeps everything for those who come back. What is opened again and again leaves a receipt each time. */
+  /**
+   * Redis stores the entries for clients that reconnect. Each new instance leaves an idempotency key, so an instance is
+   * kept for a while.
+   */
   isIdle (): boolean {
     return this.#listeners.size === 0 && this.#appends.empty && performance.now() - this.#usedAt >= this.#idleAfter
   }
@@ -132,7 +136,7 @@ export class RedisLog implements EventLog, RedisListener {
   }
 
   onMessage (message: Buffer): void {
-    // The message only proves that its sender may publish.
+    // An empty message only proves that its sender may publish.
     if (message.length === 0) return
     const { epoch, offset, secret } = this.#known
     if (epoch === '') {
@@ -141,7 +145,7 @@ export class RedisLog implements EventLog, RedisListener {
       return
     }
     const reply = decodeMessage(message, secret)
-    // Of another epoch, another version or another program: ask the store.
+    // Of another epoch, version or program: check the store.
     if (reply === undefined || reply.epoch !== epoch) return this.check()
     if (reply.newest > offset) this.#known = { epoch, offset: reply.newest, appendedAt: reply.appendedAt, secret }
     this.#ordered?.onMessage(reply)
@@ -149,15 +153,15 @@ export class RedisLog implements EventLog, RedisListener {
 
   onLoss (): void { this.check() }
 
-  /** Whether the log is where it was own to be; and its keys stay as long as somebody follows. */
+  /** Reads the state from the store, to find lost messages. Also keeps the keys alive while there are listeners. */
   check (): void {
     if (this.#ordered === undefined) return
-    // The answer that is on its way may be from before we could hear.
+    // The answer under way may be older than the subscription.
     this.#checkAgain = this.#checking
     if (!this.#checking) this.#checkNow()
   }
 
-  /** Called every second or so. */
+  /** Called about once a second. */
   tick (now: number): void {
     if (now - this.#checkedAt >= CHECK_INTERVAL) this.check()
   }
@@ -172,7 +176,7 @@ export class RedisLog implements EventLog, RedisListener {
         const { epoch, newest, ended } = await this.#run(scripts.check, [])
         tail?.onStateChange({ epoch, newest, ended })
       } catch {
-        // Refused: whoever asks for something hears why.
+        // Rejected: the next call of a user reports the reason.
       }
     } while (this.#checkAgain && this.#ordered !== undefined)
     this.#checking = false
@@ -184,10 +188,10 @@ export class RedisLog implements EventLog, RedisListener {
       read: after => this.read(after, BATCH),
       deliver: batch => { for (const listener of this.#listeners) listener(batch) }
     })
-    // It begins where the log is now, before anything that this node appends later.
-    this.#run(scripts.head, []).then(reply => tail.start(reply)).catch(() => {})
+    // Start at the current end of the log, before any later append of this node.
+    this.#run(scripts.state, []).then(reply => tail.start(reply)).catch(() => {})
     this.#subscribed = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw this.#toError(error) })
-    // What came before it could be heard is read.
+    // Entries appended before the subscription are read from the store.
     this.#subscribed.then(() => this.check(), () => {})
   }
 
@@ -200,7 +204,7 @@ export class RedisLog implements EventLog, RedisListener {
     this.#redis.subscriber.unsubscribe(this.#channel, this)
   }
 
-  async #append (records: readonly LogRecord[], number: number, isWanted: () => boolean): Promise<LogPosition> {
+  async #append (records: readonly LogRecord[], number, isWanted: () => boolean): Promise<LogPosition> {
     const now = performance.now()
     const probes = now - this.#publishCheckedAt >= PUBLISH_CHECK_TTL
     const args: Array<string | number> = [this.#redis.publish, this.#channel, number, probes ? 1 : 0]
@@ -229,7 +233,10 @@ export class RedisLog implements EventLog, RedisListener {
     }
   }
 
-  /** An error with a message of this package: a client may get it, and the message of Redis is for the log alone. */
+  /**
+   * Returns an error with a message of this package, which a client may receive; the message of Redis is its `cause`,
+   * for the log.
+   */
   #toError (cause: unknown): Error {
     const error = this.#errorFor(cause)
     error.cause = cause
@@ -242,7 +249,7 @@ export class RedisLog implements EventLog, RedisListener {
       case 'ENDED': return new FST_SSE_CHANNEL_ENDED()
       case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold other data, so use another prefix or another name')
       case 'NEWER': return new FST_SSE_LOG_FOREIGN(this.#name, 'are of a newer version of this package')
-      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'needs the right to publish: nothing was appended')
+      case 'UNPUBLISHABLE': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'needs the right to publish: nothing was appended')
       default: return new FST_SSE_LOG_UNAVAILABLE(this.#name, isFull(cause) ? 'has no memory left: nothing was appended' : 'cannot be used')
     }
   }

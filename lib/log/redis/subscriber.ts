@@ -1,43 +1,46 @@
-// How to hear of what other nodes append: XREAD BLOCK onEnd all streams, or a subscription whose messages dispatch the entries. Measured
-// with 1,000 events/s (`npm run bench:redis`, medians): with one channel p50 is 0.35 ms against 0.30, and the node's CPU 215 µs per event against 106; with 10,000
-// channels 15 ms against 0.5, p99 125 ms against 14, and 567 µs against 85, since each call of XREAD names all of them again. A stream
-// that keeps nothing cannot be read at all. What a subscription loses, the offsets show, and the stream has it.
+// Two ways to receive the entries of other nodes: XREAD BLOCK over all streams, or a subscription whose messages
+// contain the entries. Measured with 1,000 events/s (`npm run bench:redis`, medians): with one channel, XREAD has a p50
+// of 0.35 ms against 0.30, and costs the node 215 µs of CPU per event against 106. With 10,000 channels it has a p50 of
+// 15 ms against 0.5, a p99 of 125 ms against 14, and costs 567 µs against 85, because each call of XREAD names all of
+// them again. A stream that keeps nothing cannot be read at all. Messages that a subscription loses show as a gap in
+// the offsets, and the stream has the entries.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { isCluster, type RedisClient, type RedisConnection } from './client.ts'
 import { hasMoved, isTransient } from './commands.ts'
 
-/** One that listens to what is published under the name of a key. */
+/** Listens to the messages of one Redis channel. */
 export interface RedisListener {
   /** Does not throw. */
   onMessage: (message: Buffer) => void
-  /** It was deaf for a while. */
+  /** Messages may have been lost: resynchronize from the stream. */
   onLoss: () => void
 }
 
-/** A connection, and when it can be used. */
+/** A connection, and a promise that resolves when it can be used. */
 interface Link { redis: RedisConnection, ready: Promise<void> }
 
-/** All who listen to one name. */
+/** The listeners of one Redis channel. */
 interface RedisSubscription {
   channel: string
   listeners: Set<RedisListener>
-  /** The connection that brings it; undefined while there is none. */
+  /** The connection that delivers its messages; undefined while there is none. */
   connection: RedisConnection | undefined
-  /** One is being looked for. */
+  /** An attempt to subscribe is under way. */
   subscribing: boolean
-  /** Settles when it is brought for the first time, or never will be. */
+  /** Resolves after the first successful subscription; rejects on a permanent error. */
   ready: Promise<void>
 }
 
-// Milliseconds between two tries to connect, doubled up to the second.
+// Milliseconds between two attempts to connect, doubled up to the maximum.
 const RETRY_DELAYS = [20, 1_000] as const
-// A connection that says nothing for that long after it was asked is dead, whatever TCP thinks of it.
+// Milliseconds. A connection that does not answer a PING within this time is dead, whatever TCP reports.
 const IDLE_TIMEOUT = 10_000
 
 /**
- * What is published in Redis, onEnd one subscribed connection (and one per master of a cluster, where a channel lives with its keys: SSUBSCRIBE).
- * Connections come with the first who listens. A lost one is replaced, and whoever listened is told that it notifyLoss something.
+ * Receives messages of Redis over one connection (in a cluster one per master, because a sharded channel lives with its
+ * keys: SSUBSCRIBE). The first listener opens a connection. A lost connection is replaced, and its listeners are
+ * notified that they may have missed messages.
  */
 export class RedisSubscriber {
   readonly #client: RedisClient
@@ -54,14 +57,14 @@ export class RedisSubscriber {
     this.#idleTimeout = idleTimeout
   }
 
-  /** Resolves when what is published from now on is heard; rejects where Redis refuses that. */
+  /** Resolves when all later messages will be received; rejects if Redis rejects the subscription. */
   subscribe (channel: string, listener: RedisListener): Promise<void> {
     let subscription = this.#subscriptions.get(channel)
     if (subscription === undefined) {
       subscription = { channel, listeners: new Set(), connection: undefined, subscribing: false, ready: Promise.resolve() }
       this.#subscriptions.set(channel, subscription)
       subscription.ready = this.#keepSubscribing(subscription)
-      // Whoever needs to know waits for it.
+      // The caller awaits the promise if it needs to know.
       subscription.ready.catch(() => {})
     }
     subscription.listeners.add(listener)
@@ -75,14 +78,14 @@ export class RedisSubscriber {
     this.#unsubscribe(subscription)
   }
 
-  /** Called every second or so: asks the lines for a sign of life. */
+  /** Called about once a second: sends a PING over each connection. */
   tick (now: number): void {
     if (now - this.#pingedAt < this.#idleTimeout) return
     this.#pingedAt = now
     for (const { redis } of this.#links.values()) if (redis.status === 'ready') redis.ping().catch(() => {})
   }
 
-  /** Lets go of all who listen, and of the connections; who listens later gets new ones. */
+  /** Removes all listeners and closes the connections; later listeners open new ones. */
   close (): void {
     this.#subscriptions.clear()
     for (const { redis } of this.#links.values()) redis.disconnect()
@@ -103,7 +106,7 @@ export class RedisSubscriber {
   async #trySubscribe (subscription: RedisSubscription): Promise<boolean> {
     try {
       const node = await this.#nodeOf(subscription.channel)
-      // Nobody would close the connection.
+      // No listener is left to close the connection.
       if (!this.#isWanted(subscription)) return true
       const { redis, ready } = this.#linkTo(node)
       await ready
@@ -115,7 +118,7 @@ export class RedisSubscriber {
       subscription.connection = undefined
       const { isCluster, status } = this.#client
       if (status === 'end' || !(isTransient(error) || (isCluster && hasMoved(error)))) throw error
-      // A cluster learns from any command that the slot is elsewhere by now.
+      // The cluster client learns the new server of a slot from any command.
       if (isCluster) for (const listener of subscription.listeners) listener.onLoss()
       return false
     }
@@ -127,7 +130,7 @@ export class RedisSubscriber {
     done.catch(() => {})
   }
 
-  /** One pause for all who try again. */
+  /** One delay for all attempts. */
   #backOff (): Promise<void> {
     if (this.#pause === undefined) {
       this.#pause = pause(this.#delay).then(() => { this.#pause = undefined })
@@ -136,7 +139,7 @@ export class RedisSubscriber {
     return this.#pause
   }
 
-  /** The server that has the keys of that name. */
+  /** Returns the server that has the keys of that name. */
   async #nodeOf (channel: string): Promise<RedisConnection> {
     const client = this.#client
     if (!isCluster(client)) return client
@@ -158,7 +161,7 @@ export class RedisSubscriber {
     const redis = node.duplicate({
       lazyConnect: true,
       keyPrefix: '',
-      // When it is onEnd it is onEnd: another one takes its place, wherever that has to go by then.
+      // A lost connection is not reopened: another one replaces it, possibly to another server.
       retryStrategy: () => null,
       autoResubscribe: false,
       maxRetriesPerRequest: null,
@@ -171,10 +174,10 @@ export class RedisSubscriber {
       const subscription = this.#subscriptions.get(channel.toString())
       if (subscription?.connection === redis) for (const listener of subscription.listeners) listener.onMessage(message)
     }
-    // What is wrong with it is also wrong with the client, whose user hears of it there.
+    // The client has the same errors, and reports them to its user.
     redis.on('error', () => {})
     redis.on('messageBuffer', dispatch).on('smessageBuffer', dispatch)
-    // A slot went to another server.
+    // The slot has moved to another server.
     redis.on('moved', () => redis.disconnect())
     const onEnd = (): void => {
       if (this.#links.get(name) === link) this.#links.delete(name)

@@ -9,7 +9,7 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
 const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
-const head = (commands: Commands, wanted = () => true): Promise<ScriptReply> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
+const head = (commands: Commands, wanted = () => true): Promise<ScriptReply> => commands.run(scripts.state, ['key', 'key:events'], ARGS, wanted)
 
 t.test('what passes, and what does not', async t => {
   const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
@@ -49,7 +49,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a refusal is a refusal', async t => {
     const { client, commands } = make(t)
     await client.set('taken', 'by somebody else')
-    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
+    await t.rejects(commands.run(scripts.state, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
   })
 
   t.test('an answer that no script of ours gives is not asked for again', async t => {

@@ -324,7 +324,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.xlen(`sse:{${log.name}}:events`), 1)
     await admin.hdel(`sse:{${log.name}}`, 'v', 'secret', 'ended')
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'event', 'message', 'json', '2')
-    await admin.hset(`sse:{${log.name}}`, { newest: 2, stamp: '9999999999999', bytes: 16 })
+    await admin.hset(`sse:{${log.name}}`, { newest: 2, appendedAt: '9999999999999', bytes: 16 })
     const older = open(t, { name: log.name })
     t.strictSame((await older.read(0, 10)).entries, [{ offset: 1, ...numbered(1), fingerprint: 'abc' }, { offset: 2, event: 'message', data: '2', json: true }])
     t.equal((await older.append({ ...numbered(3), fingerprint: 'no\nfingerprint' })).offset, 3)

@@ -5,7 +5,7 @@ import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisServer } from '../../setup/redis.ts'
 
-interface Known { epoch: string, offset: number, stamp: string }
+interface Known { epoch: string, offset: number, appendedAt: string }
 interface Bounds { events?: number, bytes?: number, age?: number }
 
 /** Runs scripts on the keys of a name. */
@@ -13,7 +13,7 @@ class Channel {
   readonly #redis: Redis
   readonly #name: string
   #fresh = 0
-  known: Known = { epoch: '', offset: 0, stamp: '' }
+  known: Known = { epoch: '', offset: 0, appendedAt: '' }
   bounds: Bounds = {}
 
   constructor (redis: Redis, name: string) {
@@ -24,10 +24,10 @@ class Channel {
   async run (script: scripts.Script, ...args: Array<string | number>): Promise<ScriptReply> {
     const { events = 100, bytes = 100_000, age = -1 } = this.bounds
     const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
-    const { epoch, offset, stamp } = this.known
+    const { epoch, offset, appendedAt } = this.known
     const piece = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
-      `${this.#name}${++this.#fresh}`, epoch, offset, stamp, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
-    this.known = { epoch: piece.epoch, offset: piece.newest, stamp: piece.appendedAt }
+      `${this.#name}${++this.#fresh}`, epoch, offset, appendedAt, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
+    this.known = { epoch: piece.epoch, offset: piece.newest, appendedAt: piece.appendedAt }
     return piece
   }
 
@@ -47,7 +47,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
   t.test('an append that is asked for again is answered again, and not appended twice', async t => {
     const log = channel()
     const first = await log.append(1, 'a', 'b')
-    log.known = { epoch: '', offset: 0, stamp: '' }
+    log.known = { epoch: '', offset: 0, appendedAt: '' }
     t.strictSame(await log.append(1, 'a', 'b'), first)
     await log.append(2, 'c')
     t.strictSame(await log.data(), ['a', 'b', 'c'])
@@ -71,19 +71,19 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
   })
 
   t.test('R1: a log that knows less than it has told begins anew', async t => {
-    for (const script of [scripts.head, scripts.check]) {
+    for (const script of [scripts.state, scripts.check]) {
       const log = channel()
       await log.append(1, 'a', 'b')
       const { known } = log
       t.equal((await log.run(script)).epoch, known.epoch)
-      for (const lost of [{ offset: 3 }, { stamp: '1' }, { offset: 3, stamp: '1' }]) {
+      for (const lost of [{ offset: 3 }, { appendedAt: '1' }, { offset: 3, appendedAt: '1' }]) {
         log.known = { ...known, ...lost }
         const { epoch, newest } = await log.run(script)
         t.not(epoch, known.epoch)
         t.equal(newest, 0)
         t.strictSame(await log.data(), [])
         await redis.del(`c${names}`)
-        await redis.hset(`c${names}`, { epoch: known.epoch, newest: 2, stamp: known.stamp, bytes: 2 })
+        await redis.hset(`c${names}`, { epoch: known.epoch, newest: 2, appendedAt: known.appendedAt, bytes: 2 })
       }
     }
   })
@@ -95,19 +95,19 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     await log.append(2, 'b')
     log.known = known
     t.equal((await log.run(scripts.check)).epoch, known.epoch)
-    log.known = { ...known, stamp: '12' }
-    t.equal((await log.run(scripts.head)).epoch, known.epoch, 'which looks further than the others')
-    log.known = { ...known, stamp: '12' }
+    log.known = { ...known, appendedAt: '12' }
+    t.equal((await log.run(scripts.state)).epoch, known.epoch, 'which looks further than the others')
+    log.known = { ...known, appendedAt: '12' }
     t.not((await log.run(scripts.check)).epoch, known.epoch)
   })
 
-  t.test('a stamp is no earlier than the one before, whatever the clock says', async t => {
+  t.test('a appendedAt is no earlier than the one before, whatever the clock says', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a')
     const future = Date.now() + 60_000
-    await redis.hset(`c${names}`, 'stamp', future)
-    log.known = { epoch: '', offset: 0, stamp: '' }
-    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt: stamp }) => ({ epoch, stamp })), { epoch, stamp: String(future) })
+    await redis.hset(`c${names}`, 'appendedAt', future)
+    log.known = { epoch: '', offset: 0, appendedAt: '' }
+    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt }) => ({ epoch, appendedAt })), { epoch, appendedAt: String(future) })
   })
 
   t.test('events and bytes are counted over all appends, and a batch beyond them keeps its end', async t => {
@@ -149,7 +149,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
   })
 
   t.test('the keys of a log that is followed stay, and reading alone leaves none without an end', async t => {
-    for (const script of [scripts.head, scripts.check, scripts.end, scripts.read]) {
+    for (const script of [scripts.state, scripts.check, scripts.end, scripts.read]) {
       const log = channel()
       log.bounds = { age: 50_000 }
       await log.run(script, ...script === scripts.end ? ['PUBLISH', 'channel'] : [0, 1])
@@ -164,7 +164,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}:events`)
-    t.match(await log.run(scripts.head), { epoch, oldest: 3, newest: 2 })
+    t.match(await log.run(scripts.state), { epoch, oldest: 3, newest: 2 })
     t.match(await log.append(2, 'c'), { epoch, oldest: 3, newest: 3 })
     t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 8)
   })
@@ -173,7 +173,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}`)
-    log.known = { epoch: '', offset: 0, stamp: '' }
+    log.known = { epoch: '', offset: 0, appendedAt: '' }
     const appended = await log.append(2, 'c')
     t.not(appended.epoch, epoch)
     t.strictSame(await log.data(), ['c'])
