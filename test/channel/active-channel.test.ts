@@ -31,7 +31,7 @@ function make (options: ChannelOptions = {}, log: EventLog = new RemoteLog()) {
   return { topic, log, lines }
 }
 
-/** All that a log holds, as name and data. */
+/** Returns all entries of a log, as name and data. */
 async function held (log: EventLog): Promise<string[]> {
   return (await log.read(0, 1_000)).entries.map(({ event, data }) => `${event} ${data}`)
 }
@@ -39,7 +39,7 @@ async function held (log: EventLog): Promise<string[]> {
 const reader = { deliver: () => {}, onStateChange: () => {}, close: () => {} }
 const logs: Array<[kind: string, make: () => EventLog]> = [['here', () => new RemoteLog()], ['elsewhere', () => new RemoteLog({}, dice(3))]]
 
-t.test('the log is opened with the channel\'s name and bounds', async t => {
+t.test('the log is opened with the channel\'s name and history limits', async t => {
   const settings = resolveChannel('runs', { history: { maxEvents: 5 } })
   const opened: unknown[] = []
   const topic = new ActiveChannel({
@@ -57,7 +57,7 @@ t.test('the log is opened with the channel\'s name and bounds', async t => {
   t.equal(topic.open, true)
 })
 
-t.test('C4: an event is checked and written once, and what does not fit is thrown and takes no offset', async t => {
+t.test('C4: an event is validated and serialized once; an invalid event throws and gets no offset', async t => {
   const { topic, log } = make({ events: events as EventMap })
   const first = await topic.append({ event: 'count', data: { n: 1, secret: 1 } })
   for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) t.throws(() => topic.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
@@ -67,7 +67,7 @@ t.test('C4: an event is checked and written once, and what does not fit is throw
 })
 
 for (const [where, makeLog] of logs) {
-  t.test(`R7: all that a source gives is in the log, then its end; a log ${where}`, async t => {
+  t.test(`R7: all events of a source are in the log, then its end; a log ${where}`, async t => {
     const { topic, log, lines } = make({}, makeLog())
     await within('the end', topic.publishFrom((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
     t.strictSame(await held(log), Array.from({ length: 100 }, (_, index) => `message ${index + 1}`))
@@ -75,7 +75,7 @@ for (const [where, makeLog] of logs) {
     t.strictSame(lines, [])
   })
 
-  t.test(`E2: a source that fails rejects, is in the log of the server, and its problem is the last event; a log ${where}`, async t => {
+  t.test(`E2: a source that fails rejects, is logged, and its problem is the last event; a log ${where}`, async t => {
     const error = new Error('secret')
     const { topic, log, lines } = make({ events: events as EventMap }, makeLog())
     await t.rejects(within('the end', topic.publishFrom((async function * () {
@@ -87,7 +87,7 @@ for (const [where, makeLog] of logs) {
     t.strictSame(lines, [['error', 'sse producer failed', error]])
   })
 
-  t.test(`R7: the end stops the source, whose promise is fulfilled; a log ${where}`, async t => {
+  t.test(`R7: the end stops the source and resolves its promise; a log ${where}`, async t => {
     const { topic, log, lines } = make({}, makeLog())
     const queue = new EventQueue()
     const consumed = topic.publishFrom(queue)
@@ -102,7 +102,7 @@ for (const [where, makeLog] of logs) {
     t.strictSame(lines, [])
   })
 
-  t.test(`R7: the end in the middle of a list that is on its way to the log is no failure; a log ${where}`, async t => {
+  t.test(`R7: the end in the middle of a list whose events are under way is no failure; a log ${where}`, async t => {
     const { topic, lines } = make({}, makeLog())
     const consumed = topic.publishFrom(Array.from({ length: 500 }, (_, index) => ({ data: index })))
     await turn()
@@ -112,7 +112,7 @@ for (const [where, makeLog] of logs) {
     t.strictSame(lines, [])
   })
 
-  t.test(`R7: a channel that is over never starts a source, and lets go of it; a log ${where}`, async t => {
+  t.test(`R7: an ended channel disposes of a source without starting it; a log ${where}`, async t => {
     const { topic, lines } = make({}, makeLog())
     await topic.end()
     const queue = new EventQueue()
@@ -125,7 +125,7 @@ for (const [where, makeLog] of logs) {
   })
 }
 
-/** A producer that says nothing, and when and why it was stopped. */
+/** Returns a source that yields no event, and records when and why it was stopped. */
 function silent () {
   const stopped: unknown[] = []
   const source = async function * ({ signal }: { signal: AbortSignal }): AsyncGenerator<unknown> {
@@ -141,7 +141,7 @@ function silent () {
 }
 
 for (const [where, makeLog] of logs) {
-  t.test(`R7: the end of the log by another node stops the source, as that of this node does; a log ${where}`, async t => {
+  t.test(`R7: the end of the log by another node stops the source, as an end by this node does; a log ${where}`, async t => {
     const log = makeLog() as RemoteLog
     const { topic, lines } = make({}, log)
     const { source, stopped } = silent()
@@ -158,7 +158,7 @@ for (const [where, makeLog] of logs) {
     t.strictSame(lines, [])
   })
 
-  t.test(`R7: a source with events on their way when another node ends the log is stopped without a failure; a log ${where}`, async t => {
+  t.test(`R7: a source with events under way when another node ends the log is stopped without a failure; a log ${where}`, async t => {
     for (const source of [
       () => Array.from({ length: 5_000 }, (_, index) => ({ data: index })),
       async function * ({ signal }: { signal: AbortSignal }) { for (let n = 0; !signal.aborted; n++) yield { data: n } }
@@ -177,7 +177,7 @@ for (const [where, makeLog] of logs) {
     }
   })
 
-  t.test(`R7: the tail is let go when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
+  t.test(`R7: the tail is removed when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
     const ways: Array<(topic: ActiveChannel) => Promise<unknown>> = [
       topic => topic.publishFrom([{ data: 1 }]),
       topic => topic.publishFrom(() => { throw new Error('mine') }).catch(() => {}),
@@ -199,7 +199,7 @@ for (const [where, makeLog] of logs) {
     }
   })
 
-  t.test(`R8: a log that begins anew stops no source: what it gives is in the next one, whose end is heard; a log ${where}`, async t => {
+  t.test(`R8: a log with a new epoch stops no source: its events are in the new epoch, whose end is noticed; a log ${where}`, async t => {
     const log = makeLog() as RemoteLog
     const { topic, lines } = make({}, log)
     const queue = new EventQueue()
@@ -219,7 +219,7 @@ for (const [where, makeLog] of logs) {
   })
 }
 
-t.test('R7: a source that ends or fails in the moment in which another node ends the log settles once, and nothing is written after the end', async t => {
+t.test('R7: a source that ends or fails while another node ends the log settles once, and nothing is written after the end', async t => {
   const error = new Error('mine')
   for (const fails of [false, true]) {
     for (let seed = 1; seed <= 20; seed++) {
@@ -247,7 +247,7 @@ t.test('R7: a source that ends or fails in the moment in which another node ends
   }
 })
 
-t.test('R7: an append that is refused because the channel has ended stops the producer, without the tail', async t => {
+t.test('R7: an append that is rejected because the channel has ended stops the producer, without the tail', async t => {
   for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
     const log = makeLog()
     log.tail = () => () => {}
@@ -266,7 +266,7 @@ t.test('R7: an append that is refused because the channel has ended stops the pr
   }
 })
 
-t.test('R7: an end that comes before the log has answered never starts the source, and lets go of it at once', async t => {
+t.test('R7: an end before the first answer of the log disposes of the source at once, without starting it', async t => {
   for (const end of [(topic: ActiveChannel) => topic.end(), (_topic: ActiveChannel, log: RemoteLog) => log.end(), (topic: ActiveChannel) => topic.close()]) {
     for (const fails of [false, true]) {
       const log = new RemoteLog()
@@ -291,7 +291,7 @@ t.test('R7: an end that comes before the log has answered never starts the sourc
   }
 })
 
-t.test('a source is let go where the log cannot say whether the channel is over', async t => {
+t.test('a source is disposed of if the log cannot tell whether the channel has ended', async t => {
   const log = new RemoteLog()
   const error = new Error('the store is gone')
   log.state = async () => { throw error }
@@ -300,7 +300,7 @@ t.test('a source is let go where the log cannot say whether the channel is over'
   t.equal(queue.signal.aborted, true)
 })
 
-t.test('R7: a second source is let go, never started, and gets the answer of the first', async t => {
+t.test('R7: a second source is disposed of without being started, and gets the promise of the first', async t => {
   const { topic } = make()
   let returned = 0
   const first = topic.publishFrom(async function * () { yield { data: 1 } })
@@ -317,7 +317,7 @@ t.test('R7: a second source is let go, never started, and gets the answer of the
   t.equal(topic.publishFrom([]), first, 'also when it is over')
 })
 
-t.test('R7: the same source once more is no second one', async t => {
+t.test('R7: the same source again is not a second one', async t => {
   const { topic, log } = make()
   async function * slowly (): AsyncGenerator<unknown> {
     for (let n = 1; n <= 3; n++) {
@@ -337,14 +337,14 @@ t.test('R7: the same source once more is no second one', async t => {
   t.equal(topic.isIdle(), true)
 })
 
-t.test('a log that throws when a producer comes rejects it, and the next one, too', async t => {
+t.test('a log that throws when a producer starts rejects it, and the next one as well', async t => {
   const { topic, log } = make()
   const error = new Error('not there')
   log.state = () => { throw error }
   for (let times = 0; times < 2; times++) await t.rejects(within('the answer', topic.publishFrom([{ data: 1 }])), error)
 })
 
-t.test('E2: a channel is not idle while its last event is made', async t => {
+t.test('E2: a channel is not idle while its last event is created', async t => {
   const log = Object.assign(new RemoteLog(), { idle: () => true })
   let settle!: (event: unknown) => void
   let topic!: ActiveChannel
@@ -375,7 +375,7 @@ const failures: Array<[what: string, errorEvent: ChannelOptions['errorEvent'], l
   ['a function that promises one', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
 ]
 for (const [what, errorEvent, last, logged] of failures) {
-  t.test(`E2: where errorEvent is ${what}, the channel ends all the same, and the promise has the error of the source`, async t => {
+  t.test(`E2: if errorEvent is ${what}, the channel still ends, and the promise rejects with the error of the source`, async t => {
     const error = new Error('mine')
     const { topic, log, lines } = make({ events: events as EventMap, errorEvent })
     await t.rejects(topic.publishFrom(() => { throw error }), error)
@@ -385,7 +385,7 @@ for (const [what, errorEvent, last, logged] of failures) {
   })
 }
 
-t.test('L12: a last event that is promised and never comes does not hold the channel', async t => {
+t.test('L12: a last event whose promise never settles does not block the channel', async t => {
   const error = new Error('mine')
   const { topic, log, lines } = make({ errorEvent: () => new Promise(() => {}) as never })
   await t.rejects(within('the end', topic.publishFrom(() => { throw error })), error)
@@ -394,7 +394,7 @@ t.test('L12: a last event that is promised and never comes does not hold the cha
   t.match(lines[1], ['error', 'sse error event could not be made', { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' }])
 })
 
-t.test('E2: whatever a producer throws ends the channel', async t => {
+t.test('E2: any value that a producer throws ends the channel', async t => {
   for (const [what, thrown] of oddities()) {
     const { topic } = make()
     const failed = await within(what, topic.publishFrom(() => { throw thrown }).then(() => false, () => true))
@@ -403,7 +403,7 @@ t.test('E2: whatever a producer throws ends the channel', async t => {
   }
 })
 
-t.test('E2: an error that was made for the client says why, and what is thrown need not be an error', async t => {
+t.test('E2: an error made for the client keeps its text, and a thrown value need not be an error', async t => {
   const { topic, log } = make()
   await t.rejects(topic.publishFrom(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
   t.strictSame(await held(log), ['error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'])
@@ -417,7 +417,7 @@ t.test('E2: an error that was made for the client says why, and what is thrown n
   t.match(lines, [['error', 'sse producer failed', { message: 'The source threw "text" (string)', cause: 'text' }]])
 })
 
-t.test('C2: an event that does not fit is thrown into the producer, which may go on', async t => {
+t.test('C2: an invalid event is thrown into the producer, which may continue', async t => {
   const { topic, log } = make({ events: events as EventMap })
   await topic.publishFrom(async function * () {
     try {
@@ -429,7 +429,7 @@ t.test('C2: an event that does not fit is thrown into the producer, which may go
   t.strictSame(await held(log), ['message FST_SSE_DATA'])
 })
 
-t.test('a log that fails rejects the producer and the end, and nothing waits for ever', async t => {
+t.test('a log that fails rejects the producer and the end, and no promise stays pending', async t => {
   const error = new Error('the store is gone')
   const fail = async (): Promise<never> => { throw error }
   for (const method of ['append', 'end', 'state'] as const) {
@@ -446,14 +446,14 @@ t.test('a log that fails rejects the producer and the end, and nothing waits for
   await within('the producer', consumed.catch(() => {}))
 })
 
-t.test('a failure that nobody waits for is no unhandled rejection', async t => {
+t.test('an ignored failure is no unhandled rejection', async t => {
   const { topic, lines } = make()
   topic.publishFrom(() => { throw new Error('mine') })
   for (let turns = 0; turns < 3; turns++) await turn()
   t.equal(lines.length, 1)
 })
 
-t.test('what a source throws on its way out is in the log, but for an abort', async t => {
+t.test('an error that a source throws during its cleanup is logged, except an abort', async t => {
   for (const [error, logged] of [[new Error('mine'), 1], [Object.assign(new Error('stop'), { name: 'AbortError' }), 0]] as const) {
     const { topic, lines } = make()
     topic.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
@@ -463,7 +463,7 @@ t.test('what a source throws on its way out is in the log, but for an abort', as
   }
 })
 
-t.test('it is idle without a producer, without readers, and with a log that is', async t => {
+t.test('a channel is idle without a producer and without readers, if its log is idle', async t => {
   const { topic, log } = make()
   let logIdle = true
   log.isIdle = () => logIdle
@@ -486,7 +486,7 @@ t.test('it is idle without a producer, without readers, and with a log that is',
   t.equal(topic.isIdle(), true)
 })
 
-t.test('L7: closing it stops the producer, tells the readers, lets go of the log, and writes nothing', async t => {
+t.test('L7: closing stops the producer, notifies the readers, closes the log and writes nothing', async t => {
   const { topic, log } = make()
   const told: string[] = []
   log.close = () => { told.push('log closed') }
@@ -506,7 +506,7 @@ t.test('L7: closing it stops the producer, tells the readers, lets go of the log
   t.equal(told.length, 2)
 })
 
-t.test('E2: whatever errorEvent throws, the channel ends', async t => {
+t.test('E2: any value that errorEvent throws ends the channel', async t => {
   for (const [what, thrown] of oddities()) {
     const { topic, log } = make({ errorEvent: () => { throw thrown } })
     const failure = new Error('the source')

@@ -27,7 +27,7 @@ function make (options: ChannelOptions = {}) {
     epoch,
     publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
     frame: (n: number, offset = n) => `id: ${epoch}-${offset}\ndata: ${n}`,
-    /** What says that there is nothing up to there. */
+    /** The position frame of an offset. */
     to: (offset: number) => `event: sse.position\nid: ${epoch}-${offset}\ndata: `,
     at: (position: number) => new Map([[epoch, position]])
   }
@@ -35,7 +35,7 @@ function make (options: ChannelOptions = {}) {
 
 const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
-t.test('R2: what the log holds after the position comes first, then what is published', async t => {
+t.test('R2: the stored events after the position are delivered first, then published ones', async t => {
   const { publish, feed, at, frame } = make()
   publish(1, 2, 3)
   const subscriber = await new TestSubscriber(feed).start(at(1))
@@ -47,7 +47,7 @@ t.test('R2: what the log holds after the position comes first, then what is publ
   t.strictSame(subscriber.received, [2, 3, 4, 5].map(n => frame(n)))
 })
 
-t.test('R4: those at the end are received the same batch, made once', async t => {
+t.test('R4: live readers receive the same batch, which is made once', async t => {
   const { publish, feed } = make()
   const subscribers = await Promise.all([1, 2, 3].map(async () => new TestSubscriber(feed).start()))
   publish(1, 2)
@@ -56,7 +56,7 @@ t.test('R4: those at the end are received the same batch, made once', async t =>
   t.ok(subscribers.every(({ batches }) => batches[0] === subscribers[0]!.batches[0]))
 })
 
-t.test('R2: nothing is read before the startPosition is out', async t => {
+t.test('R2: nothing is read before the start position is sent', async t => {
   const { publish, feed, at, frame } = make()
   publish(1)
   const subscriber = new TestSubscriber(feed)
@@ -69,7 +69,7 @@ t.test('R2: nothing is read before the startPosition is out', async t => {
   t.strictSame(subscriber.received, [frame(1), frame(2)])
 })
 
-t.test('L4: who has no room is received nothing, and all of it later', async t => {
+t.test('L4: a subscriber without room receives nothing, and later all of it', async t => {
   const { publish, feed, frame } = make()
   const subscriber = await new TestSubscriber(feed).start()
   subscriber.room = 0
@@ -86,7 +86,7 @@ t.test('L4: who has no room is received nothing, and all of it later', async t =
   t.strictSame(subscriber.received, [1, 2, 3, 4].map(n => frame(n)))
 })
 
-t.test('L4: about as many entries are asked for as there was room for', async t => {
+t.test('L4: a read requests about as many entries as there was room for', async t => {
   const { publish, feed, log, at, frame } = make()
   publish(...upTo(200))
   const limits: number[] = []
@@ -106,7 +106,7 @@ t.test('L4: about as many entries are asked for as there was room for', async t 
   t.ok(limits.includes(64, 1), 'and as many as before when there is room again')
 })
 
-t.test('L4: a batch that has room in part is taken in part', async t => {
+t.test('L4: a batch with room for a part is delivered in part', async t => {
   const { publish, feed, frame } = make()
   for (const projection of [{}, { filter: () => true }]) {
     const subscriber = await new TestSubscriber(feed, { projection }).start()
@@ -120,7 +120,7 @@ t.test('L4: a batch that has room in part is taken in part', async t => {
   }
 })
 
-t.test('R2: one who caught up in the middle of a turn is not received the rest twice', async t => {
+t.test('R2: a reader that caught up in the middle of a turn does not receive the rest twice', async t => {
   const { publish, feed, frame } = make()
   const one = await new TestSubscriber(feed).start()
   publish(1)
@@ -133,7 +133,7 @@ t.test('R2: one who caught up in the middle of a turn is not received the rest t
 })
 
 for (const decodes of [false, true]) {
-  t.test(`R2: one who came in the middle of a turn is received what is published after that, also where nothing is kept${decodes ? ', filtered' : ''}`, async t => {
+  t.test(`R2: a reader that attached in the middle of a turn receives later events, even without a history${decodes ? ', filtered' : ''}`, async t => {
     const { publish, feed, frame, at } = make({ history: { maxEvents: 0 } })
     const there = await new TestSubscriber(feed).start()
     const subscriber = new TestSubscriber(feed, { projection: decodes ? { filter: () => true } : {} })
@@ -151,7 +151,7 @@ for (const decodes of [false, true]) {
   })
 }
 
-t.test('R2: who publishes from a filter or a map is received all once and in order, however much it publishes', async t => {
+t.test('R2: a subscriber that publishes from a filter or a map receives every event once and in order', async t => {
   const { log, feed, epoch } = make()
   const publish = (...data: string[]): void => { for (const each of data) log.append({ event: 'message', data: each, json: false }) }
   const other = await new TestSubscriber(feed).start()
@@ -173,7 +173,7 @@ t.test('R2: who publishes from a filter or a map is received all once and in ord
   t.strictSame(other.received.map(frame => String(frame).slice(`id: ${epoch}-1`.length - 1, `id: ${epoch}-1\ndata: aa`.length)), ['1\ndata: a', '2\ndata: go', '3\ndata: z', '4\ndata: 4x', '5\ndata: 5x'])
 })
 
-t.test('a log that cannot give yet what it told of is asked again after a while, not all the time', async t => {
+t.test('a log that cannot return an announced entry yet is read again after a delay', async t => {
   for (const late of [false, true]) {
     const { log, feed, publish, at, frame } = make()
     publish(1)
@@ -197,7 +197,7 @@ t.test('a log that cannot give yet what it told of is asked again after a while,
   }
 })
 
-t.test('R3: a log whose reading is of another epoch than it knows of is asked again after a while', async t => {
+t.test('R3: a log whose batch has another epoch than its state is read again after a delay', async t => {
   const { log, feed, publish, at, epoch } = make()
   publish(1)
   let asked = 0
@@ -212,7 +212,7 @@ t.test('R3: a log whose reading is of another epoch than it knows of is asked ag
   subscriber.reader.stop()
 })
 
-t.test('a long history is read in turns of the event loop', async t => {
+t.test('a long history is read over several turns of the event loop', async t => {
   const { publish, feed } = make({ history: { maxEvents: 50_000, maxBytes: 50_000_000 } })
   publish(...upTo(50_000))
   let turns = 0
@@ -238,7 +238,7 @@ t.test('a long history is read in turns of the event loop', async t => {
   t.equal(subscriber.reader.position, position, 'who stopped is not read for')
 })
 
-t.test('R7: the end of the channel comes after its last event, also to one that has no room at first', async t => {
+t.test('R7: the end of the channel follows its last event, also for a subscriber that had no room at first', async t => {
   const { publish, feed, log, frame } = make()
   const [live, slow] = [await new TestSubscriber(feed).start(), await new TestSubscriber(feed).start()]
   slow.room = 0
@@ -252,7 +252,7 @@ t.test('R7: the end of the channel comes after its last event, also to one that 
   t.equal(feed.readers, 0)
 })
 
-t.test('who stops is received nothing more, in the middle of a batch, too', async t => {
+t.test('a stopped reader receives nothing more, even in the middle of a batch', async t => {
   const { publish, feed, at } = make()
   publish(1)
   for (const live of [true, false]) {
@@ -281,7 +281,7 @@ t.test('a closed feed closes its subscriber', async t => {
   t.strictSame(subscriber.received, ['closed'])
 })
 
-t.test('a filter leaves out, a map puts another in place, and both see one frozen object with the id', async t => {
+t.test('a filter drops an event, a map replaces it, and both receive one frozen object with the id', async t => {
   const { publish, feed, epoch, frame, to } = make()
   const seen: DecodedEvent[] = []
   const filter = (event: DecodedEvent): boolean => {
@@ -299,7 +299,7 @@ t.test('a filter leaves out, a map puts another in place, and both see one froze
   t.ok(upTo(3, 0).every(index => seen[index] === seen[index + 4] && Object.isFrozen(seen[index])))
 })
 
-t.test('what is no event is handed on as it is, to be refused', async t => {
+t.test('a value that is no event is passed on unchanged, to be rejected', async t => {
   const { publish, feed } = make()
   const subscriber = await new TestSubscriber(feed, { projection: { map: () => 'text' } }).start()
   publish(1)
@@ -307,7 +307,7 @@ t.test('what is no event is handed on as it is, to be refused', async t => {
   t.strictSame(subscriber.received, ['text'])
 })
 
-t.test('a subscriber without frames gets every event as an object', async t => {
+t.test('a subscriber without frames receives every event as an object', async t => {
   const { publish, feed, epoch, at } = make()
   publish(1)
   const subscriber = await new TestSubscriber(feed, { frames: false }).start(at(0))
@@ -316,7 +316,7 @@ t.test('a subscriber without frames gets every event as an object', async t => {
   t.strictSame(subscriber.received, [1, 2].map(n => ({ event: 'message', data: n, id: `${epoch}-${n}` })))
 })
 
-t.test('in company every frame is its own, with the id of all', async t => {
+t.test('with several channels every frame is made for the subscriber, with the id of all', async t => {
   const { publish, feed, at } = make()
   publish(1)
   const subscriber = new TestSubscriber(feed, { singleChannel: false })
@@ -329,7 +329,7 @@ t.test('in company every frame is its own, with the id of all', async t => {
 })
 
 for (const way of ['live', 'replay']) {
-  t.test(`R5: a filter that throws ends its own subscriber singleChannel, ${way}`, async t => {
+  t.test(`R5: a filter that throws ends only its own subscriber, ${way}`, async t => {
     const { publish, feed, at, frame } = make()
     const error = new Error('no filter')
     if (way === 'replay') publish(1)
@@ -345,7 +345,7 @@ for (const way of ['live', 'replay']) {
   })
 }
 
-t.test('the position is sent when 128 events or more were passed outcome, and the count begins again with an event', async t => {
+t.test('the position is sent after 128 dropped events or more, and an event resets the count', async t => {
   const { publish, feed, epoch, frame, to } = make()
   const subscriber = await new TestSubscriber(feed, { projection: { filter: ({ data }) => data === 100 } }).start()
   publish(...upTo(99))
@@ -361,7 +361,7 @@ t.test('the position is sent when 128 events or more were passed outcome, and th
   t.equal(subscriber.droppedShare, 0)
 })
 
-t.test('R9: what was passed outcome is said before the next event, in the same write, and only then', async t => {
+t.test('R9: the position of dropped events is sent before the next event, in the same write, and only then', async t => {
   const { publish, feed, frame, to } = make()
   const subscriber = new TestSubscriber(feed, { projection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
   const writes: unknown[] = []
@@ -376,7 +376,7 @@ t.test('R9: what was passed outcome is said before the next event, in the same w
   t.strictSame(writes.at(-1), [`${to(7)}\n\n${frame(8)}\n\n`, 1])
 })
 
-t.test('R9: a reader says when it comes to the end of the log, and not before there is room for more', async t => {
+t.test('R9: a reader reports the end of the log when it reaches it, and not before there is room for more', async t => {
   const { publish, feed, at, log } = make()
   publish(1, 2)
   const subscriber = new TestSubscriber(feed)
@@ -397,7 +397,7 @@ t.test('R9: a reader says when it comes to the end of the log, and not before th
   t.equal(subscriber.caughtUpCount, 2, 'the end of the channel is another thing')
 })
 
-t.test('R9: what was passed outcome is told before a gap, which then counts from there, and before another epoch', async t => {
+t.test('R9: the position of dropped events is sent before a gap, which counts from there, and before a new epoch', async t => {
   const { publish, log, feed, epoch } = make({ slowConsumer: 'skip', history: { maxEvents: 4 } })
   const subscriber = await new TestSubscriber(feed, { projection: { filter: () => false } }).start()
   publish(1)
@@ -418,7 +418,7 @@ t.test('R9: what was passed outcome is told before a gap, which then counts from
   t.match(subscriber.received[3], { startPosition: { notice: { event: 'sse.reset' } } })
 })
 
-t.test('it is known how many events a reader has yet to pass on, of an epoch that it has not seen, too', async t => {
+t.test('the lag of a reader is known, also in an epoch that it has not read', async t => {
   const { publish, log, feed } = make()
   const subscriber = await new TestSubscriber(feed).start()
   subscriber.room = 0
@@ -447,7 +447,7 @@ t.test("R5: 'disconnect': who is behind all that is kept is told so, and receive
   t.equal(feed.readers, 0)
 })
 
-t.test('R5: who is behind, but not behind the history, falls off nothing', async t => {
+t.test('R5: a reader that is behind, but inside the history, loses nothing', async t => {
   const { publish, feed, frame } = make({ history: { maxEvents: 2 } })
   const subscriber = await new TestSubscriber(feed).start()
   subscriber.room = 0
@@ -458,7 +458,7 @@ t.test('R5: who is behind, but not behind the history, falls off nothing', async
 })
 
 for (const singleChannel of [true, false]) {
-  t.test(`R5: 'skip': a gap with what was dropped, then what comes next, ${singleChannel ? 'singleChannel' : 'and of which channel in company'}`, async t => {
+  t.test(`R5: 'skip': a gap with the number of dropped events, then the next event, ${singleChannel ? 'one channel' : 'with the name of one of several channels'}`, async t => {
     const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 2 } })
     const subscriber = await new TestSubscriber(feed, { singleChannel }).start()
     subscriber.room = 0
@@ -471,7 +471,7 @@ for (const singleChannel of [true, false]) {
   })
 }
 
-t.test('R5: a history of nothing: who has room gets all, who has none gets a gap', async t => {
+t.test('R5: a history of nothing: a reader with room receives everything, one without receives a gap', async t => {
   const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 0 } })
   const [fast, slow] = [await new TestSubscriber(feed).start(), await new TestSubscriber(feed).start()]
   slow.room = 0
@@ -550,7 +550,7 @@ t.test("R5: 'latest': who stops with the gap is received nothing after it", asyn
 })
 
 for (const way of ['live', 'reading', 'live, its first event there at once']) {
-  t.test(`R3: a log that lost its history is sse.reset 'unknown', then the new one: ${way}`, async t => {
+  t.test(`R3: a log that lost its history sends sse.reset 'unknown', then the new epoch: ${way}`, async t => {
     const { publish, log, feed, epoch } = make()
     if (way !== 'live, its first event there at once') publish(1, 2)
     const subscriber = await new TestSubscriber(feed, { projection: { start: 'latest' } }).start()
@@ -585,7 +585,7 @@ t.test("R3: with start 'earliest' the reset is followed by all that the new log 
   t.strictSame(subscriber.received.slice(1), [`id: ${epoch}-1\ndata: 1`, `id: ${epoch}-2\ndata: 2`])
 })
 
-t.test('R3: a new epoch that is seen before the tail tells of it reaches those at the end, too', async t => {
+t.test('R3: a new epoch that is read before the tail delivers it reaches live readers, too', async t => {
   const { publish, log, feed } = make()
   const held: Array<() => void> = []
   let hold = false
@@ -613,7 +613,7 @@ t.test('R3: a new epoch that is seen before the tail tells of it reaches those a
   ])
 })
 
-t.test('R5: what goes while the startPosition is on its way is a gap: nobody was slow', async t => {
+t.test('R5: entries evicted before the start position was sent are a gap, not a slow consumer', async t => {
   const { publish, feed, epoch, frame } = make({ history: { maxEvents: 2 }, start: 'earliest' })
   publish(1, 2)
   const subscriber = new TestSubscriber(feed, { projection: { start: 'earliest' } })
@@ -627,7 +627,7 @@ t.test('R5: what goes while the startPosition is on its way is a gap: nobody was
   t.equal(subscriber.received.at(-1), frame(5), 'and it is live')
 })
 
-t.test('R2: an event whose filter fails is not behind the position', async t => {
+t.test('R2: an event whose filter throws stays after the position', async t => {
   const { publish, feed } = make()
   const filter = ({ data }: DecodedEvent): boolean => {
     if (data === 3) throw new Error('no answer')
@@ -640,7 +640,7 @@ t.test('R2: an event whose filter fails is not behind the position', async t => 
   t.equal(subscriber.reader.position, 2)
 })
 
-t.test('R7: how a channel failed goes past filter and map, and an error of its own map does not', async t => {
+t.test('R7: the error of a failed channel bypasses filter and map; an error event of its map does not', async t => {
   const text = Type.String()
   for (const [events, received] of [[{ text }, 1], [{ text, error: text }, 0], [undefined, 0]] as const) {
     const log = new RemoteLog()
@@ -655,7 +655,7 @@ t.test('R7: how a channel failed goes past filter and map, and an error of its o
   }
 })
 
-t.test('who was stopped before it began does not enter', async t => {
+t.test('a reader that was stopped before its start is not added', async t => {
   const { feed } = make()
   const subscriber = new TestSubscriber(feed)
   subscriber.reader.stop()
@@ -678,7 +678,7 @@ t.test('a log that cannot be read ends the subscriber with its error', async t =
   }
 })
 
-t.test('who stopped while the log was asked is received nothing, and its failure is nobody\'s', async t => {
+t.test('a reader stopped during a read receives nothing, and its failure is ignored', async t => {
   for (const outcome of ['answer', 'failure']) {
     const { publish, log, feed, at } = make()
     publish(1)
@@ -693,7 +693,7 @@ t.test('who stopped while the log was asked is received nothing, and its failure
   }
 })
 
-t.test('who stopped while a new epoch was looked at is not told of it', async t => {
+t.test('a reader stopped while a new epoch is read is not notified of it', async t => {
   const { publish, log, feed } = make()
   publish(1)
   let asked = 0
@@ -712,7 +712,7 @@ t.test('who stopped while a new epoch was looked at is not told of it', async t 
   t.strictSame(subscriber.received, [])
 })
 
-t.test('R3: a snapshot that fails after a new epoch ends its subscriber singleChannel', async t => {
+t.test('R3: a snapshot that fails after a new epoch ends only its subscriber', async t => {
   const { log, feed } = make()
   const error = new Error('no state')
   let calls = 0
@@ -728,20 +728,20 @@ t.test('R3: a snapshot that fails after a new epoch ends its subscriber singleCh
   t.equal(feed.readers, 1)
 })
 
-/** Checks what a subscriber was told: a position that only what was passed on or dropped moves. Gives where it arrived. */
+/** Checks the received frames: a position moves only by events that were sent or dropped. Returns the last position. */
 function account ({ startPosition, received }: TestSubscriber, newest: ReadonlyMap<string, number>, slow: unknown): { epoch: string, position: number } {
   let { epoch, position } = startPosition!
   let last = position
   for (const each of received) {
     const [, at, passed] = /^event: sse.position\nid: (\w+)-(\d+)\ndata: $/.exec(String(each)) ?? []
     if (at !== undefined) {
-      // Filtered away, or dropped: that is what the gap before it says.
+      // Filtered or dropped: the gap before it counts it.
       same(at, epoch)
       truth(Number(passed) > last && Number(passed) <= newest.get(epoch)!, `${passed} comes after ${last}`)
       last = Number(passed)
     } else if (typeof each === 'string') {
       const [frame, id, offset, data] = /^id: (\w+)-(\d+)\ndata: (\d+)$/.exec(each) ?? []
-      // What is left is the outcome.
+      // The last item is the outcome.
       if (frame === undefined) continue
       position++
       same([id, data], [epoch, offset])
@@ -759,7 +759,7 @@ function account ({ startPosition, received }: TestSubscriber, newest: ReadonlyM
       same(event, 'sse.gap')
       truth(dropped > 0, 'something was dropped')
       position += dropped
-      // Where the latest of each key follow, it stands still.
+      // If the latest events of each key follow, the position stays.
       if (slow !== 'latest' || id !== `${epoch}-${last}`) last += dropped
       same(id, `${epoch}-${last}`)
     }
@@ -788,7 +788,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
 
 for (const slow of ['disconnect', 'skip', 'latest'] as const) {
   for (const late of [false, true]) {
-    t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or what is missing is said and counted`, async t => {
+    t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or missing events are reported and counted`, async t => {
       await fc.assert(fc.asyncProperty(steps, fc.integer(), fc.integer({ min: 1, max: 40 }), fc.boolean(), async (steps, seed, events, filtered) => {
         const log = new RemoteLog({ maxEvents: events }, late ? dice(seed) : undefined)
         const feed = feedOf(log, { slowConsumer: slow === 'latest' ? { compactBy: latest } : slow, history: { maxEvents: events } })

@@ -11,7 +11,10 @@ import { Statistics } from '../../lib/metrics/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
-/** A channel over topics that the test opens and closes. `state.found` counts how often one was made for it. */
+/**
+ * Creates a channel over active channels that the test opens and closes. `state.found` counts how often one was created
+ * for it.
+ */
 function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
   const logged: Array<[call: string, error: unknown]> = []
   const log = { error: () => {} } as unknown as FastifyBaseLogger
@@ -32,7 +35,7 @@ function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
   return { channel, state, logged }
 }
 
-/** The first event of a loop, which is left then. */
+/** Returns the first event of a loop, and leaves the loop. */
 async function first<T> (source: AsyncIterable<T>): Promise<T | undefined> {
   const loop = source[Symbol.asyncIterator]()
   const { value } = await within('the first event', loop.next()) as { value: T | undefined }
@@ -40,7 +43,7 @@ async function first<T> (source: AsyncIterable<T>): Promise<T | undefined> {
   return value
 }
 
-t.test('R1: publish resolves to the id, which counts from 1 behind the epoch', async t => {
+t.test('R1: publish resolves to the id, whose offset counts from 1 in the epoch', async t => {
   for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
     const { channel, state } = make(makeLog)
     const ids = await Promise.all([1, 2, 3].map(async n => channel.publish({ data: n })))
@@ -50,7 +53,7 @@ t.test('R1: publish resolves to the id, which counts from 1 behind the epoch', a
   }
 })
 
-t.test('R1: the head of a channel without events is an id to come back with', async t => {
+t.test('R1: the position of a channel without events is an id to resume from', async t => {
   const { channel, state } = make()
   const { id } = await channel.position()
   t.equal(id, `${state.logs[0]!.now.epoch}-0`)
@@ -58,7 +61,7 @@ t.test('R1: the head of a channel without events is an id to come back with', as
   t.match(await first(channel.subscribe({ after: id })), { data: 1 })
 })
 
-t.test('an event that is onRejected rejects, is in the log, and need not be awaited', async t => {
+t.test('an invalid event rejects and is logged, and the promise may be ignored', async t => {
   const { channel, logged } = make()
   const rows: Array<[event: unknown, code: string]> = [
     [{ data: 1, id: 'mine' }, 'FST_SSE_PUBLISH'], [{ event: 'sse.gap', data: 1 }, 'FST_SSE_PUBLISH'], [{ data: undefined }, 'FST_SSE_DATA'], [{ event: 'a\nb', data: 1 }, 'FST_SSE_FIELD'],
@@ -77,7 +80,7 @@ t.test('an event that is onRejected rejects, is in the log, and need not be awai
   await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_CHANNEL_ENDED' })
 })
 
-t.test('a log that refuses rejects publish, and need not be awaited', async t => {
+t.test('a log that rejects an append rejects publish, and the promise may be ignored', async t => {
   const { channel, state } = make()
   await channel.position()
   const error = new Error('full')
@@ -87,7 +90,7 @@ t.test('a log that refuses rejects publish, and need not be awaited', async t =>
   await t.rejects(answer, error)
 })
 
-t.test('a log that refuses the end rejects it, and need not be awaited', async t => {
+t.test('a log that rejects the end rejects end(), and the promise may be ignored', async t => {
   const { channel, state, logged } = make()
   await channel.position()
   const error = new Error('gone')
@@ -111,7 +114,7 @@ t.test('a log may answer with any thenable', async t => {
   t.match(await channel.position(), { newest: 2, ended: true })
 })
 
-t.test('it is a source, and looks for nothing before it is followed', async t => {
+t.test('a channel is a source, and resolves nothing before it has a subscriber', async t => {
   const { channel, state } = make()
   t.equal(asChannelSources(channel)?.[0], channel)
   t.equal(state.found, 0)
@@ -129,7 +132,7 @@ t.test('R5: publish does not wait for subscribers', async t => {
   t.equal(channel.subscribers, 0)
 })
 
-t.test('the channel comes back when it is used after it left memory', async t => {
+t.test('a channel that left memory is created again on the next use', async t => {
   const { channel, state } = make()
   const before = await channel.publish({ data: 1 })
   state.topics[0]!.close()
@@ -142,7 +145,7 @@ t.test('the channel comes back when it is used after it left memory', async t =>
   t.match(await first(channel.subscribe({ after: before })), { event: 'sse.reset', data: { reason: 'unknown' } })
 })
 
-t.test('a subscription follows what lives under the name at the time, not what was there when it was made', async t => {
+t.test('a subscription uses the channel active at the time of use, not the one active when it was created', async t => {
   const { channel, state } = make()
   const subscription = channel.subscribe({ start: 'earliest' })
   await channel.publish({ data: 1 })
@@ -151,7 +154,7 @@ t.test('a subscription follows what lives under the name at the time, not what w
   t.match(await first(subscription), { data: 2 })
 })
 
-t.test('consume publishes all and ends; the loop of a subscriber ends with it', async t => {
+t.test('publishFrom publishes all events and ends the channel, which ends the loop of a subscriber', async t => {
   const { channel } = make()
   const seen: unknown[] = []
   const loop = (async () => { for await (const { data } of channel.subscribe()) seen.push(data) })()
@@ -161,7 +164,7 @@ t.test('consume publishes all and ends; the loop of a subscriber ends with it', 
   t.equal((await channel.position()).ended, true)
 })
 
-t.test('what is no source is onRejected, and the channel goes on', async t => {
+t.test('a value that is no source rejects, and the channel stays open', async t => {
   const { channel, logged } = make()
   for (const source of [5, undefined, null, {}]) await t.rejects(channel.publishFrom(source as never), { code: 'FST_SSE_SOURCE' })
   await t.rejects(channel.publishFrom(channel as never), { code: 'FST_SSE_SOURCE', message: /got a channel: read it with a loop over subscribe\(\)$/ })
@@ -170,7 +173,7 @@ t.test('what is no source is onRejected, and the channel goes on', async t => {
   t.equal((await channel.position()).ended, false)
 })
 
-t.test('an iterator that was made before its channel left memory follows the one that came after', async t => {
+t.test('an iterator created before its channel left memory reads the new one', async t => {
   const { channel, state } = make()
   await channel.publish({ data: 1 })
   const it = channel.subscribe({ start: 'earliest' })[Symbol.asyncIterator]()
@@ -180,7 +183,7 @@ t.test('an iterator that was made before its channel left memory follows the one
   await it.return!()
 })
 
-t.test('L7: on a server that closed, nothing throws where a promise says it, sources are let go, and there are no subscribers', async t => {
+t.test('L7: on a closed server calls reject instead of throwing, sources are disposed of, and there are no subscribers', async t => {
   for (const used of [true, false]) {
     const { channel, state } = make()
     if (used) await channel.publish({ data: 1 })

@@ -12,7 +12,7 @@ import { Statistics } from '../../lib/metrics/statistics.ts'
 
 const compiler = schemaCompiler({})
 
-/** Channels whose open logs are counted: what left memory has closed its log. */
+/** Creates channels whose open logs are counted: a channel that left memory has closed its log. */
 function make (tester: { teardown: (fn: () => unknown) => unknown }) {
   const memory = memoryLog()
   const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], looked: [] as string[] }
@@ -41,9 +41,9 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
     compile: (events, place) => events === undefined ? freeContract : compileContract(events, place, compiler)
   })
   tester.teardown(() => channels.close())
-  /** Settles when so few logs are open; a channel that stays fails by the test's timeout. */
+  /** Resolves when this number of logs is open; else the test times out. */
   const untilOpen = (count: number): Promise<void> => new Promise(resolve => {
-    // The sweep's own timer keeps no process alive, this one does.
+    // The sweep timer keeps no process alive, this timer does.
     const alive = setInterval(() => {}, 1_000)
     state.closed = () => {
       if (state.open > count) return
@@ -79,7 +79,7 @@ t.test('the same name with the same options is the same channel', async t => {
   t.equal(state.opened, rows.length + 1)
 })
 
-t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names the first that differs', async t => {
+t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS with the first option that differs', async t => {
   const { channels } = make(t)
   const rows: Array<[ChannelOptions, ChannelOptions, string]> = [
     [{}, { history: { maxEvents: 5 } }, 'history.maxEvents'],
@@ -104,7 +104,7 @@ t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names
   }
 })
 
-t.test('a bad name or option makes no channel', async t => {
+t.test('a bad name or option creates no channel', async t => {
   const { channels, state } = make(t)
   for (const name of [undefined, null, 5, '', 'a\nb', 'a\u0000', 'x'.repeat(513), {}]) t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION', message: /^Option 'name' must be / })
   for (const options of [null, 5, [], 'x', { history: 5 }, { start: 'x' }, { capacity: 5 }]) t.throws(() => channels.channel('name', options as ChannelOptions), { code: 'FST_SSE_OPTION' })
@@ -113,11 +113,11 @@ t.test('a bad name or option makes no channel', async t => {
   for (const name of ['x'.repeat(512), 'né:/ {}', '__proto__', 'constructor']) t.equal(channels.channel(name), channels.channel(name))
 })
 
-// What leaves memory
+// Leaving memory
 
 const brief = { history: { maxAge: 20 } }
 
-t.test('an idle channel leaves memory by itself, and comes back with another epoch by the same handle', async t => {
+t.test('an idle channel leaves memory, and the same handle creates it again with another epoch', async t => {
   const { channels, state, untilOpen } = make(t)
   const channel = channels.channel('brief', brief)
   const before = await channel.publish({ data: 1 })
@@ -130,7 +130,7 @@ t.test('an idle channel leaves memory by itself, and comes back with another epo
   await untilOpen(0)
 })
 
-t.test('R2: a channel stays as long as its history may be asked for', async t => {
+t.test('R2: a channel stays while its history may be requested', async t => {
   const { channels, untilOpen } = make(t)
   const channel = channels.channel('brief', { history: { maxAge: 200 } })
   const id = await channel.publish({ data: 1 })
@@ -143,7 +143,7 @@ t.test('R2: a channel stays as long as its history may be asked for', async t =>
   t.ok(performance.now() - published >= 199)
 })
 
-t.test('R2: the position of a channel without events is good for as long as one with', async t => {
+t.test('R2: the position of a channel without events is valid for as long as one with events', async t => {
   const { channels, untilOpen } = make(t)
   const [channel, other] = [channels.channel('empty', { history: { maxAge: 10_000 } }), channels.channel('other', brief)]
   const { epoch } = await channel.position()
@@ -152,7 +152,7 @@ t.test('R2: the position of a channel without events is good for as long as one 
   t.equal((await channel.position()).epoch, epoch)
 })
 
-t.test('a channel with a subscriber, or with a producer, stays however old it is', async t => {
+t.test('a channel with a subscriber or a producer stays at any age', async t => {
   const { channels, state, untilOpen } = make(t)
   const followed = channels.channel('followed', brief)
   const produced = channels.channel('produced', brief)
@@ -175,7 +175,7 @@ t.test('a channel with a subscriber, or with a producer, stays however old it is
   await untilOpen(0)
 })
 
-t.test('R7: a run that is over stays for late comers as long as its history, and its producer is not started again', async t => {
+t.test('R7: an ended run stays for late subscribers as long as its history, and its producer is not started again', async t => {
   const { channels, untilOpen } = make(t)
   const run = channels.channel('run', { history: { maxAge: 10_000 }, start: 'earliest' })
   await run.publishFrom([{ data: 1 }])
@@ -191,7 +191,7 @@ t.test('R7: a run that is over stays for late comers as long as its history, and
   t.same(seen, [1])
 })
 
-t.test('a name that left memory may be taken with other options; the old handle then says so', async t => {
+t.test('a name that left memory may get other options; the old handle then rejects', async t => {
   const { channels, untilOpen } = make(t)
   const old = channels.channel('name', brief)
   await old.publish({ data: 1 })
@@ -209,7 +209,7 @@ t.test('a name that left memory may be taken with other options; the old handle 
   await loop.return!()
 })
 
-t.test('to ask how many follow a channel makes none', async t => {
+t.test('reading the number of subscribers creates no channel', async t => {
   const { channels, state, untilOpen } = make(t)
   const channel = channels.channel('brief', brief)
   await channel.publish({ data: 1 })
@@ -218,7 +218,7 @@ t.test('to ask how many follow a channel makes none', async t => {
   t.equal(state.opened, 1)
 })
 
-t.test('a channel is looked at as often as its own age asks for, whatever the others need', async t => {
+t.test('a channel is swept as often as its own age requires, independently of others', async t => {
   const { channels, state, untilOpen } = make(t)
   const old = channels.channel('old', { history: { maxAge: 3_600_000 } })
   await old.publish({ data: 1 })
@@ -230,7 +230,7 @@ t.test('a channel is looked at as often as its own age asks for, whatever the ot
   t.notOk(state.looked.includes('old'))
 })
 
-t.test('a log that throws when it is looked at, or closed, is in the server\'s log, and the others leave as they do', async t => {
+t.test('a log that throws in isIdle or close is logged, and the other channels leave memory', async t => {
   const { channels, state, untilOpen, logged } = make(t)
   const failing = channels.channel('failing', brief)
   await failing.publish({ data: 1 })
@@ -255,7 +255,7 @@ t.test('a log that throws when it is looked at, or closed, is in the server\'s l
   t.equal(logged.length, times + 1)
 })
 
-t.test('100,000 short-lived names leave nothing behind', async t => {
+t.test('100,000 short-lived names leave nothing in memory', async t => {
   const { channels, state, untilOpen } = make(t)
   const options = { events, history: { maxEvents: 10, maxAge: 1 } }
   let most = 0
@@ -269,7 +269,7 @@ t.test('100,000 short-lived names leave nothing behind', async t => {
   t.ok(most < 100_000, 'they go while others come')
 })
 
-t.test('the timer that looks for idle channels keeps no process alive, and is gone with the last channel', async t => {
+t.test('the sweep timer keeps no process alive, and is cleared with the last channel', async t => {
   const { channels, untilOpen } = make(t)
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
@@ -280,7 +280,7 @@ t.test('the timer that looks for idle channels keeps no process alive, and is go
   t.equal(timers(), before)
 })
 
-t.test('L7: closing closes all channels, and there are no more', async t => {
+t.test('L7: close closes all channels, and none can be created', async t => {
   const { channels, state } = make(t)
   const [one, other] = [channels.channel('one'), channels.channel('other')]
   await one.publish({ data: 1 })
@@ -303,7 +303,7 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
   channels.close()
 })
 
-t.test('R10: reserved and invalid names open no channel', async t => {
+t.test('R10: reserved and invalid names create no channel', async t => {
   const { channels, state } = make(t)
   for (const name of ['sse.control', 'sse.', 'a\nb', '', undefined, null, 5]) {
     t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION' })
@@ -313,7 +313,7 @@ t.test('R10: reserved and invalid names open no channel', async t => {
   t.equal(state.opened, 0)
 })
 
-t.test('find() gives the channel that is in memory, whatever its options, and makes none', async t => {
+t.test('find() returns the channel in memory, with any options, and creates none', async t => {
   const { channels, state } = make(t)
   t.equal(channels.find('made elsewhere'), undefined)
   t.equal(state.opened, 0)

@@ -28,7 +28,7 @@ t.test('C5: an entry of the same schema stays as it is, for any other schemas in
   t.equal(review.review(same, 'e'), same)
 })
 
-t.test('C5: an entry of another schema is checked and written by the schema of this process, once', async t => {
+t.test('C5: an entry of another schema is validated and serialized by the schema of this process, once', async t => {
   const contract = contractOf({ user: User, text: Type.Union([Type.String(), Type.Number()]) })
   const { review, statistics } = make(contract)
   const given = entry('user', { name: 'Ann', email: 'a@b' })
@@ -41,7 +41,7 @@ t.test('C5: an entry of another schema is checked and written by the schema of t
   t.equal(statistics.omitted, 0)
 })
 
-t.test('C5: an entry that does not fit is left out and counted, and logged once for each kind', async t => {
+t.test('C5: an entry that does not match is omitted and counted, and logged once per kind', async t => {
   const { review, statistics, warnings } = make(contractOf({ user: Type.Object({ name: Type.String(), age: Type.Number() }), text: Type.String() }))
   const entries = [entry('user', { name: 'Ann', email: '' }), entry('gone', 'x'), entry('error', 'x'), { offset: 99, event: 'sse.reset', data: '{}', json: true },
     { offset: 100, event: 'user', data: '{', json: true }, { offset: 101, event: 'user', data: '{', json: true, fingerprint: undefined }, { offset: 102, event: 'gone', data: '' } as LogEntry]
@@ -61,7 +61,7 @@ t.test('unknown names do not fill the log: at most a hundred kinds are logged', 
   t.equal(warnings.length, 100)
 })
 
-t.test('C5: the error that a channel has ended with goes out by a map that does not declare it, and is checked by one that does', async t => {
+t.test('C5: the error of an ended channel is sent by a map that does not declare it, and validated by one that does', async t => {
   const failure: LogEntry = { offset: 1, event: 'error', data: '{"status":500}', json: true, fingerprint: 'failure' }
   t.strictSame(make(contractOf({ text: Type.String() })).review.review(failure, 'e'), failure)
   t.match(make(contractOf({ error: Type.String() })).review.review(failure, 'e'), { omitted: true })
@@ -69,7 +69,7 @@ t.test('C5: the error that a channel has ended with goes out by a map that does 
   t.match(make(contractOf({ text: Type.String() })).review.review({ ...failure, event: 'other' }, 'e'), { omitted: true }, 'no other event has that way')
 })
 
-t.test('C5: a channel of any events sends all that can be sent, with its text as it is', async t => {
+t.test('C5: a channel of any events sends every valid event, with its text unchanged', async t => {
   const { review, statistics } = make(freeContract)
   const precise = { offset: 1, event: 'n', data: '12345678901234567890', json: true, fingerprint: 'other' }
   t.strictSame(review.review(precise, 'e'), { ...precise, fingerprint: 'free' })
@@ -80,7 +80,7 @@ t.test('C5: a channel of any events sends all that can be sent, with its text as
   t.equal(statistics.omitted, 4)
 })
 
-t.test('rewritten entries are kept for the next reader, up to a megabyte', async t => {
+t.test('rewritten entries are cached for the next reader, up to a megabyte', async t => {
   const { review } = make(contractOf({ text: Type.Union([Type.String(), Type.Null()]) }))
   const entries = Array.from({ length: 12 }, (_, n): LogEntry => ({ offset: n + 1, event: 'text', data: 'x'.repeat(100_000), json: false }))
   const [first, ...others] = entries.map(given => review.review(given, 'e'))
@@ -88,7 +88,7 @@ t.test('rewritten entries are kept for the next reader, up to a megabyte', async
   t.not(review.review(entries[0]!, 'e'), first)
 })
 
-t.test('a logger that throws holds up no event', async t => {
+t.test('a logger that throws blocks no event', async t => {
   const contract = contractOf({ text: Type.String() })
   const review = new EntryReview(contract, 'news', { omitted: 0 }, { warn: () => { throw new Error('serializer') } } as never)
   t.match(review.review(entry('gone', 'x'), 'e'), { omitted: true })

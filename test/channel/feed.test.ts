@@ -15,9 +15,9 @@ function make<L extends EventLog = RemoteLog> (options: ChannelOptions = {}, log
   return { feed: new Feed(resolveChannel('news', options), log, logger), log, errors }
 }
 
-/** A reader that stands still: what it was told, and what it does then. */
+/** A reader that only records deliveries, and runs a callback for each. */
 class StillReader implements FeedReader {
-  /** Offsets of each chunk, `turn` and `close`. */
+  /** The offsets of each batch, `turn` and `close`. */
   readonly told: unknown[] = []
   readonly chunks: FrameBatch[] = []
   onTurn = (): void => {}
@@ -35,7 +35,7 @@ class StillReader implements FeedReader {
   close (): void { this.told.push('close') }
 }
 
-/** One more that stands at the end of the log. */
+/** Adds a live reader. */
 function joined (feed: Feed): StillReader {
   const reader = new StillReader()
   feed.add(reader)
@@ -43,7 +43,7 @@ function joined (feed: Feed): StillReader {
   return reader
 }
 
-t.test('R4: what is published in one turn is one chunk, the same one for all who stand at the end', async t => {
+t.test('R4: events published in one turn are one batch, the same one for all live readers', async t => {
   const { feed, log } = make()
   const [one, other] = [joined(feed), joined(feed)]
   log.append(numbered(1))
@@ -57,7 +57,7 @@ t.test('R4: what is published in one turn is one chunk, the same one for all who
   t.ok(one.chunks.every((chunk, index) => chunk === other.chunks[index]))
 })
 
-t.test('R4: a chunk grows to 32 KB of data, and then leaves at once', async t => {
+t.test('R4: a batch grows to 32 KB of data, and is then delivered at once', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   const large = { event: 'message', data: 'x'.repeat(20_000), json: false }
@@ -67,14 +67,14 @@ t.test('R4: a chunk grows to 32 KB of data, and then leaves at once', async t =>
   t.strictSame(reader.told, [[1, 2], [3, 4], [5]])
 })
 
-t.test('R4: empty events fill a chunk, too', async t => {
+t.test('R4: empty events fill a batch, too', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   for (let n = 0; n < 1_025; n++) log.append({ event: 'message', data: '', json: false })
   t.equal((reader.told[0] as number[] | undefined)?.length, 1_024)
 })
 
-t.test('L4: who publishes what it is told leaves the event loop its turns', async t => {
+t.test('L4: a reader that publishes from deliver leaves the event loop its turns', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   let told = 0
@@ -83,13 +83,13 @@ t.test('L4: who publishes what it is told leaves the event loop its turns', asyn
     log.append(numbered(told))
   }
   log.append(numbered(0))
-  // A timer comes only where the ticks end.
+  // A timer fires only when the ticks end.
   await new Promise(resolve => { setTimeout(resolve, 20) })
   feed.remove(reader)
   t.ok(told > 1)
 })
 
-/** More than are told in one turn of the loop, each with the order in which they were. */
+/** Adds more readers than one turn of the loop reaches, each with the order in which they were called. */
 function audienceOf (feed: Feed, size = 600): { readers: StillReader[], order: StillReader[], toldBy: (offset: number) => number } {
   const order: StillReader[] = []
   const readers = Array.from({ length: size }, () => {
@@ -104,7 +104,7 @@ function audienceOf (feed: Feed, size = 600): { readers: StillReader[], order: S
   return { readers, order, toldBy: offset => readers.filter(({ chunks }) => chunks.some(({ to }) => to >= offset)).length }
 }
 
-t.test('L4: a large audience leaves the event loop its turns, and what is published meanwhile goes round as one chunk', async t => {
+t.test('L4: a large audience leaves the event loop its turns, and events published meanwhile are one batch', async t => {
   const { feed, log } = make()
   const { readers, toldBy } = audienceOf(feed)
   log.append(numbered(1))
@@ -120,7 +120,7 @@ t.test('L4: a large audience leaves the event loop its turns, and what is publis
   t.equal(feed.statistics.latency.snapshot().count, 3)
 })
 
-t.test('L4: a full chunk does not wait for the one before it: whoever publishes without end is held up, not the memory', async t => {
+t.test('L4: a full batch does not wait for the one before it: it delays the publisher instead of filling memory', async t => {
   const { feed, log } = make()
   const { readers } = audienceOf(feed)
   const large = { event: 'message', data: 'x'.repeat(20_000), json: false }
@@ -134,7 +134,7 @@ t.test('L4: a full chunk does not wait for the one before it: whoever publishes 
   for (const { told } of readers) t.strictSame(told, [[1], [2, 3], [4, 5]])
 })
 
-t.test('R2: who comes or goes while a chunk goes round', async t => {
+t.test('R2: readers are added and removed during a delivery', async t => {
   const { feed, log } = make()
   const { readers, toldBy } = audienceOf(feed)
   log.append(numbered(1))
@@ -151,7 +151,7 @@ t.test('R2: who comes or goes while a chunk goes round', async t => {
   t.strictSame(newcomer.told, [[1]], 'it knows by its position whether it has that')
 })
 
-t.test('R3: a chunk does not go on into another epoch', async t => {
+t.test('R3: a batch does not continue into another epoch', async t => {
   const { feed, log } = make()
   const { readers, toldBy } = audienceOf(feed)
   log.append(numbered(1))
@@ -165,7 +165,7 @@ t.test('R3: a chunk does not go on into another epoch', async t => {
   for (const { chunks } of readers) t.ok(chunks.at(-1)!.epoch === log.now.epoch)
 })
 
-t.test('L7: all that is on its way can be handed on at once, and is before a feed closes', async t => {
+t.test('L7: pending events can be delivered at once, and are delivered before a feed closes', async t => {
   for (const end of [(feed: Feed) => feed.flush(), (feed: Feed) => feed.close()]) {
     const { feed, log } = make()
     const { readers } = audienceOf(feed)
@@ -177,7 +177,7 @@ t.test('L7: all that is on its way can be handed on at once, and is before a fee
   }
 })
 
-t.test('L4: whoever publishes what it is told gets its audience no more of a turn', async t => {
+t.test('L4: a reader that publishes from deliver gets no larger share of a turn', async t => {
   const { feed, log } = make()
   const { readers, order } = audienceOf(feed)
   const [first] = readers as [StillReader]
@@ -194,7 +194,7 @@ t.test('L4: whoever publishes what it is told gets its audience no more of a tur
   for (const { told } of readers) t.strictSame(told, Array.from({ length: 20 }, (_, index) => [index + 1]))
 })
 
-t.test('L7: whoever publishes what it is told makes no end of that', async t => {
+t.test('L7: a reader that publishes from deliver does not keep flush from returning', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   let told = 0
@@ -207,7 +207,7 @@ t.test('L7: whoever publishes what it is told makes no end of that', async t => 
   feed.remove(reader)
 })
 
-t.test('L4: one that publishes a full chunk while it is told does not confuse the round that it is in', async t => {
+t.test('L4: a reader that publishes a full batch from deliver does not break the delivery under way', async t => {
   const { feed, log } = make()
   const { readers, order } = audienceOf(feed)
   const [first] = readers as [StillReader]
@@ -222,7 +222,7 @@ t.test('L4: one that publishes a full chunk while it is told does not confuse th
   for (const { told } of readers) t.strictSame(told, [[1], [2, 3], [4]])
 })
 
-t.test('R1: a gap in what the log tells is a gap between chunks, never inside of one', async t => {
+t.test('R1: a gap in the tail is a gap between batches, never inside of one', async t => {
   const { log, tell } = tellingLog()
   const { feed } = make({}, log)
   const reader = joined(feed)
@@ -232,7 +232,7 @@ t.test('R1: a gap in what the log tells is a gap between chunks, never inside of
   t.equal(feed.newest, 6)
 })
 
-t.test('who parted or left is not told; who only reads the log is not, either', async t => {
+t.test('detached and removed readers receive nothing, nor do readers of the log', async t => {
   const { feed, log } = make()
   const [live, parted, left, reading] = [joined(feed), joined(feed), joined(feed), new StillReader()]
   feed.add(reading)
@@ -246,7 +246,7 @@ t.test('who parted or left is not told; who only reads the log is not, either', 
   t.strictSame([live, parted, left, reading].map(({ told }) => told), [[[1]], [], [], []])
 })
 
-t.test('the log is listened to while somebody reads, and not longer', async t => {
+t.test('the log is tailed while there are readers, and no longer', async t => {
   const { feed, log } = make()
   t.equal(log.listeners, 0)
   const [one, other] = [joined(feed), joined(feed)]
@@ -262,7 +262,7 @@ t.test('the log is listened to while somebody reads, and not longer', async t =>
   t.strictSame([feed.epoch, feed.newest, feed.ended], [head.epoch, 1, false])
 })
 
-t.test('R2: what was published before the last one left is not told to who comes in the same turn', async t => {
+t.test('R2: events published before the last reader was removed are not delivered to a reader added in the same turn', async t => {
   const { feed, log } = make()
   const one = joined(feed)
   log.append(numbered(1))
@@ -273,7 +273,7 @@ t.test('R2: what was published before the last one left is not told to who comes
   t.strictSame([one.told, other.told], [[], [[2]]])
 })
 
-t.test('R7: the end of the log is told after what was published before it', async t => {
+t.test('R7: the end of the log is delivered after the events published before it', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   log.append(numbered(1))
@@ -283,7 +283,7 @@ t.test('R7: the end of the log is told after what was published before it', asyn
   t.strictSame(reader.told, [[1], 'turn'])
 })
 
-t.test('R5: what was appended and is told without its entries is looked for by those at the end', async t => {
+t.test('R5: a tail without entries for new offsets makes live readers read the log', async t => {
   let tell: (batch: LogBatch) => void = () => {}
   const log = Object.assign(new RemoteLog(), { tail: (listener: typeof tell) => { tell = listener; return () => {} } })
   const { feed } = make({}, log)
@@ -297,7 +297,7 @@ t.test('R5: what was appended and is told without its entries is looked for by t
   t.equal(feed.newest, 2)
 })
 
-t.test('a closed feed closes all who read it', async t => {
+t.test('a closed feed closes all of its readers', async t => {
   const { feed } = make()
   const [live, reading] = [joined(feed), new StillReader()]
   feed.add(reading)
@@ -305,7 +305,7 @@ t.test('a closed feed closes all who read it', async t => {
   t.strictSame([live.told, reading.told], [['close'], ['close']])
 })
 
-t.test('R3: a new epoch is told to those at the end, once, and what belongs to the old one is not mixed into it', async t => {
+t.test('R3: live readers are notified of a new epoch once, and no events of the old one are mixed in', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   log.append(numbered(1))
@@ -320,7 +320,7 @@ t.test('R3: a new epoch is told to those at the end, once, and what belongs to t
   t.strictSame([feed.epoch, feed.newest], [log.now.epoch, 1])
 })
 
-t.test('R3: a new epoch that is first seen by looking at the log is told to those at the end, too', async t => {
+t.test('R3: live readers are notified of a new epoch that a read of the state found first', async t => {
   const { log, tell, begin } = tellingLog()
   const { feed } = make({}, log)
   const reader = joined(feed)
@@ -335,7 +335,7 @@ t.test('R3: a new epoch that is first seen by looking at the log is told to thos
   t.strictSame([feed.epoch, feed.newest], ['b', 1])
 })
 
-t.test('L4: one who goes on at the end within its turn is told that turn once', async t => {
+t.test('L4: a reader that attaches again within its turn is notified of that turn once', async t => {
   const { feed, log } = make()
   const reader = joined(feed)
   let rounds = 0
@@ -349,7 +349,7 @@ t.test('L4: one who goes on at the end within its turn is told that turn once', 
   t.equal(rounds, 1)
 })
 
-t.test('R3: an answer that was on its way while the log began anew does not bring the old epoch back', async t => {
+t.test('R3: an answer that was under way when a new epoch began does not restore the old one', async t => {
   const { log, begin, tell } = tellingLog()
   const answers: Array<(head: LogState) => void> = []
   const { feed } = make({}, log)
@@ -366,7 +366,7 @@ t.test('R3: an answer that was on its way while the log began anew does not brin
   t.strictSame([feed.epoch, head.epoch], ['b', 'b'])
 })
 
-t.test('R5: the latest by key are those of the history and of the tail', async t => {
+t.test('R5: the latest events by key are those of the history and of the tail', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
   const { feed, log } = make({ slowConsumer: { compactBy: latest } })
   for (const n of [1, 2, 3, 4]) log.append(numbered(n))
@@ -376,7 +376,7 @@ t.test('R5: the latest by key are those of the history and of the tail', async t
   t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [3, 4, 5])
 })
 
-t.test('R5: what is left for one who fell off the log: the latest of the same epoch, and how many are gone before the last of them', async t => {
+t.test('R5: a reader whose entries were evicted gets the latest events of the same epoch, and the number of lost ones before the last', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
   const { feed, log } = make({ slowConsumer: { compactBy: latest } })
   feed.add(new StillReader())
@@ -393,7 +393,7 @@ t.test('R5: what is left for one who fell off the log: the latest of the same ep
   t.strictSame(without.latestFor({ epoch: without.epoch, position: 2 }, 9), { entries: [], dropped: 7 })
 })
 
-t.test('R5: the latest by key are forgotten when nobody reads, and gathered again from the history', async t => {
+t.test('R5: the latest events by key are dropped without readers, and loaded again from the history', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 2
   const { feed, log } = make({ slowConsumer: { compactBy: latest } })
   const reader = joined(feed)
@@ -406,7 +406,7 @@ t.test('R5: the latest by key are forgotten when nobody reads, and gathered agai
   t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1, 2])
 })
 
-t.test('R5: the latest by key are gathered from a log that answers late, too', async t => {
+t.test('R5: the latest events by key are also loaded from a log that answers late', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
   for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
     const log = new RemoteLog({}, dice(seed))
@@ -414,14 +414,14 @@ t.test('R5: the latest by key are gathered from a log that answers late, too', a
     for (const n of [1, 2, 3, 4]) await log.append(numbered(n))
     await log.told
     await feed.add(new StillReader())
-    // What was asked before is answered before.
+    // Earlier requests are answered first.
     await log.read(0, 1)
     await turn()
     t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [2, 3, 4], `seed ${seed}`)
   }
 })
 
-t.test('R5: the function that makes a key sees the event as all do, with its id', async t => {
+t.test('R5: compactBy receives the event as subscribers do, with its id', async t => {
   const seen: unknown[] = []
   const { feed, log } = make({ slowConsumer: { compactBy: event => { seen.push({ ...event }); return event.id } } })
   log.append(numbered(1))
@@ -432,7 +432,7 @@ t.test('R5: the function that makes a key sees the event as all do, with its id'
   t.strictSame(seen, [{ event: 'message', data: 1, id: `${epoch}-1` }, { event: 'message', data: 2, id: `${epoch}-2` }])
 })
 
-t.test('R5: a key that cannot be made is logged, and the event is told all the same', async t => {
+t.test('R5: a compactBy that throws is logged, and the event is still delivered', async t => {
   const error = new Error('no key')
   const { feed, log, errors } = make({ slowConsumer: { compactBy: () => { throw error } } })
   const reader = joined(feed)
@@ -444,7 +444,7 @@ t.test('R5: a key that cannot be made is logged, and the event is told all the s
   t.strictSame(feed.latest!.after(0, Infinity), [])
 })
 
-t.test('R5: a history that cannot be read leaves less to give, and ends nobody', async t => {
+t.test('R5: a history that cannot be read reduces the latest events, and ends no reader', async t => {
   const { log, tell } = tellingLog()
   log.read = () => Promise.reject(new Error('away'))
   const { feed, errors } = make({ slowConsumer: { compactBy: ({ data }) => data } }, log)
@@ -456,7 +456,7 @@ t.test('R5: a history that cannot be read leaves less to give, and ends nobody',
   t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1])
 })
 
-t.test('R5: keys of a history that was lost meanwhile do not stand in the way of the new ones', async t => {
+t.test('R5: keys of a lost history do not replace the new ones', async t => {
   const { log, tell, begin } = tellingLog()
   let answer!: () => void
   const read = log.read
@@ -476,7 +476,7 @@ t.test('R5: keys of a history that was lost meanwhile do not stand in the way of
   t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1])
 })
 
-/** A log that tells what the test says. */
+/** A log that delivers batches on command of the test. */
 function tellingLog () {
   let epoch = 'a'
   let newest = 0

@@ -8,7 +8,7 @@ import type { SourceContext } from '../../lib/source/source.ts'
 import { oddities } from '../setup/oddities.ts'
 import { within } from '../setup/within.ts'
 
-/** A target that notes what it is told, in order. What `append` answers is in the test's hand. */
+/** A target that records its calls, in order. The test controls the answers of `append`. */
 function makeTarget (append: (event: unknown) => unknown = () => undefined) {
   const told: unknown[] = []
   let settle: () => void
@@ -37,7 +37,7 @@ function withResolvers (): Answer {
   return answer
 }
 
-/** Settles when it holds; what never does fails by the test's timeout. */
+/** Resolves when the condition holds; else the test times out. */
 async function until (holds: () => boolean): Promise<void> {
   while (!holds()) await turn()
 }
@@ -62,7 +62,7 @@ for (const [kind, source] of kinds) {
   })
 }
 
-t.test('the function form is given a signal and no position; the signal aborts with the reason of the stop', async t => {
+t.test('the function form gets a signal and no position; the signal aborts with the reason of the stop', async t => {
   const contexts: SourceContext[] = []
   const { target, told } = makeTarget()
   const producer = new Producer(target)
@@ -79,7 +79,7 @@ t.test('the function form is given a signal and no position; the signal aborts w
   t.strictSame(told, [])
 })
 
-t.test('L4: at most 64 events are on their way to the log, and the source waits', async t => {
+t.test('L4: at most 64 appends are under way, and the source waits', async t => {
   const settle: Array<(value?: unknown) => void> = []
   const { target, told, ended } = makeTarget(() => new Promise(resolve => { settle.push(resolve) }))
   let pulled = 0
@@ -103,7 +103,7 @@ t.test('L4: at most 64 events are on their way to the log, and the source waits'
   t.strictSame(told, [...upTo(200), 'end'])
 })
 
-t.test('the end comes when the log has all that was given before', async t => {
+t.test('the producer ends when the log has stored all earlier events', async t => {
   let settle!: (value?: unknown) => void
   const { target, told, ended } = makeTarget(event => event === 2 ? new Promise(resolve => { settle = resolve }) : Promise.resolve())
   new Producer(target).start([1, 2])
@@ -115,7 +115,7 @@ t.test('the end comes when the log has all that was given before', async t => {
   t.strictSame(told, [1, 2, 'end'])
 })
 
-t.test('the end comes when the log has answered for all of it, in whatever order, and with the first thing that it refused', async t => {
+t.test('the producer ends after all appends were answered, in any order, with the first rejection', async t => {
   const answers: Array<Answer> = []
   const { target, told, ended } = makeTarget(() => {
     const answer = withResolvers()
@@ -135,14 +135,14 @@ t.test('the end comes when the log has answered for all of it, in whatever order
   t.strictSame(told, [1, 2, 3, { failed: error }])
 })
 
-t.test('an append may be answered by any thenable', async t => {
+t.test('any thenable may answer an append', async t => {
   const { target, told, ended } = makeTarget(() => ({ then: (resolve: () => void) => { setImmediate(resolve) } }))
   new Producer(target).start([1, 2])
   await within('the end', ended)
   t.strictSame(told, [1, 2, 'end'])
 })
 
-t.test('a source that fails ends it with its error, when the log has what was given before', async t => {
+t.test('a source that fails ends the producer with its error, after its events were stored', async t => {
   const error = new Error('no more')
   let settle!: (value?: unknown) => void
   for (const thrown of [error, 'text', undefined]) {
@@ -160,7 +160,7 @@ t.test('a source that fails ends it with its error, when the log has what was gi
   }
 })
 
-t.test('what is no source ends it with FST_SSE_SOURCE', async t => {
+t.test('a value that is no source ends the producer with FST_SSE_SOURCE', async t => {
   for (const source of ['text', 5, null, undefined, {}, () => 5]) {
     const { target, told, ended } = makeTarget()
     new Producer(target).start(source)
@@ -170,13 +170,13 @@ t.test('what is no source ends it with FST_SSE_SOURCE', async t => {
 })
 
 for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['later', (error: Error) => Promise.reject(error)]] as const) {
-  t.test(`C2: a generator is told of a refused event at its yield, and may go on; refused ${how}`, async t => {
+  t.test(`C2: a rejected event is thrown at the yield of its generator, which may continue; rejected ${how}`, async t => {
     const error = new Error('refused')
     const { target, told, ended } = makeTarget(event => event === 'bad' ? refuse(error) : undefined)
     new Producer(target).start((async function * () {
       try {
         yield 'bad'
-        // Refused later, it is told with one of those that come next.
+        // A late rejection is thrown at one of the next yields.
         for (;;) yield 'good'
       } catch (caught) {
         yield caught
@@ -186,7 +186,7 @@ for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['l
     t.strictSame(told.filter(each => each !== 'good' && each !== 'bad'), [error, 'end'])
   })
 
-  t.test(`C2: a source that cannot be told has failed with the refusal, once; refused ${how}`, async t => {
+  t.test(`C2: a source without throw fails with the rejection, once; rejected ${how}`, async t => {
     const error = new Error('refused')
     const { target, told, ended } = makeTarget(event => event === 2 ? refuse(error) : undefined)
     new Producer(target).start([1, 2])
@@ -195,7 +195,7 @@ for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['l
     t.strictSame(told.filter(each => each !== 2), [1, { failed: error }], 'and does not end as if all had gone well')
   })
 
-  t.test(`C2: a generator whose last event is refused has failed with that; refused ${how}`, async t => {
+  t.test(`C2: a generator whose last event is rejected fails with the rejection; rejected ${how}`, async t => {
     const error = new Error('refused')
     const { target, told, ended } = makeTarget(() => refuse(error))
     new Producer(target).start((async function * () { yield 1 })())
@@ -205,7 +205,7 @@ for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['l
   })
 }
 
-t.test('L3: stop ends the source, once, and nothing of it is appended after', async t => {
+t.test('L3: stop ends the source, once, and none of its events is appended afterwards', async t => {
   let returned = 0
   let give!: (step: IteratorResult<unknown>) => void
   const { target, told } = makeTarget()
@@ -227,7 +227,7 @@ t.test('L3: stop ends the source, once, and nothing of it is appended after', as
   t.equal(returned, 1)
 })
 
-t.test('what the log refuses after the stop is no news', async t => {
+t.test('a rejection of the log after the stop is ignored', async t => {
   for (const source of [[1, 2], (async function * () { yield * [1, 2] })()]) {
     const rejects: Array<(error: Error) => void> = []
     const { target, told } = makeTarget(() => new Promise((_resolve, reject) => { rejects.push(reject) }))
@@ -241,7 +241,7 @@ t.test('what the log refuses after the stop is no news', async t => {
   }
 })
 
-t.test('what the source throws after the stop is told apart', async t => {
+t.test('an error of the source after the stop is reported separately', async t => {
   const error = new Error('late')
   let fail!: (error: Error) => void
   const { target, told } = makeTarget()
@@ -253,7 +253,7 @@ t.test('what the source throws after the stop is told apart', async t => {
   t.strictSame(told, [{ late: error }])
 })
 
-t.test('an append that is refused since the channel has ended is no failure of the source: the target learns that it is logEnded', async t => {
+t.test('an append rejected because the channel has ended is no failure of the source: the target gets logEnded', async t => {
   const ended = new FST_SSE_CHANNEL_ENDED()
   const refusals: Array<[where: string, append: () => unknown]> = [['here', () => { throw ended }], ['elsewhere', async () => { throw ended }]]
   const sources: Array<[kind: string, source: () => unknown]> = [['a list', () => [1]], ['a generator', async function * () {
@@ -276,13 +276,13 @@ t.test('an append that is refused since the channel has ended is no failure of t
   }
 })
 
-t.test('only the code says that a channel has ended', async t => {
+t.test('only the code identifies the error of an ended channel', async t => {
   t.equal(isEndedError(new FST_SSE_CHANNEL_ENDED()), true)
   t.equal(isEndedError({ code: 'FST_SSE_CHANNEL_ENDED' }), true)
   for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) t.equal(isEndedError(other), false)
 })
 
-t.test('whatever a log rejects an append with, the producer fails, and no promise is left', async t => {
+t.test('any rejection of a log fails the producer, and no promise stays pending', async t => {
   for (const [what, thrown] of oddities()) {
     t.equal(isEndedError(thrown), false, what)
     const { target, told, ended } = makeTarget(() => Promise.reject(thrown))

@@ -10,7 +10,7 @@ const place = (newest = 10, head: LogState = headOf({ newest })) => ({ settings:
 const at = (offset: number, epoch = 'e'): Cursor => new Map([['other', 99], [epoch, offset]])
 const opening = (position: number, given: Partial<StartPosition> = {}): StartPosition => ({ epoch: 'e', position, notice: undefined, snapshot: [], complete: false, ...given })
 
-t.test('where a subscriber begins', async t => {
+t.test('the start of a subscriber', async t => {
   const reset = (reason: 'malformed' | 'unknown' | 'evicted' | 'ahead') => ({ notice: { event: 'sse.reset' as const, data: { reason, oldest: 4, newest: 10 } } })
   const gap = (dropped: number) => ({ notice: { event: 'sse.gap' as const, data: { dropped } } })
   const emptied = { notice: { event: 'sse.reset' as const, data: { reason: 'evicted' as const, oldest: 11, newest: 10 } } }
@@ -70,17 +70,17 @@ t.test('a snapshot is one event, several, or none', async t => {
   }
 })
 
-t.test('the state of a function that answers at once is that of this moment, also where the log is known of later', async t => {
+t.test('a synchronous snapshot has the state of this moment, even if the state of the log is older', async t => {
   const now = place(10)
   const snapshot = (): unknown => {
-    // It publishes.
+    // The snapshot publishes.
     now.newest = 12
     return { data: 'state' }
   }
   t.equal((await resolveStart(now, headOf(), { ...ALL, snapshot }, undefined)).position, 12)
 })
 
-t.test('what came since a state was asked for with a promise is still to come', async t => {
+t.test('events published after the call of an asynchronous snapshot follow it', async t => {
   const now = place(11)
   const state = { data: 'state' }
   const snapshot = async (): Promise<unknown> => {
@@ -90,13 +90,13 @@ t.test('what came since a state was asked for with a promise is still to come', 
   t.strictSame(await resolveStart(now, headOf(), { ...ALL, snapshot }, undefined), opening(11, { snapshot: [state] }))
 })
 
-t.test('the state may be brought by any thenable, as the query of a database client is one', async t => {
+t.test('a snapshot may be any thenable, such as the query of a database client', async t => {
   const state = { data: 'state' }
   const thenable: PromiseLike<unknown> = { then: (...callbacks) => Promise.resolve(state).then(...callbacks) }
   t.strictSame(await resolveStart(place(), headOf(), { ...ALL, snapshot: () => thenable }, undefined), opening(10, { snapshot: [state] }))
 })
 
-t.test('R2: the id of a state says which events are in it', async t => {
+t.test('R2: the id of a snapshot is the position of the last event in it', async t => {
   for (const offset of [0, 3, 7, 10]) {
     const snapshot = [{ data: 1, id: 'e-99' }, { data: 2, id: `other-5.e-${offset}` }]
     t.strictSame(resolveStart(place(), headOf(), { ...ALL, snapshot: () => snapshot }, undefined), opening(offset, { snapshot }), 'the last of them')
@@ -105,7 +105,7 @@ t.test('R2: the id of a state says which events are in it', async t => {
   t.equal((await resolveStart(place(12), headOf(), { ...ALL, snapshot: () => ({ data: 1, id: 'e-12' }) }, undefined)).position, 12, 'newer than the head that was read')
 })
 
-t.test('R2: the id of a state may be of an event, or an epoch, that has not come to us yet', async t => {
+t.test('R2: the id of a snapshot may be of an event or an epoch that this process does not know yet', async t => {
   const cases: Array<[id: string, head: LogState, epoch: string, position: number]> = [
     ['e-12', headOf({ newest: 12 }), 'e', 12],
     ['e-11', headOf({ newest: 12 }), 'e', 11],
@@ -119,7 +119,7 @@ t.test('R2: the id of a state may be of an event, or an epoch, that has not come
   }
 })
 
-t.test('an id of a state that is no position in this channel is an error', async t => {
+t.test('an id of a snapshot that is no position in this channel is an error', async t => {
   for (const id of ['e-11', 'f-1', 'nonsense', '', null, 5, {}]) {
     const message = /^The snapshot of the channel 'news' brings an id that is no position in it: /
     await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
@@ -127,7 +127,7 @@ t.test('an id of a state that is no position in this channel is an error', async
   }
 })
 
-t.test('what a snapshot throws is thrown', async t => {
+t.test('an error of a snapshot is thrown', async t => {
   const error = new Error('no state')
   t.throws(() => resolveStart(place(), headOf(), { ...ALL, snapshot: () => { throw error } }, undefined), error)
   await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: async () => { throw error } }, undefined), error)

@@ -39,12 +39,12 @@ const follow = ({ feed }: TestChannel, given: Partial<Omit<ResolvedSubscription,
 
 const LIVE = ': live\n'
 const REPLAY = ': replay\n'
-/** What says that the history is over. */
+/** The frame after the history. */
 const CAUGHT_UP = ': live\n\n'
-/** A position without an event. */
+/** The frame of a position without an event. */
 const at = (id: string): string => `event: sse.position\nid: ${id}\ndata: \n\n`
 
-/** What came out, in order: frames, events as objects with what goes in front of them, and how it ended. */
+/** Records the output in order: frames, events as objects with the frames before them, and the outcome. */
 class TestOutlet implements SubscriberSink {
   readonly given: unknown[] = []
   room = Infinity
@@ -78,7 +78,7 @@ async function start (subscribed: ResolvedSubscription[], lastEventId?: string):
   return { following, outlet, given: outlet.given }
 }
 
-t.test('a stream begins with its position, and a newcomer goes on with what comes next', async t => {
+t.test('a stream starts with its position, and a new client continues with the next event', async t => {
   const news = channel('news')
   news.publish(1)
   const { given, following } = await start([follow(news)])
@@ -88,7 +88,7 @@ t.test('a stream begins with its position, and a newcomer goes on with what come
   t.equal(following.lastEventId, news.id(2))
 })
 
-t.test('R2: where to begin: Last-Event-ID before after, and an empty id is none', async t => {
+t.test('R2: Last-Event-ID precedes after as the start, and an empty id is none', async t => {
   const news = channel('news')
   news.publish(1, 2, 3)
   const cases: Array<[string | undefined, string | undefined, number]> = [
@@ -102,7 +102,7 @@ t.test('R2: where to begin: Last-Event-ID before after, and an empty id is none'
   }
 })
 
-t.test('R3: what cannot be honoured is sse.reset first, with why and from where', async t => {
+t.test('R3: a position that cannot be honoured starts with sse.reset, with the reason and the new position', async t => {
   const news = channel('news', { history: { maxEvents: 2 } })
   news.publish(1, 2, 3)
   const cases: Array<[string, string]> = [['nonsense', 'malformed'], ['x'.repeat(1_048_576), 'malformed'], ['f-1', 'unknown'], [news.id(0), 'evicted'], [news.id(4), 'ahead']]
@@ -115,7 +115,7 @@ t.test('R3: what cannot be honoured is sse.reset first, with why and from where'
   }
 })
 
-t.test('the position comes with the last of what stands before the log, and with nothing before', async t => {
+t.test('only the last event before the logs has the position', async t => {
   const news = channel('news')
   news.publish(1)
   const snapshot = (): unknown => [{ data: 'a', id: 'mine' }, 'no event', { data: 'b' }]
@@ -126,7 +126,7 @@ t.test('the position comes with the last of what stands before the log, and with
   t.strictSame((await start([follow(news, { selection: { snapshot: () => 'no event' } })])).given, [LIVE, 'no event'])
 })
 
-t.test('R6: several channels have one id, and one id brings all of them back', async t => {
+t.test('R6: several channels have one id, which resumes all of them', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   orders.publish(1)
   const { given, following } = await start([follow(orders), follow(alerts)])
@@ -143,7 +143,7 @@ t.test('R6: several channels have one id, and one id brings all of them back', a
   following.stop()
   orders.publish(3)
   alerts.publish(2)
-  // In another order, and with a channel that is not followed any more.
+  // In another order, and with a channel that is not subscribed any more.
   const back = await start([follow(orders), follow(alerts)], `gone-7.${alerts.id(1)}.${orders.id(2)}`)
   t.strictSame(back.given, [
     REPLAY,
@@ -154,7 +154,7 @@ t.test('R6: several channels have one id, and one id brings all of them back', a
   ])
 })
 
-t.test('R6: an id of another channel opens nothing there, and what is reset says which channel', async t => {
+t.test('R6: an id of another channel opens nothing, and sse.reset names the channel', async t => {
   const [orders, secrets] = [channel('orders'), channel('secrets')]
   orders.publish(1)
   secrets.publish(1, 2)
@@ -171,7 +171,7 @@ t.test('R6: an id of another channel opens nothing there, and what is reset says
 })
 
 for (const late of [false, true]) {
-  t.test(`R3: a channel that the position does not claim is new to the client; a part of it that is for none of the channels may claim any${late ? ', with logs that answer late' : ''}`, async t => {
+  t.test(`R3: a channel without a part of the id is new to the client; a part for none of the channels may belong to any${late ? ', with logs that answer late' : ''}`, async t => {
     const options = late ? [1, 2, 3].map(dice) : []
     const [orders, alerts, notes] = ['orders', 'alerts', 'notes'].map((name, index) => channel(name, {}, options[index]))
     for (const each of [orders!, alerts!, notes!]) await each.publish(1, 2)
@@ -201,14 +201,14 @@ for (const late of [false, true]) {
   })
 }
 
-t.test('R3: a stream of 63 channels may come back for 64', async t => {
+t.test('R3: a stream of 63 channels may reconnect for 64', async t => {
   const all = Array.from({ length: 64 }, (_, index) => channel(`channel ${index}`))
   const had = all.slice(0, 63).map(({ id }) => id(0)).join('.')
   const { given } = await start(all.map(each => follow(each)), had)
   t.strictSame(given, [LIVE, { id: `${had}.${all[63]!.id(0)}` }])
 })
 
-t.test('R6: where a channel begins that a position does not claim, its snapshot may end it all', async t => {
+t.test('R6: the snapshot of a channel without a part of the id may end the subscriber', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   const controller = new AbortController()
   const { given } = await start([
@@ -219,7 +219,7 @@ t.test('R6: where a channel begins that a position does not claim, its snapshot 
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
 })
 
-t.test('R5: a gap in company says of which channel, with the id of all', async t => {
+t.test('R5: with several channels a gap names its channel, with the id of all', async t => {
   const [orders, alerts] = [channel('orders', { slowConsumer: 'skip', history: { maxEvents: 1 } }), channel('alerts')]
   const { given, following, outlet } = await start([follow(orders), follow(alerts)])
   outlet.room = 0
@@ -231,7 +231,7 @@ t.test('R5: a gap in company says of which channel, with the id of all', async t
   t.strictSame(given.slice(2), [{ event: 'sse.gap', data: { dropped: 3, channel: 'orders' }, id: `${orders.id(3)}.${alerts.id(0)}` }])
 })
 
-t.test('R3: a channel that begins anew announces itself singleChannel, with the id of all', async t => {
+t.test('R3: with several channels a new epoch is announced for its channel only, with the id of all', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   alerts.publish(1)
   const { given } = await start([follow(orders), follow(alerts)])
@@ -246,7 +246,7 @@ t.test('R3: a channel that begins anew announces itself singleChannel, with the 
   ])
 })
 
-t.test('R7: it ends when the last of its channels has', async t => {
+t.test('R7: a subscriber ends with the last of its channels', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   const { given } = await start([follow(orders), follow(alerts)])
   orders.log.end()
@@ -259,7 +259,7 @@ t.test('R7: it ends when the last of its channels has', async t => {
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
 })
 
-t.test('R7: where there is nothing to come from any of them, it says so and nothing else', async t => {
+t.test('R7: if no channel has anything to send, the answer is 204 and nothing else', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   orders.publish(1)
   orders.log.end()
@@ -271,7 +271,7 @@ t.test('R7: where there is nothing to come from any of them, it says so and noth
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 1])
 })
 
-t.test('R5: one that falls off the history ends all of it', async t => {
+t.test('R5: a reader whose next entry was evicted ends the subscriber', async t => {
   const [orders, alerts] = [channel('orders', { history: { maxEvents: 1 } }), channel('alerts')]
   const { given, following, outlet } = await start([follow(orders), follow(alerts)])
   outlet.room = 0
@@ -288,7 +288,7 @@ t.test('R5: one that falls off the history ends all of it', async t => {
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
 })
 
-t.test('R5: a client that has room for one event at a time gets its turn of every channel', async t => {
+t.test('R5: a client with room for one event at a time receives every channel in turn', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   const { given, following, outlet } = await start([follow(orders), follow(alerts)])
   outlet.room = 0
@@ -304,7 +304,7 @@ t.test('R5: a client that has room for one event at a time gets its turn of ever
   t.strictSame(data.filter(n => Number(n) > 10), ['11', '12'])
 })
 
-t.test('R3: a position that moved without an event is sent before the dropped events leave the history by age', async t => {
+t.test('R3: the position of dropped events is sent before they leave the history by age', async t => {
   const [orders, alerts, notes] = [channel('orders', { history: { maxAge: 40_000 } }), channel('alerts', { history: { maxAge: Infinity } }), channel('notes', { history: { maxAge: 60_000 } })]
   const none = { selection: { filter: () => false } }
   const { given, following } = await start([follow(orders, none), follow(alerts, none), follow(notes, none)])
@@ -329,7 +329,7 @@ t.test('R3: a position that moved without an event is sent before the dropped ev
   t.equal(endless.given.length, 2, 'without an age there is no hurry')
 })
 
-t.test('a position that moved without an event is told once, when it is asked for', async t => {
+t.test('the position of dropped events is returned once, on request', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   const { given, following } = await start([follow(orders, { selection: { filter: () => false } }), follow(alerts)])
   t.equal(following.checkpoint(), '')
@@ -340,7 +340,7 @@ t.test('a position that moved without an event is told once, when it is asked fo
   t.equal(given.length, 2)
 })
 
-t.test('before it has begun there is no position to tell', async t => {
+t.test('before the start there is no position', async t => {
   const news = channel('news')
   const outlet = new TestOutlet()
   const following = new Subscriber([follow(news, { selection: { snapshot: () => new Promise(() => {}) } })], outlet)
@@ -353,7 +353,7 @@ t.test('before it has begun there is no position to tell', async t => {
   t.equal(news.feed.readers, 0)
 })
 
-t.test('L3: a snapshot that comes after the end goes nowhere', async t => {
+t.test('L3: a snapshot that resolves after the end is ignored', async t => {
   const news = channel('news')
   for (const outcome of ['state', 'failure']) {
     let settle!: () => void
@@ -367,7 +367,7 @@ t.test('L3: a snapshot that comes after the end goes nowhere', async t => {
   }
 })
 
-t.test('R2: what is published while a snapshot is on its way comes after it', async t => {
+t.test('R2: events published during a snapshot follow it', async t => {
   const news = channel('news')
   let settle!: (state: unknown) => void
   const { given } = await start([follow(news, { selection: { snapshot: () => new Promise(resolve => { settle = resolve }) } })])
@@ -383,7 +383,7 @@ for (const [way, snapshot] of Object.entries({
   'at once': () => { throw new Error('no state') },
   late: async () => { throw new Error('no state') }
 })) {
-  t.test(`a snapshot that throws ${way} ends its subscriber singleChannel`, async t => {
+  t.test(`a snapshot that throws ${way} ends only its subscriber`, async t => {
     const news = channel('news')
     const [other, { given }] = [await start([follow(news)]), await start([follow(news, { selection: { snapshot } })])]
     t.match(given, [{ message: 'no state' }])
@@ -412,7 +412,7 @@ t.test('several snapshots that fail, at once and late, end their subscriber with
   t.strictSame(rejections, [])
 })
 
-t.test('an event that is refused ends it with the error, before the log is read', async t => {
+t.test('a rejected event ends the subscriber with the error, before the log is read', async t => {
   const news = channel('news')
   const outlet = new TestOutlet()
   const error = new Error('no good')
@@ -430,7 +430,7 @@ t.test('an event that is refused ends it with the error, before the log is read'
   t.equal(news.feed.readers, 0)
 })
 
-t.test('its own signal ends it: before, in the middle, and not after', async t => {
+t.test('its own signal ends the subscriber: before the start, after it, and not after the end', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   t.strictSame((await start([follow(orders), follow(alerts, { signal: AbortSignal.abort() })])).given, ['done'])
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
@@ -451,7 +451,7 @@ t.test('its own signal ends it: before, in the middle, and not after', async t =
   t.equal(stopped.given.length, 2)
 })
 
-t.test('a channel that is closed in this process ends it', async t => {
+t.test('a channel that is closed in this process ends the subscriber', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   const { given } = await start([follow(orders), follow(alerts)])
   orders.feed.close()
@@ -460,7 +460,7 @@ t.test('a channel that is closed in this process ends it', async t => {
   t.equal(alerts.feed.readers, 0)
 })
 
-t.test('an outlet that takes no frames gets events as objects', async t => {
+t.test('a sink without frames receives events as objects', async t => {
   const news = channel('news')
   const given: unknown[] = []
   const never = () => t.fail('it is not over')
@@ -471,7 +471,7 @@ t.test('an outlet that takes no frames gets events as objects', async t => {
   t.strictSame(given, [{ id: news.id(0) }, { event: 'message', data: 1, id: news.id(1) }])
 })
 
-t.test('a stream follows up to 64 channels, each of them once', async t => {
+t.test('a stream has up to 64 channels, each of them once', async t => {
   const channels = Array.from({ length: 65 }, (_, index) => channel(`channel ${index}`))
   const all = channels.map(each => follow(each))
   t.throws(() => new Subscriber(all, new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got 65' })
@@ -486,7 +486,7 @@ t.test('a stream follows up to 64 channels, each of them once', async t => {
   t.strictSame(back.given, [LIVE, { id: channels.slice(0, 64).map(({ id }) => id(2)).join('.') }])
 })
 
-t.test('C4: a route serves channels with its own schemas, or what a map makes of others', async t => {
+t.test('C4: a route serves channels with its own schemas, or with a map to them', async t => {
   const events: EventMap = { tick: Type.Number(), message: Type.String() }
   const contract = compileContract(events, 'GET /', schemaCompiler({}))
   const others: Array<[EventMap | undefined, boolean]> = [[events, true], [{ tick: events.tick! }, true], [{ tick: Type.Number() }, false], [{ ...events, more: Type.Null() }, false], [undefined, false]]
@@ -500,14 +500,14 @@ t.test('C4: a route serves channels with its own schemas, or what a map makes of
   }
 })
 
-t.test('R9: `: replay` until the last of its channels has come to its end, for the first time, and nothing after that', async t => {
+t.test('R9: `: replay` until the last channel has reached its end for the first time, and no mark afterwards', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   orders.publish(1)
   alerts.publish(1, 2)
   const outlet = new TestOutlet()
   const id = (o: number, a: number): string => `${orders.id(o)}.${alerts.id(a)}`
   const following = new Subscriber([follow(orders, { selection: { start: 'earliest' } }), follow(alerts, { selection: { start: 'earliest' } })], outlet)
-  // The opening, an order, and one alert.
+  // The start position, an order, and one alert.
   outlet.room = 3
   following.start(undefined)
   await turn()
@@ -550,7 +550,7 @@ t.test('R9: the mark waits for room, as an event does', async t => {
   t.strictSame(outlet.given.slice(3), [news.frame(2), CAUGHT_UP])
 })
 
-t.test('R9: a channel that is over has come to its end; where all are, that is all there is to say', async t => {
+t.test('R9: an ended channel has reached its end; if all have ended, nothing else is sent', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   orders.publish(1)
   orders.log.end()
@@ -558,7 +558,7 @@ t.test('R9: a channel that is over has come to its end; where all are, that is a
   t.strictSame(given, [REPLAY, { id: `${alerts.id(0)}.${orders.id(0)}` }, `id: ${alerts.id(0)}.${orders.id(1)}\ndata: 1\n\n`, CAUGHT_UP])
 })
 
-t.test('R9: what was published while the opening was on its way is history, and the mark comes with the first of a snapshot', async t => {
+t.test('R9: events published before the start was sent are history, and the mark comes with the first event of a snapshot', async t => {
   const news = channel('news')
   let settle!: (state: unknown) => void
   const { given } = await start([follow(news, { selection: { snapshot: () => new Promise(resolve => { settle = resolve }) } })])
@@ -568,7 +568,7 @@ t.test('R9: what was published while the opening was on its way is history, and 
   t.strictSame(given, [REPLAY, { data: 'a', id: undefined }, { data: 'b', id: news.id(0) }, news.frame(1), CAUGHT_UP])
 })
 
-t.test('R9: the mark, and the position, come also where the first event, or each, is refused and left out', async t => {
+t.test('R9: the mark and the position are sent even if the first event, or every event, is rejected and skipped', async t => {
   const news = channel('news')
   for (const [refused, rest] of [
     [['a'], [LIVE, { data: 'b', id: news.id(0) }]],
@@ -585,7 +585,7 @@ t.test('R9: the mark, and the position, come also where the first event, or each
   }
 })
 
-t.test('R9: an event moves one position by one, in company too; what was passed over is told before', async t => {
+t.test('R9: an event advances one position by one, also with several channels; the position of dropped events is sent before it', async t => {
   const [orders, alerts] = [channel('orders', { slowConsumer: 'skip', history: { maxEvents: 3 } }), channel('alerts')]
   const [o, a] = [orders.log.now.epoch, alerts.log.now.epoch]
   const id = (orders: number, alerts: number): string => `${o}-${orders}.${a}-${alerts}`
@@ -617,7 +617,7 @@ t.test('R9: an event moves one position by one, in company too; what was passed 
   ])
 })
 
-t.test('R9: an event that is refused and left out is one that was passed over; where it ends the stream, it is not', async t => {
+t.test('R9: a rejected event that is skipped counts as dropped; one that ends the stream does not', async t => {
   const news = channel('news')
   const outlet = new TestOutlet()
   const taken = outlet.write.bind(outlet)
@@ -638,7 +638,7 @@ t.test('R9: an event that is refused and left out is one that was passed over; w
   following.stop()
 })
 
-/** A stream without a socket: what it would write. */
+/** A stream without a socket: records the bytes that it would write. */
 class WireOutlet extends TestOutlet {
   text = ''
   events = 0
@@ -653,7 +653,7 @@ class WireOutlet extends TestOutlet {
   override write (event: unknown, before: string): boolean {
     this.room--
     const { data } = event as { data?: unknown }
-    // What does not fit the route's schema, on a route that leaves it out.
+    // Data that the route's schema rejects, on a route that skips it.
     if (data === 'bad') return false
     if (data !== undefined) this.events++
     this.text += before + freeContract.frame(event)
@@ -674,7 +674,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'lose' as const), channel: fc.nat(1) }) }
 ), { maxLength: 40 })
 
-// Of five numbers in a row, which are for this subscriber, and which of these are refused by the route.
+// Which of five consecutive numbers are for this subscriber, and which of these the route rejects.
 const selections = fc.record({ wanted: fc.integer({ min: 0, max: 31 }), bad: fc.integer({ min: 0, max: 31 }), way: fc.constantFrom('plain', 'filter', 'map', 'both'), start: fc.constantFrom('latest' as const, 'earliest' as const), state: fc.boolean() })
 type Way = typeof selections extends fc.Arbitrary<infer W> ? W : never
 const has = (bits: number, n: unknown): boolean => (bits & (1 << (Number(n) % 5))) > 0
@@ -692,14 +692,14 @@ function selectionOf ({ wanted, bad, way, start, state }: Way): Partial<Resolved
 }
 
 for (const slow of ['disconnect', 'skip', 'latest'] as const) {
-  t.test(`R9: '${slow}': with any filters and maps, any readers and logs, one who counts can prove that nothing is missing`, async t => {
+  t.test(`R9: '${slow}': with any filters and maps, any readers and logs, a client that counts can prove that nothing is missing`, async t => {
     await fc.assert(fc.asyncProperty(steps, fc.array(selections, { minLength: 1, maxLength: 2 }), fc.integer({ min: 1, max: 30 }), fc.option(fc.integer()), async (steps, ways, events, seed) => {
       const feeds = ways.map((_, index) => {
         const log = new RemoteLog({ maxEvents: events }, seed === null ? undefined : dice(seed + index))
         const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
         return { log, feed: new Feed(resolveChannel(`channel ${index}`, { slowConsumer: slow === 'latest' ? { compactBy: latest } : slow, history: { maxEvents: events } }), log, logger) }
       })
-      /** What was published, by epoch: the number at each offset. */
+      /** The published numbers by epoch: the number at each offset. */
       const truth = new Map<string, number[]>()
       const underWay: unknown[] = []
       let number = 0
@@ -749,7 +749,7 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
         const told = track.events.length + (outlet.text.match(/^event: (state|sse\.(?:reset|gap))$/gm)?.length ?? 0)
         if (outlet.events !== told) throw new Error(`${outlet.events} events were counted, and ${told} came`)
         if (asked !== undefined && track.resets === 0 && !outlet.text.includes('event: sse.gap') && track.first !== asked) throw new Error(`it asked for ${asked} and got ${track.first}`)
-        // Whatever was for it came, or is among what was dropped.
+        // Every event for the subscriber was received, or counted as dropped.
         const begun = new Map(track.first.split('.').map(part => part.split('-') as [string, string]))
         let missing = 0
         for (const [index, { log }] of feeds.entries()) {
@@ -794,7 +794,7 @@ t.test('R3: a client that has all of its events resumes after any number of even
       const told = new Track(outlet.text).position
       for (const [index, { log: { now } }] of channels.entries()) {
         if (told.get(now.epoch)! < now.oldest - 1) throw new Error(`${now.oldest} is the oldest, and ${told.get(now.epoch)} was told`)
-        // What is short-lived is gone before the next beat.
+        // Short-lived events are evicted before the next tick.
         if ('age' in histories[index]! && told.get(now.epoch) !== now.newest) throw new Error('what is soon gone was not told')
       }
     }

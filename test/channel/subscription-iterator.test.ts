@@ -11,7 +11,7 @@ import { within } from '../setup/within.ts'
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
 
-/** A channel, and loops over it. */
+/** Creates a channel, and loops over it. */
 function make (options: ChannelOptions = {}, log = new RemoteLog(options.history)) {
   const feed = new Feed(resolveChannel('news', options), log, logger)
   const { epoch } = log.now
@@ -29,7 +29,7 @@ function make (options: ChannelOptions = {}, log = new RemoteLog(options.history
 const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 const DONE = { done: true, value: undefined }
 
-/** The next so many events. */
+/** Returns the next `count` events. */
 async function take (loop: SubscriptionIterator, count: number): Promise<unknown[]> {
   const events: unknown[] = []
   while (events.length < count) {
@@ -40,7 +40,7 @@ async function take (loop: SubscriptionIterator, count: number): Promise<unknown
   return events
 }
 
-t.test('R2: a loop begins to listen at its first next(), and has each event once, in order, with its id', async t => {
+t.test('R2: a loop subscribes at its first next(), and receives each event once, in order, with its id', async t => {
   const { feed, publish, event, loop } = make()
   publish(1)
   const it = loop()
@@ -54,7 +54,7 @@ t.test('R2: a loop begins to listen at its first next(), and has each event once
   t.strictSame(await take(it, 2), [event(4), event(5)])
 })
 
-t.test('R9: a loop sees nothing of what a stream says of where it stands', async t => {
+t.test('R9: a loop receives no marks and no positions', async t => {
   const { publish, event, loop, log } = make()
   publish(...upTo(300))
   const it = loop({ selection: { start: 'earliest', filter: ({ data }) => Number(data) % 150 === 0 } })
@@ -64,7 +64,7 @@ t.test('R9: a loop sees nothing of what a stream says of where it stands', async
   t.strictSame([...history, ...await take(it, 10)], [150, 300, 450].map(n => event(n)))
 })
 
-t.test('R2: what is in the log comes first, and there is no seam to what is published', async t => {
+t.test('R2: stored events come first, then published ones, with no gap and no duplicate', async t => {
   const { publish, event, loop, id } = make()
   publish(...upTo(200))
   const [all, after] = [loop({ selection: { start: 'earliest' } }), loop({ after: id(150) })]
@@ -74,7 +74,7 @@ t.test('R2: what is in the log comes first, and there is no seam to what is publ
   t.strictSame(await take(after, 150), upTo(300, 151).map(n => event(n)))
 })
 
-t.test('R2: over a log elsewhere, at any rate of publishing, too', async t => {
+t.test('R2: the same holds for a remote log, at any rate of publishing', async t => {
   const log = new RemoteLog({}, dice(7))
   const { publish, loop, event } = make({}, log)
   const it = loop({ selection: { start: 'earliest' } })
@@ -87,7 +87,7 @@ t.test('R2: over a log elsewhere, at any rate of publishing, too', async t => {
   t.strictSame(await reading, upTo(300).map(n => event(n)))
 })
 
-t.test('an event is one frozen object for all loops, and what is in it, too', async t => {
+t.test('an event is one deeply frozen object for all loops', async t => {
   const { log, loop } = make()
   const loops = [loop(), loop()]
   const waiting = loops.map(it => it.next())
@@ -98,7 +98,7 @@ t.test('an event is one frozen object for all loops, and what is in it, too', as
   for (const frozen of [one!.value, data, data.items, data.items[0]]) t.ok(Object.isFrozen(frozen))
 })
 
-t.test('text is text, and JSON is what it says', async t => {
+t.test('text stays text, and JSON becomes its value', async t => {
   const { log, loop } = make()
   const it = loop({ selection: { start: 'earliest' } })
   log.append({ event: 'a', data: '[1]', json: false })
@@ -120,7 +120,7 @@ t.test('R4: at most 64 events wait for the loop, all others in the log', async t
   t.strictSame(asked.slice(0, 1_000), upTo(1_000))
 })
 
-t.test('several next() at once are answered in order', async t => {
+t.test('concurrent calls of next() are answered in order', async t => {
   const { publish, event, loop } = make()
   const it = loop()
   const waiting = [it.next(), it.next(), it.next()]
@@ -130,7 +130,7 @@ t.test('several next() at once are answered in order', async t => {
   t.strictSame(await waiting[2], { done: false, value: event(3) })
 })
 
-t.test('leaving the loop leaves the channel, whatever waits', async t => {
+t.test('leaving the loop unsubscribes, and drops waiting events', async t => {
   const { feed, log, publish, loop } = make()
   const it = loop()
   const waiting = [it.next(), it.next()]
@@ -148,7 +148,7 @@ t.test('leaving the loop leaves the channel, whatever waits', async t => {
   t.strictSame(await it.return(), DONE)
 })
 
-t.test('a loop that is left before it began never begins', async t => {
+t.test('a loop that is left before its first next() never subscribes', async t => {
   const { feed, log, publish, loop } = make()
   const it = loop({ selection: { start: 'earliest', snapshot: () => t.fail('asked for its state') } })
   publish(1)
@@ -158,7 +158,7 @@ t.test('a loop that is left before it began never begins', async t => {
   t.equal(log.listeners, 0)
 })
 
-t.test('R7: the end of the channel ends the loop, after what was published before', async t => {
+t.test('R7: the end of the channel ends the loop, after the events published before it', async t => {
   const { feed, log, publish, event, loop } = make()
   const [it, late] = [loop(), loop({ selection: { start: 'earliest' } })]
   const first = it.next()
@@ -171,7 +171,7 @@ t.test('R7: the end of the channel ends the loop, after what was published befor
   t.equal(feed.readers, 0)
 })
 
-t.test('its signal ends the loop, at once or before it began', async t => {
+t.test('its signal ends the loop, during it or before its start', async t => {
   const { feed, publish, event, loop } = make()
   const controller = new AbortController()
   const it = loop({ signal: controller.signal })
@@ -184,7 +184,7 @@ t.test('its signal ends the loop, at once or before it began', async t => {
   t.equal(feed.readers, 0)
 })
 
-t.test('the server\'s closing ends the loop', async t => {
+t.test('closing the server ends the loop', async t => {
   const { feed, loop } = make()
   const next = loop().next()
   feed.close()
@@ -205,7 +205,7 @@ t.test('R3: a position that cannot be honoured makes sse.reset the first event',
   }
 })
 
-t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, after the events that it still had', async t => {
+t.test('R5: a loop whose next entry was evicted rejects with FST_SSE_LAGGING, once, after the events it still had', async t => {
   const { feed, publish, event, loop } = make({ history: { maxEvents: 10 } })
   const it = loop()
   const first = it.next()
@@ -219,7 +219,7 @@ t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, aft
   t.equal(feed.readers, 0)
 })
 
-t.test('a loop that is left knows of no failure any more', async t => {
+t.test('a loop that was left reports no failure', async t => {
   const { feed, publish, loop } = make({ history: { maxEvents: 10 } })
   const it = loop()
   const first = it.next()
@@ -232,7 +232,7 @@ t.test('a loop that is left knows of no failure any more', async t => {
   t.equal(feed.readers, 0)
 })
 
-t.test('R5: with `skip` it is told how much it missed, and goes on', async t => {
+t.test('R5: with `skip` it receives the number of lost events, and continues', async t => {
   const { publish, event, loop, id } = make({ history: { maxEvents: 10 }, slowConsumer: 'skip' })
   const it = loop()
   const first = it.next()
@@ -247,7 +247,7 @@ t.test('R5: with `skip` it is told how much it missed, and goes on', async t => 
   t.strictSame(await take(it, 1), [event(201)])
 })
 
-t.test('filter leaves out, map makes another of it or none, and the id is that of the event', async t => {
+t.test('filter drops, map replaces or drops, and the id is that of the event', async t => {
   const { publish, loop, id } = make()
   const it = loop({
     selection: {
@@ -261,7 +261,7 @@ t.test('filter leaves out, map makes another of it or none, and the id is that o
   t.equal((await take(it, 495)).length, 495, 'positions of what was left out are no events of a loop')
 })
 
-t.test('what a filter, a map or a snapshot throws comes out of the loop, once, and the others feel nothing', async t => {
+t.test('an error of a filter, a map or a snapshot is thrown by the loop, once, and affects no other', async t => {
   const error = new Error('mine')
   const fail = (): never => { throw error }
   const { feed, publish, event, loop } = make()
@@ -276,7 +276,7 @@ t.test('what a filter, a map or a snapshot throws comes out of the loop, once, a
   t.equal(feed.readers, 1)
 })
 
-t.test('a filter or a map that gives no answer is refused', async t => {
+t.test('a filter or a map that returns an invalid value is rejected', async t => {
   const { publish, loop } = make()
   publish(1)
   for (const selection of [{ filter: async () => true }, { filter: () => 1 }, { filter: () => undefined }, { map: async () => ({ data: 1 }) }]) {
@@ -284,7 +284,7 @@ t.test('a filter or a map that gives no answer is refused', async t => {
   }
 })
 
-t.test('a map that makes no event is refused, and does not just leave everything out', async t => {
+t.test('a map that returns no event is rejected, instead of dropping everything', async t => {
   for (const made of [5, 'text', true, { event: 'x' }, { data: undefined }]) {
     const { feed, publish, loop } = make()
     const it = loop({ selection: { start: 'earliest', map: () => made } })
@@ -294,7 +294,7 @@ t.test('a map that makes no event is refused, and does not just leave everything
   }
 })
 
-t.test('a snapshot is the first event, followed by what came after it', async t => {
+t.test('a snapshot is the first event, followed by later events', async t => {
   const { publish, event, loop, id } = make()
   publish(1, 2)
   const it = loop({ selection: { snapshot: () => ({ event: 'state', data: 'two' }) } })
@@ -304,14 +304,14 @@ t.test('a snapshot is the first event, followed by what came after it', async t 
   t.strictSame(await take(it, 1), [event(3)])
 })
 
-t.test('of a snapshot of several events only the last has a position', async t => {
+t.test('in a snapshot of several events only the last has a position', async t => {
   const { publish, loop, id } = make()
   publish(1)
   const it = loop({ selection: { snapshot: () => [{ data: 'a' }, { data: 'b' }] } })
   t.strictSame(await take(it, 2), [{ data: 'a', id: '' }, { data: 'b', id: id(1) }])
 })
 
-t.test('what it reads is looked up at its first next(), and a failure of that is the loop\'s', async t => {
+t.test('the subscription is resolved at the first next(), and the loop throws its failure', async t => {
   let looked = 0
   const error = new Error('closing')
   const it = new SubscriptionIterator(() => {

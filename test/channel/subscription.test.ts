@@ -17,7 +17,7 @@ function make () {
 
 const subscribedOf = (given: object, start: 'latest' | 'earliest' = 'latest'): ResolvedSubscription => new Subscription(() => make().feed, start, given)[kSubscribed]
 
-t.test('options that nobody gave have their defaults, and the channel says where to begin', async t => {
+t.test('missing options have their defaults, and the start is that of the channel', async t => {
   for (const given of [{}, { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }]) {
     for (const start of ['latest', 'earliest'] as const) {
       const { projection: selection, after, signal } = subscribedOf(given, start)
@@ -26,7 +26,7 @@ t.test('options that nobody gave have their defaults, and the channel says where
   }
 })
 
-t.test('options that fit are taken as they are', async t => {
+t.test('valid options are used unchanged', async t => {
   const { signal } = new AbortController()
   const selection = { filter: () => true, map: () => undefined, snapshot: () => null, start: 'earliest' as const }
   const subscribed = subscribedOf({ ...selection, after: '', signal })
@@ -36,7 +36,7 @@ t.test('options that fit are taken as they are', async t => {
   t.equal(subscribedOf({ start: 'latest' }, 'earliest').projection.start, 'latest')
 })
 
-t.test('a bad option throws, naming it, what was expected and what was got', async t => {
+t.test('a bad option throws an error with its name, the expected and the actual value', async t => {
   const rows: Array<[given: unknown, message: string]> = [
     [null, "Option 'options' must be an object, got null"],
     [5, "Option 'options' must be an object, got 5 (number)"],
@@ -58,7 +58,7 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
   for (const [given, message] of rows) t.throws(() => subscribedOf(given as object), { code: 'FST_SSE_OPTION', message })
 })
 
-t.test('it looks for what lives under the channel\'s name when it is followed, and each time anew', async t => {
+t.test('the active channel is resolved at each use, not before', async t => {
   const feeds = [make().feed, make().feed]
   let looked = 0
   const subscription = new Subscription(() => feeds[looked++]!, 'latest', {})
@@ -69,7 +69,7 @@ t.test('it looks for what lives under the channel\'s name when it is followed, a
   t.equal(subscription[kSubscribed].feed, feeds[1])
 })
 
-t.test('each loop over it follows by itself', async t => {
+t.test('each loop reads independently', async t => {
   const { feed, epoch, publish } = make()
   publish(1)
   publish(2)
@@ -83,7 +83,7 @@ t.test('each loop over it follows by itself', async t => {
   }
 })
 
-t.test('its options are those of the moment when it was made', async t => {
+t.test('later changes of the options object have no effect', async t => {
   const given: { after?: string, start: 'earliest' | 'latest' } = { start: 'earliest' }
   const subscription = new Subscription(() => make().feed, 'latest', given)
   given.start = 'latest'

@@ -8,33 +8,33 @@ import type { FrameSink, SubscriberContext } from '../../lib/channel/subscriber-
 import { encodePositionFrame } from '../../lib/wire/encode.ts'
 import type { Projection } from '../../lib/channel/projection.ts'
 
-/** The projection of one who wants all of it. */
+/** The projection of a subscriber that receives everything. */
 export const ALL: Projection = { filter: undefined, map: undefined, snapshot: undefined, start: 'latest' }
 
 interface TestSubscriberOptions {
   projection?: Partial<Projection>
-  /** False: every event comes as an object. */
+  /** False: every event is received as an object. */
   frames?: boolean
   singleChannel?: boolean
 }
 
-/** The subscriber of one reader, in the test's hand: what it was received, in order, and how much room it has. */
+/** The subscriber of one reader: records its events in order, and lets the test set its room. */
 export class TestSubscriber implements SubscriberContext<ChannelReader> {
   readonly singleChannel: boolean
   readonly frames: FrameSink | undefined
   readonly reader: ChannelReader
   droppedShare = 0
-  /** How many takes or writes have room. */
+  /** The number of further writes. */
   room = Infinity
-  /** How often it came to the end of the log. */
+  /** How often the reader reached the end of the log. */
   caughtUpCount = 0
-  /** Frames, events as objects, and at last the outcome as a word. */
+  /** Frames, events as objects, and last the outcome as a word. */
   readonly received: unknown[] = []
-  /** The batches among it. */
+  /** The batches among the received frames. */
   readonly batches: FrameBatch[] = []
-  /** Where it began; what is announced later is among what was received. */
+  /** The start position; later announcements are in `received`. */
   startPosition: StartPosition | undefined
-  /** Settles with `ended`, `lagging <channel>` or the error that ended it. */
+  /** Resolves to `ended`, `lagging <channel>` or the error that ended it. */
   readonly outcome: Promise<unknown>
   #settle!: (outcome: unknown) => void
 
@@ -52,13 +52,13 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
     if (this.received.length < events) throw new Error(`${events} events were announced`)
   }
 
-  /** Takes its open: at once, where the log answers at once. */
+  /** Sets the start position: synchronously, if the log answers synchronously. */
   open (cursor?: Cursor | 'malformed'): StartPosition | Promise<StartPosition> {
     const state = this.reader.attach()
     return state instanceof Promise ? state.then(state => this.reader.open(state, cursor)) : this.reader.open(state, cursor)
   }
 
-  /** Takes its open, and reads: in the next turn, if this one has lasted long enough. */
+  /** Sets the start position and reads: in the next turn, if this one has lasted too long. */
   async start (cursor?: Cursor | 'malformed'): Promise<this> {
     const startPosition = this.open(cursor)
     this.startPosition = startPosition instanceof Promise ? await startPosition : startPosition
@@ -67,7 +67,7 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
     return this
   }
 
-  /** Room for so many more. */
+  /** Makes room for this number of writes. */
   async setRoom (room: number): Promise<void> {
     this.room = room
     this.reader.pull()

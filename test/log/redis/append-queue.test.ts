@@ -5,7 +5,7 @@ import type { LogPosition, LogRecord } from '../../../lib/log/log.ts'
 import { AppendQueue } from '../../../lib/log/redis/append-queue.ts'
 import { numbered } from '../../setup/remote-log.ts'
 
-/** A destination that answers when it is told to. */
+/** A target that answers on command of the test. */
 class Store {
   readonly got: Array<{ data: string[] | 'end', number?: number, wanted: () => boolean }> = []
   newest = 0
@@ -39,7 +39,7 @@ class Store {
 const all = (outbox: AppendQueue, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => outbox.add(numbered(n)))
 const offsets = async (added: Array<Promise<LogPosition>>): Promise<number[]> => (await Promise.all(added)).map(({ offset }) => offset)
 
-t.test('what is added in one step goes together, and each is told its own position', async t => {
+t.test('records added in one step go together, and each resolves to its own position', async t => {
   const store = new Store()
   t.ok(store.outbox.empty)
   const added = all(store.outbox, 1, 2, 3)
@@ -51,7 +51,7 @@ t.test('what is added in one step goes together, and each is told its own positi
   t.ok(store.outbox.empty)
 })
 
-t.test('one batch is out at a time, what comes meanwhile is the next, and each has its number', async t => {
+t.test('one batch is under way at a time, records added meanwhile are the next, and each has its number', async t => {
   const store = new Store()
   store.holds = true
   const first = all(store.outbox, 1)
@@ -74,7 +74,7 @@ t.test('a batch is 500 records, or 128 K characters, whichever comes first', asy
   t.strictSame(store.data.slice(3).map(({ length }) => length), [3, 3, 1])
 })
 
-t.test('the end comes after what was added before it, and before what was added later', async t => {
+t.test('the end comes after records added before it, and before records added later', async t => {
   const store = new Store()
   const before = all(store.outbox, 1, 2)
   const ended = store.outbox.end()
@@ -83,7 +83,7 @@ t.test('the end comes after what was added before it, and before what was added 
   t.strictSame(store.data, [['1', '2'], 'end', ['3']])
 })
 
-t.test('a refusal is told to those of the batch, and the next one goes out', async t => {
+t.test('a rejection rejects all of its batch, and the next batch is sent', async t => {
   const store = new Store()
   store.fails = new Error('full')
   for (const { status } of await Promise.allSettled(all(store.outbox, 1, 2))) t.equal(status, 'rejected')
@@ -91,7 +91,7 @@ t.test('a refusal is told to those of the batch, and the next one goes out', asy
   t.strictSame(await offsets(all(store.outbox, 3)), [1])
 })
 
-t.test('whose time is over is told so: out there it may still come, here it does not', async t => {
+t.test('a timeout rejects: an append under way may still succeed, a queued one is not sent', async t => {
   const store = new Store(40)
   store.holds = true
   const out = all(store.outbox, 1)
@@ -107,7 +107,7 @@ t.test('whose time is over is told so: out there it may still come, here it does
   t.strictSame(store.data, [['1'], ['3']])
 })
 
-t.test('the time of one that came later is over later', async t => {
+t.test('a later append times out later', async t => {
   const store = new Store(80)
   store.holds = true
   let late = 0
@@ -120,7 +120,7 @@ t.test('the time of one that came later is over later', async t => {
   await t.rejects(second!, { message: 'late' })
 })
 
-t.test('an outbox that has nothing to do leaves no timer', async t => {
+t.test('an empty queue has no timer', async t => {
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
   const store = new Store()
@@ -129,7 +129,7 @@ t.test('an outbox that has nothing to do leaves no timer', async t => {
   t.equal(timers(), before)
 })
 
-t.test('L11: it sends, expires and waits again in the context of no publisher', async t => {
+t.test('L11: it sends, times out and restarts its timer in the context of no publisher', async t => {
   const storage = new AsyncLocalStorage<string>()
   const seen = new Set<string>()
   const see = (what: string): void => { seen.add(`${what} ${storage.getStore() ?? 'nobody'}`) }

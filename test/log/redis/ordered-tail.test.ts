@@ -8,7 +8,7 @@ const entry = (offset: number): LogEntry => ({ offset, event: 'message', data: S
 const entries = (first: number, last: number): LogEntry[] => Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => entry(first + index))
 const batch = (first: number, last: number, rest: Partial<LogBatch> = {}): LogBatch => ({ epoch: 'a', newest: last, ended: false, entries: entries(first, last), ...rest })
 
-/** A store that holds a range, and a sequence over it. */
+/** A store with a range of entries, and a tail over it. */
 class Store {
   epoch = 'a'
   oldest = 1
@@ -36,7 +36,7 @@ class Store {
   get offsets (): number[] { return this.told.flatMap(({ entries }) => entries.map(({ offset }) => offset)) }
 }
 
-t.test('what follows is told at once, what is known is not told again', async t => {
+t.test('the next entries are delivered at once, known ones are not delivered again', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   for (const heard of [batch(1, 2), batch(2, 3), batch(1, 3), batch(4, 4)]) store.sequence.onMessage(heard)
@@ -44,7 +44,7 @@ t.test('what follows is told at once, what is known is not told again', async t 
   t.strictSame(store.reads, [])
 })
 
-t.test('what is heard before it is known where to begin waits for that', async t => {
+t.test('messages before the first state wait for it', async t => {
   const store = new Store()
   store.newest = 7
   store.sequence.onMessage(batch(4, 5))
@@ -55,7 +55,7 @@ t.test('what is heard before it is known where to begin waits for that', async t
   t.strictSame(store.offsets, [6, 7])
 })
 
-t.test('what is missing between where it begins and what was heard by then is read', async t => {
+t.test('entries between the first state and the first messages are read', async t => {
   const store = new Store()
   store.newest = 8
   store.sequence.onMessage(batch(8, 8))
@@ -64,7 +64,7 @@ t.test('what is missing between where it begins and what was heard by then is re
   t.strictSame(store.offsets, [6, 7, 8])
 })
 
-t.test('what is missing is read, and what comes meanwhile follows it', async t => {
+t.test('missing entries are read, and messages that arrive meanwhile follow', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 9
@@ -74,19 +74,19 @@ t.test('what is missing is read, and what comes meanwhile follows it', async t =
   t.strictSame(store.offsets, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
 })
 
-t.test('what was lost after the store was asked is asked for again', async t => {
+t.test('entries lost after a request to the store are read again', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 2
   store.sequence.onMessage(batch(2, 2))
   store.newest = 4
-  // The answer is that of before.
+  // The answer is older than the message.
   store.sequence.onMessage(batch(4, 4))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4])
 })
 
-t.test('what even the store does not have is a gap, and what was heard of it is not lost', async t => {
+t.test('entries that the store no longer has are a gap, and received messages of them are not lost', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 6
@@ -97,7 +97,7 @@ t.test('what even the store does not have is a gap, and what was heard of it is 
   t.strictSame(store.told, [batch(1, 0, { newest: 2 }), batch(3, 4), batch(5, 6)])
 })
 
-t.test('what is gone, with nothing heard of it, is told as how far the log went', async t => {
+t.test('evicted entries without messages are delivered as the new end of the log', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 6
@@ -107,7 +107,7 @@ t.test('what is gone, with nothing heard of it, is told as how far the log went'
   t.strictSame(store.told, [batch(1, 0, { newest: 6 })])
 })
 
-t.test('the end is told once, after what comes before it', async t => {
+t.test('the end is delivered once, after the entries before it', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 4
@@ -122,7 +122,7 @@ t.test('the end is told once, after what comes before it', async t => {
   t.strictSame(store.told.map(({ ended }) => ended), [false, true])
 })
 
-t.test('another log is told of as the store has it, and what is heard of the old one is not', async t => {
+t.test('a new epoch is delivered as the store has it, and messages of the old one are dropped', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 5, { entries: [] }))
   store.epoch = 'b'
@@ -135,7 +135,7 @@ t.test('another log is told of as the store has it, and what is heard of the old
   t.strictSame(store.offsets, [3])
 })
 
-t.test('where the store stands is enough to find out what was not heard', async t => {
+t.test('the state of the store is enough to find lost messages', async t => {
   const store = new Store()
   store.sequence.onStateChange(batch(1, 2))
   store.newest = 5
@@ -146,7 +146,7 @@ t.test('where the store stands is enough to find out what was not heard', async 
   t.equal(store.reads[0], 2)
 })
 
-t.test('a store that refuses is asked again when more is heard', async t => {
+t.test('a store that rejects is read again on the next message', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 2
@@ -161,7 +161,7 @@ t.test('a store that refuses is asked again when more is heard', async t => {
   t.strictSame(store.offsets, [1, 2, 3])
 })
 
-t.test('a closed one tells nothing more, whatever is on its way', async t => {
+t.test('a closed tail delivers nothing more, even during a read', async t => {
   const store = new Store()
   store.sequence.start(batch(1, 0))
   store.newest = 2
@@ -177,7 +177,7 @@ t.test('a closed one tells nothing more, whatever is on its way', async t => {
   t.strictSame(unborn.told, [])
 })
 
-t.test('what waits while the store does not answer is bounded', async t => {
+t.test('the number of waiting messages is limited while the store does not answer', async t => {
   const store = new Store()
   let release: () => void = () => {}
   const held = new Promise<void>(resolve => { release = resolve })
@@ -190,7 +190,7 @@ t.test('what waits while the store does not answer is bounded', async t => {
   t.strictSame(store.offsets, entries(1, 5_000).map(({ offset }) => offset))
 })
 
-/** Publishes, loses, doubles, delays and begins anew by chance, then looks at what was told. */
+/** Publishes, loses, duplicates, delays and starts new epochs at random, then checks the deliveries. */
 async function play (t: Test, seed: number): Promise<void> {
   const dice = chances(seed)
   const store = new Store()
@@ -233,7 +233,7 @@ async function play (t: Test, seed: number): Promise<void> {
   store.ended = true
   bring(batch(store.newest + 1, store.newest, { epoch: store.epoch, ended: true }))
   await pipe
-  // The last word may have been lost: the store is looked at now and then.
+  // The last message may be lost: the store is checked regularly.
   while (store.told.at(-1)?.ended !== true) {
     store.sequence.onStateChange(store.standing)
     await turn()
@@ -255,11 +255,11 @@ async function play (t: Test, seed: number): Promise<void> {
   t.equal(told, lengths.get(store.epoch), `seed ${seed}: up to the newest`)
 }
 
-t.test('R8: whatever is lost, doubled or late: each entry once and in order, and a gap only where the store has one', async t => {
+t.test('R8: for any lost, duplicated or late messages: each entry once and in order, and a gap only where the store has one', async t => {
   for (let seed = 1; seed <= 500; seed++) await play(t, seed)
 })
 
-t.test('L12: no wait for events that the store does not have, when it was asked after their message', async t => {
+t.test('L12: no wait for entries that the store does not have, if the request followed their message', async t => {
   for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [batch(5, 4, { newest: 900_000 }), batch(7, 8)], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
     const store = new Store()
     store.sequence.start(batch(1, 0))

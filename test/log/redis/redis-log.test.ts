@@ -20,14 +20,14 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   const admin = server.client(t)
   let names = 0
-  /** A log of a new name, or of the last one, as another node opens it. */
+  /** Opens a log of a new name, or of the last one, as another node does. */
   const open = (t: Test, { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: { name?: string, client?: Redis, timeout?: number, history?: Partial<HistoryLimits> } = {}): EventLog & { name: string } => {
     const log = redisLog(client, { timeout })(name, { ...HISTORY, ...history })
     t.teardown(() => log.close())
     return Object.assign(log, { name })
   }
 
-  t.test('what it answers is what a log in memory answers, whatever is asked', async t => {
+  t.test('every answer equals that of a log in memory', async t => {
     for (let seed = 1; seed <= 40; seed++) {
       const dice = chances(seed)
       const history: HistoryLimits = { maxEvents: [0, 1, 7, 1_000][dice(4)]!, maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!, maxAge: [Infinity, 60_000][dice(2)]! }
@@ -56,7 +56,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R1: names do not run into each other, whatever is in them', async t => {
+  t.test('R1: names with any characters are separate', async t => {
     const given = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
     const logs = given.map(name => open(t, { name }))
     for (const [index, log] of logs.entries()) await log.append(numbered(index))
@@ -69,7 +69,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.ok(slots.every(size => size === 1), 'the keys of one channel are in one slot')
   })
 
-  t.test('what is appended right after the call of tail is told, wherever it was heard', async t => {
+  t.test('an append right after the call of tail is delivered, by any way its message takes', async t => {
     for (let n = 0; n < 50; n++) {
       const log = open(t)
       const other = open(t, { name: log.name })
@@ -82,7 +82,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R8: whatever the connections suffer, what was appended is told once and in order', async t => {
+  t.test('R8: for any loss of connections, every append is delivered once and in order', async t => {
     const relay = await Relay.start(t, () => [server.port])
     const connect = (): Redis => server.client(t, { port: relay.port, retryStrategy: () => 5 })
     const log = open(t, { client: connect() })
@@ -106,22 +106,22 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R8: an epoch that was lost while nobody heard of it is told by the next look', async t => {
+  t.test('R8: a new epoch whose messages were lost is delivered by the next check', async t => {
     const log = open(t)
     const told = new RecordedTail()
     log.tail(told.listener)
     await log.append(numbered(1))
     await told.waitFor('the entry', () => told.entries.length === 1)
     await admin.flushall()
-    // What comes from a node that knows nothing of it.
+    // A message of a node that knows nothing of it.
     const { epoch } = await open(t, { name: log.name }).append(numbered(2))
-    // The look may come right before what is appended: it finds an epoch that is empty yet.
+    // The check may run right before the append: it finds an epoch that is still empty.
     await told.waitFor('the new epoch', () => told.batches.at(-1)?.epoch === epoch && told.batches.at(-1)?.newest === 1)
     await open(t, { name: log.name }).append(numbered(3))
     await told.waitFor('what comes in it', () => told.entries.at(-1)?.offset === 2)
   })
 
-  t.test('R1: offsets that a failover took back are not given twice in one epoch', async t => {
+  t.test('R1: offsets that a failover took back are not assigned twice in one epoch', async t => {
     const log = open(t)
     const told = new RecordedTail()
     log.tail(told.listener)
@@ -129,7 +129,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
     const { epoch } = await log.append(numbered(2))
     await told.waitFor('both entries', () => told.entries.length === 2)
-    // What a replica that was one event behind had.
+    // The state of a replica that was one event behind.
     await admin.restore(`sse:{${log.name}}`, 0, kept.hash, 'REPLACE')
     await admin.restore(`sse:{${log.name}}:events`, 0, kept.events, 'REPLACE')
     const position = await log.append(numbered(3))
@@ -138,7 +138,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await told.waitFor('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
   })
 
-  t.test('L11: a listener hears in the context of no caller, also what comes over a new connection', async t => {
+  t.test('L11: a listener runs in the context of no caller, also over a new connection', async t => {
     const storage = new AsyncLocalStorage<string>()
     const other = open(t)
     const log = open(t, { name: other.name })
@@ -159,7 +159,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([...new Set(seen)], ['nobody'])
   })
 
-  t.test('L11: a look at the log, for a message that came early, belongs to no caller', async t => {
+  t.test('L11: a check for an early message belongs to no caller', async t => {
     const storage = new AsyncLocalStorage<string>()
     const client = server.client(t)
     const log = open(t, { client }) as unknown as RedisLog
@@ -182,7 +182,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([...new Set(seen.slice(1))], ['nobody'])
   })
 
-  t.test('what Redis refuses is refused with its code', async t => {
+  t.test('an error of Redis rejects with its code', async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
@@ -195,7 +195,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await log.read(0, 1)).newest, 1, 'and it lives')
   })
 
-  t.test('R10: text that no script has published is an occasion to look at the log, and no more', async t => {
+  t.test('R10: text that no script has published only makes the log check the store', async t => {
     const log = open(t)
     const other = open(t, { name: log.name })
     const told = new RecordedTail()
@@ -219,7 +219,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
   })
 
-  t.test('R10: what is heard before the store has answered waits for that, and does not pile up', async t => {
+  t.test('R10: messages before the first answer of the store wait for it, in limited number', async t => {
     const log = open(t) as unknown as RedisLog & EventLog & { name: string }
     const told = new RecordedTail()
     log.tail(told.listener)
@@ -229,7 +229,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(offsets(told), [1])
   })
 
-  t.test('R10: keys that hold something else are left as they are', async t => {
+  t.test('R10: keys that hold other data are not changed', async t => {
     const kinds: Record<string, (hash: string, stream: string) => Promise<unknown>> = {
       'a string': hash => admin.set(hash, 'mine'),
       'a set': hash => admin.sadd(hash, 'mine'),
@@ -253,7 +253,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R10: an entry that is no event is refused, and a log that lost its hash does not take its events for those of others', async t => {
+  t.test('R10: an entry that is no event is rejected, and a log that lost its hash does not take its events for foreign ones', async t => {
     const log = open(t, { history: { maxBytes: 1 } })
     await log.append(numbered(1))
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'mine', '1')
@@ -265,7 +265,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.exists(`sse:{${other.name}}:events`), 0)
   })
 
-  t.test('R10: each call refuses an entry of another program in the stream, until the stream is deleted', async t => {
+  t.test('R10: each call rejects an entry of another program in the stream, until the stream is deleted', async t => {
     const ids = ['*', '2-0', '2-9999999999999', '18446744073709551615-18446744073709551615']
     const records = [['mine', '1'], ['event', 'mine', 'json', '1'], ['a', '1', 'b', '2', 'c', '3']]
     for (const id of ids) {
@@ -293,7 +293,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R10: a stream without its hash, with an entry of another program, is left as it is', async t => {
+  t.test('R10: a stream without its hash, with an entry of another program, is not changed', async t => {
     const log = open(t)
     const [hash, events] = [`sse:{${log.name}}`, `sse:{${log.name}}:events`]
     await log.append(numbered(1))
@@ -305,7 +305,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([await admin.xlen(events), await admin.exists(hash)], [2, 0])
   })
 
-  t.test('a stream that is gone counts no bytes', async t => {
+  t.test('a deleted stream counts no bytes', async t => {
     const log = open(t, { history: { maxBytes: 20 } })
     for (const n of [1, 2]) await log.append(numbered(n))
     await admin.del(`sse:{${log.name}}:events`)
@@ -314,7 +314,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.hget(`sse:{${log.name}}`, 'bytes'), '8')
   })
 
-  t.test('keys of a newer version are left as they are, those of an older one are read', async t => {
+  t.test('keys of a newer version are not changed, those of an older one are read', async t => {
     const log = open(t)
     await log.append({ ...numbered(1), fingerprint: 'abc' })
     await admin.hset(`sse:{${log.name}}`, 'v', 2)
@@ -332,7 +332,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame((await older.read(2, 10)).entries, [{ offset: 3, ...numbered(3) }])
   })
 
-  t.test('a look that Redis refuses is no end: the next one may succeed', async t => {
+  t.test('a check that Redis rejects is not the last: the next one may succeed', async t => {
     const log = open(t)
     const told = new RecordedTail()
     log.tail(told.listener)
@@ -347,7 +347,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await told.waitFor('what comes then', () => told.batches.length > 0)
   })
 
-  t.test('a look while one is under way is another one after it, unless nobody listens by then', async t => {
+  t.test('a check requested during another one runs after it, unless there are no listeners by then', async t => {
     const log = open(t)
     const looks = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
     const stop = log.tail(() => {})
@@ -365,7 +365,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await still(looks), before + 3)
   })
 
-  t.test('who may not listen is told so with the code, and may write', async t => {
+  t.test('a user without the right to subscribe gets the code, and may write', async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
@@ -374,7 +374,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await log.append(numbered(1))).offset, 1)
   })
 
-  t.test('who is late is told so, and what came all the same is no accident', async t => {
+  t.test('a late append rejects with a timeout, and its late success causes no error', async t => {
     const log = open(t, { timeout: 100 })
     await log.append(numbered(1))
     server.signal('SIGSTOP')
@@ -386,7 +386,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
   })
 
-  t.test('a log that is closed asks nothing more, and its connection goes with the last one', async t => {
+  t.test('a closed log sends no commands, and its connection closes with the last log', async t => {
     const client = server.client(t, { connectionName: 'closing' })
     const make = redisLog(client)
     const [one, other] = [make('closing 1', HISTORY), make('closing 2', HISTORY)]
@@ -409,7 +409,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     again.close()
   })
 
-  t.test('it is idle when nobody listens, nothing is on its way, and nobody used it for its age, or five minutes', async t => {
+  t.test('it is idle without listeners and appends under way, when unused for its age or five minutes', async t => {
     for (const [age, after] of [[60_000, 60_000], [Infinity, 300_000]] as const) {
       const log = open(t, { history: { maxAge: age } })
       const stop = log.tail(() => {})

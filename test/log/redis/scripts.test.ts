@@ -38,13 +38,13 @@ class Channel {
   async data (): Promise<string[]> { return (await this.run(scripts.read, 0, 100)).entries.map(({ data }) => data) }
 }
 
-t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
+t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   const redis = server.client(t)
   let names = 0
   const channel = (): Channel => new Channel(redis, `c${++names}`)
 
-  t.test('an append that is asked for again is answered again, and not appended twice', async t => {
+  t.test('a repeated append gets the same answer, and is not appended twice', async t => {
     const log = channel()
     const first = await log.append(1, 'a', 'b')
     log.known = { epoch: '', offset: 0, appendedAt: '' }
@@ -53,7 +53,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(await log.data(), ['a', 'b', 'c'])
   })
 
-  t.test('that an append was done is known for a while after the end, too', async t => {
+  t.test('a completed append is known for a while after the end, too', async t => {
     const log = channel()
     await log.append(1, 'a')
     await log.run(scripts.end, 'PUBLISH', 'channel')
@@ -61,7 +61,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     await t.rejects(log.append(2, 'b'), { name: 'ReplyError', message: /^ENDED / })
   })
 
-  t.test('R1: an append whose log was lost since is appended to the new one', async t => {
+  t.test('R1: a repeated append whose log was lost meanwhile is appended to the new one', async t => {
     const log = channel()
     await log.append(1, 'a')
     await redis.del(`c${names}`)
@@ -70,7 +70,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(newest, 1)
   })
 
-  t.test('R1: a log that knows less than it has told begins anew', async t => {
+  t.test('R1: a log that is behind a delivered position starts a new epoch', async t => {
     for (const script of [scripts.state, scripts.check]) {
       const log = channel()
       await log.append(1, 'a', 'b')
@@ -88,7 +88,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R1: a log that gave an offset to two events is found out by the check, also when it went on', async t => {
+  t.test('R1: a log that gave one offset to two events is detected by the check, also after later appends', async t => {
     const log = channel()
     await log.append(1, 'a')
     const { known } = log
@@ -101,7 +101,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.not((await log.run(scripts.check)).epoch, known.epoch)
   })
 
-  t.test('a appendedAt is no earlier than the one before, whatever the clock says', async t => {
+  t.test('appendedAt never decreases, whatever the clock reports', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a')
     const future = Date.now() + 60_000
@@ -110,7 +110,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt }) => ({ epoch, appendedAt })), { epoch, appendedAt: String(future) })
   })
 
-  t.test('events and bytes are counted over all appends, and a batch beyond them keeps its end', async t => {
+  t.test('events and bytes are counted over all appends, and the end of a batch beyond the limits is kept', async t => {
     const log = channel()
     log.bounds = { events: 3 }
     await log.append(1, ...'abcdefgh')
@@ -124,7 +124,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 0)
   })
 
-  t.test('a thousand events that are too many leave at once', async t => {
+  t.test('a thousand events beyond the limits are evicted at once', async t => {
     const log = channel()
     log.bounds = { events: 2_000 }
     await log.append(1, ...Array.from({ length: 1_000 }, (_, n) => String(n)))
@@ -133,7 +133,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await redis.xlen(`c${names}:events`), 1)
   })
 
-  t.test('R4: keys go by themselves: the events with their age, the rest a while later, and all stays where there is no age', async t => {
+  t.test('R4: keys expire: the events with their age, the rest later, and nothing without an age', async t => {
     const log = channel()
     await log.append(1, 'a')
     t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
@@ -148,7 +148,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
   })
 
-  t.test('the keys of a log that is followed stay, and reading alone leaves none without an end', async t => {
+  t.test('the keys of a log with listeners stay, and reading alone leaves no key without an expiry', async t => {
     for (const script of [scripts.state, scripts.check, scripts.end, scripts.read]) {
       const log = channel()
       log.bounds = { age: 50_000 }
@@ -160,7 +160,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('events that went before their log leave its offsets and its epoch', async t => {
+  t.test('events that expire before their log leave its offsets and its epoch', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}:events`)
@@ -169,7 +169,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 8)
   })
 
-  t.test('R1: a log that went before its events does not take them over', async t => {
+  t.test('R1: a log that expired before its events does not reuse them', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}`)
@@ -179,7 +179,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(await log.data(), ['c'])
   })
 
-  t.test('a script has a name of its own, which is the hash of its text', async t => {
+  t.test('a script has its own name, the hash of its text', async t => {
     for (const { text, sha } of Object.values(scripts)) t.equal(await redis.script('LOAD', text), sha)
   })
 })

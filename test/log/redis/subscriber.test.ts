@@ -6,7 +6,7 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 import { Relay } from '../../setup/relay.ts'
 import { within } from '../../setup/within.ts'
 
-/** What it heard, and how often it was deaf. */
+/** Records messages, and the number of losses. */
 class Listener implements RedisListener {
   readonly messages: string[] = []
   deaf = 0
@@ -42,7 +42,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const tails = async (): Promise<string[]> => String(await admin.client('LIST')).split('\n').filter(line => line.includes(' name=') && line.includes(':tail '))
   const subscribers = async (...channels: string[]): Promise<number[]> => (await admin.pubsub('NUMSUB', ...channels) as Array<string | number>).filter((_value, index) => index % 2 === 1).map(Number)
 
-  t.test('what is published from then on is heard, by all who listen, on one connection', async t => {
+  t.test('later messages reach all listeners, over one connection', async t => {
     const { bell } = make(t, { connectionName: 'mine' })
     const [one, two, other] = [new Listener(), new Listener(), new Listener()]
     await Promise.all([bell.subscribe('one', one), bell.subscribe('one', two), bell.subscribe('other', other)])
@@ -62,13 +62,13 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(await subscribers('other'), [1])
   })
 
-  t.test('a client that nobody listens to has one connection', async t => {
+  t.test('a client without listeners has one connection', async t => {
     make(t)
     await admin.ping()
     t.strictSame(await tails(), [])
   })
 
-  t.test('who comes back in the same turn listens', async t => {
+  t.test('a listener that is added again in the same turn receives messages', async t => {
     const { bell } = make(t)
     const ear = new Listener()
     await bell.subscribe('again', ear)
@@ -81,7 +81,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(ear.messages.length, 20)
   })
 
-  t.test('who left before it began does not listen', async t => {
+  t.test('a listener removed before the subscription receives nothing', async t => {
     const { bell } = make(t)
     const [gone, there] = [new Listener(), new Listener()]
     const listening = bell.subscribe('left', gone)
@@ -91,12 +91,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(await subscribers('left', 'right'), [0, 1])
   })
 
-  t.test('who left while the connection was made does not listen, and the connection is there for the others', async t => {
+  t.test('a listener removed while the connection opens receives nothing, and others use the connection', async t => {
     const { bell } = make(t)
     server.signal('SIGSTOP')
     t.teardown(() => server.signal('SIGCONT'))
     const listening = bell.subscribe('gone', new Listener())
-    // The connection is on its way by the next turn of the loop, and no further.
+    // In the next turn of the loop the connection is being opened, and not ready yet.
     const gone = new Listener()
     const left = bell.subscribe('left early', gone)
     await new Promise(setImmediate)
@@ -107,7 +107,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await tails()).length, 1)
   })
 
-  t.test('a lost connection is replaced, and who listened is told that it missed something', async t => {
+  t.test('a lost connection is replaced, and its listeners are notified of the loss', async t => {
     const { bell } = make(t)
     const ears = Array.from({ length: 50 }, () => new Listener())
     await Promise.all(ears.map((ear, n) => bell.subscribe(`lost ${n}`, ear)))
@@ -122,7 +122,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await tails()).length, 1)
   })
 
-  t.test('a connection that says nothing is dead, and replaced', async t => {
+  t.test('a silent connection is dead, and replaced', async t => {
     const relay = await Relay.start(t, () => [server.port])
     const bell = new RedisSubscriber(server.client(t, { port: relay.port, lazyConnect: true }), 50)
     t.teardown(() => bell.close())
@@ -140,7 +140,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(ear.messages, ['a'])
   })
 
-  t.test('a Redis that is away is waited for', async t => {
+  t.test('an unreachable Redis is awaited', async t => {
     const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
     const ear = new Listener()
     const listening = bell.subscribe('away', ear)
@@ -151,20 +151,20 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await ear.until('the message', () => ear.messages.length === 1)
   })
 
-  t.test('who may not listen is told so', async t => {
+  t.test('a user without the right to subscribe gets a rejection', async t => {
     await admin.acl('SETUSER', 'deaf', 'on', '>secret', '+@all', '~*', 'resetchannels')
     const { bell } = make(t, { username: 'deaf', password: 'secret' })
     await t.rejects(within('the refusal', bell.subscribe('forbidden', new Listener())), { message: /NOPERM/ })
   })
 
-  t.test('a client that was closed brings nothing, and keeps nobody waiting', async t => {
+  t.test('a closed client delivers nothing, and keeps no call pending', async t => {
     const { bell, client } = make(t, { port: await freePort(), retryStrategy: () => 10 })
     const listening = bell.subscribe('closed', new Listener())
     client.disconnect()
     await t.rejects(within('the refusal', listening))
   })
 
-  t.test('a bell that is closed has no connection and makes none', async t => {
+  t.test('a closed subscriber has no connection and opens none', async t => {
     const { bell } = make(t)
     const ear = new Listener()
     await bell.subscribe('over', ear)
