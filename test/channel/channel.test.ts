@@ -18,17 +18,17 @@ import { within } from '../setup/within.ts'
 function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
   const logged: Array<[call: string, error: unknown]> = []
   const log = { error: () => {} } as unknown as FastifyBaseLogger
-  const state = { found: 0, closed: false, topics: [] as ActiveChannel[], logs: [] as RemoteLog[] }
+  const state = { found: 0, closed: false, active: [] as ActiveChannel[], logs: [] as RemoteLog[] }
   const channel: Channel = new Channel('news', 'latest', {
-    find: () => state.topics.findLast(({ open }) => open),
+    find: () => state.active.findLast(({ open }) => open),
     get () {
       state.found++
       if (state.closed) return undefined
       const remote = makeLog()
       state.logs.push(remote)
-      const topic = new ActiveChannel({ settings: resolveChannel('news', {}), contract: freeContract, eventLog: () => remote, log, statistics: new Statistics() })
-      state.topics.push(topic)
-      return topic
+      const active = new ActiveChannel({ settings: resolveChannel('news', {}), contract: freeContract, eventLog: () => remote, log, statistics: new Statistics() })
+      state.active.push(active)
+      return active
     },
     onRejected: (call, error) => { logged.push([call, error]) }
   })
@@ -93,7 +93,7 @@ t.test('a log that rejects an append rejects publish, and the promise may be ign
 t.test('a log that rejects the end rejects end(), and the promise may be ignored', async t => {
   const { channel, state, logged } = make()
   await channel.position()
-  const error = new Error('gone')
+  const error = new Error('evicted')
   state.logs[0]!.end = () => Promise.reject(error)
   const answer = channel.end()
   await turn()
@@ -106,8 +106,8 @@ t.test('a log may answer with any thenable', async t => {
   const { epoch } = await channel.position()
   const log = state.logs[0]!
   const later = <T>(value: T): Promise<T> => ({ then: (resolve: (value: T) => void) => { setImmediate(resolve, value) } }) as Promise<T>
-  const [append, head, read] = [log.append.bind(log), log.state.bind(log), log.read.bind(log)]
-  Object.assign(log, { append: (...given: Parameters<typeof append>) => later(append(...given)), head: () => later(head()), read: (...given: Parameters<typeof read>) => later(read(...given)) })
+  const [append, readState, read] = [log.append.bind(log), log.state.bind(log), log.read.bind(log)]
+  Object.assign(log, { append: (...args: Parameters<typeof append>) => later(append(...args)), state: () => later(readState()), read: (...args: Parameters<typeof read>) => later(read(...args)) })
   t.equal(await channel.publish({ data: 1 }), `${epoch}-1`)
   t.match(await first(channel.subscribe({ start: 'earliest' })), { data: 1, id: `${epoch}-1` })
   await channel.publishFrom([{ data: 2 }])
@@ -135,7 +135,7 @@ t.test('R5: publish does not wait for subscribers', async t => {
 t.test('a channel that left memory is created again on the next use', async t => {
   const { channel, state } = make()
   const before = await channel.publish({ data: 1 })
-  state.topics[0]!.close()
+  state.active[0]!.close()
   const after = await channel.publish({ data: 2 })
   t.equal(state.found, 2)
   t.match([before, after], [/-1$/, /-1$/])
@@ -149,7 +149,7 @@ t.test('a subscription uses the channel active at the time of use, not the one a
   const { channel, state } = make()
   const subscription = channel.subscribe({ start: 'earliest' })
   await channel.publish({ data: 1 })
-  state.topics[0]!.close()
+  state.active[0]!.close()
   await channel.publish({ data: 2 })
   t.match(await first(subscription), { data: 2 })
 })
@@ -177,7 +177,7 @@ t.test('an iterator created before its channel left memory reads the new one', a
   const { channel, state } = make()
   await channel.publish({ data: 1 })
   const it = channel.subscribe({ start: 'earliest' })[Symbol.asyncIterator]()
-  state.topics[0]!.close()
+  state.active[0]!.close()
   await channel.publish({ data: 2 })
   t.match(await within('the first event', it.next()), { value: { data: 2 } })
   await it.return!()
@@ -188,7 +188,7 @@ t.test('L7: on a closed server calls reject instead of throwing, sources are dis
     const { channel, state } = make()
     if (used) await channel.publish({ data: 1 })
     state.closed = true
-    state.topics[0]?.close()
+    state.active[0]?.close()
     const queue = new EventQueue<never, { data: unknown }>()
     const answers: Array<Promise<unknown>> = [channel.publish({ data: 1 }), channel.publishFrom(queue)]
     await turn()

@@ -15,7 +15,7 @@ const compiler = schemaCompiler({})
 /** Creates channels whose open logs are counted: a channel that left memory has closed its log. */
 function make (tester: { teardown: (fn: () => unknown) => unknown }) {
   const memory = memoryLog()
-  const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], looked: [] as string[] }
+  const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], swept: [] as string[] }
   const logged: Array<[fields: unknown, message: string]> = []
   const openLog: EventLogFactory = (name, history) => {
     const log = memory(name, history)
@@ -24,7 +24,7 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
     state.opened++
     state.logs.push(log)
     log.isIdle = () => {
-      state.looked.push(name)
+      state.swept.push(name)
       return idle()
     }
     log.close = () => {
@@ -154,19 +154,19 @@ t.test('R2: the position of a channel without events is valid for as long as one
 
 t.test('a channel with a subscriber or a producer stays at any age', async t => {
   const { channels, state, untilOpen } = make(t)
-  const followed = channels.channel('followed', brief)
+  const subscribed = channels.channel('subscribed', brief)
   const produced = channels.channel('produced', brief)
   const other = channels.channel('other', brief)
-  const loop = followed.subscribe()[Symbol.asyncIterator]()
+  const loop = subscribed.subscribe()[Symbol.asyncIterator]()
   const next = loop.next()
   const queue = new EventQueue<never, { data: unknown }>()
   const consumed = produced.publishFrom(queue)
-  const epochs = await Promise.all([followed, produced].map(async channel => (await channel.position()).epoch))
+  const epochs = await Promise.all([subscribed, produced].map(async channel => (await channel.position()).epoch))
   await other.publish({ data: 1 })
   await untilOpen(2)
   await other.publish({ data: 1 })
   await untilOpen(2)
-  t.strictSame(await Promise.all([followed, produced].map(async channel => (await channel.position()).epoch)), epochs)
+  t.strictSame(await Promise.all([subscribed, produced].map(async channel => (await channel.position()).epoch)), epochs)
   t.equal(state.opened, 4)
   await loop.return!()
   t.same(await next, { done: true, value: undefined })
@@ -196,16 +196,16 @@ t.test('a name that left memory may get other options; the old handle then rejec
   const old = channels.channel('name', brief)
   await old.publish({ data: 1 })
   await untilOpen(0)
-  const taken = channels.channel('name', { start: 'earliest' })
-  await taken.publish({ data: 1 })
+  const renamed = channels.channel('name', { start: 'earliest' })
+  await renamed.publish({ data: 1 })
   const answers: Array<Promise<unknown>> = [old.publish({ data: 2 }), old.publishFrom([])]
   for (const answer of answers) await t.rejects(async () => answer, { code: 'FST_SSE_CHANNEL_OPTIONS' })
-  t.equal((await taken.position()).newest, 1)
+  t.equal((await renamed.position()).newest, 1)
   t.equal(old.subscribers, 0)
-  const loop = taken.subscribe()[Symbol.asyncIterator]()
+  const loop = renamed.subscribe()[Symbol.asyncIterator]()
   loop.next()
   t.equal(old.subscribers, 0, 'those of the other are not its own')
-  t.equal(taken.subscribers, 1)
+  t.equal(renamed.subscribers, 1)
   await loop.return!()
 })
 
@@ -226,8 +226,8 @@ t.test('a channel is swept as often as its own age requires, independently of ot
     await channels.channel(`brief ${n}`, brief).publish({ data: 1 })
     await untilOpen(1)
   }
-  t.ok(state.looked.length >= 10)
-  t.notOk(state.looked.includes('old'))
+  t.ok(state.swept.length >= 10)
+  t.notOk(state.swept.includes('old'))
 })
 
 t.test('a log that throws in isIdle or close is logged, and the other channels leave memory', async t => {

@@ -17,7 +17,7 @@ function make (contract: Contract) {
   return { review: new EntryReview(contract, 'news', statistics, logger as never), statistics, warnings }
 }
 
-const old = contractOf({ user: OldUser, text: Type.String(), gone: Type.String(), error: Type.String() })
+const old = contractOf({ user: OldUser, text: Type.String(), removed: Type.String(), error: Type.String() })
 let offset = 0
 const entry = (event: string, data: unknown, by: Contract = old): LogEntry => ({ offset: ++offset, ...by.write({ event, data }) })
 
@@ -31,26 +31,26 @@ t.test('C5: an entry of the same schema stays as it is, for any other schemas in
 t.test('C5: an entry of another schema is validated and serialized by the schema of this process, once', async t => {
   const contract = contractOf({ user: User, text: Type.Union([Type.String(), Type.Number()]) })
   const { review, statistics } = make(contract)
-  const given = entry('user', { name: 'Ann', email: 'a@b' })
-  const reviewed = review.review(given, 'e')
+  const stored = entry('user', { name: 'Ann', email: 'a@b' })
+  const reviewed = review.review(stored, 'e')
   const { fingerprint } = contract.write({ event: 'user', data: { name: 'Ann' } })
-  t.strictSame(reviewed, { offset: given.offset, event: 'user', data: '{"name":"Ann"}', json: true, fingerprint })
-  t.equal(review.review({ ...given }, 'e'), reviewed, 'one for all who read it')
-  t.not(review.review({ ...given }, 'f'), reviewed, 'an offset of another epoch is another event')
+  t.strictSame(reviewed, { offset: stored.offset, event: 'user', data: '{"name":"Ann"}', json: true, fingerprint })
+  t.equal(review.review({ ...stored }, 'e'), reviewed, 'one for all who read it')
+  t.not(review.review({ ...stored }, 'f'), reviewed, 'an offset of another epoch is another event')
   t.match(review.review(entry('text', 'x'), 'e'), { data: '"x"', json: true }, 'text may have become JSON')
   t.equal(statistics.omitted, 0)
 })
 
 t.test('C5: an entry that does not match is omitted and counted, and logged once per kind', async t => {
   const { review, statistics, warnings } = make(contractOf({ user: Type.Object({ name: Type.String(), age: Type.Number() }), text: Type.String() }))
-  const entries = [entry('user', { name: 'Ann', email: '' }), entry('gone', 'x'), entry('error', 'x'), { offset: 99, event: 'sse.reset', data: '{}', json: true },
-    { offset: 100, event: 'user', data: '{', json: true }, { offset: 101, event: 'user', data: '{', json: true, fingerprint: undefined }, { offset: 102, event: 'gone', data: '' } as LogEntry]
+  const entries = [entry('user', { name: 'Ann', email: '' }), entry('removed', 'x'), entry('error', 'x'), { offset: 99, event: 'sse.reset', data: '{}', json: true },
+    { offset: 100, event: 'user', data: '{', json: true }, { offset: 101, event: 'user', data: '{', json: true, fingerprint: undefined }, { offset: 102, event: 'removed', data: '' } as LogEntry]
   for (let n = 0; n < 2; n++) {
-    for (const given of entries) t.strictSame(review.review(given, 'e'), { offset: given.offset, event: 'message', data: '', json: false, omitted: true })
+    for (const stored of entries) t.strictSame(review.review(stored, 'e'), { offset: stored.offset, event: 'message', data: '', json: false, omitted: true })
   }
   t.equal(statistics.omitted, entries.length)
   t.strictSame(warnings.map(({ event, channel, err }) => [event, channel, err.code]), [
-    ['user', 'news', 'FST_SSE_DATA'], ['gone', 'news', 'FST_SSE_UNKNOWN_EVENT'], ['error', 'news', 'FST_SSE_UNKNOWN_EVENT'], ['sse.reset', 'news', 'FST_SSE_PUBLISH'], ['user', 'news', 'FST_SSE_SERIALIZE']
+    ['user', 'news', 'FST_SSE_DATA'], ['removed', 'news', 'FST_SSE_UNKNOWN_EVENT'], ['error', 'news', 'FST_SSE_UNKNOWN_EVENT'], ['sse.reset', 'news', 'FST_SSE_PUBLISH'], ['user', 'news', 'FST_SSE_SERIALIZE']
   ])
 })
 
@@ -83,14 +83,14 @@ t.test('C5: a channel of any events sends every valid event, with its text uncha
 t.test('rewritten entries are cached for the next reader, up to a megabyte', async t => {
   const { review } = make(contractOf({ text: Type.Union([Type.String(), Type.Null()]) }))
   const entries = Array.from({ length: 12 }, (_, n): LogEntry => ({ offset: n + 1, event: 'text', data: 'x'.repeat(100_000), json: false }))
-  const [first, ...others] = entries.map(given => review.review(given, 'e'))
-  t.ok(entries.slice(2).every((given, index) => review.review(given, 'e') === others[index + 1]))
+  const [first, ...others] = entries.map(stored => review.review(stored, 'e'))
+  t.ok(entries.slice(2).every((stored, index) => review.review(stored, 'e') === others[index + 1]))
   t.not(review.review(entries[0]!, 'e'), first)
 })
 
 t.test('a logger that throws blocks no event', async t => {
   const contract = contractOf({ text: Type.String() })
   const review = new EntryReview(contract, 'news', { omitted: 0 }, { warn: () => { throw new Error('serializer') } } as never)
-  t.match(review.review(entry('gone', 'x'), 'e'), { omitted: true })
+  t.match(review.review(entry('removed', 'x'), 'e'), { omitted: true })
   t.match(review.review(entry('text', 'x'), 'e'), { data: 'x' })
 })

@@ -10,23 +10,23 @@ import { within } from '../setup/within.ts'
 
 /** A target that records its calls, in order. The test controls the answers of `append`. */
 function makeTarget (append: (event: unknown) => unknown = () => undefined) {
-  const told: unknown[] = []
+  const calls: unknown[] = []
   let settle: () => void
   const ended = new Promise<void>(resolve => { settle = resolve })
   const target: ProducerTarget = {
     append (event) {
       const appended = append(event)
-      told.push(event)
+      calls.push(event)
       return appended
     },
     end (error) {
-      told.push(error === undefined ? 'end' : { failed: error.cause })
+      calls.push(error === undefined ? 'end' : { failed: error.cause })
       settle()
     },
-    failLate: error => { told.push({ late: error }) },
-    logEnded: () => { told.push('logEnded') }
+    failLate: error => { calls.push({ late: error }) },
+    logEnded: () => { calls.push('logEnded') }
   }
-  return { target, told, ended }
+  return { target, calls, ended }
 }
 
 interface Answer { promise: Promise<void>, resolve: () => void, reject: (error: Error) => void }
@@ -37,9 +37,9 @@ function withResolvers (): Answer {
   return answer
 }
 
-/** Resolves when the condition holds; else the test times out. */
-async function until (holds: () => boolean): Promise<void> {
-  while (!holds()) await turn()
+/** Resolves when the condition condition; else the test times out. */
+async function until (condition: () => boolean): Promise<void> {
+  while (!condition()) await turn()
 }
 
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
@@ -54,17 +54,17 @@ const kinds: Array<[kind: string, source: () => unknown]> = [
 for (const [kind, source] of kinds) {
   t.test(`all events of ${kind} are appended in order, then the end`, async t => {
     for (const append of [() => undefined, () => turn()]) {
-      const { target, told, ended } = makeTarget(append)
+      const { target, calls, ended } = makeTarget(append)
       new Producer(target).start(source())
       await within('the end', ended)
-      t.strictSame(told, [1, 2, 3, 'end'])
+      t.strictSame(calls, [1, 2, 3, 'end'])
     }
   })
 }
 
 t.test('the function form gets a signal and no position; the signal aborts with the reason of the stop', async t => {
   const contexts: SourceContext[] = []
-  const { target, told } = makeTarget()
+  const { target, calls } = makeTarget()
   const producer = new Producer(target)
   producer.start((context: SourceContext) => {
     contexts.push(context)
@@ -76,12 +76,12 @@ t.test('the function form gets a signal and no position; the signal aborts with 
   t.equal(contexts[0]!.signal.aborted, true)
   t.equal(contexts[0]!.signal.reason, reason)
   await turn()
-  t.strictSame(told, [])
+  t.strictSame(calls, [])
 })
 
 t.test('L4: at most 64 appends are under way, and the source waits', async t => {
   const settle: Array<(value?: unknown) => void> = []
-  const { target, told, ended } = makeTarget(() => new Promise(resolve => { settle.push(resolve) }))
+  const { target, calls, ended } = makeTarget(() => new Promise(resolve => { settle.push(resolve) }))
   let pulled = 0
   new Producer(target).start((function * () { while (pulled < 200) yield ++pulled })())
   await turn()
@@ -93,31 +93,31 @@ t.test('L4: at most 64 appends are under way, and the source waits', async t => 
   await turn()
   t.equal(pulled, 65)
   const settling = (async () => {
-    while (told.at(-1) !== 'end') {
+    while (calls.at(-1) !== 'end') {
       for (const done of settle) done()
       await turn()
     }
   })()
   await within('the end', ended)
   await settling
-  t.strictSame(told, [...upTo(200), 'end'])
+  t.strictSame(calls, [...upTo(200), 'end'])
 })
 
 t.test('the producer ends when the log has stored all earlier events', async t => {
   let settle!: (value?: unknown) => void
-  const { target, told, ended } = makeTarget(event => event === 2 ? new Promise(resolve => { settle = resolve }) : Promise.resolve())
+  const { target, calls, ended } = makeTarget(event => event === 2 ? new Promise(resolve => { settle = resolve }) : Promise.resolve())
   new Producer(target).start([1, 2])
   await turn()
   await turn()
-  t.strictSame(told, [1, 2])
+  t.strictSame(calls, [1, 2])
   settle()
   await within('the end', ended)
-  t.strictSame(told, [1, 2, 'end'])
+  t.strictSame(calls, [1, 2, 'end'])
 })
 
 t.test('the producer ends after all appends were answered, in any order, with the first rejection', async t => {
   const answers: Array<Answer> = []
-  const { target, told, ended } = makeTarget(() => {
+  const { target, calls, ended } = makeTarget(() => {
     const answer = withResolvers()
     answers.push(answer)
     return answer.promise
@@ -129,50 +129,50 @@ t.test('the producer ends after all appends were answered, in any order, with th
   const error = new Error('full')
   answers[0]!.reject(error)
   await turn()
-  t.strictSame(told, [1, 2, 3])
+  t.strictSame(calls, [1, 2, 3])
   answers[1]!.reject(new Error('full, too'))
   await within('the end', ended)
-  t.strictSame(told, [1, 2, 3, { failed: error }])
+  t.strictSame(calls, [1, 2, 3, { failed: error }])
 })
 
 t.test('any thenable may answer an append', async t => {
-  const { target, told, ended } = makeTarget(() => ({ then: (resolve: () => void) => { setImmediate(resolve) } }))
+  const { target, calls, ended } = makeTarget(() => ({ then: (resolve: () => void) => { setImmediate(resolve) } }))
   new Producer(target).start([1, 2])
   await within('the end', ended)
-  t.strictSame(told, [1, 2, 'end'])
+  t.strictSame(calls, [1, 2, 'end'])
 })
 
 t.test('a source that fails ends the producer with its error, after its events were stored', async t => {
   const error = new Error('no more')
   let settle!: (value?: unknown) => void
   for (const thrown of [error, 'text', undefined]) {
-    const { target, told, ended } = makeTarget(() => new Promise(resolve => { settle = resolve }))
+    const { target, calls, ended } = makeTarget(() => new Promise(resolve => { settle = resolve }))
     new Producer(target).start((async function * () {
       yield 1
       throw thrown
     })())
     await turn()
     await turn()
-    t.strictSame(told, [1])
+    t.strictSame(calls, [1])
     settle()
     await within('the end', ended)
-    t.strictSame(told, [1, { failed: thrown }])
+    t.strictSame(calls, [1, { failed: thrown }])
   }
 })
 
 t.test('a value that is no source ends the producer with FST_SSE_SOURCE', async t => {
   for (const source of ['text', 5, null, undefined, {}, () => 5]) {
-    const { target, told, ended } = makeTarget()
+    const { target, calls, ended } = makeTarget()
     new Producer(target).start(source)
     await within('the end', ended)
-    t.match(told, [{ failed: { code: 'FST_SSE_SOURCE' } }])
+    t.match(calls, [{ failed: { code: 'FST_SSE_SOURCE' } }])
   }
 })
 
 for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['later', (error: Error) => Promise.reject(error)]] as const) {
   t.test(`C2: a rejected event is thrown at the yield of its generator, which may continue; rejected ${how}`, async t => {
     const error = new Error('refused')
-    const { target, told, ended } = makeTarget(event => event === 'bad' ? refuse(error) : undefined)
+    const { target, calls, ended } = makeTarget(event => event === 'bad' ? refuse(error) : undefined)
     new Producer(target).start((async function * () {
       try {
         yield 'bad'
@@ -183,32 +183,32 @@ for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['l
       }
     })())
     await within('the end', ended)
-    t.strictSame(told.filter(each => each !== 'good' && each !== 'bad'), [error, 'end'])
+    t.strictSame(calls.filter(each => each !== 'good' && each !== 'bad'), [error, 'end'])
   })
 
   t.test(`C2: a source without throw fails with the rejection, once; rejected ${how}`, async t => {
     const error = new Error('refused')
-    const { target, told, ended } = makeTarget(event => event === 2 ? refuse(error) : undefined)
+    const { target, calls, ended } = makeTarget(event => event === 2 ? refuse(error) : undefined)
     new Producer(target).start([1, 2])
     await within('the end', ended)
     await turn()
-    t.strictSame(told.filter(each => each !== 2), [1, { failed: error }], 'and does not end as if all had gone well')
+    t.strictSame(calls.filter(each => each !== 2), [1, { failed: error }], 'and does not end as if all had gone well')
   })
 
   t.test(`C2: a generator whose last event is rejected fails with the rejection; rejected ${how}`, async t => {
     const error = new Error('refused')
-    const { target, told, ended } = makeTarget(() => refuse(error))
+    const { target, calls, ended } = makeTarget(() => refuse(error))
     new Producer(target).start((async function * () { yield 1 })())
     await within('the end', ended)
     await turn()
-    t.strictSame(told.filter(each => each !== 1), [{ failed: error }])
+    t.strictSame(calls.filter(each => each !== 1), [{ failed: error }])
   })
 }
 
 t.test('L3: stop ends the source, once, and none of its events is appended afterwards', async t => {
   let returned = 0
   let give!: (step: IteratorResult<unknown>) => void
-  const { target, told } = makeTarget()
+  const { target, calls } = makeTarget()
   const producer = new Producer(target)
   producer.start({
     [Symbol.asyncIterator]: () => ({
@@ -223,34 +223,34 @@ t.test('L3: stop ends the source, once, and none of its events is appended after
   producer.stop(new StreamClosedError('channel-ended'))
   give({ done: false, value: 'late' })
   await turn()
-  t.strictSame(told, [])
+  t.strictSame(calls, [])
   t.equal(returned, 1)
 })
 
 t.test('a rejection of the log after the stop is ignored', async t => {
   for (const source of [[1, 2], (async function * () { yield * [1, 2] })()]) {
     const rejects: Array<(error: Error) => void> = []
-    const { target, told } = makeTarget(() => new Promise((_resolve, reject) => { rejects.push(reject) }))
+    const { target, calls } = makeTarget(() => new Promise((_resolve, reject) => { rejects.push(reject) }))
     const producer = new Producer(target)
     producer.start(source)
     await until(() => rejects.length > 0)
     producer.stop(new StreamClosedError('channel-ended'))
     for (const reject of rejects) reject(new Error('ended'))
     await turn()
-    t.strictSame(told.filter(each => typeof each === 'object'), [])
+    t.strictSame(calls.filter(each => typeof each === 'object'), [])
   }
 })
 
 t.test('an error of the source after the stop is reported separately', async t => {
   const error = new Error('late')
   let fail!: (error: Error) => void
-  const { target, told } = makeTarget()
+  const { target, calls } = makeTarget()
   const producer = new Producer(target)
   producer.start({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((_resolve, reject) => { fail = reject }) }) })
   producer.stop(new StreamClosedError('channel-ended'))
   fail(error)
   await turn()
-  t.strictSame(told, [{ late: error }])
+  t.strictSame(calls, [{ late: error }])
 })
 
 t.test('an append rejected because the channel has ended is no failure of the source: the target gets logEnded', async t => {
@@ -261,17 +261,17 @@ t.test('an append rejected because the channel has ended is no failure of the so
       yield 1
       await new Promise(() => {})
     } catch {
-      t.fail('it is not told at its yield')
+      t.fail('it is not calls at its yield')
     }
   }]]
   for (const [where, append] of refusals) {
     for (const [kind, source] of sources) {
-      const { target, told } = makeTarget(append)
-      const producer = new Producer({ ...target, logEnded: () => { told.push('logEnded'); producer.stop(new StreamClosedError('channel-ended')) } })
+      const { target, calls } = makeTarget(append)
+      const producer = new Producer({ ...target, logEnded: () => { calls.push('logEnded'); producer.stop(new StreamClosedError('channel-ended')) } })
       producer.start(source())
-      await until(() => told.includes('logEnded'))
+      await until(() => calls.includes('logEnded'))
       await turn()
-      t.strictSame(told.filter(each => each !== 1), ['logEnded'], `${kind}, a log ${where}`)
+      t.strictSame(calls.filter(each => each !== 1), ['logEnded'], `${kind}, a log ${where}`)
     }
   }
 })
@@ -285,9 +285,9 @@ t.test('only the code identifies the error of an ended channel', async t => {
 t.test('any rejection of a log fails the producer, and no promise stays pending', async t => {
   for (const [what, thrown] of oddities()) {
     t.equal(isEndedError(thrown), false, what)
-    const { target, told, ended } = makeTarget(() => Promise.reject(thrown))
+    const { target, calls, ended } = makeTarget(() => Promise.reject(thrown))
     new Producer(target).start([1])
     await within(what, ended)
-    t.ok((told.at(-1) as { failed: unknown }).failed === thrown, what)
+    t.ok((calls.at(-1) as { failed: unknown }).failed === thrown, what)
   }
 })

@@ -18,8 +18,8 @@ t.test('a filter returns true or false, and a map is not called for a dropped ev
 
 t.test('both receive the event itself', async t => {
   const seen: unknown[] = []
-  project(event, { ...ALL, filter: given => seen.push(given) > 0, map: given => seen.push(given) })
-  t.ok(seen.length === 2 && seen.every(given => given === event))
+  project(event, { ...ALL, filter: received => seen.push(received) > 0, map: received => seen.push(received) })
+  t.ok(seen.length === 2 && seen.every(received => received === event))
 })
 
 t.test('a map replaces the event; undefined or null drops it', async t => {
@@ -29,8 +29,8 @@ t.test('a map replaces the event; undefined or null drops it', async t => {
 
 t.test('R5: a filter that returns anything but true or false is rejected', async t => {
   const answers: Array<[unknown, string]> = [[undefined, 'undefined'], [null, 'null'], [1, '1 (number)'], ['', '"" (string)'], [{}, 'an object (Object)'], [Promise.resolve(false), 'a promise']]
-  for (const [answer, shown] of answers) {
-    t.throws(() => project(event, { ...ALL, filter: () => answer }), { code: 'FST_SSE_OPTION', message: `Option 'filter' must be a function that returns true or false, got one that returns ${shown}` })
+  for (const [answer, description] of answers) {
+    t.throws(() => project(event, { ...ALL, filter: () => answer }), { code: 'FST_SSE_OPTION', message: `Option 'filter' must be a function that returns true or false, got one that returns ${description}` })
   }
 })
 
@@ -43,9 +43,9 @@ t.test('R5: a map that returns a promise, of any realm, is rejected', async t =>
 
 t.test('R5: a rejection of an async filter or map does not end the process', async t => {
   const rejections: unknown[] = []
-  const heard = (reason: unknown): void => { rejections.push(reason) }
-  process.on('unhandledRejection', heard)
-  t.teardown(() => { process.removeListener('unhandledRejection', heard) })
+  const onUnhandled = (reason: unknown): void => { rejections.push(reason) }
+  process.on('unhandledRejection', onUnhandled)
+  t.teardown(() => { process.removeListener('unhandledRejection', onUnhandled) })
   const fails = async (): Promise<never> => { throw new Error('async by mistake') }
   t.throws(() => project(event, { ...ALL, filter: fails }), { code: 'FST_SSE_OPTION' })
   t.throws(() => project(event, { ...ALL, map: fails }), { code: 'FST_SSE_OPTION' })

@@ -38,10 +38,10 @@ t.test('R4: bytes are those of name and data as UTF-8, and an entry beyond the l
 
 t.test('R4: an event too large for the history is still delivered', async t => {
   const log = open({ maxBytes: 2 })
-  const told: LogBatch[] = []
-  log.tail(batch => told.push(batch))
+  const received: LogBatch[] = []
+  log.tail(batch => received.push(batch))
   await log.append(record('large'))
-  t.match(told, [{ newest: 1, ended: false, entries: [{ offset: 1, data: 'large' }] }])
+  t.match(received, [{ newest: 1, ended: false, entries: [{ offset: 1, data: 'large' }] }])
 })
 
 t.test('R4: events expire at their own age, without another append', async t => {
@@ -81,39 +81,39 @@ t.test('it answers at once, without a promise', async t => {
 
 t.test('an entry has the fields of its record and nothing else', async t => {
   const log = open()
-  const given: LogRecord & { secret: string } = { ...record('x', 'name'), secret: 'x' }
-  const told: LogEntry[] = []
-  log.tail(({ entries }) => told.push(...entries))
-  await log.append(given)
+  const secretRecord: LogRecord & { secret: string } = { ...record('x', 'name'), secret: 'x' }
+  const received: LogEntry[] = []
+  log.tail(({ entries }) => received.push(...entries))
+  await log.append(secretRecord)
   t.strictSame([...(await log.read(0, 1)).entries], [{ offset: 1, event: 'name', data: 'x', json: false }])
-  t.strictSame(told, [{ offset: 1, event: 'name', data: 'x', json: false }])
+  t.strictSame(received, [{ offset: 1, event: 'name', data: 'x', json: false }])
 })
 
 t.test('a listener added twice is called twice, and each removal removes one', async t => {
   const log = open()
-  let told = 0
-  const listener = (): void => { told++ }
+  let received = 0
+  const listener = (): void => { received++ }
   const stops = [log.tail(listener), log.tail(listener)]
   await append(log, 1)
-  t.equal(told, 2)
+  t.equal(received, 2)
   stops[0]!()
   stops[0]!()
   await append(log, 1)
-  t.equal(told, 3)
+  t.equal(received, 3)
   stops[1]!()
   await append(log, 1)
-  t.equal(told, 3)
+  t.equal(received, 3)
 })
 
 t.test('a listener that removes itself or another during a delivery leaves the rest in order', async t => {
   const log = open()
-  const told: string[] = []
+  const received: string[] = []
   const stops: Array<() => void> = []
-  stops.push(log.tail(({ newest }) => { told.push(`a${newest}`); stops[0]!(); stops[1]!() }))
-  stops.push(log.tail(({ newest }) => { told.push(`b${newest}`) }))
-  log.tail(({ newest }) => { told.push(`c${newest}`) })
+  stops.push(log.tail(({ newest }) => { received.push(`a${newest}`); stops[0]!(); stops[1]!() }))
+  stops.push(log.tail(({ newest }) => { received.push(`b${newest}`) }))
+  log.tail(({ newest }) => { received.push(`c${newest}`) })
   await append(log, 2)
-  t.same(told, ['a1', 'c1', 'c2'])
+  t.same(received, ['a1', 'c1', 'c2'])
 })
 
 // Idle
@@ -126,7 +126,7 @@ t.test('a log is idle when its last use is older than its history: missed entrie
   const uses: Array<[string, (log: EventLog) => unknown]> = [
     ['an append', log => log.append(record('x'))],
     ['the end', log => log.end()],
-    ['a look at its head, whose position may be brought back', log => log.state()],
+    ['a look at its state, whose position may be brought back', log => log.state()],
     ['a listener that left', log => log.tail(() => {})()]
   ]
   for (const [what, use] of uses) {
@@ -164,14 +164,14 @@ t.test('R7: a log without history is idle by its age like any other: a client ma
 
 t.test('a closed log delivers nothing and stores nothing', async t => {
   const log = open()
-  let told = 0
-  log.tail(() => { told++ })
+  let received = 0
+  log.tail(() => { received++ })
   await append(log, 3)
   log.close()
   await append(log, 1)
-  t.equal(told, 3)
+  t.equal(received, 3)
   t.ok((await offsetsOf(log)).length <= 1)
-  t.equal(await still(() => told, 5), 3)
+  t.equal(await still(() => received, 5), 3)
 })
 
 // Against a model
@@ -182,7 +182,7 @@ interface Model {
   oldest: number
   ended: boolean
   /** The offsets that each listener must receive, and those it received. */
-  listeners: Array<{ expected: number[], told: number[], ends: number, listening: boolean }>
+  listeners: Array<{ expected: number[], received: number[], ends: number, listening: boolean }>
 }
 
 interface Real { log: EventLog, stops: Array<() => void>, epoch: string }
@@ -243,7 +243,7 @@ class Head implements Command {
     same(await log.state(), { epoch, oldest: model.oldest, newest: model.entries.length, ended: model.ended })
   }
 
-  toString = (): string => 'head()'
+  toString = (): string => 'state()'
 }
 
 class End implements Command {
@@ -260,11 +260,11 @@ class End implements Command {
 class Tail implements Command {
   check = (): boolean => true
   async run (model: Model, { log, stops, epoch }: Real): Promise<void> {
-    const listener = { expected: [], told: [] as number[], ends: 0, listening: true }
+    const listener = { expected: [], received: [] as number[], ends: 0, listening: true }
     model.listeners.push(listener)
     stops.push(log.tail(batch => {
       same([batch.epoch, batch.newest], [epoch, model.entries.length])
-      listener.told.push(...batch.entries.map(({ offset }) => offset))
+      listener.received.push(...batch.entries.map(({ offset }) => offset))
       if (batch.ended) listener.ends--
     }))
     same(log.isIdle(), false)
@@ -317,7 +317,7 @@ t.test('R2, R4: any sequence of calls stores, returns and delivers the same as a
       const model: Model = { entries: [], oldest: 1, ended: false, listeners: [] }
       const { epoch } = await log.state()
       await fc.asyncModelRun(() => ({ model, real: { log, stops: [], epoch } }), commands)
-      for (const { told, expected, ends } of model.listeners) same([told, ends], [expected, 0])
+      for (const { received, expected, ends } of model.listeners) same([received, ends], [expected, 0])
     }
   ), { numRuns: 100 })
 })

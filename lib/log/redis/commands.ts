@@ -41,7 +41,7 @@ export class Commands {
       try {
         // Waits here, and not in the client's queue: so a command that is no longer wanted is not sent.
         await this.#whenReady()
-        if (!isWanted()) throw new Error('nobody waits for it any more')
+        if (!isWanted()) throw new Error('the caller no longer waits for the command')
         reply = await this.#send(script, keys, args)
       } catch (error) {
         if (!isTransient(error) || this.#client.status === 'end' || !isWanted()) throw error

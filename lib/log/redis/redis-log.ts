@@ -204,7 +204,7 @@ export class RedisLog implements EventLog, RedisListener {
     this.#redis.subscriber.unsubscribe(this.#channel, this)
   }
 
-  async #append (records: readonly LogRecord[], number, isWanted: () => boolean): Promise<LogPosition> {
+  async #append (records: readonly LogRecord[], number: number, isWanted: () => boolean): Promise<LogPosition> {
     const now = performance.now()
     const probes = now - this.#publishCheckedAt >= PUBLISH_CHECK_TTL
     const args: Array<string | number> = [this.#redis.publish, this.#channel, number, probes ? 1 : 0]

@@ -9,7 +9,7 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
 const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
-const head = (commands: Commands, wanted = () => true): Promise<ScriptReply> => commands.run(scripts.state, ['key', 'key:events'], ARGS, wanted)
+const runState = (commands: Commands, isWanted = () => true): Promise<ScriptReply> => commands.run(scripts.state, ['key', 'key:events'], ARGS, isWanted)
 
 t.test('transient and permanent errors', async t => {
   const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
@@ -38,8 +38,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const { client, commands } = make(t)
     for (let n = 0; n < 2; n++) {
       await client.script('FLUSH')
-      t.equal((await head(commands)).newest, 0)
-      t.equal((await head(commands)).newest, 0)
+      t.equal((await runState(commands)).newest, 0)
+      t.equal((await runState(commands)).newest, 0)
     }
     const stats = await client.info('commandstats')
     t.match(stats, /cmdstat_eval:calls=2,/)
@@ -61,7 +61,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a lazy client connects on its first command, and one without a queue is awaited', async t => {
     for (const options of [{ lazyConnect: true }, { enableOfflineQueue: false }]) {
       const { commands } = make(t, options)
-      t.equal((await within('the answer', head(commands))).newest, 0)
+      t.equal((await within('the answer', runState(commands))).newest, 0)
     }
   })
 
@@ -69,57 +69,57 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const port = await freePort()
     const client = server.client(t, { port, retryStrategy: () => 10, maxRetriesPerRequest: 0 })
     const commands = new Commands(client)
-    const one = head(commands)
+    const one = runState(commands)
     const listeners = client.listenerCount('ready')
-    const asked = Promise.all([one, ...Array.from({ length: 50 }, () => head(commands))])
+    const answers = Promise.all([one, ...Array.from({ length: 50 }, () => runState(commands))])
     t.equal(client.listenerCount('ready'), listeners)
     client.options.port = server.port
-    t.equal((await within('the answers', asked)).length, 51)
+    t.equal((await within('the answers', answers)).length, 51)
     t.equal(client.listenerCount('ready'), 0)
   })
 
-  t.test('a command that is no longer wanted is not sent', async t => {
+  t.test('a command that is no longer isWanted is not sent', async t => {
     const { client, commands } = make(t, { port: await freePort(), retryStrategy: () => 10 })
-    let wanted = true
-    const asked = head(commands, () => wanted)
+    let isWanted = true
+    const answers = runState(commands, () => isWanted)
     await turn()
-    wanted = false
+    isWanted = false
     client.options.port = server.port
-    await t.rejects(within('the refusal', asked), { message: /nobody waits/ })
+    await t.rejects(within('the refusal', answers), { message: /no longer waits/ })
   })
 
   t.test('a closed client is not awaited', async t => {
     const { client, commands } = make(t)
     client.disconnect()
-    await t.rejects(within('the refusal', head(commands)), { message: 'Connection is closed.' })
+    await t.rejects(within('the refusal', runState(commands)), { message: 'Connection is closed.' })
     const away = make(t, { port: await freePort(), retryStrategy: () => 10 })
-    const asked = head(away.commands)
+    const answers = runState(away.commands)
     await turn()
     away.client.disconnect()
-    await t.rejects(within('the refusal', asked), { message: 'Connection is closed.' })
+    await t.rejects(within('the refusal', answers), { message: 'Connection is closed.' })
   })
 
   t.test('a server that is not the master yet is retried until it is', async t => {
     const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(await freePort()))
     const client = replica.client(t)
-    const asked = head(new Commands(client))
+    const answers = runState(new Commands(client))
     const refused = async (): Promise<boolean> => /cmdstat_eval:.*failed_calls=[1-9]/.test(await client.info('commandstats'))
     while (!await refused());
     await client.call('REPLICAOF', 'NO', 'ONE')
-    t.equal((await within('the answer', asked)).newest, 0)
+    t.equal((await within('the answer', answers)).newest, 0)
   })
 
   t.test('a lost answer is requested again', async t => {
     const { client, commands } = make(t, { retryStrategy: () => 10 })
-    const asked = Array.from({ length: 20 }, async () => {
-      for (let n = 0; n < 50; n++) await head(commands)
+    const answers = Array.from({ length: 20 }, async () => {
+      for (let n = 0; n < 50; n++) await runState(commands)
     })
     const other = server.client(t)
     for (let n = 0; n < 10; n++) {
       await turn()
       await other.call('CLIENT', 'KILL', 'SKIPME', 'yes', 'TYPE', 'normal')
     }
-    await within('all answers', Promise.all(asked))
+    await within('all answers', Promise.all(answers))
     t.equal(client.status, 'ready')
   })
 })

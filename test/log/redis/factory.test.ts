@@ -45,18 +45,18 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('two databases are separate, also in their messages', async t => {
     const logs = [0, 1].map(db => redisLog(server.client(t, { db }))('databases', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
-    const told = logs.map(() => 0)
+    const counts = logs.map(() => 0)
     for (const [index, log] of logs.entries()) {
       t.teardown(() => log.close())
-      log.tail(({ entries }) => { told[index]! += entries.length })
+      log.tail(({ entries }) => { counts[index]! += entries.length })
       await log.state()
     }
     const admin = server.client(t)
     const [one, other] = await admin.pubsub('CHANNELS', '*databases*') as string[]
     t.not(one, other)
     await Promise.all(logs.map(async log => log.append({ event: 'message', data: '1', json: true })))
-    while (told.some(count => count === 0)) await new Promise(setImmediate)
-    t.strictSame(told, [1, 1])
+    while (counts.some(count => count === 0)) await new Promise(setImmediate)
+    t.strictSame(counts, [1, 1])
   })
 
   t.test('a log with listeners is checked regularly: lost messages are found', async t => {
@@ -97,18 +97,18 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
     const client = cluster.client(t)
     const slot = await client.cluster('KEYSLOT', 'sse:{sought}')
     client.slots[slot] = ['127.0.0.1:1']
-    const bell = new RedisSubscriber(client)
-    t.teardown(() => bell.close())
+    const subscriber = new RedisSubscriber(client)
+    t.teardown(() => subscriber.close())
     let missed = 0
     // Like a log: any command updates the client.
-    const look = (): void => {
+    const onLoss = (): void => {
       missed++
       client.get('sse:{sought}').catch(() => {})
     }
-    const heard = new Promise<string>(resolve => {
-      bell.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss: look }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
+    const received = new Promise<string>(resolve => {
+      subscriber.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
     })
-    t.equal(await heard, 'a')
+    t.equal(await received, 'a')
     t.ok(missed > 0)
   })
 

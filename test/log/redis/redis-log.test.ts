@@ -13,7 +13,7 @@ import { Relay } from '../../setup/relay.ts'
 import { HISTORY, numbered } from '../../setup/remote-log.ts'
 import { still, within } from '../../setup/within.ts'
 
-const offsets = (told: RecordedTail): number[] => told.entries.map(({ offset }) => offset)
+const offsets = (tail: RecordedTail): number[] => tail.entries.map(({ offset }) => offset)
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
@@ -33,10 +33,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       const history: HistoryLimits = { maxEvents: [0, 1, 7, 1_000][dice(4)]!, maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!, maxAge: [Infinity, 60_000][dice(2)]! }
       const [log, model] = [open(t, { client: admin, history }), memoryLog()('', history)]
       const record = (): LogRecord => ({ event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!, data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!, json: dice(2) === 0 })
-      const same = async (ask: (log: EventLog) => unknown): Promise<void> => {
-        const [got, wanted] = await Promise.all([log, model].map(async each => ask(each))) as Array<Record<string, unknown>>
+      const same = async (call: (log: EventLog) => unknown): Promise<void> => {
+        const [got, expected] = await Promise.all([log, model].map(async each => call(each))) as Array<Record<string, unknown>>
         const { epoch, ...rest } = got!
-        t.strictSame({ ...rest, epoch: undefined }, { ...wanted, epoch: undefined }, `seed ${seed}`)
+        t.strictSame({ ...rest, epoch: undefined }, { ...expected, epoch: undefined }, `seed ${seed}`)
       }
       for (let step = 0; step < 40; step++) {
         const kind = dice(10)
@@ -57,11 +57,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   })
 
   t.test('R1: names with any characters are separate', async t => {
-    const given = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
-    const logs = given.map(name => open(t, { name }))
+    const names = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
+    const logs = names.map(name => open(t, { name }))
     for (const [index, log] of logs.entries()) await log.append(numbered(index))
-    for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], given[index]!)
-    const slots = await Promise.all(given.map(async name => {
+    for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], names[index]!)
+    const slots = await Promise.all(names.map(async name => {
       const keys = (await admin.keys('*')).filter(key => key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`))
       t.equal(keys.length, 3, 'the log, its events, and a receipt')
       return new Set(keys.map(key => /\{([^}]+)\}/.exec(key)?.[1])).size
@@ -73,12 +73,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (let n = 0; n < 50; n++) {
       const log = open(t)
       const other = open(t, { name: log.name })
-      const told = new RecordedTail()
-      log.tail(told.listener)
+      const tail = new RecordedTail()
+      log.tail(tail.listener)
       await Promise.all([1, 2, 3].map(async n => log.append(numbered(n))))
       await other.append(numbered(4))
-      await told.waitFor('all four', () => told.entries.length === 4)
-      t.strictSame(offsets(told), [1, 2, 3, 4])
+      await tail.waitFor('all four', () => tail.entries.length === 4)
+      t.strictSame(offsets(tail), [1, 2, 3, 4])
     }
   })
 
@@ -87,9 +87,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const connect = (): Redis => server.client(t, { port: relay.port, retryStrategy: () => 5 })
     const log = open(t, { client: connect() })
     const other = open(t, { name: log.name, client: connect() })
-    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
-    log.tail(told.listener)
-    other.tail(toldOther.listener)
+    const [tail, otherTail] = [new RecordedTail(), new RecordedTail()]
+    log.tail(tail.listener)
+    other.tail(otherTail.listener)
     await Promise.all([log.state(), other.state()])
     const cutting = setInterval(() => relay.cut(), 20)
     t.teardown(() => clearInterval(cutting))
@@ -99,7 +99,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     })))
     clearInterval(cutting)
     t.strictSame(positions.flat().sort((a, b) => a - b), upTo(1_000), 'each append was done once')
-    for (const each of [told, toldOther]) {
+    for (const each of [tail, otherTail]) {
       await within('all entries', each.waitFor('all entries', () => each.entries.at(-1)?.offset === 1_000))
       t.strictSame(offsets(each), upTo(1_000))
       t.equal(new Set(each.entries.map(({ data }) => data)).size, 1_000)
@@ -108,34 +108,34 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('R8: a new epoch whose messages were lost is delivered by the next check', async t => {
     const log = open(t)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.append(numbered(1))
-    await told.waitFor('the entry', () => told.entries.length === 1)
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
     await admin.flushall()
     // A message of a node that knows nothing of it.
     const { epoch } = await open(t, { name: log.name }).append(numbered(2))
     // The check may run right before the append: it finds an epoch that is still empty.
-    await told.waitFor('the new epoch', () => told.batches.at(-1)?.epoch === epoch && told.batches.at(-1)?.newest === 1)
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)?.epoch === epoch && tail.batches.at(-1)?.newest === 1)
     await open(t, { name: log.name }).append(numbered(3))
-    await told.waitFor('what comes in it', () => told.entries.at(-1)?.offset === 2)
+    await tail.waitFor('what comes in it', () => tail.entries.at(-1)?.offset === 2)
   })
 
   t.test('R1: offsets that a failover took back are not assigned twice in one epoch', async t => {
     const log = open(t)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.append(numbered(1))
     const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
     const { epoch } = await log.append(numbered(2))
-    await told.waitFor('both entries', () => told.entries.length === 2)
+    await tail.waitFor('both entries', () => tail.entries.length === 2)
     // The state of a replica that was one event behind.
     await admin.restore(`sse:{${log.name}}`, 0, kept.hash, 'REPLACE')
     await admin.restore(`sse:{${log.name}}:events`, 0, kept.events, 'REPLACE')
     const position = await log.append(numbered(3))
     t.not(position.epoch, epoch)
     t.equal(position.offset, 1)
-    await told.waitFor('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)?.epoch === position.epoch)
   })
 
   t.test('L11: a listener runs in the context of no caller, also over a new connection', async t => {
@@ -143,18 +143,18 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const other = open(t)
     const log = open(t, { name: other.name })
     const seen: string[] = []
-    const told = new RecordedTail()
+    const tail = new RecordedTail()
     await storage.run('ann', async () => {
       log.tail(batch => {
         seen.push(storage.getStore() ?? 'nobody')
-        told.listener(batch)
+        tail.listener(batch)
       })
       await log.state()
       await other.append(numbered(1))
-      await told.waitFor('an entry', () => told.entries.length === 1)
+      await tail.waitFor('an entry', () => tail.entries.length === 1)
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       await other.append(numbered(2))
-      await told.waitFor('an entry after a lost connection', () => told.entries.length === 2)
+      await tail.waitFor('an entry after a lost connection', () => tail.entries.length === 2)
     })
     t.strictSame([...new Set(seen)], ['nobody'])
   })
@@ -188,8 +188,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
       await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold other data, so use another prefix or another name: nothing was changed` })
     }
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(2))
     t.equal((await log.read(0, 1)).newest, 1, 'and it lives')
@@ -198,11 +198,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('R10: text that no script has published only makes the log check the store', async t => {
     const log = open(t)
     const other = open(t, { name: log.name })
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     const { epoch } = await log.state()
     await log.append(numbered(1))
-    await told.waitFor('the entry', () => told.entries.length === 1)
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
     const [, sealed] = await new Promise<[Buffer, Buffer]>((resolve, reject) => {
       const listener = server.client(t)
       listener.subscribe(`sse:{${log.name}}@0`).then(() => other.append(numbered(2)), reject)
@@ -212,21 +212,21 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       'other 1 5 1 0\n', 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
     for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
     await other.append(numbered(3))
-    await told.waitFor('all entries', () => told.entries.length === 3)
+    await tail.waitFor('all entries', () => tail.entries.length === 3)
     t.strictSame(await log.state(), { epoch, oldest: 1, newest: 3, ended: false })
-    t.strictSame(told.entries.map(({ data }) => data), ['1', '2', '3'])
-    t.ok(told.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
+    t.strictSame(tail.entries.map(({ data }) => data), ['1', '2', '3'])
+    t.ok(tail.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
     t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
   })
 
   t.test('R10: messages before the first answer of the store wait for it, in limited number', async t => {
     const log = open(t) as unknown as RedisLog & EventLog & { name: string }
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     for (let n = 0; n < 1_500; n++) log.onMessage(Buffer.from('hello'))
     await log.append(numbered(1))
-    await told.waitFor('the entry', () => told.entries.length === 1)
-    t.strictSame(offsets(told), [1])
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
+    t.strictSame(offsets(tail), [1])
   })
 
   t.test('R10: keys that hold other data are not changed', async t => {
@@ -272,8 +272,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       for (const fields of records) {
         const log = open(t, { client: admin, history: { maxAge: 60_000 } })
         const events = `sse:{${log.name}}:events`
-        const told = new RecordedTail()
-        log.tail(told.listener)
+        const tail = new RecordedTail()
+        log.tail(tail.listener)
         const { epoch } = await log.append(numbered(1))
         const added = await admin.xadd(events, id, ...fields)
         const before = await admin.dumpBuffer(events)
@@ -288,7 +288,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
         t.equal((await log.read(0, 1)).entries.length, 1)
         await admin.del(events)
         t.strictSame(await log.append(numbered(2)), { epoch, offset: 2 })
-        await told.waitFor('what comes then', () => told.entries.at(-1)?.offset === 2)
+        await tail.waitFor('what comes then', () => tail.entries.at(-1)?.offset === 2)
       }
     }
   })
@@ -334,8 +334,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('a check that Redis rejects is not the last: the next one may succeed', async t => {
     const log = open(t)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.state()
     await admin.set(`sse:{${log.name}}`, 'taken')
     const refused = async (): Promise<number> => Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
@@ -344,7 +344,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     while (await refused() === before);
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(1))
-    await told.waitFor('what comes then', () => told.batches.length > 0)
+    await tail.waitFor('what comes then', () => tail.batches.length > 0)
   })
 
   t.test('a check requested during another one runs after it, unless there are no listeners by then', async t => {
@@ -402,10 +402,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     while (await connections() > 1);
     await t.rejects(async () => one.state(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     const again = make('closing 1', HISTORY)
-    const told = new RecordedTail()
-    again.tail(told.listener)
+    const tail = new RecordedTail()
+    again.tail(tail.listener)
     await again.append(numbered(1))
-    await told.waitFor('the entry', () => told.entries.length === 1)
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
     again.close()
   })
 

@@ -25,10 +25,10 @@ class Channel {
     const { events = 100, bytes = 100_000, age = -1 } = this.bounds
     const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
     const { epoch, offset, appendedAt } = this.known
-    const piece = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
+    const reply = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
       `${this.#name}${++this.#fresh}`, epoch, offset, appendedAt, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
-    this.known = { epoch: piece.epoch, offset: piece.newest, appendedAt: piece.appendedAt }
-    return piece
+    this.known = { epoch: reply.epoch, offset: reply.newest, appendedAt: reply.appendedAt }
+    return reply
   }
 
   append (number: number, ...data: string[]): Promise<ScriptReply> {
