@@ -9,8 +9,7 @@ import { REPORT_SHARE, historyShare } from './settings.ts'
 import { isThenable } from '../source/source.ts'
 import { yieldToLoop, budgetSpent } from '../source/loop-budget.ts'
 
-// The maximal number of entries per read. The limit adapts to the room at the last read, because the others are read
-// again.
+// Entries per read, at most. The limit adapts to the room at the last read, because the others are read again.
 const MAX_ENTRIES = 64
 // Milliseconds until the log is read again, if it cannot return an entry yet that its tail or state announced.
 const RETRY_DELAY = 10
@@ -59,7 +58,6 @@ export class ChannelReader implements FeedReader {
 
   /** Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: it would stay there. */
   attach (): LogState | Promise<LogState> { return this.#stopped ? new Promise(() => {}) : this.feed.add(this) }
-
   /** Sets the start position. Nothing is read before `start()`. */
   open (state: LogState, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
     // The snapshot of another channel may have ended the stream.
@@ -116,7 +114,7 @@ export class ChannelReader implements FeedReader {
   #onRead (batch: LogBatch | Promise<LogBatch>): void {
     if (!isThenable(batch)) return this.#replay(batch)
     this.#busy = true
-    batch.then(late => this.#onBatch(late), error => this.#fail(error))
+    batch.then(late => this.#attempt(() => this.#onBatch(late)), error => this.#fail(error))
   }
 
   /**
@@ -132,11 +130,7 @@ export class ChannelReader implements FeedReader {
 
   /** The reader is at the end of the log, which may be the end of the channel. */
   #attachLive (): void {
-    if (this.feed.ended) {
-      this.stop()
-      this.#subscriber.channelEnded(this)
-      return
-    }
+    if (this.feed.ended) return this.#subscriber.channelEnded(this)
     this.#isFresh = false
     this.#live = true
     this.feed.attachLive(this)
@@ -204,7 +198,8 @@ export class ChannelReader implements FeedReader {
     const before = subscriber.checkpoint()
     this.position = entry.offset
     const asStored = !projected || this.#projection.map === undefined
-    if (this.#frames !== undefined && asStored) this.#frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)
+    const frames = asStored ? this.#frames : undefined
+    if (frames !== undefined) frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)
     else if (subscriber.singleChannel && event === decoded) subscriber.write(event, before)
     else subscriber.write(withPosition(event, subscriber.id()), before)
   }
@@ -218,11 +213,7 @@ export class ChannelReader implements FeedReader {
 
   /** The entries after the position were evicted (R5). */
   #onEvicted (newest: number): void {
-    if (this.feed.settings.slowConsumer === 'disconnect') {
-      this.stop()
-      this.#subscriber.fellBehind(this)
-      return
-    }
+    if (this.feed.settings.slowConsumer === 'disconnect') return this.#subscriber.fellBehind(this)
     const { entries, dropped } = this.feed.latestFor(this, newest)
     // The id of the gap is the position before the remaining events.
     if (dropped > 0) this.#subscriber.gap(this, dropped, entries.length === 0 ? newest : this.position)
@@ -254,10 +245,8 @@ export class ChannelReader implements FeedReader {
   #onBatch (batch: LogBatch): void {
     this.#busy = false
     if (this.#stopped) return
-    this.#attempt(() => {
-      this.#replay(batch)
-      this.#read()
-    })
+    this.#replay(batch)
+    this.#read()
   }
 
   #fail (error: unknown): void {

@@ -31,9 +31,9 @@ export interface SubscriberContext<R> {
   gap: (reader: R, dropped: number, position: number) => void
   /** The log began a new epoch. `before` precedes the notice. */
   announce: (reader: R, start: StartPosition, before: string) => void
-  /** The next entry of the reader was evicted. */
+  /** The next entry of the reader was evicted. Stops the reader. */
   fellBehind: (reader: R) => void
-  /** The channel ended, and the reader delivered every entry. */
+  /** The channel ended, and the reader delivered every entry. Stops the reader. */
   channelEnded: (reader: R) => void
   fail: (error: unknown) => void
   /** The channel is closed in this process. */

@@ -154,6 +154,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   channelEnded (reader: ChannelReader): void {
+    reader.stop()
     this.#openReaders = this.#openReaders.filter(other => other !== reader)
     if (this.#openReaders.length > 0) return this.caughtUp(reader)
     this.stop()
@@ -222,7 +223,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
    * that does not receive all of them starts again. If the last event was rejected, the position is sent alone.
    */
   #writeStart (readers: readonly ChannelReader[], starts: readonly StartPosition[], before: string): void {
-    for (const [index, { notice }] of starts.entries()) if (notice !== undefined) this.#recordNotice(readers[index]!, notice)
+    starts.forEach(({ notice }, index) => { if (notice !== undefined) this.#recordNotice(readers[index]!, notice) })
     const events: unknown[] = starts.flatMap(({ notice, snapshot }, index) => [
       ...(notice === undefined ? [] : [{ ...notice, data: this.#withChannel(readers[index]!, notice.data) }]),
       ...snapshot

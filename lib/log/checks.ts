@@ -7,9 +7,10 @@ import { RecordedTail } from './recorded-tail.ts'
 /** Opens the log of the same name again, or of the name with a suffix. */
 export type OpenLog = (suffix?: string) => EventLog
 /** One promise of the contract: a title, and a body that fails if a log with that history breaks it. */
-export type Check = (title: string, body: (log: EventLog, open: OpenLog) => Promise<void>, history?: Partial<HistoryLimits>) => Promise<void>
+export type Check = (title: string, body: CheckBody, history?: Partial<HistoryLimits>) => Promise<void>
+type CheckBody = (log: EventLog, open: OpenLog) => Promise<void>
 
-const numbered = (n: number, size = 0): LogRecord => ({ event: 'message', data: JSON.stringify(n) + ' '.repeat(size), json: true })
+const numbered = (n: number, size = 0): LogRecord => ({ event: 'message', data: `${n}${' '.repeat(size)}`, json: true })
 const offsets = (entries: readonly LogEntry[]): number[] => entries.map(({ offset }) => offset)
 
 /** Reads all entries after a position, in as many batches as the log returns. */
@@ -24,7 +25,7 @@ async function readAll (log: EventLog, after = 0): Promise<LogEntry[]> {
   }
 }
 
-const range = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const range = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, n) => first + n)
 
 export async function checkOrder (check: Check): Promise<void> {
   await check('a new log is empty and open', async log => {
@@ -53,7 +54,7 @@ export async function checkOrder (check: Check): Promise<void> {
     ]
     for (const each of records) await log.append(each)
     const entries = await readAll(log)
-    assert.deepEqual(entries.map(entry => ({ ...entry })), records.map((each, index) => ({ offset: index + 1, ...each })))
+    assert.deepEqual(entries.map(entry => ({ ...entry })), records.map((each, n) => ({ offset: n + 1, ...each })))
   })
 
   await check('reads from any position return consecutive batches with no gaps', async log => {
@@ -125,7 +126,7 @@ export async function checkTail (check: Check): Promise<void> {
   })
 
   await check('acknowledged and delivered entries can be read', async log => {
-    const isReadable = async (offset: number): Promise<boolean> => (await log.read(offset - 1, 1)).entries[0]?.offset === offset
+    const isReadable = async (n: number): Promise<boolean> => (await log.read(n - 1, 1)).entries[0]?.offset === n
     const tail = new RecordedTail()
     const readable: Array<Promise<boolean>> = []
     log.tail(batch => {

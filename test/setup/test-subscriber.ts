@@ -100,12 +100,20 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
     this.received.push(...before.split('\n\n').slice(0, -1), { startPosition })
   }
 
-  fellBehind ({ feed }: ChannelReader): void { this.#over(`lagging ${feed.settings.name}`) }
-  channelEnded (reader: ChannelReader): void { this.#over(reader === this.reader ? 'ended' : 'another reader ended') }
-  fail (error: unknown): void { this.#over(error) }
-  close (): void { this.#over('closed') }
+  fellBehind (reader: ChannelReader): void {
+    reader.stop()
+    this.#end(`lagging ${reader.feed.settings.name}`)
+  }
 
-  #over (outcome: unknown): void {
+  channelEnded (reader: ChannelReader): void {
+    reader.stop()
+    this.#end(reader === this.reader ? 'ended' : 'another reader ended')
+  }
+
+  fail (error: unknown): void { this.#end(error) }
+  close (): void { this.#end('closed') }
+
+  #end (outcome: unknown): void {
     this.received.push(outcome)
     this.#settle(outcome)
   }

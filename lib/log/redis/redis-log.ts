@@ -1,9 +1,10 @@
-import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
+import { FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
 import { shared as sharedScope } from '../../scope.ts'
 import { newEpoch } from '../epoch.ts'
 import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../log.ts'
 import type { RedisSubscriber, RedisListener } from './subscriber.ts'
-import { isFull, isRefusal, type Commands } from './commands.ts'
+import type { Commands } from './commands.ts'
+import { toLogError } from './log-error.ts'
 import { AppendQueue } from './append-queue.ts'
 import { decodeMessage, type ScriptReply } from './script-reply.ts'
 import * as scripts from './scripts.ts'
@@ -190,7 +191,7 @@ export class RedisLog implements EventLog, RedisListener {
     })
     // Start at the current end of the log, before any later append of this node.
     this.#run(scripts.state, []).then(reply => tail.start(reply)).catch(() => {})
-    this.#subscribed = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw this.#toError(error) })
+    this.#subscribed = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw toLogError(this.#name, error) })
     // Entries appended before the subscription are read from the store.
     this.#subscribed.then(() => this.check(), () => {})
   }
@@ -229,28 +230,7 @@ export class RedisLog implements EventLog, RedisListener {
       this.#remember(reply)
       return reply
     } catch (error) {
-      throw this.#toError(error)
-    }
-  }
-
-  /**
-   * Returns an error with a message of this package, which a client may receive; the message of Redis is its `cause`,
-   * for the log.
-   */
-  #toError (cause: unknown): Error {
-    const error = this.#errorFor(cause)
-    error.cause = cause
-    return error
-  }
-
-  #errorFor (cause: unknown): Error {
-    const [word] = isRefusal(cause) ? cause.message.split(' ', 1) : []
-    switch (word) {
-      case 'ENDED': return new FST_SSE_CHANNEL_ENDED()
-      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold other data, so use another prefix or another name')
-      case 'NEWER': return new FST_SSE_LOG_FOREIGN(this.#name, 'are of a newer version of this package')
-      case 'UNPUBLISHABLE': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'needs the right to publish: nothing was appended')
-      default: return new FST_SSE_LOG_UNAVAILABLE(this.#name, isFull(cause) ? 'has no memory left: nothing was appended' : 'cannot be used')
+      throw toLogError(this.#name, error)
     }
   }
 
