@@ -38,7 +38,7 @@ document.run({
     },
     async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'earliest' }).subscribers, 0) }
   ],
-  'Slow readers': [async (t, app) => {
+  'Slow consumers': [async (t, app) => {
     t.match(await (await open(t, app, '/quotes')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/)
   }],
   'Many channels on one stream': [async (t, app) => {
