@@ -117,7 +117,7 @@ export class Broadcast {
     this.#size = 0
   }
 
-  /** Delivers the current batch, or the next one, to at most `max` readers. Returns the unused part of `max`; 0: the delivery is not done. */
+  /** Delivers the current or next batch to at most `max` readers. Returns the unused part of `max`; 0: not done. */
   #deliver (max: number): number {
     const delivery = this.#delivery ??= this.#next()
     if (delivery === undefined) return max

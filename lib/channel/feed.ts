@@ -99,8 +99,8 @@ export class Feed {
   }
 
   /**
-   * Returns the events that remain for a reader whose next entry was evicted: the latest events after its position. `dropped`
-   * is the number of lost events before the last of them.
+   * Returns the events that remain for a reader whose next entry was evicted: the latest events after its position.
+   * `dropped` is the number of lost events before the last of them.
    */
   latestFor ({ epoch, position }: { readonly epoch: string, readonly position: number }, newest: number): { entries: LogEntry[], dropped: number } {
     // Events of another epoch have other offsets.

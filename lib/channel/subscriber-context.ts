@@ -19,7 +19,10 @@ export interface SubscriberContext<R> {
   droppedShare: number
   /** Returns the id of the positions in all channels. The caller sends it to the client. */
   id: () => string
-  /** Returns a frame with that id if entries were dropped, else ''. It precedes the next event, whose offset would otherwise be a jump (R9). */
+  /**
+   * Returns a frame with that id if entries were dropped, else ''. It precedes the next event, whose offset would
+   * otherwise be a jump (R9).
+   */
   checkpoint: () => string
   /** Whether there is room for another event. */
   hasRoom: () => boolean

@@ -148,7 +148,7 @@ for (const [where, makeLog] of logs) {
     const consumed = channel.publishFrom(source)
     await log.state()
     await turn()
-    t.equal(log.listeners, 1, 'it listens for as long as it produces')
+    t.equal(log.listeners, 1, 'the log is tailed while the producer runs')
     await log.end()
     await within('the producer', consumed)
     while (stopped.length === 0) await turn()
@@ -262,7 +262,7 @@ t.test('R7: an append that is rejected because the channel has ended stops the p
     await within('the producer', consumed)
     t.equal(queue.signal.aborted, true)
     t.strictSame(lines, [])
-    await t.rejects(async () => channel.append({ data: 3 }), { code: 'FST_SSE_CHANNEL_ENDED' }, 'who publishes is calls')
+    await t.rejects(async () => channel.append({ data: 3 }), { code: 'FST_SSE_CHANNEL_ENDED' }, 'publish rejects')
   }
 })
 
@@ -293,7 +293,7 @@ t.test('R7: an end before the first answer of the log disposes of the source at 
 
 t.test('a source is disposed of if the log cannot tell whether the channel has ended', async t => {
   const log = new RemoteLog()
-  const error = new Error('the store is evicted')
+  const error = new Error('the store is gone')
   log.state = async () => { throw error }
   const queue = new EventQueue()
   await t.rejects(within('the answer', make({}, log).channel.publishFrom(queue)), error)
@@ -314,7 +314,7 @@ t.test('R7: a second source is disposed of without being started, and gets the p
   t.equal(queue.signal.aborted, true)
   t.equal(returned, 1)
   await within('the end', first)
-  t.equal(channel.publishFrom([]), first, 'also when it is over')
+  t.equal(channel.publishFrom([]), first, 'also after the end')
 })
 
 t.test('R7: the same source again is not a second one', async t => {
@@ -366,13 +366,13 @@ t.test('E2: a channel is not idle while its last event is created', async t => {
 
 const failures: Array<[what: string, errorEvent: ChannelOptions['errorEvent'], last: string[], logged: string[]]> = [
   ['null', null, [], ['sse producer failed']],
-  ['a function that gives none', () => null, [], ['sse producer failed']],
+  ['a function that returns null', () => null, [], ['sse producer failed']],
   ['an event of the map', error => ({ event: 'message', data: error.message }), ['message mine'], ['sse producer failed']],
-  ['an event that is not of the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], ['sse producer failed']],
-  ['an event that does not fit', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed', 'sse error event could not be made']],
-  ['an event of the package\'s own', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed', 'sse error event could not be made']],
-  ['a function that throws', () => { throw new Error('not this, too') }, [], ['sse producer failed', 'sse error event could not be made']],
-  ['a function that promises one', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
+  ['an event outside the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], ['sse producer failed']],
+  ['an invalid event', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed', 'sse error event could not be made']],
+  ['a reserved event', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that throws', () => { throw new Error('errorEvent failed') }, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that returns a promise', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
 ]
 for (const [what, errorEvent, last, logged] of failures) {
   t.test(`E2: if errorEvent is ${what}, the channel still ends, and the promise rejects with the error of the source`, async t => {
@@ -430,7 +430,7 @@ t.test('C2: an invalid event is thrown into the producer, which may continue', a
 })
 
 t.test('a log that fails rejects the producer and the end, and no promise stays pending', async t => {
-  const error = new Error('the store is evicted')
+  const error = new Error('the store is gone')
   const fail = async (): Promise<never> => { throw error }
   for (const method of ['append', 'end', 'state'] as const) {
     const log = new RemoteLog()
@@ -475,7 +475,7 @@ t.test('a channel is idle without a producer and without readers, if its log is 
   let asked = 0
   log.isIdle = () => ++asked > 0
   t.equal(channel.isIdle(), false)
-  t.equal(asked, 1, 'the log may let go of what is too old')
+  t.equal(asked, 1, 'the log may evict old entries')
   channel.feed.remove(reader)
   t.equal(channel.isIdle(), true)
   const queue = new EventQueue()

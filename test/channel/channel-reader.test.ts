@@ -103,7 +103,7 @@ t.test('L4: a read requests about as many entries as there was room for', async 
   t.strictSame(subscriber.received, upTo(200).map(n => frame(n)))
   t.equal(limits[0], 64)
   t.ok(limits.slice(1, 20).every(limit => limit <= 4), limits.join())
-  t.ok(limits.includes(64, 1), 'and as many as before when there is room again')
+  t.ok(limits.includes(64, 1), 'and as many as before once there is room')
 })
 
 t.test('L4: a batch with room for a part is delivered in part', async t => {
@@ -235,7 +235,7 @@ t.test('a long history is read over several turns of the event loop', async t =>
   subscriber.reader.stop()
   const { position } = subscriber.reader
   await turn()
-  t.equal(subscriber.reader.position, position, 'who stopped is not read for')
+  t.equal(subscriber.reader.position, position, 'nothing is read for a stopped reader')
 })
 
 t.test('R7: the end of the channel follows its last event, also for a subscriber that had no room at first', async t => {
@@ -268,7 +268,7 @@ t.test('a stopped reader receives nothing more, even in the middle of a batch', 
     await subscriber.start(live ? undefined : at(1))
     if (live) publish(2, 3)
     await turn()
-    t.strictSame(subscriber.received, [], 'nor the one in whose filter it stopped')
+    t.strictSame(subscriber.received, [], 'nor the event in whose filter it stopped')
     t.equal(subscriber.reader.position, 1)
     t.equal(feed.readers, 0)
   }
@@ -320,11 +320,11 @@ t.test('with several channels every frame is made for the subscriber, with the i
   const { publish, feed, at } = make()
   publish(1)
   const subscriber = new TestSubscriber(feed, { singleChannel: false })
-  subscriber.id = () => 'all of us'
+  subscriber.id = () => 'id of all'
   await subscriber.start(at(0))
   publish(2)
   await turn()
-  t.strictSame(subscriber.received, ['id: all of us\ndata: 1', 'id: all of us\ndata: 2'])
+  t.strictSame(subscriber.received, ['id: id of all\ndata: 1', 'id: id of all\ndata: 2'])
   t.strictSame(subscriber.batches, [])
 })
 
@@ -391,10 +391,10 @@ t.test('R9: a reader reports the end of the log when it reaches it, and not befo
   await turn()
   t.equal(subscriber.reader.atEnd, false)
   await subscriber.setRoom(Infinity)
-  t.equal(subscriber.caughtUpCount, 2, 'its subscriber knows which is the first')
+  t.equal(subscriber.caughtUpCount, 2, 'the subscriber knows which one is the first')
   log.end()
   await turn()
-  t.equal(subscriber.caughtUpCount, 2, 'the end of the channel is another thing')
+  t.equal(subscriber.caughtUpCount, 2, 'the end of the channel is reported separately')
 })
 
 t.test('R9: the position of dropped events is sent before a gap, which counts from there, and before a new epoch', async t => {
@@ -405,7 +405,7 @@ t.test('R9: the position of dropped events is sent before a gap, which counts fr
   subscriber.room = 0
   publish(2)
   await turn()
-  t.strictSame(subscriber.received, [{ id: `${epoch}-1` }], 'it goes no further for now')
+  t.strictSame(subscriber.received, [{ id: `${epoch}-1` }], 'it stops there for now')
   publish(...upTo(7, 3))
   await turn()
   await subscriber.setRoom(Infinity)
@@ -430,7 +430,7 @@ t.test('the lag of a reader is known, also in an epoch that it has not read', as
   log.lose()
   publish(4)
   await turn()
-  t.equal(subscriber.reader.lag, 1, 'all that the new one has')
+  t.equal(subscriber.reader.lag, 1, 'all events of the new epoch')
   await subscriber.setRoom(Infinity)
   await turn()
   t.equal(subscriber.reader.lag, 0)
@@ -549,10 +549,10 @@ t.test("R5: 'latest': who stops with the gap is received nothing after it", asyn
   t.equal(subscriber.received.length, 1)
 })
 
-for (const way of ['live', 'reading', 'live, its first event there at once']) {
+for (const way of ['live', 'reading', 'live, with its first event at once']) {
   t.test(`R3: a log that lost its history sends sse.reset 'unknown', then the new epoch: ${way}`, async t => {
     const { publish, log, feed, epoch } = make()
-    if (way !== 'live, its first event there at once') publish(1, 2)
+    if (way !== 'live, with its first event at once') publish(1, 2)
     const subscriber = await new TestSubscriber(feed, { projection: { start: 'latest' } }).start()
     if (way === 'reading') {
       subscriber.room = 0
@@ -624,7 +624,7 @@ t.test('R5: entries evicted before the start position was sent are a gap, not a 
   t.strictSame(subscriber.received, [{ event: 'sse.gap', data: { dropped: 2 }, id: `${epoch}-2` }, frame(3), frame(4)])
   publish(5)
   await turn()
-  t.equal(subscriber.received.at(-1), frame(5), 'and it is live')
+  t.equal(subscriber.received.at(-1), frame(5), 'and is live')
 })
 
 t.test('R2: an event whose filter throws stays after the position', async t => {
@@ -822,7 +822,7 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
         const outcome = await within('the end', subscriber.outcome)
         const { epoch, position } = account(subscriber, newest, slow)
         const now = log.now
-        if (slow === 'disconnect' && outcome === 'lagging news') truth(epoch !== now.epoch || position < now.oldest - 1, 'what comes next is gone')
+        if (slow === 'disconnect' && outcome === 'lagging news') truth(epoch !== now.epoch || position < now.oldest - 1, 'the next event was lost')
         else same([outcome, epoch, position], ['ended', now.epoch, now.newest])
         same(feed.readers, 0)
       }), { numRuns: 150 })

@@ -204,7 +204,7 @@ t.test('a name that left memory may get other options; the old handle then rejec
   t.equal(old.subscribers, 0)
   const loop = renamed.subscribe()[Symbol.asyncIterator]()
   loop.next()
-  t.equal(old.subscribers, 0, 'those of the other are not its own')
+  t.equal(old.subscribers, 0, 'the subscribers of another channel are not counted')
   t.equal(renamed.subscribers, 1)
   await loop.return!()
 })
@@ -266,7 +266,7 @@ t.test('100,000 short-lived names leave nothing in memory', async t => {
   }
   await untilOpen(0)
   t.equal(state.opened, 100_000)
-  t.ok(most < 100_000, 'they go while others come')
+  t.ok(most < 100_000, 'channels leave memory while others are created')
 })
 
 t.test('the sweep timer keeps no process alive, and is cleared with the last channel', async t => {
@@ -295,7 +295,7 @@ t.test('L7: close closes all channels, and none can be created', async t => {
     await t.rejects(late.position(), { code: 'FST_SSE_CLOSING' })
     await late.end()
   }
-  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'a mistake is one also then')
+  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'invalid options are rejected after the close, too')
   t.equal(channels.find('new'), undefined)
   await t.rejects(one.publish({ data: 2 }), { code: 'FST_SSE_CLOSING' })
   t.equal(other.subscribers, 0)

@@ -35,8 +35,8 @@ t.test('C5: an entry of another schema is validated and serialized by the schema
   const reviewed = review.review(stored, 'e')
   const { fingerprint } = contract.write({ event: 'user', data: { name: 'Ann' } })
   t.strictSame(reviewed, { offset: stored.offset, event: 'user', data: '{"name":"Ann"}', json: true, fingerprint })
-  t.equal(review.review({ ...stored }, 'e'), reviewed, 'one for all who read it')
-  t.not(review.review({ ...stored }, 'f'), reviewed, 'an offset of another epoch is another event')
+  t.equal(review.review({ ...stored }, 'e'), reviewed, 'one object for all readers')
+  t.not(review.review({ ...stored }, 'f'), reviewed, 'the same offset in another epoch is another event')
   t.match(review.review(entry('text', 'x'), 'e'), { data: '"x"', json: true }, 'text may have become JSON')
   t.equal(statistics.omitted, 0)
 })
@@ -66,7 +66,7 @@ t.test('C5: the error of an ended channel is sent by a map that does not declare
   t.strictSame(make(contractOf({ text: Type.String() })).review.review(failure, 'e'), failure)
   t.match(make(contractOf({ error: Type.String() })).review.review(failure, 'e'), { omitted: true })
   t.strictSame(make(freeContract).review.review(failure, 'e'), { ...failure, fingerprint: 'free' })
-  t.match(make(contractOf({ text: Type.String() })).review.review({ ...failure, event: 'other' }, 'e'), { omitted: true }, 'no other event has that way')
+  t.match(make(contractOf({ text: Type.String() })).review.review({ ...failure, event: 'other' }, 'e'), { omitted: true }, 'no other event is exempt')
 })
 
 t.test('C5: a channel of any events sends every valid event, with its text unchanged', async t => {

@@ -148,7 +148,7 @@ t.test('R2: readers are added and removed during a delivery', async t => {
   while (receivedBy(1) < readers.length - 2) await turn()
   await turn()
   t.strictSame([late.received, detached.received], [[], []])
-  t.strictSame(newcomer.received, [[1]], 'it knows by its position whether it has that')
+  t.strictSame(newcomer.received, [[1]], 'its position shows that it has the batch')
 })
 
 t.test('R3: a batch does not continue into another epoch', async t => {

@@ -192,7 +192,7 @@ for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['l
     new Producer(target).start([1, 2])
     await within('the end', ended)
     await turn()
-    t.strictSame(calls.filter(each => each !== 2), [1, { failed: error }], 'and does not end as if all had gone well')
+    t.strictSame(calls.filter(each => each !== 2), [1, { failed: error }], 'and does not end as if it had succeeded')
   })
 
   t.test(`C2: a generator whose last event is rejected fails with the rejection; rejected ${how}`, async t => {
@@ -261,7 +261,7 @@ t.test('an append rejected because the channel has ended is no failure of the so
       yield 1
       await new Promise(() => {})
     } catch {
-      t.fail('it is not calls at its yield')
+      t.fail('nothing is thrown at its yield')
     }
   }]]
   for (const [where, append] of refusals) {

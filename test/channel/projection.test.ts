@@ -10,7 +10,7 @@ t.test('without filter and map the event is returned unchanged', async t => {
 })
 
 t.test('a filter returns true or false, and a map is not called for a dropped event', async t => {
-  const map = () => t.fail('it was asked')
+  const map = () => t.fail('the map was called')
   t.equal(project(event, { ...ALL, filter: () => true }), event)
   t.equal(project(event, { ...ALL, filter: () => false }), undefined)
   t.equal(project(event, { ...ALL, filter: () => false, map }), undefined)
@@ -69,8 +69,8 @@ t.test('R5: a key is the returned value; a promise is rejected, even one that re
 t.test('an event gets the position in place of its id, and a value that is no event is rejected', async t => {
   t.strictSame(withPosition({ data: 0, id: 'own' }, 'e-1'), { data: 0, id: 'e-1' })
   t.strictSame(withPosition({ comment: 'c' }, undefined), { comment: 'c', id: undefined })
-  t.strictSame(withPosition({}, 'e-1'), { id: 'e-1' }, 'nothing but the position')
-  t.equal(withPosition('text', 'e-1'), 'text', 'to be refused by whoever writes it')
+  t.strictSame(withPosition({}, 'e-1'), { id: 'e-1' }, 'only the position')
+  t.equal(withPosition('text', 'e-1'), 'text', 'passed on, to be rejected by the write')
   class Own { constructor (fields: object) { Object.assign(this, fields) } }
   const instances = [new Map(), new Own({}), new Own({ id: 'own' }), new Own({ comment: 'c' })]
   for (const payload of [{ price: 1 }, { id: 'own' }, ['data'], [], ...instances]) {

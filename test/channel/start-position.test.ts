@@ -22,38 +22,38 @@ t.test('the start of a subscriber', async t => {
   const whole = { oldest: 1 }
   const fresh = { oldest: 1, newest: 0 }
   const cases: Array<[title: string, Cursor | 'malformed' | undefined, Partial<Projection>, Partial<LogState>, StartPosition]> = [
-    ['a newcomer begins with what comes next', undefined, {}, {}, startAt(10)],
-    ['a newcomer that wants the oldest gets the history', undefined, oldest, whole, startAt(0)],
-    ['R5: a newcomer that wants the oldest is reported how much of it is evicted', undefined, oldest, {}, startAt(3, gap(3))],
-    ['R5: and when all of it is evicted', undefined, oldest, empty, startAt(10, gap(10))],
-    ['a new channel has no oldest that could be evicted', undefined, oldest, fresh, startAt(0)],
-    ['a newcomer with a snapshot gets the state', undefined, { snapshot }, {}, startAt(10, { snapshot: [state] })],
-    ['the state stands for the history', undefined, { ...oldest, snapshot }, {}, startAt(10, { snapshot: [state] })],
+    ['a new client begins with the next event', undefined, {}, {}, startAt(10)],
+    ['a new client with start earliest gets the history', undefined, oldest, whole, startAt(0)],
+    ['R5: a new client with start earliest gets the number of evicted events', undefined, oldest, {}, startAt(3, gap(3))],
+    ['R5: also if all events are evicted', undefined, oldest, empty, startAt(10, gap(10))],
+    ['a new channel has no evicted events', undefined, oldest, fresh, startAt(0)],
+    ['a new client with a snapshot gets the snapshot', undefined, { snapshot }, {}, startAt(10, { snapshot: [state] })],
+    ['a snapshot replaces the history', undefined, { ...oldest, snapshot }, {}, startAt(10, { snapshot: [state] })],
 
-    ['R2: behind its cursor', at(7), {}, {}, startAt(7)],
+    ['R2: after its cursor', at(7), {}, {}, startAt(7)],
     ['R2: at the end', at(10), {}, {}, startAt(10)],
-    ['R2: right before the oldest', at(3), {}, {}, startAt(3)],
-    ['R2: at the end of a history that is all evicted', at(10), {}, empty, startAt(10)],
-    ['R2: whatever its start', at(7), oldest, {}, startAt(7)],
-    ['a cursor that holds needs no state', at(7), { snapshot }, {}, startAt(7)],
+    ['R2: right before the oldest event', at(3), {}, {}, startAt(3)],
+    ['R2: at the end of a fully evicted history', at(10), {}, empty, startAt(10)],
+    ['R2: for any start', at(7), oldest, {}, startAt(7)],
+    ['a valid cursor needs no snapshot', at(7), { snapshot }, {}, startAt(7)],
     ['R2: at 0 of a new channel', at(0), {}, fresh, startAt(0)],
 
     ['R3: evicted', at(2), {}, {}, startAt(10, reset('evicted'))],
-    ['R3: evicted, when all of it is evicted', at(9), {}, empty, startAt(10, emptied)],
+    ['R3: evicted, if all events are evicted', at(9), {}, empty, startAt(10, emptied)],
     ['R3: ahead', at(11), {}, {}, startAt(10, reset('ahead'))],
     ['R3: unknown', at(7, 'f'), {}, {}, startAt(10, reset('unknown'))],
     ['R3: malformed', 'malformed', {}, {}, startAt(10, reset('malformed'))],
-    ['R3: after a reset the history, where that is the start', 'malformed', oldest, {}, startAt(3, reset('malformed'))],
-    ['R3: after a reset the state, where there is one', at(2), { snapshot }, {}, startAt(10, { ...reset('evicted'), snapshot: [state] })],
+    ['R3: after a reset the history, with start earliest', 'malformed', oldest, {}, startAt(3, reset('malformed'))],
+    ['R3: after a reset the snapshot, if there is one', at(2), { snapshot }, {}, startAt(10, { ...reset('evicted'), snapshot: [state] })],
 
-    ['R7: at the end of an ended channel there is nothing to come', at(10), {}, ended, startAt(10, { complete: true })],
-    ['R7: before it there is', at(9), {}, ended, startAt(9)],
-    ['R7: nor is there for a newcomer that wants what comes next', undefined, {}, ended, startAt(10, { complete: true })],
-    ['R7: one that wants the oldest gets it', undefined, oldest, { ...ended, ...whole }, startAt(0)],
-    ['R7: or nothing, where there never was anything', undefined, oldest, { ...ended, ...fresh }, startAt(0, { complete: true })],
-    ['R7: or is reported that it is evicted', undefined, oldest, { ...ended, ...empty }, startAt(10, gap(10))],
-    ['R7: the state of an ended channel is something', undefined, { snapshot }, ended, startAt(10, { snapshot: [state] })],
-    ['R7: and so is a reset', at(11), {}, ended, startAt(10, reset('ahead'))]
+    ['R7: at the end of an ended channel there is nothing to send', at(10), {}, ended, startAt(10, { complete: true })],
+    ['R7: before the end there is', at(9), {}, ended, startAt(9)],
+    ['R7: a new client with start latest gets nothing', undefined, {}, ended, startAt(10, { complete: true })],
+    ['R7: with start earliest it gets the history', undefined, oldest, { ...ended, ...whole }, startAt(0)],
+    ['R7: or nothing, if there never was an event', undefined, oldest, { ...ended, ...fresh }, startAt(0, { complete: true })],
+    ['R7: or the number of evicted events', undefined, oldest, { ...ended, ...empty }, startAt(10, gap(10))],
+    ['R7: the snapshot of an ended channel is sent', undefined, { snapshot }, ended, startAt(10, { snapshot: [state] })],
+    ['R7: a reset is sent', at(11), {}, ended, startAt(10, reset('ahead'))]
   ]
   for (const [title, cursor, projection, state, expected] of cases) {
     const input = logState(state)
@@ -99,10 +99,10 @@ t.test('a snapshot may be any thenable, such as the query of a database client',
 t.test('R2: the id of a snapshot is the position of the last event in it', async t => {
   for (const offset of [0, 3, 7, 10]) {
     const snapshot = [{ data: 1, id: 'e-99' }, { data: 2, id: `other-5.e-${offset}` }]
-    t.strictSame(resolveStart(createFeed(), logState(), { ...ALL, snapshot: () => snapshot }, undefined), startAt(offset, { snapshot }), 'the last of them')
+    t.strictSame(resolveStart(createFeed(), logState(), { ...ALL, snapshot: () => snapshot }, undefined), startAt(offset, { snapshot }), 'the last event')
     t.strictSame(await resolveStart(createFeed(), logState(), { ...ALL, snapshot: async () => snapshot }, undefined), startAt(offset, { snapshot }))
   }
-  t.equal((await resolveStart(createFeed(12), logState(), { ...ALL, snapshot: () => ({ data: 1, id: 'e-12' }) }, undefined)).position, 12, 'newer than the state that was read')
+  t.equal((await resolveStart(createFeed(12), logState(), { ...ALL, snapshot: () => ({ data: 1, id: 'e-12' }) }, undefined)).position, 12, 'newer than the state of the log')
 })
 
 t.test('R2: the id of a snapshot may be of an event or an epoch that this process does not know yet', async t => {

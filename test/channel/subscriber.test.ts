@@ -185,18 +185,18 @@ for (const late of [false, true]) {
     const grown = `${o.id(1)}.${a.id(2)}`
     const reset = (channel: string, reason = 'unknown'): object => ({ event: 'sse.reset', data: { reason, oldest: 1, newest: 2, channel } })
     t.strictSame(await opened([subscribe(o), subscribe(a)], o.id(1), grown), [REPLAY, { id: grown }], 'grown')
-    t.strictSame(await opened([subscribe(o), subscribe(a)], `${o.id(1)}.lost-5`, grown), [REPLAY, { ...reset('alerts'), id: grown }], 'one for another, or its history of before')
+    t.strictSame(await opened([subscribe(o), subscribe(a)], `${o.id(1)}.lost-5`, grown), [REPLAY, { ...reset('alerts'), id: grown }], 'another channel, or the lost history of this one')
     const both = `${o.id(1)}.${a.id(2)}.${n.id(2)}`
     t.strictSame(await opened([subscribe(o), subscribe(a), subscribe(n)], `${o.id(1)}.lost-5`, both), [REPLAY, { ...reset('alerts'), id: undefined }, { ...reset('notes'), id: both }], 'shrunk and grown at once')
     t.strictSame(await opened([subscribe(o), subscribe(a)], `${o.id(1)}.${a.id(2)}.${n.id(2)}`, grown), [REPLAY, { id: grown }], 'shrunk')
-    t.strictSame(await opened([subscribe(o), subscribe(a)], o.id(3), `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'ahead'), id: `${o.id(2)}.${a.id(2)}` }], 'what is claimed and cannot be honoured is none the less')
-    t.strictSame(await opened([subscribe(o), subscribe(a)], '?', `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'malformed'), id: undefined }, { ...reset('alerts', 'malformed'), id: `${o.id(2)}.${a.id(2)}` }], 'what is no position may claim any')
+    t.strictSame(await opened([subscribe(o), subscribe(a)], o.id(3), `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'ahead'), id: `${o.id(2)}.${a.id(2)}` }], 'a known epoch that cannot be honoured is a reset')
+    t.strictSame(await opened([subscribe(o), subscribe(a)], '?', `${o.id(2)}.${a.id(2)}`), [LIVE, { ...reset('orders', 'malformed'), id: undefined }, { ...reset('alerts', 'malformed'), id: `${o.id(2)}.${a.id(2)}` }], 'a malformed id may belong to any channel')
     t.strictSame(await opened([subscribe(a)], o.id(1), a.id(2)), [LIVE, { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 }, id: a.id(2) }], 'alone')
     const first = `${o.id(1)}.${a.id(0)}`
-    t.strictSame(await opened([subscribe(o), subscribe(a, { projection: { start: 'earliest' } })], o.id(1), first), [REPLAY, { id: first }], 'it begins where its subscription says')
-    t.strictSame(await opened([subscribe(o), subscribe(a, { projection: { snapshot: () => ({ data: 'all' }) } })], o.id(1), grown), [REPLAY, { data: 'all', id: grown }], 'with the state')
+    t.strictSame(await opened([subscribe(o), subscribe(a, { projection: { start: 'earliest' } })], o.id(1), first), [REPLAY, { id: first }], 'the start of its subscription')
+    t.strictSame(await opened([subscribe(o), subscribe(a, { projection: { snapshot: () => ({ data: 'all' }) } })], o.id(1), grown), [REPLAY, { data: 'all', id: grown }], 'with the snapshot')
     await o.log.end()
-    t.strictSame(await opened([subscribe(o), subscribe(a)], o.id(2), `${o.id(2)}.${a.id(2)}`), [LIVE, { id: `${o.id(2)}.${a.id(2)}` }], 'the one that it had is over')
+    t.strictSame(await opened([subscribe(o), subscribe(a)], o.id(2), `${o.id(2)}.${a.id(2)}`), [LIVE, { id: `${o.id(2)}.${a.id(2)}` }], 'its old channel has ended')
     t.equal(o.feed.readers + a.feed.readers + n.feed.readers, 0)
   })
 }
@@ -213,7 +213,7 @@ t.test('R6: the snapshot of a channel without a part of the id may end the subsc
   const controller = new AbortController()
   const { received } = await start([
     subscribe(orders, { signal: controller.signal, projection: { snapshot: () => controller.abort() } }),
-    subscribe(alerts, { projection: { snapshot: () => t.fail('nobody asks for it') } })
+    subscribe(alerts, { projection: { snapshot: () => t.fail('the snapshot was called') } })
   ])
   t.strictSame(received, ['done'])
   t.strictSame([orders.feed.readers, alerts.feed.readers], [0, 0])
@@ -314,7 +314,7 @@ t.test('R3: the position of dropped events is sent before they leave the history
   subscriber.tick(20_000)
   t.equal(received.length, 2)
   subscriber.tick(21_000)
-  t.strictSame(received.slice(2), [{ id: `${orders.id(0)}.${alerts.id(0)}.${notes.id(1)}` }], 'half of the shortest age after the last beat at which it was reports')
+  t.strictSame(received.slice(2), [{ id: `${orders.id(0)}.${alerts.id(0)}.${notes.id(1)}` }], 'half of the shortest age after the last tick with a reported position')
   for (const time of [22_000, 90_000]) subscriber.tick(time)
   orders.publish(1)
   await turn()
@@ -326,7 +326,7 @@ t.test('R3: the position of dropped events is sent before they leave the history
   alerts.publish(1)
   await turn()
   for (const time of [0, 1e12]) endless.subscriber.tick(time)
-  t.equal(endless.received.length, 2, 'without an age there is no hurry')
+  t.equal(endless.received.length, 2, 'without an age there is no deadline')
 })
 
 t.test('the position of dropped events is returned once, on request', async t => {
@@ -463,7 +463,7 @@ t.test('a channel that is closed in this process ends the subscriber', async t =
 t.test('a sink without frames receives events as objects', async t => {
   const news = channel('news')
   const received: unknown[] = []
-  const never = () => t.fail('it is not over')
+  const never = () => t.fail('it has not ended')
   const sink: SubscriberSink = { hasRoom: () => true, write: event => received.push(event) > 0, respondNoContent: never, channelEnded: never, fellBehind: never, complete: never, fail: never }
   new Subscriber([subscribe(news)], sink).start(undefined)
   news.publish(1)
@@ -530,7 +530,7 @@ t.test('R9: `: replay` until the last channel has reached its end for the first 
   sink.room = Infinity
   subscriber.pull()
   await turn()
-  t.strictSame(sink.received.slice(marked + 3), [`id: ${id(3, 2)}\ndata: 3\n\n`], 'who falls behind later says nothing')
+  t.strictSame(sink.received.slice(marked + 3), [`id: ${id(3, 2)}\ndata: 3\n\n`], 'a reader that falls behind later sends no mark')
 })
 
 t.test('R9: the mark waits for room, as an event does', async t => {
@@ -632,8 +632,8 @@ t.test('R9: a rejected event that is skipped counts as dropped; one that ends th
   subscriber.start(undefined)
   news.publish(1, 2, 3, 4)
   await turn()
-  t.equal(ends, '', 'who comes back gets it again')
-  t.strictSame(sink.received.slice(2), [at(news.id(2)), { data: 3, id: news.id(3) }, { id: news.id(4) }], 'at once: how far behind the client was is not known')
+  t.equal(ends, '', 'a reconnecting client receives it again')
+  t.strictSame(sink.received.slice(2), [at(news.id(2)), { data: 3, id: news.id(3) }, { id: news.id(4) }], 'at once: the lag of the client is unknown')
   t.equal(subscriber.checkpoint(), '')
   subscriber.stop()
 })
@@ -795,7 +795,7 @@ t.test('R3: a client that has all of its events resumes after any number of even
       for (const [index, { log: { now } }] of channels.entries()) {
         if (reports.get(now.epoch)! < now.oldest - 1) throw new Error(`${now.oldest} is the oldest, and ${reports.get(now.epoch)} was reports`)
         // Short-lived events are evicted before the next tick.
-        if ('age' in histories[index]! && reports.get(now.epoch) !== now.newest) throw new Error('what is soon lost was not reports')
+        if ('age' in histories[index]! && reports.get(now.epoch) !== now.newest) throw new Error('the position was not reported before its events expired')
       }
     }
     subscriber.stop()

@@ -115,7 +115,7 @@ t.test('R4: at most 64 events wait for the loop, all others in the log', async t
   await it.next()
   publish(...upTo(1_200, 1_001))
   await turn()
-  t.ok(asked.length <= 65, 'the one that was taken, and 64 behind it')
+  t.ok(asked.length <= 65, 'the event read, and 64 after it')
   t.equal((await takeEvents(it, 999)).length, 999)
   t.strictSame(asked.slice(0, 1_000), upTo(1_000))
 })
@@ -144,13 +144,13 @@ t.test('leaving the loop unsubscribes, and drops waiting events', async t => {
   t.equal(feed.readers, 0)
   t.equal(log.listeners, 0)
   publish(4)
-  t.strictSame(await it.next(), DONE, 'what waited is let go')
+  t.strictSame(await it.next(), DONE, 'waiting events are dropped')
   t.strictSame(await it.return(), DONE)
 })
 
 t.test('a loop that is left before its first next() never subscribes', async t => {
   const { feed, log, publish, loop } = make()
-  const it = loop({ projection: { start: 'earliest', snapshot: () => t.fail('asked for its state') } })
+  const it = loop({ projection: { start: 'earliest', snapshot: () => t.fail('state') } })
   publish(1)
   t.strictSame(await it.return(), DONE)
   t.strictSame(await it.next(), DONE)
@@ -167,7 +167,7 @@ t.test('R7: the end of the channel ends the loop, after the events published bef
   t.strictSame(await first, { done: false, value: event(1) })
   for (const step of [{ done: false, value: event(2) }, DONE, DONE]) t.strictSame(await within('the end', it.next()), step)
   t.strictSame(await takeEvents(late, 3), [event(1), event(2)])
-  t.strictSame(await loop().next(), DONE, 'for a newcomer there is nothing')
+  t.strictSame(await loop().next(), DONE, 'a new client gets nothing')
   t.equal(feed.readers, 0)
 })
 
@@ -258,7 +258,7 @@ t.test('filter drops, map replaces or drops, and the id is that of the event', a
   })
   publish(...upTo(1_000))
   t.strictSame(await takeEvents(it, 3), [2, 6, 10].map(n => ({ event: 'even', data: n, id: id(n) })))
-  t.equal((await takeEvents(it, 495)).length, 495, 'positions of what was left out are no events of a loop')
+  t.equal((await takeEvents(it, 495)).length, 495, 'positions of dropped events are no events of a loop')
 })
 
 t.test('an error of a filter, a map or a snapshot is thrown by the loop, once, and affects no other', async t => {

@@ -64,7 +64,7 @@ t.test('the active channel is resolved at each use, not before', async t => {
   const subscription = new Subscription(() => feeds[resolved++]!, 'latest', {})
   t.equal(resolved, 0)
   t.equal(asChannelSources(subscription)?.[0], subscription)
-  t.equal(resolved, 0, 'nor to see what kind of source it is')
+  t.equal(resolved, 0, 'nor to detect the kind of the source')
   t.equal(subscription[kSubscribed].feed, feeds[0])
   t.equal(subscription[kSubscribed].feed, feeds[1])
 })

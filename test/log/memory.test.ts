@@ -126,8 +126,8 @@ t.test('a log is idle when its last use is older than its history: missed entrie
   const uses: Array<[string, (log: EventLog) => unknown]> = [
     ['an append', log => log.append(record('x'))],
     ['the end', log => log.end()],
-    ['a look at its state, whose position may be brought back', log => log.state()],
-    ['a listener that left', log => log.tail(() => {})()]
+    ['a read of the state, whose position a client may resume from', log => log.state()],
+    ['a removed listener', log => log.tail(() => {})()]
   ]
   for (const [what, use] of uses) {
     const log = open({ maxAge: 30 })

@@ -2,12 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { FST_SSE_OPTION, describe } from '../../errors.ts'
 import type { EventLogFactory } from '../log.ts'
 import { RedisSubscriber } from './subscriber.ts'
-import { isCluster, type RedisClient, type RedisClusterConnection, type RedisConnection } from './client.ts'
+import { isCluster, type RedisClient } from './client.ts'
 import { Commands } from './commands.ts'
 import { RedisLog, type RedisContext } from './redis-log.ts'
 import { validateOptions, isObject, type Rule } from '../../validate-options.ts'
 import { shared as sharedScope } from '../../scope.ts'
-
 
 export interface RedisLogOptions {
   /** The prefix of all keys. Services that share a Redis use different prefixes. Default 'sse:'. */

@@ -99,11 +99,11 @@ t.test('a timeout rejects: an append under way may still succeed, a queued one i
   const waiting = [...all(store.queue, 2), store.queue.end()]
   t.equal(store.got[0]!.isWanted(), true)
   for (const late of [...out, ...waiting]) await t.rejects(late as Promise<unknown>, { message: 'late' })
-  t.equal(store.got[0]!.isWanted(), false, 'nobody waits for it')
+  t.equal(store.got[0]!.isWanted(), false, 'no caller waits for it')
   store.blocks = false
   const later = all(store.queue, 3)
   store.release()
-  t.strictSame(await offsets(later), [2], 'the first one came')
+  t.strictSame(await offsets(later), [2], 'the first one was appended')
   t.strictSame(store.data, [['1'], ['3']])
 })
 

@@ -48,7 +48,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('an error of Redis rejects', async t => {
     const { client, commands } = make(t)
-    await client.set('taken', 'by somebody else')
+    await client.set('taken', 'by another program')
     await t.rejects(commands.run(scripts.state, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
   })
 

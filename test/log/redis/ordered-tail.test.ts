@@ -270,6 +270,6 @@ t.test('L12: no wait for entries that the store does not have, if the request fo
     t.strictSame(store.offsets, [1, 2, 3])
     store.newest = 4
     store.tail.onMessage(batch(4, 4))
-    t.strictSame(store.offsets, [1, 2, 3, 4], 'and what comes then is delivered')
+    t.strictSame(store.offsets, [1, 2, 3, 4], 'and later batches are delivered')
   }
 })

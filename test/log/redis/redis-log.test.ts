@@ -63,7 +63,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], names[index]!)
     const slots = await Promise.all(names.map(async name => {
       const keys = (await admin.keys('*')).filter(key => key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`))
-      t.equal(keys.length, 3, 'the log, its events, and a receipt')
+      t.equal(keys.length, 3, 'the hash, the stream, and an idempotency key')
       return new Set(keys.map(key => /\{([^}]+)\}/.exec(key)?.[1])).size
     }))
     t.ok(slots.every(size => size === 1), 'the keys of one channel are in one slot')
@@ -118,7 +118,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     // The check may run right before the append: it finds an epoch that is still empty.
     await tail.waitFor('the new epoch', () => tail.batches.at(-1)?.epoch === epoch && tail.batches.at(-1)?.newest === 1)
     await open(t, { name: log.name }).append(numbered(3))
-    await tail.waitFor('what comes in it', () => tail.entries.at(-1)?.offset === 2)
+    await tail.waitFor('the entries of the new epoch', () => tail.entries.at(-1)?.offset === 2)
   })
 
   t.test('R1: offsets that a failover took back are not assigned twice in one epoch', async t => {
@@ -178,7 +178,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       return reading
     })
     while (seen.length < 3) await log.state()
-    t.equal(seen[0], 'ann', 'its own question is its own')
+    t.equal(seen[0], 'ann', 'a call of the user keeps its context')
     t.strictSame([...new Set(seen.slice(1))], ['nobody'])
   })
 
@@ -192,7 +192,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.tail(tail.listener)
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(2))
-    t.equal((await log.read(0, 1)).newest, 1, 'and it lives')
+    t.equal((await log.read(0, 1)).newest, 1, 'and it is used')
   })
 
   t.test('R10: text that no script has published only makes the log check the store', async t => {
@@ -281,14 +281,14 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
         const calls = [append, () => log.read(0, 1), () => log.read(1, 1), () => log.state(), () => log.end()]
         const refused = { code: 'FST_SSE_LOG_FOREIGN', message: /hold other data/, cause: { message: /^FOREIGN / } }
         for (const call of calls) await t.rejects(async () => call(), refused, `${id} ${fields}`)
-        t.ok(before.equals(await admin.dumpBuffer(events)), 'it is as it was')
+        t.ok(before.equals(await admin.dumpBuffer(events)), 'the keys are unchanged')
         await admin.xdel(events, added!)
         // The other ids are higher than that of the next event.
-        if (id !== '2-0') await t.rejects(append, refused, 'the stream takes no lower id after it')
+        if (id !== '2-0') await t.rejects(append, refused, 'the stream accepts no lower id after it')
         t.equal((await log.read(0, 1)).entries.length, 1)
         await admin.del(events)
         t.strictSame(await log.append(numbered(2)), { epoch, offset: 2 })
-        await tail.waitFor('what comes then', () => tail.entries.at(-1)?.offset === 2)
+        await tail.waitFor('later entries', () => tail.entries.at(-1)?.offset === 2)
       }
     }
   })
@@ -344,7 +344,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     while (await refused() === before);
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(1))
-    await tail.waitFor('what comes then', () => tail.batches.length > 0)
+    await tail.waitFor('later entries', () => tail.batches.length > 0)
   })
 
   t.test('a check requested during another one runs after it, unless there are no listeners by then', async t => {
@@ -429,7 +429,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       t.notOk(later(after - 1_000))
       t.ok(later(after))
       const appended = log.append(numbered(2))
-      t.notOk(later(after), 'something is on its way')
+      t.notOk(later(after), 'an append is under way')
       await appended
     }
   })

@@ -96,7 +96,7 @@ t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
     log.known = known
     t.equal((await log.run(scripts.check)).epoch, known.epoch)
     log.known = { ...known, appendedAt: '12' }
-    t.equal((await log.run(scripts.state)).epoch, known.epoch, 'which looks further than the others')
+    t.equal((await log.run(scripts.state)).epoch, known.epoch, 'which verifies the entry of the position')
     log.known = { ...known, appendedAt: '12' }
     t.not((await log.run(scripts.check)).epoch, known.epoch)
   })

@@ -55,7 +55,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame(await subscribers('one', 'other'), [1, 1])
     subscriber.unsubscribe('one', one)
     subscriber.unsubscribe('one', one)
-    t.strictSame(await subscribers('one', 'other'), [1, 1], 'somebody still listens')
+    t.strictSame(await subscribers('one', 'other'), [1, 1], 'a listener is left')
     subscriber.unsubscribe('one', two)
     subscriber.unsubscribe('nobody', two)
     while ((await subscribers('one'))[0] !== 0);
@@ -114,7 +114,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (let again = 1; again <= 5; again++) {
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       for (const [n, listener] of ears.entries()) {
-        await listener.until('that it missed something', () => listener.deaf === again)
+        await listener.until('the loss', () => listener.deaf === again)
         await admin.publish(`lost ${n}`, String(again))
         await listener.until('the message', () => listener.messages.length === again)
       }
@@ -132,9 +132,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     relay.lose(false)
     await admin.publish('silent', 'lost')
     subscriber.tick(performance.now() + 20)
-    t.equal(listener.deaf, 0, 'it was asked a moment ago')
+    t.equal(listener.deaf, 0, 'the last PING was a moment ago')
     subscriber.tick(performance.now() + 51)
-    await listener.until('that it missed something', () => listener.deaf === 1)
+    await listener.until('the loss', () => listener.deaf === 1)
     await admin.publish('silent', 'a')
     await listener.until('the message', () => listener.messages.length === 1)
     t.strictSame(listener.messages, ['a'])
