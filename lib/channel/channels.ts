@@ -77,9 +77,9 @@ export class Channels {
       if (option !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, option)
       return existing
     }
-    const { eventLog: openLog, log, statistics, compile } = this.#setup
+    const { eventLog, log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
-    const active = shared.runInAsyncScope(() => new ActiveChannel({ settings, eventLog: openLog, log, statistics, contract }))
+    const active = shared.runInAsyncScope(() => new ActiveChannel({ settings, eventLog, log, statistics, contract }))
     const openChannel = { channel: channel ?? this.#make(settings, options), active, options }
     this.#channels.set(name, openChannel)
     this.#addToSweep(name, history.maxAge)

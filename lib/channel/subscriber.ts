@@ -97,7 +97,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#removeSignalListeners?.forEach(leave => leave())
+    this.#removeSignalListeners?.forEach(remove => remove())
     for (const reader of this.#readers) reader.stop()
   }
 
@@ -184,9 +184,9 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   /** Runs the step synchronously if all values are there, else when they are. */
-  #whenAll<T> (those: Array<T | Promise<T>>, step: (all: T[]) => void): void {
-    if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.fail(error))
-    else step(those as T[])
+  #whenAll<T> (values: Array<T | Promise<T>>, step: (all: T[]) => void): void {
+    if (values.some(value => value instanceof Promise)) Promise.all(values).then(step).catch(error => this.fail(error))
+    else step(values as T[])
   }
 
   #startReaders (starts: StartPosition[]): void {
