@@ -7,14 +7,14 @@ import { Feed } from './feed.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import { StreamClosedError } from '../lifecycle.ts'
 import type { EventLog, LogState, LogPosition, LogRecord } from '../log/log.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { problemEvent } from '../contract/problem.ts'
 import { Producer, isEndedError } from './producer.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source/source.ts'
 import type { ChannelStats } from '../metrics/statistics.ts'
-import { errorOf, isAbort } from '../thrown.ts'
+import { toError, isAbortError } from '../thrown-value.ts'
 
 /** A channel in memory: its log, its readers and its producer. */
 export class ActiveChannel {
@@ -45,7 +45,7 @@ export class ActiveChannel {
 
   /** Throws if the event is invalid. */
   append (event: unknown): LogPosition | Promise<LogPosition> {
-    const record = this.#setup.contract.write(event)
+    const record = this.#setup.contract.serialize(event)
     const position = this.#log.append(record)
     return isThenable(position) ? Promise.resolve(position).then(position => this.#onAppended(record, position)) : this.#onAppended(record, position)
   }
@@ -87,7 +87,7 @@ export class ActiveChannel {
       append: event => this.append(event),
       end: error => { this.#finish(error) },
       failLate: err => {
-        if (!isAbort(err)) this.#logError(err, 'sse source failed after its channel ended')
+        if (!isAbortError(err)) this.#logError(err, 'sse source failed after its channel ended')
       },
       logEnded: () => this.#onEnded()
     })
@@ -109,7 +109,7 @@ export class ActiveChannel {
     try {
       // Tails the log before reading its state, so no end is missed. On a new epoch the producer continues. A log may
       // open its connection here, which outlives the request that called publishFrom().
-      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#onEnded() })
+      this.#stopTail = sharedScope.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#onEnded() })
       const state = this.#log.state()
       if (isThenable(state)) Promise.resolve(state).then(start).catch(fail)
       else start(state)
@@ -171,7 +171,7 @@ export class ActiveChannel {
     this.#detachProducer()
     try {
       if (failure !== undefined) {
-        const error = errorOf(failure.cause)
+        const error = toError(failure.cause)
         this.#logError(error, 'sse producer failed')
         await this.#appendError(error)
       }
@@ -186,7 +186,7 @@ export class ActiveChannel {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
       const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error)) ?? null
-      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.write(last) : { ...freeContract.write(last), fingerprint: FAILURE })
+      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.serialize(last) : { ...freeContract.serialize(last), fingerprint: FAILURE })
     } catch (err) {
       // If the channel ended before its source failed, there is no event and no log line.
       if (!isEndedError(err)) this.#logError(err, 'sse error event could not be made')
@@ -194,7 +194,7 @@ export class ActiveChannel {
   }
 
   #logError (err: unknown, text: string): void {
-    logged(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
+    logSafely(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
   }
 }
 

@@ -2,7 +2,7 @@ import { now } from '../clock.ts'
 import { diagnostics } from '../metrics/diagnostics.ts'
 import { FrameBatch, type ReviewedEntry } from './frame-batch.ts'
 import type { Histogram } from '../metrics/histogram.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import { yieldToLoop, budgetSpent } from '../source/loop-budget.ts'
 
 /** A reader at the end of the log. */
@@ -97,7 +97,7 @@ export class Broadcast {
     this.#scheduled = true
     // A subscriber that publishes what it receives would keep the ticks busy forever: then yield to the loop.
     // Runs in no publisher's scope: under load each turn starts the next one.
-    shared.runInAsyncScope(budgetSpent() ? yieldToLoop : process.nextTick, undefined, this.#run)
+    sharedScope.runInAsyncScope(budgetSpent() ? yieldToLoop : process.nextTick, undefined, this.#run)
   }
 
   /** Notifies the live readers that the log ended or began a new epoch, after the queued entries. */

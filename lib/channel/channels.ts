@@ -4,8 +4,8 @@ import { FST_SSE_CHANNEL_OPTIONS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap } from '../contract/event-types.ts'
 import type { EventLogFactory } from '../log/log.ts'
-import { logged } from '../logged.ts'
-import { shared } from '../scope.ts'
+import { logSafely } from '../log-safely.ts'
+import { sharedScope } from '../scope.ts'
 import { validateName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../metrics/statistics.ts'
 import { ActiveChannel } from './active-channel.ts'
@@ -79,7 +79,7 @@ export class Channels {
     }
     const { eventLog, log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
-    const active = shared.runInAsyncScope(() => new ActiveChannel({ settings, eventLog, log, statistics, contract }))
+    const active = sharedScope.runInAsyncScope(() => new ActiveChannel({ settings, eventLog, log, statistics, contract }))
     const openChannel = { channel: channel ?? this.#make(settings, options), active, options }
     this.#channels.set(name, openChannel)
     this.#addToSweep(name, history.maxAge)
@@ -94,7 +94,7 @@ export class Channels {
         return active === undefined || difference(active.settings, settings) !== undefined ? undefined : active
       },
       get: () => this.#closed ? undefined : this.#get(settings, options, channel).active,
-      onRejected: (call, err) => logged(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} rejected`)
+      onRejected: (call, err) => logSafely(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} rejected`)
     })
     return channel
   }
@@ -104,7 +104,7 @@ export class Channels {
     const period = periodOf(age)
     let sweep = this.#sweeps.get(period)
     if (sweep === undefined) {
-      sweep = { names: new Set(), timer: shared.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
+      sweep = { names: new Set(), timer: sharedScope.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
       this.#sweeps.set(period, sweep)
     }
     sweep.names.add(name)
@@ -131,7 +131,7 @@ export class Channels {
     try {
       step()
     } catch (err) {
-      logged(this.#setup.log, 'error', { err, channel: name }, 'sse log failed')
+      logSafely(this.#setup.log, 'error', { err, channel: name }, 'sse log failed')
     }
   }
 }

@@ -4,7 +4,7 @@ import { FST_SSE_SERIALIZE } from '../errors.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE, FREE } from '../schema/fingerprint.ts'
 import type { LogEntry } from '../log/log.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 // Rewritten entries are cached for the next reader, up to this size in characters.
@@ -36,7 +36,7 @@ export class EntryReview {
   }
 
   review (entry: LogEntry, epoch: string): ReviewedEntry {
-    if (this.#contract.wrote(entry)) return entry
+    if (this.#contract.matches(entry)) return entry
     const position = `${epoch}-${entry.offset}`
     const cached = this.#cache.get(position)
     if (cached !== undefined) return cached
@@ -50,7 +50,7 @@ export class EntryReview {
     try {
       // The channel ended with this event, which the map does not declare.
       const isFailure = entry.fingerprint === FAILURE && entry.event === 'error' && !this.#contract.declares({ event: 'error', data: null })
-      const written = (isFailure ? freeContract : this.#contract).write(publishedEvent(entry))
+      const written = (isFailure ? freeContract : this.#contract).serialize(publishedEvent(entry))
       // Without a schema the text is kept as it is: no number loses a digit.
       if (written.fingerprint === FREE) return { ...entry, event: written.event, fingerprint: isFailure ? FAILURE : FREE }
       return { ...written, offset }
@@ -66,7 +66,7 @@ export class EntryReview {
     const kind = `${String((err as { code?: unknown }).code)} ${event}`
     if (this.#kinds.has(kind) || this.#kinds.size >= MAX_KINDS) return
     this.#kinds.add(kind)
-    logged(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events in the log do not match the event map and are omitted')
+    logSafely(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events in the log do not match the event map and are omitted')
   }
 
   #store (position: string, entry: ReviewedEntry): void {

@@ -1,16 +1,16 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Broadcast, type LiveReader } from './broadcast.ts'
 import type { ResetReason } from '../contract/event-types.ts'
-import { diagnostics, tellOf } from '../metrics/diagnostics.ts'
+import { diagnostics, publishForSubscriber } from '../metrics/diagnostics.ts'
 import type { RequestScope } from './subscriber-context.ts'
 import { decodeEntry, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
 import { LatestByKey } from './latest-by-key.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import type { EventLog, LogBatch, LogEntry, LogState } from '../log/log.ts'
 import { EntryReview } from './entry-review.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import { compactionKey } from './projection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source/source.ts'
@@ -75,7 +75,7 @@ export class Feed {
   add (reader: FeedReader): LogState | Promise<LogState> {
     this.#readers.add(reader)
     if (this.#stopTail !== undefined) return this.state()
-    this.#stopTail = shared.runInAsyncScope(this.log.tail, this.log, this.#onBatch)
+    this.#stopTail = sharedScope.runInAsyncScope(this.log.tail, this.log, this.#onBatch)
     const state = this.state()
     // The readers report an unreadable log themselves.
     if (this.latest !== undefined) Promise.resolve(state).then(() => this.#loadLatest()).catch(() => {})
@@ -114,13 +114,13 @@ export class Feed {
       this.statistics.gaps++
       this.statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) tellOf(record, diagnostics.drop, { channel: this.settings.name, dropped })
+    if (diagnostics.drop.hasSubscribers) publishForSubscriber(record, diagnostics.drop, { channel: this.settings.name, dropped })
   }
 
   /** Counts a subscriber whose position could not be honoured. */
   recordReset (reason: ResetReason, record: RequestScope | undefined): void {
     this.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) tellOf(record, diagnostics.reset, { channel: this.settings.name, reason })
+    if (diagnostics.reset.hasSubscribers) publishForSubscriber(record, diagnostics.reset, { channel: this.settings.name, reason })
   }
 
   /** Starts live delivery to a reader at the end of the log. */
@@ -179,9 +179,9 @@ export class Feed {
   #addLatest (entry: ReviewedEntry): void {
     if (this.latest === undefined || entry.omitted === true) return
     try {
-      shared.runInAsyncScope(this.latest.add, this.latest, entry)
+      sharedScope.runInAsyncScope(this.latest.add, this.latest, entry)
     } catch (err) {
-      logged(this.#logger, 'error', { err, channel: this.settings.name }, 'sse compactBy failed')
+      logSafely(this.#logger, 'error', { err, channel: this.settings.name }, 'sse compactBy failed')
     }
   }
 

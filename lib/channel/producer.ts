@@ -2,7 +2,7 @@ import { sharedController } from '../listeners.ts'
 import { Pump } from '../source/pump.ts'
 import { Scope } from '../scope.ts'
 import { isThenable } from '../source/source.ts'
-import { legible } from '../thrown.ts'
+import { toReadable } from '../thrown-value.ts'
 
 /** Receives the events of a producer. */
 export interface ProducerTarget {
@@ -75,7 +75,7 @@ export class Producer {
     if (isEndedError(cause)) this.#target.logEnded()
     // Too late to throw into the source.
     else if (this.#result !== undefined) this.#result.error ??= { cause }
-    else this.#pump.refuse(cause as Error)
+    else this.#pump.rejectEvent(cause as Error)
   }
 
   readonly #onSettled = (): void => {
@@ -96,4 +96,4 @@ export class Producer {
  * Whether a log rejected an append because it has ended. Another copy of the package, or a log of the user, may throw
  * the error: compare the code.
  */
-export const isEndedError = (cause: unknown): boolean => (Object(legible(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'
+export const isEndedError = (cause: unknown): boolean => (Object(toReadable(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

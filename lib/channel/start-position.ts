@@ -1,6 +1,7 @@
 import { decodeCursor, type Cursor } from '../wire/cursor.ts'
+import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_SNAPSHOT, describe } from '../errors.ts'
-import { asEvent } from '../contract/contract.ts'
+import { checkEvent } from '../contract/contract.ts'
 import type { ResetReason, SystemEvent } from '../contract/event-types.ts'
 import type { LogState } from '../log/log.ts'
 import type { Projection } from './projection.ts'
@@ -43,9 +44,9 @@ export function resolveStart (feed: StartFeed, logState: LogState | Promise<LogS
   }
   const position = startAt === 'earliest' ? oldest - 1 : newest
   let notice: Notice | undefined
-  if (reason !== undefined) notice = { event: 'sse.reset', data: { reason, oldest, newest } }
+  if (reason !== undefined) notice = { event: RESET_EVENT, data: { reason, oldest, newest } }
   // A subscriber that starts at the earliest event, without a snapshot, gets the number of evicted events.
-  else if (position > 0 && startAt === 'earliest' && snapshot === undefined) notice = { event: 'sse.gap', data: { dropped: position } }
+  else if (position > 0 && startAt === 'earliest' && snapshot === undefined) notice = { event: GAP_EVENT, data: { dropped: position } }
   const complete = ended && position === newest && notice === undefined && snapshot === undefined
   const start: StartPosition = { epoch, position, notice, snapshot: [], complete }
   return snapshot === undefined ? start : withSnapshot(feed, start, snapshot)
@@ -77,7 +78,7 @@ function applySnapshot (feed: StartFeed, start: StartPosition, snapshotValue: un
   const last = start.snapshot.at(-1)
   const id = (last as { id?: unknown } | null | undefined)?.id
   if (id === undefined) return start
-  asEvent(last)
+  checkEvent(last)
   // The id of the snapshot is the position of the last event in it.
   const cursor = decodeCursor(String(id))
   const moveTo = ({ epoch, newest }: Pick<LogState, 'epoch' | 'newest'>): boolean => {

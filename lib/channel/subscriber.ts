@@ -1,11 +1,11 @@
-import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
-import { encodePositionFrame } from '../wire/encode.ts'
+import { cursorForEpoch, parseCursor, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
+import { encodePositionFrame, LIVE_LINE, REPLAY_LINE } from '../wire/encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { Feed } from './feed.ts'
 import { ChannelReader } from './channel-reader.ts'
-import { listenTo } from '../listeners.ts'
-import { LIVE, REPLAY } from '../wire/protocol.ts'
+import { onAbort } from '../listeners.ts'
+import { GAP_EVENT } from '../wire/protocol.ts'
 import type { LogState } from '../log/log.ts'
 import type { Notice, StartPosition } from './start-position.ts'
 import type { FrameSink, SubscriberSink, SubscriberContext } from './subscriber-context.ts'
@@ -76,7 +76,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
         this.close()
         return
       }
-      if (signal !== undefined) (this.#removeSignalListeners ??= []).push(listenTo(signal, this.close))
+      if (signal !== undefined) (this.#removeSignalListeners ??= []).push(onAbort(signal, this.close))
     }
     const states = this.#readers.map(reader => attempt(() => reader.attach()))
     this.#whenAll(states, states => this.#resolveStarts(states, lastEventId))
@@ -90,7 +90,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   /** Fails: the event of a map or a snapshot is invalid. */
-  refuse (error: Error): void {
+  rejectEvent (error: Error): void {
     this.fail(error)
   }
 
@@ -133,14 +133,14 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   caughtUp (reader: ChannelReader): void {
     if (this.#replaying?.delete(reader) !== true || this.#replaying.size > 0) return
     this.#replaying = undefined
-    this.frames?.writeFrames(`${LIVE}\n`, 0)
+    this.frames?.writeFrames(`${LIVE_LINE}\n`, 0)
   }
 
   gap (reader: ChannelReader, dropped: number, position: number): void {
     reader.feed.recordDrop(dropped, this.#sink.record)
     const before = this.checkpoint()
     reader.position = position
-    this.write({ event: 'sse.gap', data: this.#withChannel(reader, { dropped }), id: this.id() }, before)
+    this.write({ event: GAP_EVENT, data: this.#withChannel(reader, { dropped }), id: this.id() }, before)
   }
 
   announce (reader: ChannelReader, start: StartPosition, before: string): void {
@@ -177,8 +177,8 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     if (this.#stopped) return
     const epochs = new Set(states.map(({ epoch }) => epoch))
     const starts = this.#readers.map((reader, index) => {
-      const cursor = cursorOf(lastEventId || this.#subscriptions[index]!.after)
-      return attempt(() => reader.open(states[index]!, claimed(cursor, states[index]!.epoch, epochs)))
+      const cursor = parseCursor(lastEventId || this.#subscriptions[index]!.after)
+      return attempt(() => reader.open(states[index]!, cursorForEpoch(cursor, states[index]!.epoch, epochs)))
     })
     this.#whenAll(starts, starts => this.#startReaders(starts))
   }
@@ -197,7 +197,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     }
     const current = this.#readers.every(({ atEnd }) => atEnd)
     if (!current) this.#replaying = new Set(this.#readers)
-    this.#writeStart(this.#readers, starts, current ? LIVE : REPLAY)
+    this.#writeStart(this.#readers, starts, current ? LIVE_LINE : REPLAY_LINE)
     this.#started = true
     for (const reader of this.#readers) reader.start()
   }
@@ -241,7 +241,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
 export function resolveSubscriptions (channels: ReadonlyArray<ChannelSource<unknown>>, contract: Contract): ResolvedSubscription[] {
   const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription)
   for (const { feed: { settings: { name, events } }, projection } of all) {
-    if (projection.map === undefined && !contract.covers(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
+    if (projection.map === undefined && !contract.declaresAll(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
   }
   return all
 }

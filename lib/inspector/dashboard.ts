@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelOptions } from '../channel/settings.ts'
 import type { EventOf } from '../contract/event-types.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import type { ChannelSource } from '../source/source.ts'
 import type { Sampler, Sample } from './sampler.ts'
 import { reports } from './report.ts'
@@ -48,7 +48,7 @@ export class Dashboard {
     const sample = this.#sample ??= this.#sampler.sample()
     let active = this.#views.get(filter)
     if (active === undefined) this.#views.set(filter, active = { view: new View(filter, sample), channel })
-    this.#timer ??= shared.runInAsyncScope(setInterval, undefined, this.#tick, INTERVAL).unref()
+    this.#timer ??= sharedScope.runInAsyncScope(setInterval, undefined, this.#tick, INTERVAL).unref()
     return active
   }
 

@@ -1,4 +1,4 @@
-import type { Node } from '../schema/json-schema.ts'
+import type { SchemaNode } from '../schema/json-schema.ts'
 
 /** The parts of the OpenAPI document under construction that this package reads and writes. */
 export interface OpenApiDocument {
@@ -45,7 +45,7 @@ export class Components {
    * Returns a reference to the component of `source`, and makes it by `build` at the first call. If another component
    * has the preferred name, a number is appended.
    */
-  refTo (source: object, preferredName: string, build: () => Node): { $ref: string } {
+  refTo (source: object, preferredName: string, build: () => SchemaNode): { $ref: string } {
     let name = this.#names.get(source)
     if (name === undefined) {
       const legal = preferredName.replace(FORBIDDEN, '-').replace(/^-|-$/g, '')
@@ -60,7 +60,7 @@ export class Components {
   }
 
   /** Stores a schema under its name. If the document already has an equal one, returns the name of that one. */
-  #store (name: string, schema: Node, preferredName: string): string {
+  #store (name: string, schema: SchemaNode, preferredName: string): string {
     const text = this.#textOf(name, schema)
     // @fastify/swagger calls a shared schema def-0, and gives it its $id as a title.
     const existing = this.#namesByText.get(text) ?? this.#namesByText.get(this.#textOf(name, { ...schema, title: preferredName }))

@@ -1,4 +1,4 @@
-import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
+import { isSchemaNode, mapSchema, type SchemaNode } from '../schema/json-schema.ts'
 import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { Components } from './components.ts'
 
@@ -7,9 +7,9 @@ interface Scope {
   components: Components
   shared: SharedSchemas
   /** The schema that '#' refers to. */
-  root: Node
+  root: SchemaNode
   /** The named schemas inside the root. */
-  local: ReadonlyMap<string, Node>
+  local: ReadonlyMap<string, SchemaNode>
 }
 
 /**
@@ -17,24 +17,24 @@ interface Scope {
  * OpenAPI 3.1 and later. A schema with an `$id` becomes a component of that name, and each reference becomes one to a
  * component.
  */
-export function toJsonSchema202012 (schema: Node, shared: SharedSchemas, components: Components): Node {
+export function toJsonSchema202012 (schema: SchemaNode, shared: SharedSchemas, components: Components): SchemaNode {
   return convert(schema, { components, shared, root: schema, local: localSchemas(schema) })
 }
 
 /** Converts a schema: to a reference if it has an `$id`, else in place. */
-function convert (schema: Node, scope: Scope): Node {
+function convert (schema: SchemaNode, scope: Scope): SchemaNode {
   return typeof schema.$id === 'string' ? componentRef(schema, schema.$id, scope) : convertInline(schema, scope)
 }
 
-function componentRef (schema: Node, name: string, scope: Scope): Node {
+function componentRef (schema: SchemaNode, name: string, scope: Scope): SchemaNode {
   // Inside a schema with an `$id`, '#' refers to that schema.
   const root = typeof schema.$id === 'string' ? schema : scope.root
   return scope.components.refTo(schema, name, () => convertInline(schema, { ...scope, root }))
 }
 
 /** Converts a schema in place. Schemas inside it that have an `$id` become references. */
-function convertInline (schema: Node, scope: Scope): Node {
-  const isReference = (node: Node): boolean => typeof node.$id === 'string' || typeof node.$ref === 'string'
+function convertInline (schema: SchemaNode, scope: Scope): SchemaNode {
+  const isReference = (node: SchemaNode): boolean => typeof node.$id === 'string' || typeof node.$ref === 'string'
   return mapSchema(withoutNames(schema), node => {
     if (typeof node.$id === 'string') return convert(node, scope)
     return typeof node.$ref === 'string' ? convertReference(node, node.$ref, scope) : convertNode(node)
@@ -42,7 +42,7 @@ function convertInline (schema: Node, scope: Scope): Node {
 }
 
 /** Removes the keywords that only name a schema. Definitions become components when a reference reaches them. */
-function withoutNames ({ $id: _, $schema: __, $defs: ___, definitions: ____, ...schema }: Node): Node {
+function withoutNames ({ $id: _, $schema: __, $defs: ___, definitions: ____, ...schema }: SchemaNode): SchemaNode {
   return schema
 }
 
@@ -50,24 +50,24 @@ function withoutNames ({ $id: _, $schema: __, $defs: ___, definitions: ____, ...
  * Converts a node with a `$ref`. Its siblings would be ignored by older readers, so the reference moves into an
  * `allOf`.
  */
-function convertReference (node: Node, ref: string, scope: Scope): Node {
+function convertReference (node: SchemaNode, ref: string, scope: Scope): SchemaNode {
   const { $ref: _, ...rest } = withoutNames(node)
   const target = resolve(ref, scope)
   const { allOf = [], ...siblings } = convertInline(rest, scope)
-  return Object.keys(rest).length === 0 ? target : { ...siblings, allOf: [target, ...allOf as Node[]] }
+  return Object.keys(rest).length === 0 ? target : { ...siblings, allOf: [target, ...allOf as SchemaNode[]] }
 }
 
 /**
  * Returns a reference to the component of the target, or an empty schema if it is missing. Such a server never starts.
  */
-function resolve (ref: string, scope: Scope): Node {
+function resolve (ref: string, scope: Scope): SchemaNode {
   const [id = '', pointer = ''] = ref.split('#', 2)
   const local = scope.local.get(ref) ?? scope.local.get(id) ?? (id === '' ? scope.root : undefined)
   const resource = local ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
-  if (!isNode(resource)) return {}
+  if (!isSchemaNode(resource)) return {}
   const keys = pointer.startsWith('/') ? parsePointer(pointer) : []
-  const target = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, resource)
-  if (!isNode(target)) return {}
+  const target = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined, resource)
+  if (!isSchemaNode(target)) return {}
   const name = typeof target.$id === 'string' ? target.$id : keys.at(-1) ?? id
   return componentRef(target, name, { ...scope, root: resource, local: local === undefined ? localSchemas(resource) : scope.local })
 }
@@ -81,8 +81,8 @@ function parsePointer (pointer: string): string[] {
  * Returns the schemas inside by their `$id`, and by their key in `$defs`, by which TypeBox refers to the members of a
  * module.
  */
-function localSchemas (schema: Node, found: Map<string, Node> = new Map()): Map<string, Node> {
-  for (const [key, definition] of Object.entries(isNode(schema.$defs) ? schema.$defs : {})) if (isNode(definition)) found.set(key, definition)
+function localSchemas (schema: SchemaNode, found: Map<string, SchemaNode> = new Map()): Map<string, SchemaNode> {
+  for (const [key, definition] of Object.entries(isSchemaNode(schema.$defs) ? schema.$defs : {})) if (isSchemaNode(definition)) found.set(key, definition)
   if (typeof schema.$id === 'string') found.set(schema.$id, schema)
   // The map holds the schemas themselves, not copies: `Components` remembers them by identity.
   mapSchema(schema, node => node, node => {
@@ -95,8 +95,8 @@ function localSchemas (schema: Node, found: Map<string, Node> = new Map()): Map<
 const ANY_KEY = '^(.*)$'
 
 /** Converts one node, whose children are converted already, and removes the symbols of TypeBox. */
-function convertNode (node: Node): Node {
-  const schema: Node = Object.fromEntries(Object.entries(node))
+function convertNode (node: SchemaNode): SchemaNode {
+  const schema: SchemaNode = Object.fromEntries(Object.entries(node))
   if (Array.isArray(schema.items)) {
     const { items, additionalItems, ...rest } = schema
     return { ...rest, prefixItems: items, ...(additionalItems !== undefined && { items: additionalItems }) }
@@ -109,9 +109,9 @@ function convertNode (node: Node): Node {
     const { nullable, type, ...rest } = schema
     return { ...rest, ...(type !== undefined && { type: nullable === true ? [type, 'null'].flat() : type }) }
   }
-  if (isNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
+  if (isSchemaNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
     // A record with arbitrary keys. The dot of the pattern does not match a line break, so it would exclude some.
-    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as Node & { patternProperties: Node }
+    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as SchemaNode & { patternProperties: SchemaNode }
     return Object.keys(patterns).length === 0 ? { ...rest, additionalProperties: others } : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
   }
   return schema

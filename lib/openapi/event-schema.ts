@@ -1,6 +1,6 @@
 import type { EventMap, ResetReason } from '../contract/event-types.ts'
 import type { RouteDeclaration } from '../server/route-declarations.ts'
-import { isNode, type Node } from '../schema/json-schema.ts'
+import { isSchemaNode, type SchemaNode } from '../schema/json-schema.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
 import type { Components } from './components.ts'
 import { toJsonSchema202012 } from './dialect.ts'
@@ -40,11 +40,11 @@ const PROBLEM = branch('error', {
  * Returns the schema of one parsed event of a stream (WHATWG HTML §9.2.6): one branch for each event of the map, and
  * for each that this package may add.
  */
-export function eventSchemaOf (map: EventMap, { shared, errorEvent }: RouteDeclaration, components: Components): Node {
+export function eventSchemaOf (map: EventMap, { shared, errorEvent }: RouteDeclaration, components: Components): SchemaNode {
   const schemas = shared()
   const branches = Object.entries(map).map(([name, schema]) => {
-    const data = toJsonSchema202012(schema as unknown as Node, schemas, components)
-    return branch(name, data, descriptionOf(schema as unknown as Node, schemas), isTextSchema(schema, schemas))
+    const data = toJsonSchema202012(schema as unknown as SchemaNode, schemas, components)
+    return branch(name, data, descriptionOf(schema as unknown as SchemaNode, schemas), isTextSchema(schema, schemas))
   })
   const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP), components.refTo(POSITION, 'sse.position', () => POSITION)]
   const names = Object.keys(map)
@@ -65,7 +65,7 @@ export function eventSchemaOf (map: EventMap, { shared, errorEvent }: RouteDecla
 }
 
 /** Returns the schema of one kind of event. The `event` field of a `message` is optional. */
-function branch (name: string, data: Node, description: string | undefined, text = false): Node {
+function branch (name: string, data: SchemaNode, description: string | undefined, text = false): SchemaNode {
   return {
     title: name,
     ...(description !== undefined && { description }),
@@ -82,7 +82,7 @@ function branch (name: string, data: Node, description: string | undefined, text
  * Returns the schema of an event that the server's `errorEvent` function makes: any event, except one of these names,
  * which have schemas.
  */
-function anyEventExcept (names: string[]): Node {
+function anyEventExcept (names: string[]): SchemaNode {
   return {
     title: 'after an error',
     description: 'The last event of a stream that failed.',
@@ -93,18 +93,18 @@ function anyEventExcept (names: string[]): Node {
 }
 
 /** Returns the description of a schema, or of the shared schema to which it refers. */
-function descriptionOf ({ description, $ref }: Node, shared: Record<string, unknown>): string | undefined {
+function descriptionOf ({ description, $ref }: SchemaNode, shared: Record<string, unknown>): string | undefined {
   if (typeof description === 'string') return description
   const id = typeof $ref === 'string' ? $ref.replace(/#$/, '') : undefined
   const target = id !== undefined && Object.hasOwn(shared, id) ? shared[id] : undefined
-  return isNode(target) && typeof target.description === 'string' ? target.description : undefined
+  return isSchemaNode(target) && typeof target.description === 'string' ? target.description : undefined
 }
 
 /** Returns a list of the events as text, for versions of OpenAPI that cannot describe them. */
 export function describeEvents (map: EventMap, { shared }: RouteDeclaration): string {
   const schemas = shared()
   const lines = Object.entries(map).map(([name, schema]) => {
-    const description = descriptionOf(schema as unknown as Node, schemas)
+    const description = descriptionOf(schema as unknown as SchemaNode, schemas)
     return `- \`${name}\` (${isTextSchema(schema, schemas) ? 'text' : 'JSON'})${description === undefined ? '' : `: ${description}`}`
   })
   return `Server-Sent Events:\n\n${lines.join('\n')}`

@@ -1,5 +1,5 @@
 import type { FastifySchema } from 'fastify'
-import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
+import { isSchemaNode, mapSchema, type SchemaNode } from '../schema/json-schema.ts'
 
 /** A route's schema, with the properties that @fastify/swagger reads. */
 export type DocumentedSchema = FastifySchema & { hide?: boolean, produces?: readonly string[] }
@@ -23,11 +23,11 @@ export function withParameters (schema: DocumentedSchema): DocumentedSchema {
   }
 }
 
-function withProperty (schema: unknown, name: string, property: Node): Node {
+function withProperty (schema: unknown, name: string, property: SchemaNode): SchemaNode {
   const added = { type: 'object', properties: { [name]: property } }
-  if (!isNode(schema)) return added
+  if (!isSchemaNode(schema)) return added
   // A composed schema, or a reference. If two declare one name, the later counts.
-  if (!isNode(schema.properties)) return { allOf: [added, schema] }
+  if (!isSchemaNode(schema.properties)) return { allOf: [added, schema] }
   const declared = Object.keys(schema.properties).some(other => other.toLowerCase() === name.toLowerCase())
   return declared ? schema : { ...schema, properties: { ...schema.properties, [name]: property } }
 }
@@ -35,7 +35,7 @@ function withProperty (schema: unknown, name: string, property: Node): Node {
 /**
  * Adds the responses of OpenAPI 3: the stream, with the media type object `media`, beside the responses of the route.
  */
-export function withStream (schema: DocumentedSchema, media: Node, minor: number): DocumentedSchema {
+export function withStream (schema: DocumentedSchema, media: SchemaNode, minor: number): DocumentedSchema {
   const declared = responsesOf(schema)
   const { content, ...ok } = contentOf(declared[200] ?? declared['2xx'] ?? declared['2XX'], schema.produces, minor)
   // If the route describes the stream itself, its description counts.
@@ -68,12 +68,12 @@ export function withText (schema: DocumentedSchema, description: string): Docume
   }
 }
 
-function responsesOf ({ response }: DocumentedSchema): Record<string, Node> {
-  return isNode(response) ? response as Record<string, Node> : {}
+function responsesOf ({ response }: DocumentedSchema): Record<string, SchemaNode> {
+  return isSchemaNode(response) ? response as Record<string, SchemaNode> : {}
 }
 
 /** Returns the responses that may replace the stream, unless the route declares them. */
-function alternatives (declared: Record<string, Node>): Record<string, Node> {
+function alternatives (declared: Record<string, SchemaNode>): Record<string, SchemaNode> {
   const isDeclared = (status: string): boolean => [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
   return Object.fromEntries(Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !isDeclared(status)))
 }
@@ -81,9 +81,9 @@ function alternatives (declared: Record<string, Node>): Record<string, Node> {
 type Content = Record<string, { schema: unknown }>
 
 /** Returns a response of a route with its schema moved into `content`. */
-function contentOf (response: Node | undefined, produces: readonly string[] | undefined, minor: number): Node & { content: Content } {
+function contentOf (response: SchemaNode | undefined, produces: readonly string[] | undefined, minor: number): SchemaNode & { content: Content } {
   if (response === undefined) return { content: {} }
-  if (isNode(response.content)) return response as Node & { content: Content }
+  if (isSchemaNode(response.content)) return response as SchemaNode & { content: Content }
   const { headers, description = undefined, [DESCRIPTION]: text = description, ...rest } = response
   const media = { schema: minor === 0 ? withExample(rest) : rest }
   const types = produces === undefined || produces.length === 0 ? ['application/json'] : produces
@@ -95,6 +95,6 @@ function contentOf (response: Node | undefined, produces: readonly string[] | un
 }
 
 /** Replaces `examples`: OpenAPI 3.0 has one `example` where JSON Schema has a list. */
-function withExample (schema: Node): Node {
+function withExample (schema: SchemaNode): SchemaNode {
   return mapSchema(schema, ({ examples, ...node }) => Array.isArray(examples) ? { ...node, example: examples[0] } : node)
 }

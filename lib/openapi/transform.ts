@@ -1,6 +1,6 @@
 import type { FastifySchema } from 'fastify'
 import { routeDeclaration } from '../server/route-declarations.ts'
-import { isNode } from '../schema/json-schema.ts'
+import { isSchemaNode } from '../schema/json-schema.ts'
 import '../server/types.ts'
 import { Components, minorOf, type OpenApiDocument } from './components.ts'
 import { describeEvents, eventSchemaOf } from './event-schema.ts'
@@ -31,7 +31,7 @@ export function sseTransform (input: TransformInput): TransformResult {
   const schema: DocumentedSchema = input.schema
   // The map of the route itself: another transform may have dropped it from the schema.
   const map = ((route as { schema?: FastifySchema }).schema ?? schema)?.sse
-  if (!isNode(map) || schema.hide === true) return { schema, url }
+  if (!isSchemaNode(map) || schema.hide === true) return { schema, url }
   const { sse: _, ...rest } = withParameters(schema)
   const declaration = routeDeclaration(route, map)
   if (openapiObject === undefined) return { schema: withText(rest, describeEvents(map, declaration)), url }

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { ControlLog } from './control-log.ts'
 import { FST_SSE_CLOSING, FST_SSE_NO_KEY, FST_SSE_OPTION, describe } from '../errors.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { EventLog, LogEntry } from '../log/log.ts'
 import { isThenable } from '../source/source.ts'
 
@@ -49,7 +49,7 @@ export class DisconnectRelay {
     try {
       this.#control?.close()
     } catch (err) {
-      logged(this.#setup.log, 'error', { err }, 'sse log failed')
+      logSafely(this.#setup.log, 'error', { err }, 'sse log failed')
     }
   }
 

@@ -8,9 +8,9 @@ import { rememberRoute } from './route-declarations.ts'
 import { freeContract } from '../contract/contract.ts'
 import { DisconnectRelay } from './disconnect-relay.ts'
 import { SseServer } from './sse-server.ts'
-import { END_ID } from '../wire/last-event-id.ts'
+import { END_ID } from '../wire/protocol.ts'
 import { Lifecycle } from '../lifecycle.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { memoryLog } from '../log/memory.ts'
 import { registriesOf } from './app-registry.ts'
 import { resolveRegistration, type RegisterOptions } from './options.ts'
@@ -163,7 +163,7 @@ function turnedAway (life: Lifecycle, source: unknown): Promise<void> {
 /** A call that cannot be served: in the log, for those who do not look at the promise, and never an unhandled rejection. */
 function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<never> {
   dispose(source)
-  logged(reply.log, 'warn', { err: error }, 'sse call refused')
+  logSafely(reply.log, 'warn', { err: error }, 'sse call refused')
   const refusal = Promise.reject(error)
   refusal.catch(() => {})
   return refusal

@@ -1,4 +1,4 @@
-import { isNode } from '../schema/json-schema.ts'
+import { isSchemaNode } from '../schema/json-schema.ts'
 import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { ResolvedOptions } from '../stream/options.ts'
 
@@ -17,7 +17,7 @@ const declared = new WeakMap<object, RouteDeclaration>()
 export function rememberRoute (route: object, map: unknown, by: RouteDeclaration): void {
   declared.set(route, by)
   // One that is no map is told of when it is compiled.
-  if (isNode(map)) declared.set(map, by)
+  if (isSchemaNode(map)) declared.set(map, by)
 }
 
 /** Of a route that was declared before the plugin was there, nothing is known. */

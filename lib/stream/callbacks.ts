@@ -1,11 +1,11 @@
 import type { FastifyReply } from 'fastify'
 import { freeContract, type Contract } from '../contract/contract.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { CloseReport } from '../lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { problemEvent } from '../contract/problem.ts'
 import type { Scope } from '../scope.ts'
-import { onRejection } from '../source/source.ts'
+import { catchRejection } from '../source/source.ts'
 
 /** The user's functions that a stream calls: what goes wrong in one is in the log, and ends nothing that it should not end. */
 export class Callbacks {
@@ -27,7 +27,7 @@ export class Callbacks {
     const { onInvalid } = this.#options
     const choice = typeof onInvalid === 'function' ? this.#scope.runInAsyncScope(onInvalid, undefined, error, event) : onInvalid
     this.#heed(choice)
-    if (choice === 'skip') logged(this.#reply.log, 'warn', { err: error }, 'sse event left out')
+    if (choice === 'skip') logSafely(this.#reply.log, 'warn', { err: error }, 'sse event left out')
     return choice
   }
 
@@ -42,7 +42,7 @@ export class Callbacks {
       this.#heed(event)
       return (this.#contract.declares(event) ? this.#contract : freeContract).frame(event)
     } catch (err) {
-      logged(this.#reply.log, 'error', { err }, 'sse error event could not be made')
+      logSafely(this.#reply.log, 'error', { err }, 'sse error event could not be made')
       return ''
     }
   }
@@ -58,8 +58,8 @@ export class Callbacks {
 
   /** A callback that is async by mistake: its rejection must not end the process. */
   #heed (result: unknown): void {
-    onRejection(result, this.#failed)
+    catchRejection(result, this.#failed)
   }
 
-  readonly #failed = (err: unknown): void => this.#scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
+  readonly #failed = (err: unknown): void => this.#scope.runInAsyncScope(logSafely, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
 }

@@ -4,7 +4,7 @@ import { drain, takingOf, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from '../lifecycle.ts'
 import { sharedController } from '../listeners.ts'
 import type { ResolvedOptions } from './options.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import { Sessions } from './http2-sessions.ts'
 
 /** What the set asks of a stream. */
@@ -86,7 +86,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
     if (period === Infinity) return
     this.#lastTick = Math.ceil(this.now)
     const { setInterval, clearInterval } = globalThis
-    const timer = shared.runInAsyncScope(setInterval, undefined, this.#tick, period)
+    const timer = sharedScope.runInAsyncScope(setInterval, undefined, this.#tick, period)
     timer.unref()
     this.#setInterval = setInterval
     this.#stop = () => clearInterval(timer)
@@ -95,7 +95,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
   /** No more streams; those that are open end within the grace period. Settles when they are over. */
   close (times: DrainTimes): Promise<void> {
     // The listeners of the signal, and timers, do not belong to the caller.
-    return (this.#drained ??= shared.runInAsyncScope(this.#close, this, times))
+    return (this.#drained ??= sharedScope.runInAsyncScope(this.#close, this, times))
   }
 
   /** The server closes and all streams are over: closes idle connections soon. */

@@ -3,10 +3,10 @@ import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
 import { FST_SSE_SEND_AFTER_SSE, isError } from '../errors.ts'
 import { assertHead, checkHead, clearHead, dropFraming, setHead } from './response-headers.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { headersOf, canWriteHeadDirectly, clearErrorMark } from './fastify-internals.ts'
 import type { Scope } from '../scope.ts'
-import { errorOf } from '../thrown.ts'
+import { toError } from '../thrown-value.ts'
 
 // queueMicrotask makes a resource of each.
 const settled = Promise.resolve()
@@ -43,8 +43,8 @@ export class ResponseHead {
     const send: FastifyReply['send'] = (payload?: unknown) => {
       if (this.released || reply.sent || this.#errorReplyUnderWay(payload)) return this.#send.call(reply, payload)
       const marked = clearErrorMark(reply)
-      if (marked || isError(payload)) stream.handlerFailed(errorOf(payload, 'The handler'))
-      else if (payload !== undefined) logged(reply.log, 'warn', { err: new FST_SSE_SEND_AFTER_SSE() }, 'sse reply taken')
+      if (marked || isError(payload)) stream.handlerFailed(toError(payload, 'The handler'))
+      else if (payload !== undefined) logSafely(reply.log, 'warn', { err: new FST_SSE_SEND_AFTER_SSE() }, 'sse reply taken')
       return reply
     }
     // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
@@ -113,7 +113,7 @@ export class ResponseHead {
         this.#scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
         this.released = false
-        logged(this.#reply.log, 'error', { err }, 'sse error reply failed')
+        logSafely(this.#reply.log, 'error', { err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }
     })

@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { FST_SSE_HEADER, FST_SSE_TYPE } from '../errors.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 
 const TYPE = 'text/event-stream; charset=utf-8'
 const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
@@ -97,5 +97,5 @@ function warn (reply: FastifyReply, about: string, err: Error, text: string): vo
   warned.set(config, known)
   if (known.has(about)) return
   known.add(about)
-  logged(reply.log, 'warn', { err }, text)
+  logSafely(reply.log, 'warn', { err }, text)
 }

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from '../metrics/diagnostics.ts'
 import type { CloseReason, CloseReport } from '../lifecycle.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { logsRequest } from './fastify-internals.ts'
 import { Scope } from '../scope.ts'
 import type { RouteCounters } from '../metrics/statistics.ts'
@@ -68,7 +68,7 @@ export class StreamRecord {
 
   /** For the log, and for those who listen. */
   logError (error: unknown, text: string): void {
-    this.scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err: error }, text)
+    this.scope.runInAsyncScope(logSafely, undefined, this.#reply.log, 'error', { err: error }, text)
     this.reportError(error)
   }
 
@@ -88,6 +88,6 @@ export class StreamRecord {
 
   #publishClose (report: CloseReport): void {
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    if (logsRequest(this.#reply)) logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
+    if (logsRequest(this.#reply)) logSafely(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }
 }

@@ -9,7 +9,7 @@ import type { Contract } from '../contract/contract.ts'
 import type { AnyEvent } from '../contract/event-types.ts'
 import { Subscriber, resolveSubscriptions } from '../channel/subscriber.ts'
 import { ResponseHead } from './response-head.ts'
-import { END_ID } from '../wire/last-event-id.ts'
+import { END_ID } from '../wire/protocol.ts'
 import type { CloseReason, Lifecycle } from '../lifecycle.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Pump } from '../source/pump.ts'
@@ -17,7 +17,7 @@ import { StreamContext, dispose, type SourceDriver, type ChannelSource, type Cha
 import { sessionOf } from './http2-sessions.ts'
 import type { StreamRegistry } from './registry.ts'
 import { LifetimePolicy } from './lifetime-policy.ts'
-import { errorOf, isAbort } from '../thrown.ts'
+import { toError, isAbortError } from '../thrown-value.ts'
 import { Writer } from './writer.ts'
 
 // How long who comes back waits for the word on whether there is anything to come.
@@ -196,7 +196,7 @@ export class Stream {
   complete (): void { this.end('complete', this.options.finite && !this.#bodiless ? encodePositionFrame(END_ID) : '') }
 
   fail (thrown: unknown): void {
-    this.#fail(errorOf(thrown), 'error')
+    this.#fail(toError(thrown), 'error')
   }
 
   /** As an ordinary response, where nothing goes out yet; else as the last event. */
@@ -208,13 +208,13 @@ export class Stream {
 
   /** Reports an error that the source throws after the end, unless it follows from the end or is a broken upload. */
   failLate (thrown: unknown): void {
-    if (!isAbort(thrown) && Object(this.record.request.raw.errored) !== thrown) this.record.logError(thrown, 'sse source failed after its stream was over')
+    if (!isAbortError(thrown) && Object(this.record.request.raw.errored) !== thrown) this.record.logError(thrown, 'sse source failed after its stream was over')
   }
 
   /** An event that cannot be sent: the source is told, or it is left out. */
   #refuse (error: Error, event: unknown): void {
     try {
-      if (this.#callbacks.choose(error, event) !== 'skip') this.#driver?.refuse(error)
+      if (this.#callbacks.choose(error, event) !== 'skip') this.#driver?.rejectEvent(error)
     } catch (thrown) {
       this.#driver?.stop()
       this.fail(thrown)

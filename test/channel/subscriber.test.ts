@@ -420,8 +420,8 @@ t.test('a rejected event ends the subscriber with the error, before the log is r
   const subscriber = new Subscriber([subscribe(news, { projection: { start: 'earliest', snapshot: () => [{ data: 'bad' }, { data: 'more' }] } })], sink)
   sink.write = event => {
     sink.received.push(event)
-    subscriber.refuse(error)
-    subscriber.refuse(new Error('again'))
+    subscriber.rejectEvent(error)
+    subscriber.rejectEvent(new Error('again'))
     return false
   }
   subscriber.start(undefined)
@@ -474,8 +474,8 @@ t.test('a sink without frames receives events as objects', async t => {
 t.test('a stream has up to 64 channels, each of them once', async t => {
   const channels = Array.from({ length: 65 }, (_, index) => channel(`channel ${index}`))
   const all = channels.map(each => subscribe(each))
-  t.throws(() => new Subscriber(all, new TestSink()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got 65' })
-  t.throws(() => new Subscriber([all[0]!, all[1]!, subscribe(channels[0]!)], new TestSink()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got one of them twice' })
+  t.throws(() => new Subscriber(all, new TestSink()), { code: 'FST_SSE_CHANNELS', message: 'A stream must subscribe to 1 to 64 different channels, got 65' })
+  t.throws(() => new Subscriber([all[0]!, all[1]!, subscribe(channels[0]!)], new TestSink()), { code: 'FST_SSE_CHANNELS', message: 'A stream must subscribe to 1 to 64 different channels, got one of them twice' })
   t.ok(channels.every(({ feed }) => feed.readers === 0))
 
   for (const { publish } of channels) publish(1)

@@ -52,7 +52,7 @@ t.test('a bad option throws an error with its name, the expected and the actual 
     [{ signal: new EventTarget() }, "Option 'signal' must be an AbortSignal, got an object (EventTarget)"],
     [{ signal: { aborted: false } }, "Option 'signal' must be an AbortSignal, got an object (Object)"],
     ...['from', 'toString', 'constructor', '__proto__'].map((name): [unknown, string] => [
-      JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an option that does not exist`
+      JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an unknown option`
     ])
   ]
   for (const [input, message] of rows) t.throws(() => resolve(input as object), { code: 'FST_SSE_OPTION', message })

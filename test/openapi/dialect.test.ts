@@ -1,13 +1,13 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
-import type { Node } from '../../lib/schema/json-schema.ts'
+import type { SchemaNode } from '../../lib/schema/json-schema.ts'
 import { Components } from '../../lib/openapi/components.ts'
 import { toJsonSchema202012 } from '../../lib/openapi/dialect.ts'
 
 /** Converts a schema, and returns it with the components that it needs. */
-function convert (schema: object, shared: Record<string, unknown> = {}): { schema: Node, components: Record<string, unknown> } {
+function convert (schema: object, shared: Record<string, unknown> = {}): { schema: SchemaNode, components: Record<string, unknown> } {
   const components = {}
-  const converted = toJsonSchema202012(schema as Node, shared, Components.of({ openapi: '3.2.0', components: { schemas: components } }))
+  const converted = toJsonSchema202012(schema as SchemaNode, shared, Components.of({ openapi: '3.2.0', components: { schemas: components } }))
   return { schema: converted, components }
 }
 

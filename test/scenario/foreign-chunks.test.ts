@@ -24,7 +24,7 @@ const CHUNKS = [
   { event: 'thread.message.delta', id: 'chatcmpl-1', delta: {} },
   { choices: [] }
 ]
-const HINT = 'send it as { data: … }, or make events of a whole source with asData(source)'
+const HINT = 'send it as { data: … }, or convert the whole source with asData(source)'
 
 interface Refusal { readonly code?: unknown, readonly message?: unknown }
 interface Place {

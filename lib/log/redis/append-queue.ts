@@ -1,5 +1,5 @@
 import { Fifo } from '../../fifo.ts'
-import { shared } from '../../scope.ts'
+import { sharedScope } from '../../scope.ts'
 import type { LogPosition, LogRecord } from '../log.ts'
 
 /** Executes the appends of a queue. */
@@ -53,11 +53,11 @@ export class AppendQueue {
     return new Promise((resolve, reject) => {
       this.#pending.push({ record, since: performance.now(), settle: { resolve, reject } })
       // The timer and the batches serve many publishers, and run in no publisher's scope.
-      this.#timer ??= shared.runInAsyncScope(setTimeout, undefined, this.#onTimeout, this.#target.timeout)
+      this.#timer ??= sharedScope.runInAsyncScope(setTimeout, undefined, this.#onTimeout, this.#target.timeout)
       if (this.#sending) return
       this.#sending = true
       // Records appended in the same step join the batch.
-      shared.runInAsyncScope(queueMicrotask, undefined, this.#send)
+      sharedScope.runInAsyncScope(queueMicrotask, undefined, this.#send)
     })
   }
 

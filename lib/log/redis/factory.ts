@@ -6,7 +6,7 @@ import { isCluster, type RedisClient } from './client.ts'
 import { Commands } from './commands.ts'
 import { RedisLog, type RedisContext } from './redis-log.ts'
 import { validateOptions, isObject, type Rule } from '../../validate-options.ts'
-import { shared as sharedScope } from '../../scope.ts'
+import { sharedScope } from '../../scope.ts'
 
 export interface RedisLogOptions {
   /** The prefix of all keys. Services that share a Redis use different prefixes. Default 'sse:'. */
