@@ -59,7 +59,7 @@ t.test('E1: a message says what happened and what to do next', async t => {
     [new errors.FST_SSE_LAGGING('orders'), "The subscriber of 'orders' fell behind the history: read faster, raise the history limits, or set another slowConsumer policy"],
     [new errors.FST_SSE_REAUTHORIZE_TIMEOUT('reauthorize', 100), 'The promise of reauthorize did not settle within 100 milliseconds: resolve or reject it sooner'],
     [new errors.FST_SSE_TEST_TIMEOUT('GET /: its end', 'within 5 ms', 'nothing'), 'GET /: its end did not arrive within 5 ms; so far: nothing'],
-    [new errors.FST_SSE_LOG_UNAVAILABLE('orders', 'did not answer within 5000 milliseconds: it may still come'), "The event log of the channel 'orders' did not answer within 5000 milliseconds: it may still come"],
+    [new errors.FST_SSE_LOG_UNAVAILABLE('orders', 'did not answer within 5000 milliseconds: the event may still be appended'), "The event log of the channel 'orders' did not answer within 5000 milliseconds: the event may still be appended"],
     [new errors.FST_SSE_LOG_FOREIGN('orders', 'are of a newer version of this package'), "The keys of the channel 'orders' are of a newer version of this package: nothing was changed"]
   ]
   for (const [error, message] of cases) t.equal(error.message, message)

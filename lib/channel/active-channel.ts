@@ -9,32 +9,32 @@ import { StreamClosedError } from '../lifecycle.ts'
 import type { EventLog, LogState, LogPosition, LogRecord } from '../log/log.ts'
 import { logSafely } from '../log-safely.ts'
 import { problemEvent } from '../contract/problem.ts'
-import { Producer, saysEnded } from './producer.ts'
+import { Producer, isEndedError } from './producer.ts'
 import { sharedScope } from '../scope.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source/source.ts'
 import type { ChannelStats } from '../metrics/statistics.ts'
 import { toError, isAbortError } from '../thrown-value.ts'
 
-/** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
+/** A channel in memory: its log, its readers and its producer. */
 export class ActiveChannel {
-  /** False when it left memory: the next one of the name is another. */
+  /** False after the channel left memory: the next channel of the name is another object. */
   open = true
   readonly settings: ChannelSettings
   readonly feed: Feed
   readonly #setup: ChannelSetup
   readonly #log: EventLog
-  /** The last that was published here. */
+  /** The offset of the last event that this process published. */
   #newest = 0
   #producer: Producer | undefined
-  /** Stops listening to the end of the log: another node may end it while a producer runs. */
+  /** Stops tailing the log: another node may end the channel while the producer runs. */
   #stopTail: (() => void) | undefined
   #source: unknown
-  /** The source while the producer waits for the log. */
-  #unread: { source: unknown } | undefined
-  #produced: Promise<void> | undefined
-  /** There while the producer, and what it ends with, is not over. */
-  #settle: ((error?: { cause: unknown }) => void) | undefined
+  /** The source, until the producer starts: it waits for the log. */
+  #pendingSource: { source: unknown } | undefined
+  #producerDone: Promise<void> | undefined
+  /** Defined until the producer, and the event that it ends with, are done. */
+  #settleProducer: ((error?: { cause: unknown }) => void) | undefined
 
   constructor (setup: ChannelSetup) {
     this.#setup = setup
@@ -43,11 +43,11 @@ export class ActiveChannel {
     this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics, setup.contract)
   }
 
-  /** Throws what is wrong with the event. */
+  /** Throws if the event is invalid. */
   append (event: unknown): LogPosition | Promise<LogPosition> {
     const record = this.#setup.contract.serialize(event)
     const position = this.#log.append(record)
-    return isThenable(position) ? Promise.resolve(position).then(position => this.#appended(record, position)) : this.#appended(record, position)
+    return isThenable(position) ? Promise.resolve(position).then(position => this.#onAppended(record, position)) : this.#onAppended(record, position)
   }
 
   stats (): ChannelStats {
@@ -55,7 +55,7 @@ export class ActiveChannel {
     return { subscribers, lagging, newest: Math.max(newest, this.#newest) }
   }
 
-  #appended ({ event }: LogRecord, position: LogPosition): LogPosition {
+  #onAppended ({ event }: LogRecord, position: LogPosition): LogPosition {
     const { settings: { name }, statistics } = this.#setup
     const { epoch, offset } = position
     this.#newest = offset
@@ -69,50 +69,50 @@ export class ActiveChannel {
   }
 
   publishFrom (source: unknown): Promise<void> {
-    if (this.#produced !== undefined) {
+    if (this.#producerDone !== undefined) {
       if (source !== this.#source) dispose(source)
-      return this.#produced
+      return this.#producerDone
     }
     this.#source = source
-    this.#unread = { source }
-    this.#produced = new Promise((resolve, reject) => {
-      this.#settle = error => {
-        this.#settle = undefined
+    this.#pendingSource = { source }
+    this.#producerDone = new Promise((resolve, reject) => {
+      this.#settleProducer = error => {
+        this.#settleProducer = undefined
         error === undefined ? resolve() : reject(error.cause)
       }
     })
-    // Who does not wait for it is not ended by it: the log has it.
-    this.#produced.catch(() => {})
+    // A caller may ignore the promise: its rejection must not end the process. The failure is logged.
+    this.#producerDone.catch(() => {})
     const producer = this.#producer = new Producer({
       append: event => this.append(event),
       end: error => { this.#finish(error) },
       failLate: err => {
-        if (!isAbortError(err)) this.#fault(err, 'sse source failed after its channel was over')
+        if (!isAbortError(err)) this.#logError(err, 'sse source failed after its channel ended')
       },
-      over: () => this.#over()
+      logEnded: () => this.#onEnded()
     })
-    this.#begin(producer, source)
-    return this.#produced
+    this.#startProducer(producer, source)
+    return this.#producerDone
   }
 
-  /** Starts the producer, unless the channel is over. */
-  #begin (producer: Producer, source: unknown): void {
+  /** Starts the producer, unless the channel has ended. */
+  #startProducer (producer: Producer, source: unknown): void {
     const start = ({ ended }: LogState): void => {
-      if (ended) this.#over()
+      if (ended) this.#onEnded()
       if (this.#producer !== producer) return
-      this.#unread = undefined
+      this.#pendingSource = undefined
       producer.start(source)
     }
     const fail = (cause: unknown): void => {
       if (this.#producer === producer) this.#finish({ cause })
     }
     try {
-      // Listen first, then look: no end is missed. A log with a new epoch goes on, and so does the producer.
-      // A log may open its connection here, which outlives the request that called consume().
-      this.#stopTail = sharedScope.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#over() })
-      const head = this.#log.state()
-      if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
-      else start(head)
+      // Tails the log before reading its state, so no end is missed. On a new epoch the producer continues. A log may
+      // open its connection here, which outlives the request that called publishFrom().
+      this.#stopTail = sharedScope.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#onEnded() })
+      const state = this.#log.state()
+      if (isThenable(state)) Promise.resolve(state).then(start).catch(fail)
+      else start(state)
     } catch (cause) {
       fail(cause)
     }
@@ -123,85 +123,88 @@ export class ActiveChannel {
     try {
       await this.#log.end()
     } finally {
-      this.#settle?.()
+      this.#settleProducer?.()
     }
   }
 
-  /** Another topic has ended the log: the producer stops as at the end of this one. */
-  #over (): void {
+  /** Another node ended the log: the producer stops as it does when this node ends the channel. */
+  #onEnded (): void {
     if (this.#producer === undefined) return
     this.#stop(new StreamClosedError('channel-ended'))
-    this.#settle?.()
+    this.#settleProducer?.()
   }
 
-  /** The log is asked in any case: it lets go of what is too old. */
+  /** Always calls the log: `isIdle()` also lets it evict old entries. */
   isIdle (): boolean {
-    return this.#log.isIdle() && this.#settle === undefined && this.feed.readers === 0
+    return this.#log.isIdle() && this.#settleProducer === undefined && this.feed.readers === 0
   }
 
   close (): void {
     this.open = false
     this.#stop(new StreamClosedError('shutdown'))
-    this.#settle?.()
+    this.#settleProducer?.()
     this.feed.close()
     this.#log.close()
   }
 
   #stop (reason: Error): void {
-    this.#letGo()?.stop(reason)
+    this.#detachProducer()?.stop(reason)
   }
 
-  /** Detaches the producer from the log and returns it. A source that it has not begun to read is disposed of. */
-  #letGo (): Producer | undefined {
+  /** Detaches the producer from the log and returns it. Disposes of a source that the producer has not started. */
+  #detachProducer (): Producer | undefined {
     const producer = this.#producer
-    const unread = this.#unread
+    const pending = this.#pendingSource
     this.#producer = undefined
-    this.#unread = undefined
+    this.#pendingSource = undefined
     this.#stopTail?.()
     this.#stopTail = undefined
-    if (unread !== undefined) dispose(unread.source)
+    if (pending !== undefined) dispose(pending.source)
     return producer
   }
 
-  /** The producer is done, or failed: then its error is the last event, and those who come later get it too. */
-  async #finish (failed?: { cause: unknown }): Promise<void> {
-    this.#letGo()
+  /**
+   * Ends the channel after its producer. If the producer failed, its error is the last event, also for later
+   * subscribers.
+   */
+  async #finish (failure?: { cause: unknown }): Promise<void> {
+    this.#detachProducer()
     try {
-      if (failed !== undefined) {
-        const error = toError(failed.cause)
-        this.#fault(error, 'sse producer failed')
+      if (failure !== undefined) {
+        const error = toError(failure.cause)
+        this.#logError(error, 'sse producer failed')
         await this.#appendError(error)
       }
       await this.#log.end()
-      this.#settle?.(failed)
+      this.#settleProducer?.(failure)
     } catch (cause) {
-      this.#settle?.({ cause })
+      this.#settleProducer?.({ cause })
     }
   }
 
   async #appendError (error: Error): Promise<void> {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
-      const last = errorEvent === undefined ? problemEvent(error) : await inTime(errorEvent?.(error)) ?? null
+      const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error)) ?? null
       if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.serialize(last) : { ...freeContract.serialize(last), fingerprint: FAILURE })
     } catch (err) {
-      // The channel ended before its source failed: no event and no log line.
-      if (!saysEnded(err)) this.#fault(err, 'sse error event could not be made')
+      // If the channel ended before its source failed, there is no event and no log line.
+      if (!isEndedError(err)) this.#logError(err, 'sse error event could not be made')
     }
   }
 
-  #fault (err: unknown, text: string): void {
+  #logError (err: unknown, text: string): void {
     logSafely(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
   }
 }
 
-// Milliseconds. The end of the channel waits for a promised last event.
-const LAST = 1_000
+// Milliseconds. The end of the channel waits for an `errorEvent` that returns a promise.
+const ERROR_EVENT_TIMEOUT = 1_000
 
-async function inTime<T> (event: T | Promise<T>): Promise<T> {
+async function withTimeout<T> (event: T | Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new FST_SSE_REAUTHORIZE_TIMEOUT('errorEvent', LAST)), LAST)
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new FST_SSE_REAUTHORIZE_TIMEOUT('errorEvent', ERROR_EVENT_TIMEOUT)), ERROR_EVENT_TIMEOUT)
   })
-  return Promise.race([event, late]).finally(() => clearTimeout(timer))
+  return Promise.race([event, timeout]).finally(() => clearTimeout(timer))
 }

@@ -1,70 +1,72 @@
-import { frameOf, decodedEventOf, type FrameBatch, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
+import { encodeEntry, decodeEntry, type FrameBatch, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
 import type { Cursor } from '../wire/cursor.ts'
 import type { Feed, FeedReader } from './feed.ts'
 import type { LogBatch, LogState } from '../log/log.ts'
 import { resolveStart, type StartPosition } from './start-position.ts'
-import type { SubscriberContext } from './subscriber-context.ts'
-import { choose, placed, type Projection } from './projection.ts'
-import { AT_RISK, shareOf } from './settings.ts'
+import type { FrameSink, SubscriberContext } from './subscriber-context.ts'
+import { project, withPosition, type Projection } from './projection.ts'
+import { REPORT_SHARE, historyShare } from './settings.ts'
 import { isThenable } from '../source/source.ts'
 import { yieldToLoop, budgetSpent } from '../source/loop-budget.ts'
 
-// Entries per look at the log, at most: about as many as there was room for at the last one, since the others are read again.
-const BATCH = 64
-// A log that cannot give yet what it told of is asked again after so many milliseconds.
-const RETRY = 10
+// Entries per read, at most. The limit adapts to the room at the last read, because the others are read again.
+const MAX_ENTRIES = 64
+// Milliseconds until the log is read again, if it cannot return an entry yet that its tail or state announced.
+const RETRY_DELAY = 10
 
 /**
- * One subscriber's way through one channel, and all that is kept of it: a position. It reads the log from there; at its
- * end it joins the live ones, who are handed what is published; whoever has no room for it, or stands elsewhere,
- * goes back to reading the log. The position alone says what comes next, so nothing is lost, doubled or out of order (R2).
+ * Reads one channel for one subscriber. Its only state is a position. It reads the log from there; at the end of the
+ * log it joins the live readers. If the subscriber has no room, or is not at the position of a live batch, it reads the
+ * log again. The position alone decides which event is next, so no event is lost, duplicated or out of order (R2).
  */
 export class ChannelReader implements FeedReader {
   readonly feed: Feed
   epoch = ''
-  /** The offset of the last event that was passed on, or passed over. */
+  /** The offset of the last event that was sent or dropped. */
   position = 0
   readonly #projection: Projection
   readonly #subscriber: SubscriberContext<ChannelReader>
-  /** Whether an event is looked at, or handed over as an object. */
+  readonly #frames: FrameSink | undefined
+  /** Whether each event is decoded: for a filter, a map, or a subscriber without frames. */
   readonly #decodes: boolean
-  /** Whether frames made for everybody will do. */
-  readonly #plain: boolean
-  #limit = BATCH
+  /** Whether the subscriber can use the shared frames of a batch. */
+  readonly #sharesFrames: boolean
+  #limit = MAX_ENTRIES
   #live = false
-  /** It has read nothing yet. */
-  #fresh = true
+  /** True before the first read. */
+  #isFresh = true
   #busy = true
   #stopped = false
 
-  constructor (feed: Feed, selection: Projection, party: SubscriberContext<ChannelReader>) {
+  constructor (feed: Feed, projection: Projection, subscriber: SubscriberContext<ChannelReader>) {
     this.feed = feed
-    this.#projection = selection
-    this.#subscriber = party
-    this.#decodes = !party.writes || selection.filter !== undefined || selection.map !== undefined
-    this.#plain = party.alone && !this.#decodes
+    this.#projection = projection
+    this.#subscriber = subscriber
+    this.#frames = subscriber.frames
+    this.#decodes = subscriber.frames === undefined || projection.filter !== undefined || projection.map !== undefined
+    this.#sharesFrames = subscriber.singleChannel && !this.#decodes
   }
 
-  /** Whether it stands at the end of the log, as far as that is known. */
+  /** Whether the reader is at the end of the log, as far as this process knows. */
   get atEnd (): boolean { return this.epoch === this.feed.epoch && this.position >= this.feed.newest }
 
-  /** How many events it is behind, as far as that is known: none while it is handed what is published. */
+  /** The number of events that the reader is behind, as far as this process knows; 0 while it receives live events. */
   get lag (): number {
     if (this.#live) return 0
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
-  /** Listens to the log, and asks for its head. A follower that was stopped before would listen for ever. */
+  /** Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: it would stay there. */
   attach (): LogState | Promise<LogState> { return this.#stopped ? new Promise(() => {}) : this.feed.add(this) }
-  /** Takes its stand. Nothing is read before `proceed()`. */
-  open (head: LogState, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
-    // An earlier snapshot may have ended the stream.
+  /** Sets the start position. Nothing is read before `start()`. */
+  open (state: LogState, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
+    // The snapshot of another channel may have ended the stream.
     if (this.#stopped) return new Promise(() => {})
-    const opening = resolveStart(this.feed, head, this.#projection, cursor)
-    return opening instanceof Promise ? opening.then(late => this.#moveTo(late)) : this.#moveTo(opening)
+    const start = resolveStart(this.feed, state, this.#projection, cursor)
+    return start instanceof Promise ? start.then(late => this.#moveTo(late)) : this.#moveTo(start)
   }
 
-  /** Goes on, when the opening is out. */
+  /** Starts reading, after the start position was sent. */
   start (): void {
     this.#busy = false
     this.pull()
@@ -77,101 +79,100 @@ export class ChannelReader implements FeedReader {
   }
 
   close (): void { this.#subscriber.close() }
-  /** There may be room again. Does not throw. */
+  /** Reads on: there may be room again. Does not throw. */
   pull (): void { this.#attempt(() => this.#read()) }
   onStateChange (): void { this.#attempt(() => this.#backToReplay()) }
-  deliver (chunk: FrameBatch): void {
+  deliver (batch: FrameBatch): void {
     try {
-      this.#receive(chunk)
+      this.#receive(batch)
     } catch (error) {
-      this.#failed(error)
+      this.#fail(error)
     }
   }
 
-  /** Filters and maps are functions of the user. */
+  /** Filters and maps are functions of the user and may throw. */
   #attempt (step: () => void): void {
     try {
       step()
     } catch (error) {
-      this.#failed(error)
+      this.#fail(error)
     }
   }
 
   #read (): void {
     while (!this.#busy && !this.#live && !this.#stopped && this.#subscriber.hasRoom()) {
       if (this.atEnd) {
-        // The position first: its write may have made room, and the follower may have read on from here.
-        this.#subscriber.unreported > 0 ? this.#tell() : this.#arrive()
-      } else if (budgetSpent()) this.#later(0)
-      else this.#take(this.feed.log.read(this.position, this.#limit))
+        // Send the position first: its write may have made room, and the reader may have advanced within the call.
+        this.#subscriber.droppedShare > 0 ? this.#sendPosition() : this.#attachLive()
+      } else if (budgetSpent()) this.#resumeLater(0)
+      else this.#onRead(this.feed.log.read(this.position, this.#limit))
     }
     // The age of the dropped entries is unknown here, and so is the time until the next read.
-    if (!this.#live && !this.#stopped && this.#subscriber.unreported > 0) this.#tell()
+    if (!this.#live && !this.#stopped && this.#subscriber.droppedShare > 0) this.#sendPosition()
   }
 
-  #take (batch: LogBatch | Promise<LogBatch>): void {
+  #onRead (batch: LogBatch | Promise<LogBatch>): void {
     if (!isThenable(batch)) return this.#replay(batch)
     this.#busy = true
-    batch.then(late => this.#onBatch(late), error => this.#failed(error))
+    batch.then(late => this.#attempt(() => this.#onBatch(late)), error => this.#fail(error))
   }
 
-  /** Sends the position alone: a client that reconnects skips the dropped entries, and begins inside the history. */
-  #tell (): void { this.#subscriber.write({ id: this.#subscriber.id() }) }
+  /**
+   * Sends the position alone, so that a reconnecting client skips the dropped entries and starts inside the history.
+   */
+  #sendPosition (): void { this.#subscriber.write({ id: this.#subscriber.id() }) }
 
-  /** Goes on in another turn of the loop. */
-  #later (delay: number): void {
+  /** Continues in a later turn of the event loop. */
+  #resumeLater (delay: number): void {
     this.#busy = true
     delay === 0 ? yieldToLoop(() => this.start()) : setTimeout(() => this.start(), delay)
   }
 
-  /** At the end of the log, which may be the end of the channel. */
-  #arrive (): void {
-    if (this.feed.ended) {
-      this.stop()
-      this.#subscriber.channelEnded(this)
-      return
-    }
-    this.#fresh = false
+  /** The reader is at the end of the log, which may be the end of the channel. */
+  #attachLive (): void {
+    if (this.feed.ended) return this.#subscriber.channelEnded(this)
+    this.#isFresh = false
     this.#live = true
     this.feed.attachLive(this)
-    this.#subscriber.arrived(this)
+    this.#subscriber.caughtUp(this)
   }
 
   #replay (batch: LogBatch): void {
     if (batch.epoch !== this.epoch) return this.#restart()
     const first = batch.entries[0]?.offset ?? batch.newest + 1
-    if (batch.entries.length === 0 && first <= this.position + 1) return this.#later(RETRY)
+    if (batch.entries.length === 0 && first <= this.position + 1) return this.#resumeLater(RETRY_DELAY)
     if (first > this.position + 1) {
-      if (!this.#fresh) return this.#onEvicted(batch.newest)
-      // It went while the opening was on its way: nobody was slow.
+      if (!this.#isFresh) return this.#onEvicted(batch.newest)
+      // The entries were evicted before the first read: the subscriber was not slow.
       this.#subscriber.gap(this, first - 1 - this.position, first - 1)
     }
-    this.#fresh = false
-    for (const [taken, entry] of batch.entries.entries()) {
-      this.#limit = Math.max(1, taken)
-      // The first full write opens the stream, which asks for more at once: then that has read on from here.
+    this.#isFresh = false
+    for (const [index, entry] of batch.entries.entries()) {
+      this.#limit = Math.max(1, index)
+      // The first write that fills the buffer opens the stream, which reads on at once: then this position has moved.
       if (this.#stopped || entry.offset !== this.position + 1 || !this.#subscriber.hasRoom()) return
-      this.#pass(this.feed.review(entry, this.epoch))
+      this.#forward(this.feed.review(entry, this.epoch))
     }
-    this.#limit = Math.min(BATCH, this.#limit * 2 + 2)
+    this.#limit = Math.min(MAX_ENTRIES, this.#limit * 2 + 2)
   }
 
-  #receive (chunk: FrameBatch): void {
-    if (this.#stopped || (chunk.to <= this.position && chunk.epoch === this.epoch)) return
-    // Who has no room now reads it in the log when there is; who is elsewhere in it, too.
-    if (chunk.epoch !== this.epoch || chunk.from > this.position || !this.#subscriber.hasRoom()) return this.#backToReplay()
-    if (this.#plain && chunk.whole && chunk.from === this.position) {
-      this.position = chunk.to
-      this.#subscriber.writeFrames(chunk, chunk.entries.length)
+  #receive (batch: FrameBatch): void {
+    if (this.#stopped || (batch.to <= this.position && batch.epoch === this.epoch)) return
+    // If the subscriber has no room or the reader is at another position, it reads this batch from the log later.
+    const continues = batch.epoch === this.epoch && batch.from <= this.position
+    if (!continues || !this.#subscriber.hasRoom()) return this.#backToReplay()
+    if (this.#sharesFrames && batch.whole && batch.from === this.position) {
+      this.position = batch.to
+      this.#frames!.writeFrames(batch, batch.entries.length)
       return
     }
-    for (const [index, entry] of chunk.entries.entries()) {
-      // Who came in the middle of the turn stands in the middle of the chunk.
+    for (const [index, entry] of batch.entries.entries()) {
+      // A reader that attached in the middle of a turn starts in the middle of the batch.
       if (this.#stopped || entry.offset <= this.position) continue
       if (!this.#subscriber.hasRoom()) return this.#backToReplay()
-      this.#pass(entry, this.#decodes ? chunk.received[index] : undefined)
+      this.#forward(entry, this.#decodes ? batch.decoded[index] : undefined)
     }
-    if (!this.#stopped && this.#subscriber.unreported >= AT_RISK) this.#tell()
+    if (!this.#stopped && this.#subscriber.droppedShare >= REPORT_SHARE) this.#sendPosition()
   }
 
   #backToReplay (): void {
@@ -180,79 +181,75 @@ export class ChannelReader implements FeedReader {
     this.#read()
   }
 
-  /** Passes an event on, or over. */
-  #pass (entry: ReviewedEntry, received?: DecodedEvent): void {
-    const party = this.#subscriber
-    // How the channel failed is for everybody: no filter or map knows of that event.
-    const chosen = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
-    if (this.#decodes) received ??= decodedEventOf(entry, `${this.epoch}-${entry.offset}`)
+  /** Sends an event to the subscriber, or drops it. */
+  #forward (entry: ReviewedEntry, decoded?: DecodedEvent): void {
+    const subscriber = this.#subscriber
+    // Every subscriber receives the error of the channel: no filter or map applies to it.
+    const projected = this.#decodes && entry.omitted === undefined && !this.feed.isFailure(entry)
+    if (this.#decodes) decoded ??= decodeEntry(entry, `${this.epoch}-${entry.offset}`)
     const { epoch } = this
-    const event = chosen ? choose(received!, this.#projection) : received
-    // A filter or map that publishes, or ends it all, may have brought us further than this.
+    const event = projected ? project(decoded!, this.#projection) : decoded
+    // A filter or map that publishes, or stops the reader, may have advanced it beyond this entry.
     if (this.#stopped || this.epoch !== epoch || entry.offset <= this.position) return
-    // Only now: where a filter fails, the client is not told that it is past the event.
-    if (entry.omitted === true || (chosen && (event === undefined || event === null))) return this.#passOver(entry.offset, entry.event.length + entry.data.length)
-    this.#passOver(entry.offset - 1, 0)
-    const before = party.checkpoint()
+    // Advance the position only now: if the filter throws, the client must not have a position after the event.
+    const isDropped = entry.omitted === true || (projected && (event === undefined || event === null))
+    if (isDropped) return this.#skip(entry.offset, entry.event.length + entry.data.length)
+    this.#skip(entry.offset - 1, 0)
+    const before = subscriber.checkpoint()
     this.position = entry.offset
-    if (party.writes && (!chosen || this.#projection.map === undefined)) party.writeFrames(before + frameOf(entry, party.id()), 1)
-    else party.write(party.alone && event === received ? event : placed(event, party.id()), before)
+    const asStored = !projected || this.#projection.map === undefined
+    const frames = asStored ? this.#frames : undefined
+    if (frames !== undefined) frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)
+    else if (subscriber.singleChannel && event === decoded) subscriber.write(event, before)
+    else subscriber.write(withPosition(event, subscriber.id()), before)
   }
 
-  /** Nothing more up to there is for this subscriber. */
-  #passOver (offset: number, characters: number): void {
-    if (offset > this.position) this.#subscriber.unreported += shareOf(this.feed.settings.history, offset - this.position, characters)
+  /** Moves to an offset: the entries up to there are not for this subscriber. */
+  #skip (offset: number, characters: number): void {
+    const events = offset - this.position
+    if (events > 0) this.#subscriber.droppedShare += historyShare(this.feed.settings.history, events, characters)
     this.position = offset
   }
 
-  /** The events after the position are gone (R5). */
+  /** The entries after the position were evicted (R5). */
   #onEvicted (newest: number): void {
-    const { settings } = this.feed
-    if (settings.slowConsumer === 'disconnect') {
-      this.stop()
-      this.#subscriber.fellBehind(this)
-      return
-    }
-    const { kept, dropped } = this.feed.leftOf(this, newest)
-    // The id is where it stands without what follows.
-    if (dropped > 0) this.#subscriber.gap(this, dropped, kept.length === 0 ? newest : this.position)
-    for (const entry of kept) {
-      if (!this.#stopped && entry.offset > this.position) this.#pass(entry)
-    }
+    if (this.feed.settings.slowConsumer === 'disconnect') return this.#subscriber.fellBehind(this)
+    const { entries, dropped } = this.feed.latestFor(this, newest)
+    // The id of the gap is the position before the remaining events.
+    if (dropped > 0) this.#subscriber.gap(this, dropped, entries.length === 0 ? newest : this.position)
+    for (const entry of entries) if (!this.#stopped && entry.offset > this.position) this.#forward(entry)
   }
 
-  /** The log lost its history: what follows is another sequence. */
+  /** The log lost its history: the next entries belong to a new epoch. */
   #restart (): void {
     const cursor = new Map([[this.epoch, this.position]])
     this.#busy = true
-    Promise.resolve(resolveStart(this.feed, this.feed.state(), this.#projection, cursor)).then(opening => {
+    Promise.resolve(resolveStart(this.feed, this.feed.state(), this.#projection, cursor)).then(start => {
       if (this.#stopped) return
-      // What was read is of another epoch, and of that the log does not know yet, or no more.
-      if (opening.epoch === this.epoch) return this.#later(RETRY)
+      // The batch was of a new epoch that the state of the log does not have yet, or no longer has.
+      if (start.epoch === this.epoch) return this.#resumeLater(RETRY_DELAY)
       const before = this.#subscriber.checkpoint()
-      this.#moveTo(opening)
-      this.#subscriber.announce(this, opening, before)
+      this.#moveTo(start)
+      this.#subscriber.announce(this, start, before)
       this.start()
-    }).catch(error => this.#failed(error))
+    }).catch(error => this.#fail(error))
   }
 
-  #moveTo (opening: StartPosition): StartPosition {
-    this.epoch = opening.epoch
-    this.position = opening.position
-    this.#fresh = true
-    return opening
+  #moveTo (start: StartPosition): StartPosition {
+    this.epoch = start.epoch
+    this.position = start.position
+    this.#isFresh = true
+    return start
   }
 
   #onBatch (batch: LogBatch): void {
     this.#busy = false
     if (this.#stopped) return
-    this.#attempt(() => {
-      this.#replay(batch)
-      this.#read()
-    })
+    this.#replay(batch)
+    this.#read()
   }
 
-  #failed (error: unknown): void {
+  #fail (error: unknown): void {
     if (this.#stopped) return
     this.stop()
     this.#subscriber.fail(error)

@@ -6,7 +6,7 @@ import type { EventMap } from '../contract/event-types.ts'
 import type { EventLogFactory } from '../log/log.ts'
 import { logSafely } from '../log-safely.ts'
 import { sharedScope } from '../scope.ts'
-import { checkedName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
+import { validateName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../metrics/statistics.ts'
 import { ActiveChannel } from './active-channel.ts'
 
@@ -14,20 +14,20 @@ export interface ChannelsSetup {
   eventLog: EventLogFactory
   log: FastifyBaseLogger
   statistics: Statistics
-  /** The contract of a channel's events. */
+  /** Compiles the contract of a channel's events. */
   compile: (events: EventMap | undefined, place: string) => Contract
 }
 
-interface Live { channel: Channel, active: ActiveChannel, options: unknown }
+interface OpenChannel { channel: Channel, active: ActiveChannel, options: unknown }
 
-/** The names that are looked at every so often, and what looks at them. */
+/** The channels with one sweep period, and its timer. */
 interface Sweep { names: Set<string>, timer: NodeJS.Timeout }
 
-/** The channels of one registration. One that is idle, with nothing left to resume, leaves memory by itself. */
+/** The channels of one registration. An idle channel whose history has expired leaves memory. */
 export class Channels {
   readonly #setup: ChannelsSetup
-  readonly #live = new Map<string, Live>()
-  readonly #rounds = new Map<number, Sweep>()
+  readonly #channels = new Map<string, OpenChannel>()
+  readonly #sweeps = new Map<number, Sweep>()
   #closed = false
 
   constructor (setup: ChannelsSetup) {
@@ -35,97 +35,98 @@ export class Channels {
   }
 
   /**
-   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and
-   * FST_SSE_SCHEMA for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. After
-   * the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING. `reply.sse` refuses a stream
-   * of it as any other, so that its client comes back.
+   * Returns the channel of that name, created if there is none. Throws FST_SSE_OPTION for a bad name or option,
+   * FST_SSE_MAP and FST_SSE_SCHEMA for an unusable event map, FST_SSE_CHANNEL_OPTIONS if the channel has other options.
+   * After the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING. `reply.sse` rejects a
+   * stream of it like any other, so that its client reconnects.
    */
-  channel<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NONE): Channel<M> {
-    const known = this.#live.get(name)
-    if (known?.options === options) return known.channel as unknown as Channel<M>
+  channel<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NO_OPTIONS): Channel<M> {
+    const existing = this.#channels.get(name)
+    if (existing?.options === options) return existing.channel as unknown as Channel<M>
     const settings = resolveChannel(name, options)
     const channel = this.#closed ? this.#make(settings, options) : this.#get(settings, options).channel
     return channel as unknown as Channel<M>
   }
 
   /**
-   * The channel of that name in memory, with any options; undefined where there is none. FST_SSE_OPTION for a bad name.
+   * Returns the channel of that name in memory, with any options; undefined if there is none. Throws FST_SSE_OPTION for
+   * a bad name.
    */
   find (name: string): Channel | undefined {
-    const live = this.#live.get(name)
-    if (live === undefined) checkedName(name)
-    return live?.channel
+    const openChannel = this.#channels.get(name)
+    if (openChannel === undefined) validateName(name)
+    return openChannel?.channel
   }
 
   stats (): Record<string, ChannelStats> {
-    return Object.fromEntries([...this.#live].map(([name, { active }]) => [name, active.stats()]))
+    return Object.fromEntries([...this.#channels].map(([name, { active }]) => [name, active.stats()]))
   }
 
   close (): void {
     this.#closed = true
-    for (const { timer } of this.#rounds.values()) clearInterval(timer)
-    for (const { active } of this.#live.values()) this.#guard(active, () => active.close())
-    this.#live.clear()
+    for (const { timer } of this.#sweeps.values()) clearInterval(timer)
+    for (const { active } of this.#channels.values()) this.#guard(active, () => active.close())
+    this.#channels.clear()
   }
 
-  #get (settings: ChannelSettings, options: unknown, channel?: Channel): Live {
+  #get (settings: ChannelSettings, options: unknown, channel?: Channel): OpenChannel {
     const { name, events, history } = settings
-    const known = this.#live.get(name)
-    if (known !== undefined) {
-      const differing = difference(known.active.settings, settings)
-      if (differing !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, differing)
-      return known
+    const existing = this.#channels.get(name)
+    if (existing !== undefined) {
+      const option = difference(existing.active.settings, settings)
+      if (option !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, option)
+      return existing
     }
-    const { eventLog: openLog, log, statistics, compile } = this.#setup
+    const { eventLog, log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
-    const active = sharedScope.runInAsyncScope(() => new ActiveChannel({ settings, eventLog: openLog, log, statistics, contract }))
-    const live = { channel: channel ?? this.#make(settings, options), active, options }
-    this.#live.set(name, live)
-    this.#watch(name, history.maxAge)
-    return live
+    const active = sharedScope.runInAsyncScope(() => new ActiveChannel({ settings, eventLog, log, statistics, contract }))
+    const openChannel = { channel: channel ?? this.#make(settings, options), active, options }
+    this.#channels.set(name, openChannel)
+    this.#addToSweep(name, history.maxAge)
+    return openChannel
   }
 
   #make (settings: ChannelSettings, options: unknown): Channel {
     const { name, start } = settings
     const channel: Channel = new Channel(name, start, {
       find: () => {
-        const active = this.#live.get(name)?.active
+        const active = this.#channels.get(name)?.active
         return active === undefined || difference(active.settings, settings) !== undefined ? undefined : active
       },
       get: () => this.#closed ? undefined : this.#get(settings, options, channel).active,
-      refused: (call, err) => logSafely(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} refused`)
+      onRejected: (call, err) => logSafely(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} rejected`)
     })
     return channel
   }
 
-  /** Short lives are looked at often, and only they. */
-  #watch (name: string, age: number): void {
+  /** Short histories are swept often; others are not. */
+  #addToSweep (name: string, age: number): void {
     const period = periodOf(age)
-    let round = this.#rounds.get(period)
-    if (round === undefined) {
-      round = { names: new Set(), timer: sharedScope.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
-      this.#rounds.set(period, round)
+    let sweep = this.#sweeps.get(period)
+    if (sweep === undefined) {
+      sweep = { names: new Set(), timer: sharedScope.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
+      this.#sweeps.set(period, sweep)
     }
-    round.names.add(name)
+    sweep.names.add(name)
   }
 
   #sweep (period: number): void {
-    const { names, timer } = this.#rounds.get(period)!
+    const { names, timer } = this.#sweeps.get(period)!
     for (const name of names) {
-      const { active } = this.#live.get(name)!
+      const { active } = this.#channels.get(name)!
       this.#guard(active, () => {
         if (!active.isIdle()) return
         names.delete(name)
-        this.#live.delete(name)
+        this.#channels.delete(name)
         active.close()
       })
     }
     if (names.size > 0) return
     clearInterval(timer)
-    this.#rounds.delete(period)
+    this.#sweeps.delete(period)
   }
 
-  /** A log of the user's may throw: that is no other channel's trouble. */
+  /** A log of the user may throw: that must not affect another channel. */
   #guard ({ settings: { name } }: ActiveChannel, step: () => void): void {
     try {
       step()
@@ -135,8 +136,10 @@ export class Channels {
   }
 }
 
-// One object: asking without options is asking with the same ones.
-const NONE = {}
+// One object, so that two calls without options have the same options.
+const NO_OPTIONS = {}
 
-/** A quarter of the age or less, from 10 milliseconds to 5 seconds; powers of two, so that there are few timers. */
+/**
+ * Returns a quarter of the age or less, from 10 milliseconds to 5 seconds; powers of two, so that there are few timers.
+ */
 const periodOf = (age: number): number => 10 * 2 ** Math.floor(Math.log2(Math.max(1, Math.min(512, age / 40))))

@@ -3,20 +3,23 @@ import type { LogEntry } from '../log/log.ts'
 
 /** An entry as this process sends it. */
 export interface ReviewedEntry extends LogEntry {
-  /** The entry does not fit the map: only its offset is left. */
+  /** The entry does not match the event map: only its offset is used. */
   readonly omitted?: true
 }
 
-/** An event as those get it who read it in this process. */
+/** An event as a loop, a filter or a map receives it. */
 export interface DecodedEvent { readonly event: string, readonly data: unknown, readonly id: string }
 
-/** The frame of an entry, with the position that the client brings back. */
-export function frameOf ({ event, data }: LogEntry, id: string): string {
+/** Returns the frame of an entry, with the position as its id. */
+export function encodeEntry ({ event, data }: LogEntry, id: string): string {
   return `${encodeName(event)}id: ${id}\n${encodeData(data)}`
 }
 
-/** What a log keeps of an event is what a client gets: nothing that its schema does not declare. */
-export function decodedEventOf ({ event, data, json }: LogEntry, id: string): DecodedEvent {
+/**
+ * Returns the event of an entry, frozen. The log has only the properties that the schema declares: the same data that a
+ * client receives.
+ */
+export function decodeEntry ({ event, data, json }: LogEntry, id: string): DecodedEvent {
   return Object.freeze({ event, data: json ? freeze(JSON.parse(data)) : data, id })
 }
 
@@ -28,22 +31,22 @@ function freeze (value: unknown): unknown {
   return value
 }
 
-/** Consecutive entries of a log on their way to many readers: what each of these forms costs is paid once, by the first who asks. */
+/** Consecutive entries of a log for many readers: each form is made once, on first use, and shared. */
 export class FrameBatch {
   readonly epoch: string
   readonly entries: readonly ReviewedEntry[]
-  /** Whether no entry is left out. */
+  /** Whether no entry is omitted. */
   readonly whole: boolean
-  /** The offset before the first of them. */
+  /** The offset before the first entry. */
   readonly from: number
-  /** The offset of the last of them. */
+  /** The offset of the last entry. */
   readonly to: number
   #text: string | undefined
   #framed: Buffer | undefined
   #head = 0
-  #received: DecodedEvent[] | undefined
+  #decoded: DecodedEvent[] | undefined
 
-  /** Of one entry at least. */
+  /** `entries` has at least one entry. */
   constructor (epoch: string, entries: readonly ReviewedEntry[]) {
     this.epoch = epoch
     this.entries = entries
@@ -52,15 +55,15 @@ export class FrameBatch {
     this.to = entries.at(-1)!.offset
   }
 
-  /** Their frames. */
+  /** The frames of the entries. */
   get text (): string {
-    return (this.#text ??= this.entries.map(entry => frameOf(entry, `${this.epoch}-${entry.offset}`)).join(''))
+    return (this.#text ??= this.entries.map(entry => encodeEntry(entry, `${this.epoch}-${entry.offset}`)).join(''))
   }
 
-  /** How many bytes their frames are. */
+  /** The size of the frames in bytes. */
   get size (): number { return this.framed.length - this.#head - 2 }
 
-  /** Their frames as bytes: all connections share this memory, nobody writes to it. */
+  /** The frames as bytes: all connections share this memory, and none writes to it. */
   get bytes (): Buffer { return this.framed.subarray(this.#head, -2) }
 
   /** These bytes as one chunk of a chunked body (RFC 9112 §7.1): its length, then the bytes, then CRLF. */
@@ -73,7 +76,7 @@ export class FrameBatch {
     return this.#framed
   }
 
-  get received (): readonly DecodedEvent[] {
-    return (this.#received ??= this.entries.map(entry => decodedEventOf(entry, `${this.epoch}-${entry.offset}`)))
+  get decoded (): readonly DecodedEvent[] {
+    return (this.#decoded ??= this.entries.map(entry => decodeEntry(entry, `${this.epoch}-${entry.offset}`)))
   }
 }

@@ -1,10 +1,12 @@
 import type { HistoryLimits, LogEntry } from '../log/log.ts'
 
-/** The last event by key of those that went by, within the bounds of a history: what a slow reader is given in place of them all. */
+/**
+ * The latest event of each key, within the limits of a history: a slow reader receives these events in place of all.
+ */
 export class LatestByKey {
   readonly #bounds: HistoryLimits
   readonly #keyOf: (entry: LogEntry) => unknown
-  /** In the order of their arrival: an older one of the history may come after a newer one of the tail. */
+  /** In the order of insertion: an older entry of the history may be added after a newer entry of the tail. */
   readonly #byKey = new Map<unknown, LogEntry>()
   #bytes = 0
 
@@ -25,7 +27,9 @@ export class LatestByKey {
     }
   }
 
-  /** Those after a position, in order, as many as fit a size of so many characters: one at least, if there is one. */
+  /**
+   * Returns the entries after a position, in order, up to `size` characters of data, but at least one if there is one.
+   */
   after (position: number, size: number): LogEntry[] {
     const entries: LogEntry[] = []
     const later = [...this.#byKey.values()].filter(entry => entry.offset > position)

@@ -4,36 +4,36 @@ import { Scope } from '../scope.ts'
 import { isThenable } from '../source/source.ts'
 import { toReadable } from '../thrown-value.ts'
 
-/** Where a producer's events go. */
+/** Receives the events of a producer. */
 export interface ProducerTarget {
-  /** Throws what is wrong with the event. */
+  /** Throws, or rejects, if the event cannot be appended. */
   append: (event: unknown) => unknown
   /** The source is done, or it failed. */
   end: (error?: { cause: unknown }) => void
   failLate: (error: unknown) => void
-  /** The log refuses an append because another node has ended it. */
-  over: () => void
+  /** The log rejected an append because another node has ended it. */
+  logEnded: () => void
 }
 
-// How many events may be on their way to the log at once.
-const WINDOW = 64
+// The maximal number of concurrent appends.
+const MAX_IN_FLIGHT = 64
 
-/** Publishes what a source gives, as fast as the log takes it. */
+/** Publishes the events of a source, as fast as the log stores them. */
 export class Producer {
   readonly #scope = new Scope()
   readonly #controller = sharedController()
   readonly #target: ProducerTarget
   readonly #pump: Pump
-  #underWay = 0
-  /** The source has given all that it had, and how that ended. */
-  #done: { error: { cause: unknown } | undefined } | undefined
+  #inFlight = 0
+  /** Defined when the source is done: how it ended. */
+  #result: { error: { cause: unknown } | undefined } | undefined
   #stopped = false
 
   constructor (target: ProducerTarget) {
     this.#target = target
     this.#pump = new Pump({
       scope: this.#scope,
-      hasRoom: () => this.#underWay < WINDOW,
+      hasRoom: () => this.#inFlight < MAX_IN_FLIGHT,
       write: event => this.#append(event),
       complete: () => this.#finish(),
       fail: cause => this.#finish({ cause }),
@@ -52,48 +52,48 @@ export class Producer {
   }
 
   #finish (error?: { cause: unknown }): void {
-    this.#done = { error }
-    queueMicrotask(this.#end)
+    this.#result = { error }
+    queueMicrotask(this.#endWhenAppended)
   }
 
   #append (event: unknown): void {
     try {
       const appended = this.#target.append(event)
       if (!isThenable(appended)) return
-      this.#underWay++
-      appended.then(this.#settled, cause => {
-        this.#refused(cause)
-        this.#settled()
+      this.#inFlight++
+      appended.then(this.#onSettled, cause => {
+        this.#onRejected(cause)
+        this.#onSettled()
       })
     } catch (error) {
-      this.#refused(error)
+      this.#onRejected(error)
     }
   }
 
-  #refused (cause: unknown): void {
+  #onRejected (cause: unknown): void {
     if (this.#stopped) return
-    if (saysEnded(cause)) this.#target.over()
+    if (isEndedError(cause)) this.#target.logEnded()
     // Too late to throw into the source.
-    else if (this.#done !== undefined) this.#done.error ??= { cause }
+    else if (this.#result !== undefined) this.#result.error ??= { cause }
     else this.#pump.rejectEvent(cause as Error)
   }
 
-  readonly #settled = (): void => {
-    this.#underWay--
+  readonly #onSettled = (): void => {
+    this.#inFlight--
     this.#pump.pull()
-    this.#end()
+    this.#endWhenAppended()
   }
 
-  /** Once what was given before is in the log. */
-  readonly #end = (): void => {
-    if (this.#done === undefined || this.#underWay > 0 || this.#stopped) return
+  /** Ends after the log has stored all earlier events. */
+  readonly #endWhenAppended = (): void => {
+    if (this.#result === undefined || this.#inFlight > 0 || this.#stopped) return
     this.#stopped = true
-    this.#target.end(this.#done.error)
+    this.#target.end(this.#result.error)
   }
 }
 
 /**
- * Whether a log refused an append because it has ended. Another copy of the package, or the user's log, may throw the
- * error: compare the code.
+ * Whether a log rejected an append because it has ended. Another copy of the package, or a log of the user, may throw
+ * the error: compare the code.
  */
-export const saysEnded = (cause: unknown): boolean => (Object(toReadable(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'
+export const isEndedError = (cause: unknown): boolean => (Object(toReadable(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

@@ -5,20 +5,20 @@ import { isPlainObject } from '../contract/event-fields.ts'
 import { Scope } from '../scope.ts'
 import { catchRejection, isThenable } from '../source/source.ts'
 
-/** How one subscriber wants to read a channel. */
+/** The options with which one subscriber reads a channel. */
 export interface Projection {
   filter: ((event: DecodedEvent) => unknown) | undefined
-  /** Undefined or null: left out. */
+  /** Returns undefined or null to drop the event. */
   map: ((event: DecodedEvent) => unknown) | undefined
-  /** The state of things, for those who have none: one event, or several, of which the last may bring its own position. */
+  /** Returns the state for a new subscriber: one event or several, of which the last may have its own position. */
   snapshot: (() => unknown) | undefined
   start: 'latest' | 'earliest'
 }
 
-/** The same selection, whose functions run in the subscriber's scope, and not in the publisher's. */
-export function scoped (selection: Projection): Projection {
-  const { filter, map, snapshot, start } = selection
-  if ((filter ?? map ?? snapshot) === undefined) return selection
+/** Returns the same projection with functions that run in the subscriber's scope, not in the publisher's. */
+export function bindToScope (projection: Projection): Projection {
+  const { filter, map, snapshot, start } = projection
+  if ((filter ?? map ?? snapshot) === undefined) return projection
   const scope = new Scope()
   return {
     filter: filter && (event => scope.runInAsyncScope(filter, undefined, event)),
@@ -29,41 +29,44 @@ export function scoped (selection: Projection): Projection {
 }
 
 /**
- * The event as this subscriber gets it; nothing when it is not for this one.
- * A promise would let everything through, or nothing: what is no answer is refused.
+ * Returns the event for this subscriber; undefined or null if it is dropped. Throws FST_SSE_OPTION if a function
+ * returns a promise: an async filter would let every event through, or none.
  */
-export function choose (event: DecodedEvent, { filter, map }: Projection): unknown {
+export function project (event: DecodedEvent, { filter, map }: Projection): unknown {
   const chosen = filter === undefined ? true : filter(event)
-  if (typeof chosen !== 'boolean') throw refused('filter', 'a function that returns true or false', chosen)
+  if (typeof chosen !== 'boolean') throw invalidAnswer('filter', 'a function that returns true or false', chosen)
   if (!chosen || map === undefined) return chosen ? event : undefined
   const mapped = map(event)
-  if (isThenable(mapped)) throw refused('map', 'a function that returns an event or undefined', mapped)
+  if (isThenable(mapped)) throw invalidAnswer('map', 'a function that returns an event or undefined', mapped)
   return mapped
 }
 
-/** The key of an event, for a channel that gives slow readers the latest of each. */
-export function keyOf (event: DecodedEvent, latest: (event: DecodedEvent) => unknown): unknown {
-  const key = latest(event)
-  if (isThenable(key)) throw refused('slowConsumer.compactBy', 'a function that returns a key', key)
+/** Returns the key of an event, for a channel that compacts by key. Throws FST_SSE_OPTION for a promise. */
+export function compactionKey (event: DecodedEvent, compactBy: (event: DecodedEvent) => unknown): unknown {
+  const key = compactBy(event)
+  if (isThenable(key)) throw invalidAnswer('slowConsumer.compactBy', 'a function that returns a key', key)
   return key
 }
 
-function refused (option: string, expected: string, answer: unknown): Error {
-  // A function that is async by mistake: its rejection must not end the process.
+function invalidAnswer (option: string, expected: string, answer: unknown): Error {
+  // A function may be async by mistake: its rejection must not end the process.
   catchRejection(answer)
   return new FST_SSE_OPTION(option, expected, `one that returns ${isThenable(answer) ? 'a promise' : describe(answer)}`)
 }
 
-const FIELDS = ['event', 'data', 'comment', 'retry']
+const EVENT_FIELDS = ['event', 'data', 'comment', 'retry']
 
-/** An event of the user's making, with a position in place of its own. That alone makes no event of what is none: payload without its envelope, say. */
-export function placed (event: unknown, id: string | undefined): unknown {
+/**
+ * Returns an event of the user with its `id` replaced by a position. Throws FST_SSE_EVENT for a value that is no event,
+ * such as a payload without its envelope: the id alone would make it look like one.
+ */
+export function withPosition (event: unknown, id: string | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
   const plain = isPlainObject(event)
   const empty = plain && Object.keys(event).length === 0
-  if (!empty && !FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(describe(checkEvent(event)))
+  if (!empty && !EVENT_FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(describe(checkEvent(event)))
   if (plain) return { ...event, id }
-  // A spread leaves out the getters of a class.
+  // A spread omits the getters of a class.
   const { event: name, data, retry, comment } = checkEvent(event)
   return { ...event, event: name, data, retry, comment, id }
 }

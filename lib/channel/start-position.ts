@@ -7,50 +7,52 @@ import type { LogState } from '../log/log.ts'
 import type { Projection } from './projection.ts'
 import { isThenable } from '../source/source.ts'
 
-/** What is said of it, as an event. */
+/** An `sse.reset` or `sse.gap` event. */
 export type Notice = Pick<SystemEvent, 'event' | 'data'>
 
-/** What comes before the log: why the client does not get what it asked for, and the state instead. */
+/**
+ * Where a subscriber starts, and the events before the log: a notice that its cursor was not honoured, and a snapshot.
+ */
 export interface StartPosition {
   epoch: string
-  /** Where the reading begins: the offset of the last event that is not to come. */
+  /** The offset after which reading starts. */
   position: number
   notice: Notice | undefined
   snapshot: unknown[]
-  /** There is nothing to come: the channel is over, and the client has all of it. */
-  over: boolean
+  /** There is nothing to send: the channel has ended, and the client has all of it. */
+  complete: boolean
 }
 
-/** What it takes to know of a channel, to begin with it. */
+/** The part of a feed that determines a start position. */
 interface StartFeed {
   readonly settings: { readonly name: string }
-  /** The last offset that is known of now. */
+  /** The last offset known now. */
   readonly newest: number
-  /** Asks the log. */
+  /** Reads the state of the log. */
   readonly state: () => LogState | Promise<LogState>
 }
 
-/** Where a subscriber begins: behind its cursor, or as a newcomer. */
-export function resolveStart (place: StartFeed, head: LogState | Promise<LogState>, selection: Projection, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
-  if (head instanceof Promise) return head.then(head => resolveStart(place, head, selection, cursor))
-  const { start, snapshot } = selection
-  const { epoch, oldest, newest, ended } = head
-  const reason = cursor === undefined ? undefined : checkCursor(head, cursor)
+/** Returns where a subscriber starts: after its cursor, or as a new client. */
+export function resolveStart (feed: StartFeed, logState: LogState | Promise<LogState>, projection: Projection, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
+  if (logState instanceof Promise) return logState.then(logState => resolveStart(feed, logState, projection, cursor))
+  const { start: startAt, snapshot } = projection
+  const { epoch, oldest, newest, ended } = logState
+  const reason = cursor === undefined ? undefined : checkCursor(logState, cursor)
   if (cursor !== undefined && reason === undefined) {
     const position = (cursor as Cursor).get(epoch)!
-    return { epoch, position, notice: undefined, snapshot: [], over: ended && position === newest }
+    return { epoch, position, notice: undefined, snapshot: [], complete: ended && position === newest }
   }
-  const position = start === 'earliest' ? oldest - 1 : newest
+  const position = startAt === 'earliest' ? oldest - 1 : newest
   let notice: Notice | undefined
   if (reason !== undefined) notice = { event: RESET_EVENT, data: { reason, oldest, newest } }
-  // Who asks for the beginning, and has no state in place of it, learns how much of it is gone.
-  else if (position > 0 && start === 'earliest' && snapshot === undefined) notice = { event: GAP_EVENT, data: { dropped: position } }
-  const over = ended && position === newest && notice === undefined && snapshot === undefined
-  const opening: StartPosition = { epoch, position, notice, snapshot: [], over }
-  return snapshot === undefined ? opening : withSnapshot(place, opening, snapshot)
+  // A subscriber that starts at the earliest event, without a snapshot, gets the number of evicted events.
+  else if (position > 0 && startAt === 'earliest' && snapshot === undefined) notice = { event: GAP_EVENT, data: { dropped: position } }
+  const complete = ended && position === newest && notice === undefined && snapshot === undefined
+  const start: StartPosition = { epoch, position, notice, snapshot: [], complete }
+  return snapshot === undefined ? start : withSnapshot(feed, start, snapshot)
 }
 
-/** Why a cursor cannot be honoured (R3); undefined when it can. */
+/** Returns why a cursor cannot be honoured (R3); undefined if it can. */
 function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'malformed'): ResetReason | undefined {
   if (cursor === 'malformed') return 'malformed'
   const offset = cursor.get(epoch)
@@ -59,34 +61,36 @@ function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'mal
   return offset < oldest - 1 ? 'evicted' : undefined
 }
 
-/** The state of a synchronous snapshot is that of this moment. An asynchronous one is followed by all that came since it was asked for. */
-function withSnapshot (place: StartFeed, opening: StartPosition, snapshot: () => unknown): StartPosition | Promise<StartPosition> {
-  opening.position = place.newest
-  const state = snapshot()
-  if (isThenable(state)) return Promise.resolve(state).then(state => placed(place, opening, state))
-  opening.position = place.newest
-  return placed(place, opening, state)
+/**
+ * A synchronous snapshot has the state of this moment. An asynchronous one is followed by all events since the call.
+ */
+function withSnapshot (feed: StartFeed, start: StartPosition, snapshot: () => unknown): StartPosition | Promise<StartPosition> {
+  start.position = feed.newest
+  const snapshotValue = snapshot()
+  if (isThenable(snapshotValue)) return Promise.resolve(snapshotValue).then(snapshotValue => applySnapshot(feed, start, snapshotValue))
+  start.position = feed.newest
+  return applySnapshot(feed, start, snapshotValue)
 }
 
-function placed (place: StartFeed, opening: StartPosition, state: unknown): StartPosition | Promise<StartPosition> {
-  if (state === undefined || state === null) return opening
-  opening.snapshot = Array.isArray(state) ? state : [state]
-  const last = opening.snapshot.at(-1)
+function applySnapshot (feed: StartFeed, start: StartPosition, snapshotValue: unknown): StartPosition | Promise<StartPosition> {
+  if (snapshotValue === undefined || snapshotValue === null) return start
+  start.snapshot = Array.isArray(snapshotValue) ? snapshotValue : [snapshotValue]
+  const last = start.snapshot.at(-1)
   const id = (last as { id?: unknown } | null | undefined)?.id
-  if (id === undefined) return opening
+  if (id === undefined) return start
   checkEvent(last)
-  // The state says which events are in it.
+  // The id of the snapshot is the position of the last event in it.
   const cursor = decodeCursor(String(id))
-  const stand = ({ epoch, newest }: Pick<LogState, 'epoch' | 'newest'>): boolean => {
+  const moveTo = ({ epoch, newest }: Pick<LogState, 'epoch' | 'newest'>): boolean => {
     const offset = cursor?.get(epoch)
     if (offset === undefined || offset > newest) return false
-    Object.assign(opening, { epoch, position: offset })
+    Object.assign(start, { epoch, position: offset })
     return true
   }
-  if (stand({ epoch: opening.epoch, newest: place.newest })) return opening
-  // Whoever published may know of more than what has come to us.
-  return Promise.resolve(place.state()).then(head => {
-    if (!stand(head)) throw new FST_SSE_SNAPSHOT(place.settings.name, describe(id))
-    return opening
+  if (moveTo({ epoch: start.epoch, newest: feed.newest })) return start
+  // The publisher may know a newer position than this process.
+  return Promise.resolve(feed.state()).then(logState => {
+    if (!moveTo(logState)) throw new FST_SSE_SNAPSHOT(feed.settings.name, describe(id))
+    return start
   })
 }

@@ -3,49 +3,57 @@ import type { FrameBatch } from './frame-batch.ts'
 import type { StartPosition } from './start-position.ts'
 import type { Scope } from '../scope.ts'
 
-/** Whom a follower serves: a stream or a loop in this process, which may follow other channels too. */
-export interface SubscriberContext<F> {
-  /** Whether it follows this channel alone. */
-  readonly alone: boolean
-  /** The entries passed over since the client's last position, as a share of the history; 0: none. See shareOf. */
-  unreported: number
-  /** The id that says where it stands in all channels. Whoever asks tells the client. */
-  id: () => string
-  /** A frame with that id when events were passed over; else nothing. It goes before the next event, whose offset would else be a jump (R9). */
-  checkpoint: () => string
-  /** Whether another event has room now. */
-  hasRoom: () => boolean
-  /** An event of any kind, still to be checked and written, and what goes in front of it. */
-  write: (event: unknown, before?: string) => void
-  /** Whether it has a use for frames; if not, it takes each event as an object. */
-  readonly writes: boolean
-  /** Frames as they are, of so many events. */
+/** Receives frames as they are. */
+export interface FrameSink {
+  /** `events` is the number of events in the frames. */
   writeFrames: (frames: string | FrameBatch, events: number) => void
-  /** The follower has come to the end of its log, where the channel goes on. */
-  arrived: (follower: F) => void
-  /** So many events are gone: it stands at that position now. */
-  gap: (follower: F, dropped: number, position: number) => void
-  /** The log began anew. `before` goes in front of what is said of it. */
-  announce: (follower: F, opening: StartPosition, before: string) => void
-  /** The follower fell off the log. */
-  fellBehind: (follower: F) => void
-  /** The channel is over, and everything was taken. */
-  channelEnded: (follower: F) => void
+}
+
+/** The subscriber of a channel reader: a stream, or a loop in this process. It may also subscribe to other channels. */
+export interface SubscriberContext<R> {
+  /** Whether the subscriber has this channel only. */
+  readonly singleChannel: boolean
+  /** Receives frames; undefined if the subscriber takes each event as an object. */
+  readonly frames: FrameSink | undefined
+  /** The entries dropped since the client's last position, as a share of the history; 0: none. See historyShare. */
+  droppedShare: number
+  /** Returns the id of the positions in all channels. The caller sends it to the client. */
+  id: () => string
+  /**
+   * Returns a frame with that id if entries were dropped, else ''. It precedes the next event, whose offset would
+   * otherwise be a jump (R9).
+   */
+  checkpoint: () => string
+  /** Whether there is room for another event. */
+  hasRoom: () => boolean
+  /** Validates, serializes and sends any event, after the frames in `before`. */
+  write: (event: unknown, before?: string) => void
+  /** The reader reached the end of its log; the channel is open. */
+  caughtUp: (reader: R) => void
+  /** `dropped` events are lost: the reader moves to that position. */
+  gap: (reader: R, dropped: number, position: number) => void
+  /** The log began a new epoch. `before` precedes the notice. */
+  announce: (reader: R, start: StartPosition, before: string) => void
+  /** The next entry of the reader was evicted. Stops the reader. */
+  fellBehind: (reader: R) => void
+  /** The channel ended, and the reader delivered every entry. Stops the reader. */
+  channelEnded: (reader: R) => void
   fail: (error: unknown) => void
-  /** Nobody reads on. */
+  /** The channel is closed in this process. */
   close: () => void
 }
 
-/** Takes the events: a stream, or a loop in this process. */
-export interface SubscriberSink {
-  /** The request of a stream, and its scope. */
-  readonly record?: { readonly request: FastifyRequest, readonly scope: Scope }
+/** The request of a stream, and the scope in which the diagnostics of the stream are published. */
+export interface RequestScope { readonly request: FastifyRequest, readonly scope: Scope }
+
+/** Receives the events of a subscriber: a stream, or a loop in this process. */
+export interface SubscriberSink extends Partial<FrameSink> {
+  /** Undefined for a loop. */
+  readonly record?: RequestScope
   hasRoom: () => boolean
-  /** Whether it was taken, and not refused: only then the client has its id and the position before it. */
+  /** Returns whether the event was accepted: only then the client has its id and the position before it. */
   write: (event: unknown, before: string) => boolean
-  /** Frames as they are, of so many events. A party without this function takes events. */
-  writeFrames?: (frames: string | FrameBatch, events: number) => void
-  /** No event will come. */
+  /** No event will follow: the client has all of them. */
   respondNoContent: () => void
   channelEnded: () => void
   fellBehind: (channel: string) => void

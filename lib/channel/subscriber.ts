@@ -1,6 +1,4 @@
-import type { FrameBatch } from './frame-batch.ts'
 import { cursorForEpoch, parseCursor, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
-import { diagnostics, publishForSubscriber } from '../metrics/diagnostics.ts'
 import { encodePositionFrame, LIVE_LINE, REPLAY_LINE } from '../wire/encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
@@ -10,57 +8,63 @@ import { onAbort } from '../listeners.ts'
 import { GAP_EVENT } from '../wire/protocol.ts'
 import type { LogState } from '../log/log.ts'
 import type { Notice, StartPosition } from './start-position.ts'
-import type { SubscriberSink, SubscriberContext } from './subscriber-context.ts'
-import { placed, scoped, type Projection } from './projection.ts'
+import type { FrameSink, SubscriberSink, SubscriberContext } from './subscriber-context.ts'
+import { withPosition, bindToScope, type Projection } from './projection.ts'
 import { kSubscribed, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
 
 /** One channel of a subscriber. */
 export interface ResolvedSubscription {
   readonly feed: Feed
   readonly projection: Projection
-  /** Where to begin when the client brings no position. */
+  /** The start when the client sends no position. */
   readonly after: string | undefined
   readonly signal: AbortSignal | undefined
 }
 
 /**
- * A subscriber of one channel or of several: its followers, and the one id that says where it stands in all of them.
- * Each channel keeps its order; between them there is none.
+ * A subscriber of one or several channels: their readers, and one id for all of their positions. Events of one channel
+ * are in order; between channels there is no order.
  */
 export class Subscriber implements SubscriberContext<ChannelReader>, SourceDriver {
-  readonly alone: boolean
-  unreported = 0
-  readonly writes: boolean
+  readonly singleChannel: boolean
+  droppedShare = 0
+  readonly frames: FrameSink | undefined
   readonly #sink: SubscriberSink
   readonly #subscriptions: readonly ResolvedSubscription[]
   /** Functions that remove the listeners of the user's signals. */
-  #leave: Array<() => void> | undefined
+  #removeSignalListeners: Array<() => void> | undefined
   readonly #readers: ChannelReader[]
-  #running: readonly ChannelReader[]
-  /** Those who have not seen the end of their history yet, of a client that waits for the word on it. */
-  #behind: Set<ChannelReader> | undefined
-  #begun = false
-  /** The last beat at which the client had its position. */
+  #openReaders: readonly ChannelReader[]
+  /** The readers that have not reached the end of the history yet, of a client that waits for `: live`. */
+  #replaying: Set<ChannelReader> | undefined
+  #started = false
+  /** The last tick at which the client had its position. */
   #reportedAt = Infinity
+  /** The shortest `maxAge` of the channels, in milliseconds. */
+  readonly #shortestAge: number
   #stopped = false
 
-  /** Throws FST_SSE_CHANNELS: positions of one channel twice, or of very many, do not fit into one id. */
-  constructor (subscribed: readonly ResolvedSubscription[], outlet: SubscriberSink) {
-    const feeds = new Set(subscribed.map(({ feed }) => feed))
+  /**
+   * Throws FST_SSE_CHANNELS for two subscriptions to one channel, or for too many channels: their positions do not fit
+   * into one id.
+   */
+  constructor (subscriptions: readonly ResolvedSubscription[], sink: SubscriberSink) {
+    const feeds = new Set(subscriptions.map(({ feed }) => feed))
     if (feeds.size > MAX_CHANNELS) throw new FST_SSE_CHANNELS(MAX_CHANNELS, feeds.size)
-    if (feeds.size < subscribed.length) throw new FST_SSE_CHANNELS(MAX_CHANNELS, 'one of them twice')
-    this.alone = subscribed.length === 1
-    this.#sink = outlet
-    this.writes = outlet.writeFrames !== undefined
-    this.#subscriptions = subscribed
-    this.#readers = subscribed.map(({ feed, projection: selection }) => new ChannelReader(feed, scoped(selection), this))
-    this.#running = this.#readers
+    if (feeds.size < subscriptions.length) throw new FST_SSE_CHANNELS(MAX_CHANNELS, 'one of them twice')
+    this.singleChannel = subscriptions.length === 1
+    this.#sink = sink
+    this.frames = sink.writeFrames === undefined ? undefined : sink as SubscriberSink & FrameSink
+    this.#subscriptions = subscriptions
+    this.#readers = subscriptions.map(({ feed, projection }) => new ChannelReader(feed, bindToScope(projection), this))
+    this.#openReaders = this.#readers
+    this.#shortestAge = Math.min(...this.#readers.map(({ feed }) => feed.settings.history.maxAge))
   }
 
-  /** Whether its openings are out: a channel may be over. */
-  get hasAnswer (): boolean { return this.#begun }
-  /** Where it stands, once it has told the client. */
-  get lastEventId (): string | undefined { return this.#begun ? this.#where() : undefined }
+  /** Whether the start positions were sent. Until then, all channels may turn out to have ended. */
+  get hasAnswer (): boolean { return this.#started }
+  /** The current position, after the client has received its start position. */
+  get lastEventId (): string | undefined { return this.#started ? this.#currentId() : undefined }
 
   get channelLags (): ChannelLag[] {
     return this.#readers.map(({ feed, lag }) => ({ channel: feed.settings.name, lag }))
@@ -72,20 +76,20 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
         this.close()
         return
       }
-      if (signal !== undefined) (this.#leave ??= []).push(onAbort(signal, this.close))
+      if (signal !== undefined) (this.#removeSignalListeners ??= []).push(onAbort(signal, this.close))
     }
-    const heads = this.#readers.map(follower => attempt(() => follower.attach()))
-    this.#together(heads, heads => this.#begin(heads, lastEventId))
+    const states = this.#readers.map(reader => attempt(() => reader.attach()))
+    this.#whenAll(states, states => this.#resolveStarts(states, lastEventId))
   }
 
   pull (): void {
-    if (!this.#begun) return
-    // Another one first each time: there may be room for one only.
-    if (!this.alone) this.#running = [...this.#running.slice(1), ...this.#running.slice(0, 1)]
-    for (const follower of this.#running) follower.pull()
+    if (!this.#started) return
+    // Start with another reader each time: there may be room for one event only.
+    if (!this.singleChannel) this.#openReaders = [...this.#openReaders.slice(1), ...this.#openReaders.slice(0, 1)]
+    for (const reader of this.#openReaders) reader.pull()
   }
 
-  /** An event that its map made, or its snapshot, is no good. */
+  /** Fails: the event of a map or a snapshot is invalid. */
   rejectEvent (error: Error): void {
     this.fail(error)
   }
@@ -93,8 +97,8 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#leave?.forEach(leave => leave())
-    for (const follower of this.#readers) follower.stop()
+    this.#removeSignalListeners?.forEach(remove => remove())
+    for (const reader of this.#readers) reader.stop()
   }
 
   flush (): void {
@@ -102,69 +106,59 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   checkpoint (): string {
-    return this.unreported === 0 ? '' : encodePositionFrame(this.id())
+    return this.droppedShare === 0 ? '' : encodePositionFrame(this.id())
   }
 
-  /** Entries that were passed over also leave the history by their age, without any new event. */
+  /** Sends the position of dropped entries before they leave the history by their age, which needs no new event. */
   tick (now: number): void {
-    if (this.unreported === 0 || this.#reportedAt === Infinity) this.#reportedAt = now
-    else if (now - this.#reportedAt >= Math.min(...this.#readers.map(({ feed }) => feed.settings.history.maxAge)) / 2) this.write({ id: this.id() })
+    if (this.droppedShare === 0 || this.#reportedAt === Infinity) this.#reportedAt = now
+    else if (now - this.#reportedAt >= this.#shortestAge / 2) this.write({ id: this.id() })
   }
 
   id (): string {
-    this.unreported = 0
-    return this.#where()
+    this.droppedShare = 0
+    return this.#currentId()
   }
 
   hasRoom (): boolean { return this.#sink.hasRoom() }
 
   write (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
-    const taken = this.#sink.write(event, before)
-    // The client got neither the event nor the position before it: its distance is unknown.
-    if (!taken) this.unreported = 1
-    return taken
+    const accepted = this.#sink.write(event, before)
+    // The client received neither the event nor the position before it: the share of dropped entries is unknown.
+    if (!accepted) this.droppedShare = 1
+    return accepted
   }
 
-  writeFrames (frames: string | FrameBatch, events: number): void { this.#sink.writeFrames!(frames, events) }
-
-  arrived (follower: ChannelReader): void {
-    if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return
-    this.#behind = undefined
-    if (this.writes) this.writeFrames(`${LIVE_LINE}\n`, 0)
+  caughtUp (reader: ChannelReader): void {
+    if (this.#replaying?.delete(reader) !== true || this.#replaying.size > 0) return
+    this.#replaying = undefined
+    this.frames?.writeFrames(`${LIVE_LINE}\n`, 0)
   }
 
-  gap (follower: ChannelReader, dropped: number, position: number): void {
-    this.#dropped(follower.feed, dropped)
+  gap (reader: ChannelReader, dropped: number, position: number): void {
+    reader.feed.recordDrop(dropped, this.#sink.record)
     const before = this.checkpoint()
-    follower.position = position
-    this.write({ event: GAP_EVENT, data: this.#label(follower, { dropped }), id: this.id() }, before)
+    reader.position = position
+    this.write({ event: GAP_EVENT, data: this.#withChannel(reader, { dropped }), id: this.id() }, before)
   }
 
-  announce (follower: ChannelReader, opening: StartPosition, before: string): void {
-    this.#say([follower], [opening], before)
+  announce (reader: ChannelReader, start: StartPosition, before: string): void {
+    this.#writeStart([reader], [start], before)
   }
 
   fellBehind ({ feed }: ChannelReader): void {
     this.stop()
-    this.#dropped(feed, undefined)
+    feed.recordDrop(undefined, this.#sink.record)
     this.#sink.fellBehind(feed.settings.name)
   }
 
-  channelEnded (follower: ChannelReader): void {
-    this.#running = this.#running.filter(other => other !== follower)
-    if (this.#running.length > 0) return this.arrived(follower)
+  channelEnded (reader: ChannelReader): void {
+    reader.stop()
+    this.#openReaders = this.#openReaders.filter(other => other !== reader)
+    if (this.#openReaders.length > 0) return this.caughtUp(reader)
     this.stop()
     this.#sink.channelEnded()
-  }
-
-  /** Without a number: it loses the stream. */
-  #dropped ({ settings: { name }, statistics }: Feed, dropped: number | undefined): void {
-    if (dropped !== undefined) {
-      statistics.gaps++
-      statistics.dropped += dropped
-    }
-    if (diagnostics.drop.hasSubscribers) publishForSubscriber(this.#sink.record, diagnostics.drop, { channel: name, dropped })
   }
 
   fail (error: unknown): void {
@@ -178,79 +172,81 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     this.#sink.complete()
   }
 
-  /** Reads the position after all logs have answered: only then is it known which part belongs to none of them. */
-  #begin (heads: readonly LogState[], lastEventId: string | undefined): void {
+  /** Decodes the position after all logs have answered: only then it is known which part belongs to none of them. */
+  #resolveStarts (states: readonly LogState[], lastEventId: string | undefined): void {
     if (this.#stopped) return
-    const epochs = new Set(heads.map(({ epoch }) => epoch))
-    const openings = this.#readers.map((follower, index) => {
+    const epochs = new Set(states.map(({ epoch }) => epoch))
+    const starts = this.#readers.map((reader, index) => {
       const cursor = parseCursor(lastEventId || this.#subscriptions[index]!.after)
-      return attempt(() => follower.open(heads[index]!, cursorForEpoch(cursor, heads[index]!.epoch, epochs)))
+      return attempt(() => reader.open(states[index]!, cursorForEpoch(cursor, states[index]!.epoch, epochs)))
     })
-    this.#together(openings, openings => this.#open(openings))
+    this.#whenAll(starts, starts => this.#startReaders(starts))
   }
 
-  /** At once where all answers are there, else when they are. */
-  #together<T> (those: Array<T | Promise<T>>, step: (all: T[]) => void): void {
-    if (those.some(each => each instanceof Promise)) Promise.all(those).then(step).catch(error => this.fail(error))
-    else step(those as T[])
+  /** Runs the step synchronously if all values are there, else when they are. */
+  #whenAll<T> (values: Array<T | Promise<T>>, step: (all: T[]) => void): void {
+    if (values.some(value => value instanceof Promise)) Promise.all(values).then(step).catch(error => this.fail(error))
+    else step(values as T[])
   }
 
-  #open (openings: StartPosition[]): void {
+  #startReaders (starts: StartPosition[]): void {
     if (this.#stopped) return
-    if (openings.every(opening => opening.over)) {
+    if (starts.every(start => start.complete)) {
       this.stop()
       return this.#sink.respondNoContent()
     }
     const current = this.#readers.every(({ atEnd }) => atEnd)
-    if (!current) this.#behind = new Set(this.#readers)
-    this.#say(this.#readers, openings, current ? LIVE_LINE : REPLAY_LINE)
-    this.#begun = true
-    for (const follower of this.#readers) follower.start()
+    if (!current) this.#replaying = new Set(this.#readers)
+    this.#writeStart(this.#readers, starts, current ? LIVE_LINE : REPLAY_LINE)
+    this.#started = true
+    for (const reader of this.#readers) reader.start()
   }
 
-  #noticed (feed: Feed, { data }: Notice): void {
-    if ('dropped' in data) return this.#dropped(feed, data.dropped)
-    feed.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) publishForSubscriber(this.#sink.record, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
+  #recordNotice ({ feed }: ChannelReader, { data }: Notice): void {
+    if ('dropped' in data) feed.recordDrop(data.dropped, this.#sink.record)
+    else feed.recordReset(data.reason, this.#sink.record)
   }
 
-  /** In company, what is said of a channel says of which. */
-  #label<D extends object> ({ feed }: ChannelReader, data: D): D & { channel?: string } {
-    return this.alone ? data : { ...data, channel: feed.settings.name }
+  /** Adds the channel's name to the data if there are several channels. */
+  #withChannel<D extends object> ({ feed }: ChannelReader, data: D): D & { channel?: string } {
+    return this.singleChannel ? data : { ...data, channel: feed.settings.name }
   }
 
-  #where (): string {
+  #currentId (): string {
     const [first] = this.#readers
-    if (this.alone) return `${first!.epoch}-${first!.position}`
+    if (this.singleChannel) return `${first!.epoch}-${first!.position}`
     return encodeCursor(this.#readers.map(({ epoch, position }) => [epoch, position]))
   }
 
   /**
-   * What comes before the logs, and `before` with the first of it that goes out. Only the last carries the position: who does not
-   * get it all begins again. Where that was refused, the position comes by itself.
+   * Writes the events before the logs, after the frames in `before`. Only the last event has the position: a client
+   * that does not receive all of them starts again. If the last event was rejected, the position is sent alone.
    */
-  #say (followers: readonly ChannelReader[], openings: readonly StartPosition[], before: string): void {
-    for (const [index, { notice }] of openings.entries()) if (notice !== undefined) this.#noticed(followers[index]!.feed, notice)
-    const events: unknown[] = openings.flatMap(({ notice, snapshot }, index) => [
-      ...(notice === undefined ? [] : [{ ...notice, data: this.#label(followers[index]!, notice.data) }]),
+  #writeStart (readers: readonly ChannelReader[], starts: readonly StartPosition[], before: string): void {
+    starts.forEach(({ notice }, index) => { if (notice !== undefined) this.#recordNotice(readers[index]!, notice) })
+    const events: unknown[] = starts.flatMap(({ notice, snapshot }, index) => [
+      ...(notice === undefined ? [] : [{ ...notice, data: this.#withChannel(readers[index]!, notice.data) }]),
       ...snapshot
     ])
     const last = events.pop() ?? {}
-    for (const event of events) if (this.write(placed(event, undefined), before)) before = ''
-    if (!this.write(placed(last, this.id()), before)) this.write({ id: this.id() }, before)
+    for (const event of events) if (this.write(withPosition(event, undefined), before)) before = ''
+    if (!this.write(withPosition(last, this.id()), before)) this.write({ id: this.id() }, before)
   }
 }
 
-/** What is behind the channels that a route serves: its own events, or made so by a map (C4). FST_SSE_CHANNEL_EVENTS for others. */
+/**
+ * Returns the subscriptions of a route's channels. Throws FST_SSE_CHANNEL_EVENTS if the route's contract does not cover
+ * the events of a channel without a map (C4).
+ */
 export function resolveSubscriptions (channels: ReadonlyArray<ChannelSource<unknown>>, contract: Contract): ResolvedSubscription[] {
   const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription)
-  for (const { feed: { settings: { name, events } }, projection: selection } of all) {
-    if (selection.map === undefined && !contract.declaresAll(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
+  for (const { feed: { settings: { name, events } }, projection } of all) {
+    if (projection.map === undefined && !contract.declaresAll(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
   }
   return all
 }
 
-/** One that cannot begin waits for the others, whose promises somebody has to hear. */
+/** Turns an error into a rejection: the promises of the other readers must be handled too. */
 function attempt<T> (step: () => T | Promise<T>): T | Promise<T> {
   try {
     return step()

@@ -5,45 +5,45 @@ import { Fifo } from '../fifo.ts'
 import { Subscriber, type ResolvedSubscription } from './subscriber.ts'
 import type { SubscriberSink } from './subscriber-context.ts'
 
-// How many events may wait for the loop: the rest waits in the log.
-const AHEAD = 64
+// The maximal number of events that wait for the loop: later events wait in the log.
+const MAX_QUEUED = 64
 
-interface Waiting { resolve: (result: IteratorResult<DecodedEvent, undefined>) => void, reject: (error: unknown) => void }
+interface PendingRead { resolve: (result: IteratorResult<DecodedEvent, undefined>) => void, reject: (error: unknown) => void }
 
-/** A subscription that is read by a loop in this process. */
+/** Iterates over a subscription in this process. */
 export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefined>, SubscriberSink {
-  readonly #subscribed: () => ResolvedSubscription
+  readonly #resolve: () => ResolvedSubscription
   #subscriber: Subscriber | undefined
   readonly #events = new Fifo<DecodedEvent>()
-  readonly #readers = new Fifo<Waiting>()
+  readonly #pendingReads = new Fifo<PendingRead>()
   #started = false
-  #over = false
+  #ended = false
   #error: { cause: unknown } | undefined
 
-  /** Looks for what is behind it at the first `next()`: an idle channel may leave memory before. */
-  constructor (subscribed: () => ResolvedSubscription) {
-    this.#subscribed = subscribed
+  /** `resolve` runs at the first `next()`: until then an idle channel may leave memory. */
+  constructor (resolve: () => ResolvedSubscription) {
+    this.#resolve = resolve
   }
 
   next (): Promise<IteratorResult<DecodedEvent, undefined>> {
-    if (!this.#started && !this.#over) {
+    if (!this.#started && !this.#ended) {
       this.#started = true
       try {
-        this.#subscriber = new Subscriber([this.#subscribed()], this)
+        this.#subscriber = new Subscriber([this.#resolve()], this)
         this.#subscriber.start(undefined)
       } catch (error) {
         this.fail(error)
       }
     }
-    // More room first: what is in the log comes in now, not after the next wait.
-    if (this.#events.size === 0 && !this.#over) this.#subscriber?.pull()
+    // Read from the log first: its events are delivered now, not after the next wait.
+    if (this.#events.size === 0 && !this.#ended) this.#subscriber?.pull()
     const value = this.#events.shift()
     if (value !== undefined) return Promise.resolve({ value, done: false })
     const error = this.#error
     this.#error = undefined
     if (error !== undefined) return Promise.reject(error.cause)
-    if (this.#over) return Promise.resolve({ value: undefined, done: true })
-    return new Promise((resolve, reject) => { this.#readers.push({ resolve, reject }) })
+    if (this.#ended) return Promise.resolve({ value: undefined, done: true })
+    return new Promise((resolve, reject) => { this.#pendingReads.push({ resolve, reject }) })
   }
 
   return (): Promise<IteratorResult<DecodedEvent, undefined>> {
@@ -54,13 +54,13 @@ export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefin
   }
 
   hasRoom (): boolean {
-    return this.#events.size < AHEAD
+    return this.#events.size < MAX_QUEUED
   }
 
   write (event: unknown): boolean {
     const { event: name, data } = Object(event) as Partial<DecodedEvent>
     if (data === undefined) {
-      // Positions without an event are for clients: here every event has its own.
+      // Positions without an event are for clients: in a loop every event has its own.
       try {
         const control = checkEvent(event)
         if (name !== undefined || Object.hasOwn(control, 'data')) throw new FST_SSE_EVENT(describe(event))
@@ -69,18 +69,18 @@ export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefin
       }
       return true
     }
-    // Before the last of an opening there is no position: an empty id is none.
+    // Start events before the last one have no position: their id is empty.
     const value = (event as DecodedEvent).id === undefined ? { ...event as DecodedEvent, id: '' } : event as DecodedEvent
-    const reader = this.#readers.shift()
-    if (reader === undefined) this.#events.push(value)
-    else reader.resolve({ value, done: false })
+    const pendingRead = this.#pendingReads.shift()
+    if (pendingRead === undefined) this.#events.push(value)
+    else pendingRead.resolve({ value, done: false })
     return true
   }
 
   complete (): void {
-    this.#over = true
+    this.#ended = true
     this.#subscriber?.stop()
-    for (const reader of this.#readers.clear()) this.next().then(reader.resolve, reader.reject)
+    for (const pendingRead of this.#pendingReads.clear()) this.next().then(pendingRead.resolve, pendingRead.reject)
   }
 
   respondNoContent (): void { this.complete() }

@@ -4,26 +4,36 @@ import type { ResolvedSubscription } from './subscriber.ts'
 import { SubscriptionIterator } from './subscription-iterator.ts'
 import { aFunction, validateOptions, type Rule } from '../validate-options.ts'
 import type { Projection } from './projection.ts'
-import { whereToBegin } from './settings.ts'
+import { startRule } from './settings.ts'
 import { kSubscribed, type ChannelSource, type kEvents } from '../source/source.ts'
 
-/** How to follow a channel. `R` is what it gives, `T` what comes of it. */
+/** Options of `channel.subscribe()`. `R` is the type of a received event, `T` of a projected event. */
 export interface SubscribeOptions<R, T> {
   /**
-   * The id of the last event that is not to come again. A stream begins there when its client brings no `Last-Event-ID`.
-   * One that cannot be honoured makes `sse.reset` the first event.
+   * The id of the last event that the subscriber has. A stream starts there if its client sends no `Last-Event-ID`. If
+   * the id cannot be honoured, the first event is `sse.reset`.
    */
   after?: string | undefined
-  /** Where to begin without a position: with the oldest event that the history holds, or with what comes next. Default: as the channel says. */
+  /**
+   * The start without a position: 'earliest' begins with the oldest stored event, 'latest' with the next event.
+   * Default: the channel's `start`.
+   */
   start?: 'latest' | 'earliest' | undefined
-  /** Whether this subscriber gets an event. It is given one frozen object for all subscribers. What may come is still all that the channel declares: `map` narrows. */
+  /**
+   * Returns whether this subscriber receives an event, which is one frozen object for all subscribers. A filter does
+   * not narrow the types that the channel declares; a `map` does.
+   */
   filter?: ((event: R) => boolean) | undefined
-  /** Another event in place of one, checked by the route's `schema.sse`; undefined or null leaves it out. */
+  /**
+   * Returns another event in place of the given one, which the route's `schema.sse` validates; undefined or null drops
+   * the event.
+   */
   map?: ((event: R) => T | null | undefined) | undefined
   /**
-   * The state for a subscriber that brings no position, or none that holds: sent first, followed by what came after it.
-   * A function that answers at once is asked between two events; with a promise, all that is published since it was asked
-   * follows, so that updates should bear being applied twice. An `id` on its last event says exactly which events are in it.
+   * Returns the state for a subscriber without a valid position: it is sent first, then the events after it. A
+   * synchronous function runs between two events. With a promise, all events published since the call follow: applying
+   * an update twice must be harmless. An `id` on the last event of the snapshot is the position of the last event in
+   * it.
    */
   snapshot?: (() => Snapshot<T> | Promise<Snapshot<T>>) | undefined
   /** Ends the subscription. */
@@ -33,20 +43,20 @@ export interface SubscribeOptions<R, T> {
 /** One event, several, or none. */
 export type Snapshot<T> = (T & { id?: string | undefined }) | ReadonlyArray<T & { id?: string | undefined }> | null | undefined
 
-/** The events in what a snapshot gives. */
-export type Said<S> = Awaited<S> extends infer G ? G extends readonly unknown[] ? G[number] : NonNullable<G> : never
+/** The events of a snapshot. */
+export type SnapshotEvent<S> = Awaited<S> extends infer G ? G extends readonly unknown[] ? G[number] : NonNullable<G> : never
 
 const DEFAULTS: Required<SubscribeOptions<DecodedEvent, unknown>> = { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }
 const RULES: Record<keyof typeof DEFAULTS, Rule> = {
   after: { expected: 'an event id', fits: value => typeof value === 'string' },
-  start: whereToBegin,
+  start: startRule,
   filter: aFunction,
   map: aFunction,
   snapshot: aFunction,
   signal: { expected: 'an AbortSignal', fits: value => value instanceof EventTarget && 'aborted' in value }
 }
 
-/** One way of following a channel. Each stream that it is given to, and each loop over it, follows by itself. */
+/** A subscription to a channel. Each stream and each loop that uses it reads independently. */
 export class Subscription<E, R = E> implements ChannelSource<E>, AsyncIterable<R> {
   declare readonly [kEvents]?: E
   readonly #feed: () => Feed
@@ -54,8 +64,8 @@ export class Subscription<E, R = E> implements ChannelSource<E>, AsyncIterable<R
   readonly #after: string | undefined
   readonly #signal: AbortSignal | undefined
 
-  constructor (feed: () => Feed, first: 'latest' | 'earliest', given: object) {
-    const { after, signal, filter, map, snapshot, start = first } = validateOptions(given, DEFAULTS, RULES)
+  constructor (feed: () => Feed, defaultStart: 'latest' | 'earliest', options: object) {
+    const { after, signal, filter, map, snapshot, start = defaultStart } = validateOptions(options, DEFAULTS, RULES)
     this.#feed = feed
     this.#projection = { filter, map, snapshot, start }
     this.#after = after

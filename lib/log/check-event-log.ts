@@ -1,13 +1,15 @@
-import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type Again, type Check } from './checks.ts'
+import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog, type Check } from './checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
 
-/** What a test needs to hold others: that of tap, and that of `node:test`. */
+/** The test context that `checkEventLog` needs: that of tap or of `node:test`. */
 export interface Tester {
   test: (name: string, body: () => Promise<void>) => unknown
 }
 
 export interface CheckEventLogOptions {
-  /** Whether two calls of `open` by one name open the same log, as two nodes do on a shared store. Default false. */
+  /**
+   * Whether two calls of the factory with one name open the same log, as two nodes do on a shared store. Default false.
+   */
   shared?: boolean | undefined
 }
 
@@ -16,8 +18,8 @@ const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: 
 let names = 0
 
 /**
- * The contract of a log, as tests: whatever passes them keeps the promises of `EventLog`, and a channel may stand on it.
- * `make` gives the function that goes into `app.register(sse, { eventLog: log })`. Names of channels are new ones in every run.
+ * Tests the contract of `EventLog`: a log that passes can store the entries of channels. `make` returns the factory for
+ * `app.register(sse, { eventLog: factory })`. Every run uses new channel names.
  *
  * ```ts
  * import t from 'tap'
@@ -32,13 +34,13 @@ export async function checkEventLog (t: Tester, make: () => EventLogFactory | Pr
     await t.test(title, async () => {
       const number = ++names
       const opened: EventLog[] = []
-      const again: Again = (suffix = '') => {
+      const openAgain: OpenLog = (suffix = '') => {
         const log = open(`checkEventLog ${run} ${number}${suffix}`, { ...HISTORY, ...history })
         opened.push(log)
         return log
       }
       try {
-        await body(again(), again)
+        await body(openAgain(), openAgain)
       } finally {
         for (const log of opened) log.close()
       }

@@ -2,29 +2,30 @@ import assert from 'node:assert/strict'
 import type { EventLog, HistoryLimits, LogEntry, LogRecord } from './log.ts'
 import { RecordedTail } from './recorded-tail.ts'
 
-// The contract of a log, promise by promise.
+// The contract of an event log, one test per promise.
 
-/** Opens the log of the same name once more, or that of another. */
-export type Again = (suffix?: string) => EventLog
-/** One promise of the contract: a title, and a body that fails where a log with that history breaks it. */
-export type Check = (title: string, body: (log: EventLog, again: Again) => Promise<void>, history?: Partial<HistoryLimits>) => Promise<void>
+/** Opens the log of the same name again, or of the name with a suffix. */
+export type OpenLog = (suffix?: string) => EventLog
+/** One promise of the contract: a title, and a body that fails if a log with that history breaks it. */
+export type Check = (title: string, body: CheckBody, history?: Partial<HistoryLimits>) => Promise<void>
+type CheckBody = (log: EventLog, open: OpenLog) => Promise<void>
 
-const record = (n: number, size = 0): LogRecord => ({ event: 'message', data: JSON.stringify(n) + ' '.repeat(size), json: true })
-const offsetsOf = (entries: readonly LogEntry[]): number[] => entries.map(({ offset }) => offset)
+const numbered = (n: number, size = 0): LogRecord => ({ event: 'message', data: `${n}${' '.repeat(size)}`, json: true })
+const offsets = (entries: readonly LogEntry[]): number[] => entries.map(({ offset }) => offset)
 
-/** All that it holds after a position, in as many pieces as it gives. */
-async function entriesOf (log: EventLog, after = 0): Promise<LogEntry[]> {
+/** Reads all entries after a position, in as many batches as the log returns. */
+async function readAll (log: EventLog, after = 0): Promise<LogEntry[]> {
   const all: LogEntry[] = []
   for (;;) {
     const position = all.at(-1)?.offset ?? after
     const { entries } = await log.read(position, 100)
     if (entries.length === 0) return all
-    assert.ok(entries.every(({ offset }) => offset > position), `what is read comes after ${position}`)
+    assert.ok(entries.every(({ offset }) => offset > position), `a read returns entries after ${position}`)
     all.push(...entries)
   }
 }
 
-const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const range = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, n) => first + n)
 
 export async function checkOrder (check: Check): Promise<void> {
   await check('a new log is empty and open', async log => {
@@ -34,16 +35,16 @@ export async function checkOrder (check: Check): Promise<void> {
     assert.deepEqual(await log.read(0, 10), { epoch, newest: 0, ended: false, entries: [] })
   })
 
-  await check('offsets count 1, 2, 3, in the order of the calls, within one epoch', async log => {
+  await check('offsets count 1, 2, 3 in the order of the calls, in one epoch', async log => {
     const { epoch } = await log.state()
-    const positions = await Promise.all(upTo(100).map(async n => log.append(record(n))))
-    assert.deepEqual(positions, upTo(100).map(offset => ({ epoch, offset })))
+    const positions = await Promise.all(range(100).map(async n => log.append(numbered(n))))
+    assert.deepEqual(positions, range(100).map(offset => ({ epoch, offset })))
     assert.deepEqual(await log.state(), { epoch, oldest: 1, newest: 100, ended: false })
-    const entries = await entriesOf(log)
-    assert.deepEqual(entries.map(({ data }) => JSON.parse(data)), upTo(100))
+    const entries = await readAll(log)
+    assert.deepEqual(entries.map(({ data }) => JSON.parse(data)), range(100))
   })
 
-  await check('what is read is what was appended', async log => {
+  await check('a read returns the records as they were appended', async log => {
     const records: LogRecord[] = [
       { event: 'message', data: '{"a":1}', json: true },
       { event: 'näme: with, signs', data: 'line\nline\r\nline\r', json: false },
@@ -52,17 +53,17 @@ export async function checkOrder (check: Check): Promise<void> {
       { event: 'x', data: 'é€😀\u0000', json: false }
     ]
     for (const each of records) await log.append(each)
-    const entries = await entriesOf(log)
-    assert.deepEqual(entries.map(entry => ({ ...entry })), records.map((each, index) => ({ offset: index + 1, ...each })))
+    const entries = await readAll(log)
+    assert.deepEqual(entries.map(entry => ({ ...entry })), records.map((each, n) => ({ offset: n + 1, ...each })))
   })
 
-  await check('it is read from any position, in pieces without a gap', async log => {
-    for (const n of upTo(10)) await log.append(record(n))
-    for (const after of upTo(10, 0)) {
+  await check('reads from any position return consecutive batches with no gaps', async log => {
+    for (const n of range(10)) await log.append(numbered(n))
+    for (const after of range(10, 0)) {
       const { entries, newest } = await log.read(after, 3)
       assert.equal(newest, 10)
       assert.equal(entries.length > 0, after < 10)
-      assert.deepEqual(offsetsOf(entries), upTo(after + entries.length, after + 1))
+      assert.deepEqual(offsets(entries), range(after + entries.length, after + 1))
       assert.ok(entries.length <= 3)
     }
     assert.deepEqual((await log.read(11, 3)).entries, [])
@@ -70,189 +71,189 @@ export async function checkOrder (check: Check): Promise<void> {
 }
 
 export async function checkBounds (check: Check): Promise<void> {
-  const holds = async (log: EventLog, most: number): Promise<void> => {
+  const checkLimit = async (log: EventLog, max: number): Promise<void> => {
     const { oldest, newest } = await log.state()
-    assert.ok(newest - oldest + 1 <= most, `it holds ${newest - oldest + 1}`)
-    assert.deepEqual(offsetsOf(await entriesOf(log)), upTo(newest, oldest))
-    assert.equal((await log.append(record(0))).offset, newest + 1)
+    assert.ok(newest - oldest + 1 <= max, `the log keeps ${newest - oldest + 1} events`)
+    assert.deepEqual(offsets(await readAll(log)), range(newest, oldest))
+    assert.equal((await log.append(numbered(0))).offset, newest + 1)
   }
-  await check('it keeps the newest events, as many as its history says', async log => {
-    for (const n of upTo(50)) await log.append(record(n))
-    await holds(log, 10)
-    assert.ok(offsetsOf(await entriesOf(log)).includes(51))
+  await check('the log keeps the newest events up to maxEvents', async log => {
+    for (const n of range(50)) await log.append(numbered(n))
+    await checkLimit(log, 10)
+    assert.ok(offsets(await readAll(log)).includes(51))
   }, { maxEvents: 10 })
-  await check('it keeps the newest events, as many bytes as its history says', async log => {
-    for (const n of upTo(50)) await log.append(record(n, 100))
-    await holds(log, 9)
+  await check('the log keeps the newest events up to maxBytes', async log => {
+    for (const n of range(50)) await log.append(numbered(n, 100))
+    await checkLimit(log, 9)
   }, { maxBytes: 1_000 })
-  await check('it keeps nothing where its history is none, and still counts and tells', async log => {
-    const told = new RecordedTail()
-    log.tail(told.listener)
+  await check('with maxEvents 0 the log keeps no event, but still assigns offsets and delivers', async log => {
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.state()
-    for (const n of upTo(3)) await log.append(record(n))
-    assert.deepEqual(await entriesOf(log), [])
+    for (const n of range(3)) await log.append(numbered(n))
+    assert.deepEqual(await readAll(log), [])
     const { oldest, newest } = await log.state()
     assert.deepEqual([oldest, newest], [4, 3])
-    await told.until('three entries', () => told.entries.length === 3)
+    await tail.waitFor('three entries', () => tail.entries.length === 3)
   }, { maxEvents: 0 })
-  await check('what is older than its history says is gone', async log => {
-    for (const n of upTo(3)) await log.append(record(n))
+  await check('events older than maxAge are evicted', async log => {
+    for (const n of range(3)) await log.append(numbered(n))
     await new Promise(resolve => { setTimeout(resolve, 60) })
-    assert.deepEqual(await entriesOf(log), [])
+    assert.deepEqual(await readAll(log), [])
     const { oldest, newest } = await log.state()
     assert.deepEqual([oldest, newest], [4, 3])
-    assert.equal((await log.append(record(4))).offset, 4)
+    assert.equal((await log.append(numbered(4))).offset, 4)
   }, { maxAge: 40 })
 }
 
 export async function checkTail (check: Check): Promise<void> {
-  await check('a tail tells what is appended from then on, each entry once and in order', async log => {
-    await log.append(record(1))
-    const told = new RecordedTail()
-    log.tail(told.listener)
-    assert.equal(told.batches.length, 0, 'nothing within the call')
+  await check('a tail delivers later appends, each entry once and in order', async log => {
+    await log.append(numbered(1))
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
+    assert.equal(tail.batches.length, 0, 'no batch within the call')
     const { epoch } = await log.state()
-    await Promise.all(upTo(200, 2).map(async n => log.append(record(n))))
-    await told.until('all entries', () => told.entries.at(-1)?.offset === 200)
-    const later = told.entries.filter(({ offset }) => offset > 1)
-    assert.deepEqual(offsetsOf(later), upTo(200, 2))
-    assert.deepEqual(later.map(({ data }) => JSON.parse(data)), upTo(200, 2))
-    for (const batch of told.batches) {
+    await Promise.all(range(200, 2).map(async n => log.append(numbered(n))))
+    await tail.waitFor('all entries', () => tail.entries.at(-1)?.offset === 200)
+    const later = tail.entries.filter(({ offset }) => offset > 1)
+    assert.deepEqual(offsets(later), range(200, 2))
+    assert.deepEqual(later.map(({ data }) => JSON.parse(data)), range(200, 2))
+    for (const batch of tail.batches) {
       assert.equal(batch.epoch, epoch)
       assert.ok(batch.entries.every(({ offset }) => offset <= batch.newest))
-      assert.ok(batch.newest <= 200, 'no further than it went')
+      assert.ok(batch.newest <= 200, 'no offset beyond the last append')
     }
   })
 
-  await check('what is answered or told can be read from then on', async log => {
-    const holds = async (offset: number): Promise<boolean> => (await log.read(offset - 1, 1)).entries[0]?.offset === offset
-    const told = new RecordedTail()
-    const held: Array<Promise<boolean>> = []
+  await check('acknowledged and delivered entries can be read', async log => {
+    const isReadable = async (n: number): Promise<boolean> => (await log.read(n - 1, 1)).entries[0]?.offset === n
+    const tail = new RecordedTail()
+    const readable: Array<Promise<boolean>> = []
     log.tail(batch => {
-      for (const { offset } of batch.entries) held.push(holds(offset))
-      told.listener(batch)
+      for (const { offset } of batch.entries) readable.push(isReadable(offset))
+      tail.listener(batch)
     })
-    for (const n of upTo(20)) {
-      assert.ok(await holds((await log.append(record(n))).offset), 'what an append has answered')
-      assert.ok(await holds((await log.state()).newest), 'what a head says')
+    for (const n of range(20)) {
+      assert.ok(await isReadable((await log.append(numbered(n))).offset), 'an acknowledged append can be read')
+      assert.ok(await isReadable((await log.state()).newest), 'the newest offset of the state can be read')
     }
-    await told.until('all entries', () => told.entries.length >= 20)
-    assert.ok((await Promise.all(held)).every(Boolean), 'what a tail tells')
+    await tail.waitFor('all entries', () => tail.entries.length >= 20)
+    assert.ok((await Promise.all(readable)).every(Boolean), 'a delivered entry can be read')
   })
 
-  await check('a tail that stopped tells nothing more, and the others go on', async log => {
+  await check('a stopped tail delivers nothing more, and other tails continue', async log => {
     const [one, other] = [new RecordedTail(), new RecordedTail()]
     const stop = log.tail(one.listener)
     log.tail(other.listener)
-    await log.append(record(1))
-    await one.until('the first entry', () => one.entries.length === 1)
+    await log.append(numbered(1))
+    await one.waitFor('the first entry', () => one.entries.length === 1)
     stop()
     stop()
-    await log.append(record(2))
-    await other.until('both entries', () => other.entries.length === 2)
+    await log.append(numbered(2))
+    await other.waitFor('both entries', () => other.entries.length === 2)
     assert.equal(one.entries.length, 1)
   })
 
-  await check('who listens first and then reads misses nothing, at any rate of appends', async log => {
+  await check('tailing before reading misses no entry, at any rate of appends', async log => {
     let last = 0
     const appending = (async () => {
-      for (const n of upTo(300)) {
-        await log.append(record(n))
+      for (const n of range(300)) {
+        await log.append(numbered(n))
         if (n % 10 === 0) await new Promise(setImmediate)
       }
     })()
-    // Should something else fail first, this test must not fail twice.
+    // If another step fails first, this test must not fail twice.
     appending.catch(() => {})
     await new Promise(setImmediate)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     const seen = new Set<number>()
     for (let { entries } = await log.read(0, 20); entries.length > 0; { entries } = await log.read(last, 20)) {
-      assert.ok(entries[0]!.offset > last, 'what is read comes after the position')
+      assert.ok(entries[0]!.offset > last, 'a read returns entries after the position')
       last = entries.at(-1)!.offset
       for (const { offset } of entries) seen.add(offset)
     }
     await appending
-    await told.until('the last entry', () => told.entries.at(-1)?.offset === 300)
-    for (const { offset } of told.entries) seen.add(offset)
-    assert.deepEqual([...seen].sort((a, b) => a - b), upTo(300))
+    await tail.waitFor('the last entry', () => tail.entries.at(-1)?.offset === 300)
+    for (const { offset } of tail.entries) seen.add(offset)
+    assert.deepEqual([...seen].sort((a, b) => a - b), range(300))
   })
 }
 
 export async function checkIdle (check: Check, shared: boolean): Promise<void> {
   const use = async (log: EventLog): Promise<void> => {
-    await log.append(record(1))
+    await log.append(numbered(1))
     log.tail(() => {})()
   }
-  // The store of a shared one keeps all for the other nodes.
+  // A shared store keeps the entries for the other nodes.
   if (!shared) {
-    await check('it is not idle as long as somebody may come back to what it holds', async log => {
+    await check('the log is not idle while a client may reconnect to its entries', async log => {
       await use(log)
       assert.equal(log.isIdle(), false)
     }, { maxAge: 60_000 })
   }
-  await check('it is idle when what it holds is too old to come back to', async log => {
+  await check('the log is idle when its entries have expired', async log => {
     await use(log)
     for (let waited = 0; !log.isIdle(); waited += 20) {
-      assert.ok(waited < 5_000, 'it is not idle after 5 seconds')
+      assert.ok(waited < 5_000, 'the log is not idle after 5 seconds')
       await new Promise(resolve => { setTimeout(resolve, 20) })
     }
   }, { maxAge: 40 })
 }
 
 export async function checkEnd (check: Check): Promise<void> {
-  await check('after the end nothing is appended, and what is there can be read', async log => {
-    const told = new RecordedTail()
-    log.tail(told.listener)
-    const { epoch } = await log.append(record(1))
+  await check('after the end the log rejects appends, and its entries can be read', async log => {
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
+    const { epoch } = await log.append(numbered(1))
     await log.end()
     await log.end()
-    await told.until('the end', () => told.batches.some(({ ended }) => ended))
-    assert.equal(told.batches.filter(({ ended }) => ended).length, 1, 'told once')
-    assert.deepEqual(offsetsOf(told.entries), [1])
-    await assert.rejects(async () => log.append(record(2)), { code: 'FST_SSE_CHANNEL_ENDED' })
+    await tail.waitFor('the end', () => tail.batches.some(({ ended }) => ended))
+    assert.equal(tail.batches.filter(({ ended }) => ended).length, 1, 'delivered once')
+    assert.deepEqual(offsets(tail.entries), [1])
+    await assert.rejects(async () => log.append(numbered(2)), { code: 'FST_SSE_CHANNEL_ENDED' })
     assert.deepEqual(await log.state(), { epoch, oldest: 1, newest: 1, ended: true })
-    assert.deepEqual([offsetsOf(await entriesOf(log)), (await log.read(0, 10)).ended], [[1], true])
+    assert.deepEqual([offsets(await readAll(log)), (await log.read(0, 10)).ended], [[1], true])
   })
 
-  await check('two names are two logs, whose epochs differ', async (log, again) => {
-    const other = again(' other')
-    await log.append(record(1))
+  await check('two names open two logs with different epochs', async (log, open) => {
+    const other = open(' other')
+    await log.append(numbered(1))
     assert.notEqual((await log.state()).epoch, (await other.state()).epoch)
-    assert.deepEqual(await entriesOf(other), [])
+    assert.deepEqual(await readAll(other), [])
   })
 }
 
 export async function checkShared (check: Check): Promise<void> {
-  await check('two nodes see one log: one order, one set of ids, one end', async (one, again) => {
-    const other = again()
-    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
-    one.tail(told.listener)
-    other.tail(toldOther.listener)
-    const positions = await Promise.all(upTo(100).map(async n => (n % 2 === 0 ? one : other).append(record(n))))
-    assert.deepEqual(positions.map(({ offset }) => offset).sort((a, b) => a - b), upTo(100))
-    for (const each of [told, toldOther]) {
-      await each.until('all entries', () => each.entries.length >= 100)
-      assert.deepEqual(offsetsOf(each.entries), upTo(100))
+  await check('two nodes share one log: one order, one set of ids, one end', async (one, open) => {
+    const other = open()
+    const [tail, otherTail] = [new RecordedTail(), new RecordedTail()]
+    one.tail(tail.listener)
+    other.tail(otherTail.listener)
+    const positions = await Promise.all(range(100).map(async n => (n % 2 === 0 ? one : other).append(numbered(n))))
+    assert.deepEqual(positions.map(({ offset }) => offset).sort((a, b) => a - b), range(100))
+    for (const each of [tail, otherTail]) {
+      await each.waitFor('all entries', () => each.entries.length >= 100)
+      assert.deepEqual(offsets(each.entries), range(100))
     }
-    assert.deepEqual(told.entries.map(({ data }) => data), toldOther.entries.map(({ data }) => data))
+    assert.deepEqual(tail.entries.map(({ data }) => data), otherTail.entries.map(({ data }) => data))
     assert.deepEqual(await one.state(), await other.state())
     await one.end()
-    await toldOther.until('the end', () => toldOther.batches.some(({ ended }) => ended))
-    await assert.rejects(async () => other.append(record(0)), { code: 'FST_SSE_CHANNEL_ENDED' })
+    await otherTail.waitFor('the end', () => otherTail.batches.some(({ ended }) => ended))
+    await assert.rejects(async () => other.append(numbered(0)), { code: 'FST_SSE_CHANNEL_ENDED' })
   })
 
-  await check('one node lets go, the other goes on', async (one, again) => {
-    const other = again()
-    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
-    one.tail(told.listener)
-    other.tail(toldOther.listener)
-    await one.append(record(1))
-    await told.until('the first entry', () => told.entries.length > 0)
+  await check('one node closes the log, and the other continues', async (one, open) => {
+    const other = open()
+    const [tail, otherTail] = [new RecordedTail(), new RecordedTail()]
+    one.tail(tail.listener)
+    other.tail(otherTail.listener)
+    await one.append(numbered(1))
+    await tail.waitFor('the first entry', () => tail.entries.length > 0)
     one.close()
-    assert.equal((await other.append(record(2))).offset, 2)
-    assert.deepEqual(offsetsOf(await entriesOf(other)), [1, 2])
-    await toldOther.until('both entries', () => toldOther.entries.length > 1)
-    assert.equal(told.entries.length, 1, 'who is closed is told nothing more')
+    assert.equal((await other.append(numbered(2))).offset, 2)
+    assert.deepEqual(offsets(await readAll(other)), [1, 2])
+    await otherTail.waitFor('both entries', () => otherTail.entries.length > 1)
+    assert.equal(tail.entries.length, 1, 'a closed log delivers nothing more')
   })
 }

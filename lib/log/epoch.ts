@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
-/** Names a sequence of offsets. 48 random bits: what a client brings back from another log, or makes up, does not pass for this one's. */
+/**
+ * Returns a name for a sequence of offsets: 48 random bits, so that an id of another log, or an invented one, is not
+ * taken for an id of this log.
+ */
 export const newEpoch = (): string => parseInt(randomBytes(6).toString('hex'), 16).toString(36)

@@ -1,48 +1,52 @@
-/** What is appended: one event, already checked and written. */
+/** An event to append, already validated and serialized. */
 export interface LogRecord {
-  /** The event's name; `message` for one without. */
+  /** The name of the event; `message` for an event without one. */
   readonly event: string
-  /** Its data as the client gets it. */
+  /** The data as the client receives it. */
   readonly data: string
-  /** Whether `data` is JSON, or plain text. */
+  /** Whether `data` is JSON or plain text. */
   readonly json: boolean
   /**
-   * Names the schema that wrote the record: at most 64 ASCII letters, digits, `-` and `_`. The log keeps it. A process
-   * checks an entry without a fingerprint, or with another one than its own, and writes it anew before it sends it.
+   * Names the schema that serialized the record: at most 64 ASCII letters, digits, `-` and `_`. The log stores it. A
+   * process that reads an entry without a fingerprint, or with one of another schema, validates and serializes it again
+   * before sending.
    */
   readonly fingerprint?: string | undefined
 }
 
-/** One event in a log. */
+/** An event in a log. */
 export interface LogEntry extends LogRecord {
   /** 1, 2, 3 … within its epoch. */
   readonly offset: number
 }
 
-/** Where in which log. */
+/** A position in one sequence of offsets. */
 export interface LogPosition { readonly epoch: string, readonly offset: number }
 
-/** What a log holds. */
+/** The state of a log. */
 export interface LogState {
-  /** ASCII letters and digits, at most 32, random: no two logs share one, and a log that lost its history gets another. */
+  /**
+   * At most 32 ASCII letters and digits, random: no two logs share an epoch, and a log that lost its history has a new
+   * one.
+   */
   readonly epoch: string
-  /** The first offset that can still be read; `newest + 1` when there is none. */
+  /** The first offset that can be read; `newest + 1` if there is none. */
   readonly oldest: number
-  /** The last offset given; 0 before the first. */
+  /** The last assigned offset; 0 before the first append. */
   readonly newest: number
-  /** Nothing comes after `newest`. */
+  /** No entry follows `newest`. */
   readonly ended: boolean
 }
 
-/** A piece of a log, and how far the log went when it was cut. */
+/** Consecutive entries of a log, and its state when they were read. */
 export interface LogBatch extends Omit<LogState, 'oldest'> {
-  /** In order, without a gap between them. */
+  /** In order, with no gaps. */
   readonly entries: readonly LogEntry[]
 }
 
-/** How much a log keeps: whatever goes beyond one of these leaves it, oldest first. */
+/** The limits of a history: entries beyond one of them are evicted, oldest first. */
 export interface HistoryLimits {
-  /** How many events. 0: none. */
+  /** The number of events. 0: none. */
   readonly maxEvents: number
   /** Bytes of their names and data, as UTF-8. */
   readonly maxBytes: number
@@ -51,35 +55,42 @@ export interface HistoryLimits {
 }
 
 /**
- * Where one channel keeps its events: an ordered sequence that many nodes may append to and read. A method that has to
- * ask elsewhere answers with a promise. It rejects only when asking again is of no use: a store that is away for a
- * while is waited for. `append` and `end` may give up after a time, and then nobody knows whether they were done. What has been answered or told can be read from then on.
+ * Stores the entries of one channel: an ordered sequence that many nodes may append to and read. Methods of a remote
+ * log return promises. They retry while the store is unreachable and reject only on permanent errors. `append` and
+ * `end` may time out; then it is unknown whether they took effect. An entry can be read as soon as it was acknowledged
+ * or delivered to a listener.
  */
 export interface EventLog {
   /**
-   * Gives the record the next offset, keeps it and answers with its position: one order, whoever appends.
+   * Assigns the next offset to the record, stores it and returns its position: one order for all nodes. Fails with
    * FST_SSE_CHANNEL_ENDED after the end.
    */
   append: (record: LogRecord) => LogPosition | Promise<LogPosition>
   /**
-   * Up to `limit` entries (at least one where there is one) that come after an offset, from the oldest that is left. When the first of them is not
-   * `after + 1`, what lies between has left the log; so has everything when there is none and `newest` is greater.
+   * Returns up to `limit` entries after an offset (at least one, if there is one), starting with the oldest stored
+   * entry. If the first is not `after + 1`, the entries between were evicted. If there is none and `newest` is greater,
+   * all of them were evicted.
    */
   read: (after: number, limit: number) => LogBatch | Promise<LogBatch>
   state: () => LogState | Promise<LogState>
   /**
-   * Tells of everything that is appended from now on, by whichever node: each entry once and in order, or a gap that
-   * the offsets show. The end of the log is told too, as a batch with `ended`, and so is a new epoch. Returns what stops it.
-   * What is appended after a later `head()` has answered is told as entries, also where the history is none. The listener may be called within `append` and `end`, never within `tail`. It does not throw.
+   * Notifies the listener of all entries appended from now on by any node: each entry once and in order. A lost entry
+   * is a gap in the offsets. Also notifies it of the end of the log, as a batch with `ended`, and of a new epoch.
+   * Returns a function that removes the listener. Entries appended after a later `state()` has answered are delivered
+   * even if the history keeps none. The listener may be called within `append` and `end`, but never within `tail`. It
+   * does not throw.
    */
   tail: (listener: (batch: LogBatch) => void) => () => void
-  /** Nothing is appended from now on. Ending twice is ending once. */
+  /** Ends the log: no entry can be appended. A second call has no effect. */
   end: () => void | Promise<void>
-  /** True when closing it loses nothing that somebody may still ask for. It is asked now and then: a time to let go of what is too old. */
+  /**
+   * Returns true if closing the log loses nothing that a client may still request. It is called regularly, so it is
+   * also the time to evict old entries.
+   */
   isIdle: () => boolean
-  /** Lets go of everything that it holds here. A log of many nodes goes on for the others. */
+  /** Releases all resources of this process. A shared log stays open for other nodes. */
   close: () => void
 }
 
-/** Opens the log of a channel. What two nodes open by one name is one log, where the store is shared. */
+/** Opens the log of a channel. On a shared store, two nodes that use one name open one log. */
 export type EventLogFactory = (name: string, history: HistoryLimits) => EventLog

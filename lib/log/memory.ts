@@ -3,22 +3,24 @@ import { Fifo } from '../fifo.ts'
 import { newEpoch } from './epoch.ts'
 import type { EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord, EventLogFactory } from './log.ts'
 
-/** Logs in the memory of this process: for one node, gone with it. */
+/** Returns a factory of logs in the memory of this process: for one node, and lost when it exits. */
 export function memoryLog (): EventLogFactory {
   return (_name, history) => new MemoryLog(history)
 }
 
-interface Kept { entry: LogEntry, size: number, at: number }
+interface StoredEntry { entry: LogEntry, size: number, at: number }
 
 class MemoryLog implements EventLog {
   readonly #epoch = newEpoch()
   readonly #history: HistoryLimits
   readonly #listeners = new Set<(batch: LogBatch) => void>()
-  readonly #kept = new Fifo<Kept>()
+  readonly #stored = new Fifo<StoredEntry>()
   #bytes = 0
   #newest = 0
   #ended = false
-  /** When somebody last wrote, stopped listening, or was told the position: whoever has one may come back with it. */
+  /**
+   * The time of the last append, removal of a listener or read of the state: a client with that position may reconnect.
+   */
   #usedAt = -Infinity
 
   constructor (history: HistoryLimits) {
@@ -31,17 +33,17 @@ class MemoryLog implements EventLog {
     const plain = { offset: ++this.#newest, event, data, json }
     const entry = fingerprint === undefined ? plain : { ...plain, fingerprint }
     const size = Buffer.byteLength(event) + Buffer.byteLength(data)
-    this.#kept.push({ entry, size, at })
+    this.#stored.push({ entry, size, at })
     this.#bytes += size
     this.#evict(at)
-    this.#tell([entry])
+    this.#notify([entry])
     return { epoch: this.#epoch, offset: entry.offset }
   }
 
   read (after: number, limit: number): LogBatch {
     this.#evict(performance.now())
     const first = Math.max(0, after + 1 - this.#oldest)
-    return this.#batch(this.#kept.slice(first, first + limit).map(kept => kept.entry))
+    return this.#batch(this.#stored.slice(first, first + limit).map(stored => stored.entry))
   }
 
   state (): LogState {
@@ -50,11 +52,11 @@ class MemoryLog implements EventLog {
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    // One function may listen twice, and each of the two stops by itself.
-    const told = (batch: LogBatch): void => listener(batch)
-    this.#listeners.add(told)
+    // One function may be added twice: each call returns its own removal.
+    const own = (batch: LogBatch): void => listener(batch)
+    this.#listeners.add(own)
     return () => {
-      this.#listeners.delete(told)
+      this.#listeners.delete(own)
       this.#usedAt = performance.now()
     }
   }
@@ -63,10 +65,10 @@ class MemoryLog implements EventLog {
     if (this.#ended) return
     this.#ended = true
     this.#usedAt = performance.now()
-    this.#tell([])
+    this.#notify([])
   }
 
-  /** Its events are gone by their age, and so would be those that a client missed. */
+  /** Idle when its entries have expired by age: so have the entries that a client could have missed. */
   isIdle (): boolean {
     const now = performance.now()
     this.#evict(now)
@@ -75,26 +77,26 @@ class MemoryLog implements EventLog {
 
   close (): void {
     this.#listeners.clear()
-    this.#kept.clear()
+    this.#stored.clear()
   }
 
-  get #oldest (): number { return this.#newest - this.#kept.size + 1 }
+  get #oldest (): number { return this.#newest - this.#stored.size + 1 }
 
   #batch (entries: readonly LogEntry[]): LogBatch {
     return { epoch: this.#epoch, newest: this.#newest, ended: this.#ended, entries }
   }
 
-  #tell (entries: readonly LogEntry[]): void {
+  #notify (entries: readonly LogEntry[]): void {
     const batch = this.#batch(entries)
     for (const listener of this.#listeners) listener(batch)
   }
 
   #evict (now: number): void {
     const { maxEvents: events, maxBytes: bytes, maxAge: age } = this.#history
-    for (let oldest = this.#kept.first; oldest !== undefined; oldest = this.#kept.first) {
-      if (this.#kept.size <= events && this.#bytes <= bytes && now - oldest.at < age) return
+    for (let oldest = this.#stored.first; oldest !== undefined; oldest = this.#stored.first) {
+      if (this.#stored.size <= events && this.#bytes <= bytes && now - oldest.at < age) return
       this.#bytes -= oldest.size
-      this.#kept.shift()
+      this.#stored.shift()
     }
   }
 }

@@ -1,6 +1,6 @@
 import type { LogBatch, LogEntry } from './log.ts'
 
-/** All that a tail has told, and a wait for more of it. */
+/** Records the batches that a tail delivers, and waits for more of them. */
 export class RecordedTail {
   readonly batches: LogBatch[] = []
   #check = (): void => {}
@@ -12,12 +12,12 @@ export class RecordedTail {
 
   get entries (): LogEntry[] { return this.batches.flatMap(batch => batch.entries) }
 
-  until (what: string, holds: () => boolean): Promise<void> {
+  waitFor (description: string, condition: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const late = setTimeout(reject, 5_000, new Error(`The tail did not tell ${what} within 5 seconds`))
+      const timer = setTimeout(reject, 5_000, new Error(`The tail did not deliver ${description} within 5 seconds`))
       this.#check = () => {
-        if (!holds()) return
-        clearTimeout(late)
+        if (!condition()) return
+        clearTimeout(timer)
         resolve()
       }
       this.#check()

@@ -21,111 +21,111 @@ const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() 
 function make (options: ChannelOptions = {}, log: EventLog = new RemoteLog()) {
   const lines: Array<[level: string, message: string, error: unknown]> = []
   const note = (level: string) => ({ err }: { err: unknown }, message: string) => { lines.push([level, message, err]) }
-  const topic = new ActiveChannel({
+  const channel = new ActiveChannel({
     settings: resolveChannel('runs', options),
     contract: options.events === undefined ? freeContract : compileContract(options.events, "channel 'runs'", schemaCompiler({})),
     statistics: new Statistics(),
     eventLog: () => log,
     log: { error: note('error'), warn: note('warn') } as unknown as FastifyBaseLogger
   })
-  return { topic, log, lines }
+  return { channel, log, lines }
 }
 
-/** All that a log holds, as name and data. */
-async function held (log: EventLog): Promise<string[]> {
+/** Returns all entries of a log, as name and data. */
+async function storedEvents (log: EventLog): Promise<string[]> {
   return (await log.read(0, 1_000)).entries.map(({ event, data }) => `${event} ${data}`)
 }
 
 const reader = { deliver: () => {}, onStateChange: () => {}, close: () => {} }
 const logs: Array<[kind: string, make: () => EventLog]> = [['here', () => new RemoteLog()], ['elsewhere', () => new RemoteLog({}, dice(3))]]
 
-t.test('the log is opened with the channel\'s name and bounds', async t => {
+t.test('the log is opened with the channel\'s name and history limits', async t => {
   const settings = resolveChannel('runs', { history: { maxEvents: 5 } })
   const opened: unknown[] = []
-  const topic = new ActiveChannel({
+  const channel = new ActiveChannel({
     settings,
     contract: freeContract,
     statistics: new Statistics(),
-    eventLog: (...given) => {
-      opened.push(given)
+    eventLog: (...args) => {
+      opened.push(args)
       return new RemoteLog()
     },
     log: {} as FastifyBaseLogger
   })
   t.strictSame(opened, [['runs', { maxEvents: 5, maxBytes: 1_048_576, maxAge: 300_000 }]])
-  t.equal(topic.settings, settings)
-  t.equal(topic.open, true)
+  t.equal(channel.settings, settings)
+  t.equal(channel.open, true)
 })
 
-t.test('C4: an event is checked and written once, and what does not fit is thrown and takes no offset', async t => {
-  const { topic, log } = make({ events: events as EventMap })
-  const first = await topic.append({ event: 'count', data: { n: 1, secret: 1 } })
-  for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) t.throws(() => topic.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
-  t.strictSame(await topic.append({ data: 'text' }), { epoch: first.epoch, offset: 2 })
-  t.strictSame(await held(log), ['count {"n":1}', 'message text'])
-  t.match(await topic.state(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
+t.test('C4: an event is validated and serialized once; an invalid event throws and gets no offset', async t => {
+  const { channel, log } = make({ events: events as EventMap })
+  const first = await channel.append({ event: 'count', data: { n: 1, secret: 1 } })
+  for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) t.throws(() => channel.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
+  t.strictSame(await channel.append({ data: 'text' }), { epoch: first.epoch, offset: 2 })
+  t.strictSame(await storedEvents(log), ['count {"n":1}', 'message text'])
+  t.match(await channel.state(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
 })
 
 for (const [where, makeLog] of logs) {
-  t.test(`R7: all that a source gives is in the log, then its end; a log ${where}`, async t => {
-    const { topic, log, lines } = make({}, makeLog())
-    await within('the end', topic.publishFrom((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
-    t.strictSame(await held(log), Array.from({ length: 100 }, (_, index) => `message ${index + 1}`))
-    t.match(await topic.state(), { newest: 100, ended: true })
+  t.test(`R7: all events of a source are in the log, then its end; a log ${where}`, async t => {
+    const { channel, log, lines } = make({}, makeLog())
+    await within('the end', channel.publishFrom((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
+    t.strictSame(await storedEvents(log), Array.from({ length: 100 }, (_, index) => `message ${index + 1}`))
+    t.match(await channel.state(), { newest: 100, ended: true })
     t.strictSame(lines, [])
   })
 
-  t.test(`E2: a source that fails rejects, is in the log of the server, and its problem is the last event; a log ${where}`, async t => {
+  t.test(`E2: a source that fails rejects, is logged, and its problem is the last event; a log ${where}`, async t => {
     const error = new Error('secret')
-    const { topic, log, lines } = make({ events: events as EventMap }, makeLog())
-    await t.rejects(within('the end', topic.publishFrom((async function * () {
+    const { channel, log, lines } = make({ events: events as EventMap }, makeLog())
+    await t.rejects(within('the end', channel.publishFrom((async function * () {
       yield { data: 'one' }
       throw error
     })())), error)
-    t.strictSame(await held(log), ['message one', 'error {"type":"about:blank","title":"Internal Server Error","status":500}'])
-    t.equal((await topic.state()).ended, true)
+    t.strictSame(await storedEvents(log), ['message one', 'error {"type":"about:blank","title":"Internal Server Error","status":500}'])
+    t.equal((await channel.state()).ended, true)
     t.strictSame(lines, [['error', 'sse producer failed', error]])
   })
 
-  t.test(`R7: the end stops the source, whose promise is fulfilled; a log ${where}`, async t => {
-    const { topic, log, lines } = make({}, makeLog())
+  t.test(`R7: the end stops the source and resolves its promise; a log ${where}`, async t => {
+    const { channel, log, lines } = make({}, makeLog())
     const queue = new EventQueue()
-    const consumed = topic.publishFrom(queue)
+    const consumed = channel.publishFrom(queue)
     await queue.push({ data: 1 })
     await turn()
-    await within('the end', topic.end())
+    await within('the end', channel.end())
     await within('the producer', consumed)
     t.equal(queue.signal.aborted, true)
     t.equal(await queue.push({ data: 2 }), false)
-    t.equal((await topic.state()).ended, true)
-    t.strictSame(await held(log), ['message 1'])
+    t.equal((await channel.state()).ended, true)
+    t.strictSame(await storedEvents(log), ['message 1'])
     t.strictSame(lines, [])
   })
 
-  t.test(`R7: the end in the middle of a list that is on its way to the log is no failure; a log ${where}`, async t => {
-    const { topic, lines } = make({}, makeLog())
-    const consumed = topic.publishFrom(Array.from({ length: 500 }, (_, index) => ({ data: index })))
+  t.test(`R7: the end in the middle of a list whose events are under way is no failure; a log ${where}`, async t => {
+    const { channel, lines } = make({}, makeLog())
+    const consumed = channel.publishFrom(Array.from({ length: 500 }, (_, index) => ({ data: index })))
     await turn()
-    await within('the end', topic.end())
+    await within('the end', channel.end())
     await within('the producer', consumed)
     await turn()
     t.strictSame(lines, [])
   })
 
-  t.test(`R7: a channel that is over never starts a source, and lets go of it; a log ${where}`, async t => {
-    const { topic, lines } = make({}, makeLog())
-    await topic.end()
+  t.test(`R7: an ended channel disposes of a source without starting it; a log ${where}`, async t => {
+    const { channel, lines } = make({}, makeLog())
+    await channel.end()
     const queue = new EventQueue()
-    await within('the answer', topic.publishFrom(queue))
+    await within('the answer', channel.publishFrom(queue))
     t.equal(queue.signal.aborted, true)
     t.strictSame(lines, [])
-    const { topic: other } = make({}, makeLog())
+    const { channel: other } = make({}, makeLog())
     await other.end()
     await within('the answer', other.publishFrom(() => t.fail('called')))
   })
 }
 
-/** A producer that says nothing, and when and why it was stopped. */
+/** Returns a source that yields no event, and records when and why it was stopped. */
 function silent () {
   const stopped: unknown[] = []
   const source = async function * ({ signal }: { signal: AbortSignal }): AsyncGenerator<unknown> {
@@ -141,31 +141,31 @@ function silent () {
 }
 
 for (const [where, makeLog] of logs) {
-  t.test(`R7: the end of the log by another node stops the source, as that of this node does; a log ${where}`, async t => {
+  t.test(`R7: the end of the log by another node stops the source, as an end by this node does; a log ${where}`, async t => {
     const log = makeLog() as RemoteLog
-    const { topic, lines } = make({}, log)
+    const { channel, lines } = make({}, log)
     const { source, stopped } = silent()
-    const consumed = topic.publishFrom(source)
+    const consumed = channel.publishFrom(source)
     await log.state()
     await turn()
-    t.equal(log.listeners, 1, 'it listens for as long as it produces')
+    t.equal(log.listeners, 1, 'the log is tailed while the producer runs')
     await log.end()
     await within('the producer', consumed)
     while (stopped.length === 0) await turn()
     t.match(stopped, [{ name: 'AbortError', reason: 'channel-ended' }])
     t.equal(log.listeners, 0)
-    t.equal(topic.isIdle(), true)
+    t.equal(channel.isIdle(), true)
     t.strictSame(lines, [])
   })
 
-  t.test(`R7: a source with events on their way when another node ends the log is stopped without a failure; a log ${where}`, async t => {
+  t.test(`R7: a source with events under way when another node ends the log is stopped without a failure; a log ${where}`, async t => {
     for (const source of [
       () => Array.from({ length: 5_000 }, (_, index) => ({ data: index })),
       async function * ({ signal }: { signal: AbortSignal }) { for (let n = 0; !signal.aborted; n++) yield { data: n } }
     ]) {
       const log = makeLog() as RemoteLog
-      const { topic, lines } = make({}, log)
-      const consumed = topic.publishFrom(source)
+      const { channel, lines } = make({}, log)
+      const consumed = channel.publishFrom(source)
       await log.state()
       await turn()
       await log.end()
@@ -177,40 +177,40 @@ for (const [where, makeLog] of logs) {
     }
   })
 
-  t.test(`R7: the tail is let go when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
-    const ways: Array<(topic: ActiveChannel) => Promise<unknown>> = [
-      topic => topic.publishFrom([{ data: 1 }]),
-      topic => topic.publishFrom(() => { throw new Error('mine') }).catch(() => {}),
-      async topic => {
-        const consumed = topic.publishFrom(new EventQueue())
-        await topic.end()
+  t.test(`R7: the tail is removed when the source is done, when it fails and when the channel closes; a log ${where}`, async t => {
+    const ways: Array<(channel: ActiveChannel) => Promise<unknown>> = [
+      channel => channel.publishFrom([{ data: 1 }]),
+      channel => channel.publishFrom(() => { throw new Error('mine') }).catch(() => {}),
+      async channel => {
+        const consumed = channel.publishFrom(new EventQueue())
+        await channel.end()
         await consumed
       },
-      async topic => {
-        const consumed = topic.publishFrom(new EventQueue())
-        topic.close()
+      async channel => {
+        const consumed = channel.publishFrom(new EventQueue())
+        channel.close()
         await consumed
       }
     ]
     for (const way of ways) {
       const log = makeLog() as RemoteLog
-      await within('the end', way(make({}, log).topic))
+      await within('the end', way(make({}, log).channel))
       t.equal(log.listeners, 0)
     }
   })
 
-  t.test(`R8: a log that begins anew stops no source: what it gives is in the next one, whose end is heard; a log ${where}`, async t => {
+  t.test(`R8: a log with a new epoch stops no source: its events are in the new epoch, whose end is noticed; a log ${where}`, async t => {
     const log = makeLog() as RemoteLog
-    const { topic, lines } = make({}, log)
+    const { channel, lines } = make({}, log)
     const queue = new EventQueue()
-    const consumed = topic.publishFrom(queue)
+    const consumed = channel.publishFrom(queue)
     await queue.push({ data: 1 })
     await log.state()
     await log.lose()
     await log.state()
     await queue.push({ data: 2 })
     while (log.now.newest === 0) await turn()
-    t.strictSame(await held(log), ['message 2'])
+    t.strictSame(await storedEvents(log), ['message 2'])
     t.equal(queue.signal.aborted, false)
     await log.end()
     await within('the producer', consumed)
@@ -219,14 +219,14 @@ for (const [where, makeLog] of logs) {
   })
 }
 
-t.test('R7: a source that ends or fails in the moment in which another node ends the log settles once, and nothing is written after the end', async t => {
+t.test('R7: a source that ends or fails while another node ends the log settles once, and nothing is written after the end', async t => {
   const error = new Error('mine')
   for (const fails of [false, true]) {
     for (let seed = 1; seed <= 20; seed++) {
       const log = new RemoteLog({}, dice(seed))
-      const { topic, lines } = make({}, log)
+      const { channel, lines } = make({}, log)
       const queue = new EventQueue<never, { data: number }>()
-      const consumed = topic.publishFrom(async function * () {
+      const consumed = channel.publishFrom(async function * () {
         yield * queue
         if (fails) throw error
       })
@@ -237,7 +237,7 @@ t.test('R7: a source that ends or fails in the moment in which another node ends
       const over = log.end()
       const outcome = await within('the producer', consumed.then(() => undefined, (thrown: unknown) => thrown))
       await over
-      await log.told
+      await log.delivered
       if (fails) t.ok(outcome === undefined || outcome === error)
       else t.equal(outcome, undefined)
       t.ok(log.now.newest >= newest)
@@ -247,13 +247,13 @@ t.test('R7: a source that ends or fails in the moment in which another node ends
   }
 })
 
-t.test('R7: an append that is refused because the channel has ended stops the producer, without the tail', async t => {
+t.test('R7: an append that is rejected because the channel has ended stops the producer, without the tail', async t => {
   for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
     const log = makeLog()
     log.tail = () => () => {}
-    const { topic, lines } = make({}, log)
+    const { channel, lines } = make({}, log)
     const queue = new EventQueue<never, { data: number }>()
-    const consumed = topic.publishFrom(queue)
+    const consumed = channel.publishFrom(queue)
     await queue.push({ data: 1 })
     while (log.now.newest === 0) await turn()
     await log.end()
@@ -262,25 +262,25 @@ t.test('R7: an append that is refused because the channel has ended stops the pr
     await within('the producer', consumed)
     t.equal(queue.signal.aborted, true)
     t.strictSame(lines, [])
-    await t.rejects(async () => topic.append({ data: 3 }), { code: 'FST_SSE_CHANNEL_ENDED' }, 'who publishes is told')
+    await t.rejects(async () => channel.append({ data: 3 }), { code: 'FST_SSE_CHANNEL_ENDED' }, 'publish rejects')
   }
 })
 
-t.test('R7: an end that comes before the log has answered never starts the source, and lets go of it at once', async t => {
-  for (const end of [(topic: ActiveChannel) => topic.end(), (_topic: ActiveChannel, log: RemoteLog) => log.end(), (topic: ActiveChannel) => topic.close()]) {
+t.test('R7: an end before the first answer of the log disposes of the source at once, without starting it', async t => {
+  for (const end of [(channel: ActiveChannel) => channel.end(), (_channel: ActiveChannel, log: RemoteLog) => log.end(), (channel: ActiveChannel) => channel.close()]) {
     for (const fails of [false, true]) {
       const log = new RemoteLog()
       let answer!: () => void
-      const head = log.state.bind(log)
+      const state = log.state.bind(log)
       log.state = async () => {
         await new Promise<void>(resolve => { answer = resolve })
         if (fails) throw new Error('too late')
-        return head()
+        return state()
       }
-      const { topic, lines } = make({}, log)
+      const { channel, lines } = make({}, log)
       const queue = new EventQueue()
-      const consumed = topic.publishFrom(queue)
-      await end(topic, log)
+      const consumed = channel.publishFrom(queue)
+      await end(channel, log)
       await within('the producer', consumed)
       t.equal(queue.signal.aborted, true)
       answer()
@@ -291,34 +291,34 @@ t.test('R7: an end that comes before the log has answered never starts the sourc
   }
 })
 
-t.test('a source is let go where the log cannot say whether the channel is over', async t => {
+t.test('a source is disposed of if the log cannot tell whether the channel has ended', async t => {
   const log = new RemoteLog()
   const error = new Error('the store is gone')
   log.state = async () => { throw error }
   const queue = new EventQueue()
-  await t.rejects(within('the answer', make({}, log).topic.publishFrom(queue)), error)
+  await t.rejects(within('the answer', make({}, log).channel.publishFrom(queue)), error)
   t.equal(queue.signal.aborted, true)
 })
 
-t.test('R7: a second source is let go, never started, and gets the answer of the first', async t => {
-  const { topic } = make()
+t.test('R7: a second source is disposed of without being started, and gets the promise of the first', async t => {
+  const { channel } = make()
   let returned = 0
-  const first = topic.publishFrom(async function * () { yield { data: 1 } })
+  const first = channel.publishFrom(async function * () { yield { data: 1 } })
   const queue = new EventQueue()
   const others = [
-    topic.publishFrom(queue),
-    topic.publishFrom(() => t.fail('called')),
-    topic.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => t.fail('read'), return: () => { returned++ } }) })
+    channel.publishFrom(queue),
+    channel.publishFrom(() => t.fail('called')),
+    channel.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => t.fail('read'), return: () => { returned++ } }) })
   ]
   for (const other of others) t.equal(other, first)
   t.equal(queue.signal.aborted, true)
   t.equal(returned, 1)
   await within('the end', first)
-  t.equal(topic.publishFrom([]), first, 'also when it is over')
+  t.equal(channel.publishFrom([]), first, 'also after the end')
 })
 
-t.test('R7: the same source once more is no second one', async t => {
-  const { topic, log } = make()
+t.test('R7: the same source again is not a second one', async t => {
+  const { channel, log } = make()
   async function * slowly (): AsyncGenerator<unknown> {
     for (let n = 1; n <= 3; n++) {
       await turn()
@@ -327,87 +327,87 @@ t.test('R7: the same source once more is no second one', async t => {
   }
   for (const source of [slowly(), Readable.from(slowly())]) {
     const other = make()
-    const first = other.topic.publishFrom(source)
+    const first = other.channel.publishFrom(source)
     await turn()
-    t.equal(other.topic.publishFrom(source), first)
+    t.equal(other.channel.publishFrom(source), first)
     await within('the end', first)
-    t.strictSame(await held(other.log), ['message 1', 'message 2', 'message 3'])
+    t.strictSame(await storedEvents(other.log), ['message 1', 'message 2', 'message 3'])
   }
-  t.strictSame(await held(log), [])
-  t.equal(topic.isIdle(), true)
+  t.strictSame(await storedEvents(log), [])
+  t.equal(channel.isIdle(), true)
 })
 
-t.test('a log that throws when a producer comes rejects it, and the next one, too', async t => {
-  const { topic, log } = make()
+t.test('a log that throws when a producer starts rejects it, and the next one as well', async t => {
+  const { channel, log } = make()
   const error = new Error('not there')
   log.state = () => { throw error }
-  for (let times = 0; times < 2; times++) await t.rejects(within('the answer', topic.publishFrom([{ data: 1 }])), error)
+  for (let times = 0; times < 2; times++) await t.rejects(within('the answer', channel.publishFrom([{ data: 1 }])), error)
 })
 
-t.test('E2: a channel is not idle while its last event is made', async t => {
-  const log = Object.assign(new RemoteLog(), { idle: () => true })
+t.test('E2: a channel is not idle while its last event is created', async t => {
+  const log = Object.assign(new RemoteLog(), { isIdle: () => true })
   let settle!: (event: unknown) => void
-  let topic!: ActiveChannel
+  let channel!: ActiveChannel
   const asked = new Promise<void>(resolve => {
     const errorEvent = (): unknown => {
       resolve()
       return new Promise(resolve => { settle = resolve })
     }
-    topic = make({ errorEvent: errorEvent as never }, log).topic
+    channel = make({ errorEvent: errorEvent as never }, log).channel
   })
-  const consumed = topic.publishFrom(async function * () { throw new Error('failed') })
+  const consumed = channel.publishFrom(async function * () { throw new Error('failed') })
   await asked
-  t.equal(topic.isIdle(), false)
+  t.equal(channel.isIdle(), false)
   settle({ event: 'message', data: 'sorry' })
   await t.rejects(within('the end', consumed), { message: 'failed' })
-  t.equal(topic.isIdle(), true)
-  t.strictSame(await held(log), ['message sorry'])
+  t.equal(channel.isIdle(), true)
+  t.strictSame(await storedEvents(log), ['message sorry'])
 })
 
 const failures: Array<[what: string, errorEvent: ChannelOptions['errorEvent'], last: string[], logged: string[]]> = [
   ['null', null, [], ['sse producer failed']],
-  ['a function that gives none', () => null, [], ['sse producer failed']],
+  ['a function that returns null', () => null, [], ['sse producer failed']],
   ['an event of the map', error => ({ event: 'message', data: error.message }), ['message mine'], ['sse producer failed']],
-  ['an event that is not of the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], ['sse producer failed']],
-  ['an event that does not fit', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed', 'sse error event could not be made']],
-  ['an event of the package\'s own', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed', 'sse error event could not be made']],
-  ['a function that throws', () => { throw new Error('not this, too') }, [], ['sse producer failed', 'sse error event could not be made']],
-  ['a function that promises one', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
+  ['an event outside the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], ['sse producer failed']],
+  ['an invalid event', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed', 'sse error event could not be made']],
+  ['a reserved event', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that throws', () => { throw new Error('errorEvent failed') }, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that returns a promise', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
 ]
 for (const [what, errorEvent, last, logged] of failures) {
-  t.test(`E2: where errorEvent is ${what}, the channel ends all the same, and the promise has the error of the source`, async t => {
+  t.test(`E2: if errorEvent is ${what}, the channel still ends, and the promise rejects with the error of the source`, async t => {
     const error = new Error('mine')
-    const { topic, log, lines } = make({ events: events as EventMap, errorEvent })
-    await t.rejects(topic.publishFrom(() => { throw error }), error)
-    t.strictSame(await held(log), last)
-    t.equal((await topic.state()).ended, true)
+    const { channel, log, lines } = make({ events: events as EventMap, errorEvent })
+    await t.rejects(channel.publishFrom(() => { throw error }), error)
+    t.strictSame(await storedEvents(log), last)
+    t.equal((await channel.state()).ended, true)
     t.strictSame(lines.map(([, message]) => message), logged)
   })
 }
 
-t.test('L12: a last event that is promised and never comes does not hold the channel', async t => {
+t.test('L12: a last event whose promise never settles does not block the channel', async t => {
   const error = new Error('mine')
-  const { topic, log, lines } = make({ errorEvent: () => new Promise(() => {}) as never })
-  await t.rejects(within('the end', topic.publishFrom(() => { throw error })), error)
-  t.strictSame(await held(log), [])
-  t.equal((await topic.state()).ended, true)
+  const { channel, log, lines } = make({ errorEvent: () => new Promise(() => {}) as never })
+  await t.rejects(within('the end', channel.publishFrom(() => { throw error })), error)
+  t.strictSame(await storedEvents(log), [])
+  t.equal((await channel.state()).ended, true)
   t.match(lines[1], ['error', 'sse error event could not be made', { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' }])
 })
 
-t.test('E2: whatever a producer throws ends the channel', async t => {
+t.test('E2: any value that a producer throws ends the channel', async t => {
   for (const [what, thrown] of oddities()) {
-    const { topic } = make()
-    const failed = await within(what, topic.publishFrom(() => { throw thrown }).then(() => false, () => true))
+    const { channel } = make()
+    const failed = await within(what, channel.publishFrom(() => { throw thrown }).then(() => false, () => true))
     t.ok(failed, what)
-    t.equal((await topic.state()).ended, true, what)
+    t.equal((await channel.state()).ended, true, what)
   }
 })
 
-t.test('E2: an error that was made for the client says why, and what is thrown need not be an error', async t => {
-  const { topic, log } = make()
-  await t.rejects(topic.publishFrom(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
-  t.strictSame(await held(log), ['error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'])
-  const { topic: other, lines } = make()
+t.test('E2: an error made for the client keeps its text, and a thrown value need not be an error', async t => {
+  const { channel, log } = make()
+  await t.rejects(channel.publishFrom(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
+  t.strictSame(await storedEvents(log), ['error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'])
+  const { channel: other, lines } = make()
   const rejected: unknown = await other.publishFrom(async function * () {
     yield { data: 1 }
     // eslint-disable-next-line no-throw-literal
@@ -417,100 +417,100 @@ t.test('E2: an error that was made for the client says why, and what is thrown n
   t.match(lines, [['error', 'sse producer failed', { message: 'The source threw "text" (string)', cause: 'text' }]])
 })
 
-t.test('C2: an event that does not fit is thrown into the producer, which may go on', async t => {
-  const { topic, log } = make({ events: events as EventMap })
-  await topic.publishFrom(async function * () {
+t.test('C2: an invalid event is thrown into the producer, which may continue', async t => {
+  const { channel, log } = make({ events: events as EventMap })
+  await channel.publishFrom(async function * () {
     try {
       yield { event: 'count', data: { n: 'x' } }
     } catch (error) {
       yield { data: (error as { code: string }).code }
     }
   })
-  t.strictSame(await held(log), ['message FST_SSE_DATA'])
+  t.strictSame(await storedEvents(log), ['message FST_SSE_DATA'])
 })
 
-t.test('a log that fails rejects the producer and the end, and nothing waits for ever', async t => {
+t.test('a log that fails rejects the producer and the end, and no promise stays pending', async t => {
   const error = new Error('the store is gone')
   const fail = async (): Promise<never> => { throw error }
   for (const method of ['append', 'end', 'state'] as const) {
     const log = new RemoteLog()
     log[method] = fail
-    const { topic } = make({}, log)
-    await t.rejects(within(method, topic.publishFrom([{ data: 1 }])), error, method)
+    const { channel } = make({}, log)
+    await t.rejects(within(method, channel.publishFrom([{ data: 1 }])), error, method)
   }
   const log = new RemoteLog()
   log.end = fail
-  const { topic } = make({}, log)
-  const consumed = topic.publishFrom(new EventQueue())
-  await t.rejects(topic.end(), error)
+  const { channel } = make({}, log)
+  const consumed = channel.publishFrom(new EventQueue())
+  await t.rejects(channel.end(), error)
   await within('the producer', consumed.catch(() => {}))
 })
 
-t.test('a failure that nobody waits for is no unhandled rejection', async t => {
-  const { topic, lines } = make()
-  topic.publishFrom(() => { throw new Error('mine') })
+t.test('an ignored failure is no unhandled rejection', async t => {
+  const { channel, lines } = make()
+  channel.publishFrom(() => { throw new Error('mine') })
   for (let turns = 0; turns < 3; turns++) await turn()
   t.equal(lines.length, 1)
 })
 
-t.test('what a source throws on its way out is in the log, but for an abort', async t => {
+t.test('an error that a source throws during its cleanup is logged, except an abort', async t => {
   for (const [error, logged] of [[new Error('mine'), 1], [Object.assign(new Error('stop'), { name: 'AbortError' }), 0]] as const) {
-    const { topic, lines } = make()
-    topic.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
-    await topic.end()
+    const { channel, lines } = make()
+    channel.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
+    await channel.end()
     await turn()
-    t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel was over', error]])
+    t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel ended', error]])
   }
 })
 
-t.test('it is idle without a producer, without readers, and with a log that is', async t => {
-  const { topic, log } = make()
+t.test('a channel is idle without a producer and without readers, if its log is idle', async t => {
+  const { channel, log } = make()
   let logIdle = true
   log.isIdle = () => logIdle
-  t.equal(topic.isIdle(), true)
+  t.equal(channel.isIdle(), true)
   logIdle = false
-  t.equal(topic.isIdle(), false)
+  t.equal(channel.isIdle(), false)
   logIdle = true
-  topic.feed.add(reader)
+  channel.feed.add(reader)
   let asked = 0
   log.isIdle = () => ++asked > 0
-  t.equal(topic.isIdle(), false)
-  t.equal(asked, 1, 'the log may let go of what is too old')
-  topic.feed.remove(reader)
-  t.equal(topic.isIdle(), true)
+  t.equal(channel.isIdle(), false)
+  t.equal(asked, 1, 'the log may evict old entries')
+  channel.feed.remove(reader)
+  t.equal(channel.isIdle(), true)
   const queue = new EventQueue()
-  const consumed = topic.publishFrom(queue)
-  t.equal(topic.isIdle(), false)
+  const consumed = channel.publishFrom(queue)
+  t.equal(channel.isIdle(), false)
   queue.end()
   await consumed
-  t.equal(topic.isIdle(), true)
+  t.equal(channel.isIdle(), true)
 })
 
-t.test('L7: closing it stops the producer, tells the readers, lets go of the log, and writes nothing', async t => {
-  const { topic, log } = make()
-  const told: string[] = []
-  log.close = () => { told.push('log closed') }
-  log.end = () => { told.push('log ended') }
-  topic.feed.add({ ...reader, close: () => { told.push('reader closed') } })
+t.test('L7: closing stops the producer, notifies the readers, closes the log and writes nothing', async t => {
+  const { channel, log } = make()
+  const calls: string[] = []
+  log.close = () => { calls.push('log closed') }
+  log.end = () => { calls.push('log ended') }
+  channel.feed.add({ ...reader, close: () => { calls.push('reader closed') } })
   let reason: unknown
-  const consumed = topic.publishFrom(({ signal }: { signal: AbortSignal }) => {
+  const consumed = channel.publishFrom(({ signal }: { signal: AbortSignal }) => {
     signal.addEventListener('abort', () => { reason = signal.reason })
     return new Promise(() => {})
   })
-  topic.close()
-  t.equal(topic.open, false)
-  t.strictSame(told, ['reader closed', 'log closed'])
+  channel.close()
+  t.equal(channel.open, false)
+  t.strictSame(calls, ['reader closed', 'log closed'])
   t.match(reason, { name: 'AbortError', reason: 'shutdown' })
   await within('the producer', consumed)
   await turn()
-  t.equal(told.length, 2)
+  t.equal(calls.length, 2)
 })
 
-t.test('E2: whatever errorEvent throws, the channel ends', async t => {
+t.test('E2: any value that errorEvent throws ends the channel', async t => {
   for (const [what, thrown] of oddities()) {
-    const { topic, log } = make({ errorEvent: () => { throw thrown } })
+    const { channel, log } = make({ errorEvent: () => { throw thrown } })
     const failure = new Error('the source')
-    await t.rejects(within(what, topic.publishFrom(() => { throw failure })), failure)
+    await t.rejects(within(what, channel.publishFrom(() => { throw failure })), failure)
     t.equal((await log.state()).ended, true, what)
   }
 })

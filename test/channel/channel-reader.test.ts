@@ -10,7 +10,7 @@ import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.
 import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventLog, LogBatch } from '../../lib/log/log.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
-import { TestParty } from '../setup/party.ts'
+import { TestSubscriber } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
@@ -27,7 +27,7 @@ function make (options: ChannelOptions = {}) {
     epoch,
     publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
     frame: (n: number, offset = n) => `id: ${epoch}-${offset}\ndata: ${n}`,
-    /** What says that there is nothing up to there. */
+    /** The position frame of an offset. */
     to: (offset: number) => `event: sse.position\nid: ${epoch}-${offset}\ndata: `,
     at: (position: number) => new Map([[epoch, position]])
   }
@@ -35,58 +35,58 @@ function make (options: ChannelOptions = {}) {
 
 const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
-t.test('R2: what the log holds after the position comes first, then what is published', async t => {
+t.test('R2: the stored events after the position are delivered first, then published ones', async t => {
   const { publish, feed, at, frame } = make()
   publish(1, 2, 3)
-  const party = await new TestParty(feed).begin(at(1))
-  t.strictSame(party.given, [frame(2), frame(3)])
+  const subscriber = await new TestSubscriber(feed).start(at(1))
+  t.strictSame(subscriber.received, [frame(2), frame(3)])
   publish(4)
   publish(5)
-  t.equal(party.given.length, 2)
+  t.equal(subscriber.received.length, 2)
   await turn()
-  t.strictSame(party.given, [2, 3, 4, 5].map(n => frame(n)))
+  t.strictSame(subscriber.received, [2, 3, 4, 5].map(n => frame(n)))
 })
 
-t.test('R4: those at the end are given the same chunk, made once', async t => {
+t.test('R4: live readers receive the same batch, which is made once', async t => {
   const { publish, feed } = make()
-  const parties = await Promise.all([1, 2, 3].map(async () => new TestParty(feed).begin()))
+  const subscribers = await Promise.all([1, 2, 3].map(async () => new TestSubscriber(feed).start()))
   publish(1, 2)
   await turn()
-  t.strictSame(parties.map(({ chunks }) => chunks.length), [1, 1, 1])
-  t.ok(parties.every(({ chunks }) => chunks[0] === parties[0]!.chunks[0]))
+  t.strictSame(subscribers.map(({ batches }) => batches.length), [1, 1, 1])
+  t.ok(subscribers.every(({ batches }) => batches[0] === subscribers[0]!.batches[0]))
 })
 
-t.test('R2: nothing is read before the opening is out', async t => {
+t.test('R2: nothing is read before the start position is sent', async t => {
   const { publish, feed, at, frame } = make()
   publish(1)
-  const party = new TestParty(feed)
-  await party.stand(at(0))
-  party.follower.pull()
+  const subscriber = new TestSubscriber(feed)
+  await subscriber.open(at(0))
+  subscriber.reader.pull()
   publish(2)
   await turn()
-  t.strictSame(party.given, [])
-  party.follower.start()
-  t.strictSame(party.given, [frame(1), frame(2)])
+  t.strictSame(subscriber.received, [])
+  subscriber.reader.start()
+  t.strictSame(subscriber.received, [frame(1), frame(2)])
 })
 
-t.test('L4: who has no room is given nothing, and all of it later', async t => {
+t.test('L4: a subscriber without room receives nothing, and later all of it', async t => {
   const { publish, feed, frame } = make()
-  const party = await new TestParty(feed).begin()
-  party.room = 0
+  const subscriber = await new TestSubscriber(feed).start()
+  subscriber.room = 0
   publish(1, 2)
   await turn()
   publish(3)
   await turn()
-  t.strictSame(party.given, [])
-  await party.grant(2)
-  t.strictSame(party.given, [frame(1), frame(2)])
-  await party.grant(Infinity)
+  t.strictSame(subscriber.received, [])
+  await subscriber.setRoom(2)
+  t.strictSame(subscriber.received, [frame(1), frame(2)])
+  await subscriber.setRoom(Infinity)
   publish(4)
   await turn()
-  t.strictSame(party.given, [1, 2, 3, 4].map(n => frame(n)))
+  t.strictSame(subscriber.received, [1, 2, 3, 4].map(n => frame(n)))
 })
 
-t.test('L4: about as many entries are asked for as there was room for', async t => {
+t.test('L4: a read requests about as many entries as there was room for', async t => {
   const { publish, feed, log, at, frame } = make()
   publish(...upTo(200))
   const limits: number[] = []
@@ -95,69 +95,69 @@ t.test('L4: about as many entries are asked for as there was room for', async t 
     limits.push(limit)
     return read.call(log, after, limit)
   }
-  const party = new TestParty(feed)
-  party.room = 3
-  await party.begin(at(0))
-  for (let n = 0; n < 20; n++) await party.grant(1)
-  await party.grant(Infinity)
-  t.strictSame(party.given, upTo(200).map(n => frame(n)))
+  const subscriber = new TestSubscriber(feed)
+  subscriber.room = 3
+  await subscriber.start(at(0))
+  for (let n = 0; n < 20; n++) await subscriber.setRoom(1)
+  await subscriber.setRoom(Infinity)
+  t.strictSame(subscriber.received, upTo(200).map(n => frame(n)))
   t.equal(limits[0], 64)
   t.ok(limits.slice(1, 20).every(limit => limit <= 4), limits.join())
-  t.ok(limits.includes(64, 1), 'and as many as before when there is room again')
+  t.ok(limits.includes(64, 1), 'and as many as before once there is room')
 })
 
-t.test('L4: a chunk that has room in part is taken in part', async t => {
+t.test('L4: a batch with room for a part is delivered in part', async t => {
   const { publish, feed, frame } = make()
-  for (const selection of [{}, { filter: () => true }]) {
-    const party = await new TestParty(feed, { selection }).begin()
-    const { position } = party.follower
-    party.room = 1
+  for (const projection of [{}, { filter: () => true }]) {
+    const subscriber = await new TestSubscriber(feed, { projection }).start()
+    const { position } = subscriber.reader
+    subscriber.room = 1
     publish(1, 2, 3)
     await turn()
-    await party.grant(Infinity)
-    t.strictSame(party.given, [1, 2, 3].map(n => frame(n, position + n)))
-    party.follower.stop()
+    await subscriber.setRoom(Infinity)
+    t.strictSame(subscriber.received, [1, 2, 3].map(n => frame(n, position + n)))
+    subscriber.reader.stop()
   }
 })
 
-t.test('R2: one who caught up in the middle of a turn is not given the rest twice', async t => {
+t.test('R2: a reader that caught up in the middle of a turn does not receive the rest twice', async t => {
   const { publish, feed, frame } = make()
-  const one = await new TestParty(feed).begin()
+  const one = await new TestSubscriber(feed).start()
   publish(1)
-  const other = new TestParty(feed, { selection: { start: 'earliest' } })
-  other.stand()
-  other.follower.start()
+  const other = new TestSubscriber(feed, { projection: { start: 'earliest' } })
+  other.open()
+  other.reader.start()
   publish(2)
   await turn()
-  t.strictSame([one.given, other.given], [[frame(1), frame(2)], [frame(1), frame(2)]])
+  t.strictSame([one.received, other.received], [[frame(1), frame(2)], [frame(1), frame(2)]])
 })
 
 for (const decodes of [false, true]) {
-  t.test(`R2: one who came in the middle of a turn is given what is published after that, also where nothing is kept${decodes ? ', filtered' : ''}`, async t => {
+  t.test(`R2: a reader that attached in the middle of a turn receives later events, even without a history${decodes ? ', filtered' : ''}`, async t => {
     const { publish, feed, frame, at } = make({ history: { maxEvents: 0 } })
-    const there = await new TestParty(feed).begin()
-    const party = new TestParty(feed, { selection: decodes ? { filter: () => true } : {} })
+    const there = await new TestSubscriber(feed).start()
+    const subscriber = new TestSubscriber(feed, { projection: decodes ? { filter: () => true } : {} })
     publish(1, 2)
-    party.stand(at(2))
-    party.follower.start()
+    subscriber.open(at(2))
+    subscriber.reader.start()
     publish(3)
     publish(4)
     await turn()
-    t.strictSame(there.given, [1, 2, 3, 4].map(n => frame(n)))
-    t.strictSame(party.given, [3, 4].map(n => frame(n)))
+    t.strictSame(there.received, [1, 2, 3, 4].map(n => frame(n)))
+    t.strictSame(subscriber.received, [3, 4].map(n => frame(n)))
     publish(5)
     await turn()
-    t.strictSame(party.given, [3, 4, 5].map(n => frame(n)))
+    t.strictSame(subscriber.received, [3, 4, 5].map(n => frame(n)))
   })
 }
 
-t.test('R2: who publishes from a filter or a map is given all once and in order, however much it publishes', async t => {
+t.test('R2: a subscriber that publishes from a filter or a map receives every event once and in order', async t => {
   const { log, feed, epoch } = make()
   const publish = (...data: string[]): void => { for (const each of data) log.append({ event: 'message', data: each, json: false }) }
-  const other = await new TestParty(feed).begin()
+  const other = await new TestSubscriber(feed).start()
   let done = false
-  const party = await new TestParty(feed, {
-    selection: {
+  const subscriber = await new TestSubscriber(feed, {
+    projection: {
       map: ({ data }) => {
         if (data === 'go' && !done) {
           done = true
@@ -166,14 +166,14 @@ t.test('R2: who publishes from a filter or a map is given all once and in order,
         return { data: String(data).slice(0, 2) }
       }
     }
-  }).begin()
+  }).start()
   publish('a', 'go', 'z')
   for (let turns = 0; turns < 5; turns++) await turn()
-  t.strictSame(party.given, ['a', 'go', 'z', '4x', '5x'].map((data, index) => ({ data, id: `${epoch}-${index + 1}` })))
-  t.strictSame(other.given.map(frame => String(frame).slice(`id: ${epoch}-1`.length - 1, `id: ${epoch}-1\ndata: aa`.length)), ['1\ndata: a', '2\ndata: go', '3\ndata: z', '4\ndata: 4x', '5\ndata: 5x'])
+  t.strictSame(subscriber.received, ['a', 'go', 'z', '4x', '5x'].map((data, index) => ({ data, id: `${epoch}-${index + 1}` })))
+  t.strictSame(other.received.map(frame => String(frame).slice(`id: ${epoch}-1`.length - 1, `id: ${epoch}-1\ndata: aa`.length)), ['1\ndata: a', '2\ndata: go', '3\ndata: z', '4\ndata: 4x', '5\ndata: 5x'])
 })
 
-t.test('a log that cannot give yet what it told of is asked again after a while, not all the time', async t => {
+t.test('a log that cannot return an announced entry yet is read again after a delay', async t => {
   for (const late of [false, true]) {
     const { log, feed, publish, at, frame } = make()
     publish(1)
@@ -186,18 +186,18 @@ t.test('a log that cannot give yet what it told of is asked again after a while,
       if (ready) return read(after, limit)
       return late ? turn().then(empty) : empty()
     }
-    const party = await new TestParty(feed).begin(at(0))
+    const subscriber = await new TestSubscriber(feed).start(at(0))
     await new Promise(resolve => { setTimeout(resolve, 35) })
     t.ok(asked > 1 && asked < 10, `${asked} times in 35 ms`)
-    t.strictSame(party.given, [])
+    t.strictSame(subscriber.received, [])
     ready = true
-    while (party.given.length === 0) await turn()
-    t.strictSame(party.given, [frame(1)])
-    party.follower.stop()
+    while (subscriber.received.length === 0) await turn()
+    t.strictSame(subscriber.received, [frame(1)])
+    subscriber.reader.stop()
   }
 })
 
-t.test('R3: a log whose reading is of another epoch than it knows of is asked again after a while', async t => {
+t.test('R3: a log whose batch has another epoch than its state is read again after a delay', async t => {
   const { log, feed, publish, at, epoch } = make()
   publish(1)
   let asked = 0
@@ -205,19 +205,19 @@ t.test('R3: a log whose reading is of another epoch than it knows of is asked ag
     asked++
     return { epoch: 'another', newest: 1, ended: false, entries: [] }
   }
-  const party = await new TestParty(feed).begin(at(0))
+  const subscriber = await new TestSubscriber(feed).start(at(0))
   await new Promise(resolve => { setTimeout(resolve, 35) })
   t.ok(asked > 1 && asked < 10, `${asked} times in 35 ms`)
-  t.strictSame([party.given, party.follower.epoch], [[], epoch])
-  party.follower.stop()
+  t.strictSame([subscriber.received, subscriber.reader.epoch], [[], epoch])
+  subscriber.reader.stop()
 })
 
-t.test('a long history is read in turns of the event loop', async t => {
+t.test('a long history is read over several turns of the event loop', async t => {
   const { publish, feed } = make({ history: { maxEvents: 50_000, maxBytes: 50_000_000 } })
   publish(...upTo(50_000))
   let turns = 0
-  const party = await new TestParty(feed, {
-    selection: {
+  const subscriber = await new TestSubscriber(feed, {
+    projection: {
       start: 'earliest',
       filter: () => {
         const until = performance.now() + 0.02
@@ -225,63 +225,63 @@ t.test('a long history is read in turns of the event loop', async t => {
         return false
       }
     }
-  }).begin()
-  while (party.follower.position < 2_000) {
+  }).start()
+  while (subscriber.reader.position < 2_000) {
     await turn()
     turns++
   }
   t.ok(turns > 1)
-  t.ok(party.follower.position < 50_000)
-  party.follower.stop()
-  const { position } = party.follower
+  t.ok(subscriber.reader.position < 50_000)
+  subscriber.reader.stop()
+  const { position } = subscriber.reader
   await turn()
-  t.equal(party.follower.position, position, 'who stopped is not read for')
+  t.equal(subscriber.reader.position, position, 'nothing is read for a stopped reader')
 })
 
-t.test('R7: the end of the channel comes after its last event, also to one that has no room at first', async t => {
+t.test('R7: the end of the channel follows its last event, also for a subscriber that had no room at first', async t => {
   const { publish, feed, log, frame } = make()
-  const [live, slow] = [await new TestParty(feed).begin(), await new TestParty(feed).begin()]
+  const [live, slow] = [await new TestSubscriber(feed).start(), await new TestSubscriber(feed).start()]
   slow.room = 0
   publish(1)
   log.end()
   await turn()
-  t.strictSame(live.given, [frame(1), 'ended'])
-  t.strictSame(slow.given, [])
-  await slow.grant(2)
-  t.strictSame(slow.given, [frame(1), 'ended'])
+  t.strictSame(live.received, [frame(1), 'ended'])
+  t.strictSame(slow.received, [])
+  await slow.setRoom(2)
+  t.strictSame(slow.received, [frame(1), 'ended'])
   t.equal(feed.readers, 0)
 })
 
-t.test('who stops is given nothing more, in the middle of a chunk, too', async t => {
+t.test('a stopped reader receives nothing more, even in the middle of a batch', async t => {
   const { publish, feed, at } = make()
   publish(1)
   for (const live of [true, false]) {
-    const party: TestParty = new TestParty(feed, {
-      selection: {
+    const subscriber: TestSubscriber = new TestSubscriber(feed, {
+      projection: {
         filter: () => {
-          party.follower.stop()
+          subscriber.reader.stop()
           return true
         }
       }
     })
     if (!live) publish(2, 3)
-    await party.begin(live ? undefined : at(1))
+    await subscriber.start(live ? undefined : at(1))
     if (live) publish(2, 3)
     await turn()
-    t.strictSame(party.given, [], 'nor the one in whose filter it stopped')
-    t.equal(party.follower.position, 1)
+    t.strictSame(subscriber.received, [], 'nor the event in whose filter it stopped')
+    t.equal(subscriber.reader.position, 1)
     t.equal(feed.readers, 0)
   }
 })
 
-t.test('a closed feed closes its party', async t => {
+t.test('a closed feed closes its subscriber', async t => {
   const { feed } = make()
-  const party = await new TestParty(feed).begin()
+  const subscriber = await new TestSubscriber(feed).start()
   feed.close()
-  t.strictSame(party.given, ['closed'])
+  t.strictSame(subscriber.received, ['closed'])
 })
 
-t.test('a filter leaves out, a map puts another in place, and both see one frozen object with the id', async t => {
+t.test('a filter drops an event, a map replaces it, and both receive one frozen object with the id', async t => {
   const { publish, feed, epoch, frame, to } = make()
   const seen: DecodedEvent[] = []
   const filter = (event: DecodedEvent): boolean => {
@@ -289,303 +289,303 @@ t.test('a filter leaves out, a map puts another in place, and both see one froze
     return Number(event.data) % 2 === 0
   }
   const map = ({ data }: DecodedEvent): unknown => data === 4 ? undefined : data === 6 ? null : { event: 'twice', data: Number(data) * 2, id: 'mine' }
-  const filtered = await new TestParty(feed, { selection: { filter } }).begin()
-  const mapped = await new TestParty(feed, { selection: { filter, map } }).begin()
+  const filtered = await new TestSubscriber(feed, { projection: { filter } }).start()
+  const mapped = await new TestSubscriber(feed, { projection: { filter, map } }).start()
   publish(1, 2, 4, 6)
   await turn()
-  t.strictSame(filtered.given, [to(1), frame(2, 2), frame(4, 3), frame(6, 4)])
-  t.strictSame(mapped.given, [to(1), { event: 'twice', data: 4, id: `${epoch}-2` }])
+  t.strictSame(filtered.received, [to(1), frame(2, 2), frame(4, 3), frame(6, 4)])
+  t.strictSame(mapped.received, [to(1), { event: 'twice', data: 4, id: `${epoch}-2` }])
   t.equal(seen.length, 8)
   t.ok(upTo(3, 0).every(index => seen[index] === seen[index + 4] && Object.isFrozen(seen[index])))
 })
 
-t.test('what is no event is handed on as it is, to be refused', async t => {
+t.test('a value that is no event is passed on unchanged, to be rejected', async t => {
   const { publish, feed } = make()
-  const party = await new TestParty(feed, { selection: { map: () => 'text' } }).begin()
+  const subscriber = await new TestSubscriber(feed, { projection: { map: () => 'text' } }).start()
   publish(1)
   await turn()
-  t.strictSame(party.given, ['text'])
+  t.strictSame(subscriber.received, ['text'])
 })
 
-t.test('a party without frames gets every event as an object', async t => {
+t.test('a subscriber without frames receives every event as an object', async t => {
   const { publish, feed, epoch, at } = make()
   publish(1)
-  const party = await new TestParty(feed, { frames: false }).begin(at(0))
+  const subscriber = await new TestSubscriber(feed, { frames: false }).start(at(0))
   publish(2)
   await turn()
-  t.strictSame(party.given, [1, 2].map(n => ({ event: 'message', data: n, id: `${epoch}-${n}` })))
+  t.strictSame(subscriber.received, [1, 2].map(n => ({ event: 'message', data: n, id: `${epoch}-${n}` })))
 })
 
-t.test('in company every frame is its own, with the id of all', async t => {
+t.test('with several channels every frame is made for the subscriber, with the id of all', async t => {
   const { publish, feed, at } = make()
   publish(1)
-  const party = new TestParty(feed, { alone: false })
-  party.id = () => 'all of us'
-  await party.begin(at(0))
+  const subscriber = new TestSubscriber(feed, { singleChannel: false })
+  subscriber.id = () => 'id of all'
+  await subscriber.start(at(0))
   publish(2)
   await turn()
-  t.strictSame(party.given, ['id: all of us\ndata: 1', 'id: all of us\ndata: 2'])
-  t.strictSame(party.chunks, [])
+  t.strictSame(subscriber.received, ['id: id of all\ndata: 1', 'id: id of all\ndata: 2'])
+  t.strictSame(subscriber.batches, [])
 })
 
 for (const way of ['live', 'replay']) {
-  t.test(`R5: a filter that throws ends its own subscriber alone, ${way}`, async t => {
+  t.test(`R5: a filter that throws ends only its own subscriber, ${way}`, async t => {
     const { publish, feed, at, frame } = make()
     const error = new Error('no filter')
     if (way === 'replay') publish(1)
-    const other = await new TestParty(feed).begin(at(0))
-    const party = await new TestParty(feed, { selection: { filter: () => { throw error } } }).begin(at(0))
+    const other = await new TestSubscriber(feed).start(at(0))
+    const subscriber = await new TestSubscriber(feed, { projection: { filter: () => { throw error } } }).start(at(0))
     if (way === 'live') publish(1)
     await turn()
-    t.strictSame([party.given, other.given], [[error], [frame(1)]])
+    t.strictSame([subscriber.received, other.received], [[error], [frame(1)]])
     t.equal(feed.readers, 1)
     publish(2)
     await turn()
-    t.strictSame([party.given.length, other.given.length], [1, 2])
+    t.strictSame([subscriber.received.length, other.received.length], [1, 2])
   })
 }
 
-t.test('the position is sent when 128 events or more were passed over, and the count begins again with an event', async t => {
+t.test('the position is sent after 128 dropped events or more, and an event resets the count', async t => {
   const { publish, feed, epoch, frame, to } = make()
-  const party = await new TestParty(feed, { selection: { filter: ({ data }) => data === 100 } }).begin()
+  const subscriber = await new TestSubscriber(feed, { projection: { filter: ({ data }) => data === 100 } }).start()
   publish(...upTo(99))
   await turn()
-  t.equal(party.unreported, 99 / 256)
+  t.equal(subscriber.droppedShare, 99 / 256)
   publish(100)
   publish(...upTo(227, 101))
   await turn()
-  t.strictSame(party.given, [to(99), frame(100)])
+  t.strictSame(subscriber.received, [to(99), frame(100)])
   publish(228, 229)
   await turn()
-  t.strictSame(party.given, [to(99), frame(100), { id: `${epoch}-229` }])
-  t.equal(party.unreported, 0)
+  t.strictSame(subscriber.received, [to(99), frame(100), { id: `${epoch}-229` }])
+  t.equal(subscriber.droppedShare, 0)
 })
 
-t.test('R9: what was passed over is said before the next event, in the same write, and only then', async t => {
+t.test('R9: the position of dropped events is sent before the next event, in the same write, and only then', async t => {
   const { publish, feed, frame, to } = make()
-  const party = new TestParty(feed, { selection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
+  const subscriber = new TestSubscriber(feed, { projection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
   const writes: unknown[] = []
-  party.writeFrames = (frames, events) => {
+  subscriber.writeFrames = (frames, events) => {
     writes.push([frames, events])
-    TestParty.prototype.writeFrames.call(party, frames, events)
+    TestSubscriber.prototype.writeFrames.call(subscriber, frames, events)
   }
-  await party.begin()
+  await subscriber.start()
   publish(...upTo(9))
   await turn()
-  t.strictSame(party.given, [frame(1), to(2), frame(3), frame(4), to(7), frame(8)])
+  t.strictSame(subscriber.received, [frame(1), to(2), frame(3), frame(4), to(7), frame(8)])
   t.strictSame(writes.at(-1), [`${to(7)}\n\n${frame(8)}\n\n`, 1])
 })
 
-t.test('R9: a follower says when it comes to the end of the log, and not before there is room for more', async t => {
+t.test('R9: a reader reports the end of the log when it reaches it, and not before there is room for more', async t => {
   const { publish, feed, at, log } = make()
   publish(1, 2)
-  const party = new TestParty(feed)
-  party.room = 2
-  await party.begin(at(0))
-  t.equal(party.arrivals, 0)
-  await party.grant(1)
-  t.equal(party.arrivals, 1)
-  t.equal(party.follower.atEnd, true)
-  party.room = 0
+  const subscriber = new TestSubscriber(feed)
+  subscriber.room = 2
+  await subscriber.start(at(0))
+  t.equal(subscriber.caughtUpCount, 0)
+  await subscriber.setRoom(1)
+  t.equal(subscriber.caughtUpCount, 1)
+  t.equal(subscriber.reader.atEnd, true)
+  subscriber.room = 0
   publish(3)
   await turn()
-  t.equal(party.follower.atEnd, false)
-  await party.grant(Infinity)
-  t.equal(party.arrivals, 2, 'its party knows which is the first')
+  t.equal(subscriber.reader.atEnd, false)
+  await subscriber.setRoom(Infinity)
+  t.equal(subscriber.caughtUpCount, 2, 'the subscriber knows which one is the first')
   log.end()
   await turn()
-  t.equal(party.arrivals, 2, 'the end of the channel is another thing')
+  t.equal(subscriber.caughtUpCount, 2, 'the end of the channel is reported separately')
 })
 
-t.test('R9: what was passed over is told before a gap, which then counts from there, and before another epoch', async t => {
+t.test('R9: the position of dropped events is sent before a gap, which counts from there, and before a new epoch', async t => {
   const { publish, log, feed, epoch } = make({ slowConsumer: 'skip', history: { maxEvents: 4 } })
-  const party = await new TestParty(feed, { selection: { filter: () => false } }).begin()
+  const subscriber = await new TestSubscriber(feed, { projection: { filter: () => false } }).start()
   publish(1)
   await turn()
-  party.room = 0
+  subscriber.room = 0
   publish(2)
   await turn()
-  t.strictSame(party.given, [{ id: `${epoch}-1` }], 'it goes no further for now')
+  t.strictSame(subscriber.received, [{ id: `${epoch}-1` }], 'it stops there for now')
   publish(...upTo(7, 3))
   await turn()
-  await party.grant(Infinity)
-  t.strictSame(party.given.slice(1), [{ event: 'sse.gap', data: { dropped: 6 }, id: `${epoch}-7` }])
+  await subscriber.setRoom(Infinity)
+  t.strictSame(subscriber.received.slice(1), [{ event: 'sse.gap', data: { dropped: 6 }, id: `${epoch}-7` }])
   publish(8)
   await turn()
   log.lose()
   await turn()
-  t.strictSame(party.given[2], { id: `${epoch}-8` })
-  t.match(party.given[3], { opening: { notice: { event: 'sse.reset' } } })
+  t.strictSame(subscriber.received[2], { id: `${epoch}-8` })
+  t.match(subscriber.received[3], { startPosition: { notice: { event: 'sse.reset' } } })
 })
 
-t.test('it is known how many events a follower has yet to pass on, of an epoch that it has not seen, too', async t => {
+t.test('the lag of a reader is known, also in an epoch that it has not read', async t => {
   const { publish, log, feed } = make()
-  const party = await new TestParty(feed).begin()
-  party.room = 0
+  const subscriber = await new TestSubscriber(feed).start()
+  subscriber.room = 0
   publish(1, 2, 3)
   await turn()
-  t.equal(party.follower.lag, 3)
-  await party.grant(1)
-  t.equal(party.follower.lag, 2)
+  t.equal(subscriber.reader.lag, 3)
+  await subscriber.setRoom(1)
+  t.equal(subscriber.reader.lag, 2)
   log.lose()
   publish(4)
   await turn()
-  t.equal(party.follower.lag, 1, 'all that the new one has')
-  await party.grant(Infinity)
+  t.equal(subscriber.reader.lag, 1, 'all events of the new epoch')
+  await subscriber.setRoom(Infinity)
   await turn()
-  t.equal(party.follower.lag, 0)
+  t.equal(subscriber.reader.lag, 0)
 })
 
-t.test("R5: 'disconnect': who is behind all that is kept is told so, and given nothing", async t => {
+t.test("R5: 'disconnect': who is behind all that is kept is told so, and received nothing", async t => {
   const { publish, feed } = make({ history: { maxEvents: 2 } })
-  const party = await new TestParty(feed).begin()
-  party.room = 0
+  const subscriber = await new TestSubscriber(feed).start()
+  subscriber.room = 0
   publish(1, 2, 3)
   await turn()
-  await party.grant(Infinity)
-  t.strictSame(party.given, ['lagging news'])
+  await subscriber.setRoom(Infinity)
+  t.strictSame(subscriber.received, ['lagging news'])
   t.equal(feed.readers, 0)
 })
 
-t.test('R5: who is behind, but not behind the history, falls off nothing', async t => {
+t.test('R5: a reader that is behind, but inside the history, loses nothing', async t => {
   const { publish, feed, frame } = make({ history: { maxEvents: 2 } })
-  const party = await new TestParty(feed).begin()
-  party.room = 0
+  const subscriber = await new TestSubscriber(feed).start()
+  subscriber.room = 0
   publish(1, 2)
   await turn()
-  await party.grant(Infinity)
-  t.strictSame(party.given, [frame(1), frame(2)])
+  await subscriber.setRoom(Infinity)
+  t.strictSame(subscriber.received, [frame(1), frame(2)])
 })
 
-for (const alone of [true, false]) {
-  t.test(`R5: 'skip': a gap with what was dropped, then what comes next, ${alone ? 'alone' : 'and of which channel in company'}`, async t => {
+for (const singleChannel of [true, false]) {
+  t.test(`R5: 'skip': a gap with the number of dropped events, then the next event, ${singleChannel ? 'one channel' : 'with the name of one of several channels'}`, async t => {
     const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 2 } })
-    const party = await new TestParty(feed, { alone }).begin()
-    party.room = 0
+    const subscriber = await new TestSubscriber(feed, { singleChannel }).start()
+    subscriber.room = 0
     publish(1, 2, 3, 4)
     await turn()
-    await party.grant(Infinity)
+    await subscriber.setRoom(Infinity)
     publish(5)
     await turn()
-    t.strictSame(party.given, [{ event: 'sse.gap', data: alone ? { dropped: 4 } : { dropped: 4, channel: 'news' }, id: `${epoch}-4` }, frame(5)])
+    t.strictSame(subscriber.received, [{ event: 'sse.gap', data: singleChannel ? { dropped: 4 } : { dropped: 4, channel: 'news' }, id: `${epoch}-4` }, frame(5)])
   })
 }
 
-t.test('R5: a history of nothing: who has room gets all, who has none gets a gap', async t => {
+t.test('R5: a history of nothing: a reader with room receives everything, one without receives a gap', async t => {
   const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 0 } })
-  const [fast, slow] = [await new TestParty(feed).begin(), await new TestParty(feed).begin()]
+  const [fast, slow] = [await new TestSubscriber(feed).start(), await new TestSubscriber(feed).start()]
   slow.room = 0
   publish(1)
   await turn()
-  await slow.grant(Infinity)
+  await slow.setRoom(Infinity)
   publish(2)
   await turn()
-  t.strictSame(fast.given, [frame(1), frame(2)])
-  t.strictSame(slow.given, [{ event: 'sse.gap', data: { dropped: 1 }, id: `${epoch}-1` }, frame(2)])
+  t.strictSame(fast.received, [frame(1), frame(2)])
+  t.strictSame(slow.received, [{ event: 'sse.gap', data: { dropped: 1 }, id: `${epoch}-1` }, frame(2)])
 })
 
 const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
 
 t.test("R5: 'latest': a gap with what was dropped, before the last event of each key, and the numbers add up", async t => {
   const { publish, feed, epoch, frame, to } = make({ slowConsumer: { compactBy: latest }, history: { maxEvents: 5 } })
-  const party = await new TestParty(feed).begin()
+  const subscriber = await new TestSubscriber(feed).start()
   await turn()
-  party.room = 0
+  subscriber.room = 0
   publish(...upTo(10))
   await turn()
-  await party.grant(Infinity)
-  t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, to(7), frame(8), frame(9), frame(10)])
+  await subscriber.setRoom(Infinity)
+  t.strictSame(subscriber.received, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, to(7), frame(8), frame(9), frame(10)])
   publish(11)
   await turn()
-  t.strictSame(party.given.slice(5), [frame(11)])
+  t.strictSame(subscriber.received.slice(5), [frame(11)])
 })
 
 t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in order", async t => {
   const { log, feed } = make({ slowConsumer: { compactBy: ({ id }) => Number(id.split('-')[1]) % 4 }, history: { maxEvents: 4, maxBytes: 1_000_000 } })
-  const party = await new TestParty(feed).begin()
+  const subscriber = await new TestSubscriber(feed).start()
   await turn()
-  party.room = 0
+  subscriber.room = 0
   for (let n = 0; n < 8; n++) log.append({ event: 'message', data: 'x'.repeat(12_000), json: false })
   await turn()
-  await party.grant(Infinity)
-  const ids = party.given.map(each => typeof each === 'string' ? Number(/-(\d+)(\n|$)/.exec(each)?.[1]) : (each as { data: object }).data)
+  await subscriber.setRoom(Infinity)
+  const ids = subscriber.received.map(each => typeof each === 'string' ? Number(/-(\d+)(\n|$)/.exec(each)?.[1]) : (each as { data: object }).data)
   t.strictSame(ids, [{ dropped: 4 }, 4, 5, 6, 7, 8])
 })
 
-t.test("R5: 'latest': what is kept of a new epoch is not given under the ids of the old one", async t => {
+t.test("R5: 'latest': what is kept of a new epoch is not received under the ids of the old one", async t => {
   const { publish, log, feed, epoch } = make({ history: { maxEvents: 2 }, slowConsumer: { compactBy: () => 'key' } })
-  const party = await new TestParty(feed).begin()
-  party.room = 0
+  const subscriber = await new TestSubscriber(feed).start()
+  subscriber.room = 0
   publish(1, 2, 3, 4)
   await turn()
   const read = log.read.bind(log)
   const old = log.read(0, 64)
   let answer = (): void => {}
   log.read = () => new Promise(resolve => { answer = () => resolve(old) })
-  party.room = Infinity
-  party.follower.pull()
+  subscriber.room = Infinity
+  subscriber.reader.pull()
   log.lose()
   publish(5)
   await turn()
   log.read = read
   answer()
   await turn()
-  t.strictSame(party.given[0], { event: 'sse.gap', data: { dropped: 4 }, id: `${epoch}-4` })
-  t.match(party.given[1], { opening: { notice: { data: { reason: 'unknown' } } } })
+  t.strictSame(subscriber.received[0], { event: 'sse.gap', data: { dropped: 4 }, id: `${epoch}-4` })
+  t.match(subscriber.received[1], { startPosition: { notice: { data: { reason: 'unknown' } } } })
 })
 
-t.test("R5: 'latest': who stops with the gap is given nothing after it", async t => {
+t.test("R5: 'latest': who stops with the gap is received nothing after it", async t => {
   const { publish, feed } = make({ slowConsumer: { compactBy: latest }, history: { maxEvents: 2 } })
-  const party = await new TestParty(feed).begin()
+  const subscriber = await new TestSubscriber(feed).start()
   await turn()
-  party.room = 0
+  subscriber.room = 0
   publish(...upTo(10))
   await turn()
-  party.write = event => {
-    party.given.push(event)
-    party.follower.stop()
+  subscriber.write = event => {
+    subscriber.received.push(event)
+    subscriber.reader.stop()
   }
-  await party.grant(Infinity)
-  t.equal(party.given.length, 1)
+  await subscriber.setRoom(Infinity)
+  t.equal(subscriber.received.length, 1)
 })
 
-for (const way of ['live', 'reading', 'live, its first event there at once']) {
-  t.test(`R3: a log that lost its history is sse.reset 'unknown', then the new one: ${way}`, async t => {
+for (const way of ['live', 'reading', 'live, with its first event at once']) {
+  t.test(`R3: a log that lost its history sends sse.reset 'unknown', then the new epoch: ${way}`, async t => {
     const { publish, log, feed, epoch } = make()
-    if (way !== 'live, its first event there at once') publish(1, 2)
-    const party = await new TestParty(feed, { selection: { start: 'latest' } }).begin()
+    if (way !== 'live, with its first event at once') publish(1, 2)
+    const subscriber = await new TestSubscriber(feed, { projection: { start: 'latest' } }).start()
     if (way === 'reading') {
-      party.room = 0
+      subscriber.room = 0
       publish(3)
       await turn()
     }
     log.lose()
     publish(1)
-    await party.grant(Infinity)
+    await subscriber.setRoom(Infinity)
     await turn()
     const { epoch: next } = log.now
     t.not(next, epoch)
     publish(2)
     await turn()
-    const [announced, ...rest] = party.given
-    t.strictSame(announced, { opening: { epoch: next, position: 1, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 } }, snapshot: [], over: false } })
+    const [announced, ...rest] = subscriber.received
+    t.strictSame(announced, { startPosition: { epoch: next, position: 1, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 } }, snapshot: [], complete: false } })
     t.strictSame(rest, [`id: ${next}-2\ndata: 2`])
   })
 }
 
 t.test("R3: with start 'earliest' the reset is followed by all that the new log has, once", async t => {
   const { publish, log, feed } = make()
-  const party = await new TestParty(feed, { selection: { start: 'earliest' } }).begin()
+  const subscriber = await new TestSubscriber(feed, { projection: { start: 'earliest' } }).start()
   log.lose()
   publish(1)
   await turn()
   publish(2)
   await turn()
   const { epoch } = log.now
-  t.strictSame(party.given.slice(1), [`id: ${epoch}-1\ndata: 1`, `id: ${epoch}-2\ndata: 2`])
+  t.strictSame(subscriber.received.slice(1), [`id: ${epoch}-1\ndata: 1`, `id: ${epoch}-2\ndata: 2`])
 })
 
-t.test('R3: a new epoch that is seen before the tail tells of it reaches those at the end, too', async t => {
+t.test('R3: a new epoch that is read before the tail delivers it reaches live readers, too', async t => {
   const { publish, log, feed } = make()
   const held: Array<() => void> = []
   let hold = false
@@ -594,7 +594,7 @@ t.test('R3: a new epoch that is seen before the tail tells of it reaches those a
     if (hold) held.push(() => listener(batch))
     else listener(batch)
   })
-  const party = await new TestParty(feed).begin()
+  const subscriber = await new TestSubscriber(feed).start()
   publish(...upTo(5))
   await turn()
   hold = true
@@ -607,59 +607,59 @@ t.test('R3: a new epoch that is seen before the tail tells of it reaches those a
   publish(3)
   await turn()
   const { epoch } = log.now
-  t.strictSame(party.given.slice(5), [
-    { opening: { epoch, position: 2, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 } }, snapshot: [], over: false } },
+  t.strictSame(subscriber.received.slice(5), [
+    { startPosition: { epoch, position: 2, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 } }, snapshot: [], complete: false } },
     `id: ${epoch}-3\ndata: 3`
   ])
 })
 
-t.test('R5: what goes while the opening is on its way is a gap: nobody was slow', async t => {
+t.test('R5: entries evicted before the start position was sent are a gap, not a slow consumer', async t => {
   const { publish, feed, epoch, frame } = make({ history: { maxEvents: 2 }, start: 'earliest' })
   publish(1, 2)
-  const party = new TestParty(feed, { selection: { start: 'earliest' } })
-  t.match(await party.stand(), { position: 0 })
+  const subscriber = new TestSubscriber(feed, { projection: { start: 'earliest' } })
+  t.match(await subscriber.open(), { position: 0 })
   publish(3, 4)
-  party.follower.start()
+  subscriber.reader.start()
   await turn()
-  t.strictSame(party.given, [{ event: 'sse.gap', data: { dropped: 2 }, id: `${epoch}-2` }, frame(3), frame(4)])
+  t.strictSame(subscriber.received, [{ event: 'sse.gap', data: { dropped: 2 }, id: `${epoch}-2` }, frame(3), frame(4)])
   publish(5)
   await turn()
-  t.equal(party.given.at(-1), frame(5), 'and it is live')
+  t.equal(subscriber.received.at(-1), frame(5), 'and is live')
 })
 
-t.test('R2: an event whose filter fails is not behind the position', async t => {
+t.test('R2: an event whose filter throws stays after the position', async t => {
   const { publish, feed } = make()
   const filter = ({ data }: DecodedEvent): boolean => {
     if (data === 3) throw new Error('no answer')
     return false
   }
-  const party = await new TestParty(feed, { selection: { filter } }).begin()
+  const subscriber = await new TestSubscriber(feed, { projection: { filter } }).start()
   publish(1, 2, 3)
   await turn()
-  t.match(await party.over, { message: 'no answer' })
-  t.equal(party.follower.position, 2)
+  t.match(await subscriber.outcome, { message: 'no answer' })
+  t.equal(subscriber.reader.position, 2)
 })
 
-t.test('R7: how a channel failed goes past filter and map, and an error of its own map does not', async t => {
+t.test('R7: the error of a failed channel bypasses filter and map; an error event of its map does not', async t => {
   const text = Type.String()
-  for (const [events, given] of [[{ text }, 1], [{ text, error: text }, 0], [undefined, 0]] as const) {
+  for (const [events, received] of [[{ text }, 1], [{ text, error: text }, 0], [undefined, 0]] as const) {
     const log = new RemoteLog()
     const contract = events === undefined ? freeContract : compileContract(events, 'news', schemaCompiler({}))
     const feed = new Feed(resolveChannel('news', { events }), log, logger, undefined, contract)
     const seen: string[] = []
-    const party = await new TestParty(feed, { selection: { filter: ({ event }) => { seen.push(event); return false } } }).begin()
+    const subscriber = await new TestSubscriber(feed, { projection: { filter: ({ event }) => { seen.push(event); return false } } }).start()
     log.append({ event: 'error', data: '"failed"', json: true, fingerprint: 'failure' })
     await turn()
-    t.strictSame([party.given.length, seen.length], [given, 1 - given])
-    party.follower.stop()
+    t.strictSame([subscriber.received.length, seen.length], [received, 1 - received])
+    subscriber.reader.stop()
   }
 })
 
-t.test('who was stopped before it began does not enter', async t => {
+t.test('a reader that was stopped before its start is not added', async t => {
   const { feed } = make()
-  const party = new TestParty(feed)
-  party.follower.stop()
-  party.stand()
+  const subscriber = new TestSubscriber(feed)
+  subscriber.reader.stop()
+  subscriber.open()
   t.equal(feed.readers, 0)
 })
 
@@ -672,47 +672,47 @@ t.test('a log that cannot be read ends the subscriber with its error', async t =
       if (late) return Promise.reject(error)
       throw error
     }
-    const party = await new TestParty(feed).begin(at(0))
-    t.equal(await party.over, error)
+    const subscriber = await new TestSubscriber(feed).start(at(0))
+    t.equal(await subscriber.outcome, error)
     t.equal(feed.readers, 0)
   }
 })
 
-t.test('who stopped while the log was asked is given nothing, and its failure is nobody\'s', async t => {
+t.test('a reader stopped during a read receives nothing, and its failure is ignored', async t => {
   for (const outcome of ['answer', 'failure']) {
     const { publish, log, feed, at } = make()
     publish(1)
     const batch = log.read(0, 1)
     let settle!: () => void
     log.read = () => new Promise((resolve, reject) => { settle = outcome === 'answer' ? () => resolve(batch) : () => reject(new Error('late')) })
-    const party = await new TestParty(feed).begin(at(0))
-    party.follower.stop()
+    const subscriber = await new TestSubscriber(feed).start(at(0))
+    subscriber.reader.stop()
     settle()
     await turn()
-    t.strictSame(party.given, [])
+    t.strictSame(subscriber.received, [])
   }
 })
 
-t.test('who stopped while a new epoch was looked at is not told of it', async t => {
+t.test('a reader stopped while a new epoch is read is not notified of it', async t => {
   const { publish, log, feed } = make()
   publish(1)
   let asked = 0
-  const party: TestParty = new TestParty(feed, {
-    selection: {
+  const subscriber: TestSubscriber = new TestSubscriber(feed, {
+    projection: {
       snapshot: () => {
-        if (++asked === 2) party.follower.stop()
+        if (++asked === 2) subscriber.reader.stop()
         return null
       }
     }
   })
-  await party.begin()
+  await subscriber.start()
   log.lose()
   await turn()
   t.equal(asked, 2)
-  t.strictSame(party.given, [])
+  t.strictSame(subscriber.received, [])
 })
 
-t.test('R3: a snapshot that fails after a new epoch ends its subscriber alone', async t => {
+t.test('R3: a snapshot that fails after a new epoch ends only its subscriber', async t => {
   const { log, feed } = make()
   const error = new Error('no state')
   let calls = 0
@@ -720,36 +720,36 @@ t.test('R3: a snapshot that fails after a new epoch ends its subscriber alone', 
     if (++calls > 1) throw error
     return undefined
   }
-  const [party, other] = [await new TestParty(feed, { selection: { snapshot } }).begin(), await new TestParty(feed).begin()]
+  const [subscriber, other] = [await new TestSubscriber(feed, { projection: { snapshot } }).start(), await new TestSubscriber(feed).start()]
   log.lose()
   await turn()
-  t.strictSame(party.given, [error])
-  t.equal(other.given.length, 1)
+  t.strictSame(subscriber.received, [error])
+  t.equal(other.received.length, 1)
   t.equal(feed.readers, 1)
 })
 
-/** Checks what a subscriber was told: a position that only what was passed on or dropped moves. Gives where it arrived. */
-function account ({ opening, given }: TestParty, newest: ReadonlyMap<string, number>, slow: unknown): { epoch: string, position: number } {
-  let { epoch, position } = opening!
+/** Checks the received frames: a position moves only by events that were sent or dropped. Returns the last position. */
+function account ({ startPosition, received }: TestSubscriber, newest: ReadonlyMap<string, number>, slow: unknown): { epoch: string, position: number } {
+  let { epoch, position } = startPosition!
   let last = position
-  for (const each of given) {
+  for (const each of received) {
     const [, at, passed] = /^event: sse.position\nid: (\w+)-(\d+)\ndata: $/.exec(String(each)) ?? []
     if (at !== undefined) {
-      // Filtered away, or dropped: that is what the gap before it says.
+      // Filtered or dropped: the gap before it counts it.
       same(at, epoch)
       truth(Number(passed) > last && Number(passed) <= newest.get(epoch)!, `${passed} comes after ${last}`)
       last = Number(passed)
     } else if (typeof each === 'string') {
       const [frame, id, offset, data] = /^id: (\w+)-(\d+)\ndata: (\d+)$/.exec(each) ?? []
-      // What is left is the outcome.
+      // The last item is the outcome.
       if (frame === undefined) continue
       position++
       same([id, data], [epoch, offset])
       truth(Number(offset) === last + 1 && Number(offset) <= newest.get(epoch)!, `${offset} comes after ${last}`)
       last = Number(offset)
       if (slow !== 'latest') same(last, position)
-    } else if ('opening' in (each as object)) {
-      const { opening: begun } = each as { opening: StartPosition }
+    } else if ('startPosition' in (each as object)) {
+      const { startPosition: begun } = each as { startPosition: StartPosition }
       same([begun.notice?.event, (begun.notice?.data as { reason?: string }).reason], ['sse.reset', 'unknown'])
       truth(begun.epoch !== epoch, 'a reset is for a new epoch')
       epoch = begun.epoch
@@ -759,7 +759,7 @@ function account ({ opening, given }: TestParty, newest: ReadonlyMap<string, num
       same(event, 'sse.gap')
       truth(dropped > 0, 'something was dropped')
       position += dropped
-      // Where the latest of each key follow, it stands still.
+      // If the latest events of each key follow, the position stays.
       if (slow !== 'latest' || id !== `${epoch}-${last}`) last += dropped
       same(id, `${epoch}-${last}`)
     }
@@ -776,11 +776,11 @@ function truth (holds: boolean, what: string): void {
   if (!holds) throw new Error(`not so: ${what}`)
 }
 
-type Step = { do: 'append' | 'grant' | 'turns', count: number } | { do: 'lose' | 'look' }
+type Step = { do: 'append' | 'setRoom' | 'turns', count: number } | { do: 'lose' | 'look' }
 
 const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('append' as const), count: fc.integer({ min: 1, max: 12 }) }) },
-  { weight: 5, arbitrary: fc.record({ do: fc.constant('grant' as const), count: fc.integer({ min: 0, max: 9 }) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('setRoom' as const), count: fc.integer({ min: 0, max: 9 }) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 1, arbitrary: fc.constant({ do: 'lose' as const }) },
   { weight: 1, arbitrary: fc.constant({ do: 'look' as const }) }
@@ -788,7 +788,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
 
 for (const slow of ['disconnect', 'skip', 'latest'] as const) {
   for (const late of [false, true]) {
-    t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or what is missing is said and counted`, async t => {
+    t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or missing events are reported and counted`, async t => {
       await fc.assert(fc.asyncProperty(steps, fc.integer(), fc.integer({ min: 1, max: 40 }), fc.boolean(), async (steps, seed, events, filtered) => {
         const log = new RemoteLog({ maxEvents: events }, late ? dice(seed) : undefined)
         const feed = feedOf(log, { slowConsumer: slow === 'latest' ? { compactBy: latest } : slow, history: { maxEvents: events } })
@@ -799,13 +799,13 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
           const { epoch, offset } = await log.append(numbered(n))
           newest.set(epoch, offset)
         }
-        const party = new TestParty(feed, { selection: filtered ? { filter: () => true } : {} })
-        const begun = party.begin()
+        const subscriber = new TestSubscriber(feed, { projection: filtered ? { filter: () => true } : {} })
+        const begun = subscriber.start()
         for (const step of steps) {
           if (step.do === 'append') {
             for (let count = step.count; count > 0; count--) underWay.push(append(next++))
-          } else if (step.do === 'grant') {
-            underWay.push(party.grant(step.count))
+          } else if (step.do === 'setRoom') {
+            underWay.push(subscriber.setRoom(step.count))
           } else if (step.do === 'turns') {
             for (let count = step.count; count > 0; count--) await turn()
           } else if (step.do === 'look') {
@@ -817,12 +817,12 @@ for (const slow of ['disconnect', 'skip', 'latest'] as const) {
         }
         await begun
         await Promise.all(underWay)
-        await party.grant(Infinity)
+        await subscriber.setRoom(Infinity)
         await log.end()
-        const outcome = await within('the end', party.over)
-        const { epoch, position } = account(party, newest, slow)
+        const outcome = await within('the end', subscriber.outcome)
+        const { epoch, position } = account(subscriber, newest, slow)
         const now = log.now
-        if (slow === 'disconnect' && outcome === 'lagging news') truth(epoch !== now.epoch || position < now.oldest - 1, 'what comes next is gone')
+        if (slow === 'disconnect' && outcome === 'lagging news') truth(epoch !== now.epoch || position < now.oldest - 1, 'the next event was lost')
         else same([outcome, epoch, position], ['ended', now.epoch, now.newest])
         same(feed.readers, 0)
       }), { numRuns: 150 })

@@ -11,28 +11,31 @@ import { Statistics } from '../../lib/metrics/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
-/** A channel over topics that the test opens and closes. `state.found` counts how often one was made for it. */
+/**
+ * Creates a channel over active channels that the test opens and closes. `state.found` counts how often one was created
+ * for it.
+ */
 function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
   const logged: Array<[call: string, error: unknown]> = []
   const log = { error: () => {} } as unknown as FastifyBaseLogger
-  const state = { found: 0, closed: false, topics: [] as ActiveChannel[], logs: [] as RemoteLog[] }
+  const state = { found: 0, closed: false, active: [] as ActiveChannel[], logs: [] as RemoteLog[] }
   const channel: Channel = new Channel('news', 'latest', {
-    find: () => state.topics.findLast(({ open }) => open),
+    find: () => state.active.findLast(({ open }) => open),
     get () {
       state.found++
       if (state.closed) return undefined
       const remote = makeLog()
       state.logs.push(remote)
-      const topic = new ActiveChannel({ settings: resolveChannel('news', {}), contract: freeContract, eventLog: () => remote, log, statistics: new Statistics() })
-      state.topics.push(topic)
-      return topic
+      const active = new ActiveChannel({ settings: resolveChannel('news', {}), contract: freeContract, eventLog: () => remote, log, statistics: new Statistics() })
+      state.active.push(active)
+      return active
     },
-    refused: (call, error) => { logged.push([call, error]) }
+    onRejected: (call, error) => { logged.push([call, error]) }
   })
   return { channel, state, logged }
 }
 
-/** The first event of a loop, which is left then. */
+/** Returns the first event of a loop, and leaves the loop. */
 async function first<T> (source: AsyncIterable<T>): Promise<T | undefined> {
   const loop = source[Symbol.asyncIterator]()
   const { value } = await within('the first event', loop.next()) as { value: T | undefined }
@@ -40,7 +43,7 @@ async function first<T> (source: AsyncIterable<T>): Promise<T | undefined> {
   return value
 }
 
-t.test('R1: publish resolves to the id, which counts from 1 behind the epoch', async t => {
+t.test('R1: publish resolves to the id, whose offset counts from 1 in the epoch', async t => {
   for (const makeLog of [() => new RemoteLog(), () => new RemoteLog({}, dice(5))]) {
     const { channel, state } = make(makeLog)
     const ids = await Promise.all([1, 2, 3].map(async n => channel.publish({ data: n })))
@@ -50,7 +53,7 @@ t.test('R1: publish resolves to the id, which counts from 1 behind the epoch', a
   }
 })
 
-t.test('R1: the head of a channel without events is an id to come back with', async t => {
+t.test('R1: the position of a channel without events is an id to resume from', async t => {
   const { channel, state } = make()
   const { id } = await channel.position()
   t.equal(id, `${state.logs[0]!.now.epoch}-0`)
@@ -58,7 +61,7 @@ t.test('R1: the head of a channel without events is an id to come back with', as
   t.match(await first(channel.subscribe({ after: id })), { data: 1 })
 })
 
-t.test('an event that is refused rejects, is in the log, and need not be awaited', async t => {
+t.test('an invalid event rejects and is logged, and the promise may be ignored', async t => {
   const { channel, logged } = make()
   const rows: Array<[event: unknown, code: string]> = [
     [{ data: 1, id: 'mine' }, 'FST_SSE_PUBLISH'], [{ event: 'sse.gap', data: 1 }, 'FST_SSE_PUBLISH'], [{ data: undefined }, 'FST_SSE_DATA'], [{ event: 'a\nb', data: 1 }, 'FST_SSE_FIELD'],
@@ -77,7 +80,7 @@ t.test('an event that is refused rejects, is in the log, and need not be awaited
   await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_CHANNEL_ENDED' })
 })
 
-t.test('a log that refuses rejects publish, and need not be awaited', async t => {
+t.test('a log that rejects an append rejects publish, and the promise may be ignored', async t => {
   const { channel, state } = make()
   await channel.position()
   const error = new Error('full')
@@ -87,10 +90,10 @@ t.test('a log that refuses rejects publish, and need not be awaited', async t =>
   await t.rejects(answer, error)
 })
 
-t.test('a log that refuses the end rejects it, and need not be awaited', async t => {
+t.test('a log that rejects the end rejects end(), and the promise may be ignored', async t => {
   const { channel, state, logged } = make()
   await channel.position()
-  const error = new Error('gone')
+  const error = new Error('evicted')
   state.logs[0]!.end = () => Promise.reject(error)
   const answer = channel.end()
   await turn()
@@ -103,15 +106,15 @@ t.test('a log may answer with any thenable', async t => {
   const { epoch } = await channel.position()
   const log = state.logs[0]!
   const later = <T>(value: T): Promise<T> => ({ then: (resolve: (value: T) => void) => { setImmediate(resolve, value) } }) as Promise<T>
-  const [append, head, read] = [log.append.bind(log), log.state.bind(log), log.read.bind(log)]
-  Object.assign(log, { append: (...given: Parameters<typeof append>) => later(append(...given)), head: () => later(head()), read: (...given: Parameters<typeof read>) => later(read(...given)) })
+  const [append, readState, read] = [log.append.bind(log), log.state.bind(log), log.read.bind(log)]
+  Object.assign(log, { append: (...args: Parameters<typeof append>) => later(append(...args)), state: () => later(readState()), read: (...args: Parameters<typeof read>) => later(read(...args)) })
   t.equal(await channel.publish({ data: 1 }), `${epoch}-1`)
   t.match(await first(channel.subscribe({ start: 'earliest' })), { data: 1, id: `${epoch}-1` })
   await channel.publishFrom([{ data: 2 }])
   t.match(await channel.position(), { newest: 2, ended: true })
 })
 
-t.test('it is a source, and looks for nothing before it is followed', async t => {
+t.test('a channel is a source, and resolves nothing before it has a subscriber', async t => {
   const { channel, state } = make()
   t.equal(asChannelSources(channel)?.[0], channel)
   t.equal(state.found, 0)
@@ -129,10 +132,10 @@ t.test('R5: publish does not wait for subscribers', async t => {
   t.equal(channel.subscribers, 0)
 })
 
-t.test('the channel comes back when it is used after it left memory', async t => {
+t.test('a channel that left memory is created again on the next use', async t => {
   const { channel, state } = make()
   const before = await channel.publish({ data: 1 })
-  state.topics[0]!.close()
+  state.active[0]!.close()
   const after = await channel.publish({ data: 2 })
   t.equal(state.found, 2)
   t.match([before, after], [/-1$/, /-1$/])
@@ -142,16 +145,16 @@ t.test('the channel comes back when it is used after it left memory', async t =>
   t.match(await first(channel.subscribe({ after: before })), { event: 'sse.reset', data: { reason: 'unknown' } })
 })
 
-t.test('a subscription follows what lives under the name at the time, not what was there when it was made', async t => {
+t.test('a subscription uses the channel active at the time of use, not the one active when it was created', async t => {
   const { channel, state } = make()
   const subscription = channel.subscribe({ start: 'earliest' })
   await channel.publish({ data: 1 })
-  state.topics[0]!.close()
+  state.active[0]!.close()
   await channel.publish({ data: 2 })
   t.match(await first(subscription), { data: 2 })
 })
 
-t.test('consume publishes all and ends; the loop of a subscriber ends with it', async t => {
+t.test('publishFrom publishes all events and ends the channel, which ends the loop of a subscriber', async t => {
   const { channel } = make()
   const seen: unknown[] = []
   const loop = (async () => { for await (const { data } of channel.subscribe()) seen.push(data) })()
@@ -161,31 +164,31 @@ t.test('consume publishes all and ends; the loop of a subscriber ends with it', 
   t.equal((await channel.position()).ended, true)
 })
 
-t.test('what is no source is refused, and the channel goes on', async t => {
+t.test('a value that is no source rejects, and the channel stays open', async t => {
   const { channel, logged } = make()
   for (const source of [5, undefined, null, {}]) await t.rejects(channel.publishFrom(source as never), { code: 'FST_SSE_SOURCE' })
-  await t.rejects(channel.publishFrom(channel as never), { code: 'FST_SSE_SOURCE', message: /got a channel where a producer belongs: read it with a loop over subscribe\(\)$/ })
-  t.strictSame(logged.map(([call]) => call), Array(5).fill('consume'))
+  await t.rejects(channel.publishFrom(channel as never), { code: 'FST_SSE_SOURCE', message: /got a channel: read it with a loop over subscribe\(\)$/ })
+  t.strictSame(logged.map(([call]) => call), Array(5).fill('publishFrom'))
   t.match(await channel.publish({ data: 1 }), /-1$/)
   t.equal((await channel.position()).ended, false)
 })
 
-t.test('an iterator that was made before its channel left memory follows the one that came after', async t => {
+t.test('an iterator created before its channel left memory reads the new one', async t => {
   const { channel, state } = make()
   await channel.publish({ data: 1 })
   const it = channel.subscribe({ start: 'earliest' })[Symbol.asyncIterator]()
-  state.topics[0]!.close()
+  state.active[0]!.close()
   await channel.publish({ data: 2 })
   t.match(await within('the first event', it.next()), { value: { data: 2 } })
   await it.return!()
 })
 
-t.test('L7: on a server that closed, nothing throws where a promise says it, sources are let go, and there are no subscribers', async t => {
+t.test('L7: on a closed server calls reject instead of throwing, sources are disposed of, and there are no subscribers', async t => {
   for (const used of [true, false]) {
     const { channel, state } = make()
     if (used) await channel.publish({ data: 1 })
     state.closed = true
-    state.topics[0]?.close()
+    state.active[0]?.close()
     const queue = new EventQueue<never, { data: unknown }>()
     const answers: Array<Promise<unknown>> = [channel.publish({ data: 1 }), channel.publishFrom(queue)]
     await turn()

@@ -12,10 +12,10 @@ import { Statistics } from '../../lib/metrics/statistics.ts'
 
 const compiler = schemaCompiler({})
 
-/** Channels whose open logs are counted: what left memory has closed its log. */
+/** Creates channels whose open logs are counted: a channel that left memory has closed its log. */
 function make (tester: { teardown: (fn: () => unknown) => unknown }) {
   const memory = memoryLog()
-  const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], looked: [] as string[] }
+  const state = { open: 0, opened: 0, closed: () => {}, logs: [] as EventLog[], swept: [] as string[] }
   const logged: Array<[fields: unknown, message: string]> = []
   const openLog: EventLogFactory = (name, history) => {
     const log = memory(name, history)
@@ -24,7 +24,7 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
     state.opened++
     state.logs.push(log)
     log.isIdle = () => {
-      state.looked.push(name)
+      state.swept.push(name)
       return idle()
     }
     log.close = () => {
@@ -41,9 +41,9 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
     compile: (events, place) => events === undefined ? freeContract : compileContract(events, place, compiler)
   })
   tester.teardown(() => channels.close())
-  /** Settles when so few logs are open; a channel that stays fails by the test's timeout. */
+  /** Resolves when this number of logs is open; else the test times out. */
   const untilOpen = (count: number): Promise<void> => new Promise(resolve => {
-    // The sweep's own timer keeps no process alive, this one does.
+    // The sweep timer keeps no process alive, this timer does.
     const alive = setInterval(() => {}, 1_000)
     state.closed = () => {
       if (state.open > count) return
@@ -79,7 +79,7 @@ t.test('the same name with the same options is the same channel', async t => {
   t.equal(state.opened, rows.length + 1)
 })
 
-t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names the first that differs', async t => {
+t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS with the first option that differs', async t => {
   const { channels } = make(t)
   const rows: Array<[ChannelOptions, ChannelOptions, string]> = [
     [{}, { history: { maxEvents: 5 } }, 'history.maxEvents'],
@@ -104,7 +104,7 @@ t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names
   }
 })
 
-t.test('a bad name or option makes no channel', async t => {
+t.test('a bad name or option creates no channel', async t => {
   const { channels, state } = make(t)
   for (const name of [undefined, null, 5, '', 'a\nb', 'a\u0000', 'x'.repeat(513), {}]) t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION', message: /^Option 'name' must be / })
   for (const options of [null, 5, [], 'x', { history: 5 }, { start: 'x' }, { capacity: 5 }]) t.throws(() => channels.channel('name', options as ChannelOptions), { code: 'FST_SSE_OPTION' })
@@ -113,11 +113,11 @@ t.test('a bad name or option makes no channel', async t => {
   for (const name of ['x'.repeat(512), 'né:/ {}', '__proto__', 'constructor']) t.equal(channels.channel(name), channels.channel(name))
 })
 
-// What leaves memory
+// Leaving memory
 
 const brief = { history: { maxAge: 20 } }
 
-t.test('an idle channel leaves memory by itself, and comes back with another epoch by the same handle', async t => {
+t.test('an idle channel leaves memory, and the same handle creates it again with another epoch', async t => {
   const { channels, state, untilOpen } = make(t)
   const channel = channels.channel('brief', brief)
   const before = await channel.publish({ data: 1 })
@@ -130,7 +130,7 @@ t.test('an idle channel leaves memory by itself, and comes back with another epo
   await untilOpen(0)
 })
 
-t.test('R2: a channel stays as long as its history may be asked for', async t => {
+t.test('R2: a channel stays while its history may be requested', async t => {
   const { channels, untilOpen } = make(t)
   const channel = channels.channel('brief', { history: { maxAge: 200 } })
   const id = await channel.publish({ data: 1 })
@@ -143,7 +143,7 @@ t.test('R2: a channel stays as long as its history may be asked for', async t =>
   t.ok(performance.now() - published >= 199)
 })
 
-t.test('R2: the position of a channel without events is good for as long as one with', async t => {
+t.test('R2: the position of a channel without events is valid for as long as one with events', async t => {
   const { channels, untilOpen } = make(t)
   const [channel, other] = [channels.channel('empty', { history: { maxAge: 10_000 } }), channels.channel('other', brief)]
   const { epoch } = await channel.position()
@@ -152,21 +152,21 @@ t.test('R2: the position of a channel without events is good for as long as one 
   t.equal((await channel.position()).epoch, epoch)
 })
 
-t.test('a channel with a subscriber, or with a producer, stays however old it is', async t => {
+t.test('a channel with a subscriber or a producer stays at any age', async t => {
   const { channels, state, untilOpen } = make(t)
-  const followed = channels.channel('followed', brief)
+  const subscribed = channels.channel('subscribed', brief)
   const produced = channels.channel('produced', brief)
   const other = channels.channel('other', brief)
-  const loop = followed.subscribe()[Symbol.asyncIterator]()
+  const loop = subscribed.subscribe()[Symbol.asyncIterator]()
   const next = loop.next()
   const queue = new EventQueue<never, { data: unknown }>()
   const consumed = produced.publishFrom(queue)
-  const epochs = await Promise.all([followed, produced].map(async channel => (await channel.position()).epoch))
+  const epochs = await Promise.all([subscribed, produced].map(async channel => (await channel.position()).epoch))
   await other.publish({ data: 1 })
   await untilOpen(2)
   await other.publish({ data: 1 })
   await untilOpen(2)
-  t.strictSame(await Promise.all([followed, produced].map(async channel => (await channel.position()).epoch)), epochs)
+  t.strictSame(await Promise.all([subscribed, produced].map(async channel => (await channel.position()).epoch)), epochs)
   t.equal(state.opened, 4)
   await loop.return!()
   t.same(await next, { done: true, value: undefined })
@@ -175,7 +175,7 @@ t.test('a channel with a subscriber, or with a producer, stays however old it is
   await untilOpen(0)
 })
 
-t.test('R7: a run that is over stays for late comers as long as its history, and its producer is not started again', async t => {
+t.test('R7: an ended run stays for late subscribers as long as its history, and its producer is not started again', async t => {
   const { channels, untilOpen } = make(t)
   const run = channels.channel('run', { history: { maxAge: 10_000 }, start: 'earliest' })
   await run.publishFrom([{ data: 1 }])
@@ -191,25 +191,25 @@ t.test('R7: a run that is over stays for late comers as long as its history, and
   t.same(seen, [1])
 })
 
-t.test('a name that left memory may be taken with other options; the old handle then says so', async t => {
+t.test('a name that left memory may get other options; the old handle then rejects', async t => {
   const { channels, untilOpen } = make(t)
   const old = channels.channel('name', brief)
   await old.publish({ data: 1 })
   await untilOpen(0)
-  const taken = channels.channel('name', { start: 'earliest' })
-  await taken.publish({ data: 1 })
+  const renamed = channels.channel('name', { start: 'earliest' })
+  await renamed.publish({ data: 1 })
   const answers: Array<Promise<unknown>> = [old.publish({ data: 2 }), old.publishFrom([])]
   for (const answer of answers) await t.rejects(async () => answer, { code: 'FST_SSE_CHANNEL_OPTIONS' })
-  t.equal((await taken.position()).newest, 1)
+  t.equal((await renamed.position()).newest, 1)
   t.equal(old.subscribers, 0)
-  const loop = taken.subscribe()[Symbol.asyncIterator]()
+  const loop = renamed.subscribe()[Symbol.asyncIterator]()
   loop.next()
-  t.equal(old.subscribers, 0, 'those of the other are not its own')
-  t.equal(taken.subscribers, 1)
+  t.equal(old.subscribers, 0, 'the subscribers of another channel are not counted')
+  t.equal(renamed.subscribers, 1)
   await loop.return!()
 })
 
-t.test('to ask how many follow a channel makes none', async t => {
+t.test('reading the number of subscribers creates no channel', async t => {
   const { channels, state, untilOpen } = make(t)
   const channel = channels.channel('brief', brief)
   await channel.publish({ data: 1 })
@@ -218,7 +218,7 @@ t.test('to ask how many follow a channel makes none', async t => {
   t.equal(state.opened, 1)
 })
 
-t.test('a channel is looked at as often as its own age asks for, whatever the others need', async t => {
+t.test('a channel is swept as often as its own age requires, independently of others', async t => {
   const { channels, state, untilOpen } = make(t)
   const old = channels.channel('old', { history: { maxAge: 3_600_000 } })
   await old.publish({ data: 1 })
@@ -226,11 +226,11 @@ t.test('a channel is looked at as often as its own age asks for, whatever the ot
     await channels.channel(`brief ${n}`, brief).publish({ data: 1 })
     await untilOpen(1)
   }
-  t.ok(state.looked.length >= 10)
-  t.notOk(state.looked.includes('old'))
+  t.ok(state.swept.length >= 10)
+  t.notOk(state.swept.includes('old'))
 })
 
-t.test('a log that throws when it is looked at, or closed, is in the server\'s log, and the others leave as they do', async t => {
+t.test('a log that throws in isIdle or close is logged, and the other channels leave memory', async t => {
   const { channels, state, untilOpen, logged } = make(t)
   const failing = channels.channel('failing', brief)
   await failing.publish({ data: 1 })
@@ -255,7 +255,7 @@ t.test('a log that throws when it is looked at, or closed, is in the server\'s l
   t.equal(logged.length, times + 1)
 })
 
-t.test('100,000 short-lived names leave nothing behind', async t => {
+t.test('100,000 short-lived names leave nothing in memory', async t => {
   const { channels, state, untilOpen } = make(t)
   const options = { events, history: { maxEvents: 10, maxAge: 1 } }
   let most = 0
@@ -266,10 +266,10 @@ t.test('100,000 short-lived names leave nothing behind', async t => {
   }
   await untilOpen(0)
   t.equal(state.opened, 100_000)
-  t.ok(most < 100_000, 'they go while others come')
+  t.ok(most < 100_000, 'channels leave memory while others are created')
 })
 
-t.test('the timer that looks for idle channels keeps no process alive, and is gone with the last channel', async t => {
+t.test('the sweep timer keeps no process alive, and is cleared with the last channel', async t => {
   const { channels, untilOpen } = make(t)
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
@@ -280,7 +280,7 @@ t.test('the timer that looks for idle channels keeps no process alive, and is go
   t.equal(timers(), before)
 })
 
-t.test('L7: closing closes all channels, and there are no more', async t => {
+t.test('L7: close closes all channels, and none can be created', async t => {
   const { channels, state } = make(t)
   const [one, other] = [channels.channel('one'), channels.channel('other')]
   await one.publish({ data: 1 })
@@ -295,7 +295,7 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
     await t.rejects(late.position(), { code: 'FST_SSE_CLOSING' })
     await late.end()
   }
-  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'a mistake is one also then')
+  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'invalid options are rejected after the close, too')
   t.equal(channels.find('new'), undefined)
   await t.rejects(one.publish({ data: 2 }), { code: 'FST_SSE_CLOSING' })
   t.equal(other.subscribers, 0)
@@ -303,7 +303,7 @@ t.test('L7: closing closes all channels, and there are no more', async t => {
   channels.close()
 })
 
-t.test('R10: reserved and invalid names open no channel', async t => {
+t.test('R10: reserved and invalid names create no channel', async t => {
   const { channels, state } = make(t)
   for (const name of ['sse.control', 'sse.', 'a\nb', '', undefined, null, 5]) {
     t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION' })
@@ -313,7 +313,7 @@ t.test('R10: reserved and invalid names open no channel', async t => {
   t.equal(state.opened, 0)
 })
 
-t.test('find() gives the channel that is in memory, whatever its options, and makes none', async t => {
+t.test('find() returns the channel in memory, with any options, and creates none', async t => {
   const { channels, state } = make(t)
   t.equal(channels.find('made elsewhere'), undefined)
   t.equal(state.opened, 0)

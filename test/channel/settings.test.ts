@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { checkedName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import { validateName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 
 const HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
 
@@ -11,7 +11,7 @@ t.test('without options a channel has the defaults', async t => {
   t.strictSame(resolveChannel('news', { history: { maxEvents: undefined } }), defaults)
 })
 
-t.test('what is given wins over the defaults, bound by bound', async t => {
+t.test('given options override the defaults, limit by limit', async t => {
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null
@@ -32,25 +32,25 @@ t.test('a name is a string of 1 to 512 characters without control characters', a
   }
 })
 
-t.test('R10: a name that begins with sse. is the package\'s own', async t => {
+t.test('R10: a name that begins with sse. is reserved', async t => {
   for (const name of ['sse.', 'sse.control', 'sse.news']) {
     const expected = { code: 'FST_SSE_OPTION', message: `Option 'name' must be a name that does not begin with 'sse.', which is reserved, got "${name}" (string)` }
     t.throws(() => resolveChannel(name, {}), expected)
-    t.throws(() => checkedName(name), expected)
+    t.throws(() => validateName(name), expected)
     t.equal(isChannelName(name), false)
   }
   for (const name of ['sse', 'sse:control', 'SSE.control', 'my.sse.control', ' sse.control']) {
-    t.equal(checkedName(name), name)
+    t.equal(validateName(name), name)
     t.equal(isChannelName(name), true)
   }
 })
 
-t.test('R8: a name that no store could tell from another is refused', async t => {
-  // Half of a surrogate pair: written as UTF-8, all of these are one.
+t.test('R8: a name that a store could confuse with another is rejected', async t => {
+  // Half a surrogate pair: as UTF-8, all of these are one name.
   for (const name of ['\ud800', 'a\udc00b']) t.throws(() => resolveChannel(name, {}), { code: 'FST_SSE_OPTION' })
 })
 
-t.test('an option that does not fit is named, with what was expected and what was got', async t => {
+t.test('an invalid option is named, with the expected and the actual value', async t => {
   const events = 'a whole number of events from 0 to 4294967295'
   const bytes = 'a whole number of bytes from 0 to 9007199254740991'
   const age = 'a number of milliseconds above 0 and up to 3153600000000 (100 years: no store keeps a longer time), or Infinity'
@@ -92,7 +92,7 @@ t.test('an option that does not fit is named, with what was expected and what wa
   for (const [options, message] of cases) t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })
 })
 
-t.test('two channels of one name differ by identity of what cannot be compared, and by value of the rest', async t => {
+t.test('options of two channels are compared by identity for schemas and functions, and by value for the rest', async t => {
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null

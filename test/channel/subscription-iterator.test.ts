@@ -5,13 +5,13 @@ import { Feed } from '../../lib/channel/feed.ts'
 import type { ResolvedSubscription } from '../../lib/channel/subscriber.ts'
 import { SubscriptionIterator } from '../../lib/channel/subscription-iterator.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
-import { ALL } from '../setup/party.ts'
+import { ALL } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
 
-/** A channel, and loops over it. */
+/** Creates a channel, and loops over it. */
 function make (options: ChannelOptions = {}, log = new RemoteLog(options.history)) {
   const feed = new Feed(resolveChannel('news', options), log, logger)
   const { epoch } = log.now
@@ -21,16 +21,16 @@ function make (options: ChannelOptions = {}, log = new RemoteLog(options.history
     publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
     event: (n: number, offset = n) => ({ event: 'message', data: n, id: `${epoch}-${offset}` }),
     id: (offset: number) => `${epoch}-${offset}`,
-    loop: ({ selection, ...given }: { after?: string, signal?: AbortSignal, selection?: Partial<ResolvedSubscription['projection']> } = {}) =>
-      new SubscriptionIterator(() => ({ feed, after: undefined, signal: undefined, ...given, projection: { ...ALL, ...selection } }))
+    loop: ({ projection, ...options }: { after?: string, signal?: AbortSignal, projection?: Partial<ResolvedSubscription['projection']> } = {}) =>
+      new SubscriptionIterator(() => ({ feed, after: undefined, signal: undefined, ...options, projection: { ...ALL, ...projection } }))
   }
 }
 
 const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 const DONE = { done: true, value: undefined }
 
-/** The next so many events. */
-async function take (loop: SubscriptionIterator, count: number): Promise<unknown[]> {
+/** Returns the next `count` events. */
+async function takeEvents (loop: SubscriptionIterator, count: number): Promise<unknown[]> {
   const events: unknown[] = []
   while (events.length < count) {
     const { done, value } = await within(`event ${events.length + 1}`, loop.next())
@@ -40,7 +40,7 @@ async function take (loop: SubscriptionIterator, count: number): Promise<unknown
   return events
 }
 
-t.test('R2: a loop begins to listen at its first next(), and has each event once, in order, with its id', async t => {
+t.test('R2: a loop subscribes at its first next(), and receives each event once, in order, with its id', async t => {
   const { feed, publish, event, loop } = make()
   publish(1)
   const it = loop()
@@ -51,35 +51,35 @@ t.test('R2: a loop begins to listen at its first next(), and has each event once
   publish(3, 4)
   t.strictSame(await first, { done: false, value: event(3) })
   publish(5)
-  t.strictSame(await take(it, 2), [event(4), event(5)])
+  t.strictSame(await takeEvents(it, 2), [event(4), event(5)])
 })
 
-t.test('R9: a loop sees nothing of what a stream says of where it stands', async t => {
+t.test('R9: a loop receives no marks and no positions', async t => {
   const { publish, event, loop, log } = make()
   publish(...upTo(300))
-  const it = loop({ selection: { start: 'earliest', filter: ({ data }) => Number(data) % 150 === 0 } })
-  const history = await take(it, 2)
+  const it = loop({ projection: { start: 'earliest', filter: ({ data }) => Number(data) % 150 === 0 } })
+  const history = await takeEvents(it, 2)
   publish(...upTo(450, 301))
   log.end()
-  t.strictSame([...history, ...await take(it, 10)], [150, 300, 450].map(n => event(n)))
+  t.strictSame([...history, ...await takeEvents(it, 10)], [150, 300, 450].map(n => event(n)))
 })
 
-t.test('R2: what is in the log comes first, and there is no seam to what is published', async t => {
+t.test('R2: stored events come first, then published ones, with no gap and no duplicate', async t => {
   const { publish, event, loop, id } = make()
   publish(...upTo(200))
-  const [all, after] = [loop({ selection: { start: 'earliest' } }), loop({ after: id(150) })]
-  t.strictSame(await take(all, 150), upTo(150).map(n => event(n)))
+  const [all, after] = [loop({ projection: { start: 'earliest' } }), loop({ after: id(150) })]
+  t.strictSame(await takeEvents(all, 150), upTo(150).map(n => event(n)))
   publish(...upTo(300, 201))
-  t.strictSame(await take(all, 150), upTo(300, 151).map(n => event(n)))
-  t.strictSame(await take(after, 150), upTo(300, 151).map(n => event(n)))
+  t.strictSame(await takeEvents(all, 150), upTo(300, 151).map(n => event(n)))
+  t.strictSame(await takeEvents(after, 150), upTo(300, 151).map(n => event(n)))
 })
 
-t.test('R2: over a log elsewhere, at any rate of publishing, too', async t => {
+t.test('R2: the same holds for a remote log, at any rate of publishing', async t => {
   const log = new RemoteLog({}, dice(7))
   const { publish, loop, event } = make({}, log)
-  const it = loop({ selection: { start: 'earliest' } })
+  const it = loop({ projection: { start: 'earliest' } })
   publish(...upTo(100))
-  const reading = take(it, 300)
+  const reading = takeEvents(it, 300)
   for (let n = 101; n <= 300; n += 20) {
     publish(...upTo(n + 19, n))
     await turn()
@@ -87,7 +87,7 @@ t.test('R2: over a log elsewhere, at any rate of publishing, too', async t => {
   t.strictSame(await reading, upTo(300).map(n => event(n)))
 })
 
-t.test('an event is one frozen object for all loops, and what is in it, too', async t => {
+t.test('an event is one deeply frozen object for all loops', async t => {
   const { log, loop } = make()
   const loops = [loop(), loop()]
   const waiting = loops.map(it => it.next())
@@ -98,29 +98,29 @@ t.test('an event is one frozen object for all loops, and what is in it, too', as
   for (const frozen of [one!.value, data, data.items, data.items[0]]) t.ok(Object.isFrozen(frozen))
 })
 
-t.test('text is text, and JSON is what it says', async t => {
+t.test('text stays text, and JSON becomes its value', async t => {
   const { log, loop } = make()
-  const it = loop({ selection: { start: 'earliest' } })
+  const it = loop({ projection: { start: 'earliest' } })
   log.append({ event: 'a', data: '[1]', json: false })
   log.append({ event: 'a', data: '[1]', json: true })
   log.append({ event: 'a', data: 'null', json: true })
-  t.match(await take(it, 3), [{ data: '[1]' }, { data: [1] }, { data: null }])
+  t.match(await takeEvents(it, 3), [{ data: '[1]' }, { data: [1] }, { data: null }])
 })
 
 t.test('R4: at most 64 events wait for the loop, all others in the log', async t => {
   const asked: number[] = []
   const { publish, loop } = make({ history: { maxEvents: 2_000 } })
-  const it = loop({ selection: { start: 'earliest', filter: ({ data }) => asked.push(data as number) > 0 } })
+  const it = loop({ projection: { start: 'earliest', filter: ({ data }) => asked.push(data as number) > 0 } })
   publish(...upTo(1_000))
   await it.next()
   publish(...upTo(1_200, 1_001))
   await turn()
-  t.ok(asked.length <= 65, 'the one that was taken, and 64 behind it')
-  t.equal((await take(it, 999)).length, 999)
+  t.ok(asked.length <= 65, 'the event read, and 64 after it')
+  t.equal((await takeEvents(it, 999)).length, 999)
   t.strictSame(asked.slice(0, 1_000), upTo(1_000))
 })
 
-t.test('several next() at once are answered in order', async t => {
+t.test('concurrent calls of next() are answered in order', async t => {
   const { publish, event, loop } = make()
   const it = loop()
   const waiting = [it.next(), it.next(), it.next()]
@@ -130,7 +130,7 @@ t.test('several next() at once are answered in order', async t => {
   t.strictSame(await waiting[2], { done: false, value: event(3) })
 })
 
-t.test('leaving the loop leaves the channel, whatever waits', async t => {
+t.test('leaving the loop unsubscribes, and drops waiting events', async t => {
   const { feed, log, publish, loop } = make()
   const it = loop()
   const waiting = [it.next(), it.next()]
@@ -144,13 +144,13 @@ t.test('leaving the loop leaves the channel, whatever waits', async t => {
   t.equal(feed.readers, 0)
   t.equal(log.listeners, 0)
   publish(4)
-  t.strictSame(await it.next(), DONE, 'what waited is let go')
+  t.strictSame(await it.next(), DONE, 'waiting events are dropped')
   t.strictSame(await it.return(), DONE)
 })
 
-t.test('a loop that is left before it began never begins', async t => {
+t.test('a loop that is left before its first next() never subscribes', async t => {
   const { feed, log, publish, loop } = make()
-  const it = loop({ selection: { start: 'earliest', snapshot: () => t.fail('asked for its state') } })
+  const it = loop({ projection: { start: 'earliest', snapshot: () => t.fail('state') } })
   publish(1)
   t.strictSame(await it.return(), DONE)
   t.strictSame(await it.next(), DONE)
@@ -158,20 +158,20 @@ t.test('a loop that is left before it began never begins', async t => {
   t.equal(log.listeners, 0)
 })
 
-t.test('R7: the end of the channel ends the loop, after what was published before', async t => {
+t.test('R7: the end of the channel ends the loop, after the events published before it', async t => {
   const { feed, log, publish, event, loop } = make()
-  const [it, late] = [loop(), loop({ selection: { start: 'earliest' } })]
+  const [it, late] = [loop(), loop({ projection: { start: 'earliest' } })]
   const first = it.next()
   publish(1, 2)
   await log.end()
   t.strictSame(await first, { done: false, value: event(1) })
   for (const step of [{ done: false, value: event(2) }, DONE, DONE]) t.strictSame(await within('the end', it.next()), step)
-  t.strictSame(await take(late, 3), [event(1), event(2)])
-  t.strictSame(await loop().next(), DONE, 'for a newcomer there is nothing')
+  t.strictSame(await takeEvents(late, 3), [event(1), event(2)])
+  t.strictSame(await loop().next(), DONE, 'a new client gets nothing')
   t.equal(feed.readers, 0)
 })
 
-t.test('its signal ends the loop, at once or before it began', async t => {
+t.test('its signal ends the loop, during it or before its start', async t => {
   const { feed, publish, event, loop } = make()
   const controller = new AbortController()
   const it = loop({ signal: controller.signal })
@@ -180,11 +180,11 @@ t.test('its signal ends the loop, at once or before it began', async t => {
   t.strictSame(await waiting[0], { done: false, value: event(1) })
   controller.abort()
   t.strictSame(await waiting[1], DONE)
-  t.strictSame(await loop({ signal: controller.signal, selection: { start: 'earliest' } }).next(), DONE)
+  t.strictSame(await loop({ signal: controller.signal, projection: { start: 'earliest' } }).next(), DONE)
   t.equal(feed.readers, 0)
 })
 
-t.test('the server\'s closing ends the loop', async t => {
+t.test('closing the server ends the loop', async t => {
   const { feed, loop } = make()
   const next = loop().next()
   feed.close()
@@ -197,15 +197,15 @@ t.test('R3: a position that cannot be honoured makes sse.reset the first event',
   publish(1, 2, 3, 4)
   const rows: Array<[after: string, reason: string]> = [[id(1), 'evicted'], [id(5), 'ahead'], ['other-1', 'unknown'], ['no id', 'malformed']]
   for (const [after, reason] of rows) {
-    const [newest, oldest] = [loop({ after }), loop({ after, selection: { start: 'earliest' } })]
-    t.strictSame(await take(oldest, 3), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(2) }, event(3), event(4)])
-    t.strictSame(await take(newest, 1), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(4) }])
+    const [newest, oldest] = [loop({ after }), loop({ after, projection: { start: 'earliest' } })]
+    t.strictSame(await takeEvents(oldest, 3), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(2) }, event(3), event(4)])
+    t.strictSame(await takeEvents(newest, 1), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(4) }])
     await newest.return()
     await oldest.return()
   }
 })
 
-t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, after the events that it still had', async t => {
+t.test('R5: a loop whose next entry was evicted rejects with FST_SSE_LAGGING, once, after the events it still had', async t => {
   const { feed, publish, event, loop } = make({ history: { maxEvents: 10 } })
   const it = loop()
   const first = it.next()
@@ -213,13 +213,13 @@ t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, aft
   await first
   publish(...upTo(200, 66))
   await turn()
-  t.strictSame(await take(it, 64), upTo(65, 2).map(n => event(n)))
+  t.strictSame(await takeEvents(it, 64), upTo(65, 2).map(n => event(n)))
   await t.rejects(it.next(), { code: 'FST_SSE_LAGGING', message: "The subscriber of 'news' fell behind the history: read faster, raise the history limits, or set another slowConsumer policy" })
   t.strictSame(await it.next(), DONE)
   t.equal(feed.readers, 0)
 })
 
-t.test('a loop that is left knows of no failure any more', async t => {
+t.test('a loop that was left reports no failure', async t => {
   const { feed, publish, loop } = make({ history: { maxEvents: 10 } })
   const it = loop()
   const first = it.next()
@@ -232,7 +232,7 @@ t.test('a loop that is left knows of no failure any more', async t => {
   t.equal(feed.readers, 0)
 })
 
-t.test('R5: with `skip` it is told how much it missed, and goes on', async t => {
+t.test('R5: with `skip` it receives the number of lost events, and continues', async t => {
   const { publish, event, loop, id } = make({ history: { maxEvents: 10 }, slowConsumer: 'skip' })
   const it = loop()
   const first = it.next()
@@ -240,87 +240,87 @@ t.test('R5: with `skip` it is told how much it missed, and goes on', async t => 
   await first
   publish(...upTo(200, 66))
   await turn()
-  await take(it, 64)
+  await takeEvents(it, 64)
   const gap = it.next()
   publish(201)
   t.strictSame((await gap).value, { event: 'sse.gap', data: { dropped: 135 }, id: id(200) })
-  t.strictSame(await take(it, 1), [event(201)])
+  t.strictSame(await takeEvents(it, 1), [event(201)])
 })
 
-t.test('filter leaves out, map makes another of it or none, and the id is that of the event', async t => {
+t.test('filter drops, map replaces or drops, and the id is that of the event', async t => {
   const { publish, loop, id } = make()
   const it = loop({
-    selection: {
+    projection: {
       start: 'earliest',
       filter: ({ data }) => Number(data) % 2 === 0,
       map: ({ data }) => data === 4 ? undefined : data === 8 ? null : { event: 'even', data }
     }
   })
   publish(...upTo(1_000))
-  t.strictSame(await take(it, 3), [2, 6, 10].map(n => ({ event: 'even', data: n, id: id(n) })))
-  t.equal((await take(it, 495)).length, 495, 'positions of what was left out are no events of a loop')
+  t.strictSame(await takeEvents(it, 3), [2, 6, 10].map(n => ({ event: 'even', data: n, id: id(n) })))
+  t.equal((await takeEvents(it, 495)).length, 495, 'positions of dropped events are no events of a loop')
 })
 
-t.test('what a filter, a map or a snapshot throws comes out of the loop, once, and the others feel nothing', async t => {
+t.test('an error of a filter, a map or a snapshot is thrown by the loop, once, and affects no other', async t => {
   const error = new Error('mine')
   const fail = (): never => { throw error }
   const { feed, publish, event, loop } = make()
-  const other = loop({ selection: { start: 'earliest' } })
+  const other = loop({ projection: { start: 'earliest' } })
   publish(1)
-  for (const selection of [{ filter: fail }, { map: fail }, { snapshot: fail }, { snapshot: async () => fail() }]) {
-    const it = loop({ selection: { ...selection, start: 'earliest' } })
+  for (const projection of [{ filter: fail }, { map: fail }, { snapshot: fail }, { snapshot: async () => fail() }]) {
+    const it = loop({ projection: { ...projection, start: 'earliest' } })
     await t.rejects(within('the error', it.next()), error)
     t.strictSame(await it.next(), DONE)
   }
-  t.strictSame(await take(other, 1), [event(1)])
+  t.strictSame(await takeEvents(other, 1), [event(1)])
   t.equal(feed.readers, 1)
 })
 
-t.test('a filter or a map that gives no answer is refused', async t => {
+t.test('a filter or a map that returns an invalid value is rejected', async t => {
   const { publish, loop } = make()
   publish(1)
-  for (const selection of [{ filter: async () => true }, { filter: () => 1 }, { filter: () => undefined }, { map: async () => ({ data: 1 }) }]) {
-    await t.rejects(loop({ selection: { ...selection, start: 'earliest' } }).next(), { code: 'FST_SSE_OPTION' })
+  for (const projection of [{ filter: async () => true }, { filter: () => 1 }, { filter: () => undefined }, { map: async () => ({ data: 1 }) }]) {
+    await t.rejects(loop({ projection: { ...projection, start: 'earliest' } }).next(), { code: 'FST_SSE_OPTION' })
   }
 })
 
-t.test('a map that makes no event is refused, and does not just leave everything out', async t => {
+t.test('a map that returns no event is rejected, instead of dropping everything', async t => {
   for (const made of [5, 'text', true, { event: 'x' }, { data: undefined }]) {
     const { feed, publish, loop } = make()
-    const it = loop({ selection: { start: 'earliest', map: () => made } })
+    const it = loop({ projection: { start: 'earliest', map: () => made } })
     publish(1)
     await t.rejects(within('the refusal', it.next()), { code: 'FST_SSE_EVENT' })
     t.equal(feed.readers, 0)
   }
 })
 
-t.test('a snapshot is the first event, followed by what came after it', async t => {
+t.test('a snapshot is the first event, followed by later events', async t => {
   const { publish, event, loop, id } = make()
   publish(1, 2)
-  const it = loop({ selection: { snapshot: () => ({ event: 'state', data: 'two' }) } })
+  const it = loop({ projection: { snapshot: () => ({ event: 'state', data: 'two' }) } })
   const first = it.next()
   publish(3)
   t.strictSame((await first).value, { event: 'state', data: 'two', id: id(2) })
-  t.strictSame(await take(it, 1), [event(3)])
+  t.strictSame(await takeEvents(it, 1), [event(3)])
 })
 
-t.test('of a snapshot of several events only the last has a position', async t => {
+t.test('in a snapshot of several events only the last has a position', async t => {
   const { publish, loop, id } = make()
   publish(1)
-  const it = loop({ selection: { snapshot: () => [{ data: 'a' }, { data: 'b' }] } })
-  t.strictSame(await take(it, 2), [{ data: 'a', id: '' }, { data: 'b', id: id(1) }])
+  const it = loop({ projection: { snapshot: () => [{ data: 'a' }, { data: 'b' }] } })
+  t.strictSame(await takeEvents(it, 2), [{ data: 'a', id: '' }, { data: 'b', id: id(1) }])
 })
 
-t.test('what it reads is looked up at its first next(), and a failure of that is the loop\'s', async t => {
-  let looked = 0
+t.test('the subscription is resolved at the first next(), and the loop throws its failure', async t => {
+  let resolved = 0
   const error = new Error('closing')
   const it = new SubscriptionIterator(() => {
-    looked++
+    resolved++
     throw error
   })
-  t.equal(looked, 0)
+  t.equal(resolved, 0)
   await t.rejects(it.next(), error)
-  t.strictSame([await it.next(), looked], [DONE, 1])
+  t.strictSame([await it.next(), resolved], [DONE, 1])
   await it.return()
 })
 
@@ -329,7 +329,7 @@ t.test('a log that cannot be read rejects the loop', async t => {
   const { feed, log, loop, publish } = make()
   publish(1)
   log.read = () => Promise.reject(error)
-  await t.rejects(loop({ selection: { start: 'earliest' } }).next(), error)
+  await t.rejects(loop({ projection: { start: 'earliest' } }).next(), error)
   log.state = () => { throw error }
   await t.rejects(loop().next(), error)
   t.equal(feed.readers, 0)

@@ -15,29 +15,29 @@ function make () {
   return { log, feed, epoch: log.now.epoch, publish: (n: number) => log.append(numbered(n)) }
 }
 
-const subscribedOf = (given: object, start: 'latest' | 'earliest' = 'latest'): ResolvedSubscription => new Subscription(() => make().feed, start, given)[kSubscribed]
+const resolve = (input: object, start: 'latest' | 'earliest' = 'latest'): ResolvedSubscription => new Subscription(() => make().feed, start, input)[kSubscribed]
 
-t.test('options that nobody gave have their defaults, and the channel says where to begin', async t => {
-  for (const given of [{}, { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }]) {
+t.test('missing options have their defaults, and the start is that of the channel', async t => {
+  for (const input of [{}, { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }]) {
     for (const start of ['latest', 'earliest'] as const) {
-      const { projection: selection, after, signal } = subscribedOf(given, start)
-      t.strictSame({ selection, after, signal }, { selection: { filter: undefined, map: undefined, snapshot: undefined, start }, after: undefined, signal: undefined })
+      const { projection, after, signal } = resolve(input, start)
+      t.strictSame({ projection, after, signal }, { projection: { filter: undefined, map: undefined, snapshot: undefined, start }, after: undefined, signal: undefined })
     }
   }
 })
 
-t.test('options that fit are taken as they are', async t => {
+t.test('valid options are used unchanged', async t => {
   const { signal } = new AbortController()
-  const selection = { filter: () => true, map: () => undefined, snapshot: () => null, start: 'earliest' as const }
-  const subscribed = subscribedOf({ ...selection, after: '', signal })
-  t.strictSame(subscribed.projection, selection)
+  const projection = { filter: () => true, map: () => undefined, snapshot: () => null, start: 'earliest' as const }
+  const subscribed = resolve({ ...projection, after: '', signal })
+  t.strictSame(subscribed.projection, projection)
   t.equal(subscribed.signal, signal)
   t.equal(subscribed.after, '')
-  t.equal(subscribedOf({ start: 'latest' }, 'earliest').projection.start, 'latest')
+  t.equal(resolve({ start: 'latest' }, 'earliest').projection.start, 'latest')
 })
 
-t.test('a bad option throws, naming it, what was expected and what was got', async t => {
-  const rows: Array<[given: unknown, message: string]> = [
+t.test('a bad option throws an error with its name, the expected and the actual value', async t => {
+  const rows: Array<[input: unknown, message: string]> = [
     [null, "Option 'options' must be an object, got null"],
     [5, "Option 'options' must be an object, got 5 (number)"],
     ['id', "Option 'options' must be an object, got \"id\" (string)"],
@@ -55,21 +55,21 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
       JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an unknown option`
     ])
   ]
-  for (const [given, message] of rows) t.throws(() => subscribedOf(given as object), { code: 'FST_SSE_OPTION', message })
+  for (const [input, message] of rows) t.throws(() => resolve(input as object), { code: 'FST_SSE_OPTION', message })
 })
 
-t.test('it looks for what lives under the channel\'s name when it is followed, and each time anew', async t => {
+t.test('the active channel is resolved at each use, not before', async t => {
   const feeds = [make().feed, make().feed]
-  let looked = 0
-  const subscription = new Subscription(() => feeds[looked++]!, 'latest', {})
-  t.equal(looked, 0)
+  let resolved = 0
+  const subscription = new Subscription(() => feeds[resolved++]!, 'latest', {})
+  t.equal(resolved, 0)
   t.equal(asChannelSources(subscription)?.[0], subscription)
-  t.equal(looked, 0, 'nor to see what kind of source it is')
+  t.equal(resolved, 0, 'nor to detect the kind of the source')
   t.equal(subscription[kSubscribed].feed, feeds[0])
   t.equal(subscription[kSubscribed].feed, feeds[1])
 })
 
-t.test('each loop over it follows by itself', async t => {
+t.test('each loop reads independently', async t => {
   const { feed, epoch, publish } = make()
   publish(1)
   publish(2)
@@ -83,10 +83,10 @@ t.test('each loop over it follows by itself', async t => {
   }
 })
 
-t.test('its options are those of the moment when it was made', async t => {
-  const given: { after?: string, start: 'earliest' | 'latest' } = { start: 'earliest' }
-  const subscription = new Subscription(() => make().feed, 'latest', given)
-  given.start = 'latest'
-  given.after = 'other'
+t.test('later changes of the options object have no effect', async t => {
+  const input: { after?: string, start: 'earliest' | 'latest' } = { start: 'earliest' }
+  const subscription = new Subscription(() => make().feed, 'latest', input)
+  input.start = 'latest'
+  input.after = 'other'
   t.match(subscription[kSubscribed], { after: undefined, projection: { start: 'earliest' } })
 })

@@ -51,7 +51,7 @@ export class Ledger {
   refuse (reason: string): void {
     this.refused.set(reason, (this.refused.get(reason) ?? 0) + 1)
     // An unreachable store is expected here; any other error is not.
-    if (!/^FST_SSE_LOG_UNAVAILABLE: .* it may still come$/.test(reason)) this.#diary.wrong(`publish was refused with ${reason}`)
+    if (!/^FST_SSE_LOG_UNAVAILABLE: .* the event may still be appended$/.test(reason)) this.#diary.wrong(`publish was refused with ${reason}`)
   }
 
   deliver (channel: number, epoch: string, offset: number, payload: Payload, to: string): void {

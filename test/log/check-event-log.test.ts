@@ -4,7 +4,7 @@ import { checkEventLog } from '../../lib/log/check-event-log.ts'
 import type { EventLog, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
-/** Runs the contract's tests on a log; gives what failed of how many. */
+/** Runs the contract's tests on a log. Returns the titles of all tests and of the failed ones. */
 async function run (open: EventLogFactory, shared?: boolean): Promise<{ titles: string[], failed: string[] }> {
   const result = { titles: [] as string[], failed: [] as string[] }
   await checkEventLog({
@@ -16,7 +16,7 @@ async function run (open: EventLogFactory, shared?: boolean): Promise<{ titles: 
   return result
 }
 
-t.test('each promise has a title of its own, and what several nodes promise comes on top', async t => {
+t.test('each promise has its own title, and a shared log has additional promises', async t => {
   const { titles, failed } = await run(memoryLog())
   t.strictSame(failed, [])
   t.equal(new Set(titles).size, titles.length)
@@ -29,7 +29,7 @@ t.test('each promise has a title of its own, and what several nodes promise come
   t.ok(several.titles.some(title => !titles.includes(title)))
 })
 
-t.test('each test, and each run, opens names of its own', async t => {
+t.test('each test and each run uses new names', async t => {
   const names: string[] = []
   const open: EventLogFactory = (name, history) => {
     names.push(name)
@@ -41,7 +41,7 @@ t.test('each test, and each run, opens names of its own', async t => {
   t.equal(new Set(names).size, names.length)
 })
 
-t.test('what is opened is closed, by those that fail, too', async t => {
+t.test('every opened log is closed, also by failing tests', async t => {
   let opened = 0
   let open = 0
   const { failed } = await run((name, history) => {
@@ -55,7 +55,7 @@ t.test('what is opened is closed, by those that fail, too', async t => {
   t.equal(open, 0)
 })
 
-t.test('it takes the test of node:test, too', async t => {
+t.test('the tests also run with node:test', async t => {
   const program = `
     import test from 'node:test'
     import { memoryLog } from 'fastify-typed-sse'

@@ -3,13 +3,13 @@ import { checkEventLog, type CheckEventLogOptions } from '../../lib/log/check-ev
 import type { EventLog, LogBatch, LogEntry, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
-// Each is its own log, and most of the time is spent waiting for what a broken one does not do.
+// Each test has its own log, and mostly waits for an action that a broken log does not perform.
 t.jobs = 8
 
 interface Failure { title: string, error: unknown }
 
-/** The tests of the contract that a log fails. */
-async function failuresOf (open: EventLogFactory, options?: CheckEventLogOptions): Promise<Failure[]> {
+/** Returns the tests of the contract that a log fails. */
+async function failingTests (open: EventLogFactory, options?: CheckEventLogOptions): Promise<Failure[]> {
   const failures: Failure[] = []
   let run = 0
   const all = options?.shared === true ? 17 : 16
@@ -23,13 +23,13 @@ async function failuresOf (open: EventLogFactory, options?: CheckEventLogOptions
       }
     }
   }, () => open, options)
-  if (run < all) throw new Error(`only ${run} tests of the contract were run`)
+  if (run < all) throw new Error(`only ${run} tests of the contract ran`)
   return failures
 }
 
-/** A log in memory, with its methods in an object of which a few can be replaced. */
-function plain (...given: Parameters<EventLogFactory>): EventLog {
-  const log = memoryLog()(...given)
+/** Returns a log in memory as a plain object, so that a test can replace some of its methods. */
+function plain (...args: Parameters<EventLogFactory>): EventLog {
+  const log = memoryLog()(...args)
   return {
     append: record => log.append(record),
     read: (after, limit) => log.read(after, limit),
@@ -41,7 +41,7 @@ function plain (...given: Parameters<EventLogFactory>): EventLog {
   }
 }
 
-/** A log whose methods all answer later, as those of a store elsewhere do, in the order of the calls. */
+/** Returns a log whose methods answer later, in the order of the calls, as a remote store does. */
 function distant (log: EventLog): EventLog {
   let last: Promise<unknown> = Promise.resolve()
   const later = <T>(act: () => T): Promise<Awaited<T>> => {
@@ -60,7 +60,7 @@ function distant (log: EventLog): EventLog {
   }
 }
 
-/** Logs of several nodes: one store by name, and closing lets go of it here only. */
+/** Returns logs of several nodes: one store by name, which a node closes for itself only. */
 function sharedLogs (close: (log: EventLog, stops: Array<() => void>) => void): EventLogFactory {
   const store = new Map<string, EventLog>()
   return (name, history) => {
@@ -79,64 +79,64 @@ function sharedLogs (close: (log: EventLog, stops: Array<() => void>) => void): 
   }
 }
 
-// Logs that keep every promise
+// Logs that fulfil the contract
 
-const distantLogs = (open: EventLogFactory): EventLogFactory => (...given) => distant(open(...given))
-const letGo = (_log: EventLog, stops: Array<() => void>): void => { for (const stop of stops) stop() }
-const good: Array<[what: string, open: EventLogFactory, options?: CheckEventLogOptions]> = [
+const distantLogs = (open: EventLogFactory): EventLogFactory => (...args) => distant(open(...args))
+const detach = (_log: EventLog, stops: Array<() => void>): void => { for (const stop of stops) stop() }
+const good: Array<[description: string, open: EventLogFactory, options?: CheckEventLogOptions]> = [
   ['in memory', memoryLog()],
-  ['whose methods are those of an object', plain],
+  ['that is a plain object', plain],
   ['that answers later', distantLogs(plain)],
-  ['that gives one entry at a time', (...given) => {
-    const log = plain(...given)
+  ['that returns one entry per read', (...args) => {
+    const log = plain(...args)
     return { ...log, read: after => log.read(after, 1) }
   }],
-  ['of several nodes', sharedLogs(letGo), { shared: true }],
-  ['of several nodes, that answers later', distantLogs(sharedLogs(letGo)), { shared: true }]
+  ['of several nodes', sharedLogs(detach), { shared: true }],
+  ['of several nodes, that answers later', distantLogs(sharedLogs(detach)), { shared: true }]
 ]
-for (const [what, open, options] of good) {
-  t.test(`a log ${what} passes`, async t => {
-    t.strictSame(await failuresOf(open, options), [])
+for (const [description, open, options] of good) {
+  t.test(`a log ${description} passes`, async t => {
+    t.strictSame(await failingTests(open, options), [])
   })
 }
 
 // Logs that break one promise each
 
 const ORDER = 'offsets count 1, 2, 3'
-const AS_APPENDED = 'what is read is what was appended'
-const PIECES = 'it is read from any position, in pieces without a gap'
-const TAIL = 'a tail tells what is appended from then on'
-const STOP = 'a tail that stopped tells nothing more'
-const END = 'after the end nothing is appended'
-const NAMES = 'two names are two logs'
-const EVENTS = 'it keeps the newest events, as many as its history says'
-const BYTES = 'it keeps the newest events, as many bytes as its history says'
-const NOTHING = 'it keeps nothing where its history is none'
-const AGE = 'what is older than its history says is gone'
-const READABLE = 'what is answered or told can be read from then on'
-const BUSY = 'it is not idle as long as somebody may come back'
-const IDLE = 'it is idle when what it holds is too old'
-const LISTEN = 'who listens first and then reads misses nothing'
+const AS_APPENDED = 'a read returns the records as they were appended'
+const PIECES = 'reads from any position return consecutive batches with no gaps'
+const TAIL = 'a tail delivers later appends'
+const STOP = 'a stopped tail delivers nothing more'
+const END = 'after the end the log rejects appends'
+const NAMES = 'two names open two logs'
+const EVENTS = 'the log keeps the newest events up to maxEvents'
+const BYTES = 'the log keeps the newest events up to maxBytes'
+const NOTHING = 'with maxEvents 0 the log keeps no event'
+const AGE = 'events older than maxAge are evicted'
+const READABLE = 'acknowledged and delivered entries can be read'
+const BUSY = 'the log is not idle while a client may reconnect'
+const IDLE = 'the log is idle when its entries have expired'
+const LISTEN = 'tailing before reading misses no entry'
 
-type Broken = (log: EventLog, ...given: Parameters<EventLogFactory>) => Partial<EventLog>
+type Broken = (log: EventLog, ...args: Parameters<EventLogFactory>) => Partial<EventLog>
 const mapped = (log: EventLog, change: (entry: LogEntry) => LogEntry): Partial<EventLog> => ({
   read: async (after, limit) => {
     const batch = await log.read(after, limit)
     return { ...batch, entries: batch.entries.map(change) }
   }
 })
-const telling = (log: EventLog, change: (batch: LogBatch) => LogBatch[]): Partial<EventLog> => ({
+const deliverChanged = (log: EventLog, change: (batch: LogBatch) => LogBatch[]): Partial<EventLog> => ({
   tail: listener => log.tail(batch => { for (const each of change(batch)) listener(each) })
 })
 
-const broken: Array<[what: string, test: string, make: Broken]> = [
+const broken: Array<[description: string, test: string, make: Broken]> = [
   ['counts from 0', ORDER, log => ({
     append: async record => {
       const { epoch, offset } = await log.append(record)
       return { epoch, offset: offset - 1 }
     }
   })],
-  ['gives offsets in the order in which appends happen to arrive', ORDER, log => {
+  ['assigns offsets in the order in which appends arrive', ORDER, log => {
     let n = 0
     return {
       append: async record => {
@@ -145,63 +145,63 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
       }
     }
   }],
-  ['begins a new epoch with each look', ORDER, log => ({ state: async () => ({ ...await log.state(), epoch: Math.random().toString(36).slice(2) }) })],
-  ['has an epoch that is no part of an id', 'a new log is empty and open', log => ({ state: async () => ({ ...await log.state(), epoch: 'a-b' }) })],
-  ['has an epoch of its name\'s making', NAMES, log => ({ state: async () => ({ ...await log.state(), epoch: 'constant' }) })],
-  ['joins lines its own way', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replaceAll('\r\n', '\n') }))],
-  ['forgets what is JSON', AS_APPENDED, log => mapped(log, entry => ({ ...entry, json: true }))],
-  ['forgets the fingerprint', AS_APPENDED, log => mapped(log, ({ fingerprint: _, ...entry }) => entry)],
-  ['takes empty data for none', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data || 'null' }))],
-  ['keeps names as latin1', AS_APPENDED, log => mapped(log, entry => ({ ...entry, event: Buffer.from(entry.event).toString('latin1') }))],
+  ['has a new epoch on each read of the state', ORDER, log => ({ state: async () => ({ ...await log.state(), epoch: Math.random().toString(36).slice(2) }) })],
+  ['has an epoch that does not fit into an id', 'a new log is empty and open', log => ({ state: async () => ({ ...await log.state(), epoch: 'a-b' }) })],
+  ['derives its epoch from its name', NAMES, log => ({ state: async () => ({ ...await log.state(), epoch: 'constant' }) })],
+  ['changes line ends', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replaceAll('\r\n', '\n') }))],
+  ['loses the json flag', AS_APPENDED, log => mapped(log, entry => ({ ...entry, json: true }))],
+  ['loses the fingerprint', AS_APPENDED, log => mapped(log, ({ fingerprint: _, ...entry }) => entry)],
+  ['replaces empty data', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data || 'null' }))],
+  ['stores names as latin1', AS_APPENDED, log => mapped(log, entry => ({ ...entry, event: Buffer.from(entry.event).toString('latin1') }))],
   ['ends data at NUL', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replace('\u0000', '') }))],
   ['reads from a position instead of after it', PIECES, log => ({ read: (after, limit) => log.read(Math.max(0, after - 1), limit) })],
-  ['reads more than it was asked for', PIECES, log => ({ read: (after, limit) => log.read(after, limit + 1) })],
-  ['reads the last of them instead of the next', PIECES, log => ({
+  ['returns more entries than the limit', PIECES, log => ({ read: (after, limit) => log.read(after, limit + 1) })],
+  ['returns the last entries instead of the next', PIECES, log => ({
     read: async (after, limit) => {
       const batch = await log.read(after, Infinity)
       return { ...batch, entries: batch.entries.slice(-limit) }
     }
   })],
-  ['says of a piece that it is all', PIECES, log => ({
+  ['reports the end of a batch as the newest offset', PIECES, log => ({
     read: async (after, limit) => {
       const batch = await log.read(after, limit)
       return { ...batch, newest: batch.entries.at(-1)?.offset ?? batch.newest }
     }
   })],
-  ['keeps more events than it may', EVENTS, (_log, name, history) => plain(name, { ...history, maxEvents: history.maxEvents * 2 })],
-  ['keeps no bound of events at all', NOTHING, (_log, name, history) => plain(name, { ...history, maxEvents: Infinity })],
-  ['keeps more bytes than it may', BYTES, (_log, name, history) => plain(name, { ...history, maxBytes: Infinity })],
-  ['keeps what is too old', AGE, (_log, name, history) => plain(name, { ...history, maxAge: Infinity })],
-  ['does not say what it threw away', EVENTS, log => ({ state: async () => ({ ...await log.state(), oldest: 1 }) })],
-  ['counts what it holds, not what there was', AGE, log => ({
+  ['keeps more events than maxEvents', EVENTS, (_log, name, history) => plain(name, { ...history, maxEvents: history.maxEvents * 2 })],
+  ['ignores maxEvents', NOTHING, (_log, name, history) => plain(name, { ...history, maxEvents: Infinity })],
+  ['ignores maxBytes', BYTES, (_log, name, history) => plain(name, { ...history, maxBytes: Infinity })],
+  ['ignores maxAge', AGE, (_log, name, history) => plain(name, { ...history, maxAge: Infinity })],
+  ['does not report evicted events', EVENTS, log => ({ state: async () => ({ ...await log.state(), oldest: 1 }) })],
+  ['reports newest 0 after evicting all events', AGE, log => ({
     state: async () => {
-      const { oldest, newest, ...head } = await log.state()
-      return { ...head, oldest, newest: newest < oldest ? 0 : newest }
+      const { oldest, newest, ...state } = await log.state()
+      return { ...state, oldest, newest: newest < oldest ? 0 : newest }
     }
   })],
-  ['tells a new listener what was before', TAIL, log => ({
+  ['delivers earlier entries to a new listener', TAIL, log => ({
     tail: listener => {
       listener(log.read(0, 100) as LogBatch)
       return log.tail(listener)
     }
   })],
-  ['tells one of them twice', TAIL, log => telling(log, batch => batch.entries[0]?.offset === 150 ? [batch, batch] : [batch])],
-  ['leaves one out', TAIL, log => telling(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset !== 150) }])],
-  ['tells two of them in the wrong order', TAIL, log => {
+  ['delivers an entry twice', TAIL, log => deliverChanged(log, batch => batch.entries[0]?.offset === 150 ? [batch, batch] : [batch])],
+  ['skips an entry', TAIL, log => deliverChanged(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset !== 150) }])],
+  ['delivers two entries in the wrong order', TAIL, log => {
     let kept: LogBatch | undefined
-    return telling(log, batch => {
+    return deliverChanged(log, batch => {
       if (batch.entries[0]?.offset === 150) {
         kept = batch
         return []
       }
-      const told = kept === undefined ? [batch] : [batch, kept]
+      const batches = kept === undefined ? [batch] : [batch, kept]
       kept = undefined
-      return told
+      return batches
     })
   }],
-  ['says that it is shorter than what it tells', TAIL, log => telling(log, batch => [{ ...batch, newest: 0 }])],
-  ['says that it is longer than it is', TAIL, log => telling(log, batch => [{ ...batch, newest: 1e9 }])],
-  ['cannot give yet what it told of', READABLE, log => ({
+  ['reports a newest offset below its entries', TAIL, log => deliverChanged(log, batch => [{ ...batch, newest: 0 }])],
+  ['reports a newest offset above its entries', TAIL, log => deliverChanged(log, batch => [{ ...batch, newest: 1e9 }])],
+  ['cannot read an entry yet that it has delivered', READABLE, log => ({
     read: async (after, limit) => {
       const batch = await log.read(after, limit)
       await new Promise(setImmediate)
@@ -209,16 +209,16 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
       return newest === batch.newest && after === newest - 1 ? { ...batch, entries: [] } : batch
     }
   })],
-  ['is idle while it may be asked', BUSY, () => ({ isIdle: () => true })],
-  ['tells with the epoch of another', TAIL, log => telling(log, batch => [{ ...batch, epoch: 'other' }])],
-  ['goes on telling who stopped', STOP, log => ({
+  ['is idle while a client may reconnect', BUSY, () => ({ isIdle: () => true })],
+  ['delivers with another epoch', TAIL, log => deliverChanged(log, batch => [{ ...batch, epoch: 'other' }])],
+  ['delivers to a stopped tail', STOP, log => ({
     tail: listener => {
       log.tail(listener)
       return () => {}
     }
   })],
-  ['loses what comes between listening and reading', LISTEN, log => telling(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset % 10 !== 5 || offset < 20) }])],
-  ['takes appends after its end', END, (log, name, history) => {
+  ['loses entries between tailing and reading', LISTEN, log => deliverChanged(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset % 10 !== 5 || offset < 20) }])],
+  ['accepts appends after its end', END, (log, name, history) => {
     const more = plain(name, history)
     let ended = false
     return {
@@ -229,7 +229,7 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
       }
     }
   }],
-  ['refuses them without the code', END, log => ({
+  ['rejects appends after its end without the code', END, log => ({
     append: async record => {
       try {
         return await log.append(record)
@@ -238,16 +238,16 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
       }
     }
   })],
-  ['does not tell of its end', END, log => telling(log, batch => batch.ended ? [] : [batch])],
-  ['tells of its end again', END, log => telling(log, batch => batch.ended ? [batch, batch] : [batch])],
-  ['does not know of its end', END, log => ({ state: async () => ({ ...await log.state(), ended: false }) })],
-  ['has no beginning any more after its end', END, log => ({
+  ['does not deliver its end', END, log => deliverChanged(log, batch => batch.ended ? [] : [batch])],
+  ['delivers its end twice', END, log => deliverChanged(log, batch => batch.ended ? [batch, batch] : [batch])],
+  ['does not report its end', END, log => ({ state: async () => ({ ...await log.state(), ended: false }) })],
+  ['reports no oldest offset after its end', END, log => ({
     state: async () => {
-      const head = await log.state()
-      return head.ended ? { ...head, oldest: head.newest + 1 } : head
+      const state = await log.state()
+      return state.ended ? { ...state, oldest: state.newest + 1 } : state
     }
   })],
-  ['loses all with its end', END, log => {
+  ['loses its entries at its end', END, log => {
     let ended = false
     return {
       end: async () => {
@@ -258,36 +258,36 @@ const broken: Array<[what: string, test: string, make: Broken]> = [
     }
   }]
 ]
-for (const [what, test, make] of broken) {
-  t.test(`a log that ${what} fails`, async t => {
-    const failures = await failuresOf((...given) => {
-      const log = plain(...given)
-      return { ...log, ...make(log, ...given) }
+for (const [description, test, make] of broken) {
+  t.test(`a log that ${description} fails`, async t => {
+    const failures = await failingTests((...args) => {
+      const log = plain(...args)
+      return { ...log, ...make(log, ...args) }
     })
     t.ok(failures.some(({ title }) => title.startsWith(test)), `it fails: ${test}`)
-    for (const { error } of failures) t.ok(error instanceof Error, 'and says why')
+    for (const { error } of failures) t.ok(error instanceof Error, 'with an error')
   })
 }
 
 t.test('a log that is never idle fails', async t => {
-  const failures = await failuresOf((...given) => ({ ...plain(...given), isIdle: () => false }))
+  const failures = await failingTests((...args) => ({ ...plain(...args), isIdle: () => false }))
   t.match(failures.map(({ title }) => title), [new RegExp(`^${IDLE}`)])
 })
 
 t.test('a log that two names share fails', async t => {
-  const logs = sharedLogs(letGo)
-  const failures = await failuresOf((name, history) => logs(name.replace(' other', ''), history))
+  const logs = sharedLogs(detach)
+  const failures = await failingTests((name, history) => logs(name.replace(' other', ''), history))
   t.match(failures.map(({ title }) => title), [NAMES])
 })
 
-const brokenShared: Array<[what: string, test: string, open: EventLogFactory]> = [
-  ['whose nodes have a log each', 'two nodes see one log', memoryLog()],
-  ['that goes on telling a node that let go', 'one node lets go', sharedLogs(() => {})],
-  ['that closes for all nodes', 'one node lets go', sharedLogs(log => log.close())]
+const brokenShared: Array<[description: string, test: string, open: EventLogFactory]> = [
+  ['with one log per node', 'two nodes share one log', memoryLog()],
+  ['that delivers to a node that closed it', 'one node closes the log', sharedLogs(() => {})],
+  ['that closes for all nodes', 'one node closes the log', sharedLogs(log => log.close())]
 ]
-for (const [what, test, open] of brokenShared) {
-  t.test(`a shared log ${what} fails`, async t => {
-    const failures = await failuresOf(open, { shared: true })
+for (const [description, test, open] of brokenShared) {
+  t.test(`a shared log ${description} fails`, async t => {
+    const failures = await failingTests(open, { shared: true })
     t.ok(failures.some(({ title }) => title.startsWith(test)), `it fails: ${test}`)
   })
 }

@@ -13,7 +13,7 @@ const record = (data: string, event = ''): LogRecord => ({ event, data, json: fa
 const offsetsOf = async (log: EventLog): Promise<number[]> => (await log.read(0, Infinity)).entries.map(entry => entry.offset)
 const append = async (log: EventLog, count: number): Promise<void> => { for (let n = 0; n < count; n++) await log.append(record('x')) }
 
-t.test('R4: bytes are those of name and data as UTF-8, and the one that goes beyond is gone before it is told', async t => {
+t.test('R4: bytes are those of name and data as UTF-8, and an entry beyond the limit is evicted before it is delivered', async t => {
   const rows: Array<[bytes: number, records: LogRecord[], kept: number[]]> = [
     [4, [record('aa'), record('bb')], [1, 2]],
     [3, [record('aa'), record('bb')], [2]],
@@ -36,21 +36,21 @@ t.test('R4: bytes are those of name and data as UTF-8, and the one that goes bey
   }
 })
 
-t.test('R4: what is too large for the history is told all the same', async t => {
+t.test('R4: an event too large for the history is still delivered', async t => {
   const log = open({ maxBytes: 2 })
-  const told: LogBatch[] = []
-  log.tail(batch => told.push(batch))
+  const received: LogBatch[] = []
+  log.tail(batch => received.push(batch))
   await log.append(record('large'))
-  t.match(told, [{ newest: 1, ended: false, entries: [{ offset: 1, data: 'large' }] }])
+  t.match(received, [{ newest: 1, ended: false, entries: [{ offset: 1, data: 'large' }] }])
 })
 
-t.test('R4: events are gone at their age, each at its own, though nothing is appended', async t => {
+t.test('R4: events expire at their own age, without another append', async t => {
   const log = open({ maxAge: 60 })
   await append(log, 1)
   const first = performance.now()
   await new Promise(resolve => setTimeout(resolve, 30))
   await append(log, 1)
-  // The clock decides which of these two looks comes first: both are right.
+  // The clock decides which of these two reads is first: both results are correct.
   if (performance.now() - first < 60) t.same(await offsetsOf(log), [1, 2])
   await new Promise(resolve => setTimeout(resolve, 35))
   t.notOk((await offsetsOf(log)).includes(1))
@@ -58,13 +58,13 @@ t.test('R4: events are gone at their age, each at its own, though nothing is app
   t.match(await log.state(), { oldest: 3, newest: 2 })
 })
 
-t.test('a position belongs to one log: each has its epoch, and no other has it', async t => {
+t.test('a position belongs to one log: each has its own epoch', async t => {
   const epochs = await Promise.all(Array.from({ length: 1_000 }, async () => (await open().state()).epoch))
   t.equal(new Set(epochs).size, 1_000)
   t.same(epochs.filter(epoch => !/^[0-9a-z]{1,10}$/.test(epoch)), [])
 })
 
-t.test('R7: after the end an append throws FST_SSE_CHANNEL_ENDED, whatever it brings, and changes nothing', async t => {
+t.test('R7: after the end any append throws FST_SSE_CHANNEL_ENDED, and changes nothing', async t => {
   const log = open()
   await append(log, 2)
   await log.end()
@@ -79,55 +79,55 @@ t.test('it answers at once, without a promise', async t => {
   for (const answer of [log.append(record('x')), log.read(0, 1), log.state(), log.end()]) t.notOk(answer instanceof Promise)
 })
 
-t.test('an entry is what was appended and nothing else', async t => {
+t.test('an entry has the fields of its record and nothing else', async t => {
   const log = open()
-  const given: LogRecord & { secret: string } = { ...record('x', 'name'), secret: 'x' }
-  const told: LogEntry[] = []
-  log.tail(({ entries }) => told.push(...entries))
-  await log.append(given)
+  const secretRecord: LogRecord & { secret: string } = { ...record('x', 'name'), secret: 'x' }
+  const received: LogEntry[] = []
+  log.tail(({ entries }) => received.push(...entries))
+  await log.append(secretRecord)
   t.strictSame([...(await log.read(0, 1)).entries], [{ offset: 1, event: 'name', data: 'x', json: false }])
-  t.strictSame(told, [{ offset: 1, event: 'name', data: 'x', json: false }])
+  t.strictSame(received, [{ offset: 1, event: 'name', data: 'x', json: false }])
 })
 
-t.test('one function that listens twice is told twice, and stops once for each', async t => {
+t.test('a listener added twice is called twice, and each removal removes one', async t => {
   const log = open()
-  let told = 0
-  const listener = (): void => { told++ }
+  let received = 0
+  const listener = (): void => { received++ }
   const stops = [log.tail(listener), log.tail(listener)]
   await append(log, 1)
-  t.equal(told, 2)
+  t.equal(received, 2)
   stops[0]!()
   stops[0]!()
   await append(log, 1)
-  t.equal(told, 3)
+  t.equal(received, 3)
   stops[1]!()
   await append(log, 1)
-  t.equal(told, 3)
+  t.equal(received, 3)
 })
 
-t.test('a listener that stops itself or another while it is told leaves the rest in order', async t => {
+t.test('a listener that removes itself or another during a delivery leaves the rest in order', async t => {
   const log = open()
-  const told: string[] = []
+  const received: string[] = []
   const stops: Array<() => void> = []
-  stops.push(log.tail(({ newest }) => { told.push(`a${newest}`); stops[0]!(); stops[1]!() }))
-  stops.push(log.tail(({ newest }) => { told.push(`b${newest}`) }))
-  log.tail(({ newest }) => { told.push(`c${newest}`) })
+  stops.push(log.tail(({ newest }) => { received.push(`a${newest}`); stops[0]!(); stops[1]!() }))
+  stops.push(log.tail(({ newest }) => { received.push(`b${newest}`) }))
+  log.tail(({ newest }) => { received.push(`c${newest}`) })
   await append(log, 2)
-  t.same(told, ['a1', 'c1', 'c2'])
+  t.same(received, ['a1', 'c1', 'c2'])
 })
 
 // Idle
 
-t.test('a log that nobody used is idle', async t => {
+t.test('an unused log is idle', async t => {
   t.equal(open({ maxAge: Infinity }).isIdle(), true)
 })
 
-t.test('a log is idle when its last use is as old as its history may be: what was missed is gone then, too', async t => {
+t.test('a log is idle when its last use is older than its history: missed entries have expired, too', async t => {
   const uses: Array<[string, (log: EventLog) => unknown]> = [
     ['an append', log => log.append(record('x'))],
     ['the end', log => log.end()],
-    ['a look at its head, whose position may be brought back', log => log.state()],
-    ['a listener that left', log => log.tail(() => {})()]
+    ['a read of the state, whose position a client may resume from', log => log.state()],
+    ['a removed listener', log => log.tail(() => {})()]
   ]
   for (const [what, use] of uses) {
     const log = open({ maxAge: 30 })
@@ -139,7 +139,7 @@ t.test('a log is idle when its last use is as old as its history may be: what wa
   }
 })
 
-t.test('a log is not idle while somebody listens, however old it is', async t => {
+t.test('a log with a listener is not idle at any age', async t => {
   const log = open({ maxAge: 5 })
   const stop = log.tail(() => {})
   await append(log, 1)
@@ -150,7 +150,7 @@ t.test('a log is not idle while somebody listens, however old it is', async t =>
   t.equal(log.isIdle(), true)
 })
 
-t.test('R7: a log without history is idle by its age like any other: positions and its end are something to come back to', async t => {
+t.test('R7: a log without history is idle by its age like any other: a client may reconnect with a position or for the end', async t => {
   const [brief, forever] = [open({ maxEvents: 0, maxAge: 20 }), open({ maxEvents: 0, maxAge: Infinity })]
   for (const log of [brief, forever]) {
     await append(log, 1)
@@ -162,27 +162,27 @@ t.test('R7: a log without history is idle by its age like any other: positions a
   t.equal(forever.isIdle(), false)
 })
 
-t.test('a log that is closed tells nobody and holds nothing', async t => {
+t.test('a closed log delivers nothing and stores nothing', async t => {
   const log = open()
-  let told = 0
-  log.tail(() => { told++ })
+  let received = 0
+  log.tail(() => { received++ })
   await append(log, 3)
   log.close()
   await append(log, 1)
-  t.equal(told, 3)
+  t.equal(received, 3)
   t.ok((await offsetsOf(log)).length <= 1)
-  t.equal(await still(() => told, 5), 3)
+  t.equal(await still(() => received, 5), 3)
 })
 
 // Against a model
 
-/** What a log is in as many words: all entries there ever were, of which the last few are kept. */
+/** The specification of a log: all entries ever appended, of which the last few are kept. */
 interface Model {
   entries: LogEntry[]
   oldest: number
   ended: boolean
-  /** What each listener must have been told, and is told. */
-  listeners: Array<{ expected: number[], told: number[], ends: number, listening: boolean }>
+  /** The offsets that each listener must receive, and those it received. */
+  listeners: Array<{ expected: number[], received: number[], ends: number, listening: boolean }>
 }
 
 interface Real { log: EventLog, stops: Array<() => void>, epoch: string }
@@ -243,7 +243,7 @@ class Head implements Command {
     same(await log.state(), { epoch, oldest: model.oldest, newest: model.entries.length, ended: model.ended })
   }
 
-  toString = (): string => 'head()'
+  toString = (): string => 'state()'
 }
 
 class End implements Command {
@@ -260,11 +260,11 @@ class End implements Command {
 class Tail implements Command {
   check = (): boolean => true
   async run (model: Model, { log, stops, epoch }: Real): Promise<void> {
-    const listener = { expected: [], told: [] as number[], ends: 0, listening: true }
+    const listener = { expected: [], received: [] as number[], ends: 0, listening: true }
     model.listeners.push(listener)
     stops.push(log.tail(batch => {
       same([batch.epoch, batch.newest], [epoch, model.entries.length])
-      listener.told.push(...batch.entries.map(({ offset }) => offset))
+      listener.received.push(...batch.entries.map(({ offset }) => offset))
       if (batch.ended) listener.ends--
     }))
     same(log.isIdle(), false)
@@ -299,7 +299,7 @@ function same (actual: unknown, expected: unknown): void {
   if (JSON.stringify(actual) !== JSON.stringify(expected)) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
 }
 
-t.test('R2, R4: whatever is done with it, it holds, gives and tells what a list of all events would', async t => {
+t.test('R2, R4: any sequence of calls stores, returns and delivers the same as a list of all events', async t => {
   const text = fc.string({ unit: 'binary', maxLength: 6 })
   const position = fc.nat({ max: 30 })
   await fc.assert(fc.asyncProperty(
@@ -317,7 +317,7 @@ t.test('R2, R4: whatever is done with it, it holds, gives and tells what a list 
       const model: Model = { entries: [], oldest: 1, ended: false, listeners: [] }
       const { epoch } = await log.state()
       await fc.asyncModelRun(() => ({ model, real: { log, stops: [], epoch } }), commands)
-      for (const { told, expected, ends } of model.listeners) same([told, ends], [expected, 0])
+      for (const { received, expected, ends } of model.listeners) same([received, ends], [expected, 0])
     }
   ), { numRuns: 100 })
 })

@@ -67,7 +67,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(before.app.sse.stats().omitted, 0)
     const warnings = after.warnings.map(line => JSON.parse(line) as Record<string, unknown>)
     t.equal(warnings.length, 1)
-    t.match(warnings[0], { event: 'gone', msg: 'sse events of the log do not fit the map and are left out' })
+    t.match(warnings[0], { event: 'gone', msg: 'sse events in the log do not match the event map and are omitted' })
   })
 
   t.test('C5: a client skips an entry that its node cannot send: its position moves on, and it resumes after it', async t => {

@@ -21,14 +21,14 @@ export class RemoteLog implements EventLog {
   readonly #dice: Dice | undefined
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   #log!: EventLog
-  #asked: Promise<unknown> = Promise.resolve()
+  #requests: Promise<unknown> = Promise.resolve()
   #answered: Promise<unknown> = Promise.resolve()
-  #told: Promise<unknown> = Promise.resolve()
+  #deliveries: Promise<unknown> = Promise.resolve()
 
   constructor (history: Partial<HistoryLimits> = {}, dice?: Dice) {
     this.#history = { ...HISTORY, ...history }
     this.#dice = dice
-    this.#begin()
+    this.#start()
   }
 
   /** The current state, without delay. */
@@ -38,7 +38,7 @@ export class RemoteLog implements EventLog {
   get listeners (): number { return this.#listeners.size }
 
   /** Resolves when all batches so far were delivered. */
-  get told (): Promise<unknown> { return this.#told }
+  get delivered (): Promise<unknown> { return this.#deliveries }
 
   append (record: LogRecord): LogPosition | Promise<LogPosition> { return this.#answer(() => this.#log.append(record) as LogPosition) }
   read (after: number, limit: number): LogBatch | Promise<LogBatch> { return this.#answer(() => this.#log.read(after, limit) as LogBatch) }
@@ -46,9 +46,9 @@ export class RemoteLog implements EventLog {
   end (): void | Promise<void> { return this.#answer(() => { this.#log.end() }) }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    const told = (batch: LogBatch): void => listener(batch)
-    this.#listeners.add(told)
-    return () => { this.#listeners.delete(told) }
+    const delivered = (batch: LogBatch): void => listener(batch)
+    this.#listeners.add(delivered)
+    return () => { this.#listeners.delete(delivered) }
   }
 
   isIdle (): boolean { return this.#listeners.size === 0 }
@@ -59,31 +59,31 @@ export class RemoteLog implements EventLog {
   lose (): void | Promise<void> {
     return this.#answer(() => {
       this.#log.close()
-      this.#begin()
+      this.#start()
       const { epoch, newest, ended } = this.now
-      this.#tell({ epoch, newest, ended, entries: [] })
+      this.#deliver({ epoch, newest, ended, entries: [] })
     })
   }
 
-  #begin (): void {
+  #start (): void {
     this.#log = memoryLog()('', this.#history)
-    this.#log.tail(batch => this.#tell(batch))
+    this.#log.tail(batch => this.#deliver(batch))
   }
 
   #answer<T> (make: () => T): T | Promise<T> {
     if (this.#dice === undefined) return make()
-    const made = this.#asked.then(() => this.#pause()).then(make)
-    this.#asked = made.catch(() => {})
+    const result = this.#requests.then(() => this.#pause()).then(make)
+    this.#requests = result.catch(() => {})
     // The result is of the time of the request, and arrives later.
-    const answer = this.#answered.then(() => this.#pause()).then(() => made)
+    const answer = this.#answered.then(() => this.#pause()).then(() => result)
     this.#answered = answer.catch(() => {})
     return answer
   }
 
-  #tell (batch: LogBatch): void {
-    const tell = (): void => { for (const listener of this.#listeners) listener(batch) }
-    if (this.#dice === undefined) tell()
-    else this.#told = this.#told.then(() => this.#pause()).then(tell)
+  #deliver (batch: LogBatch): void {
+    const deliver = (): void => { for (const listener of this.#listeners) listener(batch) }
+    if (this.#dice === undefined) deliver()
+    else this.#deliveries = this.#deliveries.then(() => this.#pause()).then(deliver)
   }
 
   /** Waits a few microtasks, or turns of the event loop. */

@@ -16,8 +16,8 @@ export class Track {
   /** The first id of the stream. */
   first: string | undefined
   /** Between the first frame of a start position or a reset, and the frame with its id. */
-  #opening = true
-  #over = false
+  #starting = true
+  #ended = false
 
   constructor (text: string) {
     for (const frame of text.split('\n\n').slice(0, -1)) this.#read(frame)
@@ -28,10 +28,10 @@ export class Track {
   #read (frame: string): void {
     const wrong = (what: string): never => { throw new Error(`${what}: ${JSON.stringify(frame)} after ${this.id || 'nothing'}, ${this.marks.join(', ') || 'no mark'}`) }
     if (frame === ':' || frame.startsWith('retry: ')) return
-    if (this.#over) wrong('something after the end')
+    if (this.#ended) wrong('something after the end')
     const [, mark, rest = ''] = /^: (replay|live)(?:\n|$)([^]*)$/.exec(frame) ?? [undefined, undefined, frame]
     if (mark !== undefined) {
-      const fits = this.marks.length === 0 ? rest !== '' : mark === 'live' && rest === '' && this.marks.join() === 'replay' && !this.#opening
+      const fits = this.marks.length === 0 ? rest !== '' : mark === 'live' && rest === '' && this.marks.join() === 'replay' && !this.#starting
       if (!fits) wrong('a mark')
       this.marks.push(mark)
       if (rest === '') return
@@ -47,25 +47,25 @@ export class Track {
     if (event === 'sse.reset') this.resets++
     if (id === undefined) {
       // The error of a failed stream has no position: nothing follows it.
-      if (!this.#opening && event === 'error') this.#over = true
-      else if (!this.#opening && event !== 'sse.reset') wrong('an event without a position')
-      else this.#opening = true
+      if (!this.#starting && event === 'error') this.#ended = true
+      else if (!this.#starting && event !== 'sse.reset') wrong('an event without a position')
+      else this.#starting = true
       return
     }
-    this.#moved(event, id, data, wrong)
+    this.#move(event, id, data, wrong)
   }
 
-  #moved (event: string, id: string, data: string | undefined, wrong: (what: string) => never): void {
-    const told = new Map(id.split('.').map(part => [part.slice(0, part.lastIndexOf('-')), Number(part.slice(part.lastIndexOf('-') + 1))]))
+  #move (event: string, id: string, data: string | undefined, wrong: (what: string) => never): void {
+    const position = new Map(id.split('.').map(part => [part.slice(0, part.lastIndexOf('-')), Number(part.slice(part.lastIndexOf('-') + 1))]))
     const before = this.position
-    const moves = [...told].filter(([epoch, offset]) => before.get(epoch) !== offset)
+    const moves = [...position].filter(([epoch, offset]) => before.get(epoch) !== offset)
     const steps = moves.map(([epoch, offset]) => offset - (before.get(epoch) ?? NaN))
     this.first ??= id
     const dropped = event === 'sse.gap' ? Number((JSON.parse(data!) as { dropped: number }).dropped) : 0
     this.dropped += dropped
     if (data === undefined) wrong('an id that some engines do not keep')
-    if (this.#opening) {
-      this.#opening = false
+    if (this.#starting) {
+      this.#starting = false
     } else if (event === 'sse.reset') {
       if (moves.length !== 1) wrong('a reset of more than one channel')
     } else if (event === 'sse.gap') {
@@ -79,6 +79,6 @@ export class Track {
       const [[epoch, offset]] = moves as [[string, number]]
       this.events.push({ epoch, offset, event, data: data! })
     }
-    this.position = told
+    this.position = position
   }
 }

@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events'
 
 interface Options { keyPrefix?: string | undefined, db?: number | undefined, host?: string | undefined, port?: number | undefined, connectionName?: string | null | undefined }
 
-/** What is used of a connection: any `Redis` of ioredis 5.4 and later fits, whichever copy of it is installed where. */
+/** The used part of a connection: fits any `Redis` of ioredis 5.4 and later, from any copy of the package. */
 export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off'> {
   readonly isCluster: boolean
   readonly status: string
@@ -18,7 +18,7 @@ export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off
   sunsubscribe (...channels: string[]): Promise<unknown>
 }
 
-/** The same of a `Cluster`. */
+/** The used part of a `Cluster`. */
 export interface RedisClusterConnection extends Pick<EventEmitter, 'on' | 'off'> {
   readonly isCluster: boolean
   readonly status: string
@@ -29,7 +29,7 @@ export interface RedisClusterConnection extends Pick<EventEmitter, 'on' | 'off'>
   nodes (role: 'master'): RedisConnection[]
 }
 
-/** The user's connection, of whichever kind. */
+/** The user's connection, of either kind. */
 export type RedisClient = RedisConnection | RedisClusterConnection
 
 export const isCluster = (client: RedisClient): client is RedisClusterConnection => client.isCluster

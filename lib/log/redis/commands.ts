@@ -3,25 +3,28 @@ import type { RedisClient } from './client.ts'
 import { decodeReply, type ScriptReply } from './script-reply.ts'
 import type { Script } from './scripts.ts'
 
-// What a server answers that is about to be able to, or that is the wrong one since a failover.
-// Redis 6.2 puts text before the message of a command within a script.
-const PASSING = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
-// Milliseconds between two tries, doubled up to the second.
-const PAUSES = [20, 500] as const
+// Answers of a server that is starting, overloaded, or no longer the master after a failover. Redis 6.2 puts text
+// before the message of a command within a script.
+const TRANSIENT = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
+// Milliseconds between two attempts, doubled up to the maximum.
+const RETRY_DELAYS = [20, 500] as const
 
-/** Whether Redis itself refused. Everything else is the connection's trouble. */
+/** Whether Redis itself rejected the command. Every other error is one of the connection. */
 export const isRefusal = (error: unknown): error is Error => (error as Error | undefined)?.name === 'ReplyError'
 
-/** Whether the next try may succeed. */
-export const isPassing = (error: unknown): boolean => !isRefusal(error) || PASSING.test(error.message)
+/** Whether the next attempt may succeed. */
+export const isTransient = (error: unknown): boolean => !isRefusal(error) || TRANSIENT.test(error.message)
 
-/** Redis has no memory for the write, and wrote nothing. */
+/** Whether Redis has no memory for the write; then it wrote nothing. */
 export const isFull = (error: unknown): boolean => isRefusal(error) && /(?:^|-)OOM /.test(error.message)
 
-/** The keys are elsewhere in the cluster. Its client knows what to do with a command; a single one is at the wrong address. */
+/**
+ * Whether the keys are on another server of the cluster. The cluster client redirects a command; a single connection is
+ * to the wrong server.
+ */
 export const hasMoved = (error: unknown): boolean => isRefusal(error) && error.message.startsWith('MOVED ')
 
-/** Runs scripts, as often as it takes. */
+/** Runs scripts, with retries. */
 export class Commands {
   readonly #client: RedisClient
   #ready: Promise<void> | undefined
@@ -30,26 +33,26 @@ export class Commands {
     this.#client = client
   }
 
-  /** Rejects when Redis refuses, when the client was closed, or when nobody wants it any more. */
-  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, wanted: () => boolean): Promise<ScriptReply> {
-    let delay: number = PAUSES[0]
+  /** Rejects when Redis rejects the script, when the client was closed, or when `isWanted` returns false. */
+  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, isWanted: () => boolean): Promise<ScriptReply> {
+    let delay: number = RETRY_DELAYS[0]
     let reply: Buffer | undefined
     while (reply === undefined) {
       try {
-        // What waits with us, and not in the client's queue, is not sent when nobody waits for it any more.
+        // Waits here, and not in the client's queue: so a command that is no longer wanted is not sent.
         await this.#whenReady()
-        if (!wanted()) throw new Error('nobody waits for it any more')
+        if (!isWanted()) throw new Error('the caller no longer waits for the command')
         reply = await this.#send(script, keys, args)
       } catch (error) {
-        if (!isPassing(error) || this.#client.status === 'end' || !wanted()) throw error
+        if (!isTransient(error) || this.#client.status === 'end' || !isWanted()) throw error
         await pause(delay)
-        delay = Math.min(delay * 2, PAUSES[1])
+        delay = Math.min(delay * 2, RETRY_DELAYS[1])
       }
     }
-    const piece = decodeReply(reply)
+    const decoded = decodeReply(reply)
     // Another attempt would fail in the same way.
-    if (piece === undefined) throw new Error('Redis answered with something else than a script of this package does')
-    return piece
+    if (decoded === undefined) throw new Error('Redis answered with something else than a script of this package does')
+    return decoded
   }
 
   async #send ({ sha, text }: Script, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<Buffer> {
@@ -61,10 +64,10 @@ export class Commands {
     }
   }
 
-  /** One wait for all: a client has few listeners, however many ask. */
+  /** One promise for all callers, so that the client has few listeners. */
   #whenReady (): Promise<void> | undefined {
     const client = this.#client
-    // Lazy clients connect when they are asked.
+    // A lazy client connects on its first command.
     if (client.status === 'ready' || client.status === 'wait' || client.status === 'end') return
     this.#ready ??= new Promise(resolve => {
       const settle = (): void => {

@@ -1,30 +1,30 @@
 import type { LogBatch } from '../log.ts'
 
-type Standing = Omit<LogBatch, 'entries'>
+type LogProgress = Omit<LogBatch, 'entries'>
 
-/** What a sequence is made of. */
+/** The input and output of an ordered tail. */
 export interface TailSources {
-  /** What the store has after an offset. */
+  /** Reads the entries after an offset from the store. */
   read: (after: number) => Promise<LogBatch>
-  /** In order, each entry once. Does not throw. */
-  tell: (batch: LogBatch) => void
+  /** Receives batches in order, each entry once. Does not throw. */
+  deliver: (batch: LogBatch) => void
 }
 
-// What comes while the store is asked waits, up to so many batches: the store has them all.
+// Messages that arrive while the store is read wait, up to this number of batches: the store has them all.
 const MAX_WAITING = 1_000
 
 /**
- * One sequence out of what is heard, which may be lost, doubled or of a log that is no more, and what the store has, which
- * is right and takes a while. The offsets tell which is which: what follows is told, what is known is dropped, and
- * where something is missing the store is asked.
+ * Merges two inputs into one sequence. Messages are fast, but may be lost, duplicated or of an old epoch. The store is
+ * correct, but slow. The offsets decide: the next entries are delivered, known ones are dropped, and missing ones are
+ * read from the store.
  */
 export class OrderedTail {
   readonly #sources: TailSources
-  /** Up to where it is told. Undefined as long as nobody knows where to begin. */
-  #told: { epoch: string, offset: number, ended: boolean } | undefined
+  /** The position up to which entries were delivered. Undefined until the first state of the log is known. */
+  #delivered: { epoch: string, offset: number, ended: boolean } | undefined
   #waiting: LogBatch[] = []
-  /** How many of them arrived before the question to the store: its answer includes these. */
-  #due = 0
+  /** The number of waiting batches that arrived before the request to the store: its answer includes them. */
+  #includedCount = 0
   #reading = false
   #closed = false
 
@@ -32,29 +32,29 @@ export class OrderedTail {
     this.#sources = sources
   }
 
-  /** From the bell: its entries follow each other. */
+  /** Receives a batch from a message: its entries are consecutive. */
   onMessage (batch: LogBatch): void {
     if (this.#closed) return
-    if (this.#told !== undefined && !this.#reading && this.#follows(batch)) return this.#pass(batch)
+    if (this.#delivered !== undefined && !this.#reading && this.#isNext(batch)) return this.#deliver(batch)
     this.#waiting.push(batch)
     if (this.#waiting.length > MAX_WAITING) {
       this.#waiting.shift()
-      this.#due--
+      this.#includedCount--
     }
-    if (this.#told !== undefined) this.#ask()
+    if (this.#delivered !== undefined) this.#readMissing()
   }
 
-  /** Where the log stands, from the store: who knows of no position yet begins there. */
-  start ({ epoch, newest }: Standing): void {
-    if (this.#told !== undefined || this.#closed) return
-    this.#told = { epoch, offset: newest, ended: false }
-    if (!this.#drain()) this.#ask()
+  /** Receives the state of the log from the store; sets the position if there is none yet. */
+  start ({ epoch, newest }: LogProgress): void {
+    if (this.#delivered !== undefined || this.#closed) return
+    this.#delivered = { epoch, offset: newest, ended: false }
+    if (!this.#drain()) this.#readMissing()
   }
 
-  /** Where the log stands, from the store: what was not heard by now may have been lost on its way. */
-  onStateChange (standing: Standing): void {
-    this.start(standing)
-    this.onMessage({ ...standing, entries: [] })
+  /** Receives the state of the log from the store: entries up to there that have not arrived may be lost. */
+  onStateChange (progress: LogProgress): void {
+    this.start(progress)
+    this.onMessage({ ...progress, entries: [] })
   }
 
   close (): void {
@@ -62,72 +62,72 @@ export class OrderedTail {
     this.#waiting = []
   }
 
-  #follows (batch: LogBatch): boolean {
-    return batch.epoch === this.#told!.epoch && firstOf(batch) <= this.#told!.offset + 1
+  #isNext (batch: LogBatch): boolean {
+    return batch.epoch === this.#delivered!.epoch && firstOffset(batch) <= this.#delivered!.offset + 1
   }
 
-  #pass ({ epoch, newest, ended, entries }: LogBatch): void {
-    const told = this.#told!
-    const rest = entries.length > 0 && entries[0]!.offset <= told.offset ? entries.filter(({ offset }) => offset > told.offset) : entries
-    if (newest <= told.offset && (!ended || told.ended)) return
-    told.offset = Math.max(told.offset, newest)
-    told.ended ||= ended
-    this.#sources.tell({ epoch, newest: told.offset, ended: told.ended, entries: rest })
+  #deliver ({ epoch, newest, ended, entries }: LogBatch): void {
+    const delivered = this.#delivered!
+    const rest = entries.length > 0 && entries[0]!.offset <= delivered.offset ? entries.filter(({ offset }) => offset > delivered.offset) : entries
+    if (newest <= delivered.offset && (!ended || delivered.ended)) return
+    delivered.offset = Math.max(delivered.offset, newest)
+    delivered.ended ||= ended
+    this.#sources.deliver({ epoch, newest: delivered.offset, ended: delivered.ended, entries: rest })
   }
 
-  /** Another log in the place of the one that was told of. */
-  #beginAnew ({ epoch, newest, ended }: LogBatch): void {
-    this.#told = { epoch, offset: newest, ended }
-    this.#sources.tell({ epoch, newest, ended, entries: [] })
+  /** Another epoch replaces the current one. */
+  #restart ({ epoch, newest, ended }: LogBatch): void {
+    this.#delivered = { epoch, offset: newest, ended }
+    this.#sources.deliver({ epoch, newest, ended, entries: [] })
   }
 
-  /** Reads what is missing; where even the store does not have it, the offsets show the gap. */
-  async #ask (): Promise<void> {
+  /** Reads missing entries. Entries that the store no longer has are a gap in the offsets. */
+  async #readMissing (): Promise<void> {
     if (this.#reading) return
     this.#reading = true
     try {
       while (!this.#closed) {
-        this.#due = this.#waiting.length
-        const batch = await this.#sources.read(this.#told!.offset)
+        this.#includedCount = this.#waiting.length
+        const batch = await this.#sources.read(this.#delivered!.offset)
         if (this.#closed) return
-        if (this.#settle(batch)) break
+        if (this.#merge(batch)) break
       }
     } catch {
-      // Closed, or refused: whatever is heard next asks again.
+      // Closed, or a permanent error: the next message starts another read.
       this.#waiting = []
     }
     this.#reading = false
   }
 
-  /** False when the store has more, or has to be asked again for what came meanwhile. */
-  #settle (batch: LogBatch): boolean {
+  /** Returns false if the store has more entries, or must be read again for messages that arrived meanwhile. */
+  #merge (batch: LogBatch): boolean {
     const { epoch, newest, ended, entries } = batch
     const last = entries.at(-1)?.offset
-    if (epoch !== this.#told!.epoch) {
-      this.#beginAnew(batch)
+    if (epoch !== this.#delivered!.epoch) {
+      this.#restart(batch)
     } else if (last !== undefined) {
-      this.#pass({ ...batch, newest: last, ended: ended && last >= newest })
+      this.#deliver({ ...batch, newest: last, ended: ended && last >= newest })
       if (last < newest) return false
     } else {
-      // It is gone from the store. What was heard of it may be there still.
-      const heard = this.#waiting.find(other => other.epoch === epoch && other.newest > this.#told!.offset)
-      const reach = heard === undefined ? newest : Math.min(newest, firstOf(heard) - 1)
-      this.#pass({ ...batch, newest: reach, ended: ended && reach >= newest })
+      // The store has evicted the entries. They may be among the waiting messages.
+      const received = this.#waiting.find(other => other.epoch === epoch && other.newest > this.#delivered!.offset)
+      const reach = received === undefined ? newest : Math.min(newest, firstOffset(received) - 1)
+      this.#deliver({ ...batch, newest: reach, ended: ended && reach >= newest })
     }
     return this.#drain(newest)
   }
 
-  /** Passes on the waiting batches. `reach`: the newest offset of the store's answer, after such an answer. */
+  /** Delivers the waiting batches. `reach`: the newest offset in the store's answer, after such an answer. */
   #drain (reach = Infinity): boolean {
     const waiting = this.#waiting
     this.#waiting = []
     for (const [index, batch] of waiting.entries()) {
-      if (this.#follows(batch)) {
-        this.#pass(batch)
-      } else if (index >= this.#due || (batch.epoch === this.#told!.epoch && batch.newest <= reach)) {
-        // Heard after the store was asked, or of a log that is no more: it knows.
-        this.#waiting = waiting.slice(index + 1).filter(({ epoch }) => epoch === this.#told!.epoch)
-        if (batch.epoch === this.#told!.epoch) this.#waiting.unshift(batch)
+      if (this.#isNext(batch)) {
+        this.#deliver(batch)
+      } else if (index >= this.#includedCount || (batch.epoch === this.#delivered!.epoch && batch.newest <= reach)) {
+        // The batch arrived after the request, or is of an old epoch: the store knows.
+        this.#waiting = waiting.slice(index + 1).filter(({ epoch }) => epoch === this.#delivered!.epoch)
+        if (batch.epoch === this.#delivered!.epoch) this.#waiting.unshift(batch)
         return false
       }
     }
@@ -135,4 +135,4 @@ export class OrderedTail {
   }
 }
 
-const firstOf = ({ entries, newest }: LogBatch): number => entries[0]?.offset ?? newest + 1
+const firstOffset = ({ entries, newest }: LogBatch): number => entries[0]?.offset ?? newest + 1

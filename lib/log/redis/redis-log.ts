@@ -1,47 +1,49 @@
-import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
-import { sharedScope as anyRequest } from '../../scope.ts'
+import { FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
+import { sharedScope } from '../../scope.ts'
 import { newEpoch } from '../epoch.ts'
 import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../log.ts'
 import type { RedisSubscriber, RedisListener } from './subscriber.ts'
-import { isFull, isRefusal, type Commands } from './commands.ts'
+import type { Commands } from './commands.ts'
+import { toLogError } from './log-error.ts'
 import { AppendQueue } from './append-queue.ts'
 import { decodeMessage, type ScriptReply } from './script-reply.ts'
 import * as scripts from './scripts.ts'
 import { OrderedTail } from './ordered-tail.ts'
 
-/** What the logs of one `redisLog` share. */
+/** Shared by the logs of one `redisLog`. */
 export interface RedisContext {
   readonly commands: Commands
   readonly subscriber: RedisSubscriber
   readonly prefix: string
-  /** Milliseconds an append may take. */
+  /** Milliseconds until an append is rejected. */
   readonly timeout: number
   readonly publish: 'PUBLISH' | 'SPUBLISH'
-  /** The random secret for the seals of logs that begin here. */
+  /** The random secret for the seals of logs that start in this process. */
   readonly secret: string
-  /** What ioredis puts before each key, and not before the names that are published and subscribed. */
+  /** The prefix that ioredis adds to each key, but not to the names of Redis channels. */
   readonly keyPrefix: string
   readonly db: number
-  /** All that are open. */
+  /** All open logs. */
   readonly open: Set<RedisLog>
-  readonly closed: () => void
+  readonly onAllClosed: () => void
 }
 
-// A hash outlives its events by that many milliseconds: who comes back later, having missed nothing, is not reset.
+// Milliseconds. A hash outlives its events by this time: a client that reconnects later without missed events is not
+// reset.
 const META_TTL = 3_600_000
-// Entries per look at the store.
+// Entries per read.
 const BATCH = 500
-// What was published last may be lost on its way, with nothing after it that shows it.
+// Milliseconds. The last message may be lost, and no later one shows it.
 const CHECK_INTERVAL = 15_000
 // Milliseconds for which the right to publish counts as checked.
-const PUBLISHABLE = 60_000
+const PUBLISH_CHECK_TTL = 60_000
 // Messages that arrive before the first answer of the store wait, up to this number: the store has them all.
-const MAX_EARLY = 1_000
+const MAX_EARLY_MESSAGES = 1_000
 
-// One that nobody used for so long can be opened again when somebody does.
+// Milliseconds. An unused log is closed after this time at the latest; the next use opens it again.
 const IDLE_AFTER = 300_000
 
-// The names of keys in a cluster: what is in braces says where they are.
+// Braces determine the slot of a key in a cluster.
 const BRACES = /[{}%]/g
 // Any other text would break the format, and is no fingerprint.
 const FINGERPRINT = /^[\w-]{1,64}$/
@@ -51,19 +53,19 @@ export class RedisLog implements EventLog, RedisListener {
   readonly #name: string
   readonly #keys: readonly [hash: string, stream: string]
   readonly #channel: string
-  /** Says by whom an append was, when its answer has to be asked for again. */
+  /** Identifies the appends of this log, so that a lost answer can be requested again. */
   readonly #idempotencyKey: string
   readonly #bounds: ReadonlyArray<string | number>
   readonly #appends: AppendQueue
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   #ordered: OrderedTail | undefined
-  /** Settles when all that is appended from now on is heard. */
-  #listening: Promise<void> | undefined
+  /** Resolves when all later appends will be received as messages. */
+  #subscribed: Promise<void> | undefined
   /** The newest known offset, from an answer or a sealed message: a log that ends before it has lost its history. */
-  #known = { epoch: '', offset: 0, stamp: '', secret: '' }
+  #known = { epoch: '', offset: 0, appendedAt: '', secret: '' }
   /** Messages that arrived before the secret of their seal was known. */
   #early: Buffer[] = []
-  #publishableAt = -Infinity
+  #publishCheckedAt = -Infinity
   #checking = false
   #checkAgain = false
   #checkedAt = 0
@@ -71,53 +73,56 @@ export class RedisLog implements EventLog, RedisListener {
   readonly #idleAfter: number
   #closed = false
 
-  constructor (name: string, { maxEvents: events, maxBytes: bytes, maxAge: age }: HistoryLimits, shared: RedisContext) {
-    const key = `${shared.prefix}{${name.replace(BRACES, encodeURIComponent)}}`
-    this.#redis = shared
+  constructor (name: string, { maxEvents: events, maxBytes: bytes, maxAge: age }: HistoryLimits, context: RedisContext) {
+    const key = `${context.prefix}{${name.replace(BRACES, encodeURIComponent)}}`
+    this.#redis = context
     this.#name = name
     this.#keys = [key, `${key}:events`]
-    // All databases of a server have one space of names for what is published.
-    this.#channel = `${shared.keyPrefix}${key}@${shared.db}`
+    // All databases of a server share the names of Redis channels.
+    this.#channel = `${context.keyPrefix}${key}@${context.db}`
     this.#idempotencyKey = `${key}:${newEpoch()}`
     this.#idleAfter = Math.min(age, IDLE_AFTER)
-    // Redis keeps whole milliseconds.
+    // Redis stores whole milliseconds.
     this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
     this.#appends = new AppendQueue({
-      append: (records, number, wanted) => this.#append(records, number, wanted),
-      end: wanted => this.#position(scripts.end, [shared.publish, this.#channel], wanted),
-      timeoutError: () => new FST_SSE_LOG_UNAVAILABLE(name, `did not answer within ${shared.timeout} milliseconds: it may still come`),
-      timeout: shared.timeout
+      append: (records, number, isWanted) => this.#append(records, number, isWanted),
+      end: isWanted => this.#position(scripts.end, [context.publish, this.#channel], isWanted),
+      timeoutError: () => new FST_SSE_LOG_UNAVAILABLE(name, `did not answer within ${context.timeout} milliseconds: the event may still be appended`),
+      timeout: context.timeout
     })
   }
 
   append (record: LogRecord): Promise<LogPosition> { return this.#appends.add(record) }
 
   async read (after: number, limit: number): Promise<LogBatch> {
-    const { epoch, newest, ended, entries } = await this.#ask(scripts.read, [after, limit])
+    const { epoch, newest, ended, entries } = await this.#run(scripts.read, [after, limit])
     return { epoch, newest, ended, entries }
   }
 
   async state (): Promise<LogState> {
-    // First heard, then seen: nothing falls between.
-    await this.#listening
-    const { epoch, oldest, newest, ended } = await this.#ask(scripts.head, [])
+    // Subscribe before reading the state, so no entry is missed in between.
+    await this.#subscribed
+    const { epoch, oldest, newest, ended } = await this.#run(scripts.state, [])
     return { epoch, oldest, newest, ended }
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    // One function may listen twice, and each of the two stops by itself.
-    const told = (batch: LogBatch): void => listener(batch)
-    this.#listeners.add(told)
+    // One function may be added twice: each call returns its own removal.
+    const own = (batch: LogBatch): void => listener(batch)
+    this.#listeners.add(own)
     // A connection and its timers serve all listeners, and keep no caller's context.
-    anyRequest.runInAsyncScope(this.#listen, this)
+    sharedScope.runInAsyncScope(this.#listen, this)
     return () => {
-      if (this.#listeners.delete(told) && this.#listeners.size === 0) this.#leave()
+      if (this.#listeners.delete(own) && this.#listeners.size === 0) this.#stopListening()
     }
   }
 
   end (): Promise<void> { return this.#appends.end() }
 
-  /** Redis keeps everything for those who come back. What is opened again and again leaves a receipt each time. */
+  /**
+   * Redis stores the entries for clients that reconnect. Each new instance leaves an idempotency key, so an instance is
+   * kept for a while.
+   */
   isIdle (): boolean {
     return this.#listeners.size === 0 && this.#appends.empty && performance.now() - this.#usedAt >= this.#idleAfter
   }
@@ -126,53 +131,53 @@ export class RedisLog implements EventLog, RedisListener {
     if (this.#closed) return
     this.#closed = true
     this.#listeners.clear()
-    this.#leave()
+    this.#stopListening()
     this.#redis.open.delete(this)
-    if (this.#redis.open.size === 0) this.#redis.closed()
+    if (this.#redis.open.size === 0) this.#redis.onAllClosed()
   }
 
   onMessage (message: Buffer): void {
-    // The message only proves that its sender may publish.
+    // An empty message only proves that its sender may publish.
     if (message.length === 0) return
     const { epoch, offset, secret } = this.#known
     if (epoch === '') {
       this.#early.push(message)
-      if (this.#early.length > MAX_EARLY) this.#early.shift()
+      if (this.#early.length > MAX_EARLY_MESSAGES) this.#early.shift()
       return
     }
-    const piece = decodeMessage(message, secret)
-    // Of another epoch, another version or another program: ask the store.
-    if (piece === undefined || piece.epoch !== epoch) return this.check()
-    if (piece.newest > offset) this.#known = { epoch, offset: piece.newest, stamp: piece.appendedAt, secret }
-    this.#ordered?.onMessage(piece)
+    const reply = decodeMessage(message, secret)
+    // Of another epoch, version or program: check the store.
+    if (reply === undefined || reply.epoch !== epoch) return this.check()
+    if (reply.newest > offset) this.#known = { epoch, offset: reply.newest, appendedAt: reply.appendedAt, secret }
+    this.#ordered?.onMessage(reply)
   }
 
   onLoss (): void { this.check() }
 
-  /** Whether the log is where it was told to be; and its keys stay as long as somebody follows. */
+  /** Reads the state from the store, to find lost messages. Also keeps the keys alive while there are listeners. */
   check (): void {
     if (this.#ordered === undefined) return
-    // The answer that is on its way may be from before we could hear.
+    // The answer under way may be older than the subscription.
     this.#checkAgain = this.#checking
-    if (!this.#checking) this.#check()
+    if (!this.#checking) this.#checkNow()
   }
 
-  /** Called every second or so. */
+  /** Called about once a second. */
   tick (now: number): void {
     if (now - this.#checkedAt >= CHECK_INTERVAL) this.check()
   }
 
-  async #check (): Promise<void> {
+  async #checkNow (): Promise<void> {
     this.#checking = true
     do {
       this.#checkAgain = false
       this.#checkedAt = performance.now()
-      const sequence = this.#ordered
+      const tail = this.#ordered
       try {
-        const { epoch, newest, ended } = await this.#ask(scripts.check, [])
-        sequence?.onStateChange({ epoch, newest, ended })
+        const { epoch, newest, ended } = await this.#run(scripts.check, [])
+        tail?.onStateChange({ epoch, newest, ended })
       } catch {
-        // Refused: whoever asks for something hears why.
+        // Rejected: the next call of a user reports the reason.
       }
     } while (this.#checkAgain && this.#ordered !== undefined)
     this.#checking = false
@@ -180,76 +185,58 @@ export class RedisLog implements EventLog, RedisListener {
 
   #listen (): void {
     if (this.#ordered !== undefined) return
-    const sequence = this.#ordered = new OrderedTail({
+    const tail = this.#ordered = new OrderedTail({
       read: after => this.read(after, BATCH),
-      tell: batch => { for (const listener of this.#listeners) listener(batch) }
+      deliver: batch => { for (const listener of this.#listeners) listener(batch) }
     })
-    // It begins where the log is now, before anything that this node appends later.
-    this.#ask(scripts.head, []).then(piece => sequence.start(piece)).catch(() => {})
-    this.#listening = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw this.#refused(error) })
-    // What came before it could be heard is read.
-    this.#listening.then(() => this.check(), () => {})
+    // Start at the current end of the log, before any later append of this node.
+    this.#run(scripts.state, []).then(reply => tail.start(reply)).catch(() => {})
+    this.#subscribed = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw toLogError(this.#name, error) })
+    // Entries appended before the subscription are read from the store.
+    this.#subscribed.then(() => this.check(), () => {})
   }
 
-  #leave (): void {
+  #stopListening (): void {
     if (this.#ordered === undefined) return
     this.#usedAt = performance.now()
     this.#ordered.close()
     this.#ordered = undefined
-    this.#listening = undefined
+    this.#subscribed = undefined
     this.#redis.subscriber.unsubscribe(this.#channel, this)
   }
 
-  async #append (records: readonly LogRecord[], number: number, wanted: () => boolean): Promise<LogPosition> {
+  async #append (records: readonly LogRecord[], number: number, isWanted: () => boolean): Promise<LogPosition> {
     const now = performance.now()
-    const tries = now - this.#publishableAt >= PUBLISHABLE
-    const args: Array<string | number> = [this.#redis.publish, this.#channel, number, tries ? 1 : 0]
+    const probes = now - this.#publishCheckedAt >= PUBLISH_CHECK_TTL
+    const args: Array<string | number> = [this.#redis.publish, this.#channel, number, probes ? 1 : 0]
     for (const { event, data, json, fingerprint = '' } of records) {
       args.push(event, `${json ? 'json' : 'text'}${FINGERPRINT.test(fingerprint) ? ` ${fingerprint}` : ''}`, data)
     }
-    const position = await this.#position(scripts.append, args, wanted, [this.#idempotencyKey])
-    if (tries) this.#publishableAt = now
+    const position = await this.#position(scripts.append, args, isWanted, [this.#idempotencyKey])
+    if (probes) this.#publishCheckedAt = now
     return position
   }
 
-  async #position (script: scripts.Script, args: ReadonlyArray<string | number>, wanted: () => boolean, keys?: readonly string[]): Promise<LogPosition> {
-    const { epoch, newest } = await this.#ask(script, args, wanted, keys)
+  async #position (script: scripts.Script, args: ReadonlyArray<string | number>, isWanted: () => boolean, keys?: readonly string[]): Promise<LogPosition> {
+    const { epoch, newest } = await this.#run(script, args, isWanted, keys)
     return { epoch, offset: newest }
   }
 
-  async #ask (script: scripts.Script, args: ReadonlyArray<string | number>, wanted = () => !this.#closed, keys: readonly string[] = []): Promise<ScriptReply> {
-    const { epoch, offset, stamp } = this.#known
+  async #run (script: scripts.Script, args: ReadonlyArray<string | number>, isWanted = () => !this.#closed, keys: readonly string[] = []): Promise<ScriptReply> {
+    const { epoch, offset, appendedAt } = this.#known
     this.#usedAt = performance.now()
     try {
-      const piece = await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, stamp, ...this.#bounds, this.#redis.secret, ...args], wanted)
-      this.#learn(piece)
-      return piece
+      const reply = await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, appendedAt, ...this.#bounds, this.#redis.secret, ...args], isWanted)
+      this.#remember(reply)
+      return reply
     } catch (error) {
-      throw this.#refused(error)
+      throw toLogError(this.#name, error)
     }
   }
 
-  /** An error with a message of this package: a client may get it, and the message of Redis is for the log alone. */
-  #refused (cause: unknown): Error {
-    const error = this.#coded(cause)
-    error.cause = cause
-    return error
-  }
-
-  #coded (cause: unknown): Error {
-    const [word] = isRefusal(cause) ? cause.message.split(' ', 1) : []
-    switch (word) {
-      case 'ENDED': return new FST_SSE_CHANNEL_ENDED()
-      case 'FOREIGN': return new FST_SSE_LOG_FOREIGN(this.#name, 'hold other data, so use another prefix or another name')
-      case 'NEWER': return new FST_SSE_LOG_FOREIGN(this.#name, 'are of a newer version of this package')
-      case 'MUTED': return new FST_SSE_LOG_UNAVAILABLE(this.#name, 'needs the right to publish: nothing was appended')
-      default: return new FST_SSE_LOG_UNAVAILABLE(this.#name, isFull(cause) ? 'has no memory left: nothing was appended' : 'cannot be used')
-    }
-  }
-
-  #learn ({ epoch, newest, appendedAt: stamp, secret }: ScriptReply): void {
+  #remember ({ epoch, newest, appendedAt, secret }: ScriptReply): void {
     if (epoch === this.#known.epoch && newest < this.#known.offset) return
-    this.#known = { epoch, offset: newest, stamp, secret }
-    for (const message of this.#early.splice(0)) anyRequest.runInAsyncScope(this.onMessage, this, message)
+    this.#known = { epoch, offset: newest, appendedAt, secret }
+    for (const message of this.#early.splice(0)) sharedScope.runInAsyncScope(this.onMessage, this, message)
   }
 }

@@ -1,18 +1,18 @@
 import { createHash } from 'node:crypto'
 import type { LogBatch, LogEntry } from '../log.ts'
 
-/** A batch as the scripts write it, with what only they and the log that asks them look at. */
+/** A batch as the scripts write it, with fields for the scripts and the log itself. */
 export interface ScriptReply extends LogBatch {
   readonly oldest: number
-  /** When the newest was appended, by the clock of Redis: it tells two events of one offset apart. */
+  /** When the newest entry was appended, by the clock of Redis: distinguishes two events with one offset. */
   readonly appendedAt: string
-  /** The secret of the seals of this epoch: in answers alone, empty in a message. */
+  /** The secret of the seals of this epoch: only in answers, empty in a message. */
   readonly secret: string
 }
 
 /**
- * The version of the keys and messages of the scripts. A node refuses keys of a higher version, and takes its messages
- * as missed.
+ * The version of the keys and messages of the scripts. A node rejects keys of a higher version, and treats its messages
+ * as lost.
  */
 export const VERSION = 1
 
@@ -21,51 +21,51 @@ const SPACE = 32
 const ZERO = 48
 const J = 106
 const T = 116
-// The longest head: an epoch of 32 characters, three numbers, a flag and a secret of 64.
+// The longest first line: an epoch of 32 characters, three numbers, a flag and a secret of 64.
 const MAX_HEAD = 200
 const MAX_FINGERPRINT = 64
-const HEAD = /^([0-9A-Za-z]{1,32}) (\d{1,16}) (\d{1,16}) (\d{1,20}) ([01])(?: ([0-9A-Za-z]{1,64}))?$/
-const SEALED = new RegExp(`^${VERSION} ([0-9a-f]{40}) $`)
+const HEAD_PATTERN = /^([0-9A-Za-z]{1,32}) (\d{1,16}) (\d{1,16}) (\d{1,20}) ([01])(?: ([0-9A-Za-z]{1,64}))?$/
+const SEAL_PATTERN = new RegExp(`^${VERSION} ([0-9a-f]{40}) $`)
 const SEAL_SIZE = `${VERSION} `.length + 41
 
-/** Parses an answer of a script; undefined for any other text. */
+/** Parses an answer of a script; returns undefined for any other text. */
 export function decodeReply (bytes: Buffer): ScriptReply | undefined {
-  const piece = decode(bytes)
-  return piece === undefined || piece.secret === '' ? undefined : piece
+  const reply = decode(bytes)
+  return reply === undefined || reply.secret === '' ? undefined : reply
 }
 
 /**
- * Parses a message of a script; undefined for any other text. Any client of Redis may publish: the seal, made with a
- * secret from the keys of the channel, proves that a script published it. A message of another epoch has another
+ * Parses a message of a script; returns undefined for any other text. Any client of Redis may publish: the seal, made
+ * with a secret from the keys of the channel, proves that a script published it. A message of another epoch has another
  * secret.
  */
 export function decodeMessage (bytes: Buffer, secret: string): ScriptReply | undefined {
-  const [, seal] = SEALED.exec(bytes.toString('latin1', 0, SEAL_SIZE)) ?? []
+  const [, seal] = SEAL_PATTERN.exec(bytes.toString('latin1', 0, SEAL_SIZE)) ?? []
   if (seal === undefined) return undefined
   const text = bytes.subarray(SEAL_SIZE)
   if (createHash('sha1').update(secret).update(text).update(secret).digest('hex') !== seal) return undefined
-  const piece = decode(text)
-  return piece?.secret === '' ? piece : undefined
+  const reply = decode(text)
+  return reply?.secret === '' ? reply : undefined
 }
 
 /**
- * `epoch oldest newest stamp ended`, in an answer the secret, and for each entry `offset bytes bytes kind fingerprint`,
- * its name and its data.
+ * Format: `epoch oldest newest appendedAt ended`, in an answer the secret, and for each entry `offset bytes bytes kind
+ * fingerprint`, its name and its data.
  */
 function decode (bytes: Buffer): ScriptReply | undefined {
   const headEnds = bytes.indexOf(LF)
-  const [, epoch, oldest, newest, stamp, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
+  const [, epoch, oldest, newest, appendedAt, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD_PATTERN.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
   const entries = epoch === undefined ? undefined : decodeEntries(bytes, headEnds + 1)
   if (entries === undefined) return undefined
-  const piece = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), appendedAt: stamp!, ended: ended === '1', entries, secret }
-  const { newest: last } = piece
-  return Number.isSafeInteger(last) && piece.oldest <= last + 1 && (entries.at(-1)?.offset ?? 0) <= last ? piece : undefined
+  const reply = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), appendedAt: appendedAt!, ended: ended === '1', entries, secret }
+  const { newest: last } = reply
+  return Number.isSafeInteger(last) && reply.oldest <= last + 1 && (entries.at(-1)?.offset ?? 0) <= last ? reply : undefined
 }
 
 function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
   const entries: LogEntry[] = []
   let at = from
-  /** NaN where there is none. */
+  /** Returns NaN if there is no number. */
   const number = (): number => {
     let value = 0
     for (const most = at + 16; at < most; at++) {

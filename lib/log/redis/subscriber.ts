@@ -1,142 +1,145 @@
-// How to hear of what other nodes append: XREAD BLOCK over all streams, or a subscription whose messages bring the entries. Measured
-// with 1,000 events/s (`npm run bench:redis`, medians): with one channel p50 is 0.35 ms against 0.30, and the node's CPU 215 µs per event against 106; with 10,000
-// channels 15 ms against 0.5, p99 125 ms against 14, and 567 µs against 85, since each call of XREAD names all of them again. A stream
-// that keeps nothing cannot be read at all. What a subscription loses, the offsets show, and the stream has it.
+// Two ways to receive the entries of other nodes: XREAD BLOCK over all streams, or a subscription whose messages
+// contain the entries. Measured with 1,000 events/s (`npm run bench:redis`, medians): with one channel, XREAD has a p50
+// of 0.35 ms against 0.30, and costs the node 215 µs of CPU per event against 106. With 10,000 channels it has a p50 of
+// 15 ms against 0.5, a p99 of 125 ms against 14, and costs 567 µs against 85, because each call of XREAD names all of
+// them again. A stream that keeps nothing cannot be read at all. Messages that a subscription loses show as a gap in
+// the offsets, and the stream has the entries.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { isCluster, type RedisClient, type RedisConnection } from './client.ts'
-import { hasMoved, isPassing } from './commands.ts'
+import { hasMoved, isTransient } from './commands.ts'
 
-/** One that listens to what is published under the name of a key. */
+/** Listens to the messages of one Redis channel. */
 export interface RedisListener {
   /** Does not throw. */
   onMessage: (message: Buffer) => void
-  /** It was deaf for a while. */
+  /** Messages may have been lost: resynchronize from the stream. */
   onLoss: () => void
 }
 
-/** A connection, and when it can be used. */
+/** A connection, and a promise that resolves when it can be used. */
 interface Link { redis: RedisConnection, ready: Promise<void> }
 
-/** All who listen to one name. */
+/** The listeners of one Redis channel. */
 interface RedisSubscription {
   channel: string
   listeners: Set<RedisListener>
-  /** The connection that brings it; undefined while there is none. */
-  line: RedisConnection | undefined
-  /** One is being looked for. */
-  placing: boolean
-  /** Settles when it is brought for the first time, or never will be. */
-  placed: Promise<void>
+  /** The connection that delivers its messages; undefined while there is none. */
+  connection: RedisConnection | undefined
+  /** An attempt to subscribe is under way. */
+  subscribing: boolean
+  /** Resolves after the first successful subscription; rejects on a permanent error. */
+  ready: Promise<void>
 }
 
-// Milliseconds between two tries to connect, doubled up to the second.
-const PAUSES = [20, 1_000] as const
-// A line that says nothing for that long after it was asked is dead, whatever TCP thinks of it.
-const SILENCE = 10_000
+// Milliseconds between two attempts to connect, doubled up to the maximum.
+const RETRY_DELAYS = [20, 1_000] as const
+// Milliseconds. A connection that does not answer a PING within this time is dead, whatever TCP reports.
+const IDLE_TIMEOUT = 10_000
 
 /**
- * What is published in Redis, over one subscribed connection (and one per master of a cluster, where a channel lives with its keys: SSUBSCRIBE).
- * Connections come with the first who listens. A lost one is replaced, and whoever listened is told that it missed something.
+ * Receives messages of Redis over one connection (in a cluster one per master, because a sharded channel lives with its
+ * keys: SSUBSCRIBE). The first listener opens a connection. A lost connection is replaced, and its listeners are
+ * notified that they may have missed messages.
  */
 export class RedisSubscriber {
   readonly #client: RedisClient
-  readonly #silence: number
+  readonly #idleTimeout: number
   readonly #subscriptions = new Map<string, RedisSubscription>()
   /** By server. */
   readonly #links = new Map<string, Link>()
-  #delay: number = PAUSES[0]
-  #askedAt = 0
+  #delay: number = RETRY_DELAYS[0]
+  #pingedAt = 0
   #pause: Promise<void> | undefined
 
-  constructor (client: RedisClient, silence = SILENCE) {
+  constructor (client: RedisClient, idleTimeout = IDLE_TIMEOUT) {
     this.#client = client
-    this.#silence = silence
+    this.#idleTimeout = idleTimeout
   }
 
-  /** Resolves when what is published from now on is heard; rejects where Redis refuses that. */
-  subscribe (channel: string, ear: RedisListener): Promise<void> {
-    let seat = this.#subscriptions.get(channel)
-    if (seat === undefined) {
-      seat = { channel, listeners: new Set(), line: undefined, placing: false, placed: Promise.resolve() }
-      this.#subscriptions.set(channel, seat)
-      seat.placed = this.#place(seat)
-      // Whoever needs to know waits for it.
-      seat.placed.catch(() => {})
+  /** Resolves when all later messages will be received; rejects if Redis rejects the subscription. */
+  subscribe (channel: string, listener: RedisListener): Promise<void> {
+    let subscription = this.#subscriptions.get(channel)
+    if (subscription === undefined) {
+      subscription = { channel, listeners: new Set(), connection: undefined, subscribing: false, ready: Promise.resolve() }
+      this.#subscriptions.set(channel, subscription)
+      subscription.ready = this.#keepSubscribing(subscription)
+      // The caller awaits the promise if it needs to know.
+      subscription.ready.catch(() => {})
     }
-    seat.listeners.add(ear)
-    return seat.placed
+    subscription.listeners.add(listener)
+    return subscription.ready
   }
 
-  unsubscribe (channel: string, ear: RedisListener): void {
-    const seat = this.#subscriptions.get(channel)
-    if (seat === undefined || !seat.listeners.delete(ear) || seat.listeners.size > 0) return
+  unsubscribe (channel: string, listener: RedisListener): void {
+    const subscription = this.#subscriptions.get(channel)
+    if (subscription === undefined || !subscription.listeners.delete(listener) || subscription.listeners.size > 0) return
     this.#subscriptions.delete(channel)
-    this.#unsubscribe(seat)
+    this.#unsubscribe(subscription)
   }
 
-  /** Called every second or so: asks the lines for a sign of life. */
+  /** Called about once a second: sends a PING over each connection. */
   tick (now: number): void {
-    if (now - this.#askedAt < this.#silence) return
-    this.#askedAt = now
+    if (now - this.#pingedAt < this.#idleTimeout) return
+    this.#pingedAt = now
     for (const { redis } of this.#links.values()) if (redis.status === 'ready') redis.ping().catch(() => {})
   }
 
-  /** Lets go of all who listen, and of the connections; who listens later gets new ones. */
+  /** Removes all listeners and closes the connections; later listeners open new ones. */
   close (): void {
     this.#subscriptions.clear()
     for (const { redis } of this.#links.values()) redis.disconnect()
     this.#links.clear()
   }
 
-  #isWanted (seat: RedisSubscription): boolean { return this.#subscriptions.get(seat.channel) === seat }
+  #isWanted (subscription: RedisSubscription): boolean { return this.#subscriptions.get(subscription.channel) === subscription }
 
-  async #place (seat: RedisSubscription): Promise<void> {
-    seat.placing = true
+  async #keepSubscribing (subscription: RedisSubscription): Promise<void> {
+    subscription.subscribing = true
     try {
-      while (this.#isWanted(seat) && !await this.#subscriptionOf(seat)) await this.#backOff()
+      while (this.#isWanted(subscription) && !await this.#trySubscribe(subscription)) await this.#backOff()
     } finally {
-      seat.placing = false
+      subscription.subscribing = false
     }
   }
 
-  async #subscriptionOf (seat: RedisSubscription): Promise<boolean> {
+  async #trySubscribe (subscription: RedisSubscription): Promise<boolean> {
     try {
-      const node = await this.#nodeOf(seat.channel)
-      // Nobody would close the connection.
-      if (!this.#isWanted(seat)) return true
+      const node = await this.#nodeOf(subscription.channel)
+      // No listener is left to close the connection.
+      if (!this.#isWanted(subscription)) return true
       const { redis, ready } = this.#linkTo(node)
       await ready
-      if (!this.#isWanted(seat)) return true
-      seat.line = redis
-      await (this.#client.isCluster ? redis.ssubscribe(seat.channel) : redis.subscribe(seat.channel))
+      if (!this.#isWanted(subscription)) return true
+      subscription.connection = redis
+      await (this.#client.isCluster ? redis.ssubscribe(subscription.channel) : redis.subscribe(subscription.channel))
       return true
     } catch (error) {
-      seat.line = undefined
+      subscription.connection = undefined
       const { isCluster, status } = this.#client
-      if (status === 'end' || !(isPassing(error) || (isCluster && hasMoved(error)))) throw error
-      // A cluster learns from any command that the slot is elsewhere by now.
-      if (isCluster) for (const ear of seat.listeners) ear.onLoss()
+      if (status === 'end' || !(isTransient(error) || (isCluster && hasMoved(error)))) throw error
+      // The cluster client learns the new server of a slot from any command.
+      if (isCluster) for (const listener of subscription.listeners) listener.onLoss()
       return false
     }
   }
 
-  #unsubscribe ({ channel, line }: RedisSubscription): void {
-    if (line?.status !== 'ready') return
-    const left = this.#client.isCluster ? line.sunsubscribe(channel) : line.unsubscribe(channel)
-    left.catch(() => {})
+  #unsubscribe ({ channel, connection }: RedisSubscription): void {
+    if (connection?.status !== 'ready') return
+    const done = this.#client.isCluster ? connection.sunsubscribe(channel) : connection.unsubscribe(channel)
+    done.catch(() => {})
   }
 
-  /** One pause for all who try again. */
+  /** One delay for all attempts. */
   #backOff (): Promise<void> {
     if (this.#pause === undefined) {
       this.#pause = pause(this.#delay).then(() => { this.#pause = undefined })
-      this.#delay = Math.min(this.#delay * 2, PAUSES[1])
+      this.#delay = Math.min(this.#delay * 2, RETRY_DELAYS[1])
     }
     return this.#pause
   }
 
-  /** The server that has the keys of that name. */
+  /** Returns the server that has the keys of that name. */
   async #nodeOf (channel: string): Promise<RedisConnection> {
     const client = this.#client
     if (!isCluster(client)) return client
@@ -149,54 +152,54 @@ export class RedisSubscriber {
 
   #linkTo (node: RedisConnection): Link {
     const name = `${node.options.host}:${node.options.port}`
-    const line = this.#links.get(name) ?? this.#connect(node, name)
-    this.#links.set(name, line)
-    return line
+    const link = this.#links.get(name) ?? this.#connect(node, name)
+    this.#links.set(name, link)
+    return link
   }
 
   #connect (node: RedisConnection, name: string): Link {
     const redis = node.duplicate({
       lazyConnect: true,
       keyPrefix: '',
-      // When it is over it is over: another one takes its place, wherever that has to go by then.
+      // A lost connection is not reopened: another one replaces it, possibly to another server.
       retryStrategy: () => null,
       autoResubscribe: false,
       maxRetriesPerRequest: null,
       enableOfflineQueue: true,
       readOnly: false,
-      socketTimeout: this.#silence,
+      socketTimeout: this.#idleTimeout,
       connectionName: `${node.options.connectionName ?? 'fastify-typed-sse'}:tail`
     })
-    const bring = (channel: Buffer, message: Buffer): void => {
-      const seat = this.#subscriptions.get(channel.toString())
-      if (seat?.line === redis) for (const ear of seat.listeners) ear.onMessage(message)
+    const dispatch = (channel: Buffer, message: Buffer): void => {
+      const subscription = this.#subscriptions.get(channel.toString())
+      if (subscription?.connection === redis) for (const listener of subscription.listeners) listener.onMessage(message)
     }
-    // What is wrong with it is also wrong with the client, whose user hears of it there.
+    // The client has the same errors, and reports them to its user.
     redis.on('error', () => {})
-    redis.on('messageBuffer', bring).on('smessageBuffer', bring)
-    // A slot went to another server.
+    redis.on('messageBuffer', dispatch).on('smessageBuffer', dispatch)
+    // The slot has moved to another server.
     redis.on('moved', () => redis.disconnect())
-    const over = (): void => {
-      if (this.#links.get(name) === line) this.#links.delete(name)
+    const onEnd = (): void => {
+      if (this.#links.get(name) === link) this.#links.delete(name)
       this.#replace(redis)
     }
-    redis.once('end', over)
-    const ready = redis.connect().then(() => { this.#delay = PAUSES[0] }, error => {
+    redis.once('end', onEnd)
+    const ready = redis.connect().then(() => { this.#delay = RETRY_DELAYS[0] }, error => {
       redis.disconnect()
-      over()
+      onEnd()
       throw error
     })
-    const line = { redis, ready }
-    return line
+    const link = { redis, ready }
+    return link
   }
 
-  #replace (line: RedisConnection): void {
-    for (const seat of this.#subscriptions.values()) {
-      if (seat.line !== line || seat.placing) continue
-      seat.line = undefined
-      const missed = (): void => { for (const ear of seat.listeners) ear.onLoss() }
-      seat.placed = this.#place(seat)
-      seat.placed.then(missed, missed)
+  #replace (connection: RedisConnection): void {
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.connection !== connection || subscription.subscribing) continue
+      subscription.connection = undefined
+      const notifyLoss = (): void => { for (const listener of subscription.listeners) listener.onLoss() }
+      subscription.ready = this.#keepSubscribing(subscription)
+      subscription.ready.then(notifyLoss, notifyLoss)
     }
   }
 }

@@ -5,19 +5,19 @@ import type { LogPosition, LogRecord } from '../../../lib/log/log.ts'
 import { AppendQueue } from '../../../lib/log/redis/append-queue.ts'
 import { numbered } from '../../setup/remote-log.ts'
 
-/** A destination that answers when it is told to. */
+/** A target that answers on command of the test. */
 class Store {
-  readonly got: Array<{ data: string[] | 'end', number?: number, wanted: () => boolean }> = []
+  readonly got: Array<{ data: string[] | 'end', number?: number, isWanted: () => boolean }> = []
   newest = 0
-  held: Array<() => void> = []
-  holds = false
+  blocked: Array<() => void> = []
+  blocks = false
   fails: Error | undefined
-  readonly outbox: AppendQueue
+  readonly queue: AppendQueue
 
   constructor (timeout = 60_000) {
-    this.outbox = new AppendQueue({
-      append: (records, number, wanted) => this.#answer({ data: records.map(({ data }) => data), number, wanted }, records.length),
-      end: wanted => this.#answer({ data: 'end', wanted }, 0),
+    this.queue = new AppendQueue({
+      append: (records, number, isWanted) => this.#answer({ data: records.map(({ data }) => data), number, isWanted }, records.length),
+      end: isWanted => this.#answer({ data: 'end', isWanted }, 0),
       timeoutError: () => new Error('late'),
       timeout
     })
@@ -25,41 +25,41 @@ class Store {
 
   get data (): Array<string[] | 'end'> { return this.got.map(({ data }) => data) }
 
-  release (): void { for (const held of this.held.splice(0)) held() }
+  release (): void { for (const blocked of this.blocked.splice(0)) blocked() }
 
   async #answer (got: (typeof this.got)[number], count: number): Promise<LogPosition> {
     this.got.push(got)
-    if (this.holds) await new Promise<void>(resolve => { this.held.push(resolve) })
+    if (this.blocks) await new Promise<void>(resolve => { this.blocked.push(resolve) })
     if (this.fails !== undefined) throw this.fails
     this.newest += count
     return { epoch: 'a', offset: this.newest }
   }
 }
 
-const all = (outbox: AppendQueue, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => outbox.add(numbered(n)))
+const all = (queue: AppendQueue, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => queue.add(numbered(n)))
 const offsets = async (added: Array<Promise<LogPosition>>): Promise<number[]> => (await Promise.all(added)).map(({ offset }) => offset)
 
-t.test('what is added in one step goes together, and each is told its own position', async t => {
+t.test('records added in one step go together, and each resolves to its own position', async t => {
   const store = new Store()
-  t.ok(store.outbox.empty)
-  const added = all(store.outbox, 1, 2, 3)
+  t.ok(store.queue.empty)
+  const added = all(store.queue, 1, 2, 3)
   t.strictSame(store.data, [], 'not within the call')
-  t.notOk(store.outbox.empty)
+  t.notOk(store.queue.empty)
   t.strictSame(await Promise.all(added), [1, 2, 3].map(offset => ({ epoch: 'a', offset })))
   t.strictSame(store.data, [['1', '2', '3']])
   await turn()
-  t.ok(store.outbox.empty)
+  t.ok(store.queue.empty)
 })
 
-t.test('one batch is out at a time, what comes meanwhile is the next, and each has its number', async t => {
+t.test('one batch is under way at a time, records added meanwhile are the next, and each has its number', async t => {
   const store = new Store()
-  store.holds = true
-  const first = all(store.outbox, 1)
+  store.blocks = true
+  const first = all(store.queue, 1)
   await turn()
-  const second = all(store.outbox, 2, 3)
+  const second = all(store.queue, 2, 3)
   await turn()
   t.strictSame(store.data, [['1']])
-  store.holds = false
+  store.blocks = false
   store.release()
   t.strictSame([await offsets(first), await offsets(second)], [[1], [2, 3]])
   t.strictSame(store.got.map(({ number }) => number), [1, 2])
@@ -67,75 +67,75 @@ t.test('one batch is out at a time, what comes meanwhile is the next, and each h
 
 t.test('a batch is 500 records, or 128 K characters, whichever comes first', async t => {
   const store = new Store()
-  await Promise.all(all(store.outbox, ...Array.from({ length: 1_201 }, (_, n) => n)))
+  await Promise.all(all(store.queue, ...Array.from({ length: 1_201 }, (_, n) => n)))
   t.strictSame(store.data.map(({ length }) => length), [500, 500, 201])
   const large: LogRecord = { event: 'message', data: 'x'.repeat(50_000), json: false }
-  await Promise.all(Array.from({ length: 7 }, () => store.outbox.add(large)))
+  await Promise.all(Array.from({ length: 7 }, () => store.queue.add(large)))
   t.strictSame(store.data.slice(3).map(({ length }) => length), [3, 3, 1])
 })
 
-t.test('the end comes after what was added before it, and before what was added later', async t => {
+t.test('the end comes after records added before it, and before records added later', async t => {
   const store = new Store()
-  const before = all(store.outbox, 1, 2)
-  const ended = store.outbox.end()
-  const after = all(store.outbox, 3)
+  const before = all(store.queue, 1, 2)
+  const ended = store.queue.end()
+  const after = all(store.queue, 3)
   await Promise.all([...before, ended, ...after])
   t.strictSame(store.data, [['1', '2'], 'end', ['3']])
 })
 
-t.test('a refusal is told to those of the batch, and the next one goes out', async t => {
+t.test('a rejection rejects all of its batch, and the next batch is sent', async t => {
   const store = new Store()
   store.fails = new Error('full')
-  for (const { status } of await Promise.allSettled(all(store.outbox, 1, 2))) t.equal(status, 'rejected')
+  for (const { status } of await Promise.allSettled(all(store.queue, 1, 2))) t.equal(status, 'rejected')
   store.fails = undefined
-  t.strictSame(await offsets(all(store.outbox, 3)), [1])
+  t.strictSame(await offsets(all(store.queue, 3)), [1])
 })
 
-t.test('whose time is over is told so: out there it may still come, here it does not', async t => {
+t.test('a timeout rejects: an append under way may still succeed, a queued one is not sent', async t => {
   const store = new Store(40)
-  store.holds = true
-  const out = all(store.outbox, 1)
+  store.blocks = true
+  const out = all(store.queue, 1)
   await turn()
-  const waiting = [...all(store.outbox, 2), store.outbox.end()]
-  t.equal(store.got[0]!.wanted(), true)
+  const waiting = [...all(store.queue, 2), store.queue.end()]
+  t.equal(store.got[0]!.isWanted(), true)
   for (const late of [...out, ...waiting]) await t.rejects(late as Promise<unknown>, { message: 'late' })
-  t.equal(store.got[0]!.wanted(), false, 'nobody waits for it')
-  store.holds = false
-  const later = all(store.outbox, 3)
+  t.equal(store.got[0]!.isWanted(), false, 'no caller waits for it')
+  store.blocks = false
+  const later = all(store.queue, 3)
   store.release()
-  t.strictSame(await offsets(later), [2], 'the first one came')
+  t.strictSame(await offsets(later), [2], 'the first one was appended')
   t.strictSame(store.data, [['1'], ['3']])
 })
 
-t.test('the time of one that came later is over later', async t => {
+t.test('a later append times out later', async t => {
   const store = new Store(80)
-  store.holds = true
+  store.blocks = true
   let late = 0
-  const [first] = all(store.outbox, 1)
+  const [first] = all(store.queue, 1)
   await new Promise(resolve => setTimeout(resolve, 40))
-  const [second] = all(store.outbox, 2)
+  const [second] = all(store.queue, 2)
   second!.catch(() => { late++ })
   await t.rejects(first!, { message: 'late' })
   t.equal(late, 0)
   await t.rejects(second!, { message: 'late' })
 })
 
-t.test('an outbox that has nothing to do leaves no timer', async t => {
+t.test('an empty queue has no timer', async t => {
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
   const store = new Store()
-  await Promise.all(all(store.outbox, 1, 2))
+  await Promise.all(all(store.queue, 1, 2))
   await turn()
   t.equal(timers(), before)
 })
 
-t.test('L11: it sends, expires and waits again in the context of no publisher', async t => {
+t.test('L11: it sends, times out and restarts its timer in the context of no publisher', async t => {
   const storage = new AsyncLocalStorage<string>()
   const seen = new Set<string>()
   const see = (what: string): void => { seen.add(`${what} ${storage.getStore() ?? 'nobody'}`) }
   let release!: () => void
   const released = new Promise<void>(resolve => { release = resolve })
-  const outbox = new AppendQueue({
+  const queue = new AppendQueue({
     append: async () => {
       see('append')
       await released
@@ -151,13 +151,13 @@ t.test('L11: it sends, expires and waits again in the context of no publisher', 
     },
     timeout: 10
   })
-  const first = storage.run('ann', () => outbox.add(numbered(1)))
+  const first = storage.run('ann', () => queue.add(numbered(1)))
   await turn()
-  const second = storage.run('bob', () => outbox.add(numbered(2)))
+  const second = storage.run('bob', () => queue.add(numbered(2)))
   for (const added of [first, second]) await t.rejects(added, { message: 'late' })
-  const ended = storage.run('eve', () => outbox.end()).catch(() => {})
+  const ended = storage.run('eve', () => queue.end()).catch(() => {})
   release()
   await ended
-  while (!outbox.empty) await turn()
+  while (!queue.empty) await turn()
   t.strictSame([...seen].sort(), ['append nobody', 'end nobody', 'late nobody'])
 })

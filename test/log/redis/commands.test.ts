@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Commands, hasMoved, isFull, isPassing, isRefusal } from '../../../lib/log/redis/commands.ts'
+import { Commands, hasMoved, isFull, isTransient, isRefusal } from '../../../lib/log/redis/commands.ts'
 import type { ScriptReply } from '../../../lib/log/redis/script-reply.ts'
 import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
@@ -9,15 +9,15 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
 const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
-const head = (commands: Commands, wanted = () => true): Promise<ScriptReply> => commands.run(scripts.head, ['key', 'key:events'], ARGS, wanted)
+const runState = (commands: Commands, isWanted = () => true): Promise<ScriptReply> => commands.run(scripts.state, ['key', 'key:events'], ARGS, isWanted)
 
-t.test('what passes, and what does not', async t => {
+t.test('transient and permanent errors', async t => {
   const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
-  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isPassing(reply(`${word} for now`)), word)
-  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isPassing(reply(`${word} for good`)), word)
-  t.ok(isPassing(new Error('Connection is closed.')))
-  // As Redis 6.2 has it from within a script.
-  t.ok(isPassing(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.")))
+  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isTransient(reply(`${word} for now`)), word)
+  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isTransient(reply(`${word} for good`)), word)
+  t.ok(isTransient(new Error('Connection is closed.')))
+  // The form of Redis 6.2 within a script.
+  t.ok(isTransient(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.")))
   t.ok(isFull(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'.")))
   t.ok(isFull(reply("OOM command not allowed when used memory > 'maxmemory'.")))
   t.notOk(isFull(reply('ERR no OOM')))
@@ -34,92 +34,92 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     return { client, commands: new Commands(client) }
   }
 
-  t.test('a script that Redis does not know is brought to it', async t => {
+  t.test('a script that Redis does not know is sent to it', async t => {
     const { client, commands } = make(t)
     for (let n = 0; n < 2; n++) {
       await client.script('FLUSH')
-      t.equal((await head(commands)).newest, 0)
-      t.equal((await head(commands)).newest, 0)
+      t.equal((await runState(commands)).newest, 0)
+      t.equal((await runState(commands)).newest, 0)
     }
     const stats = await client.info('commandstats')
     t.match(stats, /cmdstat_eval:calls=2,/)
     t.match(stats, /cmdstat_evalsha:calls=4,/)
   })
 
-  t.test('a refusal is a refusal', async t => {
+  t.test('an error of Redis rejects', async t => {
     const { client, commands } = make(t)
-    await client.set('taken', 'by somebody else')
-    await t.rejects(commands.run(scripts.head, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
+    await client.set('taken', 'by another program')
+    await t.rejects(commands.run(scripts.state, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
   })
 
-  t.test('an answer that no script of ours gives is not asked for again', async t => {
+  t.test('an answer of another format is not requested again', async t => {
     const { commands } = make(t)
     const strange = { text: "return 'hello'", sha: '0'.repeat(40) }
     await t.rejects(within('the refusal', commands.run(strange, ['key'], [], () => true)), { message: /something else than a script/ })
   })
 
-  t.test('a lazy client connects when it is asked, one without a queue is waited for', async t => {
+  t.test('a lazy client connects on its first command, and one without a queue is awaited', async t => {
     for (const options of [{ lazyConnect: true }, { enableOfflineQueue: false }]) {
       const { commands } = make(t, options)
-      t.equal((await within('the answer', head(commands))).newest, 0)
+      t.equal((await within('the answer', runState(commands))).newest, 0)
     }
   })
 
-  t.test('a Redis that is away is waited for, with one listener for all who wait', async t => {
+  t.test('an unreachable Redis is awaited, with one listener for all callers', async t => {
     const port = await freePort()
     const client = server.client(t, { port, retryStrategy: () => 10, maxRetriesPerRequest: 0 })
     const commands = new Commands(client)
-    const one = head(commands)
+    const one = runState(commands)
     const listeners = client.listenerCount('ready')
-    const asked = Promise.all([one, ...Array.from({ length: 50 }, () => head(commands))])
+    const answers = Promise.all([one, ...Array.from({ length: 50 }, () => runState(commands))])
     t.equal(client.listenerCount('ready'), listeners)
     client.options.port = server.port
-    t.equal((await within('the answers', asked)).length, 51)
+    t.equal((await within('the answers', answers)).length, 51)
     t.equal(client.listenerCount('ready'), 0)
   })
 
-  t.test('what nobody waits for any more is not sent', async t => {
+  t.test('a command that is no longer isWanted is not sent', async t => {
     const { client, commands } = make(t, { port: await freePort(), retryStrategy: () => 10 })
-    let wanted = true
-    const asked = head(commands, () => wanted)
+    let isWanted = true
+    const answers = runState(commands, () => isWanted)
     await turn()
-    wanted = false
+    isWanted = false
     client.options.port = server.port
-    await t.rejects(within('the refusal', asked), { message: /nobody waits/ })
+    await t.rejects(within('the refusal', answers), { message: /no longer waits/ })
   })
 
-  t.test('a client that was closed is not waited for', async t => {
+  t.test('a closed client is not awaited', async t => {
     const { client, commands } = make(t)
     client.disconnect()
-    await t.rejects(within('the refusal', head(commands)), { message: 'Connection is closed.' })
+    await t.rejects(within('the refusal', runState(commands)), { message: 'Connection is closed.' })
     const away = make(t, { port: await freePort(), retryStrategy: () => 10 })
-    const asked = head(away.commands)
+    const answers = runState(away.commands)
     await turn()
     away.client.disconnect()
-    await t.rejects(within('the refusal', asked), { message: 'Connection is closed.' })
+    await t.rejects(within('the refusal', answers), { message: 'Connection is closed.' })
   })
 
-  t.test('a server that is no master yet is asked until it is', async t => {
+  t.test('a server that is not the master yet is retried until it is', async t => {
     const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(await freePort()))
     const client = replica.client(t)
-    const asked = head(new Commands(client))
+    const answers = runState(new Commands(client))
     const refused = async (): Promise<boolean> => /cmdstat_eval:.*failed_calls=[1-9]/.test(await client.info('commandstats'))
     while (!await refused());
     await client.call('REPLICAOF', 'NO', 'ONE')
-    t.equal((await within('the answer', asked)).newest, 0)
+    t.equal((await within('the answer', answers)).newest, 0)
   })
 
-  t.test('an answer that was cut off is asked for again', async t => {
+  t.test('a lost answer is requested again', async t => {
     const { client, commands } = make(t, { retryStrategy: () => 10 })
-    const asked = Array.from({ length: 20 }, async () => {
-      for (let n = 0; n < 50; n++) await head(commands)
+    const answers = Array.from({ length: 20 }, async () => {
+      for (let n = 0; n < 50; n++) await runState(commands)
     })
     const other = server.client(t)
     for (let n = 0; n < 10; n++) {
       await turn()
       await other.call('CLIENT', 'KILL', 'SKIPME', 'yes', 'TYPE', 'normal')
     }
-    await within('all answers', Promise.all(asked))
+    await within('all answers', Promise.all(answers))
     t.equal(client.status, 'ready')
   })
 })

@@ -11,7 +11,7 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 
 t.setTimeout(120_000)
 
-t.test('what is no client, and options that do not fit, are refused at the call', async t => {
+t.test('an invalid client or option throws at the call', async t => {
   for (const client of [undefined, {}, 'redis://127.0.0.1']) t.throws(() => redisLog(client as never), { code: 'FST_SSE_OPTION', message: /^Option 'client' must be a Redis or Cluster of ioredis, got / })
   const client = { callBuffer: () => {}, duplicate: () => {}, options: {} } as unknown as RedisClient
   for (const prefix of [1, 'a{', '}', 'a\n']) t.throws(() => redisLog(client, { prefix: prefix as never }), { code: 'FST_SSE_OPTION', message: /^Option 'prefix' must be a string without braces/ })
@@ -19,47 +19,47 @@ t.test('what is no client, and options that do not fit, are refused at the call'
   t.throws(() => redisLog(client, { ttl: 1 } as never), { code: 'FST_SSE_OPTION' })
   t.throws(() => redisLog(client, null as never), { code: 'FST_SSE_OPTION' })
   redisLog(client, { prefix: '', timeout: 1 })
-  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), { code: 'FST_SSE_OPTION', message: "Option 'client' must be one that sends again what was not answered, got autoResendUnfulfilledCommands: false" })
+  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), { code: 'FST_SSE_OPTION', message: "Option 'client' must be a client that resends unanswered commands, got autoResendUnfulfilledCommands: false" })
 })
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
 
-  t.test('it keeps the promises of a log', async t => {
+  t.test('it passes the contract of a log', async t => {
     await checkEventLog(t, () => redisLog(server.client(t)), { shared: true })
   })
 
-  t.test('it keeps them under a prefix of the client, and one of its own', async t => {
+  t.test('it passes the contract under a prefix of the client and its own', async t => {
     await checkEventLog(t, () => redisLog(server.client(t, { keyPrefix: 'of the client:' }), { prefix: 'news:' }), { shared: true })
     const keys = await server.client(t).keys('of the client:*')
     t.ok(keys.length > 0)
     t.ok(keys.every(key => key.startsWith('of the client:news:{checkEventLog ')))
   })
 
-  t.test('two prefixes are two worlds', async t => {
+  t.test('two prefixes are separate', async t => {
     const client = server.client(t)
     const [one, other] = ['one:', 'other:'].map(prefix => redisLog(client, { prefix })('name', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
     await one!.append({ event: 'message', data: '1', json: true })
     t.equal((await other!.state()).newest, 0)
   })
 
-  t.test('two databases are two worlds, in what is published, too', async t => {
+  t.test('two databases are separate, also in their messages', async t => {
     const logs = [0, 1].map(db => redisLog(server.client(t, { db }))('databases', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
-    const told = logs.map(() => 0)
+    const counts = logs.map(() => 0)
     for (const [index, log] of logs.entries()) {
       t.teardown(() => log.close())
-      log.tail(({ entries }) => { told[index]! += entries.length })
+      log.tail(({ entries }) => { counts[index]! += entries.length })
       await log.state()
     }
     const admin = server.client(t)
     const [one, other] = await admin.pubsub('CHANNELS', '*databases*') as string[]
     t.not(one, other)
     await Promise.all(logs.map(async log => log.append({ event: 'message', data: '1', json: true })))
-    while (told.some(count => count === 0)) await new Promise(setImmediate)
-    t.strictSame(told, [1, 1])
+    while (counts.some(count => count === 0)) await new Promise(setImmediate)
+    t.strictSame(counts, [1, 1])
   })
 
-  t.test('a log that is followed is looked at every so often: what nobody heard of is found', async t => {
+  t.test('a log with listeners is checked regularly: lost messages are found', async t => {
     const client = server.client(t)
     const log = redisLog(client)('looked at', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })
     const found = new Promise<number>(resolve => log.tail(({ newest }) => resolve(newest)))
@@ -71,7 +71,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.close()
   })
 
-  t.test('the types of ioredis fit, whichever client it is', async t => {
+  t.test('the types of ioredis fit, for every kind of client', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
     await app.register(plugin, { eventLog: redisLog(server.client(t)) })
@@ -81,7 +81,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
 t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
   const cluster = await RedisCluster.start(t, 3)
-  t.test('it keeps the promises of a log', async t => {
+  t.test('it passes the contract of a log', async t => {
     await checkEventLog(t, () => redisLog(cluster.client(t)), { shared: true })
   })
 
@@ -93,26 +93,26 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
     t.ok(counts.every(count => count > 0 && count % 3 === 0), String(counts))
   })
 
-  t.test('a client that does not know where a slot is finds out', async t => {
+  t.test('a client without the location of a slot learns it', async t => {
     const client = cluster.client(t)
     const slot = await client.cluster('KEYSLOT', 'sse:{sought}')
     client.slots[slot] = ['127.0.0.1:1']
-    const bell = new RedisSubscriber(client)
-    t.teardown(() => bell.close())
+    const subscriber = new RedisSubscriber(client)
+    t.teardown(() => subscriber.close())
     let missed = 0
-    // What a log does then: any command shows its client the way.
-    const look = (): void => {
+    // Like a log: any command updates the client.
+    const onLoss = (): void => {
       missed++
       client.get('sse:{sought}').catch(() => {})
     }
-    const heard = new Promise<string>(resolve => {
-      bell.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss: look }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
+    const received = new Promise<string>(resolve => {
+      subscriber.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
     })
-    t.equal(await heard, 'a')
+    t.equal(await received, 'a')
     t.ok(missed > 0)
   })
 
-  t.test('a slot that goes to another server takes its channel along', async (t: Test) => {
+  t.test('a slot that moves to another server takes its channel along', async (t: Test) => {
     const client = cluster.client(t)
     const open = redisLog(client)
     const log = open('moving', { maxEvents: 100, maxBytes: 100_000, maxAge: Infinity })
@@ -146,7 +146,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
   })
 })
 
-t.test('a Redis that is not there lets nobody wait for ever', { skip: absent(REDIS) }, async t => {
+t.test('an absent Redis keeps no call pending forever', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   await server.kill()
   const log = redisLog(server.client(t, { port: await freePort() }), { timeout: 50 })('away', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })

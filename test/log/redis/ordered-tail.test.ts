@@ -8,21 +8,21 @@ const entry = (offset: number): LogEntry => ({ offset, event: 'message', data: S
 const entries = (first: number, last: number): LogEntry[] => Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => entry(first + index))
 const batch = (first: number, last: number, rest: Partial<LogBatch> = {}): LogBatch => ({ epoch: 'a', newest: last, ended: false, entries: entries(first, last), ...rest })
 
-/** A store that holds a range, and a sequence over it. */
+/** A store with a range of entries, and a tail over it. */
 class Store {
   epoch = 'a'
   oldest = 1
   newest = 0
   ended = false
   reads: number[] = []
-  readonly told: LogBatch[] = []
+  readonly delivered: LogBatch[] = []
   answer = async (make: () => LogBatch): Promise<LogBatch> => make()
-  readonly sequence = new OrderedTail({
+  readonly tail = new OrderedTail({
     read: after => {
       this.reads.push(after)
       return this.answer(() => this.read(after))
     },
-    tell: batch => { this.told.push(batch) }
+    deliver: batch => { this.delivered.push(batch) }
   })
 
   read (after: number, limit = 3): LogBatch {
@@ -31,166 +31,166 @@ class Store {
     return { epoch, newest, ended, entries: entries(first, Math.min(newest, first + limit - 1)) }
   }
 
-  get standing (): Omit<LogBatch, 'entries'> { return this.read(this.newest) }
+  get progress (): Omit<LogBatch, 'entries'> { return this.read(this.newest) }
 
-  get offsets (): number[] { return this.told.flatMap(({ entries }) => entries.map(({ offset }) => offset)) }
+  get offsets (): number[] { return this.delivered.flatMap(({ entries }) => entries.map(({ offset }) => offset)) }
 }
 
-t.test('what follows is told at once, what is known is not told again', async t => {
+t.test('the next entries are delivered at once, known ones are not delivered again', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
-  for (const heard of [batch(1, 2), batch(2, 3), batch(1, 3), batch(4, 4)]) store.sequence.onMessage(heard)
-  t.strictSame(store.told, [batch(1, 2), batch(3, 3), batch(4, 4)])
+  store.tail.start(batch(1, 0))
+  for (const message of [batch(1, 2), batch(2, 3), batch(1, 3), batch(4, 4)]) store.tail.onMessage(message)
+  t.strictSame(store.delivered, [batch(1, 2), batch(3, 3), batch(4, 4)])
   t.strictSame(store.reads, [])
 })
 
-t.test('what is heard before it is known where to begin waits for that', async t => {
+t.test('messages before the first state wait for it', async t => {
   const store = new Store()
   store.newest = 7
-  store.sequence.onMessage(batch(4, 5))
-  store.sequence.onMessage(batch(6, 7))
-  t.strictSame(store.told, [])
-  store.sequence.start({ epoch: 'a', newest: 5, ended: false })
-  store.sequence.start({ epoch: 'a', newest: 7, ended: false })
+  store.tail.onMessage(batch(4, 5))
+  store.tail.onMessage(batch(6, 7))
+  t.strictSame(store.delivered, [])
+  store.tail.start({ epoch: 'a', newest: 5, ended: false })
+  store.tail.start({ epoch: 'a', newest: 7, ended: false })
   t.strictSame(store.offsets, [6, 7])
 })
 
-t.test('what is missing between where it begins and what was heard by then is read', async t => {
+t.test('entries between the first state and the first messages are read', async t => {
   const store = new Store()
   store.newest = 8
-  store.sequence.onMessage(batch(8, 8))
-  store.sequence.start({ epoch: 'a', newest: 5, ended: false })
+  store.tail.onMessage(batch(8, 8))
+  store.tail.start({ epoch: 'a', newest: 5, ended: false })
   await turn()
   t.strictSame(store.offsets, [6, 7, 8])
 })
 
-t.test('what is missing is read, and what comes meanwhile follows it', async t => {
+t.test('missing entries are read, and messages that arrive meanwhile follow', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 9
-  store.sequence.onMessage(batch(9, 9))
-  store.sequence.onMessage(batch(10, 12))
+  store.tail.onMessage(batch(9, 9))
+  store.tail.onMessage(batch(10, 12))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
 })
 
-t.test('what was lost after the store was asked is asked for again', async t => {
+t.test('entries lost after a request to the store are read again', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 2
-  store.sequence.onMessage(batch(2, 2))
+  store.tail.onMessage(batch(2, 2))
   store.newest = 4
-  // The answer is that of before.
-  store.sequence.onMessage(batch(4, 4))
+  // The answer is older than the message.
+  store.tail.onMessage(batch(4, 4))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4])
 })
 
-t.test('what even the store does not have is a gap, and what was heard of it is not lost', async t => {
+t.test('entries that the store no longer has are a gap, and received messages of them are not lost', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 6
   store.oldest = 7
-  store.sequence.onMessage(batch(3, 4))
-  store.sequence.onMessage(batch(5, 6))
+  store.tail.onMessage(batch(3, 4))
+  store.tail.onMessage(batch(5, 6))
   await turn()
-  t.strictSame(store.told, [batch(1, 0, { newest: 2 }), batch(3, 4), batch(5, 6)])
+  t.strictSame(store.delivered, [batch(1, 0, { newest: 2 }), batch(3, 4), batch(5, 6)])
 })
 
-t.test('what is gone, with nothing heard of it, is told as how far the log went', async t => {
+t.test('evicted entries without messages are delivered as the new end of the log', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 6
   store.oldest = 7
-  store.sequence.onStateChange(store.standing)
+  store.tail.onStateChange(store.progress)
   await turn()
-  t.strictSame(store.told, [batch(1, 0, { newest: 6 })])
+  t.strictSame(store.delivered, [batch(1, 0, { newest: 6 })])
 })
 
-t.test('the end is told once, after what comes before it', async t => {
+t.test('the end is delivered once, after the entries before it', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 4
   store.ended = true
-  store.sequence.onMessage(batch(5, 4, { ended: true }))
-  store.sequence.onMessage(batch(5, 4, { ended: true }))
+  store.tail.onMessage(batch(5, 4, { ended: true }))
+  store.tail.onMessage(batch(5, 4, { ended: true }))
   await turn()
-  store.sequence.onStateChange(store.standing)
-  store.sequence.onMessage(batch(4, 4))
+  store.tail.onStateChange(store.progress)
+  store.tail.onMessage(batch(4, 4))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3, 4])
-  t.strictSame(store.told.map(({ ended }) => ended), [false, true])
+  t.strictSame(store.delivered.map(({ ended }) => ended), [false, true])
 })
 
-t.test('another log is told of as the store has it, and what is heard of the old one is not', async t => {
+t.test('a new epoch is delivered as the store has it, and messages of the old one are dropped', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 5, { entries: [] }))
+  store.tail.start(batch(1, 5, { entries: [] }))
   store.epoch = 'b'
   store.newest = 2
-  store.sequence.onMessage(batch(2, 2, { epoch: 'b' }))
-  store.sequence.onMessage(batch(6, 6))
+  store.tail.onMessage(batch(2, 2, { epoch: 'b' }))
+  store.tail.onMessage(batch(6, 6))
   await turn()
-  t.strictSame(store.told, [{ epoch: 'b', newest: 2, ended: false, entries: [] }])
-  store.sequence.onMessage(batch(3, 3, { epoch: 'b' }))
+  t.strictSame(store.delivered, [{ epoch: 'b', newest: 2, ended: false, entries: [] }])
+  store.tail.onMessage(batch(3, 3, { epoch: 'b' }))
   t.strictSame(store.offsets, [3])
 })
 
-t.test('where the store stands is enough to find out what was not heard', async t => {
+t.test('the state of the store is enough to find lost messages', async t => {
   const store = new Store()
-  store.sequence.onStateChange(batch(1, 2))
+  store.tail.onStateChange(batch(1, 2))
   store.newest = 5
-  store.sequence.onStateChange(store.standing)
-  store.sequence.onStateChange(store.standing)
+  store.tail.onStateChange(store.progress)
+  store.tail.onStateChange(store.progress)
   await turn()
   t.strictSame(store.offsets, [3, 4, 5])
   t.equal(store.reads[0], 2)
 })
 
-t.test('a store that refuses is asked again when more is heard', async t => {
+t.test('a store that rejects is read again on the next message', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 2
   store.answer = async () => { throw new Error('refused') }
-  store.sequence.onMessage(batch(2, 2))
+  store.tail.onMessage(batch(2, 2))
   await turn()
-  t.strictSame(store.told, [])
+  t.strictSame(store.delivered, [])
   store.answer = async make => make()
   store.newest = 3
-  store.sequence.onMessage(batch(3, 3))
+  store.tail.onMessage(batch(3, 3))
   await turn()
   t.strictSame(store.offsets, [1, 2, 3])
 })
 
-t.test('a closed one tells nothing more, whatever is on its way', async t => {
+t.test('a closed tail delivers nothing more, even during a read', async t => {
   const store = new Store()
-  store.sequence.start(batch(1, 0))
+  store.tail.start(batch(1, 0))
   store.newest = 2
-  store.sequence.onMessage(batch(2, 2))
-  store.sequence.close()
-  store.sequence.onMessage(batch(1, 2))
-  store.sequence.onStateChange(store.standing)
+  store.tail.onMessage(batch(2, 2))
+  store.tail.close()
+  store.tail.onMessage(batch(1, 2))
+  store.tail.onStateChange(store.progress)
   await turn()
-  t.strictSame(store.told, [])
+  t.strictSame(store.delivered, [])
   const unborn = new Store()
-  unborn.sequence.close()
-  unborn.sequence.start(batch(1, 2))
-  t.strictSame(unborn.told, [])
+  unborn.tail.close()
+  unborn.tail.start(batch(1, 2))
+  t.strictSame(unborn.delivered, [])
 })
 
-t.test('what waits while the store does not answer is bounded', async t => {
+t.test('the number of waiting messages is limited while the store does not answer', async t => {
   const store = new Store()
   let release: () => void = () => {}
-  const held = new Promise<void>(resolve => { release = resolve })
-  store.sequence.start(batch(1, 0))
-  store.answer = make => held.then(make)
-  for (let n = 2; n <= 5_000; n++) store.sequence.onMessage(batch(n, n))
+  const blocked = new Promise<void>(resolve => { release = resolve })
+  store.tail.start(batch(1, 0))
+  store.answer = make => blocked.then(make)
+  for (let n = 2; n <= 5_000; n++) store.tail.onMessage(batch(n, n))
   store.newest = 5_000
   release()
   while (store.offsets.length < 5_000) await turn()
   t.strictSame(store.offsets, entries(1, 5_000).map(({ offset }) => offset))
 })
 
-/** Publishes, loses, doubles, delays and begins anew by chance, then looks at what was told. */
+/** Publishes, loses, duplicates, delays and starts new epochs at random, then checks the deliveries. */
 async function play (t: Test, seed: number): Promise<void> {
   const dice = chances(seed)
   const store = new Store()
@@ -202,17 +202,17 @@ async function play (t: Test, seed: number): Promise<void> {
   }
   let pipe = Promise.resolve()
   const lengths = new Map<string, number>()
-  const bring = (heard: LogBatch): void => {
+  const bring = (message: LogBatch): void => {
     if (dice(4) === 0) return
     const again = dice(6) === 0
     const slow = dice(3) === 0
     pipe = pipe.then(async () => {
       if (slow) await turn()
-      store.sequence.onMessage(heard)
-      if (again) store.sequence.onMessage(heard)
+      store.tail.onMessage(message)
+      if (again) store.tail.onMessage(message)
     })
   }
-  store.sequence.start(store.standing)
+  store.tail.start(store.progress)
   for (let step = 0; step < 60; step++) {
     const kind = dice(20)
     if (kind === 0) {
@@ -220,7 +220,7 @@ async function play (t: Test, seed: number): Promise<void> {
       store.newest = 0
       store.oldest = 1
     } else if (kind === 1) {
-      store.sequence.onStateChange(store.standing)
+      store.tail.onStateChange(store.progress)
     } else {
       const first = store.newest + 1
       store.newest += 1 + dice(4)
@@ -233,43 +233,43 @@ async function play (t: Test, seed: number): Promise<void> {
   store.ended = true
   bring(batch(store.newest + 1, store.newest, { epoch: store.epoch, ended: true }))
   await pipe
-  // The last word may have been lost: the store is looked at now and then.
-  while (store.told.at(-1)?.ended !== true) {
-    store.sequence.onStateChange(store.standing)
+  // The last message may be lost: the store is checked regularly.
+  while (store.delivered.at(-1)?.ended !== true) {
+    store.tail.onStateChange(store.progress)
     await turn()
   }
-  const epochs = store.told.map(({ epoch }) => epoch)
+  const epochs = store.delivered.map(({ epoch }) => epoch)
   const runs = epochs.filter((epoch, index) => epoch !== epochs[index - 1])
   t.equal(new Set(runs).size, runs.length, `seed ${seed}: no epoch comes back`)
-  t.equal(store.told.filter(({ ended }) => ended).length, 1, `seed ${seed}: one end`)
-  let told = 0
-  for (const [index, { epoch, newest, entries }] of store.told.entries()) {
-    if (epoch !== (epochs[index - 1] ?? 'a')) told = newest
+  t.equal(store.delivered.filter(({ ended }) => ended).length, 1, `seed ${seed}: one end`)
+  let delivered = 0
+  for (const [index, { epoch, newest, entries }] of store.delivered.entries()) {
+    if (epoch !== (epochs[index - 1] ?? 'a')) delivered = newest
     for (const { offset, data } of entries) {
-      if (offset <= told || data !== String(offset) || (keeps === Infinity && offset !== told + 1)) t.fail(`seed ${seed}: ${offset} after ${told}`)
-      told = offset
+      if (offset <= delivered || data !== String(offset) || (keeps === Infinity && offset !== delivered + 1)) t.fail(`seed ${seed}: ${offset} after ${delivered}`)
+      delivered = offset
     }
-    if (newest < told || (keeps === Infinity && newest !== told)) t.fail(`seed ${seed}: newest ${newest}, told ${told}`)
-    told = newest
+    if (newest < delivered || (keeps === Infinity && newest !== delivered)) t.fail(`seed ${seed}: newest ${newest}, delivered ${delivered}`)
+    delivered = newest
   }
-  t.equal(told, lengths.get(store.epoch), `seed ${seed}: up to the newest`)
+  t.equal(delivered, lengths.get(store.epoch), `seed ${seed}: up to the newest`)
 }
 
-t.test('R8: whatever is lost, doubled or late: each entry once and in order, and a gap only where the store has one', async t => {
+t.test('R8: for any lost, duplicated or late messages: each entry once and in order, and a gap only where the store has one', async t => {
   for (let seed = 1; seed <= 500; seed++) await play(t, seed)
 })
 
-t.test('L12: no wait for events that the store does not have, when it was asked after their message', async t => {
+t.test('L12: no wait for entries that the store does not have, if the request followed their message', async t => {
   for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [batch(5, 4, { newest: 900_000 }), batch(7, 8)], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
     const store = new Store()
-    store.sequence.start(batch(1, 0))
+    store.tail.start(batch(1, 0))
     store.newest = 3
-    for (const claim of claims) store.sequence.onMessage(claim)
+    for (const claim of claims) store.tail.onMessage(claim)
     for (let n = 0; n < 20; n++) await turn()
     t.ok(store.reads.length <= 3, `${store.reads.length} reads`)
     t.strictSame(store.offsets, [1, 2, 3])
     store.newest = 4
-    store.sequence.onMessage(batch(4, 4))
-    t.strictSame(store.offsets, [1, 2, 3, 4], 'and what comes then is told')
+    store.tail.onMessage(batch(4, 4))
+    t.strictSame(store.offsets, [1, 2, 3, 4], 'and later batches are delivered')
   }
 })

@@ -13,30 +13,30 @@ import { Relay } from '../../setup/relay.ts'
 import { HISTORY, numbered } from '../../setup/remote-log.ts'
 import { still, within } from '../../setup/within.ts'
 
-const offsets = (told: RecordedTail): number[] => told.entries.map(({ offset }) => offset)
+const offsets = (tail: RecordedTail): number[] => tail.entries.map(({ offset }) => offset)
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   const admin = server.client(t)
   let names = 0
-  /** A log of a new name, or of the last one, as another node opens it. */
+  /** Opens a log of a new name, or of the last one, as another node does. */
   const open = (t: Test, { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: { name?: string, client?: Redis, timeout?: number, history?: Partial<HistoryLimits> } = {}): EventLog & { name: string } => {
     const log = redisLog(client, { timeout })(name, { ...HISTORY, ...history })
     t.teardown(() => log.close())
     return Object.assign(log, { name })
   }
 
-  t.test('what it answers is what a log in memory answers, whatever is asked', async t => {
+  t.test('every answer equals that of a log in memory', async t => {
     for (let seed = 1; seed <= 40; seed++) {
       const dice = chances(seed)
       const history: HistoryLimits = { maxEvents: [0, 1, 7, 1_000][dice(4)]!, maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!, maxAge: [Infinity, 60_000][dice(2)]! }
       const [log, model] = [open(t, { client: admin, history }), memoryLog()('', history)]
       const record = (): LogRecord => ({ event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!, data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!, json: dice(2) === 0 })
-      const same = async (ask: (log: EventLog) => unknown): Promise<void> => {
-        const [got, wanted] = await Promise.all([log, model].map(async each => ask(each))) as Array<Record<string, unknown>>
+      const same = async (call: (log: EventLog) => unknown): Promise<void> => {
+        const [got, expected] = await Promise.all([log, model].map(async each => call(each))) as Array<Record<string, unknown>>
         const { epoch, ...rest } = got!
-        t.strictSame({ ...rest, epoch: undefined }, { ...wanted, epoch: undefined }, `seed ${seed}`)
+        t.strictSame({ ...rest, epoch: undefined }, { ...expected, epoch: undefined }, `seed ${seed}`)
       }
       for (let step = 0; step < 40; step++) {
         const kind = dice(10)
@@ -56,40 +56,40 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R1: names do not run into each other, whatever is in them', async t => {
-    const given = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
-    const logs = given.map(name => open(t, { name }))
+  t.test('R1: names with any characters are separate', async t => {
+    const names = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
+    const logs = names.map(name => open(t, { name }))
     for (const [index, log] of logs.entries()) await log.append(numbered(index))
-    for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], given[index]!)
-    const slots = await Promise.all(given.map(async name => {
+    for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], names[index]!)
+    const slots = await Promise.all(names.map(async name => {
       const keys = (await admin.keys('*')).filter(key => key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`))
-      t.equal(keys.length, 3, 'the log, its events, and a receipt')
+      t.equal(keys.length, 3, 'the hash, the stream, and an idempotency key')
       return new Set(keys.map(key => /\{([^}]+)\}/.exec(key)?.[1])).size
     }))
     t.ok(slots.every(size => size === 1), 'the keys of one channel are in one slot')
   })
 
-  t.test('what is appended right after the call of tail is told, wherever it was heard', async t => {
+  t.test('an append right after the call of tail is delivered, by any way its message takes', async t => {
     for (let n = 0; n < 50; n++) {
       const log = open(t)
       const other = open(t, { name: log.name })
-      const told = new RecordedTail()
-      log.tail(told.listener)
+      const tail = new RecordedTail()
+      log.tail(tail.listener)
       await Promise.all([1, 2, 3].map(async n => log.append(numbered(n))))
       await other.append(numbered(4))
-      await told.until('all four', () => told.entries.length === 4)
-      t.strictSame(offsets(told), [1, 2, 3, 4])
+      await tail.waitFor('all four', () => tail.entries.length === 4)
+      t.strictSame(offsets(tail), [1, 2, 3, 4])
     }
   })
 
-  t.test('R8: whatever the connections suffer, what was appended is told once and in order', async t => {
+  t.test('R8: for any loss of connections, every append is delivered once and in order', async t => {
     const relay = await Relay.start(t, () => [server.port])
     const connect = (): Redis => server.client(t, { port: relay.port, retryStrategy: () => 5 })
     const log = open(t, { client: connect() })
     const other = open(t, { name: log.name, client: connect() })
-    const [told, toldOther] = [new RecordedTail(), new RecordedTail()]
-    log.tail(told.listener)
-    other.tail(toldOther.listener)
+    const [tail, otherTail] = [new RecordedTail(), new RecordedTail()]
+    log.tail(tail.listener)
+    other.tail(otherTail.listener)
     await Promise.all([log.state(), other.state()])
     const cutting = setInterval(() => relay.cut(), 20)
     t.teardown(() => clearInterval(cutting))
@@ -99,67 +99,67 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     })))
     clearInterval(cutting)
     t.strictSame(positions.flat().sort((a, b) => a - b), upTo(1_000), 'each append was done once')
-    for (const each of [told, toldOther]) {
-      await within('all entries', each.until('all entries', () => each.entries.at(-1)?.offset === 1_000))
+    for (const each of [tail, otherTail]) {
+      await within('all entries', each.waitFor('all entries', () => each.entries.at(-1)?.offset === 1_000))
       t.strictSame(offsets(each), upTo(1_000))
       t.equal(new Set(each.entries.map(({ data }) => data)).size, 1_000)
     }
   })
 
-  t.test('R8: an epoch that was lost while nobody heard of it is told by the next look', async t => {
+  t.test('R8: a new epoch whose messages were lost is delivered by the next check', async t => {
     const log = open(t)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
     await admin.flushall()
-    // What comes from a node that knows nothing of it.
+    // A message of a node that knows nothing of it.
     const { epoch } = await open(t, { name: log.name }).append(numbered(2))
-    // The look may come right before what is appended: it finds an epoch that is empty yet.
-    await told.until('the new epoch', () => told.batches.at(-1)?.epoch === epoch && told.batches.at(-1)?.newest === 1)
+    // The check may run right before the append: it finds an epoch that is still empty.
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)?.epoch === epoch && tail.batches.at(-1)?.newest === 1)
     await open(t, { name: log.name }).append(numbered(3))
-    await told.until('what comes in it', () => told.entries.at(-1)?.offset === 2)
+    await tail.waitFor('the entries of the new epoch', () => tail.entries.at(-1)?.offset === 2)
   })
 
-  t.test('R1: offsets that a failover took back are not given twice in one epoch', async t => {
+  t.test('R1: offsets that a failover took back are not assigned twice in one epoch', async t => {
     const log = open(t)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.append(numbered(1))
     const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
     const { epoch } = await log.append(numbered(2))
-    await told.until('both entries', () => told.entries.length === 2)
-    // What a replica that was one event behind had.
+    await tail.waitFor('both entries', () => tail.entries.length === 2)
+    // The state of a replica that was one event behind.
     await admin.restore(`sse:{${log.name}}`, 0, kept.hash, 'REPLACE')
     await admin.restore(`sse:{${log.name}}:events`, 0, kept.events, 'REPLACE')
     const position = await log.append(numbered(3))
     t.not(position.epoch, epoch)
     t.equal(position.offset, 1)
-    await told.until('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)?.epoch === position.epoch)
   })
 
-  t.test('L11: a listener hears in the context of no caller, also what comes over a new connection', async t => {
+  t.test('L11: a listener runs in the context of no caller, also over a new connection', async t => {
     const storage = new AsyncLocalStorage<string>()
     const other = open(t)
     const log = open(t, { name: other.name })
     const seen: string[] = []
-    const told = new RecordedTail()
+    const tail = new RecordedTail()
     await storage.run('ann', async () => {
       log.tail(batch => {
         seen.push(storage.getStore() ?? 'nobody')
-        told.listener(batch)
+        tail.listener(batch)
       })
       await log.state()
       await other.append(numbered(1))
-      await told.until('an entry', () => told.entries.length === 1)
+      await tail.waitFor('an entry', () => tail.entries.length === 1)
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       await other.append(numbered(2))
-      await told.until('an entry after a lost connection', () => told.entries.length === 2)
+      await tail.waitFor('an entry after a lost connection', () => tail.entries.length === 2)
     })
     t.strictSame([...new Set(seen)], ['nobody'])
   })
 
-  t.test('L11: a look at the log, for a message that came early, belongs to no caller', async t => {
+  t.test('L11: a check for an early message belongs to no caller', async t => {
     const storage = new AsyncLocalStorage<string>()
     const client = server.client(t)
     const log = open(t, { client }) as unknown as RedisLog
@@ -178,31 +178,31 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       return reading
     })
     while (seen.length < 3) await log.state()
-    t.equal(seen[0], 'ann', 'its own question is its own')
+    t.equal(seen[0], 'ann', 'a call of the user keeps its context')
     t.strictSame([...new Set(seen.slice(1))], ['nobody'])
   })
 
-  t.test('what Redis refuses is refused with its code', async t => {
+  t.test('an error of Redis rejects with its code', async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
       await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold other data, so use another prefix or another name: nothing was changed` })
     }
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(2))
-    t.equal((await log.read(0, 1)).newest, 1, 'and it lives')
+    t.equal((await log.read(0, 1)).newest, 1, 'and it is used')
   })
 
-  t.test('R10: text that no script has published is an occasion to look at the log, and no more', async t => {
+  t.test('R10: text that no script has published only makes the log check the store', async t => {
     const log = open(t)
     const other = open(t, { name: log.name })
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     const { epoch } = await log.state()
     await log.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
     const [, sealed] = await new Promise<[Buffer, Buffer]>((resolve, reject) => {
       const listener = server.client(t)
       listener.subscribe(`sse:{${log.name}}@0`).then(() => other.append(numbered(2)), reject)
@@ -212,24 +212,24 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       'other 1 5 1 0\n', 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
     for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
     await other.append(numbered(3))
-    await told.until('all entries', () => told.entries.length === 3)
+    await tail.waitFor('all entries', () => tail.entries.length === 3)
     t.strictSame(await log.state(), { epoch, oldest: 1, newest: 3, ended: false })
-    t.strictSame(told.entries.map(({ data }) => data), ['1', '2', '3'])
-    t.ok(told.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
+    t.strictSame(tail.entries.map(({ data }) => data), ['1', '2', '3'])
+    t.ok(tail.batches.every(batch => batch.epoch === epoch && !batch.ended && batch.newest <= 3))
     t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
   })
 
-  t.test('R10: what is heard before the store has answered waits for that, and does not pile up', async t => {
+  t.test('R10: messages before the first answer of the store wait for it, in limited number', async t => {
     const log = open(t) as unknown as RedisLog & EventLog & { name: string }
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     for (let n = 0; n < 1_500; n++) log.onMessage(Buffer.from('hello'))
     await log.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
-    t.strictSame(offsets(told), [1])
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
+    t.strictSame(offsets(tail), [1])
   })
 
-  t.test('R10: keys that hold something else are left as they are', async t => {
+  t.test('R10: keys that hold other data are not changed', async t => {
     const kinds: Record<string, (hash: string, stream: string) => Promise<unknown>> = {
       'a string': hash => admin.set(hash, 'mine'),
       'a set': hash => admin.sadd(hash, 'mine'),
@@ -253,7 +253,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R10: an entry that is no event is refused, and a log that lost its hash does not take its events for those of others', async t => {
+  t.test('R10: an entry that is no event is rejected, and a log that lost its hash does not take its events for foreign ones', async t => {
     const log = open(t, { history: { maxBytes: 1 } })
     await log.append(numbered(1))
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'mine', '1')
@@ -265,15 +265,15 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.exists(`sse:{${other.name}}:events`), 0)
   })
 
-  t.test('R10: each call refuses an entry of another program in the stream, until the stream is deleted', async t => {
+  t.test('R10: each call rejects an entry of another program in the stream, until the stream is deleted', async t => {
     const ids = ['*', '2-0', '2-9999999999999', '18446744073709551615-18446744073709551615']
     const records = [['mine', '1'], ['event', 'mine', 'json', '1'], ['a', '1', 'b', '2', 'c', '3']]
     for (const id of ids) {
       for (const fields of records) {
         const log = open(t, { client: admin, history: { maxAge: 60_000 } })
         const events = `sse:{${log.name}}:events`
-        const told = new RecordedTail()
-        log.tail(told.listener)
+        const tail = new RecordedTail()
+        log.tail(tail.listener)
         const { epoch } = await log.append(numbered(1))
         const added = await admin.xadd(events, id, ...fields)
         const before = await admin.dumpBuffer(events)
@@ -281,19 +281,19 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
         const calls = [append, () => log.read(0, 1), () => log.read(1, 1), () => log.state(), () => log.end()]
         const refused = { code: 'FST_SSE_LOG_FOREIGN', message: /hold other data/, cause: { message: /^FOREIGN / } }
         for (const call of calls) await t.rejects(async () => call(), refused, `${id} ${fields}`)
-        t.ok(before.equals(await admin.dumpBuffer(events)), 'it is as it was')
+        t.ok(before.equals(await admin.dumpBuffer(events)), 'the keys are unchanged')
         await admin.xdel(events, added!)
         // The other ids are higher than that of the next event.
-        if (id !== '2-0') await t.rejects(append, refused, 'the stream takes no lower id after it')
+        if (id !== '2-0') await t.rejects(append, refused, 'the stream accepts no lower id after it')
         t.equal((await log.read(0, 1)).entries.length, 1)
         await admin.del(events)
         t.strictSame(await log.append(numbered(2)), { epoch, offset: 2 })
-        await told.until('what comes then', () => told.entries.at(-1)?.offset === 2)
+        await tail.waitFor('later entries', () => tail.entries.at(-1)?.offset === 2)
       }
     }
   })
 
-  t.test('R10: a stream without its hash, with an entry of another program, is left as it is', async t => {
+  t.test('R10: a stream without its hash, with an entry of another program, is not changed', async t => {
     const log = open(t)
     const [hash, events] = [`sse:{${log.name}}`, `sse:{${log.name}}:events`]
     await log.append(numbered(1))
@@ -305,7 +305,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([await admin.xlen(events), await admin.exists(hash)], [2, 0])
   })
 
-  t.test('a stream that is gone counts no bytes', async t => {
+  t.test('a deleted stream counts no bytes', async t => {
     const log = open(t, { history: { maxBytes: 20 } })
     for (const n of [1, 2]) await log.append(numbered(n))
     await admin.del(`sse:{${log.name}}:events`)
@@ -314,7 +314,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.hget(`sse:{${log.name}}`, 'bytes'), '8')
   })
 
-  t.test('keys of a newer version are left as they are, those of an older one are read', async t => {
+  t.test('keys of a newer version are not changed, those of an older one are read', async t => {
     const log = open(t)
     await log.append({ ...numbered(1), fingerprint: 'abc' })
     await admin.hset(`sse:{${log.name}}`, 'v', 2)
@@ -324,7 +324,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await admin.xlen(`sse:{${log.name}}:events`), 1)
     await admin.hdel(`sse:{${log.name}}`, 'v', 'secret', 'ended')
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'event', 'message', 'json', '2')
-    await admin.hset(`sse:{${log.name}}`, { newest: 2, stamp: '9999999999999', bytes: 16 })
+    await admin.hset(`sse:{${log.name}}`, { newest: 2, appendedAt: '9999999999999', bytes: 16 })
     const older = open(t, { name: log.name })
     t.strictSame((await older.read(0, 10)).entries, [{ offset: 1, ...numbered(1), fingerprint: 'abc' }, { offset: 2, event: 'message', data: '2', json: true }])
     t.equal((await older.append({ ...numbered(3), fingerprint: 'no\nfingerprint' })).offset, 3)
@@ -332,10 +332,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame((await older.read(2, 10)).entries, [{ offset: 3, ...numbered(3) }])
   })
 
-  t.test('a look that Redis refuses is no end: the next one may succeed', async t => {
+  t.test('a check that Redis rejects is not the last: the next one may succeed', async t => {
     const log = open(t)
-    const told = new RecordedTail()
-    log.tail(told.listener)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
     await log.state()
     await admin.set(`sse:{${log.name}}`, 'taken')
     const refused = async (): Promise<number> => Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
@@ -344,10 +344,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     while (await refused() === before);
     await admin.del(`sse:{${log.name}}`)
     await log.append(numbered(1))
-    await told.until('what comes then', () => told.batches.length > 0)
+    await tail.waitFor('later entries', () => tail.batches.length > 0)
   })
 
-  t.test('a look while one is under way is another one after it, unless nobody listens by then', async t => {
+  t.test('a check requested during another one runs after it, unless there are no listeners by then', async t => {
     const log = open(t)
     const looks = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
     const stop = log.tail(() => {})
@@ -365,7 +365,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await still(looks), before + 3)
   })
 
-  t.test('who may not listen is told so with the code, and may write', async t => {
+  t.test('a user without the right to subscribe gets the code, and may write', async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
@@ -374,19 +374,19 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal((await log.append(numbered(1))).offset, 1)
   })
 
-  t.test('who is late is told so, and what came all the same is no accident', async t => {
+  t.test('a late append rejects with a timeout, and its late success causes no error', async t => {
     const log = open(t, { timeout: 100 })
     await log.append(numbered(1))
     server.signal('SIGSTOP')
     t.teardown(() => server.signal('SIGCONT'))
-    await t.rejects(log.append(numbered(2)) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE', message: 'did not answer within 100 milliseconds: it may still come' })
+    await t.rejects(log.append(numbered(2)) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE', message: 'did not answer within 100 milliseconds: the event may still be appended' })
     server.signal('SIGCONT')
     const { offset } = await log.append(numbered(3))
     t.equal(offset, 3)
     t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), ['1', '2', '3'])
   })
 
-  t.test('a log that is closed asks nothing more, and its connection goes with the last one', async t => {
+  t.test('a closed log sends no commands, and its connection closes with the last log', async t => {
     const client = server.client(t, { connectionName: 'closing' })
     const make = redisLog(client)
     const [one, other] = [make('closing 1', HISTORY), make('closing 2', HISTORY)]
@@ -402,14 +402,14 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     while (await connections() > 1);
     await t.rejects(async () => one.state(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     const again = make('closing 1', HISTORY)
-    const told = new RecordedTail()
-    again.tail(told.listener)
+    const tail = new RecordedTail()
+    again.tail(tail.listener)
     await again.append(numbered(1))
-    await told.until('the entry', () => told.entries.length === 1)
+    await tail.waitFor('the entry', () => tail.entries.length === 1)
     again.close()
   })
 
-  t.test('it is idle when nobody listens, nothing is on its way, and nobody used it for its age, or five minutes', async t => {
+  t.test('it is idle without listeners and appends under way, when unused for its age or five minutes', async t => {
     for (const [age, after] of [[60_000, 60_000], [Infinity, 300_000]] as const) {
       const log = open(t, { history: { maxAge: age } })
       const stop = log.tail(() => {})
@@ -429,7 +429,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       t.notOk(later(after - 1_000))
       t.ok(later(after))
       const appended = log.append(numbered(2))
-      t.notOk(later(after), 'something is on its way')
+      t.notOk(later(after), 'an append is under way')
       await appended
     }
   })

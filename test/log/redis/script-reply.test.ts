@@ -4,7 +4,7 @@ import t from 'tap'
 import type { LogEntry } from '../../../lib/log/log.ts'
 import { decodeMessage, decodeReply } from '../../../lib/log/redis/script-reply.ts'
 
-/** As the scripts write it. */
+/** In the format of the scripts. */
 function encode (head: string, entries: readonly LogEntry[] = []): Buffer {
   return Buffer.concat([Buffer.from(`${head}\n`), ...entries.map(({ offset, event, data, json, fingerprint }) => Buffer.from(
     `${offset} ${Buffer.byteLength(event)} ${Buffer.byteLength(data)} ${json ? 'json' : 'text'}${fingerprint === undefined ? '' : ` ${fingerprint}`}\n${event}${data}`))])
@@ -14,7 +14,7 @@ const SECRET = 'secret'
 const seal = (text: Buffer, secret = SECRET): Buffer =>
   Buffer.concat([Buffer.from(`1 ${createHash('sha1').update(secret).update(text).update(secret).digest('hex')} `), text])
 
-t.test('a piece without entries is where the log stands', async t => {
+t.test('a reply without entries is the state of the log', async t => {
   t.strictSame(decodeReply(encode('abc 3 7 1700000000000 1 s')), { epoch: 'abc', oldest: 3, newest: 7, appendedAt: '1700000000000', ended: true, entries: [], secret: 's' })
   t.strictSame(decodeReply(encode('abc 1 0 0 0 s')), { epoch: 'abc', oldest: 1, newest: 0, appendedAt: '0', ended: false, entries: [], secret: 's' })
   t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0')), SECRET), { epoch: 'abc', oldest: 1, newest: 0, appendedAt: '0', ended: false, entries: [], secret: '' })
@@ -25,7 +25,7 @@ const fingerprint = fc.option(fc.stringMatching(/^[\w-]{1,64}$/), { nil: undefin
 const batches = fc.array(fc.record({ event: fc.string({ unit: 'grapheme' }), data: texts, json: fc.boolean(), fingerprint }, { noNullPrototype: true }))
   .map(all => all.map(({ fingerprint, ...entry }, index): LogEntry => ({ ...entry, offset: index + 1, ...fingerprint === undefined ? {} : { fingerprint } })))
 
-t.test('what is in an entry does not matter to what follows it', async t => {
+t.test('the content of an entry does not affect the next one', async t => {
   fc.assert(fc.property(batches, entries => {
     const head = `e 1 ${entries.length} 3 0`
     t.strictSame(decodeReply(encode(`${head} s`, entries))?.entries, entries)
@@ -33,7 +33,7 @@ t.test('what is in an entry does not matter to what follows it', async t => {
   }), { numRuns: 300 })
 })
 
-t.test('R10: text that no script has written is no piece', async t => {
+t.test('R10: text that no script has written is rejected', async t => {
   const head = 'abc 1 7 3 0'
   const large = '9'.repeat(15)
   const texts = [
@@ -52,7 +52,7 @@ t.test('R10: text that no script has written is no piece', async t => {
   t.equal(decodeReply(encode(head)), undefined, 'an answer has the secret')
 })
 
-t.test('R10: a message whose seal is of another secret, or of another text, is none', async t => {
+t.test('R10: a message whose seal is of another secret, or of another text, is rejected', async t => {
   const text = encode('abc 1 1 3 1', [{ offset: 1, event: 'a', data: 'b', json: false }])
   const sealed = seal(text)
   t.ok(decodeMessage(sealed, SECRET))
@@ -67,7 +67,7 @@ t.test('R10: a message whose seal is of another secret, or of another text, is n
   }
 })
 
-t.test('R10: no bytes keep the parser busy or make it throw', async () => {
+t.test('R10: no bytes block the parser or make it throw', async () => {
   const bytes = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.stringMatching(/^[0-9 \njsontexabc.-]{0,200}$/).map(text => Buffer.from(text))).map(bytes => Buffer.from(bytes))
   const part = fc.tuple(batches, fc.nat(), fc.nat(), fc.integer({ min: 0, max: 255 })).map(([entries, at, end, byte]) => {
     const whole = encode(`e 1 ${entries.length} 3 0 s`, entries)

@@ -5,7 +5,7 @@ import * as scripts from '../../../lib/log/redis/scripts.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisServer } from '../../setup/redis.ts'
 
-interface Known { epoch: string, offset: number, stamp: string }
+interface Known { epoch: string, offset: number, appendedAt: string }
 interface Bounds { events?: number, bytes?: number, age?: number }
 
 /** Runs scripts on the keys of a name. */
@@ -13,7 +13,7 @@ class Channel {
   readonly #redis: Redis
   readonly #name: string
   #fresh = 0
-  known: Known = { epoch: '', offset: 0, stamp: '' }
+  known: Known = { epoch: '', offset: 0, appendedAt: '' }
   bounds: Bounds = {}
 
   constructor (redis: Redis, name: string) {
@@ -24,11 +24,11 @@ class Channel {
   async run (script: scripts.Script, ...args: Array<string | number>): Promise<ScriptReply> {
     const { events = 100, bytes = 100_000, age = -1 } = this.bounds
     const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
-    const { epoch, offset, stamp } = this.known
-    const piece = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
-      `${this.#name}${++this.#fresh}`, epoch, offset, stamp, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
-    this.known = { epoch: piece.epoch, offset: piece.newest, stamp: piece.appendedAt }
-    return piece
+    const { epoch, offset, appendedAt } = this.known
+    const reply = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
+      `${this.#name}${++this.#fresh}`, epoch, offset, appendedAt, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
+    this.known = { epoch: reply.epoch, offset: reply.newest, appendedAt: reply.appendedAt }
+    return reply
   }
 
   append (number: number, ...data: string[]): Promise<ScriptReply> {
@@ -38,22 +38,22 @@ class Channel {
   async data (): Promise<string[]> { return (await this.run(scripts.read, 0, 100)).entries.map(({ data }) => data) }
 }
 
-t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
+t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   const redis = server.client(t)
   let names = 0
   const channel = (): Channel => new Channel(redis, `c${++names}`)
 
-  t.test('an append that is asked for again is answered again, and not appended twice', async t => {
+  t.test('a repeated append gets the same answer, and is not appended twice', async t => {
     const log = channel()
     const first = await log.append(1, 'a', 'b')
-    log.known = { epoch: '', offset: 0, stamp: '' }
+    log.known = { epoch: '', offset: 0, appendedAt: '' }
     t.strictSame(await log.append(1, 'a', 'b'), first)
     await log.append(2, 'c')
     t.strictSame(await log.data(), ['a', 'b', 'c'])
   })
 
-  t.test('that an append was done is known for a while after the end, too', async t => {
+  t.test('a completed append is known for a while after the end, too', async t => {
     const log = channel()
     await log.append(1, 'a')
     await log.run(scripts.end, 'PUBLISH', 'channel')
@@ -61,7 +61,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     await t.rejects(log.append(2, 'b'), { name: 'ReplyError', message: /^ENDED / })
   })
 
-  t.test('R1: an append whose log was lost since is appended to the new one', async t => {
+  t.test('R1: a repeated append whose log was lost meanwhile is appended to the new one', async t => {
     const log = channel()
     await log.append(1, 'a')
     await redis.del(`c${names}`)
@@ -70,47 +70,47 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(newest, 1)
   })
 
-  t.test('R1: a log that knows less than it has told begins anew', async t => {
-    for (const script of [scripts.head, scripts.check]) {
+  t.test('R1: a log that is behind a delivered position starts a new epoch', async t => {
+    for (const script of [scripts.state, scripts.check]) {
       const log = channel()
       await log.append(1, 'a', 'b')
       const { known } = log
       t.equal((await log.run(script)).epoch, known.epoch)
-      for (const lost of [{ offset: 3 }, { stamp: '1' }, { offset: 3, stamp: '1' }]) {
+      for (const lost of [{ offset: 3 }, { appendedAt: '1' }, { offset: 3, appendedAt: '1' }]) {
         log.known = { ...known, ...lost }
         const { epoch, newest } = await log.run(script)
         t.not(epoch, known.epoch)
         t.equal(newest, 0)
         t.strictSame(await log.data(), [])
         await redis.del(`c${names}`)
-        await redis.hset(`c${names}`, { epoch: known.epoch, newest: 2, stamp: known.stamp, bytes: 2 })
+        await redis.hset(`c${names}`, { epoch: known.epoch, newest: 2, appendedAt: known.appendedAt, bytes: 2 })
       }
     }
   })
 
-  t.test('R1: a log that gave an offset to two events is found out by the check, also when it went on', async t => {
+  t.test('R1: a log that gave one offset to two events is detected by the check, also after later appends', async t => {
     const log = channel()
     await log.append(1, 'a')
     const { known } = log
     await log.append(2, 'b')
     log.known = known
     t.equal((await log.run(scripts.check)).epoch, known.epoch)
-    log.known = { ...known, stamp: '12' }
-    t.equal((await log.run(scripts.head)).epoch, known.epoch, 'which looks further than the others')
-    log.known = { ...known, stamp: '12' }
+    log.known = { ...known, appendedAt: '12' }
+    t.equal((await log.run(scripts.state)).epoch, known.epoch, 'which verifies the entry of the position')
+    log.known = { ...known, appendedAt: '12' }
     t.not((await log.run(scripts.check)).epoch, known.epoch)
   })
 
-  t.test('a stamp is no earlier than the one before, whatever the clock says', async t => {
+  t.test('appendedAt never decreases, whatever the clock reports', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a')
     const future = Date.now() + 60_000
-    await redis.hset(`c${names}`, 'stamp', future)
-    log.known = { epoch: '', offset: 0, stamp: '' }
-    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt: stamp }) => ({ epoch, stamp })), { epoch, stamp: String(future) })
+    await redis.hset(`c${names}`, 'appendedAt', future)
+    log.known = { epoch: '', offset: 0, appendedAt: '' }
+    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt }) => ({ epoch, appendedAt })), { epoch, appendedAt: String(future) })
   })
 
-  t.test('events and bytes are counted over all appends, and a batch beyond them keeps its end', async t => {
+  t.test('events and bytes are counted over all appends, and the end of a batch beyond the limits is kept', async t => {
     const log = channel()
     log.bounds = { events: 3 }
     await log.append(1, ...'abcdefgh')
@@ -124,7 +124,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 0)
   })
 
-  t.test('a thousand events that are too many leave at once', async t => {
+  t.test('a thousand events beyond the limits are evicted at once', async t => {
     const log = channel()
     log.bounds = { events: 2_000 }
     await log.append(1, ...Array.from({ length: 1_000 }, (_, n) => String(n)))
@@ -133,7 +133,7 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await redis.xlen(`c${names}:events`), 1)
   })
 
-  t.test('R4: keys go by themselves: the events with their age, the rest a while later, and all stays where there is no age', async t => {
+  t.test('R4: keys expire: the events with their age, the rest later, and nothing without an age', async t => {
     const log = channel()
     await log.append(1, 'a')
     t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
@@ -148,8 +148,8 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
   })
 
-  t.test('the keys of a log that is followed stay, and reading alone leaves none without an end', async t => {
-    for (const script of [scripts.head, scripts.check, scripts.end, scripts.read]) {
+  t.test('the keys of a log with listeners stay, and reading alone leaves no key without an expiry', async t => {
+    for (const script of [scripts.state, scripts.check, scripts.end, scripts.read]) {
       const log = channel()
       log.bounds = { age: 50_000 }
       await log.run(script, ...script === scripts.end ? ['PUBLISH', 'channel'] : [0, 1])
@@ -160,26 +160,26 @@ t.test('what runs within Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('events that went before their log leave its offsets and its epoch', async t => {
+  t.test('events that expire before their log leave its offsets and its epoch', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}:events`)
-    t.match(await log.run(scripts.head), { epoch, oldest: 3, newest: 2 })
+    t.match(await log.run(scripts.state), { epoch, oldest: 3, newest: 2 })
     t.match(await log.append(2, 'c'), { epoch, oldest: 3, newest: 3 })
     t.equal(Number(await redis.hget(`c${names}`, 'bytes')), 8)
   })
 
-  t.test('R1: a log that went before its events does not take them over', async t => {
+  t.test('R1: a log that expired before its events does not reuse them', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}`)
-    log.known = { epoch: '', offset: 0, stamp: '' }
+    log.known = { epoch: '', offset: 0, appendedAt: '' }
     const appended = await log.append(2, 'c')
     t.not(appended.epoch, epoch)
     t.strictSame(await log.data(), ['c'])
   })
 
-  t.test('a script has a name of its own, which is the hash of its text', async t => {
+  t.test('a script has its own name, the hash of its text', async t => {
     for (const { text, sha } of Object.values(scripts)) t.equal(await redis.script('LOAD', text), sha)
   })
 })
