@@ -78,8 +78,8 @@ export class SseServer {
   /** The streams that are open in this process. */
   streams (): OpenStream[] {
     return [...this.#setup.streams].map(stream => {
-      const { record: { request, route, key, age }, events, bytes, stalled, lastEventId, places } = stream
-      return { request, route, key, age, events, bytes, stalled, lastEventId, channels: places, disconnect: why => stream.revoke(why) }
+      const { record: { request, route, key, age }, events, bytes, stalled, lastEventId, channelLags } = stream
+      return { request, route, key, age, events, bytes, stalled, lastEventId, channels: channelLags, disconnect: why => stream.revoke(why) }
     })
   }
 

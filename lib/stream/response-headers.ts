@@ -1,4 +1,4 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { FST_SSE_HEADER, FST_SSE_TYPE } from '../errors.ts'
 import { logged } from '../logged.ts'
@@ -20,6 +20,16 @@ export function setHead (reply: FastifyReply): void {
   for (const [name, value] of HEADERS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
+}
+
+/** Returns the headers of the reply for `writeHead`, which adds those that were set on the response, as they were spelled there. */
+export function replyHeaders (reply: FastifyReply): OutgoingHttpHeaders {
+  const { raw } = reply
+  const headers = reply.getHeaders() as OutgoingHttpHeaders
+  for (const name of raw.getHeaderNames()) {
+    if (headers[name] === raw.getHeader(name)) delete headers[name]
+  }
+  return headers
 }
 
 /** Checks the headers of a stream before its head goes out. */

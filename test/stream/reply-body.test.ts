@@ -6,7 +6,8 @@ import { PassThrough, Transform } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
-import { ReplyBody, writeWithoutReply, type ByteSink } from '../../lib/stream/reply-body.ts'
+import { ReplyBody } from '../../lib/stream/reply-body.ts'
+import { openDirectly, type ByteSink } from '../../lib/stream/response-writer.ts'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { listen } from '../setup/listen.ts'
 import { open, RawClient } from '../setup/raw.ts'
@@ -116,7 +117,7 @@ t.test('W1: without a body, the writer has the response at once, and a client\'s
   let closed: Promise<unknown> | undefined
   app.get('/', (_request, reply) => {
     closed = once(reply.raw, 'close')
-    writeWithoutReply(reply.hijack(), writer)
+    openDirectly(reply.hijack(), writer)
   })
   const client = await open(await listen(t, app))
   await client.until('\r\n3\r\none\r\n')
@@ -126,11 +127,11 @@ t.test('W1: without a body, the writer has the response at once, and a client\'s
 })
 
 t.test('L10: what somebody writes to a response that is over ends nobody, with a body or without', async t => {
-  for (const send of [writeWithoutReply, (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
+  for (const send of [openDirectly, (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
     const app = Fastify()
     const failed = new Promise<unknown[]>(resolve => {
       app.get('/', (_request, reply) => {
-        if (send === writeWithoutReply) reply.hijack()
+        if (send === openDirectly) reply.hijack()
         send(reply, new TestWriter(sink => sink.end('all')))
         // Only where somebody else listens, too: this one is not there by itself.
         if (reply.raw.listenerCount('error') > 0) reply.raw.once('error', (...args: unknown[]) => resolve(args))

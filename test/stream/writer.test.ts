@@ -2,7 +2,9 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
-import { Writer, type WriterSetup } from '../../lib/stream/writer.ts'
+import { freeContract } from '../../lib/contract/contract.ts'
+import type { StreamRecord } from '../../lib/stream/stream-record.ts'
+import { Writer, type WriterOwner } from '../../lib/stream/writer.ts'
 
 interface Open { response: ServerResponse, client: IncomingMessage }
 
@@ -29,19 +31,18 @@ async function openResponse (t: Test): Promise<Open> {
 
 interface Made { writer: Writer, told: string[], written: string[], answer: { room: boolean } }
 
-function makeWriter (response: ServerResponse, options: Partial<WriterSetup['options']> = {}): Made & { open: () => void } {
+function makeWriter (response: ServerResponse, options: Partial<WriterOwner['options']> = {}): Made & { open: () => void } {
   const told: string[] = []
   const written: string[] = []
   const answer = { room: true }
   const writer = new Writer({
     response,
     options: { heartbeatInterval: 0, stallTimeout: 0, ...options },
-    commit: () => told.push('commit'),
-    resume: () => told.push('resume'),
-    heartbeat: () => ':\n\n',
+    head: { open: () => told.push('commit') },
+    driver: { pull: () => told.push('resume') },
     end: reason => told.push(reason),
     destroy: () => told.push('destroy')
-  })
+  } as Partial<WriterOwner> as WriterOwner)
   const open = (): void => writer.open({
     write: frames => {
       written.push(String(frames))
@@ -90,16 +91,16 @@ t.test('L4: no room after a full batch, and none until the receiver drained', as
   const { writer, told, written, answer, open } = makeWriter(response)
   const large = 'x'.repeat(40_000)
   writer.append(large)
-  t.strictSame([writer.hasRoom, told], [false, ['commit']], 'before the first write')
+  t.strictSame([writer.hasRoom(), told], [false, ['commit']], 'before the first write')
   answer.room = false
   open()
-  t.strictSame([written.length, writer.hasRoom], [1, false])
+  t.strictSame([written.length, writer.hasRoom()], [1, false])
   writer.append('held')
   await turn()
   t.equal(written.length, 1, 'the receiver has enough')
   answer.room = true
   writer.drained()
-  t.strictSame([written[1], writer.hasRoom, told.at(-1)], ['held', true, 'resume'])
+  t.strictSame([written[1], writer.hasRoom(), told.at(-1)], ['held', true, 'resume'])
   told.length = 0
   writer.drained()
   t.strictSame(told, [], 'a drain that nobody waited for means nothing')
@@ -245,9 +246,9 @@ t.test('R4: frames that many get go straight to the receiver, and count in bytes
   const { writer, written, open } = makeWriter(response)
   const { chunk, text, size } = shared('é€😀')
   open()
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   t.strictSame([written, writer.bytes, writer.isEmpty], [[`${text}<shared>`], size, true], 'at once')
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   t.strictSame([written.length, writer.bytes], [2, 2 * size])
 })
 
@@ -255,12 +256,12 @@ t.test('R2: what waits goes before frames that many get', async t => {
   const { response } = await openResponse(t)
   const { writer, told, written, open } = makeWriter(response)
   const { chunk, text } = shared('1')
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   await turn()
   t.strictSame([told, written], [['commit'], []], 'they commit the head, as all frames do')
   open()
   writer.append('a')
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   writer.append('b')
   t.strictSame(written, [text])
   await turn()
@@ -274,14 +275,14 @@ t.test('L4: a receiver that has enough of frames that many get is left alone unt
   open()
   told.length = 0
   answer.room = false
-  writer.writeShared(chunk)
-  t.equal(writer.hasRoom, false)
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
+  t.equal(writer.hasRoom(), false)
+  writer.writeFrames(chunk, 1)
   await turn()
   t.strictSame([written, told], [[`${text}<shared>`], []])
   answer.room = true
   writer.drained()
-  t.strictSame([written, told, writer.hasRoom], [[`${text}<shared>`, text], ['resume'], true])
+  t.strictSame([written, told, writer.hasRoom()], [[`${text}<shared>`, text], ['resume'], true])
 })
 
 t.test('L3: frames that many get are not for a response that is gone, or over', async t => {
@@ -289,7 +290,7 @@ t.test('L3: frames that many get are not for a response that is gone, or over', 
   const over = makeWriter((await openResponse(t)).response)
   over.open()
   over.writer.end('last')
-  over.writer.writeShared(chunk)
+  over.writer.writeFrames(chunk, 1)
   await turn()
   t.strictSame([over.written, over.writer.bytes], [['last<end>'], 4])
 
@@ -297,7 +298,7 @@ t.test('L3: frames that many get are not for a response that is gone, or over', 
   const gone = makeWriter(response)
   gone.open()
   response.destroy()
-  gone.writer.writeShared(chunk)
+  gone.writer.writeFrames(chunk, 1)
   await turn()
   t.strictSame([gone.written, gone.writer.bytes], [[], 0])
 })
@@ -308,7 +309,7 @@ t.test('L6: frames that many get are signs of life', async t => {
   const { chunk } = shared('1')
   open()
   writer.tick(0)
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   writer.tick(90)
   writer.tick(189)
   t.equal(written.length, 1)
@@ -316,13 +317,13 @@ t.test('L6: frames that many get are signs of life', async t => {
   t.strictSame(written.slice(1), [':\n\n'])
 })
 
-t.test('L6: what goes out after the silence is what the stream has to say then', async t => {
+t.test('L6: after the silence the position is sent in place of the heartbeat, if it moved without an event', async t => {
   const { response } = await openResponse(t)
   const written: string[] = []
-  const position = ['id: e-128\n\n', ':\n\n']
+  const position = ['id: e-128\n\n', '']
   const writer = new Writer({
-    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, end: () => {}, destroy: () => {}, heartbeat: () => position.shift()!
-  })
+    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, driver: { pull: () => {}, checkpoint: () => position.shift()! }
+  } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   writer.tick(0)
   writer.tick(100)
@@ -330,4 +331,25 @@ t.test('L6: what goes out after the silence is what the stream has to say then',
   writer.tick(300)
   t.strictSame(written, ['id: e-128\n\n', ':\n\n'])
   t.equal(writer.bytes, 14)
+})
+
+t.test('C2: an event is framed by the contract, counted, and its id noted; one that does not fit is reported', async t => {
+  const { response } = await openResponse(t)
+  const written: string[] = []
+  const rejected: unknown[] = []
+  const record = { lastEventId: undefined } as StreamRecord
+  const writer = new Writer({
+    response,
+    options: { heartbeatInterval: 0, stallTimeout: 0 },
+    contract: freeContract,
+    record,
+    driver: undefined,
+    failures: { rejected: (_error, event) => { rejected.push(event) } }
+  } as Partial<WriterOwner> as WriterOwner)
+  writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
+  t.strictSame([writer.write({ data: 1, id: 7 }, ': before\n'), writer.write({ comment: 'c' }), writer.write('none')], [true, true, false])
+  writer.writeFrames('data: 2\n\n', 1)
+  await turn()
+  t.strictSame(written, [': before\nid: 7\ndata: 1\n\n: c\n\ndata: 2\n\n'])
+  t.strictSame([writer.events, record.lastEventId, rejected], [2, '7', ['none']])
 })

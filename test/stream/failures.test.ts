@@ -2,25 +2,25 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
-import { Callbacks } from '../../lib/stream/callbacks.ts'
+import { Failures, type FailingStream } from '../../lib/stream/failures.ts'
+import { StreamRecord } from '../../lib/stream/stream-record.ts'
 import { compileContract, freeContract, type Contract } from '../../lib/contract/contract.ts'
 import type { AnyEvent } from '../../lib/contract/event-types.ts'
-import type { CloseReport } from '../../lib/lifecycle.ts'
 import { resolveOptions, type SseOptions } from '../../lib/stream/options.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
-import { Scope } from '../../lib/scope.ts'
+import { Statistics } from '../../lib/metrics/statistics.ts'
 
-const report: CloseReport = { reason: 'complete', duration: 1, events: 2, bytes: 3, lastEventId: undefined }
 const cause = new Error('the text')
 
-interface Made { callbacks: Callbacks, logged: Array<[level: string, err: unknown, text: string]>, request: unknown }
+interface Made { failures: Failures, logged: Array<[level: string, err: unknown, text: string]>, request: unknown }
 
-function make (options: SseOptions = {}, contract: Contract = freeContract): Made {
+function make (input: SseOptions = {}, contract: Contract = freeContract): Made {
   const logged: Made['logged'] = []
   const to = (level: string) => ({ err }: { err: unknown }, text: string) => { logged.push([level, err, text]) }
   const request = { id: 'req-1' }
   const reply = { request, log: { warn: to('warn'), error: to('error') } } as unknown as FastifyReply
-  return { callbacks: new Callbacks(reply, resolveOptions(options), contract, new Scope()), logged, request }
+  const record = new StreamRecord({ reply, route: { name: 'GET /', counters: new Statistics().route('GET /') }, key: undefined, time: { now: 0 }, counted: false })
+  return { failures: new Failures({ reply, options: resolveOptions(input), contract, record } as FailingStream), logged, request }
 }
 
 /** What users do who do not heed the types. */
@@ -35,8 +35,8 @@ t.test('C2: an event that cannot be sent is an error, or left out with a line in
     [() => 'skip', 'skip', [['warn', cause, 'sse event left out']]]
   ]
   for (const [onInvalid, choice, lines] of cases) {
-    const { callbacks, logged } = make({ onInvalid })
-    t.equal(callbacks.choose(cause, { data: 1 }), choice)
+    const { failures, logged } = make({ onInvalid })
+    t.equal(failures.choose(cause, { data: 1 }), choice)
     t.strictSame(logged, lines)
   }
 })
@@ -44,15 +44,15 @@ t.test('C2: an event that cannot be sent is an error, or left out with a line in
 t.test('C2: onInvalid is given the error and the event, and what it throws is thrown', async t => {
   const seen: unknown[] = []
   const event = { data: 1 }
-  make({ onInvalid: (...given) => { seen.push(...given); return 'error' } }).callbacks.choose(cause, event)
+  make({ onInvalid: (...given) => { seen.push(...given); return 'error' } }).failures.choose(cause, event)
   t.ok(seen.length === 2 && seen[0] === cause && seen[1] === event)
   const thrown = new Error('from the callback')
-  t.throws(() => make({ onInvalid: () => { throw thrown } }).callbacks.choose(cause, event), thrown)
+  t.throws(() => make({ onInvalid: () => { throw thrown } }).failures.choose(cause, event), thrown)
 })
 
 t.test('E2: the last event is problem JSON with the id of the request, and without the text', async t => {
-  const { callbacks, logged } = make()
-  t.equal(callbacks.errorFrame(cause), 'event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}\n\n')
+  const { failures, logged } = make()
+  t.equal(failures.errorFrame(cause), 'event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}\n\n')
   t.strictSame(logged, [])
 })
 
@@ -65,24 +65,24 @@ t.test('E2: errorEvent makes another, or none', async t => {
     [() => ({ comment: 'bye' }), ': bye\n\n']
   ]
   for (const [errorEvent, frame] of cases) {
-    const { callbacks, logged } = make({ errorEvent })
-    t.equal(callbacks.errorFrame(cause), frame)
+    const { failures, logged } = make({ errorEvent })
+    t.equal(failures.errorFrame(cause), frame)
     t.strictSame(logged, [])
   }
 })
 
 t.test('E2: errorEvent is given the error and the request', async t => {
   const seen: unknown[] = []
-  const { callbacks, request } = make({ errorEvent: (...given) => { seen.push(...given); return null } })
-  callbacks.errorFrame(cause)
+  const { failures, request } = make({ errorEvent: (...given) => { seen.push(...given); return null } })
+  failures.errorFrame(cause)
   t.ok(seen.length === 2 && seen[0] === cause && seen[1] === request)
 })
 
 t.test('C1: a last event that the map declares is checked and stripped by it, any other is free', async t => {
   const contract = compileContract({ error: Type.Object({ code: Type.Integer() }) }, 'GET /', schemaCompiler({}))
   const frameOf = (event: AnyEvent) => {
-    const { callbacks, logged } = make({ errorEvent: () => event }, contract)
-    return [callbacks.errorFrame(cause), ...logged.map(([level, err, text]) => [level, (err as { code: string }).code, text])]
+    const { failures, logged } = make({ errorEvent: () => event }, contract)
+    return [failures.errorFrame(cause), ...logged.map(([level, err, text]) => [level, (err as { code: string }).code, text])]
   }
   t.strictSame(frameOf({ event: 'error', data: { code: 7, secret: 'x' } }), ['event: error\ndata: {"code":7}\n\n'])
   t.strictSame(frameOf({ event: 'other', data: { code: 'x' } }), ['event: other\ndata: {"code":"x"}\n\n'])
@@ -92,37 +92,25 @@ t.test('C1: a last event that the map declares is checked and stripped by it, an
 t.test('E2: an errorEvent that throws or makes no event leaves none, and a line in the log', async t => {
   const thrown = new Error('from the callback')
   const throwing = make({ errorEvent: () => { throw thrown } })
-  t.equal(throwing.callbacks.errorFrame(cause), '')
+  t.equal(throwing.failures.errorFrame(cause), '')
   t.strictSame(throwing.logged, [['error', thrown, 'sse error event could not be made']])
   for (const made of ['text', 7, [], {}]) {
-    const { callbacks, logged } = make(loosely({ errorEvent: () => made }))
-    t.equal(callbacks.errorFrame(cause), '')
+    const { failures, logged } = make(loosely({ errorEvent: () => made }))
+    t.equal(failures.errorFrame(cause), '')
     t.strictSame(logged.map(([level, err, text]) => [level, (err as { code: string }).code, text]), [['error', 'FST_SSE_EVENT', 'sse error event could not be made']])
   }
-})
-
-t.test('onClose is given the report, and what it throws is in the log', async t => {
-  const seen: unknown[] = []
-  make({ onClose: given => { seen.push(given) } }).callbacks.closed(report)
-  t.strictSame(seen, [report])
-  make().callbacks.closed(report)
-  const thrown = new Error('from the callback')
-  const { callbacks, logged } = make({ onClose: () => { throw thrown } })
-  callbacks.closed(report)
-  t.strictSame(logged, [['error', thrown, 'sse callback failed']])
 })
 
 t.test('L10: a callback that is async by mistake ends nothing: what it rejects with is in the log', async t => {
   const thrown = new Error('from the callback')
   const fails = async (): Promise<never> => { throw thrown }
-  const calls: Array<[string, SseOptions, (callbacks: Callbacks) => unknown]> = [
-    ['onClose', loosely({ onClose: fails }), callbacks => callbacks.closed(report)],
-    ['onInvalid', loosely({ onInvalid: fails }), callbacks => callbacks.choose(cause, {})],
-    ['errorEvent', loosely({ errorEvent: fails }), callbacks => callbacks.errorFrame(cause)]
+  const calls: Array<[string, SseOptions, (failures: Failures) => unknown]> = [
+    ['onInvalid', loosely({ onInvalid: fails }), failures => failures.choose(cause, {})],
+    ['errorEvent', loosely({ errorEvent: fails }), failures => failures.errorFrame(cause)]
   ]
   for (const [name, options, call] of calls) {
-    const { callbacks, logged } = make(options)
-    call(callbacks)
+    const { failures, logged } = make(options)
+    call(failures)
     await turn()
     t.ok(logged.some(([level, err, text]) => level === 'error' && err === thrown && text === 'sse callback failed'), name)
   }
