@@ -88,7 +88,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     directWrites = await checkInternals(app)
     routes.compile()
     warnOfTimeout(app, options)
-    disconnections.follow()
+    disconnections.start()
   })
   app.addHook('preClose', async () => {
     await drain()

@@ -50,7 +50,7 @@ for (const seed of [undefined, 1, 2, 3]) {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
     await log.append(numbered(0))
-    control.follow()
+    control.start()
     // It stands where the log was when it was asked.
     await log.state()
     await turn()
@@ -70,11 +70,11 @@ t.test('a message that cannot be read is logged and skipped, and the next one fo
   const log = new RemoteLog()
   const wrong = new Error('no key')
   const { control, until, lines } = nodeOn(log, ({ data }) => { if (data === '2') throw wrong })
-  control.follow()
+  control.start()
   await turn()
   for (let n = 1; n <= 3; n++) await control.send(numbered(n))
   t.strictSame(await within('all of it', until(3)), upTo(3))
-  t.strictSame(lines, [[{ err: wrong, offset: 2 }, 'sse message of another node cannot be read']])
+  t.strictSame(lines, [[{ err: wrong, offset: 2 }, 'sse message of another node is malformed']])
   control.close()
 })
 
@@ -82,7 +82,7 @@ t.test('a log that failed is read again, after the last message', async t => {
   const log = new RemoteLog()
   const error = { thrown: undefined as Error | undefined }
   const { control, until, heard, lines } = nodeOn(failing(log, error))
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   await within('the first', until(1))
@@ -98,7 +98,7 @@ t.test('a log that failed is read again, after the last message', async t => {
   error.thrown = undefined
   t.strictSame(await within('the rest', until(3)), upTo(3))
   clearInterval(alive)
-  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read now']))
+  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read: retrying']))
   control.close()
   await turn()
   t.equal(heard.length, 3)
@@ -108,7 +108,7 @@ t.test('after a lost history the messages are read from the beginning of the nex
   for (const seed of [undefined, 4, 5]) {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
-    control.follow()
+    control.start()
     await log.state()
     await turn()
     for (let n = 1; n <= 5; n++) await control.send(numbered(n))
@@ -125,7 +125,7 @@ t.test('messages that left the log before they were read are missed with a word 
   const log = new RemoteLog({ maxEvents: 2 })
   const error = { thrown: undefined as Error | undefined }
   const { control, until, lines } = nodeOn(failing(log, error))
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   await within('the first', until(1))
@@ -136,18 +136,18 @@ t.test('messages that left the log before they were read are missed with a word 
   const alive = setInterval(() => {}, 1_000)
   t.strictSame(await within('what is left', until(3)), ['1', '5', '6'])
   clearInterval(alive)
-  t.strictSame(lines.at(-1), [{ missed: 3 }, 'sse messages of other nodes left the log before they were read'])
+  t.strictSame(lines.at(-1), [{ missed: 3 }, 'sse messages of other nodes were evicted from the log before they were read'])
   control.close()
 })
 
 t.test('where nothing is kept, what was missed is told all the same', async t => {
   const log = new RemoteLog({ maxEvents: 0 })
   const { control, heard, lines } = nodeOn(log)
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   while (lines.length === 0) await turn()
-  t.strictSame(lines, [[{ missed: 1 }, 'sse messages of other nodes left the log before they were read']])
+  t.strictSame(lines, [[{ missed: 1 }, 'sse messages of other nodes were evicted from the log before they were read']])
   t.strictSame(heard, [])
   control.close()
 })
@@ -167,7 +167,7 @@ t.test('after close no message is read, and a failure of the log is not reported
         }) as never
       })
       const { control, heard, lines } = nodeOn(log)
-      control.follow()
+      control.start()
       await turn()
       if (method === 'read') await control.send(numbered(1))
       await asked
@@ -185,7 +185,7 @@ t.test('its pause ends with it', async t => {
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
   const { control, lines } = nodeOn(failing(log, { thrown: new Error('away') }))
-  control.follow()
+  control.start()
   t.equal(lines.length, 1)
   control.close()
   t.equal(timers(), before)
@@ -203,7 +203,7 @@ t.test('a logger that throws makes no node deaf, and leaves no promise', async t
     },
     logger: { error: () => { throw new Error('serializer') } } as unknown as FastifyBaseLogger
   })
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   await turn()

@@ -87,7 +87,7 @@ t.test('Fastify\'s own options of register() are no options of ours', async t =>
 const bad: Array<[options: unknown, message: string]> = [
   [{ heartbeatInterval: -1 }, "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
   [{ onClose: 'log' }, "Option 'onClose' must be a function, got \"log\" (string)"],
-  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, reauthorize, reauthorizeInterval, onClose, directWrites, once, limits, grace, reconnectWindow, got an option that does not exist"]
+  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, limits, shutdownTimeout, reconnectWindow, got an option that does not exist"]
 ]
 for (const [options, message] of bad) {
   t.test(`a bad option fails the registration: ${message}`, async t => {
