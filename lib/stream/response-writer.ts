@@ -112,10 +112,10 @@ export function destroyOnHalfClose ({ raw, server, request }: FastifyReply): voi
 }
 
 /**
- * Whether the client disconnected while the hooks ran. A destroyed HTTP/2 response does not report it; its view of the
- * socket does.
+ * Whether the client disconnected while the hooks ran, or another payload ended the response. A destroyed HTTP/2 response
+ * does not report it; its view of the socket does.
  */
-const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || request.raw.socket.destroyed
+const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || raw.writableEnded || request.raw.socket.destroyed
 
 /**
  * Sends the head if it is not sent yet. The head is explicit: a body that ends in its first write would get a

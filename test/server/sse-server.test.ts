@@ -23,7 +23,7 @@ async function make (t: Test, options: RegisterOptions = {}): Promise<Made> {
   app.get('/slow', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
     await new Promise(resolve => signal.addEventListener('abort', resolve))
   }, { flushHeadersAfter: 10_000 }))
-  app.get('/closing', (_request, reply) => reply.sse(async function * ({ shutdownSignal: shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
+  app.get('/closing', (_request, reply) => reply.sse(async function * ({ shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
     yield { data: 'working' }
     await new Promise(resolve => shutdownSignal.addEventListener('abort', resolve))
     t.equal(signal.aborted, false, 'its stream goes on')

@@ -20,7 +20,7 @@ function make (input: SseOptions = {}, contract: Contract = freeContract): Made 
   const request = { id: 'req-1' }
   const reply = { request, log: { warn: to('warn'), error: to('error') } } as unknown as FastifyReply
   const record = new StreamRecord({ reply, route: { name: 'GET /', counters: new Statistics().route('GET /') }, key: undefined, time: { now: 0 }, counted: false })
-  return { failures: new Failures({ reply, options: resolveOptions(input), contract, record } as FailingStream), logged, request }
+  return { failures: new Failures({ reply, options: resolveOptions(input), contract, record } as Partial<FailingStream> as FailingStream), logged, request }
 }
 
 /** What users do who do not heed the types. */

@@ -1,6 +1,8 @@
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
-import t from 'tap'
-import sse from '../../lib/index.ts'
+import { Type } from '@sinclair/typebox'
+import t, { type Test } from 'tap'
+import sse, { type AnyEvent } from '../../lib/index.ts'
+import { fastifyWithout } from '../setup/renamed-symbol.ts'
 import { canWriteHeadDirectly, logsRequest, clearErrorMark } from '../../lib/stream/fastify-internals.ts'
 
 /** What is said of a reply in its handler. */
@@ -116,3 +118,58 @@ t.test('with `disableRequestLogging` a stream leaves no line, whatever ended it'
     await app.close()
   }
 })
+
+/** An app of that Fastify with streams on routes with and without `schema.sse`, which succeed and fail in several ways. */
+async function appOf (t: Test, fastify: typeof Fastify): Promise<{ app: FastifyInstance, warnings: unknown[] }> {
+  const warnings: unknown[] = []
+  const write = (line: string): void => {
+    const { missing } = JSON.parse(line) as { missing?: unknown }
+    if (missing !== undefined) warnings.push(missing)
+  }
+  const app = fastify({ logger: { level: 'warn', stream: { write } } })
+  t.teardown(() => app.close())
+  await app.register(sse)
+  // A second registration on the same server.
+  await app.register(async scope => { await scope.register(sse) })
+  const wait = async function * (): AsyncGenerator<AnyEvent> {
+    await new Promise(resolve => setTimeout(resolve, 20))
+    yield { data: 1 }
+  }
+  const handlers: Record<string, (reply: FastifyReply) => unknown> = {
+    stream: reply => reply.sse([{ data: 1 }]),
+    unreturned: async reply => { reply.sse(wait()) },
+    thrown: reply => {
+      reply.sse(wait())
+      throw Object.assign(new Error('no'), { statusCode: 418 })
+    },
+    rejected: async reply => {
+      reply.sse(wait())
+      throw Object.assign(new Error('no'), { statusCode: 418 })
+    },
+    text: reply => {
+      reply.sse(wait())
+      throw 'a text' // eslint-disable-line no-throw-literal
+    },
+    source: reply => reply.sse((async function * (): AsyncGenerator<AnyEvent> { throw Object.assign(new Error('none'), { statusCode: 404 }) })())
+  }
+  for (const [name, handler] of Object.entries(handlers)) {
+    app.get(`/declared/${name}`, { schema: { sse: { message: Type.Number() } } }, (_request, reply) => handler(reply))
+    app.get(`/free/${name}`, (_request, reply) => handler(reply))
+  }
+  return { app, warnings }
+}
+
+const RENAMED = [undefined, 'fastify.reply.isError', 'fastify.context', 'fastify.reply.trailers', 'fastify.logController', 'fastify.Reply', 'fastify.Request']
+for (const description of RENAMED) {
+  t.test(`E1: without ${description ?? 'any change'} in Fastify, the answers are right${description === undefined ? '' : ', and one warning is logged'}`, async t => {
+    const { app, warnings } = await appOf(t, description === undefined ? Fastify : fastifyWithout(description))
+    for (const route of ['declared', 'free']) {
+      for (const [name, status] of Object.entries({ stream: 200, unreturned: 200, thrown: 418, rejected: 418, text: 500, source: 404 })) {
+        const response = await app.inject(`/${route}/${name}`)
+        t.equal(response.statusCode, status, `${route} ${name}`)
+        if (status === 200) t.equal(response.body, 'data: 1\n\n')
+      }
+    }
+    t.equal(warnings.length, description === undefined ? 0 : 1)
+  })
+}

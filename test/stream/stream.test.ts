@@ -225,7 +225,7 @@ for (const flushHeadersAfter of [0, 50]) {
       const { body } = await stream(t, async function * () {
         for (let nth = 0; nth < promises; nth++) await null
         yield { data: 1 }
-      }, { flushHeadersAfter: flushHeadersAfter })
+      }, { flushHeadersAfter })
       t.equal(body, 'data: 1\n\n')
     })
   }
@@ -242,7 +242,7 @@ t.test('L1: no comment follows a first event that was there at once', async t =>
 
 for (const flushHeadersAfter of [0, 5]) {
   t.test(`L1: when the first event takes longer than ${flushHeadersAfter} ms, the head goes out with a comment`, async t => {
-    const { app } = await build(t, { flushHeadersAfter: flushHeadersAfter })
+    const { app } = await build(t, { flushHeadersAfter })
     const first = gate()
     app.get('/', (_request, reply) => reply.sse((async function * () {
       await first.opened
