@@ -92,7 +92,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   })
   app.addHook('preClose', async () => {
     await drain()
-    streams.leave(server)
+    streams.closeSessions(server)
     channels.close()
     disconnections.close()
   })
