@@ -1,21 +1,83 @@
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 
-// Runs the suite and closes on one plain line that a script can read: "N passed, N failed".
-// The whole of it stands in .tap/last.tap; what failed is shown. Arguments go to tap.
-const record = '.tap/last.tap'
-const reporter = process.stdout.isTTY ? 'terse' : 'silent'
-mkdirSync('.tap', { recursive: true })
-const run = spawnSync(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', `--reporter=${reporter}`, `--output-file=${record}`, ...process.argv.slice(2)], { stdio: 'inherit' })
+// Runs the checks and the suite. The last line is "N passed, N failed". Arguments are test files and options of tap: with a file
+// alone its tests run, without checks and coverage.
 
-const tap = readFileSync(record, 'utf8')
-const count = (name: string): number => Number(tap.match(new RegExp(`^# \\{ total: .*\\b${name}: (\\d+)`, 'm'))?.[1] ?? 0)
-const [passed, failed, skipped] = [count('pass'), count('fail'), count('skip')]
-for (const line of tap.match(/.*# SKIP.*/g) ?? []) console.log(line.trim())
-for (const failure of tap.match(/^( *)not ok .*\n(\1 {2}---\n[^]*?\n\1 {2}\.\.\.\n)?/gm) ?? []) console.log(failure)
+/** Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage. */
+const PROGRAMS = ['test/example/*.test.ts', 'test/{bench,readme}.test.ts', 'test/documents/*.test.ts',
+  'test/scenario/{back-forward,both-ways,both-ways-proxies,browser,byte-cases,chaos,clients,compression,doctor,drain,fan-out,inspector,nginx,nodes,page,proxies,rights,servers,soak,tabs}.test.ts']
+const CHECKS = ['lint', 'typecheck', 'package']
 
-// A machine that is set up for the tests must run all of them.
-const missing = process.env.CI === 'true' && skipped > 0
-if (missing) console.log('Skipped tests fail with CI=true')
-process.exitCode = run.status === 0 && !missing && passed > 0 ? 0 : 1
-console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+interface Counts { passed: number, failed: number, skipped: number }
+
+let started = performance.now()
+function time (what: string): void {
+  console.log(`${what}: ${((performance.now() - started) / 1_000).toFixed(0)} s`)
+  started = performance.now()
+}
+
+/** Runs a program. Resolves with its exit code. `quiet`: prints the output only if the program fails. */
+function run (command: string, args: readonly string[], quiet = false): Promise<number> {
+  const child = spawn(command, args, { stdio: ['inherit', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'] })
+  const output: Buffer[] = []
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => output.push(chunk))
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', code => {
+      if (code !== 0) process.stdout.write(Buffer.concat(output))
+      resolve(code ?? 1)
+    })
+  })
+}
+
+async function check (): Promise<void> {
+  await run(process.execPath, ['--import=./test/setup/typescript.js', 'test/setup/programs.ts'])
+  if (await run('npm', ['run', '--silent', 'build']) !== 0) throw new Error('npm run build failed')
+  time('programs, build')
+  const codes = await Promise.all(CHECKS.map(name => run('npm', ['run', '--silent', name], true)))
+  const failed = CHECKS.filter((_, index) => codes[index] !== 0)
+  time(CHECKS.join(', '))
+  if (failed.length > 0) throw new Error(`${failed.map(name => `npm run ${name}`).join(' and ')} failed`)
+}
+
+/** Runs tap. The whole output stands in .tap/<name>.tap; failed and skipped tests are printed. */
+async function suite (name: string, args: readonly string[]): Promise<Counts> {
+  const record = `.tap/${name}.tap`
+  const reporter = process.stdout.isTTY ? 'terse' : 'silent'
+  const code = await run(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', `--reporter=${reporter}`, `--output-file=${record}`, ...args])
+  const tap = readFileSync(record, 'utf8')
+  const count = (name: string): number => Number(tap.match(new RegExp(`^# \\{ total: .*\\b${name}: (\\d+)`, 'm'))?.[1] ?? 0)
+  for (const line of tap.match(/.*# SKIP.*/g) ?? []) console.log(line.trim())
+  for (const failure of tap.match(/^( *)not ok .*\n(\1 {2}---\n[^]*?\n\1 {2}\.\.\.\n)?/gm) ?? []) console.log(failure)
+  // A file that ends early and missing coverage fail without a failed test.
+  if (code !== 0 || count('pass') === 0) process.exitCode = 1
+  time(name)
+  return { passed: count('pass'), failed: count('fail'), skipped: count('skip') }
+}
+
+async function main (args: readonly string[]): Promise<void> {
+  mkdirSync('.tap', { recursive: true })
+  const runs: Counts[] = []
+  if (args.length > 0) {
+    runs.push(await suite('last', ['--disable-coverage', ...args]))
+  } else {
+    await check()
+    runs.push(await suite('covered', PROGRAMS.map(pattern => `--exclude=${pattern}`)))
+    runs.push(await suite('programs', ['--disable-coverage', ...PROGRAMS]))
+  }
+  const sum = (key: keyof Counts): number => runs.reduce((sum, counts) => sum + counts[key], 0)
+  const skipped = sum('skipped')
+  // A machine that is set up for the tests must run all of them.
+  if (process.env.CI === 'true' && skipped > 0) {
+    console.log('Skipped tests fail with CI=true')
+    process.exitCode = 1
+  }
+  console.log(`${sum('passed')} passed, ${sum('failed')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+}
+
+await main(process.argv.slice(2)).catch((error: unknown) => {
+  console.log(String(error))
+  console.log('0 passed, 1 failed')
+  process.exitCode = 1
+})
