@@ -54,6 +54,11 @@ export function canWriteHeadDirectly (reply: FastifyReply): boolean {
   return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
 }
 
+/** Whether Fastify sends trailers behind the body. False if this Fastify does not show them. */
+export function hasTrailers (reply: FastifyReply): boolean {
+  return (valueOf(reply, SYMBOLS.trailers) ?? null) !== null
+}
+
 /** Whether Fastify logs the end of this request, by its `logController` or by `disableRequestLogging`. */
 export function logsRequest ({ server, request }: FastifyReply): boolean {
   const controller = valueOf(server, SYMBOLS.logController) as { isLogDisabled: (request: FastifyRequest) => boolean } | undefined

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import { hasTrailers } from './fastify-internals.ts'
 import { dropFraming } from './response-headers.ts'
 import { destroyOnHalfClose, openResponse, writeHead, type FrameWriter } from './response-writer.ts'
 
@@ -42,7 +43,8 @@ export class ReplyBody extends Readable {
     this.#detach()
     this.#reading = true
     // Fastify waits for the end of this readable: with trailers to send them and end the response, else to release it.
-    const trailers = options?.end === false
+    // Fastify 5.8 passes no `end: false` for trailers.
+    const trailers = options?.end === false || hasTrailers(this.#reply)
     if (!trailers) this.push(null)
     this.resume()
     openResponse(this.#reply, this.#writer, this.#direct, trailers ? () => { this.push(null) } : undefined)

@@ -1,8 +1,12 @@
+import { OutgoingMessage } from 'node:http'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
 import { Type } from '@sinclair/typebox'
 import t, { type Test } from 'tap'
 import sse, { type AnyEvent } from '../../lib/index.ts'
+import { listen } from '../setup/listen.ts'
+import { open } from '../setup/raw.ts'
 import { fastifyWithout } from '../setup/renamed-symbol.ts'
+import { within } from '../setup/within.ts'
 import { canWriteHeadDirectly, logsRequest, clearErrorMark } from '../../lib/stream/fastify-internals.ts'
 
 /** What is said of a reply in its handler. */
@@ -173,3 +177,33 @@ for (const description of RENAMED) {
     t.equal(warnings.length, description === undefined ? 0 : 1)
   })
 }
+
+/** Whether the first frame of a stream is framed by the plugin, and the body of the answer. */
+async function firstFrame (t: Test, fastify: typeof Fastify): Promise<{ direct: boolean, body: string, warnings: unknown[] }> {
+  const { app, warnings } = await appOf(t, fastify)
+  const { write } = OutgoingMessage.prototype
+  const writes: string[] = []
+  OutgoingMessage.prototype.write = function (this: OutgoingMessage, ...args: Parameters<typeof write>) {
+    writes.push(String(args[0]))
+    return Reflect.apply(write, this, args)
+  } as typeof write
+  t.teardown(() => { OutgoingMessage.prototype.write = write })
+  const client = await open(await listen(t, app), { path: '/declared/stream', headers: { connection: 'close' } })
+  await within('the end', client.closed)
+  OutgoingMessage.prototype.write = write
+  return { direct: writes.includes('9\r\ndata: 1\n\n\r\n'), body: client.responses()[0]!.body, warnings }
+}
+
+t.test('direct writes are off if Fastify or Node lack what they need', async t => {
+  t.match(await firstFrame(t, Fastify), { direct: true, body: 'data: 1\n\n', warnings: [] })
+  t.match(await firstFrame(t, fastifyWithout('fastify.reply.trailers')), { direct: false, body: 'data: 1\n\n', warnings: [['fastify.reply.trailers']] })
+  // A Node in which framing cannot be switched off when the head is sent.
+  const values = new WeakMap<object, boolean>()
+  Object.defineProperty(OutgoingMessage.prototype, 'chunkedEncoding', {
+    configurable: true,
+    get (this: OutgoingMessage) { return values.get(this) ?? false },
+    set (this: OutgoingMessage, value: boolean) { if (value || !this.headersSent) values.set(this, value) }
+  })
+  t.teardown(() => Reflect.deleteProperty(OutgoingMessage.prototype, 'chunkedEncoding'))
+  t.match(await firstFrame(t, Fastify), { direct: false, body: 'data: 1\n\n', warnings: [['response.chunkedEncoding']] })
+})
