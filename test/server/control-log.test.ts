@@ -46,12 +46,12 @@ const failing = (log: RemoteLog, error: { thrown: Error | undefined }): EventLog
 const upTo = (last: number, first = 1): string[] => Array.from({ length: last - first + 1 }, (_, index) => String(first + index))
 
 for (const seed of [undefined, 1, 2, 3]) {
-  t.test(`R8: each message that is sent is heard once, in order, and none from before; dice ${seed}`, async t => {
+  t.test(`R8: each message that is sent is received once, in order, and no earlier one; seed ${seed}`, async t => {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
     await log.append(numbered(0))
     control.start()
-    // It stands where the log was when it was asked.
+    // It starts at the position of the log at the time of its call.
     await log.state()
     await turn()
     for (let n = 1; n <= 250; n++) {
@@ -66,7 +66,7 @@ for (const seed of [undefined, 1, 2, 3]) {
   })
 }
 
-t.test('a message that cannot be read is logged and skipped, and the next one follows at once', async t => {
+t.test('a malformed message is logged and skipped, and the next one is received at once', async t => {
   const log = new RemoteLog()
   const wrong = new Error('no key')
   const { control, until, lines } = nodeOn(log, ({ data }) => { if (data === '2') throw wrong })
@@ -78,7 +78,7 @@ t.test('a message that cannot be read is logged and skipped, and the next one fo
   control.close()
 })
 
-t.test('a log that failed is read again, after the last message', async t => {
+t.test('after a failure the log is read again, from the last message on', async t => {
   const log = new RemoteLog()
   const error = { thrown: undefined as Error | undefined }
   const { control, until, heard, lines } = nodeOn(failing(log, error))
@@ -104,7 +104,7 @@ t.test('a log that failed is read again, after the last message', async t => {
   t.equal(heard.length, 3)
 })
 
-t.test('after a lost history the messages are read from the beginning of the next one', async t => {
+t.test('in a new epoch the messages are read from the beginning', async t => {
   for (const seed of [undefined, 4, 5]) {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
@@ -121,7 +121,7 @@ t.test('after a lost history the messages are read from the beginning of the nex
   }
 })
 
-t.test('messages that left the log before they were read are missed with a word in the log', async t => {
+t.test('messages that were evicted before they were read are logged as missed', async t => {
   const log = new RemoteLog({ maxEvents: 2 })
   const error = { thrown: undefined as Error | undefined }
   const { control, until, lines } = nodeOn(failing(log, error))
@@ -140,7 +140,7 @@ t.test('messages that left the log before they were read are missed with a word 
   control.close()
 })
 
-t.test('where nothing is kept, what was missed is told all the same', async t => {
+t.test('missed messages are logged also if the log keeps no entry', async t => {
   const log = new RemoteLog({ maxEvents: 0 })
   const { control, heard, lines } = nodeOn(log)
   control.start()
@@ -152,25 +152,25 @@ t.test('where nothing is kept, what was missed is told all the same', async t =>
   control.close()
 })
 
-t.test('after close no message is read, and a failure of the log is not reported', async t => {
+t.test('after close no message is read, and a failure of the event log is not logged', async t => {
   for (const method of ['state', 'read'] as const) {
     for (const fails of [true, false]) {
       const log = new RemoteLog()
       let answer!: () => void
-      const asked = new Promise<void>(resolve => {
-        const ask = log[method].bind(log) as (...given: unknown[]) => unknown
-        log[method] = (async (...given: unknown[]) => {
+      const called = new Promise<void>(resolve => {
+        const ask = log[method].bind(log) as (...args: unknown[]) => unknown
+        log[method] = (async (...args: unknown[]) => {
           resolve()
           await new Promise<void>(resolve => { answer = resolve })
           if (fails) throw new Error('closed')
-          return ask(...given)
+          return ask(...args)
         }) as never
       })
       const { control, heard, lines } = nodeOn(log)
       control.start()
       await turn()
       if (method === 'read') await control.send(numbered(1))
-      await asked
+      await called
       if (method === 'state') await control.send(numbered(1))
       control.close()
       answer()
@@ -180,7 +180,7 @@ t.test('after close no message is read, and a failure of the log is not reported
   }
 })
 
-t.test('its pause ends with it', async t => {
+t.test('close stops the retry timer', async t => {
   const log = new RemoteLog()
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
@@ -191,7 +191,7 @@ t.test('its pause ends with it', async t => {
   t.equal(timers(), before)
 })
 
-t.test('a logger that throws makes no node deaf, and leaves no promise', async t => {
+t.test('a logger that throws does not stop the messages, and leaves no rejection', async t => {
   const remote = new RemoteLog({ maxEvents: 2 })
   const error: { thrown: Error | undefined } = { thrown: undefined }
   const heard: string[] = []

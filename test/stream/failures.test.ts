@@ -23,10 +23,10 @@ function make (input: SseOptions = {}, contract: Contract = freeContract): Made 
   return { failures: new Failures({ reply, options: resolveOptions(input), contract, record } as Partial<FailingStream> as FailingStream), logged, request }
 }
 
-/** What users do who do not heed the types. */
+/** Options that TypeScript would reject. */
 const loosely = (options: object): SseOptions => options
 
-t.test('C2: an event that cannot be sent is an error, or left out with a line in the log', async t => {
+t.test('C2: an event that cannot be sent is an error, or is dropped with a log line', async t => {
   const cases: Array<[SseOptions['onInvalid'], string, Made['logged']]> = [
     [undefined, 'error', []],
     ['error', 'error', []],
@@ -41,22 +41,22 @@ t.test('C2: an event that cannot be sent is an error, or left out with a line in
   }
 })
 
-t.test('C2: onInvalid is given the error and the event, and what it throws is thrown', async t => {
+t.test('C2: onInvalid gets the error and the event, and its own error is thrown', async t => {
   const seen: unknown[] = []
   const event = { data: 1 }
-  make({ onInvalid: (...given) => { seen.push(...given); return 'error' } }).failures.choose(cause, event)
+  make({ onInvalid: (...args) => { seen.push(...args); return 'error' } }).failures.choose(cause, event)
   t.ok(seen.length === 2 && seen[0] === cause && seen[1] === event)
   const thrown = new Error('from the callback')
   t.throws(() => make({ onInvalid: () => { throw thrown } }).failures.choose(cause, event), thrown)
 })
 
-t.test('E2: the last event is problem JSON with the id of the request, and without the text', async t => {
+t.test('E2: the last event is problem JSON with the id of the request, without the error message', async t => {
   const { failures, logged } = make()
   t.equal(failures.errorFrame(cause), 'event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}\n\n')
   t.strictSame(logged, [])
 })
 
-t.test('E2: errorEvent makes another, or none', async t => {
+t.test('E2: errorEvent returns another event, or none', async t => {
   const cases: Array<[SseOptions['errorEvent'], string]> = [
     [null, ''],
     [() => null, ''],
@@ -71,14 +71,14 @@ t.test('E2: errorEvent makes another, or none', async t => {
   }
 })
 
-t.test('E2: errorEvent is given the error and the request', async t => {
+t.test('E2: errorEvent gets the error and the request', async t => {
   const seen: unknown[] = []
-  const { failures, request } = make({ errorEvent: (...given) => { seen.push(...given); return null } })
+  const { failures, request } = make({ errorEvent: (...args) => { seen.push(...args); return null } })
   failures.errorFrame(cause)
   t.ok(seen.length === 2 && seen[0] === cause && seen[1] === request)
 })
 
-t.test('C1: a last event that the map declares is checked and stripped by it, any other is free', async t => {
+t.test('C1: a last event that the map declares is checked and stripped by its schema, any other is free', async t => {
   const contract = compileContract({ error: Type.Object({ code: Type.Integer() }) }, 'GET /', schemaCompiler({}))
   const frameOf = (event: AnyEvent) => {
     const { failures, logged } = make({ errorEvent: () => event }, contract)
@@ -89,7 +89,7 @@ t.test('C1: a last event that the map declares is checked and stripped by it, an
   t.strictSame(frameOf({ event: 'error', data: { code: 'x' } }), ['', ['error', 'FST_SSE_DATA', 'sse error event could not be made']])
 })
 
-t.test('E2: an errorEvent that throws or makes no event leaves none, and a line in the log', async t => {
+t.test('E2: if errorEvent throws or returns no event, no event is sent and the error is logged', async t => {
   const thrown = new Error('from the callback')
   const throwing = make({ errorEvent: () => { throw thrown } })
   t.equal(throwing.failures.errorFrame(cause), '')
@@ -101,7 +101,7 @@ t.test('E2: an errorEvent that throws or makes no event leaves none, and a line 
   }
 })
 
-t.test('L10: a callback that is async by mistake ends nothing: what it rejects with is in the log', async t => {
+t.test('L10: a callback that is async by mistake ends no stream, and its rejection is logged', async t => {
   const thrown = new Error('from the callback')
   const fails = async (): Promise<never> => { throw thrown }
   const calls: Array<[string, SseOptions, (failures: Failures) => unknown]> = [

@@ -33,14 +33,14 @@ function hooked (): FastifyInstance {
   return app
 }
 
-t.test('L9: a reply is plain while nobody is to see its body', async t => {
+t.test('L9: the head can be written directly if no onSend hook gets the body', async t => {
   t.equal(await ask(canWriteHeadDirectly), true)
   t.equal(await ask(canWriteHeadDirectly, { options: { onRequest: async () => {}, preHandler: async () => {}, onResponse: async () => {} } }), true, 'other hooks')
   t.equal(await ask(canWriteHeadDirectly, { app: hooked() }), false, 'a hook of the app')
   t.equal(await ask(canWriteHeadDirectly, { options: { onSend: async () => {} } }), false, 'a hook of the route')
 })
 
-t.test('L9: a hook counts where it applies', async t => {
+t.test('L9: an onSend hook counts only in its scope', async t => {
   const app = Fastify()
   const answers: Record<string, boolean> = {}
   const route = async (scope: FastifyInstance): Promise<void> => {
@@ -59,25 +59,25 @@ t.test('L9: a hook counts where it applies', async t => {
   t.strictSame(answers, { '/hooked': false, '/plain': true })
 })
 
-t.test('L9: a reply with trailers is not plain; one that has lost them is neither, which only costs time', async t => {
+t.test('L9: the head of a reply with trailers is not written directly, also after the trailers were removed', async t => {
   const trailing = (reply: FastifyReply): unknown => reply.trailer('x-sum', async () => '1')
   t.equal(await ask(canWriteHeadDirectly, { before: trailing }), false)
   t.equal(await ask(canWriteHeadDirectly, { before: reply => { trailing(reply); reply.removeTrailer('x-sum') } }), false)
 })
 
-t.test('L10: a reply that is sent already is not plain', async t => {
+t.test('L10: a head that is sent is not written directly', async t => {
   t.equal(await ask(canWriteHeadDirectly, { before: reply => reply.hijack() }), false)
   t.equal(await ask(canWriteHeadDirectly, { before: reply => reply.raw.writeHead(200) }), false)
 })
 
-t.test('L10: the mark of a handler that threw comes off once', async t => {
+t.test('L10: the mark of a handler that threw is cleared once', async t => {
   t.strictSame(await ask(reply => [clearErrorMark(reply), clearErrorMark(reply)]), [false, false])
   const symbol = (reply: FastifyReply): symbol => Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')!
   const before = (reply: FastifyReply): void => { Object.assign(reply, { [symbol(reply)]: true }) }
   t.strictSame(await ask(reply => [clearErrorMark(reply), clearErrorMark(reply)], { before }), [true, false])
 })
 
-t.test('a Fastify of another copy has symbols of its own, and one that keeps nothing there is asked nothing', async t => {
+t.test('another copy of Fastify has its own symbols, and one without them has no state', async t => {
   const copy = (onSend: unknown, error: boolean): FastifyReply => Object.assign(Object.create({ [Symbol('fastify.context')]: { onSend } }) as FastifyReply, {
     [Symbol('fastify.reply.trailers')]: null,
     [Symbol('fastify.reply.isError')]: error,
@@ -96,7 +96,7 @@ t.test('a Fastify of another copy has symbols of its own, and one that keeps not
   t.equal(clearErrorMark(strange), undefined)
 })
 
-t.test('a request is logged unless the controller of its server says otherwise, or the option that came before controllers', async t => {
+t.test('a request is logged unless the log controller of its server or disableRequestLogging disables it', async t => {
   class Own extends LogController {
     override isLogDisabled ({ url }: { url: string }): boolean { return url === '/' }
   }
@@ -110,7 +110,7 @@ t.test('a request is logged unless the controller of its server says otherwise, 
   for (const [option, logged] of options) t.equal(logsRequest(before(option)), logged)
 })
 
-t.test('with `disableRequestLogging` a stream leaves no line, whatever ended it', async t => {
+t.test('with `disableRequestLogging` the end of a stream is not logged', async t => {
   for (const disabled of [true, false]) {
     const lines: string[] = []
     const logger = { stream: { write: (line: string) => { lines.push((JSON.parse(line) as { msg: string }).msg) } } }

@@ -19,7 +19,7 @@ function make (counts = true): { record: StreamRecord, time: { now: number }, li
   return { record, time, lines, statistics }
 }
 
-t.test('a stream has one line in the log when it is over, at its own level', async t => {
+t.test('the end of a stream is one log line, at the level of its reason', async t => {
   const levels: Record<CloseReason, string> = {
     client: 'info', complete: 'info', error: 'info', shutdown: 'info', stalled: 'info', lagging: 'warn', expired: 'info', 'channel-ended': 'info', revoked: 'info'
   }
@@ -36,7 +36,7 @@ t.test('a stream has one line in the log when it is over, at its own level', asy
   }
 })
 
-t.test('what goes wrong has a line of its own', async t => {
+t.test('an error has its own log line', async t => {
   const { record, lines } = make()
   const error = new Error('broken')
   record.logError(error, 'sse stream failed')
@@ -54,7 +54,7 @@ t.test('a response without a body is no stream', async t => {
 t.test('onClose is called with the report, and its error is logged, also that of an async one', async t => {
   const report: CloseReport = { reason: 'complete', duration: 1, events: 2, bytes: 3, lastEventId: undefined }
   const seen: unknown[] = []
-  make().record.notifyClose(report, given => { seen.push(given) })
+  make().record.notifyClose(report, input => { seen.push(input) })
   t.strictSame(seen, [report])
   const thrown = new Error('from the callback')
   for (const onClose of [() => { throw thrown }, async () => { throw thrown }]) {
