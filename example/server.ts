@@ -16,17 +16,17 @@ import run from './run/server.ts'
 import seed from './seed/server.ts'
 import tokens from './tokens/server.ts'
 
-const info = { title: 'fastify-typed-sse: examples', description: 'What the examples ask for, and what they send.', version: '1.0.0' }
+const info = { title: 'fastify-typed-sse: examples', description: 'The requests and events of the examples.', version: '1.0.0' }
 
-// Who sits at this machine. Behind a proxy on it, that would be everybody.
+// Only users of this machine. Behind a proxy on this machine, every request would come from it.
 const LOOPBACK = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
 
 /**
- * All the examples in one server, with a page at `/` that shows them, one at `/docs` that describes them, one at `/inspector` that looks into
- * them, and their figures at `/metrics`.
+ * All the examples in one server: a start page at `/`, their OpenAPI document at `/docs`, the inspector at
+ * `/inspector`, and Prometheus metrics at `/metrics`.
  */
 export async function build (options: FastifyServerOptions = {}): Promise<FastifyInstance> {
-  // Browsers open connections ahead and send nothing on them; close() would wait for those.
+  // Browsers open spare connections and send nothing on them; close() would wait for them.
   const app = Fastify({ forceCloseConnections: true, ...options })
   await app.register(sse)
   await app.register(swagger, { openapi: { openapi: '3.2.0', info }, transform: sseTransform })
@@ -45,11 +45,11 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   return app
 }
 
-// Started, not imported by a test.
+// True if this file is the program, and not imported by a test.
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const app = await build()
   const address = await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
   console.log(`Open ${address} in a browser, or read the stream: curl -N ${address}/sse`)
-  // Streams get their end, then the process has nothing left to do.
+  // close() ends the streams, then nothing keeps the process alive.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => app.close())
 }

@@ -1,11 +1,11 @@
-/** First in, first out, at the same cost however many wait: `shift` of a large array moves all of it. */
+/** A FIFO queue. `shift` costs the same for any size; `shift` of a large array moves all its items. */
 export class Fifo<T> {
   #items: Array<T | undefined> = []
   #first = 0
 
   get size (): number { return this.#items.length - this.#first }
 
-  /** The one that `shift` takes next. */
+  /** The item that the next `shift` returns. */
   get first (): T | undefined { return this.#items[this.#first] }
 
   push (item: T): void {
@@ -23,12 +23,12 @@ export class Fifo<T> {
     return item
   }
 
-  /** A copy of those from one place up to another, counted from the first. */
+  /** Returns a copy of the items from one index up to another. The first item has index 0. */
   slice (from: number, to: number): T[] {
     return this.#items.slice(this.#first + from, this.#first + to) as T[]
   }
 
-  /** Takes all of them out. */
+  /** Removes and returns all items. */
   clear (): T[] {
     const rest = this.#items.slice(this.#first) as T[]
     this.#items = []

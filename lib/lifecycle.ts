@@ -1,51 +1,63 @@
 import type { ServerResponse } from 'node:http'
-import { makeRoom, sharedController } from './listeners.ts'
+import { addToMaxListeners, sharedController } from './listeners.ts'
 import { Scope } from './scope.ts'
 
-/** Why a stream ended. */
+/**
+ * Why a stream ended.
+ * - `client`: the client disconnected.
+ * - `complete`: the source ended.
+ * - `error`: the source, or the code that writes its events, threw an error.
+ * - `shutdown`: `app.close()` or `app.sse.drain()` was called.
+ * - `stalled`: the client read no bytes for `stallTimeout` while bytes waited.
+ * - `lagging`: the client fell behind the history of its channel.
+ * - `expired`: the stream reached its `maxLifetime`.
+ * - `channel-ended`: the channel ended.
+ * - `revoked`: `reauthorize` returned false, or `disconnect()` was called.
+ */
 export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'expired' | 'channel-ended' | 'revoked'
 
-/** What `onClose` is told about a stream that is over. */
+/** The argument of `onClose`, once for every stream. */
 export interface CloseReport {
-  /** Why it ended. */
+  /** Why the stream ended. */
   reason: CloseReason
-  /** Milliseconds from `reply.sse()` to the end. */
+  /** Milliseconds from `reply.sse()` to the close of the response. */
   duration: number
-  /** Events taken from the source and put on the wire; comments and heartbeats do not count. */
+  /** Events that were written; comments and heartbeats do not count. */
   events: number
-  /** Bytes of body handed to the connection, heartbeats included. */
+  /** Body bytes that were written to the connection, heartbeats included. */
   bytes: number
-  /** The last event id that was sent, or the one that the client came with. */
+  /** The last event id that was sent, else the id from the request. */
   lastEventId: string | undefined
 }
 
 const MEANING: Record<CloseReason, string> = {
-  client: 'the client left',
-  complete: 'the source is done',
+  client: 'the client disconnected',
+  complete: 'the source ended',
   error: 'the source failed',
   shutdown: 'the server is closing',
-  stalled: 'the client took no byte for too long',
-  lagging: 'the client fell behind the history',
+  stalled: 'the client read no bytes for too long',
+  lagging: 'the client fell behind the history of its channel',
   expired: 'it reached its maximum lifetime',
   'channel-ended': 'its channel ended',
   revoked: 'it is no longer permitted'
 }
 
-/** The `signal.reason` of a stream that is over. Its name is AbortError, as that of any abort in the platform. */
+/** The `signal.reason` of a closed stream. Its name is AbortError, as for every abort of the platform. */
 export class StreamClosedError extends Error {
   override readonly name = 'AbortError'
   readonly code = 'FST_SSE_CLOSED'
   readonly reason: CloseReason
 
   constructor (reason: CloseReason) {
-    super(`The stream is over: ${MEANING[reason]}`)
+    super(`The stream is closed: ${MEANING[reason]}`)
     this.reason = reason
   }
 }
 
 /**
- * What once(response, 'close') does, without the object that it makes: V8 puts those among what lives long when streams do, and there
- * each would hold all of a short request until the next full collection.
+ * Calls the callback once when the response closes. `response.once` would allocate a wrapper: beside long streams V8
+ * moves such wrappers to the old generation, where each one would keep all of a short request alive until the next full
+ * garbage collection.
  */
 export function onceClosed (response: ServerResponse, callback: () => void): void {
   const closed = (): void => {
@@ -56,38 +68,38 @@ export function onceClosed (response: ServerResponse, callback: () => void): voi
 }
 
 /**
- * Listens to a connection until the response is closed. A response behind a pipelined one has no socket yet, and any
- * number of these may wait on one connection.
+ * Listens to an event of the connection until the response closes. A response behind a pipelined one has no socket yet,
+ * and any number of such responses may wait for one connection.
  */
 export function listenToSocket (response: ServerResponse, event: 'close' | 'end', callback: () => void): void {
-  const { req: { socket }, socket: own } = response
+  const { req: { socket }, socket: assigned } = response
   socket.on(event, callback)
-  if (own === null) makeRoom(socket, 1)
+  if (assigned === null) addToMaxListeners(socket, 1)
   onceClosed(response, () => {
     socket.removeListener(event, callback)
-    if (own === null) makeRoom(socket, -1)
+    if (assigned === null) addToMaxListeners(socket, -1)
   })
 }
 
 /**
- * The life of one response, from the request to its close: one signal, aborted once, with one reason.
+ * The lifecycle of one response, from the request to the close: one signal, which aborts once, with one reason.
  *
- * Fastify's own `request.signal` follows the request's `close`, which comes as soon as the body of a POST
- * is read, and is silenced by `reply.hijack()`. The response's `close` is the event that means what we need.
+ * Fastify's own `request.signal` depends on the `close` event of the request. That event fires as soon as the body of a
+ * POST is read, and `reply.hijack()` disables the signal. The `close` event of the response marks the real end.
  */
 export class Lifecycle {
-  /** Set once. */
+  /** Why the response ended. Set once. */
   reason: CloseReason | undefined
-  /** What lives on this response, told once when the connection is gone or the response done. */
+  /** The stream on this response. `closed` is called once, when the response or its connection closes. */
   stream: { closed: () => void } | undefined
-  /** The scope in which the signal's listeners run: the stream's, or that of the first access to the signal. */
+  /** The scope of the signal's listeners: of the stream, else of the first access to the signal. */
   scope: Scope | undefined
-  /** What it means when the response ends without our doing: a reply that is no stream is complete, a stream's was an error's. */
+  /** The reason if other code ends the response: `complete` for an ordinary reply, `error` for a stream. */
   unexpectedReason: CloseReason = 'complete'
   #controller: AbortController | undefined
   #response: ServerResponse | undefined
 
-  /** Created only when somebody asks: most streams never look at it. */
+  /** Created on first access: most streams never use it. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = sharedController()
@@ -97,7 +109,7 @@ export class Lifecycle {
     return this.#controller.signal
   }
 
-  /** False when the life was over before. */
+  /** Aborts the signal with the reason. Returns false if the response had already ended. */
   end (reason: CloseReason): boolean {
     if (this.reason !== undefined) return false
     this.reason = reason
@@ -106,6 +118,7 @@ export class Lifecycle {
     return true
   }
 
+  /** Ends this lifecycle when the response, or its connection, closes. */
   watch (response: ServerResponse): void {
     if (this.#response !== undefined) return
     this.#response = response
@@ -115,12 +128,12 @@ export class Lifecycle {
       return
     }
     onceClosed(response, this.closed)
-    // Behind a pipelined predecessor the response has no socket yet, and Node never tells it of the connection's end.
+    // A response behind a pipelined one has no socket yet, and Node emits no 'close' on it when the connection ends.
     if (response.socket === null) listenToSocket(response, 'close', this.closed)
   }
 
   readonly closed = (): void => {
-    // An HTTP/2 response counts as finished when the peer cancels it, so only our own end() tells.
+    // An HTTP/2 response counts as finished when the peer cancels it, so only `writableEnded` shows a regular end.
     this.end(this.#response?.writableEnded === true ? this.unexpectedReason : 'client')
     const { stream } = this
     this.stream = undefined

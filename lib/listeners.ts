@@ -1,35 +1,35 @@
 import { getMaxListeners, setMaxListeners, type EventEmitter } from 'node:events'
 
-// Node warns of a leak from the eleventh listener on. A target that many streams share has a listener for each open
+// Node reports a leak from the eleventh listener on. A target that many streams share has a listener for each open
 // stream.
 
-/** A controller whose signal may have any number of listeners. */
+/** Returns a controller whose signal may have any number of listeners. */
 export function sharedController (): AbortController {
   const controller = new AbortController()
-  limit(controller.signal, () => 0)
+  updateMaxListeners(controller.signal, () => 0)
   return controller
 }
 
-/** Listens once to a signal that others may share. Returns a function that removes the listener. */
-export function listenTo (signal: AbortSignal, callback: () => void): () => void {
-  makeRoom(signal, 1)
+/** Calls the callback when a shared signal aborts. Returns a function that removes the listener. */
+export function onAbort (signal: AbortSignal, callback: () => void): () => void {
+  addToMaxListeners(signal, 1)
   signal.addEventListener('abort', callback, { once: true })
   return () => {
-    makeRoom(signal, -1)
+    addToMaxListeners(signal, -1)
     signal.removeEventListener('abort', callback)
   }
 }
 
-/** Raises or lowers the limit of an emitter: these listeners are no leak, and Node counts others as before. */
-export function makeRoom (target: EventTarget | EventEmitter, more: number): void {
-  limit(target, current => current === 0 ? 0 : current + more)
+/** Adds to the listener limit of a target, so that Node still reports a leak of other listeners. 0, no limit, stays. */
+export function addToMaxListeners (target: EventTarget | EventEmitter, count: number): void {
+  updateMaxListeners(target, current => current === 0 ? 0 : current + count)
 }
 
-function limit (target: EventTarget | EventEmitter, to: (current: number) => number): void {
+function updateMaxListeners (target: EventTarget | EventEmitter, update: (current: number) => number): void {
   try {
-    setMaxListeners(to(getMaxListeners(target)), target)
+    setMaxListeners(update(getMaxListeners(target)), target)
   } catch {
-    // Not Node's class: a test environment has replaced it with a browser's, which has no limit. Or the limit is
+    // Either a test environment has replaced Node's class with a browser's, which has no limit. Or the limit is
     // infinite, which Node cannot report for an EventTarget.
   }
 }

@@ -1,2 +1,2 @@
-export { sseTransform, type Transformed, type TransformInput } from './openapi/transform.ts'
+export { sseTransform, type TransformResult, type TransformInput } from './openapi/transform.ts'
 export type { OpenApiDocument } from './openapi/components.ts'

@@ -58,7 +58,7 @@ t.test('an audience notices one event too many, and one too few', async t => {
   const { port } = server.address() as AddressInfo
 
   /** Each connection expects two events and is given so many; one that gets too few is closed. */
-  const hear = async (...given: number[]): Promise<void> => {
+  const receive = async (...given: number[]): Promise<void> => {
     const sockets: Socket[] = []
     server.removeAllListeners('connection').on('connection', socket => {
       sockets.push(socket)
@@ -66,7 +66,7 @@ t.test('an audience notices one event too many, and one too few', async t => {
     })
     const audience = await Audience.open(port, given.length)
     try {
-      await audience.hear(2, async () => given.forEach((count, index) => {
+      await audience.receive(2, async () => given.forEach((count, index) => {
         sockets[index]!.write('~'.repeat(count))
         if (count < 2) sockets[index]!.end()
       }))
@@ -76,7 +76,7 @@ t.test('an audience notices one event too many, and one too few', async t => {
     }
   }
 
-  await hear(2, 2)
-  await t.rejects(hear(2, 3), { message: '1 of 2 connections did not get exactly 2 events; the first of them got 3' })
-  await t.rejects(hear(2, 1), { message: 'A connection ended after 1 events' })
+  await receive(2, 2)
+  await t.rejects(receive(2, 3), { message: '1 of 2 connections did not get exactly 2 events; the first of them got 3' })
+  await t.rejects(receive(2, 1), { message: 'A connection ended after 1 events' })
 })

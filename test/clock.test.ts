@@ -1,7 +1,7 @@
 import t from 'tap'
 import * as clock from '../lib/clock.ts'
 
-t.test('it is that of the machine, whatever a test has put in its place', async t => {
+t.test('the clock and the timers are the machine\'s own, also with fake ones in place', async t => {
   const { setTimeout, setImmediate } = globalThis
   const now = performance.now
   t.teardown(() => {

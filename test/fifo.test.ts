@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Fifo } from '../lib/fifo.ts'
 
-t.test('first in, first out, as an array does it', async t => {
+t.test('a Fifo returns items in the order of push, like an array', async t => {
   fc.assert(fc.property(fc.array(fc.oneof(fc.nat(), fc.constantFrom('shift', 'clear'))), steps => {
     const fifo = new Fifo<number>()
     const model: number[] = []
@@ -22,7 +22,7 @@ t.test('first in, first out, as an array does it', async t => {
   t.pass('for any sequence of steps')
 })
 
-t.test('a slice and the first are looked at, and stay', async t => {
+t.test('slice() and first remove no item', async t => {
   const step = fc.oneof(fc.nat(), fc.constant('shift'), fc.tuple(fc.nat({ max: 12 }), fc.nat({ max: 12 })))
   fc.assert(fc.property(fc.array(step), steps => {
     const fifo = new Fifo<number>()

@@ -3,12 +3,12 @@ import Fastify from 'fastify'
 import t from 'tap'
 import * as index from '../lib/index.ts'
 
-t.test('the package exports what the README names, and nothing else', t => {
+t.test('the package exports exactly the documented names', t => {
   t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'StreamClosedError', 'asData', 'default', 'memoryLog'])
   t.end()
 })
 
-t.test('its default export is the plugin, known to Fastify by its name', async t => {
+t.test('the default export is the plugin, with its name in Fastify', async t => {
   const app = Fastify()
   await app.register(index.default)
   t.equal(app.hasPlugin('fastify-typed-sse'), true)
@@ -16,7 +16,7 @@ t.test('its default export is the plugin, known to Fastify by its name', async t
   t.equal(app.hasRequestDecorator('lastEventId'), true)
 })
 
-t.test('its EventQueue feeds a stream, and its StreamClosedError is the reason of a signal', async t => {
+t.test('an exported EventQueue feeds a stream, and StreamClosedError is the reason of a signal', async t => {
   const app = Fastify()
   await app.register(index.default)
   const events = { message: Type.Integer() }

@@ -12,7 +12,7 @@ import { open } from './setup/raw.ts'
 
 const events = { message: Type.Integer() }
 
-/** A response as Node makes it, on a connection that leads nowhere; a pipelined one has its socket in the request only. */
+/** Returns a response like Node's, on an unconnected socket. A pipelined one has its socket in the request only. */
 function makeResponse (pipelined = false): { socket: Socket, response: ServerResponse } {
   const socket = new Duplex({ read () {}, write: (_chunk, _encoding, done) => done() }) as Socket
   const response = new ServerResponse(new IncomingMessage(socket))
@@ -21,123 +21,123 @@ function makeResponse (pipelined = false): { socket: Socket, response: ServerRes
 }
 
 const MEANINGS: Array<[CloseReason, string]> = [
-  ['client', 'The stream is over: the client left'],
-  ['complete', 'The stream is over: the source is done'],
-  ['error', 'The stream is over: the source failed'],
-  ['shutdown', 'The stream is over: the server is closing'],
-  ['stalled', 'The stream is over: the client took no byte for too long'],
-  ['lagging', 'The stream is over: the client fell behind the history'],
-  ['expired', 'The stream is over: it reached its maximum lifetime'],
-  ['channel-ended', 'The stream is over: its channel ended']
+  ['client', 'The stream is closed: the client disconnected'],
+  ['complete', 'The stream is closed: the source ended'],
+  ['error', 'The stream is closed: the source failed'],
+  ['shutdown', 'The stream is closed: the server is closing'],
+  ['stalled', 'The stream is closed: the client read no bytes for too long'],
+  ['lagging', 'The stream is closed: the client fell behind the history of its channel'],
+  ['expired', 'The stream is closed: it reached its maximum lifetime'],
+  ['channel-ended', 'The stream is closed: its channel ended']
 ]
 
 for (const [reason, message] of MEANINGS) {
-  t.test(`L2: a life that ends by ${reason} says so in its signal, once`, t => {
-    const life = new Lifecycle()
-    const { signal } = life
+  t.test(`L2: a lifecycle that ends with ${reason} aborts its signal with that reason, once`, t => {
+    const lifecycle = new Lifecycle()
+    const { signal } = lifecycle
     let aborts = 0
     signal.addEventListener('abort', () => aborts++)
     t.equal(signal.aborted, false)
 
-    t.equal(life.end(reason), true)
-    t.equal(life.end('error'), false, 'the first reason stays')
+    t.equal(lifecycle.end(reason), true)
+    t.equal(lifecycle.end('error'), false, 'the first reason stays')
     t.equal(aborts, 1)
-    t.equal(life.reason, reason)
+    t.equal(lifecycle.reason, reason)
     t.ok(signal.reason instanceof StreamClosedError)
     t.match(signal.reason, { name: 'AbortError', code: 'FST_SSE_CLOSED', reason, message })
     t.end()
   })
 }
 
-t.test('L2: there is one signal, and it is aborted already when it is asked for after the end', t => {
-  const life = new Lifecycle()
-  life.end('shutdown')
-  t.equal(life.signal.aborted, true)
-  t.match(life.signal.reason, { name: 'AbortError', reason: 'shutdown' })
-  t.equal(life.signal, life.signal)
+t.test('L2: a lifecycle has one signal, which is already aborted if it is read after the end', t => {
+  const lifecycle = new Lifecycle()
+  lifecycle.end('shutdown')
+  t.equal(lifecycle.signal.aborted, true)
+  t.match(lifecycle.signal.reason, { name: 'AbortError', reason: 'shutdown' })
+  t.equal(lifecycle.signal, lifecycle.signal)
   t.end()
 })
 
-t.test('L2: a connection that closes under an unfinished response means that the client left', async t => {
+t.test('L2: the reason is client if the connection closes before the response ends', async t => {
   const { socket, response } = makeResponse()
-  const life = new Lifecycle()
-  let told = 0
-  life.stream = { closed: () => told++ }
-  life.watch(response)
-  life.watch(response)
+  const lifecycle = new Lifecycle()
+  let calls = 0
+  lifecycle.stream = { closed: () => calls++ }
+  lifecycle.watch(response)
+  lifecycle.watch(response)
   t.equal(response.listenerCount('close'), 1, 'watching twice is watching once')
   response.destroy()
   await once(socket, 'close')
-  t.equal(life.reason, 'client')
-  t.equal(told, 1)
+  t.equal(lifecycle.reason, 'client')
+  t.equal(calls, 1)
 })
 
-for (const [unforeseen, whose] of [['complete', 'a reply that is no stream'], ['error', 'a stream']] as const) {
-  t.test(`L2: a response that ends without our doing is ${unforeseen} for ${whose}`, async t => {
+for (const [expected, kind] of [['complete', 'a reply that is no stream'], ['error', 'a stream']] as const) {
+  t.test(`L2: if other code ends a response, the reason is ${expected} for ${kind}`, async t => {
     const { response } = makeResponse()
-    const life = new Lifecycle()
-    life.unexpectedReason = unforeseen
-    life.watch(response)
+    const lifecycle = new Lifecycle()
+    lifecycle.unexpectedReason = expected
+    lifecycle.watch(response)
     response.end()
     response.emit('close')
-    t.equal(life.reason, unforeseen)
+    t.equal(lifecycle.reason, expected)
   })
 }
 
-t.test('L2: the reason is the one that came first, and the end is told when the connection is done', t => {
+t.test('L2: the first reason counts, and closed() is called when the connection closes', t => {
   const { response } = makeResponse()
-  const life = new Lifecycle()
-  let told = 0
-  life.stream = { closed: () => told++ }
-  life.watch(response)
-  life.end('expired')
-  t.equal(told, 0)
+  const lifecycle = new Lifecycle()
+  let calls = 0
+  lifecycle.stream = { closed: () => calls++ }
+  lifecycle.watch(response)
+  lifecycle.end('expired')
+  t.equal(calls, 0)
   response.end()
   response.emit('close')
   response.emit('close')
-  t.equal(told, 1)
-  t.equal(life.reason, 'expired')
+  t.equal(calls, 1)
+  t.equal(lifecycle.reason, 'expired')
   t.end()
 })
 
-t.test('L3: a client that was gone before the watch began has left', t => {
+t.test('L3: the reason is client if the connection closed before watch()', t => {
   const gone = makeResponse()
   gone.socket.destroy()
   const cut = makeResponse()
   cut.response.destroy()
   for (const { response } of [gone, cut]) {
-    const life = new Lifecycle()
-    life.watch(response)
-    t.equal(life.reason, 'client')
-    t.equal(life.signal.aborted, true)
+    const lifecycle = new Lifecycle()
+    lifecycle.watch(response)
+    t.equal(lifecycle.reason, 'client')
+    t.equal(lifecycle.signal.aborted, true)
   }
   t.end()
 })
 
-t.test('L3: a pipelined response, which has no socket yet, learns that the connection is gone', async t => {
+t.test('L3: a pipelined response without a socket ends when the connection closes', async t => {
   const { socket, response } = makeResponse(true)
-  const life = new Lifecycle()
-  let told = 0
-  life.stream = { closed: () => told++ }
-  life.watch(response)
+  const lifecycle = new Lifecycle()
+  let calls = 0
+  lifecycle.stream = { closed: () => calls++ }
+  lifecycle.watch(response)
   socket.destroy()
   await once(socket, 'close')
-  t.equal(life.reason, 'client')
-  t.equal(told, 1)
+  t.equal(lifecycle.reason, 'client')
+  t.equal(calls, 1)
 })
 
-t.test('L3: a pipelined response that is done leaves no listener on the connection', t => {
+t.test('L3: a pipelined response removes its listener from the connection when it ends', t => {
   const { socket, response } = makeResponse(true)
   const before = socket.listenerCount('close')
-  const life = new Lifecycle()
-  life.watch(response)
+  const lifecycle = new Lifecycle()
+  lifecycle.watch(response)
   t.equal(socket.listenerCount('close'), before + 1)
   response.emit('close')
   t.equal(socket.listenerCount('close'), before)
   t.end()
 })
 
-/** An app whose route streams until the test lets it end; `seen` has the signals that its handlers were given. */
+/** An app whose stream runs until the test ends it. `seen`: the signals of its handlers. */
 async function listenWithStream (t: Test) {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
@@ -159,7 +159,7 @@ async function listenWithStream (t: Test) {
   return { port: await listen(t, app), seen, finish }
 }
 
-t.test('L2: request.signal of a POST with a body lives as long as its stream and is aborted with complete', async t => {
+t.test('L2: request.signal of a POST with a body aborts with complete when its stream ends', async t => {
   const { port, seen, finish } = await listenWithStream(t)
   const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"question":1}' })
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
@@ -176,7 +176,7 @@ t.test('L2: request.signal of a POST with a body lives as long as its stream and
 })
 
 for (const method of ['GET', 'POST']) {
-  t.test(`L2: request.signal of a ${method} is aborted with client when the client leaves, although the reply is hijacked`, async t => {
+  t.test(`L2: request.signal of a ${method} aborts with client when the client disconnects, also after reply.hijack()`, async t => {
     const { port, seen } = await listenWithStream(t)
     const client = await open(port, method === 'POST' ? { method, body: '{"question":1}' } : {})
     await client.until('data: 1')
@@ -188,7 +188,7 @@ for (const method of ['GET', 'POST']) {
   })
 }
 
-t.test('L3: a pipelined stream ends when the client leaves during its predecessor', async t => {
+t.test('L3: a pipelined stream ends when the client disconnects during the response before it', async t => {
   const { port, seen } = await listenWithStream(t)
   const client = await open(port)
   await client.until('data: 1')
@@ -201,7 +201,7 @@ t.test('L3: a pipelined stream ends when the client leaves during its predecesso
   }
 })
 
-t.test('L2: a handler on a route with schema.sse that answers something else has a right signal too', async t => {
+t.test('L2: request.signal also works for an ordinary reply on a route with schema.sse', async t => {
   const app = Fastify()
   await app.register(sse)
   let signal: AbortSignal | undefined
@@ -215,7 +215,7 @@ t.test('L2: a handler on a route with schema.sse that answers something else has
   t.match(signal!.reason, { reason: 'complete' })
 })
 
-t.test('L2: a reply that the handler hijacked and wrote itself ends its signal as well', async t => {
+t.test('L2: request.signal also aborts after a hijacked reply', async t => {
   const app = Fastify()
   await app.register(sse)
   let signal: AbortSignal | undefined
@@ -228,7 +228,7 @@ t.test('L2: a reply that the handler hijacked and wrote itself ends its signal a
   t.match(signal!.reason, { reason: 'complete' })
 })
 
-t.test('L2: the function form is given the signal of the request, one and the same', async t => {
+t.test('L2: a function source receives the signal of the request', async t => {
   const app = Fastify()
   await app.register(sse)
   t.plan(3)
@@ -241,7 +241,7 @@ t.test('L2: the function form is given the signal of the request, one and the sa
   await app.inject('/')
 })
 
-t.test('L2: asked for after the stream is over, request.signal is aborted already', async t => {
+t.test('L2: request.signal is already aborted if it is read after the stream', async t => {
   const app = Fastify()
   await app.register(sse)
   let late: AbortSignal | undefined
@@ -263,7 +263,7 @@ t.test('L2: on routes without schema.sse request.signal is Fastify\'s own', asyn
       t.equal(signal.aborted, false)
       client.reset()
       await once(signal, 'abort')
-      t.ok(signal.reason instanceof DOMException, 'the platform\'s reason, not ours')
+      t.ok(signal.reason instanceof DOMException, 'the reason of the platform')
       resolve()
     })
   })

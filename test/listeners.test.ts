@@ -5,18 +5,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { EventQueue, type SourceContext } from '../lib/index.ts'
-import { makeRoom, sharedController } from '../lib/listeners.ts'
+import { addToMaxListeners, sharedController } from '../lib/listeners.ts'
 import { listen } from './setup/listen.ts'
 import { open } from './setup/raw.ts'
 import { within } from './setup/within.ts'
 
-/** What Node warns of until the test is over. */
+/** Returns the warnings of Node during the test. */
 function warnings (t: Test): string[] {
-  const heard: string[] = []
-  const hear = (warning: Error): void => { heard.push(`${warning.name}: ${warning.message}`) }
-  process.on('warning', hear)
-  t.teardown(() => process.removeListener('warning', hear))
-  return heard
+  const warned: string[] = []
+  const onWarning = (warning: Error): void => { warned.push(`${warning.name}: ${warning.message}`) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.removeListener('warning', onWarning))
+  return warned
 }
 
 async function build (t: Test, server: object = {}): Promise<{ app: FastifyInstance, port: () => Promise<number> }> {
@@ -25,28 +25,28 @@ async function build (t: Test, server: object = {}): Promise<{ app: FastifyInsta
   return { app, port: () => listen(t, app) }
 }
 
-t.test('any number may listen to a signal that is shared', async t => {
-  const heard = warnings(t)
+t.test('a shared signal may have any number of listeners', async t => {
+  const warned = warnings(t)
   const { signal } = sharedController()
   for (let n = 0; n < 50; n++) signal.addEventListener('abort', () => {})
   await turn()
-  t.strictSame(heard, [])
+  t.strictSame(warned, [])
 })
 
-t.test('room is made for so many, and taken back; where there is room for any number, that stays', t => {
+t.test('the listener limit is raised and lowered again, and no limit stays no limit', t => {
   for (const target of [new EventEmitter(), new AbortController().signal]) {
     const before = getMaxListeners(target)
-    makeRoom(target, 3)
+    addToMaxListeners(target, 3)
     // From Node 22 on, a signal has no limit.
     t.equal(getMaxListeners(target), before === 0 ? 0 : before + 3)
-    makeRoom(target, -3)
+    addToMaxListeners(target, -3)
     t.equal(getMaxListeners(target), before)
   }
   const any = new EventEmitter().setMaxListeners(0)
-  makeRoom(any, 1)
-  makeRoom(any, -1)
+  addToMaxListeners(any, 1)
+  addToMaxListeners(any, -1)
   t.equal(any.getMaxListeners(), 0)
-  t.doesNotThrow(() => makeRoom({} as EventTarget, 1), 'not one of Node\'s')
+  t.doesNotThrow(() => addToMaxListeners({} as EventTarget, 1), 'not one of Node\'s')
   t.end()
 })
 
@@ -64,8 +64,8 @@ const USES: Record<string, Use> = {
 }
 
 for (const [what, use] of Object.entries(USES)) {
-  t.test(`L3: twelve streams of which each waits for ${what} make no warning`, async t => {
-    const heard = warnings(t)
+  t.test(`L3: twelve streams that each wait for ${what} cause no warning`, async t => {
+    const warned = warnings(t)
     const { app, port } = await build(t)
     let over = 0
     app.get('/', (_request, reply) => reply.sse(async function * (context: SourceContext) {
@@ -81,12 +81,12 @@ for (const [what, use] of Object.entries(USES)) {
     await Promise.all(clients.map(client => client.until('first')))
     for (const client of clients) client.socket.destroy()
     while (over < clients.length) await turn()
-    t.strictSame(heard, [])
+    t.strictSame(warned, [])
   })
 }
 
-t.test('L3: streams that share the signal of a subscription leave no listener on it, nor a changed limit', async t => {
-  const heard = warnings(t)
+t.test('L3: streams that share the signal of a subscription leave no listener and no changed limit', async t => {
+  const warned = warnings(t)
   const { app, port } = await build(t)
   const { signal } = new AbortController()
   const limit = getMaxListeners(signal)
@@ -101,12 +101,12 @@ t.test('L3: streams that share the signal of a subscription leave no listener on
     while (channel.subscribers > 0) await turn()
     t.strictSame([getEventListeners(signal, 'abort').length, getMaxListeners(signal)], [0, limit])
   }
-  t.strictSame(heard, [])
+  t.strictSame(warned, [])
 })
 
 for (const hooked of [false, true]) {
-  t.test(`L3: twenty pipelined streams make no warning, and leave no listener on their connection${hooked ? ', through a hook' : ''}`, async t => {
-    const heard = warnings(t)
+  t.test(`L3: twenty pipelined streams cause no warning and leave no listener on their connection${hooked ? ', through a hook' : ''}`, async t => {
+    const warned = warnings(t)
     const { app, port } = await build(t)
     if (hooked) app.addHook('onSend', async () => {})
     let free!: () => void
@@ -129,7 +129,7 @@ for (const hooked of [false, true]) {
     while (client.received.split('\r\n0\r\n\r\n').length < 21) await within('the end of a stream', once(client.socket, 'data'))
     while (app.sse.streams().length > 0) await turn()
     t.strictSame(count(), before)
-    t.strictSame(heard, [])
+    t.strictSame(warned, [])
     client.socket.destroy()
   })
 }

@@ -8,7 +8,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { EventQueue, memoryLog, type AnyEvent, type LogBatch, type RegisterOptions, type SourceContext } from '../lib/index.ts'
-import { Scope, shared } from '../lib/scope.ts'
+import { Scope, sharedScope } from '../lib/scope.ts'
 import { listen } from './setup/listen.ts'
 import { open, type RawClient } from './setup/raw.ts'
 import { within } from './setup/within.ts'
@@ -16,51 +16,51 @@ import { within } from './setup/within.ts'
 interface Store { user: string }
 
 const storage = new AsyncLocalStorage<Store>()
-/** The user in whose context it is asked. */
+/** Returns the user of the current async context. */
 const user = (): string => storage.getStore()?.user ?? 'nobody'
 const sleep = (time: number): Promise<void> => new Promise(resolve => setTimeout(resolve, time))
 
-interface Made { app: FastifyInstance, port: number, come: (user: string, path?: string) => Promise<RawClient> }
+interface TestApp { app: FastifyInstance, port: number, connect: (user: string, path?: string) => Promise<RawClient> }
 
-/** An app in which each request has a context of its own, as @fastify/request-context gives it. */
-async function make (t: Test, options: RegisterOptions, routes: (app: FastifyInstance) => unknown): Promise<Made> {
+/** An app in which each request has its own context, as with @fastify/request-context. */
+async function make (t: Test, options: RegisterOptions, routes: (app: FastifyInstance) => unknown): Promise<TestApp> {
   const app = Fastify({ forceCloseConnections: true })
   app.addHook('onRequest', (request, _reply, done) => storage.run({ user: String(request.headers['x-user']) }, done))
   await app.register(sse, options)
   await routes(app)
   const port = await listen(t, app)
-  const come = async (user: string, path = '/'): Promise<RawClient> => {
+  const connect = async (user: string, path = '/'): Promise<RawClient> => {
     const client = await open(port, { path, headers: { 'x-user': user } })
     t.teardown(() => client.socket.destroy())
     await within('the head', client.until('\r\n\r\n'))
     return client
   }
-  return { app, port, come }
+  return { app, port, connect }
 }
 
-/** Settles when it is so. */
-async function until (what: string, isSo: () => boolean): Promise<void> {
+/** Resolves when the condition is true. */
+async function until (what: string, condition: () => boolean): Promise<void> {
   const startedAt = performance.now()
-  while (!isSo()) {
+  while (!condition()) {
     if (performance.now() - startedAt > 5_000) throw new Error(`${what}: not within 5 s`)
     await sleep(1)
   }
 }
 
-t.test('a scope runs a function where it was made, and the shared one where no request is', async t => {
+t.test('a scope runs a function in the context of its creation, the shared scope in no request\'s context', async t => {
   const scope = storage.run({ user: 'ann' }, () => new Scope())
   t.equal(scope.runInAsyncScope(user), 'ann')
   storage.run({ user: 'bob' }, () => {
     t.equal(scope.runInAsyncScope(user), 'ann')
-    t.equal(shared.runInAsyncScope(user), 'nobody')
+    t.equal(sharedScope.runInAsyncScope(user), 'nobody')
   })
 })
 
-t.test('L11: reauthorize asks in the context of its own request, and not in that of the first', async t => {
+t.test('L11: reauthorize runs in the context of its own request, not of the first request', async t => {
   const sessions = new Set(['ann', 'bob'])
-  const { come, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
-  const ann = await come('ann')
-  const bob = await come('bob')
+  const { connect, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
+  const ann = await connect('ann')
+  const bob = await connect('bob')
   sessions.delete('bob')
   await within('the end of bob', bob.until('event: error'))
   t.equal(app.sse.streams().length, 1)
@@ -69,7 +69,7 @@ t.test('L11: reauthorize asks in the context of its own request, and not in that
   await within('the end of ann', ann.until('event: error'))
 })
 
-t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the source itself run there, whatever ends the stream', async t => {
+t.test('L11: onClose, errorEvent, onInvalid, signal listeners and the source run in the context of their request, for every reason', async t => {
   const ends: Array<[what: string, options: RegisterOptions, end: (app: FastifyInstance, client: RawClient) => unknown]> = [
     ['the client', {}, (_app, client) => client.socket.destroy()],
     ['disconnect', {}, app => app.sse.disconnect(() => true)],
@@ -80,7 +80,7 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
   for (const [what, options, end] of ends) {
     const seen: string[] = []
     const see = (name: string): void => { seen.push(`${name} ${user()}`) }
-    const { app, come } = await make(t, {
+    const { app, connect } = await make(t, {
       ...options,
       onClose: () => see('onClose'),
       errorEvent: () => { see('errorEvent'); return null }
@@ -99,7 +99,7 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
         } as never)
       })
     })
-    const client = await come('ann')
+    const client = await connect('ann')
     await storage.run({ user: 'eve' }, async () => {
       await end(app, client)
       await until(`onClose, ended by ${what}`, () => seen.some(line => line.startsWith('onClose')) && seen.some(line => line.startsWith('finally')))
@@ -110,7 +110,7 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
   }
 })
 
-t.test('L11: a listener of closing runs in no context of a request or of the caller of drain() or close()', async t => {
+t.test('L11: a listener of shutdownSignal runs in no context of a request or of the caller of drain() or close()', async t => {
   for (const close of ['drain', 'close'] as const) {
     const seen: string[] = []
     const source = async function * ({ shutdownSignal }: SourceContext): AsyncGenerator<AnyEvent> {
@@ -119,16 +119,16 @@ t.test('L11: a listener of closing runs in no context of a request or of the cal
       await once(shutdownSignal, 'abort')
       seen.push(`after its wait ${user()}`)
     }
-    const { app, come } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source)))
+    const { app, connect } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source)))
     app.sse.shutdownSignal.addEventListener('abort', () => seen.push(`app ${user()}`))
-    const client = await come('ann')
+    const client = await connect('ann')
     await within('the event', client.until('data: open'))
     await storage.run({ user: 'eve' }, () => close === 'drain' ? app.sse.drain() : app.close())
     t.strictSame(seen, ['app nobody', 'source nobody', 'after its wait ann'], close)
   }
 })
 
-t.test('L11: a source that waits for its client goes on in the context of its request', async t => {
+t.test('L11: a source that waits for its client continues in the context of its request', async t => {
   const seen = new Set<string>()
   let pulled = 0
   const data = 'x'.repeat(100_000)
@@ -138,8 +138,8 @@ t.test('L11: a source that waits for its client goes on in the context of its re
       return: () => { seen.add(`return ${user()}`); return Promise.resolve({ value: undefined, done: true }) }
     })
   }
-  const { come } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>)))
-  const client = await come('ann')
+  const { connect } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>)))
+  const client = await connect('ann')
   client.socket.pause()
   for (let before = -1; before !== pulled;) {
     before = pulled
@@ -150,7 +150,7 @@ t.test('L11: a source that waits for its client goes on in the context of its re
   await until('all of it', () => pulled > 300)
   t.strictSame([...seen], ['next ann'])
   pulled = 0
-  const other = await come('bob')
+  const other = await connect('bob')
   other.socket.pause()
   other.socket.destroy()
   await until('the return', () => seen.has('return bob'))
@@ -160,7 +160,7 @@ t.test('L11: a source that waits for its client goes on in the context of its re
 t.test('L11: filter, map and snapshot run in the context of the subscriber, not in the publisher\'s', async t => {
   const seen: string[] = []
   const see = <T>(name: string, value: T): T => { seen.push(`${name} ${user()}`); return value }
-  const { app, come, port } = await make(t, {}, app => {
+  const { app, connect, port } = await make(t, {}, app => {
     const channel = app.sse.channel('news')
     app.get('/', (_request, reply) => reply.sse(channel.subscribe({
       filter: () => see('filter', true),
@@ -175,8 +175,8 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
       return { data: (await loop.next()).value?.data }
     })
   })
-  const ann = await come('ann')
-  await come('bob', '/unwanted')
+  const ann = await connect('ann')
+  await connect('bob', '/unwanted')
   const loop = open(port, { path: '/loop', headers: { 'x-user': 'cid' } })
   await until('three followers', () => app.sse.find('news')!.subscribers === 3)
   await storage.run({ user: 'eve' }, () => app.sse.channel('news').publish({ data: 1 }))
@@ -188,19 +188,19 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
   t.strictSame(seen.sort(), ['filter ann', 'filter of a loop cid', 'map ann', 'onInvalid bob', 'snapshot ann'])
 })
 
-t.test('L11: the key of slow readers belongs to the channel, and runs in the context of no request', async t => {
+t.test('L11: compactBy of a slow consumer runs in no request\'s context', async t => {
   const seen: string[] = []
-  const { app, come } = await make(t, {}, app => {
+  const { app, connect } = await make(t, {}, app => {
     const channel = app.sse.channel('news', { slowConsumer: { compactBy: () => { seen.push(user()); return 1 } } })
     app.get('/', (_request, reply) => reply.sse(channel))
   })
-  const ann = await come('ann')
+  const ann = await connect('ann')
   await storage.run({ user: 'eve' }, () => app.sse.find('news')!.publish({ data: 1 }))
   await within('the event', ann.until('data: 1\n\n'))
   t.strictSame(seen, ['nobody'])
 })
 
-t.test('L11: hooks of a response and the handler of errors run there, where a stream is revoked before its head', async t => {
+t.test('L11: if a stream is revoked before its head, hooks and the error handler run in the context of its request', async t => {
   const seen: string[] = []
   const { app, port } = await make(t, { flushHeadersAfter: 10_000 }, app => {
     app.setErrorHandler((error, _request, reply) => { seen.push(`error handler ${user()}`); reply.code(403).send({ message: (error as Error).message }) })
@@ -221,7 +221,7 @@ t.test('L11: hooks of a response and the handler of errors run there, where a st
   t.strictSame(seen.slice(2), ['onSend bob'])
 })
 
-t.test('L11: diagnostics of a stream and its lines in the log come in the context of its request', async t => {
+t.test('L11: diagnostics and log lines of a stream are written in the context of its request', async t => {
   const seen: string[] = []
   const hear = (name: string): void => {
     const listener = (): void => { seen.push(`${name} ${user()}`) }
@@ -246,7 +246,7 @@ t.test('L11: diagnostics of a stream and its lines in the log come in the contex
   for (const text of ['sse stream failed', 'sse stream closed']) t.equal(lines.find(({ msg }) => msg === text)?.user, 'ann', text)
 })
 
-t.test('L11: diagnostics of what a subscriber lost come in the context of its own stream', async t => {
+t.test('L11: diagnostics of the losses of a subscriber are published in the context of its stream', async t => {
   const seen: string[] = []
   for (const name of ['drop', 'reset']) {
     const listener = (message: unknown): void => {
@@ -258,8 +258,8 @@ t.test('L11: diagnostics of what a subscriber lost come in the context of its ow
   }
   const store = memoryLog()
   let epoch = 'a'
-  const heard = new Set<(batch: LogBatch) => void>()
-  const { app, come } = await make(t, {
+  const listeners = new Set<(batch: LogBatch) => void>()
+  const { app, connect } = await make(t, {
     eventLog: (name, history) => {
       const log = store(name, history)
       return {
@@ -267,8 +267,8 @@ t.test('L11: diagnostics of what a subscriber lost come in the context of its ow
         read: (after, limit) => log.read(after, limit),
         state: async () => ({ ...await log.state(), epoch }),
         tail: listener => {
-          heard.add(listener)
-          return () => heard.delete(listener)
+          listeners.add(listener)
+          return () => listeners.delete(listener)
         },
         end: () => log.end(),
         isIdle: () => log.isIdle(),
@@ -281,24 +281,24 @@ t.test('L11: diagnostics of what a subscriber lost come in the context of its ow
     app.get('/oldest', (_request, reply) => reply.sse(channel.subscribe({ start: 'earliest' })))
   })
   for (let n = 0; n < 3; n++) await app.sse.find('news')!.publish({ data: n })
-  const ann = await come('ann', '/oldest')
+  const ann = await connect('ann', '/oldest')
   await within('the gap', ann.until('sse.gap'))
   t.strictSame(seen.splice(0), ['drop ann ann'])
-  const bob = await come('bob')
+  const bob = await connect('bob')
   await within('its stream', bob.until(': live'))
-  // The log begins anew, and another request finds out.
+  // The event log starts a new epoch, and another request detects it.
   epoch = 'b'
   await storage.run({ user: 'eve' }, async () => {
-    for (const listener of heard) listener({ entries: [], epoch, newest: 0, ended: false })
+    for (const listener of listeners) listener({ entries: [], epoch, newest: 0, ended: false })
     await Promise.all([ann, bob].map(async client => within('the reset', client.until('sse.reset'))))
   })
   t.strictSame(seen.sort(), ['reset ann ann', 'reset bob bob'])
 })
 
-t.test('L11: a producer follows the end of its log in the context of no request', async t => {
+t.test('L11: a producer tails its event log in no request\'s context', async t => {
   const seen: string[] = []
   const store = memoryLog()
-  const { app, come } = await make(t, {
+  const { app, connect } = await make(t, {
     eventLog: (name, history) => {
       const log = store(name, history)
       const tail = log.tail.bind(log)
@@ -315,13 +315,13 @@ t.test('L11: a producer follows the end of its log in the context of no request'
       return reply.sse(channel)
     })
   })
-  const ann = await come('ann')
+  const ann = await connect('ann')
   await within('the stream', ann.until(': live'))
   t.strictSame(seen, ['nobody', 'nobody'])
   await app.sse.find('run')!.end()
 })
 
-t.test('L11: a signal of a request without a stream aborts in the context in which it was asked for', async t => {
+t.test('L11: the signal of a request without a stream aborts in the context of its first access', async t => {
   const seen: string[] = []
   const { port } = await make(t, {}, app => app.get('/', { schema: { sse: { message: Type.String() } } }, async request => {
     request.signal.addEventListener('abort', () => seen.push(user()))
@@ -335,7 +335,7 @@ t.test('L11: a signal of a request without a stream aborts in the context in whi
   t.strictSame(seen, ['ann'])
 })
 
-t.test('L11: a producer\'s source runs and stops in the context of consume()', async t => {
+t.test('L11: a producer\'s source runs and stops in the context of publishFrom()', async t => {
   const seen: string[] = []
   const { app, port } = await make(t, {}, app => {
     const channel = app.sse.channel('run')
@@ -359,7 +359,7 @@ t.test('L11: a producer\'s source runs and stops in the context of consume()', a
   t.strictSame(seen, ['signal ann', 'finally ann'])
 })
 
-t.test('L11: timers that streams share hold no value of the first request', async t => {
+t.test('L11: shared timers keep no value of the first request', async t => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const refs: Array<WeakRef<Store>> = []
@@ -371,7 +371,7 @@ t.test('L11: timers that streams share hold no value of the first request', asyn
   })
   await app.register(sse)
   const options = { slowConsumer: { compactBy: () => 1 } }
-  // The channel is made within the first request.
+  // The channel is created within the first request.
   app.get('/', (_request, reply) => reply.sse(app.sse.channel('news', options)))
   const port = await listen(t, app)
   const [ann, bob] = [await open(port, { headers: { 'x-user': 'ann' } }), await open(port, { headers: { 'x-user': 'bob' } })]

@@ -104,3 +104,10 @@ t.test('CONTRIBUTING lists the layers in their order', async t => {
   const listed = [...read('.github/CONTRIBUTING.md').matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name!.replace(/^lib\//, '').replace(/\/$/, ''))
   t.strictSame(listed.filter(name => LAYERS.includes(name)), LAYERS.slice(1, -1))
 })
+
+t.test('CONTRIBUTING lists the rules that test titles name', async t => {
+  const titles = filesBelow('test').filter(path => path.endsWith('.test.ts')).map(read).join('')
+  const named = new Set([...titles.matchAll(/['"`]([A-Z]\d+): /g)].map(([, id]) => id!))
+  const rows = read('.github/CONTRIBUTING.md').split('\n').filter(line => /^\| [A-Z]\d+ \|/.test(line))
+  t.strictSame(rows.flatMap(row => row.match(/\b[A-Z]\d+(?= \|)/g) ?? []).toSorted(), [...named].toSorted())
+})

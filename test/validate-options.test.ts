@@ -20,7 +20,7 @@ t.test('an invalid option throws with its path, the expected value and the given
 
 t.test('an unknown option throws with the list of known options', async () => {
   for (const name of ['third', 'toString', '__proto__']) {
-    bad(JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of first, second, got an option that does not exist`)
+    bad(JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of first, second, got an unknown option`)
   }
 })
 

@@ -25,16 +25,16 @@ const OPENING: Array<Pick<Quote, 'symbol' | 'group' | 'price'>> = [
   { symbol: 'Power', group: 'energy', price: 71 }
 ]
 
-const PACE = 120
+const INTERVAL = 120
 
-/** A stand-in for whatever a dashboard shows: a state in memory, and an event for each change of it. */
+/** A stand-in for the data of a dashboard: a state in memory, and an event for each change. */
 export class Market extends EventEmitter<{ quote: [Quote] }> {
   /** The last quote of each symbol. */
   readonly quotes = new Map<string, Quote>(OPENING.map(quote => [quote.symbol, { ...quote, change: 0 }]))
   #timer: NodeJS.Timeout | undefined
 
   open (): void {
-    this.#timer = setInterval(() => this.#move(), PACE)
+    this.#timer = setInterval(() => this.#move(), INTERVAL)
   }
 
   close (): void {
@@ -46,7 +46,7 @@ export class Market extends EventEmitter<{ quote: [Quote] }> {
     this.emit('quote', quote)
   }
 
-  /** One price goes up or down by half a per cent at most. */
+  /** Changes one price by half a per cent at most. */
   #move (): void {
     const { symbol, group, price: opening } = OPENING[Math.floor(Math.random() * OPENING.length)]!
     const price = Number((this.quotes.get(symbol)!.price * (0.995 + Math.random() * 0.01)).toFixed(2))

@@ -11,13 +11,13 @@ export const events = {
   quote: Type.Object({ symbol: Type.String(), group: Group, price: Type.Number(), change: Type.Number() })
 }
 
-/** A screen that cannot keep up is better off with the last quote of each symbol than with all of them. */
+/** A slow page gets only the last quote of each symbol. */
 export const options = { events, slowConsumer: { compactBy: event => event.data.symbol } } satisfies ChannelOptions<typeof events>
 
-/** `GET /board/events`: every quote there is, then each new one; `?group=metals` for some of them. */
+/** `GET /board/events`: all current quotes, then each new one. `?group=metals` selects a group. */
 export default async function board (app: FastifyInstance, { market = new Market() }: { market?: Market }): Promise<void> {
   const channel = app.sse.channel('board', options)
-  // The state tells of a change at once: no snapshot can come between the two.
+  // The market emits a change synchronously, so no snapshot can be taken between the change and its event.
   market.on('quote', data => channel.publish({ event: 'quote', data }))
   app.addHook('onReady', async () => market.open())
   app.addHook('onClose', async () => market.close())
@@ -26,11 +26,11 @@ export default async function board (app: FastifyInstance, { market = new Market
     schema: { querystring: Type.Object({ group: Type.Optional(Group) }), sse: events }
   }, (request, reply) => {
     const { group } = request.query
-    const wanted = (quote: Quote): boolean => group === undefined || quote.group === group
+    const inGroup = (quote: Quote): boolean => group === undefined || quote.group === group
     return reply.sse(channel.subscribe({
-      // Without a filter all clients share the frames.
-      filter: group && (event => wanted(event.data)),
-      snapshot: () => [...market.quotes.values()].filter(wanted).map(data => ({ event: 'quote', data }))
+      // Without a filter, all clients share the frames.
+      filter: group && (event => inGroup(event.data)),
+      snapshot: () => [...market.quotes.values()].filter(inGroup).map(data => ({ event: 'quote', data }))
     }))
   })
   page(app, '/board', new URL('page.html', import.meta.url))

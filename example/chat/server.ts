@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { ChannelOptions } from 'fastify-typed-sse'
 import { page } from '../page.ts'
 
-// What people may send, and what the room sees of it.
+// The messages that clients may send. The room sees them with the time.
 const Params = Type.Object({ room: Type.String({ pattern: '^[a-z0-9-]{1,32}$' }) })
 const Message = Type.Object({
   name: Type.String({ maxLength: 40, pattern: '\\S' }),
@@ -15,12 +15,15 @@ export const events = {
   message: Type.Object({ ...Message.properties, at: Type.Integer({ description: 'Milliseconds since 1970' }) })
 }
 
-/** Who joins gets what the room still knows: the last hundred messages, of the last hour. */
+/** A client that joins gets the history: the last hundred messages of the last hour. */
 export const options = { events, start: 'earliest', history: { maxEvents: 100, maxAge: 3_600_000 } } satisfies ChannelOptions<typeof events>
 
-/** `GET /chat/:room/events` joins a room, `POST /chat/:room/messages` says something in it. A real chat asks who may do which. */
+/**
+ * `GET /chat/:room/events` joins a room, `POST /chat/:room/messages` sends a message to it. A real chat checks
+ * permissions.
+ */
 export default async function chat (app: FastifyInstance): Promise<void> {
-  // Asked for whenever it is needed: a room that nobody uses leaves memory.
+  // Looked up at each use: an unused room is removed from memory.
   const channelOf = (room: string) => app.sse.channel(`chat:${room}`, options)
   const typed = app.withTypeProvider<TypeBoxTypeProvider>()
 

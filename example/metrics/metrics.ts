@@ -6,43 +6,43 @@ type Value = [value: number, labels?: Record<string, string>]
 interface Metric { name: string, help: string, labelNames?: string[], values: (stats: Stats) => Value[] }
 
 const byRoute = (count: 'open' | 'opened' | 'events' | 'bytes') => ({ routes }: Stats): Value[] => Object.entries(routes).map(([route, counts]) => [counts[count], { route }])
-// A channel's name is often somebody's: a label for each would be a series for each.
+// Channels are often named after users or rooms. A label for the name would make one time series for each.
 const overChannels = (count: 'subscribers' | 'lagging') => ({ channels }: Stats): Value[] => [[Object.values(channels).reduce((sum, channel) => sum + channel[count], 0)]]
 
 const GAUGES: Metric[] = [
   { name: 'sse_streams_open', help: 'Streams that are open.', labelNames: ['route'], values: byRoute('open') },
-  { name: 'sse_streams_stalled', help: 'Open streams whose client takes nothing while something waits for it.', values: ({ streams }) => [[streams.stalled]] },
+  { name: 'sse_streams_stalled', help: 'Open streams whose client reads no bytes while data waits.', values: ({ streams }) => [[streams.stalled]] },
   { name: 'sse_channels', help: 'Channels in the memory of this process.', values: ({ channels }) => [[Object.keys(channels).length]] },
   { name: 'sse_subscribers', help: 'Subscribers of channels.', values: overChannels('subscribers') },
-  { name: 'sse_subscribers_lagging', help: 'Subscribers that do not stand at the end of their channel.', values: overChannels('lagging') }
+  { name: 'sse_subscribers_lagging', help: 'Subscribers that are not at the end of their channel.', values: overChannels('lagging') }
 ]
 
 const COUNTERS: Metric[] = [
   { name: 'sse_streams_opened_total', help: 'Streams that were opened.', labelNames: ['route'], values: byRoute('opened') },
   {
     name: 'sse_streams_closed_total',
-    help: 'Streams that are over, by why.',
+    help: 'Closed streams by reason.',
     labelNames: ['route', 'reason'],
     values: ({ routes }) => Object.entries(routes).flatMap(([route, { closed }]) => Object.entries(closed).map(([reason, count]): Value => [count, { route, reason }]))
   },
   { name: 'sse_events_total', help: 'Events written to streams.', labelNames: ['route'], values: byRoute('events') },
-  { name: 'sse_bytes_total', help: 'Bytes of body handed to connections.', labelNames: ['route'], values: byRoute('bytes') },
+  { name: 'sse_bytes_total', help: 'Body bytes written to connections.', labelNames: ['route'], values: byRoute('bytes') },
   {
     name: 'sse_rejected_total',
-    help: 'Requests for a stream that were turned away, by why.',
+    help: 'Rejected requests for a stream, by reason.',
     labelNames: ['reason'],
     values: ({ rejected }) => Object.entries(rejected).map(([reason, count]) => [count, { reason }])
   },
-  { name: 'sse_published_total', help: 'Events that this process published in channels.', values: ({ published }) => [[published]] },
-  { name: 'sse_dropped_total', help: 'Events that slow readers of channels lost.', values: ({ dropped }) => [[dropped]] },
-  { name: 'sse_gaps_total', help: 'How often a slow reader was told that it lost events.', values: ({ gaps }) => [[gaps]] },
-  { name: 'sse_resets_total', help: 'Positions that could not be honoured.', values: ({ resets }) => [[resets]] }
+  { name: 'sse_published_total', help: 'Events that this process published to channels.', values: ({ published }) => [[published]] },
+  { name: 'sse_dropped_total', help: 'Events that slow consumers skipped.', values: ({ dropped }) => [[dropped]] },
+  { name: 'sse_gaps_total', help: 'Gap events: how often a slow consumer skipped events.', values: ({ gaps }) => [[gaps]] },
+  { name: 'sse_resets_total', help: 'Reset events: positions that could not be resumed.', values: ({ resets }) => [[resets]] }
 ]
 
-/** What `app.sse.stats()` says, as metrics of a registry. The counting is done there: each scrape shows the totals, and adds nothing to them. */
+/** Exports `app.sse.stats()` as metrics of a registry. The plugin counts; a scrape sets the metrics to the totals. */
 export function sseMetrics (app: FastifyInstance, registry = new Registry()): Registry {
   const registers = [registry]
-  const stats = once(() => app.sse.stats())
+  const stats = cached(() => app.sse.stats())
   for (const { values, ...metric } of GAUGES) {
     const gauge: Gauge = new Gauge({
       ...metric,
@@ -54,7 +54,7 @@ export function sseMetrics (app: FastifyInstance, registry = new Registry()): Re
     })
   }
   for (const { values, ...metric } of COUNTERS) {
-    // A counter cannot be set. Nobody sees it between the two.
+    // A counter cannot be set, so it is reset and incremented. No scrape can run between the two.
     const counter: Counter = new Counter({
       ...metric,
       registers,
@@ -64,24 +64,24 @@ export function sseMetrics (app: FastifyInstance, registry = new Registry()): Re
       }
     })
   }
-  registry.registerMetric(counted('sse_delivery_latency_seconds', 'From when this process has a published event until it is written to all who wait for it.', () => stats().latency))
+  registry.registerMetric(histogramOf('sse_delivery_latency_seconds', 'Time from the arrival of an event in this process until it is written to all live subscribers.', () => stats().latency))
   return registry
 }
 
-/** One look for all that is asked for in one go. */
-function once<T> (look: () => T): () => T {
-  let seen: { value: T } | undefined
+/** Caches the result until the end of the current task, so all metrics of a scrape share one snapshot. */
+function cached<T> (read: () => T): () => T {
+  let cache: { value: T } | undefined
   return () => {
-    if (seen === undefined) {
-      seen = { value: look() }
-      queueMicrotask(() => { seen = undefined })
+    if (cache === undefined) {
+      cache = { value: read() }
+      queueMicrotask(() => { cache = undefined })
     }
-    return seen.value
+    return cache.value
   }
 }
 
-/** prom-client's histogram counts by itself, and takes no counts. A registry asks a metric for no more than this. */
-function counted (name: string, help: string, snapshot: () => HistogramSnapshot): Histogram {
+/** A histogram of existing counts. prom-client's own accepts only observations. A registry uses only these members. */
+function histogramOf (name: string, help: string, snapshot: () => HistogramSnapshot): Histogram {
   const get = async (): Promise<object> => {
     const { buckets, count, sum } = snapshot()
     const values = [

@@ -1,56 +1,56 @@
-import { request as ask, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { request as send, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
 /**
- * Passes requests without a body on: each to the next of the ports of 127.0.0.1 that are there now, and to the one after that when it does
- * not answer. What comes back goes through as it comes. When either side leaves, so does the other.
+ * Proxies requests without a body to the ports of 127.0.0.1 in turn. If a port does not answer, the next one is tried.
+ * The response is streamed. When either side disconnects, the other is disconnected, too.
  */
 export function roundRobin (ports: () => readonly number[]): Handler {
   let turn = 0
   return (request, response) => {
-    const living = ports()
-    const first = living.length === 0 ? 0 : turn++ % living.length
-    pass(request, response, [...living.slice(first), ...living.slice(0, first)])
+    const current = ports()
+    const first = current.length === 0 ? 0 : turn++ % current.length
+    forward(request, response, [...current.slice(first), ...current.slice(0, first)])
   }
 }
 
-function pass (request: IncomingMessage, response: ServerResponse, [port, ...others]: readonly number[]): void {
+function forward (request: IncomingMessage, response: ServerResponse, [port, ...others]: readonly number[]): void {
   if (port === undefined) {
     response.writeHead(502, { 'content-type': 'text/plain' }).end('No node answers\n')
     return
   }
-  const upstream = ask({
+  const upstream = send({
     host: '127.0.0.1',
     port,
     method: request.method,
     path: request.url,
-    headers: onward(request.headers, 'content-length', 'expect'),
-    // A connection that was kept could be one to a node that was killed since.
+    headers: endToEnd(request.headers, 'content-length', 'expect'),
+    // A kept-alive connection could lead to a node that was killed in the meantime.
     agent: false
   })
-  const leave = (): void => { upstream.destroy() }
-  response.once('close', leave)
+  const abort = (): void => { upstream.destroy() }
+  response.once('close', abort)
   upstream.once('response', answer => {
-    response.writeHead(answer.statusCode!, answer.statusMessage, onward(answer.headers))
-    // Now, and not with the first event.
+    response.writeHead(answer.statusCode!, answer.statusMessage, endToEnd(answer.headers))
+    // Sends the head now, not with the first event.
     response.flushHeaders()
-    // An answer that breaks off breaks the response off: an end would say that it was all.
+    // If the upstream response breaks off, so does this one: a clean end would make it look complete.
     pipeline(answer, response, () => {})
   })
   upstream.on('error', () => {
-    response.off('close', leave)
-    if (!response.headersSent && !response.destroyed) pass(request, response, others)
+    response.off('close', abort)
+    if (!response.headersSent && !response.destroyed) forward(request, response, others)
   })
   upstream.end()
 }
 
-// What is said from one hop to the next.
-const HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
+// Hop-by-hop headers (RFC 9110 §7.6.1).
+const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
 
-function onward (headers: IncomingHttpHeaders, ...without: string[]): IncomingHttpHeaders {
-  const named = headers.connection?.toLowerCase().split(/\s*,\s*/) ?? []
-  const left = new Set([...HOP, ...named, ...without])
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !left.has(name)))
+function endToEnd (headers: IncomingHttpHeaders, ...without: string[]): IncomingHttpHeaders {
+  const listed = headers.connection?.toLowerCase().split(/\s*,\s*/) ?? []
+  const removed = new Set([...HOP_BY_HOP, ...listed, ...without])
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !removed.has(name)))
 }

@@ -1,47 +1,47 @@
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { Keeper } from './keeper.ts'
+import { Supervisor } from './supervisor.ts'
 
 const NAMES = ['redis-server', 'valkey-server']
-// Where a system keeps servers; not everybody's PATH has it.
+// The folder of server programs, which is not in every PATH.
 const SERVERS = '/usr/sbin'
-// Milliseconds for one try to reach it, and between two.
-const TRY = 1_000
-const PAUSE = 20
+// The time limit of one attempt to connect, and the delay between two, in milliseconds.
+const ATTEMPT_TIMEOUT = 1_000
+const RETRY_DELAY = 20
 
-/** A Redis of our own, whose data and socket are in the folder: `url` is what a client of ioredis takes. */
-export function redisIn (folder: string): { url: string, keeper: Keeper } {
+/** A Redis whose data and socket are in the folder. `url` is the address for ioredis. */
+export function redisIn (folder: string): { url: string, supervisor: Supervisor } {
   const program = find()
-  // A socket, since a port could be somebody else's by the time that Redis comes back.
+  // A socket: another program could take a port before Redis is restarted.
   const url = join(folder, 'redis.sock')
   const args = ['--port', '0', '--unixsocket', url, '--dir', folder, '--save', '',
-    // An answer means that the event is written: a crash loses nothing that anybody was told of.
+    // Redis answers only after the event is written, so a crash loses no acknowledged event.
     '--appendonly', 'yes', '--appendfsync', 'always',
     '--logfile', join(folder, 'log')]
-  const keeper = new Keeper('Redis', {
-    // In a group of its own: Ctrl-C is for us, and we say when it stops.
+  const supervisor = new Supervisor('Redis', {
+    // In its own process group: Ctrl-C reaches only this process, which then stops Redis.
     spawn: () => spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true }),
-    ready: async (_child, gone) => { await answers(url, gone) }
+    ready: async (_child, exited) => { await waitForRedis(url, exited) }
   })
-  return { url, keeper }
+  return { url, supervisor }
 }
 
-/** Resolves when Redis answers; rejects when the signal says that nobody waits for it. */
-export async function answers (url: string, signal: AbortSignal): Promise<void> {
+/** Resolves when Redis answers. Rejects when the signal aborts. */
+export async function waitForRedis (url: string, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted()
-    // A client that tries again by itself could not be stopped between two tries.
-    const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: TRY, commandTimeout: TRY })
+    // Without ioredis's own retries, which could not be aborted between two attempts.
+    const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: ATTEMPT_TIMEOUT, commandTimeout: ATTEMPT_TIMEOUT })
     client.on('error', () => {})
     try {
       await client.connect()
       await client.ping()
       return
     } catch {
-      await pause(PAUSE, undefined, { signal })
+      await sleep(RETRY_DELAY, undefined, { signal })
     } finally {
       client.disconnect()
     }
@@ -49,10 +49,10 @@ export async function answers (url: string, signal: AbortSignal): Promise<void> 
 }
 
 function find (): string {
-  const { REDIS_SERVER_PATH: told, PATH = '' } = process.env
-  const places = told === undefined ? NAMES.flatMap(name => [...PATH.split(delimiter), SERVERS].map(folder => join(folder, name))) : [told]
-  const found = places.find(isProgram)
-  if (found === undefined) throw new Error('There is no Redis here: apt-get install redis-server, or set REDIS_SERVER_PATH to where it is, or REDIS_URL to one that runs')
+  const { REDIS_SERVER_PATH: configured, PATH = '' } = process.env
+  const candidates = configured === undefined ? NAMES.flatMap(name => [...PATH.split(delimiter), SERVERS].map(folder => join(folder, name))) : [configured]
+  const found = candidates.find(isProgram)
+  if (found === undefined) throw new Error('Redis was not found: apt-get install redis-server, or set REDIS_SERVER_PATH to its path, or REDIS_URL to a running one')
   return found
 }
 

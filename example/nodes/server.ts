@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
@@ -8,26 +8,26 @@ import sse, { type ChannelOptions } from 'fastify-typed-sse'
 import { redisLog } from 'fastify-typed-sse/redis'
 import { Redis } from 'ioredis'
 
-const published = {
+const channelEvents = {
   tick: Type.Object({ from: Type.String(), number: Type.Integer() })
 }
 
-/** What clients get: with the node that they got it from. */
+/** The events for clients: with the node that serves the client. */
 export const events = {
-  tick: Type.Object({ ...published.tick.properties, via: Type.String() })
+  tick: Type.Object({ ...channelEvents.tick.properties, via: Type.String() })
 }
 
-const options = { events: published } satisfies ChannelOptions<typeof published>
+const options = { events: channelEvents } satisfies ChannelOptions<typeof channelEvents>
 
 export interface NodeOptions extends FastifyServerOptions {
   name: string
   redis: Redis
 }
 
-/** One of many nodes, all alike: it publishes ticks in a channel that they share, and `GET /ticks/events` follows that through this node. */
+/** One of many equal nodes. It publishes ticks to a shared channel, and `GET /ticks/events` subscribes to it. */
 export async function build ({ name, redis, ...fastify }: NodeOptions): Promise<FastifyInstance> {
   const app = Fastify({ forceCloseConnections: true, ...fastify })
-  // Whoever loses a node is soon at the next one.
+  // A short retry: a client that loses its node is soon connected to the next one.
   await app.register(sse, { eventLog: redisLog(redis, { prefix: 'nodes:' }), retry: 500 })
   const channel = app.sse.channel('ticks', options)
 
@@ -35,25 +35,25 @@ export async function build ({ name, redis, ...fastify }: NodeOptions): Promise<
     map: ({ event, data }) => ({ event, data: { ...data, via: name } })
   })))
 
-  const closing = new AbortController()
-  app.addHook('onListen', () => { tick(closing.signal).catch(() => {}) })
-  app.addHook('preClose', async () => closing.abort())
+  const stopping = new AbortController()
+  app.addHook('onListen', () => { tick(stopping.signal).catch(() => {}) })
+  app.addHook('preClose', async () => stopping.abort())
 
   async function tick (signal: AbortSignal): Promise<void> {
     for (let number = 1; ; number++) {
-      // Redis is waited for. One that is away for too long costs this tick, which is then in the log.
+      // publish waits for Redis. If Redis is unreachable for too long, it rejects; the tick may still be stored later.
       await channel.publish({ event: 'tick', data: { from: name, number } }).catch(() => {})
-      await pause(500 + Math.random() * 1_000, undefined, { signal })
+      await sleep(500 + Math.random() * 1_000, undefined, { signal })
     }
   }
   return app
 }
 
-// Started, not imported by a test.
+// True if this file is the program, and not imported by a test.
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const { NAME = 'A', PORT = '0', REDIS_URL = 'redis://127.0.0.1:6379' } = process.env
   const redis = new Redis(REDIS_URL)
-  // It connects again by itself, and whoever waits too long for it hears of that.
+  // ioredis reconnects by itself, and a publish that waits too long rejects.
   redis.on('error', () => {})
   const app = await build({ name: NAME, redis, logger: { level: 'warn' } })
   const close = async (): Promise<void> => {
@@ -61,7 +61,7 @@ if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLTo
     redis.disconnect()
     if (process.connected) process.disconnect()
   }
-  // The last one: the process that started this one is gone.
+  // 'disconnect': the parent process exited.
   for (const event of ['SIGINT', 'SIGTERM', 'disconnect']) process.once(event, close)
   await app.listen({ host: '127.0.0.1', port: Number(PORT) })
   process.send?.({ port: (app.server.address() as AddressInfo).port })

@@ -13,8 +13,8 @@ const FILES = 25
 const PER_FILE = 100
 
 /**
- * A job that imports files. Each event carries as its id how many are done, so that a client whose connection broke
- * goes on from there. The id comes from the client: a number of ours, or the job begins anew.
+ * A job that imports files. The id of each event is the number of finished files, so a client that reconnects resumes
+ * there. The id is untrusted client input: if it is not such a number, the job starts again.
  */
 async function * importFiles ({ signal, lastEventId = '0' }: SourceContext): AsyncGenerator<EventOf<typeof events>> {
   const resumed = Number(lastEventId)
@@ -27,7 +27,7 @@ async function * importFiles ({ signal, lastEventId = '0' }: SourceContext): Asy
   yield { event: 'done', data: { files: FILES } }
 }
 
-/** `GET /progress/events`: a `progress` event for each file, then `done`, upon which the client closes. */
+/** `GET /progress/events`: a `progress` event for each file, then `done`, after which the client closes. */
 export default async function progress (app: FastifyInstance): Promise<void> {
   app.get('/progress/events', { schema: { sse: events } }, (_request, reply) => reply.sse(importFiles))
   page(app, '/progress', new URL('page.html', import.meta.url))

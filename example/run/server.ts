@@ -6,11 +6,11 @@ import { page } from '../page.ts'
 import { generate, type Generate } from '../tokens/model.ts'
 
 const LIMIT = 1000
-// Slow enough to reload the page in the middle.
-const PACE = 250
+// Milliseconds between two tokens: slow enough to reload the page in the middle.
+const INTERVAL = 250
 
-// Clients make the ids, which must be hard to guess. A real service first asks its database for the owner of the run:
-// head() makes the channel.
+// Clients choose the ids, which must be hard to guess. A real service first checks the owner of the run in its
+// database, because `app.sse.channel()` creates the channel.
 const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
 const Body = Type.Object({ prompt: Type.String({ minLength: 1, maxLength: 2000 }) })
 
@@ -20,7 +20,7 @@ export const events = {
   done: Type.Object({ reason: Type.Union([Type.Literal('complete'), Type.Literal('stopped')]) })
 }
 
-/** Who comes late gets all of it: there is room for the longest run, and for ten minutes. */
+/** A late client gets the complete run: the history holds the longest run, for ten minutes. */
 export const channelOptions = { events, start: 'earliest', history: { maxEvents: LIMIT + 10, maxAge: 600_000 } } satisfies ChannelOptions<typeof events>
 
 async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<PublishEventOf<typeof events>> {
@@ -29,9 +29,9 @@ async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<Publ
 }
 
 /**
- * A generation that outlives its client. `POST /runs/:id` starts it, or joins the one that is there, `GET /runs/:id`
- * follows it from the beginning or from where the client was, `DELETE /runs/:id` stops it. With a log that nodes share, each of them may be
- * asked of any node.
+ * A generation that outlives its client. `POST /runs/:id` starts it, or joins the existing one. `GET /runs/:id` streams
+ * it from the beginning, or from the client's position. `DELETE /runs/:id` stops it. With a shared event log, each
+ * request may go to any node.
  */
 export default async function run (app: FastifyInstance, options: { generate?: Generate }): Promise<void> {
   const model = options.generate ?? generate
@@ -43,10 +43,10 @@ export default async function run (app: FastifyInstance, options: { generate?: G
     const { prompt } = request.body
     const { newest } = await run.position()
     if (newest === 0) {
-      // The log gives each offset once, to one of all nodes: the request with the first event starts the run.
+      // The log assigns each offset once across all nodes: the request with the first event starts the run.
       const id = await run.publish({ event: 'prompt', data: prompt })
-      // The signal is the run's, not this request's.
-      if (id.endsWith('-1')) run.publishFrom(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, pace: PACE })))
+      // The signal belongs to the run, not to this request.
+      if (id.endsWith('-1')) run.publishFrom(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, interval: INTERVAL })))
     }
     return reply.sse(run)
   })

@@ -1,4 +1,4 @@
-// The same on a library: eventsource-parser makes events of the lines, and JSON.parse makes messages of their data.
+// The same with a library: eventsource-parser parses the events, and JSON.parse their data.
 //   npx tsx example/seed/client-parser.ts [url]
 
 import { EventSourceParserStream } from 'eventsource-parser/stream'

@@ -1,4 +1,4 @@
-// The same on this package's client, typed by the route's own event map, of which only the type is imported.
+// The same with the client of this package. Only the type of the route's event map is imported.
 //   npx tsx example/seed/client-typed.ts [url]
 
 import { connect } from 'fastify-typed-sse/client'

@@ -1,4 +1,4 @@
-// Reads an event stream with what Node ships and prints each line that is not empty, with the time it came.
+// Reads an event stream with built-in modules of Node, and prints each non-empty line with the time of its arrival.
 //   npm run client                                 the seed stream of `npm start`
 //   npm run client -- http://127.0.0.1:3000/sse/queue
 
@@ -6,7 +6,7 @@ const url = process.argv[2] ?? `http://127.0.0.1:${process.env.PORT ?? 3000}/sse
 
 async function * linesOf (body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
   let rest = ''
-  // The decoder keeps what a chunk cuts in two: characters here, lines below.
+  // A chunk may end within a character, which the decoder keeps, or within a line, which `rest` keeps.
   for await (const text of body.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split('\n')
     rest = lines.pop()!

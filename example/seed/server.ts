@@ -14,7 +14,7 @@ const INTERVAL = 300
 
 const message = (n: number): Message => ({ data: { status: 200, resMsg: `server sent event message: ${n}` } })
 
-/** Form (a): the stream asks a generator for each message. The signal ends the wait when the client leaves. */
+/** Variant (a): a generator, pulled for each message. The signal ends the wait when the client disconnects. */
 async function * tenMessages ({ signal }: SourceContext): AsyncGenerator<Message> {
   for (let n = 1; n <= TOTAL; n++) {
     if (n > 1) await sleep(INTERVAL, undefined, { signal })
@@ -23,26 +23,26 @@ async function * tenMessages ({ signal }: SourceContext): AsyncGenerator<Message
 }
 
 /**
- * Form (b): a producer that works on its own and knows nothing of HTTP. `push` waits until the message is taken,
- * and says false when nobody is there to take it. Resolves to the number of messages handed over.
+ * Variant (b): a background producer that knows nothing of HTTP. `push` waits until the queue has room, and resolves to
+ * false if the reader has left. Resolves to the number of messages that were pushed.
  */
 export async function produce (queue: EventQueue<typeof events>): Promise<number> {
-  let handed = 0
-  while (handed < TOTAL && await queue.push(message(handed + 1))) {
-    handed++
-    // Cut short when the reader leaves: the next push says so.
-    if (handed < TOTAL) await sleep(INTERVAL, undefined, { signal: queue.signal }).catch(() => {})
+  let pushed = 0
+  while (pushed < TOTAL && await queue.push(message(pushed + 1))) {
+    pushed++
+    // Ends early when the reader leaves: the next push then resolves to false.
+    if (pushed < TOTAL) await sleep(INTERVAL, undefined, { signal: queue.signal }).catch(() => {})
   }
   queue.end()
-  return handed
+  return pushed
 }
 
-/** `GET /sse`: ten messages from a generator, then the server closes. A browser comes back and gets them again. */
+/** `GET /sse`: ten messages from a generator, then the server closes. A browser reconnects and gets them again. */
 export async function generated (app: FastifyInstance): Promise<void> {
   app.get('/sse', { schema: { sse: events } }, (_request, reply) => reply.sse(tenMessages))
 }
 
-/** `GET /sse/once`: the same, but a browser that had all ten is told that there is no more. */
+/** `GET /sse/once`: the same, but a browser that received all ten gets 204 and does not reconnect. */
 export async function generatedOnce (app: FastifyInstance): Promise<void> {
   app.get('/sse/once', { schema: { sse: events } }, (_request, reply) => reply.sse(tenMessages, { finite: true }))
 }
@@ -51,12 +51,12 @@ export async function generatedOnce (app: FastifyInstance): Promise<void> {
 export async function queued (app: FastifyInstance): Promise<void> {
   app.get('/sse/queue', { schema: { sse: events } }, (request, reply) => {
     const queue = new EventQueue<typeof events>()
-    produce(queue).then(handed => request.log.info({ handed }, 'producer stopped'))
+    produce(queue).then(pushed => request.log.info({ pushed }, 'producer stopped'))
     return reply.sse(queue)
   })
 }
 
-/** All three, and the page that shows them. */
+/** All three routes, and the page that shows them. */
 export default async function seed (app: FastifyInstance): Promise<void> {
   await app.register(generated)
   await app.register(generatedOnce)

@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface GenerateOptions {
-  /** The most tokens to make. */
+  /** The maximum number of tokens. */
   limit: number
-  /** Aborts when nobody waits for the answer any more. */
+  /** Aborts when no client waits for the answer. */
   signal: AbortSignal
-  /** Milliseconds from one token to the next. Default 40. */
-  pace?: number
+  /** Milliseconds between two tokens. Default 40. */
+  interval?: number
 }
 
-/** What the endpoint needs of a model: a prompt goes in, tokens come out one by one. */
+/** A model, as the endpoint uses it: takes a prompt and yields tokens. */
 export type Generate = (prompt: string, options: GenerateOptions) => AsyncIterable<string>
 
-// All that this model has read.
+// The training text of this model.
 const TEXT = `A stream is one response that stays open . The server writes an event when it has one , and the browser
 shows it at once . An event is a few lines of text and an empty line . When the connection breaks , the browser connects
 again by itself and tells the server which event it saw last . The server begins after that event , so the browser misses
@@ -33,21 +33,24 @@ for (let i = 0; i + 1 < words.length; i++) {
 
 const SENTENCES = 4
 
-/** A stand-in for a language model: a chain of words, the same for the same prompt. It stops when the signal aborts. */
-export async function * generate (prompt: string, { limit, signal, pace = 40 }: GenerateOptions): AsyncGenerator<string> {
-  const dice = diceOf(prompt)
+/**
+ * A stand-in for a language model: a Markov chain, with the same answer for the same prompt. Stops when the signal
+ * aborts.
+ */
+export async function * generate (prompt: string, { limit, signal, interval = 40 }: GenerateOptions): AsyncGenerator<string> {
+  const random = randomFrom(prompt)
   let [before, word] = ['', '.']
   for (let n = 0, sentences = 0; n < limit && sentences < SENTENCES; n++) {
-    await sleep(pace, undefined, { signal })
+    await sleep(interval, undefined, { signal })
     const next = followers.get(context(before, word))!;
-    [before, word] = [word, next[dice(next.length)]!]
+    [before, word] = [word, next[random(next.length)]!]
     if (word === '.') sentences++
     yield n === 0 || word === '.' || word === ',' ? word : ` ${word}`
   }
 }
 
-/** Numbers below a bound that follow from a text: a linear congruential generator, seeded with its characters. */
-function diceOf (text: string): (bound: number) => number {
+/** Returns a pseudorandom generator of numbers below a bound: a linear congruential generator, seeded with a text. */
+function randomFrom (text: string): (bound: number) => number {
   let state = 0
   for (const character of text) state = (Math.imul(state, 31) + character.codePointAt(0)!) >>> 0
   return bound => {

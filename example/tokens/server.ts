@@ -8,7 +8,7 @@ import { generate, type Generate } from './model.ts'
 
 const FinishReason = Type.Union([Type.Literal('stop'), Type.Literal('length')])
 
-// What this endpoint looks at; the other parameters of the official shape are let through and ignored.
+// The parameters that this endpoint uses. The other parameters of the official API are accepted and ignored.
 const Body = Type.Object({
   model: Type.String(),
   messages: Type.Array(Type.Object({
@@ -41,9 +41,10 @@ interface Chunk {
   choices: [{ index: 0, delta: { role?: 'assistant', content?: string }, logprobs: null, finish_reason: Static<typeof FinishReason> | null }]
 }
 
-// This protocol sends JSON in every event but the last, which is the bare text [DONE]. An event is either JSON or text
-// by its schema, so this one is text, and `chunk` below writes its JSON. With `schema.sse` on the route `request.signal`
-// is right in both forms of the answer: Fastify's own aborts a POST as soon as its body is read.
+// This protocol sends JSON in every event except the last, which is the text [DONE]. An event is either JSON or text by
+// its schema, so this one is text, and `chunk` below serializes the JSON. With `schema.sse` on the route,
+// `request.signal` is correct in both forms of the answer: Fastify's own signal aborts a POST as soon as its body is
+// read.
 const events = { message: Type.String({ description: 'A chat.completion.chunk as JSON, or [DONE]' }) }
 type Event = EventOf<typeof events>
 
@@ -52,8 +53,8 @@ interface Answer { head: Pick<Chunk, 'id' | 'created' | 'model'>, tokens: AsyncI
 async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<Event> {
   const chunk = (delta: Chunk['choices'][0]['delta'], finish: Chunk['choices'][0]['finish_reason'] = null): Event => {
     const { id, created, model } = head
-    const whole: Chunk = { id, object: 'chat.completion.chunk', created, model, choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] }
-    return { data: JSON.stringify(whole) }
+    const value: Chunk = { id, object: 'chat.completion.chunk', created, model, choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] }
+    return { data: JSON.stringify(value) }
   }
   let count = 0
   yield chunk({ role: 'assistant', content: '' })
@@ -72,16 +73,19 @@ async function completionOf ({ head, tokens, limit }: Answer, prompt: string): P
     count++
     content += token
   }
-  const asked = prompt.split(/\s+/).length
+  const promptTokens = prompt.split(/\s+/).length
   return {
     ...head,
     object: 'chat.completion',
     choices: [{ index: 0, message: { role: 'assistant', content, refusal: null }, logprobs: null, finish_reason: count < limit ? 'stop' : 'length' }],
-    usage: { prompt_tokens: asked, completion_tokens: count, total_tokens: asked + count }
+    usage: { prompt_tokens: promptTokens, completion_tokens: count, total_tokens: promptTokens + count }
   }
 }
 
-/** `POST /v1/chat/completions` in the shape of OpenAI's: a stream of tokens or one JSON answer, as `body.stream` says. */
+/**
+ * `POST /v1/chat/completions` in the format of OpenAI: a stream of tokens, or one JSON answer, depending on
+ * `body.stream`.
+ */
 export default async function tokens (app: FastifyInstance, options: { generate?: Generate }): Promise<void> {
   const model = options.generate ?? generate
   page(app, '/tokens', new URL('page.html', import.meta.url))
@@ -102,7 +106,7 @@ export default async function tokens (app: FastifyInstance, options: { generate?
       return await completionOf(answer, prompt)
     } catch (error) {
       if (!signal.aborted) throw error
-      // The client left, and the model with it: there is nobody to answer.
+      // The client disconnected, so the model stopped and no answer is sent.
       reply.hijack()
     }
   })

@@ -5,7 +5,8 @@ import sse from 'fastify-typed-sse'
 import { traceSse } from './tracing.ts'
 
 /*
- * Prints its spans: `npm run tracing`, then curl -N the address. Yours go to a collector, in batches.
+ * Prints its spans: `npm run tracing`, then `curl -N` the printed address. A real app exports them to a collector, in
+ * batches.
  */
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(new ConsoleSpanExporter())] })
 const stop = traceSse(provider.getTracer('sse'))

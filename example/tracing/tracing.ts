@@ -7,26 +7,27 @@ type Names<Name = keyof Diagnostics> = Name extends `fastify-typed-sse:${infer N
 
 const SYSTEM = { 'messaging.system': 'fastify-typed-sse' }
 
-/** Listens to one of the channels. Returns what stops it. */
-function hear<N extends Names> (name: N, listener: (message: Diagnostics[`fastify-typed-sse:${N}`]) => void): () => void {
-  const told = channel(`fastify-typed-sse:${name}`)
-  const heard = (message: unknown): void => listener(message as Diagnostics[`fastify-typed-sse:${N}`])
-  told.subscribe(heard)
-  return () => { told.unsubscribe(heard) }
+/** Subscribes to one of the diagnostics channels. Returns a function that unsubscribes. */
+function listen<N extends Names> (name: N, listener: (message: Diagnostics[`fastify-typed-sse:${N}`]) => void): () => void {
+  const diagnostics = channel(`fastify-typed-sse:${name}`)
+  const receive = (message: unknown): void => listener(message as Diagnostics[`fastify-typed-sse:${N}`])
+  diagnostics.subscribe(receive)
+  return () => { diagnostics.unsubscribe(receive) }
 }
 
 /**
- * Spans of what the package tells: of each publish, of each delivery with links to the publishes that it delivers, and of each stream.
- * All of them are made when the thing is over, with the time of its beginning: thousands of streams are open for hours, and a span that
- * is held as long costs memory all the time, is lost when the process dies, and tells nothing before it ends. Returns what stops it.
+ * Creates spans from the diagnostics channels: for each publish, for each delivery with links to its publishes, and for
+ * each stream. A span is created at the end, with its start time. Thousands of streams are open for hours: a span held
+ * that long costs memory, is lost when the process dies, and is exported only at its end. Returns a function that stops
+ * it.
  */
-export function traceSse (tracer: Tracer, { remembered = 10_000 } = {}): () => void {
-  const published = new Published(remembered)
-  // Who asked for a stream: a few words each, which go with the request.
-  const asked = new WeakMap<FastifyRequest, SpanContext>()
+export function traceSse (tracer: Tracer, { maxPending = 10_000 } = {}): () => void {
+  const published = new PendingPublishes(maxPending)
+  // The span context of each stream's request. It is small, and is released with the request.
+  const parents = new WeakMap<FastifyRequest, SpanContext>()
   const stops = [
-    hear('publish', ({ channel, event, id }) => {
-      // A child of what publishes: a request, or a job.
+    listen('publish', ({ channel, event, id }) => {
+      // A child of the active span: a request, or a job.
       const span = tracer.startSpan(`publish ${channel}`, {
         kind: SpanKind.PRODUCER,
         attributes: { ...SYSTEM, 'messaging.operation.type': 'send', 'messaging.destination.name': channel, 'messaging.message.id': id, 'sse.event': event }
@@ -34,8 +35,8 @@ export function traceSse (tracer: Tracer, { remembered = 10_000 } = {}): () => v
       span.end()
       published.add(id, span.spanContext())
     }),
-    hear('deliver', ({ channel, epoch, from, to, subscribers, latency }) => {
-      // Of many publishes, so that none of them is its parent.
+    listen('deliver', ({ channel, epoch, from, to, subscribers, latency }) => {
+      // A delivery has many publishes, so none of them is its parent.
       tracer.startSpan(`deliver ${channel}`, {
         root: true,
         kind: SpanKind.CONSUMER,
@@ -44,12 +45,12 @@ export function traceSse (tracer: Tracer, { remembered = 10_000 } = {}): () => v
         attributes: { ...SYSTEM, 'messaging.operation.type': 'process', 'messaging.destination.name': channel, 'messaging.batch.message_count': to - from + 1, 'sse.subscribers': subscribers }
       }).end()
     }),
-    hear('open', ({ request }) => {
+    listen('open', ({ request }) => {
       const parent = trace.getSpanContext(context.active())
-      if (parent !== undefined) asked.set(request, parent)
+      if (parent !== undefined) parents.set(request, parent)
     }),
-    hear('close', ({ request, route, reason, duration, events, bytes }) => {
-      const parent = asked.get(request)
+    listen('close', ({ request, route, reason, duration, events, bytes }) => {
+      const parent = parents.get(request)
       const span = tracer.startSpan(`stream ${route}`, {
         kind: SpanKind.SERVER,
         startTime: Date.now() - duration,
@@ -62,23 +63,28 @@ export function traceSse (tracer: Tracer, { remembered = 10_000 } = {}): () => v
   return () => { for (const stop of stops) stop() }
 }
 
-/** The contexts of what was published and not yet delivered: so many, then the oldest go. Nobody may ever follow its channel. */
-class Published {
-  readonly #most: number
+/**
+ * The span contexts of undelivered publishes. At the limit, the oldest is dropped: a channel may have no subscriber.
+ */
+class PendingPublishes {
+  readonly #max: number
   readonly #contexts = new Map<string, SpanContext>()
 
-  constructor (most: number) {
-    this.#most = most
+  constructor (max: number) {
+    this.#max = max
   }
 
   add (id: string, context: SpanContext): void {
     this.#contexts.set(id, context)
-    if (this.#contexts.size <= this.#most) return
+    if (this.#contexts.size <= this.#max) return
     const [oldest] = this.#contexts.keys()
     this.#contexts.delete(oldest!)
   }
 
-  /** Links to those that are known. What another node published is not, nor is what comes before its publisher has heard of it. */
+  /**
+   * Returns links to the known publishes. Those of other nodes are unknown, and so is one delivered before `publish`
+   * resolves.
+   */
   take (epoch: string, from: number, to: number): Link[] {
     const links: Link[] = []
     for (let offset = from; offset <= to; offset++) {

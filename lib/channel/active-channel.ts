@@ -7,14 +7,14 @@ import { Feed } from './feed.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import { StreamClosedError } from '../lifecycle.ts'
 import type { EventLog, LogState, LogPosition, LogRecord } from '../log/log.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { problemEvent } from '../contract/problem.ts'
 import { Producer, saysEnded } from './producer.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source/source.ts'
 import type { ChannelStats } from '../metrics/statistics.ts'
-import { errorOf, isAbort } from '../thrown.ts'
+import { toError, isAbortError } from '../thrown-value.ts'
 
 /** What lives under the name of a channel: its log, those who read it, and the one who writes to it. */
 export class ActiveChannel {
@@ -45,7 +45,7 @@ export class ActiveChannel {
 
   /** Throws what is wrong with the event. */
   append (event: unknown): LogPosition | Promise<LogPosition> {
-    const record = this.#setup.contract.write(event)
+    const record = this.#setup.contract.serialize(event)
     const position = this.#log.append(record)
     return isThenable(position) ? Promise.resolve(position).then(position => this.#appended(record, position)) : this.#appended(record, position)
   }
@@ -87,7 +87,7 @@ export class ActiveChannel {
       append: event => this.append(event),
       end: error => { this.#finish(error) },
       failLate: err => {
-        if (!isAbort(err)) this.#fault(err, 'sse source failed after its channel was over')
+        if (!isAbortError(err)) this.#fault(err, 'sse source failed after its channel was over')
       },
       over: () => this.#over()
     })
@@ -109,7 +109,7 @@ export class ActiveChannel {
     try {
       // Listen first, then look: no end is missed. A log with a new epoch goes on, and so does the producer.
       // A log may open its connection here, which outlives the request that called consume().
-      this.#stopTail = shared.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#over() })
+      this.#stopTail = sharedScope.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#over() })
       const head = this.#log.state()
       if (isThenable(head)) Promise.resolve(head).then(start).catch(fail)
       else start(head)
@@ -168,7 +168,7 @@ export class ActiveChannel {
     this.#letGo()
     try {
       if (failed !== undefined) {
-        const error = errorOf(failed.cause)
+        const error = toError(failed.cause)
         this.#fault(error, 'sse producer failed')
         await this.#appendError(error)
       }
@@ -183,7 +183,7 @@ export class ActiveChannel {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
       const last = errorEvent === undefined ? problemEvent(error) : await inTime(errorEvent?.(error)) ?? null
-      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.write(last) : { ...freeContract.write(last), fingerprint: FAILURE })
+      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.serialize(last) : { ...freeContract.serialize(last), fingerprint: FAILURE })
     } catch (err) {
       // The channel ended before its source failed: no event and no log line.
       if (!saysEnded(err)) this.#fault(err, 'sse error event could not be made')
@@ -191,7 +191,7 @@ export class ActiveChannel {
   }
 
   #fault (err: unknown, text: string): void {
-    logged(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
+    logSafely(this.#setup.log, 'error', { err, channel: this.settings.name }, text)
   }
 }
 

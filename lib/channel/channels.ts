@@ -4,8 +4,8 @@ import { FST_SSE_CHANNEL_OPTIONS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap } from '../contract/event-types.ts'
 import type { EventLogFactory } from '../log/log.ts'
-import { logged } from '../logged.ts'
-import { shared } from '../scope.ts'
+import { logSafely } from '../log-safely.ts'
+import { sharedScope } from '../scope.ts'
 import { checkedName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
 import type { ChannelStats, Statistics } from '../metrics/statistics.ts'
 import { ActiveChannel } from './active-channel.ts'
@@ -78,7 +78,7 @@ export class Channels {
     }
     const { eventLog: openLog, log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
-    const active = shared.runInAsyncScope(() => new ActiveChannel({ settings, eventLog: openLog, log, statistics, contract }))
+    const active = sharedScope.runInAsyncScope(() => new ActiveChannel({ settings, eventLog: openLog, log, statistics, contract }))
     const live = { channel: channel ?? this.#make(settings, options), active, options }
     this.#live.set(name, live)
     this.#watch(name, history.maxAge)
@@ -93,7 +93,7 @@ export class Channels {
         return active === undefined || difference(active.settings, settings) !== undefined ? undefined : active
       },
       get: () => this.#closed ? undefined : this.#get(settings, options, channel).active,
-      refused: (call, err) => logged(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} refused`)
+      refused: (call, err) => logSafely(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} refused`)
     })
     return channel
   }
@@ -103,7 +103,7 @@ export class Channels {
     const period = periodOf(age)
     let round = this.#rounds.get(period)
     if (round === undefined) {
-      round = { names: new Set(), timer: shared.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
+      round = { names: new Set(), timer: sharedScope.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
       this.#rounds.set(period, round)
     }
     round.names.add(name)
@@ -130,7 +130,7 @@ export class Channels {
     try {
       step()
     } catch (err) {
-      logged(this.#setup.log, 'error', { err, channel: name }, 'sse log failed')
+      logSafely(this.#setup.log, 'error', { err, channel: name }, 'sse log failed')
     }
   }
 }

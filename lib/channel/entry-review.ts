@@ -4,7 +4,7 @@ import { FST_SSE_SERIALIZE } from '../errors.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE, FREE } from '../schema/fingerprint.ts'
 import type { LogEntry } from '../log/log.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 // Rewritten entries are kept for the next reader. In characters.
@@ -36,7 +36,7 @@ export class EntryReview {
   }
 
   of (entry: LogEntry, epoch: string): ReviewedEntry {
-    if (this.#contract.wrote(entry)) return entry
+    if (this.#contract.matches(entry)) return entry
     const place = `${epoch}-${entry.offset}`
     const known = this.#kept.get(place)
     if (known !== undefined) return known
@@ -50,7 +50,7 @@ export class EntryReview {
     try {
       // The map does not declare this event, but the channel ended with it.
       const isFailure = entry.fingerprint === FAILURE && entry.event === 'error' && !this.#contract.declares({ event: 'error', data: null })
-      const written = (isFailure ? freeContract : this.#contract).write(unwritten(entry))
+      const written = (isFailure ? freeContract : this.#contract).serialize(unwritten(entry))
       // Without a schema the text stays as it is: no number loses a digit.
       if (written.fingerprint === FREE) return { ...entry, event: written.event, fingerprint: isFailure ? FAILURE : FREE }
       return { ...written, offset }
@@ -66,7 +66,7 @@ export class EntryReview {
     const kind = `${String((err as { code?: unknown }).code)} ${event}`
     if (this.#kinds.has(kind) || this.#kinds.size >= MAX_KINDS) return
     this.#kinds.add(kind)
-    logged(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events of the log do not fit the map and are left out')
+    logSafely(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events of the log do not fit the map and are left out')
   }
 
   #keep (place: string, entry: ReviewedEntry): void {

@@ -3,13 +3,13 @@ import { FrameBatch, decodedEventOf, type DecodedEvent, type ReviewedEntry } fro
 import { now } from '../clock.ts'
 import { diagnostics } from '../metrics/diagnostics.ts'
 import { LatestByKey } from './latest-by-key.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { Broadcast } from './broadcast.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import type { EventLog, LogBatch, LogEntry, LogState } from '../log/log.ts'
 import { EntryReview } from './entry-review.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import { keyOf } from './projection.ts'
 import type { ChannelSettings } from './settings.ts'
 import { isThenable } from '../source/source.ts'
@@ -95,7 +95,7 @@ export class Feed {
   add (reader: FeedReader): LogState | Promise<LogState> {
     this.#readers.add(reader)
     if (this.#stopTail !== undefined) return this.state()
-    this.#stopTail = shared.runInAsyncScope(this.log.tail, this.log, this.#arrived)
+    this.#stopTail = sharedScope.runInAsyncScope(this.log.tail, this.log, this.#arrived)
     const head = this.state()
     // A log that cannot be read is its readers' trouble.
     if (this.latest !== undefined) Promise.resolve(head).then(() => this.#seed()).catch(() => {})
@@ -192,7 +192,7 @@ export class Feed {
     this.#scheduled = true
     // Whoever publishes what it receives would keep the ticks busy for ever.
     // In no publisher's scope: under load each turn starts the next one.
-    shared.runInAsyncScope(budgetSpent() ? yieldToLoop : process.nextTick, undefined, this.#settle)
+    sharedScope.runInAsyncScope(budgetSpent() ? yieldToLoop : process.nextTick, undefined, this.#settle)
   }
 
   /** Hands the chunk on its way, or the next one, to so many readers. Says how many more it could have been; 0: it is still on its way. */
@@ -245,9 +245,9 @@ export class Feed {
   #remember (entry: ReviewedEntry): void {
     if (this.latest === undefined || entry.omitted === true) return
     try {
-      shared.runInAsyncScope(this.latest.add, this.latest, entry)
+      sharedScope.runInAsyncScope(this.latest.add, this.latest, entry)
     } catch (err) {
-      logged(this.#logger, 'error', { err, channel: this.settings.name }, 'sse key of an event could not be made')
+      logSafely(this.#logger, 'error', { err, channel: this.settings.name }, 'sse key of an event could not be made')
     }
   }
 

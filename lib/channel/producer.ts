@@ -2,7 +2,7 @@ import { sharedController } from '../listeners.ts'
 import { Pump } from '../source/pump.ts'
 import { Scope } from '../scope.ts'
 import { isThenable } from '../source/source.ts'
-import { legible } from '../thrown.ts'
+import { toReadable } from '../thrown-value.ts'
 
 /** Where a producer's events go. */
 export interface ProducerTarget {
@@ -75,7 +75,7 @@ export class Producer {
     if (saysEnded(cause)) this.#target.over()
     // Too late to throw into the source.
     else if (this.#done !== undefined) this.#done.error ??= { cause }
-    else this.#pump.refuse(cause as Error)
+    else this.#pump.rejectEvent(cause as Error)
   }
 
   readonly #settled = (): void => {
@@ -96,4 +96,4 @@ export class Producer {
  * Whether a log refused an append because it has ended. Another copy of the package, or the user's log, may throw the
  * error: compare the code.
  */
-export const saysEnded = (cause: unknown): boolean => (Object(legible(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'
+export const saysEnded = (cause: unknown): boolean => (Object(toReadable(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

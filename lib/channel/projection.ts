@@ -1,9 +1,9 @@
 import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_EVENT, FST_SSE_OPTION, describe } from '../errors.ts'
-import { asEvent } from '../contract/contract.ts'
-import { isPlain } from '../contract/foreign.ts'
+import { checkEvent } from '../contract/contract.ts'
+import { isPlainObject } from '../contract/event-fields.ts'
 import { Scope } from '../scope.ts'
-import { onRejection, isThenable } from '../source/source.ts'
+import { catchRejection, isThenable } from '../source/source.ts'
 
 /** How one subscriber wants to read a channel. */
 export interface Projection {
@@ -50,7 +50,7 @@ export function keyOf (event: DecodedEvent, latest: (event: DecodedEvent) => unk
 
 function refused (option: string, expected: string, answer: unknown): Error {
   // A function that is async by mistake: its rejection must not end the process.
-  onRejection(answer)
+  catchRejection(answer)
   return new FST_SSE_OPTION(option, expected, `one that returns ${isThenable(answer) ? 'a promise' : describe(answer)}`)
 }
 
@@ -59,11 +59,11 @@ const FIELDS = ['event', 'data', 'comment', 'retry']
 /** An event of the user's making, with a position in place of its own. That alone makes no event of what is none: payload without its envelope, say. */
 export function placed (event: unknown, id: string | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
-  const plain = isPlain(event)
+  const plain = isPlainObject(event)
   const empty = plain && Object.keys(event).length === 0
-  if (!empty && !FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(describe(asEvent(event)))
+  if (!empty && !FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(describe(checkEvent(event)))
   if (plain) return { ...event, id }
   // A spread leaves out the getters of a class.
-  const { event: name, data, retry, comment } = asEvent(event)
+  const { event: name, data, retry, comment } = checkEvent(event)
   return { ...event, event: name, data, retry, comment, id }
 }

@@ -1,6 +1,7 @@
 import { decodeCursor, type Cursor } from '../wire/cursor.ts'
+import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_SNAPSHOT, describe } from '../errors.ts'
-import { asEvent } from '../contract/contract.ts'
+import { checkEvent } from '../contract/contract.ts'
 import type { ResetReason, SystemEvent } from '../contract/event-types.ts'
 import type { LogState } from '../log/log.ts'
 import type { Projection } from './projection.ts'
@@ -41,9 +42,9 @@ export function resolveStart (place: StartFeed, head: LogState | Promise<LogStat
   }
   const position = start === 'earliest' ? oldest - 1 : newest
   let notice: Notice | undefined
-  if (reason !== undefined) notice = { event: 'sse.reset', data: { reason, oldest, newest } }
+  if (reason !== undefined) notice = { event: RESET_EVENT, data: { reason, oldest, newest } }
   // Who asks for the beginning, and has no state in place of it, learns how much of it is gone.
-  else if (position > 0 && start === 'earliest' && snapshot === undefined) notice = { event: 'sse.gap', data: { dropped: position } }
+  else if (position > 0 && start === 'earliest' && snapshot === undefined) notice = { event: GAP_EVENT, data: { dropped: position } }
   const over = ended && position === newest && notice === undefined && snapshot === undefined
   const opening: StartPosition = { epoch, position, notice, snapshot: [], over }
   return snapshot === undefined ? opening : withSnapshot(place, opening, snapshot)
@@ -73,7 +74,7 @@ function placed (place: StartFeed, opening: StartPosition, state: unknown): Star
   const last = opening.snapshot.at(-1)
   const id = (last as { id?: unknown } | null | undefined)?.id
   if (id === undefined) return opening
-  asEvent(last)
+  checkEvent(last)
   // The state says which events are in it.
   const cursor = decodeCursor(String(id))
   const stand = ({ epoch, newest }: Pick<LogState, 'epoch' | 'newest'>): boolean => {

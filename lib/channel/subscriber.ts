@@ -1,13 +1,13 @@
 import type { FrameBatch } from './frame-batch.ts'
-import { claimed, cursorOf, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
-import { diagnostics, tellOf } from '../metrics/diagnostics.ts'
+import { cursorForEpoch, parseCursor, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
+import { diagnostics, publishForSubscriber } from '../metrics/diagnostics.ts'
 import { encodePositionFrame } from '../wire/encode.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { Feed } from './feed.ts'
 import { ChannelReader } from './channel-reader.ts'
-import { listenTo } from '../listeners.ts'
-import { LIVE, REPLAY } from '../wire/protocol.ts'
+import { onAbort } from '../listeners.ts'
+import { GAP_EVENT, LIVE_LINE, REPLAY_LINE } from '../wire/protocol.ts'
 import type { LogState } from '../log/log.ts'
 import type { Notice, StartPosition } from './start-position.ts'
 import type { SubscriberSink, SubscriberContext } from './subscriber-context.ts'
@@ -72,7 +72,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
         this.close()
         return
       }
-      if (signal !== undefined) (this.#leave ??= []).push(listenTo(signal, this.close))
+      if (signal !== undefined) (this.#leave ??= []).push(onAbort(signal, this.close))
     }
     const heads = this.#readers.map(follower => attempt(() => follower.attach()))
     this.#together(heads, heads => this.#begin(heads, lastEventId))
@@ -86,7 +86,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   /** An event that its map made, or its snapshot, is no good. */
-  refuse (error: Error): void {
+  rejectEvent (error: Error): void {
     this.fail(error)
   }
 
@@ -131,14 +131,14 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   arrived (follower: ChannelReader): void {
     if (this.#behind?.delete(follower) !== true || this.#behind.size > 0) return
     this.#behind = undefined
-    if (this.writes) this.writeFrames(`${LIVE}\n`, 0)
+    if (this.writes) this.writeFrames(`${LIVE_LINE}\n`, 0)
   }
 
   gap (follower: ChannelReader, dropped: number, position: number): void {
     this.#dropped(follower.feed, dropped)
     const before = this.checkpoint()
     follower.position = position
-    this.write({ event: 'sse.gap', data: this.#label(follower, { dropped }), id: this.id() }, before)
+    this.write({ event: GAP_EVENT, data: this.#label(follower, { dropped }), id: this.id() }, before)
   }
 
   announce (follower: ChannelReader, opening: StartPosition, before: string): void {
@@ -164,7 +164,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
       statistics.gaps++
       statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) tellOf(this.#sink.record, diagnostics.drop, { channel: name, dropped })
+    if (diagnostics.drop.hasSubscribers) publishForSubscriber(this.#sink.record, diagnostics.drop, { channel: name, dropped })
   }
 
   fail (error: unknown): void {
@@ -183,8 +183,8 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     if (this.#stopped) return
     const epochs = new Set(heads.map(({ epoch }) => epoch))
     const openings = this.#readers.map((follower, index) => {
-      const cursor = cursorOf(lastEventId || this.#subscriptions[index]!.after)
-      return attempt(() => follower.open(heads[index]!, claimed(cursor, heads[index]!.epoch, epochs)))
+      const cursor = parseCursor(lastEventId || this.#subscriptions[index]!.after)
+      return attempt(() => follower.open(heads[index]!, cursorForEpoch(cursor, heads[index]!.epoch, epochs)))
     })
     this.#together(openings, openings => this.#open(openings))
   }
@@ -203,7 +203,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     }
     const current = this.#readers.every(({ atEnd }) => atEnd)
     if (!current) this.#behind = new Set(this.#readers)
-    this.#say(this.#readers, openings, current ? LIVE : REPLAY)
+    this.#say(this.#readers, openings, current ? LIVE_LINE : REPLAY_LINE)
     this.#begun = true
     for (const follower of this.#readers) follower.start()
   }
@@ -211,7 +211,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   #noticed (feed: Feed, { data }: Notice): void {
     if ('dropped' in data) return this.#dropped(feed, data.dropped)
     feed.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) tellOf(this.#sink.record, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
+    if (diagnostics.reset.hasSubscribers) publishForSubscriber(this.#sink.record, diagnostics.reset, { channel: feed.settings.name, reason: data.reason })
   }
 
   /** In company, what is said of a channel says of which. */
@@ -245,7 +245,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
 export function resolveSubscriptions (channels: ReadonlyArray<ChannelSource<unknown>>, contract: Contract): ResolvedSubscription[] {
   const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription)
   for (const { feed: { settings: { name, events } }, projection: selection } of all) {
-    if (selection.map === undefined && !contract.covers(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
+    if (selection.map === undefined && !contract.declaresAll(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
   }
   return all
 }

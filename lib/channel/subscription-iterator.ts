@@ -1,6 +1,6 @@
 import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_EVENT, FST_SSE_LAGGING, describe } from '../errors.ts'
-import { asEvent } from '../contract/contract.ts'
+import { checkEvent } from '../contract/contract.ts'
 import { Fifo } from '../fifo.ts'
 import { Subscriber, type ResolvedSubscription } from './subscriber.ts'
 import type { SubscriberSink } from './subscriber-context.ts'
@@ -62,7 +62,7 @@ export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefin
     if (data === undefined) {
       // Positions without an event are for clients: here every event has its own.
       try {
-        const control = asEvent(event)
+        const control = checkEvent(event)
         if (name !== undefined || Object.hasOwn(control, 'data')) throw new FST_SSE_EVENT(describe(event))
       } catch (error) {
         this.fail(error)

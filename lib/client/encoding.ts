@@ -1,5 +1,6 @@
 import type { EventMap, EventSchema, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
+import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 
 /** How the data of an event travels: as text where its schema admits only strings, else as JSON. */
 export type Encoding = 'text' | 'json'
@@ -16,7 +17,7 @@ export interface RawEvent { readonly event: string, readonly data: string, reado
 /** What a stream with this map gives: its events, and what the server says of a channel's history. */
 export type ClientEventOf<M extends EventMap> = ReceivedEventOf<M> | Extract<SystemEventReceived, { event: 'sse.reset' | 'sse.gap' }>
 
-const SYSTEM: ReadonlyArray<readonly [string, Encoding]> = [['sse.reset', 'json'], ['sse.gap', 'json']]
+const SYSTEM: ReadonlyArray<readonly [string, Encoding]> = [[RESET_EVENT, 'json'], [GAP_EVENT, 'json']]
 
 /** By name; what no map declares has none. */
 export function encodingsOf (events: EventMap | Readonly<Record<string, Encoding>>): ReadonlyMap<string, Encoding> {

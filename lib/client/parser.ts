@@ -1,6 +1,7 @@
 // Written by the steps of the standard (WHATWG HTML §9.2.6). eventsource-parser does not say that a block without data
 // moved the position, which is how a stream marks its end, and it counts characters, where a limit has to be in bytes.
 
+import { POSITION_EVENT } from '../wire/protocol.ts'
 import { StreamError } from './stream-error.ts'
 
 /** What a stream says, read. */
@@ -15,8 +16,6 @@ export interface ParserHandlers {
 }
 
 const LINE_END = /\r\n|\r|\n/
-// The event that carries a position and nothing else, in place of an `id` alone, which some browsers do not keep.
-const POSITION = 'sse.position'
 const encoder = new TextEncoder()
 
 /** Bytes, cut anywhere -> events. Each byte is looked at once, however an event is cut. */
@@ -93,7 +92,7 @@ export class Parser {
     this.#event = ''
     this.#placed = false
     this.#bytes = 0
-    if (data !== undefined && (data !== '' || event !== POSITION)) this.#handlers.message(event, data, this.#id, placed)
+    if (data !== undefined && (data !== '' || event !== POSITION_EVENT)) this.#handlers.message(event, data, this.#id, placed)
     else if (placed) this.#handlers.position(this.#id)
   }
 }

@@ -1,3 +1,4 @@
+import { END_ID, GAP_EVENT, LIVE, REPLAY, RESET_EVENT } from '../wire/protocol.ts'
 import { Parser, type ParserHandlers } from './parser.ts'
 import { SequenceChecker } from './sequence-checker.ts'
 import { StreamError } from './stream-error.ts'
@@ -9,9 +10,7 @@ export type StreamState = 'connecting' | 'replaying' | 'live' | 'closed'
 export interface Message { readonly event: string, readonly data: string, readonly id: string }
 
 // What the server says in comments, of a stream that follows channels.
-const MARKS = new Map<string, StreamState>([['replay', 'replaying'], ['live', 'live']])
-// The id that says: that was all.
-const END_ID = 'sse.end'
+const MARKS = new Map<string, StreamState>([[REPLAY, 'replaying'], [LIVE, 'live']])
 
 /** What is read, over all connections: events, each once and none left out where that can be known, and the position. */
 export class StreamReader<E extends object> implements ParserHandlers {
@@ -68,8 +67,8 @@ export class StreamReader<E extends object> implements ParserHandlers {
 
   message (event: string, data: string, id: string, placed: boolean): void {
     this.heartbeatOnly = false
-    if (!this.#marked || event === 'sse.reset') this.#sequence.forget()
-    else if (placed && event !== 'sse.gap') {
+    if (!this.#marked || event === RESET_EVENT) this.#sequence.forget()
+    else if (placed && event !== GAP_EVENT) {
       const verdict = this.#sequence.check(id)
       if (verdict === 'double') return
       if (verdict === 'hole') throw new StreamError('FST_SSE_MISSING_EVENTS', `After ${this.lastEventId} came ${id}: what is between was lost`)

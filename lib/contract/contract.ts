@@ -1,29 +1,35 @@
 import type { TSchema } from '@sinclair/typebox'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isName } from '../wire/encode.ts'
+import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
+import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
-import { messageOf } from '../thrown.ts'
+import { errorMessage } from '../thrown-value.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
-import { attempt, serialize } from '../schema/serialize.ts'
-import { assertFields } from './foreign.ts'
+import { serializeWith, serialize } from '../schema/serialize.ts'
+import { assertFields } from './event-fields.ts'
 import type { AnyEvent, EventMap, SystemEvent } from './event-types.ts'
 
-/** A checked and written event without a position. `fingerprint`: the schema's; undefined where that is unknown. */
-export interface WrittenEvent { event: string, data: string, json: boolean, fingerprint?: string | undefined }
+/** A checked and serialized event without a position. `fingerprint`: of its schema, undefined if that is unknown. */
+export interface SerializedEvent { event: string, data: string, json: boolean, fingerprint?: string | undefined }
 
-/** Makes frames of events; throws a coded error and makes nothing of what cannot be sent. */
+/** The compiled map of a route or channel: checks events and serializes them. Throws an error with a code. */
 export interface Contract {
+  /** Returns the frame of an event. */
   frame: (event: unknown) => string
-  /** For a log: an event with data. */
-  write: (event: unknown) => WrittenEvent
-  /** Whether the same schema wrote the entry, in this process or in another. */
-  wrote: (written: Readonly<WrittenEvent>) => boolean
+  /** Returns an event in the form for an event log. FST_SSE_PUBLISH for an event that a channel cannot publish. */
+  serialize: (event: unknown) => SerializedEvent
+  /** Whether the same schema serialized the entry, in this process or in another one. */
+  matches: (entry: Readonly<SerializedEvent>) => boolean
+  /** Whether the map declares the name of the event. */
   declares: (event: AnyEvent) => boolean
-  /** Whether every event of a channel with that map is one of this contract's, with the same schema; also the `error` that it may end with. */
-  covers: (map: EventMap | undefined) => boolean
+  /**
+   * Whether this contract declares every event of a channel with that map, with the same schema objects. If this
+   * contract declares `error`, then the map must declare it too, because a channel may end with an `error` event.
+   */
+  declaresAll: (map: EventMap | undefined) => boolean
 }
 
-interface Incoming {
+interface EventInput {
   event?: unknown
   data?: unknown
   id?: string | number | undefined
@@ -31,25 +37,26 @@ interface Incoming {
   comment?: string | undefined
 }
 
-// Event names with this prefix are reserved for the package.
-const RESERVED = 'sse.'
-// Channels send these through any route.
-const SYSTEM: readonly string[] = ['sse.reset', 'sse.gap'] satisfies Array<SystemEvent['event']>
-const SYSTEM_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
+// The events that channels send on any route.
+const SYSTEM_EVENTS: readonly string[] = [RESET_EVENT, GAP_EVENT] satisfies Array<SystemEvent['event']>
+const SYSTEM_EVENT_FIELDS = ['reason', 'oldest', 'newest', 'dropped', 'channel']
 
-/** The event, whose fields are still to be checked. FST_SSE_EVENT for what is none, with a hint for a foreign chunk. */
-export function asEvent (event: unknown): Incoming {
+/**
+ * Returns the event, with unchecked fields. FST_SSE_EVENT for any other value; for the chunk of another library, the
+ * message names `asData`.
+ */
+export function checkEvent (event: unknown): EventInput {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(describe(event))
   assertFields(event)
   return event
 }
 
-/** An event that carries neither data nor a name; `data: undefined` is a mistake, not an absence. */
-function isControl (event: Incoming): boolean {
+/** Whether the event has neither data nor a name. `data: undefined` is a mistake, and makes no control event. */
+function isControl (event: EventInput): boolean {
   return !('data' in event) && event.event === undefined
 }
 
-function nameOf (event: Incoming): string {
+function eventName (event: EventInput): string {
   const name = event.event
   if (name === undefined || name === '') return 'message'
   if (typeof name !== 'string') throw new FST_SSE_FIELD('event', 'a string', describe(name))
@@ -57,113 +64,116 @@ function nameOf (event: Incoming): string {
 }
 
 function assertData (name: string, data: unknown): void {
-  if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing; a client would never see the event')
+  if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing, so no client would dispatch the event')
 }
 
-/** A frame: comment, name, id and retry, data. */
-function assemble ({ comment, id, retry }: Incoming, prefix: string, data: string): string {
+/** Returns a frame: comment, name, id and retry, data. */
+function assemble ({ comment, id, retry }: EventInput, prefix: string, data: string): string {
   const position = id === undefined && retry === undefined ? '' : encodePosition(id, retry)
   return (comment === undefined ? '' : encodeComment(comment)) + prefix + position + encodeData(data)
 }
 
-/** An event of a channel: what only the channel may say is not in it, nor what says nothing to those who follow it. */
-function asPublishable (given: unknown): Incoming {
-  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
-  if (isObject) assertFields(given)
-  if (!isObject || isControl(given)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${describe(given)}`)
-  const event: Incoming = given
+/**
+ * Returns an event that a channel can publish. FST_SSE_PUBLISH for an event without data, for a reserved name, and for
+ * an `id`, `retry` or `comment`: the channel sets the position, and its log stores neither of the others.
+ */
+function checkPublishable (input: unknown): EventInput {
+  const isObject = typeof input === 'object' && input !== null && !Array.isArray(input)
+  if (isObject) assertFields(input)
+  if (!isObject || isControl(input)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${describe(input)}`)
+  const event: EventInput = input
   if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${describe(event.event)} is reserved`)
   for (const field of ['id', 'retry', 'comment'] as const) {
-    if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`'${field}' is not for an event of a channel`)
+    if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`an event of a channel has no '${field}'`)
   }
   return event
 }
 
-function writeFree (event: Incoming): WrittenEvent {
-  const name = nameOf(event)
+function serializeUnchecked (event: EventInput): SerializedEvent {
+  const name = eventName(event)
   const { data } = event
   assertData(name, data)
   if (typeof data === 'string') return { event: name, data, json: false, fingerprint: FREE }
   return { event: name, data: serialize(name, data), json: true, fingerprint: FREE }
 }
 
-/** The contract of a route without `schema.sse`: strings as they are, the rest as JSON. */
+/** The contract of a route without `schema.sse`: strings are sent unchanged, other data as JSON. */
 export const freeContract: Contract = {
   declares: () => true,
-  covers: () => true,
-  write (given) {
-    const written = writeFree(asPublishable(given))
-    encodeName(written.event)
-    return written
+  declaresAll: () => true,
+  serialize (input) {
+    const serialized = serializeUnchecked(checkPublishable(input))
+    encodeName(serialized.event)
+    return serialized
   },
-  // No map of this process declares the name.
-  wrote: ({ event, fingerprint }) => fingerprint === FREE && isName(event),
-  frame (given) {
-    const event = asEvent(given)
+  // The name may be invalid: no map of this process has checked it.
+  matches: ({ event, fingerprint }) => fingerprint === FREE && isEventName(event),
+  frame (input) {
+    const event = checkEvent(input)
     if (isControl(event)) return encodeControl(event)
-    const written = writeFree(event)
-    if (written.event !== 'message' && written.event.startsWith(RESERVED) && !SYSTEM.includes(written.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(written.event))
-    return assemble(event, encodeName(written.event), written.data)
+    const serialized = serializeUnchecked(event)
+    if (serialized.event !== 'message' && serialized.event.startsWith(RESERVED) && !SYSTEM_EVENTS.includes(serialized.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(serialized.event))
+    return assemble(event, encodeName(serialized.event), serialized.data)
   }
 }
 
-/** No map declares them, and still nothing else leaves with them. */
-function frameSystem (event: Incoming): string {
-  const name = nameOf(event)
+/** Returns the frame of `sse.reset` or `sse.gap`. No map declares them, so only their own fields are serialized. */
+function encodeSystemEvent (event: EventInput): string {
+  const name = eventName(event)
   assertData(name, event.data)
-  return assemble(event, encodeName(name), JSON.stringify(event.data, SYSTEM_FIELDS))
+  return assemble(event, encodeName(name), JSON.stringify(event.data, SYSTEM_EVENT_FIELDS))
 }
 
 /**
- * The contract of an event map. What is wrong with the map itself is thrown now, at start-up,
- * naming the place (`GET /orders`), the event and the reason.
+ * Compiles the contract of an event map. FST_SSE_MAP or FST_SSE_SCHEMA for an invalid map, at start-up; the message
+ * names the place (`GET /orders`), the event and the reason.
  */
 export function compileContract (map: unknown, place: string, compile: (schema: TSchema) => CompiledSchema): Contract {
   if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${describe(map)}`)
   const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
   for (const [name, schema] of Object.entries(map)) {
     if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
-    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the event '${name}' has ${describe(schema)}`)
+    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(schema)}`)
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
-      const error = new FST_SSE_SCHEMA(place, name, messageOf(cause))
+      const error = new FST_SSE_SCHEMA(place, name, errorMessage(cause))
       error.cause = cause
       throw error
     }
   }
-  if (declared.size === 0) throw new FST_SSE_MAP(place, 'it declares no event')
+  if (declared.size === 0) throw new FST_SSE_MAP(place, 'got no event')
 
-  const write = (event: Incoming): WrittenEvent & { prefix: string } => {
-    const name = nameOf(event)
-    const known = declared.get(name)
-    if (known === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
+  const write = (event: EventInput): SerializedEvent & { prefix: string } => {
+    const name = eventName(event)
+    const declaration = declared.get(name)
+    if (declaration === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
     const { data } = event
-    const text = known.textual ? known.check(data) ? data as string : undefined : attempt(known.write, name, data)
+    const text = declaration.textual ? declaration.check(data) ? data as string : undefined : serializeWith(declaration.serializeChecked, name, data)
     if (text === undefined) {
       assertData(name, data)
-      const { path, message } = known.explain(data)
+      const { path, message } = declaration.explain(data)
       throw new FST_SSE_DATA(name, path, message)
     }
-    return { event: name, data: text, json: !known.textual, fingerprint: known.fingerprint, prefix: known.prefix }
+    return { event: name, data: text, json: !declaration.textual, fingerprint: declaration.fingerprint, prefix: declaration.prefix }
   }
 
   return {
-    declares: event => declared.has(nameOf(event)),
-    covers: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
+    declares: event => declared.has(eventName(event)),
+    declaresAll: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
-    write (given) {
-      const { prefix: _, ...written } = write(asPublishable(given))
-      return written
+    serialize (input) {
+      const { prefix: _, ...serialized } = write(checkPublishable(input))
+      return serialized
     },
-    wrote ({ event, fingerprint }) {
-      const known = declared.get(event)
-      return known !== undefined && known.fingerprint === fingerprint
+    matches ({ event, fingerprint }) {
+      const declaration = declared.get(event)
+      return declaration !== undefined && declaration.fingerprint === fingerprint
     },
-    frame (given) {
-      const event = asEvent(given)
+    frame (input) {
+      const event = checkEvent(input)
       if (isControl(event)) return encodeControl(event)
-      if (SYSTEM.includes(event.event as string)) return frameSystem(event)
+      if (SYSTEM_EVENTS.includes(event.event as string)) return encodeSystemEvent(event)
       const { prefix, data } = write(event)
       return assemble(event, prefix, data)
     }

@@ -1,16 +1,16 @@
 /**
- * A TypeBox schema by its shape, `static` being the type of its values. A CommonJS program has other declarations
- * of TypeBox than we, whose unique symbols differ from ours.
+ * A TypeBox schema by its shape: `static` is the type of its values. A CommonJS program imports other declarations of
+ * TypeBox than this package, and their unique symbols differ.
  */
 export interface EventSchema { params: unknown[], static: unknown }
 
-/** The contract of a route: event name → TypeBox schema of `data`. Unnamed events go by `message`. */
+/** The event map of a route or channel: event name → TypeBox schema of `data`. `message`: events without a name. */
 export type EventMap = Record<string, EventSchema>
 
 interface Position {
-  /** Becomes the client's `Last-Event-ID`. */
+  /** The event id: the client sends it back as `Last-Event-ID`. At most 4096 bytes that a header can carry. */
   id?: string | number | undefined
-  /** Reconnection delay in milliseconds. */
+  /** The reconnection delay of the client, in whole milliseconds. */
   retry?: number | undefined
 }
 
@@ -18,8 +18,8 @@ type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 
 type After<Start extends string, But extends string = never> = `${Start}${Exclude<Letter, But>}${string}`
 
 /**
- * Names that are no fields of an event, by their first letters. The compiler checks unknown keys of a literal, but not
- * those of a variable of a wider type. A longer list would cost more compile time than it finds mistakes.
+ * Keys that no event has, by their first letters. The compiler checks the unknown keys of a literal, but not the keys
+ * of a variable with a wider type. A longer list would cost more compile time than it is worth.
  */
 type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<'d', 'a'> | After<'da', 't'> |
   After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<'re', 't'>
@@ -30,10 +30,11 @@ type NoForeign = { [K in Foreign]?: never }
 interface NoOtherKeys extends NoForeign {}
 
 /**
- * No event of the application. A comment and a reconnection delay are frames without data, which no client dispatches.
- * A position goes out as the reserved event `sse.position` with empty data, which no page listens to: Firefox and
- * WebKit keep no id of a frame without data, as WHATWG HTML §9.2.6 would have it. A chunk of a foreign stream, with an
- * `id` and other keys, is not a control frame: `asData(source)` makes events of such chunks.
+ * A control frame: `{ comment }`, `{ id }` or `{ retry }`, without an event of the application. No client dispatches a
+ * comment or a reconnection delay, because these frames have no data. A position is sent as the reserved event
+ * `sse.position` with empty data, because Firefox and WebKit do not keep the id of a frame without data, against WHATWG
+ * HTML §9.2.6. A chunk of another library with an `id` and other keys is no control frame: `asData(source)` converts
+ * such chunks to events.
  */
 export type ControlEvent = NoOtherKeys & (
   | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
@@ -41,36 +42,49 @@ export type ControlEvent = NoOtherKeys & (
   | { retry: number, id?: undefined, comment?: undefined, event?: undefined, data?: undefined }
 )
 
-/** Why a position could not be honoured. */
+/**
+ * Why a client could not resume from its position. `malformed`: the event id cannot be decoded. `unknown`: it belongs
+ * to no history of the channel. `evicted`: entries after it have left the history. `ahead`: it is beyond the newest
+ * entry.
+ */
 export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
 
-/** What this package says itself to those who follow a channel. `channel` is its name, where a stream follows several. */
+/**
+ * The events that a channel sends to its subscribers. `sse.reset`: the client could not resume; `oldest` and `newest`
+ * are offsets. `sse.gap`: a slow consumer skipped `dropped` events. `channel`: the name of the channel, on a stream of
+ * several channels.
+ */
 export type SystemEvent =
   | (Position & { event: 'sse.reset', data: { reason: ResetReason, oldest: number, newest: number, channel?: string }, comment?: undefined })
   | (Position & { event: 'sse.gap', data: { dropped: number, channel?: string }, comment?: undefined })
 
-/** Any event: what a route without `schema.sse` takes. */
+/** Any event: `{ event?, data, id?, retry? }` or a control frame. The event type of a route without `schema.sse`. */
 export type AnyEvent = ControlEvent | (Position & { event?: string | undefined, data: unknown, comment?: undefined })
 
-/** The events of a type of payloads by name; any event where the names are known only at run time. */
+/** The events of an object type that maps names to payloads. AnyEvent if the names are known only at run time. */
 export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEvent | SystemEvent | {
   [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: P[K], comment?: undefined }
 }[keyof P & string]
 
-/** What a route with this map may send: the type of a generator is `AsyncGenerator<EventOf<typeof events>>`. */
+/**
+ * The events that a route with this map may send. The type of a generator: `AsyncGenerator<EventOf<typeof events>>`.
+ */
 export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
 
-/** What a channel with this map takes: its position is the channel's to give. */
+/** The events that a channel with this map publishes: `{ event?, data }`. The channel sets their position. */
 export type PublishEventOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown } : {
   [K in keyof M & string]: (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: (M[K] & { params: [] })['static'] }
 }[keyof M & string]
 
-/** What those who follow it get, with its position. It is one object for all of them, frozen. */
+/** The events that subscribers of a channel with this map receive, with their position: one frozen object for all. */
 export type ReceivedEventOf<M extends EventMap> = string extends keyof M ? { readonly event: string, readonly data: unknown, readonly id: string } : {
   [K in keyof M & string]: { readonly event: K, readonly data: (M[K] & { params: [] })['static'], readonly id: string }
 }[keyof M & string]
 
-/** What a loop gets beside the events of the channel: what this package says, and the error that a channel ends with whose map declares none. */
+/**
+ * The events that a loop over a subscription receives in addition to the events of the map: `sse.reset`, `sse.gap`, and
+ * the `error` at the end of a channel whose map does not declare it.
+ */
 export type SystemEventReceived<M extends EventMap = EventMap> =
   | ('error' extends keyof M ? never : { readonly event: 'error', readonly data: unknown, readonly id: string })
   | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }

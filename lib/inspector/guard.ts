@@ -3,7 +3,8 @@ import { FST_SSE_FORBIDDEN } from '../errors.ts'
 
 export type Authorize = (request: FastifyRequest) => boolean | Promise<boolean>
 
-// The page needs nothing of anybody else, and nobody may put it in a frame, where a click on something else would be one on its button.
+// The page loads nothing from other origins. It cannot be framed: in a frame, a click meant for another page could
+// press one of its buttons.
 const HEADERS = {
   'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
@@ -12,18 +13,18 @@ const HEADERS = {
 }
 
 /**
- * Asks for every request. After all hooks of the app that this is registered in: whatever they find out about who asks is there by
- * then. What is not true is a no; what is thrown is the answer.
+ * Calls `authorize` for every request. It runs after all hooks of the surrounding app, so a session or a user is set by
+ * then. Any result but `true` is answered with 403; an error that it throws is the answer.
  */
 export function guard (app: FastifyInstance, authorize: Authorize): void {
   app.addHook('preHandler', async (request, reply) => {
     reply.headers(HEADERS)
-    if (await authorize(request) !== true) throw new FST_SSE_FORBIDDEN('the inspector is for those whom its authorize function lets in')
+    if (await authorize(request) !== true) throw new FST_SSE_FORBIDDEN('the authorize function of the inspector did not return true')
   })
 }
 
-/** The same for a stream that is open. A no may be thrown; anything else that is thrown is no answer. */
-export async function mayGoOn (request: FastifyRequest, authorize: Authorize): Promise<boolean> {
+/** Checks an open stream again. A thrown 401 or 403 means false; any other error is thrown, and revokes nothing. */
+export async function isStillAuthorized (request: FastifyRequest, authorize: Authorize): Promise<boolean> {
   try {
     return await authorize(request) === true
   } catch (error) {
@@ -34,12 +35,12 @@ export async function mayGoOn (request: FastifyRequest, authorize: Authorize): P
 }
 
 /**
- * Refuses what a page of another site sends with the browser of somebody who is permitted. Such a page cannot set a header like this one
- * unless CORS allows it, and some apps allow it to everybody: so the browser is believed where it says by itself who is asking
- * (Sec-Fetch-Site, which it does over HTTPS and on localhost, and which no script can set).
+ * Rejects a request that a page of another site sends through the browser of an authorized user (CSRF). Such a page
+ * cannot set this header unless CORS allows it, and some apps allow it to every origin. So `Sec-Fetch-Site` is checked,
+ * too: browsers send it over HTTPS and on localhost, and no script can set it.
  */
-export function refuseOthers ({ headers }: FastifyRequest): void {
+export function rejectCrossSite ({ headers }: FastifyRequest): void {
   const site = headers['sec-fetch-site']
   if (headers['x-requested-with'] === 'inspector' && (site === undefined || site === 'same-origin')) return
-  throw new FST_SSE_FORBIDDEN('it takes the page of the inspector, or its header X-Requested-With: inspector')
+  throw new FST_SSE_FORBIDDEN('this request needs the header X-Requested-With: inspector, and must come from the page of the inspector')
 }

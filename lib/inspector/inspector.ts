@@ -4,7 +4,7 @@ import { FST_SSE_NOT_FOUND, FST_SSE_OPTION, FST_SSE_NOT_REGISTERED, describe } f
 import { validateOptions } from '../validate-options.ts'
 import sse from '../server/plugin.ts'
 import { Sampler } from './sampler.ts'
-import { guard, mayGoOn, refuseOthers, type Authorize } from './guard.ts'
+import { guard, isStillAuthorized, rejectCrossSite, type Authorize } from './guard.ts'
 import { files } from './page.ts'
 import { reports } from './report.ts'
 import { tailEvents, ChannelTails } from './tails.ts'
@@ -13,55 +13,57 @@ import { Dashboard } from './dashboard.ts'
 /** Options of `app.register(inspector, options)`, beside Fastify's own `prefix`. */
 export interface InspectorOptions {
   /**
-   * Who may look, and end streams: asked for every request, and every five seconds while somebody looks. Whom it does not answer `true` gets 403.
-   * It has no default.
+   * Decides which requests may view and end streams. Called for every request, and every five seconds for an open page.
+   * Any result but `true` is answered with 403. It has no default.
    */
   authorize: Authorize
 }
 
-const EXPECTED = 'a function of the request that returns true for those who may look'
+const EXPECTED = 'a function that returns true for requests that may use the inspector'
 const RULES = { authorize: { expected: EXPECTED, fits: (value: unknown) => typeof value === 'function' } }
-const NONE: { authorize: Authorize | undefined } = { authorize: undefined }
+const DEFAULTS: { authorize: Authorize | undefined } = { authorize: undefined }
 
-// Documents of the app are about the app.
+// The OpenAPI document of the app leaves out the routes of the inspector.
 const hidden = { hide: true } as FastifySchema
-const LONGEST = 100
+const MAX_TEXT = 100
+const MAX_CHANNEL_NAME = 512
 
 /**
- * A page that shows what is open in the registration around it. Its own streams are those of a registration of its own: they count nowhere, no
- * limit keeps them out, and when the app closes they show how, to the end.
+ * A Fastify plugin that serves a page about the open streams and channels of the surrounding registration. Its own
+ * streams belong to a registration of its own: they are not counted, no limit applies to them, and during a shutdown
+ * they stay open to show its progress.
  */
-const inspector: FastifyPluginAsync<InspectorOptions> = async (app, given) => {
-  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...own } = given as InspectorOptions & Record<string, unknown>
-  const { authorize } = validateOptions(own, NONE, RULES)
+const inspector: FastifyPluginAsync<InspectorOptions> = async (app, input) => {
+  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...options } = input as InspectorOptions & Record<string, unknown>
+  const { authorize } = validateOptions(options, DEFAULTS, RULES)
   if (authorize === undefined) throw new FST_SSE_OPTION('authorize', EXPECTED, describe(authorize))
   if (!app.hasDecorator('sse')) throw new FST_SSE_NOT_REGISTERED()
-  const watched = app.sse
+  const inspected = app.sse
   await app.register(sse)
   const tails = new ChannelTails()
-  const census = new Sampler(watched, name => tails.of(name))
-  const watch = new Dashboard(census, app.sse)
-  app.addHook('onClose', async () => watch.stop())
+  const sampler = new Sampler(inspected, name => tails.count(name))
+  const dashboard = new Dashboard(sampler, app.sse)
+  app.addHook('onClose', async () => dashboard.stop())
   guard(app, authorize)
-  const permission = { reauthorize: (request: FastifyRequest) => mayGoOn(request, authorize), reauthorizeInterval: 5_000 }
+  const permission = { reauthorize: (request: FastifyRequest) => isStillAuthorized(request, authorize), reauthorizeInterval: 5_000 }
 
   servePage(app)
-  app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(watch.view(wordOf(request, 'filter', LONGEST)), permission))
+  app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(dashboard.view(queryText(request, 'filter', MAX_TEXT)), permission))
   app.get('/tail', { schema: { ...hidden, sse: tailEvents } }, (request, reply) => {
-    const name = wordOf(request, 'channel', 512)
-    const channel = isChannelName(name) ? watched.find(name) : undefined
+    const name = queryText(request, 'channel', MAX_CHANNEL_NAME)
+    const channel = isChannelName(name) ? inspected.find(name) : undefined
     if (channel === undefined) throw new FST_SSE_NOT_FOUND(`channel ${describe(name)}`)
-    return reply.sse(context => tails.follow(channel, context), permission)
+    return reply.sse(context => tails.open(channel, context), permission)
   })
   app.post<{ Params: { id: string } }>('/streams/:id/end', { schema: hidden, bodyLimit: 4_096 }, async request => {
-    refuseOthers(request)
+    rejectCrossSite(request)
     const { params: { id }, body } = request
-    const stream = census.find(Number(id))
+    const stream = sampler.find(Number(id))
     if (stream === undefined) throw new FST_SSE_NOT_FOUND(`stream ${describe(id)}`)
-    const why: unknown = (body as { why?: unknown } | null | undefined)?.why
+    const reason: unknown = (body as { reason?: unknown } | null | undefined)?.reason
     const { route, key } = stream
-    request.log.info({ route, key, why }, 'sse stream ended in the inspector')
-    stream.disconnect(typeof why === 'string' && why !== '' ? why.slice(0, LONGEST) : undefined)
+    request.log.info({ route, key, reason }, 'sse stream ended by the inspector')
+    stream.disconnect(typeof reason === 'string' && reason !== '' ? reason.slice(0, MAX_TEXT) : undefined)
     return { route, key }
   })
 }
@@ -69,7 +71,7 @@ const inspector: FastifyPluginAsync<InspectorOptions> = async (app, given) => {
 function servePage (app: FastifyInstance): void {
   app.get('/', { schema: hidden }, (request, reply) => {
     const [path = ''] = request.originalUrl.split('?')
-    // Its links are relative, so that a proxy may have it under another path: they need the slash.
+    // The links of the page are relative, so that it works behind a proxy under another path. They need the slash.
     if (!path.endsWith('/')) return reply.redirect(`./${path.slice(path.lastIndexOf('/') + 1)}/`)
     return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(files['inspector.html'])
   })
@@ -80,10 +82,10 @@ function servePage (app: FastifyInstance): void {
   }
 }
 
-/** A text in the query, where there is one; a control character is none that anybody looks for. */
-function wordOf ({ query }: FastifyRequest, name: string, longest: number): string {
+/** Returns a query parameter without control characters, or an empty text. */
+function queryText ({ query }: FastifyRequest, name: string, maxLength: number): string {
   const value = (query as Record<string, unknown>)[name]
-  return typeof value === 'string' ? value.slice(0, longest).replace(/[\p{Cc}\p{Cs}]/gu, '') : ''
+  return typeof value === 'string' ? value.slice(0, maxLength).replace(/[\p{Cc}\p{Cs}]/gu, '') : ''
 }
 
 export default inspector

@@ -1,4 +1,4 @@
-import { ending } from './page/ending.ts'
+import { endDialog } from './page/end-dialog.ts'
 import { figures } from './page/figures.ts'
 import { format } from './page/format.ts'
 import { markup } from './page/markup.ts'
@@ -8,14 +8,14 @@ import { table } from './page/table.ts'
 import { tail } from './page/tail.ts'
 
 /**
- * The files of the page, by the names that it calls them by. They are text in modules, with nothing to fill in: so they are where the code
- * is, in `dist` and in whatever a bundler makes of a server, and nothing has to be copied or found. What a browser runs is plain modules.
+ * The files of the page by name. They are texts in modules of this package, without placeholders: they are in `dist`
+ * and in the output of a bundler without copying or locating files. The browser runs them as plain modules.
  */
 export const files = {
   'inspector.html': markup,
   'inspector.css': style,
   'inspector.js': script,
-  'ending.js': ending,
+  'end-dialog.js': endDialog,
   'figures.js': figures,
   'format.js': format,
   'table.js': table,

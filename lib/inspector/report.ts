@@ -1,11 +1,11 @@
 import { Type, type Static } from '@sinclair/typebox'
 
-// Of texts that clients choose, the page is told so much.
-const SHOWN = 200
+// The longest text in a report, in characters. Clients choose these texts.
+const MAX_TEXT = 200
 
-/** A text of bounded length. */
-export function cut (text: string): string {
-  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text
+/** Returns a text of at most 200 characters, with an ellipsis if it was longer. */
+export function truncate (text: string): string {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text
 }
 
 const number = Type.Number()
@@ -29,7 +29,7 @@ const stream = Type.Object({
   channels: Type.String()
 })
 
-/** A channel, by its name. */
+/** A channel. Its id is its name. */
 const channel = Type.Object({ id: Type.String(), subscribers: number, lagging: number, newest: number, rate: number })
 
 const totals = Type.Object({
@@ -47,17 +47,17 @@ const totals = Type.Object({
   resets: number,
   closed: counts,
   rejected: counts,
-  /** Upper bounds in milliseconds, and how many took at most so long, each on its own; the last count is of all that took longer. */
+  /** Upper bounds in milliseconds, and the count of each bucket, not cumulative. The last count is above all bounds. */
   latency: Type.Object({ bounds: Type.Array(number), counts: Type.Array(number) })
 })
 
-// Rows that came or changed, ids of those that went, how many there are, and how many of them pass the filter.
-const streams = Type.Object({ rows: Type.Array(stream), gone: Type.Array(number), all: number, matching: number })
-const channels = Type.Object({ rows: Type.Array(channel), gone: Type.Array(Type.String()), all: number, matching: number })
+// New and changed rows, ids of removed rows, how many there are, and how many of them match the filter.
+const streams = Type.Object({ rows: Type.Array(stream), removed: Type.Array(number), total: number, matching: number })
+const channels = Type.Object({ rows: Type.Array(channel), removed: Type.Array(Type.String()), total: number, matching: number })
 
-/** What the page is told: everything first (`whole`), and each second what changed. */
+/** The events for the page: first a full report (`full`), then each second the changes. */
 export const reports = {
-  report: Type.Object({ whole: Type.Boolean(), at: number, totals, streams, channels })
+  report: Type.Object({ full: Type.Boolean(), at: number, totals, streams, channels })
 }
 
 export type StreamRow = Static<typeof stream>

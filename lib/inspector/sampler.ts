@@ -2,111 +2,111 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { now } from '../clock.ts'
 import type { OpenStream } from '../server/sse-server.ts'
 import type { Stats } from '../metrics/statistics.ts'
-import { cut, type ChannelRow, type StreamRow, type Totals } from './report.ts'
+import { truncate, type ChannelRow, type StreamRow, type Totals } from './report.ts'
 
-/** A stream with what one look alone does not tell. */
-export interface CountedStream {
+/** A stream, with the figures that need two samples. */
+export interface SampledStream {
   readonly stream: OpenStream
   readonly id: number
   /** When it opened, in milliseconds since 1970. */
   readonly since: number
   readonly eventRate: number
   readonly byteRate: number
-  /** Of all its channels. */
+  /** The sum over its channels. */
   readonly lag: number
 }
 
-/** What one look found. */
+/** The streams, channels and totals at one time. */
 export interface Sample {
   readonly at: number
   readonly totals: Totals
-  readonly streams: readonly CountedStream[]
+  readonly streams: readonly SampledStream[]
   readonly channels: readonly ChannelRow[]
 }
 
-/** What is known of a stream between two looks. */
-interface Known { readonly id: number, readonly since: number, events: number, bytes: number, at: number }
+/** The figures of a stream in the sample before. */
+interface LastFigures { readonly id: number, readonly since: number, events: number, bytes: number, at: number }
 
-/** Looks at all that is open, and compares it with the look before: what is a rate is one over the time between them. */
+/** Samples a registration, and computes rates over the time since the sample before. */
 export class Sampler {
   readonly #sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>
-  readonly #watching: (channel: string) => number
-  /** By request, which is the stream's alone: `request.id` may be what a client sent, or begin anew. */
-  readonly #known = new WeakMap<FastifyRequest, Known>()
-  #ids = 0
-  #before: Stats | undefined
-  #lookedAt = now()
+  readonly #ownSubscribers: (channel: string) => number
+  /** By request object, which belongs to one stream. `request.id` may be chosen by a client, or repeat. */
+  readonly #lastFigures = new WeakMap<FastifyRequest, LastFigures>()
+  #lastId = 0
+  #lastStats: Stats | undefined
+  #lastAt = now()
 
-  /** `watching`: how many of a channel's subscribers are our own. */
-  constructor (sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>, watching: (channel: string) => number) {
+  /** `ownSubscribers`: the number of a channel's subscribers that belong to the inspector. */
+  constructor (sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>, ownSubscribers: (channel: string) => number) {
     this.#sse = sse
-    this.#watching = watching
+    this.#ownSubscribers = ownSubscribers
   }
 
   sample (): Sample {
     const at = now()
-    const passed = Math.max(1, at - this.#lookedAt) / 1_000
+    const seconds = Math.max(1, at - this.#lastAt) / 1_000
     const stats = this.#sse.stats()
-    const before = this.#before ?? stats
-    this.#before = stats
-    this.#lookedAt = at
+    const before = this.#lastStats ?? stats
+    this.#lastStats = stats
+    this.#lastAt = at
     return {
       at: Date.now(),
-      totals: totalsOf(stats, before, passed),
-      streams: this.#sse.streams().map(stream => this.#count(stream, at)),
+      totals: totalsOf(stats, before, seconds),
+      streams: this.#sse.streams().map(stream => this.#sampleStream(stream, at)),
       channels: Object.entries(stats.channels).map(([id, { subscribers, lagging, newest }]) => {
-        const others = subscribers - this.#watching(id)
-        // A channel that is new here has no rate as yet: its log may be older than this process.
-        const grown = newest - (before.channels[id]?.newest ?? newest)
-        return { id, subscribers: others, lagging: Math.min(lagging, others), newest, rate: rounded(Math.max(0, grown) / passed) }
+        const others = subscribers - this.#ownSubscribers(id)
+        // A channel that is new here has no rate yet: its log may be older than this process.
+        const published = newest - (before.channels[id]?.newest ?? newest)
+        return { id, subscribers: others, lagging: Math.min(lagging, others), newest, rate: toTenth(Math.max(0, published) / seconds) }
       })
     }
   }
 
-  /** The open stream of that number. */
+  /** Returns the open stream with this id. */
   find (id: number): OpenStream | undefined {
-    return this.#sse.streams().find(({ request }) => this.#known.get(request)?.id === id)
+    return this.#sse.streams().find(({ request }) => this.#lastFigures.get(request)?.id === id)
   }
 
-  #count (stream: OpenStream, at: number): CountedStream {
+  #sampleStream (stream: OpenStream, at: number): SampledStream {
     const { request, age, events, bytes, channels } = stream
-    let known = this.#known.get(request)
-    if (known === undefined) {
-      known = { id: ++this.#ids, since: Math.round(Date.now() - age), events: 0, bytes: 0, at: at - age }
-      this.#known.set(request, known)
+    let last = this.#lastFigures.get(request)
+    if (last === undefined) {
+      last = { id: ++this.#lastId, since: Math.round(Date.now() - age), events: 0, bytes: 0, at: at - age }
+      this.#lastFigures.set(request, last)
     }
-    const passed = Math.max(1, at - known.at) / 1_000
-    const [eventRate, byteRate] = [rounded((events - known.events) / passed), rounded((bytes - known.bytes) / passed)]
-    Object.assign(known, { events, bytes, at })
-    const lag = channels.reduce((sum, place) => sum + place.lag, 0)
-    return { stream, id: known.id, since: known.since, eventRate, byteRate, lag }
+    const seconds = Math.max(1, at - last.at) / 1_000
+    const [eventRate, byteRate] = [toTenth((events - last.events) / seconds), toTenth((bytes - last.bytes) / seconds)]
+    Object.assign(last, { events, bytes, at })
+    const lag = channels.reduce((sum, channel) => sum + channel.lag, 0)
+    return { stream, id: last.id, since: last.since, eventRate, byteRate, lag }
   }
 }
 
-export function rowOf ({ stream, ...counted }: CountedStream): StreamRow {
+export function streamRow ({ stream, ...figures }: SampledStream): StreamRow {
   const { request, route, key, events, bytes, stalled, channels } = stream
   return {
-    ...counted,
+    ...figures,
     route,
-    path: cut(pathOf(request)),
-    key: key === undefined ? null : cut(key),
-    // Undefined when its socket is gone, whatever the type says.
+    path: truncate(pathOf(request)),
+    key: key === undefined ? null : truncate(key),
+    // Undefined once the socket is destroyed, despite its type.
     ip: (request.ip as string | undefined) ?? null,
     events,
     bytes,
     stalled,
-    channels: cut(channels.map(({ channel }) => channel).join(', '))
+    channels: truncate(channels.map(({ channel }) => channel).join(', '))
   }
 }
 
-/** Without its query, which may hold a token. */
+/** Returns the path without the query, which may contain a token. */
 export function pathOf (request: FastifyRequest): string {
   return request.url.replace(/\?.*$/s, '')
 }
 
-function totalsOf (stats: Stats, before: Stats, passed: number): Totals {
+function totalsOf (stats: Stats, before: Stats, seconds: number): Totals {
   const { streams: { open, stalled, opened, events, bytes, closed }, rejected, published, dropped, gaps, resets, latency: { buckets } } = stats
-  const rate = (count: number, earlier: number): number => rounded((count - earlier) / passed)
+  const rate = (count: number, earlier: number): number => toTenth((count - earlier) / seconds)
   return {
     open,
     stalled,
@@ -129,5 +129,5 @@ function totalsOf (stats: Stats, before: Stats, passed: number): Totals {
   }
 }
 
-/** To a tenth: what does not change to the eye is not told again. */
-const rounded = (rate: number): number => Math.round(rate * 10) / 10
+/** Rounds to a tenth. A row that then has not changed visibly is not sent again. */
+const toTenth = (rate: number): number => Math.round(rate * 10) / 10

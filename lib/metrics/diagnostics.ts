@@ -3,55 +3,70 @@ import type { FastifyRequest } from 'fastify'
 import type { CloseReport } from '../lifecycle.ts'
 import type { Scope } from '../scope.ts'
 
-/** What is told of a stream. `route` is its method and path as they were declared. */
-interface OfStream { readonly request: FastifyRequest, readonly route: string }
+/** The fields of a message about a stream. `route`: method and path, as declared: `GET /orders/:id`. */
+interface StreamMessage { readonly request: FastifyRequest, readonly route: string }
 
-/** What is published in `node:diagnostics_channel`, by the name of the channel. */
+/** The messages in `node:diagnostics_channel`, by the name of the diagnostics channel. */
 export interface Diagnostics {
-  /** A handler called `reply.sse()`, and the stream was admitted. */
-  'fastify-typed-sse:open': OfStream
-  /** It is over; one for each `open`. */
-  'fastify-typed-sse:close': OfStream & CloseReport
-  /** A request for a stream was turned away. `soft`: as an empty stream, for an `EventSource` that would never come back after a status. */
-  'fastify-typed-sse:reject': OfStream & { readonly reason: RejectReason, readonly retryable: boolean }
-  /** This process published an event, and the log has it under that id. */
+  /** A handler called `reply.sse()`, and the stream was accepted. */
+  'fastify-typed-sse:open': StreamMessage
+  /** The stream is over. One message for each `open`. */
+  'fastify-typed-sse:close': StreamMessage & CloseReport
+  /**
+   * A request for a stream was rejected. `retryable`: with an empty stream, because an `EventSource` does not reconnect
+   * after an error status.
+   */
+  'fastify-typed-sse:reject': StreamMessage & { readonly reason: RejectReason, readonly retryable: boolean }
+  /** This process published an event. The event log stores it under `id`. */
   'fastify-typed-sse:publish': { readonly channel: string, readonly event: string, readonly id: string }
-  /** Consecutive events were written to the `subscribers` that wait at the end of the channel, `latency` milliseconds after this process had the first of them. */
+  /**
+   * Consecutive events, with the offsets `from` to `to`, were written to the `subscribers` at the end of the channel.
+   * `latency`: milliseconds since this process received the first of them.
+   */
   'fastify-typed-sse:deliver': { readonly channel: string, readonly epoch: string, readonly from: number, readonly to: number, readonly subscribers: number, readonly latency: number }
-  /** A subscriber that did not read fast enough lost so many events, and was told; undefined where it loses the stream instead. `request`: that of a stream. */
+  /**
+   * A slow consumer lost `dropped` events and received `sse.gap`. `dropped` is undefined if its stream was ended
+   * instead. `request`: of the stream, undefined for a loop over a subscription.
+   */
   'fastify-typed-sse:drop': { readonly channel: string, readonly dropped: number | undefined, readonly request: FastifyRequest | undefined }
-  /** A subscriber could not go on from its position, and was told. */
+  /** A subscriber could not resume from its position and received `sse.reset`. `request`: as above. */
   'fastify-typed-sse:reset': { readonly channel: string, readonly reason: string, readonly request: FastifyRequest | undefined }
-  /** A stream failed, or one of the user's functions did. It is in the log too. */
+  /** A stream failed, or a function of the user failed. The error is also logged. */
   'fastify-typed-sse:error': { readonly request: FastifyRequest, readonly error: unknown }
 }
 
-/** Why a request for a stream was turned away. */
+/**
+ * Why a request for a stream was rejected: `maxStreams` streams are open, `maxStreamsPerKey` streams of its key are
+ * open, or the server is closing.
+ */
 export type RejectReason = 'maxStreams' | 'maxStreamsPerKey' | 'closing'
 
-/** One of the channels, with the type of what it carries. Look at `hasSubscribers` before a message is made: nobody pays for what nobody hears. */
-interface Told<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
+/**
+ * A diagnostics channel with the type of its messages. Callers check `hasSubscribers` first: an unused channel costs
+ * nothing.
+ */
+interface DiagnosticsChannel<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
 
-const told = <N extends keyof Diagnostics>(name: N): Told<Diagnostics[N]> => channel(name) as Told<Diagnostics[N]>
+const typedChannel = <N extends keyof Diagnostics>(name: N): DiagnosticsChannel<Diagnostics[N]> => channel(name) as DiagnosticsChannel<Diagnostics[N]>
 
 export const diagnostics = {
-  open: told('fastify-typed-sse:open'),
-  close: told('fastify-typed-sse:close'),
-  reject: told('fastify-typed-sse:reject'),
-  publish: told('fastify-typed-sse:publish'),
-  deliver: told('fastify-typed-sse:deliver'),
-  drop: told('fastify-typed-sse:drop'),
-  reset: told('fastify-typed-sse:reset'),
-  error: told('fastify-typed-sse:error')
+  open: typedChannel('fastify-typed-sse:open'),
+  close: typedChannel('fastify-typed-sse:close'),
+  reject: typedChannel('fastify-typed-sse:reject'),
+  publish: typedChannel('fastify-typed-sse:publish'),
+  deliver: typedChannel('fastify-typed-sse:deliver'),
+  drop: typedChannel('fastify-typed-sse:drop'),
+  reset: typedChannel('fastify-typed-sse:reset'),
+  error: typedChannel('fastify-typed-sse:error')
 }
 
-/** Publishes what a subscriber lost, in the scope of its own stream. A loop in this process has no request. */
-export function tellOf<M extends object> (
-  account: { readonly request: FastifyRequest, readonly scope: Scope } | undefined,
-  to: Told<M & { readonly request: FastifyRequest | undefined }>,
+/** Publishes a message about a subscriber in the scope of its stream. A loop over a subscription has no request. */
+export function publishForSubscriber<M extends object> (
+  record: { readonly request: FastifyRequest, readonly scope: Scope } | undefined,
+  target: DiagnosticsChannel<M & { readonly request: FastifyRequest | undefined }>,
   message: M
 ): void {
-  const told = { ...message, request: account?.request }
-  if (account === undefined) to.publish(told)
-  else account.scope.runInAsyncScope(to.publish, to, told)
+  const complete = { ...message, request: record?.request }
+  if (record === undefined) target.publish(complete)
+  else record.scope.runInAsyncScope(target.publish, target, complete)
 }

@@ -2,53 +2,58 @@ import type { RejectReason } from './diagnostics.ts'
 import { Histogram, type HistogramSnapshot } from './histogram.ts'
 import type { CloseReason } from '../lifecycle.ts'
 
-/** Streams of one route, or of all. Counts are since the plugin was registered. */
+/** Counts of the streams of one route, or of all routes, since the plugin was registered. */
 export interface StreamCounts {
-  /** Open now. */
+  /** Streams that are open now. */
   open: number
+  /** Streams that were opened. */
   opened: number
-  /** Those that are over, by why. */
+  /** Closed streams, by reason. */
   closed: Record<CloseReason, number>
-  /** Events written; comments and heartbeats do not count. */
+  /** Events that were written; comments and heartbeats do not count. */
   events: number
-  /** Bytes of body handed to the connections. */
+  /** Body bytes that were written to the connections. */
   bytes: number
 }
 
-/** A channel that is in the memory of this process. */
+/** Figures of a channel in the memory of this process. */
 export interface ChannelStats {
-  /** Who follows it here. */
+  /** Its subscribers in this process. */
   subscribers: number
-  /** Those of them who do not stand at its end. */
+  /** Subscribers that are behind the end of the channel. */
   lagging: number
-  /** The offset of the newest event that is known here. */
+  /** The offset of the newest event that this process knows. */
   newest: number
 }
 
-/** What `app.sse.stats()` answers. */
+/** The result of `app.sse.stats()`. Counts are since the plugin was registered. */
 export interface Stats {
-  /** All streams; and those of the open ones whose client takes nothing while something waits for it. */
+  /** Counts of all streams. `stalled`: open streams whose client reads no bytes while bytes wait. */
   streams: StreamCounts & { stalled: number }
-  /** The same by method and path, as these were declared. */
+  /** The same counts by method and path, as declared: `GET /orders/:id`. */
   routes: Record<string, StreamCounts>
-  /** Requests for a stream that were turned away, by why. */
+  /** Rejected requests for a stream, by reason. */
   rejected: Record<RejectReason, number>
   /** Channels by name. */
   channels: Record<string, ChannelStats>
   /** Events that this process published. */
   published: number
-  /** Events that slow readers of channels lost, and how often they were told so (`sse.gap`). */
+  /** Events that slow consumers lost. */
   dropped: number
+  /** `sse.gap` events to slow consumers. */
   gaps: number
-  /** Positions that could not be honoured (`sse.reset`). */
+  /** `sse.reset` events: positions that could not be resumed. */
   resets: number
-  /** Events of other code in the logs of channels that do not fit the map of this process, and are left out. */
+  /** Entries of event logs that were omitted, because other code wrote them and they do not match the event map. */
   omitted: number
-  /** Milliseconds from when this process has a published event until it is written to all who wait for it. */
+  /**
+   * Milliseconds from the moment when this process receives a published event until it is written to all subscribers at
+   * the end of the channel.
+   */
   latency: HistogramSnapshot
 }
 
-/** What happened on a registration, counted where it happens. */
+/** The counters of one registration of the plugin. */
 export class Statistics {
   readonly rejected: Record<RejectReason, number> = { maxStreams: 0, maxStreamsPerKey: 0, closing: 0 }
   published = 0
@@ -59,16 +64,16 @@ export class Statistics {
   readonly latency = new Histogram()
   readonly #routes = new Map<string, RouteCounters>()
 
-  /** That of a route, by its name. */
+  /** Returns the counters of a route, by its method and path. */
   route (name: string): RouteCounters {
-    let tally = this.#routes.get(name)
-    if (tally === undefined) this.#routes.set(name, tally = new RouteCounters())
-    return tally
+    let counters = this.#routes.get(name)
+    if (counters === undefined) this.#routes.set(name, counters = new RouteCounters())
+    return counters
   }
 
   snapshot (open: Iterable<OpenCounts>, channels: Record<string, ChannelStats>): Stats {
-    const streams = { ...counts(), stalled: 0 }
-    const routes: Record<string, StreamCounts> = Object.fromEntries([...this.#routes].map(([name, tally]) => [name, tally.counts()]))
+    const streams = { ...zeroCounts(), stalled: 0 }
+    const routes: Record<string, StreamCounts> = Object.fromEntries([...this.#routes].map(([name, counters]) => [name, counters.counts()]))
     for (const { route, events, bytes, stalled } of open) {
       routes[route]!.events += events
       routes[route]!.bytes += bytes
@@ -83,12 +88,12 @@ export class Statistics {
   }
 }
 
-/** What is counted of a stream while it is open. */
+/** The counts of an open stream. */
 export interface OpenCounts { readonly route: string, readonly events: number, readonly bytes: number, readonly stalled: boolean }
 
-/** What is counted of a route: an open stream's events are added when it is over, so that none costs a count. */
+/** The counts of a route. The events of a stream are added when it closes, so that an event costs no update here. */
 export class RouteCounters {
-  readonly #counts = counts()
+  readonly #counts = zeroCounts()
 
   opened (): void {
     this.#counts.opened++
@@ -107,7 +112,7 @@ export class RouteCounters {
   }
 }
 
-const counts = (): StreamCounts => ({
+const zeroCounts = (): StreamCounts => ({
   open: 0,
   opened: 0,
   closed: { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 },

@@ -1,88 +1,91 @@
-import type { Node } from '../schema/json-schema.ts'
+import type { SchemaNode } from '../schema/json-schema.ts'
 
-/** A document in the making, as far as it is ours to see. */
+/** The parts of the OpenAPI document under construction that this package reads and writes. */
 export interface OpenApiDocument {
   openapi?: string | undefined
   components?: { schemas?: unknown } | undefined
 }
 
-// What a component may be called (OpenAPI 3.2 §4.7.1).
+// Characters that the name of a component must not contain (OpenAPI 3.2 §4.7.1).
 const FORBIDDEN = /[^\w.-]+/g
 // Assigning to `__proto__` sets the prototype of an object, in this process and in programs that read the document.
-const UNFIT = ['', '__proto__']
+const INVALID_NAMES = ['', '__proto__']
 
-const made = new WeakMap<object, Components>()
+const componentsByDocument = new WeakMap<object, Components>()
 
 /**
- * The schemas of one document that others refer to, each there once.
+ * The shared schemas of one document. Each schema is in it once, and others refer to it.
  *
- * They are written into the document itself: what goes through a route's `response` is put into the form of OpenAPI 3.0 by
- * @fastify/swagger, for every version, and loses on the way what a later one can say, such as what stands beside a `$ref`.
+ * They are written into the document itself. @fastify/swagger converts a route's `response` to the form of OpenAPI 3.0,
+ * for every version, and drops what only a later version can express, such as siblings of a `$ref`.
  */
 export class Components {
-  readonly #home: Record<string, unknown>
+  readonly #schemas: Record<string, unknown>
   readonly #prefix: string
   readonly #names = new Map<object, string>()
-  /** The same schema by another way: from another scope, or from @fastify/swagger. */
-  readonly #byText = new Map<string, string>()
+  /** Names by content: the same schema may arrive as another object, from another scope or from @fastify/swagger. */
+  readonly #namesByText = new Map<string, string>()
 
   private constructor (document: OpenApiDocument) {
-    // The schemas of OpenAPI 3.0 are another dialect: an extension may hold any.
+    // The schemas of OpenAPI 3.0 use another dialect, so ours are in an extension, which may hold any value.
     const extension = minorOf(document) === 0
     const holder = (extension ? document : document.components ??= {}) as Record<string, Record<string, unknown>>
-    this.#home = holder[extension ? 'x-schemas' : 'schemas'] ??= {}
+    this.#schemas = holder[extension ? 'x-schemas' : 'schemas'] ??= {}
     this.#prefix = extension ? '#/x-schemas/' : '#/components/schemas/'
-    for (const [name, schema] of Object.entries(this.#home)) this.#byText.set(this.#textOf(name, schema), name)
+    for (const [name, schema] of Object.entries(this.#schemas)) this.#namesByText.set(this.#textOf(name, schema), name)
   }
 
   static of (document: OpenApiDocument): Components {
-    const known = made.get(document) ?? new Components(document)
-    made.set(document, known)
-    return known
+    const components = componentsByDocument.get(document) ?? new Components(document)
+    componentsByDocument.set(document, components)
+    return components
   }
 
-  /** A reference to what `make` makes of the source, under that name or, where another has it, one like it. */
-  refTo (source: object, wanted: string, make: () => Node): { $ref: string } {
+  /**
+   * Returns a reference to the component of `source`, and makes it by `build` at the first call. If another component
+   * has the preferred name, a number is appended.
+   */
+  refTo (source: object, preferredName: string, build: () => SchemaNode): { $ref: string } {
     let name = this.#names.get(source)
     if (name === undefined) {
-      const legal = wanted.replace(FORBIDDEN, '-').replace(/^-|-$/g, '')
-      name = this.#free(UNFIT.includes(legal) ? 'schema' : legal)
-      // Both before it is made: it may refer to itself.
+      const legal = preferredName.replace(FORBIDDEN, '-').replace(/^-|-$/g, '')
+      name = this.#freeName(INVALID_NAMES.includes(legal) ? 'schema' : legal)
+      // Both are set before the schema is built, because it may refer to itself.
       this.#names.set(source, name)
-      this.#home[name] = {}
-      name = this.#settle(name, make(), wanted)
+      this.#schemas[name] = {}
+      name = this.#store(name, build(), preferredName)
       this.#names.set(source, name)
     }
     return { $ref: this.#prefix + name }
   }
 
-  /** Under its name, unless it is there already. */
-  #settle (name: string, schema: Node, wanted: string): string {
+  /** Stores a schema under its name. If the document already has an equal one, returns the name of that one. */
+  #store (name: string, schema: SchemaNode, preferredName: string): string {
     const text = this.#textOf(name, schema)
     // @fastify/swagger calls a shared schema def-0, and gives it its $id as a title.
-    const known = this.#byText.get(text) ?? this.#byText.get(this.#textOf(name, { ...schema, title: wanted }))
-    if (known !== undefined) {
-      delete this.#home[name]
-      return known
+    const existing = this.#namesByText.get(text) ?? this.#namesByText.get(this.#textOf(name, { ...schema, title: preferredName }))
+    if (existing !== undefined) {
+      delete this.#schemas[name]
+      return existing
     }
-    this.#home[name] = schema
-    this.#byText.set(text, name)
+    this.#schemas[name] = schema
+    this.#namesByText.set(text, name)
     return name
   }
 
-  /** A schema for comparison: where it means itself, it does so by whatever name. */
+  /** Returns the text by which schemas are compared. References to itself become '#', so the name does not matter. */
   #textOf (name: string, schema: unknown): string {
     return JSON.stringify(schema).replaceAll(`"${this.#prefix}${name}"`, '"#"')
   }
 
-  #free (wanted: string): string {
-    let name = wanted
-    for (let n = 1; Object.hasOwn(this.#home, name); n++) name = `${wanted}-${n}`
+  #freeName (preferredName: string): string {
+    let name = preferredName
+    for (let n = 1; Object.hasOwn(this.#schemas, name); n++) name = `${preferredName}-${n}`
     return name
   }
 }
 
-/** The 2 of 3.2.0. */
+/** Returns the minor version: 2 for 3.2.0. */
 export function minorOf ({ openapi = '3.0' }: OpenApiDocument): number {
   return Number(openapi.split('.')[1])
 }

@@ -1,93 +1,102 @@
-import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
+import { isSchemaNode, mapSchema, type SchemaNode } from '../schema/json-schema.ts'
 import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { Components } from './components.ts'
 
-/** Where references inside of a schema lead. */
+/** How references inside a schema are resolved. */
 interface Scope {
   components: Components
   shared: SharedSchemas
-  /** The schema that '#' means. */
-  root: Node
-  /** The schemas inside, by what they are called. */
-  own: ReadonlyMap<string, Node>
+  /** The schema that '#' refers to. */
+  root: SchemaNode
+  /** The named schemas inside the root. */
+  local: ReadonlyMap<string, SchemaNode>
 }
 
 /**
- * A schema of TypeBox, which is JSON Schema draft 7 as Fastify knows it, in the dialect of OpenAPI 3.1 and later: JSON Schema
- * 2020-12. What has an `$id` becomes a component of that name, and each reference one to a component.
+ * Converts a TypeBox schema, which is JSON Schema draft 7 as Fastify reads it, to JSON Schema 2020-12, the dialect of
+ * OpenAPI 3.1 and later. A schema with an `$id` becomes a component of that name, and each reference becomes one to a
+ * component.
  */
-export function toJsonSchema202012 (schema: Node, shared: SharedSchemas, components: Components): Node {
-  return named(schema, { components, shared, root: schema, own: namesIn(schema) })
+export function toJsonSchema202012 (schema: SchemaNode, shared: SharedSchemas, components: Components): SchemaNode {
+  return convert(schema, { components, shared, root: schema, local: localSchemas(schema) })
 }
 
-/** A schema with the name that it gives itself. */
-function named (schema: Node, scope: Scope): Node {
-  return typeof schema.$id === 'string' ? asComponent(schema, schema.$id, scope) : inline(schema, scope)
+/** Converts a schema: to a reference if it has an `$id`, else in place. */
+function convert (schema: SchemaNode, scope: Scope): SchemaNode {
+  return typeof schema.$id === 'string' ? componentRef(schema, schema.$id, scope) : convertInline(schema, scope)
 }
 
-function asComponent (schema: Node, name: string, scope: Scope): Node {
-  // From here on '#' means this one.
+function componentRef (schema: SchemaNode, name: string, scope: Scope): SchemaNode {
+  // Inside a schema with an `$id`, '#' refers to that schema.
   const root = typeof schema.$id === 'string' ? schema : scope.root
-  return scope.components.refTo(schema, name, () => inline(schema, { ...scope, root }))
+  return scope.components.refTo(schema, name, () => convertInline(schema, { ...scope, root }))
 }
 
-/** A schema with the references that it makes; what has a name of its own is one, too. */
-function inline (schema: Node, scope: Scope): Node {
-  const refers = (node: Node): boolean => typeof node.$id === 'string' || typeof node.$ref === 'string'
-  return mapSchema(anonymous(schema), node => {
-    if (typeof node.$id === 'string') return named(node, scope)
-    return typeof node.$ref === 'string' ? referring(node, node.$ref, scope) : translated(node)
-  }, refers)
+/** Converts a schema in place. Schemas inside it that have an `$id` become references. */
+function convertInline (schema: SchemaNode, scope: Scope): SchemaNode {
+  const isReference = (node: SchemaNode): boolean => typeof node.$id === 'string' || typeof node.$ref === 'string'
+  return mapSchema(withoutNames(schema), node => {
+    if (typeof node.$id === 'string') return convert(node, scope)
+    return typeof node.$ref === 'string' ? convertReference(node, node.$ref, scope) : convertNode(node)
+  }, isReference)
 }
 
-/** Without what only says what it is called. Definitions are found by those who refer to them. */
-function anonymous ({ $id: _, $schema: __, $defs: ___, definitions: ____, ...schema }: Node): Node {
+/** Removes the keywords that only name a schema. Definitions become components when a reference reaches them. */
+function withoutNames ({ $id: _, $schema: __, $defs: ___, definitions: ____, ...schema }: SchemaNode): SchemaNode {
   return schema
 }
 
-/** What stands beside a reference is lost on older readers; beside `allOf` it is not. */
-function referring (node: Node, ref: string, scope: Scope): Node {
-  const { $ref: _, ...rest } = anonymous(node)
-  const to = target(ref, scope)
-  const { allOf = [], ...beside } = inline(rest, scope)
-  return Object.keys(rest).length === 0 ? to : { ...beside, allOf: [to, ...allOf as Node[]] }
+/**
+ * Converts a node with a `$ref`. Its siblings would be ignored by older readers, so the reference moves into an
+ * `allOf`.
+ */
+function convertReference (node: SchemaNode, ref: string, scope: Scope): SchemaNode {
+  const { $ref: _, ...rest } = withoutNames(node)
+  const target = resolve(ref, scope)
+  const { allOf = [], ...siblings } = convertInline(rest, scope)
+  return Object.keys(rest).length === 0 ? target : { ...siblings, allOf: [target, ...allOf as SchemaNode[]] }
 }
 
-/** The component for what a reference means. One that leads nowhere says nothing: a server does not start with it. */
-function target (ref: string, scope: Scope): Node {
+/**
+ * Returns a reference to the component of the target, or an empty schema if it is missing. Such a server never starts.
+ */
+function resolve (ref: string, scope: Scope): SchemaNode {
   const [id = '', pointer = ''] = ref.split('#', 2)
-  const own = scope.own.get(ref) ?? scope.own.get(id) ?? (id === '' ? scope.root : undefined)
-  const resource = own ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
-  if (!isNode(resource)) return {}
-  const keys = pointer.startsWith('/') ? keysOf(pointer) : []
-  const found = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, resource)
-  if (!isNode(found)) return {}
-  const name = typeof found.$id === 'string' ? found.$id : keys.at(-1) ?? id
-  return asComponent(found, name, { ...scope, root: resource, own: own === undefined ? namesIn(resource) : scope.own })
+  const local = scope.local.get(ref) ?? scope.local.get(id) ?? (id === '' ? scope.root : undefined)
+  const resource = local ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
+  if (!isSchemaNode(resource)) return {}
+  const keys = pointer.startsWith('/') ? parsePointer(pointer) : []
+  const target = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined, resource)
+  if (!isSchemaNode(target)) return {}
+  const name = typeof target.$id === 'string' ? target.$id : keys.at(-1) ?? id
+  return componentRef(target, name, { ...scope, root: resource, local: local === undefined ? localSchemas(resource) : scope.local })
 }
 
-/** RFC 6901, as the fragment of a URI. */
-function keysOf (pointer: string): string[] {
+/** Parses a JSON Pointer in a URI fragment (RFC 6901 §6). */
+function parsePointer (pointer: string): string[] {
   return decodeURIComponent(pointer).slice(1).split('/').map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
 }
 
-/** The schemas inside by their `$id`, and by their key, which is how TypeBox refers to those of a module. */
-function namesIn (schema: Node, names: Map<string, Node> = new Map()): Map<string, Node> {
-  for (const [key, definition] of Object.entries(isNode(schema.$defs) ? schema.$defs : {})) if (isNode(definition)) names.set(key, definition)
-  if (typeof schema.$id === 'string') names.set(schema.$id, schema)
-  // As they are, not as copies: what becomes of a schema is remembered by its identity.
+/**
+ * Returns the schemas inside by their `$id`, and by their key in `$defs`, by which TypeBox refers to the members of a
+ * module.
+ */
+function localSchemas (schema: SchemaNode, found: Map<string, SchemaNode> = new Map()): Map<string, SchemaNode> {
+  for (const [key, definition] of Object.entries(isSchemaNode(schema.$defs) ? schema.$defs : {})) if (isSchemaNode(definition)) found.set(key, definition)
+  if (typeof schema.$id === 'string') found.set(schema.$id, schema)
+  // The map holds the schemas themselves, not copies: `Components` remembers them by identity.
   mapSchema(schema, node => node, node => {
-    if (node !== schema) namesIn(node, names)
+    if (node !== schema) localSchemas(node, found)
     return node !== schema
   })
-  return names
+  return found
 }
 
 const ANY_KEY = '^(.*)$'
 
-/** One node, whose children are in the dialect already. Without the symbols of TypeBox. */
-function translated (node: Node): Node {
-  const schema: Node = Object.fromEntries(Object.entries(node))
+/** Converts one node, whose children are converted already, and removes the symbols of TypeBox. */
+function convertNode (node: SchemaNode): SchemaNode {
+  const schema: SchemaNode = Object.fromEntries(Object.entries(node))
   if (Array.isArray(schema.items)) {
     const { items, additionalItems, ...rest } = schema
     return { ...rest, prefixItems: items, ...(additionalItems !== undefined && { items: additionalItems }) }
@@ -100,9 +109,9 @@ function translated (node: Node): Node {
     const { nullable, type, ...rest } = schema
     return { ...rest, ...(type !== undefined && { type: nullable === true ? [type, 'null'].flat() : type }) }
   }
-  if (isNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
-    // A record of any keys: the pattern means it, but its dot leaves some out.
-    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as Node & { patternProperties: Node }
+  if (isSchemaNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
+    // A record with arbitrary keys. The dot of the pattern does not match a line break, so it would exclude some.
+    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as SchemaNode & { patternProperties: SchemaNode }
     return Object.keys(patterns).length === 0 ? { ...rest, additionalProperties: others } : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
   }
   return schema

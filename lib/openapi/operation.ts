@@ -1,42 +1,44 @@
 import type { FastifySchema } from 'fastify'
-import { isNode, mapSchema, type Node } from '../schema/json-schema.ts'
+import { isSchemaNode, mapSchema, type SchemaNode } from '../schema/json-schema.ts'
 
-/** A route's schema, with what @fastify/swagger reads of it. */
+/** A route's schema, with the properties that @fastify/swagger reads. */
 export type DocumentedSchema = FastifySchema & { hide?: boolean, produces?: readonly string[] }
 
 const EVENT_STREAM = 'text/event-stream'
 const DESCRIPTION = 'x-response-description'
 
-const LAST_EVENT_ID = { type: 'string', description: 'Where a returning client stopped: the id of the last event that it got.' }
+const LAST_EVENT_ID = { type: 'string', description: 'The id of the last event that a reconnecting client received.' }
 const RESPONSES = {
-  204: { type: 'null', description: 'There is nothing to come: do not come back.' },
-  // Its body is that of every other error of this server.
-  503: { type: 'null', description: 'Not now: come back in a moment.', headers: { 'Retry-After': { type: 'integer', description: 'In how many seconds.' } } }
+  204: { type: 'null', description: 'There are no more events: do not reconnect.' },
+  // Its body has the form of all errors of this server.
+  503: { type: 'null', description: 'The server is full or shutting down: retry later.', headers: { 'Retry-After': { type: 'integer', description: 'The delay before the next attempt, in seconds.' } } }
 }
 
-/** The parameters of a request that may come back. */
+/** Adds the parameters of a client that reconnects. */
 export function withParameters (schema: DocumentedSchema): DocumentedSchema {
   return {
     ...schema,
     headers: withProperty(schema.headers, 'Last-Event-ID', LAST_EVENT_ID),
-    querystring: withProperty(schema.querystring, 'lastEventId', { ...LAST_EVENT_ID, description: 'As Last-Event-ID, for clients that cannot set a header.' })
+    querystring: withProperty(schema.querystring, 'lastEventId', { ...LAST_EVENT_ID, description: 'The same as Last-Event-ID, for clients that cannot set headers.' })
   }
 }
 
-function withProperty (given: unknown, name: string, property: Node): Node {
-  const ours = { type: 'object', properties: { [name]: property } }
-  if (!isNode(given)) return ours
-  // One that is put together of others, or stands elsewhere. Of two with one name the later counts.
-  if (!isNode(given.properties)) return { allOf: [ours, given] }
-  const known = Object.keys(given.properties).some(other => other.toLowerCase() === name.toLowerCase())
-  return known ? given : { ...given, properties: { ...given.properties, [name]: property } }
+function withProperty (schema: unknown, name: string, property: SchemaNode): SchemaNode {
+  const added = { type: 'object', properties: { [name]: property } }
+  if (!isSchemaNode(schema)) return added
+  // A composed schema, or a reference. If two declare one name, the later counts.
+  if (!isSchemaNode(schema.properties)) return { allOf: [added, schema] }
+  const declared = Object.keys(schema.properties).some(other => other.toLowerCase() === name.toLowerCase())
+  return declared ? schema : { ...schema, properties: { ...schema.properties, [name]: property } }
 }
 
-/** The responses of OpenAPI 3: the stream beside what the route declares. `media` is the stream's. */
-export function withStream (schema: DocumentedSchema, media: Node, minor: number): DocumentedSchema {
+/**
+ * Adds the responses of OpenAPI 3: the stream, with the media type object `media`, beside the responses of the route.
+ */
+export function withStream (schema: DocumentedSchema, media: SchemaNode, minor: number): DocumentedSchema {
   const declared = responsesOf(schema)
   const { content, ...ok } = contentOf(declared[200] ?? declared['2xx'] ?? declared['2XX'], schema.produces, minor)
-  // The stream that somebody has described in his own words stays so.
+  // If the route describes the stream itself, its description counts.
   const all = { [EVENT_STREAM]: media, ...content }
   return {
     ...schema,
@@ -46,52 +48,53 @@ export function withStream (schema: DocumentedSchema, media: Node, minor: number
         description: 'A stream of Server-Sent Events',
         ...ok,
         content: all,
-        // It collects the recursive types from here, and not from a content; of a response that has one it takes no more than that.
+        // @fastify/swagger collects recursive types here, but not from `content`. Of a response with `content` it
+        // writes only that.
         allOf: Object.values(content).map(({ schema }) => schema)
       },
-      ...othersOf(declared)
+      ...alternatives(declared)
     }
   }
 }
 
-/** The responses of Swagger 2, in which a response has one schema. */
+/** Adds the responses of Swagger 2, in which a response has one schema. */
 export function withText (schema: DocumentedSchema, description: string): DocumentedSchema {
   const declared = responsesOf(schema)
   const ok = declared[200] ?? declared['2xx'] ?? declared['2XX']
   return {
     ...schema,
     produces: [EVENT_STREAM, ...schema.produces ?? (ok === undefined ? [] : ['application/json'])],
-    response: { ...declared, 200: ok ?? { type: 'string', description }, ...othersOf(declared) }
+    response: { ...declared, 200: ok ?? { type: 'string', description }, ...alternatives(declared) }
   }
 }
 
-function responsesOf ({ response }: DocumentedSchema): Record<string, Node> {
-  return isNode(response) ? response as Record<string, Node> : {}
+function responsesOf ({ response }: DocumentedSchema): Record<string, SchemaNode> {
+  return isSchemaNode(response) ? response as Record<string, SchemaNode> : {}
 }
 
-/** What may come in place of the stream, unless the route says so itself. */
-function othersOf (declared: Record<string, Node>): Record<string, Node> {
-  const said = (status: string): boolean => [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
-  return Object.fromEntries(Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !said(status)))
+/** Returns the responses that may replace the stream, unless the route declares them. */
+function alternatives (declared: Record<string, SchemaNode>): Record<string, SchemaNode> {
+  const isDeclared = (status: string): boolean => [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
+  return Object.fromEntries(Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !isDeclared(status)))
 }
 
 type Content = Record<string, { schema: unknown }>
 
-/** A response of a route, its schema as that of its content. */
-function contentOf (response: Node | undefined, produces: readonly string[] | undefined, minor: number): Node & { content: Content } {
+/** Returns a response of a route with its schema moved into `content`. */
+function contentOf (response: SchemaNode | undefined, produces: readonly string[] | undefined, minor: number): SchemaNode & { content: Content } {
   if (response === undefined) return { content: {} }
-  if (isNode(response.content)) return response as Node & { content: Content }
-  const { headers, description = undefined, [DESCRIPTION]: told = description, ...rest } = response
+  if (isSchemaNode(response.content)) return response as SchemaNode & { content: Content }
+  const { headers, description = undefined, [DESCRIPTION]: text = description, ...rest } = response
   const media = { schema: minor === 0 ? withExample(rest) : rest }
   const types = produces === undefined || produces.length === 0 ? ['application/json'] : produces
   return {
     ...(headers !== undefined && { headers }),
-    ...(told !== undefined && { description: told }),
+    ...(text !== undefined && { description: text }),
     content: rest.type === 'null' ? {} : Object.fromEntries(types.filter(type => type !== EVENT_STREAM).map(type => [type, media]))
   }
 }
 
-/** OpenAPI 3.0 has one example where JSON Schema has a list. */
-function withExample (schema: Node): Node {
+/** Replaces `examples`: OpenAPI 3.0 has one `example` where JSON Schema has a list. */
+function withExample (schema: SchemaNode): SchemaNode {
   return mapSchema(schema, ({ examples, ...node }) => Array.isArray(examples) ? { ...node, example: examples[0] } : node)
 }

@@ -1,25 +1,25 @@
 import { createHash } from 'node:crypto'
-import { isNode } from './json-schema.ts'
+import { isSchemaNode } from './json-schema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 
 // TypeBox numbers recursive types without an id, in the order in which the process makes them.
 const NUMBERED = /^T\d+$/
 
-/** The fingerprint of data that no map has checked: its form is the same in all processes. */
+/** The fingerprint of data of a channel without an event map: its form is the same in all processes. */
 export const FREE = 'free'
-/** The fingerprint of a channel's last `error` event that its map does not declare. */
+/** The fingerprint of the `error` event at the end of a channel whose map does not declare `error`. */
 export const FAILURE = 'failure'
 
 /**
- * Names a schema together with the shared schemas that it refers to. Two processes with equal schemas get the same
- * fingerprint. Only the names of formats count. 12 characters of base64url, 72 bits.
+ * Returns the fingerprint of a schema and of the shared schemas that it refers to: 12 characters of base64url, 72 bits.
+ * Processes with equal schemas get the same fingerprint. Of a format, only the name counts.
  */
-export function fingerprintOf (schema: unknown, shared: SharedSchemas): string {
+export function fingerprintSchema (schema: unknown, shared: SharedSchemas): string {
   const ids = new Map<string, number>()
   const idOf = (id: string): string => {
     const [base, ...rest] = id.split('#')
     if (!ids.has(base!)) ids.set(base!, ids.size)
-    // TypeBox's number differs between processes: the place of its first mention does not.
+    // TypeBox's number differs between processes. The order of first mentions does not.
     return NUMBERED.test(base!) && !Object.hasOwn(shared, base!) ? `#${ids.get(base!)}#${rest.join('#')}` : id
   }
   const hash = createHash('sha256').update(canonical(schema, idOf))
@@ -28,10 +28,10 @@ export function fingerprintOf (schema: unknown, shared: SharedSchemas): string {
   return hash.digest('base64url').slice(0, 12)
 }
 
-/** The same text for equal values, in any order of their keys. TypeBox keeps the kind under a symbol. */
+/** Returns the same text for equal values, in any order of their keys. TypeBox keeps the kind under a symbol. */
 function canonical (value: unknown, idOf: (id: string) => string): string {
   if (Array.isArray(value)) return `[${value.map(item => canonical(item, idOf)).join(',')}]`
-  if (!isNode(value) || value instanceof RegExp || value instanceof Date) return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  if (!isSchemaNode(value) || value instanceof RegExp || value instanceof Date) return typeof value === 'string' ? JSON.stringify(value) : String(value)
   const kinds = Object.getOwnPropertySymbols(value).map(key => `${String(key)}:${String(value[key])}`).sort()
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined).sort(([a], [b]) => a < b ? -1 : 1).map(([key, inner]) => {
     const isId = (key === '$id' || key === '$ref') && typeof inner === 'string'

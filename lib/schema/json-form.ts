@@ -5,23 +5,26 @@ const [CLOSING, QUOTE, ZERO, LETTER_T] = [...'}"0t'].map(character => character.
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 /**
- * Whether JSON loses the contents: it writes bytes as an object of numbers, and a map, a set or a promise without
- * `await` as `{}`. A map, set or promise with its own `toJSON` has a form.
+ * Whether JSON loses the contents of a value. JSON writes bytes as an object of numbers, and a map, a set or a promise
+ * without `await` as `{}`. A map, set or promise with its own `toJSON` has a form.
  */
 export function lacksJsonForm (value: unknown): boolean {
-  // Almost every value is one of these, and costs no question to V8.
+  // Almost every value is one of these: the calls of V8 below are skipped.
   if (!isObject(value) || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) return false
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return true
   const isLost = types.isMap(value) || types.isSet(value) || types.isPromise(value) || types.isWeakMap(value) || types.isWeakSet(value)
   return isLost && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
 }
 
-/** The first value without a form, inside the value with this JSON text. For most texts no search is needed. */
+/** Returns the first value without a JSON form inside the value with this JSON text. Most texts need no search. */
 export function findWithoutJsonForm (value: unknown, text: string): object | undefined {
   return isSuspect(text) ? find(value) : undefined
 }
 
-/** Whether a text has an object that is empty, has the key `0`, or begins as a Buffer does. One pass, which looks at what follows each brace. */
+/**
+ * Whether a text has an object that is empty, has the key `0`, or begins as a Buffer does. One pass: it reads the
+ * characters after each brace.
+ */
 function isSuspect (text: string): boolean {
   for (let at = text.indexOf('{'); at !== -1; at = text.indexOf('{', at + 1)) {
     const next = text.charCodeAt(at + 1)
@@ -33,10 +36,10 @@ function isSuspect (text: string): boolean {
   return false
 }
 
-/** Throws where `formlessIn` finds a value. */
+/** Throws a TypeError if `findWithoutJsonForm` finds a value. */
 export function assertJsonForm (value: unknown, text: string): void {
-  const formless = findWithoutJsonForm(value, text)
-  if (formless !== undefined) throw new TypeError(`JSON has no form for ${describe(formless)}`)
+  const lost = findWithoutJsonForm(value, text)
+  if (lost !== undefined) throw new TypeError(`JSON has no form for ${describe(lost)}`)
 }
 
 function find (value: unknown): object | undefined {

@@ -1,69 +1,73 @@
-/** One schema inside another. */
-export type Node = Record<PropertyKey, unknown>
+/** A schema, or a schema inside another one. */
+export type SchemaNode = Record<PropertyKey, unknown>
 
-export const isNode = (value: unknown): value is Node => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isSchemaNode = (value: unknown): value is SchemaNode => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-// Where schemas live inside a schema: under each of these keys one, a list, or a map of them.
+// The keywords that hold subschemas: one schema, a list of schemas, or a map of schemas.
 const ONE = ['items', 'additionalProperties', 'not', 'contains', 'additionalItems', 'unevaluatedProperties', 'if', 'then', 'else']
 const LIST = ['anyOf', 'oneOf', 'allOf', 'items']
 const MAP = ['properties', 'patternProperties', '$defs', 'definitions']
 
-/** A copy of the schema in which `change` has replaced each sub-schema, the innermost first; those inside of a `whole` one stay as they are. */
-export function mapSchema (schema: Node, change: (node: Node) => Node, whole: (node: Node) => boolean = () => false): Node {
+/**
+ * Returns a copy of the schema in which `change` has replaced each subschema, the innermost first. Subschemas of a
+ * `whole` schema are not changed.
+ */
+export function mapSchema (schema: SchemaNode, change: (node: SchemaNode) => SchemaNode, whole: (node: SchemaNode) => boolean = () => false): SchemaNode {
   if (whole(schema)) return change(schema)
-  const copy: Node = { ...schema }
-  const map = (item: unknown): unknown => isNode(item) ? mapSchema(item, change, whole) : item
-  for (const key of ONE) if (isNode(copy[key])) copy[key] = map(copy[key])
+  const copy: SchemaNode = { ...schema }
+  const map = (item: unknown): unknown => isSchemaNode(item) ? mapSchema(item, change, whole) : item
+  for (const key of ONE) if (isSchemaNode(copy[key])) copy[key] = map(copy[key])
   for (const key of LIST) {
     const list = copy[key]
     if (Array.isArray(list)) copy[key] = list.map(map)
   }
   for (const key of MAP) {
     const entries = copy[key]
-    if (isNode(entries)) copy[key] = Object.fromEntries(Object.entries(entries).map(([name, item]) => [name, map(item)]))
+    if (isSchemaNode(entries)) copy[key] = Object.fromEntries(Object.entries(entries).map(([name, item]) => [name, map(item)]))
   }
   return change(copy)
 }
 
-/** Type.Record has this pattern for any key, but a dot is no line end: a key with one would be left unchecked and unwritten. */
+// Type.Record uses this pattern for any key, but a dot matches no line end: a key with a line end would be neither
+// checked nor written.
 const ANY_KEY = '^(.*)$'
-/** What matches any key, those with a line end too. */
+/** The pattern that matches any key, also a key with a line end. */
 export const EVERY_KEY = '^[^]*$'
 
-/** A schema whose records mean any key where they say so. */
-export function withEveryKey (schema: Node): Node {
+/** Returns the schema with EVERY_KEY in place of the pattern of Type.Record. */
+export function withEveryKey (schema: SchemaNode): SchemaNode {
   return mapSchema(schema, node => {
-    if (!isNode(node.patternProperties) || !(ANY_KEY in node.patternProperties)) return node
+    if (!isSchemaNode(node.patternProperties) || !(ANY_KEY in node.patternProperties)) return node
     const { [ANY_KEY]: others, ...patterns } = node.patternProperties
     return { ...node, patternProperties: { ...patterns, [EVERY_KEY]: others } }
   })
 }
 
 /**
- * A schema, and those that it may refer to, in the form from which fast-json-stringify writes the declared part of a
- * value. The writer chooses no branch of a union again, and fills in no default.
+ * Returns the schema and its shared schemas in the form from which fast-json-stringify writes the declared part of a
+ * value. The writer does not select a branch of a union again, and fills in no default.
  */
-export function writable (schema: Node, shared: Record<string, unknown>): { schema: Node, shared: Record<string, unknown> } {
-  const write = (node: unknown): Node => mapSchema(node as Node, ({ default: _, ...node }) => written(node))
+export function toWriterSchema (schema: SchemaNode, shared: Record<string, unknown>): { schema: SchemaNode, shared: Record<string, unknown> } {
+  const write = (node: unknown): SchemaNode => mapSchema(node as SchemaNode, ({ default: _, ...node }) => toWriterNode(node))
   return { schema: write(schema), shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)])) }
 }
 
-/** A schema that writes any value as it is. It keeps the parts that others refer to. */
-function anything ({ $id, $defs, definitions }: Node): Node {
+/** Returns a schema that writes any value unchanged. It keeps the definitions that other schemas refer to. */
+function anything ({ $id, $defs, definitions }: SchemaNode): SchemaNode {
   return Object.fromEntries(Object.entries({ $id, $defs, definitions }).filter(([, value]) => value !== undefined))
 }
 
-const hasChoice = ({ anyOf, oneOf, if: condition }: Node): boolean => anyOf !== undefined || oneOf !== undefined || condition !== undefined
-const isTyped = (item: unknown): boolean => isNode(item) && typeof item.type === 'string' && item.type !== 'object'
-const hasTypes = ({ type }: Node): boolean => Array.isArray(type) && (type.includes('object') || type.includes('array'))
-// Joining loses a name that all objects have.
-const hasInherited = ({ properties }: Node): boolean => isNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
-const isPlainObject = (part: unknown): boolean => isNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined && !hasChoice(part) && !hasInherited(part)
+const hasChoice = ({ anyOf, oneOf, if: condition }: SchemaNode): boolean => anyOf !== undefined || oneOf !== undefined || condition !== undefined
+const isTyped = (item: unknown): boolean => isSchemaNode(item) && typeof item.type === 'string' && item.type !== 'object'
+const hasTypes = ({ type }: SchemaNode): boolean => Array.isArray(type) && (type.includes('object') || type.includes('array'))
+// fast-json-stringify loses an inherited name when it joins objects.
+const hasInherited = ({ properties }: SchemaNode): boolean => isSchemaNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
+const isPlainObject = (part: unknown): boolean => isSchemaNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined && !hasChoice(part) && !hasInherited(part)
 
-function written (node: Node): Node {
+function toWriterNode (node: SchemaNode): SchemaNode {
   if (hasChoice(node) || hasTypes(node)) return anything(node)
-  // The serialiser joins objects. It knows the items of a tuple by their one type, and an object among them by its
-  // prototype.
+  // The serializer joins objects. It detects the items of a tuple by their single type, and an object among them by
+  // its prototype.
   if (Array.isArray(node.allOf) && !node.allOf.every(isPlainObject)) return anything(node)
   if (Array.isArray(node.items) && !node.items.every(isTyped)) return anything(node)
   return node.type === 'RegExp' ? { type: 'string' } : node

@@ -2,194 +2,201 @@ import { FormatRegistry, Kind, KindGuard, TypeRegistry, type TSchema } from '@si
 import { TypeCompiler, ValueErrorType, type TypeCheck } from '@sinclair/typebox/compiler'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
-import { partTakerOf, type PartTaker } from './declared-part.ts'
+import { compileExtractor, type PartExtractor } from './declared-part.ts'
 import { describe } from '../errors.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import { fingerprintSchema } from './fingerprint.ts'
 import { assertJsonForm } from './json-form.ts'
-import { isNode, mapSchema, withEveryKey, writable, type Node } from './json-schema.ts'
+import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
 import { Subschema } from './subschema.ts'
 import { isTextSchema, type SharedSchemas } from './text-schema.ts'
 
-/** A compiled schema: it takes the declared part of a value, checks that part, explains a mistake, and writes it. */
+/**
+ * A compiled schema: extracts the declared part of a value, checks that part, explains a mismatch, and serializes it.
+ */
 export interface CompiledSchema {
   check: (value: unknown) => boolean
-  /** The result of `serialise` for a value that passes `check`; undefined for any other. Each property is read once. */
-  write: (value: unknown) => string | undefined
-  /** The first thing wrong with a value that `check` refused. */
+  /** Returns the result of `serialize` for a value that passes `check`, else undefined. Reads each property once. */
+  serializeChecked: (value: unknown) => string | undefined
+  /** Returns the first mismatch of a value that failed `check`. */
   explain: (value: unknown) => { path: string, message: string }
-  /** JSON with the declared properties only. */
-  serialise: (value: unknown) => string
-  /** True where nothing but strings fits. */
+  /** Returns JSON with only the declared properties. */
+  serialize: (value: unknown) => string
+  /** Whether the schema admits only strings. */
   textual: boolean
-  /** The same in all processes with the same schema. */
+  /** Names the schema; equal in all processes with the same schema. */
   fingerprint: string
 }
 
+type Check = (value: unknown) => boolean
+
 interface Validator { (value: unknown): boolean, errors?: Array<{ instancePath: string, message?: string }> | null }
 
-// The kind given to what TypeBox cannot check itself: Type.Unsafe, plain JSON Schema, and schemas of
-// app.addSchema, which Fastify clones without their TypeBox kinds. Ajv checks those, as in requests.
+// The TypeBox kind of schemas that TypeBox cannot check: Type.Unsafe, plain JSON Schema, and schemas of app.addSchema,
+// which Fastify clones without their TypeBox kinds. Ajv checks them, as in requests.
 const JSON_SCHEMA = 'fastify-typed-sse:JsonSchema'
 const validators = new WeakMap<object, Validator>()
-// Formats that this package gives to TypeBox, with their meaning in Fastify's requests.
-const lent = new Set<string>()
+// Formats that this package registered in TypeBox, with their meaning in Fastify's requests.
+const registeredFormats = new Set<string>()
 const registerKind = () => TypeRegistry.Set(JSON_SCHEMA, (schema: object, value: unknown) => hasJson(value) && validators.get(schema)?.(value) === true)
 
-// TypeBox would let any value pass for these, and the serialiser write `undefined` into the JSON.
-const ANYTHING = ['Unsafe', 'Any', 'Unknown', 'Not']
+// TypeBox would accept any value for these, and the serializer would write `undefined` into the JSON.
+const UNCHECKED_KINDS = ['Unsafe', 'Any', 'Unknown', 'Not']
 const hasJson = (value: unknown): boolean => value !== undefined && typeof value !== 'function' && typeof value !== 'symbol'
 
-/** Makes a schema ready; an unusable one throws. */
+/** Compiles a schema. Throws for a schema that cannot be used. */
 export type SchemaCompiler = (schema: TSchema) => CompiledSchema
 
-/** The value of `Fastify({ ajv })`: options of Ajv, and its plugins. */
+/** The value of `Fastify({ ajv })`: options and plugins of Ajv. */
 export type AjvOptions = Omit<Extract<Parameters<BuildValidator>[1], { onCreate?: unknown }>, 'mode'>
 type BuildValidator = ReturnType<typeof AjvCompiler>
 type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
 
-/** Compiles schemas of one scope: `added` holds what its `app.addSchema` calls added. */
+/** Returns the compiler of one Fastify scope. `added`: the schemas of its `app.addSchema` calls, by `$id`. */
 export function schemaCompiler (added: SharedSchemas, { customOptions, plugins = [], onCreate }: AjvOptions = {}): SchemaCompiler {
-  const shared: SharedSchemas = Object.fromEntries(Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as Node)]))
-  const where = { method: '', url: '' }
-  const isOwn = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
+  const shared: SharedSchemas = Object.fromEntries(Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as SchemaNode)]))
+  const route = { method: '', url: '' }
+  const hasAjvOptions = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
   let compile: ReturnType<BuildValidator> | undefined
   let ajv: Ajv | undefined
-  const names = new Map(Object.entries(shared).map(([id, schema]) => [schema, id]))
+  const ajvNames = new Map(Object.entries(shared).map(([id, schema]) => [schema, id]))
 
   function validate (schema: unknown): Validator {
     compile ??= AjvCompiler()(shared as Record<string, object>, {
       plugins,
       // Strict: an event is not a query string, so Ajv converts no value and fills in no default.
       customOptions: { ...customOptions, coerceTypes: false, useDefaults: false, removeAdditional: false },
-      onCreate: made => {
-        ajv = made
-        onCreate?.(made)
+      onCreate: instance => {
+        ajv = instance
+        onCreate?.(instance)
       }
     })
-    return compile({ ...where, schema, httpPart: 'body' }) as Validator
+    return compile({ ...route, schema, httpPart: 'body' }) as Validator
   }
 
-  // TypeBox refuses every string of a format that it does not know. Give it those that Fastify's requests
-  // know, unless the program has its own meaning for the name. A name nobody knows throws here, at start-up.
-  function knowFormat (format: string): void {
+  // TypeBox rejects every string of an unregistered format. This registers the formats of Fastify's requests, unless
+  // the program has registered the name itself. An unknown name throws here, at start-up.
+  function registerFormat (format: string): void {
     if (FormatRegistry.Has(format)) return
     const check = validate({ type: 'string', format })
-    lent.add(format)
+    registeredFormats.add(format)
     FormatRegistry.Set(format, value => check(value))
   }
 
-  // Each app has its own formats: Ajv checks a schema with them as a whole.
-  const hasOwnFormat = ({ format }: Node): boolean => isOwn && typeof format === 'string' && (!FormatRegistry.Has(format) || lent.has(format))
+  // TypeBox's registry is global, but each app has its own formats: Ajv checks a whole schema with such a format.
+  const hasOwnFormat = ({ format }: SchemaNode): boolean => hasAjvOptions && typeof format === 'string' && (!FormatRegistry.Has(format) || registeredFormats.has(format))
 
-  /** The schema as TypeBox can check it: what it has no kind for is Ajv's, whole, so that references inside still resolve. */
-  function asTypeBox (schema: Node): Node {
-    const own = new Set<string>()
+  /**
+   * Returns the schema in the form that TypeBox can check. Ajv checks each schema without a TypeBox kind as a whole, so
+   * that the references inside it resolve.
+   */
+  function toTypeBox (schema: SchemaNode): SchemaNode {
+    const definitions = new Set<string>()
     mapSchema(schema, node => {
-      if (isNode(node.$defs)) for (const name of Object.keys(node.$defs)) own.add(name)
+      if (isSchemaNode(node.$defs)) for (const name of Object.keys(node.$defs)) definitions.add(name)
       return node
     })
-    const isShared = (ref: string): boolean => !own.has(ref) && Object.hasOwn(shared, ref.replace(/#$/, ''))
-    const isAjvs = (node: Node): boolean => !KindGuard.IsKind(node) || ANYTHING.includes(String(node[Kind])) || hasOwnFormat(node) || (KindGuard.IsRef(node) && isShared(node.$ref))
+    const isShared = (ref: string): boolean => !definitions.has(ref) && Object.hasOwn(shared, ref.replace(/#$/, ''))
+    const needsAjv = (node: SchemaNode): boolean => !KindGuard.IsKind(node) || UNCHECKED_KINDS.includes(String(node[Kind])) || hasOwnFormat(node) || (KindGuard.IsRef(node) && isShared(node.$ref))
     return mapSchema(schema, node => {
-      if (!isAjvs(node)) {
-        if (typeof node.format === 'string') knowFormat(node.format)
+      if (!needsAjv(node)) {
+        if (typeof node.format === 'string') registerFormat(node.format)
         return node
       }
       const { [Kind]: _, ...plain } = node
-      const given = { ...plain, [Kind]: JSON_SCHEMA }
-      validators.set(given, validate(plain))
-      return given
-    }, isAjvs)
+      const replacement = { ...plain, [Kind]: JSON_SCHEMA }
+      validators.set(replacement, validate(plain))
+      return replacement
+    }, needsAjv)
   }
 
-  /** The check of one schema inside another. */
-  function fits (branch: Subschema): (value: unknown) => boolean {
-    const { node, home, pointer } = branch
-    let made: ((value: unknown) => boolean) | undefined
-    const make = (): (value: unknown) => boolean => {
-      if (!home.plain) {
-        const typed = TypeCompiler.Compile(alone(node as Node), [...home.own.values()].map(alone))
+  /** Compiles the check of one subschema, at its first use. */
+  function compileBranch (branch: Subschema): Check {
+    const { node, resource, pointer } = branch
+    let check: Check | undefined
+    const make = (): Check => {
+      if (!resource.checkedByAjv) {
+        const typed = TypeCompiler.Compile(standalone(node as SchemaNode), [...resource.named.values()].map(standalone))
         return value => typed.Check(value)
       }
-      // A schema without an id of its own gets one by which its parts are found.
-      const { root, top } = home
-      let name = names.get(top)
+      // A schema without an `$id` gets one, so that Ajv can refer to its parts.
+      const { root, outermost } = resource
+      let name = ajvNames.get(outermost)
       if (name === undefined) {
-        name = typeof top.$id === 'string' ? top.$id : `fastify-typed-sse-${names.size}`
-        names.set(top, name)
-        // Another schema of that id may have been added before.
-        if (ajv!.getSchema(name) === undefined) ajv!.addSchema(top, name)
+        name = typeof outermost.$id === 'string' ? outermost.$id : `fastify-typed-sse-${ajvNames.size}`
+        ajvNames.set(outermost, name)
+        // Another schema with that id may have been added before.
+        if (ajv!.getSchema(name) === undefined) ajv!.addSchema(outermost, name)
       }
-      if (root !== top) name = root.$id as string
+      if (root !== outermost) name = root.$id as string
       return validate({ $ref: `${name}#${pointer}` })
     }
-    // The whole schema was compiled: its parts cannot fail, and many are never used.
-    return value => (made ??= make())(value)
+    // The whole schema compiled, so its parts compile too. Many of them are never used.
+    return value => (check ??= make())(value)
   }
 
   return schema => {
     registerKind()
-    const given = withEveryKey({ ...schema })
-    const checked = asTypeBox(given)
+    const source = withEveryKey({ ...schema })
+    const checked = toTypeBox(source)
     const typed = TypeCompiler.Compile(checked as unknown as TSchema)
-    const taker = partTakerOf(Subschema.of(checked, { shared, isPlain: node => node[Kind] === JSON_SCHEMA }), fits)
-    const json = serialiser(given, shared)
-    const passes = (part: unknown): boolean => !taker.missed() && typed.Check(part)
+    const extractor = compileExtractor(Subschema.fromRoot(checked, { shared, isAjvSchema: node => node[Kind] === JSON_SCHEMA }), compileBranch)
+    const serialize = compileSerializer(source, shared)
+    const passes = (part: unknown): boolean => !extractor.hasMismatch() && typed.Check(part)
     return {
-      check: value => passes(taker.take(value)),
-      write: value => {
-        const part = taker.take(value)
+      check: value => passes(extractor.extract(value)),
+      serializeChecked: value => {
+        const part = extractor.extract(value)
         if (!passes(part)) return undefined
-        const text = json(part)
-        if (taker.open) assertJsonForm(part, text)
+        const text = serialize(part)
+        if (extractor.passesAnyValue) assertJsonForm(part, text)
         return text
       },
-      explain: value => explain(typed, taker, value),
-      serialise: value => json(taker.take(value)),
+      explain: value => explain(typed, extractor, value),
+      serialize: value => serialize(extractor.extract(value)),
       textual: isTextSchema(schema, shared),
-      fingerprint: fingerprintOf(schema, shared)
+      fingerprint: fingerprintSchema(schema, shared)
     }
   }
 }
 
-/** A schema without the recursive one around it: a reference to that one is looked up among the others. */
-function alone (schema: Node): TSchema {
+/** Returns the schema with each `This` as a `Ref`: TypeBox then finds the recursive schema among the references. */
+function standalone (schema: SchemaNode): TSchema {
   return mapSchema(schema, node => node[Kind] === 'This' ? { ...node, [Kind]: 'Ref' } : node, node => node[Kind] === JSON_SCHEMA) as unknown as TSchema
 }
 
-/** Writes the declared part. */
-function serialiser (schema: Node, shared: SharedSchemas): (part: unknown) => string {
-  const form = writable(schema, shared)
-  // A new selector each time: it forgets shared schemas whose $id it has met in a schema.
-  const build = (schema: Node): unknown => SerializerSelector()(form.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
+/** Compiles the function that writes the declared part of a value as JSON. */
+function compileSerializer (schema: SchemaNode, shared: SharedSchemas): (part: unknown) => string {
+  const writer = toWriterSchema(schema, shared)
+  // A new selector each time: a selector drops a shared schema whose $id it has found in another schema.
+  const build = (schema: SchemaNode): unknown => SerializerSelector()(writer.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
   try {
-    return build(form.schema) as (part: unknown) => string
+    return build(writer.schema) as (part: unknown) => string
   } catch {
-    // fast-json-stringify joins no intersection of formats, and reads no escaped reference. JSON.stringify then writes
-    // the declared part.
+    // fast-json-stringify cannot join an intersection of formats, or resolve an escaped reference. JSON.stringify then
+    // writes the declared part.
     return build({}) as (part: unknown) => string
   }
 }
 
-function explain (typed: TypeCheck<TSchema>, taker: PartTaker, value: unknown): { path: string, message: string } {
-  const part = taker.take(value)
-  // A value that fits no branch of a union is reported as a whole.
-  const wrong = taker.missed() ? undefined : firstError(typed, present(part))
-  return wrong ?? firstError(typed, value) ?? { path: '/', message: 'it does not fit' }
+function explain (typed: TypeCheck<TSchema>, extractor: PartExtractor, value: unknown): { path: string, message: string } {
+  const part = extractor.extract(value)
+  // If no branch of a union matches, then the error is reported for the whole value.
+  const mismatch = extractor.hasMismatch() ? undefined : firstError(typed, withoutUndefined(part))
+  return mismatch ?? firstError(typed, value) ?? { path: '/', message: 'does not match the schema' }
 }
 
-/** The value without properties that are undefined, which the checks take for missing. */
-function present (value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(present)
+/** Returns the value without undefined properties: the checks treat them as missing. */
+function withoutUndefined (value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutUndefined)
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
-  return Object.assign(Object.create(null), Object.fromEntries(entries.map(([name, inner]) => [name, present(inner)])))
+  return Object.assign(Object.create(null), Object.fromEntries(entries.map(([name, inner]) => [name, withoutUndefined(inner)])))
 }
 
 function firstError (typed: TypeCheck<TSchema>, value: unknown): { path: string, message: string } | undefined {
   const error = typed.Errors(value).First()
   if (error === undefined) return undefined
-  // Inside what Ajv checks, Ajv knows the place.
+  // Ajv knows the place of a mismatch in a schema that it checks.
   const inner = error.type === ValueErrorType.Kind ? validators.get(error.schema) : undefined
   if (inner === undefined) return { path: error.path || '/', message: error.message }
   if (!hasJson(error.value)) return { path: error.path || '/', message: `JSON has no form for ${describe(error.value)}` }

@@ -1,23 +1,23 @@
 import { FST_SSE_SERIALIZE, describe } from '../errors.ts'
-import { messageOf } from '../thrown.ts'
+import { errorMessage } from '../thrown-value.ts'
 import { findWithoutJsonForm, lacksJsonForm } from './json-form.ts'
 
-/** The text that `write` makes of the data. FST_SSE_SERIALIZE names the event and the place. */
-export function attempt<T> (write: (data: unknown) => T, name: string, data: unknown): T {
+/** Returns the result of `write(data)`. An error becomes FST_SSE_SERIALIZE, which names the event and the place. */
+export function serializeWith<T> (write: (data: unknown) => T, name: string, data: unknown): T {
   try {
     return write(data)
   } catch (cause) {
-    const error = new FST_SSE_SERIALIZE(name, pointer(data), messageOf(cause))
+    const error = new FST_SSE_SERIALIZE(name, pointer(data), errorMessage(cause))
     error.cause = cause
     throw error
   }
 }
 
-/** JSON of data without a schema. FST_SSE_SERIALIZE where it has no form. */
+/** Returns the JSON of data without a schema. Throws FST_SSE_SERIALIZE if JSON has no form for it. */
 export function serialize (name: string, data: unknown): string {
-  const text: unknown = attempt(JSON.stringify, name, data)
-  const formless = typeof text === 'string' ? findWithoutJsonForm(data, text) : data
-  if (typeof text !== 'string' || formless !== undefined) throw new FST_SSE_SERIALIZE(name, pointer(data), `JSON has no form for ${describe(formless)}`)
+  const text: unknown = serializeWith(JSON.stringify, name, data)
+  const lost = typeof text === 'string' ? findWithoutJsonForm(data, text) : data
+  if (typeof text !== 'string' || lost !== undefined) throw new FST_SSE_SERIALIZE(name, pointer(data), `JSON has no form for ${describe(lost)}`)
   return text
 }
 
@@ -30,12 +30,12 @@ function pointer (data: unknown): string {
   }
 }
 
-/** JSON pointer of the first value that JSON cannot carry: a BigInt, bytes, a map, or an object inside itself. */
-function locate (value: unknown, path = '', above: readonly unknown[] = []): string | undefined {
-  if (typeof value === 'bigint' || above.includes(value) || lacksJsonForm(value)) return path
+/** Returns the JSON pointer of the first value without a JSON form: a BigInt, bytes, a map or a circular reference. */
+function locate (value: unknown, path = '', ancestors: readonly unknown[] = []): string | undefined {
+  if (typeof value === 'bigint' || ancestors.includes(value) || lacksJsonForm(value)) return path
   if (typeof value !== 'object' || value === null) return undefined
   for (const [key, inner] of Object.entries(value)) {
-    const found = locate(inner, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, [...above, value])
+    const found = locate(inner, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, [...ancestors, value])
     if (found !== undefined) return found
   }
   return undefined

@@ -1,90 +1,90 @@
-import { isNode, type Node } from './json-schema.ts'
+import { isSchemaNode, type SchemaNode } from './json-schema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 
-/** The schema that `#` refers to, and the named ones inside it. */
-interface Home {
-  readonly root: Node
-  /** Ajv checks this schema, and not TypeBox. */
-  readonly plain: boolean
+/** A schema resource (JSON Schema 2020-12 §4.3.5): the schema that `#` refers to, and the named schemas inside it. */
+interface SchemaResource {
+  readonly root: SchemaNode
+  /** Whether Ajv checks this schema, instead of TypeBox. */
+  readonly checkedByAjv: boolean
   /** The outermost schema, which Ajv compiles. */
-  readonly top: Node
-  readonly own: ReadonlyMap<string, Node>
+  readonly outermost: SchemaNode
+  readonly named: ReadonlyMap<string, SchemaNode>
 }
 
-export interface Surroundings {
+export interface SchemaContext {
   readonly shared: SharedSchemas
-  /** Whether Ajv checks this schema and all inside it. */
-  readonly isPlain: (node: Node) => boolean
+  /** Whether Ajv checks this schema and all its subschemas. */
+  readonly isAjvSchema: (node: SchemaNode) => boolean
 }
 
-/** A schema inside another: where it stands, and where its references lead. */
+/** A schema inside another one, with its location and the targets of its references. */
 export class Subschema {
   readonly node: unknown
-  readonly home: Home
-  /** The JSON pointer from the home, as the fragment of a URI. */
+  readonly resource: SchemaResource
+  /** The JSON pointer from the root of the resource, as the fragment of a URI. */
   readonly pointer: string
-  /** The JSON pointer of the values that the schema is for. */
-  readonly at: string
-  readonly #around: Surroundings
+  /** The JSON pointer of the values that the schema applies to. */
+  readonly instancePath: string
+  readonly #context: SchemaContext
 
-  private constructor (node: unknown, home: Home, pointer: string, at: string, around: Surroundings) {
-    this.#around = around
+  private constructor (node: unknown, resource: SchemaResource, pointer: string, instancePath: string, context: SchemaContext) {
+    this.#context = context
     this.node = node
-    this.home = home
+    this.resource = resource
     this.pointer = pointer
-    this.at = at
-    if (!isNode(node) || node === home.root) return
-    if (!home.plain && around.isPlain(node)) this.home = { root: node, top: node, plain: true, own: named(node) }
-    else if (!home.plain && isNode(node.$defs)) this.home = { ...home, root: node, own: new Map([...home.own, ...Object.entries(node.$defs) as Array<[string, Node]>]) }
-    else if (home.plain && isId(node.$id)) this.home = { ...home, root: node }
+    this.instancePath = instancePath
+    if (!isSchemaNode(node) || node === resource.root) return
+    if (!resource.checkedByAjv && context.isAjvSchema(node)) this.resource = { root: node, outermost: node, checkedByAjv: true, named: collectNames(node) }
+    else if (!resource.checkedByAjv && isSchemaNode(node.$defs)) this.resource = { ...resource, root: node, named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, SchemaNode]>]) }
+    else if (resource.checkedByAjv && isId(node.$id)) this.resource = { ...resource, root: node }
     else return
     this.pointer = ''
   }
 
-  static of (schema: Node, around: Surroundings): Subschema {
-    const nowhere: Home = { root: {}, top: {}, plain: false, own: named(schema) }
-    return new Subschema(schema, nowhere, '', '', around)
+  static fromRoot (schema: SchemaNode, context: SchemaContext): Subschema {
+    const outside: SchemaResource = { root: {}, outermost: {}, checkedByAjv: false, named: collectNames(schema) }
+    return new Subschema(schema, outside, '', '', context)
   }
 
-  /** A direct subschema: by keyword, and by its key there; `property` is the property of the values. */
+  /** Returns the subschema under a keyword and a key. `property`: the property of the values that it applies to. */
   child (keyword: string, key?: string | number, property?: string | number): Subschema {
-    const under = (this.node as Node)[keyword]
-    const node = key === undefined ? under : (under as Record<string | number, unknown>)[key]
-    const pointer = [keyword, ...key === undefined ? [] : [key]].map(name => `/${encodeURIComponent(escaped(name))}`).join('')
-    return new Subschema(node, this.home, this.pointer + pointer, property === undefined ? this.at : `${this.at}/${escaped(property)}`, this.#around)
+    const keyed = (this.node as SchemaNode)[keyword]
+    const node = key === undefined ? keyed : (keyed as Record<string | number, unknown>)[key]
+    const pointer = [keyword, ...key === undefined ? [] : [key]].map(name => `/${encodeURIComponent(escapePointer(name))}`).join('')
+    return new Subschema(node, this.resource, this.pointer + pointer, property === undefined ? this.instancePath : `${this.instancePath}/${escapePointer(property)}`, this.#context)
   }
 
   children (keyword: string): Subschema[] {
-    const list = (this.node as Node)[keyword]
+    const list = (this.node as SchemaNode)[keyword]
     return Array.isArray(list) ? list.map((_, i) => this.child(keyword, i)) : []
   }
 
-  /** The target of a `$ref`. Throws where there is none. */
-  target (ref: string): Subschema {
+  /** Returns the target of a `$ref`. Throws if there is none. */
+  resolve (ref: string): Subschema {
     const [id = '', fragment = ''] = ref.split('#', 2)
-    const { own, root, plain } = this.home
-    const anchor = id === '' ? own.get(ref) : undefined
-    if (anchor !== undefined) return new Subschema(anchor, this.home, fragment, this.at, this.#around)
-    const inside = own.get(ref) ?? own.get(id) ?? (id === '' ? root : undefined)
-    const shared = Object.hasOwn(this.#around.shared, id) ? this.#around.shared[id] as Node : undefined
+    const { named, root, checkedByAjv } = this.resource
+    const anchor = id === '' ? named.get(ref) : undefined
+    if (anchor !== undefined) return new Subschema(anchor, this.resource, fragment, this.instancePath, this.#context)
+    const inside = named.get(ref) ?? named.get(id) ?? (id === '' ? root : undefined)
+    const shared = Object.hasOwn(this.#context.shared, id) ? this.#context.shared[id] as SchemaNode : undefined
     const start = inside ?? shared
     if (start === undefined) throw new Error(`Cannot find reference "${ref}"`)
-    const home = inside === undefined ? { root: start, top: start, plain: true, own: named(start) } : !plain || start === root ? this.home : { ...this.home, root: start }
-    if (!fragment.startsWith('/')) return new Subschema(start, home, '', this.at, this.#around)
+    const resource = inside === undefined ? { root: start, outermost: start, checkedByAjv: true, named: collectNames(start) } : !checkedByAjv || start === root ? this.resource : { ...this.resource, root: start }
+    if (!fragment.startsWith('/')) return new Subschema(start, resource, '', this.instancePath, this.#context)
     const keys = decodeURIComponent(fragment).slice(1).split('/').map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
-    const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Node)[key] : undefined, start)
+    const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined, start)
     if (node === undefined) throw new Error(`Cannot find reference "${ref}"`)
-    return new Subschema(node, home, fragment, this.at, this.#around)
+    return new Subschema(node, resource, fragment, this.instancePath, this.#context)
   }
 }
 
-const escaped = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
+const escapePointer = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
 const isId = (id: unknown): id is string => typeof id === 'string' && !id.startsWith('#')
 
-/** All schemas inside this one by their `$id`, and by their anchors, as `#name`. */
-function named (schema: Node, names: Map<string, Node> = new Map()): Map<string, Node> {
+/** Collects all schemas inside this one by their `$id`, and by their anchors, as `#name`. */
+function collectNames (schema: SchemaNode, names: Map<string, SchemaNode> = new Map()): Map<string, SchemaNode> {
   if (typeof schema.$id === 'string') names.set(schema.$id, schema)
   if (typeof schema.$anchor === 'string') names.set(`#${schema.$anchor}`, schema)
-  for (const value of Object.values(schema)) for (const inner of Array.isArray(value) ? value : [value]) if (isNode(inner)) named(inner, names)
+  for (const value of Object.values(schema)) for (const inner of Array.isArray(value) ? value : [value]) if (isSchemaNode(inner)) collectNames(inner, names)
   return names
 }

@@ -3,10 +3,10 @@ import type { RequestFacts } from './request-facts.ts'
 import { diagnostics, type RejectReason } from '../metrics/diagnostics.ts'
 import { FST_SSE_CLOSING, FST_SSE_KEY_LIMIT, FST_SSE_LIMIT, FST_SSE_OPTION, describe } from '../errors.ts'
 import { setHead } from '../stream/response-headers.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { ResolvedServerOptions } from './options.ts'
-import { problemOf } from '../contract/problem.ts'
-import { onRejection, isThenable } from '../source/source.ts'
+import { problemDetails } from '../contract/problem.ts'
+import { catchRejection, isThenable } from '../source/source.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 /** The streams that are currently open. */
@@ -57,7 +57,7 @@ export class Admission {
     const value: unknown = keyGenerator(request)
     if (value === undefined || typeof value === 'string') return value
     // A stream cannot wait for its key. It is counted at once, or two streams of one client would both find room.
-    onRejection(value)
+    catchRejection(value)
     throw new FST_SSE_OPTION('limits.keyGenerator', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
   }
 
@@ -68,7 +68,7 @@ export class Admission {
     this.#statistics.rejected[reason]++
     const { request } = reply
     if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, reason, retryable })
-    logged(request.log, 'debug', { reason, key }, 'sse stream rejected')
+    logSafely(request.log, 'debug', { reason, key }, 'sse stream rejected')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
     // With jitter, so that clients do not reconnect together. During shutdown the delay is short: another node accepts them.
     const delay = Math.ceil(reason === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
@@ -101,7 +101,7 @@ function sendEmptyStream (reply: FastifyReply, delay: number): void {
 
 /** Sends problem details (RFC 9457), with the delay in seconds as Retry-After (RFC 9110 §10.2.3). */
 function sendProblem (reply: FastifyReply, error: FastifyError, delay: number): void {
-  const problem = { ...problemOf(error, reply.request.id), detail: error.message, code: error.code }
+  const problem = { ...problemDetails(error, reply.request.id), detail: error.message, code: error.code }
   reply.code(error.statusCode!).header('retry-after', Math.ceil(delay / 1_000)).type('application/problem+json')
   // Serialized here: the response schema of a route describes the route's own responses.
   reply.send(JSON.stringify(problem))

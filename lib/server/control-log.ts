@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { EventLog, LogEntry, LogPosition, LogRecord } from '../log/log.ts'
 
 export interface ControlLogSetup {
@@ -91,20 +91,20 @@ export class ControlLog {
     const { listener, logger } = this.#setup
     const { epoch, offset } = this.#last!
     const missed = (entries[0]?.offset ?? newest + 1) - offset - 1
-    if (missed > 0) logged(logger, 'error', { missed }, 'sse messages of other nodes were evicted from the log before they were read')
+    if (missed > 0) logSafely(logger, 'error', { missed }, 'sse messages of other nodes were evicted from the log before they were read')
     this.#last = { epoch, offset: entries.at(-1)?.offset ?? newest }
     for (const entry of entries) {
       try {
         listener(entry)
       } catch (err) {
-        logged(logger, 'error', { err, offset: entry.offset }, 'sse message of another node is malformed')
+        logSafely(logger, 'error', { err, offset: entry.offset }, 'sse message of another node is malformed')
       }
     }
   }
 
   /** Retries after a delay, from the last message on. It also repeats a call of `tail` that failed. */
   #retryLater (err: unknown): void {
-    logged(this.#setup.logger, 'error', { err }, 'sse messages of other nodes cannot be read: retrying')
+    logSafely(this.#setup.logger, 'error', { err }, 'sse messages of other nodes cannot be read: retrying')
     this.#stopTail?.()
     this.#retry = setTimeout(() => this.start(), RETRY_DELAY).unref()
   }

@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { ControlLog } from './control-log.ts'
 import { FST_SSE_CLOSING, FST_SSE_NO_KEY, FST_SSE_OPTION, describe } from '../errors.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { EventLog, LogEntry } from '../log/log.ts'
-import { isThenable, onRejection } from '../source/source.ts'
+import { isThenable, catchRejection } from '../source/source.ts'
 
 /** A stream that `disconnect()` may end. */
 interface Revocable {
@@ -49,7 +49,7 @@ export class DisconnectRelay {
     try {
       this.#control?.close()
     } catch (err) {
-      logged(this.#setup.log, 'error', { err }, 'sse log failed')
+      logSafely(this.#setup.log, 'error', { err }, 'sse log failed')
     }
   }
 
@@ -96,6 +96,6 @@ function matches (predicate: (request: FastifyRequest) => unknown, request: Fast
   const result = predicate(request)
   if (typeof result === 'boolean') return result
   // A predicate that is async by mistake: its rejection must not end the process.
-  onRejection(result)
+  catchRejection(result)
   throw new FST_SSE_OPTION('target', 'a function that returns true or false', `one that returns ${isThenable(result) ? 'a promise' : describe(result)}`)
 }

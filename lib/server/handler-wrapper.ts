@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import { isThenable } from '../source/source.ts'
 import type { Stream } from '../stream/stream.ts'
-import { errorOf } from '../thrown.ts'
+import { toError } from '../thrown-value.ts'
 import { kHandler, stateOf } from './request-state.ts'
 
 /**
@@ -57,5 +57,5 @@ function failed (request: FastifyRequest, reply: FastifyReply, error: unknown): 
   // A stream that an error handler starts is not that of the handler.
   if (stream === undefined) stateOf(request)[kHandler] = null
   if (stream === undefined || reply.sent) throw error
-  stream.failures.handlerFailed(errorOf(error, 'The handler'))
+  stream.failures.handlerFailed(toError(error, 'The handler'))
 }

@@ -5,14 +5,14 @@ import { freeContract } from '../contract/contract.ts'
 import { FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_ALREADY_STARTED, describe } from '../errors.ts'
 import type { Lifecycle } from '../lifecycle.ts'
 import { memoryLog } from '../log/memory.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { Statistics } from '../metrics/statistics.ts'
 import { dispose } from '../source/source.ts'
 import { missingInternals } from '../stream/fastify-internals.ts'
 import { resolveOptions, type ResolvedOptions, type StreamOptions } from '../stream/options.ts'
 import { StreamRegistry } from '../stream/registry.ts'
 import { Stream } from '../stream/stream.ts'
-import { END_ID } from '../wire/last-event-id.ts'
+import { END_ID } from '../wire/protocol.ts'
 import { Admission } from './admission.ts'
 import { registriesOf } from './app-registry.ts'
 import { DisconnectRelay } from './disconnect-relay.ts'
@@ -163,7 +163,7 @@ function afterRejection (lifecycle: Lifecycle, source: unknown): Promise<void> {
 /** Rejects a call that cannot be served. Logs it too, for callers that ignore the promise. It is never an unhandled rejection. */
 function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<never> {
   dispose(source)
-  logged(reply.log, 'warn', { err: error }, 'sse call rejected')
+  logSafely(reply.log, 'warn', { err: error }, 'sse call rejected')
   const rejection = Promise.reject(error)
   rejection.catch(() => {})
   return rejection

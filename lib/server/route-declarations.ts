@@ -1,4 +1,4 @@
-import { isNode } from '../schema/json-schema.ts'
+import { isSchemaNode } from '../schema/json-schema.ts'
 import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { ResolvedOptions } from '../stream/options.ts'
 
@@ -17,7 +17,7 @@ const declarations = new WeakMap<object, RouteDeclaration>()
 export function rememberRoute (route: object, map: unknown, declaration: RouteDeclaration): void {
   declarations.set(route, declaration)
   // An invalid map is reported later, by the compiler.
-  if (isNode(map)) declarations.set(map, declaration)
+  if (isSchemaNode(map)) declarations.set(map, declaration)
 }
 
 /** Returns the declaration of a route. It is empty for a route that was declared before the plugin was registered. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { ajvOptionsOf } from '../schema/ajv-options.ts'
+import { readAjvOptions } from '../schema/ajv-options.ts'
 import { compileContract, freeContract, type Contract } from '../contract/contract.ts'
 import type { EventMap } from '../contract/event-types.ts'
 import { schemaCompiler, type SchemaCompiler } from '../schema/schema.ts'
@@ -57,7 +57,7 @@ export class Routes {
     // Shared schemas are added and never removed. A channel may be made before the last of them.
     const shared = scope.getSchemas()
     const schemas = Object.keys(shared).length
-    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared, ajvOptionsOf(scope)), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
+    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared, readAjvOptions(scope)), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
     this.#scopes.set(scope, current)
     const contract = compileContract(map, place, current.compiler)
     current.byMap.set(map, contract)

@@ -4,24 +4,27 @@ import { FST_SSE_OPTION, FST_SSE_QUEUE_ENDED, FST_SSE_QUEUE_LOCKED, describe } f
 import { Fifo } from '../fifo.ts'
 import { sharedController } from '../listeners.ts'
 
+/** Options of an EventQueue. */
 export interface EventQueueOptions {
-  /** How many events may wait for the reader before `push` waits too. Default 0: each push waits until its event is taken. */
+  /**
+   * The number of events that may wait for the reader before `push` waits. Default 0: each push waits for the reader.
+   */
   capacity?: number | undefined
 }
 
-interface Waiting<E> { event: E, settle: (taken: boolean) => void }
+interface BlockedPush<E> { event: E, settle: (accepted: boolean) => void }
 
 /**
- * The hand-over between a background producer and one stream, like a channel in Go:
- * `push` waits while the queue is full, and tells when nobody will ever take the event.
+ * A queue between a background producer and one stream, like a channel in Go. `push` waits while the queue is full, and
+ * resolves to false after the stream has ended.
  */
 export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? AnyEvent : EventOf<M>> implements AsyncIterable<E> {
   readonly #capacity: number
   readonly #controller = sharedController()
   readonly #events = new Fifo<E>()
-  readonly #pushers = new Fifo<Waiting<E>>()
+  readonly #pushers = new Fifo<BlockedPush<E>>()
   readonly #readers = new Fifo<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }>()
-  #taken = false
+  #locked = false
   #ended = false
   #error: { cause: unknown } | undefined
 
@@ -30,19 +33,20 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
     this.#capacity = capacity
   }
 
-  /** Aborts when the reader has left: the stream that this queue fed is over. */
+  /** Aborts when the stream that reads this queue has ended. */
   get signal (): AbortSignal { return this.#controller.signal }
 
-  /** How many events wait to be taken. */
+  /** The number of events that wait for the reader. */
   get size (): number { return this.#events.size + this.#pushers.size }
 
   /**
-   * Resolves to true when the event is taken or has its place in the queue, to false when the reader has left:
+   * Adds an event. Resolves to true when the reader or the queue has accepted it, and to false if the stream has ended:
    * then stop producing. Rejects with FST_SSE_QUEUE_ENDED after `end()`.
    */
   push (event: E): Promise<boolean> {
     if (this.#controller.signal.aborted) {
-      // In its own turn of the loop, so that a producer that ignores the answer cannot starve the process.
+      // Resolves in another iteration of the loop, so that a producer that ignores the result cannot starve the
+      // process.
       return new Promise(resolve => { setImmediate(resolve, false) })
     }
     if (this.#ended) return Promise.reject(new FST_SSE_QUEUE_ENDED())
@@ -58,25 +62,25 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
     return new Promise(resolve => { this.#pushers.push({ event, settle: resolve }) })
   }
 
-  /** No more events: the stream ends when the queued ones are sent; with an error, it ends as if the source had thrown it. */
+  /** Ends the queue: the stream ends after the queued events. With an error, it ends as if the source had thrown it. */
   end (error?: unknown): void {
     if (this.#ended) return
     this.#ended = true
     if (error !== undefined) this.#error = { cause: error }
     for (const reader of this.#readers.clear()) {
-      const failed = this.#failure()
-      if (failed === undefined) reader.resolve({ value: undefined, done: true })
-      else reader.reject(failed.cause)
+      const failure = this.#takeError()
+      if (failure === undefined) reader.resolve({ value: undefined, done: true })
+      else reader.reject(failure.cause)
     }
   }
 
   [Symbol.asyncIterator] (): AsyncIterator<E, undefined> {
-    if (this.#taken) throw new FST_SSE_QUEUE_LOCKED()
-    this.#taken = true
+    if (this.#locked) throw new FST_SSE_QUEUE_LOCKED()
+    this.#locked = true
     return {
       next: () => this.#next(),
       return: () => {
-        this.#leave()
+        this.#close()
         return Promise.resolve({ value: undefined, done: true })
       }
     }
@@ -84,8 +88,8 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
 
   #next (): Promise<IteratorResult<E, undefined>> {
     if (this.#events.size === 0 && this.#pushers.size === 0) {
-      const failed = this.#failure()
-      if (failed !== undefined) return Promise.reject(failed.cause)
+      const failure = this.#takeError()
+      if (failure !== undefined) return Promise.reject(failure.cause)
       if (this.#ended || this.#controller.signal.aborted) return Promise.resolve({ value: undefined, done: true })
       return new Promise((resolve, reject) => { this.#readers.push({ resolve, reject }) })
     }
@@ -97,14 +101,14 @@ export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? An
     return Promise.resolve({ value, done: false })
   }
 
-  /** The producer's error is told once. */
-  #failure (): { cause: unknown } | undefined {
+  /** Returns the error of `end()`, once. */
+  #takeError (): { cause: unknown } | undefined {
     const error = this.#error
     this.#error = undefined
     return error
   }
 
-  #leave (): void {
+  #close (): void {
     this.#events.clear()
     this.#controller.abort()
     for (const pusher of this.#pushers.clear()) pusher.settle(false)

@@ -1,29 +1,30 @@
 import { now, setImmediate } from '../clock.ts'
 
-// A source that is always ready keeps the microtask queue busy for ever: timers, sockets and other
-// streams would starve. All streams of the process share this much of one turn of the event loop.
+// A source that is always ready keeps the microtask queue busy for ever, and timers, sockets and other streams starve.
+// All streams of the process share this much time of one iteration of the event loop.
 const BUDGET_MS = 10
 
-// A look at the clock costs a tenth of a small event: while they come that fast, every eighth event looks.
-const FAST = 0.1
-const SKIP = 7
+// Reading the clock costs a tenth of a small event. If two calls are less than FAST_MS apart, then only every eighth
+// call reads it.
+const FAST_MS = 0.1
+const SKIPPED_CALLS = 7
 
 let startedAt = 0
-let lookedAt = 0
-let skip = 0
+let lastReadAt = 0
+let callsToSkip = 0
 const reset = (): void => { startedAt = 0 }
 
 export { setImmediate as yieldToLoop } from '../clock.ts'
 
-/** True when this turn of the event loop has lasted its 10 ms: come back with yieldToLoop. */
+/** Whether this iteration of the event loop has lasted its 10 ms. If true, then continue after `yieldToLoop`. */
 export function budgetSpent (): boolean {
-  if (skip > 0) {
-    skip--
+  if (callsToSkip > 0) {
+    callsToSkip--
     return false
   }
   const time = now()
-  skip = time - lookedAt < FAST ? SKIP : 0
-  lookedAt = time
+  callsToSkip = time - lastReadAt < FAST_MS ? SKIPPED_CALLS : 0
+  lastReadAt = time
   if (startedAt === 0) {
     startedAt = time
     setImmediate(reset)

@@ -1,48 +1,50 @@
 import { FST_SSE_SOURCE, isError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { asChannelSources, resolveSource, iterate, type SourceDriver, type EventIterator, type ChannelSource, type PublishContext, type SourceContext } from './source.ts'
+import { asChannelSources, evaluateSource, iterate, type SourceDriver, type EventIterator, type ChannelSource, type PublishContext, type SourceContext } from './source.ts'
 import { yieldToLoop, budgetSpent } from './loop-budget.ts'
 
-/** Who takes the events. */
+/** Receives the events of a source. */
 export interface EventSink {
-  /** The scope in which the source runs, whatever resumes or stops it. */
+  /** The scope in which the source runs, for every caller that resumes or stops it. */
   readonly scope: Scope
-  /** Whether another event has room now. */
+  /** Whether the sink can accept another event now. */
   hasRoom: () => boolean
-  /** The next event. */
+  /** Accepts the next event. */
   write: (event: unknown) => void
-  /** Takes over: the source is one that is followed, not pulled. Without it, its events are read one by one. */
+  /** Subscribes to the channels of the source. A sink without it reads the events of a subscription one by one. */
   subscribe?: (channels: Array<ChannelSource<unknown>>) => void
-  /** The source is done. */
+  /** The source has ended. */
   complete: () => void
-  /** The source, or the way to it, threw. */
+  /** The source, or the function that returns it, threw an error. */
   fail: (error: unknown) => void
-  /** The source threw after it was stopped. */
+  /** The source threw an error after it was stopped. */
   failLate: (error: unknown) => void
 }
 
 type Step = IteratorResult<unknown>
 
-/** Pulls one event after the other from a source: none that nobody takes, and none after the stop. */
+/** Pulls events from a source, one after the other: only while the sink has room, and none after `stop`. */
 export class Pump implements SourceDriver {
   readonly #sink: EventSink
   #iterator: EventIterator | undefined
   #stopped = false
   #pulling = false
-  #refusal: Error | undefined
-  /** The refusal that the source was told in the step that is under way. */
-  #thrownIn: Error | undefined
+  /** The error of a rejected event that the next step throws into the generator. */
+  #rejection: Error | undefined
+  /** The error that the current step has thrown into the generator. */
+  #thrownRejection: Error | undefined
 
-  constructor (taker: EventSink) {
-    this.#sink = taker
+  constructor (sink: EventSink) {
+    this.#sink = sink
   }
 
-  /** What is read event by event always comes to something. */
+  /** An iterator always ends in an event, an end or an error. */
   get hasAnswer (): boolean { return this.#iterator !== undefined }
 
+  /** Reads the source; calls its function form first. */
   start (source: unknown, context: PublishContext | SourceContext): void {
     try {
-      const value = resolveSource(source, context)
+      const value = evaluateSource(source, context)
       if (value instanceof Promise) value.then(this.#begin).catch(this.#failed)
       else this.#begin(value)
     } catch (error) {
@@ -50,7 +52,7 @@ export class Pump implements SourceDriver {
     }
   }
 
-  /** Goes on, after the taker had no room. */
+  /** Continues after the sink had no room. */
   pull (): void {
     this.#sink.scope.runInAsyncScope(this.#pull, this)
   }
@@ -63,13 +65,13 @@ export class Pump implements SourceDriver {
         return
       }
       try {
-        const step = this.#step(this.#iterator)
+        const step = this.#nextStep(this.#iterator)
         if (typeof (step as Promise<Step> | undefined)?.then === 'function') {
           this.#pulling = true;
           // No await: one promise per event, the source's own.
           (step as Promise<Step>).then(this.#onStep, this.#failed)
         } else {
-          this.#give(step as Step)
+          this.#handle(step as Step)
         }
       } catch (error) {
         this.#failed(error)
@@ -77,10 +79,12 @@ export class Pump implements SourceDriver {
     }
   }
 
-  /** The event just taken is no good: a generator is told at its `yield` and may go on; any other source has failed. */
-  refuse (error: Error): void {
+  /**
+   * Rejects the last event. A generator gets the error at its `yield` and may continue; any other source has failed.
+   */
+  rejectEvent (error: Error): void {
     if (this.#iterator?.throw !== undefined) {
-      this.#refusal = error
+      this.#rejection = error
       return
     }
     this.stop()
@@ -94,7 +98,7 @@ export class Pump implements SourceDriver {
     try {
       const iterator = this.#iterator
       if (iterator?.return === undefined) return
-      // Not awaited: an async generator queues it behind the pending next(), which may never settle.
+      // Not awaited: an async generator queues return() behind the pending next(), which may never settle.
       Promise.resolve(this.#sink.scope.runInAsyncScope(iterator.return, iterator)).catch(error => this.#sink.failLate(error))
     } catch (error) {
       this.#sink.failLate(error)
@@ -112,23 +116,23 @@ export class Pump implements SourceDriver {
       this.#pull()
       return
     }
-    // The function that makes the source took longer than the client stayed.
+    // The client disconnected before the function returned the source.
     this.#stopped = false
     this.stop()
   }
 
-  #step (iterator: EventIterator): Step | Promise<Step> {
-    const refusal = this.#refusal
-    if (refusal === undefined) return iterator.next()
-    this.#refusal = undefined
-    this.#thrownIn = refusal
-    return iterator.throw!(refusal)
+  #nextStep (iterator: EventIterator): Step | Promise<Step> {
+    const rejection = this.#rejection
+    if (rejection === undefined) return iterator.next()
+    this.#rejection = undefined
+    this.#thrownRejection = rejection
+    return iterator.throw!(rejection)
   }
 
   readonly #onStep = (step: Step): void => {
     this.#pulling = false
     try {
-      this.#give(step)
+      this.#handle(step)
     } catch (error) {
       this.#failed(error)
     }
@@ -140,21 +144,21 @@ export class Pump implements SourceDriver {
     this.#pull()
   }
 
-  #give (step: Step): void {
+  #handle (step: Step): void {
     if (this.#stopped) return
     if (typeof step !== 'object' || step === null) {
-      this.#failed(new FST_SSE_SOURCE('an iterator whose next() gives no result'))
+      this.#failed(new FST_SSE_SOURCE('an iterator whose next() returns no result'))
       return
     }
-    this.#thrownIn = undefined
+    this.#thrownRejection = undefined
     if (step.done !== true) {
       this.#sink.write(step.value)
       return
     }
     this.#stopped = true
-    // A refusal that came during its last step: there is nobody to tell any more.
-    if (this.#refusal === undefined) this.#sink.complete()
-    else this.#sink.fail(this.#refusal)
+    // An event was rejected during the last step: the generator has ended and cannot get the error.
+    if (this.#rejection === undefined) this.#sink.complete()
+    else this.#sink.fail(this.#rejection)
   }
 
   readonly #failed = (error: unknown): void => {
@@ -164,14 +168,17 @@ export class Pump implements SourceDriver {
       return
     }
     this.#stopped = true
-    this.#sink.fail(this.#rootOf(error))
+    this.#sink.fail(this.#rootCause(error))
   }
 
-  /** A generator inside of `yield *` over an array cannot be told: the engine then throws a TypeError of its own, and the refusal is what matters. */
-  #rootOf (error: unknown): unknown {
-    const told = this.#thrownIn
-    if (told === undefined || told === error || !(isError(error) && error instanceof TypeError)) return error
-    told.cause ??= error
-    return told
+  /**
+   * Returns the error to report. A generator inside `yield *` over an array cannot get the error of a rejected event:
+   * the engine throws its own TypeError instead. The rejection is then reported, with that TypeError as its cause.
+   */
+  #rootCause (error: unknown): unknown {
+    const rejection = this.#thrownRejection
+    if (rejection === undefined || rejection === error || !(isError(error) && error instanceof TypeError)) return error
+    rejection.cause ??= error
+    return rejection
   }
 }

@@ -2,23 +2,24 @@ import type { Readable } from 'node:stream'
 import type { ReadableStream as NodeReadableStream } from 'node:stream/web'
 import { FST_SSE_SOURCE, describe } from '../errors.ts'
 
-/** What the function form of a channel's source is given. */
+/** The argument of a function source of a channel, `channel.publishFrom(context => …)`. */
 export interface PublishContext {
-  /** Aborts when the life of what it feeds is over. */
+  /** Aborts when the source must stop. Of a stream, the `reason` of the signal is a StreamClosedError. */
   readonly signal: AbortSignal
-  /** Where a returning client stopped. */
+  /** The last event id of the client, decoded. undefined for a new client, and for the source of a channel. */
   readonly lastEventId: string | undefined
 }
 
-/** What the function form of a stream's source is given. */
+/** The argument of a function source of a stream, `reply.sse(context => …)`. */
 export interface SourceContext extends PublishContext {
-  /** Aborts when the server begins to close. A stream with `onShutdown: 'drain'` goes on; any other has its end soon. */
+  /** Aborts when the server starts to close. A stream with `onShutdown: 'drain'` may continue; any other ends soon. */
   readonly shutdownSignal: AbortSignal
 }
 
 /**
- * That of a stream, whose life makes a signal when it is asked for one. The getter is the class's: V8 puts an object's own among what lives
- * long, and there it would hold everything of this stream, long done, until the next full collection.
+ * The SourceContext of a stream. It reads the signal only when the source uses it. The getter is on the class: V8 moves
+ * an object with its own getter to the old generation, where it would keep a closed stream alive until the next full
+ * garbage collection.
  */
 export class StreamContext implements SourceContext {
   readonly shutdownSignal: AbortSignal
@@ -34,63 +35,67 @@ export class StreamContext implements SourceContext {
   get signal (): AbortSignal { return this.#lifecycle.signal }
 }
 
-/** How a thing is followed that writes its frames itself, once for all its readers: a channel. */
+/** Marks a channel or a subscription. Its value resolves the subscription. */
 export const kSubscribed = Symbol('fastify-typed-sse.subscribed')
 export declare const kEvents: unique symbol
 
 /** A channel, or a subscription to one. */
 export interface ChannelSource<E> {
   readonly [kSubscribed]: unknown
-  /** For the compiler alone: what comes of it. */
+  /** For the compiler only: the type of its events. */
   readonly [kEvents]?: E
 }
 
-/** A channel that a stream follows, and how many events it is behind. */
+/** A channel of a stream, and the number of events that the stream is behind its end. */
 export interface ChannelLag { readonly channel: string, readonly lag: number }
 
-/** What feeds a stream. */
+/** Drives a source for a stream: a pump, or a subscriber of channels. */
 export interface SourceDriver {
-  /** Whether it is known that something is to come. */
+  /** Whether it is certain that the stream has a body. A resuming client may have to get 204 instead. */
   readonly hasAnswer: boolean
-  /** The stream has room again. */
+  /** Continues after the stream had no room. */
   pull: () => void
-  /** The event just taken is no good. */
-  refuse: (error: Error) => void
-  /** What was published before now is to be with the stream. */
+  /** Rejects the last event. */
+  rejectEvent: (error: Error) => void
+  /** Delivers all events that were published before now. */
   flush?: () => void
-  /** The stream is over. */
+  /** Stops the source: the stream has ended. */
   stop: () => void
-  /** Where a client that leaves now comes back, when the driver knows better than its last event. */
+  /** The event id from which the client resumes, if the driver knows a later one than the id of the last event. */
   readonly lastEventId?: string | undefined
-  /** Where it is in the channels that it follows. */
+  /** The lag in each channel. */
   readonly channelLags?: ChannelLag[]
-  /** A frame with the position, when that has moved without an event; else nothing. */
+  /** Returns a frame with the position if it has moved without an event, else an empty string. */
   checkpoint?: () => string
-  /** Called at each beat of the shared timer, at least once a second. */
+  /** Called at each tick of the shared timer, at least once a second. */
   tick?: (now: number) => void
 }
 
-/** What can be iterated for events. */
-// In this order: the compiler explains a wrong event by the last of these.
+/** A source that is read event by event. */
+// The compiler explains a wrong event by the last type of the union.
 export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
 
-/** What `reply.sse` takes. The function form is called once, when the stream starts, and gets the signal at hand. */
+/**
+ * The source of `reply.sse`: an iterable, an async iterable, a readable stream of Node or the web, an EventQueue, a
+ * channel or a list of channels, or a function that returns one of these. The function is called once, when the stream
+ * opens.
+ */
 export type SseSource<E> = SourceValue<E> | ((context: SourceContext) => SourceValue<E> | Promise<SourceValue<E>>)
 
 type SourceValue<E> = ChannelSource<E> | ReadonlyArray<ChannelSource<E>> | EventSequence<E>
 
-/** One way to read them all. `next` may answer at once, without a promise. */
+/** The common iterator of all sources. `next` may return a result without a promise. */
 export interface EventIterator {
   next: () => IteratorResult<unknown> | Promise<IteratorResult<unknown>>
-  /** Hands an error into the generator at its `yield`; only generators have it. */
+  /** Throws an error into the generator at its `yield`. Only generators have it. */
   throw?: ((error: unknown) => IteratorResult<unknown> | Promise<IteratorResult<unknown>>) | undefined
-  /** Stops the source for good, also while a `next` is pending. */
+  /** Stops the source, also while a `next` is pending. */
   return?: (() => unknown) | undefined
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
-/** False for a value that cannot be read: a revoked proxy, a getter that throws. */
-const has = (value: object, key: PropertyKey): boolean => {
+/** Whether a value has this method. False for a value that cannot be read: a revoked proxy, a getter that throws. */
+const hasMethod = (value: object, key: PropertyKey): boolean => {
   try {
     return typeof (value as Record<PropertyKey, unknown>)[key] === 'function'
   } catch {
@@ -98,8 +103,8 @@ const has = (value: object, key: PropertyKey): boolean => {
   }
 }
 
-// By shape: a stream of another copy of the streams library is one too.
-const isReadable = (value: object): value is Readable => has(value, 'pipe') && has(value, 'destroy') && has(value, Symbol.asyncIterator)
+// By shape: a stream of another copy of the streams library is readable too.
+const isNodeReadable = (value: object): value is Readable => hasMethod(value, 'pipe') && hasMethod(value, 'destroy') && hasMethod(value, Symbol.asyncIterator)
 
 function isChannelSource (value: unknown): value is ChannelSource<unknown> {
   try {
@@ -109,42 +114,45 @@ function isChannelSource (value: unknown): value is ChannelSource<unknown> {
   }
 }
 
-/** What is given for a source; for the function form, what the function gives. */
-export function resolveSource (source: unknown, context: PublishContext): unknown {
+/** Returns a source, or a promise of it. Calls a function source. */
+export function evaluateSource (source: unknown, context: PublishContext): unknown {
   const value: unknown = typeof source === 'function' ? source(context) : source
   return isThenable(value) ? Promise.resolve(value) : value
 }
 
-/** A promise of this realm or another, or the query of a database client. */
-export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && has(value, 'then')
+/** Whether a value has a `then` method: a promise of any realm, or the query of a database client. */
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => isObject(value) && hasMethod(value, 'then')
 
-/** A promise in place of a value, by mistake: its rejection is reported, and ends no process. */
-export function onRejection (answer: unknown, rejected: (error: unknown) => void = () => {}): void {
-  if (isThenable(answer)) Promise.resolve(answer).catch(rejected)
+/** Handles the rejection of a promise that a function returned by mistake: unhandled, it would end the process. */
+export function catchRejection (result: unknown, onError: (error: unknown) => void = () => {}): void {
+  if (isThenable(result)) Promise.resolve(result).catch(onError)
 }
 
-/** Whether it looks like something that can be read event by event. */
+/** Whether a value has the shape of a source that is read event by event. */
 export function isSource (value: unknown): boolean {
-  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => has(value, name)))
+  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => hasMethod(value, name)))
 }
 
-/** The channels of a source; undefined for one that is read event by event. FST_SSE_SOURCE for an array of both. */
+/**
+ * Returns the channels of a source, or undefined for a source that is read event by event. FST_SSE_SOURCE for an array
+ * of channels and other values.
+ */
 export function asChannelSources (source: unknown): Array<ChannelSource<unknown>> | undefined {
   if (isChannelSource(source)) return [source]
   if (!Array.isArray(source) || !source.some(isChannelSource)) return undefined
   if (source.every(isChannelSource)) return source
-  throw new FST_SSE_SOURCE('an array of channels and other things')
+  throw new FST_SSE_SOURCE('an array of channels and other values')
 }
 
-/** The iterator of what was given. */
+/** Returns the iterator of a source. FST_SSE_SOURCE for any other value. */
 export function iterate (source: unknown): EventIterator {
   if (isObject(source)) {
     // Streams are not read through their async iterators: those queue a return() behind the pending read.
-    if (isReadable(source)) return iterateReadable(source)
-    if (has(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
-    const how = has(source, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator
-    const iterator: unknown = has(source, how) ? (source as Record<symbol, () => unknown>)[how]!() : undefined
-    if (isObject(iterator) && has(iterator, 'next')) return iterator as EventIterator
+    if (isNodeReadable(source)) return iterateReadable(source)
+    if (hasMethod(source, 'getReader')) return iterateWebStream(source as ReadableStream<unknown>)
+    const key = hasMethod(source, Symbol.asyncIterator) ? Symbol.asyncIterator : Symbol.iterator
+    const iterator: unknown = hasMethod(source, key) ? (source as Record<symbol, () => unknown>)[key]!() : undefined
+    if (isObject(iterator) && hasMethod(iterator, 'next')) return iterator as EventIterator
   }
   throw new FST_SSE_SOURCE(describe(source))
 }
@@ -154,7 +162,7 @@ function iterateReadable (stream: Readable): EventIterator {
   return {
     next: () => iterator.next(),
     return: () => {
-      // An iterator that never ran does not listen: a file that cannot be opened would end the process.
+      // An iterator that has not started has no error listener: a file that cannot be opened would end the process.
       stream.on?.('error', () => {})
       stream.destroy()
     }
@@ -169,7 +177,10 @@ function iterateWebStream (stream: ReadableStream<unknown>): EventIterator {
   }
 }
 
-/** Lets go of a source that will not be read: a stream has a handle to close, a queue a producer to stop. No generator's body runs. */
+/**
+ * Releases a source that will not be read: a stream has a handle to close, a queue has a producer to stop. No generator
+ * body runs.
+ */
 export function dispose (source: unknown): void {
   if (typeof source === 'function') return
   if (isThenable(source)) {
@@ -179,6 +190,6 @@ export function dispose (source: unknown): void {
   try {
     Promise.resolve(iterate(source).return?.()).catch(() => {})
   } catch {
-    // No source at all, or one that somebody else reads.
+    // Not a source, or one with another reader.
   }
 }

@@ -3,9 +3,9 @@ import { freeContract, type Contract } from '../contract/contract.ts'
 import { problemEvent } from '../contract/problem.ts'
 import { FST_SSE_REVOKED, FST_SSE_SEND_AFTER_SSE, isError } from '../errors.ts'
 import type { CloseReason, Lifecycle } from '../lifecycle.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { SourceDriver } from '../source/source.ts'
-import { errorOf, isAbort } from '../thrown.ts'
+import { toError, isAbortError } from '../thrown-value.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { StreamRecord } from './stream-record.ts'
 
@@ -16,7 +16,7 @@ export interface FailingStream {
   readonly contract: Contract
   readonly lifecycle: Pick<Lifecycle, 'reason' | 'end'>
   readonly record: StreamRecord
-  readonly driver: Pick<SourceDriver, 'refuse' | 'stop'> | undefined
+  readonly driver: Pick<SourceDriver, 'rejectEvent' | 'stop'> | undefined
   readonly writer: { readonly isEmpty: boolean }
   readonly head: { readonly committed: boolean, released: boolean, commit: () => boolean, sendError: (error: Error) => void }
   end: (reason: CloseReason, last: string) => void
@@ -35,7 +35,7 @@ export class Failures {
 
   /** Ends the stream with an error of its source. */
   fail (thrown: unknown): void {
-    this.#fail(errorOf(thrown), 'error')
+    this.#fail(toError(thrown), 'error')
   }
 
   /** Ends a stream that is no longer permitted. Its client gets the reason. */
@@ -46,13 +46,13 @@ export class Failures {
   /** Reports an error that the source throws after the end, unless it follows from the end or is a broken upload. */
   failLate (thrown: unknown): void {
     const { record } = this.#stream
-    if (!isAbort(thrown) && Object(record.request.raw.errored) !== thrown) record.logError(thrown, 'sse source failed after its stream was over')
+    if (!isAbortError(thrown) && Object(record.request.raw.errored) !== thrown) record.logError(thrown, 'sse source failed after its stream was over')
   }
 
   /** Reports an event that cannot be sent to the source, or drops it, as `onInvalid` decides. */
   rejected (error: Error, event: unknown): void {
     try {
-      if (this.choose(error, event) !== 'skip') this.#stream.driver?.refuse(error)
+      if (this.choose(error, event) !== 'skip') this.#stream.driver?.rejectEvent(error)
     } catch (thrown) {
       this.#stream.driver?.stop()
       this.fail(thrown)
@@ -68,7 +68,7 @@ export class Failures {
 
   /** Drops a value that the handler returned or sent after `reply.sse`, with a warning. A returned error fails the stream. */
   handlerReturned (value: unknown): void {
-    if (isError(value)) this.handlerFailed(errorOf(value))
+    if (isError(value)) this.handlerFailed(toError(value))
     else if (value !== undefined) this.#warnOfSend('sse payload dropped')
   }
 
@@ -96,7 +96,7 @@ export class Failures {
   }
 
   #warnOfSend (text: string): void {
-    logged(this.#stream.reply.log, 'warn', { err: new FST_SSE_SEND_AFTER_SSE() }, text)
+    logSafely(this.#stream.reply.log, 'warn', { err: new FST_SSE_SEND_AFTER_SSE() }, text)
   }
 
   #fail (error: Error, reason: 'error' | 'revoked'): void {
@@ -111,7 +111,7 @@ export class Failures {
     const { options: { onInvalid }, record, reply } = this.#stream
     const choice = typeof onInvalid === 'function' ? record.scope.runInAsyncScope(onInvalid, undefined, error, event) : onInvalid
     record.watchCallback(choice)
-    if (choice === 'skip') logged(reply.log, 'warn', { err: error }, 'sse event left out')
+    if (choice === 'skip') logSafely(reply.log, 'warn', { err: error }, 'sse event left out')
     return choice
   }
 
@@ -125,7 +125,7 @@ export class Failures {
       record.watchCallback(event)
       return (contract.declares(event) ? contract : freeContract).frame(event)
     } catch (err) {
-      logged(log, 'error', { err }, 'sse error event could not be made')
+      logSafely(log, 'error', { err }, 'sse error event could not be made')
       return ''
     }
   }

@@ -4,7 +4,7 @@ import { drain, endTimeout, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from '../lifecycle.ts'
 import { sharedController } from '../listeners.ts'
 import type { ResolvedOptions } from './options.ts'
-import { shared } from '../scope.ts'
+import { sharedScope } from '../scope.ts'
 import { Sessions } from './http2-sessions.ts'
 
 /** A stream in a registry. */
@@ -86,7 +86,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
     if (period === Infinity) return
     this.#lastTick = Math.ceil(this.now)
     const { setInterval, clearInterval } = globalThis
-    const timer = shared.runInAsyncScope(setInterval, undefined, this.#tick, period)
+    const timer = sharedScope.runInAsyncScope(setInterval, undefined, this.#tick, period)
     timer.unref()
     this.#setInterval = setInterval
     this.#stop = () => clearInterval(timer)
@@ -95,7 +95,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
   /** Ends all streams within `shutdownTimeout`. Settles when they are over. */
   close (times: DrainTimes): Promise<void> {
     // Listeners of the signal and timers must not run in the caller's async context.
-    return (this.#drained ??= shared.runInAsyncScope(this.#close, this, times))
+    return (this.#drained ??= sharedScope.runInAsyncScope(this.#close, this, times))
   }
 
   /** Closes idle HTTP/2 connections soon. Called when all streams are over. */

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import type { SourceDriver } from '../source/source.ts'
 import { encodeControl, HEARTBEAT } from '../wire/encode.ts'
 import { canWriteHeadDirectly } from './fastify-internals.ts'
@@ -160,7 +160,7 @@ export class ResponseHead {
         this.#stream.record.scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
         this.released = false
-        logged(this.#reply.log, 'error', { err }, 'sse error reply failed')
+        logSafely(this.#reply.log, 'error', { err }, 'sse error reply failed')
         this.#reply.raw.destroy()
       }
     })

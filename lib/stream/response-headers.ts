@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { FST_SSE_HEADER, FST_SSE_TYPE } from '../errors.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 
 const TYPE = 'text/event-stream; charset=utf-8'
 const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
@@ -107,5 +107,5 @@ function warn (reply: FastifyReply, header: string, err: Error, text: string): v
   warned.set(config, known)
   if (known.has(header)) return
   known.add(header)
-  logged(reply.log, 'warn', { err }, text)
+  logSafely(reply.log, 'warn', { err }, text)
 }

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { isError } from '../errors.ts'
-import { errorOf } from '../thrown.ts'
+import { toError } from '../thrown-value.ts'
 import { clearErrorMark } from './fastify-internals.ts'
 
 /** The state of the head that decides which payloads belong to the stream. */
@@ -28,7 +28,7 @@ export function overrideSend (reply: FastifyReply, head: OverriddenHead, stream:
     if (head.released || reply.sent || errorReplyUnderWay(reply, head, payload)) return original.call(reply, payload)
     const marked = clearErrorMark(reply)
     if (marked === true || isError(payload)) {
-      stream.handlerFailed(errorOf(payload, 'The handler'))
+      stream.handlerFailed(toError(payload, 'The handler'))
     } else if (marked === undefined && payload !== undefined) {
       // Only Fastify knows whether the handler threw or returned it.
       stream.replaced()

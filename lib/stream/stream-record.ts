@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { diagnostics } from '../metrics/diagnostics.ts'
 import type { CloseReason, CloseReport } from '../lifecycle.ts'
-import { logged } from '../logged.ts'
+import { logSafely } from '../log-safely.ts'
 import { logsRequest } from './fastify-internals.ts'
 import { Scope } from '../scope.ts'
-import { isThenable, onRejection } from '../source/source.ts'
+import { isThenable, catchRejection } from '../source/source.ts'
 import type { RouteCounters } from '../metrics/statistics.ts'
 
 // One line for each stream, because Fastify logs nothing for a request whose client left. A disconnect is routine. A lagging
@@ -69,7 +69,7 @@ export class StreamRecord {
 
   /** Logs an error and publishes it to the diagnostics channel. */
   logError (error: unknown, text: string): void {
-    this.scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err: error }, text)
+    this.scope.runInAsyncScope(logSafely, undefined, this.#reply.log, 'error', { err: error }, text)
     this.reportError(error)
   }
 
@@ -98,15 +98,15 @@ export class StreamRecord {
 
   /** Logs the rejection of a callback that is async by mistake: an unhandled one would end the process. */
   watchCallback (result: unknown): void {
-    if (isThenable(result)) onRejection(result, err => this.#callbackFailed(err))
+    if (isThenable(result)) catchRejection(result, err => this.#callbackFailed(err))
   }
 
   #callbackFailed (err: unknown): void {
-    this.scope.runInAsyncScope(logged, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
+    this.scope.runInAsyncScope(logSafely, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
   }
 
   #publishClose (report: CloseReport): void {
     if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
-    if (logsRequest(this.#reply)) logged(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
+    if (logsRequest(this.#reply)) logSafely(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }
 }

@@ -1,32 +1,30 @@
 import { FST_SSE_EVENT, FST_SSE_FIELD, describe } from '../errors.ts'
+import { POSITION_EVENT } from './protocol.ts'
 
-/**
- * From an event's parts to its frame: the bytes of one event on the wire.
- * Grammar: WHATWG HTML §9.2.5 "Parsing an event stream". Lines end with LF
- * alone, a space follows each colon, and the blank line at the end dispatches.
- */
+// Encodes the fields of an event as a frame: the bytes of one event on the wire. Grammar: WHATWG HTML §9.2.5 "Parsing
+// an event stream". Each line ends with LF alone, a space follows each colon, and the blank line at the end dispatches.
 
-// A line of the format ends at CRLF, LF or CR. A name must not hold NUL either.
+// A line of the format ends at CRLF, LF or CR. A name must not contain NUL either.
 const LINE_END = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex
 const FORBIDDEN = /[\r\n\u0000]/
 
-// A client sends an id back in a header, `Last-Event-ID`. HTTP refuses control characters other than a tab there, and
-// strips spaces and tabs at both ends (RFC 9110 §5.5). UTF-8 has no lone surrogates. Proxies refuse a header line
-// beyond 8 KiB.
+// A client sends an id back in the header `Last-Event-ID`. HTTP rejects control characters other than a tab there, and
+// strips spaces and tabs at both ends (RFC 9110 §5.5). UTF-8 has no lone surrogates. Proxies reject a header line of
+// more than 8 KiB.
 const MAX_ID = 4_096
 const PLAIN_ID = /^[!-~]*$/
 // eslint-disable-next-line no-control-regex
 const LOST_IN_HEADER = /[\u0000-\u0008\u000a-\u001f\u007f\p{Surrogate}]|^[ \t]|[ \t]$/u
-const AN_ID = `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
+const VALID_ID = `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
 
-/** Whether an HTTP header can carry the id unchanged. Most ids are plain ASCII, and cost one search. */
-function returns (id: string): boolean {
+/** Whether an HTTP header can carry the id unchanged. Most ids are plain ASCII and need one search only. */
+function fitsHeader (id: string): boolean {
   if (id.length > MAX_ID) return false
   return PLAIN_ID.test(id) || (!LOST_IN_HEADER.test(id) && Buffer.byteLength(id) <= MAX_ID)
 }
 
-/** A comment frame. Clients ignore it; proxies and idle timers do not. */
+/** Returns a comment frame. Clients ignore it, but it resets the idle timers of proxies. */
 export function encodeComment (text: string): string {
   if (typeof text !== 'string') throw new FST_SSE_FIELD('comment', 'a string', describe(text))
   if (text === '') return ':\n\n'
@@ -36,29 +34,29 @@ export function encodeComment (text: string): string {
 /** The comment that keeps an idle connection alive. */
 export const HEARTBEAT = ':\n\n'
 
-/** Whether the name can stand in an `event:` line. */
-export const isName = (name: string): boolean => !FORBIDDEN.test(name)
+/** Whether an `event:` line can carry the name. */
+export const isEventName = (name: string): boolean => !FORBIDDEN.test(name)
 
-/** The `event:` line, or nothing for `message`, which is what a client assumes (§9.2.6). */
+/** Returns the `event:` line, or an empty string for `message`, the default name of a client (§9.2.6). */
 export function encodeName (name: string | undefined): string {
   if (name === undefined || name === 'message' || name === '') return ''
-  if (typeof name !== 'string' || !isName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
+  if (typeof name !== 'string' || !isEventName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
   return `event: ${name}\n`
 }
 
 /**
- * The `id:` and `retry:` lines. 0 and '' are values; only undefined is absence. FST_SSE_FIELD for an id that no client
- * can bring back, and for a `retry` that is no whole number of milliseconds.
+ * Returns the `id:` and `retry:` lines. 0 and '' are values; only undefined is absent. FST_SSE_FIELD for an id that no
+ * client can send back, and for a `retry` that is no whole number of milliseconds.
  */
 export function encodePosition (id: string | number | undefined, retry: number | undefined): string {
   let lines = ''
   if (id !== undefined) {
-    const fits = typeof id === 'string' ? returns(id) : Number.isFinite(id)
-    if (!fits) throw new FST_SSE_FIELD('id', AN_ID, describe(id))
+    const valid = typeof id === 'string' ? fitsHeader(id) : Number.isFinite(id)
+    if (!valid) throw new FST_SSE_FIELD('id', VALID_ID, describe(id))
     lines = `id: ${id}\n`
   }
   if (retry !== undefined) {
-    // The standard takes ASCII digits only: no sign, no fraction, no exponent.
+    // The standard accepts ASCII digits only: no sign, no fraction, no exponent.
     if (!Number.isSafeInteger(retry) || retry < 0) throw new FST_SSE_FIELD('retry', 'a whole number of milliseconds, 0 or more', describe(retry))
     lines += `retry: ${retry}\n`
   }
@@ -66,8 +64,8 @@ export function encodePosition (id: string | number | undefined, retry: number |
 }
 
 /**
- * The `data:` lines and the blank line. Text without a line end is the common case and is not split.
- * The search runs on the whole frame: it makes one piece of memory of it, which is not put together again later.
+ * Returns the `data:` lines and the blank line. Text without a line end is the common case and is not split. The search
+ * runs on the whole frame: V8 then flattens its string once, and not again for each write.
  */
 export function encodeData (text: string): string {
   const frame = `data: ${text}\n\n`
@@ -75,20 +73,17 @@ export function encodeData (text: string): string {
   return `data: ${text.split(LINE_END).join('\ndata: ')}\n\n`
 }
 
-/** The name of the event that carries a position and nothing else. */
-export const POSITION = 'sse.position'
-
 /**
- * A position without an event of the application. By the standard a block with an `id` line alone moves the last event
- * ID: the first step of dispatching sets it, and only the second looks for data (WHATWG HTML §9.2.6). Chromium does so.
- * Firefox and WebKit keep an id only with an event that they dispatch, as several clients do. An event of a reserved
- * name with one empty line of data is kept by all, and no page listens to it.
+ * Returns the frame of a position without an event of the application. By the standard, a block with an `id` line alone
+ * sets the last event ID, before the client checks for data (WHATWG HTML §9.2.6). Chromium does so. Firefox, WebKit and
+ * several other clients keep an id only with an event that they dispatch. All of them keep the id of an event with a
+ * reserved name and one empty line of data, and no page has a listener for that name.
  */
 export function encodePositionFrame (id: string | number, retry?: number): string {
-  return `event: ${POSITION}\n${encodePosition(id, retry)}${encodeData('')}`
+  return `event: ${POSITION_EVENT}\n${encodePosition(id, retry)}${encodeData('')}`
 }
 
-/** A frame of no event of the application: a comment, a position or a reconnection delay. */
+/** Returns the frame of a control event: a comment, a position or a reconnection delay. */
 export function encodeControl (event: { comment?: string | undefined, id?: string | number | undefined, retry?: number | undefined }): string {
   const { id, retry } = event
   const comment = event.comment === undefined ? '' : encodeComment(event.comment)

@@ -4,13 +4,11 @@ import type { FastifyRequest } from 'fastify'
 const ASCII = /^[\u0020-\u007e]*$/
 const BYTES = /^[\u0000-\u00ff]*$/ // eslint-disable-line no-control-regex
 
-/** The id that marks the end of a finite stream; who brings it back has everything. */
-export const END_ID = 'sse.end'
-
 /**
- * Where a returning client stopped: the header, else the query parameter, which is for clients that cannot set one.
- * A browser sends the id as UTF-8 (WHATWG HTML §9.2.3), Node reads every header as latin1. What is built on `fetch` or on Node's own
- * client sends latin1, and can send no other characters: what is no UTF-8 was meant so.
+ * Returns the last event id of a request: the header `Last-Event-ID`, else the query parameter `lastEventId`, for
+ * clients that cannot set a header. A browser sends the id as UTF-8 (WHATWG HTML §9.2.3), and Node decodes every header
+ * as latin1. A client on `fetch` or on Node's own client sends latin1, and can send no other characters. Bytes that are
+ * no UTF-8 are therefore latin1.
  */
 export function decodeLastEventId (request: FastifyRequest): string | undefined {
   const header = request.raw.headers['last-event-id']
@@ -19,7 +17,7 @@ export function decodeLastEventId (request: FastifyRequest): string | undefined 
     const bytes = Buffer.from(header, 'latin1')
     return isUtf8(bytes) ? bytes.toString('utf8') : header
   }
-  const given = (request.query as { lastEventId?: unknown } | undefined)?.lastEventId
-  const value: unknown = Array.isArray(given) ? given[0] : given
+  const parameter = (request.query as { lastEventId?: unknown } | undefined)?.lastEventId
+  const value: unknown = Array.isArray(parameter) ? parameter[0] : parameter
   return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
 }

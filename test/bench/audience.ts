@@ -1,35 +1,35 @@
 import { connect, type Socket } from 'node:net'
 import { request } from './reader.ts'
 
-// The servers of a broadcast close each payload with it.
+// The servers of a broadcast end each payload with it.
 const MARK = '~'.charCodeAt(0)
-// The last event is late by now: somebody lost one.
+// After that time an event counts as lost.
 const PATIENCE = 30_000
-// The queue of a listening socket has room for 511.
+// The backlog of a listening socket holds 511 connections.
 const AT_ONCE = 200
 
-interface Listener { socket: Socket, heard: number }
+interface Listener { socket: Socket, received: number }
 
 /**
- * Many connections to one broadcast. They count events and do no more: one buffer for all of them, no stream, no parser,
- * so that the reading of a thousand does not hold up the server that is measured.
+ * Many connections to one broadcast. They only count events: one buffer for all of them, no stream, no parser, so that
+ * reading a thousand connections does not slow the measured server.
  */
 export class Audience {
   readonly #listeners: Listener[] = []
   readonly #memory = Buffer.allocUnsafe(64 * 1024)
   #expected = 0
-  /** How many are still to hear the last event. */
+  /** The connections that have not yet received the last event. */
   #waiting = 0
-  readonly #heed: ((buffer: Buffer, at: number) => void) | undefined
+  readonly #onEvent: ((buffer: Buffer, at: number) => void) | undefined
   #settle: (error?: Error) => void = () => {}
 
-  private constructor (heed: ((buffer: Buffer, at: number) => void) | undefined) {
-    this.#heed = heed
+  private constructor (onEvent: ((buffer: Buffer, at: number) => void) | undefined) {
+    this.#onEvent = onEvent
   }
 
-  /** `heed` is shown each event where it ends in the bytes that came. */
-  static async open (port: number, size: number, heed?: (buffer: Buffer, at: number) => void): Promise<Audience> {
-    const audience = new Audience(heed)
+  /** `onEvent` is called for each event with the bytes and the index of its end. */
+  static async open (port: number, size: number, onEvent?: (buffer: Buffer, at: number) => void): Promise<Audience> {
+    const audience = new Audience(onEvent)
     for (let left = size; left > 0; left -= AT_ONCE) {
       await audience.#until(`opening ${size} connections`, () => {
         audience.#waiting = Math.min(left, AT_ONCE)
@@ -39,8 +39,8 @@ export class Audience {
     return audience
   }
 
-  /** Resolves when `publish` did its work and each connection got so many more events, no fewer and no more. */
-  async hear (events: number, publish: () => Promise<unknown>): Promise<void> {
+  /** Resolves when `publish` is done and each connection has received exactly that many more events. */
+  async receive (events: number, publish: () => Promise<unknown>): Promise<void> {
     this.#expected += events
     this.#waiting = this.#listeners.length
     let published: Promise<unknown> | undefined
@@ -49,15 +49,15 @@ export class Audience {
     this.#check()
   }
 
-  /** Throws when one got more than it should have: what came after the last event was counted too. */
+  /** Throws if a connection received too many events: bytes after the last event are counted, too. */
   close (): void {
     for (const { socket } of this.#listeners) socket.destroy()
     this.#check()
   }
 
   #check (): void {
-    const wrong = this.#listeners.filter(({ heard }) => heard !== this.#expected)
-    if (wrong.length > 0) throw new Error(`${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${wrong[0]!.heard}`)
+    const wrong = this.#listeners.filter(({ received }) => received !== this.#expected)
+    if (wrong.length > 0) throw new Error(`${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${wrong[0]!.received}`)
   }
 
   async #until (what: string, start: () => void): Promise<void> {
@@ -81,16 +81,16 @@ export class Audience {
         this.#done()
       }
       for (let at = buffer.indexOf(MARK); at !== -1 && at < length; at = buffer.indexOf(MARK, at + 1)) {
-        this.#heed?.(buffer, at)
-        if (++listener.heard === this.#expected) this.#done()
+        this.#onEvent?.(buffer, at)
+        if (++listener.received === this.#expected) this.#done()
       }
       return true
     }
     const socket = connect({ port, host: '127.0.0.1', onread: { buffer, callback } })
-    const listener = { socket, heard: 0 }
+    const listener = { socket, received: 0 }
     socket.write(request('/'))
     socket.on('error', error => this.#settle(error))
-    socket.on('end', () => this.#settle(new Error(`A connection ended after ${listener.heard} events`)))
+    socket.on('end', () => this.#settle(new Error(`A connection ended after ${listener.received} events`)))
     this.#listeners.push(listener)
   }
 

@@ -7,7 +7,10 @@ const BAR = 14
 const GAP = 3
 const GROUP = 34
 
-/** Bars of server CPU as multiples of the plain server's, by workload, as an SVG that reads in light and in dark. The first contestant is the one that is told from the others. */
+/**
+ * Draws bars of server CPU as multiples of the plain server's, by workload, as an SVG for light and dark mode. The
+ * first contestant is highlighted.
+ */
 export function chart (comparisons: readonly Comparison[], plain: string): string {
   const groups = comparisons.map(({ workload, ratios }) => ({
     title: `${workload.name}: ${workload.what}`,

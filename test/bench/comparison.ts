@@ -3,16 +3,16 @@ import { runRounds, type Load, type Sample } from './rounds.ts'
 import { median, spread, table } from './table.ts'
 
 export interface Workload {
-  /** A word for the chart. */
+  /** The name in the chart. */
   name: string
-  /** A line for the table. */
+  /** The heading of the table. */
   what: string
-  /** What is counted, in the singular, and how many of them a sample has. */
+  /** The counted unit, in the singular, and how many of them a sample has. */
   unit: string
   amount: number
 }
 
-/** How fast each contestant was with one workload: by itself, and beside the plain server of the same round. */
+/** The results of all contestants with one workload: absolute, and relative to the plain server in the same round. */
 export class Comparison {
   readonly workload: Workload
   readonly #samples: ReadonlyMap<Contestant, readonly Sample[]>
@@ -24,7 +24,7 @@ export class Comparison {
     this.#plain = plain
   }
 
-  /** The second contestant is the plain one. */
+  /** The second contestant is the plain server. */
   static async of (workload: Workload, contestants: readonly Contestant[], rounds: number, load: Load): Promise<Comparison> {
     return new Comparison(workload, await runRounds(contestants, rounds, load), contestants[1]!)
   }
@@ -35,7 +35,7 @@ export class Comparison {
     return new Map([...this.#samples].map(([{ name }, own]) => [name, own.map(({ cpu }, round) => cpu / plain[round]!.cpu)]))
   }
 
-  /** Microseconds of server CPU for one of what is counted, in the median round. */
+  /** Microseconds of server CPU for each unit, in the median round. */
   cpuOf (contestant: Contestant): number {
     return median(this.#samples.get(contestant)!.map(({ cpu }) => cpu)) / this.workload.amount
   }

@@ -3,14 +3,14 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Cores } from './cores.ts'
 
-// A server that does not answer for so long never will: its source keeps the event loop busy.
+// A server that does not answer by then never will: its source keeps the event loop busy.
 const PATIENCE = 30_000
 
 export interface Memory { heap: number, rss: number }
 
 /**
- * One of the servers that are compared, in a process of its own. It is plain JavaScript run by plain Node:
- * no loader stands between what is read there and what is measured.
+ * One of the compared servers, in its own process. It is plain JavaScript run by plain Node, so no loader affects the
+ * measurement.
  */
 export class Contestant {
   readonly name: string
@@ -21,11 +21,11 @@ export class Contestant {
     this.name = name
     const node = [process.execPath, '--expose-gc', fileURLToPath(new URL(`servers/${file}`, import.meta.url))]
     const [command, ...args] = cores === undefined ? node : ['taskset', '-c', String(cores.server), ...node]
-    // What a loader or a coverage tool of this process left in the environment must not reach the servers.
+    // Environment variables of a loader or coverage tool of this process must not reach the servers.
     const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
     this.#process = spawn(command!, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#process.once('exit', this.#died)
-    // A busy loop does not see that its parent has gone.
+    // A busy loop does not notice that its parent has exited.
     process.once('exit', this.#kill)
   }
 
@@ -35,18 +35,18 @@ export class Contestant {
     this.#port = await this.#answer<number>()
   }
 
-  /** CPU time that the process has used so far, in microseconds. */
+  /** The CPU time of the process so far, in microseconds. */
   cpu (): Promise<number> {
-    return this.ask('cpu')
+    return this.request('cpu')
   }
 
-  /** Bytes in use, after a full collection. */
+  /** The bytes in use, after a full collection. */
   memory (): Promise<Memory> {
-    return this.ask('memory')
+    return this.request('memory')
   }
 
-  /** One of the questions that its server knows. One at a time: answers have no address. */
-  ask<T = null> (question: string, ...details: number[]): Promise<T> {
+  /** Sends a request to its server. One at a time: answers have no id. */
+  request<T = null> (question: string, ...details: number[]): Promise<T> {
     this.#process.send([question, ...details])
     return this.#answer()
   }
@@ -68,7 +68,7 @@ export class Contestant {
 
   readonly #kill = (): void => { this.#process.kill('SIGKILL') }
 
-  /** A server that dies takes the benchmark with it: half a comparison is none. */
+  /** If a server exits, the benchmark fails: half a comparison is useless. */
   readonly #died = (code: number | null): void => {
     throw new Error(`The server of ${this.name} ended with code ${code}`)
   }

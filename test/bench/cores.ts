@@ -4,13 +4,16 @@ export interface Cores { server: number, client: number }
 
 const taskset = (...args: string[]): string => spawnSync('taskset', args, { encoding: 'utf8' }).stdout ?? ''
 
-/** Puts this process, the load generator, on one core, and names another for the servers. Nothing where there is no taskset, or no second core. */
+/**
+ * Pins this process, the load generator, to one core, and returns another for the servers. Returns undefined without
+ * taskset or a second core.
+ */
 export function divideCores (): Cores | undefined {
   // "pid 42's current affinity list: 0-2,5"
   const list = /: ([\d,-]+)\s*$/.exec(taskset('-c', '-p', String(process.pid)))?.[1]
   if (list === undefined) return undefined
   const cores = list.split(',').flatMap(range => range.split('-').map(Number))
-  // The outermost two: neighbours may be two threads of one core.
+  // The outermost two cores: adjacent ones may be two threads of one core.
   const client = Math.min(...cores)
   const server = Math.max(...cores)
   if (client === server) return undefined

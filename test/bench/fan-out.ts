@@ -5,13 +5,13 @@ import type { Contestant } from './contestant.ts'
 export interface FanOut {
   rounds: number
   connections: number
-  /** How many events each connection gets in a round. */
+  /** How many events each connection receives in a round. */
   events: number
   /** How many of them are published in one turn of the event loop. */
   burst: number
 }
 
-/** Many clients follow one sequence of events of 200 bytes. */
+/** Many clients receive one sequence of events of 200 bytes. */
 export async function fanOut (contestants: readonly Contestant[], { rounds, connections, events, burst }: FanOut): Promise<Comparison> {
   const audiences = new Map<Contestant, Audience>()
   for (const contestant of contestants) audiences.set(contestant, await Audience.open(contestant.port, connections))
@@ -21,7 +21,7 @@ export async function fanOut (contestants: readonly Contestant[], { rounds, conn
   const name = burst === 1 ? 'fan-out' : `fan-out ×${burst}`
   const comparison = await Comparison.of({ name, what, unit: 'delivery', amount: turns * burst * connections }, contestants, rounds, async contestant => {
     const startedAt = performance.now()
-    await audiences.get(contestant)!.hear(turns * burst, () => contestant.ask('publish', turns, burst))
+    await audiences.get(contestant)!.receive(turns * burst, () => contestant.request('publish', turns, burst))
     return (performance.now() - startedAt) / 1000
   })
   for (const audience of audiences.values()) audience.close()

@@ -3,12 +3,12 @@ import { Listeners, type Times } from './listeners.ts'
 import { readOn, stall } from './reader.ts'
 import { spread, table } from './table.ts'
 
-// Far more than the kernel takes for a client that does not read, on both sides of the connection.
+// Far more than the kernel buffers for a client that does not read, on both sides of the connection.
 const FLOOD = 8_000_000
 // Milliseconds between two events.
 const PACE = 2
 
-/** What the fast readers of a channel feel of one that never reads: the time from publish to receipt. */
+/** How the fast readers of a channel are affected by one that never reads: the time from publish to receipt. */
 export async function fastReaders (server: Contestant, { rounds, readers, events }: { rounds: number, readers: number, events: number }): Promise<string> {
   const alone: Times[] = []
   const beside: Times[] = []
@@ -31,17 +31,17 @@ export async function fastReaders (server: Contestant, { rounds, readers, events
 }
 
 async function measure (server: Contestant, readers: number, events: number, beside: boolean): Promise<Times> {
-  // It stalls before the others come: a flood takes nothing from those whom it is not for.
+  // It stalls before the others connect, so its flood is not sent to them.
   const slow = beside ? stall(server.port, '/') : undefined
-  await server.ask('followed', slow === undefined ? 0 : 1)
-  await server.ask('flood', FLOOD)
+  await server.request('subscribed', slow === undefined ? 0 : 1)
+  await server.request('flood', FLOOD)
   const fast = await Listeners.open(server.port, readers)
-  await server.ask('followed', slow === undefined ? readers : readers + 1)
-  const times = await fast.hear(server, events, PACE)
+  await server.request('subscribed', slow === undefined ? readers : readers + 1)
+  const times = await fast.receive(server, events, PACE)
   fast.close()
-  // It did stall, and it is told what it missed.
+  // Checks that it stalled, and received a gap.
   if (slow !== undefined) await readOn(slow, '\nevent: sse.gap\n')
   slow?.destroy()
-  await server.ask('followed', 0)
+  await server.request('subscribed', 0)
   return times
 }

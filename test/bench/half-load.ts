@@ -10,7 +10,7 @@ export interface HalfLoad {
   interval: number
 }
 
-/** The time from publish to receipt where a hand-written server is busy half of the time. */
+/** The time from publish to receipt while a hand-written server is busy half of the time. */
 export async function halfLoad (contestants: readonly Contestant[], { rounds, connections, events, interval }: HalfLoad): Promise<string> {
   const listeners = new Map<Contestant, Listeners>()
   for (const contestant of contestants) listeners.set(contestant, await Listeners.open(contestant.port, connections))
@@ -18,8 +18,8 @@ export async function halfLoad (contestants: readonly Contestant[], { rounds, co
   // The first round warms up and does not count.
   for (let round = 0; round <= rounds; round++) {
     for (const [contestant, own] of times) {
-      const heard = await listeners.get(contestant)!.hear(contestant, events, interval)
-      if (round > 0) own.push(heard)
+      const received = await listeners.get(contestant)!.receive(contestant, events, interval)
+      if (round > 0) own.push(received)
     }
   }
   for (const each of listeners.values()) each.close()

@@ -4,11 +4,13 @@ import { table } from './table.ts'
 
 const KIB = 1_024
 
-/** What a connection costs that is open and gets nothing. The servers are fresh: what a process once took it keeps. */
+/**
+ * The memory of an open, idle connection. The servers are new: a process does not return the memory that it once used.
+ */
 export async function idle (contestants: readonly Contestant[], { connections }: { connections: number }): Promise<string> {
   const rows: string[][] = []
   for (const contestant of contestants) {
-    // The first connections bring code and buffers that serve all others.
+    // The first connections allocate code and buffers that all others share.
     const first = await Audience.open(contestant.port, Math.min(100, connections))
     const before = await contestant.memory()
     const audience = await Audience.open(contestant.port, connections)

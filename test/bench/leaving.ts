@@ -10,7 +10,10 @@ const STALL = 100
 
 type Left = Record<typeof NOTICED[number], number>
 
-/** How long after a client is gone the handler knows: the signal, the source's `return()` and `finally`, the end of `reply.sse()`. */
+/**
+ * How soon the handler is notified of a disconnect: the signal, the source's `return()` and `finally`, the end of
+ * `reply.sse()`.
+ */
 export async function leaving (server: Contestant, { visits }: { visits: number }): Promise<string> {
   const rows: string[][] = []
   for (const [path, what] of [['/silent', 'the source waits'], ['/endless', 'the client does not read']] as const) {
@@ -31,7 +34,7 @@ async function visit (server: Contestant, path: string): Promise<Left> {
   }
   const leftAt = Number(process.hrtime.bigint() / 1000n)
   socket.resetAndDestroy()
-  const left = await server.ask<Left>('left')
+  const left = await server.request<Left>('left')
   return Object.fromEntries(NOTICED.map(name => [name, left[name] - leftAt])) as Left
 }
 

@@ -1,12 +1,14 @@
 import { Audience } from './audience.ts'
 import type { Contestant } from './contestant.ts'
 
-// A time is so many digits, right before the end of the payload.
+// The time has that many digits, directly before the end of the payload.
 const DIGITS = 16
 
 export interface Times { p50: number, p99: number }
 
-/** Many connections to a broadcast whose events carry the time of their publishing: how long they take, in microseconds. */
+/**
+ * Many connections to a broadcast whose events contain the time of their publish. Measures the latency in microseconds.
+ */
 export class Listeners {
   readonly #audience: Audience
   readonly #times: number[]
@@ -19,15 +21,15 @@ export class Listeners {
   static async open (port: number, size: number): Promise<Listeners> {
     const times: number[] = []
     return new Listeners(await Audience.open(port, size, (buffer, at) => {
-      // An event that came in two pieces, cut right there, has no time to read. It is one of thousands.
+      // An event that was split exactly there has no readable time. It is one of thousands.
       if (at >= DIGITS) times.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
     }), times)
   }
 
-  /** So many events, one every so many milliseconds. */
-  async hear (server: Contestant, events: number, interval: number): Promise<Times> {
+  /** Receives that many events, at the given interval in milliseconds. */
+  async receive (server: Contestant, events: number, interval: number): Promise<Times> {
     this.#times.length = 0
-    await this.#audience.hear(events, () => server.ask('pace', events, interval))
+    await this.#audience.receive(events, () => server.request('pace', events, interval))
     const sorted = Float64Array.from(this.#times).sort()
     const at = (part: number): number => sorted[Math.ceil(sorted.length * part) - 1]!
     return { p50: at(0.5), p99: at(0.99) }

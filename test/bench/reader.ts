@@ -1,22 +1,22 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-// The servers close each payload with it.
+// The servers end each payload with it.
 const MARK = '~'.charCodeAt(0)
 const TAIL = 64
-// After the last chunk comes an empty one: the end of a response (RFC 9112 §7.1).
+// An empty chunk ends a response (RFC 9112 §7.1).
 const END = '\r\n0\r\n\r\n'
-// A reader without a limit would wait for ever for a server that forgot it.
+// Without a limit, a reader would wait forever for a server that does not end its response.
 const PATIENCE = 10_000
 
-/** As bytes on the wire. */
+/** The mark in bytes. */
 export const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`
 
 interface Response { path: string, events: number, seen: number, tail: string, resolve: () => void, reject: (error: Error) => void }
 
 /**
- * Reads responses to their end over one connection, as cheaply as can be: no HTTP client, no parser of events that would itself be
- * the bottleneck. It counts the payloads, and looks whether the last one is the last.
+ * Reads responses to their end over one connection, as cheaply as possible: an HTTP client or an event parser would be
+ * the bottleneck. It counts the payloads, and checks that the last one is the last.
  */
 export class Reader {
   readonly #socket: Socket
@@ -36,7 +36,7 @@ export class Reader {
     return new Reader(socket)
   }
 
-  /** Resolves when the response is over; rejects unless exactly so many events came, and in their order. */
+  /** Resolves when the response has ended. Rejects unless exactly that many events arrived in order. */
   read (path: string, events: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#response = { path, events, seen: 0, tail: '', resolve, reject }
@@ -61,7 +61,7 @@ export class Reader {
   }
 }
 
-/** One response, over a connection of its own. Resolves to the seconds it took. */
+/** Reads one response, over its own connection. Resolves to the seconds it took. */
 export async function read (port: number, path: string, events: number): Promise<number> {
   const reader = await Reader.open(port)
   try {
@@ -72,7 +72,7 @@ export async function read (port: number, path: string, events: number): Promise
     reader.close()
   }
 }
-/** Reads on, after a stall, until that text comes. */
+/** Reads on after a stall, until that text arrives. */
 export function readOn (socket: Socket, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     let tail = ''
@@ -88,7 +88,7 @@ export function readOn (socket: Socket, text: string): Promise<void> {
   })
 }
 
-/** Asks and never reads. */
+/** Sends a request and never reads. */
 export function stall (port: number, path: string): Socket {
   const socket = connect(port, '127.0.0.1', () => socket.write(request(path)))
   return socket.pause()

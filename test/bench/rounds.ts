@@ -1,6 +1,6 @@
 import type { Contestant } from './contestant.ts'
 
-/** What a workload asks of one server: resolves to the seconds it took, rejects when the answer was not right. */
+/** Runs a workload on one server. Resolves to the seconds it took, rejects if the response was wrong. */
 export type Load = (contestant: Contestant) => Promise<number>
 
 /** One contestant in one round. */
@@ -17,8 +17,8 @@ async function measure (contestant: Contestant, load: Load): Promise<Sample> {
 }
 
 /**
- * Runs a load on all contestants in turn, again and again, so that what disturbs the machine meets all of them,
- * and starts each round with another one. The first round warms up and does not count.
+ * Runs a load on all contestants in turn, in several rounds, so that disturbances affect all of them. Each round starts
+ * with another one. The first round warms up and does not count.
  */
 export async function runRounds (contestants: readonly Contestant[], rounds: number, load: Load): Promise<Map<Contestant, Sample[]>> {
   const samples = new Map(contestants.map(contestant => [contestant, [] as Sample[]]))

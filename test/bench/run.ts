@@ -19,10 +19,10 @@ import { stalledSubscriber } from './stalled-subscriber.ts'
 /*
  * `npm run bench -- --rounds 5 --svg .github/performance.svg`
  *
- * `--events` of one stream, `--clients` with streams of a hundred, `--streams` of ten; `--connections` of a broadcast and how many
- * events `--each` of them gets in a round; `--idle` connections; milliseconds that a reader is left to `--stall`; clients that `--leave`.
- * Servers are processes of their own on one core, the load generator is this process on another.
- * Prints Markdown, as the README shows it, and draws the chart into a file where `--svg` names one.
+ * `--events` of one stream, `--clients` with streams of a hundred, `--streams` of ten; `--connections` of a broadcast
+ * and how many events `--each` of them gets in a round; `--idle` connections; milliseconds that a reader is left to
+ * `--stall`; clients that `--leave`. The servers run in their own processes on one core, the load generator is this
+ * process on another. Prints Markdown, as in test/bench/README.md, and draws the chart into the file given by `--svg`.
  */
 const defaults = { rounds: '5', events: '200000', clients: '100', streams: '2000', connections: '1000', each: '400', idle: '5000', stall: '5000', leave: '100' }
 const { values } = parseArgs({
@@ -55,11 +55,11 @@ const FILES = {
   h3: versioned('h3')
 }
 
-// The least that a broadcast costs on Node: what is beyond it is a server's own.
+// The minimal cost of a broadcast on Node.
 const FLOOR = { 'bare-sockets': 'bare sockets' }
 const NAMES: Record<string, string> = { ...FILES, ...FLOOR }
 
-/** Servers to compare, all listening. */
+/** The compared servers, all listening. */
 async function start (folder: string, files = Object.keys(FILES)): Promise<Contestant[]> {
   const contestants = files.map(file => new Contestant(NAMES[file] ?? file, `${folder}/${file}.js`, cores))
   await Promise.all(contestants.map(contestant => contestant.listening()))
@@ -78,7 +78,7 @@ const single = await start('streams')
 show(await oneStream(single, { rounds, events }))
 show(await manyStreams(single, { rounds, clients, events: 100 }))
 show(await shortStreams(single, { rounds, streams }))
-// The others have no bound, or no end.
+// The other servers have no bound, or no end.
 console.log(`${await stalledReader(single.slice(0, 3), { stallFor })}\n`)
 await stop(single)
 

@@ -5,7 +5,7 @@ import { Reader } from './reader.ts'
 const CONNECTIONS = 20
 const EVENTS = 10
 
-/** One short stream after the other, over connections that stay. */
+/** Short streams one after the other, over kept-alive connections. */
 export function shortStreams (contestants: readonly Contestant[], { rounds, streams }: { rounds: number, streams: number }): Promise<Comparison> {
   const what = `${streams.toLocaleString('en-US')} streams of ${EVENTS} small events, ${CONNECTIONS} kept-alive connections`
   return Comparison.of({ name: 'short streams', what, unit: 'stream', amount: streams }, contestants, rounds, async ({ port }) => {

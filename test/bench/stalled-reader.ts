@@ -3,7 +3,7 @@ import type { Contestant } from './contestant.ts'
 import { stall } from './reader.ts'
 import { growth, table } from './table.ts'
 
-/** One client asks for a stream without end and never reads. */
+/** One client requests an endless stream and never reads. */
 export async function stalledReader (contestants: readonly Contestant[], { stallFor }: { stallFor: number }): Promise<string> {
   const rows = await Promise.all(contestants.map(async contestant => {
     const before = await contestant.memory()

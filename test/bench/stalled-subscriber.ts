@@ -12,12 +12,12 @@ export async function stalledSubscriber (contestants: readonly Contestant[], { e
   for (const contestant of contestants) {
     const audience = await Audience.open(contestant.port, READERS)
     const turns = Math.ceil(events / BURST)
-    const hear = (): Promise<void> => audience.hear(turns * BURST, () => contestant.ask('publish', turns, BURST))
-    // What a server keeps of its events it has by then: what comes on top is the one who does not read.
-    await hear()
+    const receive = (): Promise<void> => audience.receive(turns * BURST, () => contestant.request('publish', turns, BURST))
+    // By then a server has its history in memory: the growth after that is caused by the client that does not read.
+    await receive()
     const before = await contestant.memory()
     const slow = stall(contestant.port, '/')
-    await hear()
+    await receive()
     const after = await contestant.memory()
     audience.close()
     slow.destroy()

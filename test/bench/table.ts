@@ -10,12 +10,12 @@ export function median (values: readonly number[]): number {
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }
 
-/** The median of the rounds, with the least and the greatest: `0.39 (0.37–0.41)`. */
+/** The median of the rounds, with minimum and maximum: `0.39 (0.37–0.41)`. */
 export function spread (values: readonly number[], digits = 0): string {
   return `${text(median(values), digits)} (${text(Math.min(...values), digits)}–${text(Math.max(...values), digits)})`
 }
 
-/** `4.21 → 4.25 MB`, with what it grew by. */
+/** `4.21 → 4.25 MB`, with the difference. */
 export function growth (before: number, after: number): string {
   const MB = 1_000_000
   const by = (after - before) / MB

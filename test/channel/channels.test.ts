@@ -98,7 +98,7 @@ t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS, which names
     const channel = channels.channel(`channel ${index}`, one)
     t.throws(() => channels.channel(`channel ${index}`, other), {
       code: 'FST_SSE_CHANNEL_OPTIONS',
-      message: `The channel 'channel ${index}' exists with another '${option}': make the options once, outside of the handler, and pass the same everywhere`
+      message: `The channel 'channel ${index}' exists with another '${option}': create the options once, outside the handler, and pass the same values everywhere`
     })
     t.equal(channels.channel(`channel ${index}`, one), channel)
   }

@@ -121,7 +121,7 @@ t.test('R2: the id of a state may be of an event, or an epoch, that has not come
 
 t.test('an id of a state that is no position in this channel is an error', async t => {
   for (const id of ['e-11', 'f-1', 'nonsense', '', null, 5, {}]) {
-    const message = /^The snapshot of the channel 'news' brings an id that is no position in it: /
+    const message = /^The snapshot of the channel 'news' returned an id that is not a position in it: /
     await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
     await t.rejects(async () => resolveStart(place(), headOf(), { ...ALL, snapshot: async () => ({ data: 1, id }) }, undefined), { code: 'FST_SSE_SNAPSHOT', message })
   }

@@ -420,8 +420,8 @@ t.test('an event that is refused ends it with the error, before the log is read'
   const following = new Subscriber([follow(news, { selection: { start: 'earliest', snapshot: () => [{ data: 'bad' }, { data: 'more' }] } })], outlet)
   outlet.write = event => {
     outlet.given.push(event)
-    following.refuse(error)
-    following.refuse(new Error('again'))
+    following.rejectEvent(error)
+    following.rejectEvent(new Error('again'))
     return false
   }
   following.start(undefined)
@@ -474,8 +474,8 @@ t.test('an outlet that takes no frames gets events as objects', async t => {
 t.test('a stream follows up to 64 channels, each of them once', async t => {
   const channels = Array.from({ length: 65 }, (_, index) => channel(`channel ${index}`))
   const all = channels.map(each => follow(each))
-  t.throws(() => new Subscriber(all, new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got 65' })
-  t.throws(() => new Subscriber([all[0]!, all[1]!, follow(channels[0]!)], new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream follows 1 to 64 different channels, got one of them twice' })
+  t.throws(() => new Subscriber(all, new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream must subscribe to 1 to 64 different channels, got 65' })
+  t.throws(() => new Subscriber([all[0]!, all[1]!, follow(channels[0]!)], new TestOutlet()), { code: 'FST_SSE_CHANNELS', message: 'A stream must subscribe to 1 to 64 different channels, got one of them twice' })
   t.ok(channels.every(({ feed }) => feed.readers === 0))
 
   for (const { publish } of channels) publish(1)

@@ -214,7 +214,7 @@ t.test('R5: a loop that fell off the log rejects with FST_SSE_LAGGING, once, aft
   publish(...upTo(200, 66))
   await turn()
   t.strictSame(await take(it, 64), upTo(65, 2).map(n => event(n)))
-  await t.rejects(it.next(), { code: 'FST_SSE_LAGGING', message: "The subscriber of 'news' fell behind its history: read faster, keep more history, or choose another policy for slow readers" })
+  await t.rejects(it.next(), { code: 'FST_SSE_LAGGING', message: "The subscriber of 'news' fell behind the history: read faster, raise the history limits, or set another slowConsumer policy" })
   t.strictSame(await it.next(), DONE)
   t.equal(feed.readers, 0)
 })

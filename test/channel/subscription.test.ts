@@ -52,7 +52,7 @@ t.test('a bad option throws, naming it, what was expected and what was got', asy
     [{ signal: new EventTarget() }, "Option 'signal' must be an AbortSignal, got an object (EventTarget)"],
     [{ signal: { aborted: false } }, "Option 'signal' must be an AbortSignal, got an object (Object)"],
     ...['from', 'toString', 'constructor', '__proto__'].map((name): [unknown, string] => [
-      JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an option that does not exist`
+      JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an unknown option`
     ])
   ]
   for (const [given, message] of rows) t.throws(() => subscribedOf(given as object), { code: 'FST_SSE_OPTION', message })

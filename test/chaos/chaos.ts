@@ -4,23 +4,26 @@ import { report, type Suffered } from './report.ts'
 import { World, type Owner, type Plan } from './world.ts'
 
 export interface ChaosPlan extends Plan {
-  /** So many at least, in rounds of which each has every kind once; and as many as begin within `seconds`. */
+  /** The least number of faults, in rounds of which each has every kind once; and as many as begin within `seconds`. */
   faults: number
   seconds: number
 }
 
 export interface Outcome {
   rows: ReturnType<typeof report>
-  /** What must not happen, and did. */
+  /** The violations. */
   wrongs: readonly string[]
-  /** What helps to find out why. */
+  /** Details for debugging. */
   evidence: readonly string[]
 }
 
-// One fault out of so many comes before the last one is got over.
+// One fault out of that many begins before the last one is recovered from.
 const HASTE = 4
 
-/** Lets all kinds of things go wrong, one after the other, while clients follow channels, and looks whether each of them got everything once. */
+/**
+ * Injects all kinds of faults, one after the other, while clients receive channels, and checks that each client
+ * received everything once.
+ */
 export async function chaos (t: Owner, plan: ChaosPlan): Promise<Outcome> {
   const world = await World.start(t, plan)
   const { diary } = world
@@ -52,12 +55,12 @@ async function suffer (world: World, kind: string, suffered: Suffered): Promise<
   diary.happened('every client gets events')
 }
 
-/** Publishers rest, clients read to the end, and then the books are closed. */
+/** Stops the publishers, lets the clients read to the end, then checks the ledger. */
 async function settle (world: World): Promise<void> {
   const { members, diary, ledger, clients } = world
   await world.recover()
   await Promise.all(members.map(member => member.rest()))
-  diary.happened('publishers rest')
+  diary.happened('publishers stop')
   const { heads } = await members[0]!.heads()
   await world.reach('every client gets all', heads.map(({ newest }) => newest))
   diary.happened('every client has got all')
@@ -68,7 +71,7 @@ async function settle (world: World): Promise<void> {
   }
 }
 
-/** Whether all from the start of a client to where it is was received, or told to be missing. */
+/** Checks that every offset from the client's start to its position was received, or reported as missing. */
 function missingOf ({ start, position, spans }: Client): string | undefined {
   let last = start!
   for (const span of spans) {

@@ -3,21 +3,21 @@ import { CHANNELS, type Payload } from './channels.ts'
 import type { Diary } from './diary.ts'
 import type { Ledger } from './ledger.ts'
 
-/** Offsets that came one after the other, or that a client was told it would not get. */
-export interface Span { told: 'events' | 'sse.gap' | 'sse.reset', first: number, last: number }
+/** Consecutive offsets that a client received, or that were reported as missing. */
+export interface Span { kind: 'events' | 'sse.gap' | 'sse.reset', first: number, last: number }
 
 interface Server {
   port: number
   ledger: Ledger
   diary: Diary
-  /** Chances of one's own. */
+  /** Its own random generator. */
   dice: (below: number) => number
 }
 
-// Milliseconds between the end of a connection and the next one, at most.
+// The longest delay before a reconnect, in milliseconds.
 const DELAY = 200
 
-/** Follows one channel, comes back with its last id whenever its connection ends, and looks at each frame. */
+/** Receives one channel, reconnects with its last id whenever its connection ends, and checks each frame. */
 export class Client {
   readonly channel: number
   /** How often it connected. */
@@ -25,7 +25,7 @@ export class Client {
   delivered = 0
   readonly spans: Span[] = []
   epoch = ''
-  /** Where it began; undefined as long as it was told nothing. */
+  /** The position at which it began; undefined before its first id. */
   start: number | undefined
   position = 0
   readonly #name: string
@@ -45,7 +45,7 @@ export class Client {
 
   get localPort (): number | undefined { return this.#request?.socket?.localPort }
 
-  count (told: Span['told']): number { return this.spans.filter(span => span.told === told).length }
+  count (kind: Span['kind']): number { return this.spans.filter(span => span.kind === kind).length }
 
   toString (): string { return `${this.#name} (${this.epoch}-${this.position}, connection ${this.connections} at ${this.#at})` }
 
@@ -58,7 +58,7 @@ export class Client {
     const headers = this.start === undefined ? {} : { 'last-event-id': `${this.epoch}-${this.position}` }
     this.#request = request({ port, host: '127.0.0.1', path: `/${this.channel}`, agent: false, headers }, response => this.#answered(response))
     if (this.#paused) this.#request.once('socket', socket => socket.pause())
-    // Connections break all the time here: that is what is tested.
+    // Broken connections are part of the test.
     this.#request.on('error', () => {}).once('close', () => { this.#timer = setTimeout(() => this.connect(), dice(DELAY)) }).end()
   }
 
@@ -85,7 +85,7 @@ export class Client {
     if (response.statusCode !== 200) this.#wrong(`got status ${response.statusCode}`)
     response.setEncoding('latin1').on('data', (text: string) => {
       const frames = (this.#rest + text).split('\n\n')
-      // What is not whole was not received.
+      // An incomplete frame was not received.
       this.#rest = frames.pop()!
       for (const frame of frames) this.#receive(frame)
     })
@@ -117,8 +117,8 @@ export class Client {
     this.delivered++
     this.#server.ledger.deliver(this.channel, this.epoch, offset, payload, this.#name)
     const span = this.spans.at(-1)
-    if (span?.told === 'events' && span.last + 1 === offset) span.last = offset
-    else this.spans.push({ told: 'events', first: offset, last: offset })
+    if (span?.kind === 'events' && span.last + 1 === offset) span.last = offset
+    else this.spans.push({ kind: 'events', first: offset, last: offset })
     this.position = offset
   }
 
@@ -130,15 +130,15 @@ export class Client {
   #reset (offset: number, data: { reason: string, oldest: number, newest: number }): void {
     const { reason, oldest, newest } = data
     const kept = CHANNELS[this.channel]!.options.history.maxEvents
-    // Nothing but a history that is shorter than the absence is a reason for it.
+    // The only valid reason is a history that is shorter than the absence.
     const due = reason === 'evicted' && this.position < oldest - 1 && newest - oldest + 1 >= kept && offset === newest
     if (!due) this.#wrong(`got a reset to ${offset}: ${JSON.stringify(data)}`)
     this.#moved('sse.reset', offset)
   }
 
-  #moved (told: Span['told'], offset: number): void {
-    this.#server.diary.happened(`${told} from ${this.position} to ${offset} for ${this}`)
-    this.spans.push({ told, first: this.position + 1, last: offset })
+  #moved (kind: Span['kind'], offset: number): void {
+    this.#server.diary.happened(`${kind} from ${this.position} to ${offset} for ${this}`)
+    this.spans.push({ kind, first: this.position + 1, last: offset })
     this.position = offset
   }
 

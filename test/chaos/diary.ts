@@ -1,20 +1,20 @@
-// What is wrong once is often wrong everywhere: so many lines say it.
+// One violation often repeats everywhere: only that many lines are printed.
 const MAX_WRONGS = 40
 
-/** What happened when, for whoever looks for the cause of what went wrong. */
+/** A log of all that happened, for finding the cause of a violation. */
 export class Diary {
   readonly #began = performance.now()
   readonly #say: (line: string) => void
   /** All of it, in order. */
   readonly lines: string[] = []
-  /** What must not happen. */
+  /** The violations. */
   readonly wrongs: string[] = []
 
   constructor (say: (line: string) => void) {
     this.#say = say
   }
 
-  /** Seconds since the beginning. */
+  /** Seconds since the start. */
   get seconds (): number { return (performance.now() - this.#began) / 1_000 }
 
   happened (what: string): void {

@@ -7,15 +7,16 @@ import type { World } from './world.ts'
 // Milliseconds.
 const FREEZE = 3_000
 const MAX_ABSENCE = 1_500
-// Some that stall for as long, and whose history reaches back.
+// Some clients stall for as long, with a history that is long enough.
 const COMPANIONS = 5
-// Events of a wide channel at once, fewer than its history keeps; and how often at most.
+// Events of a wide channel at once, fewer than its history holds; and how often at most.
 const BURST = 15
 const MAX_BURSTS = 60
-// How many of them follow after one that the relay did not take any more: what the kernel keeps, and then more than the history.
+// How many more are published after one that the relay no longer forwards: more than the kernel buffers and the history
+// hold.
 const STILL = 10
 
-/** What goes wrong in a world of its kind, and comes right again. */
+/** A fault of its kind in the world. Resolves when it is repaired. */
 export const FAULTS: Record<string, (world: World) => Promise<void>> = {
   async 'a node is killed' (world) {
     const member = world.members[world.dice(world.members.length)]!
@@ -45,7 +46,7 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
     entrance.cut()
   },
 
-  // What Redis had done by then, the node does not know and has to ask for again.
+  // The node does not know which commands Redis had executed, and has to read again.
   async 'answers of Redis are lost' ({ wire, diary }) {
     diary.happened(`answers on ${wire.size} connections to Redis are lost`)
     wire.lose()
@@ -56,7 +57,7 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
 
   async 'a client stalls' (world) {
     const { dice, clients, diary } = world
-    // A node that has lost its way to Redis would not let anybody fall behind.
+    // A node without a connection to Redis would let no client fall behind.
     await world.recover()
     const channel = WIDE[dice(WIDE.length)]!
     const stalled = clients.find(client => client.channel === channel)!
@@ -69,7 +70,7 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
   }
 }
 
-/** Publishes until nothing more is taken for a client, and then beyond the history. */
+/** Publishes until nothing more is read for a client, then beyond the history. */
 async function fill ({ members, dice, diary, clients, entrance, ledger }: World, stalled: Client): Promise<void> {
   const { channel } = stalled
   const others = clients.filter(client => client.channel === channel && client !== stalled)
@@ -77,8 +78,8 @@ async function fill ({ members, dice, diary, clients, entrance, ledger }: World,
   while (still < STILL && bursts < MAX_BURSTS) {
     await members[dice(members.length)]!.burst(channel, BURST)
     const newest = ledger.newest(channel)
-    // As fast as those who read can follow: nobody else falls behind.
-    await until('who does not stall keeps up', () => others.every(({ position }) => position >= newest))
+    // As fast as the reading clients can receive: no other client falls behind.
+    await until('the reading clients keep up', () => others.every(({ position }) => position >= newest))
     bursts++
     const taken = entrance.taken(stalled.localPort)
     still = taken === before ? still + 1 : 0

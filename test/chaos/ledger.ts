@@ -2,42 +2,42 @@ import { CHANNELS, PADDING, type Payload } from './channels.ts'
 import type { Diary } from './diary.ts'
 import type { Acknowledged, Head } from './messages.ts'
 
-/** What is known of one channel. */
+/** The knowledge of one channel. */
 interface Account {
   epoch: string | undefined
-  /** By offset: which event it is, or undefined where nobody has heard of it. */
+  /** The event of each offset, or undefined if it is unknown. */
   events: Array<number | undefined>
   /** The offset of each event. */
   offsets: Map<number, number>
   acknowledged: Set<number>
 }
 
-// An event is known by who published it and the number that it has there: both in one number.
+// The key of an event: its publisher and its sequence number, in one number.
 const NUMBERS = 2 ** 32
 const keyOf = (publisher: number, number: number): number => publisher * NUMBERS + number
 const shown = (key: number): string => `event ${key % NUMBERS} of publisher ${Math.floor(key / NUMBERS)}`
 
 /**
- * Which event has which offset, from all who know: publishers, of those that were acknowledged, and clients, of those that came.
- * One event has one offset and one offset one event, whoever says so.
+ * The offsets of events, as reported by publishers for acknowledged events, and by clients for received ones. One event
+ * has one offset, and one offset one event, in all reports.
  */
 export class Ledger {
   readonly #diary: Diary
   readonly #accounts: readonly Account[] = CHANNELS.map(() => ({ epoch: undefined, events: [], offsets: new Map(), acknowledged: new Set() }))
-  /** What was refused, by reason. */
+  /** The rejected publishes, by reason. */
   readonly refused = new Map<string, number>()
 
   constructor (diary: Diary) {
     this.#diary = diary
   }
 
-  /** How many events were acknowledged. */
+  /** The number of acknowledged events. */
   get acknowledged (): number { return this.#accounts.reduce((sum, { acknowledged }) => sum + acknowledged.size, 0) }
 
-  /** How many came of which nobody could know whether they would. */
+  /** The number of rejected events that were stored all the same. */
   get surprises (): number { return this.#accounts.reduce((sum, { acknowledged, offsets }) => sum + offsets.size - acknowledged.size, 0) }
 
-  /** The last offset of a channel that anybody has heard of. */
+  /** The highest reported offset of a channel. */
   newest (channel: number): number { return Math.max(0, this.#accounts[channel]!.events.length - 1) }
 
   acknowledge (publisher: number, [channel, number, id]: Acknowledged): void {
@@ -50,7 +50,7 @@ export class Ledger {
 
   refuse (reason: string): void {
     this.refused.set(reason, (this.refused.get(reason) ?? 0) + 1)
-    // A store that does not answer is no surprise here; anything else is.
+    // An unreachable store is expected here; any other error is not.
     if (!/^FST_SSE_LOG_UNAVAILABLE: .* it may still come$/.test(reason)) this.#diary.wrong(`publish was refused with ${reason}`)
   }
 
@@ -61,7 +61,10 @@ export class Ledger {
     this.#note(channel, epoch, offset, keyOf(payload.publisher, payload.number), to)
   }
 
-  /** Whether nothing was acknowledged beyond the end, the epoch was one, and each publisher's events stand in the order in which it published them. */
+  /**
+   * Checks that no event was acknowledged beyond the end, that there was one epoch, and that each publisher's events
+   * are in order.
+   */
   close (heads: readonly Head[]): void {
     for (const [channel, { epoch, events }] of this.#accounts.entries()) {
       const { name } = CHANNELS[channel]!
@@ -84,11 +87,11 @@ export class Ledger {
     account.epoch ??= epoch
     const there = account.events[offset]
     if (there === event && account.epoch === epoch) return
-    const told = `${CHANNELS[channel]!.name}: ${by} was told that ${epoch}-${offset} is ${shown(event)}`
-    if (account.epoch !== epoch) this.#diary.wrong(`${told}, but the epoch was ${account.epoch}`)
-    if (there !== undefined) this.#diary.wrong(`${told}, and others that it is ${shown(there)}`)
+    const report = `${CHANNELS[channel]!.name}: ${by} reports that ${epoch}-${offset} is ${shown(event)}`
+    if (account.epoch !== epoch) this.#diary.wrong(`${report}, but the epoch was ${account.epoch}`)
+    if (there !== undefined) this.#diary.wrong(`${report}, but others report ${shown(there)}`)
     const before = account.offsets.get(event)
-    if (before !== undefined && before !== offset) this.#diary.wrong(`${told}, which others have at ${before}`)
+    if (before !== undefined && before !== offset) this.#diary.wrong(`${report}, but others report it at ${before}`)
     account.events[offset] ??= event
     account.offsets.set(event, offset)
   }

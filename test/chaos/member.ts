@@ -9,10 +9,10 @@ import type { Answer, News, Order } from './messages.ts'
 
 interface Surroundings {
   redisPort: () => number
-  /** Where its log goes. */
+  /** The file of its log. */
   folder: string
   seed: number
-  /** A number for each life of a node. */
+  /** Numbers the incarnations of all nodes. */
   nextPublisher: () => number
   ledger: Ledger
 }
@@ -21,11 +21,11 @@ const PROGRAM = fileURLToPath(new URL('node.ts', import.meta.url))
 // A busy machine compiles slowly.
 const START = 90_000
 
-/** One of the nodes, in its present life. */
+/** One of the nodes, in its current incarnation. */
 export class Member {
   readonly index: number
   readonly log: string
-  /** Where it listens; undefined while it does not. */
+  /** Its port; undefined while it does not listen. */
   port: number | undefined
   publisher = 0
   readonly #surroundings: Surroundings
@@ -49,12 +49,12 @@ export class Member {
     closeSync(log)
     this.#process = child
     child.on('message', (news: News) => {
-      // What it told before it was killed may be read after that: it is of that life.
+      // Messages that it sent before it was killed may be read later. They belong to that incarnation.
       if (news.news === 'settled') {
         for (const acknowledged of news.acknowledged) ledger.acknowledge(publisher, acknowledged)
         for (const [,, reason] of news.refused) ledger.refuse(reason)
       } else if (this.#process === child) {
-        for (const hear of this.#waiting) hear(news)
+        for (const listener of this.#waiting) listener(news)
       }
     })
     const { port } = await within(`${this} listens`, Promise.race([
@@ -64,7 +64,7 @@ export class Member {
     this.port = port
   }
 
-  /** Without a word, as by a power cut. Resolves when all that it had told is read. */
+  /** Kills it like a power cut. Resolves when all its messages are read. */
   async kill (): Promise<void> {
     const child = this.#process
     this.port = undefined
@@ -75,16 +75,16 @@ export class Member {
   }
 
   publish (rate: number): void { this.#say({ order: 'publish', rate }) }
-  burst (channel: number, events: number): Promise<Answer<'burst'>> { return this.#ask({ order: 'burst', channel, events }) }
-  rest (): Promise<Answer<'rest'>> { return this.#ask({ order: 'rest' }) }
-  heads (): Promise<Answer<'heads'>> { return this.#ask({ order: 'heads' }) }
+  burst (channel: number, events: number): Promise<Answer<'burst'>> { return this.#send({ order: 'burst', channel, events }) }
+  rest (): Promise<Answer<'rest'>> { return this.#send({ order: 'rest' }) }
+  heads (): Promise<Answer<'heads'>> { return this.#send({ order: 'heads' }) }
 
-  /** What it wrote last. */
+  /** The last lines of its log. */
   lastWords (lines: number): string[] { return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines) }
 
   #say (order: Order): void { this.#process!.send(order) }
 
-  #ask<N extends 'burst' | 'rest' | 'heads'> (order: Order & { order: N }): Promise<Answer<N>> {
+  #send<N extends 'burst' | 'rest' | 'heads'> (order: Order & { order: N }): Promise<Answer<N>> {
     const answer = this.#news(order.order as N)
     this.#say(order)
     return within(`${this} answers to ${order.order}`, answer, 60_000)
@@ -92,12 +92,12 @@ export class Member {
 
   #news<N extends News['news']> (name: N): Promise<Answer<N>> {
     return new Promise(resolve => {
-      const hear = (news: News): void => {
+      const listener = (news: News): void => {
         if (news.news !== name) return
-        this.#waiting.delete(hear)
+        this.#waiting.delete(listener)
         resolve(news as Answer<N>)
       }
-      this.#waiting.add(hear)
+      this.#waiting.add(listener)
     })
   }
 }

@@ -1,19 +1,19 @@
-/** What a node is told to do. */
+/** A command for a node. */
 export type Order =
   | { order: 'publish', rate: number }
-  /** So many events at once, and word when all of them are settled. */
+  /** Publishes that many events at once. Answered when all of them are settled. */
   | { order: 'burst', channel: number, events: number }
-  /** No more events, and word when all are settled. */
+  /** Stops publishing. Answered when all are settled. */
   | { order: 'rest' }
   | { order: 'heads' }
 
-/** One event that the log has, and the id that it was given. */
+/** A stored event, and its id. */
 export type Acknowledged = [channel: number, number: number, id: string]
-/** One event that may be in the log or not. */
+/** An event that may be stored or not. */
 export type Refused = [channel: number, number: number, reason: string]
 export interface Head { epoch: string, newest: number }
 
-/** What a node tells. What answers an order is called like it. */
+/** A message of a node. The answer to a command has the same name. */
 export type News =
   | { news: 'listening', port: number }
   | { news: 'settled', acknowledged: Acknowledged[], refused: Refused[] }

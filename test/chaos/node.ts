@@ -9,19 +9,19 @@ import type { News, Order } from './messages.ts'
 import { Publisher } from './publisher.ts'
 
 /*
- * A server of many, alone in a process: `node.ts <port of Redis> <publisher> <seed>`.
- * It serves each channel at its number, publishes when its parent says so, and leaves with it.
+ * One of many servers, alone in a process: `node.ts <port of Redis> <publisher> <seed>`.
+ * It serves each channel at its number, publishes on command, and exits with its parent.
  */
 const [port, publisher, seed] = process.argv.slice(2).map(Number)
-// Shorter than the time for which Redis is frozen: some events are refused, and may come nevertheless.
+// Shorter than the time for which Redis is frozen: some events are rejected, and may be stored all the same.
 const TIMEOUT = 2_000
 
-const tell = (news: News): void => { process.send!(news) }
+const report = (news: News): void => { process.send!(news) }
 const app = Fastify({
   logger: {
     level: 'warn',
     base: null,
-    // Thousands are refused in a second: a line for each will do.
+    // Thousands are rejected in a second, so each gets only one line.
     serializers: { err: ({ code, message }: Error & { code?: string }) => `${code ?? ''} ${message}` as never }
   }
 })
@@ -32,12 +32,12 @@ await app.register(sse, { eventLog: redisLog(redis, { timeout: TIMEOUT }) })
 const channels = CHANNELS.map(({ name, options }) => app.sse.channel(name, options))
 app.get('/:channel', { schema: { sse: EVENTS } }, (request, reply) => {
   const { channel } = request.params as { channel: string }
-  // Who looks for a fault wants to know which node a client was at.
+  // For debugging: the node of a client.
   reply.header('x-publisher', publisher)
   return reply.sse(channels[Number(channel)]!)
 })
 
-const publishing = new Publisher(publisher!, channels, chances(seed!), tell)
+const publishing = new Publisher(publisher!, channels, chances(seed!), report)
 process.on('message', async (order: Order) => {
   switch (order.order) {
     case 'publish':
@@ -45,18 +45,18 @@ process.on('message', async (order: Order) => {
       break
     case 'burst':
       await publishing.burst(order.channel, order.events)
-      tell({ news: 'burst' })
+      report({ news: 'burst' })
       break
     case 'rest':
       await publishing.rest()
-      tell({ news: 'rest' })
+      report({ news: 'rest' })
       break
     case 'heads': {
       const heads = await Promise.all(channels.map(channel => channel.position()))
-      tell({ news: 'heads', heads: heads.map(({ epoch, newest }) => ({ epoch, newest })) })
+      report({ news: 'heads', heads: heads.map(({ epoch, newest }) => ({ epoch, newest })) })
     }
   }
 })
 process.once('disconnect', () => process.exit())
 await app.listen({ port: 0, host: '127.0.0.1' })
-tell({ news: 'listening', port: (app.server.address() as AddressInfo).port })
+report({ news: 'listening', port: (app.server.address() as AddressInfo).port })

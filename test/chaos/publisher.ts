@@ -4,21 +4,21 @@ import type { Acknowledged, News, Refused } from './messages.ts'
 
 // Milliseconds.
 const TICK = 20
-// Who was held up for longer than that has less to catch up with.
+// After a longer interruption, only that much is made up for.
 const MAX_LATE = 100
-// So many events of one channel are published in one go, at most.
+// The most events of one channel that are published at once.
 const MAX_GO = 8
-// A wide channel gets one event in so many ticks.
+// A wide channel gets one event in that many ticks.
 const WIDE_TICKS = 50
-// Who waits for that many answers publishes no more until some have come.
+// With that many unsettled publishes, it pauses until some have settled.
 const MAX_PENDING = 10_000
 
-/** Publishes on all channels, and tells which events were acknowledged and which were not. */
+/** Publishes to all channels, and reports which events were acknowledged and which were not. */
 export class Publisher {
   readonly #id: number
   readonly #channels: ReadonlyArray<Channel<typeof EVENTS>>
   readonly #dice: (below: number) => number
-  readonly #tell: (news: News) => void
+  readonly #report: (news: News) => void
   #number = 0
   #pending = 0
   #rested: (() => void) | undefined
@@ -26,14 +26,14 @@ export class Publisher {
   #acknowledged: Acknowledged[] = []
   #refused: Refused[] = []
 
-  constructor (id: number, channels: ReadonlyArray<Channel<typeof EVENTS>>, dice: (below: number) => number, tell: (news: News) => void) {
+  constructor (id: number, channels: ReadonlyArray<Channel<typeof EVENTS>>, dice: (below: number) => number, report: (news: News) => void) {
     this.#id = id
     this.#channels = channels
     this.#dice = dice
-    this.#tell = tell
+    this.#report = report
   }
 
-  /** So many events per second from now on. */
+  /** Sets the rate in events per second. */
   begin (rate: number): void {
     clearInterval(this.#timer)
     let due = 0
@@ -56,17 +56,17 @@ export class Publisher {
     this.report()
   }
 
-  /** Resolves when nothing is on its way any more. */
+  /** Resolves when every publish is settled. */
   async rest (): Promise<void> {
     clearInterval(this.#timer)
     if (this.#pending > 0) await new Promise<void>(resolve => { this.#rested = resolve })
     this.report()
   }
 
-  /** Tells what has been settled since the last time. */
+  /** Reports the publishes that were settled since the last report. */
   report (): void {
     if (this.#acknowledged.length === 0 && this.#refused.length === 0) return
-    this.#tell({ news: 'settled', acknowledged: this.#acknowledged, refused: this.#refused })
+    this.#report({ news: 'settled', acknowledged: this.#acknowledged, refused: this.#refused })
     this.#acknowledged = []
     this.#refused = []
   }

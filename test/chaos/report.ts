@@ -1,6 +1,6 @@
 import type { World } from './world.ts'
 
-/** How a kind of fault was got over. */
+/** The recovery from one kind of fault. */
 export interface Suffered { times: number, longest: number }
 
 export type Suffering = ReadonlyMap<string, Suffered>
@@ -13,8 +13,8 @@ export function report ({ plan, clients, ledger, diary }: World, suffering: Suff
     ['seed', String(plan.seed)],
     ['time', `${diary.seconds.toFixed(1)} s`],
     ['events acknowledged', shown(ledger.acknowledged)],
-    ['refused, so that nobody knew', shown(refused)],
-    ['not acknowledged, and yet there', shown(ledger.surprises)],
+    ['rejected, with unknown outcome', shown(refused)],
+    ['rejected, but stored', shown(ledger.surprises)],
     ['delivered', sum(({ delivered }) => delivered)],
     ['reconnects', sum(({ connections }) => connections - 1)],
     ['resets', sum(client => client.count('sse.reset'))],

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { chaos } from './chaos.ts'
 
 /*
- * The long run: `npm run chaos -- --seconds 600 --seed 7`. It ends by itself, with 1 where something is wrong.
+ * The long run: `npm run chaos -- --seconds 600 --seed 7`. It ends by itself, with exit code 1 after a violation.
  */
 const { values } = parseArgs({
   options: {
@@ -18,7 +18,7 @@ const endings: Array<() => unknown> = []
 const owner = { teardown: (fn: () => unknown) => { endings.unshift(fn) } }
 let ended: Promise<void> | undefined
 const end = (): Promise<void> => (ended ??= (async () => { for (const end of endings) await end() })())
-// Who is asked to stop takes along what it started, also when npm and the terminal both ask.
+// A signal also stops the child processes, even if both npm and the terminal send one.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => { end().finally(() => process.exit(1)) })
 
 console.log(`seed ${seed}, ${seconds} seconds`)

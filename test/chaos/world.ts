@@ -18,19 +18,19 @@ export interface Plan {
   clients: number
   /** Events per second, of all nodes together. */
   rate: number
-  /** Where the diary goes, too. */
+  /** Prints the lines of the diary. */
   say: (line: string) => void
 }
 
 const NODES = 3
-// The others have no way to Redis that something else may break.
+// The other nodes are connected to Redis directly, so no other fault affects them.
 const WIRED = NODES - 1
-// One of them stalls, the other one shows what it does not get.
+// One of them stalls; the other shows the events that it does not receive.
 const CLIENTS_PER_WIDE = 2
-// Who waits for so many milliseconds is named.
+// A client that waits for that many milliseconds is named.
 const SLOW = 3_000
 
-/** Redis, nodes, clients, and what stands between them. */
+/** Redis, nodes, clients, and the relays between them. */
 export class World {
   readonly plan: Plan
   readonly diary: Diary
@@ -63,9 +63,10 @@ export class World {
     }))
   }
 
-  /** Resolves when events are published, and every client has its position. */
+  /** Resolves when events are published, and every client has a position. */
   static async start (t: Owner, plan: Plan): Promise<World> {
-    // Written and synced before it is answered: with another appendfsync, what was told can be lost in a crash, and the log would rightly begin anew.
+    // Redis answers after a write and sync: with another appendfsync, acknowledged events can be lost in a crash, and a
+    // new epoch would be correct.
     const world = new World(plan, await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always'))
     t.teardown(() => world.#tidy())
     world.wire = await Relay.start(t, () => [world.redis.port])
@@ -73,7 +74,7 @@ export class World {
     t.teardown(() => Promise.all(world.members.map(member => member.kill())))
     await Promise.all(world.members.map(member => member.start()))
     for (const member of world.members) world.publish(member)
-    // They come while events come.
+    // They connect while events are published.
     world.#populate(t)
     await until('every client knows where it is', () => world.clients.every(({ start }) => start !== undefined))
     world.diary.happened(`${world.clients.length} clients, ${world.members.join(', ')}`)
@@ -82,17 +83,17 @@ export class World {
 
   publish (member: Member): void { member.publish(this.#rate / NODES) }
 
-  /** Who is not where its channel is. */
+  /** The clients that are not at the position of their channel. */
   behind (newest: readonly number[]): Client[] { return this.clients.filter(({ channel, position }) => position < newest[channel]!) }
 
-  /** Resolves when every client has got something that was published after this. */
+  /** Resolves when every client has received an event that was published after this call. */
   async recover (): Promise<void> {
     const newest = CHANNELS.map((_, channel) => this.ledger.newest(channel) + 1)
     await this.reach('every client gets events', newest, () => this.#pace(this.#rate / 2))
     if (this.#rate < this.plan.rate) this.#pace(this.#rate * 2)
   }
 
-  /** `eased` is called now and then while it lasts. */
+  /** `eased` is called from time to time while it lasts. */
   async reach (what: string, newest: readonly number[], eased = () => {}): Promise<void> {
     const slow = setInterval(() => {
       const behind = this.behind(newest)
@@ -109,15 +110,15 @@ export class World {
     }
   }
 
-  /** All that a developer may want to look at, where it went wrong. */
+  /** The state for debugging. */
   evidence (): string[] {
     copyFileSync(join(this.redis.folder, 'log'), join(this.#folder, 'redis.log'))
     writeFileSync(join(this.#folder, 'diary'), `${this.diary.lines.join('\n')}\n`)
-    const words = this.members.flatMap(member => [`${member} said at last:`, ...member.lastWords(8)])
+    const words = this.members.flatMap(member => [`last lines of ${member}:`, ...member.lastWords(8)])
     return [`The diary and all logs are in ${this.#folder}`, ...words]
   }
 
-  /** A machine that has too much to do is given less, and then again more. */
+  /** Reduces the load on a busy machine, and restores it later. */
   #pace (rate: number): void {
     this.#rate = rate
     for (const member of this.members) this.publish(member)

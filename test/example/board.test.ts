@@ -13,7 +13,7 @@ t.setTimeout(120_000)
 
 const RETRY = 50
 
-/** A market that moves when the test says so. */
+/** A market that changes only when the test sets a quote. */
 class StillMarket extends Market {
   override open (): void {}
 }
@@ -31,10 +31,10 @@ const rice = (price: number): Quote => ({ symbol: 'Rice', group: 'food', price, 
 
 const HEAD = `retry: ${RETRY}\n\n`
 const frame = (quote: Quote, offset?: number): string => `event: quote\n${offset === undefined ? '' : `id: ${offset}\n`}data: ${JSON.stringify(quote)}\n\n`
-/** All quotes; the last one brings the position that they stand for. */
+/** The frames of all quotes. The last one has the id of the snapshot's position. */
 const snapshot = (quotes: Quote[], offset: number): string => quotes.map((quote, index) => frame(quote, index === quotes.length - 1 ? offset : undefined)).join('')
 
-t.test('who joins gets every quote as it is, then each change', async t => {
+t.test('a client that joins receives all current quotes, then each change', async t => {
   const market = new StillMarket()
   const site = await start(t, market)
   market.set(tin(1))
@@ -47,7 +47,7 @@ t.test('who joins gets every quote as it is, then each change', async t => {
   t.equal(await reading.frames(2), frame(tin(3), 3) + frame(rice(1), 4))
 })
 
-t.test('a change while many join is for each of them in the snapshot or after it, never both, never neither', async t => {
+t.test('a change while many clients join is in the snapshot or after it, never in both or in neither', async t => {
   const market = new StillMarket()
   const site = await start(t, market)
   let price = 0
@@ -61,7 +61,7 @@ t.test('a change while many join is for each of them in the snapshot or after it
   for (const [first, ...live] of seen) t.strictSame(live, live.map((_, index) => first! + index + 1), `after ${first}`)
 })
 
-t.test('a filter is for the snapshot and for what follows, and the position moves past what it leaves out', async t => {
+t.test('a filter applies to the snapshot and to live events, and the position moves past events that it excludes', async t => {
   const market = new StillMarket()
   const site = await start(t, market)
   const foods = [...market.quotes.values()].filter(quote => quote.group === 'food')
@@ -72,7 +72,7 @@ t.test('a filter is for the snapshot and for what follows, and the position move
   t.equal(await reading.frames(2), `event: sse.position\nid: 1\ndata: \n\n${frame(rice(1), 2)}`)
 })
 
-t.test('who comes back gets what was missed; who cannot have it is reset to the state', async t => {
+t.test('a reconnecting client receives the quotes that it missed, or is reset to the state', async t => {
   const market = new StillMarket()
   const site = await start(t, market)
   const reading = await Reading.open(t, `${site.url}/board/events`)
@@ -95,12 +95,12 @@ t.test('who comes back gets what was missed; who cannot have it is reset to the 
   }
 })
 
-t.test('a group that does not exist is refused', async t => {
+t.test('a group that does not exist is rejected', async t => {
   const site = await start(t, new StillMarket())
   t.equal((await fetch(`${site.url}/board/events?group=tulips`)).status, 400)
 })
 
-t.test('the market moves by itself, and stops when the server closes', async t => {
+t.test('the market changes by itself, and stops when the server closes', async t => {
   const market = new Market()
   const app = Fastify()
   await app.register(sse)
@@ -117,16 +117,16 @@ inBrowser(t, (t, browser) => {
   const cell = (page: Page, symbol: string, column: string): Promise<string> =>
     page.locator(`#board tr:has(th:text-is("${symbol}")) ${column}`).innerText()
   const prices = (page: Page): Promise<string[]> => page.locator('#board tr').allInnerTexts()
-  /** Waits for a price. */
+  /** Waits until the page shows a price. */
   const shows = (page: Page, symbol: string, price: string) =>
     page.locator(`#board tr:has(th:text-is("${symbol}")) td:text-is("${price}")`).waitFor()
 
-  t.test('many tabs show the same, each from its first moment', async t => {
+  t.test('many tabs show the same, each from the start', async t => {
     const market = new StillMarket()
     const site = await start(t, market)
     const context = await windowOf(t, browser)
     const tabs: Page[] = []
-    // Six are what a browser opens to one host: five streams leave one for the pages.
+    // A browser opens six connections to one host: five streams leave one for the pages.
     for (let n = 1; n <= 5; n++) {
       market.set(tin(n))
       const tab = await tabOf(t, context, `${site.url}/board`)
@@ -143,7 +143,7 @@ inBrowser(t, (t, browser) => {
     }
   })
 
-  t.test('a connection that breaks is taken up again by EventSource: what was missed, or the state', async t => {
+  t.test('after a broken connection, EventSource reconnects and receives the missed quotes or the state', async t => {
     const market = new StillMarket()
     const site = await start(t, market)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/board`)
@@ -164,7 +164,7 @@ inBrowser(t, (t, browser) => {
     t.equal(await page.locator('#board tr').count(), 12)
   })
 
-  t.test('a tab that nobody sees lets go of its connection, and comes back with the state', async t => {
+  t.test('a hidden tab closes its connection, and receives the state when it is visible again', async t => {
     const market = new StillMarket()
     const site = await start(t, market)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/board`)
@@ -183,7 +183,7 @@ inBrowser(t, (t, browser) => {
     t.equal(site.gets('/board/events').length, 2)
   })
 
-  t.test('the market moves on the page, and a group is shown alone', async t => {
+  t.test('the page shows the changes of the market, and a single group', async t => {
     const site = await start(t, new Market())
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/board`)
     await reaches(page, 'quotes', 30)

@@ -10,7 +10,7 @@ import { absent, CHROMIUM, need } from '../setup/programs.ts'
 export const SCREENSHOTS = '.tap/screenshots'
 const DESK = { width: 1200, height: 900 }
 
-/** Tests in Chromium, which are skipped where there is none. */
+/** Runs tests in Chromium. They are skipped where it is not installed. */
 export function inBrowser (t: Test, tests: (t: Test, browser: Browser) => void): void {
   t.test('in a real browser', { skip: absent(CHROMIUM), jobs: 4 }, async t => {
     mkdirSync(SCREENSHOTS, { recursive: true })
@@ -20,14 +20,14 @@ export function inBrowser (t: Test, tests: (t: Test, browser: Browser) => void):
   })
 }
 
-/** A server, and who asked for what. */
+/** A server, and the requests that it received. */
 export class Site {
   readonly app: FastifyInstance
-  readonly asked: Array<{ request: IncomingMessage, response: ServerResponse }> = []
+  readonly requests: Array<{ request: IncomingMessage, response: ServerResponse }> = []
 
   constructor (app: FastifyInstance) {
     this.app = app
-    app.server.on('request', (request, response) => { this.asked.push({ request, response }) })
+    app.server.on('request', (request, response) => { this.requests.push({ request, response }) })
   }
 
   static async start (t: Test, app: FastifyInstance): Promise<Site> {
@@ -39,20 +39,20 @@ export class Site {
 
   get url (): string { return `http://127.0.0.1:${(this.app.server.address() as AddressInfo).port}` }
 
-  /** GET requests for a path, with their responses. */
+  /** Returns the GET requests for a path, with their responses. */
   gets (path: string): Array<{ request: IncomingMessage, response: ServerResponse }> {
-    return this.asked.filter(({ request }) => request.method === 'GET' && request.url === path)
+    return this.requests.filter(({ request }) => request.method === 'GET' && request.url === path)
   }
 }
 
-/** A window with a storage and connections of its own. */
+/** A browser window with its own storage and connections. */
 export async function windowOf (t: Test, browser: Browser): Promise<BrowserContext> {
   const context = await browser.newContext({ viewport: DESK })
   t.teardown(() => context.close())
   return context
 }
 
-/** One more tab; what goes wrong in its script fails the test. */
+/** Opens a tab. An error in its script fails the test. */
 export async function tabOf (t: Test, context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage()
   page.setDefaultTimeout(60_000)
@@ -63,15 +63,15 @@ export async function tabOf (t: Test, context: BrowserContext, url: string): Pro
 
 export const state = (page: Page, name: string) => page.locator(`#state[data-state=${name}]`).waitFor()
 
-/** Waits for a number to be there, or beyond. */
+/** Waits until a number on the page is at least this one. */
 export const reaches = (page: Page, id: string, number: number) =>
   page.waitForFunction(([id, number]) => Number(document.getElementById(id)?.textContent) >= number, [id, number] as const)
 
-/** Waits for a text that is this and no more. */
+/** Waits until an element has exactly this text. */
 export const reads = (page: Page, id: string, text: string) =>
   page.waitForFunction(([id, text]) => document.getElementById(id)?.textContent === text, [id, text] as const)
 
-/** Pictures for people. What a machine can see is whether the page fits a phone. */
+/** Takes screenshots for people, and checks that the page fits a phone. */
 export async function shoot (t: Test, page: Page, name: string): Promise<void> {
   const picture = (kind: string) => page.screenshot({ path: `${SCREENSHOTS}/${name}${kind}.png`, fullPage: true })
   await picture('')
@@ -80,6 +80,6 @@ export async function shoot (t: Test, page: Page, name: string): Promise<void> {
   await page.emulateMedia({ colorScheme: 'light' })
   await page.setViewportSize({ width: 390, height: 844 })
   await picture('-phone')
-  t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390, 'nothing hangs out on a phone')
+  t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390, 'nothing overflows on a phone')
   await page.setViewportSize(DESK)
 }

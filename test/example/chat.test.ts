@@ -26,7 +26,7 @@ const post = (site: Site, room: string, body: unknown): Promise<Response> => fet
   body: JSON.stringify(body)
 })
 
-/** Says it, and tells the id of the message. */
+/** Sends a message. Resolves to its id. */
 async function say (site: Site, room: string, name: string, text: string): Promise<string> {
   const response = await post(site, room, { name, text })
   if (response.status !== 201) throw new Error(`refused with ${response.status}`)
@@ -39,7 +39,7 @@ const join = (t: Test, site: Site, room: string, lastEventId?: string): Promise<
 const withoutTime = (wire: string): string => wire.replace(/,"at":\d{13}\}/g, '}')
 const frame = (offset: number, name: string, text: string): string => `id: ${offset}\ndata: ${JSON.stringify({ name, text })}\n\n`
 
-t.test('all who are in a room get what is said there, in one order, with the time; other rooms get nothing of it', async t => {
+t.test('all clients in a room receive its messages in one order, with the time; other rooms do not', async t => {
   const site = await start(t)
   const [ann, bob, other] = [await join(t, site, 'lobby'), await join(t, site, 'lobby'), await join(t, site, 'garden')]
   const before = Date.now()
@@ -54,7 +54,7 @@ t.test('all who are in a room get what is said there, in one order, with the tim
   t.equal(withoutTime(await other.frames(3)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Eve', 'alone')}`)
 })
 
-t.test('who joins late gets what was said before, then what is said', async t => {
+t.test('a client that joins late receives the history, then new messages', async t => {
   const site = await start(t)
   await say(site, 'lobby', 'Ann', 'first')
   await say(site, 'lobby', 'Ann', 'second')
@@ -64,7 +64,7 @@ t.test('who joins late gets what was said before, then what is said', async t =>
   t.equal(withoutTime(await late.frames(1)), frame(3, 'Bob', 'third'))
 })
 
-t.test('who comes back gets what was missed, and no more', async t => {
+t.test('a reconnecting client receives exactly the messages that it missed', async t => {
   const site = await start(t)
   const id = await say(site, 'lobby', 'Ann', 'seen')
   await say(site, 'lobby', 'Ann', 'missed')
@@ -72,7 +72,7 @@ t.test('who comes back gets what was missed, and no more', async t => {
   t.equal(withoutTime(await back.frames(3)), `${HEAD}event: sse.position\nid: 1\ndata: \n\n${frame(2, 'Ann', 'missed')}`)
 })
 
-t.test('a room knows its last hundred messages; who joins then, or comes from another room, is told that it is not all', async t => {
+t.test('a room keeps its last hundred messages; a client that joins later, or brings an id of another room, gets a gap or a reset', async t => {
   const site = await start(t)
   const elsewhere = await say(site, 'garden', 'Ann', 'elsewhere')
   for (let n = 1; n <= 101; n++) await say(site, 'lobby', 'Ann', String(n))
@@ -84,7 +84,7 @@ t.test('a room knows its last hundred messages; who joins then, or comes from an
   }
 })
 
-t.test('a room or a message of another shape is refused', async t => {
+t.test('an invalid room or message is rejected', async t => {
   const site = await start(t)
   for (const room of ['Lobby', 'a%20b', 'a%0Ab', 'a'.repeat(33), '..%2Flobby']) {
     t.equal((await fetch(`${site.url}/chat/${room}/events`)).status, 400, room)
@@ -95,7 +95,7 @@ t.test('a room or a message of another shape is refused', async t => {
   }
 })
 
-t.test('nothing that is said can be another message or anything else of the stream', async t => {
+t.test('a message cannot forge another message or any other part of the stream', async t => {
   const site = await start(t)
   const reading = await join(t, site, 'lobby')
   const text = 'x\n\ndata: {"name":"Bob","text":"forged"}\r\n\r\nevent: sse.reset\rdata: 1\u2028</script>'
@@ -114,7 +114,7 @@ inBrowser(t, (t, browser) => {
     await page.locator('#text:placeholder-shown').waitFor()
   }
 
-  t.test('two tabs see one order, and a third that comes late sees it too', async t => {
+  t.test('two tabs see one order, and a third that joins late sees it, too', async t => {
     const site = await start(t)
     const context = await windowOf(t, browser)
     const [ann, bob] = [await tabOf(t, context, `${site.url}/chat`), await tabOf(t, context, `${site.url}/chat`)]
@@ -139,14 +139,14 @@ inBrowser(t, (t, browser) => {
     await shoot(t, late, 'chat-empty')
   })
 
-  t.test('a connection that breaks is taken up again by EventSource: what was missed, or what the room still knows', async t => {
+  t.test('after a broken connection, EventSource reconnects and receives the missed messages or the history', async t => {
     const site = await start(t)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/chat?room=kitchen`)
     const stream = () => site.gets('/chat/kitchen/events').at(-1)!.response
     await state(page, 'open')
     await send(page, 'Ann', 'one')
     await reaches(page, 'messages', 1)
-    // All of it at once: before the browser comes back.
+    // All at once, before the browser reconnects.
     const say = (texts: string[]): void => {
       const room = site.app.sse.channel('chat:kitchen', options)
       for (const text of texts) room.publish({ data: { name: 'Bob', text, at: Date.now() } })
@@ -163,7 +163,7 @@ inBrowser(t, (t, browser) => {
     t.equal(await page.locator('#reconnects').textContent(), '2')
   })
 
-  t.test('the page says when there is no such room', async t => {
+  t.test('the page shows that the room does not exist', async t => {
     const site = await start(t)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/chat?room=No%20room`)
     await state(page, 'closed')
@@ -171,7 +171,7 @@ inBrowser(t, (t, browser) => {
     t.equal(await page.locator('#form').isVisible(), false)
   })
 
-  t.test('the page says why a message is not sent, and keeps it', async t => {
+  t.test('the page shows why a message is not sent, and keeps it', async t => {
     const site = await start(t)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/chat`)
     await state(page, 'open')
@@ -181,7 +181,7 @@ inBrowser(t, (t, browser) => {
       await page.waitForFunction(why => (document.getElementById('text') as HTMLInputElement).validationMessage.includes(why), why)
       t.equal(await page.locator('#text').inputValue(), text, 'it is not lost')
     }
-    // What the page would not let through by itself.
+    // The page itself would not accept this text.
     await page.locator('#text').evaluate((text: HTMLInputElement) => { text.maxLength = 2_000 })
     await refused('x'.repeat(1_500), 'body/text must NOT have more than 1000 characters')
     await site.app.close()

@@ -20,7 +20,7 @@ async function start (t: Test): Promise<{ app: FastifyInstance, port: number }> 
   return { app, port: await listen(t, app) }
 }
 
-/** The exposition, line by line as its format says, and each sample by its name and labels. */
+/** Parses the exposition format line by line. Returns each sample by its name and labels. */
 async function scrape (t: Test, port: number): Promise<{ samples: Samples, types: Record<string, string> }> {
   const response = await fetch(`http://127.0.0.1:${port}/metrics`)
   t.equal(response.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
@@ -36,7 +36,7 @@ async function scrape (t: Test, port: number): Promise<{ samples: Samples, types
   return { samples, types }
 }
 
-t.test('a scrape has what happened, and another one the same', async t => {
+t.test('a scrape returns the counts, and a second scrape returns the same', async t => {
   const { app, port } = await start(t)
   const closed = async (reason: keyof Stats['streams']['closed'], count: number): Promise<void> => {
     while (app.sse.stats().streams.closed[reason] < count) await new Promise(setImmediate)
@@ -73,11 +73,11 @@ t.test('a scrape has what happened, and another one the same', async t => {
     'sse_streams_closed_total{route="GET /three",reason="complete"}': 1,
     'sse_events_total{route="GET /three"}': 3,
     'sse_bytes_total{route="GET /three"}': 3 * 'data: 1\n\n'.length,
-    // Two and three, and what says that a position was not honoured.
+    // Two, three and the reset event.
     'sse_events_total{route="GET /news"}': 3 + 2 + 1,
     'sse_bytes_total{route="GET /news"}': stats.routes['GET /news']!.bytes,
-    'sse_rejected_total{reason="perKey"}': 1,
-    'sse_rejected_total{reason="total"}': 0,
+    'sse_rejected_total{reason="maxStreamsPerKey"}': 1,
+    'sse_rejected_total{reason="maxStreams"}': 0,
     sse_streams_stalled: 0,
     sse_channels: 1,
     sse_subscribers: 1,
@@ -87,11 +87,11 @@ t.test('a scrape has what happened, and another one the same', async t => {
     sse_gaps_total: 0,
     sse_resets_total: 1
   })
-  const told = stays.frames().join('\n\n') + '\n\n'
-  t.ok(told.length <= samples['sse_bytes_total{route="GET /news"}']!)
+  const received = stays.frames().join('\n\n') + '\n\n'
+  t.ok(received.length <= samples['sse_bytes_total{route="GET /news"}']!)
   t.strictSame((await scrape(t, port)).samples, samples)
 
-  t.test('counters are called total, and nothing else is', async t => {
+  t.test('the names of counters end in total, and no other names do', async t => {
     for (const [name, type] of Object.entries(types)) t.equal(name.endsWith('_total'), type === 'counter', name)
   })
 
@@ -106,11 +106,11 @@ t.test('a scrape has what happened, and another one the same', async t => {
     t.equal(samples.sse_delivery_latency_seconds_count, latency.count)
     t.equal(samples.sse_delivery_latency_seconds_sum, latency.sum / 1_000)
     t.equal(buckets.at(-1)!.count, latency.count)
-    t.ok(latency.count >= 2, 'what two turns published')
+    t.ok(latency.count >= 2, 'the deliveries of two turns')
   })
 })
 
-t.test('streams that are open count what they sent so far, and it is not counted again when they close', async t => {
+t.test('open streams are counted while they send, and not again when they close', async t => {
   const { app, port } = await start(t)
   const client = await open(port, { path: '/news' })
   await client.until(': live')
@@ -124,7 +124,7 @@ t.test('streams that are open count what they sent so far, and it is not counted
   t.equal(during['sse_events_total{route="GET /news"}'], 1)
 })
 
-t.test('they stand beside the metrics of the rest, in one registry', async t => {
+t.test('the metrics share a registry with other metrics', async t => {
   const registry = new Registry()
   registry.setDefaultLabels({ node: 'a' })
   const app = Fastify()

@@ -25,28 +25,28 @@ t.setTimeout(300_000)
 interface Tick { id: string, from: string, number: number, via: string }
 interface Process { name: string, up: boolean, pid?: number }
 
-// What a machine that is busy with other tests may take.
+// A generous time limit: the machine may be busy with other tests.
 const LONG = 60_000
 const NAMES = ['A', 'B', 'C']
 
-/** What a user starts with `npm run nodes`. */
+/** The program that `npm run nodes` starts. */
 class Example {
   readonly child: ChildProcess
   readonly exit: Promise<[number | null, NodeJS.Signals | null]>
   readonly folder: string
   url = ''
-  said = ''
+  output = ''
 
   constructor (t: Test, env: NodeJS.ProcessEnv = {}) {
     this.folder = mkdtempSync(join(tmpdir(), 'example-'))
     t.teardown(() => rmSync(this.folder, { recursive: true, force: true }))
     this.child = spawn(process.execPath, ['--import', 'tsx', 'example/nodes/run.ts'], {
       env: { ...process.env, PORT: '0', REDIS_URL: undefined, TMPDIR: this.folder, ...env },
-      // With a channel, as tsx gives it one: it ends when this test does, whatever comes.
+      // With an IPC channel, as under tsx: the program ends when this test does, in any case.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc']
     })
     this.exit = once(this.child, 'exit') as typeof this.exit
-    this.child.stderr!.on('data', text => { this.said += text })
+    this.child.stderr!.on('data', text => { this.output += text })
     t.teardown(async () => {
       this.child.kill('SIGTERM')
       await within('the end', this.exit, LONG)
@@ -59,7 +59,7 @@ class Example {
       example.url = /^Open (http:\/\/127\.0\.0\.1:\d+) /.exec(line)?.[1] ?? ''
       if (example.url !== '') break
     }
-    if (example.url === '') throw new Error(`it did not start: ${example.said}`)
+    if (example.url === '') throw new Error(`it did not start: ${example.output}`)
     example.child.stdout!.resume()
     return example
   }
@@ -69,8 +69,8 @@ class Example {
   }
 }
 
-/** The events of a stream, as an EventSource has them: it comes back with its id whenever the stream is lost, or refused. */
-async function * follow (t: Test, url: string): AsyncGenerator<EventSourceMessage, never> {
+/** Yields the events of a stream like an EventSource: it reconnects with its last id after a loss or a rejection. */
+async function * readEvents (t: Test, url: string): AsyncGenerator<EventSourceMessage, never> {
   const leaving = new AbortController()
   t.teardown(() => leaving.abort())
   let last: string | undefined
@@ -80,7 +80,7 @@ async function * follow (t: Test, url: string): AsyncGenerator<EventSourceMessag
       if (!response.ok) throw new Error(`refused with ${response.status}`)
       for await (const message of response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())) {
         last = message.id ?? last
-        // A position by itself, which no listener of an EventSource hears.
+        // A position without an event, which EventSource dispatches to no listener.
         if (message.event !== 'sse.position') yield message
       }
     } catch (error) {
@@ -90,7 +90,7 @@ async function * follow (t: Test, url: string): AsyncGenerator<EventSourceMessag
   }
 }
 
-/** Reads on until an event fits, and tells all up to it. */
+/** Reads until an event matches, and returns all events up to it. */
 async function readUntil (what: string, events: AsyncGenerator<EventSourceMessage, never>, fits: (event: EventSourceMessage) => boolean): Promise<EventSourceMessage[]> {
   const read: EventSourceMessage[] = []
   const reading = async (): Promise<EventSourceMessage[]> => {
@@ -113,15 +113,15 @@ const isRunning = (pid: number): boolean => {
   }
 }
 
-/** The processes as they are now, and what becomes of them. */
+/** Returns the current processes, and the stream of their changes. */
 async function watch (t: Test, example: Example, count: number): Promise<{ processes: Process[], changes: AsyncGenerator<EventSourceMessage, never> }> {
-  const changes = follow(t, `${example.url}/processes/events`)
+  const changes = readEvents(t, `${example.url}/processes/events`)
   const processes: Process[] = []
   await readUntil('all processes', changes, event => processes.push(processOf(event)) === count)
   return { processes, changes }
 }
 
-/** Waits until each of them has gone, and is there again. */
+/** Waits until each of them has been down and is up again. */
 async function comeBack (changes: AsyncGenerator<EventSourceMessage, never>, ...names: string[]): Promise<Process[]> {
   const gone = new Set<string>()
   const back: Process[] = []
@@ -134,7 +134,7 @@ async function comeBack (changes: AsyncGenerator<EventSourceMessage, never>, ...
   return back
 }
 
-/** All that ran is gone, and so is what was kept. */
+/** Checks that all processes have exited and all folders are removed. */
 async function nothingIsLeft (t: Test, example: Example, processes: Process[]): Promise<void> {
   t.strictSame(await within('the end', example.exit, LONG), [0, null])
   t.strictSame(processes.filter(({ pid }) => pid !== undefined && isRunning(pid)), [], 'no process')
@@ -142,10 +142,10 @@ async function nothingIsLeft (t: Test, example: Example, processes: Process[]): 
 }
 
 t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
-  t.test('whichever of the processes is killed, a client that comes back has every event once and in order', async t => {
+  t.test('whichever process is killed, a reconnecting client receives every event once and in order', async t => {
     const example = await Example.start(t)
     const { changes } = await watch(t, example, 4)
-    const ticks = follow(t, `${example.url}/ticks/events`)
+    const ticks = readEvents(t, `${example.url}/ticks/events`)
     const seen: EventSourceMessage[] = []
     const until = async (what: string, fits: (tick: Tick) => boolean): Promise<void> => {
       seen.push(...await readUntil(what, ticks, event => fits(tickOf(event))))
@@ -165,7 +165,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
 
     t.equal(await example.kill('Redis'), 204)
     await comeBack(changes, 'Redis')
-    await untilAll('after Redis came back')
+    await untilAll('after the restart of Redis')
 
     t.strictSame(seen.filter(({ event }) => event !== 'tick'), [], 'no reset, no gap')
     const places = seen.map(({ id = '' }) => id.split('-'))
@@ -179,25 +179,25 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
     await nothingIsLeft(t, example, processes)
   })
 
-  t.test('a Redis that is there is used, left as it is, and not to be killed', async t => {
+  t.test('a running Redis is used, kept, and cannot be killed from the page', async t => {
     const redis = await RedisServer.start(t)
     const example = await Example.start(t, { REDIS_URL: `redis://127.0.0.1:${redis.port}`, REDIS_SERVER_PATH: '/none' })
     const { processes } = await watch(t, example, 3)
     t.strictSame(processes.map(({ name }) => name), NAMES)
     t.equal(await example.kill('Redis'), 404)
-    await readUntil('an event', follow(t, `${example.url}/ticks/events`), () => true)
+    await readUntil('an event', readEvents(t, `${example.url}/ticks/events`), () => true)
     example.child.kill('SIGINT')
     await nothingIsLeft(t, example, processes)
     t.ok((await redis.client(t).keys('nodes:*')).length > 0)
   })
 
-  t.test('what cannot start says why, and leaves nothing', async t => {
+  t.test('if the start fails, the program prints the reason and leaves nothing behind', async t => {
     const taken = createServer().listen(0, '127.0.0.1')
     await once(taken, 'listening')
     t.teardown(() => taken.close())
     const { port } = taken.address() as AddressInfo
     const rows = [
-      { env: { REDIS_SERVER_PATH: '/none' }, says: /There is no Redis here: apt-get install redis-server, or .+\n$/ },
+      { env: { REDIS_SERVER_PATH: '/none' }, says: /Redis was not found: apt-get install redis-server, or .+\n$/ },
       { env: { REDIS_SERVER_PATH: process.execPath }, says: /Redis did not start\n$/ },
       { env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` }, says: /REDIS_URL: no Redis answers at redis:.+\n$/ },
       { env: { PORT: String(port) }, says: new RegExp(`EADDRINUSE.* 127.0.0.1:${port}\\n$`) }
@@ -205,12 +205,12 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
     for (const { env, says } of rows) {
       const example = new Example(t, env)
       t.strictSame(await within('the end', example.exit, LONG), [1, null])
-      t.match(example.said, says)
+      t.match(example.output, says)
       t.strictSame(readdirSync(example.folder).filter(name => name.startsWith('nodes-')), [])
     }
   })
 
-  t.test('stopped while it starts, it leaves nothing', async t => {
+  t.test('a program that is stopped during its start leaves nothing behind', async t => {
     const example = new Example(t)
     const folder = (): string | undefined => readdirSync(example.folder).find(name => name.startsWith('nodes-'))
     while (folder() === undefined) await pause(5)
@@ -218,7 +218,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
     await nothingIsLeft(t, example, [])
   })
 
-  t.test('a node whose parent is gone ends by itself, and its streams with it', async t => {
+  t.test('a node whose parent has exited ends its streams and exits', async t => {
     const redis = await RedisServer.start(t)
     const node = fork('example/nodes/server.ts', { execArgv: ['--import', 'tsx'], env: { ...process.env, NAME: 'X', REDIS_URL: `redis://127.0.0.1:${redis.port}` } })
     const exit = once(node, 'exit')
@@ -235,7 +235,7 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
   })
 })
 
-/** A server on a free port that goes with the test. */
+/** Starts a server on a free port for the duration of the test. */
 async function serve (t: Test, listener: RequestListener): Promise<number> {
   const server = createServer(listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -246,10 +246,10 @@ async function serve (t: Test, listener: RequestListener): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** A node that answers with its name. */
+/** A node that responds with its name. */
 const named = (t: Test, name: string): Promise<number> => serve(t, (_request, response) => response.end(name))
 
-/** A node whose answers the test makes: the next request that it gets. */
+/** A node whose responses the test writes. `next` returns the next request. */
 async function made (t: Test): Promise<{ port: number, next: () => Promise<[IncomingMessage, ServerResponse]> }> {
   const got: Array<[IncomingMessage, ServerResponse]> = []
   const port = await serve(t, (request, response) => {
@@ -271,7 +271,7 @@ t.test('the proxy', async t => {
     return texts
   }
 
-  t.test('each request goes to the next of the nodes that are there', async t => {
+  t.test('each request is sent to the next running node', async t => {
     const ports = [await named(t, 'A'), await named(t, 'B'), await named(t, 'C')]
     const proxy = await serve(t, roundRobin(() => ports))
     t.strictSame(await texts(proxy, 5), ['A', 'B', 'C', 'A', 'B'])
@@ -279,14 +279,14 @@ t.test('the proxy', async t => {
     t.strictSame((await texts(proxy, 4)).sort(), ['A', 'A', 'C', 'C'])
   })
 
-  t.test('a node that refuses, or is gone before it answers, is passed over', async t => {
+  t.test('if a node rejects the connection or dies before it responds, the next one is tried', async t => {
     const dying = await serve(t, request => request.socket.destroy())
     const proxy = await serve(t, roundRobin(() => ports))
     const ports = [await freePort(), dying, await named(t, 'C')]
     t.strictSame(await texts(proxy, 3), ['C', 'C', 'C'])
   })
 
-  t.test('where none answers, that is what it says', async t => {
+  t.test('if no node responds, the answer is 502', async t => {
     const dying = await serve(t, request => request.socket.destroy())
     for (const ports of [[], [await freePort(), dying]]) {
       const response = await fetch(`http://127.0.0.1:${await serve(t, roundRobin(() => ports))}/`)
@@ -295,7 +295,7 @@ t.test('the proxy', async t => {
     }
   })
 
-  t.test('request and head go through as they are, but for what is said from one hop to the next', async t => {
+  t.test('request and head are forwarded unchanged, except for hop-by-hop headers', async t => {
     const node = await made(t)
     const client = await open(await serve(t, roundRobin(() => [node.port])), {
       path: '/ticks/events?lastEventId=a-1',
@@ -306,26 +306,26 @@ t.test('the proxy', async t => {
     t.strictSame(request.headers, { host: 'localhost', 'last-event-id': 'a-2', connection: 'close' })
     response.writeHead(203, 'Fine', { 'x-node': 'A', connection: 'close, x-hop', 'x-hop': '1', 'set-cookie': ['a=1', 'b=2'] })
     response.flushHeaders()
-    // Before there is a body.
+    // Before the body starts.
     const head = await within('the head', client.until('\r\n\r\n'))
     t.match(head, /^HTTP\/1\.1 203 Fine\r\nx-node: A\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n/)
     t.notMatch(head, /x-hop/i)
     for (const n of [1, 2]) {
       response.write(`data: ${n}\n\n`)
-      await within('an event as it comes', client.until(`data: ${n}\n\n`))
+      await within('an event when it is sent', client.until(`data: ${n}\n\n`))
     }
     response.end()
     await within('the end', client.until('\r\n0\r\n\r\n'))
     t.strictSame(client.frames(), ['data: 1', 'data: 2'])
     client.request({ method: 'HEAD' })
     const [again, answer] = await node.next()
-    t.equal(again.method, 'HEAD', 'on the connection that is still there')
+    t.equal(again.method, 'HEAD', 'on the same connection')
     answer.setHeader('x-node', 'A').end()
     await within('the second head', client.until('x-node: A', head.length))
     client.reset()
   })
 
-  t.test('when the client leaves, its node hears of it, whether it has answered or not', async t => {
+  t.test('when the client disconnects, its node is disconnected, before and after it has responded', async t => {
     for (const answers of [false, true]) {
       const node = await made(t)
       const client = await open(await serve(t, roundRobin(() => [node.port])))
@@ -341,7 +341,7 @@ t.test('the proxy', async t => {
     }
   })
 
-  t.test('when the node dies, the client sees that there would have been more', async t => {
+  t.test('when the node dies, the response to the client ends incomplete', async t => {
     const node = await made(t)
     const client = await open(await serve(t, roundRobin(() => [node.port, node.port])))
     const [, response] = await node.next()
@@ -358,7 +358,7 @@ inBrowser(t, (t, browser) => {
   const card = (page: Page, name: string) => page.locator(`#processes li[data-name=${name}]`)
   const serving = async (page: Page): Promise<string> => (await page.locator('#processes li[data-serving]').getAttribute('data-name'))!
   const kill = (page: Page, name: string): Promise<void> => page.getByRole('button', { name: `Kill ${name}` }).click()
-  /** Waits for events of all nodes that come after those that are there. */
+  /** Waits for new events of all nodes. */
   const ofAll = async (page: Page): Promise<void> => {
     const lines = await page.locator('#log li').count()
     await page.waitForFunction(([lines, names]) => {
@@ -369,7 +369,7 @@ inBrowser(t, (t, browser) => {
   const figures = async (page: Page, ...names: string[]): Promise<number[]> => Promise.all(names.map(async name => Number(await page.locator(`#${name}`).textContent())))
   const offsets = async (page: Page): Promise<number[]> => (await page.locator('#log .offset').allTextContents()).map(Number)
 
-  t.test('the node that serves the page is killed, then all of them, then Redis: nothing is missing, nothing doubled', { skip }, async t => {
+  t.test('the node that serves the page is killed, then all of them, then Redis: no event is missing or duplicated', { skip }, async t => {
     const example = await Example.start(t)
     const { changes } = await watch(t, example, 4)
     const page = await tabOf(t, await windowOf(t, browser), example.url)
@@ -386,7 +386,7 @@ inBrowser(t, (t, browser) => {
     await comeBack(changes, first)
     await ofAll(page)
 
-    // The proxy has no node to pass it on to: the page is refused until there is one.
+    // The proxy has no node, so the page gets 502 until one is up.
     for (const name of NAMES) await kill(page, name)
     await comeBack(changes, ...NAMES)
     await ofAll(page)
@@ -395,7 +395,7 @@ inBrowser(t, (t, browser) => {
     await comeBack(changes, 'Redis')
     await ofAll(page)
 
-    t.strictSame(await figures(page, 'missing', 'doubled', 'resets'), [0, 0, 0])
+    t.strictSame(await figures(page, 'missing', 'duplicates', 'resets'), [0, 0, 0])
     const seen = await offsets(page)
     t.strictSame(seen, seen.map((_, index) => seen[0]! + index))
     await shoot(t, page, 'nodes-later')
@@ -404,7 +404,7 @@ inBrowser(t, (t, browser) => {
     await nothingIsLeft(t, example, processes)
   })
 
-  t.test('what is missing or doubled is counted', async t => {
+  t.test('missing and duplicate events are counted', async t => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(sse)
     app.get('/ticks/events', (_request, reply) => reply.sse(async function * ({ signal }) {
@@ -414,10 +414,10 @@ inBrowser(t, (t, browser) => {
     servePage(app, '/', new URL('../../example/nodes/page.html', import.meta.url))
     const page = await tabOf(t, await windowOf(t, browser), (await Site.start(t, app)).url)
     await reaches(page, 'received', 5)
-    t.strictSame(await figures(page, 'missing', 'doubled', 'resets', 'reconnects'), [2, 2, 0, 0])
+    t.strictSame(await figures(page, 'missing', 'duplicates', 'resets', 'reconnects'), [2, 2, 0, 0])
   })
 
-  t.test('a Redis that lost all is seen as that, and the page goes on; a tab that was hidden shows what there is', { skip }, async t => {
+  t.test('after Redis has lost all data, the page shows a reset and continues; a hidden tab is up to date when visible again', { skip }, async t => {
     const redis = await RedisServer.start(t)
     const example = await Example.start(t, { REDIS_URL: `redis://127.0.0.1:${redis.port}` })
     const page = await tabOf(t, await windowOf(t, browser), example.url)
@@ -426,7 +426,7 @@ inBrowser(t, (t, browser) => {
     await redis.client(t).flushall()
     await reaches(page, 'resets', 1)
     await ofAll(page)
-    t.strictSame(await figures(page, 'missing', 'doubled', 'resets', 'reconnects'), [0, 0, 1, 0])
+    t.strictSame(await figures(page, 'missing', 'duplicates', 'resets', 'reconnects'), [0, 0, 1, 0])
     await page.locator('#log .note:has-text("Reset: unknown")').waitFor()
     await shoot(t, page, 'nodes-reset')
 

@@ -23,7 +23,7 @@ t.test('the wire of a job', { jobs: rows.length }, async t => {
   for (const { title, lastEventId, wire } of rows) {
     t.test(title, async t => {
       const response = await fetch(`${url}/progress/events`, { headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId } })
-      // The opening comment: the first file takes longer than the head waits.
+      // The opening comment: the first file takes longer than `flushHeadersAfter`.
       t.equal((await response.text()).replace(/^:.*\n\n/gm, ''), wire)
     })
   }

@@ -1,7 +1,10 @@
 import type { Test } from 'tap'
 import { unmarked } from '../setup/marks.ts'
 
-/** A stream that is read frame by frame, until the test is over. The ids are those of a log: their epoch is kept, and left out of the frames, as are the marks. */
+/**
+ * A stream that is read frame by frame until the end of the test. Its ids are those of a log: the epoch is kept, and
+ * removed from the frames, as are the marks.
+ */
 export class Reading {
   readonly response: Response
   readonly #reader: ReadableStreamDefaultReader<string>
@@ -21,7 +24,7 @@ export class Reading {
     return new Reading(await fetch(url, { headers, signal: leaving.signal }))
   }
 
-  /** The next so many frames. */
+  /** Reads the next frames. */
   async frames (count: number): Promise<string> {
     while (this.#frames.length < count) {
       const { value, done } = await this.#reader.read()

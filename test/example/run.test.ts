@@ -19,11 +19,11 @@ import { until } from '../setup/until.ts'
 t.setTimeout(120_000)
 
 const ID = '0b5a9c1e-7f0e-4a55-9d8e-3f6f0f1b2c3d'
-// Longer than a browser waits here before it connects again: after that, a page that wanted to has.
+// Longer than the browser's reconnect delay here: a page that would reconnect has done so by then.
 const RETRY = 50
 const RECONNECT = 1_000
 
-/** A model that says its words one by one, as the test lets it. */
+/** A model that yields its words when the test allows it. */
 class Speaker {
   readonly prompts: string[] = []
   stopped: unknown
@@ -35,7 +35,7 @@ class Speaker {
     this.#words = words
   }
 
-  /** So many more words. */
+  /** Allows that many more words. */
   say (count: number): void {
     this.#allowed += count
     for (const go of this.#waiting.splice(0)) go()
@@ -73,7 +73,7 @@ function post (site: Site, prompt: string, signal: AbortSignal | null = null, id
 const get = (site: Site, lastEventId?: string): Promise<Response> =>
   fetch(`${site.url}/runs/${ID}`, { headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId } })
 
-/** The frames of a whole run, its epoch and the marks left out: how far it is when somebody comes is not the test's to say. */
+/** The frames of a run without epoch and marks, whose place depends on timing. */
 const anonymous = (wire: string): string => unmarked(wire).replace(/^id: [0-9a-z]+-/gm, 'id: ')
 
 const WORDS = ['The', ' answer', ' is', ' "forty\ntwo"', '.']
@@ -99,14 +99,14 @@ t.test('a POST starts the run and streams it to its end', async t => {
   t.equal(anonymous(await response.text()), HEAD + FRAMES.join(''))
 })
 
-t.test('the run goes on when the client that started it leaves, and who follows it gets all of it', async t => {
+t.test('the run continues when the client that started it disconnects, and later clients receive all of it', async t => {
   const speaker = new Speaker(WORDS)
   const site = await start(t, speaker.generate)
   const leaving = new AbortController()
   const first = await post(site, 'What is it?', leaving.signal)
   speaker.say(2)
   await new Reading(first).frames(HEADS + 3)
-  const closed = once(site.asked[0]!.response, 'close')
+  const closed = once(site.requests[0]!.response, 'close')
   leaving.abort()
   await closed
   speaker.say(3)
@@ -114,7 +114,7 @@ t.test('the run goes on when the client that started it leaves, and who follows 
   t.equal(speaker.stopped, undefined)
 })
 
-t.test('a POST to a run that is there joins it: the model is asked once, the first prompt counts', async t => {
+t.test('a POST to an existing run joins it: the model is called once, with the first prompt', async t => {
   const speaker = new Speaker(WORDS)
   const site = await start(t, speaker.generate)
   const both = [post(site, 'What is it?'), post(site, 'What is it?')].map(async answer => (await answer).text())
@@ -124,7 +124,7 @@ t.test('a POST to a run that is there joins it: the model is asked once, the fir
   t.strictSame(speaker.prompts, ['What is it?'])
 })
 
-t.test('who comes back gets what was missed, and 204 at the end', async t => {
+t.test('a reconnecting client receives what it missed, and 204 after the end', async t => {
   const speaker = new Speaker(WORDS)
   const site = await start(t, speaker.generate)
   speaker.say(WORDS.length)
@@ -139,7 +139,7 @@ t.test('who comes back gets what was missed, and 204 at the end', async t => {
   t.equal(await over.text(), '')
 })
 
-t.test('DELETE stops the model and ends the run for all who follow it; a second one changes nothing', async t => {
+t.test('DELETE stops the model and ends the run for all clients; a second DELETE changes nothing', async t => {
   const speaker = new Speaker(WORDS)
   const site = await start(t, speaker.generate)
   const following = post(site, 'What is it?').then(response => response.text())
@@ -151,12 +151,12 @@ t.test('DELETE stops the model and ends the run for all who follow it; a second 
   t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
   const stopped = HEAD + FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
   t.equal(anonymous(await following), stopped)
-  t.equal(anonymous(await (await get(site)).text()), stopped, 'who comes late too')
+  t.equal(anonymous(await (await get(site)).text()), stopped, 'a late client, too')
   speaker.say(3)
   t.equal(anonymous(await (await post(site, 'Once more?')).text()), stopped, 'and it does not start again')
 })
 
-t.test('a run that fails ends with an error event that tells nothing of the reason', async t => {
+t.test('a failed run ends with an error event that does not reveal the reason', async t => {
   const site = await start(t, async function * () {
     yield 'The'
     throw new Error('the password is swordfish')
@@ -165,10 +165,10 @@ t.test('a run that fails ends with an error event that tells nothing of the reas
   t.equal(wire.slice(0, wire.indexOf('event: error')), HEAD + FRAMES.slice(0, 2).join(''))
   t.match(wire, /event: error\nid: 3\ndata: \{.*"status":500.*\}\n\n$/)
   t.notMatch(wire, 'swordfish')
-  t.equal(anonymous(await (await get(site)).text()), wire, 'who comes late gets it too')
+  t.equal(anonymous(await (await get(site)).text()), wire, 'a late client receives it, too')
 })
 
-t.test('what is no run is refused', async t => {
+t.test('invalid requests are rejected', async t => {
   const speaker = new Speaker(WORDS)
   const site = await start(t, speaker.generate)
   const rows = [
@@ -184,8 +184,8 @@ t.test('what is no run is refused', async t => {
 })
 
 t.test('on two nodes', { skip: absent(REDIS) }, async t => {
-  /** The events of a run: what comes before them depends on how long Redis takes. */
-  const told = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: prompt'))
+  /** The events of a run. The frames before them depend on how long Redis takes. */
+  const eventsOf = (wire: string): string => anonymous(wire).slice(anonymous(wire).indexOf('event: prompt'))
 
   const answered = async (response: Response): Promise<void> => {
     const reading = new Reading(response)
@@ -198,7 +198,7 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     return [await start(t, generate, redisLog(redis.client(t))), await start(t, generate, redisLog(redis.client(t)))]
   }
 
-  t.test('a run that is started through one node is there on the other, and what is no run is on none', async t => {
+  t.test('a run that one node started is available on the other, and an unknown run is on neither', async t => {
     const speaker = new Speaker(WORDS)
     const [here, there] = await nodesOf(t, speaker.generate)
     for (const site of [here, there]) t.equal((await get(site)).status, 404)
@@ -207,10 +207,10 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     await answered(first)
     const others = [get(there), post(there, 'Something else?')].map(async answer => (await answer).text())
     speaker.say(3)
-    for (const wire of await Promise.all(others)) t.equal(told(wire), FRAMES.join(''))
+    for (const wire of await Promise.all(others)) t.equal(eventsOf(wire), FRAMES.join(''))
     t.strictSame(speaker.prompts, ['What is it?'])
     const late = await (await get(there)).text()
-    t.equal(told(late), FRAMES.join(''))
+    t.equal(eventsOf(late), FRAMES.join(''))
     const id = /^id: (.+-7)$/m.exec(late)![1]!
     for (const site of [here, there]) t.equal((await get(site, id)).status, 204)
   })
@@ -223,19 +223,19 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     await answered(await post(there, 'What is it?'))
     t.equal((await fetch(`${there.url}/runs/${ID}`, { method: 'DELETE' })).status, 204)
     const stopped = FRAMES.slice(0, 3).join('') + 'event: done\nid: 4\ndata: {"reason":"stopped"}\n\n'
-    t.equal(told(await following), stopped)
+    t.equal(eventsOf(await following), stopped)
     await until('the stop', () => speaker.stopped !== undefined)
     t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
     for (const site of [here, there]) {
       t.equal((await fetch(`${site.url}/runs/${ID}`, { method: 'DELETE' })).status, 204, 'once more')
-      t.equal(told(await (await get(site)).text()), stopped)
+      t.equal(eventsOf(await (await get(site)).text()), stopped)
     }
   })
 
-  t.test('whichever nodes are asked for one run at the same time, one of them starts it', async t => {
-    const asked: string[] = []
+  t.test('when several nodes receive a POST for one run at the same time, one of them starts it', async t => {
+    const prompts: string[] = []
     const [here, there] = await nodesOf(t, async function * (prompt) {
-      asked.push(prompt)
+      prompts.push(prompt)
       yield * WORDS
     })
     const ids = Array.from({ length: 25 }, () => randomUUID())
@@ -243,10 +243,10 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
       const wires = await Promise.all([here, there, here, there].map(async (site, index) => (await post(site, `${id} ${index}`, null, id)).text()))
       for (const wire of wires) {
         t.equal(wire.match(/^event: token$/gm)?.length, WORDS.length)
-        t.equal(told(wire), told(wires[0]!), 'all see the same')
+        t.equal(eventsOf(wire), eventsOf(wires[0]!), 'all see the same')
       }
     }))
-    t.strictSame(asked.map(prompt => prompt.slice(0, -2)).sort(), [...ids].sort())
+    t.strictSame(prompts.map(prompt => prompt.slice(0, -2)).sort(), [...ids].sort())
   })
 })
 
@@ -254,12 +254,12 @@ inBrowser(t, (t, browser) => {
   const words = Array.from({ length: 60 }, (_, n) => ` word${n}`)
   const upTo = (count: number): string => words.slice(0, count).join('')
 
-  /** What was asked of the run whose page this is. */
-  const streams = (site: Site): Array<{ status: number, after: unknown, response: ServerResponse }> => site.asked
+  /** The requests for the run of the page. */
+  const streams = (site: Site): Array<{ status: number, after: unknown, response: ServerResponse }> => site.requests
     .filter(({ request }) => request.method === 'GET' && request.url!.startsWith('/runs/'))
     .map(({ request, response }) => ({ status: response.statusCode, after: request.headers['last-event-id'], response }))
 
-  t.test('a reload in the middle loses nothing and shows nothing twice, and a second tab sees the same', async t => {
+  t.test('a reload in the middle loses and repeats nothing, and a second tab shows the same', async t => {
     const speaker = new Speaker(words)
     const site = await start(t, speaker.generate)
     const context = await windowOf(t, browser)
@@ -287,7 +287,7 @@ inBrowser(t, (t, browser) => {
     t.equal(await page.locator('#answer').textContent(), upTo(60), 'the history, after the end')
   })
 
-  t.test('a connection that breaks in the middle is taken up again by EventSource, from where it was', async t => {
+  t.test('after a broken connection, EventSource resumes at its position', async t => {
     const speaker = new Speaker(words)
     const site = await start(t, speaker.generate)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/run`)
@@ -295,7 +295,7 @@ inBrowser(t, (t, browser) => {
       speaker.say(10)
       await reads(page, 'answer', upTo(count))
       streams(site).at(-1)!.response.socket!.destroy()
-      // Said while nobody listens.
+      // Published while no client is connected.
       speaker.say(5)
       await reads(page, 'answer', upTo(count + 5))
       t.match(String(streams(site).at(-1)!.after), new RegExp(`^[0-9a-z]+-${count + 1}$`), `after the prompt and ${count} tokens`)
@@ -307,7 +307,7 @@ inBrowser(t, (t, browser) => {
     t.equal(await page.locator('#reconnects').textContent(), '3')
   })
 
-  t.test('when the run is over EventSource is told so and stops', async t => {
+  t.test('after the end of the run, EventSource receives 204 and stops', async t => {
     const speaker = new Speaker(words)
     const site = await start(t, speaker.generate)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/run`)
@@ -338,7 +338,7 @@ inBrowser(t, (t, browser) => {
     t.match(speaker.stopped, { name: 'AbortError', reason: 'channel-ended' })
   })
 
-  t.test('a run that nobody started, and one that fails, are told', async t => {
+  t.test('the page shows an unknown run and a failed run', async t => {
     const site = await start(t, async function * () {
       yield 'The'
       throw new Error('swordfish')
@@ -352,7 +352,7 @@ inBrowser(t, (t, browser) => {
     t.equal(await page.locator('#answer').textContent(), 'The')
   })
 
-  t.test('the page says that the server does not answer', async t => {
+  t.test('the page shows that the server does not answer', async t => {
     const speaker = new Speaker(WORDS)
     const site = await start(t, speaker.generate)
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/run`)
@@ -366,7 +366,7 @@ inBrowser(t, (t, browser) => {
   })
 
   t.test('the stand-in for a model shows its answer word by word', async t => {
-    const site = await start(t, (prompt, options) => generate(prompt, { ...options, pace: 20 }))
+    const site = await start(t, (prompt, options) => generate(prompt, { ...options, interval: 20 }))
     const page = await tabOf(t, await windowOf(t, browser), `${site.url}/run`)
     await reaches(page, 'tokens', 5)
     await page.reload()

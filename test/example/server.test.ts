@@ -66,14 +66,14 @@ t.test('the clients print the seed stream of the server with the time of each li
   }
 })
 
-t.test('a client without a server says so and fails', async t => {
+t.test('a client without a server prints an error and fails', async t => {
   for (const file of ['example/seed/client.ts', 'example/seed/client-parser.ts', 'example/seed/client-typed.ts']) {
     const child = spawn(process.execPath, ['--import', 'tsx', file, 'http://127.0.0.1:1/sse'], { stdio: ['ignore', 'ignore', 'pipe'] })
-    let said = ''
-    child.stderr.on('data', text => { said += text })
+    let output = ''
+    child.stderr.on('data', text => { output += text })
     const [code] = await once(child, 'close')
     t.equal(code, 1)
-    t.match(said, /^http:\/\/127\.0\.0\.1:1\/sse: .+\n$/)
+    t.match(output, /^http:\/\/127\.0\.0\.1:1\/sse: .+\n$/)
   }
 })
 
@@ -84,13 +84,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     const reader = response.body!.getReader()
     await reader.read()
     child.kill(signal)
-    // A connection that is cut would reject.
+    // A broken connection would reject.
     while (!(await reader.read()).done);
     t.strictSame(await exit, [0, null])
   })
 }
 
-t.test('the start page lists the examples and shows each live', async t => {
+t.test('the start page lists the examples and shows each in a frame', async t => {
   const app = await build()
   t.teardown(() => app.close())
   const start = await app.inject('/')
@@ -109,7 +109,7 @@ t.test('the start page lists the examples and shows each live', async t => {
   t.match(style.body, 'color-scheme: light dark')
 })
 
-t.test('the inspector is for who sits at the machine, and the start page leads there', async t => {
+t.test('the inspector is open to loopback addresses only, and the start page links to it', async t => {
   const app = await build()
   t.teardown(() => app.close())
   t.match((await app.inject('/')).body, '<a href="/inspector">')
@@ -117,7 +117,7 @@ t.test('the inspector is for who sits at the machine, and the start page leads t
   t.equal((await app.inject({ url: '/inspector/', remoteAddress: '192.0.2.1' })).statusCode, 403)
 })
 
-t.test('pages get the modules of the client, and no other files', async t => {
+t.test('the modules of the client are served, and no other files', async t => {
   const app = await build()
   t.teardown(() => app.close())
   const module = await app.inject('/fastify-typed-sse/client.js')
@@ -129,7 +129,7 @@ t.test('pages get the modules of the client, and no other files', async t => {
   }
 })
 
-t.test('its document describes what it serves', async t => {
+t.test('the OpenAPI document describes the routes of the server', async t => {
   const app = await build()
   t.teardown(() => app.close())
   const document = (await app.inject('/docs/json')).json<Json>()

@@ -8,7 +8,7 @@ import tokens from '../../example/tokens/server.ts'
 
 async function start (t: Test, generate?: Generate, logged: string[] = []): Promise<string> {
   const stream = { write: (line: string) => { logged.push(line) } }
-  // fetch opens a connection ahead after an abort; close() would wait for it.
+  // fetch opens a spare connection after an abort; close() would wait for it.
   const app = Fastify({ forceCloseConnections: true, logger: { level: 'warn', stream } })
   t.teardown(() => app.close())
   await app.register(sse)
@@ -20,12 +20,12 @@ function post (url: string, body: object, signal: AbortSignal | null = null): Pr
   return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal })
 }
 
-/** A model that says this and no more. */
+/** A model that yields exactly these tokens. */
 const saying = (...words: string[]): Generate => async function * (_prompt, { limit }) { yield * words.slice(0, limit) }
 
 const HELLO = { model: 'm', messages: [{ role: 'system', content: 'Be short' }, { role: 'user', content: 'Say hello twice' }] }
 
-t.test('a stream is chunks in the official shape, then [DONE] as bare text', async t => {
+t.test('a stream consists of chunks in the official format, then [DONE] as plain text', async t => {
   const url = await start(t, saying('Hello', ' "two"\n', 'lines'))
   const before = Math.floor(Date.now() / 1000)
   const response = await post(url, { ...HELLO, stream: true })
@@ -47,7 +47,7 @@ t.test('a stream is chunks in the official shape, then [DONE] as bare text', asy
   ].join(''))
 })
 
-t.test('without stream: true the answer is one JSON object in the official shape', async t => {
+t.test('without stream: true the answer is one JSON object in the official format', async t => {
   const url = await start(t, saying('Hello', ', hello'))
   for (const body of [HELLO, { ...HELLO, stream: false, temperature: 0.5 }]) {
     const response = await post(url, body)
@@ -65,7 +65,7 @@ t.test('without stream: true the answer is one JSON object in the official shape
   }
 })
 
-t.test('an answer that reached its limit says so, in both forms', async t => {
+t.test('finish_reason is length if the limit was reached, in both forms', async t => {
   const url = await start(t, saying('one', ' two', ' three'))
   const json = await (await post(url, { ...HELLO, max_completion_tokens: 2 })).json() as { choices: Array<{ message: { content: string }, finish_reason: string }> }
   t.match(json.choices, [{ message: { content: 'one two' }, finish_reason: 'length' }])
@@ -73,14 +73,14 @@ t.test('an answer that reached its limit says so, in both forms', async t => {
   t.match(wire, /"delta":\{\},"logprobs":null,"finish_reason":"length"\}\]\}\n\ndata: \[DONE\]\n\n$/)
 })
 
-t.test('a body of another shape is refused before the model is asked', async t => {
+t.test('an invalid body is rejected before the model is called', async t => {
   const url = await start(t, () => { throw new Error('asked') })
   const bodies = [{}, { model: 'm' }, { model: 'm', messages: [] }, { model: 'm', messages: [{ role: 'king', content: 'x' }] }, { ...HELLO, stream: 'perhaps' }, { ...HELLO, max_completion_tokens: 0 }]
   for (const body of bodies) t.equal((await post(url, body)).status, 400, JSON.stringify(body))
 })
 
 for (const stream of [true, false]) {
-  t.test(`a client that leaves stops the generator, of ${stream ? 'a stream' : 'a JSON answer'}, and that is no error`, async t => {
+  t.test(`when the client disconnects, the generator of ${stream ? 'a stream' : 'a JSON answer'} stops, without an error`, async t => {
     const reached = new AbortController()
     const left = new AbortController()
     const logged: string[] = []
@@ -107,8 +107,8 @@ for (const stream of [true, false]) {
   })
 }
 
-t.test('the signal of a POST does not abort while the client stays', async t => {
-  // Longer than the body takes to be read, at which Fastify's own signal aborts.
+t.test('the signal of a POST does not abort while the client stays connected', async t => {
+  // Longer than the body takes to read, after which Fastify's own signal aborts.
   const url = await start(t, async function * (_prompt, { signal }) {
     await sleep(100)
     yield String(signal.aborted)
@@ -118,7 +118,7 @@ t.test('the signal of a POST does not abort while the client stays', async t => 
   t.match(await (await post(url, { ...HELLO, stream: true })).text(), /"content":"false"/)
 })
 
-t.test('the stand-in for a model says the same to the same prompt, sentence by sentence, and heeds its limit', async t => {
+t.test('the model stand-in gives the same answer to the same prompt, in sentences, and obeys its limit', async t => {
   const { signal } = new AbortController()
   const answer = async (prompt: string, limit = 200): Promise<string[]> => {
     const words: string[] = []

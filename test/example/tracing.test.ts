@@ -11,7 +11,7 @@ import { traceSse } from '../../example/tracing/tracing.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
 
-/** What an application has from its SDK: the span that is active in what it calls, too. */
+/** A context manager, as an SDK provides it: the active span is active in called functions, too. */
 class Contexts implements ContextManager {
   readonly #storage = new AsyncLocalStorage<Context>()
   active (): Context { return this.#storage.getStore() ?? ROOT_CONTEXT }
@@ -28,18 +28,18 @@ context.setGlobalContextManager(new Contexts())
 t.teardown(() => context.disable())
 
 /** Called by the filter of a subscriber. */
-let asked: () => void = () => {}
+let onFilter: () => void = () => {}
 
 interface Traced { app: FastifyInstance, port: number, spans: (name: string, count?: number) => Promise<ReadableSpan[]>, exporter: InMemorySpanExporter }
 
-async function start (t: Test, options: { remembered?: number } = {}): Promise<Traced> {
+async function start (t: Test, options: { maxPending?: number } = {}): Promise<Traced> {
   const exporter = new InMemorySpanExporter()
   const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
   const tracer = provider.getTracer('test')
   t.teardown(traceSse(tracer, options))
   const app = Fastify()
   await app.register(sse)
-  // As instrumentation does it: what a handler calls is within the span of its request.
+  // As instrumentation does it: the handler runs within the span of its request.
   app.addHook('onRequest', (request, _reply, done) => {
     const span = tracer.startSpan(`${request.method} ${request.url}`)
     span.end()
@@ -47,7 +47,7 @@ async function start (t: Test, options: { remembered?: number } = {}): Promise<T
   })
   const channel = app.sse.channel('news')
   app.get('/news', (_request, reply) => reply.sse(channel))
-  app.get('/permitted', (_request, reply) => reply.sse(channel.subscribe({ filter: () => { asked(); return true } })))
+  app.get('/permitted', (_request, reply) => reply.sse(channel.subscribe({ filter: () => { onFilter(); return true } })))
   app.get('/fails', (_request, reply) => reply.sse((function * () {
     yield { data: 1 }
     throw new Error('swordfish')
@@ -65,7 +65,7 @@ async function start (t: Test, options: { remembered?: number } = {}): Promise<T
 
 const millis = ([seconds, nanos]: readonly [number, number]): number => seconds * 1_000 + nanos / 1e6
 
-t.test('a publish is a span of a producer, within what publishes', async t => {
+t.test('a publish is a producer span, within the active span', async t => {
   const { port, spans } = await start(t)
   const response = await fetch(`http://127.0.0.1:${port}/news`, { method: 'POST' })
   const { id } = await response.json() as { id: string }
@@ -77,7 +77,7 @@ t.test('a publish is a span of a producer, within what publishes', async t => {
   t.equal(span!.spanContext().traceId, request!.spanContext().traceId)
 })
 
-t.test('a delivery is one span for all who get it, with links to each publish that is in it', async t => {
+t.test('a delivery is one span for all subscribers, with links to the publishes in it', async t => {
   const { app, port, spans } = await start(t)
   const clients = await Promise.all([1, 2, 3].map(() => open(port, { path: '/news' })))
   for (const client of clients) {
@@ -101,7 +101,7 @@ t.test('a delivery is one span for all who get it, with links to each publish th
   t.strictSame(next!.links.map(({ context }) => context), [(await spans('publish news', 3))[2]!.spanContext()], 'and no other')
 })
 
-t.test('a stream is a span from its beginning to its end, within its request, and there is none before', async t => {
+t.test('a stream is one span from its start to its end, within its request, created at the end', async t => {
   const { app, port, spans, exporter } = await start(t)
   const client = await open(port, { path: '/news' })
   await client.until(': live')
@@ -120,7 +120,7 @@ t.test('a stream is a span from its beginning to its end, within its request, an
   t.equal(span!.status.code, SpanStatusCode.UNSET)
 })
 
-t.test('a stream that fails is an error, one that the server ends is not', async t => {
+t.test('the span of a failed stream has an error status; a stream that the server ends has none', async t => {
   const { app, port, spans } = await start(t)
   await (await open(port, { path: '/fails' })).until('event: error')
   const [failed] = await spans('stream GET /fails')
@@ -140,17 +140,17 @@ t.test('L11: a user\'s function runs in the span of the request of its own strea
     t.teardown(() => client.socket.destroy())
     await client.until(': live')
   }
-  asked = see
+  onFilter = see
   await fetch(`http://127.0.0.1:${port}/news`, { method: 'POST' })
   await Promise.all(clients.map(client => client.until('data: 1\n\n')))
   const ids = [...await spans('GET /permitted?1'), ...await spans('GET /permitted?2')].map(span => span.spanContext().spanId)
   t.strictSame(seen.sort(), ids.sort())
 })
 
-t.test('of what nobody follows only so much is remembered', async t => {
-  const { app, port, spans } = await start(t, { remembered: 3 })
+t.test('undelivered publishes are remembered up to maxPending', async t => {
+  const { app, port, spans } = await start(t, { maxPending: 3 })
   const news = app.sse.channel('news')
-  // Nobody is there: nothing is delivered, and nothing would be forgotten.
+  // Without a subscriber nothing is delivered, so nothing would be removed.
   for (let n = 1; n <= 5; n++) await news.publish({ data: n })
   const client = await open(port, { path: '/news' })
   t.teardown(() => client.socket.destroy())
@@ -163,7 +163,7 @@ t.test('of what nobody follows only so much is remembered', async t => {
   t.strictSame(delivery!.links.map(({ context }) => context), publishes.slice(-3).map(span => span.spanContext()), 'the newest')
 })
 
-t.test('who stops it hears nothing more', async t => {
+t.test('after stop, no more spans are created', async t => {
   const exporter = new InMemorySpanExporter()
   const stop = traceSse(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }).getTracer('test'))
   const app = Fastify()
@@ -182,10 +182,10 @@ t.test('example/tracing/server.ts prints the spans of its ticks', async t => {
     child.kill('SIGKILL')
     await exit
   })
-  let said = ''
-  child.stdout.on('data', text => { said += String(text) })
+  let output = ''
+  child.stdout.on('data', text => { output += String(text) })
   const says = async (pattern: RegExp): Promise<RegExpExecArray> => {
-    for (let match = pattern.exec(said); ; match = pattern.exec(said)) {
+    for (let match = pattern.exec(output); ; match = pattern.exec(output)) {
       if (match !== null) return match
       await once(child.stdout, 'data')
     }
@@ -197,7 +197,7 @@ t.test('example/tracing/server.ts prints the spans of its ticks', async t => {
   await says(/name: 'deliver ticks'/)
   child.kill('SIGTERM')
   t.strictSame(await exit, [0, null])
-  t.match(said, /name: 'stream GET \/ticks'/)
-  t.match(said, /'sse\.close\.reason': 'shutdown'/)
+  t.match(output, /name: 'stream GET \/ticks'/)
+  t.match(output, /'sse\.close\.reason': 'shutdown'/)
   socket.destroy()
 })

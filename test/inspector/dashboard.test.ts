@@ -9,8 +9,8 @@ import type { ClientEventOf } from '../../lib/client/encoding.ts'
 
 interface Timer { fire: () => void, period: number, keepsProcess: boolean }
 
-/** The timers that are running, and the seconds in the test's own hand. */
-function holdTimers (t: Test): Set<Timer> {
+/** Replaces setInterval, and returns the running timers, which the test fires. */
+function replaceTimers (t: Test): Set<Timer> {
   const running = new Set<Timer>()
   const set = (fire: () => void, period: number) => {
     const timer = { fire, period, keepsProcess: true, unref () { timer.keepsProcess = false; return timer } }
@@ -25,69 +25,69 @@ function holdTimers (t: Test): Set<Timer> {
 
 type Client = InjectedStream<ClientEventOf<typeof reports>>
 
-/** An app whose watchers watch itself, and how often it was looked at. */
-async function make (t: Test): Promise<{ app: FastifyInstance, watch: Dashboard, looks: () => number, watcher: (filter: string) => Promise<Client> }> {
+/** An app whose viewers view the app itself. `samples` returns how many samples were taken. */
+async function make (t: Test): Promise<{ app: FastifyInstance, dashboard: Dashboard, samples: () => number, open: (filter: string) => Promise<Client> }> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse, { heartbeatInterval: 0, stallTimeout: 0 })
-  const census = new Sampler(app.sse, () => 0)
-  let looks = 0
-  const watch = new Dashboard({
+  const sampler = new Sampler(app.sse, () => 0)
+  let samples = 0
+  const dashboard = new Dashboard({
     sample: () => {
-      looks++
-      return census.sample()
+      samples++
+      return sampler.sample()
     }
   }, app.sse)
-  app.get<{ Querystring: { filter: string } }>('/watch', { schema: { sse: reports } }, (request, reply) => reply.sse(watch.view(request.query.filter)))
-  const watcher = (filter: string): Promise<Client> => injectStream(app, { url: `/watch?filter=${filter}`, events: { report: 'json' as const } }) as Promise<Client>
-  return { app, watch, looks: () => looks, watcher }
+  app.get<{ Querystring: { filter: string } }>('/view', { schema: { sse: reports } }, (request, reply) => reply.sse(dashboard.view(request.query.filter)))
+  const open = (filter: string): Promise<Client> => injectStream(app, { url: `/view?filter=${filter}`, events: { report: 'json' as const } }) as Promise<Client>
+  return { app, dashboard, samples: () => samples, open }
 }
 
-t.test('all who watch share one look a second, and nobody looks when nobody watches', async t => {
-  const timers = holdTimers(t)
-  const { app, looks, watcher } = await make(t)
+t.test('all viewers share one sample a second, and without a viewer there is no sample', async t => {
+  const timers = replaceTimers(t)
+  const { app, samples, open } = await make(t)
   await app.ready()
   const before = timers.size
-  t.equal(looks(), 0)
-  const watchers = [await watcher(''), await watcher(''), await watcher('queue')]
-  for (const client of watchers) t.match(await client.take(1), [{ event: 'report', data: { whole: true } }])
-  t.equal(looks(), 1)
-  // The last: that of the streams was there before.
-  const beat = [...timers].at(-1)
-  t.equal(beat?.period, 1_000)
-  t.equal(beat?.keepsProcess, false, 'it keeps no process alive')
+  t.equal(samples(), 0)
+  const viewers = [await open(''), await open(''), await open('queue')]
+  for (const client of viewers) t.match(await client.take(1), [{ event: 'report', data: { full: true } }])
+  t.equal(samples(), 1)
+  // The last timer: the timer of the streams was started before.
+  const timer = [...timers].at(-1)
+  t.equal(timer?.period, 1_000)
+  t.equal(timer?.keepsProcess, false, 'the timer keeps no process alive')
 
-  beat!.fire()
-  for (const client of watchers) t.match(await client.take(1), [{ event: 'report', data: { whole: false } }])
-  t.equal(looks(), 2)
-  t.match(await watcher('').then(async client => {
+  timer!.fire()
+  for (const client of viewers) t.match(await client.take(1), [{ event: 'report', data: { full: false } }])
+  t.equal(samples(), 2)
+  t.match(await open('').then(async client => {
     const events = await client.take(1)
     await client.disconnect()
     return events
-  }), [{ data: { whole: true } }], 'who comes later is told everything')
-  t.equal(looks(), 2, 'of the last look')
+  }), [{ data: { full: true } }], 'a later viewer gets a full report')
+  t.equal(samples(), 2, 'of the last sample')
 
-  await Promise.all(watchers.slice(1).map(client => client.disconnect()))
-  beat!.fire()
-  t.match(await watchers[0]!.take(1), [{ data: { whole: false } }])
-  await watchers[0]!.disconnect()
-  beat!.fire()
-  t.equal(looks(), 3, 'nobody was there')
-  t.notOk(timers.has(beat!))
-  // What is left is the timer by which idle channels leave memory.
+  await Promise.all(viewers.slice(1).map(client => client.disconnect()))
+  timer!.fire()
+  t.match(await viewers[0]!.take(1), [{ data: { full: false } }])
+  await viewers[0]!.disconnect()
+  timer!.fire()
+  t.equal(samples(), 3, 'there was no viewer')
+  t.notOk(timers.has(timer!))
+  // The timer that evicts idle channels may remain.
   t.ok(timers.size <= before + 1)
 
-  const again = await watcher('')
-  t.match(await again.take(1), [{ data: { whole: true } }])
-  t.equal(looks(), 4)
+  const again = await open('')
+  t.match(await again.take(1), [{ data: { full: true } }])
+  t.equal(samples(), 4)
   await again.disconnect()
 })
 
-t.test('through a filter comes what passes it', async t => {
-  const { watcher, watch } = await make(t)
-  const [all, none] = [await watcher('WATCH'), await watcher('elsewhere')]
-  t.match(await all.take(1), [{ data: { streams: { rows: [{ route: 'GET /watch' }] } } }])
+t.test('a view contains the streams that match its filter', async t => {
+  const { open, dashboard } = await make(t)
+  const [all, none] = [await open('VIEW'), await open('elsewhere')]
+  t.match(await all.take(1), [{ data: { streams: { rows: [{ route: 'GET /view' }] } } }])
   t.match(await none.take(1), [{ data: { streams: { rows: [], matching: 0 } } }])
   await Promise.all([all.disconnect(), none.disconnect()])
-  watch.stop()
+  dashboard.stop()
 })

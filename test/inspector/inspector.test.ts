@@ -21,30 +21,30 @@ async function make (t: Test, { authorize = () => true, ...options }: RegisterOp
 const PAGES = ['/inspector', '/inspector/', '/inspector/inspector.js', '/inspector/inspector.css', '/inspector/table.js']
 const STREAMS = ['/inspector/events', '/inspector/tail?channel=news']
 
-t.test('it does not start without an authorize function', async t => {
-  for (const [given, code, message] of [
-    [{}, 'FST_SSE_OPTION', "Option 'authorize' must be a function of the request that returns true for those who may look, got undefined"],
-    [{ authorize: true }, 'FST_SSE_OPTION', "Option 'authorize' must be a function of the request that returns true for those who may look, got true (boolean)"],
+t.test('without an authorize function, registration fails', async t => {
+  for (const [options, code, message] of [
+    [{}, 'FST_SSE_OPTION', "Option 'authorize' must be a function that returns true for requests that may use the inspector, got undefined"],
+    [{ authorize: true }, 'FST_SSE_OPTION', "Option 'authorize' must be a function that returns true for requests that may use the inspector, got true (boolean)"],
     [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION', "Option 'path' must be one of authorize, got an option that does not exist"]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())
     await app.register(sse)
-    await t.rejects(async () => { await app.register(inspector, given as unknown as InspectorOptions) }, { code, message })
+    await t.rejects(async () => { await app.register(inspector, options as unknown as InspectorOptions) }, { code, message })
   }
 })
 
-t.test('it does not start without the plugin that it looks at', async t => {
+t.test('without the plugin, registration fails', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await t.rejects(async () => { await app.register(inspector, { authorize: () => true }) }, { code: 'FST_SSE_NOT_REGISTERED' })
 })
 
-t.test('authorize is asked for everything', async t => {
-  const asked: string[] = []
+t.test('authorize is called for every request', async t => {
+  const requested: string[] = []
   const app = await make(t, {
     authorize: async request => {
-      asked.push(request.url)
+      requested.push(request.url)
       return false
     }
   })
@@ -56,10 +56,10 @@ t.test('authorize is asked for everything', async t => {
     t.equal(response.statusCode, 403)
     if (request.method !== 'HEAD') t.match(response.json(), { code: 'FST_SSE_FORBIDDEN' })
   }
-  t.strictSame(asked, all.map(({ url }) => url))
+  t.strictSame(requested, all.map(({ url }) => url))
 })
 
-t.test('the page is there, with and without the slash, under any prefix', async t => {
+t.test('the page is served with and without the final slash, under any prefix', async t => {
   const app = await make(t)
   await app.register(inspector, { prefix: '/ops/:tenant', authorize: () => true })
   for (const [path, location] of [['/inspector', './inspector/'], ['/ops/a%2Fb?x=/', './a%2Fb/']] as const) {
@@ -81,75 +81,75 @@ t.test('the page is there, with and without the slash, under any prefix', async 
   t.equal((await root.inject('/')).statusCode, 200)
 })
 
-t.test('it shows the streams around it, and neither its own nor more than they are', async t => {
+t.test('a report contains the streams of the surrounding registration, and not its own', async t => {
   const app = await make(t, { limits: { maxStreams: 1 } })
   const ticks = await injectStream(app, '/ticks?token=secret')
   const channel = app.sse.channel('news')
   channel.publish({ data: { n: 1 } })
   const tail = await injectStream(app, '/inspector/tail?channel=news')
   t.match((await tail.take(1))[0]!.data, '"data":"{\\"n\\":1}"')
-  const watcher = await injectStream(app, { url: '/inspector/events?filter=', events: { report: 'json' } })
-  const [report] = await watcher.take(1)
+  const viewer = await injectStream(app, { url: '/inspector/events?filter=', events: { report: 'json' } })
+  const [report] = await viewer.take(1)
   t.match(report!.data, {
     totals: { open: 1, opened: 1, published: 1 },
-    streams: { all: 1, rows: [{ route: 'GET /ticks', path: '/ticks', key: null, ip: '127.0.0.1' }] },
-    channels: { all: 1, rows: [{ id: 'news', subscribers: 0, newest: 1 }] }
+    streams: { total: 1, rows: [{ route: 'GET /ticks', path: '/ticks', key: null, ip: '127.0.0.1' }] },
+    channels: { total: 1, rows: [{ id: 'news', subscribers: 0, newest: 1 }] }
   })
   t.equal(app.sse.streams().length, 1)
-  t.equal((await app.inject('/ticks')).statusCode, 503, 'the limit is one, and holds for those who are no inspector')
-  await Promise.all([ticks.disconnect(), tail.disconnect(), watcher.disconnect()])
+  t.equal((await app.inject('/ticks')).statusCode, 503, 'the limit of one stream applies to other routes')
+  await Promise.all([ticks.disconnect(), tail.disconnect(), viewer.disconnect()])
 })
 
-t.test('a filter that no channel could be named by is one, too', async t => {
+t.test('a filter may contain characters that a channel name must not contain', async t => {
   const app = await make(t)
   for (const query of ['', '?filter=', '?filter=a&filter=b', `?filter=${'%F0%9F%98%80'.repeat(99)}x`, '?filter=%00%0A']) {
-    const watcher = await injectStream(app, `/inspector/events${query}`)
-    t.match(await watcher.take(1), [{ event: 'report' }], query)
-    await watcher.disconnect()
+    const viewer = await injectStream(app, `/inspector/events${query}`)
+    t.match(await viewer.take(1), [{ event: 'report' }], query)
+    await viewer.disconnect()
   }
 })
 
-t.test('there is no tail of a channel that is not there', async t => {
+t.test('the tail of an unknown channel is 404', async t => {
   const app = await make(t)
   for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) t.match((await app.inject(url)), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ })
-  t.strictSame(app.sse.stats().channels, {}, 'and none is made')
+  t.strictSame(app.sse.stats().channels, {}, 'no channel is created')
 })
 
-t.test('a stream is ended by its number, and its client is told why', async t => {
+t.test('a stream is ended by its id, and its client receives the reason', async t => {
   const app = await make(t, { limits: { keyGenerator: request => request.headers.user as string | undefined } })
   const headers = { 'x-requested-with': 'inspector' }
   const rows: Array<[payload: object | undefined, detail: string]> = [
-    [{ why: 'too loud' }, 'The stream was ended: too loud'],
-    [{ why: 'x'.repeat(999) }, `The stream was ended: ${'x'.repeat(100)}`],
-    ...[undefined, { why: '' }, { why: 7 }].map(payload => [payload, 'The stream was ended: it is no longer permitted'] as [object | undefined, string])
+    [{ reason: 'too loud' }, 'The stream was ended: too loud'],
+    [{ reason: 'x'.repeat(999) }, `The stream was ended: ${'x'.repeat(100)}`],
+    ...[undefined, { reason: '' }, { reason: 7 }].map(payload => [payload, 'The stream was ended: it is no longer permitted'] as [object | undefined, string])
   ]
-  const watcher = await injectStream<typeof reports>(app, { url: '/inspector/events', events: { report: 'json' } })
+  const viewer = await injectStream<typeof reports>(app, { url: '/inspector/events', events: { report: 'json' } })
   for (const [n, [payload, detail]] of rows.entries()) {
     const client = await injectStream(app, { url: '/ticks', headers: { user: 'alice' } })
     await client.take(1)
     const url = `/inspector/streams/${n + 1}/end`
-    await watcher.takeUntil(({ event, data }) => event === 'report' && data.streams.rows.some(({ id }) => id === n + 1))
-    t.equal((await app.inject({ method: 'POST', url, ...(payload === undefined ? {} : { payload }) })).statusCode, 403, 'not without the header')
+    await viewer.takeUntil(({ event, data }) => event === 'report' && data.streams.rows.some(({ id }) => id === n + 1))
+    t.equal((await app.inject({ method: 'POST', url, ...(payload === undefined ? {} : { payload }) })).statusCode, 403, 'without the header it is rejected')
     const response = await app.inject({ method: 'POST', url, headers, ...(payload === undefined ? {} : { payload }) })
     t.strictSame(response.json(), { route: 'GET /ticks', key: 'alice' })
     await client.takeAll()
     t.match(client.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403,"instance":"req-')
     t.match(client.text, `"detail":"${detail}"`)
-    t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ }, 'once')
+    t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ }, 'a second request is 404')
   }
-  await watcher.disconnect()
+  await viewer.disconnect()
   t.equal(app.sse.stats().streams.closed.revoked, rows.length)
 })
 
-t.test('who is no longer permitted sees no more', async t => {
+t.test('the stream of the page ends when authorize no longer returns true', async t => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
   const permitted = new Set(['alice'])
   const app = await make(t, { authorize: (request: FastifyRequest) => permitted.has(String(request.headers.user)) })
-  const watcher = await injectStream(app, { url: '/inspector/events', headers: { user: 'alice' } })
-  await watcher.take(1)
+  const viewer = await injectStream(app, { url: '/inspector/events', headers: { user: 'alice' } })
+  await viewer.take(1)
   permitted.delete('alice')
   mock.timers.tick(10_000)
-  await watcher.takeAll()
-  t.match(watcher.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403')
+  await viewer.takeAll()
+  t.match(viewer.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403')
 })

@@ -4,7 +4,7 @@ import { files } from '../../lib/inspector/page.ts'
 
 const { 'inspector.html': markup, 'inspector.css': style, ...modules } = files
 
-t.test('a page brings all that it asks for', async t => {
+t.test('all files that the page loads are included', async t => {
   const links = [...markup.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, link]) => link!).filter(link => !link.startsWith('data:'))
   t.strictSame(links, ['inspector.css', 'inspector.js'])
   for (const [name, text] of Object.entries(modules)) {
@@ -13,18 +13,18 @@ t.test('a page brings all that it asks for', async t => {
   t.notMatch(style, /url\(|@import/)
 })
 
-t.test('scripts look for elements that are there', async t => {
-  const wanted = Object.values(modules).flatMap(text => [...text.matchAll(/querySelector\('#([\w-]+)'\)/g)].map(([, id]) => id!))
-  t.ok(wanted.length > 5)
-  t.strictSame(wanted.filter(id => !markup.includes(`id="${id}"`)), [])
+t.test('the elements that scripts select exist', async t => {
+  const selected = Object.values(modules).flatMap(text => [...text.matchAll(/querySelector\('#([\w-]+)'\)/g)].map(([, id]) => id!))
+  t.ok(selected.length > 5)
+  t.strictSame(selected.filter(id => !markup.includes(`id="${id}"`)), [])
 })
 
-t.test('no text can become markup or a script', async t => {
+t.test('no text becomes markup or script', async t => {
   for (const [name, text] of Object.entries(modules)) t.notMatch(text, /innerHTML|outerHTML|insertAdjacent|document\.write|eval|new Function|srcdoc/, name)
   t.notMatch(markup, /<script(?![^>]* src=)|<style|\son\w+=|\sstyle=/)
 })
 
-t.test('what a browser runs is written as everything else is', async t => {
+t.test('the scripts of the page pass the linter', async t => {
   const eslint = new ESLint({ overrideConfig: { languageOptions: { globals: { document: false, EventSource: false } } } })
   for (const [name, text] of Object.entries(modules)) {
     const [result] = await eslint.lintText(text, { filePath: `inspector-page-${name}` })

@@ -12,7 +12,7 @@ async function make (t: Test): Promise<FastifyInstance> {
 
 function open (t: Test, tails: ChannelTails, app: FastifyInstance, channel: Channel) {
   const viewer = new AbortController()
-  const tail = tails.follow(channel, { signal: viewer.signal, shutdownSignal: app.sse.shutdownSignal })
+  const tail = tails.open(channel, { signal: viewer.signal, shutdownSignal: app.sse.shutdownSignal })
   t.teardown(() => viewer.abort())
   const take = async (count: number): Promise<unknown[]> => {
     const events: unknown[] = []
@@ -24,7 +24,7 @@ function open (t: Test, tails: ChannelTails, app: FastifyInstance, channel: Chan
 
 const dataOf = (events: unknown[]): unknown[] => events.map(event => (event as { data: { data: string } }).data.data)
 
-t.test('a tail begins with the last twenty events, and goes on with what comes', async t => {
+t.test('a tail begins with the last twenty events, and continues with new ones', async t => {
   const app = await make(t)
   const channel = app.sse.channel('news')
   for (let n = 1; n <= 25; n++) channel.publish({ event: 'headline', data: { n } })
@@ -36,25 +36,25 @@ t.test('a tail begins with the last twenty events, and goes on with what comes',
   t.match(await take(1), [{ data: { event: 'message', data: 'plain', size: 5, json: false } }])
 })
 
-t.test('it begins where the history does, where that is shorter, and is no subscriber that counts', async t => {
+t.test('a tail of a shorter history begins with its oldest event, and is counted as an own subscriber', async t => {
   const app = await make(t)
   const channel = app.sse.channel('short', { history: { maxEvents: 2 } })
   for (let n = 1; n <= 5; n++) channel.publish({ data: n })
   const tails = new ChannelTails()
   const { take, tail } = open(t, tails, app, channel)
-  t.strictSame(dataOf(await take(2)), ['4', '5'], 'without a word of what is gone')
+  t.strictSame(dataOf(await take(2)), ['4', '5'], 'evicted events cause no reset')
   t.equal(app.sse.stats().resets, 0)
   t.equal(channel.subscribers, 1)
   const second = open(t, tails, app, channel)
   await second.take(1)
-  t.equal(tails.of('short'), 2)
+  t.equal(tails.count('short'), 2)
   await second.tail.return(undefined)
-  t.equal(tails.of('short'), 1)
+  t.equal(tails.count('short'), 1)
   await tail.return(undefined)
-  t.equal(tails.of('short'), 0)
+  t.equal(tails.count('short'), 0)
 })
 
-t.test('more than fifty events a second are counted, and long ones are cut', async t => {
+t.test('more than fifty events a second are skipped and counted, and long data is truncated', async t => {
   const app = await make(t)
   const channel = app.sse.channel('busy', { history: { maxAge: 60_000 } })
   const { take, tail } = open(t, new ChannelTails(), app, channel)
@@ -64,16 +64,16 @@ t.test('more than fifty events a second are counted, and long ones are cut', asy
   const first = (await next).value as { data: { data: string, size: number } }
   t.match({ shown: first.data.data.length, size: first.data.size }, { shown: 4_000, size: 5_000 })
   await take(49)
-  // The next one that is shown is one of the next second.
+  // The next event that is shown is in the next second.
   let published = 500
   const more = setInterval(() => channel.publish({ data: String(++published) }), 20)
   t.teardown(() => clearInterval(more))
   const { data: { data, skipped } } = (await tail.next()).value as { data: { data: string, skipped: number } }
   t.ok(Number(data) > 500)
-  t.equal(skipped, Number(data) - 51, 'all between the fiftieth and this one')
+  t.equal(skipped, Number(data) - 51, 'all events between the fiftieth and this one')
 })
 
-t.test('it says when the channel is over, and nothing when the server is', async t => {
+t.test('the end of the channel is reported, the shutdown of the server is not', async t => {
   const app = await make(t)
   const [ended, other] = [app.sse.channel('ended'), app.sse.channel('other')]
   const one = open(t, new ChannelTails(), app, ended)
@@ -82,14 +82,14 @@ t.test('it says when the channel is over, and nothing when the server is', async
   other.publish({ data: 1 })
   await Promise.all([one.take(1), two.take(1)])
   await ended.end()
-  t.strictSame(await one.take(1), [{ event: 'over', data: null }])
+  t.strictSame(await one.take(1), [{ event: 'ended', data: null }])
   t.equal((await one.tail.next()).done, true)
   const last = two.tail.next()
   await app.close()
   t.strictSame(await last, { value: undefined, done: true })
 })
 
-t.test('one that falls behind ends, to begin anew; one that fails says why', async t => {
+t.test('a lagging tail ends, so the page reconnects; a failing tail throws', async t => {
   const app = await make(t)
   const channel = app.sse.channel('fast', { history: { maxEvents: 70 } })
   channel.publish({ data: 1 })

@@ -8,31 +8,31 @@ import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
 import { within } from '../setup/within.ts'
 
-type Heard = { [N in keyof Diagnostics]: [N, Diagnostics[N]] }[keyof Diagnostics]
+type DiagnosticsMessage = { [N in keyof Diagnostics]: [N, Diagnostics[N]] }[keyof Diagnostics]
 
-/** All that is told until the test is over, in order. */
-function listenTo (t: Test): Heard[] {
-  const heard: Heard[] = []
+/** Returns all messages of the diagnostics channels during the test, in order. */
+function recordMessages (t: Test): DiagnosticsMessage[] {
+  const messages: DiagnosticsMessage[] = []
   for (const name of Object.keys(diagnostics).map(name => `fastify-typed-sse:${name}` as keyof Diagnostics)) {
-    const listener = (message: unknown): void => { heard.push([name, message] as Heard) }
+    const listener = (message: unknown): void => { messages.push([name, message] as DiagnosticsMessage) }
     subscribe(name, listener)
     t.teardown(() => unsubscribe(name, listener))
   }
-  return heard
+  return messages
 }
 
-const shown = (heard: readonly Heard[]): unknown[] => heard.map(([name, message]) => {
+const summaryOf = (messages: readonly DiagnosticsMessage[]): unknown[] => messages.map(([name, message]) => {
   const { request, ...rest } = message as { request?: FastifyRequest }
   return [name.slice('fastify-typed-sse:'.length), ...('request' in message ? [request?.url] : []), rest]
 })
 
-t.test('nobody listens, and there are channels to listen to', async t => {
+t.test('the diagnostics channels exist and have no subscribers by default', async t => {
   t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(8).fill(false))
-  listenTo(t)
+  recordMessages(t)
   t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(8).fill(true))
 })
 
-t.test('a stream is told of when it opens, when it fails, and once when it is over', async t => {
+t.test('a stream publishes open, error, and close once', async t => {
   const app = Fastify()
   await app.register(sse, { limits: { maxStreams: 1 } })
   app.get('/fine', (_request, reply) => reply.sse([{ data: 1, id: 'a' }]))
@@ -49,27 +49,27 @@ t.test('a stream is told of when it opens, when it fails, and once when it is ov
     yield { data: (await app.inject('/fine')).statusCode }
   }))
   await app.ready()
-  const heard = listenTo(t)
+  const messages = recordMessages(t)
   await app.inject('/fine')
-  t.match(shown(heard.splice(0)), [
+  t.match(summaryOf(messages.splice(0)), [
     ['open', '/fine', { route: 'GET /fine' }],
     ['close', '/fine', { route: 'GET /fine', reason: 'complete', duration: Number, events: 1, bytes: 15, lastEventId: 'a' }]
   ])
   await app.inject('/late')
-  t.match(shown(heard.splice(0)), [['open', '/late', {}], ['error', '/late', { error: { message: 'late' } }], ['close', '/late', { reason: 'error', events: 1 }]])
+  t.match(summaryOf(messages.splice(0)), [['open', '/late', {}], ['error', '/late', { error: { message: 'late' } }], ['close', '/late', { reason: 'error', events: 1 }]])
   await app.inject('/early')
-  t.match(shown(heard.splice(0)), [['open', '/early', {}], ['error', '/early', { error: { message: 'early' } }], ['close', '/early', { reason: 'error', events: 0 }]])
+  t.match(summaryOf(messages.splice(0)), [['open', '/early', {}], ['error', '/early', { error: { message: 'early' } }], ['close', '/early', { reason: 'error', events: 0 }]])
   await app.inject('/within')
-  t.match(shown(heard.splice(0)), [
+  t.match(summaryOf(messages.splice(0)), [
     ['open', '/within', {}],
     ['reject', '/fine', { route: 'GET /fine', reason: 'maxStreams', retryable: false }],
     ['close', '/within', { events: 1 }]
   ])
   await app.inject({ method: 'HEAD', url: '/fine' })
-  t.strictSame(heard, [], 'a response without a body is no stream')
+  t.strictSame(messages, [], 'a response without a body is no stream')
 })
 
-t.test('an event is told of when it is published, and when it is written', async t => {
+t.test('an event publishes publish and deliver', async t => {
   const app = Fastify()
   await app.register(sse)
   const news = app.sse.channel('news', { history: { maxEvents: 2 }, slowConsumer: 'skip' })
@@ -78,11 +78,11 @@ t.test('an event is told of when it is published, and when it is written', async
   const port = await listen(t, app)
   const client = await open(port)
   await within('the opening', client.until(': live'))
-  const heard = listenTo(t)
+  const messages = recordMessages(t)
   const ids = await Promise.all([1, 2].map(data => news.publish({ event: 'count', data })))
   await within('the events', client.until('data: 2'))
   const [epoch] = ids[0]!.split('-')
-  t.match(shown(heard.splice(0)), [
+  t.match(summaryOf(messages.splice(0)), [
     ['publish', { channel: 'news', event: 'count', id: ids[0] }],
     ['publish', { channel: 'news', event: 'count', id: ids[1] }],
     ['deliver', { channel: 'news', epoch, from: 1, to: 2, subscribers: 1, latency: Number }]
@@ -90,42 +90,42 @@ t.test('an event is told of when it is published, and when it is written', async
   client.socket.destroy()
   while (app.sse.streams().length > 0) await turn()
   await Promise.all([3, 4, 5].map(data => news.publish({ data })))
-  heard.length = 0
+  messages.length = 0
 
   const stale = await open(port, { headers: { 'last-event-id': `${epoch}-1` } })
   await within('the reset', stale.until('sse.reset'))
-  t.match(shown(heard).slice(0, 2), [['open', '/', {}], ['reset', '/', { channel: 'news', reason: 'evicted' }]])
+  t.match(summaryOf(messages).slice(0, 2), [['open', '/', {}], ['reset', '/', { channel: 'news', reason: 'evicted' }]])
   stale.socket.destroy()
   while (app.sse.streams().length > 0) await turn()
-  heard.length = 0
+  messages.length = 0
 
   const beginning = news.subscribe({ start: 'earliest' })[Symbol.asyncIterator]()
   t.match(await beginning.next(), { value: { event: 'sse.gap', data: { dropped: 3 } } })
   await beginning.return?.()
-  t.match(shown(heard), [['drop', undefined, { channel: 'news', dropped: 3 }]], 'a loop has no request')
+  t.match(summaryOf(messages), [['drop', undefined, { channel: 'news', dropped: 3 }]], 'a loop has no request')
   const oldest = await open(port, { path: '/oldest' })
   await within('the gap', oldest.until('sse.gap'))
-  t.match(shown(heard).at(-1), ['drop', '/oldest', { channel: 'news', dropped: 3 }])
+  t.match(summaryOf(messages).at(-1), ['drop', '/oldest', { channel: 'news', dropped: 3 }])
   oldest.socket.destroy()
   t.match(app.sse.stats(), { published: 5, gaps: 2, dropped: 6, resets: 1 })
 })
 
-t.test('a subscriber that loses its stream since it fell behind is told of, without a number', async t => {
+t.test('a subscriber that is disconnected as a slow consumer publishes drop without a number', async t => {
   const app = Fastify()
   await app.register(sse)
   const news = app.sse.channel('news', { history: { maxEvents: 1 } })
   const reading = news.subscribe()[Symbol.asyncIterator]()
   const first = reading.next()
   await turn()
-  const heard = listenTo(t)
+  const messages = recordMessages(t)
   await news.publish({ data: 0 })
   await first
-  // More than what waits for a loop, and than the history.
+  // More than the buffer of a loop and the history hold.
   for (let n = 0; n < 200; n++) {
     await news.publish({ data: n })
     await turn()
   }
   await t.rejects(async () => { for (;;) await reading.next() }, { code: 'FST_SSE_LAGGING' })
-  t.match(shown(heard.filter(([name]) => name === 'fastify-typed-sse:drop')), [['drop', undefined, { channel: 'news', dropped: undefined }]])
+  t.match(summaryOf(messages.filter(([name]) => name === 'fastify-typed-sse:drop')), [['drop', undefined, { channel: 'news', dropped: undefined }]])
   await app.close()
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Histogram } from '../../lib/metrics/histogram.ts'
 
-t.test('times are counted by how long they are, each bucket with all that are shorter', async t => {
+t.test('each bucket counts all times up to its bound', async t => {
   const histogram = new Histogram()
   for (const time of [0, 0.1, 0.2, 3, 3, 4_999, 5_000, 5_001]) histogram.record(time)
   const { buckets, count, sum } = histogram.snapshot()
@@ -11,7 +11,7 @@ t.test('times are counted by how long they are, each bucket with all that are sh
   t.strictSame(buckets.map(({ count }) => count), [2, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 5, 5, 7, 8])
 })
 
-t.test('a snapshot stays what it was', async t => {
+t.test('a snapshot does not change', async t => {
   const histogram = new Histogram()
   const empty = histogram.snapshot()
   histogram.record(1)

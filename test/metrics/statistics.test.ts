@@ -3,7 +3,7 @@ import { Statistics } from '../../lib/metrics/statistics.ts'
 
 const NONE = { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 }
 
-t.test('what is over and what is open is added up, by route and for all', async t => {
+t.test('closed and open streams are added up, by route and in total', async t => {
   const statistics = new Statistics()
   const [news, jobs] = [statistics.route('GET /news'), statistics.route('POST /jobs')]
   t.equal(statistics.route('GET /news'), news, 'one tally per route')
@@ -23,7 +23,7 @@ t.test('what is over and what is open is added up, by route and for all', async 
   t.strictSame(stats.channels, { orders: { subscribers: 2, lagging: 1, newest: 7 } })
 })
 
-t.test('what else happened is counted where it happens, and a snapshot stays what it was', async t => {
+t.test('other counters are counted, and a snapshot does not change', async t => {
   const statistics = new Statistics()
   const before = statistics.snapshot([], {})
   statistics.published = 4

@@ -3,7 +3,7 @@ import { Components, minorOf, type OpenApiDocument } from '../../lib/openapi/com
 
 const empty = (openapi = '3.2.0'): OpenApiDocument & { components: { schemas: Record<string, unknown> } } => ({ openapi, components: { schemas: {} } })
 
-t.test('a schema is there once, under its name', async t => {
+t.test('a schema is stored once, under its name', async t => {
   const document = empty()
   const source = {}
   const ref = () => Components.of(document).refTo(source, 'Order', () => ({ type: 'object' }))
@@ -12,14 +12,14 @@ t.test('a schema is there once, under its name', async t => {
   t.strictSame(document.components.schemas, { Order: { type: 'object' } })
 })
 
-t.test('of two that want one name, the second gets another, and one like the first its name', async t => {
+t.test('if another schema has the name, a number is appended, and an equal schema shares its component', async t => {
   const document = empty()
   const ref = (type: string) => Components.of(document).refTo({}, 'Order', () => ({ type })).$ref
   t.strictSame(['object', 'string', 'object', 'string', 'array'].map(ref), ['Order', 'Order-1', 'Order', 'Order-1', 'Order-2'].map(name => `#/components/schemas/${name}`))
   t.strictSame(Object.keys(document.components.schemas), ['Order', 'Order-1', 'Order-2'])
 })
 
-t.test('what is there already is used, also with its $id as its title', async t => {
+t.test('an equal schema that is in the document is used, also if it has its $id as title', async t => {
   const document = empty()
   Object.assign(document.components.schemas, { 'def-0': { type: 'string', title: 'Word' }, Size: { type: 'integer' } })
   const components = Components.of(document)
@@ -28,7 +28,7 @@ t.test('what is there already is used, also with its $id as its title', async t 
   t.equal(components.refTo({}, 'Other', () => ({ type: 'string' })).$ref, '#/components/schemas/Other')
 })
 
-t.test('a schema may refer to itself, and is still known again', async t => {
+t.test('a schema that refers to itself is recognized when it is added again', async t => {
   const document = empty()
   const components = Components.of(document)
   const tree = () => {
@@ -41,15 +41,15 @@ t.test('a schema may refer to itself, and is still known again', async t => {
   t.strictSame(document.components.schemas, { Tree: { type: 'array', items: { $ref: '#/components/schemas/Tree' } } })
 })
 
-t.test('a name has only letters that it may have', async t => {
+t.test('characters that a component name must not contain are replaced', async t => {
   const document = empty()
-  const name = (wanted: string) => Components.of(document).refTo({ wanted }, wanted, () => ({ title: wanted })).$ref.slice('#/components/schemas/'.length)
+  const name = (preferred: string) => Components.of(document).refTo({ preferred }, preferred, () => ({ title: preferred })).$ref.slice('#/components/schemas/'.length)
   t.strictSame(['http://example.com/a b.json#', 'Größe', '??', 'x_1.y', 'toString'].map(name), ['http-example.com-a-b.json', 'Gr-e', 'schema', 'x_1.y', 'toString'])
   t.equal(name('__proto__'), 'schema-1')
   t.equal(Object.getPrototypeOf(document.components.schemas), Object.prototype)
 })
 
-t.test('a document without components gets them; OpenAPI 3.0 keeps them in an extension', async t => {
+t.test('components are added to a document without any; in OpenAPI 3.0 they are in an extension', async t => {
   const bare: OpenApiDocument = { openapi: '3.1.0' }
   Components.of(bare).refTo({}, 'A', () => ({}))
   t.strictSame(bare, { openapi: '3.1.0', components: { schemas: { A: {} } } })
@@ -58,6 +58,6 @@ t.test('a document without components gets them; OpenAPI 3.0 keeps them in an ex
   t.strictSame(old, { ...empty('3.0.3'), 'x-schemas': { A: {} } })
 })
 
-t.test('a version is read by its second number', async t => {
+t.test('minorOf returns the second number of the version', async t => {
   t.strictSame(['3.0.3', '3.1.0', '3.2.0', '3.2', '3.10.1', undefined].map(openapi => minorOf({ openapi })), [0, 1, 2, 2, 10, 0])
 })

@@ -5,37 +5,37 @@ const media = { schema: { type: 'string' } }
 const S = { type: 'string' }
 const O = { type: 'object' }
 
-t.test('a request may say where its client stopped', async t => {
+t.test('Last-Event-ID and lastEventId are added as optional parameters', async t => {
   const { headers, querystring } = withParameters({}) as { headers: { properties: object }, querystring: { properties: object } }
   t.match(headers, { type: 'object', properties: { 'Last-Event-ID': { type: 'string', description: String } } })
   t.match(querystring, { type: 'object', properties: { lastEventId: { type: 'string', description: String } } })
   t.notOk('required' in headers || 'required' in querystring)
 })
 
-t.test('the parameters of a route stay', async t => {
+t.test('the parameters of a route are kept', async t => {
   const querystring = { type: 'object', required: ['q'], properties: { q: S } }
   const headers = { properties: { 'last-event-id': { type: 'integer' } } }
-  const made = withParameters({ querystring, headers })
-  t.match(made.querystring, { type: 'object', required: ['q'], properties: { q: S, lastEventId: S } })
-  t.strictSame(made.headers, headers, 'and one that it declares is its own')
-  t.strictSame(Object.keys(querystring.properties), ['q'], 'what was given is not changed')
-  for (const given of [{ $ref: 'Query' }, { allOf: [querystring] }]) t.match(withParameters({ querystring: given }).querystring, { allOf: [{ properties: { lastEventId: S } }, given] })
+  const result = withParameters({ querystring, headers })
+  t.match(result.querystring, { type: 'object', required: ['q'], properties: { q: S, lastEventId: S } })
+  t.strictSame(result.headers, headers, 'a declared Last-Event-ID is not replaced')
+  t.strictSame(Object.keys(querystring.properties), ['q'], 'the input is not changed')
+  for (const schema of [{ $ref: 'Query' }, { allOf: [querystring] }]) t.match(withParameters({ querystring: schema }).querystring, { allOf: [{ properties: { lastEventId: S } }, schema] })
 })
 
-/** The responses, and the content of the one with the stream. */
+/** Returns the responses, the one with the stream, and its content. */
 function responses (schema: DocumentedSchema, minor = 2) {
   const { response } = withStream(schema, media, minor) as { response: Record<string, { description?: string, content: object, headers?: object }> }
   return { response, ok: response[200]!, content: response[200]!.content }
 }
 
-t.test('a route that answers with a stream alone', async t => {
+t.test('a route that declares no response', async t => {
   const { response, ok, content } = responses({})
   t.strictSame(Object.keys(response), ['200', '204', '503'])
   t.strictSame(content, { 'text/event-stream': media })
   t.type(ok.description, 'string')
 })
 
-t.test('the JSON that a route may answer with stands beside the stream', async t => {
+t.test('a declared JSON response is listed beside the stream', async t => {
   const json = { 'text/event-stream': media, 'application/json': { schema: O } }
   t.strictSame(responses({ response: { 200: O } }).content, json)
   t.strictSame(responses({ response: { '2xx': O } }).content, json)
@@ -46,7 +46,7 @@ t.test('the JSON that a route may answer with stands beside the stream', async t
   t.strictSame(responses({ response: { 200: { content: { 'text/csv': { schema: S } } } } }).content, { 'text/event-stream': media, 'text/csv': { schema: S } })
 })
 
-t.test('the words of a route are used', async t => {
+t.test('the descriptions of a route are used', async t => {
   const stream = { schema: { type: 'string', description: 'Mine' } }
   t.strictSame(responses({ response: { 200: { content: { 'text/event-stream': stream } } } }).content, { 'text/event-stream': stream })
   t.equal(responses({ response: { 200: { ...O, description: 'Mine' } } }).ok.description, 'Mine')
@@ -55,7 +55,7 @@ t.test('the words of a route are used', async t => {
   t.strictSame(responses({ response: { 200: { ...O, headers } } }).ok.headers, headers)
 })
 
-t.test('what may come in place of the stream, unless the route says so', async t => {
+t.test('204 and 503 are added unless the route declares them', async t => {
   const others = (response: object) => Object.keys(responses({ response }).response).filter(status => status !== '200').sort()
   t.strictSame(others({ 404: S }), ['204', '404', '503'])
   t.strictSame(others({ '5xx': S }), ['204', '5xx'])
@@ -65,13 +65,13 @@ t.test('what may come in place of the stream, unless the route says so', async t
   t.strictSame(responses({ response: { 204: S, 503: S } }).response[204], S)
 })
 
-t.test('OpenAPI 3.0 has one example', async t => {
+t.test('for OpenAPI 3.0, examples become one example', async t => {
   const schema = { ...O, properties: { a: { ...S, examples: ['x', 'y'] }, b: S } }
   t.strictSame(responses({ response: { 200: schema } }).content, { 'text/event-stream': media, 'application/json': { schema } })
   t.strictSame(responses({ response: { 200: schema } }, 0).content, { 'text/event-stream': media, 'application/json': { schema: { ...O, properties: { a: { ...S, example: 'x' }, b: S } } } })
 })
 
-t.test('Swagger 2 has one schema for all that a route may answer', async t => {
+t.test('for Swagger 2, a response has one schema', async t => {
   const alone = withText({}, 'Events') as { produces: string[], response: Record<string, object> }
   t.strictSame(alone.produces, ['text/event-stream'])
   t.strictSame(alone.response[200], { type: 'string', description: 'Events' })

@@ -6,7 +6,7 @@ import '../../lib/server/types.ts'
 
 const sse = { note: Type.String() }
 
-function given (schema: object | undefined, more: Partial<TransformInput> = {}): TransformInput {
+function inputOf (schema: object | undefined, more: Partial<TransformInput> = {}): TransformInput {
   return { schema: schema as FastifySchema, url: '/a/:b', route: { schema }, openapiObject: { openapi: '3.2.0', components: { schemas: {} } }, ...more }
 }
 
@@ -15,39 +15,39 @@ const media = (input: TransformInput): object => {
   return response[200]!.content['text/event-stream']!
 }
 
-t.test('a route without events, and one that is hidden, stay as they are', async t => {
+t.test('a route without events and a hidden route are unchanged', async t => {
   for (const schema of [undefined, {}, { body: {} }, { sse, hide: true }]) {
-    const made = sseTransform(given(schema))
-    t.equal(made.schema, schema)
-    t.equal(made.url, '/a/:b')
+    const result = sseTransform(inputOf(schema))
+    t.equal(result.schema, schema)
+    t.equal(result.url, '/a/:b')
   }
-  const input = given({ sse, hide: true })
+  const input = inputOf({ sse, hide: true })
   sseTransform(input)
   t.strictSame(input.openapiObject, { openapi: '3.2.0', components: { schemas: {} } })
 })
 
-t.test('a stream is a list of events to OpenAPI 3.2, and a text to those before it', async t => {
+t.test('the stream is a list of events in OpenAPI 3.2, and a text in earlier versions', async t => {
   const ref = { $ref: '#/components/schemas/a-b-event' }
   const text = { type: 'string', description: 'Server-Sent Events:\n\n- `note` (text)' }
-  t.strictSame(media(given({ sse })), { schema: { type: 'array', items: ref }, itemSchema: ref })
-  t.strictSame(media(given({ sse }, { openapiObject: { openapi: '3.1.1' } })), { schema: text, 'x-itemSchema': ref })
-  t.strictSame(media(given({ sse }, { openapiObject: { openapi: '3.0.3' } })), { schema: text, 'x-itemSchema': { $ref: '#/x-schemas/a-b-event' } })
-  t.strictSame(media(given({ sse }, { url: '/' })), { schema: { type: 'array', items: { $ref: '#/components/schemas/event' } }, itemSchema: { $ref: '#/components/schemas/event' } })
-  t.match(sseTransform(given({ sse }, { openapiObject: undefined })).schema, { produces: ['text/event-stream'], response: { 200: text } })
+  t.strictSame(media(inputOf({ sse })), { schema: { type: 'array', items: ref }, itemSchema: ref })
+  t.strictSame(media(inputOf({ sse }, { openapiObject: { openapi: '3.1.1' } })), { schema: text, 'x-itemSchema': ref })
+  t.strictSame(media(inputOf({ sse }, { openapiObject: { openapi: '3.0.3' } })), { schema: text, 'x-itemSchema': { $ref: '#/x-schemas/a-b-event' } })
+  t.strictSame(media(inputOf({ sse }, { url: '/' })), { schema: { type: 'array', items: { $ref: '#/components/schemas/event' } }, itemSchema: { $ref: '#/components/schemas/event' } })
+  t.match(sseTransform(inputOf({ sse }, { openapiObject: undefined })).schema, { produces: ['text/event-stream'], response: { 200: text } })
 })
 
-t.test('the events are no longer in the schema, and what was given is not changed', async t => {
+t.test('the events are removed from the schema, and the input is not changed', async t => {
   const schema = { sse, summary: 'Mine', response: { 200: { type: 'object' } } }
   const before = structuredClone({ ...schema, sse: undefined })
-  const made = sseTransform(given(schema))
-  t.notOk('sse' in made.schema)
-  t.match(made.schema, { summary: 'Mine' })
+  const result = sseTransform(inputOf(schema))
+  t.notOk('sse' in result.schema)
+  t.match(result.schema, { summary: 'Mine' })
   t.strictSame({ ...schema, sse: undefined }, before)
 })
 
-t.test('another transform may come before it, and leave the events out', async t => {
-  const input = given({ sse })
-  const made = sseTransform({ ...input, schema: { summary: 'Theirs' } as FastifySchema, url: '/v1/a' })
-  t.match(made, { url: '/v1/a', schema: { summary: 'Theirs', response: { 200: { content: { 'text/event-stream': {} } } } } })
+t.test('a transform that runs before it may drop the events', async t => {
+  const input = inputOf({ sse })
+  const result = sseTransform({ ...input, schema: { summary: 'Theirs' } as FastifySchema, url: '/v1/a' })
+  t.match(result, { url: '/v1/a', schema: { summary: 'Theirs', response: { 200: { content: { 'text/event-stream': {} } } } } })
   t.match(sseTransform({ ...input, route: {} }).schema, { response: { 200: { content: { 'text/event-stream': {} } } } })
 })

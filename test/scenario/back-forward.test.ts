@@ -16,10 +16,10 @@ declare global {
   interface Window { kept: { numbers: number[], returned: boolean, closed: string } }
 }
 
-/** A server with a channel of numbers, and what was asked of it. */
+/** A server with a channel of numbers, and the requests that it received. */
 class Numbers {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
-  readonly asked: Array<{ lastEventId: string, key: string }> = []
+  readonly requests: Array<{ lastEventId: string, key: string }> = []
   open = 0
   newest = 0
   url!: string
@@ -31,7 +31,7 @@ class Numbers {
     await app.register(sse)
     const channel = numbers.#channel = app.sse.channel('numbers')
     app.get('/numbers', (request, reply) => {
-      numbers.asked.push({ lastEventId: String(request.headers['last-event-id'] ?? ''), key: String(request.headers['x-api-key'] ?? '') })
+      numbers.requests.push({ lastEventId: String(request.headers['last-event-id'] ?? ''), key: String(request.headers['x-api-key'] ?? '') })
       numbers.open++
       reply.raw.on('close', () => { numbers.open-- })
       return reply.sse(channel)
@@ -45,7 +45,7 @@ class Numbers {
   publish (): void { this.#channel.publish({ data: ++this.newest }) }
 }
 
-/** A browser whose pages rest in the back/forward cache, which playwright switches off. */
+/** A browser with the back/forward cache, which playwright disables. */
 async function launch (t: Test): Promise<BrowserContext> {
   const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS, ignoreDefaultArgs: ['--disable-back-forward-cache'] })
   t.teardown(() => browser.close())
@@ -71,7 +71,7 @@ const numbersOf = (page: Page) => page.evaluate(() => window.kept.numbers)
 
 t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
   for (const share of [true, false]) {
-    t.test(`a page that leaves lets go, and has all when it returns: ${share ? 'shared' : 'alone'}`, async t => {
+    t.test(`a page that is left closes its connection, and has every number when it returns: ${share ? 'shared' : 'alone'}`, async t => {
       const server = await Numbers.start(t)
       const context = await launch(t)
       const [first, other] = [await context.newPage(), await context.newPage()]
@@ -90,7 +90,7 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       }, PATIENCE)
       await publish(first, other)
       await first.goto(`${server.url}client.js`)
-      await until('the connection of the page is gone', () => server.asked.length >= 2 && server.open === 1, PATIENCE)
+      await until('the connection of the page is closed', () => server.requests.length >= 2 && server.open === 1, PATIENCE)
       // Far less than the minute for which Chromium keeps a page.
       await publish(other)
       await publish(other)
@@ -106,17 +106,17 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     })
   }
 
-  t.test('a seventh page is not kept waiting by six that were left', async t => {
+  t.test('six pages that were left do not block a seventh', async t => {
     const server = await Numbers.start(t)
     const page = await (await launch(t)).newPage()
     for (let n = 0; n < 8; n++) {
       await visit(page, `${server.url}?${n}`, {})
-      await until('it is connected', () => server.asked.length === n + 1 && server.open === 1, PATIENCE)
+      await until('it is connected', () => server.requests.length === n + 1 && server.open === 1, PATIENCE)
     }
     t.equal(server.open, 1)
   })
 
-  t.test('headers go along with a redirect within the origin, and a page refuses another', async t => {
+  t.test('headers are sent along with a redirect within the origin, and a page rejects a redirect to another', async t => {
     const other = await Numbers.start(t)
     const server = await Numbers.start(t, app => {
       app.get('/within', (_request, reply) => reply.redirect('/numbers'))
@@ -125,14 +125,14 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
     const page = await (await launch(t)).newPage()
     await visit(page, server.url, { headers: { 'x-api-key': 'secret' } }, '/within')
     await until('it is connected', () => server.open === 1, PATIENCE)
-    t.equal(server.asked[0]!.key, 'secret')
+    t.equal(server.requests[0]!.key, 'secret')
     await visit(page, server.url, { headers: { 'x-api-key': 'secret' } }, '/away')
     await page.waitForFunction(() => window.kept.closed !== '')
     t.equal(await page.evaluate(() => window.kept.closed), 'FST_SSE_REDIRECT')
-    t.equal(other.asked.length, 0)
+    t.equal(other.requests.length, 0)
   })
 
-  t.test('mistakes end it in a page, too', async t => {
+  t.test('invalid options and responses end the stream in a page, too', async t => {
     const server = await Numbers.start(t)
     const page = await (await launch(t)).newPage()
     for (const [options, path, code] of [
@@ -146,6 +146,6 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       await page.waitForFunction(() => window.kept.closed !== '')
       t.equal(await page.evaluate(() => window.kept.closed), code, `${path} ${JSON.stringify(options)}`)
     }
-    t.equal(server.asked.length, 0)
+    t.equal(server.requests.length, 0)
   })
 })

@@ -14,7 +14,7 @@ type Test = Pick<typeof t, 'teardown'>
 
 const MB = 1024 * 1024
 const KB = 'x'.repeat(1024)
-// More than the kernel keeps for a connection whose client does not read.
+// More than the kernel buffers for a connection whose client does not read.
 const MANY = 12_000
 
 const parked = (): Promise<never> => new Promise(() => {})
@@ -22,7 +22,7 @@ const parked = (): Promise<never> => new Promise(() => {})
 /** A client that can stop reading. */
 interface Reader {
   stream: Readable
-  /** The events' data, when the response is over. */
+  /** The data of the events. Resolves when the response is over. */
   all: () => Promise<string[]>
 }
 
@@ -60,7 +60,7 @@ async function overHttp2 (t: Test, port: number): Promise<Reader> {
   }
 }
 
-/** Reads one chunk, then nothing for a while, and so on; gives the way back to full speed. */
+/** Reads one chunk, pauses, and so on. Returns a function that reads at full speed again. */
 function drip (stream: Readable): () => void {
   const wait = (): void => {
     stream.pause()
@@ -75,7 +75,7 @@ const versions = [
   { version: 'HTTP/2', make: (): FastifyInstance => Fastify({ http2: true }) as unknown as FastifyInstance, connect: overHttp2 }
 ]
 
-/** Numbered events that are always ready, and how many were asked for. */
+/** Numbered events that are always ready, and how many were pulled. */
 class Supply {
   pulled = 0
   readonly #count: number
@@ -109,15 +109,15 @@ class Supply {
 
 for (const { version, make, connect } of versions) {
   for (const form of version === 'HTTP/1.1' ? Supply.forms : ['async'] as const) {
-    t.test(`L4: over ${version} a client that stops reading stops the ${form} source, and gets all of it in order when it reads on`, async t => {
+    t.test(`L4: over ${version} a client that stops reading stops the ${form} source, and receives all of it in order when it reads on`, async t => {
       const app = make()
       await app.register(sse)
       const supply = new Supply(MANY)
       let reply!: FastifyReply
       app.get('/', (_request, r) => (reply = r).sse(supply[form]()))
       const client = await connect(t, await listen(t, app))
-      const stopped = await within('the stand', untilStopped(supply))
-      t.ok(stopped < MANY, `the source was asked for ${stopped} of ${MANY} events`)
+      const stopped = await within('the source to stop', untilStopped(supply))
+      t.ok(stopped < MANY, `${stopped} of ${MANY} events were pulled`)
       t.ok(reply.raw.writableLength < MB, `${reply.raw.writableLength} bytes wait in the process`)
       await delay(200)
       t.equal(supply.pulled, stopped, 'a stalled stream pulls nothing')
@@ -127,7 +127,7 @@ for (const { version, make, connect } of versions) {
     })
   }
 
-  t.test(`L4: over ${version} a slow reader gets everything`, async t => {
+  t.test(`L4: over ${version} a slow reader receives everything`, async t => {
     const app = make()
     await app.register(sse)
     const supply = new Supply(MANY / 6)
@@ -138,7 +138,7 @@ for (const { version, make, connect } of versions) {
     t.same((await data).map(text => Number(text.split(' ')[0])), [...Array(MANY / 6).keys()])
   })
 
-  t.test(`L4: over ${version} a client that takes no byte for the stallTimeout is disconnected`, async t => {
+  t.test(`L4: over ${version} a client that reads no bytes for the stallTimeout is disconnected`, async t => {
     const app = make()
     const reports: CloseReport[] = []
     await app.register(sse, { stallTimeout: 200 })
@@ -170,7 +170,7 @@ async function untilStopped (supply: Supply): Promise<number> {
   return await still(() => supply.pulled)
 }
 
-t.test('L4: a slow reader that keeps taking bytes of one large event is not cut', async t => {
+t.test('L4: a slow reader that keeps reading one large event is not disconnected', async t => {
   const app = Fastify()
   const stallTimeout = 500
   await app.register(sse, { stallTimeout })
@@ -234,19 +234,19 @@ const busy: Array<{ name: string, source: () => SseSource<AnyEvent>, onInvalid?:
   { name: 'a sync iterable', source: () => endless('x') },
   { name: 'an async generator', source: () => endlessAsync('x') },
   { name: 'Readable.from() of an endless generator', source: () => Readable.from(endless('x')) },
-  // Nothing of these is ever written, so no full buffer ever stops the pulling.
+  // None of these is ever written, so no full buffer stops the pulling.
   { name: 'a sync iterable of events that are left out', source: () => endless(undefined), onInvalid: 'skip' },
   { name: 'an async generator of events that are left out', source: () => endlessAsync(undefined), onInvalid: 'skip' }
 ]
 
 for (const { name, source, onInvalid } of busy) {
-  t.test(`L4: ${name}, always ready, does not starve the loop`, async t => {
+  t.test(`L4: ${name}, always ready, does not starve the event loop`, async t => {
     const app = Fastify()
     await app.register(sse, onInvalid === undefined ? {} : { onInvalid })
     app.get('/', (_request, reply) => reply.sse(source()))
     app.get('/other', async () => 'here')
     const port = await listen(t, app)
-    // Reads and forgets: as quick a client as there can be.
+    // Reads and discards: the fastest possible client.
     const greedy = get({ port, host: '127.0.0.1', path: '/', agent: false }, response => { response.on('error', () => {}).resume() })
     greedy.on('error', () => {})
     t.teardown(() => greedy.destroy())
@@ -261,7 +261,7 @@ for (const { name, source, onInvalid } of busy) {
 const LATER = ['b', 'c', 'd']
 const head = (received: string): string => received.slice(received.indexOf('\r\n\r\n') + 4)
 
-t.test('L5: a lone event leaves at once: it arrives before the next one exists', async t => {
+t.test('L5: a single event is sent at once: it arrives before the next one exists', async t => {
   const app = Fastify()
   await app.register(sse)
   const queue = new EventQueue()
@@ -275,7 +275,7 @@ t.test('L5: a lone event leaves at once: it arrives before the next one exists',
   t.equal(head(client.received), ['a', ...LATER].map(data => `9\r\ndata: ${data}\n\n\r\n`).join(''), 'a write for each')
 })
 
-t.test('L5: events 100 ms apart arrive apart', async t => {
+t.test('L5: events 100 ms apart arrive separately', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse((async function * () {
@@ -290,11 +290,11 @@ t.test('L5: events 100 ms apart arrive apart', async t => {
     await within(data, client.until(`data: ${data}\n\n`))
     arrivals.push(client.chunks.length)
   }
-  t.same(arrivals, [...new Set(arrivals)], 'each came in a read of its own')
+  t.same(arrivals, [...new Set(arrivals)], 'each arrived in a separate read')
   await client.closed
 })
 
-t.test('L5: events that are ready together leave in one write', async t => {
+t.test('L5: events that are ready together are sent in one write', async t => {
   const app = Fastify()
   await app.register(sse)
   const queue = new EventQueue({ capacity: 10 })

@@ -4,13 +4,13 @@ import { absent, NGINX } from '../setup/programs.ts'
 import { open } from '../setup/raw.ts'
 import { END, ended, fieldsOf, intact, nameOf, read, serve, soon, WAYS } from '../setup/ways.ts'
 
-// What both-ways.test.ts tests, with nginx between: it takes chunks apart, or gets none, and makes its own.
+// The tests of both-ways.test.ts with nginx in between, which decodes chunks, or gets none, and encodes its own.
 
 t.setTimeout(120_000)
 
 for (const way of WAYS) {
   for (const version of ['1.0', '1.1']) {
-    t.test(`W1: through an nginx that speaks HTTP/${version} to us, all of it arrives, and each event when it happens (${nameOf(way)})`, { skip: absent(NGINX) }, async t => {
+    t.test(`W1: through an nginx that uses HTTP/${version} to the node, everything arrives, each event when it is sent (${nameOf(way)})`, { skip: absent(NGINX) }, async t => {
       const served = await serve(t, way)
       const nginx = await Nginx.start(t, port => `
         upstream app { server 127.0.0.1:${served.port}; keepalive 4; }

@@ -14,19 +14,19 @@ import { until } from '../setup/until.ts'
 import { answersOf, difference, END, ended, fieldsOf, intact, nameOf, read, SCRIPTS, serve, soon, WAYS, type Answer, type Served, type ServeOptions, type Step, type Visit, type Way } from '../setup/ways.ts'
 import { still } from '../setup/within.ts'
 
-// Frames go past Node's own chunking to the socket, or through it. Whatever else happens on a connection, the bytes are the same.
+// Frames are written past Node's own chunking to the socket, or through it. In every situation the bytes are the same.
 
 t.setTimeout(120_000)
 
 interface Case { title: string, run: (t: Test, way: Way) => Promise<void> }
 
-async function ask (t: Test, { port }: Pick<Served, 'port'>, request: RawRequest): Promise<RawClient> {
+async function sendRequest (t: Test, { port }: Pick<Served, 'port'>, request: RawRequest): Promise<RawClient> {
   const client = await open(port, request)
   t.teardown(() => client.socket.destroy())
   return client
 }
 
-/** What arrived is the beginning of what was to come, and all that had to do with it is over. */
+/** Checks that the received bytes are a prefix of the expected ones, and that everything of the stream is closed. */
 async function cutOff (t: Test, body: string, visit: Visit): Promise<void> {
   t.ok(visit.body.startsWith(body), 'the beginning')
   await soon('the end of reply.sse()', visit.over)
@@ -36,14 +36,14 @@ async function cutOff (t: Test, body: string, visit: Visit): Promise<void> {
   t.ok(visit.isLeft)
 }
 
-/** A case of a client that asks for streams on one connection, and is answered as ever. */
+/** A case of a client that requests streams on one connection. */
 function plain (title: string, paths: string[], { request = {}, after, ...options }: ServeOptions & { request?: RawRequest, after?: (t: Test, answers: Answer[], served: Served) => void } = {}): Case {
   return {
     title,
     run: async (t, way) => {
       const served = await serve(t, way, options)
       const [first = '', ...others] = paths
-      const client = await ask(t, served, { ...request, path: first })
+      const client = await sendRequest(t, served, { ...request, path: first })
       for (const path of others) client.request({ ...request, path })
       const answers = await answersOf(client, paths.length)
       await intact(t, answers, served.visits)
@@ -56,14 +56,14 @@ function plain (title: string, paths: string[], { request = {}, after, ...option
 const cases: Case[] = [
   plain('three pipelined requests are answered in their order, each with its own bytes', ['/stream/short', '/stream/long', '/stream/short']),
   {
-    title: 'pipelined answers wait for a slow one in their middle',
+    title: 'pipelined responses wait for a slow one between them',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/short' })
+      const client = await sendRequest(t, served, { path: '/stream/short' })
       for (const path of ['/stream/held', '/stream/long', '/plain']) client.request({ path })
       await soon('the beginning of the slow one', client.until('data: first\n\n'))
       await until('all requests to be there', () => served.visits.length === 3)
-      // Behind the slow one, it is done as far as nobody reads it.
+      // Behind the slow response, this one completes while its client does not read.
       await turn()
       served.visits[1]!.free()
       await soon('the last answer', client.until('{"plain":true}'))
@@ -72,11 +72,11 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'a POST that waits for 100 Continue is told to go on, then gets its stream',
+    title: 'a POST that waits for 100 Continue receives it, then its stream',
     run: async (t, way) => {
       const served = await serve(t, way)
       const body = '{"ü":1}'
-      const client = await ask(t, served, {
+      const client = await sendRequest(t, served, {
         path: '/stream/short',
         method: 'POST',
         headers: { Expect: '100-continue', 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(body)) }
@@ -96,7 +96,7 @@ const cases: Case[] = [
       const served = await serve(t, way, where === 'in the handler'
         ? { prepare: add }
         : { setup: app => app.addHook('onSend', async (_request, reply, payload) => { add(reply); return payload }) })
-      const client = await ask(t, served, { path: '/stream/short', headers: { TE: 'trailers' } })
+      const client = await sendRequest(t, served, { path: '/stream/short', headers: { TE: 'trailers' } })
       client.request({ path: '/stream/long', headers: { TE: 'trailers' } })
       const answers = await answersOf(client, 2, '\r\n0\r\nx-sum: of all\r\n\r\n')
       for (const answer of answers) t.same([fieldsOf(answer, 'trailer'), answer.trailers], [['x-sum'], 'x-sum: of all'])
@@ -105,7 +105,7 @@ const cases: Case[] = [
     }
   })),
   {
-    title: 'a connection that is used again for streams and others has the listeners that it had',
+    title: 'a connection that is reused for streams and other requests has no additional listeners',
     run: async (t, way) => {
       const counts: Array<Record<string, number>> = []
       const served = await serve(t, way, {
@@ -113,7 +113,7 @@ const cases: Case[] = [
           counts.push(Object.fromEntries(['drain', 'close', 'end', 'error', 'finish'].map(name => [name, socket.listenerCount(name)])))
         })
       })
-      const client = await ask(t, served, { path: '/plain' })
+      const client = await sendRequest(t, served, { path: '/plain' })
       for (let n = 1; n <= 10; n++) {
         await soon('an answer', client.until('{"plain":true}', client.received.lastIndexOf('HTTP/1.1')))
         client.request({ path: n % 2 === 0 ? '/stream/long' : '/stream/short' })
@@ -127,10 +127,10 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'a client that asks to close the connection gets all of it, and then a FIN',
+    title: 'a client that requests Connection: close receives all of the stream, then a FIN',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/long', headers: { Connection: 'close' } })
+      const client = await sendRequest(t, served, { path: '/stream/long', headers: { Connection: 'close' } })
       t.equal(await soon('the end', client.closed), 'end')
       const answers = await answersOf(client, 1)
       t.same(fieldsOf(answers[0]!, 'connection'), ['close'])
@@ -138,10 +138,10 @@ const cases: Case[] = [
     }
   },
   ...[{}, { Connection: 'keep-alive' }].map((headers): Case => ({
-    title: `an HTTP/1.0 client that ${'Connection' in headers ? 'asks to keep the connection' : 'asks for nothing'} gets no chunks, and a FIN for an end`,
+    title: `an HTTP/1.0 client that ${'Connection' in headers ? 'requests keep-alive' : 'requests nothing special'} receives no chunks, and a FIN at the end`,
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/long', version: '1.0', headers })
+      const client = await sendRequest(t, served, { path: '/stream/long', version: '1.0', headers })
       t.equal(await soon('the end', client.closed), 'end')
       const answers = read(client.received)
       t.same(fieldsOf(answers[0]!, 'transfer-encoding'), [])
@@ -149,9 +149,9 @@ const cases: Case[] = [
     }
   })),
   {
-    title: 'a TLS client gets many events, and one of a megabyte',
+    title: 'a TLS client receives many events, and one of a megabyte',
     run: async (t, way) => {
-      // A key that both know: no certificate.
+      // A pre-shared key, so no certificate is needed.
       const psk = Buffer.from('0123456789abcdef')
       const tls = { ciphers: 'PSK', maxVersion: 'TLSv1.2' } as const
       const many = Array.from({ length: 200 }, (_, index) => `${index} ${'é'.repeat(index)}`)
@@ -166,10 +166,10 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'where half-open connections are allowed, a client that has said goodbye and reads on gets all of it, and a FIN',
+    title: 'with allowHalfOpen, a client that has half-closed and reads on receives all of the stream, then a FIN',
     run: async (t, way) => {
       const served = await serve(t, way, { setup: app => { Object.assign(app.server, { httpAllowHalfOpen: true }) } })
-      const client = await ask(t, served, { path: '/stream/held' })
+      const client = await sendRequest(t, served, { path: '/stream/held' })
       await soon('the beginning', client.until('data: first\n\n'))
       const [visit] = served.visits
       const goodbye = once(visit!.socket, 'end')
@@ -181,10 +181,10 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'where they are not, a goodbye is the end of the stream, without a last chunk',
+    title: 'without allowHalfOpen, a half-close ends the stream without a last chunk',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/held' })
+      const client = await sendRequest(t, served, { path: '/stream/held' })
       await soon('the beginning', client.until('data: first\n\n'))
       client.fin()
       await soon('the end', client.closed)
@@ -195,11 +195,11 @@ const cases: Case[] = [
     }
   },
   ...['outside', 'within the source'].map((where): Case => ({
-    title: `closeAllConnections(), called ${where}, ends a stream in its middle, and nothing else`,
+    title: `closeAllConnections(), called ${where}, ends a stream in the middle, and nothing else`,
     run: async (t, way) => {
       const close: Step = visit => visit.reply.server.server.closeAllConnections()
       const served = await serve(t, way, { scripts: { ...SCRIPTS, cut: ['first', 'second', visit => visit.hold(), 'third', close, 'fourth', 'fifth'] } })
-      const client = await ask(t, served, { path: where === 'outside' ? '/stream/held' : '/stream/cut' })
+      const client = await sendRequest(t, served, { path: where === 'outside' ? '/stream/held' : '/stream/cut' })
       await soon('the beginning', client.until('data: first\n\n'))
       if (where === 'outside') served.app.server.closeAllConnections()
       else served.visits[0]!.free()
@@ -208,18 +208,18 @@ const cases: Case[] = [
       t.equal(response!.complete, false)
       await cutOff(t, response!.body, served.visits[0]!)
       t.equal(served.visits[0]!.socket.listenerCount('drain'), 1, 'Node\'s own')
-      const next = await ask(t, served, { path: '/stream/short' })
+      const next = await sendRequest(t, served, { path: '/stream/short' })
       await intact(t, await answersOf(next, 1), served.visits.slice(1))
       t.same(served.problems, [])
     }
   })),
   {
-    title: 'closeIdleConnections() leaves a live stream alone',
+    title: 'closeIdleConnections() does not close a live stream',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const idle = await ask(t, served, { path: '/stream/short' })
+      const idle = await sendRequest(t, served, { path: '/stream/short' })
       await answersOf(idle, 1)
-      const client = await ask(t, served, { path: '/stream/held' })
+      const client = await sendRequest(t, served, { path: '/stream/held' })
       await soon('the beginning', client.until('data: first\n\n'))
       served.app.server.closeIdleConnections()
       await soon('the end of the idle one', idle.closed)
@@ -228,11 +228,11 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'a connection that the server itself has said goodbye on takes no more, and nobody is told of an error',
+    title: 'a connection that the server itself has half-closed is not written to, and no error is reported',
     run: async (t, way) => {
       const goodbye: Step = visit => { visit.socket.end() }
       const served = await serve(t, way, { scripts: { cut: ['first', 'second', visit => visit.hold(), goodbye, 'third', 'fourth', 'fifth'] } })
-      const client = await ask(t, served, { path: '/stream/cut' })
+      const client = await sendRequest(t, served, { path: '/stream/cut' })
       await soon('the beginning', client.until('data: second\n\n'))
       served.visits[0]!.free()
       t.equal(await soon('the end', client.closed), 'end')
@@ -241,12 +241,12 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'a client that stops reading holds the source up, and gets all of it when it reads on',
+    title: 'a client that stops reading pauses the source, and receives all of it when it reads on',
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/flood', pauseOnConnect: true })
+      const client = await sendRequest(t, served, { path: '/stream/flood', pauseOnConnect: true })
       const visit = await stalled(served)
-      if (way.source === 'pulled') t.ok(visit.asked < SCRIPTS.flood!.length, `${visit.asked} were asked for`)
+      if (way.source === 'pulled') t.ok(visit.pulls < SCRIPTS.flood!.length, `${visit.pulls} were pulled`)
       else await soon('the last to be published', visit.published)
       t.ok(visit.reply.raw.writableLength < 256 * 1024, `${visit.reply.raw.writableLength} bytes wait in the process`)
       client.resume()
@@ -260,20 +260,20 @@ const cases: Case[] = [
     }
   },
   ...(['fin', 'reset'] as const).map((leave): Case => ({
-    title: `a client that stops reading and leaves with a ${leave} ends the stream`,
+    title: `a client that stops reading and disconnects with a ${leave} ends the stream`,
     run: async (t, way) => {
       const served = await serve(t, way)
-      const client = await ask(t, served, { path: '/stream/flood', pauseOnConnect: true })
+      const client = await sendRequest(t, served, { path: '/stream/flood', pauseOnConnect: true })
       const visit = await stalled(served)
       client[leave]()
       await cutOff(t, '', visit)
       t.equal(visit.socket.listenerCount('drain'), 1, 'Node\'s own')
-      // Of a reset, any server hears.
+      // Every server is notified of a reset.
       t.same(served.problems.filter(problem => leave === 'fin' || (problem as NodeJS.ErrnoException).code !== 'ECONNRESET'), [])
     }
   })),
   {
-    title: 'who stands in for the response\'s write sees every byte',
+    title: 'a replaced response.write receives every byte',
     run: async (t, way) => {
       let seen: string[] = []
       const served = await serve(t, way, {
@@ -290,16 +290,16 @@ const cases: Case[] = [
           }
         }
       })
-      const client = await ask(t, served, { path: '/stream/long' })
+      const client = await sendRequest(t, served, { path: '/stream/long' })
       await intact(t, await answersOf(client, 1), served.visits)
       t.equal(difference(seen.join(''), served.visits[0]!.body), '')
     }
   },
-  ...[{ what: 'lets streams be', options: {} }, { what: 'compresses streams too', options: { customTypes: /event-stream/ } }].map(({ what, options }): Case => ({
-    title: `behind a compress for all that ${what}, a client that takes gzip gets the bytes`,
+  ...[{ what: 'excludes streams', options: {} }, { what: 'includes streams', options: { customTypes: /event-stream/ } }].map(({ what, options }): Case => ({
+    title: `with compression for all responses that ${what}, a client that accepts gzip receives the same bytes`,
     run: async (t, way) => {
       const served = await serve(t, way, { setup: app => app.register(compress, { global: true, threshold: 0, ...options }) })
-      const client = await ask(t, served, { path: '/stream/long', headers: { 'Accept-Encoding': 'gzip' } })
+      const client = await sendRequest(t, served, { path: '/stream/long', headers: { 'Accept-Encoding': 'gzip' } })
       const [answer] = await answersOf(client, 1)
       const compressed = 'customTypes' in options
       t.same(fieldsOf(answer!, 'content-encoding'), compressed ? ['gzip'] : [])
@@ -307,7 +307,7 @@ const cases: Case[] = [
     }
   })),
   {
-    title: 'inject gets the same body',
+    title: 'inject returns the same body',
     run: async (t, way) => {
       const served = await serve(t, way)
       for (const script of ['short', 'long']) {
@@ -318,7 +318,7 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'HTTP/2 clients get the same body, several on one connection',
+    title: 'HTTP/2 clients receive the same body, several on one connection',
     run: async (t, way) => {
       const served = await serve(t, way, { server: { http2: true } })
       const session = connectHttp2(`http://127.0.0.1:${served.port}`)
@@ -329,7 +329,7 @@ const cases: Case[] = [
     }
   },
   {
-    title: 'a handler that corks, uncorks, writes itself and sets options of the socket in mid-stream changes no byte and no order',
+    title: 'a handler that corks, uncorks, writes and sets socket options during the stream changes no byte and no order',
     run: async (t, way) => {
       const cork: Step = ({ reply }) => { reply.raw.cork() }
       const uncork: Step = ({ reply }) => { reply.raw.uncork() }
@@ -341,13 +341,13 @@ const cases: Case[] = [
       const served = await serve(t, way, {
         scripts: { all: ['a', 'b', delayed(false), 'c', cork, 'é', { own: ': é\n\n' }, 'd', 'e', uncork, 'f', { own: ': f\n\n' }, delayed(true), 'g', cork, cork, 'h', uncork, '€', uncork, 'i', corkSocket, 'j', '😀', 'k', 'l'] }
       })
-      const client = await ask(t, served, { path: '/stream/all' })
+      const client = await sendRequest(t, served, { path: '/stream/all' })
       client.request({ path: '/stream/all' })
       await intact(t, await answersOf(client, 2), served.visits)
       t.same(served.problems, [])
     }
   },
-  plain('the head says once that it comes in chunks, and nothing of a length', ['/stream/short', '/stream/long'], {
+  plain('the head has one transfer-encoding: chunked, and no content-length', ['/stream/short', '/stream/long'], {
     after: (t, answers) => {
       for (const answer of answers) {
         t.same(fieldsOf(answer, 'transfer-encoding'), ['chunked'])
@@ -357,11 +357,11 @@ const cases: Case[] = [
   })
 ]
 
-/** The first visit, when its client takes no more. */
+/** The first visit, whose client has stopped reading. */
 async function stalled ({ visits }: Served): Promise<Visit> {
   await until('the request to be there', () => visits.length === 1)
   const [visit] = visits
-  await soon('a stand', still(() => visit!.asked + visit!.socket.bytesWritten, 100))
+  await soon('the source to stop', still(() => visit!.pulls + visit!.socket.bytesWritten, 100))
   return visit!
 }
 
@@ -376,7 +376,7 @@ for (const way of WAYS) {
 const CLIENTS = 10
 const ROUNDS = 30
 
-/** Texts of any length, and between them nothing, a promise, a turn or a timer. */
+/** Texts of any length, separated by nothing, a promise, an event loop turn or a timer. */
 function scriptsOf (chance: (below: number) => number): Record<string, readonly Step[]> {
   const waits: Step[] = [() => {}, () => Promise.resolve(), () => turn(), () => delay(chance(3))]
   const letters = ['a', 'é', '€', '😀']
@@ -388,8 +388,8 @@ function scriptsOf (chance: (below: number) => number): Record<string, readonly 
 }
 
 for (const way of WAYS) {
-  t.test(`W1: three hundred streams on ten connections, written to at any moment, are whole, and leave nothing (${nameOf(way)})`, async t => {
-    await until('all that came before to be gone', () => timersAndSockets().length === 0)
+  t.test(`W1: three hundred streams on ten connections, written to at any moment, are complete, and leave nothing behind (${nameOf(way)})`, async t => {
+    await until('earlier timers and sockets to close', () => timersAndSockets().length === 0)
     const served = await serve(t, way, { scripts: scriptsOf(chances(2026)) })
     const { app, visits } = served
     const connections = promisify(app.server.getConnections.bind(app.server))
@@ -400,7 +400,7 @@ for (const way of WAYS) {
       const client = await open(served.port, { path: `/stream/${index}` })
       const { localPort } = client.socket
       for (let round = 1; round < ROUNDS; round++) {
-        // At times before the one before it is over.
+        // At random times, some before the previous response has ended.
         if (round % 4 !== 0) await ended(client, round)
         client.request({ path: `/stream/${round * CLIENTS + index}` })
       }
@@ -416,11 +416,11 @@ for (const way of WAYS) {
 
     t.equal(visits.length, CLIENTS * ROUNDS)
     t.ok(visits.every(({ isLeft, reason }) => isLeft && (reason === 'complete' || reason === 'channel-ended')))
-    await until('the connections to be gone', async () => await connections() === 0)
+    await until('the connections to close', async () => await connections() === 0)
     t.same(listeners(app.server), listening)
     t.same(timersAndSockets(), active)
     await app.close()
-    await until('the server to be gone', () => timersAndSockets().length === 0)
+    await until('the server to close', () => timersAndSockets().length === 0)
     t.same(served.problems, [])
   })
 }

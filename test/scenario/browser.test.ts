@@ -26,10 +26,10 @@ const SCREENSHOTS = '.tap/screenshots'
 const SEED = Array.from({ length: 10 }, (_, i) => `200  server sent event message: ${i + 1}`)
 
 declare global {
-  interface Window { told: string[], sources: EventSource[] }
+  interface Window { received: string[], sources: EventSource[] }
 }
 
-/** A server, and the responses that it was asked for at a path. */
+/** A server, and the responses that it sent for a path. */
 class Site {
   readonly app: FastifyInstance
   readonly #responses: Array<{ path: string, response: ServerResponse }> = []
@@ -66,15 +66,18 @@ const textOf = (page: Page, id: string): Promise<string> => page.evaluate(id => 
 const lines = (page: Page): Promise<string[]> =>
   page.evaluate(() => [...document.querySelectorAll('#log .message span')].map(line => line.textContent))
 
-/** Pictures for people, of one engine. What a machine can see is whether the page fits a phone. */
+/** Takes screenshots for people, in one engine, and checks that the page fits a phone. */
 async function shoot (t: Test, page: Page, name: string): Promise<void> {
-  if (page instanceof ChromiumPage) t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing hangs out on a phone')
+  if (page instanceof ChromiumPage) t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing overflows on a phone')
 }
 
-/** A stream of the page that ends after those that the page has, and comes back: what wanted to come back before it has. */
+/**
+ * Opens a stream that ends after the streams of the page and reconnects. Then the others have reconnected, if they
+ * would.
+ */
 async function comesBack (page: Page, site: Site): Promise<void> {
   await page.evaluate(() => { window.sources = [new EventSource('/ends')] })
-  await until('one that comes back', () => site.responses('/ends').length > 1, PATIENCE)
+  await until('a reconnect', () => site.responses('/ends').length > 1, PATIENCE)
   await page.evaluate(() => window.sources[0]!.close())
 }
 
@@ -86,37 +89,37 @@ async function withPage (server: FastifyServerOptions, options: RegisterOptions)
   return app
 }
 
-/** The page follows a stream so many times, and keeps what it is told. */
-const follow = (page: Page, path: string, times = 1): Promise<void> => page.evaluate((path, times) => {
-  const told: string[] = []
+/** Opens the stream several times in the page, and records the events. */
+const openStreams = (page: Page, path: string, times = 1): Promise<void> => page.evaluate((path, times) => {
+  const received: string[] = []
   const sources = Array.from({ length: times }, () => new EventSource(path))
   for (const source of sources) {
-    source.onopen = () => { told.push('open') }
-    source.onerror = () => { told.push(`error ${source.readyState}`) }
-    source.onmessage = ({ data }) => { told.push(String(data)) }
+    source.onopen = () => { received.push('open') }
+    source.onerror = () => { received.push(`error ${source.readyState}`) }
+    source.onmessage = ({ data }) => { received.push(String(data)) }
   }
-  Object.assign(window, { told, sources })
+  Object.assign(window, { received, sources })
 }, path, times)
 
-const told = (page: Page): Promise<string[]> => page.evaluate(() => window.told)
+const received = (page: Page): Promise<string[]> => page.evaluate(() => window.received)
 
-/** Waits until it was told a text, by so many streams. */
+/** Waits until that many streams received a text. */
 const tells = (page: Page, text: string, times = 1): Promise<void> =>
-  page.until(`${text} ${times} times`, (text, times) => window.told.filter(told => told === text).length >= times, text, times)
+  page.until(`${text} ${times} times`, (text, times) => window.received.filter(received => received === text).length >= times, text, times)
 
 mkdirSync(SCREENSHOTS, { recursive: true })
 
 inEachEngine(t, 4, (t, engine) => {
   const visit = (t: Test, site: Site, path: string): Promise<Page> => engine.open(t, `${site.url}${path}`)
 
-  t.test('the seed page shows the ten messages, and again after a restart of the server', async t => {
+  t.test('the seed page shows the ten messages, and shows them again after a restart of the server', async t => {
     const site = await Site.start(t, await build())
     const page = await visit(t, site, '/seed')
     await reaches(page, 'messages', 10)
     t.strictSame((await lines(page)).slice(0, 10), SEED)
     await shoot(t, page, 'seed')
 
-    // The server goes away when a message has just come: no reconnect can meet it while it closes.
+    // The server is stopped directly after a message, so no reconnect meets it while it closes.
     await reaches(page, 'messages', (await lines(page)).length + 1)
     const { port } = site
     await site.app.close()
@@ -130,7 +133,7 @@ inEachEngine(t, 4, (t, engine) => {
     await shoot(t, page, 'seed-restarted')
   })
 
-  t.test('the page of a stream with once stops at the end', async t => {
+  t.test('the page of a finite stream stops at the end', async t => {
     const site = await Site.start(t, await withEnds())
     const page = await visit(t, site, '/seed?path=/sse/once')
     await state(page, 'closed')
@@ -160,7 +163,7 @@ inEachEngine(t, 4, (t, engine) => {
     await shoot(t, page, 'tokens')
   })
 
-  t.test('the tokens page shows what is there before the end, and its Stop stops the generator', async t => {
+  t.test('the tokens page shows tokens before the end, and its Stop button stops the generator', async t => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(sse)
     modules(app)
@@ -186,7 +189,7 @@ inEachEngine(t, 4, (t, engine) => {
     t.equal(await textOf(page, 'answer'), 'Once upon a time')
   })
 
-  t.test('the progress page comes to done and does not connect again', async t => {
+  t.test('the progress page reaches done and does not reconnect', async t => {
     const site = await Site.start(t, await withEnds())
     const page = await visit(t, site, '/progress')
     await state(page, 'done')
@@ -198,7 +201,7 @@ inEachEngine(t, 4, (t, engine) => {
     await shoot(t, page, 'progress')
   })
 
-  t.test('L10: a page that is turned away comes back by itself, and has its stream when there is room', async t => {
+  t.test('L10: a page whose request is rejected retries by itself, and gets its stream when there is room', async t => {
     const app = await withPage({}, { limits: { maxStreams: 1, retryAfter: 50 } })
     app.get('/feed', (_request, reply) => {
       const queue = new EventQueue()
@@ -210,18 +213,18 @@ inEachEngine(t, 4, (t, engine) => {
     await within('the stream', first.until('welcome'), PATIENCE)
 
     const page = await visit(t, site, '/')
-    await follow(page, '/feed')
-    // Each time it is open, then over; after that it connects (0) and is not closed (2).
+    await openStreams(page, '/feed')
+    // Each time the stream opens, then ends. Then it is connecting (0), not closed (2).
     await tells(page, 'error 0', 3)
-    t.strictSame((await told(page)).slice(0, 6), ['open', 'error 0', 'open', 'error 0', 'open', 'error 0'])
+    t.strictSame((await received(page)).slice(0, 6), ['open', 'error 0', 'open', 'error 0', 'open', 'error 0'])
     t.ok(app.sse.stats().rejected.maxStreams >= 3)
 
     first.socket.destroy()
     await tells(page, 'welcome')
-    t.strictSame((await told(page)).slice(-2), ['open', 'welcome'])
+    t.strictSame((await received(page)).slice(-2), ['open', 'welcome'])
   })
 
-  t.test('L7, R2: a drain sends a page to the next server, and the page misses nothing', async t => {
+  t.test('L7, R2: a drain moves a page to the next server, and the page receives every event', async t => {
     const log = new RemoteLog()
     const nodes = await Promise.all([0, 1].map(async () => {
       const app = await withPage({ return503OnClosing: false }, { eventLog: () => log, reconnectWindow: 200 })
@@ -232,7 +235,7 @@ inEachEngine(t, 4, (t, engine) => {
     const ports = [old.port]
     const relay = await Relay.start(t, () => ports)
     const page = await engine.open(t, `http://127.0.0.1:${relay.port}/`)
-    await follow(page, '/numbers')
+    await openStreams(page, '/numbers')
     await tells(page, 'open')
     let last = 0
     const publish = async (): Promise<void> => { for (const end = last + 5; last < end;) await next.app.sse.channel('numbers').publish({ data: ++last }) }
@@ -245,41 +248,41 @@ inEachEngine(t, 4, (t, engine) => {
     await until('it is at the next server', () => next.app.sse.channel('numbers').subscribers === 1, PATIENCE)
     await publish()
     await tells(page, '20')
-    const all = await told(page)
+    const all = await received(page)
     t.strictSame(all.filter(text => /^\d+$/.test(text)), Array.from({ length: 20 }, (_, n) => String(n + 1)))
     t.notOk(all.includes('error 2'), 'it never gave up')
     t.equal(old.app.sse.stats().streams.open, 0)
   })
 
-  t.test('over HTTP/2 and TLS a page has more streams than six, and each comes back where it was', async t => {
+  t.test('over HTTP/2 and TLS a page has more than six streams, and each resumes at its position', async t => {
     const STREAMS = 12
-    // The types of HTTP/2 are others, the interface is the same. Streams end and come back all the time.
+    // The types of HTTP/2 differ, the interface is the same. Streams end and reconnect all the time.
     const server = { http2: true, https: { ...certificate(), allowHTTP1: true } } as FastifyServerOptions
     const app = await withPage(server, { retry: 50, maxLifetime: 1_000 })
-    const asked: string[] = []
+    const versions: string[] = []
     app.get('/news', (request, reply) => {
-      asked.push(request.raw.httpVersion)
+      versions.push(request.raw.httpVersion)
       return reply.sse(app.sse.channel('news'))
     })
     const site = await Site.start(t, app)
     const news = app.sse.channel('news')
     const page = await engine.open(t, `https://127.0.0.1:${site.port}/`)
-    await follow(page, '/news', STREAMS)
-    await until('all follow', () => news.subscribers === STREAMS, PATIENCE)
+    await openStreams(page, '/news', STREAMS)
+    await until('all are subscribed', () => news.subscribers === STREAMS, PATIENCE)
     for (let number = 1; number <= 5; number++) {
-      const before = asked.length
+      const before = versions.length
       await news.publish({ data: number })
       await tells(page, String(number), STREAMS)
-      await until('all come back', () => asked.length >= before + STREAMS, PATIENCE)
+      await until('all have reconnected', () => versions.length >= before + STREAMS, PATIENCE)
     }
-    t.strictSame([...new Set(asked)], ['2.0'])
-    const numbers = (await told(page)).filter(text => /^\d$/.test(text)).sort()
+    t.strictSame([...new Set(versions)], ['2.0'])
+    const numbers = (await received(page)).filter(text => /^\d$/.test(text)).sort()
     t.equal(numbers.join(''), [1, 2, 3, 4, 5].map(number => String(number).repeat(STREAMS)).join(''), 'each stream has each event once')
     await page.evaluate(() => { for (const source of window.sources) source.close() })
   })
 })
 
-/** The examples, and a stream that is over at once. */
+/** The examples, and a stream that ends at once. */
 async function withEnds (): Promise<FastifyInstance> {
   const app = await build()
   app.get('/ends', (_request, reply) => reply.sse([]))

@@ -10,18 +10,18 @@ import { absent, CHROMIUM, need } from '../setup/programs.ts'
 
 t.setTimeout(120_000)
 
-// The table of what bytes mean is ours: here a browser reads it.
+// A browser checks the table of byte cases, which is our reading of the standard.
 
-/** Longer than a test waits for a client to come back. */
+/** Longer than a test waits for a client to reconnect. */
 const LATE = 10_000
 
-t.test('Chromium finds in each byte case what the table says', { skip: absent(CHROMIUM) }, async t => {
+t.test('Chromium parses each byte case as the table says', { skip: absent(CHROMIUM) }, async t => {
   const visits = byteCases.map((): Array<string | undefined> => [])
   const server = createServer(({ url, headers }, response) => {
     const number = Number(url!.slice(1))
     if (url === '/') return response.setHeader('content-type', 'text/html').end('<!doctype html><link rel="icon" href="data:,">')
     visits[number]!.push(headers['last-event-id'] as string | undefined)
-    // Once it is told, the client is to come back with its last event ID, and to stop.
+    // After the events, the client must reconnect with its last event id, then stop.
     if (visits[number]!.length > 1) return response.writeHead(204).end()
     response.setHeader('content-type', 'text/event-stream').end(byteCases[number]!.bytes)
   }).listen(0, '127.0.0.1')
@@ -35,7 +35,7 @@ t.test('Chromium finds in each byte case what the table says', { skip: absent(CH
   const page = await browser.newPage()
   await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
 
-  // What it does not listen for it would not see: also names that a mistake would make.
+  // An EventSource dispatches only to listeners, so there are listeners for wrong names, too.
   const expected = byteCases.flatMap(({ expect }) => expect.messages.map(({ event }) => event))
   const names = [...new Set(['message', 'a', 'x', ...expected, ...expected.map(name => name.trim()).filter(name => name !== '')])]
   const reads = byteCases.map(({ expect: { retry = 0 } }) => retry < LATE)
@@ -57,7 +57,7 @@ t.test('Chromium finds in each byte case what the table says', { skip: absent(CH
     t.strictSame(shown[number], expect.messages, title)
     if (!reads[number]) continue
     const header = visits[number]![1]
-    // HTTP takes spaces away at both ends of a header.
+    // HTTP removes spaces at both ends of a header value.
     t.equal(header === undefined ? '' : Buffer.from(header, 'latin1').toString('utf8'), expect.lastEventId.replace(/^ +| +$/g, ''), `${title}: the last event ID`)
   }
 })

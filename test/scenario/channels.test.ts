@@ -20,10 +20,10 @@ interface Served {
   channel: Channel
   port: number
   epoch: string
-  /** What `onClose` was told of the first streams, when so many are over. */
+  /** The arguments of `onClose` for the first streams, once that many are closed. */
   reported: (count: number) => Promise<CloseReport[]>
-  /** Another client of the channel. */
-  follow: (request?: RawRequest) => Promise<RawClient>
+  /** Opens another client of the channel. */
+  openClient: (request?: RawRequest) => Promise<RawClient>
 }
 
 async function connect (t: Test, port: number, request: RawRequest = {}): Promise<RawClient> {
@@ -32,31 +32,31 @@ async function connect (t: Test, port: number, request: RawRequest = {}): Promis
   return client
 }
 
-/** Registers the plugin; gives what `onClose` was told of the first streams, when so many are over. */
+/** Registers the plugin. Returns the arguments of `onClose`, once that many streams are closed. */
 async function register (app: FastifyInstance, options: RegisterOptions = {}): Promise<Served['reported']> {
   const reports: CloseReport[] = []
-  const told = new EventEmitter()
+  const closings = new EventEmitter()
   await app.register(sse, {
     onClose: report => {
       reports.push(report)
-      told.emit('report')
+      closings.emit('report')
     },
     ...options
   })
   return async count => {
-    while (reports.length < count) await once(told, 'report')
+    while (reports.length < count) await once(closings, 'report')
     return reports
   }
 }
 
-/** One channel, followed at `/`. */
+/** A server with one channel, streamed at `/`. */
 async function serve (t: Test, options: ChannelOptions = {}, registered: RegisterOptions = {}, app: FastifyInstance = Fastify()): Promise<Served> {
   const reported = await register(app, registered)
   const channel = app.sse.channel('news', options)
   app.get('/', (_request, reply) => reply.sse(channel))
   const port = await listen(t, app)
   const { epoch } = await channel.position()
-  return { app, channel, port, epoch, reported, follow: request => connect(t, port, request) }
+  return { app, channel, port, epoch, reported, openClient: request => connect(t, port, request) }
 }
 
 async function publish (channel: Channel, ...data: unknown[]): Promise<void> {
@@ -71,20 +71,20 @@ const reset = (epoch: string, position: number, reason: string, oldest: number, 
 
 const gap = (epoch: string, position: number, dropped: number): string => `event: sse.gap\nid: ${epoch}-${position}\ndata: {"dropped":${dropped}}\n\n`
 
-/** The whole body, when the response is over. */
+/** The complete body. Resolves when the response has ended. */
 async function whole (client: RawClient): Promise<string> {
   await within('the end of the stream', client.until(END))
   return client.responses()[0]!.body
 }
 
-t.test('R1: ids count from 1 behind one epoch, and the stream begins with its position; whole bytes', async t => {
-  const { channel, epoch, follow } = await serve(t)
+t.test('R1: ids count from 1 after one epoch, and the stream begins with its position; exact bytes', async t => {
+  const { channel, epoch, openClient } = await serve(t)
   t.match(epoch, /^[0-9a-z]{1,32}$/)
-  const client = await follow()
+  const client = await openClient()
   await within('the position', client.until(at(epoch, 0)))
   t.equal(await channel.publish({ data: 'plain' }), `${epoch}-1`)
   await within('a lone event', client.until(frame(epoch, 1, 'plain')))
-  // Not awaited: what is published in one turn leaves in one chunk.
+  // Not awaited: events that are published in one turn are sent in one chunk.
   const ids = ['two\nlines\r\n', { json: true }, '', 0, false, null].map(data => channel.publish({ event: data === 0 ? 'count' : undefined, data }))
   t.same(await Promise.all(ids), [2, 3, 4, 5, 6, 7].map(offset => `${epoch}-${offset}`))
   await channel.end()
@@ -101,12 +101,12 @@ t.test('R1: ids count from 1 behind one epoch, and the stream begins with its po
   t.equal(client.received.split('\r\n\r\n')[1]?.split('\r\n').length, 3 * 2 + 1, 'three chunks: the position, the lone event, the six of one turn')
 })
 
-t.test('R1: each epoch is another, also that of a name that left memory and came back', async t => {
+t.test('R1: every epoch is new, also after a channel was removed from memory and created again', async t => {
   const { app, channel } = await serve(t, { history: { maxAge: 20 } })
   const id = await channel.publish({ data: 'a' })
   const [epoch] = id.split('-')
   t.not((await app.sse.channel('other').position()).epoch, epoch)
-  // Who asks for its head may come back with what it says: that keeps it, too.
+  // A caller of position() may resume there later: that keeps the channel, too.
   let wait = 50
   let head = await channel.position()
   for (; head.epoch === epoch && wait < 2_000; wait *= 2) {
@@ -117,14 +117,14 @@ t.test('R1: each epoch is another, also that of a name that left memory and came
   t.match(head, { oldest: 1, newest: 0, ended: false, id: `${head.epoch}-0` })
 })
 
-// Five events, of which the history holds three; the sixth comes when the client is there.
+// Five events, of which the history holds three. The sixth is published while the client is connected.
 const LIVE = 6
 const from = (epoch: string, offset: number, to = LIVE): string => {
   let text = ''
   for (let n = offset; n <= to; n++) text += frame(epoch, n)
   return text
 }
-/** What the history holds from there, and what comes when the client is there. */
+/** The events of the history from an offset on, and the live event. */
 const past = (epoch: string, offset: number): string => from(epoch, offset, LIVE - 1) + CAUGHT_UP + from(epoch, LIVE)
 const returns: Array<{ name: string, id: (epoch: string) => string | undefined, newest: (epoch: string) => string, oldest?: (epoch: string) => string }> = [
   { name: 'no id', id: () => undefined, newest: e => live(at(e, 5)) + from(e, 6), oldest: e => replay(gap(e, 2, 2)) + past(e, 3) },
@@ -132,7 +132,7 @@ const returns: Array<{ name: string, id: (epoch: string) => string | undefined, 
   { name: 'the id of the newest event', id: e => `${e}-5`, newest: e => live(at(e, 5)) + from(e, 6) },
   { name: 'the id of one before', id: e => `${e}-4`, newest: e => replay(at(e, 4)) + past(e, 5) },
   { name: 'the id before the oldest', id: e => `${e}-2`, newest: e => replay(at(e, 2)) + past(e, 3) },
-  { name: 'an id together with those of channels that are followed no more', id: e => `other1-7.${e}-4.other2-0`, newest: e => replay(at(e, 4)) + past(e, 5) },
+  { name: 'an id with parts of channels that are no longer subscribed to', id: e => `other1-7.${e}-4.other2-0`, newest: e => replay(at(e, 4)) + past(e, 5) },
   ...([
     ['evicted', 'an evicted id', e => `${e}-1`],
     ['evicted', 'the id of the beginning', e => `${e}-0`],
@@ -143,10 +143,10 @@ const returns: Array<{ name: string, id: (epoch: string) => string | undefined, 
     ['malformed', 'a bare number', () => '3'],
     ['malformed', 'a negative number', () => '-1'],
     ['malformed', 'an id with a leading zero', e => `${e}-04`],
-    ['malformed', 'an id beyond what counts exactly', e => `${e}-9007199254740992`],
+    ['malformed', 'an offset above MAX_SAFE_INTEGER', e => `${e}-9007199254740992`],
     ['malformed', 'an id with more behind it', e => `${e}-4x`],
     ['malformed', 'an id with an empty part', e => `${e}-4.`],
-    ['malformed', 'an id that says two positions', e => `${e}-3.${e}-4`],
+    ['malformed', 'an id with two positions', e => `${e}-3.${e}-4`],
     ['malformed', 'an id of spaces inside', e => `${e} -4`],
     ['malformed', 'another language', () => 'идентификатор'],
     ['malformed', 'a range for Redis', () => '0-0,+']
@@ -159,7 +159,7 @@ const returns: Array<{ name: string, id: (epoch: string) => string | undefined, 
 ]
 
 for (const start of ['latest', 'earliest'] as const) {
-  t.test(`R2, R3: where a client of a channel that starts with the ${start} goes on, by header and by query parameter`, async t => {
+  t.test(`R2, R3: the position at which a client resumes, in a channel with start: ${start}, by header and by query parameter`, async t => {
     const { channel, port, epoch } = await serve(t, { start, history: { maxEvents: 3 } })
     await publish(channel, 1, 2, 3, 4, 5)
     const clients: Array<{ name: string, client: RawClient, expected: string }> = []
@@ -179,7 +179,7 @@ for (const start of ['latest', 'earliest'] as const) {
   })
 }
 
-t.test('R2: the header wins over the query parameter, and both over `after`', async t => {
+t.test('R2: the header has priority over the query parameter, and both over `after`', async t => {
   const app = Fastify()
   await app.register(sse)
   const channel = app.sse.channel('news')
@@ -203,8 +203,8 @@ t.test('R2: the header wins over the query parameter, and both over `after`', as
   }
 })
 
-t.test('R2: a history of more than one write comes once and in order, and then what is published', async t => {
-  // Room for more after the first write, as Node 22 and later have it.
+t.test('R2: a replay of more than one write is complete and in order, followed by live events', async t => {
+  // With room left after the first write, as in Node 22 and later.
   const app = Fastify({ http: { highWaterMark: 65_536 } })
   await app.register(sse)
   let serving = app.sse.channel('none')
@@ -219,16 +219,16 @@ t.test('R2: a history of more than one write comes once and in order, and then w
     const response = await fetch(`http://127.0.0.1:${port}/`)
     await news.publish({ data: count + 1 })
     await news.end()
-    // The last may be of the history or not, and the end may come before the history's.
+    // The last event may be replayed or live, and the channel may end before the replay does.
     const body = await response.text()
     t.ok(body.replace(CAUGHT_UP, '') === replay(at(epoch, 0)) + all, `${count} events`)
   }
 })
 
-t.test('R3: a history of nothing still resumes at its end, and resets everywhere else', async t => {
-  const { channel, epoch, follow } = await serve(t, { history: { maxEvents: 0 } })
+t.test('R3: an empty history still resumes at its end, and resets every other position', async t => {
+  const { channel, epoch, openClient } = await serve(t, { history: { maxEvents: 0 } })
   await publish(channel, 1, 2)
-  const [last, before] = [await follow({ headers: { 'Last-Event-ID': `${epoch}-2` } }), await follow({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
+  const [last, before] = [await openClient({ headers: { 'Last-Event-ID': `${epoch}-2` } }), await openClient({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
   await within('their openings', Promise.all([last, before].map(client => client.until('\n\n'))))
   await publish(channel, 3)
   await channel.end()
@@ -236,12 +236,12 @@ t.test('R3: a history of nothing still resumes at its end, and resets everywhere
   t.equal(await whole(before), live(reset(epoch, 2, 'evicted', 3, 2)) + frame(epoch, 3))
 })
 
-t.test('R2: a client that comes back again and again has every event once', async t => {
-  const { channel, epoch, follow } = await serve(t)
+t.test('R2: a client that reconnects many times receives every event once', async t => {
+  const { channel, epoch, openClient } = await serve(t)
   let seen = ''
   let id = ''
   for (let n = 1; n <= 10; n++) {
-    const client = await follow(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
+    const client = await openClient(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
     await within('its position', client.until('\n\n'))
     await publish(channel, 2 * n - 1)
     await within('a live event', client.until(frame(epoch, 2 * n - 1)))
@@ -256,7 +256,7 @@ t.test('R2: a client that comes back again and again has every event once', asyn
   t.equal(seen, Array.from({ length: 19 }, (_, n) => frame(epoch, n + 1)).join(''))
 })
 
-t.test('R2: a client that joins between two events of one turn gets the second and not the first', async t => {
+t.test('R2: a client that joins between two events of one turn receives the second and not the first', async t => {
   const app = Fastify()
   await app.register(sse)
   const channel = app.sse.channel('news')
@@ -281,12 +281,12 @@ t.test('R2: a client that joins between two events of one turn gets the second a
 
 // R6
 
-interface Two extends Omit<Served, 'channel' | 'epoch' | 'follow'> {
+interface Two extends Omit<Served, 'channel' | 'epoch' | 'openClient'> {
   orders: Channel
   alerts: Channel
   o: string
   a: string
-  follow: (id?: string) => Promise<RawClient>
+  openClient: (id?: string) => Promise<RawClient>
 }
 
 async function serveTwo (t: Test, options: ChannelOptions = {}): Promise<Two> {
@@ -303,13 +303,13 @@ async function serveTwo (t: Test, options: ChannelOptions = {}): Promise<Two> {
     alerts,
     o: (await orders.position()).epoch,
     a: (await alerts.position()).epoch,
-    follow: id => connect(t, port, id === undefined ? {} : { headers: { 'Last-Event-ID': id } })
+    openClient: id => connect(t, port, id === undefined ? {} : { headers: { 'Last-Event-ID': id } })
   }
 }
 
-t.test('R6: two channels over one stream: each id says where it stands in both, and resumes both; whole bytes', async t => {
-  const { orders, alerts, o, a, follow, reported } = await serveTwo(t)
-  const client = await follow()
+t.test('R6: two channels in one stream: each id contains both positions and resumes both; exact bytes', async t => {
+  const { orders, alerts, o, a, openClient, reported } = await serveTwo(t)
+  const client = await openClient()
   await within('the position', client.until('\n\n'))
   await publish(orders, 'order 1')
   await within('an order', client.until('order 1\n\n'))
@@ -326,9 +326,9 @@ t.test('R6: two channels over one stream: each id says where it stands in both, 
 
   await publish(orders, 'order 2', 'order 3')
   await publish(alerts, 'alert 2')
-  const back = await follow(`${o}-1.${a}-1`)
-  await within('what was missed', back.until('alert 2\n\n'))
-  // One that ends does not end the other.
+  const back = await openClient(`${o}-1.${a}-1`)
+  await within('the missed events', back.until('alert 2\n\n'))
+  // The end of one channel does not end the other.
   await orders.end()
   await publish(alerts, 'alert 3')
   await alerts.end()
@@ -342,46 +342,46 @@ t.test('R6: two channels over one stream: each id says where it stands in both, 
   ].join(''))
   t.match((await within('the report', reported(2)))[1], { reason: 'channel-ended', lastEventId: `${o}-3.${a}-3` })
 
-  const over = await follow(`${o}-3.${a}-3`)
+  const over = await openClient(`${o}-3.${a}-3`)
   await within('the answer', over.until('\r\n\r\n'))
-  t.equal(over.responses()[0]?.status, 204, 'who has all of both has nothing to come')
-  const half = await follow(`${o}-3.${a}-2`)
+  t.equal(over.responses()[0]?.status, 204, 'a client at the end of both gets 204')
+  const half = await openClient(`${o}-3.${a}-2`)
   t.equal(await whole(half), `: replay\nevent: sse.position\nid: ${o}-3.${a}-2\ndata: \n\nid: ${o}-3.${a}-3\ndata: alert 3\n\n`)
 })
 
-t.test('R6: the order of the parts is of no account', async t => {
-  const { orders, alerts, o, a, follow } = await serveTwo(t)
+t.test('R6: the order of the parts of an id does not matter', async t => {
+  const { orders, alerts, o, a, openClient } = await serveTwo(t)
   await publish(orders, 1, 2)
   await publish(alerts, 1, 2)
   await orders.end()
   await alerts.end()
-  t.equal(await whole(await follow(`${a}-2.${o}-1`)), `: replay\nevent: sse.position\nid: ${o}-1.${a}-2\ndata: \n\nid: ${o}-2.${a}-2\ndata: 2\n\n`)
+  t.equal(await whole(await openClient(`${a}-2.${o}-1`)), `: replay\nevent: sse.position\nid: ${o}-1.${a}-2\ndata: \n\nid: ${o}-2.${a}-2\ndata: 2\n\n`)
 })
 
-t.test('R6: a position that one of the channels cannot honour resets that one, by its name, and only the last word carries the id', async t => {
-  const { orders, alerts, o, a, follow } = await serveTwo(t, { history: { maxEvents: 2 } })
+t.test('R6: if one of the channels cannot resume, that channel is reset by name, and only the last frame has the id', async t => {
+  const { orders, alerts, o, a, openClient } = await serveTwo(t, { history: { maxEvents: 2 } })
   await publish(orders, 1, 2, 3, 4)
   await publish(alerts, 1)
-  const told = (channel: string, reason: string, id = ''): string => {
+  const resetFrame = (channel: string, reason: string, id = ''): string => {
     const [oldest, newest] = channel === 'orders' ? [3, 4] : [1, 1]
     return `event: sse.reset\n${id}data: {"reason":"${reason}","oldest":${oldest},"newest":${newest},"channel":"${channel}"}\n\n`
   }
   const cases: Array<[id: string, opening: string]> = [
-    [`${o}-1.${a}-0`, replay(told('orders', 'evicted', `id: ${o}-4.${a}-0\n`)) + `id: ${o}-4.${a}-1\ndata: 1\n\n` + CAUGHT_UP],
+    [`${o}-1.${a}-0`, replay(resetFrame('orders', 'evicted', `id: ${o}-4.${a}-0\n`)) + `id: ${o}-4.${a}-1\ndata: 1\n\n` + CAUGHT_UP],
     [`${o}-4`, live(`event: sse.position\nid: ${o}-4.${a}-1\ndata: \n\n`)],
-    [`${o}-4.another-1`, live(told('alerts', 'unknown', `id: ${o}-4.${a}-1\n`))],
-    [`${o}-3.${a}-9`, replay(told('alerts', 'ahead', `id: ${o}-3.${a}-1\n`)) + `id: ${o}-4.${a}-1\ndata: 4\n\n` + CAUGHT_UP],
-    ['made up', live(told('orders', 'malformed')) + told('alerts', 'malformed', `id: ${o}-4.${a}-1\n`)]
+    [`${o}-4.another-1`, live(resetFrame('alerts', 'unknown', `id: ${o}-4.${a}-1\n`))],
+    [`${o}-3.${a}-9`, replay(resetFrame('alerts', 'ahead', `id: ${o}-3.${a}-1\n`)) + `id: ${o}-4.${a}-1\ndata: 4\n\n` + CAUGHT_UP],
+    ['made up', live(resetFrame('orders', 'malformed')) + resetFrame('alerts', 'malformed', `id: ${o}-4.${a}-1\n`)]
   ]
   const clients: RawClient[] = []
-  for (const [id] of cases) clients.push(await follow(id))
+  for (const [id] of cases) clients.push(await openClient(id))
   await within('their openings', Promise.all(clients.map(client => client.until('\n\n'))))
   await orders.end()
   await alerts.end()
   for (const [index, [id, opening]] of cases.entries()) t.equal(await whole(clients[index]!), opening, id)
 })
 
-t.test('R6: one channel twice, and more channels than an id has room for, are refused before the head', async t => {
+t.test('R6: the same channel twice, and more channels than fit an id, are rejected before the head', async t => {
   const app = Fastify()
   await app.register(sse)
   const many = (count: number): Channel[] => Array.from({ length: count }, (_, n) => app.sse.channel(`c${n}`))
@@ -400,13 +400,13 @@ t.test('R6: one channel twice, and more channels than an id has room for, are re
   t.equal(id.split('.').length, 64)
   await publish(app.sse.channel('c63'), 'missed')
   const back = await connect(t, port, { path: '/64', headers: { 'Last-Event-ID': id } })
-  await within('what was missed', back.until('data: missed\n\n'))
+  await within('the missed events', back.until('data: missed\n\n'))
   t.equal(back.frames()[0], `: replay\nevent: sse.position\nid: ${id}\ndata: `, 'all 64 positions are honoured')
 })
 
 interface Users { app: FastifyInstance, ada: string, bob: string }
 
-/** Each user has a channel; what is in Bob's is not for Ada. Both are over, so that every response ends. */
+/** Each user has a channel, and Ada must not receive Bob's. Both channels have ended, so every response ends. */
 async function serveUsers (t: Test): Promise<Users> {
   const app = Fastify({ exposeHeadRoutes: false, routerOptions: { maxParamLength: 5_000_000 } })
   await app.register(sse)
@@ -423,7 +423,7 @@ async function serveUsers (t: Test): Promise<Users> {
   return { app, ada: epochs.ada!, bob: epochs.bob! }
 }
 
-/** All that Ada may be given, for an id. */
+/** All frames that Ada may receive for an id. */
 function allowed (ada: string, id: string): string[] {
   const secrets = (after: number): string => [2, 3, 4].filter(n => n > after).map(n => frame(ada, n, `secret of ada ${n}`)).join('')
   const places = [1, 2, 3].filter(n => id.split('.').includes(`${ada}-${n}`)).map(n => replay(at(ada, n)) + secrets(n))
@@ -431,12 +431,12 @@ function allowed (ada: string, id: string): string[] {
   return [...places, ...resets, ...(id.split('.').includes(`${ada}-4`) ? [''] : [])]
 }
 
-t.test('R6: whatever stands in Last-Event-ID, nobody gets another\'s events', async t => {
+t.test('R6: no Last-Event-ID gives a user the events of another', async t => {
   const { app, ada, bob } = await serveUsers(t)
   const piece = fc.oneof(
     fc.constantFrom(ada, bob, `${ada}-1`, `${ada}-2`, `${ada}-4`, `${bob}-2`, `${bob}-4`, 'bob', '-', '.', ',', ' ', '0', '1', '4', '\u0000', '\r\n', 'news', '../bob', '%2e'),
     fc.string({ unit: 'binary', maxLength: 8 }),
-    // Bytes of a header that are no UTF-8.
+    // Header bytes that are not UTF-8.
     fc.uint8Array({ maxLength: 8 }).map(bytes => Buffer.from(bytes).toString('latin1')),
     fc.tuple(fc.constantFrom(ada, bob, 'x'), fc.oneof(fc.nat(6), fc.maxSafeNat(), fc.double())).map(([epoch, offset]) => `${epoch}-${offset}`)
   )
@@ -449,7 +449,7 @@ t.test('R6: whatever stands in Last-Event-ID, nobody gets another\'s events', as
   }), { numRuns: 400, seed: 2026 })
 })
 
-t.test('R6: the id of another channel, of a megabyte, of a thousand parts and of any bytes gets a reset over the wire', async t => {
+t.test('R6: over the wire, the id of another channel, of a megabyte, of a thousand parts or of any bytes causes a reset', async t => {
   const app = Fastify({ http: { maxHeaderSize: 4 * 1024 * 1024 } })
   await app.register(sse)
   const [mine, other] = [app.sse.channel('mine', { start: 'earliest' }), app.sse.channel('other', { start: 'earliest' })]
@@ -478,10 +478,10 @@ t.test('R6: the id of another channel, of a megabyte, of a thousand parts and of
 
 // R7
 
-t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing else; late comers get what their start says', async t => {
+t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing else; later clients begin at their start', async t => {
   for (const start of ['latest', 'earliest'] as const) {
-    const { channel, epoch, follow, reported } = await serve(t, { start })
-    const client = await follow()
+    const { channel, epoch, openClient, reported } = await serve(t, { start })
+    const client = await openClient()
     await within('the position', client.until(at(epoch, 0)))
     await publish(channel, 1, 2)
     await Promise.all([channel.end(), channel.end()])
@@ -489,29 +489,29 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
     t.match(await within('the report', reported(1)), [{ reason: 'channel-ended', events: 2, lastEventId: `${epoch}-2` }])
     t.match(await channel.position(), { ended: true, newest: 2, id: `${epoch}-2` })
 
-    const back = await follow({ headers: { 'Last-Event-ID': `${epoch}-2`, Connection: 'close' } })
+    const back = await openClient({ headers: { 'Last-Event-ID': `${epoch}-2`, Connection: 'close' } })
     await within('the answer', back.closed)
     t.match(back.received, /^HTTP\/1\.1 204 No Content\r\n/)
     t.equal(back.received.indexOf('\r\n\r\n') + 4, back.received.length, 'no body')
     t.notMatch(back.responses()[0]?.headers, { 'content-type': String })
 
-    const behind = await follow({ headers: { 'Last-Event-ID': `${epoch}-1` } })
+    const behind = await openClient({ headers: { 'Last-Event-ID': `${epoch}-1` } })
     t.equal(await whole(behind), replay(at(epoch, 1)) + frame(epoch, 2), 'one that is behind gets the rest and the end')
 
-    const late = await follow()
+    const late = await openClient()
     if (start === 'earliest') {
       t.equal(await whole(late), replay(at(epoch, 0)) + frame(epoch, 1) + frame(epoch, 2), 'history and end')
     } else {
       await within('the answer', late.until('\r\n\r\n'))
-      t.equal(late.responses()[0]?.status, 204, 'there is nothing to come')
+      t.equal(late.responses()[0]?.status, 204, 'there are no more events')
     }
-    const lost = await follow({ headers: { 'Last-Event-ID': 'another-1' } })
+    const lost = await openClient({ headers: { 'Last-Event-ID': 'another-1' } })
     t.equal(await whole(lost), start === 'earliest' ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2) : live(reset(epoch, 2, 'unknown', 1, 2)))
     t.equal(channel.subscribers, 0)
   }
 })
 
-t.test('R7: who comes back to the end gets 204 also where it takes a while to find that out, and within reason', async t => {
+t.test('R7: a client that reconnects at the end gets 204, also if finding that out takes a while, within a time limit', async t => {
   const app = Fastify()
   await app.register(sse, { flushHeadersAfter: 20 })
   const channel = app.sse.channel('news')
@@ -536,13 +536,13 @@ t.test('R7: who comes back to the end gets 204 also where it takes a while to fi
   t.same(await answer('/no-channel', { 'last-event-id': '1' }), [200, ':\n\ndata: late\n\n'], 'nor anybody where there is no channel')
 })
 
-t.test('R7: who comes back to the end gets 204 also where the log takes a while to answer', async t => {
+t.test('R7: a client that reconnects at the end gets 204, also if the log takes a while to answer', async t => {
   const app = Fastify()
   const memory = memoryLog()
   await app.register(sse, {
     flushHeadersAfter: 20,
-    eventLog: (...given) => {
-      const log = memory(...given)
+    eventLog: (...args) => {
+      const log = memory(...args)
       const state = log.state.bind(log)
       return Object.assign(log, { state: () => delay(100).then(state) })
     }
@@ -552,28 +552,28 @@ t.test('R7: who comes back to the end gets 204 also where the log takes a while 
   const id = await channel.publish({ data: 1 })
   await channel.end()
   t.equal((await app.inject({ path: '/', headers: { 'last-event-id': id } })).statusCode, 204)
-  t.equal((await app.inject('/')).payload, ':\n\n', 'a newcomer is shown that somebody is there')
+  t.equal((await app.inject('/')).payload, ':\n\n', 'a new client gets a comment at once')
 })
 
-t.test('R7: a channel that ended without an event gives newcomers 204', async t => {
-  const { channel, follow } = await serve(t, { start: 'earliest' })
+t.test('R7: a channel that ended without an event answers new clients with 204', async t => {
+  const { channel, openClient } = await serve(t, { start: 'earliest' })
   await channel.end()
-  const client = await follow()
+  const client = await openClient()
   await within('the answer', client.until('\r\n\r\n'))
   t.equal(client.responses()[0]?.status, 204)
 })
 
-t.test('publish after the end is refused, and is heard by nobody', async t => {
-  const { channel, epoch, follow } = await serve(t, { start: 'earliest' })
+t.test('publish after the end is rejected, and reaches no subscriber', async t => {
+  const { channel, epoch, openClient } = await serve(t, { start: 'earliest' })
   await publish(channel, 1)
   await channel.end()
   await t.rejects(channel.publish({ data: 2 }), { code: 'FST_SSE_CHANNEL_ENDED' })
   // Not awaited: it must not end the process.
   channel.publish({ data: 3 })
-  t.equal(await whole(await follow()), replay(at(epoch, 0)) + frame(epoch, 1))
+  t.equal(await whole(await openClient()), replay(at(epoch, 0)) + frame(epoch, 1))
 })
 
-t.test('C4: an event that does not fit is refused and reaches nobody, and takes no offset', async t => {
+t.test('C4: an invalid event is rejected, reaches no subscriber, and takes no offset', async t => {
   const app = Fastify()
   await app.register(sse)
   const events = { message: Type.Object({ n: Type.Integer() }), note: Type.String() }
@@ -600,11 +600,11 @@ t.test('C4: an event that does not fit is refused and reaches nobody, and takes 
   for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + frame(epoch, 1, '{"n":1}'))
 })
 
-// The life of a stream that follows
+// The lifecycle of a stream of a channel
 
-t.test('L6: an idle channel\'s stream has heartbeats, from its opening on', async t => {
-  const { channel, epoch, follow } = await serve(t, {}, { heartbeatInterval: 20 })
-  const client = await follow()
+t.test('L6: the stream of an idle channel has heartbeats from its start', async t => {
+  const { channel, epoch, openClient } = await serve(t, {}, { heartbeatInterval: 20 })
+  const client = await openClient()
   await within('two heartbeats', client.until(':\n\n\r\n3\r\n:\n\n'))
   await publish(channel, 1)
   await within('an event', client.until(frame(epoch, 1)))
@@ -613,15 +613,15 @@ t.test('L6: an idle channel\'s stream has heartbeats, from its opening on', asyn
   t.equal((await whole(client)).replaceAll(':\n\n', ''), live(at(epoch, 0)) + frame(epoch, 1))
 })
 
-t.test('maxLifetime ends a stream cleanly between two events, and the client goes on where it was', async t => {
-  const { channel, epoch, follow, reported } = await serve(t, {}, { maxLifetime: 60, heartbeatInterval: 10 })
+t.test('maxLifetime ends a stream cleanly between two events, and the client resumes at its position', async t => {
+  const { channel, epoch, openClient, reported } = await serve(t, {}, { maxLifetime: 60, heartbeatInterval: 10 })
   let published = 0
   const publisher = setInterval(() => channel.publish({ data: ++published }), 1)
   t.teardown(() => clearInterval(publisher))
   let seen = ''
   let id = ''
   for (let n = 0; n < 4; n++) {
-    const client = await follow(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
+    const client = await openClient(id === '' ? {} : { headers: { 'Last-Event-ID': id } })
     const body = (await whole(client)).replaceAll(':\n\n', '')
     const ids = body.match(/^id: .*$/gm) ?? []
     if (id !== '') t.equal(ids[0], `id: ${id}`, 'it begins where it was')
@@ -636,9 +636,9 @@ t.test('maxLifetime ends a stream cleanly between two events, and the client goe
   t.same((await within('the reports', reported(4))).map(({ reason }) => reason), Array(4).fill('expired'))
 })
 
-t.test('L3: a client that leaves is no subscriber any more', async t => {
-  const { channel, follow, reported } = await serve(t)
-  const clients = [await follow(), await follow(), await follow()]
+t.test('L3: a client that has disconnected is not a subscriber', async t => {
+  const { channel, openClient, reported } = await serve(t)
+  const clients = [await openClient(), await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   t.equal(channel.subscribers, 3)
   clients[0]!.fin()
@@ -649,12 +649,12 @@ t.test('L3: a client that leaves is no subscriber any more', async t => {
   await within('an event for the one that stayed', clients[2]!.until('still'))
 })
 
-t.test('L7: app.close() ends followers, loops and a running producer, and tells them', async t => {
-  const { app, channel, epoch, follow, reported } = await serve(t)
-  const clients = [await follow(), await follow()]
+t.test('L7: app.close() ends streams, loops and a running producer, and notifies them', async t => {
+  const { app, channel, epoch, openClient, reported } = await serve(t)
+  const clients = [await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
-  const heard: unknown[] = []
-  const loop = (async () => { for await (const event of channel.subscribe()) heard.push(event.data) })()
+  const received: unknown[] = []
+  const loop = (async () => { for await (const event of channel.subscribe()) received.push(event.data) })()
   let reason: unknown
   let finished!: () => void
   const finallyRan = new Promise<void>(resolve => { finished = resolve })
@@ -675,11 +675,11 @@ t.test('L7: app.close() ends followers, loops and a running producer, and tells 
   for (const client of clients) {
     const body = await whole(client)
     t.equal(body.replace(/retry: \d+\n\n$/, ''), live(at(epoch, 0)) + frame(epoch, 1, 'first'))
-    t.match(body, /retry: \d+\n\n$/, 'and when to come back')
+    t.match(body, /retry: \d+\n\n$/, 'with a retry delay')
   }
   await within('the loop', loop)
   await within('consume()', consumed)
-  t.same(heard, ['first'])
+  t.same(received, ['first'])
   t.type(reason, StreamClosedError)
   t.match(reason, { reason: 'shutdown' })
   await within('the finally', finallyRan)
@@ -689,12 +689,12 @@ t.test('L7: app.close() ends followers, loops and a running producer, and tells 
   t.equal(channel.subscribers, 0)
 })
 
-// Other ways to the client
+// Other transports to the client
 
-t.test('W1: an HTTP/1.0 client follows a channel', async t => {
-  const { channel, epoch, follow } = await serve(t)
+t.test('W1: an HTTP/1.0 client receives a channel', async t => {
+  const { channel, epoch, openClient } = await serve(t)
   await publish(channel, 1)
-  const client = await follow({ version: '1.0', headers: { 'Last-Event-ID': `${epoch}-0` } })
+  const client = await openClient({ version: '1.0', headers: { 'Last-Event-ID': `${epoch}-0` } })
   await within('the history', client.until(frame(epoch, 1)))
   await publish(channel, 2)
   await within('an event', client.until(frame(epoch, 2)))
@@ -704,18 +704,18 @@ t.test('W1: an HTTP/1.0 client follows a channel', async t => {
   t.equal(client.responses()[0]?.headers['transfer-encoding'], undefined)
 })
 
-t.test('W1: HTTP/2 clients follow channels, many over one connection, and get 204 at the end', async t => {
+t.test('W1: HTTP/2 clients receive channels, many over one connection, and get 204 at the end', async t => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   const { channel, port, epoch } = await serve(t, {}, {}, app)
   const session = http2.connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())
-  const follow = (id?: string): { status: Promise<unknown>, position: Promise<unknown>, body: Promise<string> } => {
+  const openClient = (id?: string): { status: Promise<unknown>, position: Promise<unknown>, body: Promise<string> } => {
     const request = session.request({ ':path': '/', ...(id !== undefined && { 'last-event-id': id }) })
     let text = ''
     request.setEncoding('utf8').on('data', (part: string) => { text += part })
     return { status: once(request, 'response').then(([headers]) => (headers as http2.IncomingHttpStatusHeader)[':status']), position: once(request, 'data'), body: once(request, 'end').then(() => text) }
   }
-  const followers = [follow(), follow(), follow('another-1')]
+  const followers = [openClient(), openClient(), openClient('another-1')]
   await within('their positions', Promise.all(followers.map(({ position }) => position)))
   t.equal(channel.subscribers, 3)
   await publish(channel, 1, 2)
@@ -724,16 +724,16 @@ t.test('W1: HTTP/2 clients follow channels, many over one connection, and get 20
   await channel.end()
   const rest = [1, 2, 3, 4].map(n => frame(epoch, n)).join('')
   t.same(await within('the end', Promise.all(followers.map(({ body }) => body))), [live(at(epoch, 0)) + rest, live(at(epoch, 0)) + rest, live(reset(epoch, 0, 'unknown', 1, 0)) + rest])
-  const back = follow(`${epoch}-4`)
+  const back = openClient(`${epoch}-4`)
   t.equal(await within('the answer', back.status), 204)
   t.equal(await within('its end', back.body), '')
 })
 
-t.test('L9: with @fastify/compress registered for everything, events still pass one by one, uncompressed', async t => {
+t.test('L9: with @fastify/compress registered globally, events are still sent one by one, uncompressed', async t => {
   const app = Fastify()
   await app.register(compress, { threshold: 0 })
-  const { channel, epoch, follow } = await serve(t, {}, {}, app)
-  const client = await follow({ headers: { 'Accept-Encoding': 'gzip, br' } })
+  const { channel, epoch, openClient } = await serve(t, {}, {}, app)
+  const client = await openClient({ headers: { 'Accept-Encoding': 'gzip, br' } })
   await within('the position', client.until(at(epoch, 0)))
   for (let n = 1; n <= 3; n++) {
     await publish(channel, n)
@@ -744,13 +744,13 @@ t.test('L9: with @fastify/compress registered for everything, events still pass 
   t.equal(client.responses()[0]?.headers['content-encoding'], undefined)
 })
 
-t.test('L9: an onSend hook may send a channel through a transform; events still pass one by one', async t => {
+t.test('L9: an onSend hook may pipe a channel through a transform; events are still sent one by one', async t => {
   const app = Fastify()
   app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new Transform({
     transform (chunk: Buffer, _encoding, done) { done(null, chunk.toString().replace(/data: (?=.)/g, 'data: transformed ')) }
   })))
-  const { channel, epoch, follow } = await serve(t, {}, {}, app)
-  const clients = [await follow(), await follow()]
+  const { channel, epoch, openClient } = await serve(t, {}, {}, app)
+  const clients = [await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until(at(epoch, 0)))))
   for (let n = 1; n <= 3; n++) {
     await publish(channel, n)
@@ -760,12 +760,12 @@ t.test('L9: an onSend hook may send a channel through a transform; events still 
   for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + [1, 2, 3].map(n => frame(epoch, n, `transformed ${n}`)).join(''))
 })
 
-t.test('R2: streams that go straight to the socket and those that do not have the same bytes', async t => {
+t.test('R2: streams that are written directly to the socket have the same bytes as others', async t => {
   const app = Fastify()
   await app.register(sse)
   const channel = app.sse.channel('news')
   app.get('/plain', (_request, reply) => reply.sse(channel))
-  // A filter that lets everything through has frames of its own.
+  // A filter that passes everything, so the subscriber has its own frames.
   app.get('/filtered', (_request, reply) => reply.sse(channel.subscribe({ filter: () => true })))
   app.get('/mapped', (_request, reply) => reply.sse(channel.subscribe({ map: ({ data }) => ({ data }) })))
   const port = await listen(t, app)

@@ -17,12 +17,12 @@ import { still, within } from '../setup/within.ts'
 
 t.setTimeout(300_000)
 
-// Clients that other people wrote, and our own, read this server, each through the same scenarios. Where one differs from the standard, its row
-// says what comes instead, and why: once that is no longer so, its test says so.
+// Third-party clients and our own read this server, each in the same scenarios. If a client differs from the standard,
+// its row states the result and the reason. The test fails when the client changes.
 
 type Serve = (request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** A server whose stream is at `/events`, and the way to it, which can break. */
+/** A server whose stream is at `/events`, behind a relay that can break. */
 class Stage {
   readonly app: FastifyInstance
   readonly relay: Relay
@@ -30,7 +30,7 @@ class Stage {
   /** `request.lastEventId` of each request. */
   readonly positions: Array<string | undefined> = []
 
-  /** Where the relay leads. */
+  /** The target of the relay. */
   readonly ports: number[]
 
   private constructor (app: FastifyInstance, ports: number[], relay: Relay) {
@@ -39,20 +39,20 @@ class Stage {
     this.relay = relay
   }
 
-  /** Clients come back soon, unless they are told otherwise. */
+  /** A short retry delay, unless a test sets another. */
   static async start (t: Test, prepare: (app: FastifyInstance) => Serve, options: RegisterOptions = {}): Promise<Stage> {
     let requests = 0
-    // A page is not counted: events of errors name their request.
+    // The request of a page is not counted: error events contain the request id.
     const genReqId = ({ url }: { url?: string | undefined }): string => url === '/' ? 'page' : `req-${++requests}`
     const app = Fastify({ forceCloseConnections: true, genReqId })
     await app.register(sse, { retry: 20, ...options })
     const serve = prepare(app)
-    // For clients that are in a page.
+    // For clients that run in a page.
     app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,">'))
     app.get('/events', (request, reply) => {
       stage.responses.push(reply.raw)
       stage.positions.push(request.lastEventId)
-      app.server.emit('asked')
+      app.server.emit('requested')
       return serve(request, reply)
     })
     const ports = [await listen(t, app)]
@@ -62,50 +62,50 @@ class Stage {
 
   get url (): string { return `http://127.0.0.1:${this.relay.port}/events` }
 
-  /** The status of each answer, when so many requests have come, or when the client said that it has stopped. */
+  /** The status of each response, once that many requests were received, or once the client has stopped. */
   async statuses (reader: Reader, count: number): Promise<number[]> {
     await until('a next request or none', () => reader.stopped || this.responses.length >= count)
     return this.responses.slice(0, count).map(({ statusCode }) => statusCode)
   }
 
-  /** Resolves at the moment when so many requests have come. */
-  async asked (count: number): Promise<void> {
-    const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'asked') }
+  /** Resolves as soon as that many requests were received. */
+  async requested (count: number): Promise<void> {
+    const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'requested') }
     await within(`${count} requests`, wait())
   }
 
-  /** Resolves when the first connection is gone. */
-  async gone (): Promise<void> {
-    await this.asked(1)
+  /** Resolves when the first connection is closed. */
+  async disconnected (): Promise<void> {
+    await this.requested(1)
     if (!this.responses[0]!.closed) await within('the end of the connection', once(this.responses[0]!, 'close'))
   }
 }
 
-/** The client connects for the nth time: by itself, or because the person who runs it wants it to. */
+/** Connects the client for the nth time: by itself, or as its user would. */
 async function back (stage: Stage, reader: Reader, count: number): Promise<void> {
   if (reader.again !== undefined) {
     await reader.until('the end of its program', ({ stopped }) => stopped)
     reader.again()
   }
-  await stage.asked(count)
+  await stage.requested(count)
 }
 
-/** Most clients do not tell of what is no event: such a one gets a while to take in what was held back behind it. */
+/** Most clients do not report frames without an event, so the test waits until a client has read what was held back. */
 async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>, position?: string): Promise<void> {
   await within('the place to hold', held)
   if (position === undefined || reader.position === undefined) await still(() => reader.blanks)
   else await reader.until('its position', reader => reader.position === position)
   stage.relay.cut()
-  await stage.gone()
+  await stage.disconnected()
 }
 
 const shows = (reader: Reader, data: string): Promise<void> => reader.until(`${data} shown`, ({ messages }) => messages.at(-1)?.data === data)
-const followed = (channel: Channel): Promise<void> => until('a follower', () => channel.subscribers > 0)
+const subscribed = (channel: Channel): Promise<void> => until('a subscriber', () => channel.subscribers > 0)
 const texts = ({ messages }: Reader): string[] => messages.map(({ data }) => data)
 const serveChannel = (app: FastifyInstance): Serve => (_request, reply) => reply.sse(app.sse.channel('news'))
 const aborted = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
 
-/** These events, and then silence. */
+/** These events, then silence. */
 const serveEvents = (...events: object[]): (() => Serve) => () => (_request, reply) => reply.sse(async function * ({ signal }) {
   yield * events as Array<{ data: unknown }>
   await aborted(signal)
@@ -113,9 +113,9 @@ const serveEvents = (...events: object[]): (() => Serve) => () => (_request, rep
 
 interface Scenario {
   title: string
-  /** Events to listen for. */
+  /** The events to listen for. */
   names?: readonly string[]
-  /** What a client shows that keeps to the standard. */
+  /** The result for a client that conforms to the standard. */
   expect: unknown
   run: (t: Test, open: (stage: Stage) => Promise<Reader>) => Promise<unknown>
 }
@@ -150,7 +150,7 @@ const scenarios = {
     }
   },
   empty: {
-    title: 'an event without name and text is one',
+    title: 'an event without name and text is dispatched',
     expect: ['', 'over'],
     run: async (t, open) => {
       const reader = await open(await Stage.start(t, serveEvents({ data: '' }, { data: 'over' })))
@@ -159,7 +159,7 @@ const scenarios = {
     }
   },
   persistence: {
-    title: 'an id holds for the events after it, until the next',
+    title: 'an id applies to later events until the next id',
     expect: ['7 a', '7 b', ' c', ' over'],
     run: async (t, open) => {
       const reader = await open(await Stage.start(t, serveEvents({ id: 7, data: 'a' }, { data: 'b' }, { id: '', data: 'c' }, { data: 'over' })))
@@ -168,7 +168,7 @@ const scenarios = {
     }
   },
   comments: {
-    title: 'L6: comments and heartbeats disturb nobody',
+    title: 'L6: comments and heartbeats cause no event',
     expect: { texts: ['one', 'two'], blanks: false },
     run: async (t, open) => {
       const serve = (): Serve => (request, reply) => reply.sse(async function * ({ signal }) {
@@ -176,7 +176,7 @@ const scenarios = {
         yield { comment: 'for people' }
         yield { comment: 'in two\nlines' }
         const { socket } = request
-        // First the events above are written; what comes then is a heartbeat, and one more.
+        // First the events above are written, then a heartbeat, and one more.
         for (let writes = 1; writes <= 3; writes++) {
           const before = socket.bytesWritten
           await until('the next write', () => socket.bytesWritten > before)
@@ -190,7 +190,7 @@ const scenarios = {
     }
   },
   retry: {
-    title: 'retry is honoured: who is told to come soon does, who is told to come late has not come meanwhile',
+    title: 'retry is obeyed: a short delay reconnects, a long delay has not reconnected by then',
     expect: { soon: 4, late: 1 },
     run: async (t, open) => {
       const late = await Stage.start(t, serveEvents({ data: 'there' }), { retry: 600_000 })
@@ -198,7 +198,7 @@ const scenarios = {
       const [patient, eager] = [await open(late), await open(soon)]
       await Promise.all([shows(patient, 'there'), shows(eager, 'there')])
       late.relay.cut()
-      await late.gone()
+      await late.disconnected()
       for (let times = 1; times <= 3; times++) {
         soon.relay.cut()
         if (eager.again !== undefined) break
@@ -208,7 +208,7 @@ const scenarios = {
     }
   },
   cut: {
-    title: 'R2: the id comes back after each cut, and nothing is lost nor doubled while events are published',
+    title: 'R2: the client sends its id after each broken connection, and no event is lost or duplicated',
     expect: Array.from({ length: 125 }, (_, index) => `${index + 1} -${index + 1}`),
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -216,14 +216,14 @@ const scenarios = {
       let last = 0
       const publish = (count: number): void => { for (const end = last + count; last < end;) news.publish({ data: ++last }) }
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       for (let times = 1; times <= 4; times++) {
         publish(10)
         await reader.until('something of this round', ({ messages }) => Number(messages.at(-1)?.data) > last - 10)
         publish(5)
         stage.relay.cut()
         publish(5)
-        await stage.gone()
+        await stage.disconnected()
         publish(5)
         await back(stage, reader, times + 1)
         publish(5)
@@ -235,17 +235,17 @@ const scenarios = {
     }
   },
   half: {
-    title: 'R2: half an event, of which the id has come, comes again as a whole',
+    title: 'R2: an event that was cut after its id is sent again as a whole',
     expect: ['one', 'whole', 'two, halved', 'three', 'four'],
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 'one' })
       await shows(reader, 'one')
       const held = stage.relay.holdAfter('data: two, hal')
-      // They come together: a client that shows the first one has the half, too.
+      // Sent together: a client that shows the first one has received the half, too.
       await Promise.all([news.publish({ data: 'whole' }), news.publish({ data: 'two, halved' })])
       await shows(reader, 'whole')
       await cutWhenTaken(stage, reader, held)
@@ -257,7 +257,7 @@ const scenarios = {
     }
   },
   position: {
-    title: 'R2, W8: the id that a stream of a channel begins with comes back, if it breaks before the first event',
+    title: 'R2, W8: a client that loses the stream before its first event sends the id that the stream began with',
     expect: ['missed', 'live'],
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -268,14 +268,14 @@ const scenarios = {
       await cutWhenTaken(stage, reader, held, id)
       await news.publish({ data: 'missed' })
       await back(stage, reader, 2)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 'live' })
       await shows(reader, 'live')
       return texts(reader)
     }
   },
   filtered: {
-    title: 'R2, R3: who is given little of a channel comes back to where it was, though the history has moved on',
+    title: 'R2, R3: a client whose filter passes few events resumes at its position, though the history has moved on',
     names: ['sse.reset'],
     expect: [['message', '1'], ['message', '60'], ['message', '61']],
     run: async (t, open) => {
@@ -285,23 +285,23 @@ const scenarios = {
         return (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
       })
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       const epoch = (await news.publish({ data: 1 })).split('-')[0]
       await shows(reader, '1')
-      // When half of the history was passed over, the client is told.
+      // After half of the history was filtered out, the client gets a position.
       const held = stage.relay.holdAfter(`id: ${epoch}-41\ndata: \n\n`)
       await Promise.all(Array.from({ length: 40 }, (_, index) => news.publish({ data: index + 2 })))
       await cutWhenTaken(stage, reader, held, `${epoch}-41`)
       for (let number = 42; number <= 60; number++) await news.publish({ data: number })
       await back(stage, reader, 2)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 61 })
       await shows(reader, '61')
       return reader.messages.map(({ event, data }) => [event, data])
     }
   },
   quietEnd: {
-    title: 'R7: who was told of nothing yet, and comes back to a channel that ended meanwhile, gets 204 and stops',
+    title: 'R7: a client without an event that reconnects to a channel that has ended gets 204 and stops',
     expect: { texts: [], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
@@ -317,7 +317,7 @@ const scenarios = {
     }
   },
   script: {
-    title: 'W7: an id beyond ASCII comes back as it was',
+    title: 'W7: a non-ASCII id is sent back unchanged',
     expect: [undefined, 'grün'],
     run: async (t, open) => {
       const stage = await Stage.start(t, serveEvents({ id: 'grün', data: 'there' }))
@@ -329,7 +329,7 @@ const scenarios = {
     }
   },
   once: {
-    title: 'W8: once: who comes back after the end gets 204 and stops',
+    title: 'W8: finite: a client that reconnects after the end gets 204 and stops',
     expect: { texts: ['3', '2', '1'], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
       const stage = await Stage.start(t, () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { finite: true }))
@@ -340,17 +340,17 @@ const scenarios = {
     }
   },
   ended: {
-    title: 'R7: who comes back to a channel that ended meanwhile gets 204 and stops',
+    title: 'R7: a client that reconnects to a channel that has ended gets 204 and stops',
     expect: { texts: ['one'], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
       const reader = await open(stage)
-      await followed(news)
+      await subscribed(news)
       await news.publish({ data: 'one' })
       await shows(reader, 'one')
       stage.relay.cut()
-      await stage.gone()
+      await stage.disconnected()
       await news.end()
       await back(stage, reader, 2)
       const statuses = await stage.statuses(reader, 3)
@@ -358,28 +358,28 @@ const scenarios = {
     }
   },
   reset: {
-    title: 'R3: an id of a history that is gone brings sse.reset',
+    title: 'R3: an id of a lost history causes sse.reset',
     names: ['sse.reset'],
     expect: [['message', 'one'], ['sse.reset', '{"reason":"unknown","oldest":1,"newest":0}'], ['message', 'two']],
     run: async (t, open) => {
       const first = await Stage.start(t, serveChannel)
       const second = await Stage.start(t, serveChannel)
       const reader = await open(first)
-      await followed(first.app.sse.channel('news'))
+      await subscribed(first.app.sse.channel('news'))
       await first.app.sse.channel('news').publish({ data: 'one' })
       await shows(reader, 'one')
-      // As a restart with a memory of its own.
+      // As after a restart with an event log in memory.
       first.ports.splice(0, 1, ...second.ports)
       first.relay.cut()
       await back(second, reader, 1)
-      await followed(second.app.sse.channel('news'))
+      await subscribed(second.app.sse.channel('news'))
       await second.app.sse.channel('news').publish({ data: 'two' })
       await shows(reader, 'two')
       return reader.messages.map(({ event, data }) => [event, data])
     }
   },
   error: {
-    title: 'E2: a source that fails says so in a last event',
+    title: 'E2: a source that fails ends with an error event',
     expect: [['message', 'tick'], ['error', '{"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}']],
     run: async (t, open) => {
       const stage = await Stage.start(t, () => (_request, reply) => reply.sse(async function * () {
@@ -418,7 +418,7 @@ interface Client {
   differs: Differences
 }
 
-const WITHOUT_TYPE = 'a 204 has no content type, so it tries again, unless onopen and onerror say otherwise'
+const WITHOUT_TYPE = 'a 204 has no content type, so it retries, unless onopen and onerror prevent it'
 const END_IS_END = { texts: ['3', '2', '1'], statuses: [200], stopped: true }
 
 const clients: Client[] = [
@@ -426,14 +426,14 @@ const clients: Client[] = [
     name: 'connect',
     skip: false,
     open: async () => openConnect,
-    differs: { once: { why: 'it knows the mark of the end, and does not ask', instead: END_IS_END } }
+    differs: { once: { why: 'it knows the end mark, and does not reconnect', instead: END_IS_END } }
   },
   {
     name: 'eventsource',
     skip: false,
     open: async () => openEventSource,
     differs: {
-      persistence: { why: 'its lastEventId is that of the event alone; what it sends when it comes back is right', instead: ['7 a', ' b', ' c', ' over'] }
+      persistence: { why: 'its lastEventId is the id of this event only; the id that it sends on reconnect is correct', instead: ['7 a', ' b', ' c', ' over'] }
     }
   },
   {
@@ -455,9 +455,9 @@ const clients: Client[] = [
     differs: {
       breaks: { why: 'it leaves out line breaks before the first text', instead: ['one\n', 'over'] },
       empty: { why: 'it shows every block, so that this event looks like a block without data', instead: ['over'] },
-      persistence: { why: 'its id is that of the event alone; what it sends when it comes back is right', instead: ['7 a', ' b', ' c', ' over'] },
+      persistence: { why: 'its id is the id of this event only; the id that it sends on reconnect is correct', instead: ['7 a', ' b', ' c', ' over'] },
       comments: { why: 'it calls onmessage for every blank line', instead: { texts: ['one', 'two'], blanks: true } },
-      half: { why: 'it takes an id over at its line, not at the end of the event', instead: ['one', 'whole', 'three', 'four'] },
+      half: { why: 'it stores an id at its line, not at the end of the event', instead: ['one', 'whole', 'three', 'four'] },
       once: { why: 'to it, the end of a response is the end', instead: END_IS_END },
       ended: { why: WITHOUT_TYPE, instead: { texts: ['one'], statuses: [200, 204, 204], stopped: false } },
       quietEnd: { why: WITHOUT_TYPE, instead: { texts: [], statuses: [200, 204, 204], stopped: false } }
@@ -468,7 +468,7 @@ const clients: Client[] = [
     skip: absent(CURL),
     open: async () => openCurl,
     differs: {
-      retry: { why: 'it connects once: the person who runs it comes back, with the id as a header', instead: { soon: 1, late: 1 } },
+      retry: { why: 'it connects once: its user reconnects, with the id as a header', instead: { soon: 1, late: 1 } },
       once: { why: 'it connects once', instead: END_IS_END }
     }
   }

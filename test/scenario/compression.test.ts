@@ -10,11 +10,11 @@ import sse from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { within } from '../setup/within.ts'
 
-// The README's table on compressors, row by row.
+// The table of compressors in the documentation, row by row.
 
 interface Outcome { encoding: string | undefined, beforeEnd: number, events: number }
 
-/** A stream of three events through a compressor, as a client that accepts gzip receives it. */
+/** A stream of three events through a compressor, as received by a client that accepts gzip. */
 async function outcome (t: Test, prepare: (app: FastifyInstance) => unknown, headers: Record<string, string> = {}): Promise<Outcome> {
   const app = Fastify({ forceCloseConnections: true })
   await prepare(app)
@@ -25,7 +25,7 @@ async function outcome (t: Test, prepare: (app: FastifyInstance) => unknown, hea
   app.get('/', (_request, reply) => reply.headers(headers).sse(async function * () {
     for (let n = 1; n <= 3; n++) {
       yield { data: { n } }
-      // Up to 2 s for the event to arrive; a compressor that holds events back takes 100 ms of them.
+      // An event has up to 2 s to arrive. For a compressor that buffers events, 100 ms suffice.
       for (let waited = 0; count() < n && waited < (beforeEnd < n - 1 ? 100 : 2_000); waited += 20) await sleep(20)
       beforeEnd = count()
     }
@@ -46,17 +46,17 @@ const held: Outcome = { encoding: 'gzip', beforeEnd: 0, events: 3 }
 const flushed: Outcome = { encoding: 'gzip', beforeEnd: 3, events: 3 }
 const flush = constants.Z_SYNC_FLUSH
 
-t.test('@fastify/compress leaves a stream alone, and delivers one it is told to compress at the end, unless it flushes', async t => {
+t.test('@fastify/compress does not compress a stream; if forced to, it sends it at the end, unless it flushes', async t => {
   const types = { customTypes: /event-stream/, threshold: 0 }
   t.strictSame(await outcome(t, app => app.register(compress)), untouched)
   t.strictSame(await outcome(t, app => app.register(compress, types)), held)
   t.strictSame(await outcome(t, app => app.register(compress, { ...types, zlibOptions: { flush } })), flushed)
 })
 
-t.test('Express compression leaves a stream alone, and delivers one without no-transform at the end, unless it flushes', async t => {
+t.test('Express compression does not compress a stream; without no-transform, it sends it at the end, unless it flushes', async t => {
   const use = (options: compression.CompressionOptions) => async (app: FastifyInstance) => {
     await app.register(middie)
-    // Its type is that of Express's handlers.
+    // Its type is the handler type of Express.
     app.use(compression({ threshold: 0, ...options }) as unknown as Handler)
   }
   const headers = { 'cache-control': 'no-cache' }

@@ -11,13 +11,13 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The log outlives the code: nodes of two versions share a channel in Redis (C5).
+// The log outlives a deployment: nodes of two versions share a channel in Redis (C5).
 
 const User = Type.Object({ name: Type.String() })
 const OLD = { user: Type.Object({ name: Type.String(), email: Type.String() }), gone: Type.String(), end: Type.String() }
 const NEW = { user: User, end: Type.String() }
 
-interface Node { app: FastifyInstance, publish: (event: string, data: unknown) => Promise<string>, follow: (path: string, id?: string) => Promise<RawClient>, warnings: string[] }
+interface Node { app: FastifyInstance, publish: (event: string, data: unknown) => Promise<string>, openClient: (path: string, id?: string) => Promise<RawClient>, warnings: string[] }
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
@@ -34,45 +34,45 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     app.get('/filtered', { schema }, (_request, reply) => reply.sse(news.subscribe({ filter: ({ event }) => event.length > 0 })))
     app.get('/state', { schema }, (_request, reply) => reply.sse(news.subscribe({ start: 'earliest' })))
     const port = await listen(t, app)
-    const follow = async (path: string, id?: string): Promise<RawClient> => {
+    const openClient = async (path: string, id?: string): Promise<RawClient> => {
       const client = await open(port, { path, ...id === undefined ? {} : { headers: { 'Last-Event-ID': id } } })
       t.teardown(() => client.socket.destroy())
       return client
     }
-    return { app, publish: (event, data) => news.publish({ event, data } as never), follow, warnings }
+    return { app, publish: (event, data) => news.publish({ event, data } as never), openClient, warnings }
   }
   const pair = async (t: Test): Promise<[Node, Node]> => {
     const name = `deploy ${++names}`
     return [await nodeOf(t, OLD, name), await nodeOf(t, NEW, name)]
   }
 
-  t.test('C5: a property that the map of a node does not declare never leaves through it, live or from the history', async t => {
+  t.test('C5: a node never sends a property that its map does not declare, live or replayed', async t => {
     const [before, after] = await pair(t)
     const start = await after.publish('end', 'start')
-    const live = [await after.follow('/plain'), await after.follow('/filtered')]
-    const kept = await before.follow('/plain')
+    const live = [await after.openClient('/plain'), await after.openClient('/filtered')]
+    const kept = await before.openClient('/plain')
     for (const client of [...live, kept]) await client.until('-1\n')
     for (const n of [1, 2, 3]) await before.publish('user', { name: `Ann ${n}`, email: `ann${n}@mail` })
     await before.publish('gone', 'gone')
     const last = await before.publish('end', 'all')
-    const late = [await after.follow('/plain', start), await after.follow('/filtered', start), await after.follow('/state')]
+    const late = [await after.openClient('/plain', start), await after.openClient('/filtered', start), await after.openClient('/state')]
     for (const client of [...live, ...late, kept]) await within('the last', client.until('data: all\n\n'))
     for (const client of [...live, ...late]) {
       t.strictSame([...client.received.matchAll(/^data: (.*)$/gm)].map(([, data]) => data).filter(data => data !== 'start' && data !== ''), ['{"name":"Ann 1"}', '{"name":"Ann 2"}', '{"name":"Ann 3"}', 'all'])
       t.notMatch(client.received, /mail|gone|sse\.(gap|reset)/)
-      t.match(client.received, new RegExp(`event: end\nid: ${last}\ndata: all\n`), 'its position is behind what was left out')
+      t.match(client.received, new RegExp(`event: end\nid: ${last}\ndata: all\n`), 'its position is after the excluded entries')
     }
-    t.match(kept.received, /ann3@mail[^]*event: gone/, 'the node of before goes on as before')
+    t.match(kept.received, /ann3@mail[^]*event: gone/, 'the older node is not affected')
     t.equal(after.app.sse.stats().omitted, 1, 'once for all readers')
     t.equal(before.app.sse.stats().omitted, 0)
-    const told = after.warnings.map(line => JSON.parse(line) as Record<string, unknown>)
-    t.equal(told.length, 1)
-    t.match(told[0], { event: 'gone', msg: 'sse events of the log do not fit the map and are left out' })
+    const warnings = after.warnings.map(line => JSON.parse(line) as Record<string, unknown>)
+    t.equal(warnings.length, 1)
+    t.match(warnings[0], { event: 'gone', msg: 'sse events of the log do not fit the map and are left out' })
   })
 
-  t.test('C5: a client skips an entry that is left out: its position moves on, and it resumes behind it', async t => {
+  t.test('C5: a client skips an entry that its node cannot send: its position moves on, and it resumes after it', async t => {
     const [before, after] = await pair(t)
-    const client = await after.follow('/plain')
+    const client = await after.openClient('/plain')
     await client.until('-0\n')
     const ids = await Promise.all(Array.from({ length: 300 }, async (_, n) => before.publish('gone', `${n}`)))
     const place = new RegExp(`^id: (${ids.slice(128).join('|')})$`, 'm')
@@ -81,24 +81,24 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const [, position] = place.exec(client.received)!
     client.socket.destroy()
     await before.publish('end', 'x')
-    const back = await after.follow('/plain', position)
-    await within('what came since', back.until('data: x\n\n'))
+    const back = await after.openClient('/plain', position)
+    await within('the later events', back.until('data: x\n\n'))
     t.notMatch(back.received, /sse\.(gap|reset)|gone/)
   })
 
-  t.test('C5: an event that was added to a map is no reason to look at the others', async t => {
+  t.test('C5: an event that was added to a map does not cause a check of the others', async t => {
     const [before] = await pair(t)
     const more = await nodeOf(t, { ...OLD, more: Type.String() }, `deploy ${names}`)
     await before.publish('gone', 'same')
     const id = await before.publish('user', { name: 'Ann', email: 'a@b' })
-    const client = await more.follow('/state')
+    const client = await more.openClient('/state')
     await within('both', client.until(`id: ${id}\ndata: {"name":"Ann","email":"a@b"}\n\n`))
     t.match(client.received, 'data: same')
   })
 
-  t.test('C5: the error that a channel of another node has ended with comes through all nodes', async t => {
+  t.test('C5: the error that ended a channel on another node is sent by all nodes', async t => {
     const [before, after] = await pair(t)
-    const client = await after.follow('/filtered')
+    const client = await after.openClient('/filtered')
     await client.until('-0\n')
     const produced = before.app.sse.find(`deploy ${names}`)!.publishFrom((async function * () { throw new Error('secret') })())
     await t.rejects(produced, { message: 'secret' })

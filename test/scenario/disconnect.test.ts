@@ -17,7 +17,7 @@ type Test = Pick<typeof t, 'comment' | 'equal' | 'same' | 'teardown' | 'type'>
 interface Tick { data: string }
 interface LogLine { level: number, msg: string, reqId: string }
 
-/** A visit seen from the server: one request to /sse, and all that became of it. */
+/** A visit seen from the server: one request to /sse, and everything that it caused. */
 class Visit {
   pulled = 0
   returned = 0
@@ -33,7 +33,7 @@ class Visit {
   readonly #moment: Moment
   #reach!: () => void
   #free!: () => void
-  /** The slow hook, or the source's first step, is reached. */
+  /** Resolves when the slow hook, or the first step of the source, is reached. */
   readonly reached = new Promise<void>(resolve => { this.#reach = resolve })
   readonly #held = new Promise<void>(resolve => { this.#free = resolve })
   #over!: () => void
@@ -61,7 +61,7 @@ class Visit {
     if (this.#moment.bare !== true) this.signals.push(request.signal)
   }
 
-  /** Where a slow hook waits. */
+  /** The place where a slow hook waits. */
   async hold (): Promise<void> {
     this.#reach()
     await this.#held
@@ -97,18 +97,18 @@ class Visit {
 
 interface Moment {
   when: string
-  /** What the source does. */
+  /** The source. */
   ticks: (signal: AbortSignal) => AsyncGenerator<Tick>
   form?: 'function'
-  /** What the client sees before it leaves. */
+  /** The bytes that the client receives before it disconnects. */
   sees?: string
-  /** The client does not read: it leaves when the source has come to a stand. */
+  /** The client does not read: it disconnects when the source has stopped. */
   stalled?: boolean
   flushHeadersAfter?: number
   hook?: 'preHandler' | 'onSend' | 'transform'
-  /** The route declares no events: nothing of ours runs before the handler. */
+  /** The route declares no events: nothing of the plugin runs before the handler. */
   bare?: boolean
-  /** How often the source's `finally` can run: a generator that never started has none, one that is parked for good never gets there. */
+  /** How often the source's `finally` runs: not for a generator that never started, or one that waits forever. */
   finals: number
 }
 
@@ -149,10 +149,10 @@ const moments: Moment[] = [
   { when: 'during a slow preHandler of a route without schema.sse', ticks: counting, hook: 'preHandler', bare: true, finals: 0 },
   { when: 'during an async onSend hook', ticks: counting, hook: 'onSend', finals: 1 },
   { when: 'while it does not read', ticks: endless, stalled: true, finals: 1 },
-  { when: 'while it does not read what a hook transforms', ticks: endless, stalled: true, hook: 'transform', finals: 1 }
+  { when: 'while it does not read a transformed stream', ticks: endless, stalled: true, hook: 'transform', finals: 1 }
 ]
 
-/** A client of one kind: how it comes and how it leaves. */
+/** A client: how it connects and how it disconnects. */
 interface Client {
   sees: (text: string) => Promise<unknown>
   leave: () => void
@@ -165,7 +165,9 @@ interface Arrival {
 interface Kind {
   how: string
   http2?: boolean
-  /** Without a connection there is nothing that could be full, and light-my-request forgets to tell of an abort once the body is read. */
+  /**
+   * Without a connection there is no full buffer, and light-my-request does not report an abort once the body is read.
+   */
   inject?: boolean
   come: (t: Test, app: FastifyInstance, arrival: Arrival) => Promise<Client>
 }
@@ -207,7 +209,7 @@ const injected: Kind['come'] = async (t, app, { path, method }) => {
   return { sees, leave: () => controller.abort() }
 }
 
-/** Reads a stream from now on; waits for text in it. */
+/** Reads a stream from now on, and waits for text in it. */
 function reading (stream: Readable): (text: string) => Promise<void> {
   let received = ''
   stream.on('data', (chunk: Buffer) => { received += chunk.toString() })
@@ -224,7 +226,7 @@ const kinds: Kind[] = [
   { how: 'an aborted inject', inject: true, come: injected }
 ]
 
-/** An app with the route of the visit, and a plain stream beside it to compare with. */
+/** An app with the route of the visit, and a plain stream beside it for comparison. */
 async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promise<FastifyInstance> {
   const logger = { level: 'debug', stream: { write: (line: string) => { visit.lines.push(JSON.parse(line) as LogLine) } } }
   const app: FastifyInstance = kind.http2 === true
@@ -242,7 +244,7 @@ async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promis
       reply.send(payload)
     }
   })
-  // What stands before a pipelined request.
+  // The request before a pipelined one.
   app.get('/endless', (_request, reply) => reply.sse(counting()))
   app.get('/short', async () => {
     await visit.reached
@@ -262,16 +264,16 @@ async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promis
   return app
 }
 
-/** The socket, or the HTTP/2 stream: its socket belongs to the session. */
+/** The socket, or the HTTP/2 stream, whose socket belongs to the session. */
 const connectionOf = ({ request: { raw } }: FastifyReply): EventEmitter => (raw as { stream?: EventEmitter }).stream ?? raw.socket
 
-/** The names of the events to which `ours` has more listeners than `theirs`. */
+/** The names of the events for which `ours` has more listeners than `theirs`. */
 const surplus = (ours: EventEmitter, theirs: EventEmitter): Array<string | symbol> => {
   const plain = listeners(theirs)
   return [...listeners(ours)].filter(([name, count]) => count > (plain.get(name) ?? 0)).map(([name]) => name)
 }
 
-/** What a client leaves behind on Fastify's side, when it leaves a plain streamed response. */
+/** The listeners that remain on Fastify's side after a client leaves a plain streamed response. */
 async function plainVisit (t: Test, app: FastifyInstance, visit: Visit, kind: Kind, method: Arrival['method']): Promise<void> {
   const client = await kind.come(t, app, { path: '/plain', method, stalled: false })
   await client.sees(FIRST)
@@ -282,15 +284,15 @@ async function plainVisit (t: Test, app: FastifyInstance, visit: Visit, kind: Ki
   visit.lines.length = 0
 }
 
-/** The client is here, at its moment. */
+/** Brings the client to its moment. */
 async function untilMoment (client: Client, visit: Visit, moment: Moment): Promise<void> {
   if (moment.sees !== undefined) return await within('the sight of the moment', client.sees(moment.sees).then(() => {}))
   await within('the moment', visit.reached)
-  // The kernel's buffers are full, and the source is asked for no more.
+  // The kernel's buffers are full, and the source is not pulled any more.
   if (moment.stalled === true) await still(() => visit.pulled, 50)
 }
 
-/** The client leaves: everything is over soon, once, and quietly. */
+/** Disconnects the client. Checks that everything ends soon, once, and without an error. */
 async function leavesNothing (t: Test, client: Client, visit: Visit, finals: number): Promise<void> {
   for (const signal of visit.signals) t.equal(signal.aborted, false, 'the signal is silent while the client is here')
   const left = performance.now()
@@ -318,7 +320,7 @@ async function leavesNothing (t: Test, client: Client, visit: Visit, finals: num
   t.same(visit.reports.map(report => report.reason), ['client'], 'onClose was called once')
   await turn()
   t.equal(visit.pulled, pulled, 'nothing more is pulled')
-  // Fastify itself reports the error that light-my-request makes of an abort.
+  // Fastify itself logs the error that light-my-request creates for an abort.
   const lines = visit.lines.filter(line => line.msg !== 'request errored')
   t.same(lines.filter(line => line.level > 30), [], 'nothing is logged as a problem')
   t.same(lines.filter(line => line.level <= 30 && line.reqId === visit.request.id && line.msg.startsWith('sse ')).map(line => line.msg), ['sse stream closed'], 'one line')
@@ -335,7 +337,7 @@ for (const kind of kinds) {
         const client = await kind.come(t, app, { path: '/sse', method, stalled: moment.stalled === true })
         await untilMoment(client, visit, moment)
         await leavesNothing(t, client, visit, moment.finals)
-        // One function for all responses, which hears what somebody writes too late.
+        // One function for all responses, which handles a late write.
         t.same(surplus(visit.reply.raw, visit.plain.raw).filter(name => name !== 'error'), [], 'the response has no more listeners than a plain one')
         t.same(surplus(connectionOf(visit.reply), connectionOf(visit.plain)), [], 'nor has the connection')
       })
@@ -351,7 +353,7 @@ for (const kind of kinds.slice(0, 2)) {
       const client = await open(portOf(app), { path: '/endless', pauseOnConnect: moment.stalled === true })
       t.teardown(() => client.socket.destroy())
       client.request({ path: '/sse' })
-      // The client never sees this response: it waits behind the first one.
+      // The client never receives this response: it waits behind the first one.
       await untilMoment({ sees: () => visit.reached, leave: () => {} }, visit, moment)
       await leavesNothing(t, { sees: text => client.until(text), leave: () => kind.how === 'FIN' ? client.fin() : client.reset() }, visit, moment.finals)
     })
@@ -371,7 +373,7 @@ for (const { how, come } of kinds.slice(0, 2)) {
   })
 }
 
-t.test('L3: a client that leaves in the middle of its upload is no error, of a source that reads it neither', async t => {
+t.test('L3: a client that disconnects during its upload is no error, not for a source that reads the upload either', async t => {
   for (const path of ['/parsed', '/read-before', '/read-after']) {
     const lines: LogLine[] = []
     const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { lines.push(JSON.parse(line) as LogLine) } } }, forceCloseConnections: true })

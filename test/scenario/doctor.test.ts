@@ -11,9 +11,9 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The command as it is installed, in front of a real nginx with good settings and with bad ones.
+// The installed command, against a real nginx with good and bad settings.
 
-/** Events of 500 bytes, ten in a second; small ones; and a stream without heartbeats that is silent. */
+/** Events of 500 bytes, ten a second; small events; and a silent stream without heartbeats. */
 async function serve (t: Test): Promise<number> {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
@@ -33,7 +33,7 @@ async function serve (t: Test): Promise<number> {
   return listen(t, app)
 }
 
-/** What the README says, or what nginx does when nobody says anything. */
+/** The settings of the documentation, or the defaults of nginx. */
 const behind = (node: number, lines: string): HttpBlock => port => `
 server {
   listen 127.0.0.1:${port};
@@ -44,7 +44,7 @@ server {
 }`
 
 const GOOD = "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_buffering off; proxy_read_timeout 60s;"
-// Without the header, nothing but the configuration says whether to buffer.
+// Without the header, only the configuration decides whether nginx buffers.
 const BUFFERED = 'proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;'
 
 interface Found { probe: string, mark: string, text: string, setting?: string }
@@ -69,39 +69,39 @@ t.test('doctor behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   const node = await serve(t)
   const urlOf = async (t: Test, lines: string, path: string): Promise<string> => `http://127.0.0.1:${(await Nginx.start(t, behind(node, lines))).port}${path}`
 
-  t.test('with the settings of the README there is no problem', async t => {
+  t.test('with the documented settings there is no problem', async t => {
     const { code, marks } = await see(t, await urlOf(t, GOOD, '/ticks'), '--seconds', '3')
     t.equal(code, 0)
     t.match(marks, { answer: 'ok', arrival: 'ok', compression: 'ok', silence: 'ok', HEAD: 'ok', reconnect: 'ok' })
   })
 
-  t.test('over HTTP/1.0, with buffering, events are torn: it looks buffered', async t => {
+  t.test('over HTTP/1.0, with buffering, events are split: doctor reports buffering', async t => {
     const { code, found } = await see(t, await urlOf(t, `proxy_http_version 1.0; ${BUFFERED}`, '/ticks'), '--seconds', '5')
     t.equal(code, 1)
     t.match(problems(found), [{ probe: 'arrival', text: /^It looks buffered/, setting: /proxy_buffering off/ }])
   })
 
-  t.test('small events do not come at all, and the origin tells that from silence', async t => {
+  t.test('small events do not arrive at all, and doctor distinguishes that from silence by the origin', async t => {
     const url = await urlOf(t, `proxy_http_version 1.0; ${BUFFERED}`, '/small')
     const [alone, compared] = await Promise.all([see(t, url, '--seconds', '3'), see(t, url, '--seconds', '3', '--origin', `http://127.0.0.1:${node}/small`)])
-    // A head that reached nginx together with an event waits with it, and one that came before does not.
+    // A head that reached nginx together with an event is held back with it. A head that arrived before is not.
     t.ok(alone.marks.answer === 'problem' || alone.marks.arrival === 'warning')
     t.match(problems(compared.found).filter(({ probe }) => probe === 'arrival'), [{ text: /^It is buffered/ }])
   })
 
-  t.test('proxy_read_timeout cuts a stream without heartbeats: that is a limit for silence', async t => {
+  t.test('proxy_read_timeout closes a stream without heartbeats: doctor reports a limit for silence', async t => {
     const { code, found } = await see(t, await urlOf(t, `${GOOD} proxy_read_timeout 2s;`.replace('proxy_read_timeout 60s;', ''), '/silent'), '--seconds', '8')
     t.equal(code, 1)
     t.match(problems(found), [{ probe: 'silence', text: /^The connection was cut after \d\.\d s without a byte/, setting: /proxy_read_timeout above heartbeatInterval/ }])
   })
 
-  t.test('gzip of nginx is seen, and holds nothing back', async t => {
+  t.test('gzip of nginx is reported, and delays nothing', async t => {
     const { code, found } = await see(t, await urlOf(t, `${GOOD} gzip on; gzip_types text/event-stream; gzip_proxied any; gzip_min_length 0;`, '/ticks'), '--seconds', '3')
     t.equal(code, 0)
     t.match(found.filter(({ probe }) => probe === 'compression'), [{ mark: 'note', text: /^It is compressed \(gzip\), and nothing is held back/ }])
   })
 
-  t.test('a node that is gone is 502, which an EventSource does not survive', async t => {
+  t.test('a node that is down is 502, after which an EventSource does not reconnect', async t => {
     const nginx = await Nginx.start(t, (port, other) => behind(other, GOOD)(port, other))
     const { code, found } = await see(t, `http://127.0.0.1:${nginx.port}/ticks`, '--seconds', '3')
     t.equal(code, 1)

@@ -14,13 +14,13 @@ import { within } from '../setup/within.ts'
 type Test = Pick<typeof t, 'teardown'>
 const MB = 1024 * 1024
 
-/** What is in memory and in use, buffers too. */
+/** Returns the used memory, including buffers. */
 async function inUse (): Promise<number> {
   const { heap, buffers } = await settledMemory()
   return heap + buffers
 }
 
-/** Publishes at a rate of events per millisecond, by the clock: after a turn that took long there is more to publish in the next. */
+/** Publishes at a rate of events per millisecond of real time: after a long turn, the next turn publishes more. */
 async function publishAtRate (channel: Channel, rate: number, count: number, dataOf: (n: number) => unknown, hasRoom: (published: number) => boolean = () => true): Promise<void> {
   const start = performance.now()
   for (let published = 0; published < count;) {
@@ -32,7 +32,7 @@ async function publishAtRate (channel: Channel, rate: number, count: number, dat
 
 interface Served { app: FastifyInstance, channel: Channel, port: number, epoch: string, replies: FastifyReply[], reports: CloseReport[] }
 
-/** One channel, followed at `/`. */
+/** A server with one channel, streamed at `/`. */
 async function serve (t: Test, options: ChannelOptions): Promise<Served> {
   const app = Fastify()
   const reports: CloseReport[] = []
@@ -56,7 +56,7 @@ const DROPPERS = 200
 const TRUANTS = 10
 const HISTORY = 20_000
 
-/** All frames there will be, made once: each client's bytes are compared with them, whole. */
+/** All frames, encoded once: the bytes of each client are compared with them. */
 class Frames {
   readonly epoch: string
   readonly #frames: string[] = []
@@ -70,16 +70,19 @@ class Frames {
   }
 }
 
-/** A client that leaves at random, comes back with its last id, and counts. A truant stays away once, for longer than the history lasts. */
+/**
+ * A client that disconnects at random, reconnects with its last id, and counts. Some stay away once, longer than the
+ * history.
+ */
 class Dropper {
   received = 0
-  /** What it was told that it lost. */
+  /** The events that were reported as lost. */
   lost = 0
   resets = 0
   gaps = 0
   visits = 0
   position = 0
-  /** What should not have come. */
+  /** The unexpected frames. */
   readonly wrong: string[] = []
   readonly #frames: Frames
   readonly #port: number
@@ -94,7 +97,7 @@ class Dropper {
     this.#truant = truant
   }
 
-  /** Until it is told that there is no more. */
+  /** Runs until the end of the channel. */
   async stay (): Promise<void> {
     while (await this.#visit()) {
       await delay(this.#truant && this.visits === 1 ? 1.5 * HISTORY / RATE : this.#chance(20))
@@ -118,7 +121,7 @@ class Dropper {
     const until = this.#chance(1_500)
     const timer = setTimeout(() => request.destroy(), until)
     response.setEncoding('latin1').on('data', (text: string) => this.#take(text))
-    // A client that breaks off gets an error of its own making.
+    // A client that disconnects gets its own abort error.
     response.on('error', () => {})
     await new Promise(resolve => response.once('close', resolve))
     clearTimeout(timer)
@@ -144,7 +147,10 @@ class Dropper {
     this.#rest = text.slice(at)
   }
 
-  /** The position that a stream begins with, the marks, or what says that events are lost and which. Anything else is wrong. */
+  /**
+   * A frame without data of the channel: the first position, a mark, or the report of lost events. Any other is an
+   * error.
+   */
   #heed (marked: string): void {
     const { epoch } = this.#frames
     if (marked === ': live') return
@@ -154,7 +160,7 @@ class Dropper {
     if (frame === `event: sse.position\nid: ${epoch}-${this.position}\ndata: `) return
     const oldest = place - HISTORY + 1
     if (frame === `event: sse.reset\nid: ${epoch}-${place}\ndata: {"reason":"evicted","oldest":${oldest},"newest":${place}}` && this.position < oldest - 1) this.resets++
-    // What was there when it came may be gone by the time that it reads, where the machine is busy with other things.
+    // On a busy machine, entries may be evicted between the client's connection and its first read.
     else if (frame === `event: sse.gap\nid: ${epoch}-${place}\ndata: {"dropped":${lost}}` && lost > 0) this.gaps++
     else this.wrong.push(`after ${this.position}: ${frame}`)
     this.lost += lost
@@ -162,7 +168,7 @@ class Dropper {
   }
 }
 
-t.test(`R2: ${DROPPERS} clients drop and resume at random while ${RATE * 1_000} events/s are published: each has every event once and in order, or an explicit reset`, async t => {
+t.test(`R2: ${DROPPERS} clients disconnect and resume at random while ${RATE * 1_000} events/s are published: each receives every event once and in order, or an explicit reset`, async t => {
   const { app, channel, port, epoch, reports } = await serve(t, { history: { maxEvents: HISTORY, maxBytes: 64 * MB } })
   const frames = new Frames(epoch)
   const chance = chances(2026)
@@ -174,16 +180,16 @@ t.test(`R2: ${DROPPERS} clients drop and resume at random while ${RATE * 1_000} 
   await channel.end()
   await within('their ends', staying, 30_000)
 
-  t.same(droppers.flatMap(({ wrong }) => wrong), [], 'nothing came that should not')
-  t.same(droppers.filter(({ position }) => position !== TOTAL), [], 'every client came to the end')
-  t.same(droppers.filter(({ received, lost }) => received + lost !== TOTAL), [], 'what it received and what it was told of is all there was')
+  t.same(droppers.flatMap(({ wrong }) => wrong), [], 'there was no unexpected frame')
+  t.same(droppers.filter(({ position }) => position !== TOTAL), [], 'every client reached the end')
+  t.same(droppers.filter(({ received, lost }) => received + lost !== TOTAL), [], 'the received and the reported lost events add up')
   const sum = (of: (dropper: Dropper) => number): number => droppers.reduce((total, dropper) => total + of(dropper), 0)
   t.comment(`${TOTAL} events in ${(took / 1_000).toFixed(1)} s; ${sum(d => d.received)} deliveries, ${sum(d => d.visits)} visits, ${sum(d => d.resets)} resets, ${sum(d => d.gaps)} gaps`)
-  t.ok(sum(d => d.visits) > DROPPERS * 2, 'they came back again and again')
-  t.same(droppers.slice(0, TRUANTS).filter(({ resets }) => resets === 0), [], 'who was away too long was told')
+  t.ok(sum(d => d.visits) > DROPPERS * 2, 'they reconnected many times')
+  t.same(droppers.slice(0, TRUANTS).filter(({ resets }) => resets === 0), [], 'the clients that stayed away too long were reset')
   t.equal(channel.subscribers, 0)
   await app.close()
-  // Where the machine is busy with other things, a reader may fall behind.
+  // On a busy machine a reader may fall behind.
   t.same(reports.filter(({ reason }) => !['client', 'channel-ended', 'lagging'].includes(reason)), [], 'nothing failed')
 })
 
@@ -192,11 +198,11 @@ t.test(`R2: ${DROPPERS} clients drop and resume at random while ${RATE * 1_000} 
 const FAST = 99
 const LOAD = 2_000
 const KEPT = 100
-// More than the kernel keeps for a connection whose client does not read.
+// More than the kernel buffers for a connection whose client does not read.
 const FILLERS = 2_000
 const FILLER = 'x'.repeat(16 * 1024)
 
-/** One that notes how old each event is when it comes. */
+/** A client that records the age of each event on arrival. */
 class FastReader {
   received = 0
   readonly latencies: number[] = []
@@ -217,7 +223,7 @@ class FastReader {
 
   #take (frame: string): void {
     const [, n, sent] = /data: {"n":(\d+),"sent":([\d.]+)/.exec(frame) ?? []
-    // The position that the stream begins with.
+    // The first position of the stream.
     if (n === undefined) return
     this.latencies.push(performance.now() - Number(sent))
     if (Number(n) === this.received + 1) this.received++
@@ -226,7 +232,7 @@ class FastReader {
 
 interface Measured { p99: number, memory: number, readers: FastReader[] }
 
-/** Publishes 1,000 events/s, or as fast as the fast readers take them, and measures these. */
+/** Publishes 1,000 events/s, or as fast as the fast readers read, and measures these. */
 async function measure (channel: Channel, port: number): Promise<Measured> {
   const others = channel.subscribers
   const readers = Array.from({ length: FAST }, () => new FastReader(port))
@@ -240,7 +246,7 @@ async function measure (channel: Channel, port: number): Promise<Measured> {
   return { p99: latencies[Math.floor(latencies.length * 0.99)]!, memory, readers }
 }
 
-t.test(`R4, R5: a stalled reader costs neither memory nor the ${FAST} others an event, and its own numbers add up`, async t => {
+t.test(`R4, R5: a stalled reader costs no memory and delays none of the ${FAST} others, and its own counts add up`, async t => {
   const options: ChannelOptions = { slowConsumer: 'skip', history: { maxEvents: KEPT, maxBytes: 4 * MB } }
   const without = await serve(t, options)
   const alone = await measure(without.channel, without.port)
@@ -255,7 +261,7 @@ t.test(`R4, R5: a stalled reader costs neither memory nor the ${FAST} others an 
     await channel.publish({ data: FILLER })
     if (n % 5 === 0) await turn()
   }
-  t.ok(replies[0]!.raw.writableLength > 0, 'it takes nothing any more')
+  t.ok(replies[0]!.raw.writableLength > 0, 'it reads no bytes')
   const together = await measure(channel, port)
   stalled.resume()
   await within('its end', stalled.until('0\r\n\r\n'))
@@ -264,13 +270,13 @@ t.test(`R4, R5: a stalled reader costs neither memory nor the ${FAST} others an 
   for (const { readers } of [alone, together]) {
     t.same(readers.map(({ received, latencies }) => [received, latencies.length]), Array(FAST).fill([LOAD, LOAD]), 'the fast readers have all, in order')
   }
-  t.ok(together.memory - before < FILLERS * FILLER.length / 2, 'the memory has what the history holds and what was measured, not what the stalled one missed')
+  t.ok(together.memory - before < FILLERS * FILLER.length / 2, 'memory grows by the history and the measurements, not by what the stalled client missed')
   const frames = stalled.frames()
   const gaps = frames.filter(frame => frame.startsWith('event: sse.gap\n'))
   const received = frames.length - 1 - gaps.length
   const dropped = gaps.reduce((sum, frame) => sum + Number(/"dropped":(\d+)/.exec(frame)?.[1]), 0)
   t.ok(gaps.length > 0)
-  t.equal(received + dropped, FILLERS + LOAD, 'it has what it has, and knows of the rest')
+  t.equal(received + dropped, FILLERS + LOAD, 'received and dropped events add up')
   t.match(frames.at(-1), `id: ${epoch}-${FILLERS + LOAD}`, 'it is where all are')
 })
 
@@ -278,7 +284,7 @@ t.test(`R4, R5: a stalled reader costs neither memory nor the ${FAST} others an 
 
 const SUBSCRIBERS = 1_000
 
-/** Publishes one event to so many subscribers; gives how often anything of its data was looked at. */
+/** Publishes one event to that many subscribers. Returns how often a property of its data was read. */
 async function looksAt (t: Test, subscribers: number): Promise<{ looks: number, delivered: number }> {
   const app = Fastify()
   await app.register(sse)
@@ -315,7 +321,7 @@ async function looksAt (t: Test, subscribers: number): Promise<{ looks: number, 
   return { looks, delivered }
 }
 
-t.test(`C4: an event for ${SUBSCRIBERS} subscribers is checked and written once`, async t => {
+t.test(`C4: an event for ${SUBSCRIBERS} subscribers is validated and serialized once`, async t => {
   const one = await looksAt(t, 1)
   const many = await looksAt(t, SUBSCRIBERS)
   t.ok(one.looks > 0)
@@ -324,7 +330,7 @@ t.test(`C4: an event for ${SUBSCRIBERS} subscribers is checked and written once`
   t.equal(many.delivered, SUBSCRIBERS, 'each has it, whole')
 })
 
-// (d) Names that come and go.
+// (d) Short-lived names.
 
 const NAMES = 100_000
 const AT_ONCE = 100
@@ -335,19 +341,19 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
   t.teardown(() => app.close())
   const events = { message: Type.Object({ user: Type.Integer() }) }
   const traces: Array<WeakRef<Channel<typeof events>>> = []
-  let heard = 0
-  let gone = 0
+  let delivered = 0
+  let lostEvents = 0
 
-  /** Each user is there for a moment: something is published, somebody listens. */
+  /** Each user is present for a moment: one event is published, one subscriber receives it. */
   async function visit (user: number): Promise<void> {
     const channel = app.sse.channel(`user ${user}`, { events, start: 'earliest', history: { maxAge: 500 } })
     if (user % 100 === 99) traces.push(new WeakRef(channel))
     channel.publish({ data: { user } })
     const loop = channel.subscribe()[Symbol.asyncIterator]()
     const { value } = await loop.next()
-    if (value?.event === 'message' && value.data.user === user) heard++
-    // A process that stood still for longer than the history's age says so.
-    else if (value?.event === 'sse.gap' && value.data.dropped === 1) gone++
+    if (value?.event === 'message' && value.data.user === user) delivered++
+    // A process that was blocked for longer than the history's age sends a gap.
+    else if (value?.event === 'sse.gap' && value.data.dropped === 1) lostEvents++
     await loop.return?.()
   }
 
@@ -364,19 +370,19 @@ t.test(`R4: ${NAMES} short-lived channels leave nothing in memory`, async t => {
     })())
   }
 
-  // The first ones pay for what is compiled and cached once.
+  // The first rounds pay for compiled and cached code.
   await visits(0, NAMES / 10)
   const before = await inUse()
   await visits(NAMES / 10, NAMES)
   const growth = await inUse() - before
   t.comment(`memory +${Math.round(growth / 1024)} KB`)
-  t.equal(heard + gone, NAMES)
+  t.equal(delivered + lostEvents, NAMES)
   t.ok(growth < 2 * MB, 'the memory has not grown')
 })
 
 // (e) Afterwards.
 
-t.test('L3: after everything, nothing is left: no subscriber, no listener, no timer', async t => {
+t.test('L3: at the end no subscriber, no listener and no timer is left', async t => {
   const before = timersAndSockets()
   const app = Fastify()
   const reports: CloseReport[] = []
@@ -411,7 +417,7 @@ t.test('L3: after everything, nothing is left: no subscriber, no listener, no ti
     await loop.return?.()
   })))
 
-  // Streams one after the other on one connection: whatever they listen to is the connection's.
+  // Streams one after the other on one connection: their listeners would be on the connection.
   const client = await open(port, { path: '/some' })
   t.teardown(() => client.socket.destroy())
   await within('the position', client.until('\n\n'))

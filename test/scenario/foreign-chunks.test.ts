@@ -7,9 +7,9 @@ import { open } from '../setup/raw.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
-// W9: a chunk of a foreign stream is no event, wherever it comes from. The types refuse most of these chunks too.
+// W9: a chunk of a foreign stream is no event, from any source. The types reject most of these chunks, too.
 
-/** What a library answers with: its contents are its own. */
+/** A response class of a library, with its own fields. */
 class Answer {
   readonly #text = 'Hi'
   readonly id = 'chatcmpl-1'
@@ -24,13 +24,13 @@ const CHUNKS = [
   { event: 'thread.message.delta', id: 'chatcmpl-1', delta: {} },
   { choices: [] }
 ]
-const HINT = 'send it as { data: … }, or make events of a whole source with asData(source)'
+const HINT = 'send it as { data: … }, or convert the whole source with asData(source)'
 
 interface Refusal { readonly code?: unknown, readonly message?: unknown }
 interface Place {
   name: string
-  /** Brings the chunk there. Answers with the error that this call throws, or with undefined: the error is in the log. */
-  bring: (app: FastifyInstance, chunk: AnyEvent, ask: (source: unknown, options?: object) => Promise<string>) => Promise<unknown>
+  /** Sends the chunk. Returns the error that this call throws, or undefined if the error is in the log. */
+  bring: (app: FastifyInstance, chunk: AnyEvent, request: (source: unknown, options?: object) => Promise<string>) => Promise<unknown>
 }
 
 const rejection = async (call: Promise<unknown>): Promise<unknown> => call.then(() => undefined, (error: unknown) => error)
@@ -38,14 +38,14 @@ async function * one (chunk: AnyEvent): AsyncGenerator<AnyEvent> { yield chunk }
 const mapped = (channel: Channel, chunk: AnyEvent): Subscription<AnyEvent, unknown> => channel.subscribe({ map: () => chunk as { data: unknown } })
 
 const places: Place[] = [
-  { name: 'a generator', bring: async (_app, chunk, ask) => { await ask(one(chunk)) } },
-  { name: 'a function source', bring: async (_app, chunk, ask) => { await ask(() => [chunk]) } },
+  { name: 'a generator', bring: async (_app, chunk, request) => { await request(one(chunk)) } },
+  { name: 'a function source', bring: async (_app, chunk, request) => { await request(() => [chunk]) } },
   {
     name: 'an EventQueue',
-    bring: async (_app, chunk, ask) => {
+    bring: async (_app, chunk, request) => {
       const queue = new EventQueue({ capacity: 1 })
       await queue.push(chunk)
-      await ask(queue)
+      await request(queue)
     }
   },
   { name: 'publish', bring: async (app, chunk) => rejection(app.sse.channel('news').publish(chunk as { data: unknown })) },
@@ -56,9 +56,9 @@ const places: Place[] = [
   { name: 'consume', bring: async (app, chunk) => rejection(app.sse.channel('news').publishFrom(one(chunk) as never)) },
   {
     name: 'the map of a stream',
-    bring: async (app, chunk, ask) => {
+    bring: async (app, chunk, request) => {
       const channel = app.sse.channel('news')
-      const answer = ask(mapped(channel, chunk))
+      const answer = request(mapped(channel, chunk))
       await until('its stream', () => channel.subscribers === 1)
       await channel.publish({ data: 1 })
       await answer
@@ -75,15 +75,15 @@ const places: Place[] = [
       return next
     }
   },
-  { name: 'a snapshot', bring: async (app, chunk, ask) => { await ask(app.sse.channel('news').subscribe({ snapshot: () => chunk as { data: unknown } })) } },
+  { name: 'a snapshot', bring: async (app, chunk, request) => { await request(app.sse.channel('news').subscribe({ snapshot: () => chunk as { data: unknown } })) } },
   {
     name: 'a snapshot of several',
-    bring: async (app, chunk, ask) => { await ask(app.sse.channel('news').subscribe({ snapshot: () => [chunk as { data: unknown }, { data: 1 }] })) }
+    bring: async (app, chunk, request) => { await request(app.sse.channel('news').subscribe({ snapshot: () => [chunk as { data: unknown }, { data: 1 }] })) }
   },
   {
     name: 'the errorEvent of a stream',
-    bring: async (_app, chunk, ask) => {
-      await ask(async function * () {
+    bring: async (_app, chunk, request) => {
+      await request(async function * () {
         yield { data: 1 }
         throw new Error('late')
       }, { errorEvent: () => chunk })
@@ -99,7 +99,7 @@ const places: Place[] = [
 ]
 
 for (const { name, bring } of places) {
-  t.test(`W9: a foreign chunk from ${name} is refused, and nothing of it goes out`, async t => {
+  t.test(`W9: a foreign chunk from ${name} is rejected, and none of it is sent`, async t => {
     for (const chunk of CHUNKS) {
       const logged: Refusal[] = []
       const app = Fastify({ logger: { level: 'warn', stream: { write: line => { logged.push((JSON.parse(line) as { err: Refusal }).err) } } } })
@@ -109,14 +109,14 @@ for (const { name, bring } of places) {
       app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>, options))
       const port = await listen(t, app)
       let answer = ''
-      const ask = async (given: unknown, own?: object): Promise<string> => {
-        source = given
+      const request = async (value: unknown, own?: object): Promise<string> => {
+        source = value
         options = own
         const client = await open(port, { headers: { connection: 'close' } })
         await within('the answer', client.closed)
         return (answer = client.received)
       }
-      const thrown = await bring(app, chunk as unknown as AnyEvent, ask) as Refusal | undefined
+      const thrown = await bring(app, chunk as unknown as AnyEvent, request) as Refusal | undefined
       const refused = [...thrown === undefined ? [] : [thrown], ...logged].find(({ code }) => code === 'FST_SSE_EVENT')
       t.match(refused?.message, HINT, JSON.stringify(chunk))
       t.notMatch(answer, 'chatcmpl-1')

@@ -19,7 +19,7 @@ declare module 'fastify' {
 
 type Test = Pick<typeof t, 'teardown'>
 
-async function ask (t: Test, app: FastifyInstance, request: RawRequest = {}): ReturnType<typeof open> {
+async function sendRequest (t: Test, app: FastifyInstance, request: RawRequest = {}): ReturnType<typeof open> {
   const client = await open(await listen(t, app), request)
   t.teardown(() => client.socket.destroy())
   return client
@@ -41,10 +41,10 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
     reply.setCookie('early', 'set in the handler')
     return reply.sse(queue)
   })
-  // The others are alive: what is not a stream is compressed.
+  // The other plugins are active: other responses are compressed.
   app.get('/plain', async () => ({ text: 'compressible '.repeat(100) }))
   const headers = { Origin: 'http://shop.example', 'Accept-Encoding': 'gzip, br' }
-  const client = await ask(t, app, { headers })
+  const client = await sendRequest(t, app, { headers })
   for (const data of ['a', 'b', 'c']) {
     await queue.push({ data })
     await within(`event ${data}, as text`, client.until(`\r\n9\r\ndata: ${data}\n\n\r\n`))
@@ -73,12 +73,12 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
 
   const sid = response?.head.match(/^set-cookie: (sid=[^;]+)/im)?.[1] ?? ''
   queue = new EventQueue()
-  const asked = client.received.length
+  const offset = client.received.length
   client.request({ headers: { ...headers, Cookie: sid } })
   await queue.push({ data: 'd' })
-  await within('the stream of the same session', client.until('data: d\n\n', asked))
+  await within('the stream of the same session', client.until('data: d\n\n', offset))
   queue.end()
-  await within('the end', client.until('0\r\n\r\n', asked))
+  await within('the end', client.until('0\r\n\r\n', offset))
   t.equal(client.responses()[1]?.headers['x-ratelimit-remaining'], '0')
 
   client.request({ headers })
@@ -87,12 +87,12 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
   t.match(client.responses()[2], { status: 429, headers: { 'content-type': /json/ } }, 'a refusal is an ordinary answer')
 })
 
-t.test('L9: beside a stream, compress goes on to compress what is none', async t => {
+t.test('L9: beside a stream, compress still compresses other responses', async t => {
   const app = Fastify()
   await app.register(compress, { threshold: 0 })
   await app.register(sse)
   app.get('/plain', async () => ({ text: 'compressible '.repeat(100) }))
-  const client = await ask(t, app, { path: '/plain', headers: { 'Accept-Encoding': 'gzip', Connection: 'close' } })
+  const client = await sendRequest(t, app, { path: '/plain', headers: { 'Accept-Encoding': 'gzip', Connection: 'close' } })
   await within('the end', client.closed)
   t.equal(client.responses()[0]?.headers['content-encoding'], 'gzip')
 })
@@ -102,7 +102,7 @@ t.test('L9: handlerTimeout does not cut a live stream', async t => {
   await app.register(sse)
   const queue = new EventQueue()
   app.get('/', (_request, reply) => reply.sse(queue))
-  const client = await ask(t, app)
+  const client = await sendRequest(t, app)
   await queue.push({ data: 'before' })
   await within('the first event', client.until('data: before\n\n'))
   await delay(300)
@@ -110,14 +110,14 @@ t.test('L9: handlerTimeout does not cut a live stream', async t => {
   await within('an event later than that', client.until('data: after\n\n'))
 })
 
-t.test('L9: handlerTimeout does not cut a stream whose first event takes longer, once the head is out', async t => {
+t.test('L9: handlerTimeout does not cut a stream whose first event takes longer, once the head is sent', async t => {
   const app = Fastify({ handlerTimeout: 150 })
   await app.register(sse, { flushHeadersAfter: 10 })
   app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> {
     await delay(400)
     yield { data: 'late' }
   })()))
-  const client = await ask(t, app)
+  const client = await sendRequest(t, app)
   await within('the event', client.until('data: late\n\n'))
   await within('the end', client.until('0\r\n\r\n'))
 })
@@ -129,7 +129,7 @@ t.test('L9: handlerTimeout ends a handler that never opens its stream', async t 
     await new Promise(() => {})
     return await reply.sse([])
   })
-  const client = await ask(t, app, { headers: { Connection: 'close' } })
+  const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
   await within('the answer', client.closed)
   const [response] = client.responses()
   t.equal(response?.status, 503)
@@ -139,23 +139,23 @@ t.test('L9: handlerTimeout ends a handler that never opens its stream', async t 
 t.test('L9: handlerTimeout ends a stream that has no head yet, and its source', async t => {
   const app = Fastify({ handlerTimeout: 50 })
   const reports: CloseReport[] = []
-  let told: unknown
+  let abortReason: unknown
   await app.register(sse, { flushHeadersAfter: 60_000, onClose: report => { reports.push(report) } })
   app.get('/', (_request, reply) => reply.sse(({ signal }) => (async function * (): AsyncGenerator<AnyEvent> {
     await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
-    told = signal.reason
+    abortReason = signal.reason
     yield { data: 'never' }
   })()))
-  const client = await ask(t, app, { headers: { Connection: 'close' } })
+  const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
   await within('the answer', client.closed)
   const [response] = client.responses()
   t.match(response, { status: 503, headers: { 'content-type': /json/ } })
   t.match(JSON.parse(response?.body ?? ''), { code: 'FST_ERR_HANDLER_TIMEOUT' })
-  t.match(told, { reason: 'error' })
+  t.match(abortReason, { reason: 'error' })
   t.same(reports.map(report => report.reason), ['error'])
 })
 
-t.test('L9: an onSend hook may send the stream through a transform; events still pass one by one', async t => {
+t.test('L9: an onSend hook may pipe the stream through a transform; events are still sent one by one', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -164,7 +164,7 @@ t.test('L9: an onSend hook may send the stream through a transform; events still
   })))
   const queue = new EventQueue()
   app.get('/', (_request, reply) => reply.sse(queue))
-  const client = await ask(t, app)
+  const client = await sendRequest(t, app)
   for (const data of ['a', 'b', 'c']) {
     await queue.push({ data })
     await within(`event ${data}`, client.until(`DATA: ${data.toUpperCase()}\n\n`))
@@ -182,7 +182,7 @@ t.test('L9: a transformed stream is not cut by handlerTimeout either', async t =
   app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new PassThrough()))
   const queue = new EventQueue()
   app.get('/', (_request, reply) => reply.sse(queue))
-  const client = await ask(t, app)
+  const client = await sendRequest(t, app)
   await queue.push({ data: 'before' })
   await within('the first event', client.until('data: before\n\n'))
   await delay(300)
@@ -200,7 +200,7 @@ const failing: Record<string, () => Promise<never>> = {
 }
 
 for (const [how, fail] of Object.entries(failing)) {
-  t.test(`L9: an onSend hook that ${how} makes an ordinary error response, and the source is stopped`, async t => {
+  t.test(`L9: an onSend hook that ${how} causes an ordinary error response, and the source is stopped`, async t => {
     const app = Fastify()
     const reports: CloseReport[] = []
     await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -224,7 +224,7 @@ for (const [how, fail] of Object.entries(failing)) {
       })
       return over
     })
-    const client = await ask(t, app, { headers: { Connection: 'close' } })
+    const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
     await within('the answer', client.closed)
     const [response] = client.responses()
     t.match(response, { status: 418, complete: true, headers: { 'content-type': /^application\/json/ } })
@@ -236,7 +236,7 @@ for (const [how, fail] of Object.entries(failing)) {
   })
 }
 
-t.test('W1: what a hook or the handler set before wins', async t => {
+t.test('W1: a header that a hook or the handler has set before has priority', async t => {
   const app = Fastify()
   await app.register(sse)
   app.addHook('onRequest', async (_request, reply) => { reply.header('X-Accel-Buffering', 'yes').header('X-Own', 'own') })
@@ -248,7 +248,7 @@ t.test('W1: what a hook or the handler set before wins', async t => {
     reply.type('text/event-stream').header('Cache-Control', 'no-store').code(201)
     return reply.sse([{ data: 'a' }])
   })
-  const client = await ask(t, app, { headers: { Connection: 'close' } })
+  const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
   await within('the end', client.closed)
   t.equal(client.received.replace(/Date: .*/, 'Date: now'), [
     'HTTP/1.1 201 Created',
@@ -265,7 +265,7 @@ t.test('W1: what a hook or the handler set before wins', async t => {
   ].join('\r\n'))
 })
 
-t.test('L9: reply.trailer() follows the last event', async t => {
+t.test('L9: a trailer of reply.trailer() is sent after the last event', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -274,7 +274,7 @@ t.test('L9: reply.trailer() follows the last event', async t => {
     reply.trailer('x-count', async () => '2')
     return reply.sse(queue)
   })
-  const client = await ask(t, app)
+  const client = await sendRequest(t, app)
   await queue.push({ data: 'a' })
   await within('the first event, before the end', client.until('data: a\n\n'))
   await queue.push({ data: 'b' })
@@ -304,14 +304,14 @@ t.test('L9: onRequest, preHandler and onSend hooks run once each, in their order
     ran.push('handler')
     return reply.sse([{ data: 'a' }, { data: 'b' }])
   })
-  const client = await ask(t, app, { headers: { Connection: 'close' } })
+  const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
   await within('the end', client.closed)
   await within('onResponse', response)
   t.same(ran, ['onRequest', 'preHandler', 'handler', 'onSend', 'onResponse'])
 })
 
 for (const directWrites of [true, false]) {
-  t.test(`L1: an error handler may answer with a stream, for an error of the handler and for the source's first (directWrites: ${directWrites})`, async t => {
+  t.test(`L1: an error handler may reply with a stream, after an error of the handler or of the source's first step (directWrites: ${directWrites})`, async t => {
     const app = Fastify()
     const reports: string[] = []
     await app.register(sse, { directWrites, onClose: ({ reason }) => { reports.push(reason) } })
@@ -349,7 +349,7 @@ for (const directWrites of [true, false]) {
   })
 }
 
-t.test('L10: the handler itself may not call reply.sse() a second time, although its first source has failed', async t => {
+t.test('L10: the handler may not call reply.sse() a second time, even if its first source has failed', async t => {
   const app = Fastify()
   await app.register(sse)
   let refused: unknown

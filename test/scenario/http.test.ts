@@ -12,13 +12,13 @@ type Head = http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader
 
 const overHttp2 = (): FastifyInstance => Fastify({ http2: true }) as unknown as FastifyInstance
 
-/** Routes that every test here may use, and how often their source was asked for an event. */
-async function routes (app: FastifyInstance): Promise<{ asked: number }> {
-  const count = { asked: 0 }
+/** The routes of the tests here, and how often their source was pulled. */
+async function routes (app: FastifyInstance): Promise<{ pulls: number }> {
+  const count = { pulls: 0 }
   await app.register(sse)
   app.get('/three', (_request, reply) => reply.sse((function * (): Generator<AnyEvent> {
     for (const data of ['a', 'b', 'c']) {
-      count.asked++
+      count.pulls++
       yield { data }
     }
   })()))
@@ -27,20 +27,20 @@ async function routes (app: FastifyInstance): Promise<{ asked: number }> {
     url: '/own-head',
     handler: (_request, reply) => reply.sse({
       async * [Symbol.asyncIterator] (): AsyncGenerator<AnyEvent> {
-        count.asked++
+        count.pulls++
         yield { data: 'a' }
         await new Promise(() => {})
       }
     })
   })
   app.get('/endless', (_request, reply) => reply.sse(({ signal: _signal }) => (async function * (): AsyncGenerator<AnyEvent> {
-    count.asked++
+    count.pulls++
     yield { data: 'a' }
     await new Promise(() => {})
   })()))
   app.get('/position', (request, reply) => reply.sse([{ data: request.lastEventId ?? 'none' }]))
   app.get('/once', (_request, reply) => reply.sse((function * (): Generator<AnyEvent> {
-    count.asked++
+    count.pulls++
     yield { data: 'only' }
   })(), { finite: true }))
   return count
@@ -49,7 +49,7 @@ async function routes (app: FastifyInstance): Promise<{ asked: number }> {
 const THREE = 'data: a\n\ndata: b\n\ndata: c\n\n'
 const dateless = (head: string): string => head.replace(/Date: .*/, 'Date: now')
 
-t.test('W1: over HTTP/1.1 the head and the body are these bytes', async t => {
+t.test('W1: over HTTP/1.1 the head and the body are exactly these bytes', async t => {
   const app = Fastify()
   await routes(app)
   const client = await open(await listen(t, app), { path: '/three' })
@@ -61,7 +61,7 @@ t.test('W1: over HTTP/1.1 the head and the body are these bytes', async t => {
     'cache-control: no-cache, no-transform',
     'x-accel-buffering: no',
     'Date: now',
-    // These three are Node's.
+    // Node adds these three.
     'Connection: keep-alive',
     'Keep-Alive: timeout=72',
     'Transfer-Encoding: chunked',
@@ -70,8 +70,8 @@ t.test('W1: over HTTP/1.1 the head and the body are these bytes', async t => {
   ].join('\r\n'))
 })
 
-for (const { asks, headers } of [{ asks: 'asks for nothing', headers: {} }, { asks: 'asks to keep the connection', headers: { connection: 'keep-alive' } }]) {
-  t.test(`W1: an HTTP/1.0 client that ${asks} gets no chunks, and the end of the connection for an end`, async t => {
+for (const { kind, headers } of [{ kind: 'requests nothing special', headers: {} }, { kind: 'requests keep-alive', headers: { connection: 'keep-alive' } }]) {
+  t.test(`W1: an HTTP/1.0 client that ${kind} receives no chunks, and the end of the connection as the end`, async t => {
     const app = Fastify()
     await routes(app)
     const client = await open(await listen(t, app), { path: '/three', version: '1.0', headers })
@@ -89,7 +89,7 @@ for (const { asks, headers } of [{ asks: 'asks for nothing', headers: {} }, { as
   })
 }
 
-t.test('W1: an HTTP/1.0 client gets each event when it happens', async t => {
+t.test('W1: an HTTP/1.0 client receives each event when it is sent', async t => {
   const app = Fastify()
   await routes(app)
   const client = await open(await listen(t, app), { path: '/endless', version: '1.0' })
@@ -97,8 +97,8 @@ t.test('W1: an HTTP/1.0 client gets each event when it happens', async t => {
   await within('the first event', client.until('\r\n\r\ndata: a\n\n'))
 })
 
-/** A request over a session of its own. */
-async function ask (t: Test, port: number, headers: http2.OutgoingHttpHeaders): Promise<{ head: Head, body: string }> {
+/** Sends a request over a new session. */
+async function sendRequest (t: Test, port: number, headers: http2.OutgoingHttpHeaders): Promise<{ head: Head, body: string }> {
   const session = http2.connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())
   const request = session.request(headers)
@@ -109,11 +109,11 @@ async function ask (t: Test, port: number, headers: http2.OutgoingHttpHeaders): 
   return { head, body }
 }
 
-t.test('W1: over HTTP/2 the head has these fields and no others', async t => {
+t.test('W1: over HTTP/2 the head has exactly these fields', async t => {
   const app = overHttp2()
   await routes(app)
-  const { head, body } = await within('the answer', ask(t, await listen(t, app), { ':path': '/three' }))
-  // Entries: beside them stands a symbol of Node's.
+  const { head, body } = await within('the answer', sendRequest(t, await listen(t, app), { ':path': '/three' }))
+  // Entries, because Node adds a symbol.
   const { date, ...others } = Object.fromEntries(Object.entries(head))
   t.type(date, 'string')
   t.same(others, {
@@ -126,11 +126,11 @@ t.test('W1: over HTTP/2 the head has these fields and no others', async t => {
 })
 
 for (const path of ['/endless', '/three', '/own-head']) {
-  t.test(`L8: HEAD ${path} is answered with the head alone and never touches the source`, async t => {
+  t.test(`L8: HEAD ${path} is answered with the head alone and does not touch the source`, async t => {
     const app = Fastify()
     const count = await routes(app)
     const client = await open(await listen(t, app), { method: 'HEAD', path })
-    // The connection is free at once: the answer to the next request is the proof.
+    // The connection is free at once, as the response to the next request proves.
     client.request({ path: '/position' })
     await within('both answers', client.until('data: none\n\n\r\n0\r\n\r\n'))
     t.teardown(() => client.socket.destroy())
@@ -144,16 +144,16 @@ for (const path of ['/endless', '/three', '/own-head']) {
       'Keep-Alive: timeout=72'
     ].join('\r\n'))
     t.match(client.responses()[1], { status: 200, body: 'data: none\n\n', complete: true })
-    t.equal(count.asked, 0)
+    t.equal(count.pulls, 0)
   })
 
-  t.test(`L8: HEAD ${path} over HTTP/2 is answered with the head alone and never touches the source`, async t => {
+  t.test(`L8: HEAD ${path} over HTTP/2 is answered with the head alone and does not touch the source`, async t => {
     const app = overHttp2()
     const count = await routes(app)
-    const { head, body } = await within('the answer', ask(t, await listen(t, app), { ':path': path, ':method': 'HEAD' }))
+    const { head, body } = await within('the answer', sendRequest(t, await listen(t, app), { ':path': path, ':method': 'HEAD' }))
     t.match(head, { ':status': 200, 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
     t.equal(body, '')
-    t.equal(count.asked, 0)
+    t.equal(count.pulls, 0)
   })
 }
 
@@ -169,7 +169,7 @@ t.test('W1: a connection is kept after a finite stream and serves the next reque
   t.same(client.responses().map(({ status, body, complete }) => ({ status, body, complete })), Array(2).fill({ status: 200, body: THREE, complete: true }))
 })
 
-t.test('W1: pipelined requests are answered in their order', async t => {
+t.test('W1: pipelined requests are answered in order', async t => {
   const app = Fastify()
   await routes(app)
   const client = await open(await listen(t, app), { path: '/position', headers: { 'last-event-id': '1' } })
@@ -180,7 +180,7 @@ t.test('W1: pipelined requests are answered in their order', async t => {
   t.same(client.responses().map(response => response.body), ['data: 1\n\n', THREE, 'data: 3\n\n'])
 })
 
-t.test('W1: a stream behind an endless one on its connection waits without harm, and goes out when the first one is over', async t => {
+t.test('W1: a stream behind an endless one on its connection waits, and is sent when the first one ends', async t => {
   const app = Fastify()
   await app.register(sse, { stallTimeout: 100, heartbeatInterval: 20 })
   let end!: () => void
@@ -192,7 +192,7 @@ t.test('W1: a stream behind an endless one on its connection waits without harm,
   })()))
   app.get('/second', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> {
     yield { data: 'c' }
-    // Not over yet when its turn comes.
+    // It has not ended when it becomes first.
     await ended
     yield { data: 'd' }
   })()))
@@ -209,19 +209,19 @@ t.test('W1: a stream behind an endless one on its connection waits without harm,
   ])
 })
 
-/** The characters that Node will send as the UTF-8 bytes of a text. */
+/** The characters that Node sends as the UTF-8 bytes of a text. */
 const bytesOf = (text: string): string => Buffer.from(text, 'utf8').toString('latin1')
 
 const positions: Array<{ name: string, path?: string, headers?: Record<string, string>, seen: string }> = [
   { name: 'no position', seen: 'none' },
   { name: 'an ASCII id', headers: { 'Last-Event-ID': '17-3' }, seen: '17-3' },
   { name: 'a UTF-8 id', headers: { 'Last-Event-ID': bytesOf('žluťoučký-日本-🚀') }, seen: 'žluťoučký-日本-🚀' },
-  { name: 'an id that is no UTF-8 is latin1', headers: { 'Last-Event-ID': 'a\u00ffb' }, seen: 'aÿb' },
+  { name: 'an id that is not UTF-8 is latin1', headers: { 'Last-Event-ID': 'a\u00ffb' }, seen: 'aÿb' },
   { name: 'a query parameter', path: '/position?lastEventId=17', seen: '17' },
   { name: 'a query parameter in UTF-8', path: `/position?lastEventId=${encodeURIComponent('日本')}`, seen: '日本' },
   { name: 'both: the header', path: '/position?lastEventId=17', headers: { 'Last-Event-ID': '18' }, seen: '18' },
   { name: 'an empty header', path: '/position?lastEventId=17', headers: { 'Last-Event-ID': '' }, seen: '' },
-  { name: '10 KB of it', headers: { 'Last-Event-ID': 'x'.repeat(10_240) }, seen: 'x'.repeat(10_240) },
+  { name: '10 KB of ASCII', headers: { 'Last-Event-ID': 'x'.repeat(10_240) }, seen: 'x'.repeat(10_240) },
   { name: '10 KB of UTF-8', headers: { 'Last-Event-ID': bytesOf('é'.repeat(5_120)) }, seen: 'é'.repeat(5_120) }
 ]
 
@@ -235,7 +235,7 @@ for (const { name, path = '/position', headers = {}, seen } of positions) {
   })
 }
 
-t.test('W7: any byte in Last-Event-ID is decoded, or refused by Node as it refuses it in any header', async t => {
+t.test('W7: any byte in Last-Event-ID is decoded, or rejected by Node as in any header', async t => {
   const app = Fastify()
   await routes(app)
   const port = await listen(t, app)
@@ -253,7 +253,7 @@ t.test('W7: any byte in Last-Event-ID is decoded, or refused by Node as it refus
   t.equal(passed, 1 + 0xe0 - 1)
 })
 
-t.test('W1: with once the last frame marks the end, and the reconnect that brings the mark gets 204 and no source', async t => {
+t.test('W1: with finite the last frame is the end mark, and a reconnect with the mark gets 204 and no source', async t => {
   const app = Fastify()
   const count = await routes(app)
   const client = await open(await listen(t, app), { path: '/once' })
@@ -271,17 +271,17 @@ t.test('W1: with once the last frame marks the end, and the reconnect that bring
   t.equal(second?.status, 204)
   t.notMatch(second?.head, /content-type|content-length|transfer-encoding/i)
   t.match(third, { status: 200, body: `data: only\n\nevent: sse.position\nid: ${id}\ndata: \n\n` })
-  t.equal(count.asked, 2, 'not asked for the second')
+  t.equal(count.pulls, 2, 'not pulled for the second')
 })
 
-t.test('W1: the 204 of once comes over HTTP/2 and to a query parameter too', async t => {
+t.test('W1: the 204 of finite is also sent over HTTP/2 and for a query parameter', async t => {
   const app = overHttp2()
   const count = await routes(app)
   const port = await listen(t, app)
-  const { body } = await within('the answer', ask(t, port, { ':path': '/once' }))
+  const { body } = await within('the answer', sendRequest(t, port, { ':path': '/once' }))
   const id = body.match(/\n\nevent: sse\.position\nid: (.+)\ndata: \n\n$/)?.[1] ?? ''
-  const { head, body: empty } = await within('the second answer', ask(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
+  const { head, body: empty } = await within('the second answer', sendRequest(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
   t.equal(head[':status'], 204)
   t.equal(empty, '')
-  t.equal(count.asked, 1)
+  t.equal(count.pulls, 1)
 })

@@ -21,7 +21,7 @@ const HOSTILE = '<img src=x onerror=alert(1)>'
 
 const events = { price: Type.Object({ symbol: Type.String(), bid: Type.Number() }), [HOSTILE]: Type.Any() }
 
-/** A server with a thousand clients, of whom three read nothing. */
+/** A server with a thousand clients, three of which read nothing. */
 async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port: number, permitted: { now: boolean } }> {
   const app = Fastify({ forceCloseConnections: true })
   const sockets: Socket[] = []
@@ -37,7 +37,7 @@ async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port
   app.get('/flood', (_request, reply) => reply.sse(async function * () { for (;;) yield { data: 'x'.repeat(65_536) } }))
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   const port = Number(new URL(url).port)
-  const ask = async (path: string): Promise<void> => {
+  const request = async (path: string): Promise<void> => {
     const socket = connect(port, '127.0.0.1')
     sockets.push(socket)
     socket.on('error', () => {})
@@ -46,20 +46,20 @@ async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port
     if (path.startsWith('/flood')) socket.pause()
     else socket.resume()
   }
-  for (let n = 0; n < STREAMS - 3; n++) await ask(`/prices/S${n % 40}?user=user-${n}&token=secret`)
-  for (let n = 0; n < 3; n++) await ask('/flood?user=mallory')
+  for (let n = 0; n < STREAMS - 3; n++) await request(`/prices/S${n % 40}?user=user-${n}&token=secret`)
+  for (let n = 0; n < 3; n++) await request('/flood?user=mallory')
   await until('all streams are open', () => app.sse.stats().streams.open === STREAMS)
-  await until('three of them take nothing', () => app.sse.stats().streams.stalled === 3)
+  await until('three streams are stalled', () => app.sse.stats().streams.stalled === 3)
   let bid = 0
-  const market = setInterval(() => {
+  const publishing = setInterval(() => {
     prices.publish({ event: 'price', data: { symbol: 'ABC', bid: bid++ } })
     if (bid % 10 === 0) prices.publish({ event: HOSTILE, data: { text: '<script>alert(1)</script>' } })
   }, 100)
-  t.teardown(() => clearInterval(market))
+  t.teardown(() => clearInterval(publishing))
   return { app, url, port, permitted }
 }
 
-/** What goes wrong in a page, or is refused by its own policy, fails the test. */
+/** Opens the page. An error in it, or a violation of its security policy, fails the test. */
 async function visit (t: Test, browser: Browser, url: string, width: number, colorScheme: 'light' | 'dark'): Promise<Page> {
   const page = await browser.newPage({ viewport: { width, height: width < 600 ? 800 : 1_000 }, colorScheme })
   t.teardown(() => page.close())
@@ -80,14 +80,14 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
   const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS })
   t.teardown(() => browser.close())
 
-  t.test('it shows those that matter, and figures that move', async t => {
+  t.test('the page shows 200 streams, the stalled first, and its figures change', async t => {
     const page = await visit(t, browser, url, 1_280, 'light')
     await rows(page).nth(199).waitFor()
     t.equal(await rows(page).count(), 200)
     t.equal(await figure(page, 'open'), '1,000')
     t.match(await page.locator('#streams-count').innerText(), 'the first 200 of 1,000')
     t.strictSame(await page.locator('#streams .mark').evaluateAll(marks => marks.slice(0, 4).map(mark => mark.textContent)), ['stalled', 'stalled', 'stalled', 'live'])
-    t.notMatch(await page.content(), 'secret', 'no query of anybody')
+    t.notMatch(await page.content(), 'secret', 'no query is shown')
     const cell = rows(page).nth(10).locator('[data-label=Events]')
     const before = await cell.innerText()
     await page.waitForFunction(([before]) => document.querySelectorAll('#streams tbody tr')[10]!.querySelector('[data-label=Events]')!.textContent !== before, [before])
@@ -96,38 +96,38 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
     await page.screenshot({ path: `${SCREENSHOTS}/inspector.png` })
   })
 
-  t.test('a filter finds one stream of all', async t => {
+  t.test('a filter finds one of all streams', async t => {
     const page = await visit(t, browser, url, 1_280, 'dark')
     await rows(page).nth(199).waitFor()
     await page.locator('#filter').fill('USER-777')
     await page.waitForFunction(() => document.querySelectorAll('#streams tbody tr').length === 1)
     t.equal(await rows(page).first().locator('.key').innerText(), 'user-777')
-    t.equal(await page.locator('#streams-count').innerText(), '1 that match, of 1,000')
+    t.equal(await page.locator('#streams-count').innerText(), '1 matching, 1,000 in total')
     await page.screenshot({ path: `${SCREENSHOTS}/inspector-dark.png` })
   })
 
-  t.test('a stream is ended when one has said so twice, and its client hears of it', async t => {
+  t.test('a stream is ended after confirmation, and its client receives the reason', async t => {
     const page = await visit(t, browser, url, 1_280, 'light')
     const client = await open(port, { path: '/prices/ABC?user=eve' })
     await client.until('\r\n\r\n')
     await page.locator('#filter').fill('eve')
-    const button = page.getByRole('button', { name: /^End stream \d+: GET \/prices\/:symbol of eve$/ })
+    const button = page.getByRole('button', { name: /^End stream \d+: GET \/prices\/:symbol, key eve$/ })
     await button.click()
-    await page.getByRole('button', { name: 'Keep it' }).click()
+    await page.getByRole('button', { name: 'Cancel' }).click()
     await page.locator('dialog[open]').waitFor({ state: 'detached' })
     t.equal(app.sse.stats().streams.closed.revoked, 0)
     await button.click()
     await page.screenshot({ path: `${SCREENSHOTS}/inspector-ending.png` })
-    await page.getByLabel('What its client is told').fill('too loud')
+    await page.getByLabel('Message to the client').fill('too loud')
     await page.getByRole('button', { name: 'End stream', exact: true }).click()
     t.match(await client.until('"detail":"The stream was ended: too loud"}\n\n'), 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403')
-    await page.getByText('Ended GET /prices/:symbol of eve.').waitFor()
+    await page.getByText('Ended GET /prices/:symbol, key eve.').waitFor()
     await page.waitForFunction(() => document.querySelectorAll('#streams tbody tr').length === 0)
-    t.equal(await page.locator('#streams-empty').innerText(), 'None that match.')
+    t.equal(await page.locator('#streams-empty').innerText(), 'No matching streams.')
     client.fin()
   })
 
-  t.test('the tail of a channel shows its events, and nothing in them is markup', async t => {
+  t.test('the tail of a channel shows its events as text, not as markup', async t => {
     const page = await visit(t, browser, url, 1_280, 'light')
     await page.getByRole('button', { name: 'prices', exact: true }).click()
     await page.locator('#tail li').nth(20).waitFor()
@@ -136,41 +136,41 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
     t.equal(await hostile.locator('pre').innerText(), '{"text":"<script>alert(1)</script>"}')
     t.match(await hostile.locator('code').innerText(), /^\w+-\d+$/)
     t.equal(await page.locator('#tail img, #tail script').count(), 0)
-    // Without its own, once those are gone who were there before.
+    // Its own subscribers are not counted, once the streams of the earlier tests are closed.
     await page.waitForFunction(count => document.querySelector('#channels [data-label=Subscribers]')!.textContent === count, String(STREAMS - 3))
     await page.getByRole('button', { name: 'Stop' }).click()
     await page.getByText('stopped').waitFor()
   })
 
   for (const scheme of ['light', 'dark'] as const) {
-    t.test(`on a phone nothing hangs out, ${scheme}`, async t => {
+    t.test(`on a phone nothing overflows, ${scheme}`, async t => {
       const page = await visit(t, browser, url, 360, scheme)
       await rows(page).nth(199).waitFor()
       await page.getByRole('button', { name: 'prices', exact: true }).click()
       await page.locator('#tail li').nth(5).waitFor()
       t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360)
-      const hanging = await page.evaluate(() => [...document.querySelectorAll('main > *, #figures > *, #streams tr:nth-child(-n+5) > *, #latency li')]
+      const overflowing = await page.evaluate(() => [...document.querySelectorAll('main > *, #figures > *, #streams tr:nth-child(-n+5) > *, #latency li')]
         .filter(({ clientWidth }) => clientWidth > 0).map(element => element.getBoundingClientRect()).filter(({ left, right }) => left < 0 || right > 360).length)
-      t.equal(hanging, 0)
+      t.equal(overflowing, 0)
       await page.screenshot({ path: `${SCREENSHOTS}/inspector-phone-${scheme}.png` })
       await rows(page).first().locator('button').click()
-      const box = await page.locator('#ending').boundingBox()
-      t.ok(box!.x >= 0 && box!.x + box!.width <= 360, 'nor does what asks')
+      const box = await page.locator('#end-dialog').boundingBox()
+      t.ok(box!.x >= 0 && box!.x + box!.width <= 360, 'the dialog does not overflow')
     })
   }
 
-  t.test('who is no longer permitted is told so, and sees no more', async t => {
+  t.test('the page shows that it is no longer permitted, and receives no more reports', async t => {
     const page = await visit(t, browser, url, 1_280, 'light')
     await rows(page).nth(199).waitFor()
     permitted.now = false
     await page.locator('#state[data-state=closed]').waitFor()
     t.match(await page.locator('#state').innerText(), 'it is no longer permitted')
     permitted.now = true
-    await page.getByRole('button', { name: 'Connect again' }).click()
+    await page.getByRole('button', { name: 'Reconnect' }).click()
     await page.locator('#state[data-state=open]').waitFor()
   })
 
-  t.test('nobody looks any more when the last page is closed', async t => {
+  t.test('the inspector has no subscriber after the last page is closed', async t => {
     await until('the inspector has no stream', () => app.sse.channel('prices', { events }).subscribers === STREAMS - 3)
     t.equal(app.sse.stats().streams.open, STREAMS)
   })

@@ -16,19 +16,19 @@ import { within } from '../setup/within.ts'
 const CYCLES = 1_000
 const AT_ONCE = 20
 
-t.test('L3: a thousand clients that come and leave at any moment leave nothing behind', async t => {
+t.test('L3: a thousand clients that connect and disconnect at any moment leave nothing behind', async t => {
   const before = timersAndSockets()
   const app = Fastify()
   const opened = { streams: 0, sources: 0, returned: 0 }
   const reports: Record<string, number> = {}
   const traces: Array<WeakRef<object>> = []
-  const told = new EventEmitter()
+  const closings = new EventEmitter()
   await app.register(sse, {
     flushHeadersAfter: 20,
     heartbeatInterval: 30,
     onClose: ({ reason }: CloseReport) => {
       reports[reason] = (reports[reason] ?? 0) + 1
-      told.emit('closed')
+      closings.emit('closed')
     }
   })
 
@@ -55,14 +55,14 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
   const port = await listen(t, app)
   const connections = promisify(app.server.getConnections.bind(app.server))
 
-  /** One client's visit, which ends at a moment of chance, with FIN or RST. */
+  /** One visit of a client, which ends at a random moment, with FIN or RST. */
   async function visit (moment: number, manners: number, turns: number): Promise<void> {
     const path = ['/0/100000000', '/100000000/0', '/100000000/1', '/3/0'][moment]!
     const client = await open(port, { path })
     if (moment === 1) await client.until('data: 0\n\n')
     if (moment === 2) await client.until('data: 5\n\n')
     if (moment === 3) await client.until('0\r\n\r\n')
-    // Before the head: the request may have come this far or that far.
+    // Before the head, so the request may be at any step.
     else for (let n = 0; n < turns; n++) await turn()
     if (manners === 0) client.fin()
     else client.reset()
@@ -75,13 +75,13 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
       while (left-- > 0) await visit(chance(4), chance(2), chance(8))
     }
     await Promise.all(Array.from({ length: AT_ONCE }, visitor))
-    // RST reaches the client's own end first.
-    while (opened.streams > Object.values(reports).reduce((sum, n) => sum + n, 0)) await once(told, 'closed')
+    // The client's own side is notified of a RST first.
+    while (opened.streams > Object.values(reports).reduce((sum, n) => sum + n, 0)) await once(closings, 'closed')
     while (await connections() > 0) await turn()
   }
 
   const chance = chances(2026)
-  // The first ones pay for what is compiled and cached once.
+  // The first rounds pay for compiled and cached code.
   await within('the first visits', visits(CYCLES / 5, chance))
   const listening = listeners(app.server)
   const processListening = listeners(process)
@@ -98,7 +98,7 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
   t.same(timersAndSockets(), active, 'no timer and no socket stayed')
   t.ok(growth < 2 * 1024 * 1024, 'the heap has not grown')
   const alive = traces.filter(trace => trace.deref() !== undefined)
-  // The last request on a socket may stay in a register or a cache of Node's.
+  // The last request of a socket may remain in a register or a cache of Node.
   t.ok(alive.length <= 8, `${alive.length} of ${traces.length} requests, responses, signals and sources are still reachable`)
 
   await app.close()
@@ -106,8 +106,8 @@ t.test('L3: a thousand clients that come and leave at any moment leave nothing b
   t.same(timersAndSockets(), before)
 })
 
-t.test('L3: what a stream was made of goes with the next young collection: nothing of it is made to live long', async t => {
-  // A process of its own: those who watch this one make objects of theirs live longer.
+t.test('L3: the objects of a stream are freed by the next young collection: none of them is promoted', async t => {
+  // A separate process: the test runner's instrumentation makes objects live longer.
   const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
   const program = fileURLToPath(new URL('../setup/short-streams.js', import.meta.url))
   const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', program], { env, timeout: 30_000 })

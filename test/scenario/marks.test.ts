@@ -10,11 +10,11 @@ import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
 import { Track } from '../setup/track.ts'
 import { within } from '../setup/within.ts'
 
-// R9, over real sockets: what one who counts is told.
+// R9, over real sockets: the marks for a client that counts offsets.
 
 type Test = Pick<typeof t, 'teardown'>
 
-interface Served { app: FastifyInstance, port: number, news: Channel, other: Channel, epoch: string, reports: CloseReport[], follow: (request?: RawRequest) => Promise<RawClient> }
+interface Served { app: FastifyInstance, port: number, news: Channel, other: Channel, epoch: string, reports: CloseReport[], openClient: (request?: RawRequest) => Promise<RawClient> }
 
 async function serve (t: Test, options: ChannelOptions = {}, registered: RegisterOptions = {}): Promise<Served> {
   const reports: CloseReport[] = []
@@ -27,12 +27,12 @@ async function serve (t: Test, options: ChannelOptions = {}, registered: Registe
   app.get('/none', (_request, reply) => reply.sse(news.subscribe({ filter: () => false })))
   const port = await listen(t, app)
   const { epoch } = await news.position()
-  const follow = async (request: RawRequest = {}): Promise<RawClient> => {
+  const openClient = async (request: RawRequest = {}): Promise<RawClient> => {
     const client = await open(port, request)
     t.teardown(() => client.socket.destroy())
     return client
   }
-  return { app, port, news, other, epoch, reports, follow }
+  return { app, port, news, other, epoch, reports, openClient }
 }
 
 const frame = (epoch: string, n: number): string => `id: ${epoch}-${n}\ndata: ${n}\n\n`
@@ -47,13 +47,13 @@ async function whole (client: RawClient): Promise<string> {
   return client.responses()[0]!.body
 }
 
-t.test('R9: a newcomer, one who comes back to the end, and one who has missed something are told which they are; whole bytes', async t => {
-  const { news, epoch, follow, reports } = await serve(t)
+t.test('R9: a new client, a client that reconnects at the end, and one that missed events can tell which they are; exact bytes', async t => {
+  const { news, epoch, openClient, reports } = await serve(t)
   await publish(news, 1, 2)
-  const clients = [await follow(), await follow(returning(`${epoch}-2`)), await follow(returning(`${epoch}-0`)), await follow({ path: '/state' }), await follow({ path: '/none', ...returning(`${epoch}-0`) })]
+  const clients = [await openClient(), await openClient(returning(`${epoch}-2`)), await openClient(returning(`${epoch}-0`)), await openClient({ path: '/state' }), await openClient({ path: '/none', ...returning(`${epoch}-0`) })]
   await within('their openings', Promise.all(clients.map(client => client.until('\n\n'))))
   await publish(news, 3)
-  await within('what came after it', Promise.all(clients.slice(0, 4).map(client => client.until(frame(epoch, 3)))))
+  await within('the event after it', Promise.all(clients.slice(0, 4).map(client => client.until(frame(epoch, 3)))))
   await news.end()
   t.strictSame(await Promise.all(clients.map(whole)), [
     live(`event: sse.position\nid: ${epoch}-2\ndata: \n\n`) + frame(epoch, 3),
@@ -67,18 +67,18 @@ t.test('R9: a newcomer, one who comes back to the end, and one who has missed so
   t.strictSame(reports.map(({ lastEventId }) => lastEventId), Array(5).fill(`${epoch}-3`), 'and no position')
 })
 
-t.test('R9: the end of a channel comes in place of the mark', async t => {
-  const { news, epoch, follow } = await serve(t, { start: 'earliest' })
+t.test('R9: the end of a channel replaces the mark', async t => {
+  const { news, epoch, openClient } = await serve(t, { start: 'earliest' })
   await publish(news, 1)
   await news.end()
-  t.equal(await whole(await follow()), replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1))
+  t.equal(await whole(await openClient()), replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + frame(epoch, 1))
 })
 
-t.test('R9: of two channels, the one that is behind says for both', async t => {
-  const { news, other, epoch, follow } = await serve(t)
+t.test('R9: with two channels, the mark is sent when both are live', async t => {
+  const { news, other, epoch, openClient } = await serve(t)
   const { epoch: another } = await other.position()
   await publish(news, 1)
-  const client = await follow({ path: '/both', ...returning(`${epoch}-0.${another}-0`) })
+  const client = await openClient({ path: '/both', ...returning(`${epoch}-0.${another}-0`) })
   await within('its history', client.until(CAUGHT_UP))
   await publish(other, 1)
   await news.end()
@@ -86,11 +86,11 @@ t.test('R9: of two channels, the one that is behind says for both', async t => {
   t.equal(await whole(client), replay(`event: sse.position\nid: ${epoch}-0.${another}-0\ndata: \n\n`) + `id: ${epoch}-1.${another}-0\ndata: 1\n\n` + CAUGHT_UP + `id: ${epoch}-1.${another}-1\ndata: 1\n\n`)
 })
 
-t.test('R9: a client that does not read is not told that it is live before it has taken its history, and once', async t => {
+t.test('R9: a client that does not read gets the live mark once, after its replay', async t => {
   const PAD = 'x'.repeat(16_384)
-  const { app, news, follow } = await serve(t, { start: 'earliest', history: { maxBytes: 64 * 1024 * 1024 } })
+  const { app, news, openClient } = await serve(t, { start: 'earliest', history: { maxBytes: 64 * 1024 * 1024 } })
   for (let n = 0; n < 1_000; n++) await news.publish({ data: PAD })
-  const client = await follow({ pauseOnConnect: true })
+  const client = await openClient({ pauseOnConnect: true })
   while (news.subscribers === 0) await turn()
   const one = await news.publish({ data: 'while it does not read' })
   await turn()
@@ -106,7 +106,7 @@ t.test('R9: a client that does not read is not told that it is live before it ha
   await app.close()
 })
 
-t.test('R9: an event that a route leaves out since it does not fit is no silent loss', async t => {
+t.test('R9: an invalid event that a route skips is not lost silently', async t => {
   const app = Fastify()
   await app.register(sse, { onInvalid: 'skip' })
   const news = app.sse.channel('news', { start: 'earliest' })
@@ -119,7 +119,7 @@ t.test('R9: an event that a route leaves out since it does not fit is no silent 
   t.equal((await app.inject('/')).payload, replay(`event: sse.position\nid: ${epoch}-0\ndata: \n\n`) + numbered(1) + `event: sse.position\nid: ${epoch}-3\ndata: \n\n` + numbered(4))
 })
 
-t.test('R9: with any filters and maps, one who counts and comes back again and again can prove that nothing is missing', async t => {
+t.test('R9: with any filters and maps, a client that counts and reconnects many times can prove that no event is missing', async t => {
   const wanted = fc.integer({ min: 0, max: 127 })
   await fc.assert(fc.asyncProperty(wanted, wanted, fc.boolean(), fc.array(fc.tuple(fc.nat(1), fc.integer({ min: 1, max: 9 }), fc.boolean()), { minLength: 1, maxLength: 15 }), async (filtered, mapped, both, steps) => {
     const has = (bits: number, data: unknown): boolean => (bits & (1 << (Number(data) % 7))) > 0
@@ -138,7 +138,7 @@ t.test('R9: with any filters and maps, one who counts and comes back again and a
         client.reset()
         await client.closed
         const track = new Track(client.responses()[0]?.body ?? '')
-        if (id !== undefined && track.first !== undefined && track.first !== id) throw new Error(`it came back to ${track.first}, from ${id}`)
+        if (id !== undefined && track.first !== undefined && track.first !== id) throw new Error(`it resumed at ${track.first}, from ${id}`)
         for (const { epoch, data } of track.events) seen[epochs.indexOf(epoch)]!.push(Number(data))
         id = track.id || id
       }
@@ -167,5 +167,5 @@ t.test('R9: with any filters and maps, one who counts and comes back again and a
       await app.close()
     }
   }), { numRuns: 40 })
-  t.pass('whatever came between')
+  t.pass('whatever happened in between')
 })

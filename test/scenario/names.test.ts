@@ -10,12 +10,12 @@ import { faultsOf, served, type Json } from '../setup/document.ts'
 import { listen } from '../setup/listen.ts'
 import { within } from '../setup/within.ts'
 
-// Names that every object inherits are names as any other.
+// Names of inherited object properties are ordinary names.
 
 const NAMES = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf']
 const byName = <T>(make: (name: string) => T): Record<string, T> => Object.fromEntries(NAMES.map(name => [name, make(name)]))
 
-t.test('R1: a channel may have a name that every object inherits', async t => {
+t.test('R1: a channel may have the name of an inherited property', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse)
@@ -56,7 +56,7 @@ const maps: Array<[kind: string, map: EventMap, dataOf: (name: string) => unknow
 ]
 
 for (const [kind, map, dataOf] of maps) {
-  t.test(`W1, W5: an event may have a name that every object inherits, with ${kind} as data`, async t => {
+  t.test(`W1, W5: an event may have the name of an inherited property, with ${kind} as data`, async t => {
     const app = Fastify()
     await app.register(sse)
     const events = NAMES.map(event => ({ event, data: dataOf(event) }))
@@ -66,14 +66,14 @@ for (const [kind, map, dataOf] of maps) {
     const port = await listen(t, app)
     for (const path of ['', 'untyped']) {
       const stream = connect(`http://127.0.0.1:${port}/${path}`, { events: map, validate })
-      const came: unknown[] = []
-      const read = async (): Promise<void> => { for await (const { event, data } of stream) came.push({ event, data }) }
+      const received: unknown[] = []
+      const read = async (): Promise<void> => { for await (const { event, data } of stream) received.push({ event, data }) }
       await within('the events', read())
-      t.equal(JSON.stringify(came), JSON.stringify(events))
+      t.equal(JSON.stringify(received), JSON.stringify(events))
     }
     t.match((await app.inject('/undeclared')).json(), { code: 'FST_SSE_UNKNOWN_EVENT' })
     const others = connect(`http://127.0.0.1:${port}/`, { events: { message: Type.String() }, validate })
-    const passed = async (): Promise<void> => { for await (const event of others) t.fail(`passed over: ${String(event.event)}`) }
+    const passed = async (): Promise<void> => { for await (const event of others) t.fail(`unexpected: ${String(event.event)}`) }
     await within('the end', passed())
   })
 }
@@ -81,7 +81,7 @@ for (const [kind, map, dataOf] of maps) {
 for (const version of ['3.2.0', '3.1.0', '3.0.3', undefined]) {
   t.test(`W6: such names are in a document of ${version === undefined ? 'Swagger 2' : `OpenAPI ${version}`}`, async t => {
     const routes = (app: FastifyInstance): void => {
-      // Fastify itself refuses such an $id of addSchema.
+      // Fastify itself rejects such an $id of addSchema.
       app.addSchema({ $id: 'Shared', description: 'A shared one', type: 'object', properties: { n: { type: 'integer' } } })
       const own = Type.Object({ n: Type.Integer() }, { $id: 'toString' })
       const proto = Type.Object({ deep: Type.Integer() }, { $id: '__proto__' })
@@ -104,7 +104,7 @@ for (const version of ['3.2.0', '3.1.0', '3.0.3', undefined]) {
   })
 }
 
-t.test('L8: such a key counts as any other', async t => {
+t.test('L8: such a key is counted like any other', async t => {
   const app = Fastify()
   await app.register(sse, { limits: { maxStreamsPerKey: 1, keyGenerator: request => String(request.headers['x-key']) } })
   const channel = app.sse.channel('news')

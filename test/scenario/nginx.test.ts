@@ -14,24 +14,24 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The configuration that the README shows, between real clients and real nodes. What a line is for is shown by another one in its place.
+// The configuration of lib/server/proxies.md, between real clients and real nodes. The effect of a line is shown by
+// replacing it.
 
-const README = readFileSync('README.md', 'utf8')
-const SNIPPET = /^### Behind nginx\n[^]*?^```nginx\n([^]*?)^```$/m.exec(README)?.[1] ?? ''
+const SNIPPET = /^```nginx\n([^]*?)^```$/m.exec(readFileSync('lib/server/proxies.md', 'utf8'))?.[1] ?? ''
 
 const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise)
 
 type Change = readonly [from: string | RegExp, to: string]
 
-/** What is to be changed must be there: the snippet may have been written anew. */
+/** Replaces texts of the snippet. Each must be in it: the snippet may have been rewritten. */
 function changed (text: string, changes: readonly Change[]): string {
   return changes.reduce((before, [from, to]) => {
-    if (before.search(from) === -1) throw new Error(`${String(from)} is not in the README's snippet`)
+    if (before.search(from) === -1) throw new Error(`${String(from)} is not in the snippet of proxies.md`)
     return before.replace(from, to)
   }, text)
 }
 
-/** HTTP/1.1 on the first port, HTTP/2 on the second: what TLS would settle is settled by the port. */
+/** HTTP/1.1 on the first port, HTTP/2 on the second: the port replaces the negotiation of TLS. */
 const behind = ([one, two = one]: Node[], ...changes: Change[]): HttpBlock => (port, other) => changed(SNIPPET, [
   ['10.0.0.1:3000', `127.0.0.1:${one!.port}`],
   ['10.0.0.2:3000', `127.0.0.1:${two!.port}`],
@@ -66,20 +66,20 @@ async function nodeOf (t: Test, { name = 'one', port = 0, routes, ...options }: 
   return node
 }
 
-/** As a crash looks to nginx. */
+/** Ends the node as a crash would, seen from nginx. */
 function kill ({ app }: Node): void {
   app.server.close()
   app.server.closeAllConnections()
 }
 
-async function follow (t: Test, nginx: Nginx, request: RawRequest = {}): Promise<RawClient> {
+async function openClient (t: Test, nginx: Nginx, request: RawRequest = {}): Promise<RawClient> {
   const client = await open(nginx.port, { path: '/events/news', ...request })
   t.teardown(() => client.socket.destroy())
   return client
 }
 
-/** Status and node of so many answers, each over a connection of its own. */
-async function ask (nginx: Nginx, path = '/hello', count = 1, method = 'GET'): Promise<string[]> {
+/** Status and node of that many responses, each over its own connection. */
+async function statusesOf (nginx: Nginx, path = '/hello', count = 1, method = 'GET'): Promise<string[]> {
   const answers: string[] = []
   while (answers.length < count) {
     const client = await open(nginx.port, { path, method, headers: { connection: 'close' } })
@@ -94,7 +94,7 @@ async function ask (nginx: Nginx, path = '/hello', count = 1, method = 'GET'): P
 
 interface Multiplexed { request: http2.ClientHttp2Stream, until: (text: string) => Promise<void> }
 
-/** So many streams on one connection. */
+/** Opens that many streams on one connection. */
 async function multiplex (t: Test, nginx: Nginx, count: number): Promise<Multiplexed[]> {
   const session = http2.connect(`http://127.0.0.1:${nginx.other}`)
   t.teardown(() => session.destroy())
@@ -120,9 +120,9 @@ const idsOf = ({ received }: RawClient): string[] => [...received.matchAll(/^id:
 
 t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   for (const path of ['/events/queue', '/queue']) {
-    t.test(`${path}: the head comes before the first event, and each event when it happens`, async t => {
+    t.test(`${path}: the head arrives before the first event, and each event when it is sent`, async t => {
       const node = await nodeOf(t)
-      const client = await follow(t, await Nginx.start(t, behind([node])), { path })
+      const client = await openClient(t, await Nginx.start(t, behind([node])), { path })
       await soon('the head', client.until('\r\n\r\n'))
       t.notOk(client.received.includes('data:'))
       const { status, headers } = client.responses()[0]!
@@ -138,10 +138,10 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     })
   }
 
-  t.test('a burst comes whole and in order', async t => {
+  t.test('a burst arrives complete and in order', async t => {
     const events = upTo(20_000).map(n => ({ data: `${n} ${'x'.repeat(100)}` }))
     const node = await nodeOf(t, { routes: app => app.get('/events/burst', (_request, reply) => reply.sse(events)) })
-    const client = await follow(t, await Nginx.start(t, behind([node])), { path: '/events/burst' })
+    const client = await openClient(t, await Nginx.start(t, behind([node])), { path: '/events/burst' })
     await soon('the end', client.until('\r\n0\r\n\r\n'))
     const { body, complete } = client.responses()[0]!
     t.ok(complete)
@@ -154,15 +154,15 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     { version: '1.0', marked: false, buffering: 'off', passes: true },
     { version: '1.1', marked: false, buffering: 'on', passes: true }
   ]) {
-    t.test(`HTTP/${version} to the node, proxy_buffering ${buffering}, ${marked ? '' : 'no '}X-Accel-Buffering: an event ${passes ? 'passes' : 'waits for the end of the stream'}`, async t => {
+    t.test(`HTTP/${version} to the node, proxy_buffering ${buffering}, ${marked ? '' : 'no '}X-Accel-Buffering: an event ${passes ? 'is passed on' : 'waits for the end of the stream'}`, async t => {
       const node = await nodeOf(t, {
         routes: app => app.addHook('onSend', async (_request, reply) => { if (!marked) reply.removeHeader('x-accel-buffering') })
       })
       const nginx = await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`], ['proxy_buffering off', `proxy_buffering ${buffering}`]))
-      const client = await follow(t, nginx, { path: '/events/queue' })
+      const client = await openClient(t, nginx, { path: '/events/queue' })
       await soon('the reader', node.queue.push({ data: 1 }))
-      // The event was with nginx before these requests, and what nginx had sent before it answered them is here.
-      await ask(nginx, '/hello', 2)
+      // nginx had the event before these requests, and has sent everything before it answers them.
+      await statusesOf(nginx, '/hello', 2)
       t.equal(client.received.includes(framed(1)), passes)
       node.queue.end()
       await soon('the end', client.until('0\r\n\r\n'))
@@ -178,19 +178,19 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
       onClose: ({ reason }) => closed(reason),
       routes: app => app.get('/events/endless', (_request, reply) => reply.sse((function * () { for (;;) yield { data: 'x'.repeat(1_000) } })()))
     })
-    await follow(t, await Nginx.start(t, behind([node])), { path: '/events/endless', pauseOnConnect: true })
+    await openClient(t, await Nginx.start(t, behind([node])), { path: '/events/endless', pauseOnConnect: true })
     t.equal(await soon('the end', over), 'stalled')
   })
 
-  t.test('heartbeats keep a silent stream beyond proxy_read_timeout, and one without is cut by it', async t => {
+  t.test('heartbeats keep a silent stream open beyond proxy_read_timeout; without them it is cut', async t => {
     const node = await nodeOf(t, {
       heartbeatInterval: 100,
       routes: app => app.get('/events/silent', (_request, reply) => reply.sse(new EventQueue(), { heartbeatInterval: 0 }))
     })
     const nginx = await Nginx.start(t, behind([node], ['proxy_read_timeout 60s', 'proxy_read_timeout 4s']))
-    const beating = await follow(t, nginx, { path: '/events/queue' })
+    const beating = await openClient(t, nginx, { path: '/events/queue' })
     await soon('the head', beating.until('\r\n\r\n'))
-    const silent = await follow(t, nginx, { path: '/events/silent' })
+    const silent = await openClient(t, nginx, { path: '/events/silent' })
     t.equal(await soon('the cut', silent.closed), 'end')
     t.match(silent.responses(), [{ status: 200, body: ':\n\n', complete: false }])
     await nginx.logs('upstream timed out')
@@ -199,22 +199,22 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.ok(beating.frames().filter(frame => frame === ':').length > 2)
   })
 
-  t.test('the position passes in both directions: who comes back gets what was missed', async t => {
+  t.test('the position is passed in both directions: a reconnecting client receives what it missed', async t => {
     const node = await nodeOf(t)
     const nginx = await Nginx.start(t, behind([node]))
-    const client = await follow(t, nginx)
+    const client = await openClient(t, nginx)
     await client.until('-0\ndata: \n\n')
     await node.news.publish({ data: 1 })
     await soon('the event', client.until(framed(1)))
     client.fin()
     const id = await node.news.publish({ data: 2 })
-    const back = await follow(t, nginx, { headers: { 'Last-Event-ID': idsOf(client).at(-1)! } })
-    await soon('what was missed', back.until(framed(2)))
+    const back = await openClient(t, nginx, { headers: { 'Last-Event-ID': idsOf(client).at(-1)! } })
+    await soon('the missed events', back.until(framed(2)))
     const last = await node.news.publish({ data: 3 })
-    await soon('what came then', back.until(framed(3)))
+    await soon('the next event', back.until(framed(3)))
     t.strictSame(eventsOf(back), [`id: ${id}\ndata: 2`, `id: ${last}\ndata: 3`])
     await node.news.end()
-    const over = await follow(t, nginx, { headers: { 'Last-Event-ID': last } })
+    const over = await openClient(t, nginx, { headers: { 'Last-Event-ID': last } })
     await soon('the answer', over.until('\r\n\r\n'))
     t.match(over.received, /^HTTP\/1.1 204 /)
   })
@@ -226,22 +226,22 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   ]) {
     t.test(title, async t => {
       const nodes = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
-      t.strictSame(await ask(await Nginx.start(t, behind(nodes, ...changes)), '/hello', 20), Array(10).fill(['200 one', '200 two']).flat())
+      t.strictSame(await statusesOf(await Nginx.start(t, behind(nodes, ...changes)), '/hello', 20), Array(10).fill(['200 one', '200 two']).flat())
       t.equal(nodes[0]!.connections + nodes[1]!.connections, connections)
     })
   }
 
   for (const leave of ['fin', 'reset'] as const) {
-    t.test(`request.signal aborts when a client leaves by ${leave}`, async t => {
+    t.test(`request.signal aborts when a client disconnects by ${leave}`, async t => {
       const node = await nodeOf(t)
-      const client = await follow(t, await Nginx.start(t, behind([node])))
+      const client = await openClient(t, await Nginx.start(t, behind([node])))
       await soon('the position', client.until('-0\ndata: \n\n'))
       client[leave]()
       t.match(await aborted(node.signals[0]!), { reason: 'client' })
     })
   }
 
-  t.test('over HTTP/2 many streams share one connection: one that is cancelled aborts its own signal, and the others go on', async t => {
+  t.test('over HTTP/2 many streams share one connection: a cancelled stream aborts its own signal, and the others continue', async t => {
     const node = await nodeOf(t)
     const [first, ...others] = await multiplex(t, await Nginx.start(t, behind([node])), 20)
     await node.news.publish({ data: 1 })
@@ -255,22 +255,22 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.match(await Promise.all(node.signals.map(aborted)), Array(20).fill({ reason: 'client' }))
   })
 
-  t.test('requests go to the other node when one is lost, also the first of them', async t => {
+  t.test('requests are sent to the other node when one is lost, including the first of them', async t => {
     const [one, two] = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
     const nginx = await Nginx.start(t, behind([one, two]))
-    const client = await follow(t, nginx)
+    const client = await openClient(t, nginx)
     await soon('the position', client.until('-0\ndata: \n\n'))
     t.equal(client.responses()[0]!.headers['x-node'], 'one')
     kill(one)
-    t.strictSame(await ask(nginx, '/events/news', 4), Array(4).fill('200 two'))
+    t.strictSame(await statusesOf(nginx, '/events/news', 4), Array(4).fill('200 two'))
     kill(two)
-    t.strictSame(await ask(nginx, '/events/news'), ['502'])
+    t.strictSame(await statusesOf(nginx, '/events/news'), ['502'])
   })
 
   for (const [version, complete] of [['1.1', false], ['1.0', true]] as const) {
     t.test(`over HTTP/${version} a stream whose node is lost ${complete ? 'looks' : 'does not look'} complete`, async t => {
       const node = await nodeOf(t)
-      const client = await follow(t, await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`])))
+      const client = await openClient(t, await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`])))
       await soon('the position', client.until('-0\ndata: \n\n'))
       kill(node)
       await soon('the end', complete ? client.until('\r\n0\r\n\r\n') : client.closed)
@@ -286,77 +286,77 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
       const [one, two] = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
       const nginx = await Nginx.start(t, behind([one, two], ...change))
       await one.app.close()
-      t.strictSame(await ask(nginx, '/hello', 2), Array(2).fill('200 two'))
+      t.strictSame(await statusesOf(nginx, '/hello', 2), Array(2).fill('200 two'))
       await nodeOf(t, { port: one.port })
       await two.app.close()
-      t.strictSame(await ask(nginx, '/hello', 2), answers)
+      t.strictSame(await statusesOf(nginx, '/hello', 2), answers)
     })
   }
 
-  t.test('a node that is closing hands requests to the other', async t => {
-    let asked!: () => void
+  t.test('requests to a closing node are passed to the other', async t => {
+    let notify!: () => void
     let close!: () => void
-    const closing = new Promise<void>(resolve => { asked = resolve })
+    const closing = new Promise<void>(resolve => { notify = resolve })
     const closed = new Promise<void>(resolve => { close = resolve })
     const one = await nodeOf(t, {
       routes: app => app.addHook('preClose', async () => {
-        asked()
+        notify()
         await closed
       })
     })
     const nginx = await Nginx.start(t, behind([one, await nodeOf(t, { name: 'two' })]))
     const over = one.app.close()
     await closing
-    t.strictSame(await ask(nginx, '/events/news', 4), Array(4).fill('200 two'))
-    t.strictSame((await ask(nginx, '/hello', 2)).sort(), ['200 two', '503'], 'where proxy_next_upstream does not say so, it does not')
+    t.strictSame(await statusesOf(nginx, '/events/news', 4), Array(4).fill('200 two'))
+    t.strictSame((await statusesOf(nginx, '/hello', 2)).sort(), ['200 two', '503'], 'not without proxy_next_upstream')
     close()
     await over
   })
 
-  t.test('what a node received and did not answer is asked again of the other, but not a POST', async t => {
-    const asked: string[] = []
+  t.test('a request that a node received and did not answer is sent to the other, but not a POST', async t => {
+    const methods: string[] = []
     const routes = (app: FastifyInstance): unknown => app.route({
       method: ['GET', 'POST'],
       url: '/events/broken',
       handler: async request => {
-        asked.push(request.method)
+        methods.push(request.method)
         request.raw.socket.destroy()
       }
     })
     const nginx = await Nginx.start(t, behind([await nodeOf(t, { routes }), await nodeOf(t, { routes })]))
-    t.strictSame(await ask(nginx, '/events/broken'), ['502'])
-    t.strictSame(await ask(nginx, '/events/broken', 1, 'POST'), ['502'])
-    t.strictSame(asked, ['GET', 'GET', 'POST'])
+    t.strictSame(await statusesOf(nginx, '/events/broken'), ['502'])
+    t.strictSame(await statusesOf(nginx, '/events/broken', 1, 'POST'), ['502'])
+    t.strictSame(methods, ['GET', 'GET', 'POST'])
   })
 
-  t.test('a reload cuts no stream, until worker_shutdown_timeout', async t => {
+  t.test('a reload cuts no stream before worker_shutdown_timeout', async t => {
     const node = await nodeOf(t)
     const [patient, strict] = [await Nginx.start(t, behind([node])), await Nginx.start(t, behind([node]), 'worker_shutdown_timeout 100ms;')]
-    const clients = [await follow(t, patient), await follow(t, strict)]
+    const clients = [await openClient(t, patient), await openClient(t, strict)]
     for (const client of clients) await soon('the position', client.until('-0\ndata: \n\n'))
     const [multiplexed] = await multiplex(t, patient, 1)
     await Promise.all([patient.reload(), strict.reload()])
     t.equal(await soon('the cut', clients[1]!.closed), 'end')
     t.notOk(clients[1]!.responses()[0]!.complete)
     t.match(await Promise.any(node.signals.map(aborted)), { reason: 'client' })
-    t.strictSame([...await ask(patient), ...await ask(strict)], ['200 one', '200 one'])
+    t.strictSame([...await statusesOf(patient), ...await statusesOf(strict)], ['200 one', '200 one'])
     await node.news.publish({ data: 1 })
     await soon('the event', Promise.all([clients[0]!.until(framed(1)), multiplexed!.until(framed(1))]))
   })
 
-  t.test('a client whose node is lost goes on with the other, where both have one log: no loss, no double', { skip: absent(REDIS) }, async t => {
+  t.test('a client whose node is lost resumes on the other, if both share one log: no event is lost or duplicated', { skip: absent(REDIS) }, async t => {
     const redis = await RedisServer.start(t)
     const nodeWith = (name: string): Promise<Node> => nodeOf(t, { name, eventLog: redisLog(redis.client(t)) })
     const [one, two] = [await nodeWith('one'), await nodeWith('two')]
     const nginx = await Nginx.start(t, behind([one, two]))
-    const client = await follow(t, nginx)
+    const client = await openClient(t, nginx)
     await soon('the position', client.until('-0\ndata: \n\n'))
     t.equal(client.responses()[0]!.headers['x-node'], 'one')
     const publishing = (async () => { for (const n of upTo(300)) await two.news.publish({ data: n }) })()
     await soon('some', client.until(framed(100)))
     kill(one)
     await soon('the cut', client.closed)
-    const back = await follow(t, nginx, { headers: { 'Last-Event-ID': idsOf(client).at(-1)! } })
+    const back = await openClient(t, nginx, { headers: { 'Last-Event-ID': idsOf(client).at(-1)! } })
     await publishing
     await soon('the rest', back.until(framed(300)))
     t.equal(back.responses()[0]!.headers['x-node'], 'two')

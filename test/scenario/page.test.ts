@@ -15,24 +15,24 @@ t.setTimeout(180_000)
 
 const events = { order: Type.Object({ id: Type.Integer(), paid: Type.Boolean() }), note: Type.String() }
 
-/** A server with one stream, which sends what it is given. */
+/** A server with one stream, whose events the test pushes. */
 class Site {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
   readonly queues: Array<EventQueue<typeof events>> = []
-  readonly asked: string[] = []
+  readonly requests: string[] = []
   open = 0
 
-  /** On the port of the one before it, where there was one. */
+  /** Starts on the port of the server before it, if there was one. */
   static async start (t: Test, port = 0): Promise<{ site: Site, port: number }> {
     const site = new Site()
     const { app } = site
     await app.register(sse, { retry: 50, heartbeatInterval: 0 })
     app.get('/orders', { schema: { sse: events } }, (request, reply) => {
-      site.asked.push(String(request.headers['last-event-id'] ?? ''))
+      site.requests.push(String(request.headers['last-event-id'] ?? ''))
       return reply.sse(site.#queue(reply))
     })
     app.post('/answer', { schema: { sse: events } }, (request, reply) => {
-      site.asked.push(JSON.stringify(request.body))
+      site.requests.push(JSON.stringify(request.body))
       return reply.sse(site.#queue(reply))
     })
     await serveClient(app)
@@ -83,17 +83,17 @@ inEachEngine(t, 1, (t, engine) => {
       read()
     })
 
-    await until('it is there', () => site.queues.length === 1, PATIENCE)
+    await until('it is connected', () => site.queues.length === 1, PATIENCE)
     site.queues[0]!.push({ id: '1', event: 'order', data: { id: 41, paid: true } })
     site.queues[0]!.push({ id: '2', event: 'note', data: '{"id":1}' })
     await gets(page, 2)
-    t.strictSame(await page.evaluate(() => window.got), ['1 order 42 true', '2 note 8'], 'JSON as what it is, text as text')
+    t.strictSame(await page.evaluate(() => window.got), ['1 order 42 true', '2 note 8'], 'JSON is parsed, text is a string')
 
     await site.app.close()
     await page.until('the loss', () => window.states.at(-1) === 'connecting')
     const { site: next } = await Site.start(t, port)
-    await until('it is there again', () => next.queues.length === 1, PATIENCE)
-    t.strictSame(next.asked, ['2'], 'where it was')
+    await until('it is connected again', () => next.queues.length === 1, PATIENCE)
+    t.strictSame(next.requests, ['2'], 'it resumes at its position')
     next.queues[0]!.push({ id: '3', event: 'order', data: { id: 42, paid: false } })
     await gets(page, 3)
     t.equal(next.open, 1)
@@ -108,7 +108,7 @@ inEachEngine(t, 1, (t, engine) => {
     t.strictSame(states.filter((state, n, all) => state !== all[n - 1]), ['live', 'connecting', 'live', 'closed'])
   })
 
-  t.test('a page reads the answer to a POST, which ends for good', async t => {
+  t.test('a page reads the response to a POST, which ends for good', async t => {
     const { site, port } = await Site.start(t)
     const page = await engine.open(t, `http://127.0.0.1:${port}/`)
     await page.evaluate(async () => {
@@ -124,18 +124,18 @@ inEachEngine(t, 1, (t, engine) => {
       stream.on('note', ({ data }) => { window.got.push(data) })
       stream.closed.then(({ reason }) => { window.ended = reason })
     })
-    await until('it is asked', () => site.queues.length === 1, PATIENCE)
+    await until('the request is received', () => site.queues.length === 1, PATIENCE)
     site.queues[0]!.push({ event: 'note', data: 'one' })
     await gets(page, 1)
-    t.equal(site.open, 1, 'the first comes before the last')
+    t.equal(site.open, 1, 'the first arrives before the last')
     site.queues[0]!.push({ event: 'note', data: 'two' })
     site.queues[0]!.end()
     await page.until('its end', () => window.ended !== '')
     t.strictSame(await page.evaluate(() => [...window.got, window.ended]), ['one', 'two', 'complete'])
-    t.strictSame(site.asked, ['{"question":"größer?"}'], 'asked once')
+    t.strictSame(site.requests, ['{"question":"größer?"}'], 'requested once')
   })
 
-  t.test('a page notices by the silence that a connection over HTTP/2 and TLS is lost, and goes on where it was', async t => {
+  t.test('a page detects a lost HTTP/2 connection by its silence, and resumes at its position', async t => {
     const server = { http2: true, https: certificate(), forceCloseConnections: true } as FastifyServerOptions
     const app: FastifyInstance = Fastify(server)
     await app.register(sse, { retry: 50, heartbeatInterval: 200 })
@@ -152,11 +152,11 @@ inEachEngine(t, 1, (t, engine) => {
       const stream = connect('/numbers', { inactivityTimeout: 2_000, retryDelay: 50 })
       stream.on('message', ({ data }) => { window.got.push(data) })
     })
-    await until('it follows', () => numbers.subscribers === 1, PATIENCE)
+    await until('it is subscribed', () => numbers.subscribers === 1, PATIENCE)
     await numbers.publish({ data: 1 })
     await gets(page, 1)
     for (const socket of sockets) socket.destroy()
-    await until('it is gone', () => numbers.subscribers === 0, PATIENCE)
+    await until('it is disconnected', () => numbers.subscribers === 0, PATIENCE)
     await numbers.publish({ data: 2 })
     await gets(page, 2)
     t.strictSame(await page.evaluate(() => window.got), ['1', '2'])

@@ -18,7 +18,7 @@ const returning = (id: string): RawRequest => ({ headers: { 'Last-Event-ID': id 
 
 for (const history of [{ maxEvents: 5 }, { maxEvents: 0 }, { maxBytes: 60 }, { maxAge: 1_000 }]) {
   for (const way of ['filter', 'map'] as const) {
-    t.test(`R3: what a ${way} leaves out pushes nobody out of a history of ${JSON.stringify(history)}`, async t => {
+    t.test(`R3: events that a ${way} excludes evict no client from a history of ${JSON.stringify(history)}`, async t => {
       const app = Fastify()
       await app.register(sse, { heartbeatInterval: 0 })
       const news = app.sse.channel('news', { history })
@@ -46,7 +46,7 @@ for (const history of [{ maxEvents: 5 }, { maxEvents: 0 }, { maxBytes: 60 }, { m
   }
 }
 
-t.test('R3: a client that comes back for more channels goes on with those that it had, and is a newcomer to the others', async t => {
+t.test('R3: a client that reconnects for more channels resumes the known ones, and is new to the others', async t => {
   const app = Fastify()
   await app.register(sse)
   const [one, two] = [app.sse.channel('one'), app.sse.channel('two')]
@@ -57,14 +57,14 @@ t.test('R3: a client that comes back for more channels goes on with those that i
   const { id } = await two.position()
   const client = await open(port, returning(first))
   t.teardown(() => client.socket.destroy())
-  await within('what it missed', client.until('data: 2\n\n'))
+  await within('the missed events', client.until('data: 2\n\n'))
   await one.end()
   await two.end()
   await within('the end', client.until('0\r\n\r\n'))
   t.equal(client.responses()[0]?.body, `: replay\nevent: sse.position\nid: ${first}.${id}\ndata: \n\nid: ${second}.${id}\ndata: 2\n\n: live\n\n`)
 })
 
-/** One connection of a client that reads as the MCP SDK does: it keeps the id of each event, and parses the unnamed. */
+/** One connection of a client that reads like the MCP SDK: it keeps the id of each event, and parses unnamed events. */
 async function followMcp (t: Test, url: string, lastEventId?: string) {
   const leaving = new AbortController()
   t.teardown(() => leaving.abort())
@@ -90,7 +90,7 @@ async function followMcp (t: Test, url: string, lastEventId?: string) {
   return seen
 }
 
-t.test('R3, W8: an MCP client that is cut before its first event goes on from where it was', async t => {
+t.test('R3, W8: an MCP client that is cut before its first event resumes at its position', async t => {
   const app = Fastify()
   await app.register(sse)
   const session = app.sse.channel('session')
@@ -109,7 +109,7 @@ t.test('R3, W8: an MCP client that is cut before its first event goes on from wh
   for (const n of [1, 2]) await session.publish({ data: progress(n) })
 
   const second = await followMcp(t, url, first.id)
-  await until('what it missed', () => second.messages.length >= 2)
+  await until('the missed events', () => second.messages.length >= 2)
   t.strictSame(second.messages, [progress(1), progress(2)])
   await session.publish({ data: progress(3) })
   await until('the next event', () => second.messages.length >= 3)
@@ -124,7 +124,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     return app
   }
 
-  t.test('R3: what a filter leaves out pushes no client out of a short history, whichever node publishes it', async t => {
+  t.test('R3: events that a filter excludes evict no client from a short history, whichever node publishes them', async t => {
     const [here, there] = [await node(), await node()]
     const history = { maxEvents: 5 }
     const [news, published] = [here, there].map(app => app.sse.channel('filtered', { history }))
@@ -149,10 +149,10 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     await published!.publish({ data: { mine: true, n: 1 } })
     await within('the next event', back.until('"n":1'))
     t.equal((client.received + back.received).includes('sse.reset'), false)
-    t.equal(back.received.includes('"n":0'), false, 'nothing comes twice')
+    t.equal(back.received.includes('"n":0'), false, 'nothing is duplicated')
   })
 
-  t.test('R3: a client that comes back for more channels is a newcomer to those that it had not', async t => {
+  t.test('R3: a client that reconnects for more channels is new to the added ones', async t => {
     const app = await node()
     const [one, two] = [app.sse.channel('one'), app.sse.channel('two')]
     app.get('/', (_request, reply) => reply.sse([one, two]))
@@ -163,7 +163,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     const { id } = await two.position()
     const client = await open(port, returning(first))
     t.teardown(() => client.socket.destroy())
-    await within('what it missed', client.until('data: 2\n\n'))
+    await within('the missed events', client.until('data: 2\n\n'))
     await one.end()
     await two.end()
     await within('the end', client.until('0\r\n\r\n'))

@@ -12,18 +12,18 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-// The configurations that the README shows, between real clients and a real node.
+// The configurations of lib/server/proxies.md, between real clients and a real node.
 
-const README = readFileSync('README.md', 'utf8')
+const DOCUMENT = readFileSync('lib/server/proxies.md', 'utf8')
 const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise, 30_000)
 
 type Change = readonly [from: string, to: string]
 
-/** A block of the README with its addresses replaced. Each text that is replaced must be there. */
+/** A block of the document with its addresses replaced. Each replaced text must be in it. */
 function snippet (language: string, changes: readonly Change[]): string {
-  const text = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(README)?.[1] ?? ''
+  const text = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(DOCUMENT)?.[1] ?? ''
   return changes.reduce((before, [from, to]) => {
-    if (!before.includes(from)) throw new Error(`${from} is not in the README's block`)
+    if (!before.includes(from)) throw new Error(`${from} is not in the block of proxies.md`)
     return before.replaceAll(from, to)
   }, text)
 }
@@ -71,7 +71,7 @@ const caddy = (node: Node): ProxySetup => ({
   args: file => ['run', '--config', file, '--adapter', 'caddyfile']
 })
 
-async function follow (t: Test, port: number, request: RawRequest = {}): Promise<RawClient> {
+async function openClient (t: Test, port: number, request: RawRequest = {}): Promise<RawClient> {
   const client = await open(port, { path: '/events', ...request, headers: { accept: 'text/event-stream' } })
   t.teardown(() => client.socket.destroy())
   return client
@@ -86,7 +86,7 @@ async function pingPong (node: Node, client: RawClient, last = 20): Promise<void
   }
 }
 
-/** The reason with which the stream's signal aborts. */
+/** Returns the reason with which the stream's signal aborts. */
 async function aborted (node: Node): Promise<unknown> {
   const signal = node.signals.at(-1)!
   if (!signal.aborted) await soon('the abort', once(signal, 'abort'))
@@ -98,16 +98,16 @@ async function untilSent (node: Node, events: number): Promise<void> {
 }
 
 t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
-  t.test('the head comes before the first event, and each event when it is sent', async t => {
+  t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
-    await pingPong(node, await follow(t, await startProxy(t, haproxy(node))))
+    await pingPong(node, await openClient(t, await startProxy(t, haproxy(node))))
   })
 
-  t.test('without http-no-delay an event comes later than with it', async t => {
+  t.test('without http-no-delay an event arrives later than with it', async t => {
     const [quick, slow] = [await nodeOf(t), await nodeOf(t)]
     const clients = [
-      await follow(t, await startProxy(t, haproxy(quick))),
-      await follow(t, await startProxy(t, haproxy(slow, ['  option http-no-delay\n', ''])))
+      await openClient(t, await startProxy(t, haproxy(quick))),
+      await openClient(t, await startProxy(t, haproxy(slow, ['  option http-no-delay\n', ''])))
     ] as const
     for (const client of clients) await soon('the head', client.until('\r\n\r\n'))
     const first: string[] = []
@@ -131,20 +131,20 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     t.match(shell.stdout.text.replace(/\s+/g, ' '), /warning arrival: Each event waits on the way: .* Set: HAProxy: option http-no-delay/)
   })
 
-  t.test('a client that leaves a silent stream is reported with a heartbeat', async t => {
+  t.test('the disconnect of a client from a silent stream is detected with a heartbeat', async t => {
     const node = await nodeOf(t, { heartbeatInterval: 100 })
-    const client = await follow(t, await startProxy(t, haproxy(node)))
+    const client = await openClient(t, await startProxy(t, haproxy(node)))
     await soon('the head', client.until('\r\n\r\n'))
     client.socket.destroy()
     t.equal(await aborted(node), 'client')
   })
 
-  t.test('heartbeats keep a silent stream open beyond `timeout server`, which cuts a stream without', async t => {
+  t.test('heartbeats keep a silent stream open beyond `timeout server`; without them it is cut', async t => {
     const [beating, silent] = [await nodeOf(t, { heartbeatInterval: 100 }), await nodeOf(t)]
     const changes: Change[] = [['timeout server 60s', 'timeout server 3s']]
-    const kept = await follow(t, await startProxy(t, haproxy(beating, ...changes)))
+    const kept = await openClient(t, await startProxy(t, haproxy(beating, ...changes)))
     await soon('the head', kept.until('\r\n\r\n'))
-    const cut = await follow(t, await startProxy(t, haproxy(silent, ...changes)))
+    const cut = await openClient(t, await startProxy(t, haproxy(silent, ...changes)))
     await soon('the cut', cut.closed)
     t.match(cut.responses(), [{ status: 200, complete: false }])
     await beating.queue.push({ data: 1 })
@@ -153,21 +153,21 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
 
   t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
-    await follow(t, await startProxy(t, haproxy(node)), { path: '/endless', pauseOnConnect: true })
+    await openClient(t, await startProxy(t, haproxy(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
     t.equal(await aborted(node), 'stalled')
   })
 })
 
 t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
-  t.test('the head comes before the first event, and each event when it is sent', async t => {
+  t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
-    await pingPong(node, await follow(t, await startProxy(t, varnish(node))))
+    await pingPong(node, await openClient(t, await startProxy(t, varnish(node))))
   })
 
-  t.test('a client that leaves a silent stream is reported at once', async t => {
+  t.test('the disconnect of a client from a silent stream is detected at once', async t => {
     const node = await nodeOf(t)
-    const client = await follow(t, await startProxy(t, varnish(node)))
+    const client = await openClient(t, await startProxy(t, varnish(node)))
     await soon('the head', client.until('\r\n\r\n'))
     client.socket.destroy()
     t.equal(await aborted(node), 'client')
@@ -175,30 +175,30 @@ t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
 
   t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
-    await follow(t, await startProxy(t, varnish(node)), { path: '/endless', pauseOnConnect: true })
+    await openClient(t, await startProxy(t, varnish(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
     t.equal(await aborted(node), 'stalled')
   })
 
-  t.test('without `pipe`, Varnish takes from the node more than its client reads', async t => {
+  t.test('without `pipe`, Varnish reads more from the node than its client reads', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
     const port = await startProxy(t, varnish(node, ['return (pipe)', 'return (pass)']))
-    await follow(t, port, { path: '/endless', pauseOnConnect: true })
-    // 64 MB, more than all socket buffers on the way hold.
+    await openClient(t, port, { path: '/endless', pauseOnConnect: true })
+    // 64 MB, more than all socket buffers on the path hold.
     await soon('64 MB', untilSent(node, 4_000))
     t.strictSame(node.reasons, [])
   })
 })
 
 t.test('behind Caddy', { skip: absent(CADDY) }, async t => {
-  t.test('the head comes before the first event, and each event when it is sent', async t => {
+  t.test('the head arrives before the first event, and each event when it is sent', async t => {
     const node = await nodeOf(t)
-    await pingPong(node, await follow(t, await startProxy(t, caddy(node))))
+    await pingPong(node, await openClient(t, await startProxy(t, caddy(node))))
   })
 
-  t.test('a client that leaves a silent stream is reported at once', async t => {
+  t.test('the disconnect of a client from a silent stream is detected at once', async t => {
     const node = await nodeOf(t)
-    const client = await follow(t, await startProxy(t, caddy(node)))
+    const client = await openClient(t, await startProxy(t, caddy(node)))
     await soon('the head', client.until('\r\n\r\n'))
     client.socket.destroy()
     t.equal(await aborted(node), 'client')
@@ -206,7 +206,7 @@ t.test('behind Caddy', { skip: absent(CADDY) }, async t => {
 
   t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
-    await follow(t, await startProxy(t, caddy(node)), { path: '/endless', pauseOnConnect: true })
+    await openClient(t, await startProxy(t, caddy(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
     t.equal(await aborted(node), 'stalled')
   })

@@ -10,9 +10,9 @@ import { until } from '../setup/until.ts'
 
 t.setTimeout(120_000)
 
-// What Redis permits: rights, and memory.
+// Permissions and memory limits of Redis.
 
-// As README has them.
+// As documented.
 const RIGHTS = ['resetkeys', '~sse:*', 'resetchannels', '&sse:*', '-@all', '+@connection', '+info', '+eval', '+evalsha', '+time', '+exists', '+del', '+get', '+set', '+hmget', '+hset',
   '+pexpire', '+persist', '+xadd', '+xlen', '+xrange', '+xtrim', '+xinfo', '+publish', '+subscribe', '+unsubscribe']
 
@@ -33,15 +33,15 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     return server.client(t, { username, password: 'secret' })
   }
 
-  t.test('the rights that README lists are all that a log takes', async t => {
+  t.test('the documented permissions are sufficient for a log', async t => {
     const client = await login(t, 'frugal', ...RIGHTS)
     await checkEventLog(t, () => redisLog(client), { shared: true })
   })
 
-  t.test('without the right to publish, publish() is refused before anything is written, and end() too', async t => {
+  t.test('without the permission to publish, publish() and end() reject before anything is written', async t => {
     const { app, news } = await serve(t, await login(t, 'mute', '~sse:*', '+@all', 'resetchannels'))
     for (let n = 0; n < 3; n++) {
-      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' needs the right to publish: nothing was appended", cause: { message: /MUTED/ } })
+      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The event log of the channel 'news' needs the right to publish: nothing was appended", cause: { message: /MUTED/ } })
     }
     await t.rejects(news.end(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     t.equal(await admin.exists('sse:{news}', 'sse:{news}:events'), 0)
@@ -51,12 +51,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.call('ACL', 'SETUSER', 'mute', '&*')
     t.match(await news.publish({ data: 1 }), /-1$/)
     await admin.call('ACL', 'SETUSER', 'mute', 'resetchannels')
-    t.match(await news.publish({ data: 2 }), /-2$/, 'one that is taken away meanwhile: the event is in the channel, and that is said')
+    t.match(await news.publish({ data: 2 }), /-2$/, 'if the permission is withdrawn in the meantime, the event is in the channel, and publish resolves')
     t.equal(await admin.xlen('sse:{news}:events'), 2)
     await admin.flushall()
   })
 
-  t.test('a full Redis refuses new events, and everything else goes on', async t => {
+  t.test('a full Redis rejects new events, and everything else continues', async t => {
     const { app, news } = await serve(t, server.client(t))
     await admin.config('SET', 'maxmemory-policy', 'noeviction')
     await admin.config('SET', 'maxmemory', String(Number(/used_memory:(\d+)/.exec(await admin.info('memory'))![1]) + 5_000_000))
@@ -68,13 +68,13 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
     t.ok(accepted > 10 && accepted < 100, `${accepted} were accepted`)
     t.match(refusal, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' has no memory left: nothing was appended" })
-    // What a command takes while it runs is free again: now there is no room for a small one either.
+    // The memory of a running command is free again: now a small one does not fit either.
     await admin.config('SET', 'maxmemory', '1000000')
     for (const channel of [news, app.sse.channel('another')]) await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /has no memory left/ })
     const { statusCode, body } = await app.inject({ method: 'POST', url: '/' })
     t.equal(statusCode, 503)
     t.notMatch(body, /OOM|maxmemory/)
-    t.equal(await admin.xlen('sse:{news}:events'), accepted, 'what was refused is not in it')
+    t.equal(await admin.xlen('sse:{news}:events'), accepted, 'the rejected events are not stored')
     const seen: number[] = []
     const reading = (async () => {
       for await (const { id } of news.subscribe({ start: 'earliest' })) seen.push(Number(id.split('-')[1]))

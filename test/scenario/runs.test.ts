@@ -21,10 +21,10 @@ const events = { token: Type.String() }
 const END = '0\r\n\r\n'
 const TOKENS = 5_000
 
-/** A service that generates text, for each key once. The tokens come when the test says so. */
+/** A service that generates a text once for each key. The test controls the tokens. */
 class Runs {
   started = 0
-  /** One entry per generator that is over: why its signal was aborted, if it was. */
+  /** One entry per finished generator: the reason of its signal, if it was aborted. */
   readonly finals: unknown[] = []
   readonly tokens: EventQueue
   readonly reports: CloseReport[] = []
@@ -70,13 +70,13 @@ class Runs {
     return this
   }
 
-  async ask (t: Test, request: RawRequest = {}): Promise<RawClient> {
+  async request (t: Test, request: RawRequest = {}): Promise<RawClient> {
     const client = await open(this.port, { path: '/runs/key', ...request })
     t.teardown(() => client.socket.destroy())
     return client
   }
 
-  /** When the first streams are over. */
+  /** Resolves when the first streams are closed. */
   async reported (count: number): Promise<CloseReport[]> {
     while (this.reports.length < count) await turn()
     return this.reports
@@ -96,14 +96,14 @@ async function whole (client: RawClient): Promise<string> {
   return bodyOf(client)
 }
 
-t.test('R7: a run outlives its client: the POST\'s stream, a second tab and a reload see the same tokens once, in order', async t => {
+t.test('R7: a run outlives its client: the stream of the POST, a second tab and a reload receive the same tokens once, in order', async t => {
   const runs = await new Runs().serve(t)
-  const first = await runs.ask(t, { method: 'POST', body: '{}' })
+  const first = await runs.request(t, { method: 'POST', body: '{}' })
   await runs.say('one')
   await within('a token', first.until('data: one\n\n'))
   const { epoch } = await runs.channel().position()
 
-  const tab = await runs.ask(t)
+  const tab = await runs.request(t)
   await within('the tab has it too', tab.until('data: one\n\n'))
   await runs.say('two', 'three')
   await within('more', first.until('data: three\n\n'))
@@ -113,12 +113,12 @@ t.test('R7: a run outlives its client: the POST\'s stream, a second tab and a re
   await first.closed
   t.match(await within('the report', runs.reported(1)), [{ reason: 'client' }])
 
-  // While nobody of it is there.
+  // While no client is connected.
   await runs.say('four', 'five')
-  await within('the tab goes on', tab.until('data: five\n\n'))
-  t.same(runs.finals, [], 'the run goes on')
-  const reload = await runs.ask(t, { headers: { 'Last-Event-ID': lastId! } })
-  await within('what it missed', reload.until('data: five\n\n'))
+  await within('the tab continues', tab.until('data: five\n\n'))
+  t.same(runs.finals, [], 'the run continues')
+  const reload = await runs.request(t, { headers: { 'Last-Event-ID': lastId! } })
+  await within('the missed events', reload.until('data: five\n\n'))
   await runs.say('six')
   runs.tokens.end()
   const texts = ['one', 'two', 'three', 'four', 'five', 'six']
@@ -130,16 +130,16 @@ t.test('R7: a run outlives its client: the POST\'s stream, a second tab and a re
   t.same(runs.finals, [undefined], 'it ran to its own end')
   await within('consume()', Promise.all(runs.consumed))
 
-  const late = await runs.ask(t)
+  const late = await runs.request(t)
   t.equal(await whole(late), replay(at(epoch, 0)) + all.join(''), 'a late comer gets the history and the end')
-  const over = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-6` } })
+  const over = await runs.request(t, { headers: { 'Last-Event-ID': `${epoch}-6` } })
   await within('the answer', over.until('\r\n\r\n'))
-  t.equal(over.responses()[0]?.status, 204, 'who has it all is told to stop')
+  t.equal(over.responses()[0]?.status, 204, 'a client at the end gets 204')
 })
 
-t.test('R7: a run with nobody there goes on to its end', async t => {
+t.test('R7: a run without a client continues to its end', async t => {
   const runs = await new Runs().serve(t)
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.request(t, { method: 'POST', body: '{}' })
   await within('the position', client.until('\n\n'))
   client.fin()
   await client.closed
@@ -147,13 +147,13 @@ t.test('R7: a run with nobody there goes on to its end', async t => {
   runs.tokens.end()
   await within('consume()', Promise.all(runs.consumed))
   const { epoch } = await runs.channel().position()
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
 })
 
-t.test('R7: starting one key twice runs the producer once; another key is another run', async t => {
+t.test('R7: starting a key twice runs the producer once; another key is another run', async t => {
   const runs = await new Runs().serve(t)
   const clients: RawClient[] = []
-  for (let n = 0; n < 3; n++) clients.push(await runs.ask(t, { method: 'POST', body: '{}' }))
+  for (let n = 0; n < 3; n++) clients.push(await runs.request(t, { method: 'POST', body: '{}' }))
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   t.equal(runs.started, 1)
   await runs.say('only once')
@@ -163,32 +163,32 @@ t.test('R7: starting one key twice runs the producer once; another key is anothe
   t.equal(bodies.size, 1)
   const [body] = bodies
   await within('each consume()', Promise.all(runs.consumed))
-  // When it is over, too.
-  const again = await runs.ask(t, { method: 'POST', body: '{}' })
+  // After its end, too.
+  const again = await runs.request(t, { method: 'POST', body: '{}' })
   t.equal(await whole(again), body!.replace(': live', ': replay'))
   t.equal(runs.started, 1)
-  await whole(await runs.ask(t, { method: 'POST', body: '{}', path: '/runs/another' }))
+  await whole(await runs.request(t, { method: 'POST', body: '{}', path: '/runs/another' }))
   t.equal(runs.started, 2)
 })
 
-t.test('R7: an explicit stop cancels the producer and ends every stream with what was generated', async t => {
+t.test('R7: an explicit stop cancels the producer and ends every stream with the tokens so far', async t => {
   const runs = await new Runs().serve(t)
-  const clients = [await runs.ask(t, { method: 'POST', body: '{}' }), await runs.ask(t)]
+  const clients = [await runs.request(t, { method: 'POST', body: '{}' }), await runs.request(t)]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   await runs.say('one', 'two')
   await within('the tokens', Promise.all(clients.map(client => client.until('data: two\n\n'))))
-  const stop = await runs.ask(t, { method: 'DELETE' })
+  const stop = await runs.request(t, { method: 'DELETE' })
   await within('the answer', stop.until('\r\n\r\n'))
   const { epoch } = await runs.channel().position()
   for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'))
   t.match(await within('the reports', runs.reported(2)), [{ reason: 'channel-ended' }, { reason: 'channel-ended' }])
   await within('consume()', Promise.all(runs.consumed))
-  // The generator waits for a token: it learns of the stop with the next one, which nobody gets any more.
+  // The generator waits for a token: it is notified of the stop at the next one, which is not sent.
   await runs.say('too late')
   while (runs.finals.length === 0) await turn()
   t.type(runs.finals[0], StreamClosedError)
   t.match(runs.finals, [{ reason: 'channel-ended' }])
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'it stays what it was')
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'the run is unchanged')
   t.same(runs.lines, [])
 })
 
@@ -208,7 +208,7 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
       finished()
     }
   })())
-  const client = await runs.ask(t)
+  const client = await runs.request(t)
   await within('the token', client.until('data: one\n\n'))
   await run.end()
   await within('its finally', finallyRan)
@@ -218,10 +218,10 @@ t.test('R7: a stop reaches a producer that listens to its signal at once', async
   t.same(runs.lines, [], 'an AbortError after the stop is silence')
 })
 
-t.test('E2: a producer that fails ends the channel with a problem that says nothing of the error, for late comers too', async t => {
+t.test('E2: a producer that fails ends the channel with a problem that does not reveal the error, for later clients, too', async t => {
   const runs = await new Runs().serve(t)
   runs.failure = new Error('the secret of the producer')
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.request(t, { method: 'POST', body: '{}' })
   await runs.say('one')
   await within('the token', client.until('data: one\n\n'))
   runs.tokens.end()
@@ -229,29 +229,29 @@ t.test('E2: a producer that fails ends the channel with a problem that says noth
   const problem = `event: error\nid: ${epoch}-2\ndata: {"type":"about:blank","title":"Internal Server Error","status":500}\n\n`
   t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
   t.match(await within('the report', runs.reported(1)), [{ reason: 'channel-ended' }])
-  t.equal(await whole(await runs.ask(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
-  const back = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
-  t.equal(await whole(back), replay(at(epoch, 1)) + problem, 'one who comes back learns of it')
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
+  const back = await runs.request(t, { headers: { 'Last-Event-ID': `${epoch}-1` } })
+  t.equal(await whole(back), replay(at(epoch, 1)) + problem, 'a reconnecting client receives it')
   await t.rejects(runs.consumed[0]!, { message: 'the secret of the producer' })
   t.equal(runs.lines.length, 1, 'it is in the log once')
   t.match(runs.lines[0], 'the secret of the producer')
 })
 
-t.test('E2: a producer whose error is made for the client says why', async t => {
+t.test('E2: a producer error with a client status reveals its message', async t => {
   const runs = await new Runs().serve(t)
   runs.failure = Object.assign(new Error('The prompt is too long'), { statusCode: 422 })
-  const client = await runs.ask(t, { method: 'POST', body: '{}' })
+  const client = await runs.request(t, { method: 'POST', body: '{}' })
   runs.tokens.end()
   await whole(client)
   const { epoch } = await runs.channel().position()
   t.equal(bodyOf(client), live(at(epoch, 0)) + `event: error\nid: ${epoch}-1\ndata: {"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"The prompt is too long"}\n\n`)
 })
 
-t.test('C2: a token that does not fit is thrown into the producer at its yield, and reaches nobody', async t => {
+t.test('C2: an invalid token is thrown into the producer at its yield, and reaches no subscriber', async t => {
   const runs = await new Runs().serve(t)
   const run = runs.channel()
   let code: unknown
-  const client = await runs.ask(t)
+  const client = await runs.request(t)
   await within('the position', client.until('\n\n'))
   await within('consume()', run.publishFrom((function * (): Generator<Token> {
     try {
@@ -266,7 +266,7 @@ t.test('C2: a token that does not fit is thrown into the producer at its yield, 
   t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'goes on'))
 })
 
-t.test('R7: a client that reloads all the time has each of thousands of tokens once', async t => {
+t.test('R7: a client that reloads all the time receives each of thousands of tokens once', async t => {
   const runs = await new Runs().serve(t)
   const run = runs.channel()
   const consumed = run.publishFrom((async function * (): AsyncGenerator<Token> {
@@ -279,11 +279,11 @@ t.test('R7: a client that reloads all the time has each of thousands of tokens o
   let seen = ''
   let reloads = 0
   for (let position = 0; position < TOKENS; reloads++) {
-    const client = await runs.ask(t, { headers: { 'Last-Event-ID': `${epoch}-${position}` } })
+    const client = await runs.request(t, { headers: { 'Last-Event-ID': `${epoch}-${position}` } })
     await within('a token', client.until('event: token'))
     client.reset()
     await client.closed
-    // It may have come to the end of what is there, for now, and been told so.
+    // It may have reached the current end, and received the live mark.
     const frames = client.frames().filter(frame => frame !== ': live')
     if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}\ndata: `)) t.fail('it begins elsewhere', { position, frame: frames[0] })
     for (const frame of frames.slice(1)) seen += `${frame}\n\n`
@@ -294,7 +294,7 @@ t.test('R7: a client that reloads all the time has each of thousands of tokens o
   t.comment(`${reloads} reloads`)
 })
 
-/** Two nodes with one Redis: the same run on both, and what a node has to say of it. */
+/** Two nodes with one Redis: the same run on both, and the log lines of each. */
 async function nodesOf (t: Test, redis: RedisServer) {
   const lines: string[] = []
   const nodes: FastifyInstance[] = []
@@ -310,7 +310,7 @@ async function nodesOf (t: Test, redis: RedisServer) {
   return { lines, run }
 }
 
-/** A producer that says one thing and waits for its end. */
+/** A producer that yields once and waits for its end. */
 function waiting () {
   let started!: () => void
   let stopped!: (reason: unknown) => void
@@ -332,7 +332,7 @@ function waiting () {
 t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
   const listeners = async (redis: Redis): Promise<number> => (await redis.pubsub('CHANNELS')).length
 
-  t.test('R7: a stop on another node reaches a producer without subscribers, whose node then listens to the channel no more', async t => {
+  t.test('R7: a stop on another node reaches a producer without subscribers, whose node then unsubscribes from the channel', async t => {
     const redis = await RedisServer.start(t)
     const { lines, run } = await nodesOf(t, redis)
     const { source, begun, over } = waiting()
@@ -356,7 +356,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
     const accidents: Array<[what: string, happens: () => Promise<unknown>]> = [
       ['its subscription is lost', () => cut.call('CLIENT', 'KILL', 'TYPE', 'pubsub')],
       ['all connections are lost', () => cut.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')],
-      ['Redis crashes and comes back', async () => {
+      ['Redis crashes and restarts', async () => {
         await redis.kill()
         await redis.start()
       }],
@@ -375,7 +375,7 @@ t.test('on two nodes with Redis', { skip: absent(REDIS) }, async t => {
     t.same(lines, [])
   })
 
-  t.test('R7: a source that ends while another node stops it is stopped or done, never failed, and tells the same on both', async t => {
+  t.test('R7: a source that ends while another node stops it is stopped or complete, never failed, and both nodes agree', async t => {
     const redis = await RedisServer.start(t)
     const { lines, run } = await nodesOf(t, redis)
     const keys = Array.from({ length: 300 }, (_, n) => String(n))

@@ -14,7 +14,7 @@ import { within } from '../setup/within.ts'
 const overHttp2 = (): FastifyInstance => Fastify({ http2: true }) as unknown as FastifyInstance
 const BIG = 'x'.repeat(16 * 1024)
 
-/** What streams do when the server closes. */
+/** The kinds of streams at the shutdown of the server. */
 const sources: Record<string, (signal: AbortSignal) => AsyncGenerator<AnyEvent>> = {
   async * busy () {
     for (let n = 0; ; n++) {
@@ -82,7 +82,7 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
   }
   await within('the busy and the idle', Promise.all(clients.map(({ name, client }) => SEEN[name] === undefined ? undefined : client.until(SEEN[name]))))
   while (streams.open < 100) await turn()
-  // The stalled ones are full; the busy ones go on, a turn each.
+  // The stalled streams are full; the busy streams write once a turn.
   await delay(200)
 
   const started = performance.now()
@@ -98,7 +98,7 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
   t.same(streams.reports.map(report => report.reason), Array(100).fill('shutdown'))
   t.equal(streams.reasons.length, 100)
   for (const reason of streams.reasons) {
-    if (!(reason instanceof StreamClosedError) || reason.reason !== 'shutdown') t.fail('a source was told something else', { reason })
+    if (!(reason instanceof StreamClosedError) || reason.reason !== 'shutdown') t.fail('a source got another reason', { reason })
   }
   await turn()
   t.equal(streams.finals.length, 100, 'every finally ran')
@@ -114,7 +114,7 @@ t.test('L7: app.close() ends busy, idle, stalled and headless streams over HTTP/
   await streams.register(app)
   const port = await listen(t, app)
   const visits = Object.keys(sources).map(name => {
-    // One session each: the window of a session is shared, and the stalled one fills it.
+    // One session each: the window of a session is shared, and the stalled stream fills it.
     const session = http2.connect(`http://127.0.0.1:${port}`)
     session.on('error', () => {})
     t.teardown(() => session.destroy())
@@ -134,7 +134,7 @@ t.test('L7: app.close() ends busy, idle, stalled and headless streams over HTTP/
     if (name === 'stalled') continue
     await within(`the end of ${name}`, closed)
     t.equal(request.rstCode, http2.constants.NGHTTP2_NO_ERROR, `${name}: no reset`)
-    t.ok(request.readableEnded, `${name}: the end was said`)
+    t.ok(request.readableEnded, `${name}: the end was sent`)
     t.ok(body() === '' || body().endsWith('\n\n'), `${name}: no half a frame`)
   }
   t.same(streams.reports.map(report => report.reason), Array(visits.length).fill('shutdown'))
@@ -142,7 +142,7 @@ t.test('L7: app.close() ends busy, idle, stalled and headless streams over HTTP/
   t.same(streams.finals.sort(), Object.keys(sources).sort(), 'every finally ran')
 })
 
-t.test('L7: app.close() waits for a client that has yet to read its last event', async t => {
+t.test('L7: app.close() waits for a client that has not yet read its last event', async t => {
   const app = Fastify()
   await app.register(sse)
   let raw: ServerResponse | undefined
@@ -164,13 +164,13 @@ t.test('L7: app.close() waits for a client that has yet to read its last event',
   t.match(client.responses()[0], { complete: true, body: /x\n\nretry: \d+\n\n$/ }, 'the whole event, and the end')
 })
 
-t.test('L7: what was published before app.close(), or when it began, is with all who follow before their end', async t => {
+t.test('L7: events published before app.close(), or when it began, reach all subscribers before their end', async t => {
   const app = Fastify()
   await app.register(sse)
   const news = app.sse.channel('news')
   let free!: () => void
   const freed = new Promise<{ data: string }>(resolve => { free = () => resolve({ data: 'snapshot' }) })
-  // They have their streams before the others, and their place among those who follow after them: the last to be told are the first to be ended.
+  // They open their streams before the others, and subscribe after them: they are notified last and ended first.
   app.get('/late', (_request, reply) => reply.sse(news.subscribe({ snapshot: () => freed })))
   app.get('/', (_request, reply) => reply.sse(news))
   app.sse.shutdownSignal.addEventListener('abort', () => news.publish({ data: 'goodbye' }))
@@ -190,7 +190,7 @@ t.test('L7: what was published before app.close(), or when it began, is with all
 })
 
 for (const { version, make } of [{ version: 'HTTP/1.1', make: () => Fastify() }, { version: 'HTTP/2', make: overHttp2 }]) {
-  t.test(`L8: a handler in flight that opens its stream during shutdown is answered 503 with Retry-After (${version})`, async t => {
+  t.test(`L8: a handler that opens its stream during the shutdown is answered with 503 and Retry-After (${version})`, async t => {
     const app = make()
     const reports: CloseReport[] = []
     await app.register(sse, { onClose: report => { reports.push(report) } })
@@ -209,7 +209,7 @@ for (const { version, make } of [{ version: 'HTTP/1.1', make: () => Fastify() },
     })
     let closing!: () => void
     const began = new Promise<void>(resolve => { closing = resolve })
-    // Runs after the plugin's own.
+    // Runs after the hook of the plugin.
     app.addHook('preClose', async () => closing())
     const port = await listen(t, app)
     const answer = version === 'HTTP/2' ? askHttp2(t, port) : askHttp1(port)
@@ -247,17 +247,17 @@ async function askHttp2 (t: { teardown: (fn: () => unknown) => unknown }, port: 
   return { status: headers[':status'] ?? 0, headers, body }
 }
 
-t.test('L7: after app.close() no timer of ours is left, not even one that would let the process end', async t => {
+t.test('L7: after app.close() no timer of the plugin is left, not even an unreferenced one', async t => {
   const alive = new Map<number, string>()
   const hooked = new EventEmitter()
   const hook = createHook({
     init (id, type) {
       const { stack = '' } = type === 'Timeout' ? new Error('made here') : {}
-      // Made by a file of ours, not by one that it called.
+      // Created by a file of the plugin, not by a function that it called.
       const caller = stack.split('\n').slice(2).find(line => !line.includes('node:'))
       if (caller === undefined || caller.includes('node_modules') || !/[\\/]lib[\\/]/.test(caller)) return
       alive.set(id, stack)
-      // The shared one, and one for each head.
+      // The shared timer, and one for each head.
       if (alive.size === 4) hooked.emit('enough')
     },
     destroy (id) { alive.delete(id) }

@@ -11,7 +11,7 @@ import { within } from '../setup/within.ts'
 type Test = Pick<typeof t, 'teardown'>
 type Checks = Pick<typeof t, 'equal' | 'ok' | 'same'>
 
-// Together more than the kernel keeps for a connection whose client does not read.
+// Together more than the kernel buffers for a connection whose client does not read.
 const EVENTS = 1_000
 const PADDING = 'x'.repeat(16 * 1024)
 const KEPT = 20
@@ -25,32 +25,32 @@ interface Served {
   channel: Channel
   epoch: string
   port: number
-  /** Of the first client. */
+  /** Returns the reply to the first client. */
   reply: () => FastifyReply
-  /** How the first stream ended. */
+  /** The close reason of the first stream. */
   closed: Promise<CloseReport>
 }
 
 async function serve (t: Test, options: ChannelOptions, registered: RegisterOptions = {}, app: FastifyInstance = Fastify()): Promise<Served> {
-  let told!: (report: CloseReport) => void
-  const closed = new Promise<CloseReport>(resolve => { told = resolve })
+  let onClosed!: (report: CloseReport) => void
+  const closed = new Promise<CloseReport>(resolve => { onClosed = resolve })
   let first: FastifyReply | undefined
-  await app.register(sse, { onClose: report => told(report), ...registered })
+  await app.register(sse, { onClose: report => onClosed(report), ...registered })
   const channel = app.sse.channel('news', { history: { maxEvents: KEPT, maxBytes: 1e9 }, ...options })
   app.get('/', (_request, reply) => {
     first ??= reply
     return reply.sse(channel)
   })
-  // For who comes back: nobody is watched there.
+  // For reconnecting clients, which are not observed.
   app.get('/again', (_request, reply) => reply.sse(channel, { stallTimeout: 0 }))
   const port = await listen(t, app)
   return { app, channel, epoch: (await channel.position()).epoch, port, reply: () => first!, closed }
 }
 
-/** Every hundredth event has a key of its own; the others share a few. */
+/** Every hundredth event has its own key; the others share a few. */
 const keyOf = (n: number): string => n % 100 === 0 ? `rare ${n}` : `often ${n % KEYS}`
 
-/** Publishes far beyond the history, a few events at a time. */
+/** Publishes far more than the history holds, a few events at a time. */
 async function flood (channel: Channel, pause: (published: number) => Promise<unknown> = () => turn()): Promise<void> {
   for (let n = 1; n <= EVENTS; n++) {
     await channel.publish({ data: { n, key: keyOf(n), padding: PADDING } })
@@ -71,11 +71,11 @@ async function stall (t: Test & Checks, { channel, port, reply }: Served): Promi
   client.pause()
   await flood(channel)
   const { writableLength } = reply().raw
-  t.ok(writableLength > 0 && writableLength < 256 * 1024, `the client takes nothing any more, and ${writableLength} bytes wait for it in the process`)
+  t.ok(writableLength > 0 && writableLength < 256 * 1024, `the client reads no bytes, and ${writableLength} bytes wait for it in the process`)
   return client
 }
 
-/** The frames that carry data: a position does not. */
+/** The frames with data, without positions. */
 function framesOf (body: string): Frame[] {
   return body.split('\n\n').slice(0, -1).map(frame => {
     const fields: Record<string, string> = {}
@@ -91,7 +91,7 @@ const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
 const count = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
 for (const start of ['latest', 'earliest'] as const) {
-  t.test(`R5: 'disconnect' ends the stream of a reader that fell off the log; it comes back, is reset, and goes on with the ${start}`, async t => {
+  t.test(`R5: 'disconnect' ends the stream of a reader whose position was evicted; it reconnects, is reset, and continues with the ${start}`, async t => {
     const served = await serve(t, { start })
     const { channel, epoch, port, closed } = served
     const client = await stall(t, served)
@@ -99,7 +99,7 @@ for (const start of ['latest', 'earliest'] as const) {
     await within('the end of the stream', client.until('0\r\n\r\n'))
     t.match(await within('the report', closed), { reason: 'lagging' })
     const before = messagesIn(framesOf(bodyOf(client)))
-    t.same(before.map(({ n }) => n), count(1, before.length), 'what it got has no gap')
+    t.same(before.map(({ n }) => n), count(1, before.length), 'the received events have no gap')
     t.ok(before.length < EVENTS - KEPT)
     t.equal((await within('the report', closed)).lastEventId, `${epoch}-${before.length}`)
     t.equal(channel.subscribers, 0)
@@ -117,7 +117,7 @@ for (const start of ['latest', 'earliest'] as const) {
   })
 }
 
-t.test('R5: \'skip\' tells a reader that fell off the log how much it missed, and goes on live', async t => {
+t.test('R5: \'skip\' sends a reader whose position was evicted the number of skipped events, then continues live', async t => {
   const served = await serve(t, { slowConsumer: 'skip' })
   const { channel, epoch } = served
   const client = await stall(t, served)
@@ -135,15 +135,15 @@ t.test('R5: \'skip\' tells a reader that fell off the log how much it missed, an
   ])
 })
 
-/** Nothing twice, in order, each at its own position, and what is not there is in a gap. */
+/** Checks that nothing is duplicated, everything is in order at its own position, and missing events are in a gap. */
 function addsUp (t: Checks, epoch: string, frames: Frame[], published: number): void {
   const messages = messagesIn(frames)
   t.same(messages.map(({ n }) => n), [...new Set(messages.map(({ n }) => n))].sort((a, b) => a - b), 'in order, none twice')
   t.same(frames.filter(({ event }) => event === 'message').map(({ id }) => id), messages.map(({ n }) => `${epoch}-${n}`), 'each with its own position')
-  t.equal(messages.length + sum(dropsIn(frames)), published, 'delivered and dropped are what was published')
+  t.equal(messages.length + sum(dropsIn(frames)), published, 'delivered and dropped events add up to the published ones')
 }
 
-t.test('R5: \'latest\' gives a reader that fell off the log the last event of each key, and counts the rest', async t => {
+t.test('R5: compactBy sends a reader whose position was evicted the last event of each key, and counts the rest', async t => {
   const served = await serve(t, { slowConsumer: { compactBy: ({ data }) => (data as Payload).key } })
   const { channel, epoch } = served
   const client = await stall(t, served)
@@ -157,13 +157,13 @@ t.test('R5: \'latest\' gives a reader that fell off the log the last event of ea
   const gap = frames.findIndex(({ event }) => event === 'sse.gap')
   t.equal(frames[gap]?.id, `${epoch}-${gap}`, 'a gap has the position that was before it')
   const state = new Map(messagesIn(frames).map(({ n, key }) => [key, n]))
-  const wanted = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
-  wanted.set('live', EVENTS + 1)
-  t.same([...state].sort(), [...wanted].sort(), 'the state that it ends with is that of everybody')
-  t.ok(messagesIn(frames).length < gap + wanted.size + KEPT, 'it was given few of what it missed')
+  const expected = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
+  expected.set('live', EVENTS + 1)
+  t.same([...state].sort(), [...expected].sort(), 'its final state is the common state')
+  t.ok(messagesIn(frames).length < gap + expected.size + KEPT, 'it received few of the missed events')
 })
 
-t.test('R5: of more keys than the history holds, \'latest\' gives as many as it holds', async t => {
+t.test('R5: with more keys than the history holds, compactBy sends as many as it holds', async t => {
   const served = await serve(t, { slowConsumer: { compactBy: ({ data }) => (data as Payload).n } })
   const { channel, epoch } = served
   const client = await stall(t, served)
@@ -177,7 +177,7 @@ t.test('R5: of more keys than the history holds, \'latest\' gives as many as it 
   t.same(dropsIn(frames), [EVENTS - messagesIn(frames).length])
 })
 
-t.test('R5: a key function that throws is in the log, and its events are dropped and counted', async t => {
+t.test('R5: the error of a key function is logged, and its events are dropped and counted', async t => {
   const lines: string[] = []
   const app: FastifyInstance = Fastify({ logger: { level: 'error', stream: { write: line => { lines.push(line) } } } })
   const latest = ({ data }: { data: unknown }): string => {
@@ -198,7 +198,7 @@ t.test('R5: a key function that throws is in the log, and its events are dropped
   t.match(lines[0], 'no key')
 })
 
-t.test('R5: a key function that is async by mistake, and rejects, ends nothing', async t => {
+t.test('R5: an async key function that rejects ends nothing', async t => {
   const { channel, epoch, port } = await serve(t, { slowConsumer: { compactBy: async () => { throw new Error('no key') } } })
   const client = await connect(t, port)
   for (const n of [1, 2]) {
@@ -210,7 +210,7 @@ t.test('R5: a key function that is async by mistake, and rejects, ends nothing',
   t.equal(bodyOf(client), `: live\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
 })
 
-t.test('R5, R6: a reader that fell off one of two logs misses nothing of the other', async t => {
+t.test('R5, R6: a reader whose position was evicted from one of two logs misses nothing of the other', async t => {
   const app = Fastify()
   await app.register(sse)
   const [busy, calm] = ['busy', 'calm'].map(name => app.sse.channel(name, { slowConsumer: 'skip', history: { maxEvents: KEPT, maxBytes: 1e9 } })) as [Channel, Channel]
@@ -232,14 +232,14 @@ t.test('R5, R6: a reader that fell off one of two logs misses nothing of the oth
   t.equal(frames.at(-1)?.id, `${b}-${EVENTS}.${c}-3`)
 })
 
-t.test('R5: over HTTP/2 a slow reader\'s numbers add up, and another stream of its connection is not held up', async t => {
+t.test('R5: over HTTP/2 the counts of a slow reader add up, and another stream of its connection is not delayed', async t => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   const { channel, epoch, port } = await serve(t, { slowConsumer: 'skip' }, {}, app)
   const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 64 * 1024 } })
-  // The window of the whole connection is not what this test is about.
+  // The window of the whole connection is large, so that it does not matter here.
   session.once('connect', () => session.setLocalWindowSize(64 * 1024 * 1024))
   t.teardown(() => session.destroy())
-  const follow = async (): Promise<{ request: http2.ClientHttp2Stream, parts: string[], size: () => number }> => {
+  const openClient = async (): Promise<{ request: http2.ClientHttp2Stream, parts: string[], size: () => number }> => {
     const request = session.request({ ':path': '/' })
     const parts: string[] = []
     let size = 0
@@ -250,7 +250,7 @@ t.test('R5: over HTTP/2 a slow reader\'s numbers add up, and another stream of i
     await within('its position', once(request, 'data'))
     return { request, parts, size: () => size }
   }
-  const [slow, fast] = [await follow(), await follow()]
+  const [slow, fast] = [await openClient(), await openClient()]
   slow.request.pause()
   // As fast as the other one reads.
   await flood(channel, async published => {
@@ -264,10 +264,10 @@ t.test('R5: over HTTP/2 a slow reader\'s numbers add up, and another stream of i
   const frames = framesOf(slow.parts.join(''))
   addsUp(t, epoch, frames, EVENTS)
   t.same(dropsIn(frames), [EVENTS - messagesIn(frames).length])
-  t.same(messagesIn(framesOf(fast.parts.join(''))).map(({ n }) => n), count(1, EVENTS), 'who reads gets all')
+  t.same(messagesIn(framesOf(fast.parts.join(''))).map(({ n }) => n), count(1, EVENTS), 'a reading client receives all')
 })
 
-t.test('R5: a reader that takes no byte for the stallTimeout is disconnected, and comes back to what it missed', async t => {
+t.test('R5: a reader that reads no bytes for the stallTimeout is disconnected, and resumes after a reconnect', async t => {
   const served = await serve(t, { history: { maxEvents: EVENTS, maxBytes: 1e9 } }, { stallTimeout: 200 })
   const { channel, epoch, port, closed } = served
   const client = await stall(t, served)

@@ -4,10 +4,10 @@ import { soak } from '../soak/soak.ts'
 
 t.setTimeout(180_000)
 
-// `npm run soak` is the same with thousands, for longer.
+// `npm run soak` is the same with thousands of clients, for longer.
 const PLAN = { seconds: 7, connections: 300 }
 
-t.test('L3, L4, L7, R2: clients come, stall, break off, are turned away and sent away, and nothing is left of them, nothing lost', async t => {
+t.test('L3, L4, L7, R2: clients connect, stall, break off, are rejected and disconnected; nothing is left of them, and nothing is lost', async t => {
   const outcome = await soak(t, { ...PLAN, seed: Math.floor(Math.random() * 1e6), say: line => t.comment(line) })
   for (const [what, figure] of report(outcome)) t.comment(`${what}: ${figure}`)
   t.strictSame(outcome.wrongs, [])

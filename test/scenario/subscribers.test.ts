@@ -20,14 +20,14 @@ interface Served {
   channel: Channel
   epoch: string
   lines: string[]
-  /** A client of the subscription at this path; `/` follows the channel itself. */
-  follow: (request?: RawRequest) => Promise<RawClient>
+  /** Opens a client of the subscription at this path; `/` is the channel itself. */
+  openClient: (request?: RawRequest) => Promise<RawClient>
 }
 
-/** With a map and without, the events have different types. */
+/** With and without a map, the events have different types. */
 const subscribed = (channel: Channel, way: Options): Subscription<AnyEvent, unknown> => way.map === undefined ? channel.subscribe(way) : channel.subscribe(way)
 
-/** One channel, and ways to follow it, each at its path. */
+/** A server with one channel, and one subscription at each path. */
 async function serve (t: Test, ways: Record<string, Options>, options: ChannelOptions = {}, registered: RegisterOptions = {}): Promise<Served> {
   const lines: string[] = []
   const app: FastifyInstance = Fastify({ logger: { level: 'error', stream: { write: line => { lines.push(line) } } } })
@@ -41,7 +41,7 @@ async function serve (t: Test, ways: Record<string, Options>, options: ChannelOp
     channel,
     epoch: (await channel.position()).epoch,
     lines,
-    follow: async request => {
+    openClient: async request => {
       const client = await open(port, request)
       t.teardown(() => client.socket.destroy())
       return client
@@ -62,14 +62,14 @@ const at = (epoch: string, offset: number): string => `event: sse.position\nid: 
 const frame = (epoch: string, offset: number, data: unknown = offset): string => `id: ${epoch}-${offset}\ndata: ${String(data)}\n\n`
 const isEven = ({ data }: Received): boolean => Number(data) % 2 === 0
 
-t.test('C4: a filter chooses, a map makes another event, and both keep the position; whole bytes, in history and live', async t => {
-  const { channel, epoch, follow } = await serve(t, {
+t.test('C4: a filter selects, a map transforms, and both keep the position; exact bytes, replayed and live', async t => {
+  const { channel, epoch, openClient } = await serve(t, {
     '/filter': { filter: isEven },
     '/map': { map: ({ event, data, id }) => data === 2 ? null : data === 3 ? undefined : { event: 'mapped', data: { event, data, id }, id: 'its own' } },
     '/both': { filter: isEven, map: ({ data }) => ({ data: `even ${String(data)}` }) }
   }, { start: 'earliest' })
   await publish(channel, 1, 2, 3)
-  const clients = [await follow({ path: '/filter' }), await follow({ path: '/map' }), await follow({ path: '/both' })]
+  const clients = [await openClient({ path: '/filter' }), await openClient({ path: '/map' }), await openClient({ path: '/both' })]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   await publish(channel, 4, 5)
   channel.publish({ data: 6 })
@@ -85,7 +85,7 @@ t.test('C4: a filter chooses, a map makes another event, and both keep the posit
   t.equal(both, even('even '))
 })
 
-t.test('C1, C4: what a map makes is checked and stripped by the route\'s own schema', async t => {
+t.test('C1, C4: the result of a map is validated and stripped by the route\'s own schema', async t => {
   const app = Fastify()
   await app.register(sse)
   const channel = app.sse.channel('orders', { events: { order: Type.Object({ id: Type.Integer(), customer: Type.String() }) } })
@@ -105,13 +105,13 @@ t.test('C1, C4: what a map makes is checked and stripped by the route\'s own sch
   t.equal(refused.responses()[0]?.status, 500)
 })
 
-t.test('C4: filters of all subscribers are given one frozen object per event', async t => {
+t.test('C4: the filters of all subscribers receive one frozen object per event', async t => {
   const seen: Received[][] = [[], []]
-  const { channel, follow } = await serve(t, {
+  const { channel, openClient } = await serve(t, {
     '/one': { filter: event => seen[0]!.push(event) > 0 },
     '/two': { filter: event => seen[1]!.push(event) > 0 }
   })
-  const clients = [await follow({ path: '/one' }), await follow({ path: '/two' })]
+  const clients = [await openClient({ path: '/one' }), await openClient({ path: '/two' })]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   await publish(channel, { deep: { list: [1] } })
   await channel.end()
@@ -121,9 +121,9 @@ t.test('C4: filters of all subscribers are given one frozen object per event', a
   t.throws(() => { (one!.data as { deep: { list: number[] } }).deep.list.push(2) }, TypeError)
 })
 
-t.test('R2: a filtered subscriber that comes back does not search again what was not for it', async t => {
+t.test('R2: a filtered subscriber that reconnects does not filter the same events again', async t => {
   let calls = 0
-  const { channel, epoch, follow } = await serve(t, {
+  const { channel, epoch, openClient } = await serve(t, {
     '/rare': {
       filter: ({ data }) => {
         calls++
@@ -131,7 +131,7 @@ t.test('R2: a filtered subscriber that comes back does not search again what was
       }
     }
   }, { start: 'earliest' }, { heartbeatInterval: 0 })
-  const client = await follow({ path: '/rare' })
+  const client = await openClient({ path: '/rare' })
   await within('the position', client.until(at(epoch, 0)))
   for (let n = 1; n <= 270; n++) {
     await publish(channel, n)
@@ -142,25 +142,25 @@ t.test('R2: a filtered subscriber that comes back does not search again what was
   client.reset()
   await client.closed
   const [response] = client.responses()
-  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150), 'after 128 events or more that were passed over it is told where it is')
+  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150), 'after 128 or more filtered events it gets its position')
   t.equal(calls, 270)
 
-  const back = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-150` } })
+  const back = await openClient({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-150` } })
   await within('its position', back.until(at(epoch, 150)))
   await publish(channel, 271)
   await channel.end()
   t.equal(await whole(back), replay(at(epoch, 150)) + at(epoch, 270) + CAUGHT_UP + at(epoch, 271), 'where its history is over, and at the end')
   t.equal(calls, 270 + 120 + 1)
 
-  const over = await follow({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-271` } })
+  const over = await openClient({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-271` } })
   await within('the answer', over.until('\r\n\r\n'))
   t.equal(over.responses()[0]?.status, 204)
   t.equal(calls, 391)
 })
 
-t.test('L6: a heartbeat tells a filtered subscriber its position, when that has moved', async t => {
-  const { channel, epoch, follow } = await serve(t, { '/none': { filter: () => false } }, {}, { heartbeatInterval: 20 })
-  const client = await follow({ path: '/none' })
+t.test('L6: a heartbeat contains the position of a filtered subscriber, if that has moved', async t => {
+  const { channel, epoch, openClient } = await serve(t, { '/none': { filter: () => false } }, {}, { heartbeatInterval: 20 })
+  const client = await openClient({ path: '/none' })
   await within('the position', client.until(at(epoch, 0)))
   await within('a plain heartbeat', client.until(':\n\n'))
   await publish(channel, 1, 2, 3)
@@ -171,7 +171,7 @@ t.test('L6: a heartbeat tells a filtered subscriber its position, when that has 
 })
 
 const secret = (): never => { throw new Error('secret') }
-// They do it at the second event, so that there is a stream to fail.
+// They fail at the second event, so that there is an open stream.
 const failing: Array<{ name: string, way: Options, logged: string }> = [
   { name: 'a filter that throws', way: { filter: ({ data }) => data === 1 || secret() }, logged: 'secret' },
   { name: 'a filter that returns a promise', way: { filter: ({ data }) => data === 1 || Promise.resolve(true) as unknown as boolean }, logged: 'FST_SSE_OPTION' },
@@ -180,15 +180,15 @@ const failing: Array<{ name: string, way: Options, logged: string }> = [
   { name: 'a map that throws', way: { map: ({ data }) => data === 1 ? { data } : secret() }, logged: 'secret' },
   { name: 'a map that returns a promise', way: { map: ({ data }) => data === 1 ? { data } : Promise.resolve({ data }) as unknown as Published }, logged: 'FST_SSE_OPTION' },
   { name: 'a map that rejects', way: { map: ({ data }) => data === 1 ? { data } : Promise.reject(new Error('secret')) as unknown as Published }, logged: 'FST_SSE_OPTION' },
-  { name: 'a map that makes what is no event', way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published }, logged: 'FST_SSE_EVENT' }
+  { name: 'a map that returns no event', way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published }, logged: 'FST_SSE_EVENT' }
 ]
 for (const { name, way, logged } of failing) {
   for (const during of [true, false]) {
-    t.test(`E2: ${name} ends its own stream and no other's, ${during ? 'live' : 'in the history'}`, async t => {
-      const { channel, epoch, lines, follow } = await serve(t, { '/failing': way }, { start: 'earliest' })
+    t.test(`E2: ${name} ends its own stream and no other's, ${during ? 'live' : 'in the replay'}`, async t => {
+      const { channel, epoch, lines, openClient } = await serve(t, { '/failing': way }, { start: 'earliest' })
       if (!during) await publish(channel, 1, 2, 3)
       const from = (first: number, last: number): string => count(first, last).map(n => frame(epoch, n)).join('')
-      const clients = [await follow(), await follow({ path: '/failing' }), await follow()]
+      const clients = [await openClient(), await openClient({ path: '/failing' }), await openClient()]
       await within('their positions', Promise.all(clients.map(client => client.until(at(epoch, 0)))))
       if (during) await publish(channel, 1, 2, 3)
       t.equal(await whole(clients[1]!), `${(during ? live : replay)(at(epoch, 0))}${frame(epoch, 1)}event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-2"}\n\n`)
@@ -210,11 +210,11 @@ const noSnapshots: Array<{ name: string, snapshot: SnapshotFn, code?: string }> 
   { name: 'has an id that is ahead', snapshot: async () => ({ data: 1, id: 'another-1' }), code: 'FST_SSE_SNAPSHOT' }
 ]
 for (const { name, snapshot, code } of noSnapshots) {
-  t.test(`E2: a snapshot that ${name} is an ordinary error before the head, and only its own subscriber's`, async t => {
-    const { channel, epoch, follow } = await serve(t, { '/failing': { snapshot } })
-    const other = await follow()
+  t.test(`E2: a snapshot that ${name} is an ordinary error before the head, only for its own subscriber`, async t => {
+    const { channel, epoch, openClient } = await serve(t, { '/failing': { snapshot } })
+    const other = await openClient()
     await within('its position', other.until('\n\n'))
-    const client = await follow({ path: '/failing', headers: { Connection: 'close' } })
+    const client = await openClient({ path: '/failing', headers: { Connection: 'close' } })
     await within('the answer', client.closed)
     const [response] = client.responses()
     t.match(response, { status: 500, headers: { 'content-type': /json/ } })
@@ -223,13 +223,13 @@ for (const { name, snapshot, code } of noSnapshots) {
     await publish(channel, 1)
     await channel.end()
     t.equal(await whole(other), live(at(epoch, 0)) + frame(epoch, 1))
-    // Who brings a position has no use for the snapshot.
-    const back = await follow({ path: '/failing', headers: { 'Last-Event-ID': `${epoch}-0` } })
+    // A client with a position does not need the snapshot.
+    const back = await openClient({ path: '/failing', headers: { 'Last-Event-ID': `${epoch}-0` } })
     t.equal(await whole(back), replay(at(epoch, 0)) + frame(epoch, 1))
   })
 }
 
-t.test('E2: several snapshots that fail, at once and later, make one error', async t => {
+t.test('E2: several snapshots that fail, at once and later, cause one error', async t => {
   const app = Fastify()
   await app.register(sse)
   const channels = [0, 1, 2].map(n => app.sse.channel(`c${n}`))
@@ -242,17 +242,17 @@ t.test('E2: several snapshots that fail, at once and later, make one error', asy
   t.same(channels.map(channel => channel.subscribers), [0, 0, 0])
 })
 
-t.test('R3: a snapshot comes first for newcomers and after a reset, in several events, and the last of them has the position', async t => {
-  const { channel, epoch, follow } = await serve(t, {
+t.test('R3: a snapshot is sent first to new clients and after a reset, as several events, the last of them with the position', async t => {
+  const { channel, epoch, openClient } = await serve(t, {
     '/state': { snapshot: () => [{ event: 'state', data: 'a' }, { event: 'state', data: 'b' }] },
     '/nothing': { snapshot: () => null }
   })
   await publish(channel, 1, 2)
   const clients = [
-    await follow({ path: '/state' }),
-    await follow({ path: '/state', headers: { 'Last-Event-ID': 'another-1' } }),
-    await follow({ path: '/state', headers: { 'Last-Event-ID': `${epoch}-1` } }),
-    await follow({ path: '/nothing' })
+    await openClient({ path: '/state' }),
+    await openClient({ path: '/state', headers: { 'Last-Event-ID': 'another-1' } }),
+    await openClient({ path: '/state', headers: { 'Last-Event-ID': `${epoch}-1` } }),
+    await openClient({ path: '/nothing' })
   ]
   await within('their openings', Promise.all(clients.map(client => client.until(`id: ${epoch}-`))))
   await publish(channel, 3)
@@ -264,19 +264,19 @@ t.test('R3: a snapshot comes first for newcomers and after a reset, in several e
     replay(at(epoch, 1)) + frame(epoch, 2) + CAUGHT_UP + frame(epoch, 3),
     live(at(epoch, 2)) + frame(epoch, 3)
   ])
-  t.equal(await whole(await follow({ path: '/state' })), `: live\nevent: state\ndata: a\n\nevent: state\nid: ${epoch}-3\ndata: b\n\n`, 'also when it is all over')
+  t.equal(await whole(await openClient({ path: '/state' })), `: live\nevent: state\ndata: a\n\nevent: state\nid: ${epoch}-3\ndata: b\n\n`, 'also when it is all over')
 })
 
-// The dashboard race: a counter goes on while clients come.
+// The dashboard race: a counter is incremented while clients connect.
 
 const INCREMENTS = 3_000
-const COMERS = 40
+const CONNECTS = 40
 
 interface Counter { value: number, id: string | undefined }
 
 const counting: Record<string, (counter: Counter) => SnapshotFn> = {
   'at once': counter => () => ({ event: 'state', data: counter.value }),
-  'as a promise with an id of its own': counter => async () => {
+  'as a promise with its own id': counter => async () => {
     const { value, id } = counter
     await delay(value % 5)
     const state: Published = { event: 'state', data: value, id }
@@ -284,24 +284,24 @@ const counting: Record<string, (counter: Counter) => SnapshotFn> = {
   }
 }
 
-/** Counts up, and tells all comers by one; a client comes now and then. */
+/** Increments the counter, and publishes each value. A client connects from time to time. */
 async function comeWhileCounting (t: Test, snapshot: (counter: Counter) => SnapshotFn): Promise<string[]> {
   const counter: Counter = { value: 0, id: undefined }
-  const { channel, follow } = await serve(t, { '/board': { snapshot: snapshot(counter) } }, { history: { maxEvents: INCREMENTS } })
-  const comers: Array<Promise<RawClient>> = []
+  const { channel, openClient } = await serve(t, { '/board': { snapshot: snapshot(counter) } }, { history: { maxEvents: INCREMENTS } })
+  const connecting: Array<Promise<RawClient>> = []
   while (counter.value < INCREMENTS) {
-    if (counter.value % Math.floor(INCREMENTS / COMERS) === 0) comers.push(follow({ path: '/board' }))
+    if (counter.value % Math.floor(INCREMENTS / CONNECTS) === 0) connecting.push(openClient({ path: '/board' }))
     counter.value++
     channel.publish({ event: 'set', data: counter.value }).then(id => { counter.id = id })
     if (counter.value % 3 === 0) await turn()
   }
-  const clients = await Promise.all(comers)
+  const clients = await Promise.all(connecting)
   await within('their openings', Promise.all(clients.map(client => client.until('event: state'))))
   await channel.end()
   return await Promise.all(clients.map(whole))
 }
 
-/** What a client sees: the state, and what came after it. */
+/** The values that a client receives: the state, and the changes after it. */
 function view (body: string): { state: number, sets: number[] } {
   const [state, ...sets] = [...body.matchAll(/data: (\d+)/g)].map(([, digits]) => Number(digits))
   return { state: state!, sets }
@@ -310,18 +310,18 @@ function view (body: string): { state: number, sets: number[] } {
 const count = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
 for (const [name, snapshot] of Object.entries(counting)) {
-  t.test(`R2: a snapshot that is given ${name} is followed by exactly what came after it, whenever a client comes`, async t => {
+  t.test(`R2: a snapshot that is given ${name} is followed by exactly the later changes, whenever a client connects`, async t => {
     const views = (await comeWhileCounting(t, snapshot)).map(view)
     t.same(views.filter(({ state, sets }) => JSON.stringify(sets) !== JSON.stringify(count(state + 1, INCREMENTS))), [])
-    t.ok(new Set(views.map(({ state }) => state)).size > COMERS / 4, 'they came at different times')
+    t.ok(new Set(views.map(({ state }) => state)).size > CONNECTS / 4, 'they connected at different times')
   })
 }
 
-t.test('R2: a snapshot that is given as a promise is followed by all that came since it was asked for, whenever a client comes', async t => {
+t.test('R2: a snapshot that is given as a promise is followed by all changes since it was requested, whenever a client connects', async t => {
   const views = (await comeWhileCounting(t, counter => async () => {
     const before = counter.value
     await delay(before % 5)
-    // The state of some moment between the question and the answer.
+    // The state at some moment between the call and its result.
     return { event: 'state', data: Math.floor((before + counter.value) / 2) }
   })).map(view)
   t.same(views.filter(({ state, sets }) => {
@@ -330,23 +330,23 @@ t.test('R2: a snapshot that is given as a promise is followed by all that came s
   }), [], 'no update is missing, and the last word is the right one')
 })
 
-t.test('a subscription\'s own signal ends its streams and its loops, and no others', async t => {
+t.test('the signal of a subscription ends its streams and its loops, and no others', async t => {
   const controller = new AbortController()
   const way: Options = { signal: controller.signal }
-  const { channel, epoch, follow } = await serve(t, { '/mine': way })
-  const [mine, other] = [await follow({ path: '/mine' }), await follow()]
+  const { channel, epoch, openClient } = await serve(t, { '/mine': way })
+  const [mine, other] = [await openClient({ path: '/mine' }), await openClient()]
   await within('their positions', Promise.all([mine, other].map(client => client.until('\n\n'))))
-  const heard: unknown[] = []
-  const loop = (async () => { for await (const { data } of channel.subscribe({ signal: controller.signal })) heard.push(data) })()
+  const received: unknown[] = []
+  const loop = (async () => { for await (const { data } of channel.subscribe({ signal: controller.signal })) received.push(data) })()
   await publish(channel, 1)
   await within('an event', mine.until(frame(epoch, 1)))
   controller.abort()
   t.equal(await whole(mine), live(at(epoch, 0)) + frame(epoch, 1))
   await within('the end of the loop', loop)
-  t.same(heard, [1])
+  t.same(received, [1])
   t.equal(channel.subscribers, 1)
   await publish(channel, 2)
   await within('an event for the other', other.until(frame(epoch, 2)))
-  const late = await follow({ path: '/mine' })
-  t.equal(await whole(late), '', 'who comes after it gets nothing')
+  const late = await openClient({ path: '/mine' })
+  t.equal(await whole(late), '', 'a later client gets nothing')
 })

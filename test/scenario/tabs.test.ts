@@ -11,17 +11,17 @@ t.setTimeout(300_000)
 
 declare global {
   interface Window {
-    seen: { numbers: number[], state: string, asked: number, closed: string, leave: () => void }
+    seen: { numbers: number[], state: string, requests: number, closed: string, leave: () => void }
   }
 }
 
-/** A server with a channel, which publishes number after number, and what was asked of it. */
+/** A server with a channel of increasing numbers, and the requests that it received. */
 class Site {
   readonly app: FastifyInstance = Fastify({ forceCloseConnections: true })
   /** The newest number. */
   newest = 0
-  /** The positions that streams were asked for. */
-  readonly asked: string[] = []
+  /** The positions in the requests. */
+  readonly requests: string[] = []
   /** How many streams are open. */
   open = 0
   port!: number
@@ -34,7 +34,7 @@ class Site {
     await app.register(sse, { retry: 50 })
     const numbers = site.#numbers = app.sse.channel('numbers', { history: { maxEvents: 100_000 } })
     app.get('/numbers', (request, reply) => {
-      site.asked.push(String(request.headers['last-event-id'] ?? ''))
+      site.requests.push(String(request.headers['last-event-id'] ?? ''))
       site.open++
       reply.raw.on('close', () => { site.open-- })
       return reply.sse(numbers)
@@ -60,7 +60,7 @@ class Site {
 class Tab {
   readonly page: Page
   readonly #site: Site
-  /** What comes first is after this number, and not after the second one. */
+  /** Its first number is greater than the first bound, and not greater than the second. */
   readonly from: number
   #live = Infinity
 
@@ -70,22 +70,22 @@ class Tab {
     this.from = from
   }
 
-  /** `others` take part already. */
+  /** `others` have joined already. */
   static async open (t: Test, engine: Engine, site: Site, others: readonly Tab[]): Promise<Tab> {
     const page = await engine.open(t, `http://127.0.0.1:${site.port}/`)
-    // The one that leads, or one that is behind it and leads next, tells what it has not received yet.
+    // The leader, or a follower that leads next, sends the numbers that this tab has not received.
     const received = await Promise.all(others.map(async tab => (await tab.seen()).numbers.at(-1) ?? tab.from))
     const tab = new Tab(page, site, Math.min(site.newest, ...received))
     await page.evaluate(async () => {
       const path = '/client.js'
       const { connect } = await import(path) as typeof import('../../lib/client.ts')
-      const seen = window.seen = { numbers: [] as number[], state: '', asked: 0, closed: '', leave: () => stream.close() }
+      const seen = window.seen = { numbers: [] as number[], state: '', requests: 0, closed: '', leave: () => stream.close() }
       const stream = connect('/numbers', {
         share: true,
         retryDelay: 50,
-        // The one that leads asks.
+        // The leader requests them.
         fetch: (url, init) => {
-          seen.asked++
+          seen.requests++
           return fetch(url, init)
         },
         onStateChange: state => { seen.state = state }
@@ -108,7 +108,7 @@ class Tab {
 
   async seen (): Promise<Omit<Window['seen'], 'leave'>> { return this.page.evaluate(() => window.seen) }
 
-  /** From its join to `newest`, each number once and in order. */
+  /** Checks each number from its join to `newest`: once and in order. */
   async check (t: Test, newest: number): Promise<void> {
     await this.reaches(newest)
     const { numbers } = await this.seen()
@@ -118,64 +118,64 @@ class Tab {
   }
 }
 
-/** The one of them that has the connection. */
+/** Returns the tab that has the connection. */
 async function leaderOf (tabs: readonly Tab[]): Promise<Tab> {
   let leader: Tab | undefined
   await until('one leads', async () => {
-    const asked = await Promise.all(tabs.map(async tab => (await tab.seen()).asked))
-    leader = tabs[asked.findIndex(times => times > 0)]
+    const requests = await Promise.all(tabs.map(async tab => (await tab.seen()).requests))
+    leader = tabs[requests.findIndex(times => times > 0)]
     return leader !== undefined
   }, PATIENCE)
   return leader!
 }
 
-/** How a tab goes. */
+/** The ways in which a tab ends. */
 const ENDS: ReadonlyArray<readonly [how: string, end: (page: Page) => Promise<unknown>]> = [
   ['is closed', page => page.close()],
-  // Not every engine can be told to; then it is closed once more.
+  // If the engine cannot crash a tab, the tab is closed again.
   ['crashes', page => (page.crash ?? (() => page.close()))()],
-  ['goes elsewhere', page => page.goto('about:blank')],
-  ['follows a link', page => page.follow('/elsewhere')],
+  ['is navigated away', page => page.goto('about:blank')],
+  ['is left by a link', page => page.follow('/elsewhere')],
   ['closes its stream', page => page.evaluate(() => window.seen.leave())]
 ]
 
-// Each engine by itself: what crashes, and who waits for a lock, concerns all pages of an origin.
+// Each engine alone: a crash, or a wait for a lock, concerns all pages of an origin.
 inEachEngine(t, 1, (t, engine) => {
-  t.test('ten tabs use one connection, and when the one that has it goes, nothing is lost and nothing comes twice', async t => {
+  t.test('ten tabs use one connection, and when its tab ends, nothing is lost or duplicated', async t => {
     const site = await Site.start(t)
     site.run()
     const tabs = await Promise.all(Array.from({ length: 10 }, () => Tab.open(t, engine, site, [])))
     for (const tab of tabs) await tab.isLive()
     t.equal(site.open, 1, 'one stream')
-    t.equal(site.asked.length, 1, 'asked for once')
+    t.equal(site.requests.length, 1, 'requested once')
 
     for (const [how, end] of [...ENDS, ...ENDS.slice(0, 2)]) {
       const leader = await leaderOf(tabs)
       tabs.splice(tabs.indexOf(leader), 1)
-      const before = site.asked.length
+      const before = site.requests.length
       await end(leader.page)
       await leaderOf(tabs)
       const { newest } = site
       for (const tab of tabs) await tab.reaches(newest)
       await until(`one stream after the leader ${how}`, () => site.open === 1, PATIENCE)
-      t.equal(site.asked.length, before + 1, `the leader ${how}: one other asks`)
-      t.not(site.asked.at(-1), '', 'for what comes after the last')
+      t.equal(site.requests.length, before + 1, `the leader ${how}: one other tab requests the stream`)
+      t.not(site.requests.at(-1), '', 'after the last event')
     }
 
     const late = await (await Tab.open(t, engine, site, tabs)).isLive()
     tabs.push(late)
-    t.equal((await late.seen()).asked, 0)
+    t.equal((await late.seen()).requests, 0)
     t.equal(site.open, 1)
     await tabs[0]!.reaches(site.newest + 20)
     site.stop()
     for (const tab of tabs) await tab.check(t, site.newest)
-    t.equal(site.asked.length, 1 + ENDS.length + 2)
+    t.equal(site.requests.length, 1 + ENDS.length + 2)
 
     await Promise.all(tabs.map(tab => tab.page.close()))
     await until('no stream is left', () => site.open === 0, PATIENCE)
   })
 
-  t.test('a tab that comes back after its user followed a link takes part again', async t => {
+  t.test('a tab rejoins after its user has followed a link and returned', async t => {
     const site = await Site.start(t)
     site.run()
     const first = await (await Tab.open(t, engine, site, [])).isLive()
@@ -186,7 +186,7 @@ inEachEngine(t, 1, (t, engine) => {
     await second.reaches(site.newest)
     const left = site.newest
     await first.page.back('/')
-    // What an engine does not keep for the way back is a new page, without our script.
+    // If the engine does not keep the page for the return, it is a new page without our script.
     const kept = await first.page.evaluate(() => window.seen !== undefined)
     t.comment(`${engine.name} ${kept ? 'kept the page' : 'loaded the page anew'}`)
     if (kept) {
@@ -201,13 +201,13 @@ inEachEngine(t, 1, (t, engine) => {
     await second.check(t, site.newest)
   })
 
-  t.test('tabs that open and go all the time lose nothing', async t => {
+  t.test('tabs that open and close all the time lose nothing', async t => {
     const site = await Site.start(t)
     site.run()
     const watcher = await (await Tab.open(t, engine, site, [])).isLive()
     const tabs = [watcher]
     for (let n = 0; n < 5; n++) {
-      // They come while the leader goes.
+      // They open while the leader closes.
       const leader = await leaderOf(tabs)
       const others = tabs.filter(tab => tabs.length === 1 || tab !== leader)
       const opening = [Tab.open(t, engine, site, others), Tab.open(t, engine, site, others)]
@@ -223,7 +223,7 @@ inEachEngine(t, 1, (t, engine) => {
     t.equal(site.open, 1)
   })
 
-  t.test('the end of the stream is the end for all', async t => {
+  t.test('the end of the stream ends it for all tabs', async t => {
     const site = await Site.start(t)
     const tabs = await Promise.all(Array.from({ length: 5 }, () => Tab.open(t, engine, site, [])))
     for (const tab of tabs) await tab.isLive()
@@ -237,7 +237,7 @@ inEachEngine(t, 1, (t, engine) => {
       t.equal(closed, 'complete')
       t.equal(numbers.at(-1), site.newest)
     }
-    t.equal(site.asked.length, 2, 'one asks once more, for all')
+    t.equal(site.requests.length, 2, 'one tab reconnects once, for all')
     await until('no stream is left', () => site.open === 0, PATIENCE)
   })
 })

@@ -2,13 +2,13 @@ import { FormatRegistry, Type, type TSchema } from '@sinclair/typebox'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t from 'tap'
-import { ajvOptionsOf } from '../../lib/schema/ajv-options.ts'
+import { readAjvOptions } from '../../lib/schema/ajv-options.ts'
 import sse from '../../lib/server/plugin.ts'
 
 const plate = /^[A-Z]{3}$/
 const car = { $id: 'car', type: 'object', required: ['plate'], properties: { plate: { type: 'string', format: 'plate' } } }
 
-/** An app whose event refers to a shared schema, and what becomes of a value. */
+/** An app whose event refers to a shared schema; returns a function that sends a value. */
 async function appOf (options: FastifyServerOptions, schema: TSchema = Type.Unsafe(Type.Ref('car')), prepare: (app: FastifyInstance) => void = () => {}): Promise<(data: unknown) => Promise<string>> {
   const app = Fastify(options)
   t.teardown(() => app.close())
@@ -43,7 +43,7 @@ t.test('C1: formats, keywords and plugins of the app have the same meaning in ev
   t.equal(await keyword({ n: 3 }), 'FST_SSE_DATA')
 })
 
-t.test('C1: two apps of a process may mean different things by a name', async t => {
+t.test('C1: two apps of one process may define the same name differently', async t => {
   const schema = Type.Object({ plate: Type.String({ format: 'plate' }) })
   const one = await appOf({ ajv: { customOptions: { formats: { plate } } } }, schema)
   const two = await appOf({ ajv: { customOptions: { formats: { plate: /^\d+$/ } } } }, schema)
@@ -52,7 +52,7 @@ t.test('C1: two apps of a process may mean different things by a name', async t 
   t.equal(await two({ plate: '12' }), 'event: e\ndata: {"plate":"12"}\n\n')
 })
 
-t.test('C1: a format that the program gave to TypeBox has that meaning, also in an app with options of its own', async t => {
+t.test('C1: a format that the program registered in TypeBox keeps its meaning in an app with Ajv options', async t => {
   FormatRegistry.Set('ticket', value => value === 'T1')
   t.teardown(() => FormatRegistry.Delete('ticket'))
   const send = await appOf({ ajv: { customOptions: { formats: { plate } } } }, Type.Object({ ticket: Type.String({ format: 'ticket' }) }))
@@ -60,13 +60,13 @@ t.test('C1: a format that the program gave to TypeBox has that meaning, also in 
   t.equal(await send({ ticket: 'T2' }), 'FST_SSE_DATA')
 })
 
-t.test('C1: an event is checked strictly, whatever the app lets Ajv change', async t => {
+t.test('C1: an event is checked strictly, even if the options allow Ajv to change values', async t => {
   const send = await appOf({ ajv: { customOptions: { formats: { plate }, coerceTypes: 'array', useDefaults: true, removeAdditional: 'all' } } }, Type.Unsafe({ type: 'object', required: ['n'], additionalProperties: false, properties: { n: { type: 'integer', default: 1 } } }))
   for (const data of [{ n: '1' }, {}, { n: 1, m: 2 }]) t.equal(await send(data), 'FST_SSE_DATA')
   t.equal(await send({ n: 1 }), 'event: e\ndata: {"n":1}\n\n')
 })
 
-t.test('an app with a validator compiler of its own starts, with any options', async t => {
+t.test('an app with its own validator compiler starts, with any options', async t => {
   const build = (): ReturnType<ReturnType<typeof AjvCompiler>> => AjvCompiler()({}, { customOptions: {} })
   const own = await appOf({ ajv: { customOptions: { formats: { plate } } } }, undefined, app => { app.setValidatorCompiler(build()) })
   t.equal(await own({ plate: 'ABC' }), 'event: e\ndata: {"plate":"ABC"}\n\n')
@@ -76,6 +76,6 @@ t.test('an app with a validator compiler of its own starts, with any options', a
   t.equal(await jtd({ n: 1 }), 'event: e\ndata: {"n":1}\n\n')
 })
 
-t.test('of a Fastify that keeps its options elsewhere nothing is known', async t => {
-  t.strictSame(ajvOptionsOf({} as FastifyInstance), {})
+t.test('a Fastify without its options symbol has no Ajv options', async t => {
+  t.strictSame(readAjvOptions({} as FastifyInstance), {})
 })

@@ -12,9 +12,9 @@ const I = Type.Integer()
 const Any = Type.Any()
 const O = Type.Object
 
-/** What goes out, or what is wrong. */
+/** Returns the JSON, or the mismatch. */
 function sent (schema: TSchema, value: unknown, shared: SharedSchemas = {}): string {
-  const { write, explain } = schemaCompiler(shared)(schema)
+  const { serializeChecked: write, explain } = schemaCompiler(shared)(schema)
   const text = write(value)
   if (text !== undefined) return text
   const { path, message } = explain(value)
@@ -24,7 +24,7 @@ function sent (schema: TSchema, value: unknown, shared: SharedSchemas = {}): str
 type Row = [title: string, schema: TSchema, value: unknown, expected: string]
 const check = (t: Test, rows: Row[], shared?: SharedSchemas): void => { for (const [title, schema, value, expected] of rows) t.equal(sent(schema, value, shared), expected, title) }
 
-t.test('C5: an undeclared property changes nothing of the declared ones of a union', async t => {
+t.test('C5: an undeclared property does not change the declared properties of a union', async t => {
   const Named = O({ type: S, user: O({ name: S }) })
   const Loose = O({ type: S, meta: Type.Optional(Any) })
   const shared = { Named: { ...plain(Named), $id: 'Named' }, Either: { $id: 'Either', anyOf: [{ $ref: 'Named#' }, plain(Loose)] } }
@@ -44,12 +44,12 @@ t.test('C5: an undeclared property changes nothing of the declared ones of a uni
     ['what both declare', Type.Union([Named, Loose]), { ...value, meta: { any: [1] } }, '{"type":"a","user":{"name":"Ann"},"meta":{"any":[1]}}'],
     ['of lists', Type.Union([Type.Array(O({ a: S })), Type.Array(O({ b: Type.Optional(S) }))]), [{ a: 'x', b: 'y', c: 'z' }], '[{"a":"x","b":"y"}]'],
     ['of a list and more', Type.Union([Type.Tuple([O({ a: S })]), Type.Array(O({ b: Type.Optional(S) }))]), [{ a: 'x', b: 'y' }], '[{"a":"x","b":"y"}]'],
-    ['of what does not fit', Type.Union([O({ kind: Type.Literal('a'), x: I }), O({ kind: Type.Literal('b'), hash: S })]), { kind: 'a', x: 1, hash: 'x' }, '{"kind":"a","x":1}'],
+    ['of a value that does not match', Type.Union([O({ kind: Type.Literal('a'), x: I }), O({ kind: Type.Literal('b'), hash: S })]), { kind: 'a', x: 1, hash: 'x' }, '{"kind":"a","x":1}'],
     ['of an object and anything but a text', Type.Union([O({ a: S }), Type.Not(S)]), { a: 'x', b: 1 }, '{"a":"x","b":1}']
   ], shared)
 })
 
-t.test('C1: what only says something of a value declares nothing beside what declares something', async t => {
+t.test('C1: a subschema that only constrains a value declares no properties beside another subschema', async t => {
   const one = { type: 'object', properties: { a: { type: 'string' }, b: { type: 'string' } }, anyOf: [{ required: ['a'] }, { required: ['b'] }] }
   const more = { type: 'object', properties: { a: { type: 'string' } }, anyOf: [{ type: 'object', properties: { b: { type: 'string' } }, required: ['b'] }, {}] }
   check(t, [
@@ -72,7 +72,7 @@ t.test('C1: what only says something of a value declares nothing beside what dec
   ])
 })
 
-t.test('C1: where unions say nothing about the contents, all of the value is declared', async t => {
+t.test('C1: if no branch of a union declares contents, then the whole value is declared', async t => {
   const sizes = { anyOf: [{ minProperties: 1 }], oneOf: [{ maxProperties: 5 }] }
   check(t, [
     ['an object', { type: 'object', ...sizes } as unknown as TSchema, { a: { b: 1 } }, '{"a":{"b":1}}'],
@@ -82,13 +82,13 @@ t.test('C1: where unions say nothing about the contents, all of the value is dec
   ])
 })
 
-t.test('C1: two schemas may have one id, as a map that was copied has', async t => {
+t.test('C1: two schemas may have the same id, as in a copied map', async t => {
   const top = () => ({ $id: 'Top', anyOf: [{ type: 'object', properties: { a: { type: 'integer' } } }, { type: 'object', properties: { b: { type: 'integer' } } }] }) as unknown as TSchema
   const compile = schemaCompiler({})
-  for (const { write } of [compile(top()), compile(top())]) t.equal(write({ a: 1, b: 2, c: 3 }), '{"a":1,"b":2}')
+  for (const { serializeChecked: write } of [compile(top()), compile(top())]) t.equal(write({ a: 1, b: 2, c: 3 }), '{"a":1,"b":2}')
 })
 
-t.test('C3: references are found in their own schema, and one to nothing is refused', async t => {
+t.test('C3: references resolve in their own schema, and a reference without a target is rejected', async t => {
   const shared = { 'a/b': { $id: 'a/b', type: 'object', properties: { 'x/y~z %': { anyOf: [{ type: 'object', properties: { a: {} } }, { type: 'array', items: { $ref: '#' } }] } } } }
   check(t, [
     ['to a part', plain({ $ref: 'a/b#/properties/x~1y~0z%20%25' }), { a: 1, b: 2 }, '{"a":1}'],
@@ -98,7 +98,7 @@ t.test('C3: references are found in their own schema, and one to nothing is refu
   ], shared)
 })
 
-t.test('C5: the checked value is the written value, for any toJSON', async t => {
+t.test('C5: the checked value is the serialized value, for any toJSON', async t => {
   const Short = O({ a: Type.String({ maxLength: 1 }) })
   let n = 0
   const fickle = { get a () { return n++ === 0 ? 'x' : 'longer than one' } }
@@ -109,20 +109,20 @@ t.test('C5: the checked value is the written value, for any toJSON', async t => 
   const list = Object.assign([{ a: 'x' }], { toJSON: () => [{ a: 'longer' }] })
   const none = { toJSON: () => undefined }
   check(t, [
-    ['a form that does not fit', Short, { a: 'x', toJSON: () => ({ a: 'longer than one' }) }, '/a: Expected string length less or equal to 1'],
-    ['a form that fits', Short, new Money(), '{"a":"x"}'],
+    ['a form that does not match', Short, { a: 'x', toJSON: () => ({ a: 'longer than one' }) }, '/a: Expected string length less or equal to 1'],
+    ['a form that matches', Short, new Money(), '{"a":"x"}'],
     ['a form inside', O({ o: Short }), { o: { a: 'x', toJSON: () => ({ a: 'longer' }) } }, '/o/a: Expected string length less or equal to 1'],
     ['a form of its own form', Short, itself, '{"a":"x"}'],
-    ['a form in a union', Type.Union([Short, O({ b: S })]), { a: 'x', toJSON: () => ({ a: 'longer' }) }, '/: it does not fit'],
+    ['a form in a union', Type.Union([Short, O({ b: S })]), { a: 'x', toJSON: () => ({ a: 'longer' }) }, '/: does not match the schema'],
     ['a form in another language', plain(Short), { a: 'x', toJSON: () => ({ a: 'longer' }) }, '/a: must NOT have more than 1 characters'],
     ['a list with a form', Type.Array(Short), list, '/0/a: Expected string length less or equal to 1'],
     ['a form that is a list', Type.Array(Short), { toJSON: () => [{ a: 'x', b: 1 }] }, '[{"a":"x"}]'],
-    ['a form that is a text', Short, new Date(0), '/: Expected object'],
-    ['a date is no text', O({ at: Type.String({ format: 'date-time' }) }), { at: new Date(0) }, '/at: Expected string'],
-    ['a date is no text of a union', O({ at: Type.Union([S, Type.Null()]) }), { at: new Date(0) }, '/at: Expected union value'],
-    ['a date where anything goes', O({ at: Any }), { at: new Date(0) }, '{"at":"1970-01-01T00:00:00.000Z"}'],
-    ['a form where anything but a text goes', Type.Not(S), { toJSON: () => 'text' }, '/: must NOT be valid'],
-    ['no form where anything but a text goes', Type.Not(S), none, '/: JSON has no form for undefined'],
+    ['a form that is a string', Short, new Date(0), '/: Expected object'],
+    ['a date is no string', O({ at: Type.String({ format: 'date-time' }) }), { at: new Date(0) }, '/at: Expected string'],
+    ['a date is no string of a union', O({ at: Type.Union([S, Type.Null()]) }), { at: new Date(0) }, '/at: Expected union value'],
+    ['a date under a schema that admits any value', O({ at: Any }), { at: new Date(0) }, '{"at":"1970-01-01T00:00:00.000Z"}'],
+    ['a form under a schema that excludes strings', Type.Not(S), { toJSON: () => 'text' }, '/: must NOT be valid'],
+    ['no form under a schema that excludes strings', Type.Not(S), none, '/: JSON has no form for undefined'],
     ['no form', O({ a: Any }), { a: none }, '/a: Expected required property'],
     ['a form with a form', O({ a: Any }), { a: { toJSON: () => new Date(0) } }, '{"a":{}}'],
     ['a getter', Short, fickle, '{"a":"x"}'],
@@ -132,7 +132,7 @@ t.test('C5: the checked value is the written value, for any toJSON', async t => 
   ])
 })
 
-t.test('C5: the branch of a union is known by its tag, and is the one that is checked', async t => {
+t.test('C5: a tag selects the branch of a union, and that branch is checked', async t => {
   const shown = O({ kind: Type.Literal('shown'), x: Any })
   const hidden = O({ kind: Type.Literal('hidden'), x: O({ n: I }) })
   const both = Type.Union([shown, hidden, Type.Null()])
@@ -146,27 +146,27 @@ t.test('C5: the branch of a union is known by its tag, and is the one that is ch
     ['of numbers', Type.Union([O({ v: Type.Literal(1), a: I }), O({ v: Type.Literal(2), b: I })]), { v: 2, a: 1, b: 2 }, '{"v":2,"b":2}'],
     ['beside properties', Type.Intersect([O({ id: I }), Type.Union([shown, hidden])]), { id: 1, kind: 'hidden', x: { n: 1, secret: 2 }, y: 1 }, '{"id":1,"kind":"hidden","x":{"n":1}}'],
     ['inherited', both, new Inherited(), '{"kind":"hidden","x":{"n":1}}'],
-    ['a value that does not fit', both, { kind: 'hidden', x: 1 }, '/: Expected union value'],
+    ['a value that does not match', both, { kind: 'hidden', x: 1 }, '/: Expected union value'],
     ['no such tag', both, { kind: 'other', x: 1 }, '/: Expected union value'],
     ['no tag', both, { x: 1 }, '/: Expected union value'],
     ['no object', both, null, 'null']
   ])
-  // The guard reads one tag, and the copy takes another: the properties of neither branch leave by the other's rule.
+  // The getter returns another tag on the second read: no property is sent under the schema of the other branch.
   for (const tags of [['shown', 'hidden'], ['hidden', 'shown']]) {
     reads = 0
-    t.equal(schemaCompiler({})(both).write(fickle(...tags)), undefined, tags.join())
+    t.equal(schemaCompiler({})(both).serializeChecked(fickle(...tags)), undefined, tags.join())
   }
 })
 
-t.test('C1: a property of any name is refused where no others are admitted', async t => {
+t.test('C1: a closed object rejects a property of any name', async t => {
   for (const name of ['secret', '__proto__', 'constructor']) {
     const value = JSON.parse(`{"a":"x","${name}":{}}`) as object
-    for (const schema of [O({ a: S }, { additionalProperties: false }), plain(O({ a: S }, { additionalProperties: false }))]) t.equal(schemaCompiler({})(schema).write(value), undefined, name)
+    for (const schema of [O({ a: S }, { additionalProperties: false }), plain(O({ a: S }, { additionalProperties: false }))]) t.equal(schemaCompiler({})(schema).serializeChecked(value), undefined, name)
   }
   t.equal(sent(O({ a: S, b: Type.Optional(S) }, { additionalProperties: false }), { a: 'x' }), '{"a":"x"}')
 })
 
-t.test('a property may have the name of one that all objects have', async t => {
+t.test('a property may have a name that every object inherits', async t => {
   const names = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__', '__defineGetter__', 'isPrototypeOf', 'toJSON']
   for (const name of names) {
     const value = JSON.parse(`{"a":"x","${name}":1}`) as object
@@ -183,7 +183,7 @@ t.test('a property may have the name of one that all objects have', async t => {
   }
 })
 
-t.test('C3: a type without a form in JSON is refused at start-up, with its place and an alternative', async t => {
+t.test('C3: a type without a JSON form is rejected at start-up, with its place and an alternative', async t => {
   const rows: Array<[schema: TSchema, message: string]> = [
     [O({ at: Type.Date() }), "schema is invalid: at '/at' the type 'Date' has no form in JSON: declare Type.String({ format: 'date-time' }), and send date.toISOString()"],
     [O({ 'a/b': Type.Array(Type.BigInt()) }), "schema is invalid: at '/a~1b/0' the type 'bigint' has no form in JSON: declare Type.String(), and send String(value)"],
@@ -193,10 +193,10 @@ t.test('C3: a type without a form in JSON is refused at start-up, with its place
   for (const [schema, message] of rows) t.throws(() => schemaCompiler({})(schema), { message })
 })
 
-t.test('a regular expression and an intersection of texts are what their values are: texts', async t => {
+t.test('a regular expression and an intersection of strings are sent as plain text', async t => {
   check(t, [
     ['a regular expression', O({ a: Type.RegExp(/^x/i) }), { a: 'Xy', b: 1 }, '{"a":"Xy"}'],
-    ['one that does not fit', O({ a: Type.RegExp(/^x/i) }), { a: 'y' }, '/a: Expected string to match regular expression'],
+    ['a value that does not match', O({ a: Type.RegExp(/^x/i) }), { a: 'y' }, '/a: Expected string to match regular expression'],
     ['an intersection', O({ a: Type.Intersect([Type.String({ minLength: 2 }), Type.Union([S, I])]) }), { a: 'xy' }, '{"a":"xy"}'],
     ['of two formats', O({ a: Type.Intersect([Type.String({ format: 'email' }), Type.String({ format: 'regex' })]) }), { a: 'a@b.co' }, '{"a":"a@b.co"}'],
     ['of two literals beside a text', O({ a: Type.Optional(Type.Intersect([Type.Literal('a'), Type.Literal('b')])), c: S }), { c: 'x' }, '{"c":"x"}']
@@ -208,7 +208,7 @@ t.test('a regular expression and an intersection of texts are what their values 
 
 interface Sample { schema: TSchema, values: fc.Arbitrary<unknown> }
 
-/** Objects and what is made of them, unions above all: some of the same names, so that branches overlap. */
+/** Schemas of objects, mostly unions: some property names are equal, so that branches overlap. */
 const { sample } = fc.letrec<{ sample: Sample }>(tie => {
   const some = tie('sample')
   const list = fc.array(some, { minLength: 1, maxLength: 3 })
@@ -257,7 +257,7 @@ const { sample } = fc.letrec<{ sample: Sample }>(tie => {
   }
 })
 
-/** The value, with more properties in its objects than it had, some by the names that other branches declare. */
+/** The value with additional properties in its objects, some with the names that other branches declare. */
 function withMore (value: unknown, more: readonly string[], deep: unknown): unknown {
   if (Array.isArray(value)) return value.map(inner => withMore(inner, more, deep))
   if (typeof value !== 'object' || value === null) return value
@@ -276,7 +276,7 @@ function both (one: unknown, two: unknown): unknown {
   }))
 }
 
-/** The declared part of a value, in the simplest words: of a union, what each of its branches declares that fits. */
+/** The declared part of a value, by a simple model: of a union, the properties of each branch that matches. */
 function declared (schema: TSchema, value: unknown, above: TSchema[] = []): unknown {
   const refs = schema.$id === undefined ? above : [...above, schema]
   const part = (of: unknown, inner: unknown): unknown => declared(of as TSchema, inner, refs)
@@ -292,11 +292,11 @@ function declared (schema: TSchema, value: unknown, above: TSchema[] = []): unkn
   }
 }
 
-t.test('C5: of any value that fits, with any properties beside, the declared part is sent', async t => {
+t.test('C5: of any valid value with any additional properties, the declared part is sent', async t => {
   let compared = 0
   fc.assert(fc.property(sample.chain(({ schema, values }) => fc.tuple(fc.constant(schema), values)), fc.uniqueArray(fc.constantFrom('secret', 'a', 'b', 'value'), { minLength: 1 }), fc.constantFrom<unknown>('a', 1, null, { a: 'a', secret: 1 }, [{ secret: 1 }]), ([schema, value], more, deep) => {
     const given = withMore(value, more, deep)
-    const { write } = schemaCompiler({})(schema)
+    const { serializeChecked: write } = schemaCompiler({})(schema)
     const text = write(given)
     const fits = Value.Check(schema, given)
     deepStrictEqual(text !== undefined, fits)

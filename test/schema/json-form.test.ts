@@ -3,7 +3,7 @@ import { assertJsonForm, findWithoutJsonForm, lacksJsonForm } from '../../lib/sc
 
 class Tags extends Set<string> { toJSON (): string[] { return [...this] } }
 
-t.test('bytes and collections have no form in JSON, unless they give themselves one', async t => {
+t.test('bytes and collections have no JSON form, except a collection with its own toJSON', async t => {
   const formless = [Buffer.from([1]), Buffer.alloc(0), new Uint8Array(2), new Float64Array(1), new ArrayBuffer(2), new SharedArrayBuffer(2), new DataView(new ArrayBuffer(2)),
     new Map([['a', 1]]), new Set(['a']), new WeakMap(), new WeakSet(), Promise.resolve(1)]
   for (const value of formless) {
@@ -16,7 +16,7 @@ t.test('bytes and collections have no form in JSON, unless they give themselves 
   }
 })
 
-t.test('text that has lost something is refused', async t => {
+t.test('text that has lost contents is rejected', async t => {
   t.doesNotThrow(() => assertJsonForm({}, '{}'))
   t.throws(() => assertJsonForm([new Map()], '[{}]'), { message: 'JSON has no form for an object (Map)' })
 })

@@ -1,17 +1,17 @@
 import t from 'tap'
-import { isNode, mapSchema, withEveryKey, writable, type Node } from '../../lib/schema/json-schema.ts'
+import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from '../../lib/schema/json-schema.ts'
 
-const write = (schema: Node, shared: Record<string, unknown> = {}): Node => writable(schema, shared).schema
-const object = (...names: string[]): Node => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
+const write = (schema: SchemaNode, shared: Record<string, unknown> = {}): SchemaNode => toWriterSchema(schema, shared).schema
+const object = (...names: string[]): SchemaNode => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
 
 t.test('a node is an object, not a list', async t => {
-  t.ok(isNode({}))
-  for (const value of [null, undefined, true, 'a', []]) t.notOk(isNode(value))
+  t.ok(isSchemaNode({}))
+  for (const value of [null, undefined, true, 'a', []]) t.notOk(isSchemaNode(value))
 })
 
-t.test('a change reaches each schema inside a schema once, the innermost first', async t => {
+t.test('mapSchema() changes each subschema once, the innermost first', async t => {
   const seen: unknown[] = []
-  const name = (n: number): Node => ({ n })
+  const name = (n: number): SchemaNode => ({ n })
   const schema = {
     n: 0,
     properties: { a: name(1), not: true },
@@ -43,11 +43,11 @@ t.test('a change reaches each schema inside a schema once, the innermost first',
   t.equal(seen.at(-1), 0)
   t.ok(seen.indexOf(5) < seen.indexOf(4))
   t.match(copy, { seen: true, properties: { a: { n: 1, seen: true }, not: true }, items: [{ n: 6, seen: true }, true], else: { seen: true } })
-  t.equal(JSON.stringify(schema), before, 'the schema itself stays as it was')
+  t.equal(JSON.stringify(schema), before, 'the schema itself is not changed')
 })
 
-t.test('inside of a whole schema nothing changes', async t => {
-  const change = (node: Node): Node => ({ ...node, seen: true })
+t.test('mapSchema() changes no subschema of a whole schema', async t => {
+  const change = (node: SchemaNode): SchemaNode => ({ ...node, seen: true })
   t.strictSame(mapSchema({ items: { whole: true, items: {} } }, change, node => node.whole === true), { items: { whole: true, items: {}, seen: true }, seen: true })
 })
 
@@ -55,19 +55,19 @@ t.test('C1: no default is filled in', async t => {
   t.strictSame(write({ type: 'object', properties: { a: { type: 'string', default: 'x' }, default: { type: 'null' } } }), { type: 'object', properties: { a: { type: 'string' }, default: { type: 'null' } } })
 })
 
-t.test('a choice is written as it is: it was made when the value was taken', async t => {
-  const choices: Node[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, { if: {}, then: object('a') }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
+t.test('a union is written unchanged: the extractor has selected its branches', async t => {
+  const choices: SchemaNode[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, { if: {}, then: object('a') }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
   for (const choice of choices) {
     t.strictSame(write(choice), {})
     t.strictSame(write({ ...choice, $id: 'A', $defs: { B: object('b') } }), { $id: 'A', $defs: { B: object('b') } })
     t.strictSame(write({ type: 'object', properties: { c: choice, s: { type: 'string' } } }), { type: 'object', properties: { c: {}, s: { type: 'string' } } })
-    t.strictSame(writable({}, { C: choice }).shared, { C: {} }, 'shared schemas are made ready too')
+    t.strictSame(toWriterSchema({}, { C: choice }).shared, { C: {} }, 'shared schemas are converted too')
   }
   t.strictSame(write({ type: ['string', 'null'] }), { type: ['string', 'null'] })
   t.strictSame(write({ type: 'RegExp', source: 'x', flags: '' }), { type: 'string' })
 })
 
-t.test('an intersection is joined where it is one of plain objects', async t => {
+t.test('only an intersection of plain objects is joined', async t => {
   const joined = { allOf: [object('a'), object('b')] }
   t.strictSame(write(joined), joined)
   const others: unknown[] = [{ $ref: 'X' }, joined, { type: 'object', anyOf: [object('a')] }, { type: 'string' }, true, object('constructor')]
@@ -75,14 +75,14 @@ t.test('an intersection is joined where it is one of plain objects', async t => 
   t.strictSame(write({ allOf: [object('a'), { type: 'object' }] }), { allOf: [object('a'), { type: 'object' }] })
 })
 
-t.test('a tuple is written item by item where each has one type, and none is an object', async t => {
+t.test('a tuple is written item by item if each item has one type and none is an object', async t => {
   const tuple = { type: 'array', items: [{ type: 'string' }, { type: 'array', items: {} }] }
   t.strictSame(write(tuple), tuple)
   for (const item of [object('a'), {}, { $ref: 'A' }, true, { anyOf: [] }]) t.strictSame(write({ type: 'array', items: [{ type: 'string' }, item] }), {})
 })
 
-t.test('a record means any key where it says so, those with a line end too', async t => {
-  const record = (pattern: string): Node => ({ type: 'object', patternProperties: { [pattern]: { type: 'string' } } })
+t.test('a record admits any key, also a key with a line end', async t => {
+  const record = (pattern: string): SchemaNode => ({ type: 'object', patternProperties: { [pattern]: { type: 'string' } } })
   t.strictSame(withEveryKey({ items: record('^(.*)$') }), { items: record('^[^]*$') })
   for (const schema of [record('^x'), {}]) t.strictSame(withEveryKey(schema), schema)
   t.ok(['', 'a', 'a\nb', '\u2028'].every(key => /^[^]*$/.test(key)))

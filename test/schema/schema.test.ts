@@ -6,7 +6,7 @@ import t from 'tap'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import type { SharedSchemas } from '../../lib/schema/text-schema.ts'
 
-/** What becomes of a value: its JSON, what is wrong with it, or why its schema cannot be used. */
+/** Returns the JSON of a value, its mismatch, or the error of its schema. */
 function outcome (schema: TSchema, value: unknown, shared: SharedSchemas = {}): string {
   let compiled
   try {
@@ -14,7 +14,7 @@ function outcome (schema: TSchema, value: unknown, shared: SharedSchemas = {}): 
   } catch (error) {
     return `unusable: ${(error as Error).message}`
   }
-  if (compiled.check(value)) return compiled.serialise(value)
+  if (compiled.check(value)) return compiled.serialize(value)
   const { path, message } = compiled.explain(value)
   return `${path}: ${message}`
 }
@@ -22,7 +22,7 @@ function outcome (schema: TSchema, value: unknown, shared: SharedSchemas = {}): 
 /** JSON Schema, as `app.addSchema` keeps it: without the symbols of TypeBox. */
 const plain = (schema: object): TSchema => JSON.parse(JSON.stringify(schema)) as TSchema
 
-/** A row of a table: what is declared, then values and what becomes of each. */
+/** A row of a table: a schema, then values with their outcomes. */
 type Row = [title: string, schema: TSchema, values: Array<[value: unknown, expected: string]>]
 
 const S = Type.String()
@@ -45,7 +45,7 @@ const FORMATS: Record<string, string[]> = {
   regex: ['^a+$', '[', '(?<n>a)', '(', '\\p{L}', '']
 }
 
-t.test('C1: a format means what it means in a Fastify request', async t => {
+t.test('C1: a format has the same meaning as in a Fastify request', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   for (const format of Object.keys(FORMATS)) app.post(`/${format}`, { schema: { body: { type: 'string', format } } }, () => 'fits')
@@ -64,7 +64,7 @@ t.test('C1: a format means what it means in a Fastify request', async t => {
   }
 })
 
-t.test('C1: an event is not a query string, nothing is coerced', async t => {
+t.test('C1: no value is coerced: an event is not a query string', async t => {
   for (const schema of [I, Type.Unsafe({ type: 'integer' }), Type.Ref('Shared')]) {
     const { check } = schemaCompiler({ Shared: { $id: 'Shared', type: 'integer' } })(schema as TSchema)
     t.strictSame(['1', true, null, [1], 1.5, undefined].filter(check), [])
@@ -75,14 +75,14 @@ t.test('C1: an event is not a query string, nothing is coerced', async t => {
   }
 })
 
-t.test('C3: a format that nobody knows is refused at start-up, wherever it stands', async t => {
+t.test('C3: an unknown format is rejected at start-up, at any depth', async t => {
   const nobody = { type: 'string', format: 'nobodys' }
   for (const schema of [Type.String({ format: 'nobodys' }), Type.Object({ a: Type.Array(Type.String({ format: 'nobodys' })) }), Type.Unsafe(nobody), plain({ type: 'object', properties: { a: nobody } }), Type.Ref('Shared')]) {
     t.match(outcome(schema, 'x', { Shared: { $id: 'Shared', ...nobody } }), /^unusable: unknown format "nobodys"/)
   }
 })
 
-t.test('a format that the program registered with TypeBox keeps its meaning', async t => {
+t.test('a format that the program registered in TypeBox keeps its meaning', async t => {
   t.teardown(() => { for (const format of ['even', 'time']) FormatRegistry.Delete(format) })
   FormatRegistry.Set('even', text => text.length % 2 === 0)
   FormatRegistry.Set('time', text => text === 'now')
@@ -94,7 +94,7 @@ t.test('a format that the program registered with TypeBox keeps its meaning', as
   t.match(outcome(time, '18:00:00Z'), /^\/: /)
 })
 
-t.test('a kind that the program registered with TypeBox keeps its meaning', async t => {
+t.test('a kind that the program registered in TypeBox keeps its meaning', async t => {
   t.teardown(() => TypeRegistry.Delete('Even'))
   TypeRegistry.Set('Even', (_schema, value) => typeof value === 'number' && value % 2 === 0)
   const even = Type.Object({ n: Type.Unsafe<number>({ [Kind]: 'Even', type: 'number' }) })
@@ -102,7 +102,7 @@ t.test('a kind that the program registered with TypeBox keeps its meaning', asyn
   t.match(outcome(even, { n: 3 }), /^\/n: /)
 })
 
-t.test('C1: what is declared goes out, and nothing else', async t => {
+t.test('C1: only declared properties are sent', async t => {
   const People = Type.Module({
     Person: Type.Object({ name: S, friends: Type.Array(Type.Ref('Person')) }),
     Team: Type.Object({ lead: Type.Ref('Person') })
@@ -148,7 +148,7 @@ t.test('C1: what is declared goes out, and nothing else', async t => {
   }
 })
 
-t.test('C1: in a union the branch that declares more survives, and an undeclared property does not', async t => {
+t.test('C1: of a union, the properties of all matching branches are sent, but no undeclared property', async t => {
   const ABorA = [AB, A] as const
   const AorAB = [A, AB] as const
   const refs: Record<string, TSchema> = { A, AB, Either: Type.Union([Type.Ref('A'), Type.Ref('AB')]), Deep: Type.Union([A, Type.Array(Type.Ref('AB')), Type.Ref('AB')]) }
@@ -162,7 +162,7 @@ t.test('C1: in a union the branch that declares more survives, and an undeclared
     ['in an intersection', Type.Intersect([Type.Object({ k: S }), Type.Union([...AorAB])]), [[{ k: 'k', a: 'x', b: 1, secret: 1 }, '{"k":"k","a":"x","b":1}']]],
     ['in a record', Type.Record(S, Type.Union([...AorAB])), [[{ r: { a: 'x', b: 1 } }, '{"r":{"a":"x","b":1}}']]],
     ['with optional properties beside', Type.Union([Type.Object({ a: S, c: Type.Optional(S), d: Type.Optional(S) }), AB]), [[{ a: 'x', b: 1 }, '{"a":"x","b":1}'], [{ a: 'x', d: 'y' }, '{"a":"x","d":"y"}']]],
-    ['told apart by a literal', Type.Union([Type.Object({ kind: Type.Literal('a'), x: Type.Optional(I) }), Type.Object({ kind: Type.Literal('b'), secret: I })]), [[{ kind: 'a', x: 1, secret: 1 }, '{"kind":"a","x":1}'], [{ kind: 'b', secret: 1, x: 1 }, '{"kind":"b","secret":1}']]],
+    ['distinguished by a literal', Type.Union([Type.Object({ kind: Type.Literal('a'), x: Type.Optional(I) }), Type.Object({ kind: Type.Literal('b'), secret: I })]), [[{ kind: 'a', x: 1, secret: 1 }, '{"kind":"a","x":1}'], [{ kind: 'b', secret: 1, x: 1 }, '{"kind":"b","secret":1}']]],
     ['an object or a record', Type.Union([A, Type.Record(S, Type.Union([S, I]))]), [[{ a: 'x', z: 1 }, '{"a":"x","z":1}']]],
     ['an object or anything', Type.Union([A, Type.Unknown()]), [[{ a: 'x', z: 1 }, '{"a":"x","z":1}'], [1, '1']]],
     ['of arrays', Type.Union([Type.Array(A), Type.Array(AB)]), [[[{ a: 'x', b: 1 }], '[{"a":"x","b":1}]']]],
@@ -177,7 +177,7 @@ t.test('C1: in a union the branch that declares more survives, and an undeclared
   }
 })
 
-t.test('C1: what TypeBox has no kind for is checked as in a Fastify request', async t => {
+t.test('C1: a schema without a TypeBox kind is checked as in a Fastify request', async t => {
   const definitions = { type: 'object', definitions: { n: { type: 'integer' } }, properties: { n: { $ref: '#/definitions/n' } } }
   const rows: Row[] = [
     ['an unsafe enum', Type.Unsafe<'a' | 'b'>({ type: 'string', enum: ['a', 'b'] }), [['a', '"a"'], ['c', '/: must be equal to one of the allowed values']]],
@@ -195,7 +195,7 @@ t.test('C1: what TypeBox has no kind for is checked as in a Fastify request', as
   }
 })
 
-t.test('C1: a $ref finds what app.addSchema holds, and an error names the place inside it', async t => {
+t.test('C1: a $ref resolves to a schema of app.addSchema, and an error names the place inside it', async t => {
   const shared = {
     AB: plain({ ...AB, $id: 'AB' }),
     Tree: plain(Type.Recursive(This => Type.Object({ v: I, kids: Type.Array(This) }), { $id: 'Tree' })),
@@ -225,12 +225,12 @@ t.test('C1: a $ref finds what app.addSchema holds, and an error names the place 
   }
 })
 
-t.test('C3: a reference to what is not there is refused at start-up', async t => {
+t.test('C3: a reference without a target is rejected at start-up', async t => {
   const missing = [Type.Ref('Missing'), Type.Unsafe({ $ref: 'Missing#' }), Type.Object({ a: Type.Array(Type.Ref('Missing')) }), plain({ type: 'object', properties: { a: { $ref: '#/definitions/missing' } } })]
   for (const schema of missing) t.match(outcome(schema as TSchema, 1), /^unusable: .*missing/i)
 })
 
-t.test('a shared schema that no event refers to can do no harm', async t => {
+t.test('an invalid shared schema is harmless if no event refers to it', async t => {
   const shared = {
     Keyword: { $id: 'Keyword', type: 'string', 'x-ours': true },
     Format: { $id: 'Format', type: 'string', format: 'nobodys' },
@@ -241,7 +241,7 @@ t.test('a shared schema that no event refers to can do no harm', async t => {
   t.match(outcome(Type.Ref('Missing'), [], shared), /^unusable: .*NotHere/)
 })
 
-t.test('C3: a schema of what is no JSON is refused at start-up, at any depth', async t => {
+t.test('C3: a type without a JSON form is rejected at start-up, at any depth', async t => {
   const never = {
     Date: Type.Date(),
     BigInt: Type.BigInt(),
@@ -263,7 +263,7 @@ t.test('C3: a schema of what is no JSON is refused at start-up, at any depth', a
   t.match(outcome({ type: 'nonsense' } as unknown as TSchema, null), /^unusable: schema is invalid: /)
 })
 
-t.test('C2: what JSON has no form for does not fit where anything fits', async t => {
+t.test('C2: a value without a JSON form does not match a schema that admits any value', async t => {
   for (const nothing of [undefined, () => 1, Symbol('s')]) {
     for (const any of [Type.Any(), Type.Unknown(), Type.Unsafe({}), Type.Not(S)]) {
       t.match(outcome(any as TSchema, nothing), /^\/: ./)
@@ -271,21 +271,21 @@ t.test('C2: what JSON has no form for does not fit where anything fits', async t
       t.match(outcome(Type.Array(any as TSchema), [1, nothing]), /^\/1: ./)
     }
     t.equal(outcome(Type.Object({ x: Type.Optional(Type.Unknown()) }), { x: undefined }), '{}')
-    t.equal(outcome(Type.Object({ x: Type.Unknown() }), { x: { y: nothing, z: [nothing] } }), '{"x":{"z":[null]}}', 'deeper down it is as with JSON.stringify')
+    t.equal(outcome(Type.Object({ x: Type.Unknown() }), { x: { y: nothing, z: [nothing] } }), '{"x":{"z":[null]}}', 'an inner value is serialized as JSON.stringify does')
   }
 })
 
-t.test('schemas of one scope do not meet: the same one compiles as often as it is used', async t => {
+t.test('one scope compiles the same schema any number of times', async t => {
   const compile = schemaCompiler({ AB: plain({ ...AB, $id: 'AB' }) })
   const Tree = Type.Recursive(This => Type.Object({ v: I, kids: Type.Array(This) }), { $id: 'Tree' })
   for (let i = 0; i < 2; i++) {
-    t.equal(compile(Tree).serialise({ v: 1, kids: [] }), '{"v":1,"kids":[]}')
-    t.equal(compile(Type.Object({ a: S, b: I }, { $id: 'AB' })).serialise({ a: 'x', b: 1 }), '{"a":"x","b":1}')
-    t.equal(compile(Type.Unsafe({ $ref: 'AB#' })).serialise({ a: 'x', b: 1 }), '{"a":"x","b":1}')
+    t.equal(compile(Tree).serialize({ v: 1, kids: [] }), '{"v":1,"kids":[]}')
+    t.equal(compile(Type.Object({ a: S, b: I }, { $id: 'AB' })).serialize({ a: 'x', b: 1 }), '{"a":"x","b":1}')
+    t.equal(compile(Type.Unsafe({ $ref: 'AB#' })).serialize({ a: 'x', b: 1 }), '{"a":"x","b":1}')
   }
 })
 
-t.test('a schema is not changed by compiling it', async t => {
+t.test('compiling does not change a schema', async t => {
   const schema = Type.Object({ u: Type.Union([A, AB]), f: Type.String({ format: 'uuid' }), e: Type.Unsafe({ enum: [1] }), t: Type.Tuple([Type.Union([S, I])]), r: Type.Ref('AB') })
   const shared = { AB: plain({ ...Type.Union([A, AB]), $id: 'AB' }) }
   const before = JSON.stringify([schema, shared])
@@ -294,24 +294,24 @@ t.test('a schema is not changed by compiling it', async t => {
   t.equal(schema.properties.e[Kind], 'Unsafe')
 })
 
-t.test('explain has an answer also for a value that fits', async t => {
-  t.strictSame(schemaCompiler({})(S).explain('x'), { path: '/', message: 'it does not fit' })
+t.test('explain() returns a text also for a valid value', async t => {
+  t.strictSame(schemaCompiler({})(S).explain('x'), { path: '/', message: 'does not match the schema' })
 })
 
-t.test('W5: a reference is as textual as what it refers to', async t => {
+t.test('W5: a reference is textual if its target is textual', async t => {
   const shared = { Word: plain({ ...S, $id: 'Word' }), Size: plain({ ...I, $id: 'Size' }) }
   t.ok(schemaCompiler(shared)(Type.Ref('Word')).textual)
   t.notOk(schemaCompiler(shared)(Type.Ref('Size')).textual)
 })
 
-/** A schema, and values that fit it and have nothing but declared properties. */
+/** A schema, and valid values with only declared properties. */
 interface Sample { schema: TSchema, values: fc.Arbitrary<unknown> }
 
 const leaf = (schema: TSchema, values: fc.Arbitrary<unknown>): fc.Arbitrary<Sample> => fc.constant({ schema, values })
 const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map(value => value === 0 ? 0 : value)
 const NAMES = ['a', 'b', 'c', 'd', 'a/b~c', 'é', "it's", '`$', '{x}', '__a']
 
-/** An object whose properties come from `names`; `rest` are those that it does not name. */
+/** An object with properties from `names`; `rest`: the schema of its other properties. */
 function objects (property: fc.Arbitrary<Sample>, names: readonly string[]): fc.Arbitrary<Sample> {
   return fc.dictionary(fc.constantFrom(...names), fc.tuple(property, fc.boolean()), { maxKeys: 4, noNullPrototype: true }).map(declared => {
     const properties = Object.entries(declared)
@@ -322,7 +322,7 @@ function objects (property: fc.Arbitrary<Sample>, names: readonly string[]): fc.
   })
 }
 
-/** All kinds of types. `open` are those that admit properties which they do not name. */
+/** All kinds of types. `open`: with types that admit unnamed properties. */
 function samples (open: boolean): fc.Arbitrary<Sample> {
   const { sample } = fc.letrec<{ sample: Sample }>(tie => {
     const some = tie('sample')
@@ -363,31 +363,31 @@ function samples (open: boolean): fc.Arbitrary<Sample> {
 
 const fitting = (open: boolean): fc.Arbitrary<[TSchema, unknown]> => samples(open).chain(({ schema, values }) => fc.tuple(fc.constant(schema), values))
 
-t.test('C1: any value that fits, and has only what its schema declares, arrives as it was', async t => {
+t.test('C1: any valid value with only declared properties is sent unchanged', async t => {
   let compiled = 0
   fc.assert(fc.property(fitting(true), ([schema, value]) => {
-    const { check, serialise } = schemaCompiler({})(schema)
+    const { check, serialize } = schemaCompiler({})(schema)
     compiled++
     deepStrictEqual(check(value), true)
-    deepStrictEqual(JSON.parse(serialise(value)), value)
+    deepStrictEqual(JSON.parse(serialize(value)), value)
   }), { numRuns: 300 })
   t.equal(compiled, 300)
 })
 
-/** The value, with a property in each of its objects that no schema names. */
+/** The value with an undeclared property in each of its objects. */
 function withSecrets (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withSecrets)
   if (typeof value !== 'object' || value === null) return value
   return { ...Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withSecrets(inner)])), 'not declared': 'secret' }
 }
 
-t.test('C1: a property that no schema declares never leaves the process', async t => {
+t.test('C1: an undeclared property is never sent', async t => {
   let compiled = 0
   fc.assert(fc.property(fitting(false), ([schema, value]) => {
-    const { check, serialise } = schemaCompiler({})(schema)
+    const { check, serialize } = schemaCompiler({})(schema)
     compiled++
     deepStrictEqual(check(withSecrets(value)), true)
-    deepStrictEqual(serialise(withSecrets(value)).includes('not declared'), false)
+    deepStrictEqual(serialize(withSecrets(value)).includes('not declared'), false)
   }), { numRuns: 300 })
   t.equal(compiled, 300)
 })

@@ -1,15 +1,15 @@
 import t from 'tap'
-import type { Node } from '../../lib/schema/json-schema.ts'
-import { admits, assertJson, flat, isBare, shapeOf, tagsOf, type Shape } from '../../lib/schema/shape.ts'
+import type { SchemaNode } from '../../lib/schema/json-schema.ts'
+import { admits, assertJsonTypes, flatten, declaresNothing, toShape, findTag, type Shape } from '../../lib/schema/shape.ts'
 import { Subschema } from '../../lib/schema/subschema.ts'
 
-const of = (schema: unknown): Subschema => Subschema.of(schema as Node, { shared: { Loop: { allOf: [{ $ref: 'Loop' }, { type: 'object' }] } }, isPlain: () => true })
-const parts = (schema: unknown): Subschema[] => flat([of(schema)])
-const shape = (schema: unknown): Shape => shapeOf(parts(schema))
+const of = (schema: unknown): Subschema => Subschema.fromRoot(schema as SchemaNode, { shared: { Loop: { allOf: [{ $ref: 'Loop' }, { type: 'object' }] } }, isAjvSchema: () => true })
+const parts = (schema: unknown): Subschema[] => flatten([of(schema)])
+const shape = (schema: unknown): Shape => toShape(parts(schema))
 
-t.test('a schema says what its references and the parts of its intersections say', async t => {
+t.test('a shape includes the targets of references and the members of intersections', async t => {
   t.equal(parts({ allOf: [{ allOf: [{}] }, true], $ref: '#/allOf/0' }).length, 4)
-  t.equal(parts({ $ref: 'Loop' }).length, 4, 'in a circle, too')
+  t.equal(parts({ $ref: 'Loop' }).length, 4, 'also of a circular reference')
   const { names, required, others, closed, items } = shape({ allOf: [{ properties: { a: {} }, required: ['a'] }, { properties: { a: {}, b: {} }, patternProperties: { '^x': {} }, additionalProperties: false, items: {} }] })
   t.strictSame([...names].map(([name, schemas]) => [name, schemas.length]), [['a', 2], ['b', 1]])
   t.strictSame([...required], ['a'])
@@ -19,12 +19,12 @@ t.test('a schema says what its references and the parts of its intersections say
   t.equal(items.length, 1)
 })
 
-t.test('a schema that says nothing about the contents of a value is bare', async t => {
-  for (const bare of [{}, true, { not: {} }, { required: ['a'] }, { minItems: 1 }, { type: 'array' }, { enum: [{}] }]) t.ok(isBare(shape(bare)), JSON.stringify(bare))
-  for (const not of [{ type: 'object' }, { type: 'string' }, { properties: {} }, { additionalProperties: true }, { items: {} }, { items: true }, { anyOf: [] }, { if: {}, then: {} }, { type: 'array', enum: [[]] }]) t.notOk(isBare(shape(not)), JSON.stringify(not))
+t.test('declaresNothing() detects a schema that declares no contents', async t => {
+  for (const bare of [{}, true, { not: {} }, { required: ['a'] }, { minItems: 1 }, { type: 'array' }, { enum: [{}] }]) t.ok(declaresNothing(shape(bare)), JSON.stringify(bare))
+  for (const not of [{ type: 'object' }, { type: 'string' }, { properties: {} }, { additionalProperties: true }, { items: {} }, { items: true }, { anyOf: [] }, { if: {}, then: {} }, { type: 'array', enum: [[]] }]) t.notOk(declaresNothing(shape(not)), JSON.stringify(not))
 })
 
-t.test('whether an object or an array can fit is known before there is one', async t => {
+t.test('admits() detects whether an object or an array can match', async t => {
   const rows: Array<[schema: unknown, object: boolean, array: boolean]> = [
     [{}, true, true], [true, true, true], [{ type: 'object' }, true, false], [{ type: ['array', 'null'] }, false, true], [{ type: 'string' }, false, false],
     [{ const: 1 }, false, false], [{ enum: [1, {}] }, true, false], [{ const: [] }, false, true], [{ anyOf: [{ type: 'string' }, { type: 'object' }] }, true, false],
@@ -33,15 +33,15 @@ t.test('whether an object or an array can fit is known before there is one', asy
   for (const [schema, object, array] of rows) t.strictSame([admits(parts(schema), 'object'), admits(parts(schema), 'array')], [object, array], JSON.stringify(schema))
 })
 
-t.test('a type that JSON has no form for is refused, with the way out', async t => {
-  for (const fits of [{ type: ['string', 'null', 'object', 'array'] }, {}, true, { type: 'RegExp' }]) t.doesNotThrow(() => assertJson(of(fits)))
-  t.throws(() => assertJson(of({ type: 'void' })), { message: "schema is invalid: at '/' the type 'void' has no form in JSON: declare Type.Optional(…) or Type.Null()" })
-  t.throws(() => assertJson(of({ type: 'constructor' })), { message: /leave it out/ })
+t.test('a type without a JSON form is rejected, with an alternative', async t => {
+  for (const fits of [{ type: ['string', 'null', 'object', 'array'] }, {}, true, { type: 'RegExp' }]) t.doesNotThrow(() => assertJsonTypes(of(fits)))
+  t.throws(() => assertJsonTypes(of({ type: 'void' })), { message: "schema is invalid: at '/' the type 'void' has no form in JSON: declare Type.Optional(…) or Type.Null()" })
+  t.throws(() => assertJsonTypes(of({ type: 'constructor' })), { message: /leave it out/ })
 })
 
-t.test('the branches of a union are known by a property that each requires with a value of its own', async t => {
+t.test('findTag() finds a property that each branch requires with another constant', async t => {
   const branch = (value: unknown, required = ['kind']): object => ({ type: 'object', properties: { a: {}, kind: { const: value } }, required })
-  const tags = (...branches: object[]): unknown => tagsOf(branches.map(of))
+  const tags = (...branches: object[]): unknown => findTag(branches.map(of))
   t.strictSame(tags(branch('a'), branch(null), branch(1), branch(true)), { name: 'kind', values: ['a', null, 1, true] })
   t.strictSame(tags({ allOf: [branch('a'), {}] }, branch('b')), { name: 'kind', values: ['a', 'b'] })
   const untagged = [[branch('a'), branch('a')], [branch('a'), branch('b', [])], [branch('a'), branch({})], [branch('a'), branch(NaN)], [branch('a'), {}], [{}, branch('a')], []]

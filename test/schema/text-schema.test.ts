@@ -10,7 +10,7 @@ const I = Type.Integer()
 const A = Type.Object({ a: S })
 const AB = Type.Object({ a: S, b: I })
 
-t.test('W5: textual is what admits nothing but strings', async t => {
+t.test('W5: a schema is textual if it admits only strings', async t => {
   const words: Record<string, TSchema> = { Word: S, Again: Type.Ref('Word'), Pair: Type.Object({ a: Type.Ref('Word') }), Loop: Type.Union([S, Type.Ref('Loop')]) }
   const Words = Type.Module(words)
   const shared = { Word: plain({ ...S, $id: 'Word' }), Size: plain({ ...I, $id: 'Size' }), Alias: { $id: 'Alias', $ref: 'Word#' } }

@@ -87,7 +87,7 @@ t.test('Fastify\'s own options of register() are ignored', async t => {
 const bad: Array<[options: unknown, message: string]> = [
   [{ heartbeatInterval: -1 }, "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
   [{ onClose: 'log' }, "Option 'onClose' must be a function, got \"log\" (string)"],
-  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, limits, shutdownTimeout, reconnectWindow, got an option that does not exist"]
+  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
 ]
 for (const [options, message] of bad) {
   t.test(`an invalid option fails the registration: ${message}`, async t => {
@@ -100,12 +100,12 @@ for (const [options, message] of bad) {
 // Event maps
 
 const unusable: Array<[what: string, map: unknown, error: { code: string, message: string }]> = [
-  ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: the events must be a map of names to TypeBox schemas: got "events" (string)' }],
-  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: the events must be a map of names to TypeBox schemas: it declares no event' }],
-  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: the events must be a map of names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
-  ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'sent' cannot be used: " }],
-  ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'paid' cannot be used: " }],
-  ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be used: The field 'event'" }]
+  ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: got "events" (string)' }],
+  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: got no event' }],
+  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)" }],
+  ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'sent' cannot be compiled: " }],
+  ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'paid' cannot be compiled: " }],
+  ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be compiled: The field 'event'" }]
 ]
 for (const [what, sse_, { code, message }] of unusable) {
   t.test(`C3: a map that ${what} fails the start with the route, the event and the reason`, async t => {
@@ -473,7 +473,7 @@ t.test('a stream does not subscribe to one channel twice, nor to more than fit i
   for (const [url, got] of [['/twice', 'one of them twice'], ['/many', '65']]) {
     const response = await app.inject(url!)
     t.equal(response.statusCode, 500)
-    t.match(response.json(), { code: 'FST_SSE_CHANNELS', message: `A stream follows 1 to 64 different channels, got ${got}` })
+    t.match(response.json(), { code: 'FST_SSE_CHANNELS', message: `A stream must subscribe to 1 to 64 different channels, got ${got}` })
   }
   t.same(channels.filter(channel => channel.subscribers > 0), [], 'and follows none of them')
 })
@@ -500,7 +500,7 @@ t.test('C4: a typed route accepts channels with the same schema objects, and rej
     for (const how of ['alone', 'filtered', 'among', 'later']) {
       const response = await app.inject(`/${name}/${how}`)
       t.equal(response.statusCode, 500)
-      t.match(response.json(), { code: 'FST_SSE_CHANNEL_EVENTS', message: `The events of the channel '${name}' are not those of schema.sse: declare the same schema objects in both, or narrow with subscribe({ map })` })
+      t.match(response.json(), { code: 'FST_SSE_CHANNEL_EVENTS', message: `The events of the channel '${name}' differ from schema.sse: declare the same schema objects in both, or convert the events with subscribe({ map })` })
     }
   }
   for (const channel of others) await channel.end()
@@ -543,9 +543,9 @@ t.test('C3: a channel with an invalid map throws at its creation, with the chann
   const app = Fastify()
   await app.register(sse)
   const rows: Array<[events: unknown, error: { code: string, message: string | RegExp }]> = [
-    [{}, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must be a map of names to TypeBox schemas: it declares no event" }],
-    [{ paid: 'yes' }, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must be a map of names to TypeBox schemas: the event 'paid' has \"yes\" (string)" }],
-    [{ sent: { type: 'nonsense' } }, { code: 'FST_SSE_SCHEMA', message: /^channel 'orders': the schema of event 'sent' cannot be used: / }],
+    [{}, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: got no event" }],
+    [{ paid: 'yes' }, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)" }],
+    [{ sent: { type: 'nonsense' } }, { code: 'FST_SSE_SCHEMA', message: /^channel 'orders': the schema of event 'sent' cannot be compiled: / }],
     [{ 'sse.gap': Type.Null() }, { code: 'FST_SSE_MAP', message: /^channel 'orders': .* is reserved$/ }]
   ]
   for (const [events, error] of rows) t.throws(() => app.sse.channel('orders', { events: events as EventMap }), error)

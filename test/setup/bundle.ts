@@ -2,11 +2,11 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { FastifyInstance } from 'fastify'
 
-/** The client as a site ships it: the entry, what it imports, and what it loads when that is used. */
+/** The client, bundled as for a site: the entry, its imports, and the parts that are loaded on demand. */
 export interface Bundle {
-  /** By name. */
+  /** The files by name. */
   readonly files: ReadonlyMap<string, string>
-  /** The names of what a page loads that imports the entry. */
+  /** The names of the files that a page loads with the entry. */
   readonly loaded: readonly string[]
 }
 
@@ -32,7 +32,7 @@ export async function bundle (): Promise<Bundle> {
   return { files: new Map(outputFiles.map(({ path, text }) => [path.slice(ROOT.length), text])), loaded: [...loaded] }
 }
 
-/** Serves it, and an empty page at `/`, for scripts that `import('/client.js')`. */
+/** Serves the bundle, and an empty page at `/`, for scripts that `import('/client.js')`. */
 export async function serveClient (app: FastifyInstance): Promise<void> {
   const { files } = await bundle()
   for (const [name, text] of files) app.get(`/${name}`, (_request, reply) => reply.type('text/javascript').send(text))

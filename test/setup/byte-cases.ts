@@ -1,7 +1,7 @@
 import type { Message } from './clients/reader.ts'
 
-// What the bytes of an event stream mean, case by case, as WHATWG HTML §9.2.5 and §9.2.6 have it. A case holds however its bytes are
-// cut into chunks, and nothing comes after them: what is unfinished then is discarded.
+// The meaning of the bytes of an event stream, case by case (WHATWG HTML §9.2.5 and §9.2.6). A case holds for any split
+// into chunks. The stream ends after its bytes, so unfinished input is discarded.
 
 export interface ByteCase {
   title: string
@@ -9,11 +9,13 @@ export interface ByteCase {
   expect: {
     /** `id` is the last event ID when the event is dispatched. */
     messages: Message[]
-    /** The last event ID with which the client would come back: that of the last block that has its blank line, with data or without. */
+    /**
+     * The last event ID of a reconnect: the id of the last block that ended with a blank line, with data or without.
+     */
     lastEventId: string
-    /** The last reconnection time that was set, exactly as it stands: what a timer can hold is another question. */
+    /** The last reconnection time that was set, exactly as written; a timer may not be able to hold it. */
     retry?: number
-    /** What stands behind the colon, without one leading space. */
+    /** The text after the colon, without one leading space. */
     comments?: string[]
   }
 }
@@ -24,7 +26,7 @@ interface Rest { lastEventId?: string, retry?: number, comments?: string[] }
 const plain = (data: string, id = ''): Message => ({ event: 'message', data, id })
 const named = (event: string, data: string, id = ''): Message => ({ event, data, id })
 
-/** The last event ID is that of the last message, unless the rest says otherwise. */
+/** The last event ID is the id of the last message, unless the rest sets another. */
 function bytesMean (title: string, bytes: ByteCase['bytes'], messages: Message[], rest: Rest = {}): ByteCase {
   return { title, bytes, expect: { messages, lastEventId: messages.at(-1)?.id ?? '', ...rest } }
 }
@@ -33,7 +35,7 @@ const bytes = (...parts: Array<string | number[]>): Uint8Array => Buffer.concat(
 const BOM = [0xef, 0xbb, 0xbf]
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
 
-// Longer than any chunk that a socket brings.
+// Longer than any chunk of a socket.
 const LONG = 'long and longer, '.repeat(20_000)
 
 const fields: ByteCase[] = [

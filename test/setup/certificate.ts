@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 
-// A certificate of 127.0.0.1 that signs itself (RFC 5280), made by each test that needs one: a key that lies about is no secret.
+// A self-signed certificate for 127.0.0.1 (RFC 5280), created by each test that needs one, so no key is stored.
 
 const encode = (tag: number, ...parts: Buffer[]): Buffer => {
   const content = Buffer.concat(parts)

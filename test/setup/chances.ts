@@ -1,4 +1,4 @@
-/** The same chances in each run (mulberry32): gives a whole number below the one that it is asked for. */
+/** A pseudorandom generator with a fixed sequence per seed (mulberry32). Returns integers from 0 to below the bound. */
 export function chances (seed: number): (below: number) => number {
   return below => {
     seed = (seed + 0x6D2B79F5) | 0

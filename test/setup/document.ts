@@ -12,7 +12,7 @@ import { sseTransform } from '../../lib/openapi.ts'
 interface Inner { [key: string]: Inner }
 export type Json = Record<string, Inner>
 
-/** A server, and the document that it makes of itself. `version` is that of OpenAPI, or none for Swagger 2. */
+/** A server, and its OpenAPI document. `version` is the version of OpenAPI, or undefined for Swagger 2. */
 export async function served (t: Test, version: string | undefined, routes: (app: FastifyInstance) => unknown, options: FastifyDynamicSwaggerOptions = {}, own: RegisterOptions = {}): Promise<{ app: FastifyInstance, document: Json }> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -24,7 +24,7 @@ export async function served (t: Test, version: string | undefined, routes: (app
   return { app, document: JSON.parse(JSON.stringify(app.swagger())) as Json }
 }
 
-/** What is wrong with a document, by the schema of its version; and whatever a reference in it does not find. */
+/** Returns the violations of the schema of its version, and the unresolved references. */
 export async function faultsOf (document: Json): Promise<unknown[]> {
   const { valid, errors } = await new Validator().validate(structuredClone(document))
   const lost = refsOf(document).filter(ref => pointed(document, ref) === undefined)
@@ -36,22 +36,22 @@ function refsOf (value: unknown): string[] {
   return Object.entries(value).flatMap(([key, inner]) => key === '$ref' && typeof inner === 'string' ? [inner] : refsOf(inner))
 }
 
-/** What a reference within a document means; undefined where it means nothing. */
+/** Resolves a reference within a document. Returns undefined if there is no target. */
 export function pointed (document: Json, ref: string): unknown {
   const keys = ref.slice(2).split('/').map(key => decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~'))
   return keys.reduce<unknown>((value, key) => (value as Json | undefined)?.[key], document)
 }
 
-/** Follows references. */
+/** Resolves references until there is none. */
 export function resolved (document: Json, schema: Json): Json {
   return typeof schema.$ref === 'string' ? resolved(document, pointed(document, schema.$ref) as Json) : schema
 }
 
-/** Checks events by what a document says of them, the JSON in their data too. */
+/** Validates events by the document, including the JSON in their data. */
 export function readerOf (document: Json, item: Json): ValidateFunction {
   const ajv = new Ajv2020({ strict: false, allErrors: false })
   addFormats.default(ajv)
-  // To JSON Schema it is an annotation, upon which an application acts: here it does.
+  // To JSON Schema `contentSchema` is an annotation, which an application may use. This one does.
   ajv.removeKeyword('contentSchema')
   ajv.addKeyword({
     keyword: 'contentSchema',
@@ -70,12 +70,12 @@ export function readerOf (document: Json, item: Json): ValidateFunction {
   return ajv.compile(absolute(item))
 }
 
-/** The events in a body, as a client has them. */
+/** Returns the events in a body, as a client parses them. */
 export function eventsIn (body: string): Json[] {
   const events: EventSourceMessage[] = []
   const retries: number[] = []
   const parser = createParser({ onEvent: event => events.push(event), onRetry: retry => retries.push(retry) })
   parser.feed(body)
-  // Fields that an event does not have are none.
+  // Absent fields are omitted.
   return events.map(event => JSON.parse(JSON.stringify(event)) as Json)
 }

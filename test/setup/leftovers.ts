@@ -3,12 +3,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-// What a test looks at that says: nothing is left.
+// Checks that nothing is left after a test.
 
 setFlagsFromString('--expose-gc')
 export const gc = runInNewContext('gc') as () => void
 
-/** Bytes in memory when all that can go is gone: of the heap, and of the buffers beside it. */
+/** Bytes of heap and buffers after a full collection. */
 export async function settledMemory (): Promise<{ heap: number, buffers: number }> {
   for (let n = 0; n < 5; n++) {
     await turn()
@@ -18,8 +18,8 @@ export async function settledMemory (): Promise<{ heap: number, buffers: number 
   return { heap: heapUsed, buffers: external }
 }
 
-/** What keeps the process alive of the kinds that a stream has. */
+/** The active resources of the kinds that a stream uses. */
 export const timersAndSockets = (): string[] => process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name.startsWith('TCP')).sort()
 
-/** How many listeners there are of each event. */
+/** The number of listeners of each event. */
 export const listeners = (emitter: EventEmitter): Map<string | symbol, number> => new Map(emitter.eventNames().map(name => [name, emitter.listenerCount(name)]))

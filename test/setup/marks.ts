@@ -1,8 +1,8 @@
-/** The opening of a stream that has nothing to catch up with. */
+/** The opening of a stream that is live at once. */
 export const live = (opening: string): string => `: live\n${opening}`
-/** The opening of a stream whose history comes next. */
+/** The opening of a stream that replays first. */
 export const replay = (opening: string): string => `: replay\n${opening}`
-/** The frame behind that history. */
+/** The frame after the replay. */
 export const CAUGHT_UP = ': live\n\n'
-/** A body, or frames of it, for those who look at its events alone. */
+/** Removes the marks from a body or frames, for tests that compare only its events. */
 export const unmarked = (body: string): string => body.replaceAll(CAUGHT_UP, '').replace(/^: (live|replay)\n/gm, '')

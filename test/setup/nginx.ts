@@ -8,15 +8,15 @@ import { freePort } from './redis.ts'
 
 interface Owner { teardown: (fn: () => unknown) => unknown }
 
-/** Two free ports of 127.0.0.1 -> what stands in the block `http`. */
+/** Returns the content of the block `http` for two free ports of 127.0.0.1. */
 export type HttpBlock = (port: number, other: number) => string
 
-// Each kind of request keeps its bodies somewhere, whether there are any or not.
+// Each kind of module needs a folder for bodies, even if there are none.
 const BODIES = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
-/** Paths are within the folder: nginx takes them from its prefix. */
+/** Paths are within the folder, the prefix of nginx. */
 const config = (main: string, http: string): string => `
-# As root it would make its workers somebody else, who may not enter the folder.
+# As root, nginx would run its workers as another user, who cannot read the folder.
 ${process.getuid?.() === 0 ? 'user root root;' : ''}
 worker_processes 1;
 daemon off;
@@ -31,7 +31,7 @@ ${http}
 }
 `
 
-/** An nginx of a test's own: with one worker, on free ports, with its own folder, gone with the test. */
+/** An nginx for one test: with one worker, on free ports, with its own folder, removed after the test. */
 export class Nginx {
   readonly port: number
   readonly other: number
@@ -44,11 +44,11 @@ export class Nginx {
     this.other = other
     this.#process = spawn(need(NGINX), ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr'], { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#process.stderr!.setEncoding('utf8').on('data', text => { this.#log += text })
-    // After its last words, too.
+    // Including its last output.
     this.#over = once(this.#process, 'close')
   }
 
-  /** Resolves when it serves. `main` is what stands beside the block `http`. */
+  /** Resolves when it serves. `main` is the configuration beside the block `http`. */
   static async start (t: Owner, http: HttpBlock, main = ''): Promise<Nginx> {
     const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -61,32 +61,32 @@ export class Nginx {
         await nginx.logs('start worker process ')
         return nginx
       } catch (error) {
-        // Somebody else took a port.
+        // Another process has taken a port.
         if (tries === 5 || !nginx.log.includes('Address already in use')) throw error
       }
     }
   }
 
-  /** All that it said, from notices to alerts. */
+  /** Its complete log, from notices to alerts. */
   get log (): string { return this.#log }
 
-  /** Waits until it says something, after the first `from` characters. */
+  /** Waits until its log contains a text, after the first `from` characters. */
   async logs (text: string, from = 0): Promise<void> {
     const stderr = this.#process.stderr!
     while (this.#log.indexOf(text, from) === -1) {
-      if (stderr.closed) throw new Error(`nginx is gone and never said ${JSON.stringify(text)}: ${this.#log}`)
+      if (stderr.closed) throw new Error(`nginx exited without logging ${JSON.stringify(text)}: ${this.#log}`)
       await Promise.race([once(stderr, 'data'), this.#over])
     }
   }
 
-  /** As `nginx -s reload`. Resolves when new workers serve, and the old ones are only there for what they have. */
+  /** Like `nginx -s reload`. Resolves when new workers serve, and the old ones only finish their connections. */
   async reload (): Promise<void> {
     const from = this.#log.length
     this.#process.kill('SIGHUP')
     await this.logs('gracefully shutting down', from)
   }
 
-  /** Resolves when it is gone, with its workers. */
+  /** Resolves when it has exited, with its workers. */
   async stop (): Promise<void> {
     this.#process.kill('SIGTERM')
     await this.#over

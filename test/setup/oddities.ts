@@ -1,4 +1,4 @@
-/** Things that may be thrown, and throw themselves when they are looked at. New ones each time. */
+/** Values that may be thrown, and throw themselves when they are inspected. New ones at each call. */
 export function oddities (): Array<[what: string, thrown: unknown]> {
   const revoked = (target: object): unknown => {
     const { proxy, revoke } = Proxy.revocable(target, {})
@@ -17,7 +17,7 @@ export function oddities (): Array<[what: string, thrown: unknown]> {
   ]
 }
 
-/** Functions in the place of `cancel()`, of a body or a reader that is not the platform's. */
+/** Replacements for `cancel()` of a body or a reader that is not the platform's. */
 export function oddCancels (): Array<[what: string, cancel: (() => unknown) | undefined]> {
   const fail = (): never => { throw new Error('cancel') }
   return [

@@ -3,16 +3,16 @@ import { accessSync, constants, realpathSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-// The programs that tests run beside ours. Run as a program (`pretest`), this finds them, or installs them where that is our
-// business: as root on a system with apt-get. Anywhere else it says how to get them, and their tests are skipped.
+// Programs that tests run. Run as a program (`pretest`), this file finds them, or installs them if it runs as root on a
+// system with apt-get. Elsewhere it prints how to install them, and their tests are skipped.
 
 export interface Program {
   title: string
-  /** What it may be called. */
+  /** The possible names of its executable. */
   names: readonly string[]
-  /** The variable that says where it is, and then nothing else does. */
+  /** The environment variable with its path. If set, no other place is searched. */
   variable: string
-  /** What brings it on Debian. */
+  /** The package on Debian. */
   package: string
 }
 
@@ -24,12 +24,12 @@ export const HAPROXY: Program = { title: 'HAProxy', names: ['haproxy'], variable
 export const VARNISH: Program = { title: 'Varnish', names: ['varnishd'], variable: 'VARNISH_PATH', package: 'varnish' }
 export const CADDY: Program = { title: 'Caddy', names: ['caddy'], variable: 'CADDY_PATH', package: 'caddy' }
 export const FIREFOX: Program = { title: 'Firefox', names: ['firefox-esr', 'firefox'], variable: 'FIREFOX_PATH', package: 'firefox-esr' }
-// It brings WebKit, and the browser around it.
+// It includes WebKit and a browser.
 export const WEBKIT: Program = { title: 'WebKitWebDriver', names: ['WebKitWebDriver'], variable: 'WEBKIT_DRIVER_PATH', package: 'webkit2gtk-driver' }
 export const XVFB: Program = { title: 'Xvfb', names: ['Xvfb'], variable: 'XVFB_PATH', package: 'xvfb' }
 const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL]
 
-// Where a system keeps servers; not everybody's PATH has it.
+// The folder of server programs, which is not in every PATH.
 const SERVERS = '/usr/sbin'
 
 export function find ({ names, variable }: Program, env: NodeJS.ProcessEnv = process.env): string | undefined {
@@ -40,13 +40,13 @@ export function find ({ names, variable }: Program, env: NodeJS.ProcessEnv = pro
 
 export const missing = ({ title, package: name, variable }: Program): string => `${title} was not found: apt-get install ${name}, or set ${variable}`
 
-/** Why a test that needs them is skipped; false where it is not. With CI=true nothing is: the test fails instead. */
+/** Returns why a test that needs them is skipped, or false. With CI=true it is not skipped, and fails instead. */
 export function absent (...programs: readonly Program[]): string | false {
   const first = programs.find(program => find(program) === undefined)
   return first !== undefined && process.env.CI !== 'true' ? missing(first) : false
 }
 
-/** Where it is; throws where it is not. */
+/** Returns its path. Throws if it is not installed. */
 export function need (program: Program): string {
   const found = find(program)
   if (found === undefined) throw new Error(missing(program))
@@ -67,11 +67,11 @@ function isProgram (file: string): boolean {
   }
 }
 
-/** Tells what went wrong, or nothing. */
+/** Returns what failed, or undefined. */
 function install (names: readonly string[]): string | undefined {
   for (const args of [['update'], ['install', '-y', '--no-install-recommends', ...names]]) {
     const { status, stderr } = spawnSync('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', ...args], {
-      // What is installed is run by the tests, not by the system.
+      // Installed services are started by the tests, not by the system.
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
       stdio: ['ignore', 'ignore', 'pipe'],
       encoding: 'utf8'

@@ -9,7 +9,10 @@ import { freePort } from './redis.ts'
 
 interface Owner { teardown: (fn: () => unknown) => unknown }
 
-/** How a proxy is started: its configuration for a port of 127.0.0.1, and the arguments that name the file and the folder. */
+/**
+ * How a proxy is started: its configuration for a port of 127.0.0.1, and the arguments that name the file and the
+ * folder.
+ */
 export interface ProxySetup {
   program: Program
   config: (port: number) => string
@@ -21,7 +24,10 @@ const accepts = (port: number): Promise<boolean> => new Promise(resolve => {
   socket.once('connect', () => { socket.destroy(); resolve(true) }).once('error', () => resolve(false))
 })
 
-/** Starts a proxy that belongs to one test, on a free port and in a folder of its own. Returns the port once the proxy accepts connections. */
+/**
+ * Starts a proxy for one test, on a free port and in its own folder. Returns the port once the proxy accepts
+ * connections.
+ */
 export async function startProxy (t: Owner, { program, config, args }: ProxySetup): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'proxy-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))

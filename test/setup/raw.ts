@@ -7,19 +7,21 @@ export interface RawRequest {
   headers?: Record<string, string>
   version?: '1.0' | '1.1'
   body?: string
-  /** Not a byte is read before resume(). */
+  /** No byte is read before resume(). */
   pauseOnConnect?: boolean
 }
 
 export interface RawResponse {
   status: number
-  /** Status line and header lines as they came. */
+  /** Status line and header lines as received. */
   head: string
   headers: Record<string, string>
-  /** What stands between the head and the end, chunked encoding taken off. */
+  /** The body, with chunked encoding removed. */
   body: string
   trailers: string
-  /** True when the end was said: the last chunk, the full length, or for HTTP/1.0 a clean end of the connection. */
+  /**
+   * True if the response is complete: the last chunk, the full length, or for HTTP/1.0 a clean end of the connection.
+   */
   complete: boolean
 }
 
@@ -28,7 +30,7 @@ interface Waiting { text: string, from: number, resolve: (received: string) => v
 /** Connects and sends one request. */
 export async function open (port: number, request: RawRequest = {}): Promise<RawClient> {
   const socket = connect({ port, host: '127.0.0.1' })
-  // Before it is connected: later, Node would already read ahead.
+  // Called before it is connected: later, Node would already read ahead.
   if (request.pauseOnConnect === true) socket.pause()
   const client = new RawClient(socket)
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
@@ -36,14 +38,14 @@ export async function open (port: number, request: RawRequest = {}): Promise<Raw
   return client
 }
 
-/** One TCP connection to a server, byte by byte, with the manners of one's choice. */
+/** A TCP connection to a server, under the control of the test, byte by byte. */
 export class RawClient {
   readonly socket: Socket
   /** All bytes so far, as latin1. */
   received = ''
-  /** The same as they came, one entry per read. */
+  /** The same in pieces, one entry per read. */
   readonly chunks: string[] = []
-  /** Settles when the connection is gone: 'end' when the server said goodbye, else the error's code. */
+  /** Settles when the connection is closed: 'end' after a clean end, else the error's code. */
   readonly closed: Promise<string>
   readonly #methods: string[] = []
   #waiting: Waiting[] = []
@@ -64,7 +66,7 @@ export class RawClient {
     }))
   }
 
-  /** Another request on the same connection. */
+  /** Sends another request on the same connection. */
   request ({ path = '/', method = 'GET', headers = {}, version = '1.1', body = '' }: RawRequest): void {
     this.#methods.push(method)
     const lines = [`${method} ${path} HTTP/${version}`, 'Host: localhost', ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)]
@@ -72,7 +74,7 @@ export class RawClient {
     this.socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1')
   }
 
-  /** Waits until this text has come, after the first `from` characters. */
+  /** Waits until this text has arrived, after the first `from` characters. */
   until (text: string, from = 0): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ text, from, resolve, reject })
@@ -80,7 +82,7 @@ export class RawClient {
     })
   }
 
-  /** The responses so far, one for each request that was answered. */
+  /** The responses so far. */
   responses (): RawResponse[] {
     const found: RawResponse[] = []
     let rest = this.received
@@ -100,16 +102,16 @@ export class RawClient {
     return found
   }
 
-  /** The whole frames of a response, without the blank line that ends each. */
+  /** The complete frames of a response, without the blank line that ends each. */
   frames (response = 0): string[] {
     return (this.responses()[response]?.body ?? '').split('\n\n').slice(0, -1)
   }
 
   pause (): void { this.socket.pause() }
   resume (): void { this.socket.resume() }
-  /** Says goodbye: no more will be sent. */
+  /** Half-closes the connection: nothing more is sent. */
   fin (): void { this.socket.end() }
-  /** Breaks off. */
+  /** Resets the connection. */
   reset (): void { this.socket.resetAndDestroy() }
 
   #arrived (text: string): void {
@@ -121,7 +123,7 @@ export class RawClient {
   #look (): void {
     this.#waiting = this.#waiting.filter(waiting => {
       if (this.received.indexOf(waiting.text, waiting.from) === -1) {
-        // What is here need not be searched again, but for a text that has come in part.
+        // Received text is not searched again, except for a partial match at its end.
         waiting.from = Math.max(waiting.from, this.received.length - waiting.text.length + 1)
         return true
       }
@@ -149,7 +151,7 @@ function fields (lines: string[]): Record<string, string> {
   return headers
 }
 
-/** RFC 9112 §7.1. A chunk that has come in part counts as far as it has. */
+/** Parses a chunked body (RFC 9112 §7.1). A partial chunk counts as far as it has arrived. */
 function dechunk (rest: string): { text: string, trailers: string, complete: boolean, length: number } {
   const parts: string[] = []
   let at = 0
@@ -158,7 +160,7 @@ function dechunk (rest: string): { text: string, trailers: string, complete: boo
     if (lineEnd === -1) break
     const size = parseInt(rest.slice(at, lineEnd), 16)
     if (size === 0) {
-      // The trailer section ends with an empty line; without trailers that is the next one.
+      // The trailer section ends with an empty line; without trailers it is the next one.
       const end = rest.indexOf('\r\n\r\n', lineEnd)
       if (end === -1) break
       return { text: parts.join(''), trailers: rest.slice(lineEnd + 2, end), complete: true, length: end + 4 }

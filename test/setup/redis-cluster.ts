@@ -19,7 +19,7 @@ export class RedisCluster {
     const share = Math.ceil(SLOTS / masters)
     await Promise.all(clients.slice(0, masters).map(async (client, index) => {
       await client.call('CLUSTER', 'ADDSLOTSRANGE', index * share, Math.min(SLOTS, (index + 1) * share) - 1)
-      // Votes of the same configuration would have to be sorted out first.
+      // Votes with the same configuration epoch would first have to be resolved.
       await client.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
     }))
     await within('every server knows the others', introduce(clients))
@@ -42,7 +42,7 @@ export class RedisCluster {
   }
 }
 
-/** Again and again: a server forgets, without a word, a handshake that took longer than the node timeout. */
+/** Repeatedly: a server silently drops a handshake that took longer than the node timeout. */
 async function introduce (clients: Redis[]): Promise<void> {
   const known = async (client: Redis): Promise<number> => String(await client.call('CLUSTER', 'NODES')).split('\n').filter(line => line !== '' && !line.includes('handshake')).length
   while ((await Promise.all(clients.map(known))).some(count => count < clients.length)) {

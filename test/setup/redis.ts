@@ -10,7 +10,7 @@ import { need, REDIS } from './programs.ts'
 
 interface Owner { teardown: (fn: () => unknown) => unknown }
 
-/** A port of 127.0.0.1 that was free a moment ago. */
+/** Returns a port of 127.0.0.1 that was free a moment ago. */
 export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -26,7 +26,7 @@ function folderOf (t: Owner): string {
   return folder
 }
 
-/** A Redis of a test's own: on a free port, with its own folder, gone with the test. */
+/** A Redis for one test: on a free port, with its own folder, removed after the test. */
 export class RedisServer {
   readonly port: number
   readonly folder: string
@@ -39,12 +39,12 @@ export class RedisServer {
     this.#args = args
   }
 
-  /** Arguments are those of the command line, as `--appendonly yes`. */
+  /** The arguments are those of the command line, such as `--appendonly yes`. */
   static start (t: Owner, ...args: string[]): Promise<RedisServer> {
     return RedisServer.#start(t, folderOf(t), ['--save', '', ...args])
   }
 
-  /** One that watches a master by itself, and is quick about it. */
+  /** Starts a sentinel that watches a master, with short timeouts. */
   static sentinel (t: Owner, name: string, master: number): Promise<RedisServer> {
     const folder = folderOf(t)
     const file = join(folder, 'sentinel.conf')
@@ -60,7 +60,7 @@ export class RedisServer {
         t.teardown(() => server.kill())
         return server
       } catch (error) {
-        // Somebody else took the port, or a cluster wants one below 55536.
+        // Another process has taken the port, or a cluster needs one below 55536.
         if (tries === 10) throw error
       }
     }
@@ -68,7 +68,7 @@ export class RedisServer {
 
   get pid (): number | undefined { return this.#process?.pid }
 
-  /** Resolves when it answers, with what its folder holds. */
+  /** Resolves when it answers, with the data in its folder. */
   async start (): Promise<void> {
     const child = spawn(need(REDIS), [...this.#args, '--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder, '--daemonize', 'no', '--logfile', join(this.folder, 'log')], { stdio: 'ignore' })
     this.#process = child
@@ -81,7 +81,7 @@ export class RedisServer {
     }
   }
 
-  /** As a crash, unless another signal is given. */
+  /** Kills it like a crash, or sends the given signal. */
   async kill (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#process
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -98,7 +98,7 @@ export class RedisServer {
     this.signal('SIGCONT')
   }
 
-  /** A client that goes with the test. */
+  /** Returns a client that is closed after the test. */
   client (t: Owner, options: object = {}): Redis {
     const client = new Redis({ port: this.port, host: '127.0.0.1', ...options })
     client.on('error', () => {})

@@ -1,15 +1,15 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
-/** One that came, and the connection that was made for it. */
+/** A connection of a client, and its connection to a server. */
 interface Pair {
   down: Socket
   up: Socket
-  /** Bytes from the server that were not handed on. */
+  /** Bytes from the server that were not forwarded. */
   lost: number
 }
 
-/** Hands on bytes between clients and one of several servers, the next one that is there for each connection. */
+/** Forwards bytes between clients and servers. Each connection is sent to the next running server. */
 export class Relay {
   readonly #server: Server
   readonly #ports: () => readonly number[]
@@ -23,7 +23,7 @@ export class Relay {
     this.#server = createServer(down => this.#accept(down))
   }
 
-  /** `ports` are those of the servers that are there at the moment. */
+  /** `ports` returns the ports of the running servers. */
   static async start (t: { teardown: (fn: () => unknown) => unknown }, ports: () => readonly number[]): Promise<Relay> {
     const relay = new Relay(ports)
     relay.#server.listen(0, '127.0.0.1')
@@ -37,25 +37,28 @@ export class Relay {
 
   get port (): number { return (this.#server.address() as AddressInfo).port }
 
-  /** How many connections there are. */
+  /** The number of connections. */
   get size (): number { return this.#pairs.size }
 
-  /** Bytes that were taken from the server for the connection that came from a port. */
+  /** Bytes that were received from the server for the connection from a port. */
   taken (port: number | undefined): number {
     for (const { down, up } of this.#pairs) if (down.remotePort === port) return up.bytesRead
     return -1
   }
 
-  /** From now on, what the servers answer arrives nowhere, also on connections that come later, until all is cut; or only on those that are there. */
+  /**
+   * Drops all bytes of the servers from now on, on later connections too, until all are cut; or only on the current
+   * ones.
+   */
   lose (later = true): void {
     this.#losing = later
     for (const pair of this.#pairs) this.#loseOf(pair)
   }
 
-  /** Whether something was lost on every connection. */
+  /** True if bytes were lost on every connection. */
   get hasLost (): boolean { return [...this.#pairs].every(({ lost }) => lost > 100) }
 
-  /** All connections break off, with what was on its way. */
+  /** Cuts all connections, with the bytes on their way. */
   cut (): void {
     this.#losing = false
     for (const { down, up } of this.#pairs) {
@@ -65,7 +68,10 @@ export class Relay {
     this.#pairs.clear()
   }
 
-  /** Hands on what a server says up to this text, on the first connection where it is said, and nothing of what comes after it. Resolves when it did. */
+  /**
+   * Forwards the bytes of a server up to this text, on the first connection that has it, and drops the rest. Resolves
+   * when done.
+   */
   holdAfter (text: string): Promise<void> {
     return new Promise(resolve => {
       this.#last = { text: Buffer.from(text).toString('latin1'), reached: resolve }
@@ -101,7 +107,7 @@ export class Relay {
     const over = (): void => {
       this.#pairs.delete(pair)
       up.destroy()
-      // What the server said before it left still arrives.
+      // Bytes that the server sent before its end are still forwarded.
       if (up.readableEnded) down.end()
       else down.destroy()
     }

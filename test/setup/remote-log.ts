@@ -7,14 +7,14 @@ export const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, m
 /** The record of a number. */
 export const numbered = (n: number): LogRecord => ({ event: 'message', data: String(n), json: true })
 
-/** Chances of a log elsewhere, the same ones for the same seed. */
+/** Random numbers for a remote log, the same ones for the same seed. */
 export const dice = chances
 export type Dice = ReturnType<typeof chances>
 
 /**
- * A log on another machine, played in memory. With dice, answers are promises and take their time, each in the order of the
- * calls, and what it tells comes late, in order, independently of the answers. Without dice it answers and tells at once.
- * `lose()` is the accident after which another epoch begins.
+ * A log on another machine, simulated in memory. With dice, answers are promises and take time, each in the order of
+ * the calls; batches of the tail are delivered late, in order, independently of the answers. Without dice everything is
+ * synchronous. After `lose()` another epoch starts.
  */
 export class RemoteLog implements EventLog {
   readonly #history: HistoryLimits
@@ -31,13 +31,13 @@ export class RemoteLog implements EventLog {
     this.#begin()
   }
 
-  /** What it holds at this moment, without delay. */
+  /** The current state, without delay. */
   get now (): LogState { return this.#log.state() as LogState }
 
-  /** How many listen. */
+  /** The number of listeners. */
   get listeners (): number { return this.#listeners.size }
 
-  /** Settles when all that it has to tell by now is told. */
+  /** Resolves when all batches so far were delivered. */
   get told (): Promise<unknown> { return this.#told }
 
   append (record: LogRecord): LogPosition | Promise<LogPosition> { return this.#answer(() => this.#log.append(record) as LogPosition) }
@@ -55,7 +55,7 @@ export class RemoteLog implements EventLog {
 
   close (): void { this.#log.close() }
 
-  /** All of it is gone: what comes now is another sequence, which the tail tells of. */
+  /** Loses all entries: another epoch starts, which the tail delivers. */
   lose (): void | Promise<void> {
     return this.#answer(() => {
       this.#log.close()
@@ -74,7 +74,7 @@ export class RemoteLog implements EventLog {
     if (this.#dice === undefined) return make()
     const made = this.#asked.then(() => this.#pause()).then(make)
     this.#asked = made.catch(() => {})
-    // It was so when it was asked there, and is known here a while later.
+    // The result is of the time of the request, and arrives later.
     const answer = this.#answered.then(() => this.#pause()).then(() => made)
     this.#answered = answer.catch(() => {})
     return answer
@@ -86,7 +86,7 @@ export class RemoteLog implements EventLog {
     else this.#told = this.#told.then(() => this.#pause()).then(tell)
   }
 
-  /** A few microtasks, or turns of the event loop. */
+  /** Waits a few microtasks, or turns of the event loop. */
   async #pause (): Promise<void> {
     const kind = this.#dice!(3)
     for (let count = this.#dice!(4); count > 0; count--) await (kind === 0 ? new Promise(setImmediate) : undefined)

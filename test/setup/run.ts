@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 
-// Runs the checks and the suite. The last line is "N passed, N failed". Arguments are test files and options of tap: with a file
-// alone its tests run, without checks and coverage.
+// Runs the checks and the suite. The last line is "N passed, N failed". Arguments are test files and options of tap:
+// with a file alone its tests run, without checks and coverage.
 
-/** Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage. */
+/**
+ * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
+ */
 const PROGRAMS = ['test/example/*.test.ts', 'test/{bench,readme}.test.ts', 'test/documents/*.test.ts',
   'test/scenario/{back-forward,both-ways,both-ways-proxies,browser,byte-cases,chaos,clients,compression,doctor,drain,fan-out,inspector,nginx,nodes,page,proxies,rights,servers,soak,tabs}.test.ts']
 const CHECKS = ['lint', 'typecheck', 'package']

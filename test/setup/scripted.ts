@@ -3,20 +3,20 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { within } from './within.ts'
 
-/** A request, and the response that is being made for it. */
+/** A request, and its response. */
 export interface Asked {
   method: string
   url: string
   headers: IncomingMessage['headers']
   body: string
   response: ServerResponse
-  /** Settles when the response is over: true where it was sent as a whole. */
+  /** Settles when the response is closed: true if it was sent completely. */
   over: Promise<boolean>
 }
 
 export type Answer = (asked: Asked) => unknown
 
-/** A server that answers by a script: each request has the next answer, the last one all that follow. */
+/** A server with scripted answers: one for each request. The last one is repeated. */
 export class Scripted {
   readonly asked: Asked[] = []
   readonly #server = createServer((request, response) => { this.#serve(request, response) })
@@ -37,7 +37,7 @@ export class Scripted {
 
   get url (): string { return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/` }
 
-  /** The request of that number: 1, 2, 3 … */
+  /** Resolves to the request with this number, counted from 1. */
   async request (number: number): Promise<Asked> {
     const wait = async (): Promise<void> => { while (this.asked.length < number) await once(this.#told, 'asked') }
     await within(`request ${number}`, wait())
@@ -65,20 +65,20 @@ export class Scripted {
 
 const TYPE = { 'content-type': 'text/event-stream' }
 
-/** A stream that stays open. */
+/** Answers with a stream that stays open. */
 export const streams = (text: string | Uint8Array = '', headers: Record<string, string> = {}): Answer => ({ response }) => {
   response.writeHead(200, { ...TYPE, ...headers })
   response.flushHeaders()
   if (text.length > 0) response.write(text)
 }
 
-/** A stream that ends. */
+/** Answers with a stream that ends. */
 export const ends = (text: string | Uint8Array = '', headers: Record<string, string> = {}): Answer => ({ response }) => response.writeHead(200, { ...TYPE, ...headers }).end(text)
 
-/** A stream that is cut off, once the text is on its way. */
+/** Answers with a stream that is cut once the text is written. */
 export const cuts = (text: string): Answer => ({ response }) => {
   response.writeHead(200, TYPE).write(text, () => response.socket!.end())
 }
 
-/** No stream. */
+/** Answers without a stream. */
 export const answers = (status: number, headers: Record<string, string> = {}, body?: string): Answer => ({ response }) => response.writeHead(status, headers).end(body)

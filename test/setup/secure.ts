@@ -3,7 +3,7 @@ import http2 from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { certificate } from './certificate.ts'
 
-/** A server of HTTP/2 over TLS, which answers `one` over HTTP/1.1; gives its URL. */
+/** Starts an HTTP/2 server over TLS, which serves `one` over HTTP/1.1. Returns its URL. */
 export async function secure (t: { teardown: (fn: () => unknown) => unknown }, serve: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void): Promise<string> {
   const server = http2.createSecureServer({ ...certificate(), allowHTTP1: true }, (request, response) => {
     if (request.httpVersion === '1.1') response.end('one')

@@ -4,14 +4,14 @@ import type { Examination } from '../../lib/cli/doctor/examination.ts'
 import type { Exchange } from '../../lib/cli/doctor/exchange.ts'
 import type { Probe } from '../../lib/cli/doctor/finding.ts'
 
-/** What came, by the time at which it came, in milliseconds. */
+/** Received texts with their time, in milliseconds. */
 export type Came = ReadonlyArray<readonly [at: number, text: string]>
 
 export interface Sight {
   status?: number
   version?: string
   headers?: Record<string, string>
-  /** When the head came; false: never. */
+  /** The time of the head, or false if it never arrives. */
   head?: number | false
   came?: Came
   end?: Exchange['end']['how']
@@ -23,7 +23,7 @@ export interface Sight {
 
 export const STREAM = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
 
-/** An exchange as it could have been: the times are the test's. */
+/** Returns a made-up exchange: the test sets the times. */
 export async function seen ({ status = 200, version = '1.1', headers = STREAM, head = 5, came = [], end = 'left', at = 20_000, error, redirects = [], start = 0 }: Sight = {}): Promise<Exchange> {
   const arrivals = new Arrivals()
   for (const [at, text] of came) {
@@ -41,7 +41,7 @@ export async function seen ({ status = 200, version = '1.1', headers = STREAM, h
   }
 }
 
-/** An examination without a fault, but for what is said here. */
+/** Returns an examination without a fault, except for the given exchanges. */
 export async function examined (sights: { [K in 'base' | 'compressed' | 'origin' | 'head' | 'back']?: Sight | undefined } & Pick<Partial<Examination>, 'alpn' | 'page' | 'seconds'> = {}): Promise<Examination> {
   const { alpn = 'h2', page, seconds = 20, origin } = sights
   const base = { came: every(1_000, 20), ...sights.base }
@@ -59,8 +59,8 @@ export async function examined (sights: { [K in 'base' | 'compressed' | 'origin'
 
 export const event = (id: number, data = `event ${id}`): string => `id: ${id}\ndata: ${data}\n\n`
 
-/** So many events, one per interval. */
+/** That many events, one per interval. */
 export const every = (interval: number, count: number, late = 0): Came => Array.from({ length: count }, (_, index) => [(index + 1) * interval + late, event(index + 1)])
 
-/** Mark and text of all that was found. */
+/** Mark and text of all findings. */
 export const found = ({ findings }: Probe): string[] => findings.map(({ mark, text }) => `${mark}: ${text}`)

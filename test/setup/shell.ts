@@ -4,32 +4,32 @@ import type { World } from '../../lib/cli/run.ts'
 import type { Output } from '../../lib/cli/terminal.ts'
 import { within } from './within.ts'
 
-/** One end of a pipe, that keeps what is written into it. */
+/** The end of a pipe, which records the written text. */
 export class Paper extends Writable {
   isTTY = false
   text = ''
-  readonly #told = new EventEmitter()
-  /** What a write fails with. */
+  readonly #writes = new EventEmitter()
+  /** The error of each write. */
   failure: Error | undefined
 
   override _write (chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     if (this.failure === undefined) this.text += String(chunk)
     done(this.failure)
-    this.#told.emit('written')
+    this.#writes.emit('written')
   }
 
   get lines (): string[] { return this.text.split('\n').slice(0, -1) }
 
-  /** Settles when this text stands there. */
+  /** Settles when this text was written. */
   async until (text: string): Promise<void> {
     const wait = async (): Promise<void> => {
-      while (!this.text.includes(text)) await new Promise(resolve => this.#told.once('written', resolve))
+      while (!this.text.includes(text)) await new Promise(resolve => this.#writes.once('written', resolve))
     }
     await within(`${JSON.stringify(text)} after ${JSON.stringify(this.text)}`, wait())
   }
 }
 
-/** What a command has of a process, in the hands of a test. */
+/** The parts of a process that a command uses, controlled by a test. */
 export class Shell extends EventEmitter implements World {
   readonly stdout: Paper & Output = new Paper()
   readonly stderr: Paper & Output = new Paper()
@@ -38,6 +38,6 @@ export class Shell extends EventEmitter implements World {
 
   get signal (): AbortSignal { return this.#controller.signal }
 
-  /** As Ctrl-C, for a command without its `run` around it. */
+  /** Interrupts a command like Ctrl-C, without its `run`. */
   interrupt (): void { this.#controller.abort() }
 }

@@ -5,11 +5,11 @@ import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
 
-// Short streams, one after the other on one connection. Prints how many bytes of each only a full collection would take.
+// Short streams, one after the other on one connection. Prints how many bytes of each only a full collection frees.
 
 const app = Fastify()
 await app.register(sse)
-// One for all: V8 makes what lives long of each generator function that is called.
+// One function for all: V8 keeps an object for each generator function that is called.
 async function * events () { yield { data: 'x' } }
 app.get('/', { schema: { sse: { message: Type.String() } } }, (request, reply) => reply.sse(events))
 await app.listen({ host: '127.0.0.1', port: 0 })
@@ -25,7 +25,7 @@ async function oldAfter (streams) {
   return getHeapSpaceStatistics().find(({ space_name: name }) => name === 'old_space').space_used_size
 }
 
-// The first ones pay for what is compiled and cached once.
+// The first ones pay for compiled and cached code.
 const before = await oldAfter(2_000)
 console.log(Math.round((await oldAfter(1_000) - before) / 1_000))
 process.exit()

@@ -1,4 +1,5 @@
 import { DEFAULTS } from '../../lib/stream/options.ts'
 
-// Loaded before a test (`--node-arg=--import=./test/setup/through-response.ts`): it runs with every frame going through the response.
+// Loaded before a test (`--node-arg=--import=./test/setup/through-response.ts`): every frame then is written by the
+// response.
 DEFAULTS.directWrites = false

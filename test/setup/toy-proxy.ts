@@ -5,7 +5,7 @@ import { createGzip } from 'node:zlib'
 
 interface Owner { teardown: (fn: () => unknown) => unknown }
 
-/** What a proxy does with an answer on its way. */
+/** How a proxy forwards a response. */
 export type Manner = (from: IncomingMessage, to: ServerResponse, asked: IncomingMessage) => void
 
 const pass = (from: IncomingMessage, to: ServerResponse, headers = from.headers): void => {
@@ -13,7 +13,7 @@ const pass = (from: IncomingMessage, to: ServerResponse, headers = from.headers)
   to.flushHeaders()
 }
 
-/** Lets go when so many bytes are together, and of so many. */
+/** Forwards bytes in blocks of this size. */
 export const buffers = (size: number): Manner => (from, to) => {
   pass(from, to)
   let kept = Buffer.alloc(0)
@@ -24,21 +24,21 @@ export const buffers = (size: number): Manner => (from, to) => {
   from.on('end', () => to.end(kept))
 }
 
-/** Keeps the head, too, until all of it is there. */
+/** Holds back everything, including the head, until the response is complete. */
 export const keepsAll: Manner = (from, to) => {
   const kept: Buffer[] = []
   from.on('data', bytes => kept.push(bytes))
   from.on('end', () => to.writeHead(from.statusCode!, from.headers).end(Buffer.concat(kept)))
 }
 
-/** Compresses, and lets the compressor decide when. */
+/** Compresses, without flushing. */
 export const compresses: Manner = (from, to, { headers }) => {
   if (!/gzip/.test(headers['accept-encoding'] ?? '')) return passes(from, to)
   pass(from, to, { ...from.headers, 'content-encoding': 'gzip' })
   from.pipe(createGzip()).pipe(to)
 }
 
-/** Cuts connections on which nothing was said for so long. */
+/** Closes connections that were silent for that long. */
 export const cutsSilence = (limit: number): Manner => (from, to) => {
   pass(from, to)
   let timer = setTimeout(() => to.destroy(), limit)
@@ -51,7 +51,7 @@ export const cutsSilence = (limit: number): Manner => (from, to) => {
   from.on('end', () => to.end())
 }
 
-/** Hands on what comes, at once. */
+/** Forwards everything at once. */
 export function passes (from: IncomingMessage, to: ServerResponse): void {
   pass(from, to)
   from.pipe(to)
@@ -64,12 +64,12 @@ async function serve (t: Owner, server: Server): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** A proxy in front of a server; answers with its address. */
+/** Starts a proxy in front of a server. Returns its address. */
 export async function toyProxy (t: Owner, port: number, manner: Manner): Promise<string> {
   const server = createServer((asked, to) => {
     const { method, url, headers } = asked
     const sent = request({ port, host: '127.0.0.1', method, path: url, headers: { ...headers, connection: 'close' } }, from => {
-      // Who breaks off is heard by `to`.
+      // `to` is notified of a broken connection.
       from.on('error', () => {})
       delete from.headers['transfer-encoding']
       delete from.headers.connection
@@ -84,7 +84,7 @@ export async function toyProxy (t: Owner, port: number, manner: Manner): Promise
   return address
 }
 
-/** One that speaks HTTP/1.0 to its clients. */
+/** Starts a proxy that uses HTTP/1.0 to its clients. */
 export async function oldProxy (t: Owner, port: number): Promise<string> {
   return serve(t, createTcpServer(socket => {
     socket.on('error', () => {})

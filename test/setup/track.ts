@@ -1,21 +1,21 @@
-/** An event that came, and where in which epoch. */
+/** A received event, with its position. */
 export interface Arrival { epoch: string, offset: number, event: string, data: string }
 
 /**
- * Reads a stream of channels as a client that counts (R9), and throws where it is told too little: an event moves one position
- * by one, and whatever else moves one says so.
+ * Reads a stream of channels as a client that counts (R9), and throws if positions do not add up: an event advances one
+ * position by one, and every other move is announced.
  */
 export class Track {
-  /** What it was told of where it stands. */
+  /** The received marks. */
   readonly marks: string[] = []
   readonly events: Arrival[] = []
-  /** Where it stands, by epoch. */
+  /** The current position, by epoch. */
   position = new Map<string, number>()
   dropped = 0
   resets = 0
-  /** From which id on, once the stream has begun. */
+  /** The first id of the stream. */
   first: string | undefined
-  /** Between the first frame of an opening, or of a reset, and the one that has the id. */
+  /** Between the first frame of a start position or a reset, and the frame with its id. */
   #opening = true
   #over = false
 
@@ -46,7 +46,7 @@ export class Track {
     const { event = 'message', id, data } = fields
     if (event === 'sse.reset') this.resets++
     if (id === undefined) {
-      // How a stream failed has no position: nothing comes after it.
+      // The error of a failed stream has no position: nothing follows it.
       if (!this.#opening && event === 'error') this.#over = true
       else if (!this.#opening && event !== 'sse.reset') wrong('an event without a position')
       else this.#opening = true
@@ -69,7 +69,7 @@ export class Track {
     } else if (event === 'sse.reset') {
       if (moves.length !== 1) wrong('a reset of more than one channel')
     } else if (event === 'sse.gap') {
-      // It stands still where the latest of what is gone follow.
+      // The position stays if the latest events of lost ones follow.
       if (moves.length > 1 || (moves.length === 1 && steps[0] !== dropped)) wrong('a gap that does not add up')
     } else if (event === 'sse.position') {
       if (data !== '') wrong('a position with data')

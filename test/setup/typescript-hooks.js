@@ -3,12 +3,12 @@ import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-// Compiled files are kept here, below their own path, for later processes.
+// Compiled files are stored here, under their own path, for later processes.
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CACHE = join(ROOT, '.tap', 'typescript')
 const OPTIONS = { loader: 'ts', format: 'esm', target: 'es2023', sourcemap: 'inline', tsconfigRaw: { compilerOptions: { target: 'es2023', verbatimModuleSyntax: true } } }
 
-/** A hook of node:module. With the source map, coverage and stack traces name the lines of the TypeScript file. */
+/** A hook of node:module. With the source map, coverage and stack traces refer to the lines of the TypeScript file. */
 export function load (url, context, next) {
   if (!/^file:.*\.ts$/.test(url) || url.includes('/node_modules/')) return next(url, context)
   return { format: 'module', source: compiled(fileURLToPath(url), url), shortCircuit: true }
@@ -21,7 +21,7 @@ function compiled (file, url) {
   const kept = join(CACHE, `${path}.js`)
   if ((timeOf(kept) ?? 0) > timeOf(file)) return readFileSync(kept, 'utf8')
   const code = compile(file, url)
-  // Written whole or not at all, because other processes read it.
+  // Written atomically, because other processes read it.
   const draft = `${kept}.${process.pid}`
   mkdirSync(dirname(kept), { recursive: true })
   writeFileSync(draft, code)
@@ -32,7 +32,7 @@ function compiled (file, url) {
 const timeOf = file => statSync(file, { throwIfNoEntry: false })?.mtimeMs
 
 function compile (file, url) {
-  // Loaded when it is needed: most processes find everything compiled.
+  // Loaded on demand: most processes find everything compiled.
   const { transformSync } = createRequire(import.meta.url)('esbuild')
   return transformSync(readFileSync(file, 'utf8'), { ...OPTIONS, sourcefile: url }).code
 }

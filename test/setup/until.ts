@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Waits for a state of other processes, of which nothing tells. */
+/** Polls until a condition holds, for states of other processes that send no event. */
 export async function until (what: string, holds: () => boolean | Promise<boolean>, time = 60_000): Promise<void> {
   const deadline = performance.now() + time
   while (!await holds()) {

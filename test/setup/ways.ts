@@ -8,12 +8,12 @@ import { live } from './marks.ts'
 import type { RawClient } from './raw.ts'
 import { within } from './within.ts'
 
-// The same stream in each of the ways in which its bytes can get to a socket: no client may know the difference.
+// The same stream, with its bytes written to the socket in different ways. Clients must see no difference.
 
 export interface Way {
   source: 'pulled' | 'channel'
   directWrites: boolean
-  /** An onSend hook sees the body: it goes through `reply.send`, and is not there from the start. */
+  /** An onSend hook receives the body: it is sent through `reply.send`, and starts later. */
   hooked?: boolean
 }
 
@@ -24,35 +24,35 @@ export const WAYS: readonly Way[] = [
 ]
 export const nameOf = ({ source, directWrites, hooked = false }: Way): string => `${source}, directWrites: ${directWrites}${hooked ? ', hooked' : ''}`
 
-/** What a source does: it sends a text, or something else in between; `own` is what the handler writes itself. */
+/** A step of a source: it sends a text, or does something in between. The handler writes `own` itself. */
 export type Step = string | { own: string } | ((visit: Visit) => unknown)
 
 // More than the kernel's buffers of both sides hold.
 export const FLOOD: readonly Step[] = Array.from({ length: 600 }, (_, index) => `${index} ${'x'.repeat(32 * 1024)}`)
 export const SCRIPTS: Record<string, readonly Step[]> = {
   short: ['a', 'é€😀', '', 'x'.repeat(300), '日本', 'z'],
-  // One of them is far beyond what leaves in one write with others.
+  // One of them is far too large to be joined with others in one write.
   long: Array.from({ length: 40 }, (_, index) => index === 20 ? 'ß€'.repeat(40_000) : `${index} ${'ü'.repeat(index)}`),
   held: ['first', visit => visit.hold(), 'second', 'third'],
   flood: FLOOD
 }
 
-/** A request from the server's side, and all that became of it. */
+/** A request seen from the server, and everything that it caused. */
 export class Visit {
   readonly reply: FastifyReply
   readonly socket: Socket
-  /** The client's. */
+  /** The port of the client. */
   readonly port: number | undefined
-  /** Texts that the source was asked for. */
-  asked = 0
+  /** The number of texts that were pulled from the source. */
+  pulls = 0
   /** How often its `finally` ran. */
   finals = 0
   reason: CloseReason | undefined
   /** Settles with `reply.sse()`. */
   over!: Promise<void>
-  /** Settles when all is published. */
+  /** Settles when everything is published. */
   published: Promise<void> = Promise.resolve()
-  /** Lets the script go on. */
+  /** Lets the script continue. */
   free!: () => void
   readonly #steps: readonly Step[]
   readonly #gone: Promise<unknown>
@@ -72,7 +72,7 @@ export class Visit {
 
   async start ({ source, directWrites }: Way, name: string): Promise<void> {
     const { server } = this.reply
-    // The option of the registration is that of the pulled ones: both places where it can stand are in use.
+    // The registration has the option for pulled sources, the channel has its own: both levels are tested.
     // On a busy machine the first event may be late, and a comment in front of it would change the body.
     const options = { flushHeadersAfter: 60_000, onClose: ({ reason }: { reason: CloseReason }) => { this.reason = reason } }
     if (source === 'pulled') {
@@ -89,12 +89,12 @@ export class Visit {
     await this.over
   }
 
-  /** Until the test says so, or the client is gone. */
+  /** Waits until the test calls `free`, or the client disconnects. */
   async hold (): Promise<void> {
     await Promise.race([this.#freed, this.#gone])
   }
 
-  /** All that the client is to get. */
+  /** The body that the client must receive. */
   get body (): string {
     let offset = 0
     const frame = (text: string): string => this.#channel === undefined ? `data: ${text}\n\n` : `id: ${this.#epoch}-${++offset}\ndata: ${text}\n\n`
@@ -102,7 +102,7 @@ export class Visit {
     return opening + this.#steps.map(step => typeof step === 'string' ? frame(step) : typeof step === 'object' ? step.own : '').join('')
   }
 
-  /** The source knows that nobody reads it any more. */
+  /** True if the source was notified that its reader has left. */
   get isLeft (): boolean {
     return this.#channel === undefined ? this.finals === 1 && this.#signal?.aborted === true : this.#channel.subscribers === 0
   }
@@ -112,21 +112,21 @@ export class Visit {
   }
 
   async #publish (channel: Channel): Promise<void> {
-    // What is published before the client is there would be none of its business.
+    // Waits for the client, which would not receive earlier events.
     while (!this.reply.raw.headersSent && this.reason === undefined) await turn()
     for await (const data of this.#texts()) await channel.publish({ data })
     await channel.end()
   }
 
-  /** One in three is ready together with the one before it; all others come in a turn of their own. */
+  /** Every third text is ready together with the one before it; the others are in separate turns. */
   async * #texts (): AsyncGenerator<string> {
     try {
       for (const [index, step] of this.#steps.entries()) {
         if (typeof step === 'string') {
-          this.asked++
+          this.pulls++
           yield step
         } else if (typeof step === 'object') {
-          // Behind what was ready before.
+          // After the events that were ready before.
           await turn()
           this.reply.raw.write(step.own)
         } else {
@@ -143,9 +143,9 @@ export class Visit {
 export interface Served {
   app: FastifyInstance
   port: number
-  /** In the order in which they came. */
+  /** In order of arrival. */
   visits: Visit[]
-  /** Whatever went wrong, as far as the server knows. */
+  /** Errors and warnings of the server. */
   problems: unknown[]
 }
 
@@ -153,13 +153,13 @@ export interface ServeOptions {
   /** Options of Fastify. */
   server?: object
   scripts?: Record<string, readonly Step[]>
-  /** Before the routes are there. */
+  /** Runs before the routes are declared. */
   setup?: (app: FastifyInstance) => unknown
-  /** In the handler, before the stream. */
+  /** Runs in the handler, before the stream. */
   prepare?: (reply: FastifyReply) => void
 }
 
-/** An app whose `/stream/<script>` is a stream, and `/plain` is none. */
+/** An app whose `/stream/<script>` is a stream, and `/plain` is not. */
 export async function serve (t: Pick<Test, 'teardown'>, way: Way, { server = {}, scripts = SCRIPTS, setup, prepare }: ServeOptions = {}): Promise<Served> {
   const visits: Visit[] = []
   const problems: unknown[] = []
@@ -187,7 +187,7 @@ export interface Answer { head: string[], body: Buffer, trailers: string }
 
 const SIZE = /([1-9a-f][0-9a-f]*|0)\r\n/y
 
-/** The answers on a connection that are whole, read to the letter: an octet too many or too few anywhere throws. */
+/** Parses the complete responses on a connection. Throws at any missing or extra octet. */
 export function read (bytes: string): Answer[] {
   const answers: Answer[] = []
   for (let at = 0; at < bytes.length;) {
@@ -211,7 +211,7 @@ export function read (bytes: string): Answer[] {
   return answers
 }
 
-/** RFC 9112 §7.1; gives where it ends. */
+/** Parses a chunked body (RFC 9112 §7.1). Returns the index of its end. */
 function readChunks (bytes: string, from: number, answer: Answer): number {
   const parts: string[] = []
   for (let at = from; ;) {
@@ -233,12 +233,12 @@ function readChunks (bytes: string, from: number, answer: Answer): number {
   }
 }
 
-/** The values of all fields of this name. */
+/** Returns the values of all fields of this name. */
 export function fieldsOf ({ head }: Answer, name: string): string[] {
   return head.filter(line => line.toLowerCase().startsWith(`${name}:`)).map(line => line.slice(name.length + 1).trim())
 }
 
-/** Where two texts part, in a few words; nothing where they are the same. */
+/** Describes where two texts differ. Returns an empty text if they are equal. */
 export function difference (got: string, wanted: string): string {
   if (got === wanted) return ''
   let at = 0
@@ -248,22 +248,22 @@ export function difference (got: string, wanted: string): string {
 
 export const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise)
 
-/** Behind the last chunk. */
+/** The end after the last chunk. */
 export const END = '\r\n0\r\n\r\n'
 
-/** Waits until so many bodies in chunks are there. */
+/** Waits until that many chunked bodies are complete. */
 export async function ended (client: RawClient, streams: number, end = END): Promise<void> {
   let from = 0
   for (let n = 0; n < streams; n++) from = (await soon('the end of a stream', client.until(end, from))).indexOf(end, from) + end.length
 }
 
-/** The answers, once so many bodies in chunks are there. */
+/** Returns the responses, once that many chunked bodies are complete. */
 export async function answersOf (client: RawClient, streams: number, end = END): Promise<Answer[]> {
   await ended(client, streams, end)
   return read(client.received)
 }
 
-/** Each visit was answered, in its turn, with its bytes and no others, and its source is over. */
+/** Checks that each visit was answered in order, with exactly its bytes, and that its source has ended. */
 export async function intact (t: Pick<Test, 'equal'>, answers: Answer[], visits: Visit[]): Promise<void> {
   const streams = answers.filter(answer => fieldsOf(answer, 'content-type')[0]?.startsWith('text/event-stream'))
   t.equal(streams.length, visits.length)

@@ -1,7 +1,8 @@
 import { setImmediate } from '../../lib/clock.ts'
 
 /**
- * A promise that must settle: one that does not fails its test with a name instead of hanging it. The bound is far above what a busy machine takes.
+ * Rejects with the name of a promise that does not settle, so that its test fails instead of hanging. The limit is far
+ * above the time that a busy machine needs.
  */
 export async function within<T> (what: string, promise: Promise<T>, time = 30_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -11,7 +12,7 @@ export async function within<T> (what: string, promise: Promise<T>, time = 30_00
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
-/** Settles when a number has stood still for a while: nothing says "from here on, nothing happens". */
+/** Resolves when a number has not changed for a while, if no event signals the end. */
 export async function still (value: () => number | Promise<number>, time = 150): Promise<number> {
   for (let before = -1; ;) {
     const now = await value()
@@ -21,7 +22,7 @@ export async function still (value: () => number | Promise<number>, time = 150):
   }
 }
 
-/** Settles when a source that is always ready is pulled no more: as long as there is room, it is in every turn. */
+/** Resolves when a source that is always ready is no longer pulled: while there is room, it is pulled in every turn. */
 export async function held (pulled: () => number): Promise<number> {
   for (let before = -1; before !== pulled();) {
     before = pulled()

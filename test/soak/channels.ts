@@ -3,9 +3,12 @@ import type { ChannelOptions } from 'fastify-typed-sse'
 interface ChannelPlan {
   name: string
   options: ChannelOptions
-  /** Large events and a short history: who stalls there fills what the kernel keeps, stalls the stream, or falls behind the history. */
+  /**
+   * Large events and a short history: a stalled client fills the kernel's buffers, stalls its stream, or falls behind
+   * the history.
+   */
   wide: boolean
-  /** Events per second are so many times those of the others. */
+  /** The factor for its rate, relative to the other channels. */
   pace: number
 }
 
@@ -14,7 +17,7 @@ const SHORT = { maxEvents: 12, maxBytes: 64e6, maxAge: 3_600_000 }
 
 export const PADDING = 64 * 1024
 
-/** All channels. Most are ordinary; on a quiet one heartbeats are most of what comes. */
+/** All channels. Most are ordinary; a quiet one sends mostly heartbeats. */
 export const CHANNELS: readonly ChannelPlan[] = [
   ...Array.from({ length: 18 }, (_, index) => ({ name: `ordinary ${index}`, options: { history: LONG }, wide: false, pace: 1 })),
   ...Array.from({ length: 2 }, (_, index) => ({ name: `quiet ${index}`, options: { history: LONG }, wide: false, pace: 0.05 })),
@@ -22,10 +25,10 @@ export const CHANNELS: readonly ChannelPlan[] = [
   { name: 'wide, disconnecting', options: { history: SHORT, slowConsumer: 'disconnect' }, wide: true, pace: 3 }
 ]
 
-// Of all connections; two at least.
+// The share of all connections; two at least.
 const WIDE_SHARE = 1 / 200
 
-/** The channel of each of so many members. */
+/** The channel of each of that many members. */
 export function channelsOf (members: number): number[] {
   const wide = CHANNELS.flatMap((channel, index) => channel.wide ? Array<number>(Math.max(2, Math.round(members * WIDE_SHARE))).fill(index) : [])
   const others = CHANNELS.flatMap((channel, index) => channel.wide ? [] : [index])

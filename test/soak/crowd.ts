@@ -1,11 +1,11 @@
 import { chances } from '../setup/chances.ts'
 import { until } from '../setup/until.ts'
 import { channelsOf, CHANNELS } from './channels.ts'
-import { serve } from './colleague.ts'
+import { serve } from './worker.ts'
 import { Figures, Member, type Surroundings } from './member.ts'
 
 /*
- * Many clients in a process: `crowd.ts <port> <members> <number of this crowd> <of how many> <seed>`.
+ * Many clients in a process: `crowd.ts <port> <members> <number of this crowd> <number of crowds> <seed>`.
  */
 const [port, members, number, crowds, seed] = process.argv.slice(2).map(Number) as [number, number, number, number, number]
 const dice = chances(seed)
@@ -19,11 +19,11 @@ const surroundings: Surroundings = {
   wrong: what => { if (wrongs.length < MAX_WRONGS) wrongs.push(what) },
   named: key => { keys.push(key) }
 }
-// Those of a channel are spread over the crowds.
+// The members of a channel are spread over the crowds.
 const all = channelsOf(members).flatMap((channel, index) => index % crowds === number ? [new Member(`m${index}`, channel, surroundings)] : [])
 const one = (): Member => all[dice(all.length)]!
 
-/** What goes wrong with clients, and how often with each of them in an hour. */
+/** The kinds of faults of clients, and how often each client has one in an hour. */
 const FAULTS: Array<[perHour: number, happen: (member: Member) => void]> = [
   [20, member => member.drop('destroy')],
   [10, member => member.drop('resetAndDestroy')],
@@ -36,16 +36,16 @@ const TICK = 100
 const WIDE_STALL = 3_000
 const OVER_KEY = 2_000
 const OVER_TOTAL = 6_000
-// Those who are on their way back leave room.
+// Clients that are about to reconnect leave room.
 const SURPLUS = 1 / 25
 const MOST = 30_000
 
 const timers: NodeJS.Timeout[] = []
 let visitors = 0
-/** Those of a kind come when the last ones have gone. */
+/** A new group of a kind connects when the last one has disconnected. */
 const visiting = new Set<boolean>()
 
-/** So many who stay for a moment: with one key, or each with its own. */
+/** That many short visits: with one key, or each with its own. */
 async function visit (count: number, shared: boolean): Promise<void> {
   if (visiting.has(shared)) return
   visiting.add(shared)
@@ -55,7 +55,7 @@ async function visit (count: number, shared: boolean): Promise<void> {
     guest.returns = false
     guest.join()
   }
-  // Who listens has much to do.
+  // A listening process is busy.
   await until('visitors are answered', () => guests.every(({ answered }) => answered), MOST).catch(() => {})
   for (const guest of guests) guest.drop('destroy')
   visiting.delete(shared)
@@ -70,14 +70,14 @@ function begin (): void {
         for (; due[index]! >= 1; due[index]!--) happen(one())
       }
     }, TICK),
-    // Long enough that more comes than the kernel takes.
+    // Long enough that more is sent than the kernel buffers.
     setInterval(() => wide[dice(wide.length || 1)]?.stall(10_000 + dice(30_000)), WIDE_STALL),
     setInterval(() => visit(3, true), OVER_KEY),
     setInterval(() => visit(25 + Math.ceil(all.length * SURPLUS), false), OVER_TOTAL)
   )
 }
 
-// Whom a busy server lets wait longer than its queue is long, TCP lets wait for seconds, or for a minute.
+// If connections exceed the queue of a busy server, TCP delays them for seconds, or a minute.
 const AT_ONCE = 100
 
 const duties = {
@@ -92,11 +92,11 @@ const duties = {
 
   faults: begin,
 
-  /** Nothing goes wrong any more. Resolves when everybody is there and has got all. */
+  /** Stops the faults. Resolves when every client is connected and up to date. */
   async calm (newest: number[]) {
     for (const timer of timers.splice(0)) clearInterval(timer)
     for (const member of all) member.readOn()
-    await until('visitors have gone', () => visiting.size === 0)
+    await until('all short visits have ended', () => visiting.size === 0)
     const behind = (): Member[] => all.filter(({ admitted, channel, place: { position = -1 } }) => !admitted || position < newest[channel]!)
     await until('all have got all', () => behind().length === 0).catch(() => {
       for (const member of behind()) surroundings.wrong(`${member} is not at ${newest[member.channel]}${member.admitted ? '' : ', nor admitted'}`)
@@ -110,13 +110,13 @@ const duties = {
     for (const member of all) member.leave()
   },
 
-  /** Nobody comes back from now on. So many read nothing: a server that closes does not wait for them for ever. */
+  /** No client reconnects from now on. That many read nothing: a server that closes does not wait for them forever. */
   last (stalled: number) {
     for (const member of all) member.returns = false
     for (let n = 0; n < stalled; n++) all[n]!.stall(120_000)
   },
 
-  /** Resolves when everybody has got an end. Who stalled does not count. */
+  /** Resolves when every client has received an end. Stalled clients do not count. */
   async endings () {
     const readers = all.filter(({ stalls }) => !stalls)
     await until('all have an end', () => readers.every(({ ended }) => ended !== undefined))

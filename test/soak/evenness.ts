@@ -1,6 +1,6 @@
 /**
- * How far moments are from being spread evenly over a time of that length, wherever it begins: from 0 to 1 (Kolmogorov–Smirnov).
- * Its middle is their median: one that is late does not stretch it.
+ * The distance of moments from an even distribution over a time of that length, from any start: from 0 to 1
+ * (Kolmogorov–Smirnov). It is centred on their median, so that one late moment does not stretch it.
  */
 export function unevenness (moments: readonly number[], length: number): number {
   const sorted = [...moments].sort((a, b) => a - b)
@@ -11,7 +11,7 @@ export function unevenness (moments: readonly number[], length: number): number 
   }))
 }
 
-/** How many moments there are in each of so many equal parts of the time between the first and the last. */
+/** The number of moments in each of that many equal parts of the time between the first and the last. */
 export function flow (moments: readonly number[], parts: number): number[] {
   const [first, last] = [Math.min(...moments), Math.max(...moments)]
   const counts = Array<number>(parts).fill(0)

@@ -1,11 +1,11 @@
 import { CHANNELS } from './channels.ts'
-import { fieldsOf, Place } from './place.ts'
+import { fieldsOf, SequenceCheck } from './sequence-check.ts'
 import { Wire, type Ending } from './wire.ts'
 
-/** What all members of a crowd did and got, counted. */
+/** The counters of all members of a crowd. */
 export class Figures {
   connections = 0
-  /** Connections on which events came. */
+  /** Connections that received events. */
   admitted = 0
   events = 0
   heartbeats = 0
@@ -15,9 +15,9 @@ export class Figures {
   complete = 0
   cut = 0
   revoked = 0
-  /** Turned away, with a status or with an empty stream. */
+  /** Rejected, with a status or with an empty stream. */
   refused = 0
-  /** Cut by the client before there was an answer. */
+  /** Cut by the client before there was a response. */
   unanswered = 0
 }
 
@@ -26,29 +26,29 @@ export interface Surroundings {
   readonly figures: Figures
   readonly dice: (below: number) => number
   readonly wrong: (what: string) => void
-  /** Somebody is here by this name. */
+  /** A client with this name is connected. */
   readonly named: (key: string) => void
 }
 
-// Most are back soon, one in ten takes its time. Milliseconds.
+// Most reconnect soon, one in ten takes longer. Milliseconds.
 const SOON = 2_000
 const LATE = 8_000
 
-/** One client: follows a channel, looks at each frame, and comes back when it is told to, or later. */
+/** One client: receives a channel, checks each frame, and reconnects after the retry delay, or later. */
 export class Member {
   readonly channel: number
   key: string
-  place = new Place()
-  /** The stream is open and events may come. */
+  place = new SequenceCheck()
+  /** The stream is open and may send events. */
   admitted = false
-  /** How the last response ended, and when it was told to come back, in milliseconds. */
+  /** How the last response ended, and its retry delay, in milliseconds. */
   ended: { ending: Ending, retry: number | undefined } | undefined
-  /** Whether it comes back by itself. */
+  /** Whether it reconnects by itself. */
   returns = true
   readonly #name: string
   readonly #surroundings: Surroundings
   readonly #accept: string
-  #life = 0
+  #incarnation = 0
   #wire: Wire | undefined
   #status = 0
   #retry: number | undefined
@@ -61,7 +61,7 @@ export class Member {
     this.#name = this.key = name
     this.channel = channel
     this.#surroundings = surroundings
-    // An EventSource cannot read a status; others can.
+    // An EventSource cannot read a status; other clients can.
     this.#accept = surroundings.dice(2) === 0 ? 'text/event-stream' : '*/*'
     surroundings.named(name)
   }
@@ -82,10 +82,10 @@ export class Member {
     this.#wire = new Wire(this.#surroundings.port, `/${this.channel}`, headers, { head: this.#head, frame: this.#frame, over: this.#over })
   }
 
-  /** Breaks off: without a word, by a reset, or by closing its half. */
+  /** Disconnects: without a packet, by a reset, or by half-closing. */
   drop (how: 'destroy' | 'resetAndDestroy' | 'end'): void { this.#wire?.socket[how]() }
 
-  /** Reads nothing for so long. */
+  /** Reads nothing for that long. */
   stall (time: number): void {
     if (this.#wire === undefined || this.stalls) return
     this.#wire.socket.pause()
@@ -98,7 +98,7 @@ export class Member {
     this.#wire?.socket.resume()
   }
 
-  /** Does not come back, and is somebody else when it does. */
+  /** Stays away, and uses another name when it connects again. */
   leave (): void {
     clearTimeout(this.#timer)
     this.#left = true
@@ -108,9 +108,9 @@ export class Member {
   }
 
   #renew (): void {
-    this.key = `${this.#name}.${++this.#life}`
+    this.key = `${this.#name}.${++this.#incarnation}`
     this.#surroundings.named(this.key)
-    this.place = new Place()
+    this.place = new SequenceCheck()
   }
 
   readonly #head = (status: number, head: string): void => {
@@ -154,7 +154,7 @@ export class Member {
       figures.gaps++
       figures.dropped += JSON.parse(data).dropped
     }
-    // The others have a history that nobody outlives.
+    // The other channels have a history that is longer than any absence.
     if (!CHANNELS[this.channel]!.wide) wrong(`${this} got ${event}: ${data}`)
   }
 

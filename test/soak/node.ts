@@ -3,15 +3,16 @@ import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
 import { redisLog } from 'fastify-typed-sse/redis'
 import { Redis } from 'ioredis'
-import { serve } from './colleague.ts'
+import { serve } from './worker.ts'
 
 /*
- * One of two servers of one channel, whose events are in Redis: `node.ts <port of Redis> <grace> <reconnectWindow>`.
+ * One of two servers of one channel, whose events are in Redis: `node.ts <port of Redis> <shutdownTimeout>
+ * <reconnectWindow>`.
  */
-const [port, grace, reconnectWindow] = process.argv.slice(2).map(Number) as [number, number, number]
+const [port, shutdownTimeout, reconnectWindow] = process.argv.slice(2).map(Number) as [number, number, number]
 const redis = new Redis({ port, host: '127.0.0.1' })
 const app = Fastify()
-await app.register(sse, { eventLog: redisLog(redis), shutdownTimeout: grace, reconnectWindow })
+await app.register(sse, { eventLog: redisLog(redis), shutdownTimeout, reconnectWindow })
 const channel = app.sse.channel('news')
 app.get('/news', (_request, reply) => reply.sse(channel))
 let number = 0
@@ -28,7 +29,7 @@ const duties = {
     timer = setInterval(() => { last = channel.publish({ event: 'tick', data: { number: ++number } }) }, period)
   },
 
-  /** Resolves to how many there were, when the last of them is there. */
+  /** Resolves to the number of streams, when the last of them is open. */
   async rest (): Promise<number> {
     clearInterval(timer)
     await last
@@ -37,7 +38,7 @@ const duties = {
 
   stats: () => app.sse.stats().streams,
 
-  /** Resolves to how many milliseconds that took. */
+  /** Resolves to the milliseconds that it took. */
   async close (): Promise<number> {
     const began = performance.now()
     await app.close()

@@ -2,7 +2,7 @@ import type { HistogramSnapshot } from 'fastify-typed-sse'
 import type { Outcome } from './soak.ts'
 
 /** The figures of a run, as the rows of a table. */
-export function report ({ plan, openFiles, processes, before, after, closed, closeTime, grace, warm, stats, figures, lines, told, wrongs }: Outcome): Array<[what: string, figure: string]> {
+export function report ({ plan, openFiles, processes, before, after, closed, closeTime, shutdownTimeout, warm, stats, figures, lines, cleanEnds, wrongs }: Outcome): Array<[what: string, figure: string]> {
   const { streams, rejected, published, dropped, gaps, resets } = stats
   const during = since(stats.latency, warm.latency)
   const closedBy = Object.entries(streams.closed).flatMap(([reason, count]) => {
@@ -15,11 +15,11 @@ export function report ({ plan, openFiles, processes, before, after, closed, clo
     ['connections at once', `${shown(plan.connections)}, from ${processes} processes; each process may have ${shown(openFiles)} files open`],
     ['streams opened', shown(streams.opened - warm.streams.opened)],
     ['streams closed, by reason', closedBy.join(', ')],
-    ['requests turned away, by reason', `total ${shown(rejected.maxStreams)}, perKey ${shown(rejected.maxStreamsPerKey)}`],
+    ['requests rejected, by reason', `maxStreams ${shown(rejected.maxStreams)}, maxStreamsPerKey ${shown(rejected.maxStreamsPerKey)}`],
     ['events published', shown(published - warm.published)],
     ['events written', shown(streams.events - warm.streams.events)],
     ['bytes written', `${((streams.bytes - warm.streams.bytes) / 1e6).toFixed(1)} MB`],
-    ['events received, warming up included', shown(figures.events)],
+    ['events received, including warm-up', shown(figures.events)],
     ['heartbeats received', shown(figures.heartbeats)],
     ['gaps, resets', `${shown(gaps)} with ${shown(dropped)} events, ${shown(resets)}`],
     ['publish to write, p50', `${quantile(during, 0.5).toFixed(2)} ms`],
@@ -27,18 +27,18 @@ export function report ({ plan, openFiles, processes, before, after, closed, clo
     ['heap, empty, before and after', `${megabytes(before.heap)} → ${megabytes(after.heap)}; closed ${megabytes(closed.heap)}`],
     ['buffers, the same', `${megabytes(before.buffers)} → ${megabytes(after.buffers)}; closed ${megabytes(closed.buffers)}`],
     ['handles, the same', `${handles(before.handles)} → ${handles(after.handles)}; closed ${handles(closed.handles)}`],
-    ['close()', `${(closeTime / 1_000).toFixed(1)} s of ${grace / 1_000} s; ${shown(told)} clients got a clean end, and when to come back`],
+    ['close()', `${(closeTime / 1_000).toFixed(1)} s of ${shutdownTimeout / 1_000} s; ${shown(cleanEnds)} clients got a clean end and a retry delay`],
     ['lines in the log', Object.entries(lines).map(([what, count]) => `${what} ${shown(count)}`).join(', ')],
     ['wrong', String(wrongs.length)]
   ]
 }
 
-/** What came since an earlier look. */
+/** The increase since an earlier sample. */
 function since ({ buckets, count, sum }: HistogramSnapshot, before: HistogramSnapshot): HistogramSnapshot {
   return { buckets: buckets.map(({ le, count }, index) => ({ le, count: count - before.buckets[index]!.count })), count: count - before.count, sum: sum - before.sum }
 }
 
-/** As Prometheus estimates it: evenly within its bucket. */
+/** Estimated as by Prometheus: evenly within a bucket. */
 export function quantile ({ buckets, count }: HistogramSnapshot, share: number): number {
   const rank = share * count
   const index = buckets.findIndex(bucket => bucket.count >= rank)

@@ -1,12 +1,14 @@
-import { fieldsOf, Place } from './place.ts'
+import { fieldsOf, SequenceCheck } from './sequence-check.ts'
 import { Wire, type Ending } from './wire.ts'
 
-/** A client that does what `retry:` says to the letter: when its stream ends it comes back after just so long, to a server that is still there. */
+/**
+ * A client that obeys `retry:` exactly: when its stream ends, it reconnects after just that delay, to the next server.
+ */
 export class Returner {
-  readonly place = new Place()
+  readonly place = new SequenceCheck()
   live = false
   readonly endings: Ending[] = []
-  /** When its first stream ended, when it was told to come back, and when it did. */
+  /** When its first stream ended, when it was due to reconnect, and when it did. */
   endedAt = 0
   retry: number | undefined
   returnedAt: number | undefined
@@ -19,7 +21,7 @@ export class Returner {
     this.#ports = ports
   }
 
-  /** The moment that it was told; undefined where it was not. */
+  /** The due moment; undefined if it received no delay. */
   get due (): number | undefined { return this.retry === undefined ? undefined : this.endedAt + this.retry }
 
   join (): void {

@@ -3,7 +3,8 @@ import { report } from './report.ts'
 import { soak } from './soak.ts'
 
 /*
- * The long run: `npm run soak -- --seconds 600 --connections 5000 --seed 7`. It ends by itself, with 1 where something is wrong.
+ * The long run: `npm run soak -- --seconds 600 --connections 5000 --seed 7`. It ends by itself, with exit code 1 after
+ * a violation.
  */
 const { values } = parseArgs({
   options: {

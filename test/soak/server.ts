@@ -4,27 +4,27 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import sse from 'fastify-typed-sse'
 import { chances } from '../setup/chances.ts'
 import { CHANNELS, PADDING } from './channels.ts'
-import { serve } from './colleague.ts'
+import { serve } from './worker.ts'
 import { Lines } from './lines.ts'
 
 /*
- * The server that is soaked, alone in its process: `server.ts <connections> <grace> <seed>`.
- * It publishes and revokes as it is told, and tells its own figures.
+ * The tested server, alone in its process: `server.ts <connections> <shutdownTimeout> <seed>`.
+ * It publishes and revokes on command, and reports its own figures.
  */
-const [connections, grace, seed] = process.argv.slice(2).map(Number) as [number, number, number]
+const [connections, shutdownTimeout, seed] = process.argv.slice(2).map(Number) as [number, number, number]
 const dice = chances(seed)
 const lines = new Lines()
 process.on('unhandledRejection', error => lines.wrong(`unhandled rejection: ${String((error as Error)?.stack ?? error)}`))
 
 const keyOf = ({ headers }: FastifyRequest): string => String(headers['x-key'])
-/** Those who are to be found out at the next look. */
+/** The keys that the next `reauthorize` rejects. */
 const banned = new Set<string>()
 const app = Fastify({ logger: { level: 'info', base: null, stream: lines } })
 await app.register(sse, {
   heartbeatInterval: 2_000,
   stallTimeout: 4_000,
-  shutdownTimeout: grace,
-  // A few more than there are: who comes beyond that is turned away.
+  shutdownTimeout,
+  // Slightly more than the number of connections: requests beyond are rejected.
   limits: { maxStreams: connections + 20, maxStreamsPerKey: 2, keyGenerator: keyOf, retryAfter: 500 },
   reauthorize: async request => !banned.delete(keyOf(request)),
   reauthorizeInterval: 1_000
@@ -53,7 +53,7 @@ const duties = {
     return (app.server.address() as AddressInfo).port
   },
 
-  /** So many events per second on each ordinary channel; 0: none. */
+  /** Sets the events per second of each ordinary channel; 0: none. */
   publish (rate: number) {
     const due = CHANNELS.map(() => Math.random())
     let then = performance.now()
@@ -68,7 +68,7 @@ const duties = {
     })
   },
 
-  /** So many streams per second, by one way and the other; 0: none. */
+  /** Sets how many streams per second are disconnected in each of the two ways; 0: none. */
   revoke (rate: number) {
     every(1, rate === 0 ? Infinity : 1_000 / rate, () => {
       const open = app.sse.streams()
@@ -80,7 +80,7 @@ const duties = {
     if (rate === 0) banned.clear()
   },
 
-  /** So many events in each channel that its history is full. */
+  /** Publishes to each channel until its history is full. */
   async fill () {
     for (const [index, { options: { history } }] of CHANNELS.entries()) {
       for (let n = 0; n < history!.maxEvents!; n++) await publish(index)
@@ -90,14 +90,14 @@ const duties = {
   stats: () => app.sse.stats(),
   newest: () => numbers,
 
-  /** What keeps the process alive, by kind. */
+  /** The resources that keep the process alive, by kind. */
   handles (): Record<string, number> {
     const handles: Record<string, number> = {}
     for (const kind of process.getActiveResourcesInfo()) handles[kind] = (handles[kind] ?? 0) + 1
     return handles
   },
 
-  /** What is in use when all that can go is gone, and what of these keys still counts. */
+  /** The memory after a full collection, and the remaining counts of these keys. */
   async measure (keys: string[]) {
     for (let n = 0; n < 5; n++) {
       await turn()
@@ -107,7 +107,7 @@ const duties = {
     return { heap, buffers, handles: duties.handles(), counted: keys.filter(key => countOf(key) > 0) }
   },
 
-  /** Resolves to how many milliseconds that took. */
+  /** Resolves to the milliseconds that it took. */
   async close (): Promise<number> {
     const began = performance.now()
     await app.close()
@@ -119,7 +119,7 @@ const duties = {
   lines: () => ({ counts: lines.counts, wrongs: lines.wrongs })
 }
 
-/** What admission goes by, which the package shows nobody. */
+/** The internal counts of admission, which the package does not export. */
 function countOf (key: string): number {
   const registrations = (app.server as unknown as Record<symbol, Iterable<{ countOf: (key: string) => number }>>)[Symbol.for('fastify-typed-sse.registrations')]!
   let count = 0

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Stats } from 'fastify-typed-sse'
 import type { Owner } from '../chaos/world.ts'
 import { until } from '../setup/until.ts'
-import { Colleague } from './colleague.ts'
+import { Worker } from './worker.ts'
 import type { CrowdDuties } from './crowd.ts'
 import { Figures } from './member.ts'
 import type { ServerDuties } from './server.ts'
@@ -11,11 +11,11 @@ export interface Plan {
   seconds: number
   connections: number
   seed: number
-  /** Where what happens is told. */
+  /** Prints the progress. */
   say: (line: string) => void
 }
 
-/** Bytes and handles that are in use where nobody is there. */
+/** Bytes and handles in use without clients. */
 export interface Measured { heap: number, buffers: number, handles: Record<string, number> }
 
 export interface Outcome {
@@ -26,42 +26,42 @@ export interface Outcome {
   after: Measured
   closed: Measured
   closeTime: number
-  grace: number
+  shutdownTimeout: number
   warm: Stats
   stats: Stats
   figures: Figures
   lines: Record<string, number>
-  /** Clean ends with a moment to come back, at the close. */
-  told: number
-  /** What must not happen, and did. */
+  /** Clean ends with a retry delay, at the close. */
+  cleanEnds: number
+  /** The violations. */
   wrongs: string[]
 }
 
-const GRACE = 10_000
+const SHUTDOWN_TIMEOUT = 10_000
 // Events per second on each ordinary channel.
 const RATE = 2
 const WARM = 3_000
-/** How much more may be in use than before: of what is there, or so many bytes. */
+/** The allowed growth: a factor, or a number of bytes. */
 export const TOLERANCE = { share: 0.1, bytes: 5_000_000 }
-// One process reads for so many.
+// The connections of one client process.
 const PER_CROWD = 2_500
-// What a process has open besides.
+// The other open files of a process.
 const SPARE = 200
 
-/** How many files this process may have open. Those that it starts may have as many. */
+/** The limit of open files of this process, which its child processes share. */
 export function openFiles (): number {
   const { userLimits } = process.report.getReport() as { userLimits: { open_files: { soft: number | 'unlimited' } } }
   return Number(String(userLimits.open_files.soft).replace('unlimited', 'Infinity'))
 }
 
-/** A server, its clients, and what has been found to be wrong. */
+/** A server, its clients, and the violations. */
 export class Soak {
   readonly plan: Plan
-  readonly server: Colleague<ServerDuties>
-  readonly crowds: ReadonlyArray<Colleague<CrowdDuties>>
+  readonly server: Worker<ServerDuties>
+  readonly crowds: ReadonlyArray<Worker<CrowdDuties>>
   readonly wrongs: string[] = []
 
-  private constructor (plan: Plan, server: Colleague<ServerDuties>, crowds: ReadonlyArray<Colleague<CrowdDuties>>) {
+  private constructor (plan: Plan, server: Worker<ServerDuties>, crowds: ReadonlyArray<Worker<CrowdDuties>>) {
     this.plan = plan
     this.server = server
     this.crowds = crowds
@@ -70,61 +70,61 @@ export class Soak {
   static async start (t: Owner, plan: Plan): Promise<Soak> {
     const { connections, seed, say } = plan
     if (connections * 1.2 + SPARE > openFiles()) throw new Error(`${connections} connections want more open files than ${openFiles()}: ulimit -n`)
-    const server = await Colleague.start<ServerDuties>(t, 'server.ts', connections, GRACE, seed)
-    const port = await server.ask('listen')
+    const server = await Worker.start<ServerDuties>(t, 'server.ts', connections, SHUTDOWN_TIMEOUT, seed)
+    const port = await server.call('listen')
     const count = Math.ceil(connections / PER_CROWD)
-    const crowds = await Promise.all(Array.from({ length: count }, (_, index) => Colleague.start<CrowdDuties>(t, 'crowd.ts', port, connections, index, count, seed + index + 1)))
+    const crowds = await Promise.all(Array.from({ length: count }, (_, index) => Worker.start<CrowdDuties>(t, 'crowd.ts', port, connections, index, count, seed + index + 1)))
     say(`${connections} connections of ${count} processes to one server; a process may have ${openFiles()} files open`)
     return new Soak(plan, server, crowds)
   }
 
-  /** Asks all crowds at once. */
+  /** Sends a command to all crowds at once. */
   all<N extends keyof CrowdDuties> (duty: N, ...details: Parameters<CrowdDuties[N]>): Promise<Array<Awaited<ReturnType<CrowdDuties[N]>>>> {
-    return Promise.all(this.crowds.map(crowd => crowd.ask(duty, ...details)))
+    return Promise.all(this.crowds.map(crowd => crowd.call(duty, ...details)))
   }
 
-  /** Everybody comes, and events with them. */
+  /** All clients connect, and events are published. */
   async gather (): Promise<void> {
-    await this.server.ask('publish', RATE)
+    await this.server.call('publish', RATE)
     await this.all('join')
-    this.plan.say('everybody is there')
+    this.plan.say('all clients are connected')
   }
 
-  /** Everybody has got all, and the books agree. */
+  /** All clients are up to date, and the counts agree. */
   async settle (): Promise<Stats> {
-    await this.server.ask('revoke', 0)
-    await this.server.ask('publish', 0)
-    await this.all('calm', await this.server.ask('newest'))
-    this.plan.say('everybody has got all')
+    await this.server.call('revoke', 0)
+    await this.server.call('publish', 0)
+    await this.all('calm', await this.server.call('newest'))
+    this.plan.say('all clients are up to date')
     const { connections } = this.plan
-    // It hears of those who broke off last a little later.
-    await until('nobody else is there', async () => (await this.server.ask('stats')).streams.open <= connections)
-    const stats = await this.server.ask('stats')
+    // It is notified of the last disconnects a little later.
+    await until('all other streams are closed', async () => (await this.server.call('stats')).streams.open <= connections)
+    const stats = await this.server.call('stats')
     this.add(stats, connections)
     return stats
   }
 
-  /** Whether the figures of the streams add up, with so many open. */
+  /** Checks that the counts of the streams add up, with that many open. */
   add ({ streams }: Stats, open: number): void {
     const closed = Object.values(streams.closed).reduce((sum, count) => sum + count)
     if (streams.open !== open) this.wrongs.push(`${streams.open} streams are open, and not ${open}`)
     if (streams.opened !== streams.open + closed) this.wrongs.push(`${streams.opened} streams were opened, ${streams.open} are open and ${closed} closed`)
   }
 
-  /** Everybody leaves. What is in use then, with full histories, so that it is the same whenever it is looked at. */
+  /** All clients disconnect. Returns the use with full histories, so that two samples are comparable. */
   async empty (): Promise<Measured> {
-    await this.server.ask('publish', 0)
+    await this.server.call('publish', 0)
     await this.all('leave')
-    await until('all streams are closed', async () => (await this.server.ask('stats')).streams.open === 0)
-    this.add(await this.server.ask('stats'), 0)
-    await until('all connections are closed', async () => !('TCPSocketWrap' in await this.server.ask('handles')))
-    await this.server.ask('fill')
+    await until('all streams are closed', async () => (await this.server.call('stats')).streams.open === 0)
+    this.add(await this.server.call('stats'), 0)
+    await until('all connections are closed', async () => !('TCPSocketWrap' in await this.server.call('handles')))
+    await this.server.call('fill')
     return this.measure()
   }
 
   async measure (): Promise<Measured> {
     const keys = (await this.all('report')).flatMap(({ keys }) => keys)
-    const { counted, ...measured } = await this.server.ask('measure', keys)
+    const { counted, ...measured } = await this.server.call('measure', keys)
     if (counted.length > 0) this.wrongs.push(`${counted.length} keys count as open, among them ${counted.slice(0, 3).join(', ')}`)
     return measured
   }
@@ -140,7 +140,10 @@ export class Soak {
   }
 }
 
-/** Days of a server in minutes: its clients come, stall, break off and come back, are turned away and sent away. Then it closes. */
+/**
+ * Days of a server in minutes: its clients connect, stall, break off and reconnect, are rejected and disconnected. Then
+ * it closes.
+ */
 export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   const soak = await Soak.start(t, plan)
   const { server, wrongs } = soak
@@ -148,12 +151,12 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   await pause(WARM)
   await soak.settle()
   const before = await soak.empty()
-  const warm = await server.ask('stats')
+  const warm = await server.call('stats')
   plan.say('warm, and empty')
 
   await soak.gather()
   await soak.all('faults')
-  await server.ask('revoke', Math.ceil(plan.connections / 1_000))
+  await server.call('revoke', Math.ceil(plan.connections / 1_000))
   await pause(plan.seconds * 1_000)
   const stats = await soak.settle()
   const after = await soak.empty()
@@ -162,34 +165,34 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
 
   await soak.gather()
   await soak.all('last', Math.ceil(plan.connections / 500))
-  const closeTime = await server.ask('close')
+  const closeTime = await server.call('close')
   const endings = (await soak.all('endings')).flat()
-  const told = endings.filter(({ ending, retry }) => ending === 'complete' && retry !== undefined).length
-  if (told < endings.length) wrongs.push(`${endings.length - told} of ${endings.length} clients did not get a clean end and their own moment to come back`)
-  if (closeTime > GRACE) wrongs.push(`close() took ${closeTime} ms of ${GRACE}`)
-  soak.add(await server.ask('stats'), 0)
+  const cleanEnds = endings.filter(({ ending, retry }) => ending === 'complete' && retry !== undefined).length
+  if (cleanEnds < endings.length) wrongs.push(`${endings.length - cleanEnds} of ${endings.length} clients did not get a clean end and a retry delay`)
+  if (closeTime > SHUTDOWN_TIMEOUT) wrongs.push(`close() took ${closeTime} ms of ${SHUTDOWN_TIMEOUT}`)
+  soak.add(await server.call('stats'), 0)
   const closed = await soak.measure()
   const open = Object.keys(closed.handles).filter(kind => kind.startsWith('TCP') || kind === 'Timeout')
   if (open.length > 0) wrongs.push(`after close() there are ${open.join(', ')}`)
 
   const reports = await soak.all('report')
-  const lines = await server.ask('lines')
+  const lines = await server.call('lines')
   wrongs.push(...reports.flatMap(({ wrongs }) => wrongs), ...lines.wrongs)
   const figures = sum(reports.map(({ figures }) => figures))
-  wrongs.push(...disagreements(await server.ask('stats'), figures))
+  wrongs.push(...disagreements(await server.call('stats'), figures))
   const code = await server.leave()
   if (code !== 0) wrongs.push(`the server ended with ${code}`)
-  return { plan, openFiles: openFiles(), processes: soak.crowds.length, before, after, closed, closeTime, grace: GRACE, warm, stats, figures, lines: lines.counts, told, wrongs }
+  return { plan, openFiles: openFiles(), processes: soak.crowds.length, before, after, closed, closeTime, shutdownTimeout: SHUTDOWN_TIMEOUT, warm, stats, figures, lines: lines.counts, cleanEnds, wrongs }
 }
 
-/** Where what the clients were told is more than what the server says, or is not all that it may be. */
+/** Checks that clients received no more than the server reports, and no less than they must. */
 function disagreements ({ streams, rejected, gaps, dropped, resets }: Stats, figures: Figures): string[] {
   const refused = rejected.maxStreams + rejected.maxStreamsPerKey + rejected.closing
-  // What is on its way when a client breaks off nobody reads.
+  // Events on their way to a client that disconnects are not received.
   const most = { events: streams.events, gaps, dropped, resets, admitted: streams.opened, refused }
   const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name => `${name}: clients count ${figures[name]}, the server ${most[name]}`)
   if (refused <= figures.refused + figures.unanswered) return more
-  return [...more, `${refused} were turned away, ${figures.refused} were told so, and only ${figures.unanswered} did not wait for an answer`]
+  return [...more, `${refused} requests were rejected, ${figures.refused} clients received that, and only ${figures.unanswered} did not wait for a response`]
 }
 
 function sum (all: readonly Figures[]): Figures {

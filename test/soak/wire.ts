@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 
-/** How a response ended: its end was said, or the connection was gone before. */
+/** How a response ended: complete, or with a lost connection. */
 export type Ending = 'complete' | 'cut'
 
 export interface Listener {
@@ -10,17 +10,18 @@ export interface Listener {
   over: (ending: Ending) => void
 }
 
-// One for all: what comes is read at once. Thousands of sockets with a buffer each would be what is measured.
+// One buffer for all, because bytes are read at once. Thousands of sockets with their own buffers would dominate the
+// measurement.
 const memory = Buffer.allocUnsafe(64 * 1024)
 
-/** One request over a connection of its own, and its response frame by frame, as the bytes come. */
+/** One request over its own connection, and its response frame by frame, as the bytes arrive. */
 export class Wire {
   readonly socket: Socket
   readonly #listener: Listener
-  /** What came of the head, or of the line with a chunk's size. */
+  /** The bytes of the head so far, or of the line with a chunk's size. */
   #rest = ''
   #body = ''
-  /** Bytes that are left of the chunk, or of the body. */
+  /** The remaining bytes of the chunk, or of the body. */
   #left = 0
   #state: 'head' | 'size' | 'chunk' | 'chunk end' | 'length' | 'over' = 'head'
 
@@ -51,7 +52,7 @@ export class Wire {
     }
   }
 
-  /** Of the body. */
+  /** Bytes of the body. */
   #read (text: string, at: number): number {
     const part = text.slice(at, at + this.#left)
     this.#left -= part.length
@@ -64,7 +65,7 @@ export class Wire {
     return at + part.length
   }
 
-  /** Of what stands around it. */
+  /** Bytes around the body. */
   #line (text: string, at: number): number {
     const mark = this.#state === 'head' ? '\r\n\r\n' : '\r\n'
     const before = this.#rest.length

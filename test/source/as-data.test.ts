@@ -37,18 +37,18 @@ for (const [kind, make] of kinds) {
   })
 }
 
-t.test('a function is given what a stream gives it, and its failure is that of the source', async t => {
+t.test('a function source receives the context of the stream, and its error is the error of the source', async t => {
   const context = { lastEventId: '7' } as SourceContext
   t.strictSame(await readAll(await asData(given => [given === context])(context)), [{ data: true }])
   await t.rejects(asData(() => { throw new Error('no model today') })(context), /no model today/)
   await t.rejects(asData(async () => { throw new Error('no model today') })(context), /no model today/)
 })
 
-t.test('L10: anything else is refused when it is read', async t => {
+t.test('L10: any other value is rejected at the first read', async t => {
   for (const nothing of ['text', 5, null, undefined, {}]) t.throws(() => iterate(asData(nothing as unknown as string[])), { code: 'FST_SSE_SOURCE' })
 })
 
-t.test('a source is read when an event is wanted, and its failure comes through', async t => {
+t.test('a source is read on demand, and its error is passed on', async t => {
   let read = 0
   const iterator = iterate(asData((function * () { yield ++read; yield ++read; throw new Error('mine') })()))
   t.equal(read, 0)
@@ -58,14 +58,14 @@ t.test('a source is read when an event is wanted, and its failure comes through'
   await t.rejects(async () => iterator.next(), /mine/)
 })
 
-t.test('C2: a refused event throws into its generator, at the yield', async t => {
+t.test('C2: the error of a rejected event is thrown into its generator, at the yield', async t => {
   const iterator = iterate(asData(function * (): Generator<unknown> { try { yield 1 } catch (error) { yield (error as Error).message } }()))
   await iterator.next()
   t.strictSame(await iterator.throw!(new Error('refused')), { done: false, value: { data: 'refused' } })
   t.equal(iterate(asData(['a'])).throw, undefined)
 })
 
-t.test('L3: the source stops at once, also while a read is pending', async t => {
+t.test('L3: the source stops at once, also during a pending read', async t => {
   const node = new PassThrough()
   let cancelled = false
   let returned = false
@@ -82,7 +82,7 @@ t.test('L3: the source stops at once, also while a read is pending', async t => 
   t.equal(iterate(asData(['a'])).return!(), undefined, 'an array has nothing to stop')
 })
 
-t.test('L3: a readable behind a stream is destroyed when the client leaves, each of a hundred times', async t => {
+t.test('L3: a readable is destroyed when the client disconnects, each of a hundred times', async t => {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
   const open = new Set<PassThrough>()

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { EventQueue, type EventQueueOptions } from '../../lib/source/event-queue.ts'
 
-/** What a promise has come to by now: its value, its error's code, or `'waits'`. */
+/** Returns the state of a promise: its value, the code of its error, or `'waits'`. */
 function watch (promise: Promise<unknown>): () => unknown {
   let state: unknown = 'waits'
   promise.then(value => { state = value }, (error: NodeJS.ErrnoException) => { state = error.code ?? error.message })
@@ -13,7 +13,7 @@ function watch (promise: Promise<unknown>): () => unknown {
 const value = (data: unknown) => ({ value: { data }, done: false })
 const done = { value: undefined, done: true }
 
-t.test('without a capacity a push waits until its event is taken', async t => {
+t.test('without a capacity, a push waits until the reader has its event', async t => {
   const queue = new EventQueue()
   const pushed = watch(queue.push({ data: 1 }))
   await turn()
@@ -26,7 +26,7 @@ t.test('without a capacity a push waits until its event is taken', async t => {
   t.equal(queue.size, 0)
 })
 
-t.test('with a capacity that many events wait in the queue, and only the next push waits too', async t => {
+t.test('with a capacity of n, only the push after n waiting events waits', async t => {
   const queue = new EventQueue({ capacity: 2 })
   const pushed = [1, 2, 3].map(data => watch(queue.push({ data })))
   await turn()
@@ -36,13 +36,13 @@ t.test('with a capacity that many events wait in the queue, and only the next pu
   const reader = queue[Symbol.asyncIterator]()
   t.same(await reader.next(), value(1))
   await turn()
-  t.equal(pushed[2]!(), true, 'the taken event leaves its place to the next')
+  t.equal(pushed[2]!(), true, 'the read event frees its place in the queue')
   t.equal(queue.size, 2)
   t.same(await reader.next(), value(2))
   t.same(await reader.next(), value(3))
 })
 
-t.test('an event goes at once to a reader that waits', async t => {
+t.test('a waiting reader receives an event at once', async t => {
   const queue = new EventQueue()
   const taken = queue[Symbol.asyncIterator]().next()
   t.equal(await queue.push({ data: 'now' }), true)
@@ -50,7 +50,7 @@ t.test('an event goes at once to a reader that waits', async t => {
   t.equal(queue.size, 0)
 })
 
-t.test('several next() at once are answered in order', async t => {
+t.test('several pending next() resolve in order', async t => {
   const queue = new EventQueue()
   const reader = queue[Symbol.asyncIterator]()
   const taken = [reader.next(), reader.next(), reader.next()]
@@ -60,9 +60,9 @@ t.test('several next() at once are answered in order', async t => {
   t.same(await Promise.all(taken), [value('a'), value('b'), done])
 })
 
-// After p pushes and n calls of next(), whatever their order: the first min(p, n) events are taken, in order, and
-// the first capacity + n pushes have settled. That is all there is to know about a channel.
-t.test('events keep their order and pushes wait as in a channel of Go, for any capacity and any interleaving', async () => {
+// After p pushes and n calls of next(), in any order: the first min(p, n) events are read, in order, and
+// the first capacity + n pushes have settled. This is the complete model of the queue.
+t.test('events keep their order and pushes wait as in a Go channel, for any capacity and any interleaving', async () => {
   await fc.assert(fc.asyncProperty(
     fc.nat({ max: 4 }),
     fc.array(fc.constantFrom('push', 'take'), { maxLength: 24 }),
@@ -105,7 +105,7 @@ function assertSame (actual: unknown, expected: unknown): void {
   if (got !== wanted) throw new Error(`got ${got}, wanted ${wanted}`)
 }
 
-t.test('many producers that push at once lose nothing and mix nothing up', async t => {
+t.test('concurrent producers lose no event, and each keeps its order', async t => {
   const queue = new EventQueue({ capacity: 3 })
   const produce = async (producer: number) => {
     for (let nth = 0; nth < 50; nth++) await queue.push({ event: String(producer), data: nth })
@@ -118,7 +118,7 @@ t.test('many producers that push at once lose nothing and mix nothing up', async
   for (const numbers of seen.values()) t.same(numbers, Array.from({ length: 50 }, (_, nth) => nth))
 })
 
-t.test('a reader that leaves tells every producer: those that wait, those that come later, and by the signal', async t => {
+t.test('return() of the reader resolves every push to false, pending or later, and aborts the signal', async t => {
   const queue = new EventQueue({ capacity: 1 })
   const aborted: unknown[] = []
   queue.signal.addEventListener('abort', () => aborted.push(queue.size))
@@ -129,14 +129,14 @@ t.test('a reader that leaves tells every producer: those that wait, those that c
   t.same(await reader.return!(), done)
   t.same(await Promise.all(waiting), [true, false, false])
   t.equal(queue.signal.aborted, true)
-  t.same(await reader.next(), done, 'nothing is left to take')
+  t.same(await reader.next(), done, 'no event is left')
   t.equal(queue.size, 0)
   t.equal(await queue.push({ data: 4 }), false)
   await reader.return!()
   t.equal(aborted.length, 1, 'leaving twice is leaving once')
 })
 
-t.test('a reader that leaves while its next() waits gets the end', async t => {
+t.test('return() of the reader ends its pending next()', async t => {
   const queue = new EventQueue()
   const reader = queue[Symbol.asyncIterator]()
   const pending = reader.next()
@@ -144,7 +144,7 @@ t.test('a reader that leaves while its next() waits gets the end', async t => {
   t.same(await pending, done)
 })
 
-t.test('a break out of for await is a reader that leaves', async t => {
+t.test('a break out of for await calls return()', async t => {
   const queue = new EventQueue()
   const produced = (async () => {
     let count = 0
@@ -155,17 +155,17 @@ t.test('a break out of for await is a reader that leaves', async t => {
   t.equal(await produced, 3)
 })
 
-t.test('a producer that ignores the answer cannot starve the process', async t => {
+t.test('a producer that ignores the result of push() cannot starve the process', async t => {
   const queue = new EventQueue()
   await queue[Symbol.asyncIterator]().return!()
   const timer = { fired: false }
   setTimeout(() => { timer.fired = true }, 1)
-  // A loop of microtasks alone would run to its bound before any timer.
+  // A loop of microtasks would reach its bound before any timer.
   for (let pushes = 0; pushes < 1_000_000 && !timer.fired; pushes++) await queue.push({ data: pushes })
   t.equal(timer.fired, true)
 })
 
-t.test('after end() the reader gets what is queued, then the end', async t => {
+t.test('after end(), the reader gets the queued events, then the end', async t => {
   const queue = new EventQueue({ capacity: 1 })
   const pushed = [queue.push({ data: 1 }), queue.push({ data: 2 })]
   queue.end()
@@ -174,7 +174,7 @@ t.test('after end() the reader gets what is queued, then the end', async t => {
   t.same(await Promise.all(pushed), [true, true])
 })
 
-t.test('end(error) reaches the reader once, behind the queued events', async t => {
+t.test('end(error) rejects one next(), after the queued events', async t => {
   const failure = new Error('the producer failed')
   const queue = new EventQueue({ capacity: 1 })
   await queue.push({ data: 1 })
@@ -185,7 +185,7 @@ t.test('end(error) reaches the reader once, behind the queued events', async t =
   t.same(await reader.next(), done)
 })
 
-t.test('end(error) reaches the first of the readers that wait, and ends the others', async t => {
+t.test('end(error) rejects the first pending next() and ends the others', async t => {
   const failure = new Error('the producer failed')
   const queue = new EventQueue()
   const reader = queue[Symbol.asyncIterator]()
@@ -202,28 +202,28 @@ t.test('only the first end() counts', async t => {
   t.same(await queue[Symbol.asyncIterator]().next(), done)
 })
 
-t.test('a push after end() is refused with FST_SSE_QUEUE_ENDED', async t => {
+t.test('a push after end() rejects with FST_SSE_QUEUE_ENDED', async t => {
   const queue = new EventQueue()
   queue.end()
   await t.rejects(queue.push({ data: 1 }), { code: 'FST_SSE_QUEUE_ENDED' })
   t.equal(queue.size, 0)
 })
 
-t.test('a push after end() resolves to false once the reader has left: there is nothing to refuse any more', async t => {
+t.test('a push after end() and return() resolves to false', async t => {
   const queue = new EventQueue()
   queue.end()
   await queue[Symbol.asyncIterator]().return!()
   t.equal(await queue.push({ data: 1 }), false)
 })
 
-t.test('a second reader is refused with FST_SSE_QUEUE_LOCKED', t => {
+t.test('a second reader throws FST_SSE_QUEUE_LOCKED', t => {
   const queue = new EventQueue()
   queue[Symbol.asyncIterator]()
   t.throws(() => queue[Symbol.asyncIterator](), { code: 'FST_SSE_QUEUE_LOCKED' })
   t.end()
 })
 
-t.test('a capacity that is no whole number is refused with FST_SSE_OPTION', t => {
+t.test('a capacity that is no whole number throws FST_SSE_OPTION', t => {
   for (const [capacity, shown] of [[-1, '-1 (number)'], [1.5, '1.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], ['3', '"3" (string)'], [null, 'null']]) {
     t.throws(() => new EventQueue({ capacity } as EventQueueOptions), {
       code: 'FST_SSE_OPTION',

@@ -2,12 +2,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { budgetSpent } from '../../lib/source/loop-budget.ts'
 
-/** Keeps the loop busy for so many milliseconds. */
+/** Blocks the event loop for some milliseconds. */
 function work (milliseconds: number): void {
   for (const end = performance.now() + milliseconds; performance.now() < end;);
 }
 
-/** A new turn of the loop, whose first question will look at the clock: slow ones before it saw to that. */
+/** Starts an iteration of the loop whose first call of budgetSpent() reads the clock, after slow calls. */
 async function newTurn (): Promise<void> {
   for (let question = 0; question < 10; question++) {
     work(0.2)
@@ -17,7 +17,7 @@ async function newTurn (): Promise<void> {
   work(0.2)
 }
 
-t.test('L4: a turn of the loop is over 10 ms after its first question, and the next one starts afresh', async t => {
+t.test('L4: the budget is spent 10 ms after the first call of budgetSpent(), and is new in the next iteration', async t => {
   await newTurn()
   t.equal(budgetSpent(), false, 'the first question starts the clock')
   work(11)
@@ -30,13 +30,13 @@ t.test('L4: a turn of the loop is over 10 ms after its first question, and the n
   t.equal(budgetSpent(), false, 'a new turn has its own 10 ms')
 })
 
-t.test('L4: work before the first question does not count', async t => {
+t.test('L4: work before the first call of budgetSpent() does not count', async t => {
   await newTurn()
   work(11)
   t.equal(budgetSpent(), false)
 })
 
-t.test('L4: however fast the questions come, the turn ends, and not before its 10 ms', async t => {
+t.test('L4: at any rate of calls, the budget is spent after 10 ms and not before', async t => {
   await newTurn()
   const startedAt = performance.now()
   const elapsed = () => performance.now() - startedAt

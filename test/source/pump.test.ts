@@ -3,47 +3,47 @@ import { Pump, type EventSink } from '../../lib/source/pump.ts'
 import { Scope } from '../../lib/scope.ts'
 import { kSubscribed } from '../../lib/source/source.ts'
 
-/** A taker that notes what it is told; `room` says how many events it wants. */
-function makeTaker (room = Infinity): EventSink & { told: unknown[], room: number, onTake: ((event: unknown) => void) | undefined, ended: Promise<void> } {
+/** A sink that records its calls. `room`: the number of events that it accepts. */
+function makeSink (room = Infinity): EventSink & { received: unknown[], room: number, onWrite: ((event: unknown) => void) | undefined, ended: Promise<void> } {
   let settle: () => void = () => {}
   const ended = new Promise<void>(resolve => { settle = resolve })
   return {
     scope: new Scope(),
-    told: [],
+    received: [],
     room,
-    onTake: undefined,
+    onWrite: undefined,
     ended,
     hasRoom () { return this.room > 0 },
     write (event) {
       this.room--
-      this.told.push(event)
-      this.onTake?.(event)
+      this.received.push(event)
+      this.onWrite?.(event)
     },
     complete () {
-      this.told.push('done')
+      this.received.push('done')
       settle()
     },
     fail (error) {
-      this.told.push(['failed', error])
+      this.received.push(['failed', error])
       settle()
     },
     failLate (error) {
-      taken.push(error)
+      lateErrors.push(error)
       settle()
     }
   }
 }
 
-// What comes too late, of all tests: one after the other.
-let taken: unknown[] = []
-t.beforeEach(() => { taken = [] })
+// The late errors of all tests, in order.
+let lateErrors: unknown[] = []
+t.beforeEach(() => { lateErrors = [] })
 
-/** An assertion may use up its turn of the event loop, and what is pulled then comes in the next. */
+/** An assertion may spend the budget of its iteration of the event loop: the next event is then pulled in the next one. */
 const turn = (): Promise<void> => new Promise(setImmediate)
 
 const context = { signal: new AbortController().signal, lastEventId: undefined }
 
-t.test('every event is taken in order, then the source is done', async t => {
+t.test('a sink receives every event in order, then the end', async t => {
   const kinds: Array<[string, unknown]> = [
     ['iterable', [1, 2, 3]],
     ['async generator', (async function * () { yield * [1, 2, 3] })()],
@@ -51,39 +51,39 @@ t.test('every event is taken in order, then the source is done', async t => {
     ['async function', async () => [1, 2, 3]]
   ]
   for (const [kind, source] of kinds) {
-    const taker = makeTaker()
-    new Pump(taker).start(source, context)
-    await taker.ended
-    t.strictSame(taker.told, [1, 2, 3, 'done'], kind)
+    const sink = makeSink()
+    new Pump(sink).start(source, context)
+    await sink.ended
+    t.strictSame(sink.received, [1, 2, 3, 'done'], kind)
   }
 })
 
-t.test('L4: an event is pulled only when there is room for it', async t => {
+t.test('L4: an event is pulled only if the sink has room', async t => {
   let pulled = 0
-  const taker = makeTaker(2)
-  const pump = new Pump(taker)
+  const sink = makeSink(2)
+  const pump = new Pump(sink)
   pump.start((function * () { for (;;) yield ++pulled })(), context)
   await turn()
-  t.strictSame([taker.told, pulled], [[1, 2], 2])
-  taker.room = 1
+  t.strictSame([sink.received, pulled], [[1, 2], 2])
+  sink.room = 1
   pump.pull()
   await turn()
-  t.strictSame([taker.told, pulled], [[1, 2, 3], 3])
+  t.strictSame([sink.received, pulled], [[1, 2, 3], 3])
   pump.stop()
 })
 
-t.test('L4: a source that is always ready lets the event loop turn', async t => {
-  const taker = makeTaker()
-  const pump = new Pump(taker)
+t.test('L4: a source that is always ready does not block the event loop', async t => {
+  const sink = makeSink()
+  const pump = new Pump(sink)
   t.teardown(() => pump.stop())
   pump.start((function * () { for (let n = 0; ; n++) yield n })(), context)
   await new Promise(resolve => setTimeout(resolve, 1))
-  const before = taker.told.length
+  const before = sink.received.length
   await new Promise(resolve => setTimeout(resolve, 1))
-  t.ok(taker.told.length > before, 'and goes on after it')
+  t.ok(sink.received.length > before, 'and goes on after it')
 })
 
-t.test('a source that throws has failed, wherever it throws', async t => {
+t.test('an error of the source fails it, at any place', async t => {
   const error = new Error('no')
   const fail = (): never => { throw error }
   const kinds: Array<[string, unknown]> = [
@@ -93,17 +93,17 @@ t.test('a source that throws has failed, wherever it throws', async t => {
     ['async generator', (async function * () { fail() })()]
   ]
   for (const [kind, source] of kinds) {
-    const taker = makeTaker()
-    new Pump(taker).start(source, context)
-    await taker.ended
-    t.strictSame(taker.told, [['failed', error]], kind)
+    const sink = makeSink()
+    new Pump(sink).start(source, context)
+    await sink.ended
+    t.strictSame(sink.received, [['failed', error]], kind)
   }
-  const taker = makeTaker()
-  new Pump(taker).start('text', context)
-  t.match(taker.told, [['failed', { code: 'FST_SSE_SOURCE' }]])
+  const sink = makeSink()
+  new Pump(sink).start('text', context)
+  t.match(sink.received, [['failed', { code: 'FST_SSE_SOURCE' }]])
 })
 
-t.test('C2: a refused event is thrown into the generator at its yield, which may go on', async t => {
+t.test('C2: the error of a rejected event is thrown into the generator at its yield, and the generator may continue', async t => {
   const error = new Error('refused')
   async function * source (): AsyncGenerator<unknown> {
     try {
@@ -112,15 +112,15 @@ t.test('C2: a refused event is thrown into the generator at its yield, which may
       yield caught
     }
   }
-  const taker = makeTaker()
-  const pump = new Pump(taker)
-  taker.onTake = event => { if (event === 'bad') pump.refuse(error) }
+  const sink = makeSink()
+  const pump = new Pump(sink)
+  sink.onWrite = event => { if (event === 'bad') pump.rejectEvent(error) }
   pump.start(source(), context)
-  await taker.ended
-  t.strictSame(taker.told, ['bad', error, 'done'])
+  await sink.ended
+  t.strictSame(sink.received, ['bad', error, 'done'])
 })
 
-t.test('C2: a source that cannot be told is stopped, and has failed', async t => {
+t.test('C2: a source without throw() is stopped and fails with the error of a rejected event', async t => {
   const error = new Error('refused')
   let returned = 0
   const source = {
@@ -132,35 +132,35 @@ t.test('C2: a source that cannot be told is stopped, and has failed', async t =>
       }
     })
   }
-  const taker = makeTaker()
-  const pump = new Pump(taker)
-  taker.onTake = () => pump.refuse(error)
+  const sink = makeSink()
+  const pump = new Pump(sink)
+  sink.onWrite = () => pump.rejectEvent(error)
   pump.start(source, context)
   await turn()
-  t.strictSame([taker.told, returned], [['bad', ['failed', error]], 1])
+  t.strictSame([sink.received, returned], [['bad', ['failed', error]], 1])
 })
 
-t.test('C2: a generator that delegates to what cannot be told has failed with the refusal, the engine\'s error its cause', async t => {
+t.test('C2: a generator that delegates to an array fails with the rejection, and the TypeError of the engine is its cause', async t => {
   const engine = new TypeError("The iterator does not provide a 'throw' method")
   const own = new Error('from the catch block')
   for (const [thrown, failed] of [[engine, 'refusal'], [own, 'own'], [undefined, 'refusal']] as const) {
     const refusal = new Error('refused')
-    const taker = makeTaker()
-    const pump = new Pump(taker)
-    taker.onTake = () => pump.refuse(refusal)
+    const sink = makeSink()
+    const pump = new Pump(sink)
+    sink.onWrite = () => pump.rejectEvent(refusal)
     pump.start({
       [Symbol.asyncIterator]: () => ({
         next: async () => ({ done: false, value: 'bad' }),
         throw: async (error: unknown) => { throw thrown ?? error }
       })
     }, context)
-    await taker.ended
-    t.strictSame(taker.told, ['bad', ['failed', failed === 'own' ? own : refusal]])
+    await sink.ended
+    t.strictSame(sink.received, ['bad', ['failed', failed === 'own' ? own : refusal]])
     t.equal(refusal.cause, thrown === engine ? engine : undefined)
   }
 })
 
-t.test('L3: stop returns the source once, also while next() is pending, and nothing comes after it', async t => {
+t.test('L3: stop() calls return() once, also while next() is pending, and no event follows', async t => {
   let returned = 0
   let settle: (step: IteratorResult<unknown>) => void = () => {}
   const source = {
@@ -172,22 +172,22 @@ t.test('L3: stop returns the source once, also while next() is pending, and noth
       }
     })
   }
-  const taker = makeTaker()
-  const pump = new Pump(taker)
+  const sink = makeSink()
+  const pump = new Pump(sink)
   pump.start(source, context)
   pump.stop()
   pump.stop()
   settle({ done: false, value: 'late' })
   await turn()
-  t.strictSame([taker.told, returned], [[], 1])
+  t.strictSame([sink.received, returned], [[], 1])
 })
 
-t.test('L3: a function that gives its source after the stop has it returned', async t => {
+t.test('L3: return() is called on a source that a function returns after stop()', async t => {
   let started = false
   let returned = false
   let give: (source: unknown) => void = () => {}
-  const taker = makeTaker()
-  const pump = new Pump(taker)
+  const sink = makeSink()
+  const pump = new Pump(sink)
   pump.start(() => new Promise(resolve => { give = resolve }), context)
   pump.stop()
   give({
@@ -197,57 +197,57 @@ t.test('L3: a function that gives its source after the stop has it returned', as
     })
   })
   await turn()
-  t.strictSame([taker.told, started, returned], [[], false, true])
+  t.strictSame([sink.received, started, returned], [[], false, true])
 })
 
-t.test('what a source throws after the stop is told apart', async t => {
+t.test('an error of the source after stop() is a late error', async t => {
   const error = new Error('late')
   const stops: Array<[string, () => unknown]> = [
     ['return() throws', () => { throw error }],
     ['return() rejects', () => Promise.reject(error)]
   ]
   for (const [kind, stop] of stops) {
-    taken = []
-    const taker = makeTaker()
-    const pump = new Pump(taker)
+    lateErrors = []
+    const sink = makeSink()
+    const pump = new Pump(sink)
     pump.start({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: stop }) }, context)
     pump.stop()
-    await taker.ended
-    t.strictSame([taken, taker.told], [[error], []], kind)
+    await sink.ended
+    t.strictSame([lateErrors, sink.received], [[error], []], kind)
   }
 
-  taken = []
-  const taker = makeTaker()
-  const pump = new Pump(taker)
+  lateErrors = []
+  const sink = makeSink()
+  const pump = new Pump(sink)
   let fail: (error: Error) => void = () => {}
   pump.start({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((_resolve, reject) => { fail = reject }) }) }, context)
   pump.stop()
   fail(error)
-  await taker.ended
-  t.strictSame([taken, taker.told], [[error], []], 'next() rejects')
+  await sink.ended
+  t.strictSame([lateErrors, sink.received], [[error], []], 'next() rejects')
 })
 
-t.test('C2: a refusal that comes during the last step of a generator, which cannot be told any more, is its failure', async t => {
+t.test('C2: if an event is rejected during the last step of a generator, then the source fails', async t => {
   const error = new Error('refused')
   let finish: () => void = () => {}
-  const taker = makeTaker()
-  const pump = new Pump(taker)
+  const sink = makeSink()
+  const pump = new Pump(sink)
   pump.start((async function * () {
     yield 1
     await new Promise<void>(resolve => { finish = resolve })
   })(), context)
   await turn()
-  pump.refuse(error)
+  pump.rejectEvent(error)
   finish()
-  await taker.ended
-  t.strictSame(taker.told, [1, ['failed', error]])
+  await sink.ended
+  t.strictSame(sink.received, [1, ['failed', error]])
 })
 
 // Channels
 
 const channel = { [kSubscribed]: 'channel', async * [Symbol.asyncIterator] () { yield 'read' } }
 
-t.test('channels are handed over to a taker that follows, whichever way they are given', async t => {
+t.test('a sink with subscribe() receives the channels of any form of source', async t => {
   const sources: Array<[string, unknown, number]> = [
     ['one', channel, 1],
     ['several', [channel, channel], 2],
@@ -255,44 +255,44 @@ t.test('channels are handed over to a taker that follows, whichever way they are
     ['async function', async () => [channel, channel], 2]
   ]
   for (const [kind, source, count] of sources) {
-    const taker = makeTaker()
-    const followed = new Promise<unknown[]>(resolve => { taker.subscribe = resolve })
-    const pump = new Pump(taker)
+    const sink = makeSink()
+    const subscribed = new Promise<unknown[]>(resolve => { sink.subscribe = resolve })
+    const pump = new Pump(sink)
     pump.start(source, context)
-    t.strictSame((await followed).map(each => each === channel), Array<boolean>(count).fill(true), kind)
+    t.strictSame((await subscribed).map(each => each === channel), Array<boolean>(count).fill(true), kind)
     pump.pull()
     pump.stop()
     await turn()
-    t.strictSame(taker.told, [], 'the pump has nothing to pull')
+    t.strictSame(sink.received, [], 'the pump has nothing to pull')
   }
 })
 
-t.test('a taker that does not follow is given the events of a subscription one by one', async t => {
-  const taker = makeTaker()
-  new Pump(taker).start(channel, context)
-  await taker.ended
-  t.strictSame(taker.told, ['read', 'done'])
+t.test('a sink without subscribe() receives the events of a subscription one by one', async t => {
+  const sink = makeSink()
+  new Pump(sink).start(channel, context)
+  await sink.ended
+  t.strictSame(sink.received, ['read', 'done'])
 })
 
-t.test('L3: a channel that a function gives after the stop is not followed', async t => {
-  const taker = makeTaker()
-  taker.subscribe = () => t.fail('followed')
-  const pump = new Pump(taker)
+t.test('L3: a channel that a function returns after stop() is not subscribed', async t => {
+  const sink = makeSink()
+  sink.subscribe = () => t.fail('subscribed')
+  const pump = new Pump(sink)
   let give: (source: unknown) => void = () => {}
   pump.start(() => new Promise(resolve => { give = resolve }), context)
   pump.stop()
   give(channel)
   await turn()
-  t.strictSame(taker.told, [])
+  t.strictSame(sink.received, [])
 })
 
-t.test('a taker that cannot follow what it was handed has failed with that', async t => {
+t.test('an error of subscribe() fails the source', async t => {
   const error = new Error('not this one')
   for (const source of [channel, async () => channel]) {
-    const taker = makeTaker()
-    taker.subscribe = () => { throw error }
-    new Pump(taker).start(source, context)
-    await taker.ended
-    t.strictSame(taker.told, [['failed', error]])
+    const sink = makeSink()
+    sink.subscribe = () => { throw error }
+    new Pump(sink).start(source, context)
+    await sink.ended
+    t.strictSame(sink.received, [['failed', error]])
   }
 })

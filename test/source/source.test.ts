@@ -3,20 +3,20 @@ import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventQueue } from '../../lib/source/event-queue.ts'
-import { dispose, asChannelSources, resolveSource, iterate as iterateGiven, kSubscribed, type EventIterator, type PublishContext } from '../../lib/source/source.ts'
+import { dispose, asChannelSources, evaluateSource, iterate as iterateGiven, kSubscribed, type EventIterator, type PublishContext } from '../../lib/source/source.ts'
 
 const context: PublishContext = { signal: new AbortController().signal, lastEventId: '7' }
 const events = [{ data: 1 }, { data: 2 }]
 
 async function * generate () { yield * events }
 
-/** What a stream does with a source. */
+/** Reads a source as a stream does. */
 function iterate (source: unknown, context: PublishContext): EventIterator | Promise<EventIterator> {
-  const value = resolveSource(source, context)
+  const value = evaluateSource(source, context)
   return value instanceof Promise ? value.then(iterateGiven) : iterateGiven(value)
 }
 
-/** All values of a source, by the iterator that a stream would use. */
+/** Returns all values of a source, by the iterator that a stream uses. */
 async function readAll (source: unknown): Promise<unknown[]> {
   const iterator = await iterate(source, context)
   const values: unknown[] = []
@@ -31,7 +31,7 @@ function queueOf (values: Array<{ data: number }>): EventQueue {
   return queue
 }
 
-/** A duplex of another streams library: shape is all that it shares with ours. */
+/** A duplex of another streams library, with the same shape as Node's. */
 class ForeignStream {
   destroyed = false
   pipe () {}
@@ -54,14 +54,14 @@ const kinds: Array<[kind: string, make: () => unknown]> = [
 ]
 
 for (const [kind, make] of kinds) {
-  t.test(`${kind} is a source, and so is a function that gives one now or later`, async t => {
+  t.test(`${kind} is a source, and a function that returns it, or a promise of it, is one too`, async t => {
     t.same(await readAll(make()), events)
     t.same(await readAll(make), events)
     t.same(await readAll(async () => make()), events)
   })
 }
 
-t.test('the function form is given the signal and where the client stopped', async t => {
+t.test('a function source receives the signal and the last event id', async t => {
   const calls: unknown[][] = []
   t.same(await readAll((...given: unknown[]) => { calls.push(given); return events }), events)
   t.same(await readAll(async function * (given: PublishContext) { yield given.lastEventId }), ['7'])
@@ -70,13 +70,13 @@ t.test('the function form is given the signal and where the client stopped', asy
   t.equal(calls[0]![0], context)
 })
 
-t.test('what a function throws or rejects with comes out as it is', async t => {
+t.test('an error or rejection of a function source is passed on unchanged', async t => {
   const failure = new Error('no source today')
   t.throws(() => iterate(() => { throw failure }, context), failure)
   await t.rejects(readAll(async () => { throw failure }), failure)
 })
 
-const nothing: Array<[value: unknown, shown: string]> = [
+const NO_SOURCES: Array<[value: unknown, shown: string]> = [
   ['text', '"text" (string)'],
   [3, '3 (number)'],
   [null, 'null'],
@@ -85,16 +85,16 @@ const nothing: Array<[value: unknown, shown: string]> = [
   [{ next: () => ({ done: true }) }, 'an object (Object)'],
   [() => () => events, 'a function']
 ]
-for (const [value, shown] of nothing) {
-  t.test(`L10: ${shown} is no source: FST_SSE_SOURCE says so`, async t => {
-    const refusal = { code: 'FST_SSE_SOURCE', message: `A source is an async iterable, an iterable, a readable stream, a channel or a function that returns one, got ${shown}` }
-    t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), refusal)
-    if (typeof value !== 'function') t.throws(() => iterate(value, context), refusal)
-    await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), refusal)
+for (const [value, shown] of NO_SOURCES) {
+  t.test(`L10: ${shown} is no source and throws FST_SSE_SOURCE`, async t => {
+    const rejection = { code: 'FST_SSE_SOURCE', message: `A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got ${shown}` }
+    t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), rejection)
+    if (typeof value !== 'function') t.throws(() => iterate(value, context), rejection)
+    await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), rejection)
   })
 }
 
-t.test('generators take an error at their yield, streams and queues cannot', async t => {
+t.test('generators have throw(), streams and queues do not', async t => {
   for (const [kind, make] of kinds) {
     const iterator = await iterate(make(), context)
     t.equal(typeof iterator.throw, /generator|async iterable/.test(kind) ? 'function' : 'undefined', kind)
@@ -120,7 +120,7 @@ t.test('L3: return() cancels a web stream while its next() is pending', async t 
   t.same(await pending, { done: true, value: undefined })
 })
 
-t.test('L3: return() lets the producer of an EventQueue go while next() is pending', async t => {
+t.test('L3: return() releases the producer of an EventQueue while next() is pending', async t => {
   const queue = new EventQueue()
   const iterator = await iterate(queue, context)
   const pending = iterator.next()
@@ -129,12 +129,12 @@ t.test('L3: return() lets the producer of an EventQueue go while next() is pendi
   t.equal(await queue.push({ data: 1 }), false)
 })
 
-t.test('an error of a Node readable comes out of next()', async t => {
+t.test('an error of a Node readable rejects next()', async t => {
   const iterator = await iterate(new Readable({ objectMode: true, read () { this.destroy(new Error('disk on fire')) } }), context)
   await t.rejects(Promise.resolve(iterator.next()), { message: 'disk on fire' })
 })
 
-t.test('dispose() never starts a generator, and leaves it finished', async t => {
+t.test('dispose() never starts a generator, and finishes it', async t => {
   let started = 0
   const sync = (function * () { started++; yield events[0] })()
   const async = (async function * () { started++; yield events[0] })()
@@ -162,7 +162,7 @@ t.test('dispose() cancels a web stream', t => {
   t.end()
 })
 
-t.test('dispose() tells the producer of an EventQueue that nobody will read', async t => {
+t.test('dispose() resolves the pushes of an EventQueue to false', async t => {
   const queue = new EventQueue()
   const pushed = queue.push({ data: 1 })
   dispose(queue)
@@ -178,13 +178,13 @@ t.test('dispose() returns an async iterable that was never read', t => {
   t.end()
 })
 
-t.test('dispose() leaves alone what holds nothing, and never calls a function', t => {
+t.test('dispose() ignores values without a handle, and never calls a function', t => {
   for (const value of [events, new Set(events), 'text', null, undefined, 5, {}]) t.doesNotThrow(() => dispose(value))
   dispose(() => t.fail('called'))
   t.end()
 })
 
-t.test('dispose() is quiet about a source that cannot be let go', async t => {
+t.test('dispose() ignores the errors of a source', async t => {
   const locked = new ReadableStream()
   locked.getReader()
   const taken = new EventQueue()
@@ -201,7 +201,7 @@ t.test('dispose() is quiet about a source that cannot be let go', async t => {
   await turn()
 })
 
-t.test('dispose() of a file that cannot be opened, or of a promise that rejects, ends quietly', async t => {
+t.test('dispose() ignores a file that cannot be opened, and a promise that rejects', async t => {
   const file = createReadStream('/there/is/no/such/file')
   dispose(file)
   const error = new Error('no')
@@ -212,13 +212,13 @@ t.test('dispose() of a file that cannot be opened, or of a promise that rejects,
   t.ok(late.destroyed)
 })
 
-t.test('a function may give its source by any thenable', async t => {
+t.test('a function may return its source through any thenable', async t => {
   const thenable = { then: (resolve: (source: unknown) => void) => { resolve([1]) } }
   const iterator = await iterate(() => thenable, { signal: new AbortController().signal, lastEventId: undefined })
   t.strictSame(await iterator.next(), { done: false, value: 1 })
 })
 
-t.test('channels are known as such: one, or a list of nothing else', async t => {
+t.test('asChannelSources() detects a channel and a list of channels', async t => {
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
   t.equal(asChannelSources([proxy]), undefined, 'a revoked proxy is no channel')
@@ -226,15 +226,15 @@ t.test('channels are known as such: one, or a list of nothing else', async t => 
   t.equal(asChannelSources(one)?.[0], one)
   t.same(asChannelSources([one])?.map(each => each === one), [true])
   t.same(asChannelSources([one, other])?.map(each => each === one), [true, false])
-  for (const source of [[one, { data: 1 }], [undefined, one]]) t.throws(() => asChannelSources(source), { code: 'FST_SSE_SOURCE', message: /got an array of channels and other things$/ })
+  for (const source of [[one, { data: 1 }], [undefined, one]]) t.throws(() => asChannelSources(source), { code: 'FST_SSE_SOURCE', message: /got an array of channels and other values$/ })
   for (const source of [[], [[one]], new Set([one]), () => one, generate(), 'text', null, undefined, 5]) t.equal(asChannelSources(source), undefined)
 })
 
-t.test('what is given is there at once, unless it is promised', async t => {
-  t.equal(resolveSource(events, context), events)
-  t.equal(resolveSource(() => events, context), events)
-  t.equal(resolveSource('text', context), 'text')
-  const promised = resolveSource(async () => events, context)
+t.test('a source is available at once, unless it is a promise', async t => {
+  t.equal(evaluateSource(events, context), events)
+  t.equal(evaluateSource(() => events, context), events)
+  t.equal(evaluateSource('text', context), 'text')
+  const promised = evaluateSource(async () => events, context)
   t.ok(promised instanceof Promise)
   t.equal(await promised, events)
 })

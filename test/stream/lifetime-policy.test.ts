@@ -74,7 +74,7 @@ t.test('L12: a promise that does not settle within one interval is logged, and r
   const { policy, calls, lines, answers } = asking()
   for (const now of [1_100, 1_200, 1_300]) policy.tick(now)
   t.equal(answers.length, 3)
-  t.match(lines, [{ err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT', message: 'reauthorize did not settle within 100 milliseconds' } }, { err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' } }])
+  t.match(lines, [{ err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT', message: 'The promise of reauthorize did not settle within 100 milliseconds: resolve or reject it sooner' } }, { err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' } }])
   t.equal(lines.length, 2)
   t.strictSame(calls, [])
 })

@@ -77,6 +77,6 @@ t.test('an invalid option throws with its name, the expected value and the given
 t.test('an unknown option throws with the list of known options', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const input = JSON.parse(`{ "${name}": 1 }`) as unknown
-    t.equal(errorOf(input), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, got an option that does not exist`)
+    t.equal(errorOf(input), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, got an unknown option`)
   }
 })

@@ -706,7 +706,7 @@ t.test('C2: the error is thrown into the generator at its yield; if it is caught
     }
   }, {}, counted)
   t.equal(body, 'event: count\ndata: {"n":1}\n\ndata: instead\n\nevent: count\ndata: {"n":3}\n\n')
-  t.match(caught, [{ code: 'FST_SSE_DATA', message: /^Event 'count' does not fit its schema at '\/n': / }])
+  t.match(caught, [{ code: 'FST_SSE_DATA', message: /^Event 'count' does not match its schema at '\/n': / }])
   t.match(report, { reason: 'complete', events: 3 })
   t.same([...logged(WARN), ...logged(ERROR)], [], 'a caught error is not logged')
 })

@@ -77,7 +77,7 @@ t.test('204 is a stream without events', async t => {
 
 t.test('a head that does not come is waited for no longer, and the server notices', async t => {
   const { app, reports } = await serve(t)
-  await t.rejects(injectStream(app, { url: '/mute', timeout: 50 }), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /mute: the head of a response did not come within 50 ms; so far: nothing' })
+  await t.rejects(injectStream(app, { url: '/mute', timeout: 50 }), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /mute: the head of a response did not arrive within 50 ms; so far: nothing' })
   await sleep(1)
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
 })

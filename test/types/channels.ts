@@ -11,7 +11,7 @@ import { assertType, type Equal } from './equal.ts'
 const app = Fastify()
 app.register(sse)
 app.register(sse, { eventLog: memoryLog(), retry: 5 })
-// @ts-expect-error a log is opened by a function
+// @ts-expect-error an event log is created by a function
 app.register(sse, { eventLog: 'memory' })
 
 const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }), tags: Type.Array(Type.String()) }
@@ -41,21 +41,21 @@ app.sse.channel('options', { events, history: { maxAge: 1 }, slowConsumer: 'skip
 app.sse.channel('options', { events, errorEvent: () => ({ event: 'error', data: { any: 'thing' } }) })
 const kept: ChannelOptions<Events> = { events, history: undefined, slowConsumer: undefined }
 app.sse.channel('options', kept)
-// @ts-expect-error the event of an error is one of the map, or `error`
+// @ts-expect-error an error event is an event of the map, or `error`
 app.sse.channel('options', { events, errorEvent: () => ({ event: 'failure', data: 1 }) })
 // @ts-expect-error a name is text
 app.sse.channel(5)
 // @ts-expect-error a channel has a name
 app.sse.channel()
-// @ts-expect-error an option that it does not have
+// @ts-expect-error an unknown option
 app.sse.channel('options', { capacity: 5 })
-// @ts-expect-error a bound that a history does not have
+// @ts-expect-error an unknown history limit
 app.sse.channel('options', { history: { size: 5 } })
-// @ts-expect-error a bound is a number
+// @ts-expect-error a limit is a number
 app.sse.channel('options', { history: { maxAge: '5s' } })
-// @ts-expect-error a policy that there is not
+// @ts-expect-error an unknown policy
 app.sse.channel('options', { slowConsumer: 'drop' })
-// @ts-expect-error it begins with the oldest or the newest
+// @ts-expect-error start is 'earliest' or 'latest'
 app.sse.channel('options', { start: 'middle' })
 // @ts-expect-error a name without a schema
 app.sse.channel('options', { events: { message: 'text' } })
@@ -68,7 +68,7 @@ counts.publish({ data: 'unnamed' })
 assertType<Equal<ReturnType<typeof counts.publish>, Promise<string>>>()
 // @ts-expect-error data of the wrong type
 counts.publish({ event: 'count', data: { n: 'one' } })
-// @ts-expect-error a property too many
+// @ts-expect-error an additional property
 counts.publish({ event: 'count', data: { n: 1, m: 2 } })
 // @ts-expect-error data of another event
 counts.publish({ event: 'count', data: 'one' })
@@ -78,35 +78,35 @@ counts.publish({ event: 'cuont', data: { n: 1 } })
 counts.publish({ event: 'count' })
 // @ts-expect-error unnamed data of the wrong type
 counts.publish({ data: 5 })
-// @ts-expect-error where the map declares no message, an event needs its name
+// @ts-expect-error if the map declares no message, an event needs its name
 prices.publish({ data: { symbol: 'x', tags: [] } })
-// @ts-expect-error the channel gives the id
+// @ts-expect-error the channel assigns the id
 counts.publish({ event: 'count', data: { n: 1 }, id: 'mine' })
-// @ts-expect-error a delay is told by a stream
+// @ts-expect-error a retry delay belongs to a stream
 counts.publish({ event: 'count', data: { n: 1 }, retry: 5 })
 // @ts-expect-error a comment is no event
 counts.publish({ comment: 'still here' })
 // @ts-expect-error a position is no event
 counts.publish({ id: 'mine' })
-// @ts-expect-error what the package says itself
+// @ts-expect-error an event of the package itself
 counts.publish({ event: 'sse.gap', data: { dropped: 1 } })
 // @ts-expect-error no event at all
 counts.publish('text')
 
 free.publish({ event: 'any', data: { any: 'thing' } })
 free.publish({ data: null })
-// @ts-expect-error but an event it must be
+// @ts-expect-error not an event
 free.publish('text')
-// @ts-expect-error with data
+// @ts-expect-error without data
 free.publish({ event: 'any' })
-// @ts-expect-error and without an id
+// @ts-expect-error with an id
 free.publish({ data: 1, id: 'mine' })
 
 // A producer.
 
 async function * produce (): AsyncGenerator<PublishEventOf<Events>> {
   yield { event: 'count', data: { n: 1 } }
-  // @ts-expect-error in a generator with its type, the mistake is marked where it stands
+  // @ts-expect-error in a typed generator, the error is at the yield
   yield { event: 'count', data: { n: 'one' } }
 }
 counts.publishFrom(produce())
@@ -121,7 +121,7 @@ assertType<Equal<typeof counts.subscribers, number>>()
 assertType<Equal<ReturnType<typeof counts.position>, Promise<ChannelPosition>>>()
 assertType<Equal<ChannelPosition['id'], string>>()
 counts.publishFrom(new EventQueue<Events, PublishEventOf<Events>>())
-// @ts-expect-error a queue that takes comments and ids, which are not for a channel
+// @ts-expect-error a queue that accepts comments and ids, which a channel does not
 counts.publishFrom(new EventQueue<Events>())
 // @ts-expect-error events of another map
 prices.publishFrom(produce())
@@ -146,23 +146,23 @@ app.get('/', { schema: { sse: events } }, (_request, reply) => {
   return reply.sse(prices)
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
-  // @ts-expect-error one whose map has more events than the route
+  // @ts-expect-error a channel whose map has more events than the route
   return reply.sse(all)
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
-  // @ts-expect-error one of any events
+  // @ts-expect-error a channel of any events
   return reply.sse(free)
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
-  // @ts-expect-error one of another map among them
+  // @ts-expect-error one of several channels has another map
   return reply.sse([counts, prices])
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
-  // @ts-expect-error by a function
+  // @ts-expect-error returned by a function
   return reply.sse(() => prices)
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
-  // @ts-expect-error a filter takes none of its events away for the compiler
+  // @ts-expect-error a filter does not narrow the events for the compiler
   return reply.sse(all.subscribe({ filter: event => event.event === 'count' }))
 })
 const provided = app.withTypeProvider<TypeBoxTypeProvider>()
@@ -191,22 +191,22 @@ app.get('/', (_request, reply) => reply.sse([counts, prices, free]))
 counts.subscribe({ filter: event => { assertType<Equal<typeof event, ReceivedEventOf<Events>>>(); return true } })
 free.subscribe({ filter: event => { assertType<Equal<typeof event, { readonly event: string, readonly data: unknown, readonly id: string }>>(); return true } })
 counts.subscribe({ signal: new AbortController().signal, after: undefined, map: undefined })
-// @ts-expect-error an event that is for all is not to be changed
+// @ts-expect-error a shared event is read-only
 counts.subscribe({ filter: event => { event.event = 'count'; return true } })
-// @ts-expect-error a promise is no answer
+// @ts-expect-error a promise is no result
 counts.subscribe({ filter: async () => true })
 // @ts-expect-error nor is a number
 counts.subscribe({ filter: () => 1 })
 // @ts-expect-error an event that the channel does not have
 counts.subscribe({ filter: event => event.event === 'cuont' })
-// @ts-expect-error not before it is known which event it is
+// @ts-expect-error the data before the name is narrowed
 counts.subscribe({ filter: event => event.data.n > 1 })
 // @ts-expect-error an id is text
 counts.subscribe({ after: 5 })
-// @ts-expect-error an option that there is not
+// @ts-expect-error an unknown option
 counts.subscribe({ from: 'id' })
 
-// What a map makes has the literal names that a route asks for, whether it stands in the call or not.
+// The result of a map has literal names, as a route requires, whether the map is inline or not.
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
   reply.sse(prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }) }))
   const some = all.subscribe({ map: event => event.event === 'price' ? { event: 'tags', data: ['a', ...event.data.tags] } : event })
@@ -222,19 +222,19 @@ app.get('/', { schema: { sse: events } }, (_request, reply) => {
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
   const wrong = prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.symbol } }) })
-  // @ts-expect-error what comes of it must fit the route
+  // @ts-expect-error the result must fit the route
   return reply.sse(wrong)
 })
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
   const wrong = prices.subscribe({ map: ({ data }) => ({ event: 'cuont', data: { n: data.tags.length } }) })
-  // @ts-expect-error its name, too
+  // @ts-expect-error the name must fit, too
   return reply.sse([counts, wrong])
 })
 // @ts-expect-error a map makes events
 prices.subscribe({ map: ({ data }) => data.symbol })
-// @ts-expect-error at once
+// @ts-expect-error a map is synchronous
 prices.subscribe({ map: async event => event })
-// @ts-expect-error of the events of the channel
+// @ts-expect-error of events that the channel does not have
 prices.subscribe({ map: event => event.event === 'count' ? event : undefined })
 
 // Snapshots.
@@ -248,12 +248,12 @@ counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 'one' } }) })
 counts.subscribe({ snapshot: () => ({ event: 'price', data: { symbol: 'x', tags: [] } }) })
 // @ts-expect-error a position is text
 counts.subscribe({ snapshot: () => ({ event: 'count', data: { n: 1 }, id: 1 }) })
-// With a map whose type is said, it may be any event of that.
+// With a map of an explicit type, a snapshot may be any event of that type.
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(prices.subscribe({
   map: ({ data }): PublishEventOf<Events> => ({ event: 'count', data: { n: data.tags.length } }),
   snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [] }]
 })))
-// What a map makes and what a snapshot says may differ, whichever stands first.
+// The events of a map and of a snapshot may differ, in either order.
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
   reply.sse(prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }), snapshot: () => ({ event: 'tags', data: ['all'] }) }))
   reply.sse(prices.subscribe({ snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [], id: 'where' }], map: event => ({ event: 'count', data: { n: event.data.tags.length } }) }))
@@ -262,13 +262,13 @@ app.get('/', { schema: { sse: events } }, (_request, reply) => {
   // @ts-expect-error both must fit the route
   return reply.sse(wrong)
 })
-// @ts-expect-error a snapshot is of events, too
+// @ts-expect-error a snapshot consists of events
 prices.subscribe({ map: ({ data }) => ({ data: data.symbol }), snapshot: () => 'the state' })
 
-// Options that stand elsewhere.
+// Options in a variable.
 const followed: SubscribeOptions<ReceivedEventOf<Events>, PublishEventOf<Events>> = { filter: event => event.event === 'count' }
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe(followed)))
-// @ts-expect-error those of another channel
+// @ts-expect-error options of another channel
 prices.subscribe(followed)
 
 // Loops.
@@ -291,7 +291,7 @@ export async function loops (): Promise<void> {
   }
   for await (const event of prices.subscribe({ map: ({ data }) => ({ event: 'size', data: data.tags.length }) })) {
     if (event.event === 'size') assertType<Equal<typeof event.data, number>>()
-    // @ts-expect-error an event that the map does not make
+    // @ts-expect-error an event that the map does not return
     if (event.event === 'price') break
   }
   for await (const event of free.subscribe()) {
@@ -304,7 +304,7 @@ export async function loops (): Promise<void> {
     if (event.event === 'size') assertType<Equal<typeof event.data, number>>()
     if (event.event === 'state') assertType<Equal<typeof event.data, string>>()
   }
-  // @ts-expect-error a channel is followed by a subscription
+  // @ts-expect-error a loop needs a subscription
   for await (const event of counts) accept(event)
 }
 
@@ -313,20 +313,20 @@ export async function failures (): Promise<void> {
   for await (const event of failing.subscribe()) if (event.event === 'error') assertType<Equal<typeof event.data, { code: number }>>()
 }
 
-// Who only looks after channels need not know their events.
+// Code that only observes channels need not know their events.
 const allOfThem: AnyChannel[] = [counts, prices, free]
 allOfThem.map(async channel => [channel.name, channel.subscribers, (await channel.position()).id, channel.end()])
 app.get('/', (_request, reply) => reply.sse(allOfThem))
 
-// A function that takes a channel says which.
+// A function that takes a channel declares its events.
 const watch = (channel: Channel<Events>): unknown => channel
 watch(counts)
 // @ts-expect-error a channel of another map
 watch(prices)
-// @ts-expect-error of any events
+// @ts-expect-error a channel of any events
 watch(free)
 
-// A log of one's own.
+// A custom event log.
 class OwnLog implements EventLog {
   append (record: LogRecord): { epoch: string, offset: number } { return { epoch: record.event, offset: 1 } }
   async read (after: number, limit: number): Promise<LogBatch> { return { epoch: 'e', newest: after + limit, ended: false, entries: [] } }

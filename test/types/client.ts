@@ -16,7 +16,7 @@ type Events = typeof events
 
 const accept = (..._values: unknown[]): void => {}
 
-// The events are a union, which the name tells apart.
+// The events are a union, discriminated by the name.
 
 const stream = connect('/orders', { events })
 assertType<Equal<typeof stream, EventStream<ClientEventOf<Events>>>>()
@@ -33,7 +33,7 @@ for await (const event of stream) {
   if (event.event === 'cuont') break
   // @ts-expect-error data of another event
   if (event.event === 'message') accept(event.data.n)
-  // @ts-expect-error what came stays as it is
+  // @ts-expect-error received events are read-only
   event.id = ''
 }
 type Failure = Extract<SystemEventReceived, { event: 'error' }>
@@ -53,9 +53,9 @@ stream.on('sse.gap', ({ data }) => assertType<Equal<typeof data.dropped, number>
 stream.on('cuont', () => {})
 // @ts-expect-error data of another event
 stream.on('count', ({ data }) => data.length)
-// @ts-expect-error without a map for it, the server's error is no event
+// @ts-expect-error without a map for it, the error event of the server is no event
 stream.on('error', () => {})
-// @ts-expect-error nobody to call
+// @ts-expect-error no listener
 stream.on('count')
 
 // An error that the map declares is an event.
@@ -64,7 +64,7 @@ for await (const event of connect('/', { events: { error: Type.Object({ why: Typ
   if (event.event === 'error') assertType<Equal<typeof event.data, { why: string }>>()
 }
 
-// What a stream tells of itself.
+// The properties of a stream.
 
 assertType<Equal<typeof stream.state, StreamState>>()
 assertType<Equal<StreamState, 'connecting' | 'replaying' | 'live' | 'closed'>>()
@@ -73,7 +73,7 @@ const closed = await stream.closed
 if (closed.reason === 'error') assertType<Equal<typeof closed.error, StreamError>>()
 else assertType<Equal<typeof closed.reason, 'complete' | 'closed'>>()
 assertType<Equal<StreamError['code'], StreamErrorCode>>()
-// @ts-expect-error only the stream says where it is
+// @ts-expect-error the position is read-only
 stream.state = 'live'
 
 // Without a map every event is text.
@@ -86,10 +86,10 @@ for await (const event of raw) {
 }
 raw.on('anything', ({ data }) => assertType<Equal<typeof data, string>>())
 connect('/', { lastEventId: '5' })
-// @ts-expect-error there is nothing to validate by
+// @ts-expect-error there is no schema to validate by
 connect('/', { validate })
 
-// Forms stand for a map whose type alone is wanted.
+// Encodings replace a map if only its type is imported.
 
 const forms = { message: 'text', count: 'json', state: 'text', maybe: 'json' } as const
 assertType<Equal<EncodingsOf<Events>, { readonly message: 'text', readonly count: 'json', readonly state: 'text', readonly maybe: 'json' }>>()
@@ -97,17 +97,17 @@ const formed = connect<Events>('/', { events: forms })
 assertType<Equal<typeof formed, typeof stream>>()
 formed.close()
 connect<Events>('/', { events: { message: 'text', count: 'json', state: 'text', maybe: 'json' } })
-// @ts-expect-error text comes as text
+// @ts-expect-error a text event has the encoding text
 connect<Events>('/', { events: { ...forms, message: 'json' } })
-// @ts-expect-error an object comes as JSON
+// @ts-expect-error an object has the encoding json
 connect<Events>('/', { events: { ...forms, count: 'text' } })
 // @ts-expect-error null is no text
 connect<Events>('/', { events: { ...forms, maybe: 'text' } })
-// @ts-expect-error one is missing
+// @ts-expect-error an event is missing
 connect<Events>('/', { events: { message: 'text', count: 'json', state: 'text' } })
-// @ts-expect-error one is too many
+// @ts-expect-error an event too many
 connect<Events>('/', { events: { ...forms, other: 'json' } })
-// @ts-expect-error a form that there is not
+// @ts-expect-error an unknown encoding
 connect<Events>('/', { events: { ...forms, count: 'xml' } })
 // @ts-expect-error the events of another map
 connect<Events>('/', { events: { message: Type.String() } })
@@ -146,15 +146,15 @@ connect(async ({ lastEventId }) => `/orders?after=${lastEventId}`, options)
 connect('/', { fetch })
 connect('/', { headers: [['a', 'b']], onError: () => {} })
 connect('/', { headers: new Headers(), onError: () => false })
-// @ts-expect-error a URL there must be
+// @ts-expect-error the URL is required
 connect()
-// @ts-expect-error an option that it does not have
+// @ts-expect-error an unknown option
 connect('/', { retries: 5 })
 // @ts-expect-error a time is a number
 connect('/', { retryDelay: '5s' })
-// @ts-expect-error an answer is true, false, or none
+// @ts-expect-error a result is true, false or undefined
 connect('/', { onError: () => 'again' })
 // @ts-expect-error a header is text
 connect('/', { headers: () => ({ a: 5 }) })
-// @ts-expect-error a schema is one of TypeBox, as on the server
+// @ts-expect-error a schema is a TypeBox schema, as on the server
 connect('/', { events: { a: { type: 'string' } } })

@@ -1,4 +1,4 @@
-/** True where two types are one and the same, `any` and optional properties included. */
+/** True if two types are identical, including `any` and optional properties. */
 export type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 
 /** Compiles for `true` only. */
@@ -7,7 +7,7 @@ export function assertType<T extends true> (..._proof: T[]): void {}
 assertType<Equal<{ a: 1 }, { a: 1 }>>()
 // @ts-expect-error unknown is no number
 assertType<Equal<unknown, number>>()
-// @ts-expect-error an optional property is another
+// @ts-expect-error an optional property differs
 assertType<Equal<{ a?: 1 }, { a: 1 }>>()
-// @ts-expect-error a wider type is another
+// @ts-expect-error a wider type differs
 assertType<Equal<string, 'a'>>()

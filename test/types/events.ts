@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { asData, EventQueue, type AnyEvent, type ControlEvent, type EventMap, type EventOf, type SourceContext, type SseSource } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
-// What a map makes of events. Compiled, never run: each line under an @ts-expect-error must be refused.
+// The events of a map. Compiled, never run: each line under an @ts-expect-error must be an error.
 
 export const events = {
   message: Type.String(),
@@ -24,7 +24,7 @@ accept<Event>(
 accept<Event>({ event: 'count', data: { n: 'one' } })
 // @ts-expect-error a property is missing
 accept<Event>({ event: 'count', data: {} })
-// @ts-expect-error a property too many
+// @ts-expect-error an additional property
 accept<Event>({ event: 'count', data: { n: 1, m: 2 } })
 // @ts-expect-error data of another event
 accept<Event>({ event: 'count', data: 'on' })
@@ -47,22 +47,22 @@ accept<Event>({ event: 'state', data: 'on', id: true })
 // @ts-expect-error a delay is a number
 accept<Event>({ event: 'state', data: 'on', retry: '5' })
 
-// The event `message` may go by no name.
+// The event `message` may omit its name.
 accept<Event>({ data: 'hello' }, { event: 'message', data: 'hello' }, { event: undefined, data: 'hello' })
-// @ts-expect-error its data are checked without the name, too
+// @ts-expect-error its data is checked without the name, too
 accept<Event>({ data: 5 })
-// @ts-expect-error where the map declares no message, an event needs its name
+// @ts-expect-error if the map declares no message, an event needs its name
 accept<EventOf<Pick<typeof events, 'state'>>>({ data: 'on' })
 
-// Control events go with every map.
+// Control events are allowed with every map.
 accept<Event>({ comment: 'still here' }, { retry: 500 }, { id: 'position' }, { id: 0, retry: 5 })
 accept<ControlEvent>({ comment: 'still here' }, { retry: 500 }, { id: 'position' })
 // @ts-expect-error a comment is text
 accept<Event>({ comment: 5 })
-// @ts-expect-error a comment stands alone
+// @ts-expect-error a comment has no other fields
 accept<Event>({ comment: 'about', event: 'state', data: 'on' })
 
-// A chunk of a foreign stream has an id and is no position, also where it stands in a variable of its own type.
+// A chunk of a foreign stream has an id and is no position, also in a variable of its own type.
 interface Named { id: string, created: number }
 class Answer { id = 'a' }
 export function foreign (chunk: { id: string, object: string, choices: [] }, part: { type: 'text-delta', id: string, delta: string }, named: Named, answer: Answer,
@@ -75,7 +75,7 @@ export function foreign (chunk: { id: string, object: string, choices: [] }, par
   accept<AnyEvent>(chunk)
   // @ts-expect-error with the events of a map
   accept<Event>(chunk)
-  // @ts-expect-error also where they are all texts
+  // @ts-expect-error also if all events are texts
   accept<AnyEvent>(part)
   // @ts-expect-error in an interface
   accept<AnyEvent>(named)
@@ -86,14 +86,14 @@ export function foreign (chunk: { id: string, object: string, choices: [] }, par
   // @ts-expect-error which may be absent
   accept<AnyEvent>(date)
 }
-// @ts-expect-error a field that is written wrong
+// @ts-expect-error a misspelt field
 accept<AnyEvent>({ evnt: 'x', id: 1 })
-// @ts-expect-error a key too many, beside data
+// @ts-expect-error an additional key, beside data
 accept<AnyEvent>({ data: 1, evnt: 'x' })
-// @ts-expect-error a key too many, beside data of a map
+// @ts-expect-error an additional key, beside data of a map
 accept<Event>({ event: 'state', data: 'on', evnt: 'x' })
 
-// Without a map, any event goes, but an event it must be.
+// Without a map, any event is allowed.
 accept<AnyEvent>({ data: { any: 'thing' } }, { event: 'any', data: null, id: 1, retry: 2 }, { comment: 'c' })
 // @ts-expect-error a name without data
 accept<AnyEvent>({ event: 'any' })
@@ -102,7 +102,7 @@ accept<AnyEvent>({ event: 5, data: 1 })
 // @ts-expect-error no event at all
 accept<AnyEvent>('text')
 
-// The data of one event, taken out of the union.
+// The data of one event, extracted from the union.
 assertType<Equal<Extract<Event, { event: 'count' }>['data'], { n: number, note?: string }>>()
 assertType<Equal<Extract<Event, { event: 'state' }>['data'], 'on' | 'off'>>()
 
@@ -110,7 +110,7 @@ assertType<Equal<Extract<Event, { event: 'state' }>['data'], 'on' | 'off'>>()
 export async function * counting (upTo: number): AsyncGenerator<Event> {
   for (let n = 1; n <= upTo; n++) yield { event: 'count', data: { n } }
   yield { data: 'done' }
-  // @ts-expect-error in a generator with its type, the mistake is marked where it stands
+  // @ts-expect-error in a typed generator, the error is at the yield
   yield { event: 'count', data: { n: 'one' } }
   // @ts-expect-error and so is a wrong name
   yield { event: 'cuont', data: { n: 1 } }
@@ -118,11 +118,11 @@ export async function * counting (upTo: number): AsyncGenerator<Event> {
 
 export function * countingAtOnce (): Generator<Event> {
   yield { event: 'count', data: { n: 1 } }
-  // @ts-expect-error a sync generator is told, too
+  // @ts-expect-error in a sync generator, too
   yield { event: 'state', data: 1 }
 }
 
-// A queue takes the events of its map.
+// A queue accepts the events of its map.
 export function produce (): void {
   const queue = new EventQueue<typeof events>({ capacity: 1 })
   assertType<Equal<ReturnType<typeof queue.push>, Promise<boolean>>>()
@@ -132,7 +132,7 @@ export function produce (): void {
   queue.push({ event: 'count', data: { n: 'one' } })
   // @ts-expect-error a name that the map does not have
   queue.push({ event: 'cuont', data: { n: 1 } })
-  // @ts-expect-error an option that it does not have
+  // @ts-expect-error an unknown option
   const wrong = new EventQueue<typeof events>({ size: 1 })
   wrong.end()
 
@@ -187,7 +187,7 @@ export function chunks (model: AsyncIterable<{ id: string, object: string }>, co
   free(asData(async ({ signal, lastEventId }) => signal.aborted || lastEventId === undefined ? [] : model))
   // @ts-expect-error the chunks themselves are no events
   free(model)
-  // @ts-expect-error nor are those of a function
+  // @ts-expect-error nor are the chunks of a function
   free(() => model)
   source(asData(web))
   source(asData(counts, 'count'))
@@ -202,7 +202,7 @@ export function chunks (model: AsyncIterable<{ id: string, object: string }>, co
   asData(5)
 }
 
-// A map is one of schemas.
+// A map consists of schemas.
 const map = (given: EventMap): EventMap => given
 map(events)
 map({})

@@ -65,11 +65,11 @@ app.get('/', { schema }, (_request, reply) => {
   return reply.sse(counting(), { finite: 'yes' })
 })
 app.get('/', { schema: { sse: { message: Type.String() } } }, (_request, reply) => {
-  // @ts-expect-error a map that stands inline counts as well
+  // @ts-expect-error an inline map is checked, too
   return reply.sse([{ data: 5 }])
 })
 
-// Every form of source.
+// Every kind of source.
 app.get('/', { schema }, (request, reply) => {
   reply.sse([{ comment: 'hello' }, { retry: 5 }, { id: 'a' }, { data: 'unnamed' }, { event: 'message', data: 'named' }])
   reply.sse(new EventQueue<typeof events>())
@@ -79,13 +79,13 @@ app.get('/', { schema }, (request, reply) => {
     return counting()
   }, { finite: true, retry: 10 })
   reply.sse(async () => counting())
-  // A Node stream does not say what it carries.
+  // A Node stream has no type for its chunks.
   reply.sse(Readable.from([]))
   assertType<Equal<typeof request.lastEventId, string | undefined>>()
   assertType<Equal<typeof request.signal, AbortSignal>>()
 })
 
-// app.route and every other way to declare one.
+// app.route and all other ways to declare a route.
 app.route({ method: 'GET', url: '/', schema, handler: (_request, reply) => reply.sse(counting()) })
 app.route({
   method: ['GET', 'POST'],
@@ -118,15 +118,15 @@ export const options: RouteShorthandOptionsWithHandler<RawServerDefault, RawRequ
   }
 }
 
-// A route without schema.sse takes any event.
+// A route without schema.sse accepts any event.
 app.get('/', (_request, reply) => reply.sse([{ data: { any: 'thing' } }, { event: 'any', data: 1 }]))
 app.get('/', { schema: { querystring: Type.Object({}) } }, async (_request, reply) => reply.sse(counting()))
 app.get('/', (_request, reply) => {
-  // @ts-expect-error but an event it must be
+  // @ts-expect-error not an event
   return reply.sse(['text'])
 })
 app.get('/', (_request, reply) => {
-  // @ts-expect-error and a source
+  // @ts-expect-error not a source
   return reply.sse({ data: 1 })
 })
 
@@ -137,7 +137,7 @@ app.get('/', { schema: answering }, async (request, reply) => {
   if (request.headers.accept === 'application/json') return { answer: 'in one piece' }
   await reply.sse(counting())
 })
-// With type arguments of one's own, the map's type must be among them: TypeScript infers all or none.
+// With explicit type arguments, the map's type must be among them: TypeScript infers all or none.
 app.get<{ Reply: { answer: string } }, ContextConfigDefault, typeof answering>('/', { schema: answering }, (request, reply) => {
   if (request.headers.accept === 'application/json') {
     reply.send({ answer: 'in one piece' })
@@ -163,6 +163,6 @@ app.addHook('onRequest', async (request, reply) => allow(request, reply))
 app.setErrorHandler((_error, _request, reply) => reply.sse([{ data: 'sorry' }]))
 app.setNotFoundHandler((_request, reply) => reply.sse([{ data: 'sorry' }]))
 
-// A map must be one of schemas.
+// A map must consist of schemas.
 // @ts-expect-error a name without a schema
 app.get('/', { schema: { sse: { message: 'text' } } }, async () => {})

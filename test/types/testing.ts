@@ -24,7 +24,7 @@ const raw = await injectStream(app, '/')
 const texts: Array<{ data: string }> = await raw.takeAll()
 await raw.takeUntil(event => event.data === texts[0]!.data)
 
-// @ts-expect-error inject's own: a stream is what it is about
+// @ts-expect-error an option of inject, which a stream does not have
 await injectStream(app, { url: '/', payloadAsStream: false })
 
 const secure = Fastify({ http2: true, https: {} })

@@ -4,12 +4,12 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import t from 'tap'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, HEARTBEAT } from '../../lib/wire/encode.ts'
 
-/** A whole frame, from all four functions in the order of the wire (W2). */
+/** Returns a whole frame, from all four functions in the order of the wire (W2). */
 interface Parts { comment?: string | undefined, event?: string | undefined, id?: string | number | undefined, retry?: number | undefined, data: string }
 const encode = ({ comment, event, id, retry, data }: Parts): string =>
   (comment === undefined ? '' : encodeComment(comment)) + encodeName(event) + encodePosition(id, retry) + encodeData(data)
 
-/** What a client makes of these bytes, which come to it cut into chunks. */
+/** Returns the events that a client parses from these bytes, cut into chunks. */
 function read (text: string, cuts: number[] = []): { events: EventSourceMessage[], comments: string[], retries: number[], errors: Error[] } {
   const events: EventSourceMessage[] = []
   const comments: string[] = []
@@ -31,7 +31,7 @@ function read (text: string, cuts: number[] = []): { events: EventSourceMessage[
 /** UTF-8 has no lone surrogates. */
 const asUtf8 = (text: string): string => Buffer.from(text).toString()
 
-/** What a client gets for text: every line end is an LF to it. */
+/** Returns the text that a client receives: each line end is an LF. */
 const received = (text: string): string => asUtf8(text.replace(/\r\n?/g, '\n'))
 
 const codeOf = (make: () => unknown): string => {
@@ -58,7 +58,7 @@ t.test('W2: the fields come in the order event, id, retry, data, with one space 
   for (const [parts, wire] of cases) t.equal(encode(parts), wire)
 })
 
-t.test('W3: text is split on CRLF, CR and LF, and each line is a data field of its own', async t => {
+t.test('W3: text is split on CRLF, CR and LF, and each line is a data field', async t => {
   const cases: Array<[string, string]> = [
     ['a\nb', 'data: a\ndata: b\n\n'],
     ['a\rb', 'data: a\ndata: b\n\n'],
@@ -91,7 +91,7 @@ t.test('W3: a comment is split on CRLF, CR and LF, and each line is a comment', 
 
 const AN_ID = 'a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end'
 
-t.test('W3: an event or id with CR, LF or NUL is a coded error', async t => {
+t.test('W3: a name or id with CR, LF or NUL throws FST_SSE_FIELD', async t => {
   const event = (shown: string) => `FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got ${shown}`
   const id = (shown: string) => `FST_SSE_FIELD: The field 'id' of an event must be ${AN_ID}, got ${shown}`
   for (const bad of ['a\nb', 'a\rb', 'a\r\nb', '\n', '\r', 'a\u0000b', '\u0000', 'x\ndata: evil\n\n']) {
@@ -107,7 +107,7 @@ t.test('W3: an event or id with CR, LF or NUL is a coded error', async t => {
   for (const [bad, shown] of noIds) t.equal(codeOf(() => Reflect.apply(encodePosition, undefined, [bad, undefined])), id(shown))
 })
 
-t.test('W3: an id that no header brings back unchanged is a coded error', async t => {
+t.test('W3: an id that no header can carry unchanged throws FST_SSE_FIELD', async t => {
   const control = [...Array.from({ length: 0x20 }, (_, code) => code), 0x7f].filter(code => code !== 0x09).map(code => `a${String.fromCharCode(code)}b`)
   const ends = [' ', '\t', ' a', 'a ', '\ta', 'a\t', '  ', ' é', 'é\t']
   const surrogates = ['\ud800', 'a\udc00b', '\udc00\ud800', '\ud83d\ud83d\ude00']
@@ -119,7 +119,7 @@ t.test('W3: an id that no header brings back unchanged is a coded error', async 
   for (const good of fine) t.equal(encodePosition(good, undefined), `id: ${good}\n`)
 })
 
-t.test('W3: a retry that is not a non-negative integer is a coded error', async t => {
+t.test('W3: a retry that is no whole number from 0 throws FST_SSE_FIELD', async t => {
   const cases: Array<[unknown, string]> = [
     [-1, '-1 (number)'], [0.5, '0.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], [2 ** 53, '9007199254740992 (number)'], [1e21, '1e+21 (number)'],
     ['5', '"5" (string)'], ['5\ndata: evil', '"5\\ndata: evil" (string)'], [5n, '5 (bigint)'], [null, 'null'], [{}, 'an object (Object)'], [false, 'false (boolean)']
@@ -129,14 +129,14 @@ t.test('W3: a retry that is not a non-negative integer is a coded error', async 
   }
 })
 
-t.test('W3: a comment that is no string is a coded error', async t => {
+t.test('W3: a comment that is no string throws FST_SSE_FIELD', async t => {
   for (const [bad, shown] of [[null, 'null'], [5, '5 (number)'], [['a'], 'an array']]) {
     t.equal(codeOf(() => Reflect.apply(encodeComment, undefined, [bad])), `FST_SSE_FIELD: The field 'comment' of an event must be a string, got ${shown}`)
     t.equal(codeOf(() => Reflect.apply(encodeControl, undefined, [{ comment: bad }])), `FST_SSE_FIELD: The field 'comment' of an event must be a string, got ${shown}`)
   }
 })
 
-t.test('W4: nothing falsy is lost', async t => {
+t.test('W4: falsy values are sent', async t => {
   const cases: Array<[Parts, string]> = [
     [{ data: '' }, 'data: \n\n'],
     [{ id: 0, data: 'a' }, 'id: 0\ndata: a\n\n'],
@@ -152,12 +152,12 @@ t.test('W4: nothing falsy is lost', async t => {
   t.equal(encodePosition(undefined, undefined), '', 'only undefined is absence')
 })
 
-t.test('W6: an event named message, or not named, has no event field', async t => {
+t.test('W6: an event with the name message or without a name has no event field', async t => {
   for (const name of [undefined, '', 'message']) t.equal(encodeName(name), '')
   for (const name of ['Message', 'message ', ' ', 'error', 'open']) t.equal(encodeName(name), `event: ${name}\n`)
 })
 
-t.test('W8: a control frame has its comment first; with an id it is the event sse.position, with one empty line of data', async t => {
+t.test('W8: a control frame starts with its comment; with an id it is the event sse.position with one empty line of data', async t => {
   const cases: Array<[Parameters<typeof encodeControl>[0], string]> = [
     [{ comment: 'hello' }, ': hello\n\n'],
     [{ comment: '' }, ':\n\n'],
@@ -172,13 +172,13 @@ t.test('W8: a control frame has its comment first; with an id it is the event ss
   for (const [event, wire] of cases) t.equal(encodeControl(event), wire)
 })
 
-t.test('an event with nothing to say is a coded error', async t => {
+t.test('an event without any field throws FST_SSE_EVENT', async t => {
   for (const event of [{}, { comment: undefined, id: undefined, retry: undefined }]) {
     t.equal(codeOf(() => encodeControl(event)), 'FST_SSE_EVENT: Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got an object (Object)')
   }
 })
 
-// Any text, with the characters that matter to the format far more often than chance would bring them.
+// Any text, mostly of the characters that have a meaning in the format.
 const text = fc.array(fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom('\r', '\n', '\r\n', '\n\n', '\u0000', '\uFEFF', '\u2028', '\u0085', ' ', ':', '\ud83d', '\ude00', 'data: x', 'event: x', 'id: x', 'retry: 1', ': x') },
   { weight: 2, arbitrary: fc.string({ unit: 'binary' }) }
@@ -189,7 +189,7 @@ const id = maybe(fc.oneof(text, fc.double(), fc.maxSafeInteger()))
 const cuts = fc.array(fc.nat(), { maxLength: 6 })
 const FORBIDDEN = ['\r', '\n', '\u0000']
 const forbidden = (value: unknown): boolean => typeof value === 'string' && FORBIDDEN.some(character => value.includes(character))
-/** What comes of an id in a header that Node writes and reads: its bytes as latin1, its ends stripped. */
+/** Returns an id after a header that Node writes and reads: its bytes as latin1, its ends stripped. */
 const lost = (id: unknown): boolean => {
   if (typeof id !== 'string') return typeof id === 'number' && !Number.isFinite(id)
   try {
@@ -200,7 +200,7 @@ const lost = (id: unknown): boolean => {
   return asUtf8(id).replace(/^[ \t]+|[ \t]+$/g, '') !== id
 }
 
-t.test('W3: any event is refused, or is exactly one event with the same fields to a client, wherever the chunks are cut', async t => {
+t.test('W3: a client parses any accepted event as one event with the same fields, for any chunks', async t => {
   let sent = 0
   let refused = 0
   fc.assert(fc.property(fc.record({ comment: maybe(text), event: maybe(text), id, retry, data: text }), cuts, (parts, cuts) => {
@@ -222,10 +222,10 @@ t.test('W3: any event is refused, or is exactly one event with the same fields t
       errors: []
     })
   }), { numRuns: 3000 })
-  t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} refused`)
+  t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} rejected`)
 })
 
-t.test('W3, W8: any comment or control frame is refused, or dispatches no event but a position, and says what it was given', async t => {
+t.test('W3, W8: any accepted comment or control frame dispatches no event but a position, and keeps its fields', async t => {
   let sent = 0
   fc.assert(fc.property(fc.record({ comment: maybe(text), id, retry }), cuts, (event, cuts) => {
     let wire: string
@@ -236,7 +236,7 @@ t.test('W3, W8: any comment or control frame is refused, or dispatches no event 
     }
     sent++
     if (wire.includes('\r') || !wire.endsWith('\n\n')) return false
-    // The event that follows shows what the frame left behind.
+    // The next event shows the state of the parser after the frame.
     const got = read(`${wire}data: next\n\n`, cuts)
     return fc.stringify(got) === fc.stringify({
       events: [...event.id === undefined ? [] : [{ id: asUtf8(String(event.id)), event: 'sse.position', data: '' }], { id: undefined, event: undefined, data: 'next' }],
@@ -248,7 +248,7 @@ t.test('W3, W8: any comment or control frame is refused, or dispatches no event 
   t.ok(sent > 100, `${sent} were sent`)
 })
 
-t.test('W3: frames that follow each other stay apart', async t => {
+t.test('W3: frames in sequence stay separate', async t => {
   let most = 0
   fc.assert(fc.property(fc.array(text, { maxLength: 5 }), cuts, (texts, cuts) => {
     const { events } = read(texts.map(encodeData).join(''), cuts)

@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { decodeLastEventId } from '../../lib/wire/last-event-id.ts'
 
-/** A server that answers with what it makes of a request. */
+/** Starts a server that replies with the decoded id of a request. */
 function serve (t: Test, options = {}): FastifyInstance {
   const app = Fastify(options)
   t.teardown(() => app.close())
@@ -18,7 +18,7 @@ async function answer (app: FastifyInstance, url: string, header?: string): Prom
   return response.json<{ id: unknown }>().id
 }
 
-/** The header's value goes over a socket in exactly these bytes. */
+/** Sends the value of the header over a socket in exactly these bytes. */
 async function answerToBytes (port: number, value: Buffer): Promise<unknown> {
   const socket = connect(port, '127.0.0.1')
   socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nLast-Event-ID: ')
@@ -28,7 +28,7 @@ async function answerToBytes (port: number, value: Buffer): Promise<unknown> {
   return (JSON.parse(response.slice(response.indexOf('\r\n\r\n') + 4)) as { id: unknown }).id
 }
 
-t.test('W7: the id is the header, else the query parameter, else nothing', async t => {
+t.test('W7: the id is the header, else the query parameter, else undefined', async t => {
   const app = serve(t)
   t.equal(await answer(app, '/'), null)
   t.equal(await answer(app, '/', 'a-1'), 'a-1')
@@ -41,14 +41,14 @@ t.test('W7: the id is the header, else the query parameter, else nothing', async
   t.equal(await answer(app, '/?lastEventId=%C5%BC%C3%B3%C5%82w%0A'), 'żółw\n', 'the query is UTF-8 already')
 })
 
-t.test('W7: a query parameter of another type is its text, and what is no value is nothing', async t => {
+t.test('W7: a number as query parameter is its text, any other type is undefined', async t => {
   const given: Array<[unknown, unknown]> = [[7, '7'], [0, '0'], [[0], '0'], [{ a: 1 }, null], [[], null], [[['a']], null], [null, null], [true, null]]
   for (const [lastEventId, id] of given) {
     t.equal(await answer(serve(t, { routerOptions: { querystringParser: () => ({ lastEventId }) } }), '/?x'), id, JSON.stringify(lastEventId))
   }
 })
 
-t.test('W7: the id arrives as latin1 and is decoded as UTF-8, where it is UTF-8', async t => {
+t.test('W7: the id is decoded as UTF-8 if it is UTF-8, else as latin1', async t => {
   const app = serve(t)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -57,7 +57,7 @@ t.test('W7: the id arrives as latin1 and is decoded as UTF-8, where it is UTF-8'
     [Buffer.from('żółw'), 'żółw'],
     [Buffer.from('🐢 é'), '🐢 é'],
     [Buffer.from('a\tb'), 'a\tb'],
-    // No UTF-8: a client that sends latin1.
+    // Not UTF-8: from a client that sends latin1.
     [Buffer.from('grün', 'latin1'), 'grün'],
     [Buffer.from([0xff, 0xfe, 0x80]), 'ÿþ\u0080']
   ]
@@ -68,7 +68,7 @@ t.test('W7: the id arrives as latin1 and is decoded as UTF-8, where it is UTF-8'
   }
 })
 
-t.test('W7: a huge id is passed on whole', async t => {
+t.test('W7: a long id is not cut', async t => {
   const app = serve(t)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -89,8 +89,8 @@ t.test('W7: the id is decoded over HTTP/2 too', async t => {
   }
 })
 
-t.test('W7: an injected header is text already', async t => {
+t.test('W7: an injected header is text and is not decoded', async t => {
   const app = serve(t)
-  t.equal(await answer(app, '/', 'żółw'), 'żółw', 'with characters that no byte stands for')
+  t.equal(await answer(app, '/', 'żółw'), 'żółw', 'with characters beyond latin1')
   t.equal(await answer(app, '/', Buffer.from('żółw').toString('latin1')), 'żółw', 'else it is read as from a socket')
 })

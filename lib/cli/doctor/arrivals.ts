@@ -1,4 +1,5 @@
 import { Parser, type ParserHandlers } from '../../client/parser.ts'
+import { LIVE, REPLAY } from '../../wire/protocol.ts'
 
 /** An event, and when it was whole: milliseconds after the request. */
 export interface Arrival { readonly at: number, readonly event: string, readonly id: string, readonly data: string }
@@ -74,6 +75,6 @@ export class Arrivals implements ParserHandlers {
 
   comment (text: string): void {
     this.comments.push(this.#at)
-    if (text === 'replay' || text === 'live') this.marks.push(text)
+    if (text === REPLAY || text === LIVE) this.marks.push(text)
   }
 }

@@ -1,3 +1,4 @@
+import { END_ID } from '../../wire/protocol.ts'
 import type { Examination } from './examination.ts'
 import type { Exchange } from './exchange.ts'
 import { note, probeOf, problem, timeText, warning, type Finding, type Probe } from './finding.ts'
@@ -30,7 +31,7 @@ export function silence ({ base, back }: Examination): Probe {
 function endOf ({ end, arrivals: { lastEventId } }: Exchange, quiet: number, back: Exchange | undefined): Finding[] {
   if (end.how === 'cut') return [cut(end, quiet, back)]
   if (end.how === 'closed') return [note(`It ended after ${timeText(end.at)}, the last ${timeText(quiet)} without a byte. A limit for silence, or a server that went down, would look the same here.`)]
-  if (end.how !== 'complete' || lastEventId === 'sse.end') return []
+  if (end.how !== 'complete' || lastEventId === END_ID) return []
   const again = 'A native EventSource connects again.'
   if (quiet >= SILENCE) return [note(`It ended as a whole, after ${timeText(quiet)} without a byte. ${again} Something on the way that has a limit for silence, and is polite, would look the same.`)]
   return [note(`The server ended it. ${again}`, 'finite: true, or 204, where it is finished')]

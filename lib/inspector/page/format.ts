@@ -1,11 +1,11 @@
-export const format = String.raw`// Figures as people read them.
+export const format = String.raw`// Formats figures for people.
 
 const whole = new Intl.NumberFormat('en')
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
 
 export const count = number => whole.format(Math.round(number))
 
-/** What changes too fast for its last digits to be read. */
+/** A rate, without digits that change too fast to be read. */
 export const rate = number => number === 0 ? '0' : number < 10 ? number.toFixed(1) : number < 10_000 ? count(number) : short.format(number)
 
 export function bytes (number) {
@@ -18,7 +18,7 @@ export function bytes (number) {
   return (unit === 0 || number >= 100 ? Math.round(number) : number.toFixed(1)) + ' ' + units[unit]
 }
 
-/** The two units that matter. */
+/** The time in its two largest units. */
 export function age (time) {
   const seconds = Math.max(0, Math.floor(time / 1_000))
   const parts = [[Math.floor(seconds / 86_400), 'd'], [Math.floor(seconds / 3_600) % 24, 'h'], [Math.floor(seconds / 60) % 60, 'm'], [seconds % 60, 's']]
@@ -26,14 +26,14 @@ export function age (time) {
   return parts.slice(first, first + 2).map(([number, unit]) => number + ' ' + unit).join(' ')
 }
 
-/** An element with a text: what comes from elsewhere is text, and never markup. */
+/** Returns an element with a text. Text that clients chose never becomes markup. */
 export function element (name, text = '', properties = {}) {
-  const made = Object.assign(document.createElement(name), properties)
-  made.textContent = text
-  return made
+  const created = Object.assign(document.createElement(name), properties)
+  created.textContent = text
+  return created
 }
 
-/** Writes a text where it is another one. */
+/** Sets the text of a node if it differs. */
 export function write (node, text) {
   if (node.textContent !== text) node.textContent = text
 }

@@ -13,19 +13,19 @@ export const markup = String.raw`<!doctype html>
   <header>
     <h1>Inspector</h1>
     <p id="state" role="status" data-state="connecting">Connecting</p>
-    <button id="again" type="button" hidden>Connect again</button>
+    <button id="reconnect" type="button" hidden>Reconnect</button>
     <search><input id="filter" type="search" maxlength="100" autocomplete="off" spellcheck="false" placeholder="Filter: route, key, address, channel" aria-label="Filter streams by route, key, address or channel, and channels by name"></search>
   </header>
 
   <main>
-    <noscript><p class="panel">This page is a script that reads a stream: it shows nothing without.</p></noscript>
+    <noscript><p class="panel">This page needs JavaScript.</p></noscript>
 
     <dl id="figures" aria-label="Figures">
       <div data-figure="open"><dt>Open streams</dt><dd><b>–</b> <span></span></dd></div>
       <div data-figure="events"><dt>Events per second</dt><dd><b>–</b> <span></span></dd></div>
       <div data-figure="bytes"><dt>Bytes per second</dt><dd><b>–</b> <span></span></dd></div>
       <div data-figure="published"><dt>Published per second</dt><dd><b>–</b> <span></span></dd></div>
-      <div data-figure="rejected"><dt>Turned away</dt><dd><b>–</b> <span></span></dd></div>
+      <div data-figure="rejected"><dt>Rejected requests</dt><dd><b>–</b> <span></span></dd></div>
       <div data-figure="dropped"><dt>Events lost</dt><dd><b>–</b> <span></span></dd></div>
     </dl>
 
@@ -41,37 +41,37 @@ export const markup = String.raw`<!doctype html>
       <div class="title"><h2 id="tail-title">Tail</h2><p id="tail-state" role="status"></p><button id="tail-stop" type="button" hidden>Stop</button></div>
       <div class="scroll" tabindex="0" role="region" aria-labelledby="tail-title">
         <ol id="tail"></ol>
-        <p class="empty" id="tail-empty">Choose a channel to read its events as they come.</p>
+        <p class="empty" id="tail-empty">Select a channel to see its events.</p>
       </div>
     </section>
 
     <section class="panel" aria-labelledby="latency-title">
       <div class="title"><h2 id="latency-title">Delivery</h2><p id="latency-summary"></p></div>
       <ol id="latency"></ol>
-      <p class="note">From the moment this process has an event until it is written to all who wait for it, in milliseconds, since the start.</p>
+      <p class="note">Time from the arrival of an event in this process until it is written to all live subscribers, in milliseconds. Counted since the process started.</p>
     </section>
 
     <section class="panel" aria-labelledby="closed-title">
-      <div class="title"><h2 id="closed-title">Ended</h2><p id="closed-count"></p></div>
+      <div class="title"><h2 id="closed-title">Closed streams</h2><p id="closed-count"></p></div>
       <dl id="closed"></dl>
     </section>
 
     <section class="panel wide" aria-labelledby="streams-title">
-      <div class="title"><h2 id="streams-title">Streams</h2><p id="streams-count"></p></div>
+      <div class="title"><h2 id="streams-title">Open streams</h2><p id="streams-count"></p></div>
       <table id="streams"></table>
       <p class="empty" id="streams-empty" hidden></p>
     </section>
   </main>
 
-  <p id="said" role="status"></p>
+  <p id="notice" role="status"></p>
 
-  <dialog id="ending" aria-labelledby="ending-title">
+  <dialog id="end-dialog" aria-labelledby="end-title">
     <form method="dialog">
-      <h2 id="ending-title">End this stream?</h2>
+      <h2 id="end-title">End this stream?</h2>
       <dl></dl>
-      <label>What its client is told <input name="why" maxlength="100" autocomplete="off" value="ended by an operator"></label>
-      <p class="note">It gets this as an error with status 403. A client of this package does not come back; an EventSource does.</p>
-      <p class="buttons"><button type="button" value="cancel" autofocus>Keep it</button> <button value="end" class="danger">End stream</button></p>
+      <label>Message to the client <input name="reason" maxlength="100" autocomplete="off" value="ended by an operator"></label>
+      <p class="note">The client receives it in an error event with status 403. The client of this package then stops; an EventSource reconnects.</p>
+      <p class="buttons"><button type="button" value="cancel" autofocus>Cancel</button> <button value="end" class="danger">End stream</button></p>
     </form>
   </dialog>
 </body>

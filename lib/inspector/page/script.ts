@@ -1,11 +1,11 @@
-export const script = String.raw`import { askToEnd } from './ending.js'
+export const script = String.raw`import { confirmEnd } from './end-dialog.js'
 import { showTotals } from './figures.js'
 import { age, bytes, count, element, rate, write } from './format.js'
 import { Table, text } from './table.js'
-import { follow, onChoice } from './tail.js'
+import { onTailChange, openTail } from './tail.js'
 
 const state = document.querySelector('#state')
-const again = document.querySelector('#again')
+const reconnect = document.querySelector('#reconnect')
 const filter = document.querySelector('#filter')
 
 const routes = {
@@ -14,12 +14,12 @@ const routes = {
   make: cell => {
     const [name, path] = [element('b'), element('span')]
     cell.append(name, ' ', path)
-    return ({ route, path: asked, channels }) => {
+    return ({ route, path: requested, channels }) => {
       write(name, route)
-      // What the route leaves open, or does not say.
-      const more = [route.endsWith(' ' + asked) ? '' : asked, channels].filter(text => text !== '').join(' · ')
-      write(path, more)
-      cell.title = route + (more === '' ? '' : ' — ' + more)
+      // The path if the route has parameters, and the channels.
+      const details = [route.endsWith(' ' + requested) ? '' : requested, channels].filter(text => text !== '').join(' · ')
+      write(path, details)
+      cell.title = route + (details === '' ? '' : ' — ' + details)
     }
   }
 }
@@ -43,8 +43,8 @@ const buttons = {
   label: 'Action',
   make: (cell, row) => {
     const button = element('button', 'End', { type: 'button' })
-    button.setAttribute('aria-label', 'End stream ' + row.id + ': ' + row.route + (row.key === null ? '' : ' of ' + row.key))
-    button.addEventListener('click', () => askToEnd(row))
+    button.setAttribute('aria-label', 'End stream ' + row.id + ': ' + row.route + (row.key === null ? '' : ', key ' + row.key))
+    button.addEventListener('click', () => confirmEnd(row))
     cell.append(button)
     return () => {}
   }
@@ -56,9 +56,9 @@ const streams = new Table(document.querySelector('#streams'), 'Open streams', [
   text('ip', 'Address', ({ ip }) => ip ?? '–'),
   text('age', 'Age', ({ since }, time) => age(time - since)),
   text('number', 'Events', ({ events }) => count(events)),
-  text('number', 'per s', ({ eventRate }) => rate(eventRate)),
+  text('number', 'Events/s', ({ eventRate }) => rate(eventRate)),
   text('number', 'Bytes', ({ bytes: sum }) => bytes(sum)),
-  text('number', 'B per s', ({ byteRate }) => bytes(byteRate)),
+  text('number', 'Bytes/s', ({ byteRate }) => bytes(byteRate)),
   text('number lag', 'Lag', ({ lag }) => count(lag)),
   states,
   buttons
@@ -69,8 +69,8 @@ const channels = new Table(document.querySelector('#channels'), 'Channels', [
     name: 'route',
     label: 'Channel',
     make: (cell, { id }) => {
-      const button = element('button', id, { type: 'button', title: 'Read ' + id })
-      button.addEventListener('click', () => follow(id))
+      const button = element('button', id, { type: 'button', title: 'Show the tail of ' + id })
+      button.addEventListener('click', () => openTail(id))
       cell.append(button)
       return () => {}
     }
@@ -78,57 +78,57 @@ const channels = new Table(document.querySelector('#channels'), 'Channels', [
   text('number', 'Subscribers', ({ subscribers }) => count(subscribers)),
   text('number lag', 'Lagging', ({ lagging }) => count(lagging)),
   text('number newest', 'Newest', ({ newest }) => count(newest)),
-  text('number', 'per s', ({ rate: events }) => rate(events))
+  text('number', 'Events/s', ({ rate: events }) => rate(events))
 ], (one, other) => (other.lagging > 0) - (one.lagging > 0) || other.subscribers - one.subscribers || (one.id < other.id ? -1 : 1))
 
-onChoice(channel => channels.each((line, { id }) => line.toggleAttribute('data-chosen', id === channel)))
+onTailChange(channel => channels.each((line, { id }) => line.toggleAttribute('data-selected', id === channel)))
 
-function summarise (name, { all, matching }, { size }, order) {
-  const most = size < matching ? 'the first ' + count(size) + ' of ' : ''
-  const passed = filter.value === '' ? count(all) : count(matching) + ' that match, of ' + count(all)
-  write(document.querySelector('#' + name + '-count'), most + passed + (most === '' ? '' : ': ' + order))
+function summarize (name, { total, matching }, { size }, order) {
+  const first = size < matching ? 'the first ' + count(size) + ' of ' : ''
+  const counts = filter.value === '' ? count(total) : count(matching) + ' matching, ' + count(total) + ' in total'
+  write(document.querySelector('#' + name + '-count'), first + counts + (first === '' ? '' : ': ' + order))
   const empty = document.querySelector('#' + name + '-empty')
   empty.hidden = size > 0
-  write(empty, all === 0 ? 'None.' : 'None that match.')
+  write(empty, total === 0 ? 'No ' + name + '.' : 'No matching ' + name + '.')
 }
 
 function show (report) {
-  const { whole, at, totals } = report
-  showTotals(totals, whole)
-  streams.report(report.streams, whole, at)
-  channels.report(report.channels, whole, at)
-  summarise('streams', report.streams, streams, 'those that are stalled, then the furthest behind, then the oldest')
-  summarise('channels', report.channels, channels, 'those with lagging subscribers, then the busiest')
+  const { full, at, totals } = report
+  showTotals(totals, full)
+  streams.update(report.streams, full, at)
+  channels.update(report.channels, full, at)
+  summarize('streams', report.streams, streams, 'stalled first, then by lag and age')
+  summarize('channels', report.channels, channels, 'lagging first, then by rate')
 }
 
-function tell (name, text) {
+function showState (name, text) {
   write(state, text)
   state.dataset.state = name
-  again.hidden = name !== 'closed'
+  reconnect.hidden = name !== 'closed'
 }
 
 let source
 
-function watch () {
+function subscribe () {
   source?.close()
   const opened = source = new EventSource('events?filter=' + encodeURIComponent(filter.value))
-  opened.addEventListener('open', () => tell('open', 'Live'))
+  opened.addEventListener('open', () => showState('open', 'Live'))
   opened.addEventListener('report', ({ data }) => show(JSON.parse(data)))
   opened.addEventListener('error', ({ data }) => {
     if (data !== undefined) {
-      // The stream's own last word.
+      // The error event of the stream, which is its last.
       opened.close()
-      tell('closed', JSON.parse(data).detail ?? 'The stream failed')
-    } else if (opened.readyState === EventSource.CLOSED) tell('closed', 'Not permitted, or no server')
-    else tell('connecting', 'Connecting again')
+      showState('closed', JSON.parse(data).detail ?? 'The stream failed')
+    } else if (opened.readyState === EventSource.CLOSED) showState('closed', 'Not permitted, or the server is down')
+    else showState('connecting', 'Reconnecting')
   })
 }
 
-let pause
+let debounce
 filter.addEventListener('input', () => {
-  clearTimeout(pause)
-  pause = setTimeout(watch, 200)
+  clearTimeout(debounce)
+  debounce = setTimeout(subscribe, 200)
 })
-again.addEventListener('click', watch)
-watch()
+reconnect.addEventListener('click', subscribe)
+subscribe()
 `

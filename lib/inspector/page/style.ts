@@ -56,7 +56,7 @@ main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1re
 #figures dt { color: var(--quiet); font-size: .9rem; }
 #figures b { display: block; font-size: 1.75rem; line-height: 1.2; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; white-space: nowrap; }
 #figures span { color: var(--quiet); font-size: .85rem; font-variant-numeric: tabular-nums; }
-#figures [data-alarming] span { color: var(--warn); }
+#figures [data-warning] span { color: var(--warn); }
 #figures svg { width: calc(100% + 2rem); height: 1.75rem; margin: .3rem -1rem -.8rem; }
 #figures polyline { fill: none; stroke: var(--accent); stroke-width: 1.5px; vector-effect: non-scaling-stroke; opacity: .55; }
 
@@ -91,7 +91,7 @@ td.act button:hover { color: var(--bad); border-color: var(--bad); }
 .mark.stalled { color: var(--bad); background: color-mix(in srgb, var(--bad) 14%, transparent); }
 #channels .route button { max-width: 100%; padding: 0; border: 0; border-radius: 2px; background: none; font: 500 .95em var(--mono); overflow: hidden; text-overflow: ellipsis; text-align: start; color: var(--accent); }
 #channels .route button:hover { text-decoration: underline; text-underline-offset: .2em; }
-#channels [data-chosen] { background: var(--tint); }
+#channels [data-selected] { background: var(--tint); }
 
 /* The tail: newest first. */
 #tail li { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .1rem .75rem; align-items: baseline; padding: .4rem 1rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
@@ -102,26 +102,26 @@ td.act button:hover { color: var(--bad); border-color: var(--bad); }
 #tail li > .note { grid-column: 1 / -1; padding: 0; }
 #tail li.note { display: block; background: var(--hover); }
 
-/* How long deliveries took. */
+/* The histogram of delivery times. */
 #latency { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 2px; padding: .25rem 1rem .6rem; }
 #latency li { display: grid; grid-template-rows: 8.5rem auto; justify-items: center; gap: .3rem; font-size: .7rem; font-variant-numeric: tabular-nums; white-space: nowrap; color: var(--quiet); }
 #latency i { align-self: end; width: 100%; height: max(2px, calc(var(--share, 0) * 100%)); border-radius: 3px 3px 0 0; background: var(--accent); }
 #latency [data-none] i { background: var(--line); }
 #latency b { position: absolute; clip-path: inset(50%); }
 
-/* Why streams ended. */
+/* Closed streams by reason. */
 #closed { display: grid; gap: .2rem; padding: 0 1rem .9rem; }
-#closed div { display: grid; grid-template-columns: 6rem minmax(0, 1fr) minmax(3.5rem, auto); align-items: center; gap: .75rem; line-height: 1.35; }
+#closed div { display: grid; grid-template-columns: 8rem minmax(0, 1fr) minmax(3.5rem, auto); align-items: center; gap: .75rem; line-height: 1.35; }
 #closed dd { order: 1; text-align: end; font-weight: 600; font-variant-numeric: tabular-nums; }
 #closed [data-none] { color: var(--quiet); }
 #closed [data-none] dd { font-weight: 400; }
-#closed [data-alarming] dd { color: var(--warn); }
+#closed [data-warning] dd { color: var(--warn); }
 #closed i { height: 5px; border-radius: 3px; background: linear-gradient(var(--accent) 0 0) 0 / calc(var(--share, 0) * 100%) no-repeat var(--line); }
 
-/* What happened to what was asked for. */
-#said { position: fixed; inset: auto 1rem 1rem; z-index: 3; width: fit-content; max-width: min(40rem, calc(100% - 2rem)); margin: 0 auto; padding: .6rem 1rem; border-radius: 8px; background: var(--ink); color: var(--paper); overflow-wrap: anywhere; }
-#said:empty { padding: 0; }
-#said[data-good='false'] { background: var(--bad); color: var(--on-bad); }
+/* The result of an action. */
+#notice { position: fixed; inset: auto 1rem 1rem; z-index: 3; width: fit-content; max-width: min(40rem, calc(100% - 2rem)); margin: 0 auto; padding: .6rem 1rem; border-radius: 8px; background: var(--ink); color: var(--paper); overflow-wrap: anywhere; }
+#notice:empty { padding: 0; }
+#notice[data-success='false'] { background: var(--bad); color: var(--on-bad); }
 
 dialog { width: min(30rem, calc(100% - 2rem)); padding: 0; border: 1px solid var(--line); border-radius: 12px; background: var(--panel); color: inherit; box-shadow: 0 1rem 3rem rgb(0 0 0 / .25); }
 dialog::backdrop { background: rgb(0 0 0 / .4); }
@@ -136,7 +136,7 @@ dialog .note { padding: 0; }
 .buttons { display: flex; justify-content: flex-end; gap: .6rem; }
 .buttons button { padding: .4rem 1rem; }
 
-/* A stream is a card where its columns have no room. */
+/* On a narrow screen, each stream is a card. */
 @media (max-width: 60rem) {
   main { grid-template-columns: minmax(0, 1fr); }
   #streams thead { position: absolute; clip-path: inset(50%); }

@@ -1,17 +1,17 @@
 export const table = String.raw`import { element, write } from './format.js'
 
 /**
- * A table whose rows stay the same elements while what they show changes: focus and selection stay where they are. A column is
- * { name, label, make (cell, row) }, where make fills an empty cell and returns what updates it, given the row and the time.
+ * A table that keeps the elements of its rows when their content changes, so focus and selection are kept. A column is
+ * { name, label, make (cell, row) }: make fills an empty cell and returns a function (row, time) that updates it.
  */
 export class Table {
   #body
   #columns
-  #before
+  #compare
   #rows = new Map()
 
-  constructor (table, caption, columns, before) {
-    // What the layout of a phone takes from a table, for those who do not see it.
+  constructor (table, caption, columns, compare) {
+    // The phone layout changes the display of a table, which removes its roles for screen readers.
     table.setAttribute('role', 'table')
     table.append(element('caption', caption))
     const head = part(table, 'thead', 'rowgroup')
@@ -24,25 +24,25 @@ export class Table {
     }
     this.#body = part(table, 'tbody', 'rowgroup')
     this.#columns = columns
-    this.#before = before
+    this.#compare = compare
   }
 
   get size () { return this.#rows.size }
 
-  report ({ rows, gone }, whole, time) {
+  update ({ rows, removed }, full, time) {
     const ids = new Set(rows.map(({ id }) => id))
-    for (const id of whole ? this.#rows.keys() : gone) if (!whole || !ids.has(id)) this.#remove(id)
+    for (const id of full ? this.#rows.keys() : removed) if (!full || !ids.has(id)) this.#remove(id)
     for (const row of rows) {
-      const known = this.#rows.get(row.id)
-      if (known === undefined) this.#rows.set(row.id, this.#make(row))
-      else known.row = row
+      const existing = this.#rows.get(row.id)
+      if (existing === undefined) this.#rows.set(row.id, this.#make(row))
+      else existing.row = row
     }
-    const sorted = [...this.#rows.values()].sort((one, other) => this.#before(one.row, other.row))
-    let place = this.#body.firstElementChild
+    const sorted = [...this.#rows.values()].sort((one, other) => this.#compare(one.row, other.row))
+    let next = this.#body.firstElementChild
     for (const { line, row, updates } of sorted) {
       for (const update of updates) update(row, time)
-      if (line === place) place = place.nextElementSibling
-      else this.#body.insertBefore(line, place)
+      if (line === next) next = next.nextElementSibling
+      else this.#body.insertBefore(line, next)
     }
   }
 
@@ -72,9 +72,9 @@ export class Table {
 export const text = (name, label, show) => ({ name, label, make: cell => (row, time) => write(cell, show(row, time)) })
 
 function part (parent, name, role) {
-  const made = element(name)
-  made.setAttribute('role', role)
-  parent.append(made)
-  return made
+  const child = element(name)
+  child.setAttribute('role', role)
+  parent.append(child)
+  return child
 }
 `

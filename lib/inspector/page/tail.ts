@@ -1,7 +1,7 @@
 export const tail = String.raw`import { count, element, write } from './format.js'
 
-// As many as one scrolls through.
-const KEPT = 200
+// The most events in the list.
+const MAX_ITEMS = 200
 
 const list = document.querySelector('#tail')
 const title = document.querySelector('#tail-title')
@@ -10,55 +10,55 @@ const stop = document.querySelector('#tail-stop')
 const empty = document.querySelector('#tail-empty')
 
 let source
-let told = () => {}
+let onChange = () => {}
 
-/** Who wants to know which channel is read. */
-export function onChoice (listener) { told = listener }
+/** Sets the listener that is called with the channel whose tail is open, or with undefined. */
+export function onTailChange (listener) { onChange = listener }
 
-export function follow (channel) {
+export function openTail (channel) {
   source?.close()
   title.replaceChildren('Tail of ', element('code', channel))
   list.replaceChildren()
-  write(empty, 'Nothing as yet.')
+  write(empty, 'No events yet.')
   empty.hidden = false
   stop.hidden = false
   write(state, 'connecting')
   source = new EventSource('tail?channel=' + encodeURIComponent(channel))
   source.addEventListener('open', () => {
-    // What comes begins with the last events once more.
+    // After a reconnect, the last events are sent again.
     list.replaceChildren()
     write(state, 'live')
   })
   source.addEventListener('event', ({ data }) => show(JSON.parse(data)))
-  source.addEventListener('over', () => finish('the channel has ended'))
+  source.addEventListener('ended', () => finish('the channel has ended'))
   source.addEventListener('error', event => {
     if (event.data !== undefined) finish(JSON.parse(event.data).detail ?? 'failed')
-    else if (event.target.readyState === EventSource.CLOSED) finish('gone, or not permitted')
-    else write(state, 'connecting again')
+    else if (event.target.readyState === EventSource.CLOSED) finish('no such channel, or not permitted')
+    else write(state, 'reconnecting')
   })
-  told(channel)
+  onChange(channel)
 }
 
 function finish (text) {
   source.close()
   stop.hidden = true
   write(state, text)
-  told(undefined)
+  onChange(undefined)
 }
 
 stop.addEventListener('click', () => finish('stopped'))
 
 function show ({ event, id, data, size, json, skipped }) {
   empty.hidden = true
-  if (skipped > 0) list.prepend(element('li', count(skipped) + ' more, too many to read', { className: 'note' }))
+  if (skipped > 0) list.prepend(element('li', count(skipped) + ' events skipped: too many per second', { className: 'note' }))
   const item = element('li')
   item.append(element('b', event), element('code', id, { title: 'id' }), element('time', new Date().toLocaleTimeString('en', { hourCycle: 'h23' })), element('pre', pretty(data, json, size)))
-  if (size > data.length) item.append(element('span', count(size - data.length) + ' characters more', { className: 'note' }))
+  if (size > data.length) item.append(element('span', count(size - data.length) + ' more characters', { className: 'note' }))
   list.prepend(item)
-  while (list.childElementCount > KEPT) list.lastElementChild.remove()
+  while (list.childElementCount > MAX_ITEMS) list.lastElementChild.remove()
 }
 
-/** A large object is read in lines, a small one in one. */
+/** Formats large JSON on several lines, short JSON on one. */
 function pretty (data, json, size) {
   if (!json || size > data.length || data.length < 100) return data
   return JSON.stringify(JSON.parse(data), null, 2)

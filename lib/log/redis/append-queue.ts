@@ -1,5 +1,5 @@
 import { Fifo } from '../../fifo.ts'
-import { shared } from '../../scope.ts'
+import { sharedScope } from '../../scope.ts'
 import type { LogPosition, LogRecord } from '../log.ts'
 
 /** Where an outbox sends to. */
@@ -52,11 +52,11 @@ export class AppendQueue {
     return new Promise((resolve, reject) => {
       this.#pending.push({ record, since: performance.now(), settle: { resolve, reject } })
       // Both serve many publishers, and run in no publisher's scope.
-      this.#timer ??= shared.runInAsyncScope(setTimeout, undefined, this.#expire, this.#to.timeout)
+      this.#timer ??= sharedScope.runInAsyncScope(setTimeout, undefined, this.#expire, this.#to.timeout)
       if (this.#sending) return
       this.#sending = true
       // Whatever else is appended in this step goes along.
-      shared.runInAsyncScope(queueMicrotask, undefined, this.#send)
+      sharedScope.runInAsyncScope(queueMicrotask, undefined, this.#send)
     })
   }
 

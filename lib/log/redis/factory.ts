@@ -6,7 +6,7 @@ import { isCluster, type RedisClient, type RedisClusterConnection, type RedisCon
 import { Commands } from './commands.ts'
 import { RedisLog, type RedisContext } from './redis-log.ts'
 import { validateOptions, isObject, type Rule } from '../../validate-options.ts'
-import { shared as anyRequest } from '../../scope.ts'
+import { sharedScope as anyRequest } from '../../scope.ts'
 
 
 export interface RedisLogOptions {

@@ -1,5 +1,5 @@
 import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
-import { shared as anyRequest } from '../../scope.ts'
+import { sharedScope as anyRequest } from '../../scope.ts'
 import { newEpoch } from '../epoch.ts'
 import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../log.ts'
 import type { RedisSubscriber, RedisListener } from './subscriber.ts'

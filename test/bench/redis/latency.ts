@@ -5,28 +5,28 @@ import { spread, table } from '../table.ts'
 interface Latency { p50: number, p99: number }
 export interface LatencyOptions { rounds: number, streams: number, channels: number, rate: number, each: number }
 
-// A time is so many digits, right before the end of the payload.
+// The time has that many digits, directly before the end of the payload.
 const DIGITS = 16
 
-/** From `publish` on one of the nodes to the client of any of them, in milliseconds. */
+/** The time from `publish` on one node to the client of any node, in milliseconds. */
 async function measure (nodes: readonly Contestant[], { streams, channels, rate, each }: LatencyOptions): Promise<Latency> {
   const latencies: number[] = []
-  const heed = (buffer: Buffer, at: number): void => {
+  const onEvent = (buffer: Buffer, at: number): void => {
     if (at >= DIGITS) latencies.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
   }
   const share = nodes.length
-  for (const node of nodes) await node.ask('followed', 0, channels)
-  const audiences = await Promise.all(nodes.map(node => Audience.open(node.port, streams / share, heed)))
-  for (const node of nodes) await node.ask('followed', streams / share, channels)
+  for (const node of nodes) await node.request('subscribed', 0, channels)
+  const audiences = await Promise.all(nodes.map(node => Audience.open(node.port, streams / share, onEvent)))
+  for (const node of nodes) await node.request('subscribed', streams / share, channels)
   let pacing: Promise<unknown> | undefined
-  // All audiences hear one performance.
+  // All audiences receive one broadcast.
   const pace = (): Promise<unknown> => {
-    pacing ??= Promise.all(nodes.map(node => node.ask('pace', each / share, rate / share)))
+    pacing ??= Promise.all(nodes.map(node => node.request('pace', each / share, rate / share)))
     return pacing
   }
-  await Promise.all(audiences.map(audience => audience.hear(each, pace)))
+  await Promise.all(audiences.map(audience => audience.receive(each, pace)))
   for (const audience of audiences) audience.close()
-  for (const node of nodes) await node.ask('followed', 0, channels)
+  for (const node of nodes) await node.request('subscribed', 0, channels)
   latencies.sort((a, b) => a - b)
   const at = (part: number): number => latencies[Math.ceil(latencies.length * part) - 1]! / 1_000
   return { p50: at(0.5), p99: at(0.99) }

@@ -11,8 +11,9 @@ import { publishing, replay } from './throughput.ts'
 /*
  * `npm run bench:redis -- --rounds 5 --events 100000 --each 100 --seconds 4`
  *
- * `--each` is how many events each channel gets in a round of the latency, `--seconds` how long a tail is listened to.
- * Nodes are processes on one core, the load generator is on another, Redis runs where there is room. Prints Markdown, as the README shows it.
+ * `--each` is the number of events of each channel in a round of the latency, `--seconds` how long a tail is measured.
+ * Nodes run on one core, the load generator on another, Redis on any other. Prints Markdown, as in
+ * test/bench/README.md.
  */
 const { values } = parseArgs({
   options: {
@@ -28,7 +29,7 @@ const endings: Array<() => unknown> = []
 const owner = { teardown: (fn: () => unknown) => { endings.unshift(fn) } }
 
 try {
-  // Before this process is put on a core, which is not to be that of Redis, too.
+  // Started before this process is pinned to a core, so that Redis does not inherit the core.
   const server = await RedisServer.start(owner)
   const cores = divideCores()
   const client = server.client(owner)

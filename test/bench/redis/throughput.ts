@@ -3,7 +3,7 @@ import type { Contestant } from '../contestant.ts'
 import { read } from '../reader.ts'
 import { spread, table } from '../table.ts'
 
-/** How many events a second one node publishes, each waited for, so many on their way. */
+/** How many events a second one node publishes, each awaited, with a window of unacknowledged ones. */
 export async function publishing (memory: Contestant, redis: Contestant, { rounds, events, window }: { rounds: number, events: number, window: number }): Promise<string> {
   const rows: string[][] = []
   const names = new Map([[memory, 'in memory'], [redis, 'Redis']])
@@ -11,7 +11,7 @@ export async function publishing (memory: Contestant, redis: Contestant, { round
     const rates = new Map([[memory, [] as number[]], [redis, [] as number[]]])
     for (let round = 0; round <= rounds; round++) {
       for (const node of round % 2 === 0 ? [memory, redis] : [redis, memory]) {
-        const rate = events / await node.ask<number>('publish', events, channels, window)
+        const rate = events / await node.request<number>('publish', events, channels, window)
         if (round > 0) rates.get(node)!.push(rate)
       }
     }
@@ -20,13 +20,13 @@ export async function publishing (memory: Contestant, redis: Contestant, { round
   return table(['channels', `one node publishes events of 200 bytes, ${window.toLocaleString('en-US')} on their way`, 'publishes/s'], rows)
 }
 
-/** How fast a late comer gets a long history; and what the client library does with the same stream, alone. */
+/** How fast a new subscriber replays a long history, and how fast the client library alone reads the same stream. */
 export async function replay (memory: Contestant, redis: Contestant, client: Redis, { rounds, events }: { rounds: number, events: number }): Promise<string> {
   const rates = new Map([['one node, in memory', [] as number[]], ['one node, Redis', [] as number[]], ['ioredis, XRANGE by 500, nothing done with it', [] as number[]]])
   const [own, shared, plain] = [...rates.values()] as [number[], number[], number[]]
   for (let round = 0; round <= rounds; round++) {
     for (const [node, into] of [[memory, own], [redis, shared]] as const) {
-      await node.ask('fill', events)
+      await node.request('fill', events)
       const seconds = await read(node.port, '/replay', events)
       if (round > 0) into.push(events / seconds)
     }

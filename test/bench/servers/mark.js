@@ -1,2 +1,2 @@
-/** Closes each payload: it is what readers count. */
+/** Ends each payload. Readers count it. */
 export const MARK = '~'

@@ -1,11 +1,11 @@
-// What the load generator asks over IPC.
+// Answers the requests of the load generator over IPC.
 const always = {
-  /** Microseconds, as the operating system counts them for all threads of this process, in user space and kernel. */
+  /** Microseconds of all threads of this process, in user space and kernel, as measured by the operating system. */
   cpu () {
     const { user, system } = process.cpuUsage()
     return user + system
   },
-  /** Bytes in use after a full collection. `external` holds buffers, which the heap does not count. */
+  /** Bytes in use after a full collection. `external` are buffers, which the heap does not include. */
   memory () {
     globalThis.gc()
     const { heapUsed, external, rss } = process.memoryUsage()
@@ -13,7 +13,7 @@ const always = {
   }
 }
 
-/** Says where the server listens, answers from then on, and ends the process when the load generator is gone. */
+/** Sends the port of the server, answers requests, and ends the process when the load generator exits. */
 export function report (port, own = {}) {
   const answers = { ...always, ...own }
   process.on('message', async ([question, ...details]) => process.send(await answers[question](...details) ?? null))

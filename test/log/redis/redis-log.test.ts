@@ -369,7 +369,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
-    await t.rejects(async () => log.state(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
+    await t.rejects(async () => log.state(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The event log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
     await admin.acl('SETUSER', 'writer', '&*')
     t.equal((await log.append(numbered(1))).offset, 1)
   })

@@ -3,14 +3,14 @@ import { build } from 'esbuild'
 import type { Engine, Owner as EngineOwner, Page } from '../engines/engine.ts'
 import { Reader, type Message, type Open, type Owner } from './reader.ts'
 
-/** What the client of a page shows, until the test takes it; null stands for a block without data. */
+/** The events of the client in a page, until the test reads them. Null is a block without data. */
 interface Shown { messages: Array<Message | null>, stopped: boolean }
 
 declare global {
   interface Window { shown: Shown }
 }
 
-/** The part of fetch-event-source that is used; it brings its own types, which name a global of the bundle otherwise. */
+/** The used part of fetch-event-source. Its own types name a global of the bundle. */
 interface Bundle {
   fetchEventSource: (url: string, options: { onmessage: (message: Message) => void }) => Promise<void>
 }
@@ -23,7 +23,7 @@ export const openNative = (owner: EngineOwner, engine: Engine): Open => async (t
     const source = new EventSource(url)
     for (const name of new Set(['message', 'error', 'sse.position', ...names])) {
       source.addEventListener(name, event => {
-        // A broken connection is told by the same name, and is no message.
+        // A broken connection is dispatched under the same name, and is no message.
         if (event instanceof MessageEvent) shown.messages.push({ event: event.type, data: event.data, id: event.lastEventId })
       })
     }
@@ -32,7 +32,7 @@ export const openNative = (owner: EngineOwner, engine: Engine): Open => async (t
   return reader
 }
 
-/** The package `@microsoft/fetch-event-source`, where it belongs: it asks for a document and a window. */
+/** The package `@microsoft/fetch-event-source` in a page: it needs a document and a window. */
 export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): Promise<Open> {
   const stdin = { contents: 'export { fetchEventSource } from "@microsoft/fetch-event-source"', resolveDir: import.meta.dirname }
   const { outputFiles } = await build({ stdin, bundle: true, write: false, format: 'iife', globalName: 'bundle' })
@@ -48,7 +48,7 @@ export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): P
       const stop = (): void => { shown.stopped = true }
       fetchEventSource(url, {
         onmessage: ({ event, data, id }) => {
-          // It calls for every blank line. A block without data looks like an unnamed event without text.
+          // It calls back at every blank line. A block without data looks like an unnamed event without text.
           shown.messages.push(event === '' && data === '' ? null : { event: event === '' ? 'message' : event, data, id })
         }
       }).then(stop, stop)
@@ -57,7 +57,7 @@ export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): P
   }
 }
 
-/** An empty page of the same origin, and what is shown in it. */
+/** An empty page of the same origin, and its events. */
 async function visit (t: Owner, owner: EngineOwner, engine: Engine, url: string): Promise<[Reader, Page]> {
   const reader = new Reader()
   reader.position = ''
@@ -77,7 +77,7 @@ async function visit (t: Owner, owner: EngineOwner, engine: Engine, url: string)
     }
   }
   const reading = read()
-  // Whoever waits for the reader is told what is missing there.
+  // Code that waits for the reader gets the error of the page.
   reading.catch(() => {})
   t.teardown(() => {
     over.abort()

@@ -1,10 +1,10 @@
 import { connect, type StreamError } from '../../../lib/client.ts'
 import { Reader, type Open } from './reader.ts'
 
-/** This package's own client, without a map. It is always ready to listen to every name. */
+/** The client of this package, without a map. It can listen to every name. */
 export const openConnect: Open = async (t, url) => {
   const reader = new Reader()
-  // Soon, unless the server says otherwise.
+  // A short delay, unless the server sets another.
   const stream = connect(url, { retryDelay: 20 })
   t.teardown(() => stream.close())
   const read = async (): Promise<void> => { for await (const event of stream) reader.show(event) }

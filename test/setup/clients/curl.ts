@@ -4,10 +4,10 @@ import { createParser } from 'eventsource-parser'
 import { CURL, need } from '../programs.ts'
 import { Reader, type Open, type Owner } from './reader.ts'
 
-// A block that has an id and has its end; a person who looks at the terminal sees no less.
+// A block with an id and its end. A person at the terminal sees the same.
 const IDS = /^id: (.*)\n(?:.+\n)*\n/gm
 
-/** `curl -N`, and what it prints, read by the package `eventsource-parser`. */
+/** The output of `curl -N`, parsed by the package `eventsource-parser`. */
 export const openCurl: Open = async (t, url) => {
   const reader = new Reader()
   let position: string | undefined
@@ -17,7 +17,7 @@ export const openCurl: Open = async (t, url) => {
     const parser = createParser({
       onEvent: message => {
         id = message.id ?? id
-        // The position by itself, which a program that is told of all events passes over.
+        // A position without an event, which a program that reads all events ignores.
         if (message.event === 'sse.position') return
         reader.show({ event: message.event ?? 'message', data: message.data, id })
       }

@@ -4,7 +4,7 @@ import { Reader, type Open } from './reader.ts'
 
 interface Shown { type: string, data?: unknown, lastEventId?: string }
 
-/** What those have in common that look like the EventSource of a browser. */
+/** The common part of packages with the interface of EventSource. */
 interface Source {
   readonly readyState: number
   addEventListener: (type: string, listener: (event: Shown) => void) => void
@@ -19,7 +19,7 @@ const opening = (start: (url: string) => Source): Open => async (t, url, names) 
   t.teardown(() => source.close())
   for (const name of new Set(['message', 'error', ...names])) {
     source.addEventListener(name, ({ type, data, lastEventId = '' }) => {
-      // A broken connection is told by the same name, and has no data.
+      // A broken connection is dispatched under the same name, and has no data.
       if (typeof data === 'string') reader.show({ event: type, data, id: lastEventId })
     })
   }

@@ -1,24 +1,24 @@
 import { EventEmitter, once } from 'node:events'
 import { within } from '../within.ts'
 
-/** An event as its client showed it; `id` is what the client calls its last event ID. */
+/** An event of a client. `id` is the last event ID of the client. */
 export interface Message { event: string, data: string, id: string }
 
 export interface Owner { teardown: (fn: () => unknown) => unknown }
 
-/** Starts to read. `names` are the events to listen for beside `message`: most clients want to know them before. */
+/** Starts to read. `names` are the events to listen for beside `message`: most clients need them in advance. */
 export type Open = (t: Owner, url: string, names: readonly string[]) => Promise<Reader>
 
-/** What one client has shown so far. */
+/** The state of one client so far. */
 export class Reader {
   readonly messages: Message[] = []
-  /** Blocks without data for which the client called us all the same. */
+  /** Blocks without data for which the client called back all the same. */
   blanks = 0
-  /** The id of the last event `sse.position`, which is no message; undefined for a client that does not tell. */
+  /** The id of the last event `sse.position`, which is no message; undefined for a client that does not report it. */
   position: string | undefined
-  /** True when the client said that it will not connect again. */
+  /** True if the client reported that it will not reconnect. */
   stopped = false
-  /** Connects once more, for a client that leaves this to the person who runs it. */
+  /** Reconnects, for a client that leaves this to its user. */
   again: (() => void) | undefined
   readonly #told = new EventEmitter()
 
@@ -42,7 +42,7 @@ export class Reader {
     this.#told.emit('change')
   }
 
-  /** Waits until the client has shown so much. */
+  /** Waits until the client has that many messages. */
   async until (what: string, holds: (reader: this) => boolean): Promise<void> {
     const wait = async (): Promise<void> => { while (!holds(this)) await once(this.#told, 'change') }
     await within(`${what}, after ${JSON.stringify(this.messages.slice(-3))}`, wait())

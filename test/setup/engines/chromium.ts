@@ -5,7 +5,7 @@ import { Page, PATIENCE, type Engine, type Owner } from './engine.ts'
 
 const DESK = { width: 1200, height: 900 }
 
-/** Chromium, driven over its DevTools protocol. */
+/** Chromium, driven by its DevTools protocol. */
 export class Chromium implements Engine {
   readonly name = 'Chromium'
   readonly #context: BrowserContext
@@ -15,14 +15,14 @@ export class Chromium implements Engine {
   }
 
   static async start (t: Owner): Promise<Chromium> {
-    // Users have the cache for the way back, and what it keeps of a page.
+    // The back/forward cache is on, as for users.
     const ignoreDefaultArgs = ['--disable-back-forward-cache']
     const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS, ignoreDefaultArgs })
     t.teardown(() => browser.close())
     return new Chromium(await browser.newContext({ viewport: DESK, ignoreHTTPSErrors: true }))
   }
 
-  /** What goes wrong in a script of the page fails the test. */
+  /** An error in a script of the page fails the test. */
   async open (t: Owner, url: string): Promise<ChromiumPage> {
     const page = new ChromiumPage(await this.#context.newPage())
     t.teardown(() => page.close())
@@ -33,7 +33,7 @@ export class Chromium implements Engine {
 }
 
 export class ChromiumPage extends Page {
-  /** For pictures. */
+  /** For screenshots. */
   readonly playwright: PlaywrightPage
 
   constructor (page: PlaywrightPage) {
@@ -55,7 +55,7 @@ export class ChromiumPage extends Page {
 
   protected run (script: string): Promise<string | undefined> { return this.playwright.evaluate(script) }
 
-  /** Pictures for people. Gives how wide the page is on a phone that is 390 wide. */
+  /** Takes screenshots for people. Returns the width of the page on a phone that is 390 wide. */
   async shoot (file: string): Promise<number> {
     const page = this.playwright
     const picture = (kind: string) => page.screenshot({ path: `${file}${kind}.png`, fullPage: true })

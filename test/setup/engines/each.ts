@@ -19,7 +19,10 @@ export const ENGINES: readonly Startable[] = [
   { name: 'WebKit', skip: absent(WEBKIT, XVFB), start: t => WebKit.start(t) }
 ]
 
-/** The same tests in each engine, which starts once for them. The engines work at the same time, each with so many jobs. */
+/**
+ * Runs the same tests in each engine, which is started once. Engines run at the same time, each with this number of
+ * jobs.
+ */
 export function inEachEngine (t: Test, jobs: number, tests: (t: Test, engine: Engine) => void): void {
   t.jobs = ENGINES.length
   for (const { name, skip, start } of ENGINES) {

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { within } from '../within.ts'
 
-/** Milliseconds that anything may take in an engine, on a busy machine. */
+/** The time limit for each operation in an engine, in milliseconds, on a busy machine. */
 export const PATIENCE = 30_000
 
 /** The test that an engine or a page belongs to. */
@@ -10,24 +10,24 @@ export interface Owner {
   fail: (message: string) => unknown
 }
 
-/** One browser. All its pages share storage, locks and broadcast channels per origin, so each server has a port of its own. */
+/** A browser. All its pages share storage, locks and broadcast channels per origin, so each server has its own port. */
 export interface Engine {
   readonly name: string
-  /** A new tab with this address loaded. It is closed when the test is over. */
+  /** Opens a tab with this address. It is closed after the test. */
   open: (t: Owner, url: string) => Promise<Page>
 }
 
-/** A tab. Functions run in it see its globals and their arguments, nothing of the test; arguments and results are JSON. */
+/** A tab. Functions run with its globals and their arguments only; arguments and results are JSON. */
 export abstract class Page {
   /** Resolves when the document is loaded. */
   abstract goto (url: string): Promise<void>
   abstract close (): Promise<void>
-  /** Ends the process of the page, where the engine can be told to. */
+  /** Ends the process of the page, if the engine supports it. */
   readonly crash: (() => Promise<void>) | undefined
   /** Runs a script, an expression whose promise resolves to a text or to undefined. */
   protected abstract run (script: string): Promise<string | null | undefined>
 
-  /** A function that takes long keeps other pages of the same engine waiting: wait with `until`. */
+  /** A long-running function blocks other pages of the same engine: wait with `until`. */
   async evaluate<A extends readonly unknown[], R> (fn: (...args: A) => R | Promise<R>, ...args: A): Promise<R> {
     // Some compilers wrap named functions in a call of `__name`.
     const script = `(async __name => JSON.stringify(await (${fn})(...${JSON.stringify(args)})))(fn => fn)`
@@ -35,7 +35,7 @@ export abstract class Page {
     return (typeof text === 'string' ? JSON.parse(text) : undefined) as R
   }
 
-  /** Waits until the function returns something true. Between two documents a page does not answer. */
+  /** Waits until the function returns a truthy value. Between two documents a page does not answer. */
   async until<A extends readonly unknown[]> (what: string, fn: (...args: A) => unknown, ...args: A): Promise<void> {
     const deadline = performance.now() + PATIENCE
     for (;;) {
@@ -50,7 +50,7 @@ export abstract class Page {
     }
   }
 
-  /** Goes to an address of the same origin by a link, as a user does: the page that is left may be kept for the way back. */
+  /** Navigates by a link to the same origin, as a user does: the page may be kept in the back/forward cache. */
   async follow (path: string): Promise<void> {
     await this.evaluate(path => {
       const link = document.createElement('a')
@@ -61,7 +61,7 @@ export abstract class Page {
     await this.#arrives(path)
   }
 
-  /** Goes back to the page before, at this path. */
+  /** Returns to the previous page, at this path. */
   async back (path: string): Promise<void> {
     await this.evaluate(() => { setTimeout(() => history.back()) })
     await this.#arrives(path)

@@ -8,7 +8,7 @@ import { Marionette } from './marionette.ts'
 import { folderOf, ProcessGroup } from './process-group.ts'
 import { Windows, type Driver } from './windows.ts'
 
-/** Firefox without a screen, driven by its own protocol for tests. */
+/** Firefox without a display, driven by its own test protocol. */
 export class Firefox implements Engine {
   readonly name = 'Firefox'
   readonly #windows: Windows
@@ -19,7 +19,7 @@ export class Firefox implements Engine {
 
   static async start (t: Owner): Promise<Firefox> {
     const folder = folderOf(t)
-    // Any port that is free: Firefox writes it down.
+    // Any free port: Firefox writes it to a file.
     writeFileSync(join(folder, 'user.js'), 'user_pref("marionette.port", 0);\n')
     const args = ['--headless', '--marionette', '--no-remote', '--profile', folder, 'about:blank']
     const group = await ProcessGroup.start(t, need(FIREFOX), args, { ...process.env, HOME: folder })
@@ -46,7 +46,7 @@ export class Firefox implements Engine {
   open (t: Owner, url: string): Promise<Page> { return this.#windows.open(t, url) }
 }
 
-/** Where it listens, once that is known. */
+/** Resolves to its port once it is known. */
 function portIn (folder: string): number | undefined {
   try {
     return Number(readFileSync(join(folder, 'MarionetteActivePort'), 'utf8')) || undefined

@@ -4,7 +4,7 @@ import type { Owner } from './engine.ts'
 
 type Answer = [type: 1, id: number, error: { error: string, message: string } | null, result: unknown]
 
-/** The way into a Firefox, where its commands are those of WebDriver: each message is its length, a colon and JSON. */
+/** A connection to Firefox, whose commands are those of WebDriver. Each message is its length, a colon and JSON. */
 export class Marionette {
   readonly #socket: Socket
   readonly #waiting = new Map<number, { resolve: (result: unknown) => void, reject: (error: Error) => void }>()
@@ -44,7 +44,7 @@ export class Marionette {
       if (colon === -1 || this.#bytes.length < end) return
       const message = JSON.parse(String(this.#bytes.subarray(colon + 1, end))) as Answer | object
       this.#bytes = this.#bytes.subarray(end)
-      // The first one is a greeting.
+      // The first message is a greeting.
       if (Array.isArray(message)) this.#answer(message as Answer)
     }
   }

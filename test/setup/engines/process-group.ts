@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Owner } from './engine.ts'
 
-/** Does it at the end of the test, or of this process, also where a signal ends it. */
+/** Runs a function at the end of the test, or of this process, also if a signal ends it. */
 function atEnd (t: Owner, work: () => unknown): void {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   const forget = (): void => {
@@ -27,14 +27,14 @@ function atEnd (t: Owner, work: () => unknown): void {
   })
 }
 
-/** A folder for one test, which goes with it, or with this process. */
+/** Creates a folder for one test, removed with it, or with this process. */
 export function folderOf (t: Owner): string {
   const folder = mkdtempSync(join(tmpdir(), 'engine-'))
   atEnd(t, () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }))
   return folder
 }
 
-/** A program, with all that it starts: the end of its test, or of this process, ends them all. */
+/** A program with all its child processes. The end of its test, or of this process, ends them all. */
 export class ProcessGroup {
   readonly #process: ChildProcess
 
@@ -43,7 +43,7 @@ export class ProcessGroup {
   }
 
   static async start (t: Owner, file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<ProcessGroup> {
-    // The fourth is one that it may write to; what it says to people is not for the report of the tests.
+    // The program may write to the fourth file. Its other output does not belong in the test report.
     const group = new ProcessGroup(spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] }))
     atEnd(t, () => group.#end())
     await once(group.#process, 'spawn')
@@ -52,10 +52,10 @@ export class ProcessGroup {
 
   get isOver (): boolean { return this.#process.exitCode !== null || this.#process.signalCode !== null }
 
-  /** What it writes to its fourth file. */
+  /** The text that it writes to its fourth file. */
   get output (): Readable { return this.#process.stdio[3] as Readable }
 
-  /** Kills at once, and resolves when it is over. */
+  /** Kills the group at once, and resolves when it has ended. */
   async #end (): Promise<void> {
     const over = this.isOver ? undefined : once(this.#process, 'exit')
     try {

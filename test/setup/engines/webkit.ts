@@ -7,7 +7,7 @@ import { PATIENCE, type Engine, type Owner, type Page } from './engine.ts'
 import { folderOf, ProcessGroup } from './process-group.ts'
 import { Windows, type Driver } from './windows.ts'
 
-/** WebKitGTK on a screen that nobody sees, driven by WebDriver (W3C). */
+/** WebKitGTK on a virtual display, driven by WebDriver (W3C). */
 export class WebKit implements Engine {
   readonly name = 'WebKit'
   readonly #windows: Windows
@@ -26,7 +26,7 @@ export class WebKit implements Engine {
       DISPLAY: `:${String(display).trim()}`,
       HOME: folder,
       XDG_RUNTIME_DIR: folder,
-      // As root it cannot have its sandbox, and visits none but our pages.
+      // As root it cannot use its sandbox; it visits only our pages.
       WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
       LIBGL_ALWAYS_SOFTWARE: '1'
     })
@@ -35,7 +35,7 @@ export class WebKit implements Engine {
       if (group.isOver) throw new Error('WebKitWebDriver ended before it could be asked')
       return ask('GET', `${url}/status`).then(() => true, () => false)
     })
-    // Its own browser is the one that it knows.
+    // It knows only its own browser.
     const capabilities = { alwaysMatch: { acceptInsecureCerts: true } }
     const { sessionId } = await ask('POST', `${url}/session`, { capabilities }) as { sessionId: string }
     const session = `${url}/session/${sessionId}`

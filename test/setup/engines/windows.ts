@@ -1,20 +1,20 @@
 import { Page, type Owner } from './engine.ts'
 
-/** What a browser takes as commands (WebDriver); all but `open` and `switchTo` are for the window that is current. */
+/** Sends a WebDriver command. All but `open` and `switchTo` apply to the current window. */
 export interface Driver {
-  /** A new tab, which does not become the current one. Gives its handle. */
+  /** Opens a tab, which does not become the current one. Returns its handle. */
   open: () => Promise<string>
   switchTo: (handle: string) => Promise<unknown>
   navigate: (url: string) => Promise<unknown>
-  /** Runs the body of a function, whose last argument takes the result. */
+  /** Runs the body of a function, whose last argument receives the result. */
   execute: (body: string) => Promise<unknown>
   close: () => Promise<unknown>
 }
 
-/** The tabs of a browser that has one current window: what is asked of them happens one after the other. */
+/** The tabs of a browser with one current window: their commands run one after the other. */
 export class Windows {
   readonly #driver: Driver
-  /** The window that the browser began with. It stays, and is no page of a test. */
+  /** The initial window of the browser. It stays, and is no page of a test. */
   readonly #first: string
   #last: Promise<unknown> = Promise.resolve()
 
@@ -25,7 +25,7 @@ export class Windows {
 
   async open (t: Owner, url: string): Promise<Page> {
     const handle = await this.#turn(async () => {
-      // The current one may be closed by now.
+      // The current window may be closed by now.
       await this.#driver.switchTo(this.#first)
       return this.#driver.open()
     })
@@ -47,7 +47,7 @@ export class Windows {
 
 class Window extends Page {
   readonly #driver: Driver
-  /** Makes it current for one piece of work. */
+  /** Makes a window current for one command. */
   readonly #current: <T>(work: () => Promise<T>) => Promise<T>
   #closed = false
 
@@ -66,7 +66,7 @@ class Window extends Page {
   }
 
   protected async run (script: string): Promise<string | null> {
-    // In the realm of the page: what the script leaves there lives as long as the page.
+    // In the realm of the page: its globals live as long as the page.
     const body = `const done = arguments[arguments.length - 1]
       window.eval(${JSON.stringify(script)}).then(text => done({ text }), error => done({ error: String(error) }))`
     const { text, error } = await this.#current(() => this.#driver.execute(body)) as { text?: string | null, error?: string }

@@ -2,7 +2,7 @@ import { EventStream, H3, toNodeHandler } from 'h3/node'
 import type { Owner } from '../clients/reader.ts'
 import { asText, COMMENT, nextPiece, RETRY, startStory, type StoryServer } from './story.ts'
 
-/** `EventStream` of the package `h3`. The id stands before the name. */
+/** `EventStream` of the package `h3`. It writes the id before the name. */
 export function startH3 (t: Owner): Promise<StoryServer> {
   const app = new H3()
   app.get('/', event => {

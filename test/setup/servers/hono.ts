@@ -4,7 +4,10 @@ import { streamSSE } from 'hono/streaming'
 import type { Owner } from '../clients/reader.ts'
 import { asText, COMMENT, nextPiece, RETRY, startStory, type StoryServer } from './story.ts'
 
-/** `streamSSE` of the package `hono` on `@hono/node-server`. The id stands behind the data; a comment is written by hand. */
+/**
+ * `streamSSE` of the package `hono` on `@hono/node-server`. It writes the id after the data; a comment is written by
+ * hand.
+ */
 export function startHono (t: Owner): Promise<StoryServer> {
   const app = new Hono()
   app.get('/', context => streamSSE(context, async stream => {

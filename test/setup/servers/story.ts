@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Message, Owner } from '../clients/reader.ts'
 
-// A short story that servers of other people tell, each with its own library, for a client to read.
+// A short story that servers with third-party libraries send to a client.
 
 export interface Sentence { id: string, event: string, data: string | object }
 
@@ -16,10 +16,10 @@ export const STORY: readonly Sentence[] = [
   { id: '6', event: 'over', data: [null, 'the end'] }
 ]
 
-/** A connection brings so many sentences, and ends. */
+/** Each connection sends that many sentences, and ends. */
 const PIECE = 2
 
-/** What each connection is told to wait before the next. */
+/** The retry delay of each connection. */
 export const RETRY = 20
 
 export const COMMENT = 'a word for people'
@@ -27,24 +27,24 @@ export const COMMENT = 'a word for people'
 export interface StoryServer {
   name: string
   url: string
-  /** What a client shows in the end, whichever way it came to it. */
-  told: Message[]
+  /** The events that a client must have received at the end. */
+  expected: Message[]
   /** The Last-Event-ID of each request. */
   positions: Array<string | undefined>
 }
 
-/** The sentences for the next connection of a client; none when it has heard all. */
+/** The sentences for the next connection of a client; none at the end. */
 export function nextPiece (position: string | undefined): readonly Sentence[] {
   const from = STORY.findIndex(({ id }) => id === position) + 1
   return STORY.slice(from, from + PIECE)
 }
 
-/** Serves at 127.0.0.1 until the test is over. `text` is how the library writes what is not JSON. */
+/** Serves at 127.0.0.1 until the end of the test. `text` is how the library writes data that is not JSON. */
 export async function startStory (t: Owner, name: string, listener: RequestListener, text: (data: string) => string = data => data): Promise<StoryServer> {
   const positions: StoryServer['positions'] = []
   const server = createServer((request, response) => {
     positions.push(request.headers['last-event-id'] as string | undefined)
-    // All is told: this is how a server says so.
+    // The story is complete: a server signals that with 204.
     if (nextPiece(positions.at(-1)).length === 0) response.writeHead(204).end()
     else listener(request, response)
   })
@@ -56,8 +56,8 @@ export async function startStory (t: Owner, name: string, listener: RequestListe
     server.closeAllConnections()
     await closed
   })
-  const told = STORY.map(({ id, event, data }) => ({ id, event, data: typeof data === 'string' ? text(data) : JSON.stringify(data) }))
-  return { name, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, told, positions }
+  const expected = STORY.map(({ id, event, data }) => ({ id, event, data: typeof data === 'string' ? text(data) : JSON.stringify(data) }))
+  return { name, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, expected, positions }
 }
 
 export const asText = (data: string | object): string => typeof data === 'string' ? data : JSON.stringify(data)

@@ -83,7 +83,7 @@ for (const clock of CLOCKS) {
       const stream = await injectStream(app, { url: '/silent', timeout: 200 })
       const wait = stream.take(1)
       mock.timers.tick(10_000_000)
-      await assert.rejects(wait, { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /silent: 1 event did not come within 200 ms; so far: nothing' })
+      await assert.rejects(wait, { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /silent: 1 event did not arrive within 200 ms; so far: nothing' })
       await stream.disconnect()
     })
 

@@ -2,8 +2,8 @@ import { createServer } from 'node:http'
 import { report } from '../report.js'
 import { publishing } from './publish.js'
 
-// No contestant, but what Node's sockets themselves cost: one buffer for all that is published in a turn, written to each. It
-// checks nothing, keeps nothing, and does not look whether its clients read.
+// No contestant, but the cost of Node's sockets: one buffer for all events of a turn, written to each. It validates
+// nothing, stores nothing, and does not check whether its clients read.
 const sockets = new Set()
 let batch = ''
 

@@ -6,7 +6,7 @@ import { publishing } from './publish.js'
 const app = Fastify()
 await app.register(fastifySse)
 
-// Connection management as its README has it.
+// Connection management as in its README.
 const clients = new Set()
 app.get('/', { sse: 'only' }, async (request, reply) => {
   reply.sse.keepAlive()

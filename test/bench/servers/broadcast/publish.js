@@ -8,14 +8,14 @@ export function payload (text) {
   return { text: `${text}${MARK}`.padStart(PAYLOAD - '{"text":""}'.length, 'x') }
 }
 
-/** Microseconds on the clock that all processes of the machine share. */
+/** Microseconds of the clock that all processes of the machine share. */
 const now = () => String(process.hrtime.bigint() / 1000n).padStart(16, '0')
 
-/** Answers the load generator's orders, the same for every contestant. */
+/** Handles the commands of the load generator, the same for every contestant. */
 export function publishing (publish) {
   let n = 0
   return {
-    /** `burst` events in each of so many turns of the event loop. */
+    /** Publishes `burst` events in each of that many turns of the event loop. */
     async publish (turns, burst) {
       for (let turn = 0; turn < turns; turn++) {
         for (let event = 0; event < burst; event++) publish(++n, payload(n))
@@ -23,7 +23,7 @@ export function publishing (publish) {
       }
     },
 
-    /** So many events, one every so many milliseconds, each with its time. */
+    /** Publishes that many events at the given interval in milliseconds, each with its time. */
     async pace (count, interval) {
       const started = performance.now()
       for (let event = 0; event < count; event++) {

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { payload } from '../broadcast/publish.js'
 import { report } from '../report.js'
 
-/** Microseconds on the clock that all processes of the machine share. */
+/** Microseconds of the clock that all processes of the machine share. */
 const now = () => String(process.hrtime.bigint() / 1000n).padStart(16, '0')
 
 const { BENCH_REDIS } = process.env
@@ -17,7 +17,7 @@ await app.register(sse, { eventLog: redis === undefined ? memoryLog() : redisLog
 let channels = 1
 let streams = 0
 const channelOf = n => app.sse.channel(`paced:${n % channels}`)
-// As many on each.
+// The same number on each.
 app.get('/', (request, reply) => reply.sse(channelOf(streams++)))
 
 const history = { maxEvents: 1_000_000, maxBytes: 1_000_000_000, maxAge: Infinity }
@@ -27,14 +27,14 @@ app.get('/replay', (request, reply) => reply.sse(replayed()))
 
 await app.listen({ host: '127.0.0.1', port: 0 })
 report(app.server.address().port, {
-  /** Waits until so many clients follow, all of them so many channels. */
-  async followed (by, of) {
+  /** Waits for that many subscribers of that many channels. */
+  async subscribed (by, of) {
     channels = of
     const following = () => Array.from({ length: channels }, (_, n) => channelOf(n).subscribers).reduce((sum, count) => sum + count, 0)
     while (following() !== by) await delay(1)
   },
 
-  /** So many events to each channel, one after the other, so many in a second. */
+  /** Publishes that many events to each channel, one after the other, at the given rate per second. */
   async pace (each, rate) {
     const started = performance.now()
     const published = []
@@ -45,7 +45,10 @@ report(app.server.address().port, {
     await Promise.all(published)
   },
 
-  /** So many events of 200 bytes to so many channels, so many on their way at any time; answers with the seconds that it took. */
+  /**
+   * Publishes events of 200 bytes to several channels, with a window of unacknowledged ones. Returns the seconds it
+   * took.
+   */
   async publish (events, to, window) {
     const published = Array.from({ length: to }, (_, n) => app.sse.channel(`published:${n}`))
     const data = payload('')
@@ -57,7 +60,7 @@ report(app.server.address().port, {
     return (performance.now() - started) / 1_000
   },
 
-  /** Another channel with so many events, which is over. */
+  /** Creates a channel with that many events, and ends it. */
   async fill (events) {
     replays++
     const channel = replayed()

@@ -12,13 +12,15 @@ async function * countTo (last, paced) {
   }
 }
 
-/** What a path asks of every contestant: `/200000` so many events as fast as they go, `/100/turns` one per turn, `/Infinity` no end of them. */
+/**
+ * Parses the path: `/200000` that many events as fast as possible, `/100/turns` one per turn, `/Infinity` without end.
+ */
 export function eventsOf (path) {
   const [, last, pace] = path.split('/')
   return countTo(Number(last), pace === 'turns')
 }
 
-/** For those who take the text of `data` alone. */
+/** For libraries that take only the text of `data`. */
 export async function * textsOf (path) {
   for await (const { data } of eventsOf(path)) yield JSON.stringify(data)
 }

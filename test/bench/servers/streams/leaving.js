@@ -9,7 +9,9 @@ const BLOCK = { data: { text: 'x'.repeat(16_384) + MARK } }
 
 const now = () => Number(process.hrtime.bigint() / 1000n)
 
-/** When, for each visit in its turn, its end was known: microseconds on the clock that all processes of the machine share. */
+/**
+ * The times at which the end of each visit was noticed, in order: microseconds of the clock that all processes share.
+ */
 const left = []
 const waiting = []
 
@@ -25,7 +27,7 @@ async function * endless () {
   for (;;) yield BLOCK
 }
 
-/** Waits for what never comes, as one waits for a database or a model. */
+/** Waits forever, as a source waits for a database or a model. */
 async function * silent (signal) {
   yield BLOCK
   await delay(1e9, undefined, { signal })
@@ -46,7 +48,7 @@ for (const [path, eventsOf] of [['/silent', silent], ['/endless', endless]]) {
     }
     await reply.sse(source)
     visit.settled = now()
-    // A finally that waits for the signal is a few microtasks later.
+    // A `finally` that waits for the signal runs a few microtasks later.
     setImmediate(() => {
       left.push(visit)
       waiting.shift()?.()

@@ -1,4 +1,4 @@
-/** A frame by its fields. */
+/** The fields of a frame. */
 export function fieldsOf (frame: string): Record<string, string> {
   const fields: Record<string, string> = {}
   for (const line of frame.split('\n')) {
@@ -10,8 +10,11 @@ export function fieldsOf (frame: string): Record<string, string> {
   return fields
 }
 
-/** Where a client of one channel is, and whether what comes next is next: nothing is lost without a word, and nothing comes twice. */
-export class Place {
+/**
+ * The position of a client in one channel. Checks that the next event is the next: nothing is lost silently or
+ * duplicated.
+ */
+export class SequenceCheck {
   #epoch = ''
   #position: number | undefined
   events = 0
@@ -19,7 +22,7 @@ export class Place {
   get position (): number | undefined { return this.#position }
   get id (): string | undefined { return this.#position === undefined ? undefined : `${this.#epoch}-${this.#position}` }
 
-  /** What is wrong with a frame, if anything is. An event brings its own number, which is its offset. */
+  /** Returns what is wrong with a frame, or undefined. An event contains its own number, which is its offset. */
   take ({ event, id, data }: Record<string, string>): string | undefined {
     if (id === undefined) return undefined
     const [epoch = '', digits] = id.split('-')
@@ -29,14 +32,14 @@ export class Place {
     this.#epoch = epoch
     this.#position = offset
     if (event === 'sse.reset') return JSON.parse(data!).reason === 'evicted' ? undefined : `a reset: ${data}`
-    const told = event === undefined ? 0 : this.#told(event, data!)
+    const lost = event === undefined ? 0 : this.#lost(event, data!)
     if (event !== undefined && event !== 'sse.gap' && JSON.parse(data!).number !== offset) return `event ${data!.slice(0, 40)} as ${id}`
-    if (expected === undefined || (epoch === known && offset === expected + told)) return undefined
+    if (expected === undefined || (epoch === known && offset === expected + lost)) return undefined
     return `${event ?? 'a position'} ${id} after ${known}-${expected}`
   }
 
-  /** By how much it goes on. */
-  #told (event: string, data: string): number {
+  /** Moves the position. */
+  #lost (event: string, data: string): number {
     if (event === 'sse.gap') return JSON.parse(data).dropped
     this.events++
     return 1

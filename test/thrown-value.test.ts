@@ -2,51 +2,51 @@ import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyReply } from 'fastify'
 import t from 'tap'
 import sse, { EventQueue, type AnyEvent } from '../lib/index.ts'
-import { errorOf, isAbort, legible } from '../lib/thrown.ts'
+import { toError, isAbortError, toReadable } from '../lib/thrown-value.ts'
 import { oddities } from './setup/oddities.ts'
 import { within } from './setup/within.ts'
 
-t.test('an error that can be read is itself, also one that has causes', async t => {
+t.test('an error that can be read is returned unchanged, also with causes', async t => {
   const inner = new TypeError('inner')
   for (const error of [inner, new Error('outer', { cause: inner }), new DOMException('gone', 'AbortError'), Object.assign(new Error('x'), { statusCode: 404, cause: 'text' })]) {
-    t.equal(errorOf(error), error)
-    t.equal(legible(error), error)
+    t.equal(toError(error), error)
+    t.equal(toReadable(error), error)
   }
 })
 
-t.test('a thrown value that is no error becomes the cause of one', async t => {
+t.test('a thrown value that is no error becomes the cause of an error', async t => {
   for (const thrown of ['text', 7, null, undefined, { a: 1 }, Symbol('x'), () => {}]) {
-    const error = errorOf(thrown, 'The handler')
+    const error = toError(thrown, 'The handler')
     t.match(error.message, /^The handler threw /)
     t.equal(error.cause, thrown)
-    t.equal(legible(thrown), thrown)
+    t.equal(toReadable(thrown), thrown)
   }
 })
 
-t.test('an error in place of an unreadable value holds no part of it', async t => {
+t.test('the replacement of an unreadable value contains no part of it', async t => {
   for (const [what, thrown] of oddities()) {
-    const error = errorOf(thrown)
+    const error = toError(thrown)
     t.not(error, thrown, what)
     t.match(String(error.stack), 'cannot be read', what)
     t.equal(error.cause, undefined, what)
-    t.ok(legible(thrown) instanceof Error, what)
-    t.equal(isAbort(thrown), false, what)
+    t.ok(toReadable(thrown) instanceof Error, what)
+    t.equal(isAbortError(thrown), false, what)
   }
 })
 
-t.test('an error that is its own cause is looked at for a while', async t => {
+t.test('the causes of an error are checked to a limited depth', async t => {
   const error = new Error('round')
   error.cause = error
-  t.equal(errorOf(error), error)
+  t.equal(toError(error), error)
 })
 
-t.test('an abort is known by its name or code', async t => {
-  t.equal(isAbort(new DOMException('gone', 'AbortError')), true)
-  t.equal(isAbort(Object.assign(new Error('gone'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })), true)
-  for (const other of [new Error('gone'), { name: 'AbortError' }, 'AbortError', undefined]) t.equal(isAbort(other), false)
+t.test('isAbortError() detects an abort by its name or code', async t => {
+  t.equal(isAbortError(new DOMException('gone', 'AbortError')), true)
+  t.equal(isAbortError(Object.assign(new Error('gone'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })), true)
+  for (const other of [new Error('gone'), { name: 'AbortError' }, 'AbortError', undefined]) t.equal(isAbortError(other), false)
 })
 
-/** Where something may be thrown, from a source that gives it and from all around it. */
+/** All places that may throw: in a source and in the functions around it. */
 const places: Array<[where: string, answer: (reply: FastifyReply, thrown: unknown) => unknown, early: boolean]> = [
   ['by the function', (reply, thrown) => reply.sse(() => { throw thrown }), true],
   ['by the first next()', (reply, thrown) => reply.sse({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(thrown) }) }), true],
@@ -64,7 +64,7 @@ const places: Array<[where: string, answer: (reply: FastifyReply, thrown: unknow
   }, true]
 ]
 for (const [where, handler, early] of places) {
-  t.test(`E2: whatever is thrown ${where} ends the stream`, async t => {
+  t.test(`E2: any value thrown ${where} ends the stream`, async t => {
     const ends: string[] = []
     const app = Fastify({ logger: { level: 'debug', stream: { write: () => {} } } })
     await app.register(sse, { onClose: ({ reason }) => ends.push(reason) })
@@ -82,7 +82,7 @@ for (const [where, handler, early] of places) {
   })
 }
 
-t.test('L3: whatever a source throws on its way out changes nothing', async t => {
+t.test('L3: a value that a source throws while it stops changes nothing', async t => {
   const app = Fastify({ logger: { level: 'debug', stream: { write: () => {} } } })
   await app.register(sse)
   let thrown: unknown
@@ -102,7 +102,7 @@ t.test('L3: whatever a source throws on its way out changes nothing', async t =>
   }
 })
 
-t.test('L10: an oddity in place of a source, or beside one, is refused', async t => {
+t.test('L10: an invalid source is rejected', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse(given as never))
@@ -120,7 +120,7 @@ t.test('L10: an oddity in place of a source, or beside one, is refused', async t
   }
 })
 
-t.test('a serializer of errors that throws leaves no stream open, and no promise', async t => {
+t.test('a throwing error serializer leaves no stream and no promise open', async t => {
   const ends: string[] = []
   const app = Fastify({ logger: { level: 'debug', serializers: { err: () => { throw new Error('serializer') } }, stream: { write: () => {} } } })
   await app.register(sse, { onClose: ({ reason }) => ends.push(reason) })

@@ -3,21 +3,21 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Owner } from '../chaos/world.ts'
 
-/** What a process does when it is asked, by name. */
+/** The commands of a process, by name. */
 export type Duties = Record<string, (...details: never[]) => unknown>
 
 interface Question { number: number, duty: string, details: unknown[] }
 interface Answer { number: number, result?: unknown, fault?: string }
 
-// A busy machine takes its time; who does not answer for so long never will.
+// Generous for a busy machine; a process that does not answer by then never will.
 const PATIENCE = 120_000
 
-/** A process of its own that does what it is asked, and goes with its owner. */
-export class Colleague<D extends Duties> {
+/** A child process that executes commands, and exits with its owner. */
+export class Worker<D extends Duties> {
   readonly #name: string
   readonly #process: ChildProcess
   readonly #waiting = new Map<number, { resolve: (result: never) => void, reject: (error: Error) => void }>()
-  #asked = 0
+  #calls = 0
 
   private constructor (name: string, process: ChildProcess) {
     this.#name = name
@@ -33,10 +33,10 @@ export class Colleague<D extends Duties> {
     })
   }
 
-  /** Resolves when it is ready to be asked. */
-  static async start<D extends Duties> (t: Owner, file: string, ...args: unknown[]): Promise<Colleague<D>> {
+  /** Resolves when it is ready for commands. */
+  static async start<D extends Duties> (t: Owner, file: string, ...args: unknown[]): Promise<Worker<D>> {
     const program = fileURLToPath(new URL(file, import.meta.url))
-    // What a coverage tool of this process left in the environment must not reach it.
+    // Environment variables of a coverage tool of this process must not reach it.
     const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
     const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', program, ...args.map(String)], { env, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     t.teardown(async () => {
@@ -45,13 +45,13 @@ export class Colleague<D extends Duties> {
       child.kill('SIGKILL')
       await over
     })
-    const colleague = new Colleague<D>(file, child)
+    const worker = new Worker<D>(file, child)
     await Promise.race([once(child, 'message'), once(child, 'exit').then(() => { throw new Error(`${file} did not start`) })])
-    return colleague
+    return worker
   }
 
-  ask<N extends keyof D & string> (duty: N, ...details: Parameters<D[N]>): Promise<Awaited<ReturnType<D[N]>>> {
-    const number = ++this.#asked
+  call<N extends keyof D & string> (duty: N, ...details: Parameters<D[N]>): Promise<Awaited<ReturnType<D[N]>>> {
+    const number = ++this.#calls
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error(`${this.#name} did not do '${duty}' within ${PATIENCE} ms`)), PATIENCE)
       const settled = <A>(settle: (answer: A) => void) => (answer: A): void => {
@@ -63,7 +63,7 @@ export class Colleague<D extends Duties> {
     })
   }
 
-  /** Lets it go: with nothing left to do, it ends by itself. Resolves to its exit code. */
+  /** Disconnects it: with nothing left to do, it exits. Resolves to its exit code. */
   async leave (): Promise<number | null> {
     const over = once(this.#process, 'exit')
     this.#process.disconnect()
@@ -71,7 +71,7 @@ export class Colleague<D extends Duties> {
   }
 }
 
-/** The other side of it, in the process that is asked. */
+/** The other side, in the child process. */
 export function serve (duties: Duties): void {
   process.on('message', async ({ number, duty, details }: Question) => {
     try {

@@ -1,20 +1,20 @@
 import { FST_SSE_EVENT, describe } from '../errors.ts'
 
-const HINT = 'send it as { data: … }, or make events of a whole source with asData(source)'
+const HINT = 'send it as { data: … }, or convert the whole source with asData(source)'
 
-/** An object of a literal, of JSON or without a prototype, of this realm or of another: no instance of a class. */
-export function isPlain (value: object): boolean {
+/** Whether an object, of any realm, is no instance of a class: a literal, from JSON, or without a prototype. */
+export function isPlainObject (value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 /**
- * FST_SSE_EVENT for a foreign chunk, which is no event, even with an `id`. A key with the value undefined does not
- * count, nor does a symbol. An instance of a class keeps values that its keys do not show: without `data` it is no
- * control frame.
+ * Throws FST_SSE_EVENT for an object with other keys than an event has, such as the chunk of another library, also if
+ * it has an `id`. Symbols and keys with the value undefined do not count. An instance of a class may hold values that
+ * its keys do not show: without `data` it is no control frame.
  */
 export function assertFields (event: object): void {
-  // V8 keeps the list of keys for a shape that it knows.
+  // V8 caches the list of keys of each hidden class.
   for (const key in event) {
     if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
     if ((event as Record<string, unknown>)[key] === undefined) continue
@@ -22,6 +22,6 @@ export function assertFields (event: object): void {
   }
   if ('data' in event) return
   const { id, retry, comment } = event as { id?: unknown, retry?: unknown, comment?: unknown }
-  if ((id ?? retry ?? comment) === undefined || isPlain(event)) return
+  if ((id ?? retry ?? comment) === undefined || isPlainObject(event)) return
   throw new FST_SSE_EVENT(`${describe(event)} without data: ${HINT}`)
 }

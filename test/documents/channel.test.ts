@@ -1,0 +1,71 @@
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import type { Channel, EventMap } from '../../lib/index.ts'
+import { DocumentPrograms, open, openPage } from '../setup/document-programs.ts'
+import { absent, CHROMIUM } from '../setup/programs.ts'
+
+const document = new DocumentPrograms('lib/channel/README.md')
+
+document.run({
+  Channels: [
+    async (t, app) => {
+      const client = await open(t, app, '/prices')
+      const response = await app.inject({ method: 'POST', url: '/prices', payload: { symbol: 'ABC', price: 12.5 } })
+      const { id } = response.json<{ id: string }>()
+      const epoch = id.replace(/-1$/, '')
+      const [resumed, reset] = document.blocks.filter(block => block.heading === 'Channels' && block.language === 'text').map(block => block.code.replaceAll('2dri67ppar', epoch))
+      t.equal(await client.until('12.5}\n\n'), resumed)
+      const other = await open(t, app, '/prices', { 'last-event-id': `${epoch}-9` })
+      t.equal(await other.until('1}\n\n'), reset?.replace('evicted', 'ahead'))
+    },
+    async (t, app) => {
+      const { stepEvents } = await document.load<{ stepEvents: EventMap }>("'steps'")
+      const steps = app.sse.channel('steps', { events: stepEvents })
+      const events = []
+      // To the end of the channel: the queue may hold events when the text of the program is over.
+      for await (const { event, data } of steps.subscribe({ start: 'earliest' })) events.push({ event, data })
+      t.strictSame(events, [{ event: 'step', data: { n: 1 } }])
+      t.match(await steps.position(), { newest: 1, ended: true })
+    },
+    async (t, app) => {
+      const [all, one] = [await open(t, app, '/board'), await open(t, app, '/board/b')]
+      t.match(await all.until('}\n\n'), /^: live\nevent: state\nid: \w+-1\ndata: \{"a":1\}\n\n$/)
+      const { set } = await document.load<{ set: (key: string, value: number) => Promise<string> }>("'board'")
+      await set('a', 2)
+      await set('b', 3)
+      t.match(await all.until('3}\n\n'), /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+      t.match(await one.until('3}\n\n'), /^: live\nevent: sse.position\nid: \w+-1\ndata: \n\nevent: sse.position\nid: \w+-2\ndata: \n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+    },
+    async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'earliest' }).subscribers, 0) }
+  ],
+  'Slow readers': [async (t, app) => {
+    t.match(await (await open(t, app, '/quotes')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/)
+  }],
+  'Many channels on one stream': [async (t, app) => {
+    t.match(await (await open(t, app, '/all')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\.\w+-0\ndata: \n\n$/)
+  }],
+  'Resumable runs': [async (t, app) => {
+    t.equal((await app.inject('/runs/7')).statusCode, 404)
+    const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }), app.inject({ method: 'POST', url: '/runs/7' })])
+    t.equal(first.body, second.body)
+    t.equal([...first.body.matchAll(/^event: token\n.*\ndata: (.*)$/gm)].map(([, token]) => token).join(''), 'Once upon a time')
+    const late = (await app.inject('/runs/7')).body
+    t.equal(late.replace(/^: \w+\n/gm, ''), first.body.replace(/^: \w+\n\n?/gm, ''), 'a late client receives all events')
+    const id = [...first.body.matchAll(/^id: (.+)$/gm)].at(-1)![1]
+    t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
+    for (const url of ['/runs/7', '/runs/8']) t.equal((await app.inject({ method: 'DELETE', url })).statusCode, 200)
+    const other = await app.inject({ method: 'POST', url: '/runs/8' })
+    t.match(other.body, / time\n/, 'to stop a run that does not exist makes none')
+  }]
+})
+
+t.test('the page of a channel runs in a browser', { skip: absent(CHROMIUM) }, async t => {
+  const { app, prices } = await document.loadAgain<{ app: FastifyInstance, prices: Channel }>("'/prices'")
+  t.teardown(() => app.close())
+  const page = await openPage(t, await app.listen({ port: 0, host: '127.0.0.1' }))
+  await page.setContent(document.block('Channels', 'html'))
+  while (prices.subscribers === 0) await new Promise(setImmediate)
+  await prices.publish({ event: 'price', data: { symbol: 'ABC', price: 12.5 } })
+  await page.waitForSelector('li')
+  t.same(await page.locator('li').allTextContents(), ['{"symbol":"ABC","price":12.5}'])
+})

@@ -1,0 +1,11 @@
+import { openStreams } from '../../lib/testing.ts'
+import { DocumentPrograms } from '../setup/document-programs.ts'
+
+// The programs assert for themselves.
+new DocumentPrograms('lib/testing/README.md').run({
+  'Testing your routes': [
+    async (t, app) => { t.ok(app) },
+    async (t, app) => { t.strictSame(openStreams(app), []) },
+    async (t, app) => { t.strictSame(openStreams(app), []) }
+  ]
+})
