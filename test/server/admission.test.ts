@@ -51,7 +51,7 @@ t.test('beyond maxStreams, a client that reads a status gets 503, problem detail
     const { status, headers, body } = await answer(port, request)
     t.equal(status, 503)
     t.match(headers, { 'content-type': 'application/problem+json', 'retry-after': /^[234]$/ })
-    t.match(JSON.parse(body), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: /as this server serves/, instance: /^req-/, code: 'FST_SSE_LIMIT' })
+    t.match(JSON.parse(body), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: /its limit of open streams/, instance: /^req-/, code: 'FST_SSE_LIMIT' })
   }
   t.equal(app.sse.stats().rejected.maxStreams, 4)
   t.same(queues.slice(2).map(queue => queue.signal.aborted), [true, true, true, true], 'its source is let go')
