@@ -23,8 +23,8 @@ interface StreamRequest {
   readonly key: string | undefined
   /**
    * Whether a rejection must be a stream that ends at once. An `EventSource` never reconnects after a status other than
-   * 200 (WHATWG HTML §9.2.2, "fail the connection"). It accepts an event stream alone. Our client, and others that read a
-   * status, accept other types too.
+   * 200 (WHATWG HTML §9.2.2, "fail the connection"). It accepts an event stream alone. Our client, and others that read
+   * a status, accept other types too.
    */
   readonly retryable: boolean
 }
@@ -61,7 +61,10 @@ export class Admission {
     throw new FST_SSE_OPTION('limits.keyGenerator', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
   }
 
-  /** Rejects a request for which there is no room. Returns false if the request is admitted: its stream counts once it is added. */
+  /**
+   * Rejects a request for which there is no room. Returns false if the request is admitted: its stream counts once it
+   * is added.
+   */
   reject (reply: FastifyReply, { route, key, retryable }: StreamRequest): boolean {
     const reason = this.#reasonFor(key)
     if (reason === undefined) return false
@@ -70,7 +73,8 @@ export class Admission {
     if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, reason, retryable })
     logSafely(request.log, 'debug', { reason, key }, 'sse stream rejected')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
-    // With jitter, so that clients do not reconnect together. During shutdown the delay is short: another node accepts them.
+    // With jitter, so that clients do not reconnect together. During shutdown the delay is short: another node accepts
+    // them.
     const delay = Math.ceil(reason === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
     // A closing server must not keep the connection: close() would wait for it.
     if (reason === 'closing' && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')

@@ -60,7 +60,10 @@ export class DisconnectRelay {
     return (this.#control ??= new ControlLog({ log: eventLog(), listener: message => this.#onMessage(message), logger }))
   }
 
-  /** Ends the streams of a key. Other programs can write to the store, so a message is checked like the arguments of a call. */
+  /**
+   * Ends the streams of a key. Other programs can write to the store, so a message is checked like the arguments of a
+   * call.
+   */
   #onMessage ({ event, data }: LogEntry): void {
     // A later version may add properties.
     if (event !== 'disconnect') return
@@ -91,7 +94,10 @@ function validReason (reason: unknown): string | undefined {
   throw new FST_SSE_OPTION('reason', 'a string', describe(reason))
 }
 
-/** Returns the result of the user's predicate. Throws FST_SSE_OPTION for another value: a promise would match every stream. */
+/**
+ * Returns the result of the user's predicate. Throws FST_SSE_OPTION for another value: a promise would match every
+ * stream.
+ */
 function matches (predicate: (request: FastifyRequest) => unknown, request: FastifyRequest): boolean {
   const result = predicate(request)
   if (typeof result === 'boolean') return result

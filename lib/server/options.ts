@@ -22,9 +22,15 @@ export interface Limits {
 export interface ServerOptions {
   /** Limits of open streams: `{ maxStreams, maxStreamsPerKey, keyGenerator, retryAfter }`. */
   limits?: Partial<Limits> | undefined
-  /** How long `app.close()` may wait for streams: half of it to end them in turn, the rest for streams that drain. Default 10000. */
+  /**
+   * How long `app.close()` may wait for streams: half of it to end them in turn, the rest for streams that drain.
+   * Default 10000.
+   */
   shutdownTimeout?: number | undefined
-  /** The time over which the clients of a closing server reconnect: each gets its own random delay. 0: they get none. Default 5000. */
+  /**
+   * The time over which the clients of a closing server reconnect: each gets its own random delay. 0: they get none.
+   * Default 5000.
+   */
   reconnectWindow?: number | undefined
 }
 

@@ -137,7 +137,10 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   }
 }
 
-/** Returns whether direct writes work with this Fastify and this Node. Logs a warning, once for each server, if they do not. */
+/**
+ * Returns whether direct writes work with this Fastify and this Node. Logs a warning, once for each server, if they do
+ * not.
+ */
 async function checkInternals (app: FastifyInstance): Promise<boolean> {
   const missing = await missingInternals(app, signal)
   if (missing.length > 0 && !warned.has(app.server)) {
@@ -147,7 +150,10 @@ async function checkInternals (app: FastifyInstance): Promise<boolean> {
   return missing.length === 0
 }
 
-/** Warns of a `connectionTimeout`, after which Node closes a connection without traffic. A heartbeat may be a tenth late. */
+/**
+ * Warns of a `connectionTimeout`, after which Node closes a connection without traffic. A heartbeat may be a tenth
+ * late.
+ */
 function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }: ResolvedOptions): void {
   const { timeout } = server
   if (!(timeout > 0) || (heartbeatInterval > 0 && heartbeatInterval * 1.1 < timeout)) return
@@ -160,7 +166,10 @@ function afterRejection (lifecycle: Lifecycle, source: unknown): Promise<void> {
   return new Promise(resolve => { lifecycle.stream = { closed: resolve } })
 }
 
-/** Rejects a call that cannot be served. Logs it too, for callers that ignore the promise. It is never an unhandled rejection. */
+/**
+ * Rejects a call that cannot be served. Logs it too, for callers that ignore the promise. It is never an unhandled
+ * rejection.
+ */
 function misuse (reply: FastifyReply, source: unknown, error: Error): Promise<never> {
   dispose(source)
   logSafely(reply.log, 'warn', { err: error }, 'sse call rejected')

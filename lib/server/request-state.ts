@@ -10,7 +10,10 @@ const kResponse = Symbol('fastify-typed-sse.response')
 const kLifecycle = Symbol('fastify-typed-sse.lifecycle')
 /** The stream that answers the request. */
 export const kStream = Symbol('fastify-typed-sse.stream')
-/** `running` while a wrapped handler may still call `reply.sse`; then the stream that it started; null if it started none. */
+/**
+ * `running` while a wrapped handler may still call `reply.sse`; then the stream that it started; null if it started
+ * none.
+ */
 export const kHandler = Symbol('fastify-typed-sse.handler')
 
 /** The fields to decorate requests with. */

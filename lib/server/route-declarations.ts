@@ -13,7 +13,10 @@ export interface RouteDeclaration {
 // Weak maps: a route that is collected frees its declaration, and no other code sees it on the route.
 const declarations = new WeakMap<object, RouteDeclaration>()
 
-/** Remembers the declaration of a route by the route and by its map: another plugin may copy the route, and the copy keeps the map. */
+/**
+ * Remembers the declaration of a route by the route and by its map: another plugin may copy the route, and the copy
+ * keeps the map.
+ */
 export function rememberRoute (route: object, map: unknown, declaration: RouteDeclaration): void {
   declarations.set(route, declaration)
   // An invalid map is reported later, by the compiler.

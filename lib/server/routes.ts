@@ -31,7 +31,10 @@ export class Routes {
     for (const declaration of this.#declared.splice(0)) this.compiled(declaration)
   }
 
-  /** Returns the route of a reply. Routes declared before the plugin are compiled on first use. Throws the error of a map that cannot be used. */
+  /**
+   * Returns the route of a reply. Routes declared before the plugin are compiled on first use. Throws the error of a
+   * map that cannot be used.
+   */
   of (reply: FastifyReply): Route {
     const { schema, method, url, config } = reply.request.routeOptions
     const known = this.#known.get(config)

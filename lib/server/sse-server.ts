@@ -51,24 +51,26 @@ export class SseServer {
 
   /**
    * Returns the channel of that name, and creates it if there is none. Throws FST_SSE_OPTION for a bad name or option,
-   * FST_SSE_MAP and FST_SSE_SCHEMA for events that cannot be used, and FST_SSE_CHANNEL_OPTIONS if the channel exists with
-   * other options. After the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING, and
-   * `reply.sse` rejects its streams as all others.
+   * FST_SSE_MAP and FST_SSE_SCHEMA for events that cannot be used, and FST_SSE_CHANNEL_OPTIONS if the channel exists
+   * with other options. After the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING,
+   * and `reply.sse` rejects its streams as all others.
    */
   channel<const M extends EventMap = EventMap> (name: string, options?: ChannelOptions<M>): Channel<M> {
     return this.#setup.channels.channel(name, options)
   }
 
   /**
-   * Returns the channel of that name in the memory of this process, with the options of its creation; undefined if there
-   * is none. Throws FST_SSE_OPTION for a bad name. It does not know the channels of other nodes:
-   * `channel(name, options).position()` reads the log that the nodes share.
+   * Returns the channel of that name in the memory of this process, with the options of its creation; undefined if
+   * there is none. Throws FST_SSE_OPTION for a bad name. It does not know the channels of other nodes. The log that the
+   * nodes share does: `channel(name, options).position()`.
    */
   find (name: string): Channel | undefined {
     return this.#setup.channels.find(name)
   }
 
-  /** Returns the statistics since the plugin was registered, and of all open streams. They are computed by this call. */
+  /**
+   * Returns the statistics since the plugin was registered, and of all open streams. They are computed by this call.
+   */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup
     const open = [...streams].map(({ record: { route }, events, bytes, stalled }) => ({ route, events, bytes, stalled }))
@@ -87,14 +89,17 @@ export class SseServer {
    * Ends streams as `revoked`. A key (`limits.keyGenerator`) ends its streams on all nodes that share a log. A function
    * ends the streams of this process for whose request it returns true. Each client gets the reason, and ours does not
    * reconnect. Resolves to the number of streams that ended in this process. Rejects with FST_SSE_NO_KEY for a key if
-   * streams have none, and with FST_SSE_OPTION for a key that is no string or a result that is no boolean: then no stream
-   * ends.
+   * streams have none, and with FST_SSE_OPTION for a key that is no string or a result that is no boolean: then no
+   * stream ends.
    */
   disconnect (target: string | ((request: FastifyRequest) => boolean), reason?: string): Promise<number> {
     return this.#setup.disconnections.disconnect(target, reason)
   }
 
-  /** Ends all streams as `app.close()` does, for a server that still serves other requests meanwhile. `app.close()` calls it itself. */
+  /**
+   * Ends all streams as `app.close()` does, for a server that still serves other requests meanwhile. `app.close()`
+   * calls it itself.
+   */
   drain (): Promise<void> {
     return this.#setup.drain()
   }

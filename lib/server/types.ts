@@ -18,7 +18,9 @@ export type RouteEvent<SchemaCompiler, TypeProvider> = SchemaCompiler extends { 
 
 declare module 'fastify' {
   interface FastifySchema {
-    /** The events of this route: name → TypeBox schema of `data`. Each event is checked against it and serialized by it. */
+    /**
+     * The events of this route: name → TypeBox schema of `data`. Each event is checked against it and serialized by it.
+     */
     sse?: EventMap
   }
 
@@ -28,7 +30,10 @@ declare module 'fastify' {
   }
 
   interface FastifyRequest {
-    /** The position of a resuming client: the `Last-Event-ID` header, else the query parameter `lastEventId`. It proves no permission. */
+    /**
+     * The position of a resuming client: the `Last-Event-ID` header, else the query parameter `lastEventId`. It proves
+     * no permission.
+     */
     readonly lastEventId: string | undefined
   }
 

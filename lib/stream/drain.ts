@@ -21,9 +21,9 @@ export interface DrainTimes { shutdownTimeout: number, reconnectWindow: number }
 export const endTimeout = (shutdownTimeout: number): number => Math.min(END_TIMEOUT, shutdownTimeout / 2)
 
 /**
- * Ends the streams of `closing` one after the other. Each client gets its own random reconnection delay within the window
- * after the last end, so that other nodes get a flow of clients and not all at once. The streams of `draining` are ended
- * shortly before `shutdownTimeout`. Settles when all streams are over.
+ * Ends the streams of `closing` one after the other. Each client gets its own random reconnection delay within the
+ * window after the last end, so that other nodes get a flow of clients and not all at once. The streams of `draining`
+ * are ended shortly before `shutdownTimeout`. Settles when all streams are over.
  */
 export async function drain (closing: readonly Drained[], draining: readonly Drained[], { shutdownTimeout, reconnectWindow }: DrainTimes): Promise<void> {
   const span = Math.min(closing.length / PACE, shutdownTimeout / 2)

@@ -66,13 +66,19 @@ export class Failures {
     else this.giveUp(error)
   }
 
-  /** Drops a value that the handler returned or sent after `reply.sse`, with a warning. A returned error fails the stream. */
+  /**
+   * Drops a value that the handler returned or sent after `reply.sse`, with a warning. A returned error fails the
+   * stream.
+   */
   handlerReturned (value: unknown): void {
     if (isError(value)) this.handlerFailed(toError(value))
     else if (value !== undefined) this.#warnOfSend('sse payload dropped')
   }
 
-  /** Stops the source of a stream that has no head yet and gets none: another reply is sent, for example after a handler timeout. */
+  /**
+   * Stops the source of a stream that has no head yet and gets none: another reply is sent, for example after a handler
+   * timeout.
+   */
   replaced (error?: Error): void {
     const { head, driver, lifecycle, record } = this.#stream
     if (!head.commit()) return

@@ -5,8 +5,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { setImmediate } from '../clock.ts'
 
 /*
- * The only file that reads private parts of Fastify and Node. `missingInternals` checks them when the app becomes ready.
- * If a part is missing, streams go the public way, through `reply.send` and `response.write`.
+ * The only file that reads private parts of Fastify and Node. `missingInternals` checks them when the app becomes
+ * ready. If a part is missing, streams use the public functions alone: `reply.send` and `response.write`.
  */
 
 /** The symbols under which Fastify keeps state on a reply or a server, by their descriptions. */
@@ -37,8 +37,8 @@ function valueOf (owner: object, description: string): unknown {
 }
 
 /**
- * Clears the mark that Fastify sets on the reply of a handler that threw any value. It would turn the body of the stream
- * into the error. Returns whether the mark was set; undefined if this Fastify keeps no such mark.
+ * Clears the mark that Fastify sets on the reply of a handler that threw any value. It would turn the body of the
+ * stream into the error. Returns whether the mark was set; undefined if this Fastify keeps no such mark.
  */
 export function clearErrorMark (reply: FastifyReply): boolean | undefined {
   const symbol = symbolOf(reply, SYMBOLS.isError)
@@ -48,7 +48,9 @@ export function clearErrorMark (reply: FastifyReply): boolean | undefined {
   return marked
 }
 
-/** Whether `reply.send(stream)` would only write the head and pipe: no onSend hook gets the body, no trailer follows it. */
+/**
+ * Whether `reply.send(stream)` would only write the head and pipe: no onSend hook gets the body, no trailer follows it.
+ */
 export function canWriteHeadDirectly (reply: FastifyReply): boolean {
   const context = valueOf(reply, SYMBOLS.context) as { onSend?: unknown } | undefined
   return context?.onSend === null && valueOf(reply, SYMBOLS.trailers) === null && !reply.sent && !reply.raw.headersSent
@@ -84,7 +86,9 @@ export function hasNodeWrite (response: ServerResponse): boolean {
   return response.write === OutgoingMessage.prototype.write
 }
 
-/** Writes chunks of a chunked body that are framed already: Node adds no frame. Returns what `response.write` returns. */
+/**
+ * Writes chunks of a chunked body that are framed already: Node adds no frame. Returns what `response.write` returns.
+ */
 export function writeFramed (response: ServerResponse, chunk: string | Buffer, encoding: BufferEncoding = 'utf8'): boolean {
   response.chunkedEncoding = false
   const room = response.write(chunk, encoding)
@@ -95,7 +99,8 @@ export function writeFramed (response: ServerResponse, chunk: string | Buffer, e
 /** Returns the number of bytes that the kernel has not accepted yet. */
 export function unsentBytes (response: ServerResponse): number {
   if (response.req.httpVersionMajor !== 1) return response.writableLength
-  // An injected response passes its bytes to the client at once. Its socket, which is beside that path, accepts them later.
+  // An injected response passes its bytes to the client at once. Its socket, which is beside that path, accepts them
+  // later.
   if ((response as { isLightMyRequest?: boolean }).isLightMyRequest === true) return 0
   // A large write is one entry of writableLength until its last byte is sent. The handle's own count shows the progress
   // of a slow client inside it; Node's socket timeout reads it too. Without it, only whole writes count as progress.

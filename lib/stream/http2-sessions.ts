@@ -50,7 +50,10 @@ export class Sessions {
     })
   }
 
-  /** Sends GOAWAY on all connections (RFC 9113 §6.8), then cuts connections that have no request for `timeout` milliseconds. */
+  /**
+   * Sends GOAWAY on all connections (RFC 9113 §6.8), then cuts connections that have no request for `timeout`
+   * milliseconds.
+   */
   close (timeout: number): void {
     if (this.#carriers.size === 0) return
     for (const { session } of this.#carriers.values()) session.close()

@@ -7,22 +7,35 @@ import { aBoolean, aFunction, delay, functionOrNull, validateOptions, type Rule 
 export interface SseOptions {
   /** A comment is sent after this time without bytes, with a precision of a tenth; 0: none. Default 15000. */
   heartbeatInterval?: number | undefined
-  /** The client's reconnection delay, sent in the first frame (WHATWG HTML §9.2.6, `retry`). Default: the client's own. */
+  /**
+   * The client's reconnection delay, sent in the first frame (WHATWG HTML §9.2.6, `retry`). Default: the client's own.
+   */
   retry?: number | undefined
   /**
-   * The head is sent without an event after this time. Until then an error is an ordinary HTTP error. A client that sends
-   * `Last-Event-ID` waits up to one second, because the answer of its channel may be 204. Default 50.
+   * The head is sent without an event after this time. Until then an error is an ordinary HTTP error. A client that
+   * sends `Last-Event-ID` waits up to one second, because the answer of its channel may be 204. Default 50.
    */
   flushHeadersAfter?: number | undefined
   /** A client that reads no byte for this time while bytes wait is disconnected; 0: never. Default 30000. */
   stallTimeout?: number | undefined
-  /** The stream ends cleanly after this time, ±10 %, for load balancing and for tokens that expire; 0: never. Default 0. */
+  /**
+   * The stream ends cleanly after this time, ±10 %, for load balancing and for tokens that expire; 0: never. Default 0.
+   */
   maxLifetime?: number | undefined
-  /** The treatment of an event that cannot be sent: thrown at the generator's `yield`, or dropped and logged. Default 'error'. */
+  /**
+   * The treatment of an event that cannot be sent: thrown at the generator's `yield`, or dropped and logged. Default
+   * 'error'.
+   */
   onInvalid?: 'error' | 'skip' | ((error: Error, event: unknown) => 'error' | 'skip') | undefined
-  /** The last event of a stream that failed after its head; `null` or a function that returns null: none. Default: `error` with RFC 9457 problem JSON. */
+  /**
+   * The last event of a stream that failed after its head; `null` or a function that returns null: none. Default:
+   * `error` with RFC 9457 problem JSON.
+   */
   errorEvent?: ((error: Error, request: FastifyRequest) => AnyEvent | null) | null | undefined
-  /** The effect of `app.close()` on the stream: the server ends it in turn, or the source ends it within `shutdownTimeout`. Default 'close'. */
+  /**
+   * The effect of `app.close()` on the stream: the server ends it in turn, or the source ends it within
+   * `shutdownTimeout`. Default 'close'.
+   */
   onShutdown?: 'close' | 'drain' | undefined
   /**
    * Returns whether the stream is still permitted, called every `reauthorizeInterval`. If it returns false, the stream
@@ -35,8 +48,8 @@ export interface SseOptions {
   /** Called exactly once for every stream, after its end. */
   onClose?: ((report: CloseReport) => void) | undefined
   /**
-   * Writes past `reply.send` if no onSend hook gets the body, and past `response.write` to the socket, in chunks that are
-   * framed here (RFC 9112 §7.1). Neither the client nor a hook sees a difference. False: all writes go through
+   * Writes past `reply.send` if no onSend hook gets the body, and past `response.write` to the socket, in chunks that
+   * are framed here (RFC 9112 §7.1). Neither the client nor a hook sees a difference. False: all writes go through
    * `reply.send` and `response.write`, for comparison. Default true.
    */
   directWrites?: boolean | undefined
@@ -88,7 +101,10 @@ export const RULES: Record<keyof ResolvedOptions, Rule> = {
   finite: aBoolean
 }
 
-/** Returns options with defaults: for a stream from the registration, for the registration from DEFAULTS. Throws FST_SSE_OPTION. */
+/**
+ * Returns options with defaults: for a stream from the registration, for the registration from DEFAULTS. Throws
+ * FST_SSE_OPTION.
+ */
 export function resolveOptions (input: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
   return input === undefined ? defaults : validateOptions(input, defaults, RULES)
 }

@@ -48,7 +48,10 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
   /** Returns the number of open streams with that key. */
   countOf (key: string): number { return this.#keys.get(key) ?? 0 }
 
-  /** The clock of the streams: the machine's, or the time of the last tick if that is ahead, because a test drives the timer. */
+  /**
+   * The clock of the streams: the machine's, or the time of the last tick if that is ahead, because a test drives the
+   * timer.
+   */
   get now (): number { return Math.max(now(), this.#lastTick) }
 
   add (stream: M): void {
@@ -69,7 +72,8 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
       this.#members[stream.index] = last
       last.index = stream.index
     }
-    // Short streams follow each other, so the timer stays until a tick finds no stream. A timer of a fake clock ends at once.
+    // Short streams follow each other, so the timer stays until a tick finds no stream. A timer of a fake clock ends at
+    // once.
     if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#restartTimer(Infinity)
   }
 

@@ -5,7 +5,8 @@ import { dropFraming } from './response-headers.ts'
 import { destroyOnHalfClose, openResponse, writeHead, type FrameWriter } from './response-writer.ts'
 
 /**
- * The body that goes through `reply.send`, so that every onSend hook gets an ordinary readable stream and may set headers.
+ * The body that goes through `reply.send`, so that every onSend hook gets an ordinary readable stream and may set
+ * headers.
  *
  * Piped to the response, it ends at once and the writer writes to the response itself: no copy, no second buffer.
  * Piped to another stream, by a hook that transforms bodies, it is a plain readable. Resumed without a pipe, as Fastify

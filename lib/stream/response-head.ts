@@ -38,7 +38,9 @@ export interface HeadOwner {
 // queueMicrotask makes an async resource for each call.
 const settled = Promise.resolve()
 
-/** Calls back after all work that is ready now. A tick that is requested outside the microtasks would run before them. */
+/**
+ * Calls back after all work that is ready now. A tick that is requested outside the microtasks would run before them.
+ */
 function afterMicrotasks (callback: () => void): void {
   settled.then(() => process.nextTick(callback))
 }
@@ -82,7 +84,10 @@ export class ResponseHead {
     else if (writer.isEmpty) writer.append(HEARTBEAT)
   }
 
-  /** Calls back if no head is committed within the delay. Work that is ready at once makes no timer, and runs under a fake clock. */
+  /**
+   * Calls back if no head is committed within the delay. Work that is ready at once makes no timer, and runs under a
+   * fake clock.
+   */
   flushAfter (delay: number, callback: () => void): void {
     afterMicrotasks(() => {
       if (this.committed) return
@@ -115,7 +120,10 @@ export class ResponseHead {
     }
   }
 
-  /** Makes the response one without content: a client that has everything must not connect again (R7). Returns whether it is still possible. */
+  /**
+   * Makes the response one without content: a client that has everything must not connect again (R7). Returns whether
+   * it is still possible.
+   */
   setNoContent (): boolean {
     if (this.committed || !this.#stream.writer.isEmpty) return false
     this.#reply.code(204)
@@ -140,7 +148,10 @@ export class ResponseHead {
     return true
   }
 
-  /** Sends the head of a stream, and the body through the onSend hooks. Throws as Fastify does, for example for a bad header. */
+  /**
+   * Sends the head of a stream, and the body through the onSend hooks. Throws as Fastify does, for example for a bad
+   * header.
+   */
   send (body: Readable): void {
     setHead(this.#reply)
     dropFraming(this.#reply)
@@ -152,7 +163,8 @@ export class ResponseHead {
   /** Sends an ordinary error response in place of the stream, with its hooks, handlers and status. */
   sendError (error: Error): void {
     this.commit()
-    // By then the `undefined` of a handler that did not return the stream is sent. Later payloads are the error handler's.
+    // By then the `undefined` of a handler that did not return the stream is sent. Later payloads are the error
+    // handler's.
     afterMicrotasks(() => {
       this.released = true
       try {

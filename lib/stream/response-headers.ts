@@ -22,7 +22,10 @@ export function setHead (reply: FastifyReply): void {
   }
 }
 
-/** Returns the headers of the reply for `writeHead`, which adds those that were set on the response, as they were spelled there. */
+/**
+ * Returns the headers of the reply for `writeHead`, which adds those that were set on the response, as they were
+ * spelled there.
+ */
 export function replyHeaders (reply: FastifyReply): OutgoingHttpHeaders {
   const { raw } = reply
   const headers = reply.getHeaders() as OutgoingHttpHeaders

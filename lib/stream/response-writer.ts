@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { FrameBatch } from '../channel/frame-batch.ts'
 import { listenToSocket, onceClosed } from '../lifecycle.ts'
-import { hasNodeWrite, writeFramed } from './fastify-internals.ts'
+import { hasNodeWrite, isChunked, writeFramed } from './fastify-internals.ts'
 import { checkHead, clearHead } from './response-headers.ts'
 
 /** A receiver of frames. `write` returns false when the receiver has enough for now. */
@@ -24,10 +24,10 @@ export interface FrameWriter {
 /**
  * Writes frames to the response, and past it to the socket.
  *
- * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. That is a third
- * of the cost of a small event. Here all four are one write, wherever the client and the hooks see no difference: behind
- * the head where the head is still to be sent, past the response where nothing waits there. Frames for many clients
- * arrive with these pieces in one buffer, which is made once.
+ * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. That is a
+ * third of the cost of a small event. Here all four are one write, wherever the client and the hooks see no difference:
+ * behind the head where the head is still to be sent, past the response where nothing waits there. Frames for many
+ * clients arrive with these pieces in one buffer, which is made once.
  */
 export class ResponseWriter implements ByteSink {
   readonly #response: ServerResponse
@@ -71,19 +71,22 @@ export class ResponseWriter implements ByteSink {
 
   /** Whether the body's chunks are framed here. While a response is corked, Node keeps its own chunks back. */
   #framesChunks (): boolean {
-    return this.#direct && this.#response.chunkedEncoding && this.#response.writableCorked === 0
+    return this.#direct && isChunked(this.#response) && this.#response.writableCorked === 0
   }
 
   /** Writes to the socket if the head is sent, nothing waits in the response, and neither is ended. */
   #toSocket (chunk: string | Buffer, encoding?: BufferEncoding): boolean {
     const { socket, writableLength } = this.#response
-    // After its end a response drops a write silently. A socket makes an error of it, which would count as the client's.
+    // After its end a response drops a write silently. A socket makes an error of it, which would count as the
+    // client's.
     if (this.#begun && writableLength === 0 && socket?.writable === true) return this.#watchDrain(socket, socket.write(chunk, encoding))
     this.#begun = true
     return this.#watchDrain(this.#response, writeFramed(this.#response, chunk, encoding))
   }
 
-  /** Listens for `drain` on the target that had no room. The response emits none for bytes that were written past it. */
+  /**
+   * Listens for `drain` on the target that had no room. The response emits none for bytes that were written past it.
+   */
   #watchDrain (target: ServerResponse | Socket, room: boolean): boolean {
     const drained = this.#drained
     if (!room && !target.listeners('drain').includes(drained)) {
@@ -112,8 +115,8 @@ export function destroyOnHalfClose ({ raw, server, request }: FastifyReply): voi
 }
 
 /**
- * Whether the client disconnected while the hooks ran, or another payload ended the response. A destroyed HTTP/2 response
- * does not report it; its view of the socket does.
+ * Whether the client disconnected while the hooks ran, or another payload ended the response. A destroyed HTTP/2
+ * response does not report it; its view of the socket does.
  */
 const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || raw.writableEnded || request.raw.socket.destroyed
 

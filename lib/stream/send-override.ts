@@ -19,8 +19,9 @@ interface OverriddenStream {
 }
 
 /**
- * Replaces `reply.send` until the head of the stream is sent, where the handler is not wrapped. Fastify sends `undefined`
- * for an async handler that returns nothing, which must not end the response. An error thrown there ends the stream.
+ * Replaces `reply.send` until the head of the stream is sent, where the handler is not wrapped. Fastify sends
+ * `undefined` for an async handler that returns nothing, which must not end the response. An error thrown there ends
+ * the stream.
  */
 export function overrideSend (reply: FastifyReply, head: OverriddenHead, stream: OverriddenStream): void {
   const original = reply.send
@@ -38,12 +39,15 @@ export function overrideSend (reply: FastifyReply, head: OverriddenHead, stream:
     }
     return reply
   }
-  // A named function: V8 puts a function that is written to the right of a property among its long-lived objects. There it
-  // would hold everything of a finished request until the next full collection.
+  // A named function: V8 puts a function that is written to the right of a property among its long-lived objects. There
+  // it would hold everything of a finished request until the next full collection.
   reply.send = send
 }
 
-/** When an onSend hook fails, Fastify replies with that error, and first removes the content type that the stream has set. */
+/**
+ * When an onSend hook fails, Fastify replies with that error, and first removes the content type that the stream has
+ * set.
+ */
 function errorReplyUnderWay (reply: FastifyReply, head: OverriddenHead, payload: unknown): boolean {
   if (head.type === undefined) return false
   const type = reply.getHeader('content-type')

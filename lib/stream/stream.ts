@@ -127,7 +127,10 @@ export class Stream {
   /** Ends the stream as `revoked`. */
   revoke (reason?: string): void { this.failures.revoke(reason) }
 
-  /** Ends the stream because the server closes. `delay`: the client's reconnection delay in milliseconds, if it gets one. */
+  /**
+   * Ends the stream because the server closes. `delay`: the client's reconnection delay in milliseconds, if it gets
+   * one.
+   */
   shutdown (delay: number | undefined): void {
     this.driver?.flush?.()
     this.end('shutdown', delay === undefined || this.bodiless ? '' : encodeControl({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
