@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist/**', '.tap/**'] }),
+  ...neostandard({ ts: true, ignores: ['dist/**', 'dist-client/**', '.tap/**'] }),
   {
     // Merging FastifyReply takes its eight type parameters, used or not.
     files: ['lib/server/types.ts'],

@@ -1,6 +1,6 @@
-export { connect, type ConnectOptions, type RawConnectOptions, type Validate } from './client/connect.ts'
+export { connect, type ConnectOptions, type RawConnectOptions } from './client/connect.ts'
 export { StreamError, type StreamErrorCode } from './client/stream-error.ts'
 export type { EventStream, CloseResult } from './client/event-stream.ts'
-export type { ClientEventOf, EncodingsOf, RawEvent } from './client/encoding.ts'
+export type { ClientEventOf, EncodingsOf, RawEvent, Validate } from './client/encoding.ts'
 export type { StreamState } from './client/stream-reader.ts'
 export type { Attempt, PerAttempt } from './client/request.ts'

@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import t, { type Test } from 'tap'
 import { Scripted, streams } from './setup/scripted.ts'
 import { within } from './setup/within.ts'
 
-const FILE = 'dist/cli.js'
+const FILE = 'dist-client/cli.js'
 const event = (id: number): string => `id: ${id}\ndata: ${id}\n\n`
 
 function start (t: Test, ...args: string[]) {
@@ -21,13 +22,13 @@ function start (t: Test, ...args: string[]) {
   return { child, written, exit: within('the exit', exit), until: (name: 'stdout' | 'stderr', text: string) => within(text, until(name, text)) }
 }
 
-t.test('it is what package.json calls by the name of the package, and what the packed file says it is', async t => {
-  const { bin } = JSON.parse(readFileSync('package.json', 'utf8')) as { bin: object }
-  t.strictSame(bin, { 'fastify-typed-sse': `./${FILE}` })
+t.test('the bin of the client package is an executable with its name', async t => {
+  const { name, bin } = JSON.parse(readFileSync('dist-client/package.json', 'utf8')) as { name: string, bin: object }
+  t.strictSame(bin, { [name]: basename(FILE) })
   t.ok(readFileSync(FILE, 'utf8').startsWith('#!/usr/bin/env node\n'))
 })
 
-t.test('the arguments of the process are those of the command, and its answer is the exit code', async t => {
+t.test('the command receives the arguments of the process and sets its exit code', async t => {
   const { argv, exitCode } = process
   t.teardown(() => Object.assign(process, { argv, exitCode }))
   process.argv = [...argv.slice(0, 2), 'tail', 'nothing']
@@ -39,16 +40,16 @@ t.test('the arguments of the process are those of the command, and its answer is
   }
   await import('../lib/cli.ts').finally(() => { process.stderr.write = write })
   t.equal(process.exitCode, 2)
-  t.match(said, /^A URL begins with http/)
+  t.match(said, /^Invalid URL '.*': expected http/)
   process.exitCode = exitCode ?? 0
 })
 
-t.test('--help is on stdout', async t => {
+t.test('--help is written to stdout', async t => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [FILE, '--help'], { encoding: 'utf8' })
   t.match({ status, stdout, stderr }, { status: 0, stdout: /^Usage: /, stderr: '' })
 })
 
-t.test('Ctrl-C ends the process with 130, and leaves nothing half said', async t => {
+t.test('Ctrl-C ends the process with 130 and complete output', async t => {
   const server = await Scripted.start(t, streams(event(1)))
   const { child, exit, until, written } = start(t, 'tail', server.url)
   await until('stdout', '1\n')
@@ -57,7 +58,7 @@ t.test('Ctrl-C ends the process with 130, and leaves nothing half said', async t
   t.match(written, { stdout: /^\S+ {2}message {2}1 {2}1\n$/, stderr: '' })
 })
 
-t.test('a reader that has left, as `head` does, ends the process quietly', async t => {
+t.test('a closed stdout, as by `head`, ends the process with exit code 0', async t => {
   const server = await Scripted.start(t, streams(event(1)))
   const { child, exit, until, written } = start(t, 'tail', server.url)
   await until('stdout', '1\n')
@@ -70,7 +71,7 @@ t.test('a reader that has left, as `head` does, ends the process quietly', async
   t.equal(written.stderr, '')
 })
 
-t.test('a server that dies and comes back is followed', async t => {
+t.test('a restarted server is reconnected to', async t => {
   const server = await Scripted.start(t, streams('retry: 1\n\n' + event(1)), streams(event(2)))
   const { child, exit, until, written } = start(t, 'tail', server.url, '--json')
   await until('stdout', '"1"')
@@ -78,5 +79,5 @@ t.test('a server that dies and comes back is followed', async t => {
   await until('stdout', '"2"')
   child.kill('SIGINT')
   t.strictSame(await exit, [130, null])
-  t.match(written.stderr, /^The connection failed: .*, connecting again in 0\.0 s\nConnected again, going on after 1\n$/)
+  t.match(written.stderr, /^The connection failed: .*, reconnecting in 0\.0 s\nReconnected, resuming after 1\n$/)
 })

@@ -7,17 +7,17 @@ import * as client from '../lib/client.ts'
 
 const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
-t.test('connect, and the error that it may end with', async t => {
+t.test('the client exports connect and StreamError', async t => {
   t.strictSame(Object.keys(client).sort(), ['StreamError', 'connect'])
 })
 
-/** What a file needs when it runs, types left out. */
+/** Returns the imports of a file at run time, without types. */
 function imported (path: string): string[] {
   const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ESNext, verbatimModuleSyntax: true } })
   return ts.preProcessFile(outputText).importedFiles.map(({ fileName }) => fileName)
 }
 
-t.test('it needs nothing but what a browser has', async t => {
+t.test('the client imports no package and no module of Node', async t => {
   const files = new Set([join(lib, 'client.ts')])
   for (const path of files) {
     for (const name of imported(path)) {
@@ -27,6 +27,6 @@ t.test('it needs nothing but what a browser has', async t => {
   }
   const names = [...files].map(path => relative(lib, path).replaceAll('\\', '/'))
   t.ok(names.includes('client/shared.ts'))
-  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts', 'schema/text-schema.ts'], 'of the server it has what decides between text and JSON')
-  t.notOk(names.includes('client/validate.ts'), 'who wants validation asks for it')
+  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts', 'schema/text-schema.ts', 'wire/protocol.ts'], 'with the server it shares the choice between text and JSON and the protocol')
+  t.notOk(names.includes('client/validate.ts'), 'validation is a separate entry point')
 })

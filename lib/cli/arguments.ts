@@ -1,11 +1,10 @@
 import { parseArgs } from 'node:util'
-import { UsageError } from './usage-error.ts'
 
-/** One option of a command. It takes a value where `value` says what that is. */
+/** An option of a command. With `value`, the name of its value, it takes one. */
 export interface Option {
   readonly value?: string
   readonly short?: string
-  /** It may stand there more than once. */
+  /** It may be repeated. */
   readonly multiple?: true
   readonly default?: string
   readonly text: string
@@ -20,7 +19,7 @@ export interface Arguments<O extends Options> {
   readonly positionals: readonly string[]
 }
 
-/** What a command was given. Throws a UsageError. */
+/** Parses the arguments of a command. Throws a UsageError. */
 export function parse<O extends Options> (args: readonly string[], options: O): Arguments<O> {
   const config = Object.entries(options).map(([name, { value, short, multiple = false }]) => [name, {
     type: value === undefined ? 'boolean' as const : 'string' as const,
@@ -29,23 +28,29 @@ export function parse<O extends Options> (args: readonly string[], options: O): 
   }] as const)
   try {
     const { values, positionals } = parseArgs({ args: [...args], options: Object.fromEntries(config), allowPositionals: true })
-    const all = Object.entries(options).map(([name, option]) => [name, values[name] ?? standardOf(option)])
+    const all = Object.entries(options).map(([name, option]) => [name, values[name] ?? defaultOf(option)])
     return { values: Object.fromEntries(all) as Arguments<O>['values'], positionals }
   } catch (error) {
-    // What follows the first sentence is advice for other programs.
+    // The sentences after the first one are advice for other programs.
     throw new UsageError((error as Error).message.split(/\.?\n|\. /)[0])
   }
 }
 
-function standardOf ({ value, multiple, default: standard }: Option): string | boolean | string[] | undefined {
-  return multiple === true ? [] : value === undefined ? false : standard
+function defaultOf ({ value, multiple, default: text }: Option): string | boolean | string[] | undefined {
+  return multiple === true ? [] : value === undefined ? false : text
 }
 
-/** The number that an option was given. */
+/** Returns the number in the text of an option. Throws a UsageError. */
 export function numberOf (name: string, text: string, { least, whole }: { least: number, whole: boolean }): number {
   const number = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN
   if (!(number >= least && number <= 1e9) || (whole && !Number.isInteger(number))) {
-    throw new UsageError(`Option '--${name}' takes a ${whole ? 'whole number' : 'number'}, ${least} or more, and got '${text}'`)
+    throw new UsageError(`Option '--${name}' must be a ${whole ? 'whole number' : 'number'}, ${least} or more, not '${text}'`)
   }
   return number
+}
+
+/** The error of an invalid command. The exit code is 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+  readonly code = 'FST_SSE_USAGE'
 }

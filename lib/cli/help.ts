@@ -1,19 +1,19 @@
 import type { Option, Options } from './arguments.ts'
 import type { Terminal } from './terminal.ts'
 
-/** One of the commands: what it is, what it takes, and what its exit code says. */
+/** A command: its description, its options and its exit codes. */
 export interface Command {
   readonly name: string
   readonly text: string
   readonly options: Options
   readonly exits: Readonly<Record<number, string>>
-  /** Answers with the exit code. Throws a UsageError. */
+  /** Resolves with the exit code. Rejects with a UsageError. */
   readonly run: (args: readonly string[], terminal: Terminal) => Promise<number>
 }
 
-/** What `--help` says of a command. */
+/** Returns the text of `--help` for a command. */
 export function helpOf ({ name, text, options, exits }: Command): string {
-  return `Usage: fastify-typed-sse ${name} <url> [options]
+  return `Usage: fastify-typed-sse-client ${name} <url> [options]
 
 ${text}
 
@@ -25,24 +25,24 @@ ${table(Object.entries(exits))}
 `
 }
 
-/** What it says of all of them. */
+/** Returns the text of `--help` for all commands. */
 export function overview (commands: readonly Command[]): string {
-  return `Usage: fastify-typed-sse <command> <url> [options]
+  return `Usage: fastify-typed-sse-client <command> <url> [options]
 
 ${table(commands.map(({ name, text }) => [name, text]))}
 
-fastify-typed-sse <command> --help says more.
+Run 'fastify-typed-sse-client <command> --help' for the options of a command.
 `
 }
 
-/** Each option as it is written, and what it means. */
+/** Returns each option as it is written, and its description. */
 export function optionRows (options: Options): Array<[string, string]> {
-  return Object.entries(options).map(([name, option]) => [signatureOf(name, option), meaningOf(option)])
+  return Object.entries(options).map(([name, option]) => [signatureOf(name, option), descriptionOf(option)])
 }
 
 const signatureOf = (name: string, { short, value }: Option): string => `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`
 
-const meaningOf = ({ text, multiple, default: standard }: Option): string => [text, ...multiple === true ? ['may stand there more than once'] : [], ...standard === undefined ? [] : [`default ${standard}`]].join('; ')
+const descriptionOf = ({ text, multiple, default: value }: Option): string => [text, ...multiple === true ? ['may be repeated'] : [], ...value === undefined ? [] : [`default ${value}`]].join('; ')
 
 function table (rows: ReadonlyArray<readonly [string, string]>): string {
   const width = Math.max(...rows.map(([name]) => name.length))

@@ -1,18 +1,18 @@
-import { UsageError } from './usage-error.ts'
+import { UsageError } from './arguments.ts'
 
-/** A stream, and the headers to ask for it with. */
+/** The URL of a stream, and the headers of the request. */
 export interface Target { readonly url: URL, readonly headers: Readonly<Record<string, string>> }
 
-/** The one URL among the arguments, and headers as `Name: value`. */
+/** Returns the target of the arguments: one URL, and headers as `Name: value`. Throws a UsageError. */
 export function targetOf (positionals: readonly string[], headers: readonly string[]): Target {
   const [text, ...others] = positionals
-  if (text === undefined) throw new UsageError('There is no URL')
-  if (others.length > 0) throw new UsageError(`One URL is enough, and there are more: '${others.join("', '")}'`)
+  if (text === undefined) throw new UsageError('The URL is missing')
+  if (others.length > 0) throw new UsageError(`Unexpected arguments: '${others.join("', '")}'`)
   const url = urlOf(text)
-  return { headers: { ...credentialsOf(url), ...headersOf(headers) }, url: bare(url) }
+  return { headers: { ...credentialsOf(url), ...headersOf(headers) }, url: withoutCredentials(url) }
 }
 
-/** Names are in small letters. */
+/** Parses headers; their names become lower case. */
 function headersOf (lines: readonly string[]): Record<string, string> {
   const headers = new Headers()
   for (const line of lines) {
@@ -21,21 +21,21 @@ function headersOf (lines: readonly string[]): Record<string, string> {
       if (colon === -1) throw new TypeError('it has no colon')
       headers.append(line.slice(0, colon).trim(), line.slice(colon + 1).trim())
     } catch {
-      // Its value may be a secret.
-      throw new UsageError(`A header is 'Name: value', and '${line.slice(0, Math.max(colon, 0)) || line}' is none that can be sent`)
+      // The value may be a secret.
+      throw new UsageError(`Invalid header '${line.slice(0, Math.max(colon, 0)) || line}': expected 'Name: value'`)
     }
   }
   return Object.fromEntries(headers)
 }
 
-/** A URL of a stream. */
+/** Parses the URL of a stream. Throws a UsageError. */
 export function urlOf (text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) throw new UsageError(`A URL begins with http:// or https://, and '${text}' does not, or is none`)
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) throw new UsageError(`Invalid URL '${text}': expected http:// or https://`)
   return url
 }
 
-// A URL with a password in it is one that fetch refuses, and that would stand in what is printed.
+// fetch rejects a URL with a password, and the output would show it.
 function credentialsOf ({ username, password }: URL): Record<string, string> {
   if (username === '' && password === '') return {}
   try {
@@ -45,7 +45,7 @@ function credentialsOf ({ username, password }: URL): Record<string, string> {
   }
 }
 
-function bare (url: URL): URL {
+function withoutCredentials (url: URL): URL {
   const copy = new URL(url)
   copy.username = copy.password = copy.hash = ''
   return copy

@@ -1,11 +1,13 @@
-// What a timer holds; a longer delay would fire at once.
+// The longest delay that a timer can hold: a longer one fires at once.
 const LONGEST = 2 ** 31 - 1
 
-/** How long to wait before the next attempt: exponential, with full jitter, so that many who lost a server do not come back together. */
+/**
+ * Computes the delay before the next attempt: exponential, with full jitter, so that clients do not reconnect together.
+ */
 export class Backoff {
   readonly #delay: number
   readonly #max: number
-  /** Attempts in a row that brought nothing; more than 30 make no difference. */
+  /** Consecutive attempts without an event or a position. More than 30 do not change the delay. */
   #fruitless = 0
 
   constructor (delay: number, max: number) {
@@ -14,11 +16,11 @@ export class Backoff {
   }
 
   /**
-   * Milliseconds. Less than the server told is never waited, be it the reconnection time of the stream (WHATWG HTML §9.2.3), or what
-   * a response asked for (`Retry-After`).
+   * Returns milliseconds. The delay is never below the reconnection time of the stream (WHATWG HTML §9.2.3) or the
+   * `Retry-After` of a response.
    */
-  next (fruitful: boolean, retry: number, retryAfter = 0): number {
-    if (fruitful) this.#fruitless = 0
+  next (progressed: boolean, retry: number, retryAfter = 0): number {
+    if (progressed) this.#fruitless = 0
     const ceiling = Math.min(this.#max, (retry || this.#delay) * 2 ** Math.min(30, this.#fruitless++))
     return Math.min(LONGEST, Math.max(retry, retryAfter) + Math.random() * ceiling)
   }

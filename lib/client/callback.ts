@@ -5,12 +5,12 @@ export function call<T> (name: string, callback: () => T, code?: StreamErrorCode
   try {
     return callback()
   } catch (error) {
-    throw failureIn(name, error, code)
+    throw callbackError(name, error, code)
   }
 }
 
-/** The StreamError for an error of a function of the program. */
-export function failureIn (name: string, thrown: unknown, code: StreamErrorCode = 'FST_SSE_CALLBACK'): StreamError {
+/** Returns the StreamError for an error of a function of the program. */
+export function callbackError (name: string, thrown: unknown, code: StreamErrorCode = 'FST_SSE_CALLBACK'): StreamError {
   const cause = legible(thrown)
   return cause instanceof StreamError ? cause : new StreamError(code, `${name} failed: ${(cause as Error | null)?.message}`, { cause })
 }
@@ -23,22 +23,26 @@ export async function quietly (callback: () => unknown): Promise<void> {
 }
 
 /**
- * A thrown value as it is, or a ReferenceError in place of one that throws when the client reads it: a revoked proxy,
- * or an error with a getter that throws. As a rejection of `fetch` or `headers()`, both are a mistake of the program.
+ * Returns a thrown value as it is, or a ReferenceError in place of a value that throws when the client reads it: a
+ * revoked proxy, or an error with a getter that throws. As a rejection of `fetch` or `headers()`, both are a mistake of
+ * the program.
  */
 export function legible (thrown: unknown): unknown {
   try {
     // A symbol throws in String().
-    if (!(thrown instanceof StreamError)) String(reasonOf(thrown))
+    if (!(thrown instanceof StreamError)) String(errorTexts(thrown))
     return thrown
   } catch {
     return new ReferenceError('the thrown value cannot be read')
   }
 }
 
-/** All that the client reads of a thrown value. In Node the cause has the reason. */
-export function reasonOf (thrown: unknown): Array<string | undefined> {
+/**
+ * Returns all that the client reads of a thrown value: its message, and message and code of its cause (the reason in
+ * Node).
+ */
+export function errorTexts (thrown: unknown): Array<string | undefined> {
   const { message, cause } = Object(thrown) as Partial<Error>
-  const { message: why, code } = Object(cause) as Partial<NodeJS.ErrnoException>
-  return [message, why, code]
+  const { message: reason, code } = Object(cause) as Partial<NodeJS.ErrnoException>
+  return [message, reason, code]
 }

@@ -1,51 +1,55 @@
 import type { EventMap } from '../contract/event-types.ts'
 import { call } from './callback.ts'
+import { checkOptions, reconnects } from './check-options.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
+import { decoderOf, type ClientEventOf, type Decode, type EncodingsOf, type RawEvent, type Validate } from './encoding.ts'
 import { EventStream, type ReceivedEvent } from './event-stream.ts'
-import { encodingsOf, type ClientEventOf, type Encoding, type EncodingsOf, type RawEvent } from './encoding.ts'
-import { comesBack, misuseOf } from './misuse.ts'
 import { onPageEvent } from './page-event.ts'
-import type { Message, StreamState } from './stream-reader.ts'
 import type { PerAttempt } from './request.ts'
-import { StreamError } from './stream-error.ts'
-
-/** Says what is wrong with the data of an event, if anything is. */
-export type Validate = (schema: unknown, data: unknown) => string | undefined
+import type { StreamError } from './stream-error.ts'
+import type { Message, StreamState } from './stream-reader.ts'
 
 export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
-  /** The event map of the route; or, for `connect<typeof events>`, the form of each event. What it does not declare is passed over. */
+  /**
+   * The event map of the route; or, for `connect<typeof events>`, the encoding of each event. The client skips
+   * undeclared events.
+   */
   events: M | EncodingsOf<M>
-  /** The `validate` of `fastify-typed-sse/client/validate`: what comes is checked, and FST_SSE_INVALID_EVENT what does not fit. Default: the server has done it. */
+  /**
+   * The `validate` of `fastify-typed-sse-client/validate`: checks each event by its schema, and fails with
+   * FST_SSE_INVALID_EVENT. Default: no check, since the server has checked the event.
+   */
   validate?: Validate
   /**
-   * All tabs of this origin with the same URL, or the same name where one is given, use one connection: over HTTP/1.1 a browser has six per host.
-   * A tab that comes later gets what comes from then on, so `lastEventId` counts for the first. No tab waits for another: what one has not
-   * taken yet is in its memory. Where there are no Web Locks (a page that came over plain http) or no BroadcastChannel, each tab has its own.
+   * Whether all tabs of this origin with the same URL, or with the same name, use one connection: over HTTP/1.1 a
+   * browser has six per host. A tab that opens later receives later events, so `lastEventId` counts for the first tab.
+   * Each tab buffers its unread events. Without Web Locks (a page over plain HTTP) or BroadcastChannel, each tab has
+   * its own connection.
    */
   share?: boolean | string
   /** Called with each change of `stream.state`. */
   onStateChange?: (state: StreamState) => void
 }
 
-/** Without a map every event is given, its data as the text that it is. */
+/** Options without a map: every event is received, its data as text. */
 export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'events' | 'validate'> { events?: undefined, validate?: undefined }
 
 /**
- * Connects to a stream of Server-Sent Events (WHATWG HTML §9.2) and stays connected: what is lost with a connection comes with the next.
- * Does not throw; what fails is told by the loop over the stream, `closed` and `onError`.
+ * Connects to a stream of Server-Sent Events (WHATWG HTML §9.2) and stays connected: after a lost connection the next
+ * one resumes after the last event. Does not throw: the loop over the stream, `closed` and `onError` report failures.
  */
 export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawEvent>
 export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
-  const misuse = misuseOf(url, options)
-  if (misuse !== undefined) {
-    const { onStateChange: onStateChange } = Object(options) as RawConnectOptions
-    return new EventStream(failing(misuse, options), () => {}, typeof onStateChange === 'function' ? onStateChange : undefined)
+  const invalid = checkOptions(url, options)
+  if (invalid !== undefined) {
+    const { onStateChange } = Object(options) as RawConnectOptions
+    return new EventStream(failing(invalid, options), () => {}, typeof onStateChange === 'function' ? onStateChange : undefined)
   }
-  const { events, validate, share = false, onStateChange: onStateChange, signal, ...rest } = options
-  const read = readerOf(events, validate)
+  const { events, validate, share = false, onStateChange, signal, ...rest } = options
+  const decode = decoderOf(events, validate)
   const controller = new AbortController()
-  const source = share === false ? new Connection(url, rest, read, controller.signal) : together(share, url, rest, read, controller.signal)
+  const source = share === false ? new Connection(url, rest, decode, controller.signal) : sharedSource(share, url, rest, decode, controller.signal)
   const stream = new EventStream(source, () => {
     signal?.removeEventListener('abort', close)
     controller.abort()
@@ -56,55 +60,17 @@ export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnect
   return stream
 }
 
-type Read = (message: Message) => ReceivedEvent | undefined
-type Events = EventMap | Readonly<Record<string, Encoding>>
-
-/** Sends no request, and fails with the error. */
-async function * failing (misuse: StreamError, options: unknown): AsyncGenerator<never, void> {
+/** A source that sends no request and fails with the error. */
+async function * failing (error: StreamError, options: unknown): AsyncGenerator<never, void> {
   const { onError } = Object(options) as Partial<ConnectionOptions>
-  if (typeof onError === 'function') await onError(misuse, { attempt: 1, delay: undefined })
-  throw misuse
+  if (typeof onError === 'function') await onError(error, { attempt: 1, delay: undefined })
+  throw error
 }
 
-/** As they come, from whichever tab; each reads them by its own map. */
-async function * together (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, read: Read, signal: AbortSignal): AsyncGenerator<Array<ReceivedEvent | StreamState>, void> {
+/** A source that shares its connection with other tabs. Each tab decodes the messages by its own map. */
+async function * sharedSource (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, decode: Decode, signal: AbortSignal): AsyncGenerator<Array<ReceivedEvent | StreamState>, void> {
   const { nameOf, shared } = await import('./shared.ts')
   const name = call('The URL', () => nameOf(share, url), 'FST_SSE_REQUEST')
   const open = (lastEventId: string, signal: AbortSignal): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
-  yield * shared(name, options.lastEventId ?? '', open, read, signal, comesBack(options) ? onPageEvent : undefined)
-}
-
-/** Makes events of messages: by the map, or as they are. */
-export function readerOf (events: object | undefined, validate: Validate | undefined): Read {
-  const forms = events === undefined ? undefined : encodingsOf(events as Events)
-  return ({ event, data, id }) => {
-    const form = forms?.get(event)
-    if (event === 'error' && form === undefined) throw failureOf(data)
-    if (forms === undefined) return { event, data, id }
-    if (form === undefined) return undefined
-    const value = form === 'text' ? data : parsed(event, data)
-    const schema = (events as Events)[event]
-    const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
-    if (fault !== undefined) throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not fit: ${fault}`, { data: value })
-    return { event, data: value, id }
-  }
-}
-
-function parsed (event: string, data: string): unknown {
-  try {
-    return JSON.parse(data)
-  } catch (cause) {
-    throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' is not JSON`, { data, cause })
-  }
-}
-
-/** The event `error` that no map declares: the server failed, and says so (RFC 9457). */
-function failureOf (data: string): StreamError {
-  let problem: unknown = data
-  try {
-    problem = JSON.parse(data)
-  } catch {}
-  const { detail, title } = Object(problem) as { detail?: unknown, title?: unknown }
-  const text = [detail, title].find(part => typeof part === 'string') ?? data
-  return new StreamError('FST_SSE_SERVER_ERROR', `The server failed: ${text}`, { data: problem })
+  yield * shared(name, options.lastEventId ?? '', open, decode, signal, reconnects(options) ? onPageEvent : undefined)
 }

@@ -1,27 +1,78 @@
 import type { EventMap, EventSchema, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
 import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
+import { call } from './callback.ts'
+import type { ReceivedEvent } from './event-stream.ts'
+import { StreamError } from './stream-error.ts'
+import type { Message } from './stream-reader.ts'
 
-/** How the data of an event travels: as text where its schema admits only strings, else as JSON. */
+/** The encoding of an event's data: text if its schema admits only strings, else JSON. */
 export type Encoding = 'text' | 'json'
 
 /**
- * What stands for an event map where its schemas are not wanted in the bundle: `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
- * The compiler compares it with the map.
+ * Replaces an event map whose schemas are not wanted in the bundle. The compiler compares it with the map:
+ * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
  */
 export type EncodingsOf<M extends EventMap> = { readonly [K in keyof M]: (M[K] & { params: [] })['static'] extends string ? 'text' : 'json' }
 
-/** An event as it is, for a stream without a map. `id` is the last event id. */
+/** An event of a stream without a map, its data as text. `id` is the last event id. */
 export interface RawEvent { readonly event: string, readonly data: string, readonly id: string }
 
-/** What a stream with this map gives: its events, and what the server says of a channel's history. */
+/** The events of a stream with this map, and the system events about a channel's history. */
 export type ClientEventOf<M extends EventMap> = ReceivedEventOf<M> | Extract<SystemEventReceived, { event: 'sse.reset' | 'sse.gap' }>
+
+/** Checks the data of an event against its schema. Returns the fault, or undefined. */
+export type Validate = (schema: unknown, data: unknown) => string | undefined
+
+/** Makes an event of a message; undefined for an event that the map does not declare. Throws a StreamError. */
+export type Decode = (message: Message) => ReceivedEvent | undefined
+
+type Events = EventMap | Readonly<Record<string, Encoding>>
 
 const SYSTEM: ReadonlyArray<readonly [string, Encoding]> = [[RESET_EVENT, 'json'], [GAP_EVENT, 'json']]
 
-/** By name; what no map declares has none. */
-export function encodingsOf (events: EventMap | Readonly<Record<string, Encoding>>): ReadonlyMap<string, Encoding> {
+/** Returns the encoding of each declared event, by name. */
+export function encodingsOf (events: Events): ReadonlyMap<string, Encoding> {
   return new Map([...SYSTEM, ...Object.entries(events).map(([name, schema]) => [name, encodingOf(schema)] as const)])
 }
 
 const encodingOf = (schema: EventSchema | Encoding): Encoding => typeof schema === 'string' ? schema : isTextSchema(schema) ? 'text' : 'json'
+
+/** Returns the function that decodes messages by the map, or passes them unchanged without one. */
+export function decoderOf (events: object | undefined, validate: Validate | undefined): Decode {
+  const encodings = events && encodingsOf(events as Events)
+  return message => {
+    const { event, data, id } = message
+    const encoding = encodings?.get(event)
+    if (event === 'error' && encoding === undefined) throw serverError(data)
+    if (encodings === undefined) return message
+    if (encoding === undefined) return undefined
+    const value = encoding === 'text' ? data : parsed(event, data)
+    const schema = (events as Events)[event]
+    const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
+    if (fault !== undefined) throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not fit: ${fault}`, { data: value })
+    return { event, data: value, id }
+  }
+}
+
+function parsed (event: string, data: string): unknown {
+  try {
+    return JSON.parse(data)
+  } catch (cause) {
+    throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' is not JSON`, { data, cause })
+  }
+}
+
+/**
+ * Returns the error for an event `error` that no map declares: the problem details of the server (RFC 9457), or its
+ * text.
+ */
+function serverError (data: string): StreamError {
+  let problem: unknown = data
+  try {
+    problem = JSON.parse(data)
+  } catch {}
+  const { detail, title } = Object(problem) as { detail?: unknown, title?: unknown }
+  const text = [detail, title].find(part => typeof part === 'string') ?? data
+  return new StreamError('FST_SSE_SERVER_ERROR', `The server failed: ${text}`, { data: problem })
+}

@@ -1,14 +1,15 @@
-// Written by the steps of the standard (WHATWG HTML §9.2.6). eventsource-parser does not say that a block without data
-// moved the position, which is how a stream marks its end, and it counts characters, where a limit has to be in bytes.
+// Implements the steps of the standard (WHATWG HTML §9.2.6). eventsource-parser does not report that a block without
+// data moved the position, which is how a stream marks its end. It also counts characters, where a limit has to be in
+// bytes.
 
 import { POSITION_EVENT } from '../wire/protocol.ts'
 import { StreamError } from './stream-error.ts'
 
-/** What a stream says, read. */
+/** Receives the parts of a parsed stream. */
 export interface ParserHandlers {
-  /** `id` is the last event id; `placed` where this event brought it. */
-  message: (event: string, data: string, id: string, placed: boolean) => void
-  /** A block that moved the position, and is no event: it has no data, or is the server's position event. */
+  /** `id` is the last event id; `hasId` says whether this event set it. */
+  message: (event: string, data: string, id: string, hasId: boolean) => void
+  /** A block that sets the position and is no event: it has no data, or is the server's position event. */
   position: (id: string) => void
   /** The reconnection time, in milliseconds. */
   retry: (time: number) => void
@@ -18,25 +19,25 @@ export interface ParserHandlers {
 const LINE_END = /\r\n|\r|\n/
 const encoder = new TextEncoder()
 
-/** Bytes, cut anywhere -> events. Each byte is looked at once, however an event is cut. */
+/** Parses chunks of bytes, split anywhere, into events. Reads each byte once, however an event is split. */
 export class Parser {
   readonly #handlers: ParserHandlers
   readonly #maxEventBytes: number
-  // It takes the mark away that may stand before everything (BOM), and no other.
+  // Removes the byte order mark at the start of the stream, and no other.
   readonly #decoder = new TextDecoder()
-  /** What has come of a line, in pieces. */
-  #pieces: string[] = []
-  /** A line ended with CR: the LF that may follow belongs to it. */
+  /** The parts of an incomplete line. */
+  #parts: string[] = []
+  /** The last chunk ended with CR: an LF at the start of the next one belongs to it. */
   #afterCR = false
-  /** Bytes of the block so far, without comments and line ends. */
+  /** The bytes of the incomplete block, without comments and line ends. */
   #bytes = 0
   #event = ''
   #data: string | undefined
   #id: string
-  #placed = false
+  #hasId = false
 
-  constructor (heard: ParserHandlers, maxEventBytes: number, lastEventId = '') {
-    this.#handlers = heard
+  constructor (handlers: ParserHandlers, maxEventBytes: number, lastEventId = '') {
+    this.#handlers = handlers
     this.#maxEventBytes = maxEventBytes
     this.#id = lastEventId
   }
@@ -45,26 +46,26 @@ export class Parser {
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return
-    // As many characters as bytes are so many bytes, unless the first ends one of another chunk.
+    // As many characters as bytes: all are ASCII, unless the first byte continues a character of the last chunk.
     const sizeOf = text.length === chunk.length && chunk[0]! < 128 ? lengthOf : bytesOf
     const lines = text.slice(this.#afterCR && text[0] === '\n' ? 1 : 0).split(text.includes('\r') ? LINE_END : '\n')
     this.#afterCR = text.endsWith('\r')
     const rest = lines.pop()!
     for (const line of lines) {
       this.#count(sizeOf(line))
-      if (this.#pieces.length > 0) {
-        this.#read(this.#pieces.join('') + line)
-        this.#pieces = []
+      if (this.#parts.length > 0) {
+        this.#read(this.#parts.join('') + line)
+        this.#parts = []
       } else this.#read(line)
     }
     if (rest === '') return
     this.#count(sizeOf(rest))
-    this.#pieces.push(rest)
+    this.#parts.push(rest)
   }
 
   #count (bytes: number): void {
     this.#bytes += bytes
-    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than the ${this.#maxEventBytes} bytes of maxEventBytes`)
+    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes (${this.#maxEventBytes})`)
   }
 
   #read (line: string): void {
@@ -77,7 +78,7 @@ export class Parser {
     else if (field === 'id') {
       if (value.includes('\0')) return
       this.#id = value
-      this.#placed = true
+      this.#hasId = true
     } else if (field === '') {
       this.#bytes -= bytesOf(line)
       this.#handlers.comment(value)
@@ -87,13 +88,13 @@ export class Parser {
   #dispatch (): void {
     const data = this.#data
     const event = this.#event || 'message'
-    const placed = this.#placed
+    const hasId = this.#hasId
     this.#data = undefined
     this.#event = ''
-    this.#placed = false
+    this.#hasId = false
     this.#bytes = 0
-    if (data !== undefined && (data !== '' || event !== POSITION_EVENT)) this.#handlers.message(event, data, this.#id, placed)
-    else if (placed) this.#handlers.position(this.#id)
+    if (data !== undefined && (data !== '' || event !== POSITION_EVENT)) this.#handlers.message(event, data, this.#id, hasId)
+    else if (hasId) this.#handlers.position(this.#id)
   }
 }
 

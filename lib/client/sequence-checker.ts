@@ -1,26 +1,26 @@
 type Positions = ReadonlyMap<string, string>
 
 /**
- * Where a channel's stream stands, and whether what comes next is next: each event of a channel has an offset one more than what
- * was told of that channel before it, or else something was lost, or came twice.
+ * Checks that the ids of a stream of channels are consecutive: the offset of each event of a channel is one more than
+ * the channel's last known offset. Any other event is a duplicate, or events before it are missing.
  */
 export class SequenceChecker {
   #known: Positions | undefined
 
-  /** What follows begins anywhere. */
+  /** Forgets the position: any id may be next. */
   forget (): void { this.#known = undefined }
 
-  /** It stands there. */
+  /** Sets the position. */
   move (id: string): void { this.#known = positionsOf(id) }
 
-  /** What an event of that id is, here. */
-  check (id: string): 'next' | 'double' | 'hole' {
+  /** Compares an event's id with the position. */
+  check (id: string): 'next' | 'duplicate' | 'missing' {
     let ahead = 0
-    // Of another channel, or another history of it, nothing is known: not a number, and neither of the two.
+    // For another channel, or another epoch of it, nothing is known: NaN is neither 0 nor greater than 1.
     for (const [epoch, offset] of positionsOf(id)) ahead += Math.max(0, Number(offset) - Number(this.#known?.get(epoch)))
-    return ahead > 1 ? 'hole' : ahead === 0 ? 'double' : 'next'
+    return ahead > 1 ? 'missing' : ahead === 0 ? 'duplicate' : 'next'
   }
 }
 
-/** Epoch -> offset; several channels of one stream are joined by dots. */
+/** Returns epoch -> offset; dots join the channels of one stream. */
 const positionsOf = (id: string): Positions => new Map(id.split('.').map(part => part.split('-') as [string, string]))

@@ -3,201 +3,215 @@ import type { Message, StreamState } from './stream-reader.ts'
 
 type Item = Message | StreamState
 
-/** What the tab that has the connection tells the others: what came, the number of its first event, and the position after it. */
+/**
+ * A batch of the connection, which the leading tab sends to the others: the number of its first event, and the position
+ * after it.
+ */
 interface Batch { readonly first: number, readonly items: readonly Item[], readonly id: string }
 
-/** A tab returned from the back/forward cache: the number and the id of its last event. */
-interface Return { readonly back: number, readonly id: string }
+/**
+ * A request of a tab that missed events, such as a page from the back/forward cache: the number and the id of its last
+ * event.
+ */
+interface ResumeRequest { readonly after: number, readonly id: string }
 
-/** The events after that number are no longer known: the tab has to ask for them by itself. */
-interface Refusal { readonly refused: number }
+/** The response if the other tabs no longer know the event of that number: the tab has to open its own connection. */
+interface Unknown { readonly unknown: number }
 
-/** `where` asks the one that leads, after `end` there is no more, and a number is for the tab itself whose number it is. */
-type SharedMessage = Batch | Return | Refusal | 'where' | 'end' | number
+/**
+ * `position` asks the leading tab for its position, `end` ends the stream, and a tab sends its own number to itself.
+ */
+type SharedMessage = Batch | ResumeRequest | Unknown | 'position' | 'end' | number
 
-/** A connection, which begins after an id. */
+/** A connection that resumes after an id. */
 export interface SharedSource extends AsyncIterable<readonly Item[]> { readonly lastEventId: string }
 
-// How many events back a tab knows what it had: by how much one may be ahead of another.
-const KNOWN = 1_024
+// The number of events whose ids a tab remembers: one tab may be so far ahead of another.
+const REMEMBERED = 1_024
 
-/** What tabs have in common that share a stream: the name that they give it, or its address. */
+/** Returns the name under which tabs share a stream: their own name, or the URL. */
 export function nameOf (share: true | string, url: unknown): string {
-  // A path means another stream on another page.
+  // A path is another stream on another page.
   return `sse ${share === true ? new URL(String(url), globalThis.location?.href).href : share}`
 }
 
 /**
- * One connection for all tabs of an origin that ask for the same name. The tab with the lock leads: it owns the
+ * Shares one connection between all tabs of an origin that use the same name. The tab with the lock leads: it owns the
  * connection and sends each batch to the others. When it is gone, the next tab leads and connects after the last event
  * that it received. All tabs number the events alike, so a tab drops an event that arrives twice. The connection waits
  * for no tab: each tab buffers its unread events.
  *
- * A page in the back/forward cache runs no code: it leaves the other tabs when it enters, and asks for the missed
+ * A page in the back/forward cache runs no code: it leaves the other tabs when it enters, and requests the missed
  * events when it returns. Without `onPage` the connection must not be made again, and the page keeps it in the cache.
  */
 export async function * shared<E> (
-  name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => SharedSource, read: (message: Message) => E | undefined, signal: AbortSignal,
+  name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => SharedSource, decode: (message: Message) => E | undefined, signal: AbortSignal,
   onPage?: typeof onPageEvent
 ): AsyncGenerator<Array<E | StreamState>, void> {
   const self = Math.random()
   let channel: BroadcastChannel | undefined
-  /** The number of the last event, once one is known, and the ids of those before. */
+  /** The number of the last event, undefined until one is known, and the ids of the last events by number. */
   let last: number | undefined
   const ids = new Map<number, string>()
   let position = lastEventId
   let state: StreamState = 'connecting'
   let leads = false
-  /** The number of the next event of the connection, and the position where another one has to begin instead. */
+  /** The number of the next event of the connection, and the event after which another connection has to resume. */
   let next = 0
-  let rewound: Return | undefined
+  let resumeAfter: ResumeRequest | undefined
   let over = false
   let failure: unknown
-  let came: Item[] = []
+  let pending: Item[] = []
   let wake = (): void => {}
-  let heard = (): void => {}
-  /** This tab takes part until the signal aborts. */
-  let part: AbortController | undefined
-  /** Ends the connection, and the wait for the lock. */
-  let cut = (): void => {}
-  let stand = (): void => {}
+  let caughtUp = (): void => {}
+  /** The membership of this tab: it lasts until the signal aborts. */
+  let membership: AbortController | undefined
+  let closeConnection = (): void => {}
+  let cancelLock = (): void => {}
 
-  const tell = (told: SharedMessage): void => channel?.postMessage(told)
-  const leave = (): void => {
+  const send = (message: SharedMessage): void => channel?.postMessage(message)
+  const closeChannel = (): void => {
     channel?.close()
     channel = undefined
-    heard()
+    caughtUp()
   }
 
   const apply = ({ first, items, id }: Batch): void => {
-    // Asks for the events that this tab missed. Without an id it cannot ask.
-    if (last !== undefined && first > last + 1 && position !== '') return tell({ back: last, id: position })
+    // Requests the events that this tab missed. Without an id it cannot.
+    if (last !== undefined && first > last + 1 && position !== '') return send({ after: last, id: position })
     let number = first
     for (const item of items) {
-      if (typeof item === 'string') came.push(state = item)
-      else if (isNew(number++, item.id)) came.push(item)
+      if (typeof item === 'string') pending.push(state = item)
+      else if (isNew(number++, item.id)) pending.push(item)
     }
     last ??= number - 1
     if (last < number) position = id
     wake()
   }
-  /** An earlier number with another id is another event, of a server that could not go on there; one that is not known is of a time before this tab. */
+  /**
+   * Returns whether an event is new, and remembers it. An earlier number with another id is another event: the server
+   * could not resume there. An earlier number without a known id is older than this tab.
+   */
   const isNew = (number: number, id: string): boolean => {
     if (last !== undefined && number <= last && id !== '' && (ids.get(number) ?? id) === id) return false
     last = number
     ids.set(number, id)
-    ids.delete(number - KNOWN)
+    ids.delete(number - REMEMBERED)
     return true
   }
 
-  const hear = ({ data }: MessageEvent<SharedMessage>): void => {
-    if (data === self) heard()
+  const onMessage = ({ data }: MessageEvent<SharedMessage>): void => {
+    if (data === self) caughtUp()
     else if (data === 'end') {
       over = true
       wake()
-    } else if (data === 'where') {
-      if (leads) tellWhere()
+    } else if (data === 'position') {
+      if (leads) sendPosition()
     } else if (typeof data === 'object') {
       if ('items' in data) apply(data)
-      else if ('refused' in data) {
-        if (data.refused === last) stand()
-      } else if (leads) rewind(data)
+      else if ('unknown' in data) {
+        if (data.unknown === last) cancelLock()
+      } else if (leads) resume(data)
     }
   }
 
-  const tellWhere = (): void => tell({ first: last! + 1, items: [state], id: position })
+  const sendPosition = (): void => send({ first: last! + 1, items: [state], id: position })
 
   /** Connects again after an event that all tabs know by its number: the others skip the events that they have. */
-  const rewind = (told: Return): void => {
+  const resume = (request: ResumeRequest): void => {
+    const { after, id } = request
     // Another event of that number belongs to another count.
-    if (next <= told.back + 1 && (ids.get(told.back) ?? told.id) === told.id) return tellWhere()
-    if (onPage === undefined || ids.get(told.back) !== told.id) return tell({ refused: told.back })
-    rewound = told
-    next = told.back + 1
-    cut()
+    if (next <= after + 1 && (ids.get(after) ?? id) === id) return sendPosition()
+    if (onPage === undefined || ids.get(after) !== id) return send({ unknown: after })
+    resumeAfter = request
+    next = after + 1
+    closeConnection()
   }
 
-  /** What the others told before is in the same queue: when this comes back, a tab that was busy or asleep is not behind any more. */
+  /**
+   * Waits until a message of this tab to itself arrives: earlier messages of the other tabs are in the same queue, so a
+   * tab that was busy or asleep has then received them.
+   */
   const catchUp = (): Promise<void> => new Promise(resolve => {
-    heard = resolve
+    caughtUp = resolve
     const other = new BroadcastChannel(name)
     other.postMessage(self satisfies SharedMessage)
     other.close()
   })
 
-  const lead = async (mine: AbortController): Promise<void> => {
+  const lead = async (left: AbortSignal): Promise<void> => {
     leads = true
-    // Who begins anew counts from a number that nobody has had.
+    // A new count begins at a number that no tab has used.
     last ??= Date.now() * 1_000
-    rewound = { back: last, id: position }
-    while (rewound !== undefined && !mine.signal.aborted) {
+    resumeAfter = { after: last, id: position }
+    while (resumeAfter !== undefined && !left.aborted) {
       const connection = new AbortController()
-      cut = () => connection.abort()
-      const source = open(rewound.id, connection.signal)
-      next = rewound.back + 1
-      rewound = undefined
+      closeConnection = () => connection.abort()
+      const source = open(resumeAfter.id, connection.signal)
+      next = resumeAfter.after + 1
+      resumeAfter = undefined
       for await (const items of source) {
         if (connection.signal.aborted) break
         const batch: Batch = { first: next, items, id: source.lastEventId }
         next += items.filter(item => typeof item !== 'string').length
-        tell(batch)
+        send(batch)
         apply(batch)
       }
     }
-    if (!mine.signal.aborted) tell('end')
+    if (!left.aborted) send('end')
   }
 
-  const takePart = async (mine: AbortController): Promise<void> => {
+  const join = async (left: AbortSignal): Promise<void> => {
     const waiting = new AbortController()
-    stand = () => waiting.abort()
-    const left = new Promise<boolean>(resolve => { mine.signal.addEventListener('abort', () => resolve(true)) })
-    const turn = (isFirst: boolean): Promise<boolean> => navigator.locks.request(name, { signal: waiting.signal }, () => Promise.race([left, (async () => {
+    cancelLock = () => waiting.abort()
+    const whenLeft = new Promise<boolean>(resolve => { left.addEventListener('abort', () => resolve(true)) })
+    const request = (isFirst: boolean): Promise<boolean> => navigator.locks.request(name, { signal: waiting.signal }, () => Promise.race([whenLeft, (async () => {
       await catchUp()
-      // Who knows nothing lets those go first who wait: one may know where the last one stopped.
+      // A tab without a position lets the waiting tabs go first: one of them may have the position of the last leader.
       if (isFirst && last === undefined) return false
-      if (!over && !mine.signal.aborted) await lead(mine)
+      if (!over && !left.aborted) await lead(left)
       return true
     })()]))
     try {
       channel = new BroadcastChannel(name)
-      channel.onmessage = hear
-      tell(last === undefined || position === '' ? 'where' : { back: last, id: position })
-      if (!await turn(true)) await turn(false)
+      channel.onmessage = onMessage
+      send(last === undefined || position === '' ? 'position' : { after: last, id: position })
+      if (!await request(true)) await request(false)
     } catch (error) {
-      if (leads || mine.signal.aborted) throw error
-      // A page without access to storage has no locks and channels either (SecurityError). It opens a connection of
-      // its own, as does a page that missed events that the others no longer know.
-      leave()
-      await lead(mine)
+      if (leads || left.aborted) throw error
+      // A page without access to storage has no locks and channels either (SecurityError). It opens its own connection,
+      // as does a page that missed events that the others no longer know.
+      closeChannel()
+      await lead(left)
     }
   }
 
   const enter = (): void => {
-    const mine = part = new AbortController()
+    const own = membership = new AbortController()
     leads = false
     const finish = (error?: unknown): void => {
-      if (mine !== part) return
+      if (own !== membership) return
       failure = error
       over = true
       wake()
     }
-    takePart(mine).then(() => finish(), finish)
+    join(own.signal).then(() => finish(), finish)
   }
   /** Releases the lock at once: later code would run after the page is frozen. */
   const exit = (): void => {
-    part?.abort()
-    part = undefined
-    stand()
-    cut()
-    leave()
+    membership?.abort()
+    membership = undefined
+    cancelLock()
+    closeConnection()
+    closeChannel()
   }
   const hide = (): void => {
-    if (over || part === undefined) return
+    if (over || membership === undefined) return
     exit()
-    came.push(state = 'connecting')
+    pending.push(state = 'connecting')
     wake()
   }
-  const show = (): void => { if (!over && part === undefined) enter() }
+  const show = (): void => { if (!over && membership === undefined) enter() }
   const close = (): void => {
     over = true
     exit()
@@ -205,22 +219,22 @@ export async function * shared<E> (
   }
 
   signal.addEventListener('abort', close)
-  const forget = [onPage?.('pagehide', hide), onPage?.('pageshow', show)]
+  const removers = [onPage?.('pagehide', hide), onPage?.('pageshow', show)]
   if (signal.aborted) over = true
   else enter()
   try {
     for (;;) {
-      const items = came
-      came = []
+      const items = pending
+      pending = []
       if (items.length > 0) {
         const events: Array<E | StreamState> = []
         try {
           for (const item of items) {
-            const event = typeof item === 'string' ? item : read(item)
+            const event = typeof item === 'string' ? item : decode(item)
             if (event !== undefined) events.push(event)
           }
         } finally {
-          // What came before one that cannot be read is good.
+          // The events before an undecodable one are valid.
           yield events
         }
       } else if (over) break
@@ -230,6 +244,6 @@ export async function * shared<E> (
   } finally {
     close()
     signal.removeEventListener('abort', close)
-    for (const each of forget) each?.()
+    for (const remove of removers) remove?.()
   }
 }

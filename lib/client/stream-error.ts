@@ -1,4 +1,4 @@
-/** What can go wrong with a stream, by code. */
+/** The codes of a StreamError. */
 export type StreamErrorCode =
   | 'FST_SSE_NETWORK'
   | 'FST_SSE_STATUS'
@@ -16,16 +16,19 @@ export type StreamErrorCode =
   | 'FST_SSE_POSITION'
   | 'FST_SSE_REDIRECT'
 
-/** Why a stream failed, or was interrupted. */
+/** The error of a stream that failed or was interrupted. */
 export class StreamError extends Error {
   override readonly name = 'StreamError'
   readonly code: StreamErrorCode
-  /** Of the response, where there was one: its status, and its headers. */
+  /** The status and the headers of the response, if there was one. */
   readonly status: number | undefined
   readonly headers: Headers | undefined
   /** Milliseconds, from the `Retry-After` of the response (RFC 9110 §10.2.3). */
   readonly retryAfter: number | undefined
-  /** FST_SSE_SERVER_ERROR: the data of the server's `error` event, problem details (RFC 9457) unless the server says otherwise. */
+  /**
+   * FST_SSE_SERVER_ERROR: the data of the server's `error` event, problem details (RFC 9457) by default.
+   * FST_SSE_INVALID_EVENT: the data that is invalid.
+   */
   readonly data: unknown
 
   constructor (code: StreamErrorCode, message: string, details: { response?: Response, data?: unknown, cause?: unknown } = {}) {
@@ -34,13 +37,13 @@ export class StreamError extends Error {
     this.code = code
     this.status = response?.status
     this.headers = response?.headers
-    this.retryAfter = timeOf(response?.headers.get('retry-after') ?? '')
+    this.retryAfter = delayOf(this.headers?.get('retry-after') ?? '')
     this.data = data
   }
 }
 
-/** Seconds, or a date. */
-function timeOf (text: string): number | undefined {
+/** Parses a `Retry-After`, seconds or a date, to milliseconds from now. */
+function delayOf (text: string): number | undefined {
   const time = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
   return Number.isNaN(time) ? undefined : Math.max(0, time)
 }

@@ -1,82 +1,77 @@
 import { END_ID, GAP_EVENT, LIVE, REPLAY, RESET_EVENT } from '../wire/protocol.ts'
-import { Parser, type ParserHandlers } from './parser.ts'
+import type { ParserHandlers } from './parser.ts'
 import { SequenceChecker } from './sequence-checker.ts'
 import { StreamError } from './stream-error.ts'
 
-/** Where a stream is: `catching-up` while the server sends what its channels kept. */
+/** The state of a stream: `replaying` while the server sends the history of its channels. */
 export type StreamState = 'connecting' | 'replaying' | 'live' | 'closed'
 
-/** An event as it came. `id` is the last event id. */
+/** A received event before it is decoded. `id` is the last event id. */
 export interface Message { readonly event: string, readonly data: string, readonly id: string }
 
-// What the server says in comments, of a stream that follows channels.
-const MARKS = new Map<string, StreamState>([[REPLAY, 'replaying'], [LIVE, 'live']])
+// The comments of a stream of channels.
+const STATES = new Map<string, StreamState>([[REPLAY, 'replaying'], [LIVE, 'live']])
 
-/** What is read, over all connections: events, each once and none left out where that can be known, and the position. */
+/**
+ * Collects the events of all connections, without duplicates and with no gaps as far as ids show them, and the
+ * position.
+ */
 export class StreamReader<E extends object> implements ParserHandlers {
-  /** Where to go on from. Behind an event that could not be read it never is. */
+  /** The position from which to resume. It never moves past an event that could not be decoded. */
   lastEventId: string
-  /** The reconnection time that the server told, in milliseconds. */
+  /** The reconnection time that the server sent, in milliseconds. */
   reconnectionTime = 0
-  /** This connection has brought something that counts: not what came twice, behind a hole, or could not be read. */
+  /**
+   * This connection has brought an event or a position: no duplicate, no event after missing ones, no undecodable
+   * event.
+   */
   progressed = false
-  /** The last bytes brought a comment, and nothing else. */
+  /** Whether the bytes since the last takeItems() held a comment and nothing else. */
   heartbeatOnly: boolean | undefined
-  /** What went wrong in the last bytes. What came before it is good. */
-  failure: unknown
-  readonly #read: (message: Message) => E | undefined
-  readonly #maxEventBytes: number
+  readonly #decode: (message: Message) => E | undefined
   readonly #sequence = new SequenceChecker()
-  #parser!: Parser
-  /** This connection's stream is one of channels, whose ids can be counted. */
-  #marked = false
+  /** This connection's stream is of channels, whose ids are consecutive. */
+  #ofChannels = false
   #state: StreamState = 'connecting'
   #items: Array<E | StreamState> = []
 
-  constructor (read: (message: Message) => E | undefined, lastEventId: string, maxEventBytes: number) {
-    this.#read = read
+  constructor (decode: (message: Message) => E | undefined, lastEventId: string) {
+    this.#decode = decode
     this.lastEventId = lastEventId
-    this.#maxEventBytes = maxEventBytes
     this.#sequence.move(lastEventId)
   }
 
-  /** Whether the server has said that there is no more. */
+  /** Whether the server has sent the end mark of a finite stream. */
   get ended (): boolean { return this.lastEventId === END_ID }
 
-  /** Another connection. */
+  /** Called before each connection. */
   begin (): void {
-    this.progressed = this.#marked = false
+    this.progressed = this.#ofChannels = false
     this.#state = 'connecting'
-    this.#parser = new Parser(this, this.#maxEventBytes, this.lastEventId)
   }
 
-  /** Events and states, in their order. */
-  feed (bytes: Uint8Array): Array<E | StreamState> {
-    const came: Array<E | StreamState> = this.#items = []
+  /** Removes and returns the events and states since the last call, in their order. */
+  takeItems (): Array<E | StreamState> {
+    const items = this.#items
+    this.#items = []
     this.heartbeatOnly = undefined
-    this.failure = undefined
-    try {
-      this.#parser.feed(bytes)
-    } catch (error) {
-      this.failure = error
-    }
-    // It says nothing of channels, so there is nothing to catch up with.
-    if (this.#state === 'connecting') came.unshift(this.#state = 'live')
-    return came
+    // The first bytes held no comment of channels, so there is no replay.
+    if (this.#state === 'connecting') items.unshift(this.#state = 'live')
+    return items
   }
 
-  message (event: string, data: string, id: string, placed: boolean): void {
+  message (event: string, data: string, id: string, hasId: boolean): void {
     this.heartbeatOnly = false
-    if (!this.#marked || event === RESET_EVENT) this.#sequence.forget()
-    else if (placed && event !== GAP_EVENT) {
+    if (!this.#ofChannels || event === RESET_EVENT) this.#sequence.forget()
+    else if (hasId && event !== GAP_EVENT) {
       const verdict = this.#sequence.check(id)
-      if (verdict === 'double') return
-      if (verdict === 'hole') throw new StreamError('FST_SSE_MISSING_EVENTS', `After ${this.lastEventId} came ${id}: what is between was lost`)
+      if (verdict === 'duplicate') return
+      if (verdict === 'missing') throw new StreamError('FST_SSE_MISSING_EVENTS', `Events between ${this.lastEventId} and ${id} are missing`)
     }
-    const received = this.#read({ event, data, id })
+    const decoded = this.#decode({ event, data, id })
     this.progressed = true
-    if (placed) this.position(id)
-    if (received !== undefined) this.#items.push(received)
+    if (hasId) this.position(id)
+    if (decoded !== undefined) this.#items.push(decoded)
   }
 
   position (id: string): void {
@@ -89,10 +84,10 @@ export class StreamReader<E extends object> implements ParserHandlers {
   retry (time: number): void { this.reconnectionTime = time }
 
   comment (text: string): void {
-    const state = MARKS.get(text)
+    const state = STATES.get(text)
     this.heartbeatOnly ??= state === undefined
     if (state === undefined) return
-    this.#marked = true
+    this.#ofChannels = true
     this.#items.push(this.#state = state)
   }
 }

@@ -3,36 +3,43 @@ import { Value } from '@sinclair/typebox/value'
 import { mapSchema, type SchemaNode } from '../schema/json-schema.ts'
 
 /**
- * For `connect(url, { events, validate })`: checks what comes by its schema, without generated code, which a Content Security Policy may forbid. Formats
- * are checked that TypeBox's `FormatRegistry` knows; the server has checked the others. What is wrong, or undefined.
+ * Checks the data of an event by its schema, for `connect(url, { events, validate })`. Returns the fault, or undefined.
+ * Generates no code, which a Content Security Policy may forbid. It checks the formats that TypeBox's `FormatRegistry`
+ * knows; the server has checked the others.
  */
 export function validate (schema: unknown, data: unknown): string | undefined {
-  const error = Value.Errors(checkable(schema as SchemaNode) as unknown as TSchema, data).First()
+  const error = Value.Errors(checkableSchema(schema as SchemaNode) as unknown as TSchema, data).First()
   return error === undefined ? undefined : `${error.message} at '${error.path || '/'}'`
 }
 
-const known = new WeakMap<SchemaNode, SchemaNode>()
+const cache = new WeakMap<SchemaNode, SchemaNode>()
 
-/** TypeBox throws at what it does not know, and refuses every string of a format that it does not know. */
-function checkable (schema: SchemaNode): SchemaNode {
-  let made = known.get(schema)
-  if (made === undefined) {
-    // A module brings the schemas that it refers to.
+/**
+ * Returns a schema without unknown types and formats: TypeBox throws for the former and rejects every string of the
+ * latter.
+ */
+function checkableSchema (schema: SchemaNode): SchemaNode {
+  let checkable = cache.get(schema)
+  if (checkable === undefined) {
+    // A module contains the schemas that it refers to.
     const within = (node: SchemaNode): SchemaNode => isImport(node) ? node : loosened(node, ['Ref', 'This'])
-    made = mapSchema(schema, node => isImport(node) ? mapSchema(node, within) : loosened(node, ['This']), isImport)
-    known.set(schema, made)
+    checkable = mapSchema(schema, node => isImport(node) ? mapSchema(node, within) : loosened(node, ['This']), isImport)
+    cache.set(schema, checkable)
   }
-  return made
+  return checkable
 }
 
 const isImport = (node: SchemaNode): boolean => node[Kind] === 'Import'
 
-/** Without what cannot be checked: a type of the user, plain JSON Schema, a schema that only the server has, a format. The references can be followed. */
+/**
+ * Removes what TypeBox cannot check: a type of the user, plain JSON Schema, a schema that only the server has, a
+ * format. `references` are the kinds of references that can be resolved.
+ */
 function loosened (node: SchemaNode, references: readonly string[]): SchemaNode {
   const { format, ...rest } = node
   const kind = String(node[Kind])
   // The builder has a method for each type, and two more.
-  const checked = references.includes(kind) || TypeRegistry.Has(kind) || (kind in Type && kind !== 'Ref' && kind !== 'Unsafe')
-  if (!checked) return { ...rest, [Kind]: 'Unknown' }
+  const isKnown = references.includes(kind) || TypeRegistry.Has(kind) || (kind in Type && kind !== 'Ref' && kind !== 'Unsafe')
+  if (!isKnown) return { ...rest, [Kind]: 'Unknown' }
   return typeof format === 'string' && !FormatRegistry.Has(format) ? rest : node
 }

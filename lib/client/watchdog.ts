@@ -1,42 +1,43 @@
-// A beat may be late, but not that late.
+// A silence is too long from this multiple of the heartbeat interval on.
 const PATIENCE = 2.5
-// Comments of a program come thick and fast, a beat comes after a silence, and after a very long one the machine has slept. Milliseconds.
+// A heartbeat follows a silence; comments of a program may follow each other faster. After a very long silence the
+// machine has slept. Milliseconds.
 const SHORTEST = 1_000
 const LONGEST = 300_000
-// Who comments every second may still have nothing to say for a while.
+// The lowest limit, since a server that comments every second may also stop for a while.
 const LEAST = 20_000
-// The longest delay of a timer: a longer one would fire at once.
+// The longest delay that a timer can hold: a longer one fires at once.
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /**
- * Notices a connection that is dead and has no end: of a machine that slept, behind a proxy that forgot it. A stream without
- * events is not dead, so how long it may be silent is learnt from its heartbeats, which are comments after a silence.
+ * Detects a dead connection that was never closed: a machine that slept, a proxy that dropped it. A stream may be
+ * silent without being dead, so the watchdog learns the limit from heartbeats, which are comments after a silence.
  */
 export class Watchdog {
   readonly #learns: boolean
-  /** Milliseconds of silence that are too long; 0 where none is. */
+  /** The limit of a silence in milliseconds; 0 = none. */
   #limit: number
   #since = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** The limit, or undefined: it is to be learnt. */
+  /** With an undefined limit, the watchdog learns it. */
   constructor (limit: number | undefined) {
     this.#learns = limit === undefined
     this.#limit = limit ?? 0
   }
 
-  /** Bytes are waited for from now on. */
-  watch (silent: (limit: number) => void): void {
+  /** Starts a wait for bytes. Calls back if the limit passes before `received()`. */
+  watch (onSilence: (limit: number) => void): void {
     this.#since = Date.now()
     const limit = this.#limit
-    if (limit > 0) this.#timer = setTimeout(() => silent(limit), Math.min(limit, LONGEST_TIMER))
+    if (limit > 0) this.#timer = setTimeout(() => onSilence(limit), Math.min(limit, LONGEST_TIMER))
   }
 
-  /** There they are; `beat` where they were nothing but a comment. Whether it was a heartbeat. */
-  received (beat = false): boolean {
+  /** Ends the wait. Returns whether the bytes were a heartbeat: only comments (`commentOnly`), after a silence. */
+  received (commentOnly = false): boolean {
     clearTimeout(this.#timer)
     const silence = Date.now() - this.#since
-    const isHeartbeat = beat && silence >= SHORTEST
+    const isHeartbeat = commentOnly && silence >= SHORTEST
     if (isHeartbeat && this.#learns && silence < LONGEST) this.#limit = Math.max(this.#limit, LEAST, silence * PATIENCE)
     return isHeartbeat
   }

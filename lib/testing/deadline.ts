@@ -1,31 +1,31 @@
 import { clearTimeout, setTimeout } from '../clock.ts'
 import { FST_SSE_TEST_TIMEOUT } from '../errors.ts'
 
-// What a timer holds; a longer time would be over at once.
+// The longest delay that a timer can hold: a longer one fires at once.
 const LONGEST = 2 ** 31 - 1
-// Of what came, a message shows the last few, and the beginning of each.
-const SHOWN = 10
+// A message shows the last notes, and the beginning of each.
+const MAX_NOTES = 10
 const WIDTH = 100
 
-/** One wait of a test. It is over in time, whatever the clock of the test says, and where it was in vain it says what came instead. */
+/** The time limit of one wait of a test, by the real clock. Its error lists the events that arrived instead. */
 export class Deadline {
-  readonly #what: string
+  readonly #subject: string
   readonly #time: number
   readonly #notes: string[] = []
   readonly #late: Promise<'late'>
   #timer: NodeJS.Timeout | undefined
 
-  /** `what`: which request, and what of it. */
-  constructor (what: string, time: number) {
-    this.#what = what
+  /** `subject`: the request and the awaited part of it. */
+  constructor (subject: string, time: number) {
+    this.#subject = subject
     this.#time = time
     this.#late = new Promise(resolve => { this.#timer = setTimeout(resolve, Math.min(LONGEST, time), 'late') })
   }
 
-  /** `why`: what else is to be known of it when it is late. */
-  async for<T> (promise: Promise<T>, why = ''): Promise<T> {
+  /** Resolves with the promise, or rejects with FST_SSE_TEST_TIMEOUT. `detail` is added to its message. */
+  async for<T> (promise: Promise<T>, detail = ''): Promise<T> {
     const result = await Promise.race([promise.then(value => ({ value })), this.#late])
-    if (result === 'late') throw this.error(`within ${this.#time} ms${why}`)
+    if (result === 'late') throw this.error(`within ${this.#time} ms${detail}`)
     return result.value
   }
 
@@ -35,8 +35,8 @@ export class Deadline {
 
   error (when: string, cause?: unknown): Error {
     const all = this.#notes
-    const count = all.length > SHOWN ? `${all.length}, the last of them ` : ''
-    const error = new FST_SSE_TEST_TIMEOUT(this.#what, when, all.length === 0 ? 'nothing' : count + all.slice(-SHOWN).join(', '))
+    const count = all.length > MAX_NOTES ? `${all.length}, the last of them ` : ''
+    const error = new FST_SSE_TEST_TIMEOUT(this.#subject, when, all.length === 0 ? 'nothing' : count + all.slice(-MAX_NOTES).join(', '))
     if (cause !== undefined) error.cause = cause
     return error
   }

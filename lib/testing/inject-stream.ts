@@ -1,7 +1,7 @@
 import type { InjectOptions } from 'fastify'
-import { readerOf, type ConnectOptions, type RawConnectOptions } from '../client/connect.ts'
+import type { ConnectOptions, RawConnectOptions } from '../client/connect.ts'
 import type { ReceivedEvent } from '../client/event-stream.ts'
-import type { ClientEventOf, RawEvent } from '../client/encoding.ts'
+import { decoderOf, type ClientEventOf, type RawEvent } from '../client/encoding.ts'
 import type { PerAttempt } from '../client/request.ts'
 import { StreamError } from '../client/stream-error.ts'
 import type { EventMap } from '../contract/event-types.ts'
@@ -9,32 +9,31 @@ import { registriesOf } from '../server/app-registry.ts'
 import { ConsumedPosition } from './consumed-position.ts'
 import { InjectedStream } from './injected-stream.ts'
 import { headersOf, InjectTransport, type InjectApp, type InjectTransportOptions } from './inject-transport.ts'
-import { bodyOf } from './payload.ts'
 import { Deadline } from './deadline.ts'
 
 interface RequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
   url: string | URL
-  /** As `inject` takes them; or what gives them for each attempt. */
+  /** The headers of `inject`, or a function that returns them for each attempt. */
   headers?: PerAttempt<InjectOptions['headers']>
-  /** Milliseconds that each wait may take, that for the head and those of the stream. Default 2000. */
+  /** The limit of each wait in milliseconds: for the head, and for events. Default 2000. */
   timeout?: number
 }
 
-// What does not hold here: a response that ends is not asked for again unless the test says so, and no connection is dead without an end.
+// Unlike the client, a test stream reconnects only on request, and an injected connection never dies silently.
 const DEFAULTS = { reconnect: false, inactivityTimeout: 0 }
 
 type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout' | 'maxEventBytes' | 'onError' | 'onStateChange' | 'signal'
 
-/** `inject`'s options, and the client's; but `reconnect` is false unless it is set, for any method. */
+/** The options of `inject` and of the client. The default of `reconnect` is false for any method. */
 export interface InjectStreamOptions<M extends EventMap> extends RequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
 
-/** Without a map every event is given, its data as the text that it is. */
+/** Options without a map: every event is received, its data as text. */
 export interface RawInjectStreamOptions extends RequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
 
 /**
- * Asks an app for a stream, without a port. Resolves when the head is there. An answer that is no stream rejects with the client's
- * StreamError, which has its status, its headers and, as `data`, its body: a test that asks for a stream wants one, and for another answer
- * there is `app.inject`.
+ * Requests a stream of an app, without a port. Resolves when the head has arrived. Rejects with the client's
+ * StreamError if the response is no stream: the error has its status, its headers and, as `data`, its body. Tests of
+ * other responses use `app.inject`.
  */
 export function injectStream<M extends EventMap> (app: InjectApp, options: InjectStreamOptions<M>): Promise<InjectedStream<ClientEventOf<M>>>
 export function injectStream (app: InjectApp, options: RawInjectStreamOptions | string): Promise<InjectedStream<RawEvent>>
@@ -45,24 +44,24 @@ export function injectStream (app: InjectApp, options: AnyOptions | string): Pro
 type AnyOptions = InjectStreamOptions<EventMap> | RawInjectStreamOptions
 
 async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStream<ReceivedEvent>> {
-  const { url, events, validate, headers, payload, body: sent = payload, timeout = 2_000, onStateChange: onStateChange, signal, onError, ...rest } = options
-  const { body, type } = bodyOf(sent)
+  const { url, events, validate, headers, payload, body: input = payload, timeout = 2_000, onStateChange, signal, onError, ...rest } = options
+  const { body, type } = bodyOf(input)
   const name = `${rest.method?.toUpperCase() ?? 'GET'} ${String(url)}`
-  const line = new InjectTransport(app, rest)
+  const transport = new InjectTransport(app, rest)
   const head = new Deadline(`${name}: the head of a response`, timeout)
   const controller = new AbortController()
   let text = ''
-  const handover = new ConsumedPosition(String(url), {
+  const consumed = new ConsumedPosition(String(url), {
     ...DEFAULTS,
     ...rest,
     ...(body === undefined ? {} : { body }),
     headers: async attempt => {
-      const made = headersOf(typeof headers === 'function' ? await headers(attempt) : headers)
-      if (type !== undefined && !made.has('content-type')) made.set('content-type', type)
-      return made
+      const result = headersOf(typeof headers === 'function' ? await headers(attempt) : headers)
+      if (type !== undefined && !result.has('content-type')) result.set('content-type', type)
+      return result
     },
     fetch: async (target, init) => {
-      const response = await line.fetch(target, init)
+      const response = await transport.fetch(target, init)
       if (response.ok) return response
       text = await response.text()
       return new Response(text || null, response)
@@ -71,41 +70,41 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
       head.note(error.message)
       return onError?.(error, next)
     }
-  }, readerOf(events, validate), controller.signal)
+  }, decoderOf(events, validate), controller.signal)
   const stream = new InjectedStream({
     name,
-    transport: line,
-    consumed: handover,
+    transport,
+    consumed,
     timeout,
     onStateChange,
-    leave: () => controller.abort(),
-    again: lastEventId => open(app, { ...options, lastEventId })
+    abort: () => controller.abort(),
+    reopen: lastEventId => open(app, { ...options, lastEventId })
   })
-  if (signal != null) leaveWith(stream, signal, () => stream.close())
+  if (signal != null) onAbort(stream, signal, () => stream.close())
   try {
-    const { error } = await head.for(Promise.race([line.opened.then(() => OPEN), stream.closed]))
+    const { error } = await head.for(Promise.race([transport.opened.then(() => OPEN), stream.closed]))
     if (error?.code === 'FST_SSE_STATUS') throw new StreamError(error.code, `${name}: ${error.message}: ${text}`, { data: parsed(text), response: { status: error.status!, headers: error.headers! } as Response })
     if (error !== undefined) throw error
-    if (line.head === undefined) throw head.error('before the stream was closed')
+    if (transport.head === undefined) throw head.error('before the stream was closed')
   } catch (error) {
     stream.close()
     throw error
   } finally {
     head.over()
   }
-  // When the app is closed, nobody is there to come back to.
+  // A closed app accepts no reconnection.
   if (rest.reconnect === true) {
-    for (const { signal } of registriesOf(app)) leaveWith(stream, signal, () => { line.read.then(() => stream.close()) })
+    for (const { signal } of registriesOf(app)) onAbort(stream, signal, () => { transport.read.then(() => stream.close()) })
   }
   return stream
 }
 
 const OPEN = { error: undefined }
 
-function leaveWith (stream: InjectedStream<ReceivedEvent>, signal: AbortSignal, leave: () => void): void {
-  if (signal.aborted) leave()
-  signal.addEventListener('abort', leave)
-  stream.closed.then(() => signal.removeEventListener('abort', leave))
+function onAbort (stream: InjectedStream<ReceivedEvent>, signal: AbortSignal, callback: () => void): void {
+  if (signal.aborted) callback()
+  signal.addEventListener('abort', callback)
+  stream.closed.then(() => signal.removeEventListener('abort', callback))
 }
 
 function parsed (text: string): unknown {
@@ -114,4 +113,13 @@ function parsed (text: string): unknown {
   } catch {
     return text
   }
+}
+
+/** Converts a payload of `inject` to a body of `fetch`, and the type that it implies. */
+export function bodyOf (payload: InjectOptions['payload']): { body?: NonNullable<RequestInit['body']>, type?: string } {
+  if (payload === undefined) return {}
+  // Bytes: `fetch` would set the type text/plain for a string, and `inject` does not.
+  if (typeof payload === 'string') return { body: Buffer.from(payload) }
+  if (payload instanceof Uint8Array || payload instanceof FormData || Symbol.asyncIterator in payload) return { body: payload as NonNullable<RequestInit['body']> }
+  return { body: Buffer.from(JSON.stringify(payload)), type: 'application/json' }
 }

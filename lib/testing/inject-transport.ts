@@ -3,30 +3,33 @@ import { Readable } from 'node:stream'
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import { setImmediate } from '../clock.ts'
 
-/** What is needed of a Fastify instance, whatever its server and its type provider. */
+/** The part of a Fastify instance that injects requests, for any server and type provider. */
 export interface InjectApp {
   readonly server: object
   inject (options: InjectOptions): Promise<LightMyRequestResponse>
 }
 
-/** What of a request is `inject`'s own, and no option of `fetch`. */
+/** The options of `inject` that `fetch` does not have. */
 export type InjectTransportOptions = Pick<InjectOptions, 'query' | 'cookies' | 'authority' | 'remoteAddress' | 'server'>
 
-/** An answer without its body. */
+/** A response without its body. */
 export type ResponseHead = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'cookies'>
 
-type Answer = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'stream'>
+type StreamedResponse = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'stream'>
 
-// As Node names it when a client is gone.
-const halfClose = (): Error => Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+// The error that Node emits when a client disconnects.
+const connectionReset = (): Error => Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
 
-/** The way from a client to an app without a port: a `fetch` that injects, a client that may stop reading, and a server that notices when it leaves. */
+/**
+ * Connects a client to an app without a port: a `fetch` that injects requests. The client can stop reading, and the
+ * server notices when it disconnects.
+ */
 export class InjectTransport {
-  /** The last answer. */
+  /** The last response. */
   head: ResponseHead | undefined
-  /** All that the client has read. */
+  /** The text that the client has read. */
   text = ''
-  /** Settles when the client begins to read a stream. */
+  /** Resolves when the client begins to read a stream. */
   readonly opened: Promise<void>
   readonly #app: InjectApp
   readonly #options: InjectTransportOptions
@@ -43,70 +46,70 @@ export class InjectTransport {
 
   get isStalled (): boolean { return this.#stalled !== undefined }
 
-  /** Settles when the last answer is read to its end, or given up. */
+  /** Resolves when the client has read the last response to its end, or aborted it. */
   get read (): Promise<unknown> { return this.#read }
 
-  /** Settles when the server has seen the end of the last answer, and has done at once what is to be done then. */
+  /** Resolves when the server has noticed the end of the last response and has run its synchronous callbacks. */
   async gone (): Promise<void> {
     await this.#closed
     await new Promise(resolve => { setImmediate(resolve) })
   }
 
-  /** The client takes no byte until what this answers with is called. */
+  /** Stops reading. Returns a function that resumes it. */
   stall (): () => void {
-    let goOn!: () => void
-    const stalled = this.#stalled = new Promise<void>(resolve => { goOn = resolve })
+    let resume!: () => void
+    const stalled = this.#stalled = new Promise<void>(resolve => { resume = resolve })
     return () => {
       if (this.#stalled === stalled) this.#stalled = undefined
-      goOn()
+      resume()
     }
   }
 
   readonly fetch = async (url: string | URL, init: RequestInit = {}): Promise<Response> => {
-    const { signal, ...asked } = init
-    // Makes bytes of any body, and names their type.
-    const request = new Request('http://localhost', { duplex: 'half', ...asked } as RequestInit)
+    const { signal, ...rest } = init
+    // Converts any body to bytes, and sets its type.
+    const request = new Request('http://localhost', { duplex: 'half', ...rest } as RequestInit)
     const body = Buffer.from(await request.arrayBuffer())
     if (body.length > 0) request.headers.set('content-length', String(body.length))
     signal?.throwIfAborted()
 
-    // An injected request hears of a signal only until its body is read; of an error of its payload it always hears.
+    // An injected request listens to a signal only until its body is read, but always to an error of its payload.
     const payload = new Readable({ autoDestroy: false }).on('error', () => {})
     if (body.length > 0) payload.push(body)
     payload.push(null)
     let finish!: () => void
     this.#read = new Promise<void>(resolve => { finish = resolve })
-    const leave = (): void => {
-      payload.destroy(halfClose())
+    const abort = (): void => {
+      payload.destroy(connectionReset())
       finish()
     }
-    signal?.addEventListener('abort', leave)
-    const answered = this.#app.inject({
+    signal?.addEventListener('abort', abort)
+    const pending = this.#app.inject({
       ...this.#options, url: String(url), method: request.method, headers: Object.fromEntries(request.headers), payload, payloadAsStream: true
     })
-    this.#closed = answered.then(({ raw: { res } }) => res.destroyed ? [] : once(res, 'close')).catch(finish).finally(() => signal?.removeEventListener('abort', leave))
-    const answer = await answered
-    this.head = answer
-    const bodiless = [204, 205, 304].includes(answer.statusCode)
+    this.#closed = pending.then(({ raw: { res } }) => res.destroyed ? [] : once(res, 'close')).catch(finish).finally(() => signal?.removeEventListener('abort', abort))
+    const response = await pending
+    this.head = response
+    const bodiless = [204, 205, 304].includes(response.statusCode)
     if (bodiless) finish()
-    return new Response(bodiless ? null : this.#bodyOf(answer, leave, finish), {
-      status: answer.statusCode,
-      statusText: answer.statusMessage,
-      headers: headersOf(answer.headers)
+    return new Response(bodiless ? null : this.#bodyOf(response, abort, finish), {
+      status: response.statusCode,
+      statusText: response.statusMessage,
+      headers: headersOf(response.headers)
     })
   }
 
-  #bodyOf (answer: Answer, leave: () => void, finish: () => void): ReadableStream<Uint8Array> {
-    const chunks = answer.stream()[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>
+  #bodyOf (response: StreamedResponse, abort: () => void, finish: () => void): ReadableStream<Uint8Array> {
+    const chunks = response.stream()[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>
     return new ReadableStream({
       pull: async controller => {
-        if (answer.statusCode === 200) this.#open()
+        if (response.statusCode === 200) this.#open()
         await this.#flow()
         const { value } = await chunks.next().catch((error: unknown) => {
           finish()
           throw error
         })
-        // It may have been waiting when the client stopped.
+        // The client may have stopped reading during the wait.
         await this.#flow()
         if (value === undefined) {
           controller.close()
@@ -116,7 +119,7 @@ export class InjectTransport {
           controller.enqueue(value)
         }
       },
-      cancel: leave
+      cancel: abort
     }, { highWaterMark: 0 })
   }
 
@@ -125,13 +128,21 @@ export class InjectTransport {
   }
 }
 
-/** The headers that Node holds as those of `fetch`. */
-export function headersOf (given: InjectOptions['headers'] = {}): Headers {
+/** Converts headers of Node to those of `fetch`. */
+export function headersOf (input: InjectOptions['headers'] = {}): Headers {
   const headers = new Headers()
-  for (const [name, value] of Object.entries(given)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== undefined) headers.append(name, String(one))
+  for (const [name, value] of Object.entries(input)) {
+    for (const item of Array.isArray(value) ? value : [value]) {
+      if (item !== undefined) headers.append(name, String(item))
     }
   }
   return headers
+}
+
+/**
+ * Returns a `fetch` that sends requests to an app without a port: for `connect(url, { fetch: injectFetch(app) })`, and
+ * any other client with an option `fetch`.
+ */
+export function injectFetch (app: InjectApp, options: InjectTransportOptions = {}): (url: string | URL, init?: RequestInit) => Promise<Response> {
+  return (url, init) => new InjectTransport(app, options).fetch(url, init)
 }

@@ -9,69 +9,72 @@ export interface InjectedStreamSetup<E extends ReceivedEvent> {
   name: string
   transport: InjectTransport
   consumed: ConsumedPosition<E>
-  /** Milliseconds that each wait may take. */
+  /** The limit of each wait, in milliseconds. */
   timeout: number
-  leave: () => void
+  abort: () => void
   onStateChange?: ((state: StreamState) => void) | undefined
-  /** The same request once more, from another position. */
-  again: (lastEventId: string) => Promise<InjectedStream<E>>
+  /** Sends the same request from another position. */
+  reopen: (lastEventId: string) => Promise<InjectedStream<E>>
 }
 
-/** The client's stream in the hands of a test. Nothing of it waits longer than its `timeout`. */
+/** The client's stream with methods for a test. No method waits longer than `timeout`. */
 export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
   readonly #setup: InjectedStreamSetup<E>
   #reading: AsyncIterator<E, undefined> | undefined
-  /** What comes next, of a wait that was over before. */
+  /** The next event of a wait that timed out before the event arrived. */
   #next: Promise<IteratorResult<E, undefined>> | undefined
 
   constructor (setup: InjectedStreamSetup<E>) {
-    super(setup.consumed, setup.leave, setup.onStateChange)
+    super(setup.consumed, setup.abort, setup.onStateChange)
     this.#setup = setup
   }
 
-  /** The answer without its body; the last one, where the client reconnects. */
+  /** The response without its body; the last one if the client reconnects. */
   get response (): ResponseHead { return this.#setup.transport.head! }
 
-  /** All that was read, as it came: with comments, and what no map declares. */
+  /** The text that was read, with comments and undeclared events. */
   get text (): string { return this.#setup.transport.text }
 
-  /** That of the last event that was taken, or of a position after it. */
+  /** The id of the last consumed event, or of a position after it. */
   get lastEventId (): string { return this.#setup.consumed.lastEventId }
 
-  /** The next so many events. Rejects when the stream ends before. */
+  /** Resolves with the next `count` events. Rejects with FST_SSE_TEST_TIMEOUT if the stream ends before. */
   async take (count: number): Promise<E[]> {
-    return count < 1 ? [] : this.#events(count === 1 ? '1 event' : `${count} events`, (_event, came) => came === count)
+    return count < 1 ? [] : this.#events(count === 1 ? '1 event' : `${count} events`, (_event, received) => received === count)
   }
 
-  /** The events from here to the first that the test is looking for. Rejects when the stream ends before. */
+  /**
+   * Resolves with the events up to the first match, included. Rejects with FST_SSE_TEST_TIMEOUT if the stream ends
+   * before.
+   */
   takeUntil (isLast: (event: E) => boolean): Promise<E[]> {
-    return this.#events('the event that until() looks for', isLast)
+    return this.#events('the event of takeUntil()', isLast)
   }
 
-  /** All events that are left, however the stream ends: `closed` has that. */
+  /** Resolves with all remaining events, however the stream ends; `closed` has the reason. */
   takeAll (): Promise<E[]> {
     return this.#events('its end')
   }
 
-  /** The client is gone. Settles when the server has noticed. */
+  /** Disconnects the client. Resolves when the server has noticed. */
   async disconnect (): Promise<void> {
     this.close()
     const wait = this.#wait('the end of the response')
     await wait.for(this.#setup.transport.gone()).finally(() => wait.over())
   }
 
-  /** The client comes back for what it has not taken; is it still there, then it leaves first. */
+  /** Reconnects after the last consumed event. Disconnects first if the stream is open. */
   async reconnect (): Promise<InjectedStream<E>> {
     await this.disconnect()
-    return this.#setup.again(this.lastEventId)
+    return this.#setup.reopen(this.lastEventId)
   }
 
-  /** The client reads nothing more, until what this answers with is called. What fits in the buffers on the way is sent all the same. */
+  /** Stops reading. Returns a function that resumes it. The server can still send as much as fits in the buffers. */
   stall (): () => void {
     return this.#setup.transport.stall()
   }
 
-  /** Goes on where `take` and `until` stopped. */
+  /** Continues after the events of `take` and `takeUntil`. */
   override [Symbol.asyncIterator] (): AsyncIterator<E, undefined> {
     const reading = this.#reading ??= super[Symbol.asyncIterator]()
     return {
@@ -84,17 +87,17 @@ export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
     }
   }
 
-  /** To the last that is wanted, or without a last to the end. */
-  async #events (what: string, isLast?: (event: E, count: number) => boolean): Promise<E[]> {
-    const { transport: line } = this.#setup
+  /** Resolves with the events up to the last one, or without `isLast` to the end. */
+  async #events (subject: string, isLast?: (event: E, count: number) => boolean): Promise<E[]> {
+    const { transport } = this.#setup
     const reading = this.#reading ??= super[Symbol.asyncIterator]()
     const events: E[] = []
-    const wait = this.#wait(what)
+    const wait = this.#wait(subject)
     try {
       for (;;) {
-        // A wait that is over leaves it to the next one.
+        // A wait that times out keeps the promise for the next wait.
         this.#next ??= reading.next()
-        const result = await wait.for(this.#next.catch(() => OVER), line.isStalled ? ', and the client was stalled' : '')
+        const result = await wait.for(this.#next.catch(() => DONE), transport.isStalled ? ', and the client was stalled' : '')
         this.#next = undefined
         if (result.done === true) break
         events.push(result.value)
@@ -109,9 +112,9 @@ export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
     }
   }
 
-  #wait (what: string): Deadline {
-    return new Deadline(`${this.#setup.name}: ${what}`, this.#setup.timeout)
+  #wait (subject: string): Deadline {
+    return new Deadline(`${this.#setup.name}: ${subject}`, this.#setup.timeout)
   }
 }
 
-const OVER = { value: undefined, done: true } as const
+const DONE = { value: undefined, done: true } as const

@@ -1,5 +1,5 @@
 import { FST_SSE_EVENT, FST_SSE_FIELD, describe } from '../errors.ts'
-import { POSITION_EVENT } from './protocol.ts'
+import { LIVE, POSITION_EVENT, REPLAY } from './protocol.ts'
 
 // Encodes the fields of an event as a frame: the bytes of one event on the wire. Grammar: WHATWG HTML §9.2.5 "Parsing
 // an event stream". Each line ends with LF alone, a space follows each colon, and the blank line at the end dispatches.
@@ -33,6 +33,11 @@ export function encodeComment (text: string): string {
 
 /** The comment that keeps an idle connection alive. */
 export const HEARTBEAT = ':\n\n'
+
+/** The comment line in front of the first replayed event. */
+export const REPLAY_LINE = `: ${REPLAY}\n`
+/** The comment line in front of the first live event. A blank line makes a frame of it. */
+export const LIVE_LINE = `: ${LIVE}\n`
 
 /** Whether an `event:` line can carry the name. */
 export const isEventName = (name: string): boolean => !FORBIDDEN.test(name)

@@ -21,7 +21,3 @@ export const END_ID = 'sse.end'
 export const REPLAY = 'replay'
 /** The comment before live events. */
 export const LIVE = 'live'
-/** The line of that comment, in front of the first replayed event. */
-export const REPLAY_LINE = `: ${REPLAY}\n`
-/** The line of that comment, in front of the first live event. A blank line makes a frame of it. */
-export const LIVE_LINE = `: ${LIVE}\n`

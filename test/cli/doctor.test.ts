@@ -15,7 +15,7 @@ import { within } from '../setup/within.ts'
 
 t.setTimeout(120_000)
 
-/** A real app: events of 500 bytes, ten in a second, and one event that nothing follows. */
+/** A real app: ten events of 500 bytes per second, and a stream with one event only. */
 async function serve (t: Test, prepare: (app: FastifyInstance) => unknown = () => {}): Promise<number> {
   const app = Fastify({ forceCloseConnections: true })
   await prepare(app)
@@ -47,67 +47,67 @@ async function see (url: string, ...args: string[]): Promise<{ code: number, mar
   }
 }
 
-t.test('what is seen through proxies of several manners, in front of a real app', { jobs: 6 }, async t => {
+t.test('doctor diagnoses several proxies in front of a real app', { jobs: 2 }, async t => {
   const port = await serve(t)
 
-  t.test('a stream that nothing is wrong with: exit code 0', async t => {
+  t.test('a stream without problems has exit code 0', async t => {
     const { code, marks } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '3')
     t.equal(code, 0)
     t.strictSame(marks, { answer: 'ok', protocol: 'note', arrival: 'ok', compression: 'ok', silence: 'ok', HEAD: 'ok', reconnect: 'ok' })
   })
 
-  t.test('one that buffers looks buffered: events are torn at its size', async t => {
+  t.test('a buffering proxy is reported: events are torn at the size of its buffer', async t => {
     const { code, marks, found } = await see(`${await toyProxy(t, port, buffers(4_096))}/ticks`, '--seconds', '4')
     t.equal(code, 1)
     t.equal(marks.arrival, 'problem')
-    t.match(found, /problem: It looks buffered: .* ended in the middle of an event .*4096.* bytes/)
+    t.match(found, /problem: The stream looks buffered: .* ended in the middle of an event .*4096.* bytes/)
   })
 
-  t.test('one that buffers more than comes looks like silence, and the origin tells it from that', async t => {
+  t.test('a large buffer looks like silence, and the origin shows the difference', async t => {
     const url = `${await toyProxy(t, port, buffers(1e6))}/ticks`
     const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
     t.equal(alone.marks.arrival, 'warning')
-    t.match(alone.found, /From here a stream that says nothing looks like one that is held back/)
+    t.match(alone.found, /From here a silent stream looks like a buffered one/)
     t.equal(compared.code, 1)
-    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+    t.match(compared.found, /problem: The stream is buffered: the origin sent its first byte/)
   })
 
-  t.test('one that keeps the head, too, does not answer, and the origin does', async t => {
+  t.test('a proxy that holds the head does not respond, and the origin does', async t => {
     const url = `${await toyProxy(t, port, keepsAll)}/ticks`
     const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
     t.strictSame([alone.marks, compared.marks], [{ answer: 'problem', protocol: 'note' }, { answer: 'problem', protocol: 'note', arrival: 'problem' }])
-    t.match(compared.found, /problem: It is buffered: the origin sent its first byte/)
+    t.match(compared.found, /problem: The stream is buffered: the origin sent its first byte/)
   })
 
-  t.test('nothing is held back where the origin is as late', async t => {
+  t.test('no event is held back if the origin is as late', async t => {
     const { marks, found } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '2', '--origin', `http://127.0.0.1:${port}/ticks`)
     t.equal(marks.arrival, 'note')
-    t.match(found, /Compared with the origin nothing is held back/)
+    t.match(found, /Compared with the origin no event is held back/)
   })
 
-  t.test('one that compresses without a flush holds events back from those who take gzip', async t => {
+  t.test('compression without a flush is reported', async t => {
     const { code, marks, found } = await see(`${await toyProxy(t, port, compresses)}/ticks`, '--seconds', '3')
     t.equal(code, 1)
     t.match(marks, { arrival: 'ok', compression: 'problem' })
     t.match(found, /problem: Compression holds events back: with gzip/)
   })
 
-  t.test('one that cuts what is silent is found, twice', async t => {
+  t.test('a limit for silence is reported, with the second cut', async t => {
     const { code, marks, found } = await see(`${await toyProxy(t, port, cutsSilence(1_500))}/silent`, '--seconds', '8')
     t.equal(code, 1)
     t.equal(marks.silence, 'problem')
     t.match(found, /problem: The connection was cut after \d\.\d s without a byte/)
   })
 
-  t.test('one that speaks HTTP/1.0 is known by it', async t => {
+  t.test('a proxy with HTTP/1.0 is reported', async t => {
     const { code, marks, found } = await see(`${await oldProxy(t, port)}/ticks`, '--seconds', '2')
     t.equal(code, 0)
     t.equal(marks.protocol, 'warning')
-    t.match(found, /warning: The answer is HTTP\/1\.0/)
+    t.match(found, /warning: The response is HTTP\/1\.0/)
   })
 })
 
-t.test('a page of another origin: with @fastify/cors, and without', async t => {
+t.test('a page of another origin is allowed with @fastify/cors, and not without', async t => {
   const page = ['--browser-origin', 'https://app.example', '--seconds', '1']
   const allowed = await serve(t, app => app.register(cors, { origin: 'https://app.example', credentials: true, allowedHeaders: ['Authorization', 'Last-Event-ID'] }))
   t.equal((await see(`http://127.0.0.1:${allowed}/ticks`, ...page)).marks.CORS, 'ok')
@@ -116,15 +116,15 @@ t.test('a page of another origin: with @fastify/cors, and without', async t => {
   t.equal(marks.CORS, 'problem')
 })
 
-t.test('the report for people has a line for each question, and what to set', async t => {
+t.test('the report has a line for each probe, and the settings', async t => {
   const shell = new Shell()
   shell.stdout.isTTY = true
   t.equal(await doctor.run([`http://127.0.0.1:${await serve(t)}/ticks`, '--seconds', '1'], shell), 0)
   t.match(shell.stdout.text, /^\x1b\[32mok {5}\x1b\[0m {2}answer {7}200 text\/event-stream/) // eslint-disable-line no-control-regex
-  t.match(shell.stderr.text, /^Looking at http:\/\/127\.0\.0\.1:\d+\/ticks for 1 s …\n$/)
+  t.match(shell.stderr.text, /^Examining http:\/\/127\.0\.0\.1:\d+\/ticks for 1 s …\n$/)
 })
 
-t.test('of what is no stream only that is told', async t => {
+t.test('a response that is no stream has only the first probes', async t => {
   const server = await Scripted.start(t, answers(401))
   const { code, marks, found } = await see(server.url, '--seconds', '1')
   t.equal(code, 1)
@@ -132,17 +132,17 @@ t.test('of what is no stream only that is told', async t => {
   t.match(found, /The status is 401/)
 })
 
-t.test('a server that is not there is exit code 3', async t => {
+t.test('an unreachable server has exit code 3', async t => {
   const server = await Scripted.start(t, answers(204))
   const { url } = server
   await server.stop()
   const shell = new Shell()
   t.equal(await doctor.run([url], shell), 3)
-  t.match(shell.stderr.text, /There is no connection: connect ECONNREFUSED/)
+  t.match(shell.stderr.text, /The server cannot be reached: connect ECONNREFUSED/)
   t.equal(shell.stdout.text, '')
 })
 
-t.test('nor is there one where nobody answers', async t => {
+t.test('a server that does not accept TLS has exit code 3', async t => {
   const silent = createServer(socket => sockets.add(socket.on('error', () => {}))).listen(0, '127.0.0.1')
   const sockets = new Set<Socket>()
   t.teardown(() => {
@@ -151,28 +151,28 @@ t.test('nor is there one where nobody answers', async t => {
   })
   await once(silent, 'listening')
   const shell = new Shell()
-  // TLS takes two.
+  // TLS needs two connections.
   t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell), 3)
-  t.match(shell.stderr.text, /There is no connection: nothing for 0\.2 s/)
+  t.match(shell.stderr.text, /The server cannot be reached: no connection for 0\.2 s/)
 })
 
-t.test('Ctrl-C ends it with 130, and no report', async t => {
+t.test('Ctrl-C ends doctor with 130, without a report', async t => {
   const shell = new Shell()
   const code = doctor.run([`http://127.0.0.1:${await serve(t)}/silent`, '--origin', 'http://127.0.0.1:9/', '--browser-origin', 'http://a.example'], shell)
-  await shell.stderr.until('Looking at')
+  await shell.stderr.until('Examining')
   setImmediate(() => shell.interrupt())
   t.equal(await within('the end', code), 130)
   t.equal(shell.stdout.text, '')
 })
 
-t.test('a reader that has left does not make it fail', async t => {
+t.test('a closed stdout is no failure', async t => {
   const server = await Scripted.start(t, answers(204))
   const shell = new Shell()
   shell.stdout.failure = new Error('write EPIPE')
   t.equal(await doctor.run([server.url], shell), 0)
 })
 
-t.test('what is no number, URL or origin is an error of usage', async t => {
+t.test('an invalid number, URL or origin is a usage error', async t => {
   for (const args of [['--seconds', '0'], ['--origin', 'x'], ['--browser-origin', 'https://app.example/page'], ['--browser-origin', 'app.example']]) {
     await t.rejects(doctor.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
   }

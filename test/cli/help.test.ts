@@ -9,14 +9,14 @@ const command: Command = {
   run: async () => 0
 }
 
-t.test('help shows how to call a command, its options with their defaults, and what it exits with', async t => {
-  t.equal(helpOf(command), `Usage: fastify-typed-sse tail <url> [options]
+t.test('help shows the usage of a command, its options with their defaults, and its exit codes', async t => {
+  t.equal(helpOf(command), `Usage: fastify-typed-sse-client tail <url> [options]
 
 Prints events.
 
 Options
   --json               as JSON
-  -H, --header <text>  sent along; may stand there more than once
+  -H, --header <text>  sent along; may be repeated
   --seconds <n>        how long; default 20
 
 Exit codes

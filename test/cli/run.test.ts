@@ -4,24 +4,24 @@ import { ends, Scripted, streams } from '../setup/scripted.ts'
 import { Shell } from '../setup/shell.ts'
 import { within } from '../setup/within.ts'
 
-t.test('help goes to stdout and is no failure', async t => {
+t.test('help is written to stdout with exit code 0', async t => {
   for (const args of [['--help'], ['-h'], ['help'], ...commands.flatMap(({ name }) => [[name, '--help'], [name, 'http://127.0.0.1/', '-h']])]) {
     const shell = new Shell()
     t.equal(await run(args, shell), 0)
-    t.match(shell.stdout.text, /^Usage: fastify-typed-sse /)
+    t.match(shell.stdout.text, /^Usage: fastify-typed-sse-client /)
     t.equal(shell.stderr.text, '')
   }
 })
 
-t.test('what cannot be understood is told on stderr, with what to ask for, and exits with 2', async t => {
+t.test('an invalid command is reported on stderr, with a hint, and exits with 2', async t => {
   for (const [args, fault] of [
-    [[], /^There is no command\n\nUsage: /],
-    [['tial'], /^There is no command 'tial'\n\nUsage: /],
-    [['\x1b[2J'], /^There is no command '\\u001b\[2J'\n/],
-    [['tail'], /^There is no URL\n\nfastify-typed-sse tail --help says/],
-    [['tail', 'localhost'], /^A URL begins with http/],
+    [[], /^The command is missing\n\nUsage: /],
+    [['tial'], /^Unknown command 'tial'\n\nUsage: /],
+    [['\x1b[2J'], /^Unknown command '\\u001b\[2J'\n/],
+    [['tail'], /^The URL is missing\n\nRun 'fastify-typed-sse-client tail --help'/],
+    [['tail', 'localhost'], /^Invalid URL '.*': expected http/],
     [['tail', 'http://a/', '--nope'], /^Unknown option '--nope'\n/],
-    [['tail', '--', '--help'], /^A URL begins with http/]
+    [['tail', '--', '--help'], /^Invalid URL '.*': expected http/]
   ] as const) {
     const shell = new Shell()
     t.equal(await run(args, shell), 2, args.join(' '))
@@ -30,7 +30,7 @@ t.test('what cannot be understood is told on stderr, with what to ask for, and e
   }
 })
 
-t.test('a command gets what follows its name, and its exit code is the answer', async t => {
+t.test('a command receives the arguments after its name, and returns its exit code', async t => {
   const server = await Scripted.start(t, ends('data: 1\n\n'))
   const shell = new Shell()
   t.equal(await within('the end', run(['tail', server.url, '--no-reconnect'], shell)), 0)
@@ -38,7 +38,7 @@ t.test('a command gets what follows its name, and its exit code is the answer', 
   t.equal(shell.listenerCount('SIGINT'), 0, 'and it is not interrupted any more')
 })
 
-t.test('Ctrl-C ends a command, and the second time it is not ours', async t => {
+t.test('Ctrl-C ends a command, and a second one is not handled', async t => {
   const server = await Scripted.start(t, streams('data: 1\n\n'))
   const shell = new Shell()
   const code = run(['tail', server.url], shell)
@@ -48,13 +48,13 @@ t.test('Ctrl-C ends a command, and the second time it is not ours', async t => {
   t.equal(await within('the end', code), 130)
 })
 
-t.test('an error that is no misunderstanding is thrown', async t => {
+t.test('an error other than a usage error is thrown', async t => {
   const shell = Object.defineProperty(new Shell(), 'env', { value: undefined })
   await t.rejects(run(['tail', 'http://127.0.0.1/'], shell), TypeError)
   t.equal(shell.listenerCount('SIGINT'), 0)
 })
 
-t.test('who has closed stdout or stderr hears nothing, and that is no crash', async t => {
+t.test('a closed stdout or stderr is no failure', async t => {
   const shell = new Shell()
   shell.stdout.failure = shell.stderr.failure = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
   t.equal(await run(['--help'], shell), 0)

@@ -19,16 +19,16 @@ async function start (t: Test, script: Answer[], args: string[] = [], prepare: (
   return { server, shell, code }
 }
 
-/** What stands behind the time. */
+/** Returns the lines without their times. */
 const shownBy = ({ shell }: Run): string[] => shell.stdout.lines.map(line => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ''))
 const event = (id: number, name = 'message'): string => `event: ${name}\nid: ${id}\ndata: ${id}\n\n`
 const AT_ONCE = 'retry: 1\n\n'
 
-t.test('events are printed as they come, and nothing else is', async t => {
+t.test('events are printed as they arrive, and stdout has nothing else', async t => {
   const run = await start(t, [ends(`: hello\n\n${event(1)}${event(2, 'note')}`)], ['--no-reconnect'])
   t.equal(await run.code, 0)
   t.strictSame(shownBy(run), ['message  1  1', 'note     2  2'])
-  t.equal(run.shell.stderr.text, 'The server has no more\n')
+  t.equal(run.shell.stderr.text, 'The server has no more events\n')
 })
 
 t.test('--json writes an object per line', async t => {
@@ -40,7 +40,7 @@ t.test('--json writes an object per line', async t => {
   ])
 })
 
-t.test('--event chooses, --count counts what was chosen, and then it leaves', async t => {
+t.test('--event selects events, and --count ends after that number of them', async t => {
   const { code, shell, server } = await start(t, [streams([1, 2, 3, 4].map(n => event(n, n % 2 === 0 ? 'even' : 'odd')).join('') + event(5, 'other') + event(6, 'even'))],
     ['--event', 'even', '--event', 'other', '--count', '2', '--json'])
   t.equal(await code, 0)
@@ -48,38 +48,38 @@ t.test('--event chooses, --count counts what was chosen, and then it leaves', as
   t.notOk(await within('the end of the request', server.asked[0]!.over), 'the server sees it leave')
 })
 
-t.test('--since and --header are sent along', async t => {
+t.test('--since and --header are sent', async t => {
   const { code, server } = await start(t, [answers(204)], ['--since', 'ä-7', '--header', 'Authorization: Bearer 1', '-H', 'x-two: 2'])
   t.equal(await code, 0)
   t.match(server.asked[0]!.headers, { 'last-event-id': Buffer.from('ä-7').toString('latin1'), authorization: 'Bearer 1', 'x-two': '2', accept: 'text/event-stream' })
 })
 
-t.test('a connection that breaks is made again, after the last event, and stderr says so', async t => {
+t.test('a broken connection is resumed after the last event, and reported on stderr', async t => {
   const { code, shell, server } = await start(t, [cuts(AT_ONCE + event(1)), answers(503), ends(AT_ONCE + event(2)), answers(204)])
   t.equal(await code, 0)
   t.strictSame(shell.stdout.lines.map(line => line.at(-1)), ['1', '2'])
   t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, '1', '1', '2'])
   t.match(shell.stderr.lines, [
-    /^The connection failed: .*, connecting again in \d\.\d s$/,
-    /^The server answered with status 503, connecting again in \d\.\d s$/,
-    'Connected again, going on after 1',
-    'The stream ended, connecting again',
+    /^The connection failed: .*, reconnecting in \d\.\d s$/,
+    /^The server answered with status 503, reconnecting in \d\.\d s$/,
+    'Reconnected, resuming after 1',
+    'The stream ended, reconnecting',
     'The server has no more'
   ])
 })
 
-t.test('where there are no ids, it does not say after which one it goes on', async t => {
+t.test('without ids the report names no position', async t => {
   const { code, shell } = await start(t, [ends(`${AT_ONCE}data: 1\n\n`), ends(`${AT_ONCE}data: 2\n\n`), answers(204)])
   t.equal(await code, 0)
-  t.equal(shell.stderr.lines[1], 'Connected again, going on')
+  t.equal(shell.stderr.lines[1], 'Reconnected, resuming')
 })
 
-t.test('the mark of a finished stream is the end', async t => {
+t.test('the end mark of a finite stream ends tail', async t => {
   const { code } = await start(t, [ends(event(1) + 'id: sse.end\n\n')])
   t.equal(await code, 0)
 })
 
-t.test('what fails has its exit code, and its reason on stderr', async t => {
+t.test('a failure has an exit code, and its reason is on stderr', async t => {
   for (const { title, script, args = [], exit, reason } of [
     { title: 'a broken connection, with --no-reconnect', script: [cuts(event(1))], args: ['--no-reconnect'], exit: 1, reason: /^The connection failed: .*other side closed\n$/ },
     { title: 'an error event', script: [streams('event: error\ndata: {"title":"Internal \\u001b[2J"}\n\n')], exit: 1, reason: /^The server failed: Internal \\u001b\[2J\n$/ },
@@ -95,7 +95,7 @@ t.test('what fails has its exit code, and its reason on stderr', async t => {
   }
 })
 
-t.test('a server that is not there: the reason is that of the system', async t => {
+t.test('an unreachable server is reported with the reason of the system', async t => {
   const server = await Scripted.start(t, answers(204))
   const { url } = server
   await server.stop()
@@ -104,7 +104,7 @@ t.test('a server that is not there: the reason is that of the system', async t =
   t.match(shell.stderr.text, /^The connection failed: connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/)
 })
 
-t.test('Ctrl-C ends it with 130', async t => {
+t.test('Ctrl-C ends tail with 130', async t => {
   const { code, shell, server } = await start(t, [streams(event(1))])
   await shell.stdout.until('1\n')
   shell.interrupt()
@@ -112,21 +112,21 @@ t.test('Ctrl-C ends it with 130', async t => {
   t.notOk(await server.asked[0]!.over)
 })
 
-t.test('a reader that has left ends it quietly', async t => {
+t.test('a closed stdout ends tail with exit code 0', async t => {
   const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => { stdout.failure = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }) })
   t.equal(await code, 0)
   t.equal(shell.stderr.text, '')
 })
 
-t.test('an output that fails otherwise is a failure', async t => {
+t.test('another error of stdout is a failure', async t => {
   const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => { stdout.failure = new Error('no space left on device') })
   t.equal(await code, 1)
   t.equal(shell.stderr.text, 'The output failed: no space left on device\n')
 })
 
-t.test('a reader that is slow makes the server wait', async t => {
+t.test('a slow reader of stdout stops the server', async t => {
   const { code, shell } = await start(t, [ends(event(1) + event(2) + event(3))], ['--no-reconnect'], ({ stdout }) => { stdout.cork() })
-  // Not the pipe's own room, but its answer that there is none.
+  // The result of write() counts, not the size of the buffer.
   shell.stdout.write = new Proxy(shell.stdout.write, { apply: (target, self, args) => Reflect.apply(target, self, args) && false }) as typeof shell.stdout.write
   await within('the first', once(shell.stdout, 'newListener'))
   shell.stdout.uncork()
@@ -136,7 +136,7 @@ t.test('a reader that is slow makes the server wait', async t => {
   t.equal(shell.stdout.lines.length, 3)
 })
 
-t.test('colours are there on a terminal alone', async t => {
+t.test('colours are used on a terminal only', async t => {
   for (const isTTY of [true, false]) {
     const { code, shell } = await start(t, [ends(event(1))], ['--no-reconnect'], ({ stdout }) => { stdout.isTTY = isTTY })
     t.equal(await code, 0)
@@ -144,19 +144,19 @@ t.test('colours are there on a terminal alone', async t => {
   }
 })
 
-t.test('what is no count and no id is an error of usage', async t => {
+t.test('an invalid count or id is a usage error', async t => {
   for (const args of [['--count', '0'], ['--count', 'x'], ['--since', 'a\nb'], ['--since', 'a\u0001b'], ['--since', 'a\u007fb']]) {
     await t.rejects(tail.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
   }
 })
 
-t.test('a request that fetch refuses is a usage error, without a second attempt', async t => {
+t.test('a request that fetch rejects is a usage error, without a second attempt', async t => {
   for (const args of [['http://127.0.0.1:1/'], ['http://127.0.0.1:9999/', '--header', 'expect: 100-continue']]) {
-    await t.rejects(tail.run(args, new Shell()), { code: 'FST_SSE_USAGE', message: /^fetch refuses the request: / })
+    await t.rejects(tail.run(args, new Shell()), { code: 'FST_SSE_USAGE', message: /^fetch rejects the request: / })
   }
 })
 
-t.test('--header goes along with a redirect, and not to another origin; a circle is refused', async t => {
+t.test('--header is sent after a redirect, and not to another origin; a loop is an error', async t => {
   const other = await Scripted.start(t, answers(204))
   const { code, server } = await start(t, [answers(302, { location: '/there' }), answers(302, { location: other.url })], ['-H', 'x-api-key: secret'])
   t.equal(await code, 0)
@@ -164,5 +164,5 @@ t.test('--header goes along with a redirect, and not to another origin; a circle
   t.notOk('x-api-key' in other.asked[0]!.headers)
   const circle = await start(t, [answers(302, { location: '/' })], ['-H', 'x-api-key: secret'])
   t.equal(await circle.code, 3)
-  t.equal(circle.shell.stderr.text, 'The redirect is not followed: it comes after 20 others\n')
+  t.equal(circle.shell.stderr.text, 'The redirect is not followed: it is redirect 21\n')
 })

@@ -10,31 +10,31 @@ const faultOf = (positionals: string[], headers: string[] = []): string => {
   }
 }
 
-t.test('a target is one URL and the headers to ask with', async t => {
+t.test('a target is one URL and the headers of the request', async t => {
   const { url, headers } = targetOf(['https://example.org/a?b=c#d'], ['Authorization: Bearer a:b', 'X-One:  1 ', 'x-one: 2'])
   t.equal(url.href, 'https://example.org/a?b=c')
   t.strictSame(headers, { authorization: 'Bearer a:b', 'x-one': '1, 2' })
 })
 
-t.test('a name and a password in the URL become a header, and stand nowhere else', async t => {
+t.test('a name and a password in the URL become a header, and are removed from it', async t => {
   const { url, headers } = targetOf(['http://me:p%40ss@example.org/'], [])
   t.equal(url.href, 'http://example.org/')
   t.strictSame(headers, { authorization: `Basic ${Buffer.from('me:p@ss').toString('base64')}` })
-  t.strictSame(targetOf(['http://:x@example.org/'], ['authorization: mine']).headers, { authorization: 'mine' }, 'a header that is given says more')
+  t.strictSame(targetOf(['http://:x@example.org/'], ['authorization: mine']).headers, { authorization: 'mine' }, 'an explicit header takes precedence')
   t.match(faultOf(['http://a:%ff@example.org/']), /not percent-encoded/)
 })
 
-t.test('what is no target is told', async t => {
-  t.equal(faultOf([]), 'FST_SSE_USAGE: There is no URL')
-  t.equal(faultOf(['http://a/', 'http://b/', 'c']), "FST_SSE_USAGE: One URL is enough, and there are more: 'http://b/', 'c'")
+t.test('an invalid target is a usage error', async t => {
+  t.equal(faultOf([]), 'FST_SSE_USAGE: The URL is missing')
+  t.equal(faultOf(['http://a/', 'http://b/', 'c']), "FST_SSE_USAGE: Unexpected arguments: 'http://b/', 'c'")
   for (const text of ['localhost:3000', '/sse', '', 'ftp://example.org/', 'http://']) {
-    t.equal(faultOf([text]), `FST_SSE_USAGE: A URL begins with http:// or https://, and '${text}' does not, or is none`)
+    t.equal(faultOf([text]), `FST_SSE_USAGE: Invalid URL '${text}': expected http:// or https://`)
   }
   t.equal(urlOf('http://a').href, 'http://a/')
 })
 
-t.test('a header that cannot be sent is told by its name alone', async t => {
-  t.equal(faultOf(['http://a/'], ['no colon']), "FST_SSE_USAGE: A header is 'Name: value', and 'no colon' is none that can be sent")
-  t.equal(faultOf(['http://a/'], [': x']), "FST_SSE_USAGE: A header is 'Name: value', and ': x' is none that can be sent")
-  t.equal(faultOf(['http://a/'], ['Authorization: secret\nx: y']), "FST_SSE_USAGE: A header is 'Name: value', and 'Authorization' is none that can be sent")
+t.test('an invalid header is reported by its name only', async t => {
+  t.equal(faultOf(['http://a/'], ['no colon']), "FST_SSE_USAGE: Invalid header 'no colon': expected 'Name: value'")
+  t.equal(faultOf(['http://a/'], [': x']), "FST_SSE_USAGE: Invalid header ': x': expected 'Name: value'")
+  t.equal(faultOf(['http://a/'], ['Authorization: secret\nx: y']), "FST_SSE_USAGE: Invalid header 'Authorization': expected 'Name: value'")
 })

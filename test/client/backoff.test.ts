@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import t from 'tap'
 import { Backoff } from '../../lib/client/backoff.ts'
 
-/** What a chance of 0 … 1 makes of it, in attempts that all have the same fate. */
+/** Returns the delays of equal attempts for one value of Math.random(). */
 function delays (backoff: Backoff, chance: number, attempts: number, fruitful = false, retry = 0, retryAfter?: number): number[] {
   const random = mock.method(Math, 'random', () => chance)
   try {
@@ -12,11 +12,11 @@ function delays (backoff: Backoff, chance: number, attempts: number, fruitful = 
   }
 }
 
-t.test('the limit of the wait doubles with each attempt that brings nothing, up to a cap', async t => {
+t.test('the limit of the delay doubles with each attempt without progress, up to a cap', async t => {
   t.same(delays(new Backoff(1_000, 30_000), 1, 7), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000])
 })
 
-t.test('the jitter is full: from nothing to the limit', async t => {
+t.test('the jitter is full: from 0 to the limit', async t => {
   t.same(delays(new Backoff(1_000, 30_000), 0, 3), [0, 0, 0])
   t.same(delays(new Backoff(1_000, 30_000), 0.5, 3), [500, 1_000, 2_000])
   const backoff = new Backoff(1_000, 1_000)
@@ -25,26 +25,26 @@ t.test('the jitter is full: from nothing to the limit', async t => {
   t.ok(new Set(all).size > 900, 'and no two are alike')
 })
 
-t.test('an attempt that brought something begins again', async t => {
+t.test('an attempt with progress resets the delay', async t => {
   const backoff = new Backoff(1_000, 30_000)
   t.same(delays(backoff, 1, 3), [1_000, 2_000, 4_000])
   t.same(delays(backoff, 1, 1, true), [1_000])
   t.same(delays(backoff, 1, 2), [2_000, 4_000])
 })
 
-t.test('less than the server told is never waited; what is waited beyond grows from there', async t => {
+t.test('the delay is never below the reconnection time, and its random part grows from there', async t => {
   t.same(delays(new Backoff(1_000, 30_000), 0, 2, false, 5_000), [5_000, 5_000])
   t.same(delays(new Backoff(1_000, 30_000), 1, 4, false, 5_000), [10_000, 15_000, 25_000, 35_000])
   t.same(delays(new Backoff(1_000, 30_000), 1, 2, false, 50), [100, 150], 'it may be less than our own, too')
 })
 
-t.test('Retry-After is waited, and then what we would have waited anyway', async t => {
+t.test('the delay is Retry-After plus the usual delay', async t => {
   t.same(delays(new Backoff(1_000, 30_000), 0, 1, false, 0, 120_000), [120_000])
   t.same(delays(new Backoff(1_000, 30_000), 1, 2, false, 0, 120_000), [121_000, 122_000])
-  t.same(delays(new Backoff(1_000, 30_000), 0, 1, false, 5_000, 2_000), [5_000], 'the longer of the two that were told')
+  t.same(delays(new Backoff(1_000, 30_000), 0, 1, false, 5_000, 2_000), [5_000], 'the longer of the two')
 })
 
-t.test('however much is told, and however often it failed, it is a time that a timer can hold', async t => {
+t.test('the delay always fits a timer', async t => {
   t.same(delays(new Backoff(1_000, 30_000), 1, 1, false, 1e300), [2 ** 31 - 1])
   t.same(delays(new Backoff(1_000, 30_000), 1, 1, false, 0, Infinity), [2 ** 31 - 1])
   t.same(delays(new Backoff(1_000, 30_000), 1, 5_000).at(-1), 30_000)

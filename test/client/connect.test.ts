@@ -16,7 +16,7 @@ const events = {
   flag: Type.Boolean()
 }
 
-/** The events of a stream until it ends, or until there are so many. */
+/** Returns the events of a stream until it ends, or a number of them. */
 async function all<E> (stream: AsyncIterable<E>, count = Infinity): Promise<E[]> {
   const came: E[] = []
   const read = async (): Promise<void> => {
@@ -28,7 +28,7 @@ async function all<E> (stream: AsyncIterable<E>, count = Infinity): Promise<E[]>
 
 const END = 'id: sse.end\n\n'
 
-t.test('W5: with a map an event comes as the value that was sent: text as it is, all else from JSON', async t => {
+t.test('W5: with a map the data of an event is the value that was sent, text or JSON', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse([
@@ -49,24 +49,24 @@ t.test('W5: with a map an event comes as the value that was sent: text as it is,
   t.equal(stream.state, 'closed')
 })
 
-t.test('W5: forms do for a map, without its schemas', async t => {
+t.test('W5: encodings replace a map and its schemas', async t => {
   const server = await Scripted.start(t, ends(`data: 5\n\nevent: order\ndata: {"id":1}\n\n${END}`))
   const stream = connect<Pick<typeof events, 'message' | 'order'>>(server.url, { events: { message: 'text', order: 'json' } })
   t.same((await all(stream)).map(({ data }) => data), ['5', { id: 1 }])
 })
 
-t.test('without a map every event comes, as text', async t => {
+t.test('without a map every event is received as text', async t => {
   const server = await Scripted.start(t, ends(`data: 5\n\nevent: order\nid: 7\ndata: {"id":1}\n\n${END}`))
   t.strictSame(await all(connect(server.url)), [{ event: 'message', data: '5', id: '' }, { event: 'order', data: '{"id":1}', id: '7' }])
 })
 
-t.test('what the map does not have is passed over, and the position moves past it', async t => {
+t.test('an undeclared event is skipped, and the position moves past it', async t => {
   const server = await Scripted.start(t, ends('id: 1\nevent: other\ndata: x\n\nid: 2\nevent: toString\ndata: x\n\n'), ends(`data: hi\n\n${END}`))
   t.strictSame(await all(connect(server.url, { events, retryDelay: 1 })), [{ event: 'message', data: 'hi', id: '2' }])
   t.equal(server.asked[1]!.headers['last-event-id'], '2')
 })
 
-t.test('R3, R5: sse.reset and sse.gap come with every map', async t => {
+t.test('R3, R5: sse.reset and sse.gap belong to every map', async t => {
   const server = await Scripted.start(t, ends(`event: sse.reset\ndata: {"reason":"evicted","oldest":4,"newest":9}\n\nevent: sse.gap\ndata: {"dropped":3}\n\n${END}`))
   t.strictSame(await all(connect(server.url, { events })), [
     { event: 'sse.reset', data: { reason: 'evicted', oldest: 4, newest: 9 }, id: '' },
@@ -74,7 +74,7 @@ t.test('R3, R5: sse.reset and sse.gap come with every map', async t => {
   ])
 })
 
-t.test('E2: the server\'s error is FST_SSE_SERVER_ERROR, with what it said, and no other attempt is made', async t => {
+t.test('E2: the server\'s error event is FST_SSE_SERVER_ERROR with its data, and no other attempt follows', async t => {
   const cases: Array<[data: string, message: string, problem: unknown]> = [
     ['{"title":"Not Found","status":404,"detail":"no such order"}', 'The server failed: no such order', { title: 'Not Found', status: 404, detail: 'no such order' }],
     ['{"title":"Internal Server Error","status":500}', 'The server failed: Internal Server Error', { title: 'Internal Server Error', status: 500 }],
@@ -91,13 +91,13 @@ t.test('E2: the server\'s error is FST_SSE_SERVER_ERROR, with what it said, and 
       stream.on('message', event => came.push(event.data))
       const { error } = await within('the end', stream.closed)
       t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_SERVER_ERROR', message, problem])
-      t.strictSame(came, ['before'], 'what came before it came')
+      t.strictSame(came, ['before'], 'the events before it are received')
       t.equal(server.asked.length, 1)
     }
   }
 })
 
-t.test('E2: an error that this server meets rejects the loop', async t => {
+t.test('E2: an error of this server rejects the loop', async t => {
   const app = Fastify({ genReqId: () => 'r-1' })
   await app.register(sse)
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse((async function * () {
@@ -110,12 +110,12 @@ t.test('E2: an error that this server meets rejects the loop', async t => {
   t.equal((await stream.closed).reason, 'error')
 })
 
-t.test('an event named error that the map declares is one like another', async t => {
+t.test('a declared event named error is an ordinary event', async t => {
   const server = await Scripted.start(t, ends(`event: error\ndata: oops\n\n${END}`))
   t.strictSame(await all(connect(server.url, { events: { error: Type.String() } })), [{ event: 'error', data: 'oops', id: '' }])
 })
 
-t.test('data that is no JSON is FST_SSE_INVALID_EVENT, and the position stays before it', async t => {
+t.test('data that is not JSON is FST_SSE_INVALID_EVENT, and the position stays before it', async t => {
   const server = await Scripted.start(t, ends('id: 1\ndata: hi\n\nid: 2\nevent: order\ndata: {"id":\n\n'), ends(`${END}`))
   const seen: unknown[] = []
   const stream = connect(server.url, {
@@ -131,7 +131,7 @@ t.test('data that is no JSON is FST_SSE_INVALID_EVENT, and the position stays be
   t.equal(server.asked[1]!.headers['last-event-id'], '1')
 })
 
-t.test('C1: with validate what does not fit its schema is FST_SSE_INVALID_EVENT', async t => {
+t.test('C1: with validate, data that does not match its schema is FST_SSE_INVALID_EVENT', async t => {
   const text = `data: hi\n\nevent: order\ndata: {"id":1,"more":true}\n\nevent: sse.gap\ndata: {}\n\nevent: order\ndata: {"id":"x"}\n\n${END}`
   const server = await Scripted.start(t, ends(text))
   const stream = connect(server.url, { events, validate })
@@ -145,7 +145,7 @@ t.test('C1: with validate what does not fit its schema is FST_SSE_INVALID_EVENT'
   t.equal((await all(connect<Pick<typeof events, 'order'>>(server.url, { events: { order: 'json' }, validate }))).length, 3, 'a form is no schema')
 })
 
-t.test('it connects with all that fetch takes', async t => {
+t.test('connect() accepts the options of fetch', async t => {
   const server = await Scripted.start(t, ends(`data: hi\n\n${END}`))
   const stream = connect(() => new URL('ask', server.url), { events, method: 'POST', headers: async () => ({ authorization: 'Bearer t' }), body: 'prompt', lastEventId: '5' })
   t.equal((await all(stream)).length, 1)
@@ -170,7 +170,7 @@ t.test('break, close() and an abort free the socket', async t => {
   }
 })
 
-t.test('with a signal that has aborted nothing is asked for', async t => {
+t.test('with an aborted signal no request is sent', async t => {
   const server = await Scripted.start(t, streams())
   const stream = connect(server.url, { signal: AbortSignal.abort() })
   t.equal(stream.state, 'closed')
@@ -178,7 +178,7 @@ t.test('with a signal that has aborted nothing is asked for', async t => {
   t.equal(server.asked.length, 0)
 })
 
-t.test('when a stream is over, its signal is rid of it', async t => {
+t.test('a stream that is over removes its listener from the signal', async t => {
   const { signal } = new AbortController()
   let listeners = 0
   t.intercept(signal, 'addEventListener', { value: () => { listeners++ } })
@@ -190,7 +190,7 @@ t.test('when a stream is over, its signal is rid of it', async t => {
   t.equal(listeners, 0)
 })
 
-t.test('state follows the connection, and nothing but the loop has to be looked at', async t => {
+t.test('state changes with the connection', async t => {
   const states: string[] = []
   const server = await Scripted.start(t, streams(': replay\nid: e-1\ndata: 1\n\n: live\n\nid: e-3\ndata: 3\n\n'), ends(`: live\nid: e-2\ndata: 2\n\n${END}`))
   const stream = connect(server.url, { onStateChange: state => states.push(state), retryDelay: 1 })
@@ -198,7 +198,7 @@ t.test('state follows the connection, and nothing but the loop has to be looked 
   t.strictSame(states, ['replaying', 'live', 'connecting', 'live', 'closed'])
 })
 
-t.test('connect() does not throw: what fails is told by the loop, closed and onError', async t => {
+t.test('connect() does not throw: the loop, closed and onError report failures', async t => {
   const server = await Scripted.start(t, answers(403, { 'x-why': 'because' }))
   const seen: unknown[] = []
   const stream = connect(server.url, { onError: (error, next) => { seen.push(error.status, next) } })
@@ -209,7 +209,7 @@ t.test('connect() does not throw: what fails is told by the loop, closed and onE
   t.strictSame(seen, [403, { attempt: 1, delay: undefined }])
 })
 
-t.test('R2: what a channel of this server publishes while the client is away comes when it is back', async t => {
+t.test('R2: events that a channel publishes while the client is disconnected arrive after it reconnects', async t => {
   const app = Fastify()
   let visits = 0
   await app.register(sse, { onClose: () => { if (++visits === 1) publish(2) } })
@@ -233,7 +233,7 @@ t.test('R2: what a channel of this server publishes while the client is away com
   t.strictSame(codes, ['FST_SSE_NETWORK'])
 })
 
-t.test('E1: an option that does not fit ends the stream before anything is asked for, and is told wherever failures are', async t => {
+t.test('E1: an invalid option ends the stream before any request, and is reported as any failure', async t => {
   for (const [url, options, name] of [
     ['http://there/', { retryDelay: 'x' }, 'retryDelay'],
     ['http://there/', { signal: 5 }, 'signal'],
@@ -255,7 +255,7 @@ t.test('E1: an option that does not fit ends the stream before anything is asked
   t.equal(error?.code, 'FST_SSE_CALLBACK')
 })
 
-t.test('an error that cannot be read ends the stream with a StreamError, whichever function throws it', async t => {
+t.test('an unreadable error of any function ends the stream with a StreamError', async t => {
   const server = await Scripted.start(t, ends('data: hi\n\n'))
   for (const [what, thrown] of oddities()) {
     const toss = (): never => { throw thrown }
@@ -275,14 +275,14 @@ t.test('an error that cannot be read ends the stream with a StreamError, whichev
   }
 })
 
-t.test('E1: a validate that throws is FST_SSE_CALLBACK, and ends it', async t => {
+t.test('E1: a validate that throws ends the stream with FST_SSE_CALLBACK', async t => {
   const server = await Scripted.start(t, ends('data: hi\n\n'))
   const stream = connect(server.url, { events, validate: () => { throw new TypeError('mistake') }, retryDelay: 1 })
   await t.rejects(all(stream), { code: 'FST_SSE_CALLBACK', message: 'validate() failed: mistake' })
   t.equal(server.asked.length, 1)
 })
 
-/** Locks as a browser has them: who asks later waits. */
+/** Locks as in a browser: a later request waits. */
 class Locks {
   #last: Promise<unknown> = Promise.resolve()
 
@@ -296,7 +296,7 @@ class Locks {
   }
 }
 
-t.test('share: streams of one URL, or of one name, use one connection where there are locks, and each reads by its own map', async t => {
+t.test('share: with locks, streams of one URL or name use one connection, and each decodes by its own map', async t => {
   t.intercept(globalThis, 'navigator', { value: { locks: new Locks() } })
   for (const share of [true, 'orders']) {
     const server = await Scripted.start(t, streams(':\n\n'))
@@ -312,14 +312,14 @@ t.test('share: streams of one URL, or of one name, use one connection where ther
   }
 })
 
-t.test('share: where there are no locks each has its own connection', async t => {
+t.test('share: without locks each stream has its own connection', async t => {
   t.intercept(globalThis, 'navigator', { value: {} })
   const server = await Scripted.start(t, ends(`data: 5\n\n${END}`))
   for (let n = 0; n < 2; n++) t.equal((await all(connect(server.url, { share: true }))).length, 1)
   t.equal(server.asked.length, 2)
 })
 
-t.test('share: a path is no name where there is no page', async t => {
+t.test('share: a path is no name outside of a page', async t => {
   await t.rejects(all(connect('/events', { share: true })), { code: 'FST_SSE_REQUEST', message: 'The URL failed: Invalid URL' })
 })
 
@@ -331,7 +331,7 @@ function page (t: Test): EventTarget {
   return target
 }
 
-t.test('share: a page that enters the back/forward cache lets go of the connection, but of none that is not to be made again', async t => {
+t.test('share: a page that enters the back/forward cache closes the connection, unless it must not be opened again', async t => {
   t.intercept(globalThis, 'navigator', { value: { locks: new Locks() } })
   const window = page(t)
   for (const reconnect of [true, false]) {

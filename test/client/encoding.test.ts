@@ -14,11 +14,11 @@ t.test('W5: an event travels as text where its schema admits only strings, else 
   t.strictSame(Object.fromEntries(forms), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', done: 'text', level: 'text', count: 'json', maybe: 'json', order: 'json' })
 })
 
-t.test('forms may stand for schemas', async t => {
+t.test('encodings may replace schemas', async t => {
   t.strictSame(Object.fromEntries(encodingsOf({ note: 'text', order: 'json' })), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', order: 'json' })
 })
 
-t.test('what the server says of a history has its form in every map, and nothing that objects inherit has one', async t => {
+t.test('system events have an encoding in every map, and inherited properties of objects have none', async t => {
   const forms = encodingsOf({})
   t.strictSame([...forms.keys()], ['sse.reset', 'sse.gap'])
   for (const name of ['toString', 'constructor', '__proto__']) t.equal(forms.get(name), undefined, name)

@@ -9,7 +9,7 @@ type Item = ReceivedEvent | StreamState
 
 const event = (data: unknown, name = 'message'): ReceivedEvent => ({ event: name, data, id: '' })
 
-/** A stream of batches, and what became of its source. */
+/** A stream of batches, and the state of its source. */
 function streamOf (batches: Iterable<Item[]>, { failure, open = false, onStateChange }: { failure?: StreamError, open?: boolean, onStateChange?: (state: StreamState) => void } = {}) {
   const source = { asked: 0, returned: false, left: 0 }
   let leave = (): void => {}
@@ -66,7 +66,7 @@ t.test('a loop and listeners may be together', async t => {
   t.strictSame(came, [1])
 })
 
-t.test('a listener can be taken away, and then nothing more comes to it', async t => {
+t.test('a removed listener receives no events', async t => {
   const { stream } = streamOf([[event(1), event(2), event(3)]])
   const came: unknown[] = []
   const off = stream.on('message', ({ data }) => {
@@ -79,7 +79,7 @@ t.test('a listener can be taken away, and then nothing more comes to it', async 
   t.doesNotThrow(off, 'twice is once')
 })
 
-t.test('a listener that was taken away does not take away one that came later', async t => {
+t.test('removing a listener twice does not remove a later one', async t => {
   const { stream } = streamOf([[event(1)]])
   const came: unknown[] = []
   const off = stream.on('message', () => {})
@@ -90,7 +90,7 @@ t.test('a listener that was taken away does not take away one that came later', 
   t.strictSame(came, [1])
 })
 
-t.test('what nobody takes is not read: events wait for the first who does', async t => {
+t.test('without a loop or a listener no event is read', async t => {
   const { stream, source } = streamOf(numbers())
   await turn()
   t.equal(source.asked, 1)
@@ -100,7 +100,7 @@ t.test('what nobody takes is not read: events wait for the first who does', asyn
   stream.close()
 })
 
-t.test('when the last listener has gone, events wait for another', async t => {
+t.test('after the last listener is removed, events wait for another', async t => {
   const { stream, source } = streamOf(numbers())
   const came: unknown[] = []
   const off = stream.on('message', ({ data }) => {
@@ -120,7 +120,7 @@ t.test('when the last listener has gone, events wait for another', async t => {
   t.strictSame(came, [0, 1, 2])
 })
 
-t.test('L4: it reads no faster than the loop', async t => {
+t.test('L4: a stream reads no faster than its loop', async t => {
   const { stream, source } = streamOf(numbers())
   const events = stream[Symbol.asyncIterator]()
   for (let n = 0; n < 3; n++) {
@@ -131,7 +131,7 @@ t.test('L4: it reads no faster than the loop', async t => {
   stream.close()
 })
 
-t.test('next() may be called many times at once: each gets its own event', async t => {
+t.test('concurrent calls of next() each get their own event', async t => {
   const { stream } = streamOf([[event(1)], [event(2)]], { open: true })
   const events = stream[Symbol.asyncIterator]()
   const nexts = [events.next(), events.next(), events.next(), events.next()]
@@ -149,14 +149,14 @@ t.test('leaving the loop closes the stream', async t => {
   t.equal(source.left, 1)
 })
 
-t.test('an error in the body of the loop closes the stream, and is the loop\'s', async t => {
+t.test('an error in the body of the loop closes the stream, and is thrown', async t => {
   const { stream } = streamOf(numbers())
   const mistake = new Error('mistake')
   await t.rejects((async () => { for await (const { data } of stream) if (data === 1) throw mistake })(), mistake)
   t.strictSame(await within('the end', stream.closed), { reason: 'closed' })
 })
 
-t.test('close() ends the loop, and what has come already comes no more', async t => {
+t.test('close() ends the loop and drops unread events', async t => {
   const { stream, source } = streamOf([[event(1), event(2), event(3)]], { open: true })
   const events = stream[Symbol.asyncIterator]()
   await turn()
@@ -167,7 +167,7 @@ t.test('close() ends the loop, and what has come already comes no more', async t
   t.equal(source.left, 1, 'twice is once')
 })
 
-t.test('close() while the loop waits ends it', async t => {
+t.test('close() ends a waiting loop', async t => {
   const { stream } = streamOf([], { open: true })
   const loop = read(stream)
   await turn()
@@ -175,7 +175,7 @@ t.test('close() while the loop waits ends it', async t => {
   t.strictSame(await within('the loop', loop), [])
 })
 
-t.test('a listener that closes the stream gets nothing more, nor does any other, nor the loop', async t => {
+t.test('after a listener closes the stream, no listener and no loop receives an event', async t => {
   const { stream } = streamOf([[event(1), event(2)], [event(3)]])
   const came: unknown[] = []
   const loop = read(stream)
@@ -189,7 +189,7 @@ t.test('a listener that closes the stream gets nothing more, nor does any other,
   t.strictSame(await stream.closed, { reason: 'closed' })
 })
 
-t.test('a stream that is closed before anything came never begins', async t => {
+t.test('a stream that is closed at once reads nothing', async t => {
   const { stream } = streamOf([['live', event(1)]])
   stream.close()
   t.equal(stream.state, 'closed')
@@ -208,7 +208,7 @@ t.test('a failure is thrown in the loop, once, and settles closed', async t => {
   t.equal(closed.error, failure)
 })
 
-t.test('a failure comes after the events before it', async t => {
+t.test('a failure is thrown after the events before it', async t => {
   const failure = new StreamError('FST_SSE_STATUS', 'no')
   const { stream } = streamOf([[event(1), event(2)]], { failure })
   const events = stream[Symbol.asyncIterator]()
@@ -218,7 +218,7 @@ t.test('a failure comes after the events before it', async t => {
   await t.rejects(events.next(), failure)
 })
 
-t.test('of many who wait one is told of the failure', async t => {
+t.test('one of several waiting calls of next() rejects with the failure', async t => {
   const failure = new StreamError('FST_SSE_STATUS', 'no')
   const { stream } = streamOf([], { failure })
   const events = stream[Symbol.asyncIterator]()
@@ -227,7 +227,7 @@ t.test('of many who wait one is told of the failure', async t => {
   t.strictSame(await second, { value: undefined, done: true })
 })
 
-t.test('a failure that nobody saw is thrown in the loop that comes later, and never as one that nobody caught', async t => {
+t.test('a failure before the loop is thrown in a later loop, and is never unhandled', async t => {
   const failure = new StreamError('FST_SSE_STATUS', 'no')
   const { stream } = streamOf([], { failure })
   await within('the end', stream.closed)
@@ -235,13 +235,13 @@ t.test('a failure that nobody saw is thrown in the loop that comes later, and ne
   await t.rejects(read(stream), failure)
 })
 
-t.test('there is one loop: a second is FST_SSE_LOCKED, also when the first is over', async t => {
+t.test('a second loop is FST_SSE_LOCKED, also after the first has ended', async t => {
   const { stream } = streamOf([[event(1)]])
   t.strictSame(await read(stream), [1])
   t.throws(() => stream[Symbol.asyncIterator](), { code: 'FST_SSE_LOCKED' })
 })
 
-t.test('state says where it is, and onStateChange is told of each change', async t => {
+t.test('state is the current state, and onStateChange is called with each change', async t => {
   const states: StreamState[] = []
   const { stream } = streamOf([['connecting'], ['replaying', event(1), 'live', 'live'], ['connecting'], ['live']], { onStateChange: state => states.push(state) })
   t.equal(stream.state, 'connecting')
@@ -253,7 +253,7 @@ t.test('state says where it is, and onStateChange is told of each change', async
   t.equal(stream.state, 'closed')
 })
 
-t.test('states are told though nobody takes events', async t => {
+t.test('states change although no event is read', async t => {
   const states: StreamState[] = []
   const { stream } = streamOf([['live']], { open: true, onStateChange: state => states.push(state) })
   await turn()
@@ -276,7 +276,7 @@ t.test('onStateChange may close the stream', async t => {
   t.strictSame(states, ['live', 'closed'])
 })
 
-t.test('what a listener or onStateChange throws is an error that nobody caught, and the stream goes on', async t => {
+t.test('an error of a listener or of onStateChange is an uncaught one, and the stream continues', async t => {
   const uncaught: unknown[] = []
   process.setUncaughtExceptionCaptureCallback(error => uncaught.push(error))
   t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
@@ -293,7 +293,7 @@ t.test('what a listener or onStateChange throws is an error that nobody caught, 
   t.strictSame(uncaught, [first, second])
 })
 
-t.test('E1: a source that fails with anything else fails with a StreamError', async t => {
+t.test('E1: any other error of the source becomes a StreamError', async t => {
   const mistake = new TypeError('mistake')
   const source = (async function * (): AsyncGenerator<Item[], void> { throw mistake })()
   t.match(await new EventStream(source, () => {}).closed, { reason: 'error', error: { code: 'FST_SSE_CALLBACK', cause: mistake } })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { onPageEvent } from '../../lib/client/page-event.ts'
 
-t.test('without a window nothing is listened to', async t => {
+t.test('without a window there is no listener', async t => {
   t.notOk('addEventListener' in globalThis)
   onPageEvent('online', () => t.fail())()
 })

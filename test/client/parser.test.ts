@@ -7,7 +7,7 @@ import { byteCases, type ByteCase } from '../setup/byte-cases.ts'
 const encoder = new TextEncoder()
 const CR = 13
 
-/** What is heard of chunks of bytes, as one list. */
+/** Returns the calls of the handlers for chunks of bytes, as one list. */
 function heard (chunks: Iterable<Uint8Array>, { maxEventBytes = Infinity, lastEventId = '' } = {}): unknown[] {
   const list: unknown[] = []
   const parser = new Parser({
@@ -32,7 +32,7 @@ const cutAfterEach = (bytes: Uint8Array, byte: number): Uint8Array[] => cutAt(by
 
 const message = (data: string, { id = '', placed = id !== '' }: { id?: string, placed?: boolean } = {}) => ({ event: 'message', data, id, placed })
 
-/** The case as the client has it: what is heard, put together. */
+/** Returns a case as the client receives it. */
 function read (chunks: Iterable<Uint8Array>): Required<ByteCase['expect']> {
   const expect: Required<ByteCase['expect']> = { messages: [], lastEventId: '', retry: NaN, comments: [] }
   const parser = new Parser({
@@ -48,7 +48,7 @@ function read (chunks: Iterable<Uint8Array>): Required<ByteCase['expect']> {
   return expect
 }
 
-t.test('W2: bytes are read by the standard, wherever they are cut', async t => {
+t.test('W2: bytes are parsed by the standard, wherever they are split', async t => {
   t.ok(byteCases.length > 100)
   for (const { title, bytes: given, expect } of byteCases) {
     const bytes = bytesOf(given)
@@ -61,14 +61,14 @@ t.test('W2: bytes are read by the standard, wherever they are cut', async t => {
     }
     for (const [cut, chunks] of Object.entries(cuts)) {
       const actual = read(chunks)
-      // What is the same need not be printed: some of it is long.
+      // Equal results are not printed, since some are long.
       if (isDeepStrictEqual(actual, expected)) t.pass(`${title}: ${cut}`)
       else t.strictSame(actual, expected, `${title}: ${cut}`)
     }
   }
 })
 
-t.test('an id belongs to the event that brought it, or stands alone, and the events after it are not placed', async t => {
+t.test('an id belongs to the event that set it, or to a position alone, and not to later events', async t => {
   const cases: Array<[title: string, bytes: string, expected: unknown[]]> = [
     ['the id of an event, which the next ones keep', 'id: 1\ndata: a\n\ndata: b\n\n', [message('a', { id: '1' }), message('b', { id: '1', placed: false })]],
     ['an empty id, which resets', 'id: 1\ndata: a\n\nid\ndata: b\n\ndata: c\n\n', [message('a', { id: '1' }), message('b', { placed: true }), message('c')]],
@@ -82,7 +82,7 @@ t.test('an id belongs to the event that brought it, or stands alone, and the eve
   for (const [title, text, expected] of cases) t.strictSame(heard([encoder.encode(text)]), expected, title)
 })
 
-t.test('W2: any cut of any stream says the same', async t => {
+t.test('W2: any split of any stream gives the same events', async t => {
   const pieces = fc.array(fc.constantFrom('data: ', 'data', 'id: ', 'event: ', 'retry: 5', ':', 'x', 'é', '€', '😀', '\ufeff', '\0', ' ', '\n', '\r', '\r\n', '\n\n', '\r\n\r\n'), { maxLength: 60 })
   fc.assert(fc.property(pieces, fc.array(fc.nat(200)), (pieces, places) => {
     const bytes = encoder.encode(pieces.join(''))
@@ -90,11 +90,11 @@ t.test('W2: any cut of any stream says the same', async t => {
   }))
 })
 
-t.test('an event that brings no id has the one that the stream began after', async t => {
+t.test('an event without an id has the id that the stream began with', async t => {
   t.strictSame(heard([encoder.encode('data: a\n\nid: 8\ndata: b\n\n')], { lastEventId: '7' }), [message('a', { id: '7', placed: false }), message('b', { id: '8' })])
 })
 
-t.test('an event of maxEventBytes is read, and one byte more is FST_SSE_EVENT_SIZE, wherever it is cut', async t => {
+t.test('an event of maxEventBytes is parsed, and one byte more is FST_SSE_EVENT_SIZE, wherever it is split', async t => {
   // Line ends do not count.
   const events: Array<[string, string]> = [
     ['ASCII', 'data: 456789\n\n'],
@@ -111,12 +111,12 @@ t.test('an event of maxEventBytes is read, and one byte more is FST_SSE_EVENT_SI
     for (const size of [1, 2, 3, 64]) {
       const chunks = cutEvery(encoder.encode(text), size)
       t.doesNotThrow(() => heard(chunks, { maxEventBytes: 12 }), `${title}, cut every ${size}`)
-      t.throws(() => heard(chunks, { maxEventBytes: 11 }), { code: 'FST_SSE_EVENT_SIZE', message: 'An event is larger than the 11 bytes of maxEventBytes' }, `${title}, cut every ${size}`)
+      t.throws(() => heard(chunks, { maxEventBytes: 11 }), { code: 'FST_SSE_EVENT_SIZE', message: 'An event is larger than maxEventBytes (11)' }, `${title}, cut every ${size}`)
     }
   }
 })
 
-t.test('maxEventBytes is for one event, not for a stream, and comments are no part of any', async t => {
+t.test('maxEventBytes limits one event, not the stream, and comments do not count', async t => {
   const many = Array.from({ length: 50 }, (_, n) => `data: ${n}\n\n`).join('')
   t.equal(heard([encoder.encode(many)], { maxEventBytes: 8 }).length, 50)
   const comments = ': 34567\n'.repeat(50)
@@ -126,14 +126,14 @@ t.test('maxEventBytes is for one event, not for a stream, and comments are no pa
   t.throws(() => heard([encoder.encode(`:${'x'.repeat(100)}`)], { maxEventBytes: 14 }), { code: 'FST_SSE_EVENT_SIZE' }, 'but one has to be kept until its line ends')
 })
 
-t.test('what was read before an event that is too large has been told', async t => {
+t.test('events before an oversized one are reported', async t => {
   const told: string[] = []
   const parser = new Parser({ message: (_event, data) => told.push(data), position: () => {}, retry: () => {}, comment: () => {} }, 10)
   t.throws(() => parser.feed(encoder.encode('data: a\n\ndata: b\n\ndata: too much\n\n')), { code: 'FST_SSE_EVENT_SIZE' })
   t.strictSame(told, ['a', 'b'])
 })
 
-/** How many characters and bytes are looked at or copied while an event of so many bytes is read, cut into chunks. */
+/** Returns the number of characters and bytes that are read or copied for an event of that size, split into chunks. */
 function work (length: number, size: number, line: number): number {
   const bytes = encoder.encode(`data: ${'x'.repeat(line - 6)}\n`.repeat(length / line) + '\n')
   let looked = 0
@@ -193,7 +193,7 @@ function work (length: number, size: number, line: number): number {
   return looked
 }
 
-t.test('an event is read in linear time, however it is cut: eight times the bytes are eight times the work', async t => {
+t.test('an event is parsed in linear time, however it is split: eight times the bytes take eight times the work', async t => {
   const KiB = 1024
   for (const line of [16, 4 * KiB, 32 * KiB]) {
     for (const size of [1, 7, 512, 8 * KiB]) {
@@ -210,7 +210,7 @@ t.test('an event is read in linear time, however it is cut: eight times the byte
   }
 })
 
-t.test('an event of 8 MiB is read from chunks of any size', async t => {
+t.test('an event of 8 MiB is parsed from chunks of any size', async t => {
   const data = 'x'.repeat(8 * 1024 * 1024 - 6)
   const bytes = encoder.encode(`data: ${data}\n\n`)
   for (const size of [16, 1024, 64 * 1024]) t.ok((heard(cutEvery(bytes, size))[0] as { data: string }).data === data, `${size} bytes`)

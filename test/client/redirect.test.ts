@@ -1,5 +1,5 @@
 import t from 'tap'
-import { follow } from '../../lib/client/redirect.ts'
+import { followRedirects } from '../../lib/client/redirect.ts'
 import { request } from '../../lib/client/request.ts'
 import type { StreamError } from '../../lib/client/stream-error.ts'
 import { oddCancels } from '../setup/oddities.ts'
@@ -11,7 +11,7 @@ const SECRET = { 'x-api-key': 'secret', authorization: 'Bearer secret', accept: 
 const ask = (url: string, init: RequestInit, lastEventId = 'e-5'): Promise<Response | undefined> => request(url, init as object, { attempt: 1, lastEventId }, never)
 const failure = (url: string, init: RequestInit): Promise<StreamError> => ask(url, init).then(() => { throw new Error('it was followed') }, error => error)
 
-t.test('headers of the program go to another path, and not to another origin; nor back from there', async t => {
+t.test('headers of the program are sent to another path, not to another origin, and not back from there', async t => {
   const first: Scripted = await Scripted.start(t, answers(302, { location: '/there' }), asked => answers(307, { location: other.url })(asked), ends())
   const other = await Scripted.start(t, answers(308, { location: first.url }))
   await (await ask(first.url, { headers: SECRET }))!.text()
@@ -38,9 +38,9 @@ t.test('methods and bodies change as with fetch', async t => {
 t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it', async t => {
   const headers = { 'x-api-key': '1' }
   const cases: Array<[status: number, location: string, init: RequestInit, text: string]> = [
-    [302, '/', { headers }, 'it comes after 20 others'],
-    [302, 'ftp://there/', { headers }, 'it leads to ftp://there/'],
-    [302, 'http://', { headers }, 'it leads to http://'],
+    [302, '/', { headers }, 'it is redirect 21'],
+    [302, 'ftp://there/', { headers }, 'its target is ftp://there/'],
+    [302, 'http://', { headers }, 'its target is http://'],
     [307, '/', { headers, method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' } as RequestInit, 'a body that is a stream cannot be sent again']
   ]
   for (const [status, location, init, text] of cases) {
@@ -51,20 +51,20 @@ t.test('E1: a redirect that cannot be followed is FST_SSE_REDIRECT, and ends it'
   t.match(await failure(server.url, {}), { code: 'FST_SSE_REDIRECT' }, 'nor is a circle that fetch follows')
 })
 
-t.test('a redirect that leads nowhere is a status, and so is a place that comes with another status', async t => {
+t.test('a redirect without a target is a status, and so is a location with another status', async t => {
   for (const [status, headers] of [[302, {}], [201, { location: '/there' }]] as const) {
     const server = await Scripted.start(t, answers(status, headers))
     t.match(await failure(server.url, { headers: { 'x-api-key': '1' } }), { code: 'FST_SSE_STATUS', status })
   }
 })
 
-t.test('the redirect option of the program counts', async t => {
+t.test('the redirect option of the program is used', async t => {
   const server = await Scripted.start(t, answers(302, { location: '/there' }))
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'manual' }), { code: 'FST_SSE_STATUS', status: 302 })
   t.match(await failure(server.url, { headers: { 'x-api-key': '1' }, redirect: 'error' }), { code: 'FST_SSE_REDIRECT' })
 })
 
-t.test('a fetch that takes paths follows them', async t => {
+t.test('a fetch that accepts paths follows them', async t => {
   const asked: string[] = []
   const fetch = async (url: string | URL): Promise<Response> => {
     asked.push(String(url))
@@ -74,7 +74,7 @@ t.test('a fetch that takes paths follows them', async t => {
   t.strictSame(asked, ['/here/now', 'http://localhost/here/there'])
 })
 
-t.test('a body whose cancel() fails or returns no promise is no obstacle', async t => {
+t.test('a body whose cancel() fails or returns no promise does not stop a redirect', async t => {
   for (const [what, cancel] of oddCancels()) {
     const stream = new Response('data: 1\n\n', { headers: { 'content-type': 'text/event-stream' } })
     const redirect = { status: 302, headers: new Headers({ location: '/there' }), body: { cancel } } as unknown as Response
@@ -84,7 +84,7 @@ t.test('a body whose cancel() fails or returns no promise is no obstacle', async
   }
 })
 
-t.test('where a browser hides the place, a GET is asked again such that the browser refuses another origin', async t => {
+t.test('if a browser hides the target, a GET is sent again such that the browser rejects another origin', async t => {
   t.intercept(globalThis, 'location', { value: new URL('http://there/page') })
   const opaque = { type: 'opaqueredirect', status: 0, headers: new Headers() } as Response
   const stream = new Response('')
@@ -93,10 +93,10 @@ t.test('where a browser hides the place, a GET is asked again such that the brow
     sent.push(url.href, redirect, mode)
     return stream
   }
-  t.equal(await follow(send, '/events', { redirect: 'manual' }, opaque), stream)
+  t.equal(await followRedirects(send, '/events', { redirect: 'manual' }, opaque), stream)
   t.strictSame(sent, ['http://there/events', 'follow', 'same-origin'])
-  t.equal(await follow(async () => { throw new TypeError('Failed to fetch') }, '/events', {}, opaque), 'it leads to another origin')
-  for (const [url, method] of [['/events', 'POST'], ['http://other/', 'GET']]) t.equal(await follow(send, url!, { method: method! }, opaque), 'a page cannot see where it leads')
+  t.equal(await followRedirects(async () => { throw new TypeError('Failed to fetch') }, '/events', {}, opaque), 'its target is another origin')
+  for (const [url, method] of [['/events', 'POST'], ['http://other/', 'GET']]) t.equal(await followRedirects(send, url!, { method: method! }, opaque), 'a page cannot see its target')
   const nowhere = new Response(null, { status: 302 })
-  t.equal(await follow(send, '/events', {}, nowhere), nowhere)
+  t.equal(await followRedirects(send, '/events', {}, nowhere), nowhere)
 })

@@ -10,7 +10,7 @@ const FIRST = { attempt: 1, lastEventId: '' }
 type Owner = Parameters<typeof Scripted.start>[0]
 const never = new AbortController().signal
 
-/** What a server is asked. */
+/** Returns the request that a server receives. */
 async function asked (t: Owner, options: RequestOptions, attempt = FIRST): Promise<Asked> {
   const server = await Scripted.start(t, ends())
   const response = await request(server.url, options, attempt, never)
@@ -18,13 +18,13 @@ async function asked (t: Owner, options: RequestOptions, attempt = FIRST): Promi
   return server.request(1)
 }
 
-/** What is thrown at an answer. */
+/** Returns the error for a response. */
 async function failure (t: Owner, status: number, headers: Record<string, string> = {}, body?: string): Promise<StreamError> {
   const server = await Scripted.start(t, answers(status, headers, body))
   return await request(server.url, {}, FIRST, never).then(() => { throw new Error('it was taken for a stream') }, error => error)
 }
 
-t.test('it asks for an event stream, and that no cache answers', async t => {
+t.test('a request accepts an event stream and bypasses caches', async t => {
   const { method, headers } = await asked(t, {})
   t.equal(method, 'GET')
   t.equal(headers.accept, 'text/event-stream, */*')
@@ -32,7 +32,7 @@ t.test('it asks for an event stream, and that no cache answers', async t => {
   t.notOk('last-event-id' in headers)
 })
 
-t.test('any method, any body, any header', async t => {
+t.test('any method, body and header is sent', async t => {
   const { method, headers, body } = await asked(t, { method: 'POST', body: '{"prompt":"hi"}', headers: { 'content-type': 'application/json', accept: 'text/event-stream, application/json' } })
   t.equal(method, 'POST')
   t.equal(body, '{"prompt":"hi"}')
@@ -40,14 +40,14 @@ t.test('any method, any body, any header', async t => {
   t.equal(headers.accept, 'text/event-stream, application/json')
 })
 
-t.test('headers in every form that fetch takes', async t => {
+t.test('headers have every form of fetch', async t => {
   for (const given of [{ 'X-A': 'a' }, [['X-A', 'a']] as Array<[string, string]>, new Headers({ 'X-A': 'a' }), () => ({ 'X-A': 'a' }), async () => new Headers({ 'X-A': 'a' })]) {
     t.equal((await asked(t, { headers: given })).headers['x-a'], 'a')
   }
   t.equal((await asked(t, { headers: () => undefined })).headers.accept, 'text/event-stream, */*')
 })
 
-t.test('headers, URL and body may be functions, which are told of the attempt', async t => {
+t.test('headers, URL and body may be functions, which receive the attempt', async t => {
   const server = await Scripted.start(t, ends())
   const told: unknown[] = []
   const attempt = { attempt: 3, lastEventId: 'e-5' }
@@ -80,7 +80,7 @@ t.test('W7: the last event id travels as the bytes of its UTF-8', async t => {
   }
 })
 
-t.test('what else fetch takes goes to it, and one of the user\'s own may stand in', async t => {
+t.test('other options go to fetch, which the program may replace', async t => {
   const seen: unknown[] = []
   const response = new Response(new ReadableStream(), { headers: { 'content-type': 'text/event-stream' } })
   const { signal } = new AbortController()
@@ -95,7 +95,7 @@ t.test('what else fetch takes goes to it, and one of the user\'s own may stand i
   t.strictSame(seen, ['http://there/', 'include', 'no-store', true, null])
 })
 
-t.test('E1: an error that a function throws at once is FST_SSE_CALLBACK', async t => {
+t.test('E1: a synchronous error of a function is FST_SSE_CALLBACK', async t => {
   const mistake = (): never => (undefined as unknown as { token: never }).token
   for (const [name, url, options] of [
     ['headers()', 'http://there/', { headers: mistake }],
@@ -110,7 +110,7 @@ t.test('E1: an error that a function throws at once is FST_SSE_CALLBACK', async 
   }
 })
 
-t.test('the rejection of a promise of a function is repeated, like a failed request for a token; a StreamError stays as it is', async t => {
+t.test('a rejection of a function is transient, like a failed request for a token; a StreamError stays as it is', async t => {
   const refused = await fetch('http://127.0.0.1:9999/').catch((error: unknown) => error)
   for (const [error, attempt] of [[new Error('401'), 1], [refused, 1], [new TypeError('Failed to fetch'), 2], [new SyntaxError('<p>'), 1]] as const) {
     await t.rejects(request('http://there/', { headers: () => Promise.reject(error) }, { ...FIRST, attempt }, never), { code: 'FST_SSE_NETWORK', cause: error as Error })
@@ -131,7 +131,7 @@ t.test('a rejection of fetch is FST_SSE_NETWORK, with the message of its cause',
   }
 })
 
-t.test('a rejection that cannot be read is FST_SSE_CALLBACK, at every attempt: no network rejects so', async t => {
+t.test('an unreadable rejection is FST_SSE_CALLBACK at every attempt, since no network causes it', async t => {
   for (const [what, thrown] of oddities()) {
     const code = legible(thrown) === thrown ? 'FST_SSE_NETWORK' : 'FST_SSE_CALLBACK'
     const reject = async (): Promise<never> => { throw thrown }
@@ -148,19 +148,19 @@ t.test('a rejection that cannot be read is FST_SSE_CALLBACK, at every attempt: n
   }
 })
 
-t.test('a fetch that refuses the option cache is FST_SSE_REQUEST, and the error says what to pass', async t => {
+t.test('a fetch that rejects the option cache is FST_SSE_REQUEST, and the error names the value to pass', async t => {
   const refuses = new TypeError("The 'cache' field on 'RequestInitializerDict' is not implemented.")
   const fetch = async (_url: string | URL, { cache }: RequestInit): Promise<Response> => {
     if (cache !== undefined) throw refuses
     return new Response('', { headers: { 'content-type': 'text/event-stream' } })
   }
   await t.rejects(request('http://there/', { fetch }, FIRST, never), {
-    code: 'FST_SSE_REQUEST', message: `fetch refuses the request: pass cache: undefined (${refuses.message})`, cause: refuses
+    code: 'FST_SSE_REQUEST', message: `fetch rejects the request: pass cache: undefined (${refuses.message})`, cause: refuses
   })
   t.equal((await request('http://there/', { fetch, cache: undefined }, FIRST, never))?.status, 200)
 })
 
-t.test('a body whose cancel() fails or returns no promise does not hide what the response says', async t => {
+t.test('a body whose cancel() fails or returns no promise does not hide the error of the response', async t => {
   for (const [what, cancel] of oddCancels()) {
     const answering = (status: number, headers: Record<string, string> = {}): RequestOptions => ({
       fetch: async () => ({ status, headers: new Headers(headers), body: { cancel } }) as unknown as Response
@@ -186,7 +186,7 @@ t.test('E1: a request that cannot be made is FST_SSE_REQUEST', async t => {
   for (const [url, options] of cases) await t.rejects(request(url, options, FIRST, never), { code: 'FST_SSE_REQUEST' }, url)
 })
 
-t.test('E1: an answer that is no response, or has no streaming body, is FST_SSE_RESPONSE', async t => {
+t.test('E1: a result that is no Response, or has no streaming body, is FST_SSE_RESPONSE', async t => {
   const headers = new Headers({ 'content-type': 'text/event-stream' })
   for (const answer of [undefined, null, 5, {}, { status: 200, headers: { 'content-type': 'text/event-stream' } }]) {
     await t.rejects(request('http://there/', { fetch: async () => answer as never }, FIRST, never), { code: 'FST_SSE_RESPONSE', message: 'fetch returned no Response' })
@@ -213,7 +213,7 @@ t.test('without support for caches, fetch gets no cache option', async t => {
   t.strictSame(seen, [false, true])
 })
 
-t.test('W7: a position that no header carries is FST_SSE_POSITION, and nothing is asked for', async t => {
+t.test('W7: a position that no header can carry is FST_SSE_POSITION, and no request is sent', async t => {
   const fetch = (): Promise<Response> => { throw new Error('it was asked for') }
   for (const lastEventId of ['a\u0001b', 'a\u007fb', 'a\nb', 'x'.repeat(16_385), 'x'.repeat(200_000), '漢'.repeat(5_462)]) {
     await t.rejects(request('http://there/', { fetch }, { attempt: 2, lastEventId }, never), { code: 'FST_SSE_POSITION' })
@@ -221,7 +221,7 @@ t.test('W7: a position that no header carries is FST_SSE_POSITION, and nothing i
   for (const id of ['a\tb', 'x'.repeat(8_000)]) t.equal((await asked(t, {}, { attempt: 2, lastEventId: id })).headers['last-event-id'], id)
 })
 
-t.test('the content type of an event stream is taken however it is written', async t => {
+t.test('the content type of an event stream may be written in any case, with parameters', async t => {
   for (const type of ['text/event-stream', 'text/event-stream; charset=utf-8', 'text/event-stream;charset=UTF-8', 'Text/Event-Stream', 'text/event-stream ; x=y']) {
     const server = await Scripted.start(t, ends('', { 'content-type': type }))
     const response = await request(server.url, {}, FIRST, never)
@@ -242,12 +242,12 @@ t.test('another content type is FST_SSE_CONTENT_TYPE', async t => {
   await t.rejects(request('http://there/', { fetch: bodiless }, FIRST, never), { code: 'FST_SSE_RESPONSE' }, 'nor is a response without a body a stream')
 })
 
-t.test('204 says that there is nothing more', async t => {
+t.test('204 ends the stream', async t => {
   const server = await Scripted.start(t, answers(204))
   t.equal(await request(server.url, {}, FIRST, never), undefined)
 })
 
-t.test('any other status is FST_SSE_STATUS, and says what the response said', async t => {
+t.test('any other status is FST_SSE_STATUS, with the status and the headers', async t => {
   for (const status of [201, 205, 206, 300, 400, 401, 403, 404, 408, 425, 429, 500, 503]) {
     const error = await failure(t, status, { 'content-type': 'text/event-stream', 'retry-after': '7', 'www-authenticate': 'Bearer' })
     t.equal(error.code, 'FST_SSE_STATUS')
@@ -258,7 +258,7 @@ t.test('any other status is FST_SSE_STATUS, and says what the response said', as
   }
 })
 
-t.test('the body of an answer that is no stream is not read, and its connection is free', async t => {
+t.test('the body of a response that is no stream is not read, and its connection is released', async t => {
   for (const status of [200, 500]) {
     const server = await Scripted.start(t, ({ response }) => { response.writeHead(status, { 'content-type': 'text/html' }).write('<p>') })
     await t.rejects(request(server.url, {}, FIRST, never))
@@ -273,11 +273,11 @@ t.test('redirects are followed, each kind as fetch does', async t => {
     await response!.text()
     const { method: used, url, body, headers } = await server.request(2)
     t.strictSame([used, url, body], [expected, '/there', expected === 'POST' ? 'hi' : ''], `${status}`)
-    t.equal(headers['last-event-id'], 'e-5', 'the position goes with it')
+    t.equal(headers['last-event-id'], 'e-5', 'the position is sent with it')
   }
 })
 
-t.test('credentials go to another path, and not to another origin', async t => {
+t.test('credentials are sent to another path, and not to another origin', async t => {
   const other = await Scripted.start(t, ends())
   const server = await Scripted.start(t, answers(307, { location: '/there' }), answers(307, { location: other.url }))
   const headers = { authorization: 'Bearer secret', cookie: 'session=secret' }
@@ -289,13 +289,13 @@ t.test('credentials go to another path, and not to another origin', async t => {
   t.notOk('cookie' in there.headers)
 })
 
-t.test('a redirect that is not to be followed is an error', async t => {
+t.test('a redirect with redirect: error is an error', async t => {
   const server = await Scripted.start(t, answers(307, { location: '/there' }))
   await t.rejects(request(server.url, { redirect: 'manual' }, FIRST, never), { code: 'FST_SSE_STATUS' })
   await t.rejects(request(server.url, { redirect: 'error' }, FIRST, never), { code: 'FST_SSE_REDIRECT' })
 })
 
-t.test('who leaves is not kept waiting', async t => {
+t.test('an abort rejects at once', async t => {
   const server = await Scripted.start(t, () => {}, streams())
   const controller = new AbortController()
   const answer = request(server.url, {}, FIRST, controller.signal)

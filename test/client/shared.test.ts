@@ -7,7 +7,7 @@ import { within } from '../setup/within.ts'
 type Item = Message | StreamState
 type Granted = () => Promise<unknown>
 
-/** Web Locks as far as they are used here: exclusive, first come first served, and who waits may leave. */
+/** A subset of Web Locks: exclusive, in the order of requests, with a signal for waiting requests. */
 class Locks {
   readonly #queues = new Map<string, Array<() => Promise<void>>>()
 
@@ -31,7 +31,7 @@ class Locks {
     })
   }
 
-  /** How many have it or wait for it. */
+  /** Returns the number of holders and waiting requests. */
   count (name: string): number { return this.#queues.get(name)?.length ?? 0 }
 }
 
@@ -40,7 +40,7 @@ Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable:
 
 const message = (id: string, data = id): Message => ({ event: 'message', data, id })
 
-/** A connection in the test's hand. */
+/** A connection that a test controls. */
 class Wire implements SharedSource {
   readonly after: string
   lastEventId: string
@@ -56,7 +56,7 @@ class Wire implements SharedSource {
     signal.addEventListener('abort', () => this.#wake())
   }
 
-  /** What came together; an id of '' moves nothing. */
+  /** Yields items together. An id of '' does not move the position. */
   bring (...items: Item[]): void {
     this.#items.push(items)
     this.#wake()
@@ -81,7 +81,7 @@ class Wire implements SharedSource {
   }
 }
 
-/** What a page is told of itself, in the test's hand. */
+/** The events of a page, which a test dispatches. */
 class Page {
   readonly #target = new EventTarget()
   readonly on: NonNullable<Parameters<typeof shared>[5]> = (type, listener) => {
@@ -96,11 +96,11 @@ class Page {
 
 interface TabOptions { lastEventId?: string, read?: (message: Message) => Message | undefined, pulls?: boolean, page?: Page }
 
-/** A tab with its stream: what it got, and how that ended. */
+/** A tab: the events of its stream, and its end. */
 class Tab {
   readonly got: string[] = []
   readonly states: StreamState[] = []
-  /** How many it got at once, each time. */
+  /** The number of items in each batch. */
   readonly sizes: number[] = []
   wire: Wire | undefined
   ended: 'complete' | 'closed' | Error | undefined
@@ -123,10 +123,10 @@ class Tab {
     this.#run().then(() => { this.ended = this.#controller.signal.aborted ? 'closed' : 'complete' }, error => { this.ended = error }).finally(() => this.#check())
   }
 
-  /** Takes what there is, once. */
+  /** Reads one batch. */
   async next (): Promise<void> { this.#take((await within('something', this.#stream.next())).value ?? []) }
 
-  /** As a stream does it when its loop is left. */
+  /** Closes the tab as a stream does when its loop ends. */
   close (): void {
     this.#controller.abort()
     this.#stream.return().catch(() => {})
@@ -161,7 +161,7 @@ class Tab {
   }
 }
 
-/** The tab that leads, in the test's hand: it has the lock, and says what the test wants to be said. */
+/** A leading tab that a test controls: it holds the lock and sends the messages of the test. */
 class Leader {
   readonly #channel: BroadcastChannel
   readonly heard: unknown[] = []
@@ -195,7 +195,7 @@ class Leader {
 let names = 0
 const fresh = (): string => `sse test ${++names}`
 
-t.test('all have what the connection of the first brings', async t => {
+t.test('all tabs receive the events of one connection', async t => {
   const name = fresh()
   const first = new Tab(t, name, { lastEventId: 'a-1' })
   await first.leads()
@@ -209,7 +209,7 @@ t.test('all have what the connection of the first brings', async t => {
   t.equal(locks.count(name), 3)
 })
 
-t.test('each reads by its own map, and what came before that which it cannot read is good', async t => {
+t.test('each tab decodes by its own map, and receives the events before an undecodable one', async t => {
   const name = fresh()
   const fault = new Error('Not for this one')
   const first = new Tab(t, name, { read: message => message.data === 'b' ? undefined : message })
@@ -229,7 +229,7 @@ t.test('each reads by its own map, and what came before that which it cannot rea
   t.strictSame(other.got, ['a', 'b'])
 })
 
-t.test('a tab that comes later is told the state and the position, and gets what comes from then on', async t => {
+t.test('a later tab receives the state, the position and later events', async t => {
   const name = fresh()
   const first = new Tab(t, name)
   await first.leads()
@@ -244,7 +244,7 @@ t.test('a tab that comes later is told the state and the position, and gets what
   t.equal(late.wire!.after, 'a-2')
 })
 
-t.test('a tab that came, and was told the position only, goes on there', async t => {
+t.test('a tab that received only the position leads from there', async t => {
   const name = fresh()
   const first = new Tab(t, name)
   await first.leads()
@@ -259,14 +259,14 @@ t.test('a tab that came, and was told the position only, goes on there', async t
   await late.gets('a-2')
 })
 
-t.test('the next one goes on after the last event, and nothing is lost or comes twice', async t => {
+t.test('the next leader resumes after the last event, with no gaps and no duplicates', async t => {
   const name = fresh()
   const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
   await tabs[0].leads()
   tabs[0].wire!.bring('live')
   for (const tab of tabs) await tab.enters('live')
   tabs[0].wire!.bring(message('a-1'))
-  // It is told, though nobody has it yet.
+  // It is sent before any tab has received it.
   tabs[0].wire!.bring(message('a-2'))
   await tabs[0].gets('a-1', 'a-2')
   tabs[0].close()
@@ -280,14 +280,14 @@ t.test('the next one goes on after the last event, and nothing is lost or comes 
   t.strictSame(tabs[0].got, ['a-1', 'a-2'])
 })
 
-t.test('a tab that is behind when it comes to lead catches up first', async t => {
+t.test('a tab that is behind catches up before it leads', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const tab = new Tab(t, name)
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(1, 'a-1', message('a-1'))
   await tab.gets('a-1')
-  // The lock is faster than what is in the channel.
+  // The lock is granted before the messages of the channel arrive.
   leader.tell(2, 'a-2', message('a-2'))
   leader.release()
   await tab.leads()
@@ -295,11 +295,11 @@ t.test('a tab that is behind when it comes to lead catches up first', async t =>
   await tab.gets('a-1', 'a-2')
 })
 
-t.test('what comes from the last leader when the connection of the next is open already is known when it comes again', async t => {
+t.test('late events of the last leader are known when the next connection repeats them', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const [tab, other] = [new Tab(t, name), new Tab(t, name)]
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(1, 'a-1', message('a-1'))
   await other.gets('a-1')
   leader.release()
@@ -315,14 +315,14 @@ t.test('what comes from the last leader when the connection of the next is open 
   leader.tell(2, 'a-2', message('a-2'))
   tab.close()
   await other.leads()
-  t.equal(other.wire!.after, 'a-4', 'what is old does not move the position')
+  t.equal(other.wire!.after, 'a-4', 'an old event does not move the position')
 })
 
-t.test('a tab that came in between does not get what was before it', async t => {
+t.test('a tab that opened in between does not receive earlier events', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const late = new Tab(t, name)
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(8, 'a-7', 'live')
   leader.tell(8, 'a-8', message('a-8'))
   // The next leader was behind.
@@ -331,11 +331,11 @@ t.test('a tab that came in between does not get what was before it', async t => 
   await late.gets('a-8', 'a-9')
 })
 
-t.test('a server that does not go on where it was has other events at the same numbers, and they are given', async t => {
+t.test('other events at the same numbers, of a server that cannot resume, are received', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const tab = new Tab(t, name)
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(1, 'a-3', message('a-1'), message('a-2'), message('a-3'))
   leader.tell(2, 'b-1', message('b-1'))
   leader.tell(3, 'b-2', message('b-2'))
@@ -345,25 +345,25 @@ t.test('a server that does not go on where it was has other events at the same n
   t.equal(tab.wire!.after, 'b-2')
 })
 
-t.test('events without ids are never taken for known', async t => {
+t.test('events without ids are never duplicates', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const tab = new Tab(t, name)
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(1, '', message('', '1'), message('', '2'))
   leader.tell(2, '', message('', '3'))
   await tab.gets('1', '2', '3')
 })
 
-t.test('it remembers as many ids as one may be ahead, and no more', async t => {
+t.test('a tab remembers a limited number of ids', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const tab = new Tab(t, name)
-  await leader.hears('where')
+  await leader.hears('position')
   const all = Array.from({ length: 3_000 }, (_, n) => message(`a-${n + 1}`))
   leader.tell(1, 'a-3000', ...all)
   await tab.until('all', () => tab.got.length === all.length)
-  // Other ids of long ago are not known to be other ones, those of just now are.
+  // Old ids are forgotten, so a different one is not detected; recent ones are remembered.
   leader.tell(1, 'b-1', message('b-1'))
   leader.tell(1_976, 'b-2', message('b-2'))
   leader.tell(1_977, 'b-3', message('b-3'))
@@ -371,10 +371,10 @@ t.test('it remembers as many ids as one may be ahead, and no more', async t => {
   t.strictSame(tab.got.slice(all.length), ['b-3'])
 })
 
-t.test('one that knows nothing lets those go first who wait', async t => {
+t.test('a tab without a position lets the waiting tabs lead first', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
-  // Two come at once: what the leader tells last only one of them hears, and the other is first in the queue.
+  // Two tabs open at once: only one of them receives the leader's last message, and the other is first in the queue.
   const { request } = locks
   const queued = new Promise<void>(resolve => {
     locks.request = (...args) => {
@@ -387,7 +387,7 @@ t.test('one that knows nothing lets those go first who wait', async t => {
   let enter!: () => void
   const ready = new Promise<void>(resolve => { enter = resolve })
   const knows = new Tab(t, name)
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(8, 'a-7', 'live')
   await knows.enters('live')
   const ignorant = new Tab(t, name)
@@ -401,7 +401,7 @@ t.test('one that knows nothing lets those go first who wait', async t => {
   t.equal(ignorant.wire, undefined)
 })
 
-t.test('when all are gone, the next one begins with its own id and with new numbers', async t => {
+t.test('when all tabs are closed, the next one begins with its own id and new numbers', async t => {
   const name = fresh()
   const before = Date.now() * 1_000
   const first = new Tab(t, name, { lastEventId: 'a-1' })
@@ -418,7 +418,7 @@ t.test('when all are gone, the next one begins with its own id and with new numb
   t.ok((await within('its number', told)).first > before)
 })
 
-t.test('the end of the stream is the end for all, and nobody asks again', async t => {
+t.test('the end of the stream ends it for all tabs, and no other request is sent', async t => {
   const name = fresh()
   const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
   await tabs[0].leads()
@@ -430,7 +430,7 @@ t.test('the end of the stream is the end for all, and nobody asks again', async 
   t.strictSame(tabs.slice(1).map(({ wire }) => wire), [undefined, undefined])
 })
 
-t.test('a tab that has not read all yet at the end reads it, and does not lead then', async t => {
+t.test('a tab with unread events at the end reads them, and does not lead', async t => {
   const name = fresh()
   const first = new Tab(t, name)
   await first.leads()
@@ -451,7 +451,7 @@ t.test('a tab that has not read all yet at the end reads it, and does not lead t
   t.equal(slow.wire, undefined)
 })
 
-t.test('a failure is that of the one that leads: the others try for themselves', async t => {
+t.test('a failure ends the leader only, and the other tabs retry', async t => {
   const name = fresh()
   const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
   await tabs[0].leads()
@@ -469,7 +469,7 @@ t.test('a failure is that of the one that leads: the others try for themselves',
   await tabs[2].gets('a-1', 'a-2')
 })
 
-t.test('who leaves while it waits leaves the queue, and who leaves before it began never enters it', async t => {
+t.test('a tab that closes while it waits leaves the queue, and a tab that closes before never enters it', async t => {
   const name = fresh()
   const tabs = [new Tab(t, name), new Tab(t, name), new Tab(t, name)] as const
   await tabs[0].leads()
@@ -487,7 +487,7 @@ t.test('who leaves while it waits leaves the queue, and who leaves before it beg
   await tabs[2].leads()
 })
 
-t.test('who leaves while it catches up gives the lock away', async t => {
+t.test('a tab that closes while it catches up releases the lock', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const [tab, other] = [new Tab(t, name), new Tab(t, name)]
@@ -500,7 +500,7 @@ t.test('who leaves while it catches up gives the lock away', async t => {
   t.equal(other.wire!.after, 'a-1')
 })
 
-t.test('so does one that had not read all then', async t => {
+t.test('a tab that closes with unread events releases the lock', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const slow = new Tab(t, name, { pulls: false })
@@ -508,7 +508,7 @@ t.test('so does one that had not read all then', async t => {
   const other = new Tab(t, name)
   leader.tell(1, 'a-1', 'live', message('a-1'))
   await Promise.all([started, other.gets('a-1')])
-  // What it says to itself is on its way for long.
+  // Its message to itself arrives late.
   const { BroadcastChannel } = globalThis
   t.teardown(() => { globalThis.BroadcastChannel = BroadcastChannel })
   await within('it catches up', new Promise<void>(resolve => {
@@ -525,7 +525,7 @@ t.test('so does one that had not read all then', async t => {
   t.equal(slow.wire, undefined)
 })
 
-t.test('a reader that is slow stops neither the connection nor the others', async t => {
+t.test('a slow tab stops neither the connection nor the other tabs', async t => {
   const name = fresh()
   const first = new Tab(t, name, { pulls: false })
   const started = first.next()
@@ -541,7 +541,7 @@ t.test('a reader that is slow stops neither the connection nor the others', asyn
   t.equal(first.sizes.at(-1), 5, 'all at once')
 })
 
-t.test('a loop that is left while the connection brings more says nothing any more', async t => {
+t.test('a closed tab yields no later events of the connection', async t => {
   const name = fresh()
   const first = new Tab(t, name, { pulls: false })
   const started = first.next()
@@ -557,7 +557,7 @@ t.test('a loop that is left while the connection brings more says nothing any mo
   await other.gets('a-1')
 })
 
-t.test('names are apart', async t => {
+t.test('tabs with different names share nothing', async t => {
   const tabs = [new Tab(t, fresh()), new Tab(t, fresh())] as const
   for (const tab of tabs) await tab.leads()
   tabs[0].wire!.bring(message('a-1'))
@@ -566,7 +566,7 @@ t.test('names are apart', async t => {
   await tabs[1].gets('b-1')
 })
 
-t.test('where locks are refused, or channels, each tab has a connection of its own', async t => {
+t.test('without access to locks or channels, each tab has its own connection', async t => {
   const name = fresh()
   const refused = new Error('SecurityError')
   const { BroadcastChannel } = globalThis
@@ -593,14 +593,14 @@ t.test('where locks are refused, or channels, each tab has a connection of its o
   last.postMessage('last')
   await within('all that was told', (async () => { while (!told.includes('last')) await new Promise(setImmediate) })())
   last.close()
-  t.strictSame(told, ['where', 'where', 'last'], 'they tell each other nothing')
+  t.strictSame(told, ['position', 'position', 'last'], 'they tell each other nothing')
   const failure = new Error('503')
   mute.wire!.end(failure)
   await mute.ends()
   t.equal(mute.ended, failure)
 })
 
-t.test('tabs share by the name that they give, or by the address, which a path alone is not', async t => {
+t.test('tabs share by their name or by the URL, and a path is no URL', async t => {
   t.equal(nameOf('orders', '/events'), 'sse orders')
   t.equal(nameOf(true, 'http://there/events'), 'sse http://there/events')
   t.throws(() => nameOf(true, 'events'), TypeError)
@@ -609,7 +609,7 @@ t.test('tabs share by the name that they give, or by the address, which a path a
   t.equal(nameOf(true, 'events'), 'sse http://there/a/events')
 })
 
-t.test('a page that enters the back/forward cache frees the lock at once, and asks for what it missed when it returns: the others get nothing twice', async t => {
+t.test('a page that enters the back/forward cache releases the lock at once and requests the missed events when it returns, without duplicates in other tabs', async t => {
   const name = fresh()
   const page = new Page()
   const first = new Tab(t, name, { page })
@@ -632,7 +632,7 @@ t.test('a page that enters the back/forward cache frees the lock at once, and as
   for (const tab of [first, other]) await tab.gets('a-1', 'a-2', 'a-3', 'a-4')
   t.equal(first.wire, before, 'it has no connection of its own')
   t.equal(locks.count(name), 2)
-  // It missed nothing: there is nothing to begin again.
+  // It missed no event, so the connection is not opened again.
   const kept = other.wire
   page.hide()
   page.show()
@@ -643,7 +643,7 @@ t.test('a page that enters the back/forward cache frees the lock at once, and as
   t.equal(page.listeners, 0)
 })
 
-t.test('a page that returns, and finds no other, leads after its last event', async t => {
+t.test('a page that returns alone leads after its last event', async t => {
   const name = fresh()
   const page = new Page()
   const tab = new Tab(t, name, { page })
@@ -668,7 +668,7 @@ t.test('a page that returns, and finds no other, leads after its last event', as
   t.equal(page.listeners, 0)
 })
 
-t.test('what the others do not know any more, a page that returns asks for by itself', async t => {
+t.test('a page that returns requests by itself the events that the other tabs no longer know', async t => {
   const name = fresh()
   const page = new Page()
   const tab = new Tab(t, name, { page })
@@ -678,7 +678,7 @@ t.test('what the others do not know any more, a page that returns asks for by it
   const before = tab.wire
   page.hide()
   await tab.enters('connecting')
-  // This one has never heard of the first: it counts from another number.
+  // This tab does not know the first one: it counts from another number.
   const other = new Tab(t, name, { page: new Page() })
   await other.leads()
   other.wire!.bring('live', message('a-7'))
@@ -692,7 +692,7 @@ t.test('what the others do not know any more, a page that returns asks for by it
   t.equal(locks.count(name), 1)
 })
 
-t.test('a connection that is not to be made again is not begun again for one who returns', async t => {
+t.test('a connection without reconnect is not opened again for a page that returns', async t => {
   const name = fresh()
   const leader = new Tab(t, name)
   await leader.leads()
@@ -711,7 +711,7 @@ t.test('a connection that is not to be made again is not begun again for one who
   t.equal(leader.wire, kept)
 })
 
-t.test('a page that is closed while it is away is over, and one that comes with an aborted signal never begins', async t => {
+t.test('a page that closes in the cache ends, and a tab with an aborted signal never begins', async t => {
   const name = fresh()
   const page = new Page()
   const tab = new Tab(t, name, { page })
@@ -725,33 +725,33 @@ t.test('a page that is closed while it is away is over, and one that comes with 
   t.equal(page.listeners, 0)
 })
 
-t.test('without ids nothing can be asked for: what comes is given, and a refusal for another tab is none', async t => {
+t.test('without ids a tab requests nothing, and ignores a response for another tab', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const tab = new Tab(t, name, { page: new Page() })
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(1, '', message('', 'a'))
   const channel = new BroadcastChannel(name)
   t.teardown(() => channel.close())
-  channel.postMessage({ refused: 99 })
+  channel.postMessage({ unknown: 99 })
   leader.tell(9, '', message('', 'b'))
   await tab.gets('a', 'b')
 })
 
-t.test('a tab that missed events asks for those after its last one', async t => {
+t.test('a tab that missed events requests the events after its last one', async t => {
   const name = fresh()
   const leader = new Leader(t, name)
   const tab = new Tab(t, name, { page: new Page() })
-  await leader.hears('where')
+  await leader.hears('position')
   leader.tell(1, 'a-1', message('a-1'))
   await tab.gets('a-1')
   leader.tell(9, 'a-9', message('a-9'))
   await within('the question', (async () => { while (!leader.heard.some(told => typeof told === 'object')) await new Promise(setImmediate) })())
-  t.strictSame(leader.heard.filter(told => typeof told === 'object'), [{ back: 1, id: 'a-1' }])
+  t.strictSame(leader.heard.filter(told => typeof told === 'object'), [{ after: 1, id: 'a-1' }])
   t.strictSame(tab.got, ['a-1'])
 })
 
-t.test('a leader tells a page that is ahead of it where it stands, and refuses one of another count', async t => {
+t.test('a leader sends its position to a page that is ahead, and rejects a page of another count', async t => {
   const name = fresh()
   const leader = new Tab(t, name, { page: new Page() })
   await leader.leads()
@@ -759,18 +759,18 @@ t.test('a leader tells a page that is ahead of it where it stands, and refuses o
   await leader.gets('a-1')
   const channel = new BroadcastChannel(name)
   t.teardown(() => channel.close())
-  const heard: Array<{ first?: number, refused?: number }> = []
+  const heard: Array<{ first?: number, unknown?: number }> = []
   channel.onmessage = event => { heard.push((event as MessageEvent<{ first?: number }>).data) }
   const answer = async (count: number): Promise<void> => within('the answer', (async () => { while (heard.length < count) await new Promise(setImmediate) })())
-  channel.postMessage({ back: Number.MAX_SAFE_INTEGER, id: 'z-1' })
+  channel.postMessage({ after: Number.MAX_SAFE_INTEGER, id: 'z-1' })
   await answer(1)
   const number = heard[0]!.first! - 1
-  channel.postMessage({ back: number, id: 'b-1' })
+  channel.postMessage({ after: number, id: 'b-1' })
   await answer(2)
-  t.strictSame(heard[1], { refused: number })
+  t.strictSame(heard[1], { unknown: number })
 })
 
-t.test('events of a connection that was cut are dropped', async t => {
+t.test('events of a closed connection are dropped', async t => {
   const name = fresh()
   const page = new Page()
   const controller = new AbortController()

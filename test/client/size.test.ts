@@ -4,11 +4,12 @@ import t from 'tap'
 import ts from 'typescript'
 import { bundle } from '../setup/bundle.ts'
 
-// What a page pays for `connect`: all that it loads before it uses more. 6 kB, a third of which tells mistakes of the program from
-// failures of the network, which a client would repeat for ever, and lets the page rest in the back/forward cache.
+// The cost of `connect` for a page: the files that it loads first. A third of the 6 kB distinguishes mistakes of the
+// program from failures of the network, which a client would repeat for ever, and closes the connection of a page in the
+// back/forward cache.
 const LIMIT = 6_144
 
-t.test('the client is small', async t => {
+t.test('the client is at most 6 kB', async t => {
   const { files, loaded } = await bundle()
   const size = loaded.reduce((sum, name) => sum + gzipSync(files.get(name)!, { level: 9 }).length, 0)
   t.comment(`${size} bytes of ${LIMIT}`)
@@ -16,12 +17,12 @@ t.test('the client is small', async t => {
   t.ok(size > 1_000, 'all of it was counted')
 })
 
-t.test('what not every page uses is loaded by those that do', async t => {
+t.test('redirects and sharing are loaded on demand', async t => {
   const { files, loaded } = await bundle()
   t.strictSame([...files.keys()].filter(name => !loaded.includes(name)).map(name => name.replace(/-\w+\.js$/, '')).sort(), ['redirect', 'shared'])
 })
 
-/** Every name in it that stands for itself: neither a property nor a string. */
+/** Returns every identifier of a program that is no property. */
 function namesIn (text: string): Set<string> {
   const names = new Set<string>()
   const visit = (node: ts.Node): void => {
@@ -33,7 +34,7 @@ function namesIn (text: string): Set<string> {
   return names
 }
 
-t.test('it is made for the web: nothing of it is of Node', async t => {
+t.test('the client uses no API of Node', async t => {
   const { files } = await bundle()
   for (const [name, text] of files) {
     const imported = ts.preProcessFile(text).importedFiles.map(file => file.fileName)

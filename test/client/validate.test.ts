@@ -2,13 +2,13 @@ import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclai
 import t from 'tap'
 import { validate } from '../../lib/client/validate.ts'
 
-/** A row of a table: a schema, values that fit it, and values that do not with what is said of them. */
+/** A row of a table: a schema, valid values, and invalid values with their faults. */
 type Row = [title: string, schema: TSchema, fitting: unknown[], others: Array<[value: unknown, fault: string]>]
 
 const S = Type.String()
 const N = Type.Number()
 
-// Its type is of no use here, and has no end.
+// Its type is infinite, and not needed here.
 const words: Record<string, TSchema> = {
   At: Type.String({ format: 'date-time' }),
   Note: Type.Object({ at: Type.Ref('At'), text: Type.String({ maxLength: 2 }) }),
@@ -19,7 +19,7 @@ const words: Record<string, TSchema> = {
 const Words = Type.Module(words)
 const Tree: TSchema = Type.Recursive((This: TSchema): TSchema => Type.Object({ name: Type.String({ format: 'hostname' }), children: Type.Array(This) }))
 
-t.test('C1: what fits is passed over in silence, and of what does not the first fault is told, with its place', async t => {
+t.test('C1: valid data has no fault, and invalid data returns its first fault and the path', async t => {
   const rows: Row[] = [
     ['a string', S, ['', 'x'], [[5, "Expected string at '/'"]]],
     ['an object', Type.Object({ a: N, b: Type.Optional(S) }), [{ a: 1 }, { a: 1, b: '', c: [] }], [[{}, "Expected required property at '/a'"], [{ a: 1, b: null }, "Expected string at '/b'"]]],
@@ -36,9 +36,9 @@ t.test('C1: what fits is passed over in silence, and of what does not the first 
   }
 })
 
-t.test('C1: a format is checked where TypeBox knows it, and only there', async t => {
+t.test('C1: only the formats that TypeBox knows are checked', async t => {
   const Even = Type.Object({ digits: Type.String({ format: 'even' }) })
-  t.equal(validate(Even, { digits: '123' }), undefined, 'nobody said what it means')
+  t.equal(validate(Even, { digits: '123' }), undefined, 'the format is unknown')
   t.equal(validate(Words.Import('Note'), { at: 'any time', text: 'hi' }), undefined, 'nor in a module')
 
   FormatRegistry.Set('odd', text => text.length % 2 === 1)
@@ -53,7 +53,7 @@ t.test('C1: beside an unknown format the rest of a schema is checked', async t =
   t.equal(validate(Words.Import('Note'), { at: 'any time', text: 'long' }), "Expected string length less or equal to 2 at '/text'")
 })
 
-t.test('C1: what TypeBox has no check for is the server\'s to check, and what is around it is checked', async t => {
+t.test('C1: types without a check in TypeBox are skipped, and the types around them are checked', async t => {
   const Foreign = Type.Unsafe<string>({ [Kind]: 'Foreign', type: 'string' })
   const parts: Array<[string, TSchema]> = [
     ['an unsafe type', Type.Unsafe({ type: 'string', enum: ['a'] })],
@@ -70,7 +70,7 @@ t.test('C1: what TypeBox has no check for is the server\'s to check, and what is
   t.equal(validate(Words.Import('Lamp'), { light: 'on' }), "Expected required property at '/watts'", 'beside an unsafe type in a module')
 })
 
-t.test('C1: a type of the user is checked where its check is registered', async t => {
+t.test('C1: a type of the user is checked if its check is registered', async t => {
   TypeRegistry.Set('Shout', (_schema, value) => typeof value === 'string' && value === value.toUpperCase())
   t.teardown(() => TypeRegistry.Delete('Shout'))
   const Shout = Type.Object({ text: Type.Unsafe<string>({ [Kind]: 'Shout' }) })
@@ -78,7 +78,7 @@ t.test('C1: a type of the user is checked where its check is registered', async 
   t.match(validate(Shout, { text: 'hey' }), /at '\/text'$/)
 })
 
-t.test('a schema stays as it is, and is prepared once', async t => {
+t.test('a schema is not modified, and is prepared once', async t => {
   const schema = Type.Object({ at: Type.String({ format: 'unheard-of' }) })
   Object.freeze(schema)
   Object.freeze(schema.properties.at)

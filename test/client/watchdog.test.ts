@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import t from 'tap'
 import { Watchdog } from '../../lib/client/watchdog.ts'
 
-/** A watchdog in a time of its own, and the limits that it told of. */
+/** A watchdog with a mock clock, and the limits that it reported. */
 function watched (t: { teardown: (fn: () => void) => unknown }, fixed?: number) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'] })
   t.teardown(() => mock.timers.reset())
@@ -10,7 +10,7 @@ function watched (t: { teardown: (fn: () => void) => unknown }, fixed?: number) 
   const told: number[] = []
   return {
     told,
-    /** Waits for bytes, which come after so many milliseconds. */
+    /** Waits for bytes that arrive after a number of milliseconds. */
     bytes (time: number, beat?: boolean): void {
       watchdog.watch(limit => told.push(limit))
       mock.timers.tick(time)
@@ -21,14 +21,14 @@ function watched (t: { teardown: (fn: () => void) => unknown }, fixed?: number) 
 
 const DAY = 24 * 60 * 60 * 1000
 
-t.test('until a heartbeat has come nothing is known, and a stream may be silent for ever', async t => {
+t.test('before the first heartbeat there is no limit of silence', async t => {
   const { bytes, told } = watched(t)
   bytes(DAY)
   bytes(DAY)
   t.same(told, [])
 })
 
-t.test('a heartbeat tells how long a silence may last: two and a half times as long as the one that it ended', async t => {
+t.test('a heartbeat sets the limit to two and a half times the silence before it', async t => {
   const { bytes, told } = watched(t)
   bytes(10_000, true)
   bytes(24_999)
@@ -37,7 +37,7 @@ t.test('a heartbeat tells how long a silence may last: two and a half times as l
   t.same(told, [25_000])
 })
 
-t.test('a program that comments every second is not expected to go on with it', async t => {
+t.test('comments every second do not lower the limit below its minimum', async t => {
   const { bytes, told } = watched(t)
   bytes(1_000, true)
   bytes(19_999)
@@ -46,14 +46,14 @@ t.test('a program that comments every second is not expected to go on with it', 
   t.same(told, [20_000])
 })
 
-t.test('a heartbeat after hours, when the machine has slept, says nothing of the interval', async t => {
+t.test('a heartbeat after hours, when the machine has slept, does not change the limit', async t => {
   const { bytes, told } = watched(t)
   bytes(DAY, true)
   bytes(DAY)
   t.same(told, [])
 })
 
-t.test('it knows a heartbeat from a comment that came with others', async t => {
+t.test('a comment right after another one is no heartbeat', async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'] })
   t.teardown(() => mock.timers.reset())
   const watchdog = new Watchdog(undefined)
@@ -65,14 +65,14 @@ t.test('it knows a heartbeat from a comment that came with others', async t => {
   t.same([came(1_000, true), came(999, true), came(1_000, false), came(1_000)], [true, false, false, false])
 })
 
-t.test('any byte is a sign of life', async t => {
+t.test('any byte ends a silence', async t => {
   const { bytes, told } = watched(t)
   bytes(4_000, true)
   for (let n = 0; n < 10; n++) bytes(19_000, n % 2 === 0 ? undefined : false)
   t.same(told, [])
 })
 
-t.test('the longest interval counts: one that came early does not make it impatient', async t => {
+t.test('the longest interval sets the limit', async t => {
   const { bytes, told } = watched(t)
   for (const interval of [4_000, 9_000, 3_000]) bytes(interval, true)
   bytes(22_499)
@@ -81,7 +81,7 @@ t.test('the longest interval counts: one that came early does not make it impati
   t.same(told, [22_500])
 })
 
-t.test('an event says nothing of the interval, nor do comments that come thick and fast', async t => {
+t.test('an event does not change the limit, nor do rapid comments', async t => {
   const { bytes, told } = watched(t)
   bytes(4_000)
   bytes(4_000, false)
@@ -90,7 +90,7 @@ t.test('an event says nothing of the interval, nor do comments that come thick a
   t.same(told, [])
 })
 
-t.test('inactivityTimeout is the limit, whatever the heartbeats say', async t => {
+t.test('inactivityTimeout is the limit, whatever the interval of heartbeats', async t => {
   const { bytes, told } = watched(t, 5_000)
   bytes(4_999)
   t.same(told, [])
@@ -100,14 +100,14 @@ t.test('inactivityTimeout is the limit, whatever the heartbeats say', async t =>
   t.same(told, [5_000, 5_000])
 })
 
-t.test('an inactivityTimeout of 0 waits for ever', async t => {
+t.test('an inactivityTimeout of 0 is no limit', async t => {
   const { bytes, told } = watched(t, 0)
   bytes(4_000, true)
   bytes(DAY)
   t.same(told, [])
 })
 
-t.test('it watches while bytes are waited for, and not while they are worked on', async t => {
+t.test('the limit applies while the client waits for bytes, not while it processes them', async t => {
   const { bytes, told } = watched(t, 5_000)
   bytes(1)
   mock.timers.tick(DAY)
@@ -116,7 +116,7 @@ t.test('it watches while bytes are waited for, and not while they are worked on'
   t.same(told, [])
 })
 
-t.test('a limit longer than a timer is none that fires at once', async t => {
+t.test('a limit longer than a timer does not fire at once', async t => {
   for (const limit of [Infinity, 2 ** 31]) {
     const watchdog = new Watchdog(limit)
     const silent = new Promise(resolve => { watchdog.watch(() => resolve('silent')) })

@@ -50,7 +50,7 @@ const BUFFERED = 'proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;'
 interface Found { probe: string, mark: string, text: string, setting?: string }
 
 async function see (t: Test, url: string, ...args: string[]): Promise<{ code: number | null, marks: Record<string, string>, found: Found[] }> {
-  const child = spawn(process.execPath, ['dist/cli.js', 'doctor', url, '--json', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(process.execPath, ['dist-client/cli.js', 'doctor', url, '--json', ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
   t.teardown(() => { child.kill('SIGKILL') })
   let text = ''
   child.stdout.setEncoding('utf8').on('data', piece => { text += piece })
@@ -78,7 +78,7 @@ t.test('doctor behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   t.test('over HTTP/1.0, with buffering, events are split: doctor reports buffering', async t => {
     const { code, found } = await see(t, await urlOf(t, `proxy_http_version 1.0; ${BUFFERED}`, '/ticks'), '--seconds', '5')
     t.equal(code, 1)
-    t.match(problems(found), [{ probe: 'arrival', text: /^It looks buffered/, setting: /proxy_buffering off/ }])
+    t.match(problems(found), [{ probe: 'arrival', text: /^The stream looks buffered/, setting: /proxy_buffering off/ }])
   })
 
   t.test('small events do not arrive at all, and doctor distinguishes that from silence by the origin', async t => {
@@ -86,7 +86,7 @@ t.test('doctor behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const [alone, compared] = await Promise.all([see(t, url, '--seconds', '3'), see(t, url, '--seconds', '3', '--origin', `http://127.0.0.1:${node}/small`)])
     // A head that reached nginx together with an event is held back with it. A head that arrived before is not.
     t.ok(alone.marks.answer === 'problem' || alone.marks.arrival === 'warning')
-    t.match(problems(compared.found).filter(({ probe }) => probe === 'arrival'), [{ text: /^It is buffered/ }])
+    t.match(problems(compared.found).filter(({ probe }) => probe === 'arrival'), [{ text: /^The stream is buffered/ }])
   })
 
   t.test('proxy_read_timeout closes a stream without heartbeats: doctor reports a limit for silence', async t => {
@@ -98,7 +98,7 @@ t.test('doctor behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   t.test('gzip of nginx is reported, and delays nothing', async t => {
     const { code, found } = await see(t, await urlOf(t, `${GOOD} gzip on; gzip_types text/event-stream; gzip_proxied any; gzip_min_length 0;`, '/ticks'), '--seconds', '3')
     t.equal(code, 0)
-    t.match(found.filter(({ probe }) => probe === 'compression'), [{ mark: 'note', text: /^It is compressed \(gzip\), and nothing is held back/ }])
+    t.match(found.filter(({ probe }) => probe === 'compression'), [{ mark: 'note', text: /^The stream is compressed \(gzip\) and no event is held back/ }])
   })
 
   t.test('a node that is down is 502, after which an EventSource does not reconnect', async t => {

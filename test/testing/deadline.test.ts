@@ -1,14 +1,14 @@
 import t from 'tap'
 import { Deadline } from '../../lib/testing/deadline.ts'
 
-t.test('what comes in time is given, and a failure is told', async t => {
+t.test('a wait returns the result, or the failure', async t => {
   const wait = new Deadline('GET /: all', 10_000)
   t.equal(await wait.for(Promise.resolve(1)), 1)
   await t.rejects(wait.for(Promise.reject(new Error('broken'))), { message: 'broken' })
   wait.over()
 })
 
-t.test('what does not come is waited for no longer, and the message says what did', async t => {
+t.test('a wait that times out rejects, with the events that arrived', async t => {
   const wait = new Deadline('GET /: 3 events', 5)
   t.equal(await wait.for(Promise.resolve(1)), 1)
   wait.note('tick 1')
@@ -17,7 +17,7 @@ t.test('what does not come is waited for no longer, and the message says what di
   await t.rejects(wait.for(never, ', and more'), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /: 3 events did not arrive within 5 ms, and more; so far: tick 1, tick 2' })
 })
 
-t.test('the message does not grow with what came', async t => {
+t.test('the message has a limited length', async t => {
   const wait = new Deadline('GET /: its end', Infinity)
   t.match(wait.error('in time').message, /so far: nothing$/)
   for (let n = 1; n <= 12; n++) wait.note(n === 12 ? 'x'.repeat(101) : String(n))

@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { validate } from '../../lib/client/validate.ts'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { injectStream } from '../../lib/testing/inject-stream.ts'
+import { bodyOf, injectStream } from '../../lib/testing/inject-stream.ts'
 import { openStreams } from '../../lib/testing/open-streams.ts'
 
 const events = { order: Type.Object({ id: Type.Integer() }), note: Type.String() }
@@ -25,7 +25,7 @@ async function serve (t: Test, routes: (app: FastifyInstance) => unknown = () =>
   return { app, reports }
 }
 
-t.test('a typed stream, when its head is there', async t => {
+t.test('injectStream() resolves with a typed stream when its head has arrived', async t => {
   const { app } = await serve(t)
   const stream = await injectStream(app, { url: '/orders', events, headers: { authorization: 'Bearer 1', 'x-tenant': ['a', 'b'] } })
   t.equal(stream.response.statusCode, 200)
@@ -34,21 +34,21 @@ t.test('a typed stream, when its head is there', async t => {
   t.strictSame(await stream.closed, { reason: 'complete' })
 })
 
-t.test('without a map, every event and its text; the headers may be those of an attempt', async t => {
+t.test('without a map every event is received as text; headers may be a function', async t => {
   const { app } = await serve(t)
   const stream = await injectStream(app, { url: new URL('http://localhost/orders'), headers: ({ attempt }) => ({ authorization: `Bearer ${attempt}` }) })
   t.strictSame(await stream.take(1), [{ event: 'order', data: '{"id":7}', id: '1' }])
   t.equal((await stream.takeAll()).length, 2)
 })
 
-t.test('the schema is checked where the test asks for it', async t => {
+t.test('the schema is checked with validate', async t => {
   const { app } = await serve(t)
   const stream = await injectStream(app, { url: '/orders', events: { order: Type.Object({ id: Type.String() }) }, validate, headers: { authorization: 'Bearer 1' } })
   t.strictSame(await stream.takeAll(), [])
   t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_INVALID_EVENT' } })
 })
 
-t.test('an answer that is no stream is a failure, which has all of it', async t => {
+t.test('a response that is no stream rejects, with status, headers and body', async t => {
   const { app } = await serve(t, app => {
     app.get('/text', async (_request, reply) => reply.code(503).header('retry-after', '5').send('busy'))
     app.get('/empty', async (_request, reply) => reply.code(500).send(''))
@@ -75,14 +75,14 @@ t.test('204 is a stream without events', async t => {
   t.strictSame(await stream.takeAll(), [])
 })
 
-t.test('a head that does not come is waited for no longer, and the server notices', async t => {
+t.test('a head that does not arrive rejects, and the server notices the disconnect', async t => {
   const { app, reports } = await serve(t)
   await t.rejects(injectStream(app, { url: '/mute', timeout: 50 }), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /mute: the head of a response did not arrive within 50 ms; so far: nothing' })
   await sleep(1)
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
 })
 
-t.test('a body of any kind', async t => {
+t.test('a body of any kind is sent', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse)
@@ -99,7 +99,7 @@ t.test('a body of any kind', async t => {
   await t.rejects(echo({ payload: 'text' }), { status: 415, message: /^POST \/echo: / })
 })
 
-t.test('it comes back by itself where the test asks for it, and tells of its failures', async t => {
+t.test('reconnect: true reconnects, and onError receives failures', async t => {
   let asked = 0
   const { app } = await serve(t, app => {
     app.get('/flaky', (request, reply) => {
@@ -118,7 +118,7 @@ t.test('it comes back by itself where the test asks for it, and tells of its fai
   await t.rejects(injectStream(app, { url: '/never', reconnect: true, retryDelay: 1e6, timeout: 50 }), { message: /50 ms; so far: The server answered with status 503$/ })
 })
 
-t.test('one that comes back is over when the app is closed', async t => {
+t.test('a stream that reconnects ends when the app closes', async t => {
   const { app } = await serve(t, app => app.get('/once', (_request, reply) => reply.sse([{ data: '' }], { retry: 1e6 })))
   const [waiting, open, unread] = await Promise.all(['/once', '/silent', '/once'].map(url => injectStream(app, { url, reconnect: true })))
   await waiting!.take(1)
@@ -126,12 +126,12 @@ t.test('one that comes back is over when the app is closed', async t => {
   await app.close()
   t.strictSame(await rest, [])
   for (const stream of [waiting, open]) t.strictSame(await stream!.closed, { reason: 'closed' })
-  t.strictSame((await unread!.takeAll()).length, 1, 'what came before can be read')
+  t.strictSame((await unread!.takeAll()).length, 1, 'the text before it can be read')
   await app.close()
   await t.rejects(injectStream(app, '/once'), { code: 'FST_SSE_NETWORK', message: /already been closed/ })
 })
 
-t.test('a signal ends it, and before its head there is none', async t => {
+t.test('a signal ends the stream, also before its head', async t => {
   const { app, reports } = await serve(t)
   const client = new AbortController()
   const stream = await injectStream(app, { url: '/silent', signal: client.signal })
@@ -140,4 +140,12 @@ t.test('a signal ends it, and before its head there is none', async t => {
   await stream.disconnect()
   t.strictSame(reports.map(({ reason }) => reason), ['client'])
   await t.rejects(injectStream(app, { url: '/silent', signal: client.signal }), { code: 'FST_SSE_TEST_TIMEOUT', message: /before the stream was closed/ })
+})
+
+t.test('a payload of inject becomes a body of fetch', async t => {
+  t.strictSame(bodyOf(undefined), {})
+  t.strictSame(bodyOf('text'), { body: Buffer.from('text') }, 'bytes, which have no type')
+  t.strictSame(bodyOf({ a: 1 }), { body: Buffer.from('{"a":1}'), type: 'application/json' })
+  t.strictSame(bodyOf([1]), { body: Buffer.from('[1]'), type: 'application/json' })
+  for (const payload of [Buffer.from('x'), new FormData(), Readable.from(['x'])]) t.equal(bodyOf(payload).body, payload, 'as it is')
 })

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
+import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { connect } from '../../lib/client.ts'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { headersOf, InjectTransport } from '../../lib/testing/inject-transport.ts'
+import { headersOf, injectFetch, InjectTransport } from '../../lib/testing/inject-transport.ts'
 import { held } from '../setup/within.ts'
 
 const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
@@ -27,7 +29,7 @@ async function serve (t: Test): Promise<{ app: FastifyInstance, reports: CloseRe
   return { app, reports, pulled: () => pulled }
 }
 
-t.test('a request arrives as inject makes it, and as fetch does', async t => {
+t.test('a request has the options of inject and of fetch', async t => {
   const { app } = await serve(t)
   const line = new InjectTransport(app, { query: { a: '1' }, cookies: { c: 'd' }, authority: 'example.org', remoteAddress: '10.0.0.1' })
   const response = await line.fetch('/echo', { method: 'POST', body: JSON.stringify({ é: 1 }), headers: { 'content-type': 'application/json' } })
@@ -37,7 +39,7 @@ t.test('a request arrives as inject makes it, and as fetch does', async t => {
   t.strictSame(await bare.json(), { body: 'text', type: 'text/plain;charset=UTF-8', length: '4', query: {}, ip: '127.0.0.1', host: 'other:80' })
 })
 
-t.test('the head of an answer is there before its body', async t => {
+t.test('the head of a response arrives before its body', async t => {
   const { app } = await serve(t)
   const line = new InjectTransport(app, {})
   let opened = false
@@ -52,7 +54,7 @@ t.test('the head of an answer is there before its body', async t => {
   t.equal(line.text, 'data: first\n\n')
 })
 
-t.test('an answer without a body is read', async t => {
+t.test('a response without a body is read', async t => {
   const { app } = await serve(t)
   const line = new InjectTransport(app, {})
   t.equal((await line.fetch('/nothing')).body, null)
@@ -75,7 +77,7 @@ for (const method of ['GET', 'POST']) {
   })
 }
 
-t.test('it notices one that leaves before the head, and one that stops reading for good', async t => {
+t.test('the server notices a client that disconnects before the head, or cancels the body', async t => {
   const { app, reports } = await serve(t)
   const line = new InjectTransport(app, {})
   const client = new AbortController()
@@ -93,12 +95,12 @@ t.test('it notices one that leaves before the head, and one that stops reading f
   t.equal(reports.length, 2)
 })
 
-t.test('a client that has left asks for nothing', async t => {
+t.test('an aborted request is not sent', async t => {
   const { app } = await serve(t)
   await t.rejects(new InjectTransport(app, {}).fetch('/first', { signal: AbortSignal.abort() }), { name: 'AbortError' })
 })
 
-t.test('a client that leaves while the app is starting has left when it has started', async t => {
+t.test('a client that disconnects while the app starts is disconnected when it has started', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.register(async scope => {
@@ -120,7 +122,7 @@ t.test('a client that leaves while the app is starting has left when it has star
   await line.gone()
 })
 
-t.test('L4: while the client is stalled nothing is read, and the server stops when the buffers are full', async t => {
+t.test('L4: a stalled client reads nothing, and the server stops when the buffers are full', async t => {
   const { app, pulled } = await serve(t)
   const line = new InjectTransport(app, {})
   const response = await line.fetch('/endless')
@@ -143,7 +145,7 @@ t.test('L4: while the client is stalled nothing is read, and the server stops wh
   await line.gone()
 })
 
-t.test('what was asked for when the client stopped is held back, too', async t => {
+t.test('a pending read waits for the stalled client, too', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   let send!: (text: string) => void
@@ -164,7 +166,7 @@ t.test('what was asked for when the client stopped is held back, too', async t =
   t.equal(new TextDecoder().decode((await next).value), 'late')
 })
 
-t.test('an answer that breaks off fails the body', async t => {
+t.test('a broken response fails the body', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.get('/', (_request, reply) => {
@@ -184,4 +186,19 @@ t.test('an answer that breaks off fails the body', async t => {
 t.test('headers of Node are headers of fetch', async t => {
   t.strictSame([...headersOf(undefined)], [])
   t.strictSame([...headersOf({ A: 'b', c: 1, d: ['e', 'f'], g: undefined })], [['a', 'b'], ['c', '1'], ['d', 'e, f']])
+})
+
+t.test('injectFetch() serves a client without a port', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sse)
+  const events = { hello: Type.Object({ to: Type.String() }) }
+  app.get('/', { schema: { sse: events } }, (request, reply) => reply.sse([{ event: 'hello', data: { to: String(request.headers.cookie) } }]))
+  const fetch = injectFetch(app, { cookies: { name: 'you' } })
+  for (const stream of [connect('/', { events, fetch, reconnect: false }), connect('/', { events, fetch, reconnect: false })]) {
+    const came = []
+    for await (const event of stream) came.push(event)
+    t.strictSame(came, [{ event: 'hello', data: { to: 'name=you' }, id: '' }], 'of any number of requests')
+  }
+  t.equal((await injectFetch(app)('/none')).status, 404)
 })

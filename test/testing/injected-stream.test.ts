@@ -44,7 +44,7 @@ async function serve (t: Test, routes: (app: FastifyInstance) => void = () => {}
 
 const numbers = (events: Array<{ data: unknown }>): unknown[] => events.map(({ data }) => data)
 
-t.test('take, until, a loop and rest follow each other', async t => {
+t.test('take, takeUntil, a loop and takeAll continue after each other', async t => {
   const { open } = await serve(t)
   const stream = await open('/count')
   t.strictSame(await stream.take(0), [])
@@ -64,7 +64,7 @@ t.test('take, until, a loop and rest follow each other', async t => {
   t.equal(finite.text, 'event: n\ndata: 1\n\nevent: n\ndata: 2\n\nevent: n\ndata: 3\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
-t.test('a loop first, and then the rest of it', async t => {
+t.test('takeAll continues after a loop', async t => {
   const { open } = await serve(t)
   const stream = await open('/three')
   const reading = stream[Symbol.asyncIterator]()
@@ -73,7 +73,7 @@ t.test('a loop first, and then the rest of it', async t => {
   t.strictSame(await reading.next(), { value: undefined, done: true })
 })
 
-t.test('what does not come in time is said, with what came, and the next wait has it', async t => {
+t.test('a wait that times out reports the received events, and the next wait gets the late one', async t => {
   let go!: () => void
   const { open } = await serve(t, app => {
     app.get('/slow', { schema: { sse: events } }, (_request, reply) => reply.sse(async function * () {
@@ -88,29 +88,29 @@ t.test('what does not come in time is said, with what came, and the next wait ha
   t.strictSame(numbers(await stream.take(1)), [2])
   const silent = await open('/silent', { timeout: 300 })
   await t.rejects(silent.take(1), { message: 'GET /silent: 1 event did not arrive within 300 ms; so far: nothing' })
-  await t.rejects(silent.takeUntil(() => true), { message: 'GET /silent: the event that until() looks for did not arrive within 300 ms; so far: nothing' })
+  await t.rejects(silent.takeUntil(() => true), { message: 'GET /silent: the event of takeUntil() did not arrive within 300 ms; so far: nothing' })
   await t.rejects(silent.takeAll(), { message: 'GET /silent: its end did not arrive within 300 ms; so far: nothing' })
   silent.stall()
   await t.rejects(silent.takeAll(), { message: 'GET /silent: its end did not arrive within 300 ms, and the client was stalled; so far: nothing' })
 })
 
-t.test('a stream that ends before is said at once, and how it ended', async t => {
+t.test('a stream that ends early rejects at once, with its reason', async t => {
   const { open } = await serve(t)
   const stream = await open('/three')
   await t.rejects(stream.take(4), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /three: 4 events did not arrive before the stream ended (complete); so far: n 1, n 2, n 3' })
   const failing = await open('/failing')
   await t.rejects(failing.takeUntil(() => false), { message: /before the stream ended \(The server failed: Internal Server Error\); so far: n 1$/, cause: { code: 'FST_SSE_SERVER_ERROR' } })
   const other = await open('/failing')
-  t.strictSame(numbers(await other.takeAll()), [1], 'rest takes any end')
+  t.strictSame(numbers(await other.takeAll()), [1], 'takeAll accepts any end')
   t.match(await other.closed, { reason: 'error', error: { code: 'FST_SSE_SERVER_ERROR' } })
 })
 
-t.test('what the test throws while it looks is its own', async t => {
+t.test('an error of the callback of takeUntil is thrown', async t => {
   const { open } = await serve(t)
   await t.rejects((await open('/count')).takeUntil(() => { throw new Error('mine') }), { message: 'mine' })
 })
 
-t.test('L3: drop settles when the server has noticed, and the source is over', async t => {
+t.test('L3: disconnect resolves when the server has noticed and the source is over', async t => {
   const { app, open, reports, over } = await serve(t)
   const stream = await open('/count')
   await stream.take(3)
@@ -122,7 +122,7 @@ t.test('L3: drop settles when the server has noticed, and the source is over', a
   await (await open('/three')).disconnect()
 })
 
-t.test('resume comes back for what was not taken', async t => {
+t.test('reconnect resumes after the last consumed event', async t => {
   const { app, open, reports } = await serve(t, app => {
     app.get('/channel', { schema: { sse: events } }, (_request, reply) => reply.sse(app.sse.channel('n', { events, start: 'earliest' })))
   })
@@ -146,7 +146,7 @@ t.test('resume comes back for what was not taken', async t => {
   t.strictSame(numbers(await (await unread.reconnect()).take(3)), [1, 2, 3])
 })
 
-t.test('L4: a stalled client holds the source, and goes on', async t => {
+t.test('L4: a stalled client stops the source, and resumes', async t => {
   const { open, pulled } = await serve(t)
   const stream = await open('/count')
   await stream.take(1)
@@ -158,7 +158,7 @@ t.test('L4: a stalled client holds the source, and goes on', async t => {
   await stream.disconnect()
 })
 
-t.test('listeners and take have the same events', async t => {
+t.test('listeners and take receive the same events', async t => {
   const { open } = await serve(t)
   const stream = await open('/three')
   const heard: number[] = []

@@ -7,7 +7,7 @@ import { openStreams } from '../../lib/testing/open-streams.ts'
 
 const silent = (): Promise<never> => new Promise(() => {})
 
-t.test('it names what is open, in whatever scope, and nothing else', async t => {
+t.test('openStreams() lists the open streams of all scopes', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   for (const prefix of ['/a', '/b']) {
@@ -26,7 +26,7 @@ t.test('it names what is open, in whatever scope, and nothing else', async t => 
   t.strictSame(openStreams(app), [])
 })
 
-t.test('it finds the streams of another copy of this package', async t => {
+t.test('openStreams() lists the streams of another copy of this package', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(built)
@@ -35,6 +35,6 @@ t.test('it finds the streams of another copy of this package', async t => {
   t.strictSame(openStreams(app), ['GET /'])
 })
 
-t.test('of an app without the plugin nobody can say that nothing is open', async t => {
+t.test('openStreams() rejects an app without the plugin', async t => {
   t.throws(() => openStreams(Fastify()), { code: 'FST_SSE_OPTION', message: "Option 'app' must be a Fastify instance that is ready and has the plugin, got one without it" })
 })

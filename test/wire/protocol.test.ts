@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser'
 import t from 'tap'
-import { END_ID, GAP_EVENT, LIVE_LINE, POSITION_EVENT, REPLAY_LINE, RESERVED, RESET_EVENT } from '../../lib/wire/protocol.ts'
+import { LIVE_LINE, REPLAY_LINE } from '../../lib/wire/encode.ts'
+import { END_ID, GAP_EVENT, POSITION_EVENT, RESERVED, RESET_EVENT } from '../../lib/wire/protocol.ts'
 
 t.test('R9: a replay or live line is a comment and changes nothing of the frame that holds it', async t => {
   const seen: unknown[] = []

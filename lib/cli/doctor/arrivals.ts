@@ -1,45 +1,45 @@
 import { Parser, type ParserHandlers } from '../../client/parser.ts'
 import { LIVE, REPLAY } from '../../wire/protocol.ts'
 
-/** An event, and when it was whole: milliseconds after the request. */
+/** An event and the time of its last byte, in milliseconds after the request. */
 export interface Arrival { readonly at: number, readonly event: string, readonly id: string, readonly data: string }
 
-/** Bytes that came together. `whole` where they ended with an event, and not in the middle of one. */
+/** Bytes that arrived together. `whole`: they end with an event, not in the middle of one. */
 export interface Piece { readonly at: number, bytes: number, events: number, whole: boolean }
 
-// What is seen of a stream that never stops talking.
-const MOST = 20_000
-// Of an event, to know it again by.
-const GLIMPSE = 200
-const LARGEST = 2 ** 24
+// The number of events after which the examination ends.
+const MAX_EVENTS = 20_000
+// The characters of data that identify an event.
+const DATA_KEPT = 200
+const MAX_EVENT_BYTES = 2 ** 24
 
-/** What came of a stream, and when. */
+/** Records the events, comments and bytes of a stream with their times. */
 export class Arrivals implements ParserHandlers {
   readonly pieces: Piece[] = []
   readonly events: Arrival[] = []
-  /** When comments came. */
+  /** The times of comments. */
   readonly comments: number[] = []
-  /** The marks of a channel's stream among them: `replay`, `live`. */
+  /** The comments of a channel's stream: `replay`, `live`. */
   readonly marks: string[] = []
   lastEventId = ''
   reconnectionTime: number | undefined
   #at = 0
   #open: Piece | undefined
-  /** What has come of a line. */
+  /** The incomplete line. */
   #line = ''
-  readonly #parser = new Parser(this, LARGEST)
+  readonly #parser = new Parser(this, MAX_EVENT_BYTES)
 
-  /** Enough is known. */
-  get full (): boolean { return this.events.length >= MOST }
+  /** Whether the recorded events are enough. */
+  get full (): boolean { return this.events.length >= MAX_EVENTS }
 
-  /** The silences, from the request to the first byte and between pieces. */
+  /** The silences in milliseconds: before the first piece and between pieces. */
   get silences (): number[] { return this.pieces.map(({ at }, index) => at - (this.pieces[index - 1]?.at ?? 0)) }
 
   /** Throws FST_SSE_EVENT_SIZE. */
   feed (bytes: Buffer, at: number): void {
     if (bytes.length === 0) return
     const piece = this.#open ?? this.#begin(at)
-    // What came together came at one time.
+    // All bytes of a piece have one time.
     this.#at = piece.at
     const before = this.events.length
     this.#parser.feed(bytes)
@@ -48,7 +48,7 @@ export class Arrivals implements ParserHandlers {
     piece.whole = this.#isWhole(bytes)
   }
 
-  /** One read of a socket may bring several chunks, which is all that is known of what was sent together. */
+  /** Begins a piece. One read of a socket may bring several chunks, which belong to one piece. */
   #begin (at: number): Piece {
     const piece = { at, bytes: 0, events: 0, whole: true }
     this.pieces.push(this.#open = piece)
@@ -56,18 +56,18 @@ export class Arrivals implements ParserHandlers {
     return piece
   }
 
-  /** After an empty line, or a comment: some send theirs without one. */
+  /** Returns whether the bytes end with an empty line or a comment line: some servers send no empty line after it. */
   #isWhole (bytes: Buffer): boolean {
     const lines = (this.#line + bytes.toString('latin1')).split(/\r\n|\r|\n/)
     const rest = lines.pop()!
-    // How it begins says what it is.
+    // The first character shows whether it is a comment.
     this.#line = rest.slice(0, 1)
     return rest === '' && /^(:|$)/.test(lines.at(-1)!)
   }
 
   message (event: string, data: string, id: string): void {
     this.lastEventId = id
-    this.events.push({ at: this.#at, event, id, data: data.slice(0, GLIMPSE) })
+    this.events.push({ at: this.#at, event, id, data: data.slice(0, DATA_KEPT) })
   }
 
   position (id: string): void { this.lastEventId = id }

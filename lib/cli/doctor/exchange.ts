@@ -2,7 +2,7 @@ import { createBrotliDecompress, createUnzip, constants, type BrotliDecompress, 
 import { Arrivals } from './arrivals.ts'
 import { sendHttp1, sendHttp2, type EndReason, type ExchangeHead, type ResponseHandlers } from './transport.ts'
 
-/** What to ask, and how long to look at the answer. */
+/** The request of an exchange, and how long to read its response. */
 export interface ExchangeOptions {
   readonly url: URL
   readonly method?: string
@@ -11,95 +11,98 @@ export interface ExchangeOptions {
   readonly multiplexed: boolean
   readonly seconds: number
   readonly signal: AbortSignal
-  /** Whether what came is enough. */
+  /** Returns whether the exchange may end. */
   readonly enough?: (exchange: Exchange) => boolean
 }
 
-/** A request and its answer, and when the parts of it came: milliseconds after the request. */
+/** A request and its response, with times in milliseconds after the request. */
 export interface Exchange {
   readonly url: URL
-  /** Where it was sent away. */
+  /** The URLs that redirected. */
   readonly redirects: readonly URL[]
   readonly arrivals: Arrivals
-  /** When the request was sent, by the clock of this process. */
+  /** The time of the request, by the clock of this process. */
   readonly start: number
-  /** When there was a connection. */
+  /** The time of the connection. */
   connected?: number
   head?: ExchangeHead & { at: number }
   end: { at: number, how: EndReason, error?: Error }
 }
 
-/** Whether there is a stream to look at. */
+/** Returns whether the response is a stream. */
 export function isStream ({ head }: Exchange): boolean {
   return head?.status === 200 && /^text\/event-stream *(;|$)/i.test(head.headers['content-type'] ?? '')
 }
 
 const REDIRECTS = [301, 302, 303, 307, 308]
-const FARTHEST = 5
+const MAX_REDIRECTS = 5
 
-/** Asks, and looks until it is over, or long enough. It does not throw: what fails is an answer, too. */
-export async function exchange (asking: ExchangeOptions, redirects: readonly URL[] = []): Promise<Exchange> {
-  const seen = await send(asking, redirects)
-  const next = redirectTarget(seen)
-  if (next === undefined || redirects.length === FARTHEST) return seen
-  return exchange({ ...asking, url: next, headers: next.origin === asking.url.origin ? asking.headers : harmless(asking.headers) }, [...redirects, asking.url])
+/**
+ * Sends the request and reads until the response ends, or the options end the exchange. Does not throw: a failure is a
+ * result.
+ */
+export async function exchange (options: ExchangeOptions, redirects: readonly URL[] = []): Promise<Exchange> {
+  const result = await send(options, redirects)
+  const next = redirectTarget(result)
+  if (next === undefined || redirects.length === MAX_REDIRECTS) return result
+  return exchange({ ...options, url: next, headers: next.origin === options.url.origin ? options.headers : safeHeaders(options.headers) }, [...redirects, options.url])
 }
 
 // A header of the user may be a secret: another origin gets only a browser's own headers and the position.
-const HARMLESS = /^(accept|access-control-request-|cache-control$|last-event-id$|origin$)/
+const SAFE = /^(accept|access-control-request-|cache-control$|last-event-id$|origin$)/
 
-function harmless (headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => HARMLESS.test(name)))
+function safeHeaders (headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => SAFE.test(name)))
 }
 
 function redirectTarget ({ url, head }: Exchange): URL | undefined {
   const { location } = head?.headers ?? {}
   if (location === undefined || !REDIRECTS.includes(head!.status) || !URL.canParse(location, url)) return undefined
-  const place = new URL(location, url)
-  return place.protocol === 'http:' || place.protocol === 'https:' ? place : undefined
+  const target = new URL(location, url)
+  return target.protocol === 'http:' || target.protocol === 'https:' ? target : undefined
 }
 
 function send ({ url, method = 'GET', headers, multiplexed, seconds, signal, enough = () => false }: ExchangeOptions, redirects: readonly URL[]): Promise<Exchange> {
   const start = performance.now()
   const now = (): number => performance.now() - start
   const arrivals = new Arrivals()
-  const seen: Exchange = { url, redirects, arrivals, start, end: { at: 0, how: 'left' } }
+  const result: Exchange = { url, redirects, arrivals, start, end: { at: 0, how: 'left' } }
   return new Promise(resolve => {
-    let leave = (): void => {}
-    let over = false
+    let abort = (): void => {}
+    let isOver = false
     const finish = (how: EndReason, error?: Error): void => {
-      if (over) return
-      over = true
-      seen.end = { at: now(), how, ...error === undefined ? {} : { error } }
+      if (isOver) return
+      isOver = true
+      result.end = { at: now(), how, ...error === undefined ? {} : { error } }
       clearTimeout(timer)
       signal.removeEventListener('abort', stop)
-      leave()
-      resolve(seen)
+      abort()
+      resolve(result)
     }
     const stop = (): void => finish('left')
     const timer = setTimeout(stop, seconds * 1_000)
     signal.addEventListener('abort', stop)
     const read = (bytes: Buffer): void => {
-      if (over) return
+      if (isOver) return
       try {
         arrivals.feed(bytes, now())
       } catch (error) {
         finish('cut', error as Error)
       }
-      if (arrivals.full || enough(seen)) stop()
+      if (arrivals.full || enough(result)) stop()
     }
     let decoder: Decoder | undefined
-    const told: ResponseHandlers = {
-      connected: () => { seen.connected = now() },
+    const handlers: ResponseHandlers = {
+      connected: () => { result.connected = now() },
       head: head => {
-        seen.head = { ...head, at: now() }
+        result.head = { ...head, at: now() }
         decoder = decoderOf(String(head.headers['content-encoding'] ?? ''))
-        // A stream that breaks off is no valid one.
+        // The compressed data of a broken stream is invalid.
         decoder?.on('data', read).on('error', () => {})
-        if (redirectTarget(seen) !== undefined || enough(seen)) stop()
+        if (redirectTarget(result) !== undefined || enough(result)) stop()
       },
       data: bytes => { decoder === undefined ? read(bytes) : decoder.write(bytes) },
-      // What it still holds came before the end.
+      // The decoder's last bytes arrived before the end.
       over: (how, error) => {
         if (decoder === undefined || decoder.destroyed) finish(how, error)
         else decoder.once('close', () => finish(how, error)).end()
@@ -107,9 +110,9 @@ function send ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
     }
     if (signal.aborted) return stop()
     try {
-      leave = (multiplexed && url.protocol === 'https:' ? sendHttp2 : sendHttp1)({ url, method, headers }, told)
+      abort = (multiplexed && url.protocol === 'https:' ? sendHttp2 : sendHttp1)({ url, method, headers }, handlers)
     } catch (error) {
-      // An id with a control in it makes no header.
+      // No header can carry an id with a control character.
       finish('failed', error as Error)
     }
   })
@@ -117,7 +120,7 @@ function send ({ url, method = 'GET', headers, multiplexed, seconds, signal, eno
 
 type Decoder = Gunzip | BrotliDecompress
 
-/** What was compressed is read as soon as it can be: the end of it may never come. */
+/** Returns a decoder that flushes at once, since the compressed data may never end. */
 function decoderOf (encoding: string): Decoder | undefined {
   if (/^(x-)?gzip$|^deflate$/i.test(encoding)) return createUnzip({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH })
   return /^br$/i.test(encoding) ? createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH }) : undefined

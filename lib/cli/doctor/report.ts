@@ -1,28 +1,27 @@
-import { printable } from '../printable.ts'
-import type { Paint } from '../terminal.ts'
+import { printable, type Paint } from '../terminal.ts'
 import type { Mark, Probe } from './finding.ts'
 
 const COLOURS = { ok: 'green', note: 'cyan', warning: 'yellow', problem: 'red' } as const
 const SIGNS: Readonly<Record<Mark, string>> = { ok: 'ok', note: 'note', warning: 'warning', problem: 'PROBLEM' }
 const SIGN = Math.max(...Object.values(SIGNS).map(sign => sign.length))
 const INDENT = ' '.repeat(SIGN + 2)
-// Longer lines nobody likes to read.
+// Columns.
 const WIDTH = 100
 
-/** A line for each question, then what was found, the worst first. */
+/** Formats the probes: a line for each, then the findings, the worst first. */
 export function report (probes: readonly Probe[], paint: Paint): string {
   const names = Math.max(...probes.map(({ name }) => name.length))
   const signed = (mark: Mark): string => paint(COLOURS[mark], SIGNS[mark].padEnd(SIGN))
   const summary = probes.map(({ name, mark, summary }) => `${signed(mark)}  ${name.padEnd(names)}  ${printable(summary)}\n`)
-  const found = (['problem', 'warning', 'note'] as const).flatMap(wanted => probes.flatMap(({ name, findings }) => findings.filter(({ mark }) => mark === wanted).map(finding => ({ name, ...finding }))))
-  const findings = found.map(({ name, mark, text, setting }) => {
+  const sorted = (['problem', 'warning', 'note'] as const).flatMap(severity => probes.flatMap(({ name, findings }) => findings.filter(({ mark }) => mark === severity).map(finding => ({ name, ...finding }))))
+  const findings = sorted.map(({ name, mark, text, setting }) => {
     const set = setting === undefined ? '' : `${INDENT}${paint('bold', 'Set:')} ${wrapped(printable(setting), 'Set: '.length)}\n`
     return `\n${signed(mark)}  ${wrapped(`${name}: ${printable(text)}`)}\n${set}`
   })
   return summary.join('') + findings.join('')
 }
 
-/** Lines that begin below each other; `taken` characters of the first are there already. */
+/** Wraps a text to indented lines. The first line already has `taken` characters. */
 function wrapped (text: string, taken = 0): string {
   const lines: string[] = []
   let line = ''

@@ -4,7 +4,7 @@ import { Arrivals } from '../../../lib/cli/doctor/arrivals.ts'
 
 const text = (text: string): Buffer => Buffer.from(text)
 
-t.test('events, comments and positions have the time at which they were whole', async t => {
+t.test('events, comments and positions have the time of their last byte', async t => {
   const arrivals = new Arrivals()
   arrivals.feed(text('retry: 7\n: live\n\nid: 1\nda'), 10)
   await turn()
@@ -13,7 +13,7 @@ t.test('events, comments and positions have the time at which they were whole', 
   t.strictSame([arrivals.comments, arrivals.marks, arrivals.lastEventId, arrivals.reconnectionTime], [[10, 20], ['live'], '2', 7])
 })
 
-t.test('what came in one turn is one piece, whichever chunks it came in', async t => {
+t.test('chunks of one turn of the event loop are one piece', async t => {
   const arrivals = new Arrivals()
   arrivals.feed(text('data: 1\n\n'), 10)
   arrivals.feed(text('data: 2\n\n'), 10)
@@ -24,7 +24,7 @@ t.test('what came in one turn is one piece, whichever chunks it came in', async 
   t.strictSame(arrivals.silences, [10, 20])
 })
 
-t.test('a piece is whole where it ends with an event or a comment, wherever the bytes before it were cut', async t => {
+t.test('a piece is whole if it ends with an event or a comment, wherever earlier pieces were split', async t => {
   for (const [pieces, whole] of [
     [['data: 1\n\n'], [true]],
     [['data: 1\r\n\r\n'], [true]],
@@ -44,7 +44,7 @@ t.test('a piece is whole where it ends with an event or a comment, wherever the 
   }
 })
 
-t.test('of a long event a glimpse is kept, and of a stream without end a part', async t => {
+t.test('long events and endless streams are recorded in part', async t => {
   const arrivals = new Arrivals()
   arrivals.feed(text(`data: ${'x'.repeat(1_000)}\n\n`), 0)
   t.equal(arrivals.events[0]!.data, 'x'.repeat(200))

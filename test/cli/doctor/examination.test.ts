@@ -14,12 +14,12 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
 const order = (url: string, more: Partial<ExamineOptions> = {}): ExamineOptions => ({ target: { url: new URL(url), headers: {} }, origin: undefined, browserOrigin: undefined, seconds: 20, signal: new AbortController().signal, ...more })
 
-/** One that answers by what it is asked. */
+/** A server whose response depends on the request. */
 async function asked (t: Test, answer: (method: string, headers: Record<string, unknown>) => Answer): Promise<Scripted> {
   return Scripted.start(t, request => answer(request.method, request.headers)(request))
 }
 
-t.test('it asks as an EventSource does, for compressed answers, with HEAD, and with the last id', async t => {
+t.test('the examination requests as an EventSource, with compression, with HEAD, and with the last id', async t => {
   const server = await asked(t, () => ends('id: ü-7\ndata: 1\n\n'))
   const examination = await within('the end', examine({ ...order(server.url), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } }))
   t.match(examination, { alpn: undefined, origin: undefined, page: undefined, base: { head: { status: 200 } }, back: { head: { status: 200 } } })
@@ -33,7 +33,7 @@ t.test('it asks as an EventSource does, for compressed answers, with HEAD, and w
   ].toSorted())
 })
 
-t.test('it asks the origin, and as a page: the answer and the preflight, which has no secrets', async t => {
+t.test('the examination requests the origin, and as a page the stream and a preflight without secrets', async t => {
   const [server, origin] = [await asked(t, () => ends('data: 1\n\n')), await asked(t, () => ends('data: 2\n\n'))]
   const { page, origin: direct } = await examine({ ...order(server.url, { origin: new URL(origin.url), browserOrigin: 'https://app.example' }), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } })
   t.match(direct, { arrivals: { events: [{ data: '2' }] } })
@@ -44,20 +44,20 @@ t.test('it asks the origin, and as a page: the answer and the preflight, which h
   ])
 })
 
-t.test('it leaves a stream that goes on, and comes back until there is an event', async t => {
+t.test('an open stream is aborted, and the reconnection ends with the first event', async t => {
   const server = await asked(t, method => method === 'HEAD' ? answers(200) : streams('data: 1\n\n'))
   const { base, back } = await within('the end', examine(order(server.url, { seconds: 0.5 })))
   t.match([base.end, back!.end], [{ how: 'left' }, { how: 'left' }])
   t.equal(back!.arrivals.events.length, 1)
 })
 
-t.test('where it was cut it comes back to see whether it is again', async t => {
+t.test('after a cut the reconnection waits for another cut', async t => {
   const server = await asked(t, () => cuts('data: 1\n\n'))
   const { base, back } = await within('the end', examine(order(server.url)))
   t.match([base.end.how, back!.end.how], ['cut', 'cut'])
 })
 
-t.test('to what is no stream it does not come back, nor after the signal', async t => {
+t.test('there is no reconnection without a stream, nor after the signal', async t => {
   const server = await Scripted.start(t, answers(401))
   t.equal((await examine(order(server.url))).back, undefined)
   const controller = new AbortController()
@@ -68,10 +68,10 @@ t.test('to what is no stream it does not come back, nor after the signal', async
   t.equal((await within('the end', examination)).back, undefined)
 })
 
-t.test('over TLS it speaks what a browser would speak', async t => {
+t.test('over TLS the examination uses the protocol of a browser', async t => {
   for (const [allowHTTP1, version] of [[true, '2'], [false, '1.1']] as const) {
     const secure = { https: { ...certificate(), allowHTTP1 }, forceCloseConnections: true }
-    // The types of the two servers have nothing in common but what is used here.
+    // The types of the two servers share only the members that are used here.
     const app = (allowHTTP1 ? Fastify({ ...secure, http2: true }) : Fastify(secure)) as unknown as FastifyInstance
     t.teardown(() => app.close())
     await app.register(sse)
@@ -84,7 +84,7 @@ t.test('over TLS it speaks what a browser would speak', async t => {
   }
 })
 
-t.test('what TLS offers: nothing where it offers none, and unknown where there is none or nobody waits', async t => {
+t.test('the protocol of TLS is none without ALPN, and unknown without TLS or after the signal', async t => {
   const { signal } = new AbortController()
   const secure = createSecureServer(certificate(), socket => socket.on('error', () => {})).listen(0, '127.0.0.1')
   const sockets = new Set<Socket>()

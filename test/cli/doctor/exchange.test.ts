@@ -18,7 +18,7 @@ async function ask (t: Owner, script: Answer[], asking: Partial<ExchangeOptions>
   return { server, seen, signal }
 }
 
-t.test('an exchange has the times of its parts, in their order', async t => {
+t.test('an exchange has the times of its parts', async t => {
   const { seen, signal } = await ask(t, [ends('data: 1\n\n')])
   t.match(seen, { redirects: [], head: { status: 200, version: '1.1' }, arrivals: { events: [{ data: '1' }] }, end: { how: 'complete' } })
   const times = [0, seen.connected!, seen.head!.at, seen.arrivals.pieces[0]!.at, seen.end.at]
@@ -26,7 +26,7 @@ t.test('an exchange has the times of its parts, in their order', async t => {
   t.strictSame(getEventListeners(signal, 'abort'), [])
 })
 
-t.test('it is left when its time is over, when enough came, and at the signal', async t => {
+t.test('an exchange ends after its time, when enough has arrived, and at the signal', async t => {
   const stream = streams('data: 1\n\ndata: 2\n\n')
   t.match((await ask(t, [stream], { seconds: 0.3 })).seen, { end: { how: 'left' }, arrivals: { events: [{}, {}] } })
   t.match((await ask(t, [stream], { enough: ({ arrivals }) => arrivals.events.length > 0 })).seen.end, { how: 'left' })
@@ -39,13 +39,13 @@ t.test('it is left when its time is over, when enough came, and at the signal', 
   }], { signal: controller.signal })).seen.end, { how: 'left' })
 })
 
-t.test('a stream that never stops is left when enough is known', async t => {
+t.test('an endless stream is aborted after enough events', async t => {
   const { seen } = await ask(t, [streams('data\n\n'.repeat(30_000))])
   t.equal(seen.end.how, 'left')
   t.ok(seen.arrivals.full)
 })
 
-t.test('what is cut, what fails, and what cannot be read', async t => {
+t.test('a cut, a failure and an unreadable stream are results', async t => {
   t.match((await ask(t, [cuts('data: 1\n\n')])).seen.end, { how: 'cut', error: Error })
   t.match((await ask(t, [({ response }) => response.socket!.destroy()])).seen.end, { how: 'failed', error: { code: 'ECONNRESET' } })
   const reset = new URL(await secure(t, stream => stream.destroy(new Error('broken'))))
@@ -54,14 +54,14 @@ t.test('what is cut, what fails, and what cannot be read', async t => {
   t.match((await ask(t, [answers(204)], { headers: { 'last-event-id': '\x01' } })).seen.end, { how: 'failed', error: { code: 'ERR_INVALID_CHAR' } })
 })
 
-t.test('compressed events are read as soon as they are there, and to the end', async t => {
+t.test('compressed events are read as soon as they arrive, and to the end', async t => {
   const text = 'data: 1\n\n'
   for (const [encoding, bytes] of [['gzip', gzipSync(text)], ['br', brotliCompressSync(text)], ['deflate', deflateSync(text)], ['x-gzip', gzipSync(text)]] as const) {
     t.match((await ask(t, [ends(bytes, { 'content-encoding': encoding })])).seen, { end: { how: 'complete' }, arrivals: { events: [{ data: '1' }] } }, encoding)
   }
   const much = Array.from({ length: 20_000 }, (_, n) => `data: ${n}\n\n`).join('')
   const { seen: first } = await ask(t, [ends(gzipSync(much), { 'content-encoding': 'gzip' })], { enough: ({ arrivals }) => arrivals.events.length > 0 })
-  t.ok(first.arrivals.events.length < 20_000, 'and what comes after enough is not')
+  t.ok(first.arrivals.events.length < 20_000, 'and later events are not recorded')
   for (const [encoding, make] of [['gzip', () => createGzip({ flush: constants.Z_SYNC_FLUSH })], ['br', () => createBrotliCompress({ flush: constants.BROTLI_OPERATION_FLUSH })]] as const) {
     const { seen } = await ask(t, [({ response }) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': encoding })
@@ -73,7 +73,7 @@ t.test('compressed events are read as soon as they are there, and to the end', a
   }
 })
 
-t.test('what only says that it is compressed ends all the same, and what nobody can read is bytes', async t => {
+t.test('invalid compressed data ends, and an unknown encoding is read as bytes', async t => {
   t.match((await ask(t, [ends('data: 1\n\n', { 'content-encoding': 'gzip' })])).seen, { end: { how: 'complete' }, arrivals: { events: [] } })
   t.match((await ask(t, [({ response }) => {
     response.writeHead(200, { 'content-encoding': 'gzip' }).write('no gzip')
@@ -82,7 +82,7 @@ t.test('what only says that it is compressed ends all the same, and what nobody 
   t.match((await ask(t, [ends('data: 1\n\n', { 'content-encoding': 'zip' })])).seen, { arrivals: { pieces: [{ bytes: 9 }] } })
 })
 
-t.test('it goes where it is sent, five times, and takes secrets to no other origin', async t => {
+t.test('an exchange follows five redirects, and sends no secrets to another origin', async t => {
   const other = await Scripted.start(t, ends('data: there\n\n'))
   const headers = { accept: 'text/event-stream', authorization: 'secret', cookie: 'a=b', 'x-other': 'c', 'last-event-id': '7' }
   const { seen, server } = await ask(t, [answers(302, { location: '/next' }), answers(307, { location: other.url })], { headers })
@@ -93,7 +93,7 @@ t.test('it goes where it is sent, five times, and takes secrets to no other orig
   t.match(lost, { head: { status: 302 }, redirects: { length: 5 } })
 })
 
-t.test('a redirect to nowhere is an answer', async t => {
+t.test('a redirect without a target is a response', async t => {
   for (const location of ['http://', 'ftp://127.0.0.1/']) t.match((await ask(t, [answers(302, { location })])).seen, { head: { status: 302 }, redirects: [] })
   t.match((await ask(t, [ends('', { location: '/' })])).seen, { head: { status: 200 }, redirects: [] })
 })

@@ -10,7 +10,7 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
 interface Heard { connected: boolean, head: ExchangeHead | undefined, text: string, how: string, error: Error | undefined }
 
-/** Sends, and listens until it is over; or until a text has come, and then it leaves. */
+/** Sends a request and reads until the end, or until a text has arrived. */
 function hear (send: Send, url: string, { method = 'GET', headers = {}, until }: { method?: string, headers?: Record<string, string>, until?: string } = {}): Promise<Heard> {
   const heard: Heard = { connected: false, head: undefined, text: '', how: 'none', error: undefined }
   return within('the end', new Promise<Heard>(resolve => {
@@ -31,7 +31,7 @@ function hear (send: Send, url: string, { method = 'GET', headers = {}, until }:
   }))
 }
 
-t.test('over HTTP/1.1: the head, the bytes, and how it was over', async t => {
+t.test('over HTTP/1.1 the head, the bytes and the end are reported', async t => {
   const rows: Array<[title: string, answer: Answer, expected: object]> = [
     ['a stream that ends', ends('data: 1\n\n'), { connected: true, head: { status: 200, version: '1.1', headers: { 'content-type': 'text/event-stream' } }, text: 'data: 1\n\n', how: 'complete' }],
     ['one that is cut', cuts('data: 1\n\n'), { text: 'data: 1\n\n', how: 'cut', error: Error }],
@@ -50,7 +50,7 @@ t.test('over HTTP/1.1: the head, the bytes, and how it was over', async t => {
   t.match(await hear(sendHttp1, server.url, { method: 'HEAD' }), { how: 'complete' })
 })
 
-t.test('who leaves breaks it off', async t => {
+t.test('an abort closes the connection', async t => {
   const server = await Scripted.start(t, streams('data: 1\n\n'))
   t.equal((await hear(sendHttp1, server.url, { until: 'data: 1' })).how, 'left')
   t.notOk(await within('the end', server.asked[0]!.over))
@@ -61,7 +61,7 @@ const respond = (stream: http2.ServerHttp2Stream): void => {
   stream.write('data: 1\n\n')
 }
 
-t.test('over HTTP/2: the same', async t => {
+t.test('over HTTP/2 the head, the bytes and the end are reported', async t => {
   let asked: http2.IncomingHttpHeaders = {}
   const url = await secure(t, (stream, headers) => {
     asked = headers
@@ -75,7 +75,7 @@ t.test('over HTTP/2: the same', async t => {
   t.match(await hear(sendHttp1, url), { connected: true, head: { status: 200, version: '1.1' }, text: 'one' }, 'and HTTP/1.1 over TLS')
 })
 
-t.test('over HTTP/2: what is cut, by a reset, or with its connection; and what is left', async t => {
+t.test('over HTTP/2 a reset stream and a closed connection are cuts, and an abort is none', async t => {
   const reset = await secure(t, stream => {
     respond(stream)
     setImmediate(() => stream.destroy(new Error('broken')))
@@ -89,6 +89,6 @@ t.test('over HTTP/2: what is cut, by a reset, or with its connection; and what i
   t.equal((await hear(sendHttp2, await secure(t, respond), { until: 'data: 1' })).how, 'left')
 })
 
-t.test('a connection that is refused has failed', async t => {
+t.test('a failed connection is reported', async t => {
   for (const send of [sendHttp1, sendHttp2]) t.match(await hear(send, 'https://127.0.0.1:1/'), { connected: false, how: 'failed', error: { code: 'ECONNREFUSED' } })
 })

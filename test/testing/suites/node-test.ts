@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, mock, test } from 'node:test'
-// Not its functions by name: those node:test does not replace.
+// Not the functions by name, which node:test does not replace.
 import timers from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
@@ -55,9 +55,9 @@ for (const clock of CLOCKS) {
     await t.test('heartbeats', async () => {
       const stream = await injectStream(app, '/silent')
       await turn()
-      assert.equal(stream.text, ':\n\n', 'the head comes by itself')
+      assert.equal(stream.text, ':\n\n', 'the head arrives by itself')
       for (let beat = 1; beat <= 3; beat++) {
-        // After silence that is measured by beats of a tenth.
+        // After a silence that is measured by ticks of a tenth.
         mock.timers.tick(16_500)
         await turn()
         assert.equal(stream.text, ':\n\n'.repeat(1 + beat))

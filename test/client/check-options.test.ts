@@ -1,11 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { comesBack, misuseOf } from '../../lib/client/misuse.ts'
+import { checkOptions, reconnects } from '../../lib/client/check-options.ts'
 
 const URLS = ['/a', new URL('http://there/'), () => '/a', { href: 'http://there/' }]
 
-t.test('valid arguments are not refused', async t => {
-  for (const url of URLS) t.equal(misuseOf(url, {}), undefined)
+t.test('valid arguments have no error', async t => {
+  for (const url of URLS) t.equal(checkOptions(url, {}), undefined)
   const { signal } = new AbortController()
   const events = { a: Type.String(), b: 'json', c: 'text', d: Object.assign(() => {}, { '~standard': {} }) }
   const options = {
@@ -26,13 +26,13 @@ t.test('valid arguments are not refused', async t => {
     signal,
     events
   }
-  t.equal(misuseOf('/a', options), undefined)
-  t.equal(misuseOf('/a', { lastEventId: null, signal: null, share: true, retryDelay: undefined }), undefined)
-  t.equal(misuseOf(() => '/a', { share: false }), undefined)
-  t.equal(misuseOf('/a', { body: () => new ReadableStream(), method: 'POST', reconnect: true }), undefined)
+  t.equal(checkOptions('/a', options), undefined)
+  t.equal(checkOptions('/a', { lastEventId: null, signal: null, share: true, retryDelay: undefined }), undefined)
+  t.equal(checkOptions(() => '/a', { share: false }), undefined)
+  t.equal(checkOptions('/a', { body: () => new ReadableStream(), method: 'POST', reconnect: true }), undefined)
 })
 
-t.test('E1: an argument that does not fit is FST_SSE_OPTION, with the name of the option and the expected value', async t => {
+t.test('E1: an invalid argument is FST_SSE_OPTION, with the name of the option and the expected value', async t => {
   const cases: Array<[options: unknown, name: string, expected: string]> = [
     [null, 'options', 'an object'],
     [5, 'options', 'an object'],
@@ -49,16 +49,16 @@ t.test('E1: an argument that does not fit is FST_SSE_OPTION, with the name of th
     [{ events: 5 }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: 'jason' } }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: null } }, 'events', "a map of schemas, 'text' or 'json'"],
-    [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body', 'a function that makes the stream, since it is sent again']
+    [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body', 'a function, since the stream is sent again']
   ]
-  for (const [options, name, expected] of cases) t.match(misuseOf('/a', options), { code: 'FST_SSE_OPTION', message: `Option '${name}' must be ${expected}` }, name)
-  for (const url of [undefined, null, 5, {}]) t.equal(misuseOf(url, {})?.message, "Option 'url' must be a string, a URL or a function")
-  t.equal(misuseOf(() => '/a', { share: true })?.message, "Option 'share' must be a name, since the URL is a function")
+  for (const [options, name, expected] of cases) t.match(checkOptions('/a', options), { code: 'FST_SSE_OPTION', message: `Option '${name}' must be ${expected}` }, name)
+  for (const url of [undefined, null, 5, {}]) t.equal(checkOptions(url, {})?.message, "Option 'url' must be a string, a URL or a function")
+  t.equal(checkOptions(() => '/a', { share: true })?.message, "Option 'share' must be a name, since the URL is a function")
 })
 
 t.test('GET reconnects, and so does a request with reconnect: true', async t => {
-  for (const method of ['GET', 'get', undefined]) t.ok(comesBack({ ...method !== undefined && { method } }))
-  t.notOk(comesBack({ method: 'POST' }))
-  t.ok(comesBack({ method: 'POST', reconnect: true }))
-  t.notOk(comesBack({ reconnect: false }))
+  for (const method of ['GET', 'get', undefined]) t.ok(reconnects({ ...method !== undefined && { method } }))
+  t.notOk(reconnects({ method: 'POST' }))
+  t.ok(reconnects({ method: 'POST', reconnect: true }))
+  t.notOk(reconnects({ reconnect: false }))
 })

@@ -1,0 +1,104 @@
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { ends, Scripted } from '../setup/scripted.ts'
+
+// Both packages as npm packs them, in projects that have nothing else. `npm run build` has compiled them.
+const run = promisify(execFile)
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$|NODE_V8_COVERAGE$)/i.test(name)))
+
+const OPTIONS = {
+  module: 'nodenext',
+  target: 'es2023',
+  lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  skipLibCheck: false
+}
+
+/** Creates an empty folder outside of this repository, whose dependencies a program would find otherwise. */
+function emptyFolder (t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fastify-typed-sse-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Packs a folder; returns the path of the tarball. */
+async function pack (folder: string, destination: string): Promise<string> {
+  const { stdout } = await run('npm', ['pack', resolve(folder), '--ignore-scripts', '--pack-destination', destination], { env })
+  return join(destination, stdout.trim().split('\n').at(-1)!)
+}
+
+/** Compiles a program of a project, then runs it; returns its output. */
+async function runProgram (project: string, types: string[], code: string, ...args: string[]): Promise<string> {
+  writeFileSync(join(project, 'program.ts'), code)
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...OPTIONS, types }, files: ['program.ts'] }))
+  await run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', project], { env }).catch(error => { throw new Error((error as { stdout: string }).stdout) })
+  return (await run(process.execPath, [join(project, 'program.js'), ...args], { env })).stdout
+}
+
+const manifest = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as { version: string, engines: object, license: string, peerDependencies: Record<string, string>, dependencies?: object }
+
+t.test('both packages have one version, the same Node and the same TypeBox; the client has no dependency', async t => {
+  const [server, client] = [manifest('package.json'), manifest('lib/client/package.json')]
+  t.equal(client.version, server.version)
+  t.strictSame(client.engines, server.engines)
+  t.equal(client.license, server.license)
+  t.equal(client.peerDependencies['@sinclair/typebox'], server.peerDependencies['@sinclair/typebox'])
+  t.equal(client.dependencies, undefined)
+})
+
+t.test('the client package installs alone: its types compile, a program connects, and its command answers', async t => {
+  const project = emptyFolder(t)
+  const tarball = await pack('dist-client', project)
+  writeFileSync(join(project, 'package.json'), '{ "type": "module", "private": true }')
+  await run('npm', ['install', tarball, '--ignore-scripts', '--offline', '--no-audit', '--no-fund'], { env, cwd: project })
+  t.strictSame(readdirSync(join(project, 'node_modules')).filter(name => !name.startsWith('.')), ['fastify-typed-sse-client'], 'without TypeBox and Fastify')
+
+  const server = await Scripted.start(t, ends('event: tick\ndata: {"n":7}\n\nid: sse.end\n\n'))
+  const output = await runProgram(project, [], `
+    import { connect, StreamError } from 'fastify-typed-sse-client'
+    declare const process: { argv: string[] }
+    interface Events extends Record<string, { params: unknown[], static: unknown }> { tick: { params: [], static: { n: number } } }
+    const stream = connect<Events>(process.argv[2]!, { events: { tick: 'json' } })
+    for await (const event of stream) if (event.event === 'tick') console.log((event.data as { n: number }).n)
+    const { reason, error } = await stream.closed
+    console.log(reason, error instanceof StreamError)
+  `, server.url)
+  t.equal(output, '7\ncomplete false\n')
+
+  const help = await run(join(project, 'node_modules/.bin/fastify-typed-sse-client'), ['--help'], { env })
+  t.match(help, { stdout: /^Usage: fastify-typed-sse-client /, stderr: '' })
+})
+
+t.test('the server package offers the same client, and its check of events', async t => {
+  // npm would fetch its dependencies. In a folder of this repository a program finds those of the repository.
+  const project = resolve('.tap/package')
+  const installed = join(project, 'node_modules/fastify-typed-sse')
+  rmSync(project, { recursive: true, force: true })
+  mkdirSync(installed, { recursive: true })
+  writeFileSync(join(project, 'package.json'), '{ "type": "module", "private": true }')
+  await run('tar', ['-xzf', await pack('.', project), '-C', installed, '--strip-components=1'])
+
+  const output = await runProgram(project, ['node'], `
+    import { Type } from '@sinclair/typebox'
+    import Fastify from 'fastify'
+    import sse from 'fastify-typed-sse'
+    import { connect } from 'fastify-typed-sse/client'
+    import { validate } from 'fastify-typed-sse/client/validate'
+    const events = { tick: Type.Object({ n: Type.Integer() }) }
+    const app = Fastify()
+    await app.register(sse)
+    app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse([{ event: 'tick', data: { n: 7 } }], { finite: true }))
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    for await (const event of connect(url, { events, validate })) if (event.event === 'tick') console.log(event.data.n)
+    await app.close()
+  `)
+  t.equal(output, '7\n')
+  const client = (name: string): string[] => readdirSync(name).filter(file => file.endsWith('.js')).sort()
+  t.strictSame(client(join(installed, 'dist/client')), client('dist-client/client'))
+  t.strictSame(readdirSync(join(installed, 'dist')).filter(name => name.startsWith('cli')), ['client', 'client.d.ts', 'client.d.ts.map', 'client.js'], 'the command line is in the client package')
+})
