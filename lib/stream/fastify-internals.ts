@@ -86,6 +86,11 @@ export function hasNodeWrite (response: ServerResponse): boolean {
   return response.write === OutgoingMessage.prototype.write
 }
 
+/** Whether Node frames the body as chunks. */
+export function isChunked (response: ServerResponse): boolean {
+  return response.chunkedEncoding
+}
+
 /**
  * Writes chunks of a chunked body that are framed already: Node adds no frame. Returns what `response.write` returns.
  */
