@@ -54,8 +54,6 @@ function returned (request: FastifyRequest, reply: FastifyReply, value: unknown)
 /** Throws the error of the handler for Fastify, unless the handler started a stream whose head is not sent yet. */
 function failed (request: FastifyRequest, reply: FastifyReply, error: unknown): undefined {
   const stream = startedBy(request)
-  // A stream that an error handler starts is not that of the handler.
-  if (stream === undefined) stateOf(request)[kHandler] = null
   if (stream === undefined || reply.sent) throw error
   stream.failures.handlerFailed(toError(error, 'The handler'))
 }

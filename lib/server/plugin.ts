@@ -81,7 +81,10 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     done()
   })
   app.addHook('onError', (request, _reply, error, done) => {
-    stateOf(request)[kStream]?.failures.replaced(error)
+    const state = stateOf(request)
+    // A stream that an error handler starts is not that of the handler, which may still run after its timeout.
+    if (state[kHandler] === 'running') state[kHandler] = null
+    state[kStream]?.failures.replaced(error)
     done()
   })
   app.addHook('onReady', async () => {

@@ -223,6 +223,17 @@ t.test('L10: an error handler may answer with its own stream, before and after r
   }
 })
 
+t.test('L9: an error handler may answer a handler timeout with its own stream, and the handler may end later', async t => {
+  const { app, lines } = await build(t, { handlerTimeout: 30 })
+  app.setErrorHandler(async (_error, _request, reply) => { reply.code(200).sse(late()) })
+  let ended = false
+  app.get('/', { schema }, async () => {
+    await delay(40)
+    ended = true
+  })
+  t.strictSame([(await get(app)).body, ended, lines], ['data: 1\n\n', true, []])
+})
+
 t.test('a handler that two registrations have wrapped runs once', async t => {
   const { app } = await build(t)
   let calls = 0
