@@ -67,7 +67,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       await news.publish({ data: 'x'.repeat(100_000) }).then(() => { accepted++ }, error => { refusal = error })
     }
     t.ok(accepted > 10 && accepted < 100, `${accepted} were accepted`)
-    t.match(refusal, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The log of the channel 'news' has no memory left: nothing was appended" })
+    t.match(refusal, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The event log of the channel 'news' has no memory left: nothing was appended" })
     // The memory of a running command is free again: now a small one does not fit either.
     await admin.config('SET', 'maxmemory', '1000000')
     for (const channel of [news, app.sse.channel('another')]) await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /has no memory left/ })
