@@ -17,7 +17,7 @@ export const FST_SSE_ALREADY_STARTED = createError('FST_SSE_ALREADY_STARTED', 'r
 
 export const FST_SSE_REPLY_SENT = createError('FST_SSE_REPLY_SENT', 'reply.sse() was called after the reply was sent: call it instead of reply.send()')
 
-export const FST_SSE_SEND_AFTER_SSE = createError('FST_SSE_SEND_AFTER_SSE', 'reply.send() was called after reply.sse(): the payload was dropped; yield it from the source as an event instead')
+export const FST_SSE_SEND_AFTER_SSE = createError('FST_SSE_SEND_AFTER_SSE', 'reply.send() was called after reply.sse(): yield the payload from the source as an event instead')
 
 export const FST_SSE_HEADER = createError('FST_SSE_HEADER', "The header '%s: %s' was dropped, because a stream has no length: set it only on replies that are no streams")
 

@@ -1,5 +1,5 @@
 export { checkEventLog, type CheckEventLogOptions, type Tester } from './log/check-event-log.ts'
 export { injectStream, type InjectStreamOptions, type RawInjectStreamOptions } from './testing/inject-stream.ts'
 export type { InjectedStream } from './testing/injected-stream.ts'
-export { injectFetch, type InjectApp, type ResponseHead } from './testing/inject-transport.ts'
+export { injectFetch, type InjectApp, type InjectedResponse } from './testing/inject-transport.ts'
 export { openStreams } from './testing/open-streams.ts'

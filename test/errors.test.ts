@@ -32,7 +32,7 @@ t.test('E1: a message says what happened and what to do next', async t => {
     [new errors.FST_SSE_SOURCE('null'), 'A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got null'],
     [new errors.FST_SSE_ALREADY_STARTED(), 'reply.sse() was called twice for one request: merge the sources and call it once'],
     [new errors.FST_SSE_REPLY_SENT(), 'reply.sse() was called after the reply was sent: call it instead of reply.send()'],
-    [new errors.FST_SSE_SEND_AFTER_SSE(), 'reply.send() was called after reply.sse(): the payload was dropped; yield it from the source as an event instead'],
+    [new errors.FST_SSE_SEND_AFTER_SSE(), 'reply.send() was called after reply.sse(): yield the payload from the source as an event instead'],
     [new errors.FST_SSE_HEADER('content-length', '3'), "The header 'content-length: 3' was dropped, because a stream has no length: set it only on replies that are no streams"],
     [new errors.FST_SSE_TYPE('text/plain'), "An EventSource rejects the content type 'text/plain' of a stream: leave the content type to the plugin"],
     [new errors.FST_SSE_CLOSING(), 'The server is closing: reconnect in a moment'],

@@ -9,8 +9,8 @@ import { problemDetails } from '../contract/problem.ts'
 import { catchRejection, isThenable } from '../source/source.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
-/** Who is there already. */
-interface Present {
+/** The streams that are currently open. */
+interface OpenStreams {
   readonly size: number
   countOf: (key: string) => number
   /** Aborts when the server begins to close. */
@@ -18,72 +18,76 @@ interface Present {
 }
 
 /** A request for a stream. */
-interface Asking {
+interface StreamRequest {
   readonly route: string
   readonly key: string | undefined
   /**
-   * Whether the refusal is a stream that ends at once. An `EventSource` never comes back after a status other than 200
-   * (WHATWG HTML §9.2.2, "fail the connection"). It accepts an event stream alone; our client, and others that read a
-   * status, accept | something else too.
+   * Whether a rejection must be a stream that ends at once. An `EventSource` never reconnects after a status other than
+   * 200 (WHATWG HTML §9.2.2, "fail the connection"). It accepts an event stream alone. Our client, and others that read
+   * a status, accept other types too.
    */
-  readonly soft: boolean
+  readonly retryable: boolean
 }
 
-/** Who gets a stream, while there is room for it and the server is not closing. Asked before anything of the stream is made. */
+/** Admits or rejects a request for a stream, by the limits and the state of the server, before the stream is made. */
 export class Admission {
   readonly #options: ResolvedServerOptions
-  readonly #present: Present
+  readonly #streams: OpenStreams
   readonly #statistics: Statistics
 
-  constructor (options: ResolvedServerOptions, present: Present, statistics: Statistics) {
+  constructor (options: ResolvedServerOptions, streams: OpenStreams, statistics: Statistics) {
     this.#options = options
-    this.#present = present
+    this.#streams = streams
     this.#statistics = statistics
   }
 
   /** Whether streams are counted by the address of their client. */
   get addressed (): boolean {
-    const { keyGenerator: key, maxStreamsPerKey: perKey } = this.#options.limits
-    return key === undefined && perKey < Infinity
+    const { keyGenerator, maxStreamsPerKey } = this.#options.limits
+    return keyGenerator === undefined && maxStreamsPerKey < Infinity
   }
 
   /**
-   * The key that its stream counts for; undefined: it counts for none. Throws what the user's function throws, and
-   * FST_SSE_OPTION for anything but a string.
+   * Returns the key by which the stream of a request is counted; undefined if it is not counted. Throws what the user's
+   * function throws, and FST_SSE_OPTION for a result that is neither a string nor undefined.
    */
   keyOf (request: FastifyRequest, { address }: RequestFacts): string | undefined {
-    const { keyGenerator: key } = this.#options.limits
-    if (key === undefined) return this.addressed ? address : undefined
-    const value: unknown = key(request)
+    const { keyGenerator } = this.#options.limits
+    if (keyGenerator === undefined) return this.addressed ? address : undefined
+    const value: unknown = keyGenerator(request)
     if (value === undefined || typeof value === 'string') return value
-    // A stream cannot wait for its key: it counts at once, or two streams of one client would both find room.
+    // A stream cannot wait for its key. It is counted at once, or two streams of one client would both find room.
     catchRejection(value)
     throw new FST_SSE_OPTION('limits.keyGenerator', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
   }
 
-  /** Answers a request that gets no stream. False for one that gets it: it counts as soon as it is among the others. */
-  refuse (reply: FastifyReply, { route, key, soft }: Asking): boolean {
-    const why = this.#why(key)
-    if (why === undefined) return false
-    this.#statistics.rejected[why]++
+  /**
+   * Rejects a request for which there is no room. Returns false if the request is admitted: its stream counts once it
+   * is added.
+   */
+  reject (reply: FastifyReply, { route, key, retryable }: StreamRequest): boolean {
+    const reason = this.#reasonFor(key)
+    if (reason === undefined) return false
+    this.#statistics.rejected[reason]++
     const { request } = reply
-    if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, reason: why, retryable: soft })
-    logSafely(request.log, 'debug', { why, key }, 'sse stream refused')
+    if (diagnostics.reject.hasSubscribers) diagnostics.reject.publish({ request, route, reason, retryable })
+    logSafely(request.log, 'debug', { reason, key }, 'sse stream rejected')
     const { limits: { retryAfter }, reconnectWindow } = this.#options
-    // Not all at once again. Who meets a server that closes finds another one soon.
-    const delay = Math.ceil(why === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
-    // A connection of a server that closes must not be kept: close() would wait for it.
-    if (why === 'closing' && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
-    if (soft) answerSoftly(reply, delay)
-    else answerPlainly(reply, ERRORS[why](), delay)
+    // With jitter, so that clients do not reconnect together. During shutdown the delay is short: another node accepts
+    // them.
+    const delay = Math.ceil(reason === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
+    // A closing server must not keep the connection: close() would wait for it.
+    if (reason === 'closing' && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    if (retryable) sendEmptyStream(reply, delay)
+    else sendProblem(reply, ERRORS[reason](), delay)
     return true
   }
 
-  #why (key: string | undefined): RejectReason | undefined {
-    const { maxStreams: total, maxStreamsPerKey: perKey } = this.#options.limits
-    if (this.#present.signal.aborted) return 'closing'
-    if (this.#present.size >= total) return 'maxStreams'
-    return key !== undefined && this.#present.countOf(key) >= perKey ? 'maxStreamsPerKey' : undefined
+  #reasonFor (key: string | undefined): RejectReason | undefined {
+    const { maxStreams, maxStreamsPerKey } = this.#options.limits
+    if (this.#streams.signal.aborted) return 'closing'
+    if (this.#streams.size >= maxStreams) return 'maxStreams'
+    return key !== undefined && this.#streams.countOf(key) >= maxStreamsPerKey ? 'maxStreamsPerKey' : undefined
   }
 }
 
@@ -93,16 +97,16 @@ const ERRORS: Record<RejectReason, () => FastifyError> = {
   maxStreamsPerKey: () => new FST_SSE_KEY_LIMIT()
 }
 
-/** A stream that is over at once, and says when to come back. */
-function answerSoftly (reply: FastifyReply, delay: number): void {
+/** Sends a stream that ends at once, with the client's reconnection delay. */
+function sendEmptyStream (reply: FastifyReply, delay: number): void {
   setHead(reply)
   reply.code(200).send(`retry: ${delay}\n\n`)
 }
 
-/** Problem details (RFC 9457), and when to come back in seconds (RFC 9110 §10.2.3). */
-function answerPlainly (reply: FastifyReply, error: FastifyError, delay: number): void {
+/** Sends problem details (RFC 9457), with the delay in seconds as Retry-After (RFC 9110 §10.2.3). */
+function sendProblem (reply: FastifyReply, error: FastifyError, delay: number): void {
   const problem = { ...problemDetails(error, reply.request.id), detail: error.message, code: error.code }
   reply.code(error.statusCode!).header('retry-after', Math.ceil(delay / 1_000)).type('application/problem+json')
-  // Written here: a route's schema of responses is about its own.
+  // Serialized here: the response schema of a route describes the route's own responses.
   reply.send(JSON.stringify(problem))
 }

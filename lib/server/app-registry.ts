@@ -1,10 +1,13 @@
 import type { StreamRegistry } from '../stream/registry.ts'
 
-// By a global name: an app and its test may have loaded two copies of this package.
-const kRegistrations = Symbol.for('fastify-typed-sse.registrations')
+// A global symbol: an app and its test may have loaded two copies of this package.
+const kRegistries = Symbol.for('fastify-typed-sse.registrations')
 
-/** The streams of every registration of the plugin in one app. Encapsulated or not, all have the same server. */
+/**
+ * Returns the stream registries of an app, one for each registration of the plugin. All scopes of an app have the same
+ * server.
+ */
 export function registriesOf (app: { readonly server: object }): Set<StreamRegistry> {
-  const server = app.server as { [kRegistrations]?: Set<StreamRegistry> }
-  return (server[kRegistrations] ??= new Set())
+  const server = app.server as { [kRegistries]?: Set<StreamRegistry> }
+  return (server[kRegistries] ??= new Set())
 }

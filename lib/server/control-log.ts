@@ -6,21 +6,21 @@ import type { EventLog, LogEntry, LogPosition, LogRecord } from '../log/log.ts'
 export interface ControlLogSetup {
   log: EventLog
   /**
-   * Gets each message that is sent after `follow()`, once and in order. It throws for a message that it cannot read.
+   * Receives each message that is sent after `start()`, once and in order. It throws for a message that it cannot read.
    */
   listener: (message: LogEntry) => void
   logger: FastifyBaseLogger
 }
 
 /** Milliseconds until the next attempt after the log failed. */
-const PAUSE = 1_000
+const RETRY_DELAY = 1_000
 /** Messages per read of the log. */
 const BATCH = 100
 
-/** Messages between nodes. They have a log of their own, which is no channel: no name of a user leads to it. */
+/** Messages between nodes, in an event log that no channel of a user can have. */
 export class ControlLog {
   readonly #setup: ControlLogSetup
-  /** The last message that the listener got. Undefined until the log has answered with its position. */
+  /** The position of the last message for the listener. Undefined until the log has returned its state. */
   #last: LogPosition | undefined
   #stopTail: (() => void) | undefined
   #reading = false
@@ -32,19 +32,19 @@ export class ControlLog {
     this.#setup = setup
   }
 
-  /** Resolves when the log has the message. */
+  /** Appends a message. Resolves when the log has stored it. */
   async send (record: LogRecord): Promise<void> {
     await this.#setup.log.append(record)
   }
 
-  /** Passes on each message that is sent from now on, until `close()`. */
-  follow (): void {
+  /** Passes each message that is sent from now on to the listener, until `close()`. */
+  start (): void {
     try {
-      // The tail is only a reason to read: the messages come from the log.
-      this.#stopTail = this.#setup.log.tail(() => { this.#look() })
-      this.#look()
+      // The tail only signals new entries. The messages are read from the log.
+      this.#stopTail = this.#setup.log.tail(() => { this.#readAll() })
+      this.#readAll()
     } catch (err) {
-      this.#failed(err)
+      this.#retryLater(err)
     }
   }
 
@@ -55,7 +55,7 @@ export class ControlLog {
     this.#setup.log.close()
   }
 
-  async #look (): Promise<void> {
+  async #readAll (): Promise<void> {
     this.#readAgain = this.#reading
     if (this.#reading) return
     this.#reading = true
@@ -65,7 +65,7 @@ export class ControlLog {
         await this.#read()
       } while (this.#readAgain && !this.#closed)
     } catch (err) {
-      if (!this.#closed) this.#failed(err)
+      if (!this.#closed) this.#retryLater(err)
     }
     this.#reading = false
   }
@@ -81,31 +81,31 @@ export class ControlLog {
       const { epoch, newest, entries } = await log.read(this.#last.offset, BATCH)
       if (this.#closed) return
       more = this.#last.epoch !== epoch || (entries.at(-1)?.offset ?? newest) < newest
-      if (this.#last.epoch === epoch) this.#take(entries, newest)
-      // The log lost its history: all of its messages are new.
+      if (this.#last.epoch === epoch) this.#deliver(entries, newest)
+      // The log began a new epoch: all of its messages are new.
       else this.#last = { epoch, offset: 0 }
     }
   }
 
-  #take (entries: readonly LogEntry[], newest: number): void {
+  #deliver (entries: readonly LogEntry[], newest: number): void {
     const { listener, logger } = this.#setup
     const { epoch, offset } = this.#last!
     const missed = (entries[0]?.offset ?? newest + 1) - offset - 1
-    if (missed > 0) logSafely(logger, 'error', { missed }, 'sse messages of other nodes left the log before they were read')
+    if (missed > 0) logSafely(logger, 'error', { missed }, 'sse messages of other nodes were evicted from the log before they were read')
     this.#last = { epoch, offset: entries.at(-1)?.offset ?? newest }
     for (const entry of entries) {
       try {
         listener(entry)
       } catch (err) {
-        logSafely(logger, 'error', { err, offset: entry.offset }, 'sse message of another node cannot be read')
+        logSafely(logger, 'error', { err, offset: entry.offset }, 'sse message of another node is malformed')
       }
     }
   }
 
-  /** Continues after the last message, after a pause. It also repeats a call of `tail` that failed. */
-  #failed (err: unknown): void {
-    logSafely(this.#setup.logger, 'error', { err }, 'sse messages of other nodes cannot be read now')
+  /** Retries after a delay, from the last message on. It also repeats a call of `tail` that failed. */
+  #retryLater (err: unknown): void {
+    logSafely(this.#setup.logger, 'error', { err }, 'sse messages of other nodes cannot be read: retrying')
     this.#stopTail?.()
-    this.#retry = setTimeout(() => this.follow(), PAUSE).unref()
+    this.#retry = setTimeout(() => this.start(), RETRY_DELAY).unref()
   }
 }

@@ -3,24 +3,24 @@ import { ControlLog } from './control-log.ts'
 import { FST_SSE_CLOSING, FST_SSE_NO_KEY, FST_SSE_OPTION, describe } from '../errors.ts'
 import { logSafely } from '../log-safely.ts'
 import type { EventLog, LogEntry } from '../log/log.ts'
-import { isThenable } from '../source/source.ts'
+import { isThenable, catchRejection } from '../source/source.ts'
 
-/** What is ended. */
+/** A stream that `disconnect()` may end. */
 interface Revocable {
   readonly record: { readonly key: string | undefined, readonly request: FastifyRequest }
-  revoke: (why?: string) => void
+  revoke: (reason?: string) => void
 }
 
 export interface DisconnectRelaySetup {
   streams: Iterable<Revocable>
   /** Whether streams have keys. */
   keyed: boolean
-  /** Opens the log that the nodes share; undefined where there is none. */
+  /** Opens the log that the nodes share; undefined if there is none. */
   eventLog: (() => EventLog) | undefined
   log: FastifyBaseLogger
 }
 
-/** Ends streams for `disconnect()`, those of a key on all nodes: the other nodes get a message. */
+/** Ends streams for `disconnect()`. The other nodes get a message, and end the streams of the same key. */
 export class DisconnectRelay {
   readonly #setup: DisconnectRelaySetup
   #control: ControlLog | undefined
@@ -30,18 +30,18 @@ export class DisconnectRelay {
     this.#setup = setup
   }
 
-  async disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {
-    if (typeof who === 'function') return this.#end(({ request }) => answerOf(who, request), checkedWhy(why))
-    const message = { key: checkedKey(who), why: checkedWhy(why) }
+  async disconnect (target: string | ((request: FastifyRequest) => boolean), reason?: string): Promise<number> {
+    if (typeof target === 'function') return this.#end(({ request }) => matches(target, request), validReason(reason))
+    const message = { key: validKey(target), reason: validReason(reason) }
     if (!this.#setup.keyed) throw new FST_SSE_NO_KEY()
     const ended = this.#endKey(message)
     await this.#open()?.send({ event: 'disconnect', data: JSON.stringify(message), json: true })
     return ended
   }
 
-  /** Follows the messages of other nodes, until `close()`. */
-  follow (): void {
-    if (this.#setup.keyed) this.#open()?.follow()
+  /** Receives the messages of other nodes, until `close()`. */
+  start (): void {
+    if (this.#setup.keyed) this.#open()?.start()
   }
 
   close (): void {
@@ -54,48 +54,54 @@ export class DisconnectRelay {
   }
 
   #open (): ControlLog | undefined {
-    const { eventLog: openLog, log: logger } = this.#setup
-    if (openLog === undefined) return undefined
+    const { eventLog, log: logger } = this.#setup
+    if (eventLog === undefined) return undefined
     if (this.#closed) throw new FST_SSE_CLOSING()
-    return (this.#control ??= new ControlLog({ log: openLog(), listener: message => this.#heard(message), logger }))
+    return (this.#control ??= new ControlLog({ log: eventLog(), listener: message => this.#onMessage(message), logger }))
   }
 
-  /** Other programs can write to the store: a message is checked like the arguments of a call. */
-  #heard ({ event, data }: LogEntry): void {
+  /**
+   * Ends the streams of a key. Other programs can write to the store, so a message is checked like the arguments of a
+   * call.
+   */
+  #onMessage ({ event, data }: LogEntry): void {
     // A later version may add properties.
     if (event !== 'disconnect') return
-    const { key, why } = Object(JSON.parse(data)) as Record<string, unknown>
-    this.#endKey({ key: checkedKey(key), why: checkedWhy(why) })
+    const { key, reason } = Object(JSON.parse(data)) as Record<string, unknown>
+    this.#endKey({ key: validKey(key), reason: validReason(reason) })
   }
 
-  #endKey ({ key, why }: { key: string, why: string | undefined }): number {
-    return this.#end(account => account.key === key, why)
+  #endKey ({ key, reason }: { key: string, reason: string | undefined }): number {
+    return this.#end(record => record.key === key, reason)
   }
 
-  #end (isMeant: (account: Revocable['record']) => boolean, why: string | undefined): number {
-    const meant = [...this.#setup.streams].filter(({ record: account }) => isMeant(account))
-    for (const stream of meant) stream.revoke(why)
-    return meant.length
+  /** Returns the number of streams that it ended. If the predicate throws, no stream ends. */
+  #end (isTarget: (record: Revocable['record']) => boolean, reason: string | undefined): number {
+    const targets = [...this.#setup.streams].filter(({ record }) => isTarget(record))
+    for (const stream of targets) stream.revoke(reason)
+    return targets.length
   }
 }
 
-/** A stream without a key matches no key. */
-function checkedKey (key: unknown): string {
+/** Throws FST_SSE_OPTION for a key that is no string: `undefined` would match streams without a key. */
+function validKey (key: unknown): string {
   if (typeof key === 'string') return key
-  throw new FST_SSE_OPTION('who', 'a key, which is a string, or a function of the request', describe(key))
+  throw new FST_SSE_OPTION('target', 'a key, which is a string, or a function of the request', describe(key))
 }
 
-function checkedWhy (why: unknown): string | undefined {
-  if (why === undefined || typeof why === 'string') return why
-  throw new FST_SSE_OPTION('why', 'a string', describe(why))
+function validReason (reason: unknown): string | undefined {
+  if (reason === undefined || typeof reason === 'string') return reason
+  throw new FST_SSE_OPTION('reason', 'a string', describe(reason))
 }
 
-/** A promise would count as a yes for every stream. An answer other than true and false ends none. */
-function answerOf (who: (request: FastifyRequest) => unknown, request: FastifyRequest): boolean {
-  const answer = who(request)
-  if (typeof answer === 'boolean') return answer
-  const isPromise = isThenable(answer)
-  // A function that is async by mistake: its rejection must not end the process.
-  if (isPromise) Promise.resolve(answer).catch(() => {})
-  throw new FST_SSE_OPTION('who', 'a function that returns true or false', `one that returns ${isPromise ? 'a promise' : describe(answer)}`)
+/**
+ * Returns the result of the user's predicate. Throws FST_SSE_OPTION for another value: a promise would match every
+ * stream.
+ */
+function matches (predicate: (request: FastifyRequest) => unknown, request: FastifyRequest): boolean {
+  const result = predicate(request)
+  if (typeof result === 'boolean') return result
+  // A predicate that is async by mistake: its rejection must not end the process.
+  catchRejection(result)
+  throw new FST_SSE_OPTION('target', 'a function that returns true or false', `one that returns ${isThenable(result) ? 'a promise' : describe(result)}`)
 }

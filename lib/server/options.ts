@@ -3,32 +3,38 @@ import type { EventLogFactory } from '../log/log.ts'
 import { DEFAULTS, RULES, type ResolvedOptions, type SseOptions } from '../stream/options.ts'
 import { aFunction, delay, isObject, validateOptions, type Rule } from '../validate-options.ts'
 
-/** How many streams there may be. A request beyond that is turned away before there is a head. */
+/** Limits of open streams. A request beyond them is rejected before a head is sent. */
 export interface Limits {
   /** Open at once, in this process. Default: no limit. */
   readonly maxStreams: number
   /** Open at once with one key. Default: no limit. */
   readonly maxStreamsPerKey: number
   /**
-   * The key that all streams of one client have: a user, a tenant, a token. `undefined`: not counted. Default:
-   * `request.ip`. The function answers at once: a promise is FST_SSE_OPTION.
+   * Returns the key that all streams of one client share: a user, a tenant, a token. `undefined`: not counted. Default:
+   * `request.ip`. A promise is rejected with FST_SSE_OPTION.
    */
   readonly keyGenerator: ((request: FastifyRequest) => string | undefined) | undefined
-  /** When those who were turned away are to come back: after that long, or up to twice as long. Default 5000. */
+  /** Milliseconds until a rejected client reconnects: a random delay from this value to twice as much. Default 5000. */
   readonly retryAfter: number
 }
 
-/** Options of the registration alone. */
+/** Options of the registration alone. Times are milliseconds. */
 export interface ServerOptions {
-  /** How many streams there may be: `{ total, perKey, key, retryAfter }`. */
+  /** Limits of open streams: `{ maxStreams, maxStreamsPerKey, keyGenerator, retryAfter }`. */
   limits?: Partial<Limits> | undefined
-  /** How long `app.close()` may take with the streams: half of it for telling them, the rest for those that finish. Default 10000. */
+  /**
+   * How long `app.close()` may wait for streams: half of it to end them in turn, the rest for streams that drain.
+   * Default 10000.
+   */
   shutdownTimeout?: number | undefined
-  /** The time over which clients come back that a closing server ends: each is told its own moment. 0: they are not told. Default 5000. */
+  /**
+   * The time over which the clients of a closing server reconnect: each gets its own random delay. 0: they get none.
+   * Default 5000.
+   */
   reconnectWindow?: number | undefined
 }
 
-/** Options of the registration: those of all streams, of the server, and where channels keep their events. */
+/** Options of the registration: for all streams, for the server, and for the event logs of channels. */
 export interface RegisterOptions extends SseOptions, ServerOptions {
   /** Opens the log of each channel. Default: `memoryLog()`, for a service of one process. */
   eventLog?: EventLogFactory | undefined
@@ -44,8 +50,8 @@ const streams: Rule = { expected: 'a whole number of streams, 0 or more, or Infi
 const LIMIT_RULES: Record<keyof Limits, Rule> = { maxStreams: streams, maxStreamsPerKey: streams, keyGenerator: aFunction, retryAfter: delay }
 const SERVER_RULES: Record<keyof ResolvedServerOptions, Rule> = { limits: { expected: 'an object', fits: isObject }, shutdownTimeout: delay, reconnectWindow: delay }
 
-/** All options of the registration but the log. */
-export function resolveRegistration (given: RegisterOptions): { server: ResolvedServerOptions, streams: ResolvedOptions } {
-  const { limits, shutdownTimeout, reconnectWindow, ...streams } = validateOptions(given, { ...DEFAULTS, ...SERVER }, { ...RULES, ...SERVER_RULES })
+/** Returns all options of the registration except `eventLog`, with the defaults filled in. Throws FST_SSE_OPTION. */
+export function resolveRegistration (input: RegisterOptions): { server: ResolvedServerOptions, streams: ResolvedOptions } {
+  const { limits, shutdownTimeout, reconnectWindow, ...streams } = validateOptions(input, { ...DEFAULTS, ...SERVER }, { ...RULES, ...SERVER_RULES })
   return { server: { limits: validateOptions(limits, LIMITS, LIMIT_RULES, 'limits'), shutdownTimeout, reconnectWindow }, streams }
 }

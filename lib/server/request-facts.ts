@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { decodeLastEventId } from '../wire/last-event-id.ts'
 
-/** The parts of a request that the plugin needs, as the client sent them. */
+/** The parts of a request that the plugin reads, as the client sent them. */
 export interface RequestFacts {
   readonly lastEventId: string | undefined
   /** Whether the client accepts an event stream alone, as every `EventSource` does. */
@@ -10,13 +10,14 @@ export interface RequestFacts {
   readonly address: string | undefined
 }
 
-// Most requests ask for no stream and share these two.
+// Shared objects: most requests have no Last-Event-ID.
 const PLAIN: RequestFacts = { lastEventId: undefined, eventSource: false, address: undefined }
 const EVENT_SOURCE: RequestFacts = { ...PLAIN, eventSource: true }
 
 /**
- * Reads a request before its validation: a schema of headers or of the query removes and converts values in the
- * request's own objects. `addressed`: whether the address is needed, which `trustProxy` takes from a header.
+ * Returns the facts of a request. It is called before the validation: a schema of headers or of the query removes and
+ * converts values in the request's own objects. `addressed`: whether the address is needed, which `trustProxy` reads
+ * from a header.
  */
 export function requestFactsOf (request: FastifyRequest, addressed: boolean): RequestFacts {
   const { method, headers: { accept } } = request.raw

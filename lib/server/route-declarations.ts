@@ -2,25 +2,28 @@ import { isSchemaNode } from '../schema/json-schema.ts'
 import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { ResolvedOptions } from '../stream/options.ts'
 
-/** What a route's events depend on beside their map: for those who describe them. */
+/** The context of a route's event map, for the description of its events. */
 export interface RouteDeclaration {
-  /** What `app.addSchema` holds where the route was declared. */
+  /** Returns the schemas of `app.addSchema` in the scope of the route. */
   shared: () => SharedSchemas
-  /** That of the registration which serves the route. */
+  /** The option `errorEvent` of the registration that serves the route. */
   errorEvent: ResolvedOptions['errorEvent']
 }
 
-// Weak, and not on the route: nobody meets it by accident, and a route that is gone takes it along.
-const declared = new WeakMap<object, RouteDeclaration>()
+// Weak maps: a route that is collected frees its declaration, and no other code sees it on the route.
+const declarations = new WeakMap<object, RouteDeclaration>()
 
-/** Remembers where a route was declared; by its map too, for a route may be copied by others, and then keeps its map. */
-export function rememberRoute (route: object, map: unknown, by: RouteDeclaration): void {
-  declared.set(route, by)
-  // One that is no map is told of when it is compiled.
-  if (isSchemaNode(map)) declared.set(map, by)
+/**
+ * Remembers the declaration of a route by the route and by its map: another plugin may copy the route, and the copy
+ * keeps the map.
+ */
+export function rememberRoute (route: object, map: unknown, declaration: RouteDeclaration): void {
+  declarations.set(route, declaration)
+  // An invalid map is reported later, by the compiler.
+  if (isSchemaNode(map)) declarations.set(map, declaration)
 }
 
-/** Of a route that was declared before the plugin was there, nothing is known. */
+/** Returns the declaration of a route. It is empty for a route that was declared before the plugin was registered. */
 export function routeDeclaration (route: object, map: object): RouteDeclaration {
-  return declared.get(route) ?? declared.get(map) ?? { shared: () => ({}), errorEvent: undefined }
+  return declarations.get(route) ?? declarations.get(map) ?? { shared: () => ({}), errorEvent: undefined }
 }

@@ -5,12 +5,12 @@ import type { EventMap } from '../contract/event-types.ts'
 import { schemaCompiler, type SchemaCompiler } from '../schema/schema.ts'
 import type { RouteCounters, Statistics } from '../metrics/statistics.ts'
 
-/** A route as its streams know it. */
+/** The name, contract and counters that the streams of a route share. */
 export interface Route { readonly name: string, contract: Contract, readonly counters: RouteCounters }
 
 interface Declaration { scope: FastifyInstance, map: EventMap, place: string }
 
-/** The routes of one registration: their contracts, each event map compiled once per scope, and what is counted of them. */
+/** The routes of one registration: their contracts and counters. Each event map is compiled once per scope. */
 export class Routes {
   readonly #scopes = new Map<FastifyInstance, { schemas: number, compiler: SchemaCompiler, byMap: WeakMap<EventMap, Contract> }>()
   #declared: Declaration[] = []
@@ -21,17 +21,20 @@ export class Routes {
     this.#statistics = statistics
   }
 
-  /** To be compiled when everything is registered: a schema may come after the route that refers to it. */
+  /** Adds an event map to compile when the app is ready: a schema may be added after the route that refers to it. */
   declare (declaration: Declaration): void {
     this.#declared.push(declaration)
   }
 
-  /** Throws what is wrong with the first map that cannot be used. */
+  /** Compiles all declared maps. Throws the error of the first map that cannot be used. */
   compile (): void {
     for (const declaration of this.#declared.splice(0)) this.compiled(declaration)
   }
 
-  /** That of a reply; one that was declared before the plugin was loaded is compiled now. Throws what is wrong with its map. */
+  /**
+   * Returns the route of a reply. Routes declared before the plugin are compiled on first use. Throws the error of a
+   * map that cannot be used.
+   */
   of (reply: FastifyReply): Route {
     const { schema, method, url, config } = reply.request.routeOptions
     const known = this.#known.get(config)
@@ -42,18 +45,19 @@ export class Routes {
     return route
   }
 
-  /** The same without its map. */
+  /** Returns the route of a reply without its event map. */
   free ({ request: { method, routeOptions: { url } } }: FastifyReply): Route {
-    // HEAD asks for the head of what GET gives.
+    // HEAD requests the head of the GET response.
     const name = `${method === 'HEAD' ? 'GET' : method} ${url ?? '*'}`
     return { name, contract: freeContract, counters: this.#statistics.route(name) }
   }
 
+  /** Returns the contract of an event map in a scope. */
   compiled ({ scope, map, place }: Declaration): Contract {
     const known = this.#scopes.get(scope)
-    const made = known?.byMap.get(map)
-    if (made !== undefined) return made
-    // Shared schemas are only ever added: a channel may be made before the last of them.
+    const compiled = known?.byMap.get(map)
+    if (compiled !== undefined) return compiled
+    // Shared schemas are added and never removed. A channel may be made before the last of them.
     const shared = scope.getSchemas()
     const schemas = Object.keys(shared).length
     const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared, readAjvOptions(scope)), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }

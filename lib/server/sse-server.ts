@@ -9,24 +9,24 @@ import type { Statistics, Stats } from '../metrics/statistics.ts'
 import type { Stream } from '../stream/stream.ts'
 import type { StreamRegistry } from '../stream/registry.ts'
 
-/** An open stream, as it is now. */
+/** A snapshot of an open stream. */
 export interface OpenStream {
   readonly request: FastifyRequest
   /** Method and path as they were declared. */
   readonly route: string
-  /** What it is counted by: that of `limits.key`. */
+  /** The stream's key, as returned by `limits.keyGenerator`. */
   readonly key: string | undefined
   /** Milliseconds since `reply.sse()`. */
   readonly age: number
   readonly events: number
   readonly bytes: number
-  /** Its client takes nothing while something waits for it. */
+  /** Whether bytes wait for a client that reads none. */
   readonly stalled: boolean
   readonly lastEventId: string | undefined
-  /** The channels that it follows, and how many of their events it has not written yet. */
+  /** The channels of the stream, and how many of their events it has not written yet. */
   readonly channels: readonly ChannelLag[]
-  /** Ends it as `revoked`. The client is told why, and ours does not come back. */
-  disconnect: (why?: string) => void
+  /** Ends the stream as `revoked`. The client gets the reason, and ours does not reconnect. */
+  disconnect: (reason?: string) => void
 }
 
 export interface SseServerSetup {
@@ -34,11 +34,11 @@ export interface SseServerSetup {
   streams: StreamRegistry<Stream>
   statistics: Statistics
   disconnections: DisconnectRelay
-  /** Ends the streams. */
+  /** Ends all streams. */
   drain: () => Promise<void>
 }
 
-/** `app.sse`: the channels of a server, and the open streams in the hands of who runs it. */
+/** `app.sse`: the channels of a server, and control of its open streams. */
 export class SseServer {
   readonly #setup: SseServerSetup
 
@@ -50,50 +50,56 @@ export class SseServer {
   get shutdownSignal (): AbortSignal { return this.#setup.streams.signal }
 
   /**
-   * The channel of that name, made when there is none. FST_SSE_OPTION for a bad name or option, FST_SSE_MAP and
-   * FST_SSE_SCHEMA for events that cannot be used, FST_SSE_CHANNEL_OPTIONS when it is there with other options. After
-   * the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING, and `reply.sse` refuses a
-   * stream of it as any other.
+   * Returns the channel of that name, and creates it if there is none. Throws FST_SSE_OPTION for a bad name or option,
+   * FST_SSE_MAP and FST_SSE_SCHEMA for events that cannot be used, and FST_SSE_CHANNEL_OPTIONS if the channel exists
+   * with other options. After the server has ended its streams, the channel rejects every call with FST_SSE_CLOSING,
+   * and `reply.sse` rejects its streams as all others.
    */
   channel<const M extends EventMap = EventMap> (name: string, options?: ChannelOptions<M>): Channel<M> {
     return this.#setup.channels.channel(name, options)
   }
 
   /**
-   * The channel of that name in the memory of this process, with the options of its creation; undefined where there is
-   * none. FST_SSE_OPTION for a bad name. It does not look at other nodes: `channel(name, options).head()` asks the log
-   * that the nodes share.
+   * Returns the channel of that name in the memory of this process, with the options of its creation; undefined if
+   * there is none. Throws FST_SSE_OPTION for a bad name. It does not know the channels of other nodes. The log that the
+   * nodes share does: `channel(name, options).position()`.
    */
   find (name: string): Channel | undefined {
     return this.#setup.channels.find(name)
   }
 
-  /** What happened since the plugin was registered, and what is open now. Counted when it is asked for. */
+  /**
+   * Returns the statistics since the plugin was registered, and of all open streams. They are computed by this call.
+   */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup
     const open = [...streams].map(({ record: { route }, events, bytes, stalled }) => ({ route, events, bytes, stalled }))
     return statistics.snapshot(open, channels.stats())
   }
 
-  /** The streams that are open in this process. */
+  /** Returns the streams that are open in this process. */
   streams (): OpenStream[] {
     return [...this.#setup.streams].map(stream => {
-      const { record: { request, route, key, age }, events, bytes, stalled, lastEventId, places } = stream
-      return { request, route, key, age, events, bytes, stalled, lastEventId, channels: places, disconnect: why => stream.revoke(why) }
+      const { record: { request, route, key, age }, events, bytes, stalled, lastEventId, channelLags } = stream
+      return { request, route, key, age, events, bytes, stalled, lastEventId, channels: channelLags, disconnect: reason => stream.revoke(reason) }
     })
   }
 
   /**
-   * Ends streams as `revoked`: those of a key (`limits.key`), on all nodes where channels have a log that these share;
-   * or those of this process whose request the function picks. Each client is told why, and ours does not come back.
-   * Resolves to how many it ended here. FST_SSE_NO_KEY for a key where streams have none, FST_SSE_OPTION for a key that
-   * is no string or an answer that is no boolean: then nothing ends.
+   * Ends streams as `revoked`. A key (`limits.keyGenerator`) ends its streams on all nodes that share a log. A function
+   * ends the streams of this process for whose request it returns true. Each client gets the reason, and ours does not
+   * reconnect. Resolves to the number of streams that ended in this process. Rejects with FST_SSE_NO_KEY for a key if
+   * streams have none, and with FST_SSE_OPTION for a key that is no string or a result that is no boolean: then no
+   * stream ends.
    */
-  disconnect (who: string | ((request: FastifyRequest) => boolean), why?: string): Promise<number> {
-    return this.#setup.disconnections.disconnect(who, why)
+  disconnect (target: string | ((request: FastifyRequest) => boolean), reason?: string): Promise<number> {
+    return this.#setup.disconnections.disconnect(target, reason)
   }
 
-  /** Ends all streams as `app.close()` does, which does it by itself; for a server that is to answer other requests meanwhile. */
+  /**
+   * Ends all streams as `app.close()` does, for a server that still serves other requests meanwhile. `app.close()`
+   * calls it itself.
+   */
   drain (): Promise<void> {
     return this.#setup.drain()
   }

@@ -1,54 +1,54 @@
 import { clearInterval, clearTimeout, now, setImmediate, setInterval, setTimeout } from '../clock.ts'
 
-/** What a drain asks of a stream. */
+/** A stream that a drain ends. */
 export interface Drained {
-  /** Ends it, and tells its client in how many milliseconds to come back, or nothing of that. */
+  /** Ends the stream. `reconnectDelay`: the client's reconnection delay in milliseconds, if it gets one. */
   shutdown: (reconnectDelay: number | undefined) => void
   destroy: () => void
   over: Promise<void>
 }
 
-// A server ends so many streams per millisecond, unless it has less time than that.
+// Streams ended per millisecond, unless there is less time.
 const PACE = 1
 const STEP = 10
-// How long a client may take to receive the end of its stream; then it is cut off.
-const TAKING = 1_000
+// Milliseconds for a client to read the end of its stream. Then it is cut off.
+const END_TIMEOUT = 1_000
 
-/** Milliseconds: how long it may take, and the time over which clients come back; 0: they are not told. */
+/** In milliseconds: the time for the whole drain, and the time over which clients reconnect; 0: they get no delay. */
 export interface DrainTimes { shutdownTimeout: number, reconnectWindow: number }
 
-/** How long a client may take, within so long a grace period. */
-export const takingOf = (shutdownTimeout: number): number => Math.min(TAKING, shutdownTimeout / 2)
+/** Returns the milliseconds for a client to read the end of its stream. */
+export const endTimeout = (shutdownTimeout: number): number => Math.min(END_TIMEOUT, shutdownTimeout / 2)
 
 /**
- * Ends streams one after the other, and tells each client its own moment to come back, anywhere within the window after the last end:
- * whoever serves them next is met by a flow of clients, not by all of them at once. Those that may finish are ended when the shutdownTimeout
- * period is almost over. Settles when all are over.
+ * Ends the streams of `closing` one after the other. Each client gets its own random reconnection delay within the
+ * window after the last end, so that other nodes get a flow of clients and not all at once. The streams of `draining`
+ * are ended shortly before `shutdownTimeout`. Settles when all streams are over.
  */
-export async function drain (ending: readonly Drained[], finishing: readonly Drained[], { shutdownTimeout, reconnectWindow }: DrainTimes): Promise<void> {
-  const span = Math.min(ending.length / PACE, shutdownTimeout / 2)
-  const taking = takingOf(shutdownTimeout)
-  // What a source says when it hears of the shutdown goes out before its end.
+export async function drain (closing: readonly Drained[], draining: readonly Drained[], { shutdownTimeout, reconnectWindow }: DrainTimes): Promise<void> {
+  const span = Math.min(closing.length / PACE, shutdownTimeout / 2)
+  const timeout = endTimeout(shutdownTimeout)
+  // Events that a source emits on `shutdownSignal` are sent before its end.
   await new Promise(resolve => setImmediate(resolve))
   const begun = now()
   let ended = 0
-  /** `from` is where the window begins. A server that is late does not move it. */
+  /** `from`: the begin of the window. A late server does not move it. */
   const end = (stream: Drained, from: number): void => {
     stream.shutdown(reconnectWindow === 0 ? undefined : Math.max(0, from + Math.random() * reconnectWindow - (now() - begun)))
   }
   const step = (): void => {
-    const due = span === 0 ? ending.length : ending.length * (now() - begun + STEP) / span
-    while (ended < ending.length && ended < due) end(ending[ended++]!, span)
+    const due = span === 0 ? closing.length : closing.length * (now() - begun + STEP) / span
+    while (ended < closing.length && ended < due) end(closing[ended++]!, span)
   }
   const cut = (streams: readonly Drained[]): void => { for (const stream of streams) stream.destroy() }
   step()
   const steps = setInterval(step, STEP)
   const timers = [
-    setTimeout(cut, span + taking, ending),
-    setTimeout(() => { for (const stream of finishing) end(stream, shutdownTimeout - taking) }, shutdownTimeout - taking),
-    setTimeout(cut, shutdownTimeout, finishing)
+    setTimeout(cut, span + timeout, closing),
+    setTimeout(() => { for (const stream of draining) end(stream, shutdownTimeout - timeout) }, shutdownTimeout - timeout),
+    setTimeout(cut, shutdownTimeout, draining)
   ]
-  await Promise.all([...ending, ...finishing].map(({ over }) => over))
+  await Promise.all([...closing, ...draining].map(({ over }) => over))
   clearInterval(steps)
   for (const timer of timers) clearTimeout(timer)
 }

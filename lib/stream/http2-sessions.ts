@@ -3,12 +3,12 @@ import type { Http2Session, Http2Stream, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { clearInterval, setImmediate, setInterval } from '../clock.ts'
 
-/** The session of a response over HTTP/2; undefined over HTTP/1. */
+/** Returns the session of a response over HTTP/2; undefined over HTTP/1. */
 export function sessionOf (response: ServerResponse): Http2Session | undefined {
   return (response as { stream?: Http2Stream }).stream?.session
 }
 
-/** `open`: the number of requests on it, of streams and others. `idle`: it had none at the last look. */
+/** `open`: the number of open requests, for streams and others. `idle`: whether there was none at the last check. */
 interface Carrier { readonly session: Http2Session, readonly socket: Socket, open: number, idle: boolean }
 
 /**
@@ -41,7 +41,7 @@ export class Sessions {
     session.on('stream', count)
   }
 
-  /** The client did not read a stream that was cut. The connection is cut too, unless other requests use it. */
+  /** Cuts the connection of a client that did not read a stream which was cut, unless other requests use it. */
   cut (session: Http2Session): void {
     session.close()
     setImmediate(() => {
@@ -50,15 +50,18 @@ export class Sessions {
     })
   }
 
-  /** Sends GOAWAY on all connections (RFC 9113 §6.8), then cuts those without a request for `taking` milliseconds. */
-  close (taking: number): void {
+  /**
+   * Sends GOAWAY on all connections (RFC 9113 §6.8), then cuts connections that have no request for `timeout`
+   * milliseconds.
+   */
+  close (timeout: number): void {
     if (this.#carriers.size === 0) return
     for (const { session } of this.#carriers.values()) session.close()
-    this.#look()
-    this.#timer = setInterval(() => this.#look(), taking).unref()
+    this.#check()
+    this.#timer = setInterval(() => this.#check(), timeout).unref()
   }
 
-  #look (): void {
+  #check (): void {
     for (const carrier of this.#carriers.values()) {
       if (carrier.open > 0) carrier.idle = false
       else if (carrier.idle) carrier.socket.destroy()

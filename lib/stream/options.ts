@@ -5,36 +5,52 @@ import { aBoolean, aFunction, delay, functionOrNull, validateOptions, type Rule 
 
 /** Options of `app.register(sse, options)`, and per stream of `reply.sse(source, options)`. Times are milliseconds. */
 export interface SseOptions {
-  /** A comment goes out after that much silence, measured to a tenth; 0 = none. Default 15000. */
+  /** A comment is sent after this time without bytes, with a precision of a tenth; 0: none. Default 15000. */
   heartbeatInterval?: number | undefined
-  /** Reconnection delay told to the client in the first frame (WHATWG HTML §9.2.6, `retry`). Default: the client's own. */
+  /**
+   * The client's reconnection delay, sent in the first frame (WHATWG HTML §9.2.6, `retry`). Default: the client's own.
+   */
   retry?: number | undefined
-  /** How long the first event may take before the head is sent without it. Until then an error is an ordinary HTTP error. A client that comes back with an id waits up to a second for its channel, which may be over. Default 50. */
+  /**
+   * The head is sent without an event after this time. Until then an error is an ordinary HTTP error. A client that
+   * sends `Last-Event-ID` waits up to one second, because the answer of its channel may be 204. Default 50.
+   */
   flushHeadersAfter?: number | undefined
-  /** A client that takes no byte for that long while bytes wait is disconnected; 0 = never. Default 30000. */
+  /** A client that reads no byte for this time while bytes wait is disconnected; 0: never. Default 30000. */
   stallTimeout?: number | undefined
-  /** The stream ends cleanly after that long, give or take 10 %, so that load balancers and tokens get their turn; 0 = never. Default 0. */
+  /**
+   * The stream ends cleanly after this time, ±10 %, for load balancing and for tokens that expire; 0: never. Default 0.
+   */
   maxLifetime?: number | undefined
-  /** What happens to an event that cannot be sent: thrown at the generator's `yield`, or left out and logged. Default 'error'. */
+  /**
+   * The treatment of an event that cannot be sent: thrown at the generator's `yield`, or dropped and logged. Default
+   * 'error'.
+   */
   onInvalid?: 'error' | 'skip' | ((error: Error, event: unknown) => 'error' | 'skip') | undefined
-  /** The last event after an error in mid-stream; `null` or a function that returns null: none. Default: `error` with RFC 9457 problem JSON. */
+  /**
+   * The last event of a stream that failed after its head; `null` or a function that returns null: none. Default:
+   * `error` with RFC 9457 problem JSON.
+   */
   errorEvent?: ((error: Error, request: FastifyRequest) => AnyEvent | null) | null | undefined
-  /** What `app.close()` does with the stream: ends it when its turn comes, or leaves it to end by itself within `shutdownTimeout`. Default 'end'. */
+  /**
+   * The effect of `app.close()` on the stream: the server ends it in turn, or the source ends it within
+   * `shutdownTimeout`. Default 'close'.
+   */
   onShutdown?: 'close' | 'drain' | undefined
   /**
-   * Whether the stream is still permitted, asked every `reauthorizeInterval`. Where the answer is no, it ends as
-   * `revoked`, with an error (403) after which our client does not come back. If it throws or does not settle within
-   * the interval, the error is logged (FST_SSE_REAUTHORIZE_TIMEOUT for the latter), and it is called again.
+   * Returns whether the stream is still permitted, called every `reauthorizeInterval`. If it returns false, the stream
+   * ends as `revoked`, with an error (403) after which our client does not reconnect. If it throws or does not settle
+   * within the interval, the error is logged (FST_SSE_REAUTHORIZE_TIMEOUT for the latter), and it is called again.
    */
   reauthorize?: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
-  /** How often `reauthorize` is asked. Default 15000. */
+  /** The time between two calls of `reauthorize`. Default 15000. */
   reauthorizeInterval?: number | undefined
-  /** Called exactly once for every stream, however it ended. */
+  /** Called exactly once for every stream, after its end. */
   onClose?: ((report: CloseReport) => void) | undefined
   /**
-   * What Fastify and Node would only pass on goes past them, wherever nothing can tell the difference: a stream that no onSend hook is to see
-   * past `reply.send`, and frames to the socket as chunks of our own framing (RFC 9112 §7.1). False: all of it goes through `reply.send` and
-   * `response.write`, for comparison and for trust. Default true.
+   * Writes past `reply.send` if no onSend hook gets the body, and past `response.write` to the socket, in chunks that
+   * are framed here (RFC 9112 §7.1). Neither the client nor a hook sees a difference. False: all writes go through
+   * `reply.send` and `response.write`, for comparison. Default true.
    */
   directWrites?: boolean | undefined
 }
@@ -42,8 +58,8 @@ export interface SseOptions {
 /** Options of one stream. */
 export interface StreamOptions extends SseOptions {
   /**
-   * A finite stream: its end is marked with an id of its own, and the reconnect that brings that id back is answered
-   * with 204, which stops an `EventSource` for good. Default false: the browser connects again and gets it all once more.
+   * Marks the end of a finite stream with a reserved id. A client that reconnects with that id gets 204, which stops an
+   * `EventSource`. Default false: the browser reconnects and gets all events again.
    */
   finite?: boolean | undefined
 }
@@ -85,7 +101,10 @@ export const RULES: Record<keyof ResolvedOptions, Rule> = {
   finite: aBoolean
 }
 
-/** The options of a stream on top of those of the registration, or these on top of the defaults. */
-export function resolveOptions (given: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
-  return given === undefined ? defaults : validateOptions(given, defaults, RULES)
+/**
+ * Returns options with defaults: for a stream from the registration, for the registration from DEFAULTS. Throws
+ * FST_SSE_OPTION.
+ */
+export function resolveOptions (input: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
+  return input === undefined ? defaults : validateOptions(input, defaults, RULES)
 }

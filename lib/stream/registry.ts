@@ -1,33 +1,33 @@
 import type { ServerResponse } from 'node:http'
 import { now, setInterval as machineInterval } from '../clock.ts'
-import { drain, takingOf, type Drained, type DrainTimes } from './drain.ts'
+import { drain, endTimeout, type Drained, type DrainTimes } from './drain.ts'
 import { StreamClosedError } from '../lifecycle.ts'
 import { sharedController } from '../listeners.ts'
 import type { ResolvedOptions } from './options.ts'
 import { sharedScope } from '../scope.ts'
 import { Sessions } from './http2-sessions.ts'
 
-/** What the set asks of a stream. */
+/** A stream in a registry. */
 export interface RegisteredStream extends Drained {
   tick: (now: number) => void
-  /** What it is counted by; and what was asked for, method and path. */
+  /** `key`: the key of `limits.maxStreamsPerKey`. `name`: method and URL of the request. */
   record: { readonly key: string | undefined, readonly name: string }
   response: ServerResponse
-  /** What it waits for, and how it is to end. */
+  /** Its intervals and its behavior on shutdown. */
   options: Times
-  /** Where it stands in the list: for the set to write. */
+  /** Its index in the registry, which only the registry sets. */
   index: number
 }
 
 type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime' | 'reauthorize' | 'reauthorizeInterval' | 'onShutdown'>
 
-/** All open streams of one registration: their one timer, and their end when the server closes. */
+/** The open streams of one registration. It runs their shared timer, and ends them when the server closes. */
 export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
-  // A list in which each knows its seat: short streams come and go by the thousand, and a set would make its tables anew for them.
+  // An array in which each stream knows its index: a Set would rebuild its tables for thousands of short streams.
   readonly #members: M[] = []
   readonly #keys = new Map<string, number>()
   #stop: (() => void) | undefined
-  /** What the timer was made with. */
+  /** The `setInterval` that made the timer. */
   #setInterval: unknown
   #period = Infinity
   #lastTick = 0
@@ -41,14 +41,17 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
 
   get size (): number { return this.#members.length }
 
-  get names (): string[] { return this.#members.map(({ record: account }) => account.name) }
+  get names (): string[] { return this.#members.map(({ record }) => record.name) }
 
   [Symbol.iterator] (): Iterator<M> { return [...this.#members].values() }
 
-  /** How many with that key are open. */
+  /** Returns the number of open streams with that key. */
   countOf (key: string): number { return this.#keys.get(key) ?? 0 }
 
-  /** The time that streams go by: that of the machine, or of the timer's beats where these are ahead, because a test drives them. */
+  /**
+   * The clock of the streams: the machine's, or the time of the last tick if that is ahead, because a test drives the
+   * timer.
+   */
   get now (): number { return Math.max(now(), this.#lastTick) }
 
   add (stream: M): void {
@@ -57,7 +60,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
     if (key !== undefined) this.#keys.set(key, this.countOf(key) + 1)
     stream.index = this.#members.push(stream) - 1
     this.sessions.watch(stream.response)
-    // A test has put its clock in front, or has taken it away: the timer stood on the other one.
+    // A test has installed or removed a fake clock: the timer runs on the other one.
     if (period < this.#period || this.#setInterval !== setInterval) this.#restartTimer(Math.min(period, this.#period))
   }
 
@@ -69,7 +72,8 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
       this.#members[stream.index] = last
       last.index = stream.index
     }
-    // Short streams come one after the other: the timer stays until its beat finds that nobody needs it. A test's clock goes with its test.
+    // Short streams follow each other, so the timer stays until a tick finds no stream. A timer of a fake clock ends at
+    // once.
     if (this.#members.length === 0 && this.#setInterval !== machineInterval) this.#restartTimer(Infinity)
   }
 
@@ -79,7 +83,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
     else this.#keys.delete(key)
   }
 
-  /** Infinity: not at all. */
+  /** Starts the timer with another period, or stops it for Infinity. */
   #restartTimer (period: number): void {
     this.#stop?.()
     this.#period = period
@@ -92,26 +96,26 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
     this.#stop = () => clearInterval(timer)
   }
 
-  /** No more streams; those that are open end within the grace period. Settles when they are over. */
+  /** Ends all streams within `shutdownTimeout`. Settles when they are over. */
   close (times: DrainTimes): Promise<void> {
-    // The listeners of the signal, and timers, do not belong to the caller.
+    // Listeners of the signal and timers must not run in the caller's async context.
     return (this.#drained ??= sharedScope.runInAsyncScope(this.#close, this, times))
   }
 
-  /** The server closes and all streams are over: closes idle connections soon. */
-  leave ({ shutdownTimeout }: Pick<DrainTimes, 'shutdownTimeout'>): void {
-    this.sessions.close(takingOf(shutdownTimeout))
+  /** Closes idle HTTP/2 connections soon. Called when all streams are over. */
+  closeSessions ({ shutdownTimeout }: Pick<DrainTimes, 'shutdownTimeout'>): void {
+    this.sessions.close(endTimeout(shutdownTimeout))
   }
 
   async #close (times: DrainTimes): Promise<void> {
     this.#closing.abort(new StreamClosedError('shutdown'))
-    const those = (drains: boolean): M[] => this.#members.filter(({ options }) => (options.onShutdown === 'drain') === drains)
-    await drain(those(false), those(true), times)
+    const on = (behavior: Times['onShutdown']): M[] => this.#members.filter(({ options }) => options.onShutdown === behavior)
+    await drain(on('close'), on('drain'), times)
     this.#restartTimer(Infinity)
   }
 
   readonly #tick = (): void => {
-    // In whole milliseconds: their sums are exact.
+    // Whole milliseconds have exact sums.
     const time = this.#lastTick = Math.max(Math.ceil(now()), this.#lastTick + this.#period)
     let shortest = Infinity
     for (const stream of [...this.#members]) {
@@ -122,9 +126,9 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
   }
 }
 
-/** A tenth of the shortest time that a stream waits for, within reason. */
+/** Returns a tenth of the shortest interval of a stream, from 10 ms to 1 s. */
 function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime, reauthorize, reauthorizeInterval }: Times): number {
-  const asks = reauthorize === undefined ? Infinity : reauthorizeInterval
-  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity, asks)
+  const checkInterval = reauthorize === undefined ? Infinity : reauthorizeInterval
+  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity, checkInterval)
   return Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
 }

@@ -1,75 +1,102 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
-import { FST_SSE_SEND_AFTER_SSE, isError } from '../errors.ts'
-import { assertHead, checkHead, clearHead, dropFraming, setHead } from './response-headers.ts'
 import { logSafely } from '../log-safely.ts'
-import { headersOf, canWriteHeadDirectly, clearErrorMark } from './fastify-internals.ts'
-import type { Scope } from '../scope.ts'
-import { toError } from '../thrown-value.ts'
+import type { SourceDriver } from '../source/source.ts'
+import { encodeControl, HEARTBEAT } from '../wire/encode.ts'
+import { canWriteHeadDirectly } from './fastify-internals.ts'
+import type { ResolvedOptions } from './options.ts'
+import { ReplyBody } from './reply-body.ts'
+import { assertHead, checkHead, clearHead, dropFraming, replyHeaders, setHead } from './response-headers.ts'
+import { openDirectly, type FrameWriter } from './response-writer.ts'
+import { overrideSend } from './send-override.ts'
+import type { StreamRecord } from './stream-record.ts'
 
-// queueMicrotask makes a resource of each.
+// Milliseconds that a resuming client waits for the decision whether any event is left for it.
+const RESUME_DECISION_TIMEOUT = 1_000
+
+/** The stream of a head. */
+export interface HeadOwner {
+  readonly reply: FastifyReply
+  readonly options: Pick<ResolvedOptions, 'flushHeadersAfter' | 'retry' | 'directWrites'>
+  readonly record: Pick<StreamRecord, 'scope' | 'lastEventId' | 'age'>
+  readonly driver: Pick<SourceDriver, 'hasAnswer'> | undefined
+  readonly writer: FrameWriter & { readonly isEmpty: boolean, append: (frame: string) => void, prepend: (frame: string) => void }
+  readonly failures: {
+    handlerFailed: (error: Error) => void
+    handlerReturned: (value: unknown) => void
+    replaced: () => void
+    replacedBySend: () => void
+    giveUp: (error: Error) => void
+  }
+  /** Whether the response has no body. */
+  readonly bodiless: boolean
+  /** Whether the handler is wrapped, so that Fastify gets neither its result nor its error. */
+  readonly wrapped: boolean
+}
+
+// queueMicrotask makes an async resource for each call.
 const settled = Promise.resolve()
 
-/** When all that is ready now has run: a tick comes before the microtasks when it is asked for outside of them, so ask inside. */
+/**
+ * Calls back after all work that is ready now. A tick that is requested outside the microtasks would run before them.
+ */
 function afterMicrotasks (callback: () => void): void {
   settled.then(() => process.nextTick(callback))
 }
 
 /**
- * The time until the head of a response goes out, once: as that of a stream, or of an ordinary error.
- *
- * For so long the reply belongs to the stream. Fastify sends `undefined` for an async handler that returns nothing,
- * which must not end the response; an error thrown there is the stream's.
+ * The head of a response until it is sent, once: as that of a stream, of a response without content, or of an ordinary
+ * error. Until then the reply belongs to the stream.
  */
 export class ResponseHead {
-  /** True from the moment it is decided what goes out. */
+  /** Whether it is decided which head is sent. */
   committed = false
-  readonly #reply: FastifyReply
-  readonly #send: FastifyReply['send']
-  /** Where the hooks of the response run. */
-  readonly #scope: Scope
-  /** The content type that went out with the body. */
-  #type: unknown
-  /** True once the error handlers own the reply. */
+  /** Whether the error handlers own the reply. */
   released = false
+  /** The content type that was sent with the body. */
+  type: unknown
+  readonly #reply: FastifyReply
+  readonly #stream: HeadOwner
+  /** The `send` of the reply before it was replaced. */
+  readonly #send: FastifyReply['send']
   #timer: NodeJS.Timeout | undefined
 
-  /** `stream` is told of an error of the handler. */
-  constructor (reply: FastifyReply, stream: { readonly scope: Scope, handlerFailed: (error: Error) => void }) {
+  constructor (stream: HeadOwner) {
+    const { reply, wrapped, failures } = stream
     this.#reply = reply
+    this.#stream = stream
     this.#send = reply.send
-    this.#scope = stream.scope
-    const send: FastifyReply['send'] = (payload?: unknown) => {
-      if (this.released || reply.sent || this.#errorReplyUnderWay(payload)) return this.#send.call(reply, payload)
-      const marked = clearErrorMark(reply)
-      if (marked || isError(payload)) stream.handlerFailed(toError(payload, 'The handler'))
-      else if (payload !== undefined) logSafely(reply.log, 'warn', { err: new FST_SSE_SEND_AFTER_SSE() }, 'sse reply taken')
-      return reply
-    }
-    // By its name: V8 puts a function that is written to the right of a property among what lives long, and there it would hold
-    // everything of this request, long done, until the next full collection.
-    reply.send = send
+    if (!wrapped) overrideSend(reply, this, failures)
   }
 
-  /** When an onSend hook fails, Fastify answers with that error, and for it removes the content type that `send` has set. */
-  #errorReplyUnderWay (payload: unknown): boolean {
-    if (this.#type === undefined) return false
-    const type = this.#reply.getHeader('content-type')
-    // The error handler may have set another; a handler that returns nothing is still to be kept out.
-    return type === undefined || (payload !== undefined && type !== this.#type)
+  /** Starts the wait for the first event. */
+  start (): void {
+    this.flushAfter(this.#stream.options.flushHeadersAfter, this.#flushIfIdle)
   }
 
-  /** Calls back when nothing was committed for so long. What is ready by itself makes no timer; nor does a test's clock hold it. */
-  flushAfter (delay: number, late: () => void): void {
+  /** Sends the head without an event, for `onopen` and for proxies that wait for a first byte. */
+  readonly #flushIfIdle = (): void => {
+    const { record, driver, writer } = this.#stream
+    // The answer to a resuming client may be 204, which only a head can carry: wait until the channel has answered.
+    const left = record.lastEventId !== undefined && driver?.hasAnswer === false ? RESUME_DECISION_TIMEOUT - record.age : 0
+    if (left > 0) this.flushAfter(left, this.#flushIfIdle)
+    else if (writer.isEmpty) writer.append(HEARTBEAT)
+  }
+
+  /**
+   * Calls back if no head is committed within the delay. Work that is ready at once makes no timer, and runs under a
+   * fake clock.
+   */
+  flushAfter (delay: number, callback: () => void): void {
     afterMicrotasks(() => {
       if (this.committed) return
-      if (delay === 0) late()
-      else this.#timer = setTimeout(late, delay)
+      if (delay === 0) callback()
+      else this.#timer = setTimeout(callback, delay)
     })
   }
 
-  /** False when it was committed before. */
+  /** Returns false if the head was committed before. */
   commit (): boolean {
     clearTimeout(this.#timer)
     if (this.committed) return false
@@ -77,40 +104,72 @@ export class ResponseHead {
     return true
   }
 
+  /** Sends the head of the stream, once, and opens the writer on the response. */
+  open (): void {
+    const { options: { retry, directWrites }, bodiless, writer, failures } = this.#stream
+    // Another payload was sent in place of the stream.
+    if (this.#reply.sent && !this.committed) return failures.replacedBySend()
+    if (!this.commit()) return
+    if (retry !== undefined && !bodiless) writer.prepend(encodeControl({ retry }))
+    try {
+      if (!directWrites || bodiless || !this.writeDirectly()) return this.send(new ReplyBody(writer, this.#reply, directWrites))
+      openDirectly(this.#reply, writer)
+    } catch (error) {
+      // No caller outside the handler would catch it.
+      failures.giveUp(error as Error)
+    }
+  }
+
   /**
-   * Sends the head of a stream by itself, where `reply.send` would do nothing but that and pipe a body: a readable, the listeners on it
-   * and on the response are most of what a short stream costs. False where it has more to do. Throws as `send` does.
+   * Makes the response one without content: a client that has everything must not connect again (R7). Returns whether
+   * it is still possible.
    */
-  writeDirectly (): boolean {
-    const { raw } = this.#reply
-    // What has no body, or may have none, is for those who know all the cases; so is a `send` that somebody has put in place of Fastify's.
-    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !canWriteHeadDirectly(this.#reply)) return false
-    setHead(this.#reply)
-    checkHead(this.#reply)
-    raw.writeHead(200, headersOf(this.#reply))
-    // Its `sent` is true from here on, and says all that our `send` knows.
-    this.#reply.hijack().send = this.#send
+  setNoContent (): boolean {
+    if (this.committed || !this.#stream.writer.isEmpty) return false
+    this.#reply.code(204)
     return true
   }
 
-  /** Sends the head of a stream, and the body through the onSend hooks. Throws what Fastify throws, for a header that cannot be sent, say. */
+  /**
+   * Sends the head of a stream by itself, where `reply.send` would only do that and pipe a body: a readable and the
+   * listeners on it and on the response are most of the cost of a short stream. Returns false where `reply.send` does
+   * more. Throws as `send` does.
+   */
+  writeDirectly (): boolean {
+    const { raw } = this.#reply
+    // Fastify knows all cases of a response without a body. A `send` that replaces Fastify's must be called, too.
+    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !canWriteHeadDirectly(this.#reply)) return false
+    setHead(this.#reply)
+    checkHead(this.#reply)
+    raw.writeHead(200, replyHeaders(this.#reply))
+    this.#reply.hijack()
+    // From here on `reply.sent` is true, and Fastify's own `send` rejects every payload.
+    if (!this.#stream.wrapped) this.#reply.send = this.#send
+    return true
+  }
+
+  /**
+   * Sends the head of a stream, and the body through the onSend hooks. Throws as Fastify does, for example for a bad
+   * header.
+   */
   send (body: Readable): void {
     setHead(this.#reply)
     dropFraming(this.#reply)
     assertHead(this.#reply)
-    this.#type = this.#reply.getHeader('content-type')
-    this.#scope.runInAsyncScope(this.#send, this.#reply, body)
+    this.type = this.#reply.getHeader('content-type')
+    this.#stream.record.scope.runInAsyncScope(this.#send, this.#reply, body)
   }
 
-  /** Nothing is sent yet: an ordinary error of an ordinary request, with its hooks, handlers and status. */
+  /** Sends an ordinary error response in place of the stream, with its hooks, handlers and status. */
   sendError (error: Error): void {
     this.commit()
-    // By then a handler that ended without returning the stream has sent its `undefined`; what comes later is the error handler's.
+    // By then the `undefined` of a handler that did not return the stream is sent. Later payloads are the error
+    // handler's.
     afterMicrotasks(() => {
       this.released = true
       try {
         clearHead(this.#reply)
-        this.#scope.runInAsyncScope(this.#send, this.#reply, error)
+        this.#stream.record.scope.runInAsyncScope(this.#send, this.#reply, error)
       } catch (err) {
         this.released = false
         logSafely(this.#reply.log, 'error', { err }, 'sse error reply failed')

@@ -1,4 +1,4 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { FST_SSE_HEADER, FST_SSE_TYPE } from '../errors.ts'
 import { logSafely } from '../log-safely.ts'
@@ -9,9 +9,9 @@ const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
 /** The headers of every stream, unless the handler or a hook has set others. */
 const HEADERS = Object.entries({
   'content-type': TYPE,
-  // no-transform: a proxy that compresses holds events back until its block is full.
+  // no-transform: a compressing proxy holds events back until its block is full.
   'cache-control': 'no-cache, no-transform',
-  // nginx, and proxies that follow it, buffer a response without this header.
+  // nginx, and proxies that copy this feature, buffer a response without this header.
   'x-accel-buffering': 'no'
 })
 
@@ -22,6 +22,19 @@ export function setHead (reply: FastifyReply): void {
   }
 }
 
+/**
+ * Returns the headers of the reply for `writeHead`, which adds those that were set on the response, as they were
+ * spelled there.
+ */
+export function replyHeaders (reply: FastifyReply): OutgoingHttpHeaders {
+  const { raw } = reply
+  const headers = reply.getHeaders() as OutgoingHttpHeaders
+  for (const name of raw.getHeaderNames()) {
+    if (headers[name] === raw.getHeader(name)) delete headers[name]
+  }
+  return headers
+}
+
 /** Checks the headers of a stream before its head goes out. */
 export function checkHead (reply: FastifyReply): void {
   dropFraming(reply)
@@ -30,9 +43,9 @@ export function checkHead (reply: FastifyReply): void {
 }
 
 /**
- * Drops headers about the length of the body, since a stream has none. A client that trusts them takes the later bytes
- * for the next response, or refuses the stream (RFC 9112 §6.3, RFC 9113 §8.1.1). Over HTTP/1.0 there are no chunks (RFC
- * 9112 §6.1), nor trailers without them.
+ * Drops headers about the length of the body, since a stream has none. A client that trusts them reads the later bytes
+ * as the next response, or rejects the stream (RFC 9112 §6.3, RFC 9113 §8.1.1). Over HTTP/1.0 there are no chunks (RFC
+ * 9112 §6.1), and so no trailers.
  */
 export function dropFraming (reply: FastifyReply): void {
   const { httpVersion } = reply.request.raw
@@ -45,7 +58,7 @@ export function dropFraming (reply: FastifyReply): void {
 function drop (reply: FastifyReply, name: string): void {
   const { raw, request } = reply
   const value = String(reply.getHeader(name))
-  // This removes it from the response too.
+  // This removes it from the response, too.
   reply.removeHeader(name)
   // Node sends no chunks after this header was removed: the connection would end with the stream.
   if (name === 'transfer-encoding' && request.raw.httpVersion === '1.1') raw.setHeader(name, 'chunked')
@@ -88,14 +101,14 @@ function canBeSent (name: string, value: unknown): boolean {
   }
 }
 
-// Once per route: each request would log the same.
+// Once for each route, since all its requests would log the same line.
 const warned = new WeakMap<object, Set<string>>()
 
-function warn (reply: FastifyReply, about: string, err: Error, text: string): void {
+function warn (reply: FastifyReply, header: string, err: Error, text: string): void {
   const { config } = reply.request.routeOptions
   const known = warned.get(config) ?? new Set()
   warned.set(config, known)
-  if (known.has(about)) return
-  known.add(about)
+  if (known.has(header)) return
+  known.add(header)
   logSafely(reply.log, 'warn', { err }, text)
 }

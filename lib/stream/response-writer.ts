@@ -1,46 +1,68 @@
-import { OutgoingMessage, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { FastifyReply } from 'fastify'
 import type { FrameBatch } from '../channel/frame-batch.ts'
-import { onceClosed } from '../lifecycle.ts'
+import { listenToSocket, onceClosed } from '../lifecycle.ts'
+import { hasNodeWrite, isChunked, writeFramed } from './fastify-internals.ts'
+import { checkHead, clearHead } from './response-headers.ts'
+
+/** A receiver of frames. `write` returns false when the receiver has enough for now. */
+export interface ByteSink {
+  /** `bytes`: the length of the text as UTF-8, where it is known. */
+  write: (text: string, bytes?: number) => boolean
+  /** Writes frames that other connections get too. */
+  writeShared: (frames: FrameBatch) => boolean
+  end: (text: string, bytes?: number) => unknown
+}
+
+/** A writer that waits for its sink. The sink calls `drained` when it has room again. */
+export interface FrameWriter {
+  open: (sink: ByteSink) => void
+  drained: () => void
+}
 
 /**
- * The way from a stream to its client: a response, and past it the socket.
+ * Writes frames to the response, and past it to the socket.
  *
- * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. That is a third of what
- * a small event costs. Here all four go as one, wherever nothing can tell the difference: with the head in front of them where that is
- * still to go, past the response where nothing is. What many clients get brings them as one buffer that was made once.
+ * Node writes each chunk of a chunked body as four pieces: its length, a line end, the bytes, a line end. That is a
+ * third of the cost of a small event. Here all four are one write, wherever the client and the hooks see no difference:
+ * behind the head where the head is still to be sent, past the response where nothing waits there. Frames for many
+ * clients arrive with these pieces in one buffer, which is made once.
  */
-export class ResponseWriter {
+export class ResponseWriter implements ByteSink {
   readonly #response: ServerResponse
   readonly #drained: () => void
-  /** Nobody stands between us and the socket: not HTTP/2, no `inject`, no middleware that replaced `write`. */
+  /** Whether `response.write` is Node's for HTTP/1: not HTTP/2, no `inject`, no middleware that replaced `write`. */
   readonly #direct: boolean
   #begun = false
 
-  /** `drained` is called when a write that was refused has gone. `direct`: the option `directWrites`. */
+  /** `drained` is called when there is room after a write that returned false. `direct`: the option `directWrites`. */
   constructor (response: ServerResponse, drained: () => void, direct = true) {
     this.#response = response
     this.#drained = drained
-    this.#direct = direct && response.write === OutgoingMessage.prototype.write
+    this.#direct = direct && hasNodeWrite(response)
   }
 
-  /** False when the client has enough for now. `bytes`: the text's length as UTF-8. */
+  /** Returns false when the client has enough for now. `bytes`: the length of the text as UTF-8. */
   write (text: string, bytes = Buffer.byteLength(text)): boolean {
     return this.#framesChunks() ? this.#toSocket(framed(text, bytes), encodingOf(text, bytes)) : this.#watchDrain(this.#response, this.#response.write(text))
   }
 
-  /** False when the client has enough for now. */
-  writeShared (chunk: FrameBatch): boolean {
-    return this.#framesChunks() ? this.#toSocket(chunk.framed) : this.#watchDrain(this.#response, this.#response.write(chunk.bytes))
+  /** Returns false when the client has enough for now. */
+  writeShared (frames: FrameBatch): boolean {
+    return this.#framesChunks() ? this.#toSocket(frames.framed) : this.#watchDrain(this.#response, this.#response.write(frames.bytes))
   }
 
-  /** Never an empty last write: over HTTP/2 Node takes that for the end of all that waits, and lets go of its memory before it is sent. */
+  /**
+   * Ends the response, never with an empty last write: over HTTP/2 Node takes an empty write for the end of all pending
+   * writes, and frees their memory before they are sent.
+   */
   end (text: string, bytes = Buffer.byteLength(text)): void {
     if (text === '') {
       this.#response.end()
     } else if (this.#framesChunks()) {
       // Through the response, which holds it until the end joins it.
-      this.#respond(framed(text, bytes), encodingOf(text, bytes))
+      writeFramed(this.#response, framed(text, bytes), encodingOf(text, bytes))
       this.#response.end()
     } else {
       this.#response.end(text)
@@ -49,40 +71,100 @@ export class ResponseWriter {
 
   /** Whether the body's chunks are framed here. While a response is corked, Node keeps its own chunks back. */
   #framesChunks (): boolean {
-    return this.#direct && this.#response.chunkedEncoding && this.#response.writableCorked === 0
+    return this.#direct && isChunked(this.#response) && this.#response.writableCorked === 0
   }
 
-  /** To the socket, when the head is out, nothing waits to go before, and nobody has ended it. */
+  /** Writes to the socket if the head is sent, nothing waits in the response, and neither is ended. */
   #toSocket (chunk: string | Buffer, encoding?: BufferEncoding): boolean {
     const { socket, writableLength } = this.#response
-    // Node keeps what it cannot write any more; a socket makes an error of it, which counts as the client's.
+    // After its end a response drops a write silently. A socket makes an error of it, which would count as the
+    // client's.
     if (this.#begun && writableLength === 0 && socket?.writable === true) return this.#watchDrain(socket, socket.write(chunk, encoding))
     this.#begun = true
-    return this.#watchDrain(this.#response, this.#respond(chunk, encoding))
+    return this.#watchDrain(this.#response, writeFramed(this.#response, chunk, encoding))
   }
 
-  /** What is framed already gets no frame of Node's. */
-  #respond (chunk: string | Buffer, encoding: BufferEncoding = 'utf8'): boolean {
-    const response = this.#response
-    response.chunkedEncoding = false
-    const room = response.write(chunk, encoding)
-    response.chunkedEncoding = true
-    return room
-  }
-
-  /** Who has no room is asked to tell when there is some, the socket too: the response knows nothing of what goes past it. */
-  #watchDrain (way: ServerResponse | Socket, room: boolean): boolean {
+  /**
+   * Listens for `drain` on the target that had no room. The response emits none for bytes that were written past it.
+   */
+  #watchDrain (target: ServerResponse | Socket, room: boolean): boolean {
     const drained = this.#drained
-    if (!room && !way.listeners('drain').includes(drained)) {
-      way.on('drain', drained)
-      onceClosed(this.#response, () => way.removeListener('drain', drained))
+    if (!room && !target.listeners('drain').includes(drained)) {
+      target.on('drain', drained)
+      onceClosed(this.#response, () => target.removeListener('drain', drained))
     }
     return room
   }
 }
 
-/** A chunk of a chunked body (RFC 9112 §7.1). */
+/** Returns a chunk of a chunked body (RFC 9112 §7.1). */
 const framed = (text: string, bytes: number): string => `${bytes.toString(16)}\r\n${text}\r\n`
 
-/** As many bytes as characters: all of them are ASCII, which takes no encoder. */
+/** Returns 'latin1' for a text with as many bytes as characters: it is ASCII, and needs no encoder. */
 const encodingOf = (text: string, bytes: number): BufferEncoding => bytes === text.length ? 'latin1' : 'utf8'
+
+/**
+ * Destroys the response when the client half-closes the connection. Node itself answers a FIN only when all is written,
+ * which never happens for a client that does not read.
+ */
+export function destroyOnHalfClose ({ raw, server, request }: FastifyReply): void {
+  const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
+  // All streams of an HTTP/2 connection share its socket, and each of them has a close event.
+  if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
+  listenToSocket(raw, 'end', () => { if (!raw.writableEnded) raw.destroy() })
+}
+
+/**
+ * Whether the client disconnected while the hooks ran, or another payload ended the response. A destroyed HTTP/2
+ * response does not report it; its view of the socket does.
+ */
+const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || raw.writableEnded || request.raw.socket.destroyed
+
+/**
+ * Sends the head if it is not sent yet. The head is explicit: a body that ends in its first write would get a
+ * Content-Length. Throws Node's error, for example for a status text that cannot be sent.
+ */
+export function writeHead (reply: FastifyReply): void {
+  const { raw } = reply
+  if (raw.headersSent || isGone(reply)) return
+  checkHead(reply)
+  try {
+    raw.writeHead(raw.statusCode)
+  } catch (error) {
+    clearHead(reply)
+    throw error
+  }
+}
+
+/**
+ * Opens the writer on the response itself. `direct`: the option `directWrites`. `end`, where it is given, ends the
+ * response in place of the writer, for trailers.
+ */
+export function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean, end?: () => void): void {
+  const { raw } = reply
+  // No `close` event follows that would remove the listeners.
+  if (isGone(reply)) return
+  writeHead(reply)
+  const sink = new ResponseWriter(raw, () => writer.drained(), direct)
+  writer.open(end === undefined
+    ? sink
+    : {
+        write: (text, bytes) => sink.write(text, bytes),
+        writeShared: frames => sink.writeShared(frames),
+        end: text => {
+          if (text !== '') sink.write(text)
+          end()
+        }
+      })
+  // A stream that ended in its first write waits for no client.
+  if (!raw.writableEnded) destroyOnHalfClose(reply)
+}
+
+const ignore = (): void => {}
+
+/** Opens the writer on a response whose head is sent without `reply.send`. */
+export function openDirectly (reply: FastifyReply, writer: FrameWriter): void {
+  // A write after the end makes an 'error' event, which would crash the process without a listener.
+  reply.raw.on('error', ignore)
+  openResponse(reply, writer, true)
+}

@@ -4,10 +4,11 @@ import type { CloseReason, CloseReport } from '../lifecycle.ts'
 import { logSafely } from '../log-safely.ts'
 import { logsRequest } from './fastify-internals.ts'
 import { Scope } from '../scope.ts'
+import { isThenable, catchRejection } from '../source/source.ts'
 import type { RouteCounters } from '../metrics/statistics.ts'
 
-// One line for each stream, since Fastify logs nothing for a request whose client left. A client that falls behind may
-// be the server's trouble. An error has a line of its own.
+// One line for each stream, because Fastify logs nothing for a request whose client left. A disconnect is routine. A
+// lagging subscriber may indicate a server problem. An error has a line of its own.
 const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
   client: 'info',
   complete: 'info',
@@ -20,7 +21,7 @@ const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
   revoked: 'info'
 }
 
-/** A route as its streams know it. */
+/** A route whose streams are counted. */
 export interface CountedRoute { readonly name: string, readonly counters: RouteCounters }
 
 export interface StreamRecordSetup {
@@ -28,62 +29,80 @@ export interface StreamRecordSetup {
   route: CountedRoute
   key: string | undefined
   time: { readonly now: number }
-  /** Whether it is a stream, and counts as one. */
+  /** False for a response without a body: it is no stream. */
   counted: boolean
 }
 
-/** What is known of a stream, and told of it: when it opens, when something goes wrong, and once when it is over. */
+/** The bookkeeping of one stream: its counters, diagnostics and log lines, when it opens, fails and closes. */
 export class StreamRecord {
   lastEventId: string | undefined
   readonly startedAt: number
-  /** The request's scope: the log and all callbacks run in it. */
+  /** The scope of the request. Log lines and all callbacks run in it. */
   readonly scope = new Scope()
-  /** What it is counted by among the others. */
+  /** The key of `limits.maxStreamsPerKey`. */
   readonly key: string | undefined
   readonly #route: CountedRoute
   readonly #reply: FastifyReply
   readonly #time: { readonly now: number }
   readonly #counted: boolean
 
-  constructor ({ reply, route, key, time, counted: counts }: StreamRecordSetup) {
+  constructor ({ reply, route, key, time, counted }: StreamRecordSetup) {
     this.key = key
     this.#reply = reply
     this.#route = route
     this.#time = time
-    this.#counted = counts
+    this.#counted = counted
     this.startedAt = time.now
     this.lastEventId = reply.request.lastEventId
-    if (!counts) return
+    if (!counted) return
     route.counters.opened()
     if (diagnostics.open.hasSubscribers) diagnostics.open.publish({ request: this.request, route: this.route })
   }
 
   get request (): FastifyRequest { return this.#reply.request }
-  /** What was asked for, method and path. */
+  /** Method and URL of the request. */
   get name (): string { return `${this.request.method} ${this.request.url}` }
-  /** The same, as it was declared. */
+  /** Method and path of the route, as they were declared. */
   get route (): string { return this.#route.name }
   /** Milliseconds since the start. */
   get age (): number { return this.#time.now - this.startedAt }
 
-  /** For the log, and for those who listen. */
+  /** Logs an error and publishes it to the diagnostics channel. */
   logError (error: unknown, text: string): void {
     this.scope.runInAsyncScope(logSafely, undefined, this.#reply.log, 'error', { err: error }, text)
     this.reportError(error)
   }
 
-  /** The log has it from elsewhere. */
+  /** Publishes an error that is logged elsewhere. */
   reportError (error: unknown): void {
     if (diagnostics.error.hasSubscribers) this.scope.runInAsyncScope(() => diagnostics.error.publish({ request: this.request, error }))
   }
 
-  /** It is over. */
+  /** Counts, publishes and logs the end of the stream. Returns its report. */
   close (reason: CloseReason, { events, bytes, lastEventId }: Pick<CloseReport, 'events' | 'bytes' | 'lastEventId'>): CloseReport {
     const report = { reason, duration: this.age, events, bytes, lastEventId }
     if (!this.#counted) return report
     this.#route.counters.closed(report)
     this.scope.runInAsyncScope(this.#publishClose, this, report)
     return report
+  }
+
+  /** Calls `onClose` in the scope of the request. Its error is logged. */
+  notifyClose (report: CloseReport, onClose: (report: CloseReport) => void): void {
+    try {
+      this.watchCallback(this.scope.runInAsyncScope(onClose, undefined, report))
+    } catch (err) {
+      this.#callbackFailed(err)
+    }
+  }
+
+  /** Logs the rejection of a callback that is async by mistake: an unhandled one would end the process. */
+  watchCallback (result: unknown): void {
+    if (isThenable(result)) catchRejection(result, err => this.#callbackFailed(err))
+  }
+
+  #callbackFailed (err: unknown): void {
+    this.scope.runInAsyncScope(logSafely, undefined, this.#reply.log, 'error', { err }, 'sse callback failed')
   }
 
   #publishClose (report: CloseReport): void {

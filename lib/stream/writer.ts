@@ -1,36 +1,49 @@
 import type { ServerResponse } from 'node:http'
-import type { ByteSink } from './reply-body.ts'
 import type { FrameBatch } from '../channel/frame-batch.ts'
+import type { SubscriberSink } from '../channel/subscriber-context.ts'
+import type { Contract } from '../contract/contract.ts'
+import type { AnyEvent } from '../contract/event-types.ts'
+import type { EventSink } from '../source/pump.ts'
+import type { ChannelSource, SourceDriver } from '../source/source.ts'
+import { HEARTBEAT } from '../wire/encode.ts'
+import { unsentBytes } from './fastify-internals.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { ByteSink } from './response-writer.ts'
+import type { StreamRecord } from './stream-record.ts'
 
-// What is ready together leaves in one write up to this size, in characters: then it is the kernel's turn.
+// Frames that are ready together leave in one write of at most this many characters. Then the kernel has its turn.
 const MAX_BATCH = 32 * 1024
 
-export interface WriterSetup {
-  response: ServerResponse
-  options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout'>
-  /** There is something to write and no sink yet. */
-  commit: () => void
-  /** There is room again. */
-  resume: () => void
-  /** What to write when there was nothing to write for a while. */
-  heartbeat: () => string
-  /** The client took no byte for `stallTimeout` while bytes wait. */
-  end: (reason: 'stalled') => void
+/** The stream of a writer. */
+export interface WriterOwner {
+  readonly response: ServerResponse
+  readonly options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout'>
+  readonly contract: Contract
+  readonly record: StreamRecord
+  readonly driver: Pick<SourceDriver, 'pull' | 'checkpoint'> | undefined
+  /** `open` sends the head and gives the writer its byte sink, now or after the onSend hooks. */
+  readonly head: { open: () => void }
+  readonly failures: { rejected: (error: Error, event: unknown) => void, fail: (thrown: unknown) => void, failLate: (thrown: unknown) => void }
+  subscribe: (channels: Array<ChannelSource<unknown>>) => void
+  end: (reason: 'stalled' | 'channel-ended' | 'lagging') => void
+  complete: () => void
+  respondNoContent: () => void
   destroy: () => void
 }
 
 /**
- * Collects frames and writes them to one client: what is ready together in one write, no more than the client takes,
- * and a heartbeat when there was nothing to write for a while.
+ * The sink of a stream's driver: frames events by the contract and writes them to one client. Frames that are ready
+ * together leave in one write, as many as the client reads. After a silence it writes a heartbeat.
  */
-export class Writer {
-  /** For all of them: an idle client needs no function of its own. */
+export class Writer implements EventSink, SubscriberSink {
+  /** Shared by all writers: an idle client needs no function of its own. */
   static readonly #flushOf = (writer: Writer): void => writer.#flush()
 
+  /** The number of events that were written. */
+  events = 0
   /** Bytes handed to the connection. */
   bytes = 0
-  readonly #setup: WriterSetup
+  readonly #stream: WriterOwner
   #sink: ByteSink | undefined
   #batch = ''
   #scheduled = false
@@ -42,45 +55,76 @@ export class Writer {
   #unsent = 0
   #movedAt = 0
 
-  constructor (setup: WriterSetup) {
-    this.#setup = setup
+  constructor (stream: WriterOwner) {
+    this.#stream = stream
   }
 
-  /** Whether another frame has room: the client takes bytes, or the first write is yet to come and is not large. */
-  get hasRoom (): boolean { return !this.#blocked && this.#batch.length < MAX_BATCH }
-
+  get record (): StreamRecord { return this.#stream.record }
+  get scope (): StreamRecord['scope'] { return this.#stream.record.scope }
   get isEmpty (): boolean { return this.#batch === '' }
+
+  /** Whether another frame has room: the client reads, or the first write is still to come and is not large. */
+  hasRoom (): boolean { return !this.#blocked && this.#batch.length < MAX_BATCH }
+
+  /** Frames an event by the contract and writes it after `before`. Returns false for an event that was rejected. */
+  write (event: unknown, before = ''): boolean {
+    let frame: string
+    try {
+      frame = this.#stream.contract.frame(event)
+      const { id, data } = event as AnyEvent
+      if (id !== undefined) this.#stream.record.lastEventId = String(id)
+      if (data !== undefined) this.events++
+    } catch (error) {
+      this.#stream.failures.rejected(error as Error, event)
+      return false
+    }
+    this.append(before + frame)
+    return true
+  }
+
+  /**
+   * Writes frames whose events were checked when they were published. Shared frames go straight to the connection,
+   * unless earlier frames still wait.
+   */
+  writeFrames (frames: string | FrameBatch, events: number): void {
+    this.events += events
+    if (typeof frames === 'string') this.append(frames)
+    else if (this.#batch !== '' || this.#sink === undefined || this.#blocked) this.append(frames.text)
+    else if (!this.#ending && !this.#stream.response.destroyed) this.#count(frames.size, this.#sink.writeShared(frames))
+  }
+
+  subscribe (channels: Array<ChannelSource<unknown>>): void { this.#stream.subscribe(channels) }
+  complete (): void { this.#stream.complete() }
+  respondNoContent (): void { this.#stream.respondNoContent() }
+  channelEnded (): void { this.#stream.end('channel-ended') }
+  fellBehind (): void { this.#stream.end('lagging') }
+  fail (thrown: unknown): void { this.#stream.failures.fail(thrown) }
+  failLate (thrown: unknown): void { this.#stream.failures.failLate(thrown) }
 
   append (frame: string): void {
     this.#batch += frame
     if (this.#batch.length >= MAX_BATCH) {
       this.#flush()
     } else if (!this.#scheduled) {
-      // Ticks run when the microtasks are done: whatever is ready now joins this write, and nothing waits for a timer.
+      // Ticks run after the microtasks: every frame that is ready now joins this write, and none waits for a timer.
       this.#scheduled = true
       process.nextTick(Writer.#flushOf, this)
     }
   }
 
-  /** Frames that others get too: straight to the connection, unless something waits to go before them. */
-  writeShared (chunk: FrameBatch): void {
-    if (this.#batch !== '' || this.#sink === undefined || this.#blocked) this.append(chunk.text)
-    else if (!this.#ending && !this.#setup.response.destroyed) this.#count(chunk.size, this.#sink.writeShared(chunk))
-  }
-
-  /** Before everything else that waits for the first write. */
+  /** Puts a frame before all that waits for the first write. */
   prepend (frame: string): void {
     this.#batch = frame + this.#batch
   }
 
-  /** The first frames leave with the head. */
+  /** Writes to the sink from now on. The first frames leave with the head. */
   open (sink: ByteSink): void {
     this.#sink = sink
     this.#flush()
-    if (!this.#ending) this.#setup.resume()
+    if (!this.#ending) this.#stream.driver?.pull()
   }
 
-  /** The last frames and the end of the response, in one write. */
+  /** Writes the last frames and the end of the response, in one write. */
   end (frame: string): void {
     this.#batch += frame
     this.#ending = true
@@ -91,34 +135,34 @@ export class Writer {
     if (!this.#blocked) return
     this.#blocked = false
     this.#flush()
-    this.#setup.resume()
+    this.#stream.driver?.pull()
   }
 
-  /** The shared timer's beat. Reading a clock at each write would cost more than it tells. */
+  /** Called by the shared timer: a clock read for each write would cost more than its accuracy is worth. */
   tick (now: number): void {
     if (this.#sink === undefined) return
     if (this.#wrote) this.#quietSince = now
     this.#wrote = false
-    const { heartbeatInterval, stallTimeout } = this.#setup.options
-    // What took no more may hold it where no count reaches: the body that a hook passes on, the client of an inject.
-    const unsent = this.#countUnsent() || Number(this.#blocked)
+    const { options: { heartbeatInterval, stallTimeout }, response, driver } = this.#stream
+    // A blocked sink may hold bytes that no count reaches: in the body that a hook pipes on, or in an injected client.
+    const unsent = unsentBytes(response) || Number(this.#blocked)
     if (unsent !== this.#unsent) this.#movedAt = now
     this.#unsent = unsent
     if (unsent > 0) {
-      // A response without a socket waits behind a pipelined predecessor: that is not the client's doing.
-      if (stallTimeout > 0 && now - this.#movedAt >= stallTimeout && this.#setup.response.socket !== null) {
-        this.#setup.end('stalled')
-        this.#setup.destroy()
+      // A response without a socket waits behind a pipelined predecessor, and its client is not the cause.
+      if (stallTimeout > 0 && now - this.#movedAt >= stallTimeout && response.socket !== null) {
+        this.#stream.end('stalled')
+        this.#stream.destroy()
       }
     } else if (heartbeatInterval > 0 && now - this.#quietSince >= heartbeatInterval && !this.#ending) {
-      this.#write(this.#setup.heartbeat())
+      this.#write(driver?.checkpoint?.() || HEARTBEAT)
     }
   }
 
   #flush (): void {
     this.#scheduled = false
     if (this.#sink === undefined) {
-      if (this.#batch !== '' || this.#ending) this.#setup.commit()
+      if (this.#batch !== '' || this.#ending) this.#stream.head.open()
     } else if (this.#ending) {
       this.#finish(this.#sink)
     } else if (!this.#blocked && this.#batch !== '') {
@@ -129,7 +173,7 @@ export class Writer {
   }
 
   #write (text: string): void {
-    if (this.#setup.response.destroyed) return
+    if (this.#stream.response.destroyed) return
     const bytes = Buffer.byteLength(text)
     this.#count(bytes, this.#sink!.write(text, bytes))
   }
@@ -141,23 +185,11 @@ export class Writer {
   }
 
   #finish (sink: ByteSink): void {
-    if (this.#ended || this.#setup.response.destroyed) return
+    if (this.#ended || this.#stream.response.destroyed) return
     this.#ended = true
     const bytes = Buffer.byteLength(this.#batch)
     this.bytes += bytes
     sink.end(this.#batch, bytes)
     this.#batch = ''
-  }
-
-  /** Bytes that the kernel has not taken yet. */
-  #countUnsent (): number {
-    const { response } = this.#setup
-    if (response.req.httpVersionMajor !== 1) return response.writableLength
-    // What goes to an injected response goes to its client at once; the socket that it has besides takes all, a little later.
-    if ((response as { isLightMyRequest?: boolean }).isLightMyRequest === true) return 0
-    // One large write is one entry of writableLength until all of it is gone. The handle's own count shows a slow
-    // reader's progress inside it; Node's socket timeout looks there too.
-    const handle = (response.socket as { _handle?: { writeQueueSize?: number } } | null)?._handle
-    return response.writableLength + (handle?.writeQueueSize ?? 0)
   }
 }

@@ -8,7 +8,7 @@ import type { EventMap } from '../contract/event-types.ts'
 import { registriesOf } from '../server/app-registry.ts'
 import { ConsumedPosition } from './consumed-position.ts'
 import { InjectedStream } from './injected-stream.ts'
-import { headersOf, InjectTransport, type InjectApp, type InjectTransportOptions } from './inject-transport.ts'
+import { toHeaders, InjectTransport, type InjectApp, type InjectTransportOptions } from './inject-transport.ts'
 import { Deadline } from './deadline.ts'
 
 interface RequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
@@ -56,7 +56,7 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
     ...rest,
     ...(body === undefined ? {} : { body }),
     headers: async attempt => {
-      const result = headersOf(typeof headers === 'function' ? await headers(attempt) : headers)
+      const result = toHeaders(typeof headers === 'function' ? await headers(attempt) : headers)
       if (type !== undefined && !result.has('content-type')) result.set('content-type', type)
       return result
     },

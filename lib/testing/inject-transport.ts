@@ -13,7 +13,7 @@ export interface InjectApp {
 export type InjectTransportOptions = Pick<InjectOptions, 'query' | 'cookies' | 'authority' | 'remoteAddress' | 'server'>
 
 /** A response without its body. */
-export type ResponseHead = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'cookies'>
+export type InjectedResponse = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'cookies'>
 
 type StreamedResponse = Pick<LightMyRequestResponse, 'statusCode' | 'statusMessage' | 'headers' | 'stream'>
 
@@ -26,7 +26,7 @@ const connectionReset = (): Error => Object.assign(new Error('aborted'), { code:
  */
 export class InjectTransport {
   /** The last response. */
-  head: ResponseHead | undefined
+  head: InjectedResponse | undefined
   /** The text that the client has read. */
   text = ''
   /** Resolves when the client begins to read a stream. */
@@ -95,7 +95,7 @@ export class InjectTransport {
     return new Response(bodiless ? null : this.#bodyOf(response, abort, finish), {
       status: response.statusCode,
       statusText: response.statusMessage,
-      headers: headersOf(response.headers)
+      headers: toHeaders(response.headers)
     })
   }
 
@@ -129,7 +129,7 @@ export class InjectTransport {
 }
 
 /** Converts headers of Node to those of `fetch`. */
-export function headersOf (input: InjectOptions['headers'] = {}): Headers {
+export function toHeaders (input: InjectOptions['headers'] = {}): Headers {
   const headers = new Headers()
   for (const [name, value] of Object.entries(input)) {
     for (const item of Array.isArray(value) ? value : [value]) {

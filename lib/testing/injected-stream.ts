@@ -1,7 +1,7 @@
 import { EventStream, type ReceivedEvent } from '../client/event-stream.ts'
 import type { StreamState } from '../client/stream-reader.ts'
 import type { ConsumedPosition } from './consumed-position.ts'
-import type { InjectTransport, ResponseHead } from './inject-transport.ts'
+import type { InjectTransport, InjectedResponse } from './inject-transport.ts'
 import { Deadline } from './deadline.ts'
 
 export interface InjectedStreamSetup<E extends ReceivedEvent> {
@@ -30,7 +30,7 @@ export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
   }
 
   /** The response without its body; the last one if the client reconnects. */
-  get response (): ResponseHead { return this.#setup.transport.head! }
+  get response (): InjectedResponse { return this.#setup.transport.head! }
 
   /** The text that was read, with comments and undeclared events. */
   get text (): string { return this.#setup.transport.text }

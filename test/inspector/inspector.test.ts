@@ -25,7 +25,7 @@ t.test('without an authorize function, registration fails', async t => {
   for (const [options, code, message] of [
     [{}, 'FST_SSE_OPTION', "Option 'authorize' must be a function that returns true for requests that may use the inspector, got undefined"],
     [{ authorize: true }, 'FST_SSE_OPTION', "Option 'authorize' must be a function that returns true for requests that may use the inspector, got true (boolean)"],
-    [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION', "Option 'path' must be one of authorize, got an option that does not exist"]
+    [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION', "Option 'path' must be one of authorize, got an unknown option"]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())

@@ -235,8 +235,8 @@ const busy: Array<{ name: string, source: () => SseSource<AnyEvent>, onInvalid?:
   { name: 'an async generator', source: () => endlessAsync('x') },
   { name: 'Readable.from() of an endless generator', source: () => Readable.from(endless('x')) },
   // None of these is ever written, so no full buffer stops the pulling.
-  { name: 'a sync iterable of events that are left out', source: () => endless(undefined), onInvalid: 'skip' },
-  { name: 'an async generator of events that are left out', source: () => endlessAsync(undefined), onInvalid: 'skip' }
+  { name: 'a sync iterable of events that are skipped', source: () => endless(undefined), onInvalid: 'skip' },
+  { name: 'an async generator of events that are skipped', source: () => endlessAsync(undefined), onInvalid: 'skip' }
 ]
 
 for (const { name, source, onInvalid } of busy) {

@@ -119,7 +119,7 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   })
 
   t.test('Redis restarts with its data: no event is lost or duplicated, there is no reset, and streams stay open', async t => {
-    const server = await RedisServer.start(t, '--appendonly', 'yes')
+    const server = await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always')
     const nodes = await Promise.all([1, 2].map(() => nodeOf(t, server.client(t, again))))
     const clients = await Promise.all(nodes.map(async node => node.openClient()))
     for (const client of clients) await client.until('-0\ndata: \n\n')

@@ -13,7 +13,7 @@ interface Made { app: FastifyInstance, port: number, queues: EventQueue[] }
 
 /** A server whose streams stay open, and say that they are. */
 async function make (t: Test, limits: Partial<Limits> | undefined, options: RegisterOptions = {}): Promise<Made> {
-  // A client may have connected ahead of need, and close() would wait for what it sends.
+  // A client may have opened a spare connection, and close() would wait for its request.
   const app = Fastify({ return503OnClosing: false, forceCloseConnections: true })
   const queues: EventQueue[] = []
   await app.register(sse, { ...options, limits })
@@ -44,20 +44,20 @@ async function answer (port: number, request: { path?: string, method?: string, 
   return client.responses()[0]!
 }
 
-t.test('beyond the total, a client that reads a status gets 503, problem details and when to come back', async t => {
+t.test('beyond maxStreams, a client that reads a status gets 503, problem details and Retry-After', async t => {
   const { app, port, queues } = await make(t, { maxStreams: 2, retryAfter: 2_000 })
   for (let n = 0; n < 2; n++) await opened(t, port)
   for (const request of [{ headers: { accept: '*/*' } }, { headers: { accept: 'text/event-stream, */*' } }, {}, { method: 'POST', headers: { ...EVENT_SOURCE, 'content-length': '0' } }]) {
     const { status, headers, body } = await answer(port, request)
     t.equal(status, 503)
     t.match(headers, { 'content-type': 'application/problem+json', 'retry-after': /^[234]$/ })
-    t.match(JSON.parse(body), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: /as this server serves/, instance: /^req-/, code: 'FST_SSE_LIMIT' })
+    t.match(JSON.parse(body), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: /its limit of open streams/, instance: /^req-/, code: 'FST_SSE_LIMIT' })
   }
   t.equal(app.sse.stats().rejected.maxStreams, 4)
   t.same(queues.slice(2).map(queue => queue.signal.aborted), [true, true, true, true], 'its source is let go')
 })
 
-t.test('beyond the total, an EventSource gets a stream that is over, and its own time to come back', async t => {
+t.test('beyond maxStreams, an EventSource gets an empty stream with its own reconnection delay', async t => {
   const { port } = await make(t, { maxStreams: 0, retryAfter: 2_000 })
   const delays = new Set<number>()
   for (let n = 0; n < 5; n++) {
@@ -72,7 +72,7 @@ t.test('beyond the total, an EventSource gets a stream that is over, and its own
   t.ok(delays.size > 1)
 })
 
-t.test('a place is free again when its client has left, and never twice', async t => {
+t.test('a stream is uncounted when its client disconnects, and never twice', async t => {
   const { app, port } = await make(t, { maxStreams: 1 })
   for (let n = 0; n < 50; n++) {
     const client = await opened(t, port)
@@ -84,7 +84,7 @@ t.test('a place is free again when its client has left, and never twice', async 
   t.match(app.sse.stats(), { streams: { open: 0, opened: 50, closed: { client: 50 } }, rejected: { maxStreams: 50 } })
 })
 
-t.test('no more than its share for one key, which is the address where nothing else is said', async t => {
+t.test('one key has at most maxStreamsPerKey streams, and the default key is the address', async t => {
   const { app, port } = await make(t, { maxStreamsPerKey: 1 })
   await opened(t, port)
   const { status, body } = await answer(port)
@@ -94,7 +94,7 @@ t.test('no more than its share for one key, which is the address where nothing e
   t.same(app.sse.stats().rejected, { maxStreams: 0, maxStreamsPerKey: 1, closing: 0 })
 })
 
-t.test('a key is what the function says; without one a stream is not counted by it', async t => {
+t.test('keyGenerator returns the key, and a stream without a key is not counted by it', async t => {
   const { app, port } = await make(t, { maxStreamsPerKey: 2, keyGenerator: ({ headers: { 'x-user': user } }) => user as string | undefined })
   for (const user of ['a', 'a', 'b']) await opened(t, port, { 'x-user': user })
   for (let n = 0; n < 3; n++) await opened(t, port)
@@ -102,7 +102,7 @@ t.test('a key is what the function says; without one a stream is not counted by 
   t.same(app.sse.streams().map(({ key }) => key), ['a', 'a', 'b', undefined, undefined, undefined])
 })
 
-t.test('a key that is none, or cannot be had, is an ordinary error', async t => {
+t.test('an invalid key and a keyGenerator that throws are ordinary errors', async t => {
   for (const [key, expected] of [
     [() => 7 as unknown as string, { statusCode: 500, code: 'FST_SSE_OPTION', message: "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got 7 (number)" }],
     [(async () => { throw new Error('its rejection ends no process') }) as unknown as () => string, {
@@ -118,7 +118,7 @@ t.test('a key that is none, or cannot be had, is an ordinary error', async t => 
   }
 })
 
-t.test('L7: a request in a slow hook while the server closes is refused by reply.sse, with its channel or without', async t => {
+t.test('L7: reply.sse rejects a request that was in a slow hook when the server closed, with a channel or without', async t => {
   const app = Fastify({ return503OnClosing: false, forceCloseConnections: 'idle' })
   await app.register(sse)
   const closed = new Promise<void>(resolve => app.addHook('preClose', async () => resolve()))
@@ -152,7 +152,7 @@ t.test('L7: a request in a slow hook while the server closes is refused by reply
   await close
 })
 
-t.test('HEAD and those whose stream is over need no place', async t => {
+t.test('HEAD and a reconnect to a finished stream are not limited', async t => {
   const app = Fastify()
   await app.register(sse, { limits: { maxStreams: 0 } })
   app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { finite: true }))
@@ -162,16 +162,16 @@ t.test('HEAD and those whose stream is over need no place', async t => {
   t.equal(head.body, '')
 })
 
-t.test('a thousand who come at once get no more places than there are', async t => {
+t.test('a thousand requests at once get no more streams than maxStreams', async t => {
   const { app, port } = await make(t, { maxStreams: 10 })
   const clients = await Promise.all(Array.from({ length: 1_000 }, () => open(port, { headers: { accept: '*/*' } })))
   t.teardown(() => clients.forEach(client => client.socket.destroy()))
   await within('the answers', Promise.all(clients.map(client => client.until('\r\n\r\n'))), 30_000)
   t.equal(clients.filter(client => client.received.startsWith('HTTP/1.1 200')).length, 10)
-  t.match(app.sse.stats(), { streams: { open: 10 }, rejected: { total: 990 } })
+  t.match(app.sse.stats(), { streams: { open: 10 }, rejected: { maxStreams: 990 } })
 })
 
-t.test('L8: while the server closes, the same two answers are given, and connections are not kept', async t => {
+t.test('L8: while the server closes, the same two answers are sent, and connections are not kept', async t => {
   const { app, port } = await make(t, undefined, { reconnectWindow: 500, onShutdown: 'drain' })
   const staying = await opened(t, port)
   const closed = app.close()
@@ -187,7 +187,7 @@ t.test('L8: while the server closes, the same two answers are given, and connect
   await closed
 })
 
-t.test('our client says that it reads a status, and comes back when it was told to', async t => {
+t.test('our client accepts a status, and reconnects after the delay', async t => {
   const { app, port, queues } = await make(t, { maxStreams: 1, retryAfter: 0 })
   const first = await opened(t, port)
   const waits: unknown[] = []

@@ -3,7 +3,7 @@ import t from 'tap'
 import sse from '../../lib/index.ts'
 import { registriesOf } from '../../lib/server/app-registry.ts'
 
-t.test('an app knows the streams of all its registrations, and of no other app', async t => {
+t.test('an app has the registries of all its registrations, and of no other app', async t => {
   const [app, other] = [Fastify(), Fastify()]
   t.teardown(() => Promise.all([app.close(), other.close()]))
   t.equal(registriesOf(app).size, 0)

@@ -46,12 +46,12 @@ const failing = (log: RemoteLog, error: { thrown: Error | undefined }): EventLog
 const upTo = (last: number, first = 1): string[] => Array.from({ length: last - first + 1 }, (_, index) => String(first + index))
 
 for (const seed of [undefined, 1, 2, 3]) {
-  t.test(`R8: each message that is sent is heard once, in order, and none from before; dice ${seed}`, async t => {
+  t.test(`R8: each message that is sent is received once, in order, and no earlier one; seed ${seed}`, async t => {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
     await log.append(numbered(0))
-    control.follow()
-    // It stands where the log was when it was asked.
+    control.start()
+    // It starts at the position of the log at the time of its call.
     await log.state()
     await turn()
     for (let n = 1; n <= 250; n++) {
@@ -66,23 +66,23 @@ for (const seed of [undefined, 1, 2, 3]) {
   })
 }
 
-t.test('a message that cannot be read is logged and skipped, and the next one follows at once', async t => {
+t.test('a malformed message is logged and skipped, and the next one is received at once', async t => {
   const log = new RemoteLog()
   const wrong = new Error('no key')
   const { control, until, lines } = nodeOn(log, ({ data }) => { if (data === '2') throw wrong })
-  control.follow()
+  control.start()
   await turn()
   for (let n = 1; n <= 3; n++) await control.send(numbered(n))
   t.strictSame(await within('all of it', until(3)), upTo(3))
-  t.strictSame(lines, [[{ err: wrong, offset: 2 }, 'sse message of another node cannot be read']])
+  t.strictSame(lines, [[{ err: wrong, offset: 2 }, 'sse message of another node is malformed']])
   control.close()
 })
 
-t.test('a log that failed is read again, after the last message', async t => {
+t.test('after a failure the log is read again, from the last message on', async t => {
   const log = new RemoteLog()
   const error = { thrown: undefined as Error | undefined }
   const { control, until, heard, lines } = nodeOn(failing(log, error))
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   await within('the first', until(1))
@@ -98,17 +98,17 @@ t.test('a log that failed is read again, after the last message', async t => {
   error.thrown = undefined
   t.strictSame(await within('the rest', until(3)), upTo(3))
   clearInterval(alive)
-  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read now']))
+  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read: retrying']))
   control.close()
   await turn()
   t.equal(heard.length, 3)
 })
 
-t.test('after a lost history the messages are read from the beginning of the next one', async t => {
+t.test('in a new epoch the messages are read from the beginning', async t => {
   for (const seed of [undefined, 4, 5]) {
     const log = new RemoteLog({}, seed === undefined ? undefined : dice(seed))
     const { control, until, lines } = nodeOn(log)
-    control.follow()
+    control.start()
     await log.state()
     await turn()
     for (let n = 1; n <= 5; n++) await control.send(numbered(n))
@@ -121,11 +121,11 @@ t.test('after a lost history the messages are read from the beginning of the nex
   }
 })
 
-t.test('messages that left the log before they were read are missed with a word in the log', async t => {
+t.test('messages that were evicted before they were read are logged as missed', async t => {
   const log = new RemoteLog({ maxEvents: 2 })
   const error = { thrown: undefined as Error | undefined }
   const { control, until, lines } = nodeOn(failing(log, error))
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   await within('the first', until(1))
@@ -136,41 +136,41 @@ t.test('messages that left the log before they were read are missed with a word 
   const alive = setInterval(() => {}, 1_000)
   t.strictSame(await within('what is left', until(3)), ['1', '5', '6'])
   clearInterval(alive)
-  t.strictSame(lines.at(-1), [{ missed: 3 }, 'sse messages of other nodes left the log before they were read'])
+  t.strictSame(lines.at(-1), [{ missed: 3 }, 'sse messages of other nodes were evicted from the log before they were read'])
   control.close()
 })
 
-t.test('where nothing is kept, what was missed is told all the same', async t => {
+t.test('missed messages are logged also if the log keeps no entry', async t => {
   const log = new RemoteLog({ maxEvents: 0 })
   const { control, heard, lines } = nodeOn(log)
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   while (lines.length === 0) await turn()
-  t.strictSame(lines, [[{ missed: 1 }, 'sse messages of other nodes left the log before they were read']])
+  t.strictSame(lines, [[{ missed: 1 }, 'sse messages of other nodes were evicted from the log before they were read']])
   t.strictSame(heard, [])
   control.close()
 })
 
-t.test('after close no message is read, and a failure of the log is not reported', async t => {
+t.test('after close no message is read, and a failure of the event log is not logged', async t => {
   for (const method of ['state', 'read'] as const) {
     for (const fails of [true, false]) {
       const log = new RemoteLog()
       let answer!: () => void
-      const asked = new Promise<void>(resolve => {
-        const ask = log[method].bind(log) as (...given: unknown[]) => unknown
-        log[method] = (async (...given: unknown[]) => {
+      const called = new Promise<void>(resolve => {
+        const ask = log[method].bind(log) as (...args: unknown[]) => unknown
+        log[method] = (async (...args: unknown[]) => {
           resolve()
           await new Promise<void>(resolve => { answer = resolve })
           if (fails) throw new Error('closed')
-          return ask(...given)
+          return ask(...args)
         }) as never
       })
       const { control, heard, lines } = nodeOn(log)
-      control.follow()
+      control.start()
       await turn()
       if (method === 'read') await control.send(numbered(1))
-      await asked
+      await called
       if (method === 'state') await control.send(numbered(1))
       control.close()
       answer()
@@ -180,18 +180,18 @@ t.test('after close no message is read, and a failure of the log is not reported
   }
 })
 
-t.test('its pause ends with it', async t => {
+t.test('close stops the retry timer', async t => {
   const log = new RemoteLog()
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
   const { control, lines } = nodeOn(failing(log, { thrown: new Error('away') }))
-  control.follow()
+  control.start()
   t.equal(lines.length, 1)
   control.close()
   t.equal(timers(), before)
 })
 
-t.test('a logger that throws makes no node deaf, and leaves no promise', async t => {
+t.test('a logger that throws does not stop the messages, and leaves no rejection', async t => {
   const remote = new RemoteLog({ maxEvents: 2 })
   const error: { thrown: Error | undefined } = { thrown: undefined }
   const heard: string[] = []
@@ -203,7 +203,7 @@ t.test('a logger that throws makes no node deaf, and leaves no promise', async t
     },
     logger: { error: () => { throw new Error('serializer') } } as unknown as FastifyBaseLogger
   })
-  control.follow()
+  control.start()
   await turn()
   await control.send(numbered(1))
   await turn()

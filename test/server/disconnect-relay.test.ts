@@ -30,13 +30,13 @@ async function visit (port: number, user: string): Promise<RawClient> {
 
 const key = ({ headers }: FastifyRequest): string => headers['x-user'] as string
 
-t.test('streams are ended by their key, or by what a function says of their request', async t => {
+t.test('streams are ended by their key, or by a predicate of their request', async t => {
   const { app, port, reports } = await node(t, { limits: { keyGenerator: key } })
   const [ann, too, bob, cid] = await Promise.all(['ann', 'ann', 'bob', 'cid'].map(user => visit(port, user)))
   t.equal(await app.sse.disconnect('ann', 'logged out'), 2)
-  for (const client of [ann!, too!]) await within('why', client.until('"detail":"The stream was ended: logged out"'))
+  for (const client of [ann!, too!]) await within('the reason', client.until('"detail":"The stream was ended: logged out"'))
   t.equal(await app.sse.disconnect(request => key(request) === 'bob'), 1)
-  await within('why', bob!.until('"detail":"The stream was ended: it is no longer permitted"'))
+  await within('the reason', bob!.until('"detail":"The stream was ended: it is no longer permitted"'))
   t.equal(await app.sse.disconnect('ann'), 0)
   t.same(app.sse.streams().map(stream => stream.key), ['cid'])
   while (reports.length < 3) await turn()
@@ -45,20 +45,20 @@ t.test('streams are ended by their key, or by what a function says of their requ
   cid!.socket.destroy()
 })
 
-t.test('a key where streams have none is a mistake that is told', async t => {
+t.test('a key rejects with FST_SSE_NO_KEY if streams have none', async t => {
   const { app } = await node(t, {})
   await t.rejects(app.sse.disconnect('ann'), { code: 'FST_SSE_NO_KEY' })
   t.equal(await app.sse.disconnect(() => true), 0)
 })
 
-t.test('R8: with a log that nodes share, a key is ended on all of them', async t => {
+t.test('R8: with a shared event log, a key is ended on all nodes', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
   for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
   const [here, there] = nodes as [Node, Node]
   const clients = await Promise.all(nodes.flatMap(({ port }) => ['ann', 'bob'].map(user => visit(port, user))))
   t.equal(await here.app.sse.disconnect('ann', 'logged out'), 1, 'how many were ended here')
-  for (const client of [clients[0]!, clients[2]!]) await within('why', client.until('logged out'))
+  for (const client of [clients[0]!, clients[2]!]) await within('the reason', client.until('logged out'))
   for (const { app } of nodes) t.same(app.sse.streams().map(stream => stream.key), ['bob'])
   while (there.reports.length === 0) await turn()
   t.same(there.reports.map(({ reason }) => reason), ['revoked'])
@@ -67,9 +67,9 @@ t.test('R8: with a log that nodes share, a key is ended on all of them', async t
 
 /** A node's part in it, with streams of the test's making. */
 function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
-  const revoked: Array<[key: string | undefined, why: string | undefined]> = []
+  const revoked: Array<[key: string | undefined, reason: string | undefined]> = []
   const lines: unknown[] = []
-  const streams = keys.map(key => ({ record: { key, request: {} as FastifyRequest }, revoke: (why?: string) => { revoked.push([key, why]) } }))
+  const streams = keys.map(key => ({ record: { key, request: {} as FastifyRequest }, revoke: (reason?: string) => { revoked.push([key, reason]) } }))
   const disconnections = new DisconnectRelay({
     streams,
     keyed: true,
@@ -80,63 +80,63 @@ function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
   return { disconnections, revoked, lines }
 }
 
-t.test('a value that is no key is refused and matches no stream, not even those without a key', async t => {
+t.test('a value that is no key is rejected and matches no stream, also no stream without a key', async t => {
   const log = new RemoteLog()
   const { disconnections, revoked } = partOf(t, [undefined, undefined, 'ann', '', '5', 'null', 'undefined'], log)
-  for (const who of [undefined, null, 5, true, {}, ['ann'], Symbol('ann'), Object('ann')]) {
-    await t.rejects(disconnections.disconnect(who as string), { code: 'FST_SSE_OPTION', message: /^Option 'who' must be a key, which is a string, or a function of the request, got / })
+  for (const target of [undefined, null, 5, true, {}, ['ann'], Symbol('ann'), Object('ann')]) {
+    await t.rejects(disconnections.disconnect(target as string), { code: 'FST_SSE_OPTION', message: /^Option 'target' must be a key, which is a string, or a function of the request, got / })
   }
-  for (const why of [null, 5, new Error('why')]) {
-    for (const who of ['ann', () => true]) await t.rejects(disconnections.disconnect(who, why as unknown as string), { code: 'FST_SSE_OPTION', message: /^Option 'why' must be a string, got / })
+  for (const reason of [null, 5, new Error('reason')]) {
+    for (const target of ['ann', () => true]) await t.rejects(disconnections.disconnect(target, reason as unknown as string), { code: 'FST_SSE_OPTION', message: /^Option 'reason' must be a string, got / })
   }
   t.strictSame(revoked, [])
-  t.equal(log.now.newest, 0, 'no node is told')
+  t.equal(log.now.newest, 0, 'no message is sent')
   t.equal(await disconnections.disconnect('', 'none'), 1)
-  t.strictSame(revoked, [['', 'none']], 'an empty key is one, for those that have it')
+  t.strictSame(revoked, [['', 'none']], 'an empty key is a key')
 })
 
-t.test('a function whose answer is neither yes nor no ends nothing', async t => {
+t.test('a predicate that returns no boolean ends no stream', async t => {
   const { disconnections, revoked } = partOf(t, ['ann', 'bob'])
-  let asked = 0
+  let calls = 0
   for (const answer of [Promise.resolve(false), Promise.reject(new Error('mine')), undefined, null, 0, 'yes', {}]) {
     // Also where the first answer is one.
-    const who = (): boolean => asked++ % 2 === 0 || answer as unknown as boolean
-    await t.rejects(disconnections.disconnect(who), { code: 'FST_SSE_OPTION', message: /^Option 'who' must be a function that returns true or false, got one that returns / })
+    const target = (): boolean => calls++ % 2 === 0 || answer as unknown as boolean
+    await t.rejects(disconnections.disconnect(target), { code: 'FST_SSE_OPTION', message: /^Option 'target' must be a function that returns true or false, got one that returns / })
   }
   t.strictSame(revoked, [])
   t.equal(await disconnections.disconnect(() => true), 2)
 })
 
-t.test('R10: a message of the log is checked like a call: one that cannot be read ends no stream and delays no other', async t => {
+t.test('R10: a message of the event log is checked like a call: a malformed one ends no stream and delays no other', async t => {
   const log = new RemoteLog()
   const { disconnections, revoked, lines } = partOf(t, [undefined, 'ann', 'bob'], log)
-  disconnections.follow()
+  disconnections.start()
   await turn()
-  const bad = ['{', '', 'null', '7', '"ann"', '[]', '{}', '{"key":null}', '{"key":7}', '{"why":"gone"}', '{"key":"ann","why":7}', '{"key":"ann","why":null}']
+  const bad = ['{', '', 'null', '7', '"ann"', '[]', '{}', '{"key":null}', '{"key":7}', '{"reason":"gone"}', '{"key":"ann","reason":7}', '{"key":"ann","reason":null}']
   for (const data of bad) log.append({ event: 'disconnect', data, json: true })
   log.append({ event: 'of a later version', data: '{', json: true })
   log.append({ event: 'disconnect', data: '{"key":"bob","more":1}', json: true })
-  log.append({ event: 'disconnect', data: '{"key":"ann","why":"bye"}', json: true })
+  log.append({ event: 'disconnect', data: '{"key":"ann","reason":"bye"}', json: true })
   while (revoked.length < 2) await turn()
   t.strictSame(revoked, [['bob', undefined], ['ann', 'bye']])
   t.equal(lines.length, bad.length)
-  t.strictSame(lines.map(line => (line as [unknown, string])[1]), bad.map(() => 'sse message of another node cannot be read'))
+  t.strictSame(lines.map(line => (line as [unknown, string])[1]), bad.map(() => 'sse message of another node is malformed'))
 })
 
-t.test('L7: once it is closed no other node is told, and a log that cannot be closed is in the log of the server', async t => {
+t.test('L7: after close no message is sent, and an event log that cannot be closed is logged', async t => {
   const log = new RemoteLog()
   const error = new Error('not now')
   const { disconnections, revoked, lines } = partOf(t, ['ann'], Object.assign(log, { close: () => { throw error } }))
-  disconnections.follow()
+  disconnections.start()
   disconnections.close()
   t.strictSame(lines, [[{ err: error }, 'sse log failed']])
   await t.rejects(disconnections.disconnect('ann'), { code: 'FST_SSE_CLOSING' })
-  t.strictSame(revoked, [['ann', undefined]], 'those of this node are ended')
+  t.strictSame(revoked, [['ann', undefined]], 'the streams of this node are ended')
   t.equal(log.now.newest, 0)
   t.equal(await partOf(t, ['ann']).disconnections.disconnect('ann'), 1, 'a node without others needs no log')
 })
 
-t.test('R10: the messages of nodes are in no channel: no name leads to them, and no figure or diagnostics channel tells of them', async t => {
+t.test('R10: the messages of nodes are in no channel, no statistics and no diagnostics channel', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
   for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
@@ -147,7 +147,7 @@ t.test('R10: the messages of nodes are in no channel: no name leads to them, and
   t.teardown(() => unsubscribe('fastify-typed-sse:publish', listener))
   const client = await visit(there.port, 'ann')
   await here.app.sse.disconnect('ann', 'logged out')
-  await within('why', client.until('logged out'))
+  await within('the reason', client.until('logged out'))
   for (const { app } of nodes) {
     for (const ask of [() => app.sse.channel('sse.control'), () => app.sse.find('sse.control')]) t.throws(ask, { code: 'FST_SSE_OPTION', message: /reserved/ })
     t.notOk('sse.control' in app.sse.stats().channels)
@@ -157,7 +157,7 @@ t.test('R10: the messages of nodes are in no channel: no name leads to them, and
   client.socket.destroy()
 })
 
-t.test('R8: a node goes on after a message in Redis that it cannot read, and hears what came while Redis was away', async t => {
+t.test('R8: a node continues after a malformed message in Redis, and receives messages that were sent while Redis was away', async t => {
   const redis = await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always')
   const again = { retryStrategy: () => 20 }
   const clients = [redis.client(t, again), redis.client(t, again)]
@@ -166,11 +166,11 @@ t.test('R8: a node goes on after a message in Redis that it cannot read, and hea
   const foreign = redisLog(redis.client(t, again))('sse.control', { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 })
   for (const data of ['{', '{"key":null}', 'null']) await foreign.append({ event: 'disconnect', data, json: true })
   t.equal(await here.app.sse.disconnect('ann', 'logged out'), 0)
-  await within('why', ann!.until('logged out'))
+  await within('the reason', ann!.until('logged out'))
   await redis.kill()
   await redis.start()
   t.equal(await here.app.sse.disconnect('bob', 'logged out'), 0)
-  await within('why', bob!.until('logged out'))
+  await within('the reason', bob!.until('logged out'))
   t.same(there.app.sse.streams().map(stream => stream.key), ['cid'])
   foreign.close()
   for (const { socket } of [ann!, bob!, cid!]) socket.destroy()

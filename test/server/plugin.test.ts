@@ -15,14 +15,14 @@ const counts = [{ event: 'count' as const, data: { n: 1 } }]
 
 // Registration
 
-t.test('registered twice on one instance, Fastify says so', async t => {
+t.test('a second registration on one instance fails with Fastify\'s error', async t => {
   const app = Fastify()
   app.register(sse)
   app.register(sse)
   await t.rejects(async () => app.ready(), { code: 'FST_ERR_DEC_ALREADY_PRESENT' })
 })
 
-t.test('a nested registration has its own options, the outer one keeps its own', async t => {
+t.test('a nested registration has its own options, and the outer one keeps its options', async t => {
   const app = Fastify()
   await app.register(sse, { retry: 1 })
   app.register(async child => {
@@ -34,7 +34,7 @@ t.test('a nested registration has its own options, the outer one keeps its own',
   t.equal((await app.inject('/outer')).payload, 'retry: 1\n\nevent: count\ndata: {"n":1}\n\n')
 })
 
-t.test('request.signal stays right where registrations are nested', async t => {
+t.test('request.signal is right in nested registrations', async t => {
   const app = Fastify()
   await app.register(sse)
   app.register(async child => {
@@ -52,7 +52,7 @@ t.test('request.signal stays right where registrations are nested', async t => {
   t.same((await app.inject('/plain')).json(), { own: true, aborted: false })
 })
 
-t.test('a scope beside the one with the plugin has no reply.sse', async t => {
+t.test('a sibling scope of the plugin\'s has no reply.sse', async t => {
   const app = Fastify()
   app.register(async child => {
     await child.register(sse)
@@ -65,7 +65,7 @@ t.test('a scope beside the one with the plugin has no reply.sse', async t => {
   await app.ready()
 })
 
-t.test('scopes beside each other may each register it', async t => {
+t.test('sibling scopes may each register the plugin', async t => {
   const app = Fastify()
   for (const retry of [1, 2]) {
     app.register(async child => {
@@ -77,7 +77,7 @@ t.test('scopes beside each other may each register it', async t => {
   t.equal((await app.inject('/2')).payload, 'retry: 2\n\n')
 })
 
-t.test('Fastify\'s own options of register() are no options of ours', async t => {
+t.test('Fastify\'s own options of register() are ignored', async t => {
   const app = Fastify()
   await app.register(sse, { prefix: '/events', logLevel: 'warn', logSerializers: {}, retry: 3 } as SseOptions)
   app.get('/', (_request, reply) => reply.sse([]))
@@ -87,10 +87,10 @@ t.test('Fastify\'s own options of register() are no options of ours', async t =>
 const bad: Array<[options: unknown, message: string]> = [
   [{ heartbeatInterval: -1 }, "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
   [{ onClose: 'log' }, "Option 'onClose' must be a function, got \"log\" (string)"],
-  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, shutdown, reauthorize, reauthorizeInterval, onClose, directWrites, once, limits, grace, reconnectWindow, got an unknown option"]
+  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
 ]
 for (const [options, message] of bad) {
-  t.test(`a bad option fails the registration: ${message}`, async t => {
+  t.test(`an invalid option fails the registration: ${message}`, async t => {
     const app = Fastify()
     app.register(sse, options as SseOptions)
     await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message })
@@ -108,7 +108,7 @@ const unusable: Array<[what: string, map: unknown, error: { code: string, messag
   ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be compiled: The field 'event'" }]
 ]
 for (const [what, sse_, { code, message }] of unusable) {
-  t.test(`C3: a map that ${what} fails the start, naming route, event and reason`, async t => {
+  t.test(`C3: a map that ${what} fails the start with the route, the event and the reason`, async t => {
     const app = Fastify()
     await app.register(sse)
     app.get('/orders', { schema: { sse: sse_ as EventMap } }, (_request, reply) => reply.sse([]))
@@ -120,7 +120,7 @@ for (const [what, sse_, { code, message }] of unusable) {
 }
 
 for (const ref of ['customer', 'customer#']) {
-  t.test(`C1: a schema may refer to ${ref} of app.addSchema, also when that is added after the route`, async t => {
+  t.test(`C1: a schema may refer to ${ref} of app.addSchema, also if it is added after the route`, async t => {
     const app = Fastify()
     await app.register(sse)
     app.get('/', { schema: { sse: { paid: Type.Object({ by: Type.Ref(ref) }) } } }, (_request, reply) => reply.sse([
@@ -147,7 +147,7 @@ t.test('C1: scopes have their own shared schemas under the same name', async t =
   t.equal((await app.inject('/integer')).json().code, 'FST_SSE_DATA')
 })
 
-t.test('C3: a map on two routes is compiled once, and holds on both', async t => {
+t.test('C3: a map on two routes is compiled once, and checks both', async t => {
   const app = Fastify()
   await app.register(sse)
   let reads = 0
@@ -167,7 +167,7 @@ t.test('C1: a route without schema.sse takes any event', async t => {
   t.equal((await app.inject('/')).payload, 'data: text\n\nevent: any\ndata: {"a":[1]}\n\n')
 })
 
-t.test('C1: a route that was declared before the plugin was loaded is validated like any other', async t => {
+t.test('C1: a route that was declared before the plugin is validated like any other', async t => {
   const app = Fastify()
   app.register(sse)
   app.get('/', { schema: { sse: map } }, (request, reply) => reply.sse([
@@ -177,7 +177,7 @@ t.test('C1: a route that was declared before the plugin was loaded is validated 
   for (let round = 0; round < 2; round++) t.match((await app.inject('/')).payload, /^event: count\ndata: \{"n":1\}\n\nevent: error\n/)
 })
 
-t.test('L3: on such an early route request.signal follows the client from the first question', async t => {
+t.test('L3: on a route that was declared before the plugin, request.signal aborts with the client from its first use', async t => {
   const app = Fastify({ forceCloseConnections: true })
   app.register(sse)
   const left = new Promise<unknown>(resolve => {
@@ -193,7 +193,7 @@ t.test('L3: on such an early route request.signal follows the client from the fi
   t.match(await within('the abort', left), { name: 'AbortError', reason: 'client' })
 })
 
-t.test('C3: an unusable map of such an early route makes a 500 that names it, and the source is let go', async t => {
+t.test('C3: an invalid map of a route that was declared before the plugin is a 500 with its error, and the source is disposed of', async t => {
   const app = Fastify()
   app.register(sse)
   const queue = new EventQueue()
@@ -206,7 +206,7 @@ t.test('C3: an unusable map of such an early route makes a 500 that names it, an
 
 // HEAD
 
-t.test('L8: HEAD is answered with the head alone, the source let go and never started', async t => {
+t.test('L8: HEAD gets the head alone, and the source is disposed of and never started', async t => {
   const app = Fastify()
   let reports = 0
   await app.register(sse, { retry: 5, onClose: () => reports++ })
@@ -236,7 +236,7 @@ t.test('L8: HEAD is answered with the head alone, the source let go and never st
   t.equal(reports, 0, 'no stream, no report')
 })
 
-t.test('L8: HEAD ends although the source never would', async t => {
+t.test('L8: HEAD ends even if the source never ends', async t => {
   const app = Fastify()
   await app.register(sse)
   const queue = new EventQueue()
@@ -250,7 +250,7 @@ t.test('L8: HEAD ends although the source never would', async t => {
   client.fin()
 })
 
-t.test('L8: a bad option answers HEAD with its error, too', async t => {
+t.test('L8: an invalid option answers HEAD with its error', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse([], { retry: -1 }))
@@ -286,7 +286,7 @@ t.test('a hook may answer with a stream, and the handler does not run', async t 
   t.equal((await app.inject('/')).payload, 'data: from the hook\n\n')
 })
 
-t.test('L10: a call too many is refused: the promise says why, the log too, and the source is let go', async t => {
+t.test('L10: a second call is rejected and logged, and its source is disposed of', async t => {
   const log: Array<{ level: number, err?: { code?: string } }> = []
   const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
   await app.register(sse)
@@ -306,7 +306,7 @@ t.test('L10: a call too many is refused: the promise says why, the log too, and 
   t.same(queues.map(queue => queue.signal.aborted), [true, true])
 })
 
-t.test('L7: a call while the server closes is answered 503, to be tried again', async t => {
+t.test('L7: a call while the server closes gets 503 with Retry-After', async t => {
   const app = Fastify()
   await app.register(sse)
   const closing = new Promise<void>(resolve => {
@@ -328,7 +328,7 @@ t.test('L7: a call while the server closes is answered 503, to be tried again', 
   await closed
 })
 
-t.test('a finite stream that the client has seen to its end is answered 204', async t => {
+t.test('a finite stream that the client has read to its end gets 204', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse([{ data: 1 }], { finite: true }))
@@ -336,10 +336,10 @@ t.test('a finite stream that the client has seen to its end is answered 204', as
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
 })
 
-// The life of a request before its stream
+// A request before its stream
 
 for (const hooks of [undefined, 'one', 'several'] as const) {
-  t.test(`L3: a client that leaves during a slow hook has its source let go and is reported; ${hooks ?? 'no'} onRequest of the route's own`, async t => {
+  t.test(`L3: a client that disconnects during a slow hook is reported, and its source is disposed of; ${hooks ?? 'no'} onRequest of the route`, async t => {
     const log: Array<{ level: number, msg?: string }> = []
     const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
     const reports: CloseReport[] = []
@@ -370,7 +370,7 @@ for (const hooks of [undefined, 'one', 'several'] as const) {
   })
 }
 
-t.test('L2: a signal that a hook before the plugin\'s own asked for ends with its request, whatever the answer', async t => {
+t.test('L2: a signal that was read in a hook before the plugin\'s aborts with its request, for any answer', async t => {
   const app = Fastify()
   let early: AbortSignal | undefined
   app.addHook('onRequest', async request => { early = request.signal })
@@ -386,7 +386,7 @@ t.test('L2: a signal that a hook before the plugin\'s own asked for ends with it
   }
 })
 
-t.test('W7: request.lastEventId is there on every route', async t => {
+t.test('W7: every route has request.lastEventId', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', async request => ({ id: request.lastEventId }))
@@ -395,7 +395,7 @@ t.test('W7: request.lastEventId is there on every route', async t => {
   t.same((await app.inject('/')).json(), {})
 })
 
-t.test('what the plugin needs on a route it adds to a copy: the program\'s own objects stay as they were', async t => {
+t.test('the plugin changes only a copy of a route: the program\'s own objects stay unchanged', async t => {
   const app = Fastify()
   await app.register(sse)
   const config = { mine: true }
@@ -424,7 +424,7 @@ async function over (channel: Channel, ...data: unknown[]): Promise<string> {
   return id
 }
 
-t.test('a channel is served from its oldest event or from where the client was, and at its end with 204', async t => {
+t.test('a channel is sent from its oldest event or from the client\'s position, and gets 204 at its end', async t => {
   const app = Fastify()
   await app.register(sse)
   const run = app.sse.channel('run', { start: 'earliest' })
@@ -437,7 +437,7 @@ t.test('a channel is served from its oldest event or from where the client was, 
   t.same([done.statusCode, done.payload], [204, ''])
 })
 
-t.test('R7: a newcomer to a channel that is over, with nothing to give, is answered 204', async t => {
+t.test('R7: a new client of an ended channel without events gets 204', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => reports.push(report) })
@@ -451,7 +451,7 @@ t.test('R7: a newcomer to a channel that is over, with nothing to give, is answe
   t.same(reports, [], 'no stream, no report')
 })
 
-t.test('several channels are served by one stream, whose id stands for all of them', async t => {
+t.test('several channels are sent in one stream, whose id has the positions of all', async t => {
   const app = Fastify()
   await app.register(sse)
   const [one, other] = [app.sse.channel('one', { start: 'earliest' }), app.sse.channel('other', { start: 'earliest' })]
@@ -464,7 +464,7 @@ t.test('several channels are served by one stream, whose id stands for all of th
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `: replay\nevent: sse.position\nid: ${a}-1.${b}-0\ndata: \n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
 })
 
-t.test('a stream does not follow one channel twice, nor more than fit into its id', async t => {
+t.test('a stream does not subscribe to one channel twice, nor to more than fit into its id', async t => {
   const app = Fastify()
   await app.register(sse)
   const channels = Array.from({ length: 65 }, (_, index) => app.sse.channel(`channel ${index}`))
@@ -478,7 +478,7 @@ t.test('a stream does not follow one channel twice, nor more than fit into its i
   t.same(channels.filter(channel => channel.subscribers > 0), [], 'and follows none of them')
 })
 
-t.test('C4: a typed route serves channels of its own events, by the same schema objects, and refuses all others', async t => {
+t.test('C4: a typed route accepts channels with the same schema objects, and rejects all others', async t => {
   const app = Fastify()
   await app.register(sse)
   const schema = { sse: { ...map, ...text } }
@@ -508,7 +508,7 @@ t.test('C4: a typed route serves channels of its own events, by the same schema 
   t.same([own, ...others].filter(channel => channel.subscribers > 0), [])
 })
 
-t.test('C4: what a map makes of another channel is checked and written by the route', async t => {
+t.test('C4: the events that map returns for another channel are checked and serialized by the route', async t => {
   const app = Fastify()
   await app.register(sse)
   const prices = app.sse.channel('prices', { start: 'earliest' })
@@ -523,7 +523,7 @@ t.test('C4: what a map makes of another channel is checked and written by the ro
   t.equal((await app.inject('/wrong')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\n`)
 })
 
-t.test('L8: HEAD of a route with a channel is the head alone, and nobody subscribes', async t => {
+t.test('L8: HEAD of a route with a channel gets the head alone, without a subscriber', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => reports.push(report) })
@@ -539,7 +539,7 @@ t.test('L8: HEAD of a route with a channel is the head alone, and nobody subscri
   t.same(reports, [])
 })
 
-t.test('C3: a channel whose events cannot be used is refused when it is made, naming channel, event and reason', async t => {
+t.test('C3: a channel with an invalid map throws at its creation, with the channel, the event and the reason', async t => {
   const app = Fastify()
   await app.register(sse)
   const rows: Array<[events: unknown, error: { code: string, message: string | RegExp }]> = [
@@ -552,7 +552,7 @@ t.test('C3: a channel whose events cannot be used is refused when it is made, na
   t.doesNotThrow(() => app.sse.channel('orders', { events: text }), 'and leaves no channel behind')
 })
 
-t.test('C3: shared schemas are those that there are when a channel is made, and a channel keeps none from the routes after it', async t => {
+t.test('C3: a channel uses the shared schemas of its creation, and later routes get all of them', async t => {
   const app = Fastify()
   await app.register(sse)
   app.sse.channel('early', { events: text })
@@ -568,7 +568,7 @@ t.test('C3: shared schemas are those that there are when a channel is made, and 
   t.equal((await app.inject('/list')).payload, 'event: order\ndata: {"id":7}\n\n')
 })
 
-t.test('option log: opens the log of each channel, once, with its name and its bounds', async t => {
+t.test('option eventLog: opens the log of each channel, once, with its name and its limits', async t => {
   const app = Fastify()
   const opened: unknown[] = []
   const memory = memoryLog()
@@ -586,21 +586,21 @@ t.test('option log: opens the log of each channel, once, with its name and its b
 })
 
 for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memoryLog()('x', { maxEvents: 1, maxBytes: 1, maxAge: 1 }), 'an object (MemoryLog)']] as const) {
-  t.test(`a bad option fails the registration: log is ${got}`, async t => {
+  t.test(`an invalid option fails the registration: eventLog is ${got}`, async t => {
     const app = Fastify()
     app.register(sse, { eventLog: log } as unknown as RegisterOptions)
     await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message: `Option 'eventLog' must be a function that opens logs, such as memoryLog(), got ${got}` })
   })
 }
 
-t.test('a log is an option of the registration, not of a stream', async t => {
+t.test('eventLog is an option of the registration, not of a stream', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse([], { eventLog: memoryLog() } as SseOptions))
   t.match((await app.inject('/')).json(), { code: 'FST_SSE_OPTION' })
 })
 
-t.test('a scope inside of the one with the plugin has the same channels', async t => {
+t.test('a child scope of the plugin\'s has the same channels', async t => {
   const app = Fastify()
   await app.register(sse)
   const outer = app.sse.channel('a')
@@ -609,7 +609,7 @@ t.test('a scope inside of the one with the plugin has the same channels', async 
   t.equal((await app.inject('/')).payload, 'true')
 })
 
-t.test('each registration has its own channels: beside each other, one inside the other, and none where there is none', async t => {
+t.test('each registration has its own channels, in sibling and in nested scopes', async t => {
   const app = Fastify()
   const seen: Channel[] = []
   for (const name of ['one', 'two']) {
@@ -631,7 +631,7 @@ t.test('each registration has its own channels: beside each other, one inside th
   await app.close()
 })
 
-t.test('L7: closing the server ends the streams of its channels, and its channels', async t => {
+t.test('L7: app.close() ends the streams of the channels, and the channels', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
   await app.register(sse, { onClose: report => reports.push(report) })
@@ -666,7 +666,7 @@ t.test('the built package can be required', async t => {
   t.equal(asIs.hasReplyDecorator('sse'), true, 'as app.register(require(...)), too')
 })
 
-t.test('a connectionTimeout that closes quiet streams is logged once, when the server starts', async t => {
+t.test('a connectionTimeout that closes silent streams is logged once, when the server starts', async t => {
   const cases: Array<[connectionTimeout: number, heartbeatInterval: number, told: boolean]> = [
     [0, 15_000, false], [0, 0, false], [10_000, 15_000, true], [15_000, 15_000, true], [16_000, 15_000, true], [17_000, 15_000, false], [10_000, 0, true]
   ]

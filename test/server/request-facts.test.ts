@@ -46,7 +46,7 @@ t.test('the position, the accepted types and the address are read from the reque
   }
 })
 
-t.test('L11: the position survives a schema of headers that removes it, makes a number of it, or has a default', async t => {
+t.test('L11: the position survives a schema of headers that removes it, converts it to a number, or has a default', async t => {
   const schemas: TSchema[] = [
     Type.Object({ authorization: Type.Optional(Type.String()) }, closed),
     Type.Object({ 'last-event-id': Type.Optional(Type.Integer()) }),
@@ -59,7 +59,7 @@ t.test('L11: the position survives a schema of headers that removes it, makes a 
   }
 })
 
-t.test('L11: the position survives a schema of the query that removes it, or makes a list of it', async t => {
+t.test('L11: the position survives a schema of the query that removes it or converts it to a list', async t => {
   for (const querystring of [Type.Object({}, closed), Type.Object({ lastEventId: Type.Optional(Type.Array(Type.Integer())) })]) {
     const port = await serve(t, { querystring })
     t.equal((await answer(port, {}, '/?lastEventId=2')).body, 'data: 2\n\n')
@@ -67,7 +67,7 @@ t.test('L11: the position survives a schema of the query that removes it, or mak
   }
 })
 
-t.test('L11: the position survives a validator that gives another object', async t => {
+t.test('L11: the position survives a validator that returns another object', async t => {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
   app.setValidatorCompiler<TSchema>(({ schema }) => data => ({ value: Value.Clean(schema, Value.Clone(data)) }))
@@ -77,13 +77,13 @@ t.test('L11: the position survives a validator that gives another object', async
   t.equal((await answer(port, { 'last-event-id': '3' }, '/?a=1&lastEventId=2')).body, 'data: 3\n\n')
 })
 
-t.test('L11: an EventSource is recognised although a schema removes its accept header', async t => {
+t.test('L11: an EventSource is recognized although a schema removes its accept header', async t => {
   const port = await serve(t, { headers: Type.Object({}, closed) }, { limits: { maxStreams: 0 } })
   t.match(await answer(port, EVENT_SOURCE), { status: 200, body: /^retry: \d+\n\n$/ })
   t.match(await answer(port, { accept: '*/*' }), { status: 503 })
 })
 
-t.test('L11: an address that comes in a header counts where a schema removes that header', async t => {
+t.test('L11: an address of a header counts even if a schema removes that header', async t => {
   const app = Fastify({ forceCloseConnections: true, trustProxy: true })
   await app.register(sse, { limits: { maxStreamsPerKey: 1 } })
   app.get('/', { schema: { headers: Type.Object({}, closed) } }, (_request, reply) => reply.sse(async function * ({ signal }) {
@@ -139,7 +139,7 @@ const ways: Array<[what: string, make: (app: FastifyInstance) => unknown]> = [
   }]
 ]
 for (const [what, make] of ways) {
-  t.test(`L11: the position is there in ${what}`, async t => {
+  t.test(`L11: the position is known in ${what}`, async t => {
     const app = Fastify({ forceCloseConnections: true })
     await make(app)
     const port = await listen(t, app)
@@ -148,7 +148,7 @@ for (const [what, make] of ways) {
   })
 }
 
-t.test('L11: the position is there under another URL and with another parser of the query', async t => {
+t.test('L11: the position is known under another URL and with another query parser', async t => {
   const querystringParser = (text: string): Record<string, string> => ({ lastEventId: `parsed ${text}` })
   const app = Fastify({ forceCloseConnections: true, routerOptions: { querystringParser }, rewriteUrl: ({ url }) => url!.replace('/old', '/') })
   await app.register(sse)
@@ -157,7 +157,7 @@ t.test('L11: the position is there under another URL and with another parser of 
   t.equal((await answer(port, {}, '/old?x')).body, 'data: parsed x\n\n')
 })
 
-t.test('a scope that was made before the plugin has streams, their position and their signal', async t => {
+t.test('a scope that is older than the plugin has streams, positions and signals', async t => {
   const app = Fastify({ forceCloseConnections: true })
   app.register(async child => {
     child.get('/', { schema: { sse: { message: Type.String() } } }, (request, reply) => {

@@ -3,7 +3,7 @@ import { rememberRoute, routeDeclaration, type RouteDeclaration } from '../../li
 
 const declared = (id: string): RouteDeclaration => ({ shared: () => ({ [id]: {} }), errorEvent: undefined })
 
-t.test('a route is known by itself, and a copy of it by its map', async t => {
+t.test('a declaration is found by its route, and for a copy of the route by its map', async t => {
   const map = {}
   const [one, other] = [{}, {}]
   const [first, second] = [declared('first'), declared('second')]
@@ -14,13 +14,13 @@ t.test('a route is known by itself, and a copy of it by its map', async t => {
   t.equal(routeDeclaration({ ...one }, map), second, 'the later of two that share a map')
 })
 
-t.test('of a route that nobody has declared, nothing is known', async t => {
+t.test('a route without a declaration has an empty one', async t => {
   const { shared, errorEvent } = routeDeclaration({}, {})
   t.strictSame(shared(), {})
   t.equal(errorEvent, undefined)
 })
 
-t.test('what is no map at all is for others to refuse', async t => {
+t.test('a value that is no map is accepted: the compiler rejects it', async t => {
   const route = {}
   const by = declared('any')
   for (const map of [null, 'map', 5, []]) rememberRoute(route, map, by)

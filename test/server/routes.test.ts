@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import sse from '../../lib/index.ts'
 
-t.test('a route is counted by its method and path as they were declared, whatever was asked for', async t => {
+t.test('a route is counted by its declared method and path, for any URL', async t => {
   const app = Fastify()
   await app.register(sse)
   app.get('/jobs/:id', { schema: { sse: { done: Type.Integer() } } }, (_request, reply) => reply.sse([{ event: 'done', data: 1 }]))
@@ -17,7 +17,7 @@ t.test('a route is counted by its method and path as they were declared, whateve
   t.strictSame(Object.entries(routes).map(([name, { opened, events }]) => [name, opened, events]), [['GET /jobs/:id', 2, 2], ['POST /jobs', 1, 0], ['GET *', 2, 2]])
 })
 
-t.test('each registration counts its own', async t => {
+t.test('each registration counts its own routes', async t => {
   const app = Fastify()
   for (const prefix of ['/one', '/two']) {
     await app.register(async scope => {
@@ -31,7 +31,7 @@ t.test('each registration counts its own', async t => {
   t.same((await app.inject('/two/stats')).json(), [])
 })
 
-t.test('C3: a map that was declared before the plugin was loaded is compiled at its first use, and fails there', async t => {
+t.test('C3: a map that was declared before the plugin is compiled at its first use, and fails there', async t => {
   const app = Fastify()
   app.get('/good', { schema: { sse: { tick: Type.Integer() } } as object }, (_request, reply) => reply.sse([{ event: 'tick', data: 'no' }] as never))
   app.get('/bad', { schema: { sse: { tick: 5 } } as object }, (_request, reply) => reply.sse([]))

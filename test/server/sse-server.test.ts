@@ -23,16 +23,16 @@ async function make (t: Test, options: RegisterOptions = {}): Promise<Made> {
   app.get('/slow', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
     await new Promise(resolve => signal.addEventListener('abort', resolve))
   }, { flushHeadersAfter: 10_000 }))
-  app.get('/closing', (_request, reply) => reply.sse(async function * ({ shutdownSignal: shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
+  app.get('/closing', (_request, reply) => reply.sse(async function * ({ shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
     yield { data: 'working' }
     await new Promise(resolve => shutdownSignal.addEventListener('abort', resolve))
-    t.equal(signal.aborted, false, 'its stream goes on')
+    t.equal(signal.aborted, false, 'its stream continues')
     yield { data: 'last words' }
   }, { onShutdown: 'drain' }))
   return { app, port: await listen(t, app), reports, lines }
 }
 
-t.test('the open streams are there to be looked at', async t => {
+t.test('app.sse.streams() lists the open streams', async t => {
   const { app, port } = await make(t, { limits: { keyGenerator: ({ headers }) => headers['x-user'] as string } })
   const talk = await open(port, { path: '/talk', headers: { 'x-user': 'ann' } })
   await within('the event', talk.until('data:'))
@@ -52,7 +52,7 @@ t.test('the open streams are there to be looked at', async t => {
   t.match(app.sse.stats(), { streams: { open: 0, opened: 2, closed: { client: 2 }, events: 2 } })
 })
 
-t.test('a stream that is ended by hand says why, once, and our client does not come back', async t => {
+t.test('a stream that is disconnected sends the reason, once, and our client does not reconnect', async t => {
   const { app, port, reports, lines } = await make(t)
   const failures: unknown[] = []
   const stream = connect(`http://127.0.0.1:${port}/talk`, { onError: ({ code, data }, { delay }) => { failures.push({ code, data, delay }) } })
@@ -69,7 +69,7 @@ t.test('a stream that is ended by hand says why, once, and our client does not c
   t.same(lines.filter(({ level }) => Number(level) > 30), [])
 })
 
-t.test('one that has sent nothing yet is answered 403', async t => {
+t.test('a disconnected stream that has sent nothing gets 403', async t => {
   const { app, port, reports } = await make(t)
   const client = await open(port, { path: '/slow', headers: { connection: 'close' } })
   while (app.sse.streams().length === 0) await turn()
@@ -79,7 +79,7 @@ t.test('one that has sent nothing yet is answered 403', async t => {
   t.match(reports, [{ reason: 'revoked' }])
 })
 
-t.test('a stream is asked for its permission, before its heartbeat, and ends within an interval when it is gone', async t => {
+t.test('reauthorize is called before the heartbeat, and a revoked stream ends within an interval', async t => {
   let permitted = true
   const { app, port, reports } = await make(t, { heartbeatInterval: 20, reauthorizeInterval: 20, reauthorize: async ({ headers }) => permitted || headers['x-user'] !== 'ann' })
   const [ann, bob] = [await open(port, { path: '/talk', headers: { 'x-user': 'ann' } }), await open(port, { path: '/talk', headers: { 'x-user': 'bob' } })]
@@ -93,7 +93,7 @@ t.test('a stream is asked for its permission, before its heartbeat, and ends wit
   while (app.sse.streams().length > 0) await turn()
 })
 
-t.test('L7: drain() ends the streams while the server goes on, sources hear of it, and those that finish have their say', async t => {
+t.test('L7: drain() ends the streams while the server continues, and draining sources send their last events', async t => {
   const { app, port, reports } = await make(t, { reconnectWindow: 300 })
   const clients = await Promise.all(['/talk', '/closing'].map(path => open(port, { path })))
   await within('the events', Promise.all(clients.map(client => client.until('data:'))))

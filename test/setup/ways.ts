@@ -73,7 +73,8 @@ export class Visit {
   async start ({ source, directWrites }: Way, name: string): Promise<void> {
     const { server } = this.reply
     // The registration has the option for pulled sources, the channel has its own: both levels are tested.
-    const options = { onClose: ({ reason }: { reason: CloseReason }) => { this.reason = reason } }
+    // On a busy machine the first event may be late, and a comment in front of it would change the body.
+    const options = { flushHeadersAfter: 60_000, onClose: ({ reason }: { reason: CloseReason }) => { this.reason = reason } }
     if (source === 'pulled') {
       this.over = this.reply.sse(({ signal }) => {
         this.#signal = signal

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { drain, type Drained } from '../../lib/stream/drain.ts'
 
-/** A stream that notes what it was told, and when. */
+/** A stream that records its calls and their times. */
 class Noted implements Drained {
   readonly over: Promise<void>
   delay: number | undefined
@@ -31,7 +31,7 @@ class Noted implements Drained {
 
 const make = (count: number, takes?: boolean): Noted[] => Array.from({ length: count }, () => new Noted(takes))
 
-t.test('L7: streams end one after the other, and clients come back all over the window after the last end', async t => {
+t.test('L7: streams end one after the other, and clients reconnect at random times within the window after the last end', async t => {
   const streams = make(400)
   const begun = performance.now()
   await drain(streams, [], { shutdownTimeout: 10_000, reconnectWindow: 2_000 })
@@ -40,24 +40,25 @@ t.test('L7: streams end one after the other, and clients come back all over the 
   t.ok(ends.at(-1)! >= 380, 'one per millisecond')
   // A busy machine ends them later, and some after their moment.
   const back = streams.map(({ delay, endedAt }) => endedAt! - begun + delay!)
-  t.ok(back.every(moment => moment >= 399), 'nobody before the last end was due')
+  t.ok(back.every(moment => moment >= 399), 'no client reconnects before the last end is due')
   const sorted = back.map(moment => moment - Math.min(...back)).sort((one, other) => one - other)
-  // Kolmogorov and Smirnov: how far the share of those who are back is from that of the window that is over. Beyond 0.12 for one in 10,000 runs.
+  // Kolmogorov and Smirnov: the largest difference between the share of clients that are back and the elapsed share of the
+  // window. It exceeds 0.12 in one of 10,000 runs.
   const distance = Math.max(...sorted.map((moment, index) => Math.abs((index + 0.5) / sorted.length - moment / sorted.at(-1)!)))
   t.comment(`Kolmogorov–Smirnov distance from an even spread: ${distance.toFixed(3)}`)
   t.ok(distance < 0.12, 'evenly', { distance })
   t.ok(sorted.at(-1)! > 1_800, 'all of the window')
 })
 
-t.test('L7: half of the shutdownTimeout period is enough to tell them all', async t => {
+t.test('L7: all streams are ended within half of shutdownTimeout', async t => {
   const streams = make(10_000)
   const begun = performance.now()
   await drain(streams, [], { shutdownTimeout: 100, reconnectWindow: 0 })
   t.ok(streams.every(({ endedAt }) => endedAt! - begun < 5_000), 'not a millisecond each')
-  t.ok(streams.every(({ delay, cutAt }) => delay === undefined && cutAt === undefined), 'nobody is told when to come back, or cut off')
+  t.ok(streams.every(({ delay, cutAt }) => delay === undefined && cutAt === undefined), 'no client gets a delay, and none is cut off')
 })
 
-t.test('L7: a client that does not take its end is cut off a second after it, or within the shutdownTimeout period', async t => {
+t.test('L7: a client that does not read the end is cut off one second later, or within shutdownTimeout', async t => {
   const [stuck, patient] = [make(1, false)[0]!, make(1, false)[0]!]
   const begun = performance.now()
   await drain([stuck], [patient], { shutdownTimeout: 400, reconnectWindow: 0 })
@@ -65,7 +66,7 @@ t.test('L7: a client that does not take its end is cut off a second after it, or
   t.ok(patient.endedAt! - begun >= 190 && patient.cutAt! - patient.endedAt! >= 190)
 })
 
-t.test('L7: streams that may finish are ended when the shutdownTimeout period is almost over, and those that finish are left alone', async t => {
+t.test('L7: draining streams are ended shortly before shutdownTimeout, unless they ended by themselves', async t => {
   const [talker, finisher] = [make(1)[0]!, make(1, false)[0]!]
   const draining = drain([], [talker, finisher], { shutdownTimeout: 200, reconnectWindow: 100 })
   await turn()
@@ -75,7 +76,7 @@ t.test('L7: streams that may finish are ended when the shutdownTimeout period is
   t.ok(talker.delay! >= 0 && talker.delay! <= 100)
 })
 
-t.test('L7: without shutdownTimeout all end at once', async t => {
+t.test('L7: without shutdownTimeout all streams end at once', async t => {
   const streams = [...make(100), ...make(1, false)]
   await drain(streams, make(1, false), { shutdownTimeout: 0, reconnectWindow: 0 })
   const ends = streams.map(({ endedAt }) => endedAt!)

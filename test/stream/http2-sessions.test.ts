@@ -107,7 +107,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
     }
   })
 
-  t.test(`L12: a client that reads nothing from its socket does not keep a server open, whatever came before (HTTP/2 ${name})`, async t => {
+  t.test(`L12: a client that reads nothing from its socket does not keep a server open (HTTP/2 ${name})`, async t => {
     for (const path of ['/one', '/open']) {
       const { app, url } = await serve(t, kind)
       const way = await relay(t, url)
@@ -119,7 +119,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
     t.pass('closed')
   })
 
-  t.test(`L7: a client gets the end of its stream, and says goodbye before it is cut (HTTP/2 ${name})`, async t => {
+  t.test(`L7: a client gets the end of its stream, and GOAWAY before the connection is cut (HTTP/2 ${name})`, async t => {
     const { app, url } = await serve(t, kind, { reconnectWindow: 0 })
     const session = connect(t, url)
     const idle = connect(t, url)
@@ -131,7 +131,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
     await within('the close', closed)
   })
 
-  t.test(`L7: on one connection, a stream that is not read costs those that are read nothing (HTTP/2 ${name})`, async t => {
+  t.test(`L7: a stream that is not read does not affect the other streams of its connection (HTTP/2 ${name})`, async t => {
     const { app, url, free, held, reports } = await serve(t, kind, { reconnectWindow: 0, shutdownTimeout: 10_000 })
     const session = connect(t, url)
     // Of this one the client takes a byte, then no more.
@@ -154,21 +154,21 @@ for (const [name, kind] of Object.entries(KINDS)) {
   })
 }
 
-t.test('L12: an ordinary request goes on over a connection whose streams are over, and the connection ends with it', async t => {
+t.test('L12: an ordinary request continues on a connection whose streams are over, and the connection ends with it', async t => {
   const { app, url, free, held } = await serve(t, { http2: true }, { shutdownTimeout: 100 })
   const session = connect(t, url)
   t.equal(await text(await ask(session, '/one')), 'data: one\n\n')
   const other = session.request({ ':path': '/held' })
   await held
   const closed = app.close()
-  // Longer than what a client may take.
+  // Longer than the time for a client to read the end.
   await new Promise(resolve => setTimeout(resolve, 300))
   free()
   t.equal(await text(other), 'held')
   await within('the close', closed)
 })
 
-t.test('L12: pipelined streams over HTTP/1, of which the first is not read, do not keep a server open', async t => {
+t.test('L12: pipelined streams over HTTP/1 do not keep a server open if the first is not read', async t => {
   const { app, url } = await serve(t, {})
   const client = await open(Number(new URL(url).port), { path: '/open', pauseOnConnect: true })
   t.teardown(() => client.socket.destroy())
@@ -178,7 +178,7 @@ t.test('L12: pipelined streams over HTTP/1, of which the first is not read, do n
   t.equal(app.sse.streams().length, 0)
 })
 
-t.test('a connection is watched once, until it is closed, with two listeners for all of its streams', async t => {
+t.test('a connection is watched once, until it is closed, with two listeners for all its streams', async t => {
   const { app, url } = await serve(t, { http2: true })
   const sockets: Socket[] = []
   app.server.on('connection', (socket: Socket) => sockets.push(socket))
@@ -191,7 +191,7 @@ t.test('a connection is watched once, until it is closed, with two listeners for
   await once(sockets[0]!, 'close')
 })
 
-t.test('without HTTP/2 there is nothing to watch, and nothing to close', async t => {
+t.test('a response over HTTP/1 has no session to watch or to close', async t => {
   const sessions = new Sessions()
   sessions.watch({} as never)
   sessions.close(1_000)

@@ -8,10 +8,10 @@ import { StreamRegistry, type RegisteredStream } from '../../lib/stream/registry
 const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0, reauthorize: undefined, reauthorizeInterval: 15_000, onShutdown: 'close' } as const
 const TIMES = { shutdownTimeout: 10_000, reconnectWindow: 0 }
 
-/** A stream as the set sees it, that tells what it was asked for. */
+/** A stream that records its calls. */
 class FakeStream implements RegisteredStream {
   readonly response = {} as ServerResponse
-  readonly asked: string[] = []
+  readonly calls: string[] = []
   readonly ticks: number[] = []
   readonly over: Promise<void>
   readonly record: RegisteredStream['record']
@@ -32,10 +32,10 @@ class FakeStream implements RegisteredStream {
 
   tick (now: number): void { this.ticks.push(now) }
 
-  shutdown (): void { this.asked.push('shutdown') }
+  shutdown (): void { this.calls.push('shutdown') }
 
   destroy (): void {
-    this.asked.push('destroy')
+    this.calls.push('destroy')
     this.leave()
   }
 }
@@ -57,7 +57,7 @@ function holdTimers (t: Test): Timer[] {
   return timers
 }
 
-t.test('L6: all streams share one timer, a tenth of the shortest time that anybody waits for', t => {
+t.test('L6: all streams share one timer, with a tenth of their shortest interval', t => {
   const timers = holdTimers(t)
   const streams = new StreamRegistry()
   const members = [
@@ -80,7 +80,7 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
   timers[3]!.fire()
   const [now] = members[0]!.ticks
   t.ok(now! >= before && now! <= performance.now() + 11, 'no further ahead than a beat')
-  t.same(members.map(stream => stream.ticks), [[now], [now], [now], [now], [now]], 'all are told the same time')
+  t.same(members.map(stream => stream.ticks), [[now], [now], [now], [now], [now]], 'all get the same time')
 
   for (const stream of members) stream.leave()
   t.equal(streams.size, 0)
@@ -88,7 +88,7 @@ t.test('L6: all streams share one timer, a tenth of the shortest time that anybo
   t.end()
 })
 
-t.test('L6: the time of streams goes with the beats of the timer where these are ahead of the machine', t => {
+t.test('L6: the clock of streams is the time of the last tick if that is ahead of the machine', t => {
   const timers = holdTimers(t)
   const streams = new StreamRegistry()
   const stream = new FakeStream(streams, { ...OFF, heartbeatInterval: 10_000 })
@@ -104,7 +104,7 @@ t.test('L6: the time of streams goes with the beats of the timer where these are
   t.end()
 })
 
-t.test('L6: a timer of a clock that has been replaced is replaced', t => {
+t.test('L6: the timer is restarted when a fake clock is installed or removed', t => {
   const first = holdTimers(t)
   const streams = new StreamRegistry()
   streams.add(new FakeStream(streams, { ...OFF, heartbeatInterval: 1_000 }))
@@ -116,7 +116,7 @@ t.test('L6: a timer of a clock that has been replaced is replaced', t => {
   t.end()
 })
 
-t.test('the streams have names', async t => {
+t.test('a registry lists the names of its streams', async t => {
   const streams = new StreamRegistry()
   const [one, two] = [new FakeStream(streams, OFF, 'GET /one'), new FakeStream(streams, OFF, 'POST /two')]
   streams.add(one)
@@ -127,7 +127,7 @@ t.test('the streams have names', async t => {
   two.leave()
 })
 
-t.test('L6: the timer beats once a second where nobody waits for anything shorter', t => {
+t.test('L6: the timer ticks once a second if no stream has a shorter interval', t => {
   const timers = holdTimers(t)
   for (const options of [OFF, { ...OFF, heartbeatInterval: 15_000 }]) {
     const streams = new StreamRegistry()
@@ -137,7 +137,7 @@ t.test('L6: the timer beats once a second where nobody waits for anything shorte
   t.end()
 })
 
-t.test('L6: on a clock of a test, the next stream after the last one starts the timer again', t => {
+t.test('L6: on a fake clock, the first stream after an empty registry starts the timer again', t => {
   const timers = holdTimers(t)
   const streams = new StreamRegistry()
   for (let round = 0; round < 2; round++) {
@@ -149,7 +149,7 @@ t.test('L6: on a clock of a test, the next stream after the last one starts the 
   t.end()
 })
 
-t.test('L6: on the clock of the machine, streams that come one after the other share a timer, and one that comes after it stopped has its beats', async t => {
+t.test('L6: on the clock of the machine, streams that follow each other share a timer, and a later stream starts it again', async t => {
   const streams = new StreamRegistry()
   let made = 0
   const hook = createHook({ init: (_id, type) => { if (type === 'Timeout') made++ } }).enable()
@@ -174,7 +174,7 @@ t.test('L6: on the clock of the machine, streams that come one after the other s
   await streams.close(TIMES)
 })
 
-t.test('L7: closing ends every stream and waits until each is over, however often it is asked for', async t => {
+t.test('L7: close ends every stream and waits until each is over, also when it is called twice', async t => {
   const timers = holdTimers(t)
   const streams = new StreamRegistry()
   const [first, second] = [new FakeStream(streams), new FakeStream(streams, { ...OFF, onShutdown: 'drain' })]
@@ -188,25 +188,25 @@ t.test('L7: closing ends every stream and waits until each is over, however ofte
   t.equal(streams.close(TIMES), closing)
   t.equal(streams.signal.aborted, true)
   t.equal((streams.signal.reason as StreamClosedError).reason, 'shutdown')
-  t.same(first.asked, [], 'its source hears of it first')
-  while (first.asked.length === 0) await turn()
-  t.same([first.asked, second.asked], [['shutdown'], []])
+  t.same(first.calls, [], 'the signal of the source aborts first')
+  while (first.calls.length === 0) await turn()
+  t.same([first.calls, second.calls], [['shutdown'], []])
   first.leave()
   await turn()
   t.equal(closed, false, 'one is still there')
   second.leave()
   await closing
-  t.same([first.asked, second.asked], [['shutdown'], []], 'nobody who left in time is ended, or cut off')
+  t.same([first.calls, second.calls], [['shutdown'], []], 'a stream that ended in time is not ended again or cut off')
   t.ok(timers.every(timer => timer.cleared), 'no timer is left')
 })
 
-t.test('L7: closing without streams is done at once', async t => {
+t.test('L7: close without streams settles at once', async t => {
   const streams = new StreamRegistry()
   await streams.close(TIMES)
   t.equal(streams.signal.aborted, true)
 })
 
-t.test('streams are counted by their key, and are a sequence', async t => {
+t.test('streams are counted by their key, and are iterable', async t => {
   const streams = new StreamRegistry()
   const members = ['me', 'me', 'you', undefined].map(key => new FakeStream(streams, OFF, 'GET /', key))
   for (const member of members) streams.add(member)
@@ -219,7 +219,7 @@ t.test('streams are counted by their key, and are a sequence', async t => {
   t.same(['me', 'you'].map(key => streams.countOf(key)), [0, 0])
 })
 
-t.test('L6: a stream with a fast beat takes it along when it leaves, with the next beat', async t => {
+t.test('L6: the timer slows down with the next tick after its fastest stream has ended', async t => {
   const timers = holdTimers(t)
   const streams = new StreamRegistry()
   const join = (heartbeatInterval: number): FakeStream => {

@@ -6,12 +6,13 @@ import { PassThrough, Transform } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
-import { ReplyBody, writeWithoutReply, type ByteSink } from '../../lib/stream/reply-body.ts'
+import { ReplyBody } from '../../lib/stream/reply-body.ts'
+import { openDirectly, type ByteSink } from '../../lib/stream/response-writer.ts'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { listen } from '../setup/listen.ts'
 import { open, RawClient } from '../setup/raw.ts'
 
-/** A writer in the test's hand: what it was given, and how often it was told that there is room. */
+/** A writer that the test controls. It records its sink and the number of drain notifications. */
 class TestWriter {
   drains = 0
   readonly opened: Promise<ByteSink>
@@ -46,7 +47,7 @@ function appWith (writer: TestWriter, before: (reply: FastifyReply) => void = ()
   return app
 }
 
-t.test('L9: onSend hooks see a readable stream and their headers go out with what is written to the response', async t => {
+t.test('L9: onSend hooks get a readable stream, and their headers are sent with the frames', async t => {
   const writer = new TestWriter(sink => {
     t.equal(sink.write('one '), true)
     sink.write('two ')
@@ -63,7 +64,7 @@ t.test('L9: onSend hooks see a readable stream and their headers go out with wha
   t.equal(response.payload, 'one two three')
 })
 
-t.test('W1: a body that ends in its first write has no Content-Length either', async t => {
+t.test('W1: a body that ends in its first write has no Content-Length', async t => {
   const app = appWith(new TestWriter(sink => sink.end('all at once')))
   const client = await open(await listen(t, app))
   await client.until('0\r\n\r\n')
@@ -74,12 +75,12 @@ t.test('W1: a body that ends in its first write has no Content-Length either', a
   client.fin()
 })
 
-t.test('an ended body may carry nothing', async t => {
+t.test('a body may end without a byte', async t => {
   const app = appWith(new TestWriter(sink => sink.end('')))
   t.equal((await app.inject('/')).payload, '')
 })
 
-t.test('L9: a live stream outlives the handler timeout, and the reply counts as sent', async t => {
+t.test('L9: the handler timeout does not end a live stream, and the reply counts as sent', async t => {
   const app = Fastify({ handlerTimeout: 40 })
   const writer = new TestWriter(sink => sink.write('still '))
   let sent = false
@@ -94,7 +95,7 @@ t.test('L9: a live stream outlives the handler timeout, and the reply counts as 
 })
 
 for (const last of ['two', '']) {
-  t.test(`L9: trailers follow the last bytes, ${last === '' ? 'when there are none' : 'when there are some'} with the end`, async t => {
+  t.test(`L9: trailers follow the last bytes, if the end has ${last === '' ? 'none' : 'some'}`, async t => {
     const writer = new TestWriter(sink => {
       sink.write('one ')
       sink.end(last)
@@ -110,13 +111,13 @@ for (const last of ['two', '']) {
   })
 }
 
-t.test('W1: without a body, the writer has the response at once, and a client\'s FIN is its end', async t => {
+t.test('W1: the writer is opened on the response without a body, and a FIN of the client closes it', async t => {
   const app = Fastify({ forceCloseConnections: true })
   const writer = new TestWriter(sink => sink.write('one'))
   let closed: Promise<unknown> | undefined
   app.get('/', (_request, reply) => {
     closed = once(reply.raw, 'close')
-    writeWithoutReply(reply.hijack(), writer)
+    openDirectly(reply.hijack(), writer)
   })
   const client = await open(await listen(t, app))
   await client.until('\r\n3\r\none\r\n')
@@ -125,14 +126,14 @@ t.test('W1: without a body, the writer has the response at once, and a client\'s
   t.pass('closed')
 })
 
-t.test('L10: what somebody writes to a response that is over ends nobody, with a body or without', async t => {
-  for (const send of [writeWithoutReply, (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
+t.test('L10: a write after the end of the response does not crash the process, with a body or without', async t => {
+  for (const send of [openDirectly, (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
     const app = Fastify()
     const failed = new Promise<unknown[]>(resolve => {
       app.get('/', (_request, reply) => {
-        if (send === writeWithoutReply) reply.hijack()
+        if (send === openDirectly) reply.hijack()
         send(reply, new TestWriter(sink => sink.end('all')))
-        // Only where somebody else listens, too: this one is not there by itself.
+        // Only beside another listener: the plugin must have added its own.
         if (reply.raw.listenerCount('error') > 0) reply.raw.once('error', (...args: unknown[]) => resolve(args))
         reply.raw.write('more')
       })
@@ -144,7 +145,7 @@ t.test('L10: what somebody writes to a response that is over ends nobody, with a
   }
 })
 
-t.test('L9: a hook that transforms the body reads it as any readable, at its own pace', async t => {
+t.test('L9: a hook that transforms the body reads it as an ordinary readable, at its own pace', async t => {
   const big = 'x'.repeat(100_000)
   const writer = new TestWriter(async sink => {
     t.equal(sink.write('head '), true)
@@ -160,7 +161,7 @@ t.test('L9: a hook that transforms the body reads it as any readable, at its own
   t.equal((await app.inject('/')).payload, `HEAD ${big.toUpperCase()} TAIL`)
 })
 
-t.test('L9: a transforming hook gets the end also when no bytes come with it', async t => {
+t.test('L9: a transforming hook gets an end without bytes', async t => {
   const app = appWith(new TestWriter(sink => {
     sink.write('one')
     sink.end('')
@@ -172,7 +173,7 @@ t.test('L9: a transforming hook gets the end also when no bytes come with it', a
   t.equal((await app.inject('/')).payload, 'one!')
 })
 
-t.test('L8: for HEAD nothing of it goes out', async t => {
+t.test('L8: for HEAD no byte of the body is sent', async t => {
   const app = appWith(new TestWriter(sink => sink.end('one')))
   const client = await open(await listen(t, app), { method: 'HEAD' })
   await client.until('\r\n\r\n')
@@ -193,7 +194,7 @@ t.test('a head that a hook has sent is not sent again', async t => {
 // More than the kernel's buffers of both sides hold.
 const flood = 'x'.repeat(16 * 1024 * 1024)
 
-t.test('L4: the writer is told when the connection has room again', async t => {
+t.test('L4: the writer is notified when the connection has room again', async t => {
   const writer = new TestWriter(sink => t.equal(sink.write(flood), false))
   const client = await open(await listen(t, appWith(writer)), { pauseOnConnect: true })
   const sink = await writer.opened
@@ -223,7 +224,7 @@ t.test('L3: the FIN of a client that does not read closes the response although 
   t.pass('closed')
 })
 
-t.test('L3: a client that says goodbye after the end was written still gets it all', async t => {
+t.test('L3: a client that half-closes after the end was written still gets all bytes', async t => {
   const writer = new TestWriter(sink => {
     sink.write(flood)
     sink.end('end')
@@ -240,7 +241,7 @@ t.test('L3: a client that says goodbye after the end was written still gets it a
   t.equal(client.responses()[0]!.body.length, flood.length + 3)
 })
 
-t.test('L3: on a server that allows half-open connections a FIN is no farewell', async t => {
+t.test('L3: on a server that allows half-open connections a FIN does not close the response', async t => {
   const writer = new TestWriter(sink => sink.write('one '))
   const app = appWith(writer)
   Object.assign(app.server, { httpAllowHalfOpen: true })
@@ -255,9 +256,9 @@ t.test('L3: on a server that allows half-open connections a FIN is no farewell',
   t.equal(client.responses()[0]!.body, 'one two')
 })
 
-t.test('L3: a response that is over leaves no listener behind, on itself or on a connection that lives on', async t => {
+t.test('L3: a closed response leaves no listener on itself or on a kept connection', async t => {
   const app = Fastify()
-  let told: (counts: { before: number[], during: number[], after: number[] }) => void
+  let report: (counts: { before: number[], during: number[], after: number[] }) => void
   app.get('/', (request, reply) => {
     const { socket } = request.raw
     const count = () => [socket.listenerCount('end'), reply.raw.listenerCount('drain')]
@@ -270,12 +271,12 @@ t.test('L3: a response that is over leaves no listener behind, on itself or on a
         sink.end('.')
       })
     }), reply))
-    // After those who listened before.
-    reply.raw.once('close', () => told({ before, during, after: count() }))
+    // After the earlier listeners.
+    reply.raw.once('close', () => report({ before, during, after: count() }))
   })
   const client = new RawClient(connect(await listen(t, app), '127.0.0.1'))
   for (let round = 0; round < 3; round++) {
-    const counts = new Promise<Parameters<typeof told>[0]>(resolve => { told = resolve })
+    const counts = new Promise<Parameters<typeof report>[0]>(resolve => { report = resolve })
     client.request({})
     const { before, during, after } = await counts
     t.not(during[0], before[0])
@@ -285,7 +286,7 @@ t.test('L3: a response that is over leaves no listener behind, on itself or on a
   client.fin()
 })
 
-t.test('a response that is over in its first write waits for nobody', async t => {
+t.test('a response that ends in its first write listens to no socket', async t => {
   const app = Fastify()
   app.get('/', (request, reply) => {
     const count = () => [request.raw.socket.listenerCount('end'), reply.raw.listenerCount('drain')]
@@ -296,7 +297,7 @@ t.test('a response that is over in its first write waits for nobody', async t =>
   t.equal(await (await fetch(`http://127.0.0.1:${await listen(t, app)}`)).text(), '.')
 })
 
-t.test('L3: a client that leaves while the onSend hooks run is not written to, and no listener waits for it', async t => {
+t.test('L3: a client that disconnects while the onSend hooks run gets no write and leaves no listener', async t => {
   const writer = new TestWriter(() => t.fail('there is nobody to write to'))
   const app = appWith(writer)
   const piped = new Promise<{ response: ServerResponse, drains: number }>(resolve => {
@@ -313,7 +314,7 @@ t.test('L3: a client that leaves while the onSend hooks run is not written to, a
   t.equal(response.headersSent, false)
 })
 
-t.test('L9: a live stream that a hook transforms outlives the handler timeout, too', async t => {
+t.test('L9: the handler timeout does not end a live stream that a hook transforms', async t => {
   const app = Fastify({ handlerTimeout: 40 })
   app.addHook('onSend', async (_request, _reply, payload) => (payload as ReplyBody).pipe(new PassThrough()))
   const writer = new TestWriter(sink => sink.write('still '))
@@ -324,7 +325,7 @@ t.test('L9: a live stream that a hook transforms outlives the handler timeout, t
   t.equal((await app.inject('/')).payload, 'still here')
 })
 
-t.test('L3: the FIN of a client closes a response that a hook transforms, too', async t => {
+t.test('L3: the FIN of a client closes a response that a hook transforms', async t => {
   const writer = new TestWriter(sink => sink.write('one'))
   let closed: Promise<unknown> | undefined
   const app = appWith(writer, reply => { closed = once(reply.raw, 'close') })
@@ -374,7 +375,7 @@ for (const method of ['GET', 'POST']) {
 }
 
 for (const leave of ['cancel', 'destroy'] as const) {
-  t.test(`L3: an HTTP/2 client that leaves by ${leave === 'cancel' ? 'cancelling its stream' : 'closing its session'} closes the response`, async t => {
+  t.test(`L3: an HTTP/2 client that ${leave === 'cancel' ? 'cancels its stream' : 'closes its session'} closes the response`, async t => {
     const writer = new TestWriter(sink => sink.write('one '))
     const { session, closed } = await listenHttp2(t, writer)
     const request = session.request({ ':path': '/' })
@@ -387,7 +388,7 @@ for (const leave of ['cancel', 'destroy'] as const) {
   })
 }
 
-t.test('W2: over HTTP/2 an end that carries nothing is no write: Node would let go of what waits before it', async t => {
+t.test('W2: over HTTP/2 an end without bytes is no write: Node would drop the pending bytes', async t => {
   const writer = new TestWriter()
   const { app, session } = await listenHttp2(t, writer)
   const written: unknown[] = []
@@ -410,7 +411,7 @@ t.test('W2: over HTTP/2 an end that carries nothing is no write: Node would let 
 const shared = new FrameBatch('e', [{ offset: 1, event: 'message', data: 'é€😀', json: false }, { offset: 2, event: 'tick', data: '2', json: true }])
 const sharedText = 'id: e-1\ndata: é€😀\n\nevent: tick\nid: e-2\ndata: 2\n\n'
 
-t.test('R4: frames that many get reach the client between its own', async t => {
+t.test('R4: shared frames reach the client between its own frames', async t => {
   const writer = new TestWriter(sink => sink.write('one '))
   const client = await open(await listen(t, appWith(writer)))
   const sink = await writer.opened
@@ -427,7 +428,7 @@ t.test('R4: frames that many get reach the client between its own', async t => {
   client.fin()
 })
 
-t.test('R4: trailers follow frames that many get', async t => {
+t.test('R4: trailers follow shared frames', async t => {
   const writer = new TestWriter(sink => sink.write('one '))
   const client = await open(await listen(t, appWith(writer, reply => { reply.trailer('x-count', async () => '2') })))
   const sink = await writer.opened
@@ -440,7 +441,7 @@ t.test('R4: trailers follow frames that many get', async t => {
   client.fin()
 })
 
-t.test('L4: the writer is told when a connection that had enough of frames that many get has room again', async t => {
+t.test('L4: the writer is notified when a connection that was full of shared frames has room again', async t => {
   const writer = new TestWriter(sink => sink.write('one '))
   const client = await open(await listen(t, appWith(writer)))
   const sink = await writer.opened
@@ -458,7 +459,7 @@ t.test('L4: the writer is told when a connection that had enough of frames that 
   client.fin()
 })
 
-t.test('L9: a hook that transforms the body sees frames that many get as bytes of its own to read', async t => {
+t.test('L9: a hook that transforms the body gets shared frames as bytes', async t => {
   const writer = new TestWriter(sink => {
     sink.write('one ')
     sink.writeShared(shared)
@@ -477,7 +478,7 @@ t.test('L9: a hook that transforms the body sees frames that many get as bytes o
   t.equal(shared.bytes.toString(), sharedText, 'the others still get them as they were')
 })
 
-t.test('L9: a middleware that stands in for `write` sees frames that many get', async t => {
+t.test('L9: a middleware that replaces `write` gets shared frames', async t => {
   const seen: string[] = []
   const writer = new TestWriter(sink => sink.write('one '))
   const app = appWith(writer)

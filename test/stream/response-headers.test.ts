@@ -68,7 +68,7 @@ for (const [what, prepare] of Object.entries(LENGTHS)) {
     }
   })
 
-  t.test(`W1: ${what} is dropped over HTTP/1.0, where the end of the connection is that of the stream`, async t => {
+  t.test(`W1: ${what} is dropped over HTTP/1.0, where the end of the connection ends the stream`, async t => {
     for (const [name, way] of Object.entries(WAYS)) {
       const { app } = await serve(t, prepare, way)
       const client = await open(await listen(t, app), { version: '1.0' })
@@ -138,7 +138,7 @@ t.test('W1: a payload that a hook sends in place of a stream keeps its length', 
   t.strictSame(replaced.warnings(), [])
 })
 
-t.test('W1: `transfer-encoding: chunked` is what Node says by itself; over HTTP/1.0 there is none, and no trailer either', async t => {
+t.test('W1: `transfer-encoding: chunked` is Node\'s own header; over HTTP/1.0 there is none, and no trailer', async t => {
   for (const [name, way] of Object.entries(WAYS)) {
     const prepare = (reply: FastifyReply): unknown => reply.headers({ 'transfer-encoding': 'chunked', trailer: 'x-sum' })
     const { app, warnings } = await serve(t, prepare, way)
@@ -155,7 +155,7 @@ t.test('W1: `transfer-encoding: chunked` is what Node says by itself; over HTTP/
   }
 })
 
-t.test('a content type that no EventSource takes is sent, with a warning once per route', async t => {
+t.test('a content type that an EventSource rejects is sent, with a warning once per route', async t => {
   const types: Array<[type: string, warned: boolean]> = [
     ['text/event-stream', false], ['Text/Event-Stream;charset=utf-8', false], ['text/event-stream ; a=b', false],
     ['text/plain', true], ['text/event-streams', true], ['application/json; charset=utf-8', true]
@@ -187,19 +187,19 @@ const BROKEN: Record<string, (reply: FastifyReply) => unknown> = {
   'status text': reply => Object.assign(reply.raw, { statusMessage: 'a\nb' })
 }
 
-t.test('E1: a head that cannot go out leaves nothing in the error response that follows', async t => {
+t.test('E1: a head that cannot be sent leaves no header in the error response', async t => {
   for (const [what, prepare] of Object.entries(BROKEN)) {
     for (const [name, way] of Object.entries(WAYS).filter(([name]) => name !== 'a hook that is piped')) {
       for (const own of [false, true]) {
         const { app } = await serve(t, prepare, way)
-        if (own) app.setErrorHandler((error, _request, reply) => reply.code(502).header('x-own', '1').send({ told: (error as Error).message }))
+        if (own) app.setErrorHandler((error, _request, reply) => reply.code(502).header('x-own', '1').send({ message: (error as Error).message }))
         const client = await open(await listen(t, app), { headers: { Connection: 'close' } })
         t.equal(await within(`${what}, ${name}`, client.closed), 'end')
         const [response] = client.responses()
         const { head, headers, body } = response!
         t.match(head, own ? /^HTTP\/1\.1 502 Bad Gateway\r\n/ : /^HTTP\/1\.1 500 Internal Server Error\r\n/, `${what}, ${name}`)
         t.match(headers, { 'content-type': 'application/json; charset=utf-8', 'content-length': String(Buffer.byteLength(body)), ...(own ? { 'x-own': '1' } : {}) })
-        t.match(JSON.parse(body), own ? { told: /Invalid|valid/ } : { statusCode: 500, error: 'Internal Server Error' })
+        t.match(JSON.parse(body), own ? { message: /Invalid|valid/ } : { statusCode: 500, error: 'Internal Server Error' })
         const rest = Object.keys(headers).filter(name => !['content-type', 'content-length', 'date', 'connection', 'x-own'].includes(name))
         t.strictSame(rest, what.endsWith('response') ? ['x-raw', 'cache-control'] : [], `${what}, ${name}`)
         if (rest.length > 0) t.equal(headers['cache-control'], 'no-store', 'that of the user')
@@ -208,7 +208,7 @@ t.test('E1: a head that cannot go out leaves nothing in the error response that 
   }
 })
 
-t.test('E1: over HTTP/2, too, a head that cannot go out leaves nothing in the error response', async t => {
+t.test('E1: over HTTP/2, a head that cannot be sent leaves no header in the error response', async t => {
   const app = Fastify({ http2: true, forceCloseConnections: true })
   await app.register(sse)
   app.get('/', (_request, reply) => reply.header('x bad', 'fine').sse([{ data: 1 }]))
@@ -221,7 +221,7 @@ t.test('E1: over HTTP/2, too, a head that cannot go out leaves nothing in the er
   request.close()
 })
 
-t.test('E1: an error before the stream, after a head that the program wrote past Fastify, ends the connection', async t => {
+t.test('E1: an error before the stream ends the connection if the program wrote the head past Fastify', async t => {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
   app.get('/', (_request, reply) => reply.sse(() => {

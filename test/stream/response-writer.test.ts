@@ -69,7 +69,7 @@ const coded = (...texts: string[]): string => texts.map(text => `${Buffer.byteLe
 /** What came after the head, as text. */
 const rest = (client: RawClient): string => Buffer.from(client.received.slice(client.received.indexOf('\r\n\r\n') + 4), 'latin1').toString()
 
-t.test('a chunk that many get is one buffer to the socket, when the head is out and nothing waits', async t => {
+t.test('shared frames are one buffer to the socket, if the head is sent and nothing waits', async t => {
   const { connection, response, client } = await openConnection(t)
   t.equal(connection.write('first\n\n'), true)
   await client.until('first')
@@ -84,7 +84,7 @@ t.test('a chunk that many get is one buffer to the socket, when the head is out 
   t.equal(client.responses()[0]!.complete, true)
 })
 
-t.test('text goes to the socket as one piece too, its length counted in bytes', async t => {
+t.test('text is one write to the socket, with its length in bytes', async t => {
   const { connection, response, client } = await openConnection(t)
   connection.write('first\n\n')
   await client.until('first')
@@ -97,7 +97,7 @@ t.test('text goes to the socket as one piece too, its length counted in bytes', 
   t.equal(rest(client), Buffer.from(`${coded('first\n\n', ...texts)}0\r\n\r\n`).toString())
 })
 
-t.test('what is there with the head goes with it, and what is there with the end with that: one write each', async t => {
+t.test('the first frame leaves with the head and the last one with the end: one write each', async t => {
   const { connection, response, client } = await openConnection(t)
   const written = watchWrites(response.socket!)
   connection.write('é first\n\n')
@@ -112,7 +112,7 @@ t.test('what is there with the head goes with it, and what is there with the end
   t.equal(rest(client), `${coded('é first\n\n', 'last')}0\r\n\r\n`)
 })
 
-t.test('a stream that is over in its first write is one write with its head and its end, and its trailers come after it', async t => {
+t.test('a stream that ends in its first write is one write with its head and its end, and its trailers follow it', async t => {
   const { connection, response, client } = await openConnection(t, {}, response => { response.setHeader('Trailer', 'x-sum') })
   response.addTrailers({ 'x-sum': '1' })
   connection.end('all of it')
@@ -121,7 +121,7 @@ t.test('a stream that is over in its first write is one write with its head and 
   t.equal(client.chunks.length, 1)
 })
 
-t.test('with `directWrites: false` everything goes through the response', async t => {
+t.test('with `directWrites: false` all frames go through the response', async t => {
   const { connection, response, client } = await openConnection(t, {}, () => {}, false)
   const through: unknown[] = []
   const { write } = response
@@ -155,7 +155,7 @@ async function around (t: Test, { connection, client, response }: Opened, before
   t.ok(client.responses()[0]!.body.endsWith(body(chunk, 'last')))
 }
 
-t.test('the head goes before a chunk that many get, which keeps its memory', async t => {
+t.test('the head goes before shared frames, whose memory is kept', async t => {
   const { connection, response, client } = await openConnection(t)
   const written = watchWrites(response.socket!)
   const chunk = chunkOf('é€😀')
@@ -168,7 +168,7 @@ t.test('the head goes before a chunk that many get, which keeps its memory', asy
   t.equal(client.responses()[0]!.body, chunk.text)
 })
 
-t.test('what waits goes before', async t => {
+t.test('bytes that wait in the response go first', async t => {
   const opened = await openConnection(t)
   opened.connection.write('first')
   await opened.client.until('first')
@@ -180,14 +180,14 @@ t.test('what waits goes before', async t => {
   t.equal(opened.client.responses()[0]!.body, body('first', 'second', chunk, 'last'))
 })
 
-t.test('a response that somebody corked keeps what it is given', async t => {
+t.test('a corked response keeps its frames', async t => {
   const opened = await openConnection(t)
   opened.connection.write('first')
   await opened.client.until('first')
   await around(t, opened, () => { opened.response.cork() })
 })
 
-t.test('a middleware that stands in for `write` sees every byte', async t => {
+t.test('a middleware that replaces `write` gets every byte', async t => {
   const seen: string[] = []
   const opened = await openConnection(t, {}, response => {
     const { write } = response
@@ -240,7 +240,7 @@ t.test('a response behind a pipelined predecessor waits for its turn', async t =
   client.fin()
 })
 
-t.test('L4: who passes more than the client takes is told to wait, and once when it may go on', async t => {
+t.test('L4: a full connection returns false, and notifies once when it has room again', async t => {
   const { connection, response, client, drains, nextDrain } = await openConnection(t)
   connection.write('first')
   await client.until('first')
@@ -248,7 +248,7 @@ t.test('L4: who passes more than the client takes is told to wait, and once when
   const written = watchWrites(response.socket!)
   const large = chunkOf('x'.repeat(1_000_000))
   let passed = 1
-  // Up to what the kernel's buffers hold.
+  // Up to the size of the kernel's buffers.
   while (connection.writeShared(large) || response.writableLength === 0) {
     passed++
     await turn()
@@ -268,7 +268,7 @@ t.test('L4: who passes more than the client takes is told to wait, and once when
   t.equal(drains(), before + 1)
 })
 
-t.test('L4: what goes through the response is waited for, too', async t => {
+t.test('L4: a full response notifies when it has room again', async t => {
   const { connection, client, nextDrain, response } = await openConnection(t, { pauseOnConnect: true })
   const drained = nextDrain()
   t.equal(connection.write('x'.repeat(16 * 1024 * 1024)), false)
@@ -278,11 +278,11 @@ t.test('L4: what goes through the response is waited for, too', async t => {
   await drained
   response.end()
   await client.until('\r\n0\r\n\r\n')
-  // Node 26 makes one chunk of what is written in one turn.
+  // Node 26 makes one chunk of all writes of one turn.
   t.ok(client.responses()[0]!.body.endsWith(`x${chunk.text}`))
 })
 
-t.test('L3: nothing that waits for the client stays on the socket when the response is over', async t => {
+t.test('L3: no listener stays on the socket when the response is over', async t => {
   const { connection, client, response } = await openConnection(t)
   const { socket } = response as { socket: Socket }
   const before = socket.listeners('drain')
@@ -325,7 +325,7 @@ t.test('the next response on the same connection is intact, and so are its liste
   t.strictSame(new Set(counts).size, 1, counts.join())
 })
 
-t.test('R4: whatever goes which way, the client gets the bytes of the response\'s own writes, in their order', async t => {
+t.test('R4: a mix of direct and ordinary writes gives the bytes of ordinary writes, in their order', async t => {
   const server = createServer()
   const port = await portOf(t, server)
   const client = new RawClient(connect(port, '127.0.0.1'))
@@ -354,7 +354,7 @@ t.test('R4: whatever goes which way, the client gets the bytes of the response\'
       }
     }
     const closed = once(response, 'close')
-    // Node 24 loses what was corked, when the response ends before it is uncorked.
+    // Node 24 loses corked bytes if the response ends before it is uncorked.
     await turn()
     response.end('.')
     await closed
@@ -370,7 +370,7 @@ t.test('R4: whatever goes which way, the client gets the bytes of the response\'
   t.ok(expected.every((text, index) => Buffer.from(text).equals(Buffer.from(bodies[index]!))))
 })
 
-t.test('an HTTPS client gets it past Node\'s chunking, too', async t => {
+t.test('an HTTPS client gets frames past Node\'s chunking', async t => {
   // A key that both know: no certificate.
   const psk = Buffer.from('0123456789abcdef')
   const tls = { ciphers: 'PSK', maxVersion: 'TLSv1.2' } as const
@@ -427,7 +427,7 @@ for (const leave of ['end', 'cancel', 'session'] as const) {
   })
 }
 
-t.test('a response that is injected has no socket to write to, and gets it all', async t => {
+t.test('an injected response gets all frames', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const chunk = chunkOf('é€😀')

@@ -105,9 +105,9 @@ function writesOf (reply: FastifyReply): string[] {
   const writes: string[] = []
   const { raw } = reply
   const write = raw.write
-  raw.write = ((...given: Parameters<typeof write>) => {
-    writes.push(String(given[0]))
-    return Reflect.apply(write, raw, given)
+  raw.write = ((...args: Parameters<typeof write>) => {
+    writes.push(String(args[0]))
+    return Reflect.apply(write, raw, args)
   }) as typeof write
   return writes
 }
@@ -116,11 +116,11 @@ async function * generate (...events: AnyEvent[]): AsyncGenerator<AnyEvent> { yi
 
 /** An event at once, and then nothing more; `returned` counts how often it was stopped. */
 function oneThenSilence (): AsyncIterable<AnyEvent> & { returned: number } {
-  let asked = 0
+  let calls = 0
   const source = {
     returned: 0,
     [Symbol.asyncIterator]: () => ({
-      next: () => asked++ === 0 ? { value: { data: 1 }, done: false } : new Promise(() => {}),
+      next: () => calls++ === 0 ? { value: { data: 1 }, done: false } : new Promise(() => {}),
       return: () => { source.returned++ }
     })
   }
@@ -179,7 +179,7 @@ const handlers: Array<[what: string, handler: (error: unknown, request: FastifyR
   ['throws', () => { throw new Error('worse') }, 500, '{"statusCode":500,"error":"Internal Server Error","message":"worse"}']
 ]
 for (const [what, handler, status, body] of handlers) {
-  t.test(`L1: an error handler that ${what} has its word`, async t => {
+  t.test(`L1: the reply of an error handler that ${what} is sent`, async t => {
     const { app } = await build(t)
     app.setErrorHandler(handler)
     app.get('/', (_request, reply) => reply.sse(() => { throw new Error('no luck') }))
@@ -189,7 +189,7 @@ for (const [what, handler, status, body] of handlers) {
   })
 }
 
-t.test('L1: an error handler may pass the error on to that of the parent, which may answer with nothing', async t => {
+t.test('L1: an error handler may pass the error to the parent\'s handler, which may answer without a payload', async t => {
   const { app } = await build(t)
   app.setErrorHandler((_error, _request, reply) => { reply.code(418).send() })
   app.register(async child => {
@@ -201,7 +201,7 @@ t.test('L1: an error handler may pass the error on to that of the parent, which 
   t.equal(response.payload, '')
 })
 
-t.test('W1: the headers are those of an event stream, and what the handler set before wins', async t => {
+t.test('W1: the headers are those of an event stream, and headers that the handler set win', async t => {
   const plain = await stream(t, () => generate({ data: 1 }))
   t.match(plain.response.headers, {
     'content-type': 'text/event-stream; charset=utf-8',
@@ -220,29 +220,29 @@ t.test('W1: the headers are those of an event stream, and what the handler set b
 
 for (const flushHeadersAfter of [0, 50]) {
   for (const promises of [0, 1, 20]) {
-    t.test(`L1: an event that is ready after ${promises} promises goes out with the head, without a comment before it, with flushHeadersAfter ${flushHeadersAfter}`, async t => {
+    t.test(`L1: an event that is ready after ${promises} promises is sent with the head, without a comment, with flushHeadersAfter ${flushHeadersAfter}`, async t => {
       await stopClock(t)
       const { body } = await stream(t, async function * () {
         for (let nth = 0; nth < promises; nth++) await null
         yield { data: 1 }
-      }, { flushHeadersAfter: flushHeadersAfter })
+      }, { flushHeadersAfter })
       t.equal(body, 'data: 1\n\n')
     })
   }
 }
 
-t.test('L1: no comment follows a first event that was there at once', async t => {
+t.test('L1: no comment follows a first event that is ready at once', async t => {
   const { body } = await stream(t, () => {
-    let asked = 0
-    const next = () => asked++ === 0 ? { value: { data: 1 }, done: false } : turn({ value: undefined, done: true })
+    let calls = 0
+    const next = () => calls++ === 0 ? { value: { data: 1 }, done: false } : turn({ value: undefined, done: true })
     return { [Symbol.asyncIterator]: () => ({ next }) } as AsyncIterable<unknown>
   }, { flushHeadersAfter: 0 })
   t.equal(body, 'data: 1\n\n')
 })
 
 for (const flushHeadersAfter of [0, 5]) {
-  t.test(`L1: when the first event takes longer than ${flushHeadersAfter} ms, the head goes out with a comment`, async t => {
-    const { app } = await build(t, { flushHeadersAfter: flushHeadersAfter })
+  t.test(`L1: if the first event takes longer than ${flushHeadersAfter} ms, the head is sent with a comment`, async t => {
+    const { app } = await build(t, { flushHeadersAfter })
     const first = gate()
     app.get('/', (_request, reply) => reply.sse((async function * () {
       await first.opened
@@ -268,7 +268,7 @@ t.test('L1: an error after the head is an error event, not a status', async t =>
   t.equal(await client.rest(), `:\n\n${INTERNAL}`)
 })
 
-t.test('L1: a source that takes longer than flushHeadersAfter and then has nothing ends with the comment', async t => {
+t.test('L1: a source that takes longer than flushHeadersAfter and then ends without an event ends with the comment', async t => {
   const { response } = await answer(t, (_request, reply) => reply.sse((async function * () {
     await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
   })()), { flushHeadersAfter: 0 })
@@ -283,7 +283,7 @@ t.test('a source without events is a stream without a body', async t => {
   t.match(report, { reason: 'complete', events: 0, bytes: 0 })
 })
 
-t.test('L1: nothing is late where nothing was sent: an error within flushHeadersAfter after a wait has its status', async t => {
+t.test('L1: an error within flushHeadersAfter after a wait has its own status', async t => {
   const { response } = await answer(t, (_request, reply) => reply.sse((async function * () {
     await new Promise(resolve => setImmediate(resolve))
     throw Object.assign(new Error('not you'), { statusCode: 403 })
@@ -293,7 +293,7 @@ t.test('L1: nothing is late where nothing was sent: an error within flushHeaders
 
 // Hooks that run between the first event and the head: L9
 
-t.test('L9: an async onSend hook sets headers and delays the head, and loses nothing that comes meanwhile', async t => {
+t.test('L9: an async onSend hook sets headers and delays the head, and no event is lost meanwhile', async t => {
   const { app } = await build(t)
   const [hook, source] = [gate(), gate()]
   app.addHook('onSend', async (_request, reply) => {
@@ -313,7 +313,7 @@ t.test('L9: an async onSend hook sets headers and delays the head, and loses not
   t.equal(response.payload, 'data: 1\n\ndata: 2\n\ndata: 3\n\n')
 })
 
-t.test('E2: an error during the onSend hooks goes out behind the events', async t => {
+t.test('E2: an error during the onSend hooks is sent after the events', async t => {
   const { app } = await build(t)
   const hook = gate()
   app.addHook('onSend', () => hook.opened)
@@ -345,7 +345,7 @@ t.test('L9: an onSend hook that fails makes an error response, and the source is
   t.match(reports, [{ reason: 'error' }])
 })
 
-t.test('L9: an onSend hook that answers something else ends the stream and stops the source', async t => {
+t.test('L9: an onSend hook that replaces the body ends the stream and stops the source', async t => {
   const { app, reports } = await build(t)
   let signal: AbortSignal | undefined
   app.addHook('onSend', async () => 'something else')
@@ -430,12 +430,12 @@ const ready: Array<[what: string, source: () => unknown]> = [
   }]
 ]
 for (const [what, source] of ready) {
-  t.test(`L5: the events that ${what} has ready leave in one write, with the end`, async t => {
+  t.test(`L5: the events that ${what} has ready are sent in one write, with the end`, async t => {
     t.same(await written(t, source), ['data: 1\n\ndata: 2\n\ndata: 3\n\n'])
   })
 }
 
-t.test('L5: events that become ready together later leave together, too', async t => {
+t.test('L5: events that become ready together later are sent in one write', async t => {
   t.same(await written(t, async function * () {
     yield { data: 1 }
     await new Promise(resolve => setImmediate(resolve))
@@ -446,7 +446,7 @@ t.test('L5: events that become ready together later leave together, too', async 
   }), ['data: 1\n\n', 'data: 2\n\ndata: 3\n\n', 'data: 4\n\n'])
 })
 
-t.test('L5: a lone event leaves at once', async t => {
+t.test('L5: a single event is sent at once', async t => {
   const { app } = await build(t, { heartbeatInterval: 0 })
   const second = gate()
   app.get('/', (_request, reply) => reply.sse((async function * () {
@@ -461,7 +461,7 @@ t.test('L5: a lone event leaves at once', async t => {
   t.equal(await client.rest(), 'data: 2\n\n')
 })
 
-t.test('L5: a large batch leaves when it is large enough, so that memory stays bounded', async t => {
+t.test('L5: a batch is sent when it is large enough, so that memory stays bounded', async t => {
   const writes = await written(t, () => Array.from({ length: 200 }, () => ({ data: 'x'.repeat(1000) })))
   t.equal(writes.join(''), `data: ${'x'.repeat(1000)}\n\n`.repeat(200))
   t.ok(writes.length > 1)
@@ -533,7 +533,7 @@ const throwing: Array<[when: string, handler: (source: AsyncIterable<AnyEvent>) 
   ['at once', source => async (_request, reply) => { reply.sse(source); throw new Error('changed my mind') }],
   ['at once in a sync handler', source => (_request, reply) => { reply.sse(source); throw new Error('changed my mind') }],
   ['when the first event is ready but not on its way', source => async (_request, reply) => {
-    // In a turn of its own, so that the source is asked at once.
+    // In its own turn, so that the source is read at once.
     await turn()
     reply.sse(source)
     throw new Error('changed my mind')
@@ -575,7 +575,7 @@ t.test('L10: a handler that throws while the onSend hooks run ends its stream wi
 })
 
 for (const transformed of [false, true]) {
-  t.test(`L10: a handler that throws when the stream is live is logged, and the stream goes on${transformed ? ', also behind a hook that transforms it' : ''}`, async t => {
+  t.test(`L10: a handler that throws when the stream is live is logged, and the stream continues${transformed ? ', also behind a hook that transforms it' : ''}`, async t => {
     const { app, logged } = await build(t)
     if (transformed) app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new PassThrough()))
     const [live, second] = [gate(), gate()]
@@ -614,7 +614,7 @@ for (const [what, handler] of replies) {
   }
 }
 
-t.test('L10: a second reply.sse() is refused with FST_SSE_ALREADY_STARTED, its source let go, and the first goes on', async t => {
+t.test('L10: a second reply.sse() is rejected with FST_SSE_ALREADY_STARTED, its source is disposed of, and the first stream continues', async t => {
   const { app, logged } = await build(t)
   const second = new EventQueue()
   app.get('/', async (_request, reply) => {
@@ -628,7 +628,7 @@ t.test('L10: a second reply.sse() is refused with FST_SSE_ALREADY_STARTED, its s
   t.same(logged(WARN), ['FST_SSE_ALREADY_STARTED', 'FST_SSE_ALREADY_STARTED'])
 })
 
-t.test('L10: the same source given twice does not end the first stream', async t => {
+t.test('L10: a second call with the same source does not end the first stream', async t => {
   const { app, logged } = await build(t)
   const queue = new EventQueue({ capacity: 1 })
   app.get('/', (_request, reply) => {
@@ -641,7 +641,7 @@ t.test('L10: the same source given twice does not end the first stream', async t
   t.same([...logged(WARN), ...logged(ERROR)], ['FST_SSE_ALREADY_STARTED'])
 })
 
-t.test('L10: reply.sse() after the reply was sent is refused with FST_SSE_REPLY_SENT, and its source let go', async t => {
+t.test('L10: reply.sse() after the reply was sent is rejected with FST_SSE_REPLY_SENT, and its source is disposed of', async t => {
   const { app, logged, reports } = await build(t)
   const late = [new EventQueue(), new EventQueue(), new EventQueue()] as const
   app.get('/', (_request, reply) => {
@@ -693,7 +693,7 @@ for (const [what, iterator] of broken) {
 
 const counted = { count: Type.Object({ n: Type.Integer() }), message: Type.String() }
 
-t.test('C2: the error is thrown into the generator at its yield; caught, the stream goes on and nothing of the event was sent', async t => {
+t.test('C2: the error is thrown into the generator at its yield; if it is caught, the stream continues without the event', async t => {
   const caught: unknown[] = []
   const { body, report, logged } = await stream(t, async function * () {
     for (const n of [1, 'two', 3]) {
@@ -708,10 +708,10 @@ t.test('C2: the error is thrown into the generator at its yield; caught, the str
   t.equal(body, 'event: count\ndata: {"n":1}\n\ndata: instead\n\nevent: count\ndata: {"n":3}\n\n')
   t.match(caught, [{ code: 'FST_SSE_DATA', message: /^Event 'count' does not match its schema at '\/n': / }])
   t.match(report, { reason: 'complete', events: 3 })
-  t.same([...logged(WARN), ...logged(ERROR)], [], 'who catches it decides what it means')
+  t.same([...logged(WARN), ...logged(ERROR)], [], 'a caught error is not logged')
 })
 
-t.test('C2: a sync generator is told in the same way', async t => {
+t.test('C2: the error is thrown into a sync generator, too', async t => {
   const { body } = await stream(t, function * () {
     try {
       yield { data: 5 }
@@ -746,7 +746,7 @@ for (const [what, event, code] of invalid) {
   })
 }
 
-t.test('C2: a first event that does not fit is an ordinary error response', async t => {
+t.test('C2: an invalid first event is an ordinary error response', async t => {
   const { response } = await stream(t, () => generate({ data: 5 }), {}, counted)
   t.equal(response.statusCode, 500)
   t.equal(response.json().code, 'FST_SSE_DATA')
@@ -766,7 +766,7 @@ for (const [what, source] of unthrowable) {
   })
 }
 
-t.test('C2: the producer of a queue learns that its event ended the stream', async t => {
+t.test('C2: push() of a queue resolves to false after its event ended the stream', async t => {
   const queue = new EventQueue()
   const pushed = [queue.push({ data: 'first' }), queue.push({ data: 5 }), queue.push({ data: 'never' })]
   await stream(t, () => queue, {}, counted)
@@ -780,17 +780,17 @@ t.test("C2: with onInvalid 'skip' the event is left out and logged", async t => 
   t.match(report, { reason: 'complete', events: 2 })
 })
 
-t.test('C2: an onInvalid function is given the error and the event, and chooses', async t => {
-  const given: unknown[] = []
+t.test('C2: an onInvalid function gets the error and the event, and decides', async t => {
+  const args: unknown[] = []
   const events = [{ data: 'a' }, { data: 5 }, { data: 'b' }, { data: null }, { data: 'never' }]
   const { body } = await stream(t, () => events, {
     onInvalid: (error, event) => {
-      given.push([(error as NodeJS.ErrnoException).code, event])
-      return given.length === 1 ? 'skip' : 'error'
+      args.push([(error as NodeJS.ErrnoException).code, event])
+      return args.length === 1 ? 'skip' : 'error'
     }
   }, counted)
   t.equal(body, `data: a\n\ndata: b\n\n${INTERNAL}`)
-  t.same(given, [['FST_SSE_DATA', { data: 5 }], ['FST_SSE_DATA', { data: null }]])
+  t.same(args, [['FST_SSE_DATA', { data: 5 }], ['FST_SSE_DATA', { data: null }]])
 })
 
 t.test('C2: an onInvalid function that throws ends the stream with its error', async t => {
@@ -813,7 +813,7 @@ async function * failing (error: unknown): AsyncGenerator<AnyEvent> {
   throw error
 }
 
-t.test('E2: the text of an unexpected error stays in the log, once; the client gets problem details', async t => {
+t.test('E2: the message of an unexpected error is logged once, and the client gets problem details without it', async t => {
   const { body, log, report } = await stream(t, () => failing(new Error('password is hunter2')))
   t.equal(body, `data: first\n\n${INTERNAL}`)
   const lines = log.filter(line => JSON.stringify(line).includes('hunter2'))
@@ -822,7 +822,7 @@ t.test('E2: the text of an unexpected error stays in the log, once; the client g
   t.match(report, { reason: 'error', events: 1 })
 })
 
-t.test('E2: an error made for the client says what it is', async t => {
+t.test('E2: an error with a client status keeps its status and title', async t => {
   const { body } = await stream(t, () => failing(Object.assign(new Error('quota used up'), { statusCode: 429 })))
   t.equal(body, `data: first\n\n${problem(429, 'Too Many Requests', 'quota used up')}`)
 })
@@ -836,7 +836,7 @@ const thrown: Array<[value: unknown, message: string]> = [
   [{ toString () { throw new Error('not even that') } }, 'object']
 ]
 for (const [value, message] of thrown) {
-  t.test(`E2: a source that throws ${message} instead of an error is an error all the same`, async t => {
+  t.test(`E2: a source that throws ${message} fails as with an error`, async t => {
     const { body, log } = await stream(t, () => failing(value))
     t.equal(body, `data: first\n\n${INTERNAL}`)
     const lines = log.filter(line => line.level === ERROR)
@@ -854,7 +854,7 @@ t.test('E2: errorEvent makes the last event', async t => {
 })
 
 for (const [what, errorEvent] of [['null', null], ['a function that gives null', () => null]] as const) {
-  t.test(`E2: with ${what} for errorEvent the stream just ends`, async t => {
+  t.test(`E2: with ${what} for errorEvent the stream ends without an event`, async t => {
     const { body, report, logged } = await stream(t, () => failing(new Error('secret')), { errorEvent })
     t.equal(body, 'data: first\n\n')
     t.same(logged(ERROR), ['secret'])
@@ -868,7 +868,7 @@ const unmakeable: Array<[what: string, errorEvent: () => AnyEvent, logged: strin
   ['gives an event that cannot be sent', () => ({ event: 'a\nb', data: 1 }), 'FST_SSE_FIELD']
 ]
 for (const [what, errorEvent, line] of unmakeable) {
-  t.test(`E2: an errorEvent that ${what} is logged, and the stream just ends`, async t => {
+  t.test(`E2: an errorEvent that ${what} is logged, and the stream ends without an event`, async t => {
     const { body, report, logged } = await stream(t, () => failing(new Error('secret')), { errorEvent })
     t.equal(body, 'data: first\n\n')
     t.same(logged(ERROR), ['secret', line])
@@ -876,7 +876,7 @@ for (const [what, errorEvent, line] of unmakeable) {
   })
 }
 
-t.test('C1: an errorEvent whose name the map declares is checked and written by its schema; another is free', async t => {
+t.test('C1: an errorEvent whose name the map declares is checked and serialized by its schema; another is free', async t => {
   const map = { message: Type.String(), failed: Type.Object({ code: Type.String() }, { additionalProperties: true }) }
   const failWith = async (event: AnyEvent) => (await stream(t, () => failing(new Error('secret')), { errorEvent: () => event }, map))
   t.equal((await failWith({ event: 'failed', data: { code: 'E' } })).body, 'data: first\n\nevent: failed\ndata: {"code":"E"}\n\n')
@@ -888,7 +888,7 @@ t.test('C1: an errorEvent whose name the map declares is checked and written by 
 
 // The end of the source after the end of the stream
 
-t.test('L3: an abort that a leaving client causes is silence, and the client\'s leaving is logged at info, once', async t => {
+t.test('L3: an abort that follows from a disconnect is not logged, and the disconnect is logged at info, once', async t => {
   const { app, logged, reports } = await build(t)
   const closed = gate()
   app.get('/', (request, reply) => {
@@ -907,7 +907,7 @@ t.test('L3: an abort that a leaving client causes is silence, and the client\'s 
   t.equal(logged(INFO).filter(line => line === 'sse stream closed').length, 1)
 })
 
-t.test('L3: a readable that is destroyed under its reader is silence, too', async t => {
+t.test('L3: a readable that is destroyed by the end of the stream is not logged', async t => {
   const { app, logged } = await build(t)
   const closed = gate()
   const source = new Readable({ objectMode: true, read () {} })
@@ -940,8 +940,8 @@ const late: Array<[what: string, source: (left: Promise<void>) => unknown, logge
   })(), 'late'],
   ['when it is stopped', () => ({
     [Symbol.asyncIterator]: () => {
-      let asked = 0
-      return { next: () => asked++ === 0 ? { value: { data: 1 } } : new Promise(() => {}), return: () => { throw new Error('late') } }
+      let calls = 0
+      return { next: () => calls++ === 0 ? { value: { data: 1 } } : new Promise(() => {}), return: () => { throw new Error('late') } }
     }
   }), 'late'],
   ['with no error', left => (async function * () {
@@ -951,7 +951,7 @@ const late: Array<[what: string, source: (left: Promise<void>) => unknown, logge
   })(), 'sse source failed after its stream was over']
 ]
 for (const [when, makeSource, line] of late) {
-  t.test(`a source that fails ${when} after the client left is logged`, async t => {
+  t.test(`a source that fails ${when} after the client disconnected is logged`, async t => {
     const { app, logged } = await build(t)
     const [left, closed] = [gate(), gate()]
     app.get('/', (_request, reply) => {
@@ -969,16 +969,16 @@ for (const [when, makeSource, line] of late) {
   })
 }
 
-t.test('L3: a function that takes longer to make its source than the client stays has the source stopped, unread', async t => {
+t.test('L3: a source that is made after the client disconnected is stopped, unread', async t => {
   const { app } = await build(t, { flushHeadersAfter: 0 })
   const [left, done] = [gate(), gate()]
-  let asked = 0
+  let calls = 0
   app.get('/', (_request, reply) => reply.sse(async ({ signal }) => {
     signal.addEventListener('abort', left.open)
     await left.opened
     return {
       [Symbol.asyncIterator]: (): AsyncIterator<AnyEvent, undefined> => ({
-        next: async () => { asked++; return { value: undefined, done: true } },
+        next: async () => { calls++; return { value: undefined, done: true } },
         return: async () => { done.open(); return { value: undefined, done: true } }
       })
     }
@@ -987,12 +987,12 @@ t.test('L3: a function that takes longer to make its source than the client stay
   t.equal(await client.next(), ':\n\n')
   client.leave()
   await within('the end of the source', done.opened, PATIENCE)
-  t.equal(asked, 0)
+  t.equal(calls, 0)
 })
 
-// What onClose is told
+// The report of onClose
 
-t.test('onClose is told of a complete stream: events, bytes as sent, the last id, the time it took', async t => {
+t.test('onClose gets the events, the sent bytes, the last id and the duration of a complete stream', async t => {
   const started = performance.now()
   const { report, reports, body } = await stream(t, async function * () {
     yield { comment: 'not an event' }
@@ -1005,7 +1005,7 @@ t.test('onClose is told of a complete stream: events, bytes as sent, the last id
   t.ok(report!.duration > 0 && report!.duration <= performance.now() - started)
 })
 
-t.test('onClose is told where a returning client had stopped, when it was sent nothing new', async t => {
+t.test('onClose gets the id of a resuming client if no new id was sent', async t => {
   const { app, reports } = await build(t)
   app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }]))
   const response = await get(app, { url: '/', headers: { 'last-event-id': '41' } })
@@ -1013,20 +1013,20 @@ t.test('onClose is told where a returning client had stopped, when it was sent n
   t.match(reports, [{ reason: 'complete', lastEventId: '41' }])
 })
 
-t.test('onClose of the call takes the place of the plugin\'s', async t => {
+t.test('onClose of the call replaces the plugin\'s', async t => {
   const own: CloseReport[] = []
   const { reports } = await stream(t, () => [{ data: 1 }], { onClose: report => own.push(report) })
   t.equal(own.length, 1)
   t.same(reports, [])
 })
 
-t.test('an onClose that throws is logged and hurts nobody', async t => {
+t.test('an onClose that throws is logged', async t => {
   const { body, logged } = await stream(t, () => [{ data: 1 }], { onClose: () => { throw new Error('metrics are down') } })
   t.equal(body, 'data: 1\n\n')
   t.same(logged(ERROR), ['metrics are down'])
 })
 
-t.test('L7: a stream that the server ends says shutdown to its source and to onClose, once', async t => {
+t.test('L7: the source and onClose of a stream that the server ends get the reason shutdown, once', async t => {
   const { app, reports } = await build(t)
   let reason: unknown
   app.get('/', (_request, reply) => reply.sse(async function * ({ signal }) {
@@ -1076,7 +1076,7 @@ t.test('L7: an HTTP/2 client that does not read cannot keep the server open eith
   t.match(reports, [{ reason: 'shutdown' }])
 })
 
-t.test('L3: a client that has left before reply.sse() is reported, and its source let go', async t => {
+t.test('L3: a client that disconnected before reply.sse() is reported, and its source is disposed of', async t => {
   const { app, reports, logged } = await build(t)
   const queue = new EventQueue()
   const handled = new Promise<void>(resolve => {
@@ -1094,7 +1094,7 @@ t.test('L3: a client that has left before reply.sse() is reported, and its sourc
   t.same([...logged(WARN), ...logged(ERROR)], [])
 })
 
-t.test('L7: a stream that waits for its first event ends when the server closes, with an empty body where clients are not told when to come back', async t => {
+t.test('L7: a stream that waits for its first event ends when the server closes, with an empty body if clients get no reconnection delay', async t => {
   const { app, reports } = await build(t, { flushHeadersAfter: 60_000, reconnectWindow: 0 })
   const called = gate()
   app.get('/', (_request, reply) => {
@@ -1109,7 +1109,7 @@ t.test('L7: a stream that waits for its first event ends when the server closes,
   t.match(reports, [{ reason: 'shutdown', bytes: 0 }])
 })
 
-t.test('L2: the first reason stays: a stream that is done when the server closes is complete, and is waited for', async t => {
+t.test('L2: a stream that completed before the server closes keeps its reason, and the server waits for it', async t => {
   const { app, reports } = await build(t)
   const [called, hook] = [gate(), gate()]
   app.addHook('onSend', async () => {
@@ -1126,7 +1126,7 @@ t.test('L2: the first reason stays: a stream that is done when the server closes
   t.match(reports, [{ reason: 'complete', events: 1 }])
 })
 
-t.test('L7: a stream opened while the server closes is answered 503 with Retry-After, and its source let go', async t => {
+t.test('L7: a stream that is requested while the server closes gets 503 with Retry-After, and its source is disposed of', async t => {
   const { app, reports } = await build(t)
   const [called, closing] = [gate(), gate()]
   const queue = new EventQueue()
@@ -1148,7 +1148,7 @@ t.test('L7: a stream opened while the server closes is answered 503 with Retry-A
   t.same(reports, [], 'it was never a stream')
 })
 
-t.test('maxLifetime ends the stream cleanly, give or take a tenth, with the reason lifetime', async t => {
+t.test('maxLifetime ends the stream cleanly, ±10 %, with the reason expired', async t => {
   const { app, reports } = await build(t, { maxLifetime: 100 })
   app.get('/', (_request, reply) => reply.sse((async function * () {
     yield { data: 1 }
@@ -1159,7 +1159,7 @@ t.test('maxLifetime ends the stream cleanly, give or take a tenth, with the reas
   t.ok(reports[0]!.duration >= 89, `after ${reports[0]!.duration} ms`)
 })
 
-t.test('L6: heartbeats begin with the head and go on while there is nothing to say', async t => {
+t.test('L6: heartbeats begin with the head and continue while no event is sent', async t => {
   const { app, reports } = await build(t, { heartbeatInterval: 20, flushHeadersAfter: 0 })
   const first = gate()
   app.get('/', (_request, reply) => reply.sse((async function * () {
@@ -1175,7 +1175,7 @@ t.test('L6: heartbeats begin with the head and go on while there is nothing to s
   t.match(reports, [{ events: 1, bytes: body.length }])
 })
 
-t.test('a client that takes no byte for stallTimeout while bytes wait is cut off with the reason stalled', async t => {
+t.test('a client that reads no byte for stallTimeout while bytes wait is cut off with the reason stalled', async t => {
   const { app, logged } = await build(t)
   let abortedWith: unknown
   const reported = new Promise<CloseReport>(resolve => {
@@ -1193,7 +1193,7 @@ t.test('a client that takes no byte for stallTimeout while bytes wait is cut off
 
 // Options of one stream
 
-t.test('retry goes out in the first frame, before the first event or the opening comment', async t => {
+t.test('retry is sent in the first frame, before the first event or the opening comment', async t => {
   t.equal((await stream(t, () => [{ data: 1 }], { retry: 0 })).body, 'retry: 0\n\ndata: 1\n\n')
   t.equal((await stream(t, async function * () { await turn(); await turn() }, { retry: 3000, flushHeadersAfter: 0 })).body, 'retry: 3000\n\n:\n\n')
   t.equal((await stream(t, () => [], { retry: 3000 })).body, 'retry: 3000\n\n')
@@ -1201,7 +1201,7 @@ t.test('retry goes out in the first frame, before the first event or the opening
   t.equal(response.payload, 'retry: 10\n\ndata: 1\n\n', 'the plugin\'s option holds for every stream')
 })
 
-t.test('L10: a bad option of the call is an error response that names it, and the source is let go', async t => {
+t.test('L10: an invalid option of the call is an error response that names it, and the source is disposed of', async t => {
   const queue = new EventQueue()
   const { response, logged } = await answer(t, (_request, reply) => reply.sse(queue, { retry: -1 }))
   t.equal(response.statusCode, 500)
@@ -1216,7 +1216,7 @@ const finite: Array<[what: string, source: (start: () => void) => unknown]> = [
   ['a generator', start => (function * () { start(); yield { data: 1 } })()]
 ]
 for (const [what, makeSource] of finite) {
-  t.test(`with once, ${what} is marked at its end, and the reconnect with that mark gets 204 without starting it`, async t => {
+  t.test(`with finite, the end of ${what} is marked, and a reconnect with that mark gets 204 without starting the source`, async t => {
     const { app, reports } = await build(t, { retry: 5 })
     let starts = 0
     const sources: unknown[] = []
@@ -1241,19 +1241,19 @@ for (const [what, makeSource] of finite) {
   })
 }
 
-t.test('with once, a client that comes back from the middle gets the stream', async t => {
+t.test('with finite, a client that reconnects from the middle gets the stream', async t => {
   const { app } = await build(t)
   app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }], { finite: true }))
   t.equal((await get(app, { url: '/', headers: { 'last-event-id': '4' } })).payload, 'data: 4\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
-t.test('without once, the mark is an id like any other', async t => {
+t.test('without finite, the mark is an id like any other', async t => {
   const { app } = await build(t)
   app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }]))
   t.equal((await get(app, { url: '/', headers: { 'last-event-id': 'sse.end' } })).payload, 'data: sse.end\n\n')
 })
 
-t.test('with once, a stream that ends for any other reason is not marked', async t => {
+t.test('with finite, a stream that ends for any other reason is not marked', async t => {
   t.equal((await stream(t, () => failing(new Error('no luck')), { finite: true })).body, `data: first\n\n${INTERNAL}`)
   const cut = await stream(t, async function * () {
     yield { data: 1 }
@@ -1280,7 +1280,7 @@ for (const [what, options] of Object.entries<StreamOptions>({
   })
 }
 
-t.test('L9: when an onSend hook fails, an error handler may set a type of its own', async t => {
+t.test('L9: the error handler of a failed onSend hook may set its own content type', async t => {
   const { app, reports } = await build(t)
   app.setErrorHandler((_error, _request, reply) => { reply.code(503).type('application/problem+json').send({ status: 503 }) })
   app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
@@ -1307,7 +1307,7 @@ function shownAs (value: unknown): string {
   return value === null ? 'null' : `a ${typeof value}`
 }
 
-t.test('L10: the source of the first call is not let go by a second call with it', async t => {
+t.test('L10: a second call with the source of the first one does not dispose of it', async t => {
   const { app } = await build(t)
   app.get('/', (_request, reply) => {
     const source = generate({ data: 1 }, { data: 2 })

@@ -2,7 +2,9 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
-import { Writer, type WriterSetup } from '../../lib/stream/writer.ts'
+import { freeContract } from '../../lib/contract/contract.ts'
+import type { StreamRecord } from '../../lib/stream/stream-record.ts'
+import { Writer, type WriterOwner } from '../../lib/stream/writer.ts'
 
 interface Open { response: ServerResponse, client: IncomingMessage }
 
@@ -16,8 +18,8 @@ async function openResponse (t: Test): Promise<Open> {
   })
   return new Promise(resolve => {
     let response: ServerResponse
-    server.once('request', (_request, given) => {
-      response = given
+    server.once('request', (_request, answer) => {
+      response = answer
       response.flushHeaders()
     })
     get({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' }, client => {
@@ -27,21 +29,20 @@ async function openResponse (t: Test): Promise<Open> {
   })
 }
 
-interface Made { writer: Writer, told: string[], written: string[], answer: { room: boolean } }
+interface Made { writer: Writer, calls: string[], written: string[], answer: { room: boolean } }
 
-function makeWriter (response: ServerResponse, options: Partial<WriterSetup['options']> = {}): Made & { open: () => void } {
-  const told: string[] = []
+function makeWriter (response: ServerResponse, options: Partial<WriterOwner['options']> = {}): Made & { open: () => void } {
+  const calls: string[] = []
   const written: string[] = []
   const answer = { room: true }
   const writer = new Writer({
     response,
     options: { heartbeatInterval: 0, stallTimeout: 0, ...options },
-    commit: () => told.push('commit'),
-    resume: () => told.push('resume'),
-    heartbeat: () => ':\n\n',
-    end: reason => told.push(reason),
-    destroy: () => told.push('destroy')
-  })
+    head: { open: () => calls.push('commit') },
+    driver: { pull: () => calls.push('resume') },
+    end: reason => calls.push(reason),
+    destroy: () => calls.push('destroy')
+  } as Partial<WriterOwner> as WriterOwner)
   const open = (): void => writer.open({
     write: frames => {
       written.push(String(frames))
@@ -53,22 +54,22 @@ function makeWriter (response: ServerResponse, options: Partial<WriterSetup['opt
     },
     end: text => written.push(`${text}<end>`)
   })
-  return { writer, told, written, answer, open }
+  return { writer, calls, written, answer, open }
 }
 
 const turn = (): Promise<void> => new Promise(setImmediate)
 
-t.test('L5: frames that are ready together leave in one write, with the head', async t => {
+t.test('L5: frames that are ready together are sent in one write, with the head', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, open } = makeWriter(response)
+  const { writer, calls, written, open } = makeWriter(response)
   writer.append('a\n\n')
-  t.strictSame([told, writer.isEmpty], [[], false], 'nothing before the tick')
+  t.strictSame([calls, writer.isEmpty], [[], false], 'nothing before the tick')
   await Promise.resolve().then(() => writer.append('b\n\n'))
   await turn()
-  t.strictSame([told, written], [['commit'], []])
+  t.strictSame([calls, written], [['commit'], []])
   writer.prepend('retry: 1\n\n')
   open()
-  t.strictSame([told, written], [['commit', 'resume'], ['retry: 1\n\na\n\nb\n\n']])
+  t.strictSame([calls, written], [['commit', 'resume'], ['retry: 1\n\na\n\nb\n\n']])
   writer.append('c\n\n')
   writer.append('d\n\n')
   await turn()
@@ -76,7 +77,7 @@ t.test('L5: frames that are ready together leave in one write, with the head', a
   t.equal(writer.bytes, 23 - 1)
 })
 
-t.test('bytes count as UTF-8', async t => {
+t.test('bytes are counted as UTF-8', async t => {
   const { response } = await openResponse(t)
   const { writer, open } = makeWriter(response)
   open()
@@ -85,29 +86,29 @@ t.test('bytes count as UTF-8', async t => {
   t.equal(writer.bytes, Buffer.byteLength('data: é€😀\n\n'))
 })
 
-t.test('L4: no room after a full batch, and none until the receiver drained', async t => {
+t.test('L4: a writer has no room after a full batch, until the sink drained', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, answer, open } = makeWriter(response)
+  const { writer, calls, written, answer, open } = makeWriter(response)
   const large = 'x'.repeat(40_000)
   writer.append(large)
-  t.strictSame([writer.hasRoom, told], [false, ['commit']], 'before the first write')
+  t.strictSame([writer.hasRoom(), calls], [false, ['commit']], 'before the first write')
   answer.room = false
   open()
-  t.strictSame([written.length, writer.hasRoom], [1, false])
+  t.strictSame([written.length, writer.hasRoom()], [1, false])
   writer.append('held')
   await turn()
   t.equal(written.length, 1, 'the receiver has enough')
   answer.room = true
   writer.drained()
-  t.strictSame([written[1], writer.hasRoom, told.at(-1)], ['held', true, 'resume'])
-  told.length = 0
+  t.strictSame([written[1], writer.hasRoom(), calls.at(-1)], ['held', true, 'resume'])
+  calls.length = 0
   writer.drained()
-  t.strictSame(told, [], 'a drain that nobody waited for means nothing')
+  t.strictSame(calls, [], 'a drain without a blocked write is ignored')
 })
 
-t.test('the end goes out once, with what was left, also to a receiver that has enough', async t => {
+t.test('the end is sent once, with the remaining frames, also to a full sink', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, answer, open } = makeWriter(response)
+  const { writer, calls, written, answer, open } = makeWriter(response)
   answer.room = false
   open()
   writer.append('a')
@@ -116,19 +117,19 @@ t.test('the end goes out once, with what was left, also to a receiver that has e
   writer.end('c')
   writer.end('d')
   await turn()
-  t.strictSame([written, told], [['a', 'bc<end>'], ['resume']])
+  t.strictSame([written, calls], [['a', 'bc<end>'], ['resume']])
 })
 
-t.test('an end before the first write commits, and nothing is pulled any more', async t => {
+t.test('an end before the first write commits the head, and no event is pulled', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, open } = makeWriter(response)
+  const { writer, calls, written, open } = makeWriter(response)
   writer.end('')
-  t.strictSame(told, ['commit'])
+  t.strictSame(calls, ['commit'])
   open()
-  t.strictSame([written, told], [['<end>'], ['commit']])
+  t.strictSame([written, calls], [['<end>'], ['commit']])
 })
 
-t.test('L3: nothing is written to a response that is gone', async t => {
+t.test('L3: no frame is written to a destroyed response', async t => {
   const { response } = await openResponse(t)
   const { writer, written, open } = makeWriter(response)
   open()
@@ -139,7 +140,7 @@ t.test('L3: nothing is written to a response that is gone', async t => {
   t.strictSame(written, [])
 })
 
-t.test('L6: a heartbeat after the silence, none while bytes wait, none after the end', async t => {
+t.test('L6: a heartbeat is sent after a silence, but not while bytes wait or after the end', async t => {
   const { response } = await openResponse(t)
   const { writer, written, open } = makeWriter(response, { heartbeatInterval: 100 })
   writer.tick(0)
@@ -153,22 +154,22 @@ t.test('L6: a heartbeat after the silence, none while bytes wait, none after the
   await turn()
   writer.tick(200)
   writer.tick(299)
-  t.strictSame(written, [':\n\n', 'a'], 'traffic counts as life')
+  t.strictSame(written, [':\n\n', 'a'], 'frames delay the heartbeat')
   response.write('x'.repeat(20 * 1024 * 1024))
   writer.tick(400)
   t.equal(written.length, 2, 'bytes wait')
 })
 
-t.test('L4: a client that takes no byte for stallTimeout is told of, one that takes some is not', async t => {
+t.test('L4: a client that reads no byte for stallTimeout is stalled, one that reads some is not', async t => {
   const { response, client } = await openResponse(t)
-  const { writer, told, open } = makeWriter(response, { stallTimeout: 100 })
+  const { writer, calls, open } = makeWriter(response, { stallTimeout: 100 })
   open()
-  told.length = 0
+  calls.length = 0
   response.write('x'.repeat(20 * 1024 * 1024))
   await turn()
   writer.tick(1_000)
   writer.tick(1_099)
-  t.strictSame(told, [])
+  t.strictSame(calls, [])
   // The client takes a part of it: the write as a whole is not done, and yet this is no stall.
   let received = 0
   await new Promise<void>(resolve => client.on('data', chunk => {
@@ -179,57 +180,57 @@ t.test('L4: a client that takes no byte for stallTimeout is told of, one that ta
   }))
   writer.tick(1_150)
   writer.tick(1_249)
-  t.strictSame(told, [])
+  t.strictSame(calls, [])
   writer.tick(1_250)
-  t.strictSame(told, ['stalled', 'destroy'])
+  t.strictSame(calls, ['stalled', 'destroy'])
 })
 
-t.test('L4: what takes no more may hold bytes that nothing counts', async t => {
+t.test('L4: a blocked sink is stalled, even if its bytes are not counted', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, answer, open } = makeWriter(response, { stallTimeout: 100 })
+  const { writer, calls, answer, open } = makeWriter(response, { stallTimeout: 100 })
   open()
-  told.length = 0
+  calls.length = 0
   answer.room = false
   writer.append('x')
   await turn()
   writer.tick(1_000)
   writer.tick(1_099)
-  t.strictSame(told, [])
+  t.strictSame(calls, [])
   writer.drained()
   writer.tick(1_100)
   writer.append('y')
   await turn()
   writer.tick(1_150)
   writer.tick(1_249)
-  t.strictSame(told, ['resume'])
+  t.strictSame(calls, ['resume'])
   writer.tick(1_250)
-  t.strictSame(told, ['resume', 'stalled', 'destroy'])
+  t.strictSame(calls, ['resume', 'stalled', 'destroy'])
 })
 
-t.test('L4: an injected response keeps no bytes back', async t => {
+t.test('L4: an injected response has no unsent bytes', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, open } = makeWriter(response, { stallTimeout: 100, heartbeatInterval: 100 })
+  const { writer, calls, written, open } = makeWriter(response, { stallTimeout: 100, heartbeatInterval: 100 })
   Object.assign(response, { isLightMyRequest: true })
   open()
-  told.length = 0
+  calls.length = 0
   response.write('x'.repeat(20 * 1024 * 1024))
   writer.tick(1_000)
   writer.tick(1_100)
-  t.strictSame([told, written], [[], [':\n\n']])
+  t.strictSame([calls, written], [[], [':\n\n']])
 })
 
 t.test('L4: a response behind a pipelined predecessor is not stalled', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, open } = makeWriter(response, { stallTimeout: 100 })
+  const { writer, calls, open } = makeWriter(response, { stallTimeout: 100 })
   open()
-  told.length = 0
+  calls.length = 0
   response.write('x'.repeat(20 * 1024 * 1024))
   const { socket } = response
   response.detachSocket(socket!)
   response.write('y')
   writer.tick(0)
   writer.tick(1_000)
-  t.strictSame(told, [])
+  t.strictSame(calls, [])
   socket!.destroy()
 })
 
@@ -240,56 +241,56 @@ function shared (data: string): { chunk: FrameBatch, text: string, size: number 
   return { chunk, text, size: Buffer.byteLength(text) }
 }
 
-t.test('R4: frames that many get go straight to the receiver, and count in bytes', async t => {
+t.test('R4: shared frames go straight to the sink, and are counted in bytes', async t => {
   const { response } = await openResponse(t)
   const { writer, written, open } = makeWriter(response)
   const { chunk, text, size } = shared('é€😀')
   open()
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   t.strictSame([written, writer.bytes, writer.isEmpty], [[`${text}<shared>`], size, true], 'at once')
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   t.strictSame([written.length, writer.bytes], [2, 2 * size])
 })
 
-t.test('R2: what waits goes before frames that many get', async t => {
+t.test('R2: waiting frames go before shared frames', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, open } = makeWriter(response)
+  const { writer, calls, written, open } = makeWriter(response)
   const { chunk, text } = shared('1')
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   await turn()
-  t.strictSame([told, written], [['commit'], []], 'they commit the head, as all frames do')
+  t.strictSame([calls, written], [['commit'], []], 'they commit the head, as all frames do')
   open()
   writer.append('a')
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   writer.append('b')
   t.strictSame(written, [text])
   await turn()
   t.strictSame(written, [text, `a${text}b`])
 })
 
-t.test('L4: a receiver that has enough of frames that many get is left alone until it drained', async t => {
+t.test('L4: a sink that is full of shared frames gets no more until it drained', async t => {
   const { response } = await openResponse(t)
-  const { writer, told, written, answer, open } = makeWriter(response)
+  const { writer, calls, written, answer, open } = makeWriter(response)
   const { chunk, text } = shared('1')
   open()
-  told.length = 0
+  calls.length = 0
   answer.room = false
-  writer.writeShared(chunk)
-  t.equal(writer.hasRoom, false)
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
+  t.equal(writer.hasRoom(), false)
+  writer.writeFrames(chunk, 1)
   await turn()
-  t.strictSame([written, told], [[`${text}<shared>`], []])
+  t.strictSame([written, calls], [[`${text}<shared>`], []])
   answer.room = true
   writer.drained()
-  t.strictSame([written, told, writer.hasRoom], [[`${text}<shared>`, text], ['resume'], true])
+  t.strictSame([written, calls, writer.hasRoom()], [[`${text}<shared>`, text], ['resume'], true])
 })
 
-t.test('L3: frames that many get are not for a response that is gone, or over', async t => {
+t.test('L3: shared frames are not written to a destroyed or ended response', async t => {
   const { chunk } = shared('1')
   const over = makeWriter((await openResponse(t)).response)
   over.open()
   over.writer.end('last')
-  over.writer.writeShared(chunk)
+  over.writer.writeFrames(chunk, 1)
   await turn()
   t.strictSame([over.written, over.writer.bytes], [['last<end>'], 4])
 
@@ -297,18 +298,18 @@ t.test('L3: frames that many get are not for a response that is gone, or over', 
   const gone = makeWriter(response)
   gone.open()
   response.destroy()
-  gone.writer.writeShared(chunk)
+  gone.writer.writeFrames(chunk, 1)
   await turn()
   t.strictSame([gone.written, gone.writer.bytes], [[], 0])
 })
 
-t.test('L6: frames that many get are signs of life', async t => {
+t.test('L6: shared frames delay the heartbeat', async t => {
   const { response } = await openResponse(t)
   const { writer, written, open } = makeWriter(response, { heartbeatInterval: 100 })
   const { chunk } = shared('1')
   open()
   writer.tick(0)
-  writer.writeShared(chunk)
+  writer.writeFrames(chunk, 1)
   writer.tick(90)
   writer.tick(189)
   t.equal(written.length, 1)
@@ -316,13 +317,13 @@ t.test('L6: frames that many get are signs of life', async t => {
   t.strictSame(written.slice(1), [':\n\n'])
 })
 
-t.test('L6: what goes out after the silence is what the stream has to say then', async t => {
+t.test('L6: after the silence the position is sent in place of the heartbeat, if it moved without an event', async t => {
   const { response } = await openResponse(t)
   const written: string[] = []
-  const position = ['id: e-128\n\n', ':\n\n']
+  const position = ['id: e-128\n\n', '']
   const writer = new Writer({
-    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, commit: () => {}, resume: () => {}, end: () => {}, destroy: () => {}, heartbeat: () => position.shift()!
-  })
+    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, driver: { pull: () => {}, checkpoint: () => position.shift()! }
+  } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   writer.tick(0)
   writer.tick(100)
@@ -330,4 +331,25 @@ t.test('L6: what goes out after the silence is what the stream has to say then',
   writer.tick(300)
   t.strictSame(written, ['id: e-128\n\n', ':\n\n'])
   t.equal(writer.bytes, 14)
+})
+
+t.test('C2: an event is framed by the contract, counted, and its id noted; one that does not fit is reported', async t => {
+  const { response } = await openResponse(t)
+  const written: string[] = []
+  const rejected: unknown[] = []
+  const record = { lastEventId: undefined } as StreamRecord
+  const writer = new Writer({
+    response,
+    options: { heartbeatInterval: 0, stallTimeout: 0 },
+    contract: freeContract,
+    record,
+    driver: undefined,
+    failures: { rejected: (_error, event) => { rejected.push(event) } }
+  } as Partial<WriterOwner> as WriterOwner)
+  writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
+  t.strictSame([writer.write({ data: 1, id: 7 }, ': before\n'), writer.write({ comment: 'c' }), writer.write('none')], [true, true, false])
+  writer.writeFrames('data: 2\n\n', 1)
+  await turn()
+  t.strictSame(written, [': before\nid: 7\ndata: 1\n\n: c\n\ndata: 2\n\n'])
+  t.strictSame([writer.events, record.lastEventId, rejected], [2, '7', ['none']])
 })

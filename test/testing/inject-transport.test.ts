@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { connect } from '../../lib/client.ts'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { headersOf, injectFetch, InjectTransport } from '../../lib/testing/inject-transport.ts'
+import { toHeaders, injectFetch, InjectTransport } from '../../lib/testing/inject-transport.ts'
 import { held } from '../setup/within.ts'
 
 const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
@@ -184,8 +184,8 @@ t.test('a broken response fails the body', async t => {
 })
 
 t.test('headers of Node are headers of fetch', async t => {
-  t.strictSame([...headersOf(undefined)], [])
-  t.strictSame([...headersOf({ A: 'b', c: 1, d: ['e', 'f'], g: undefined })], [['a', 'b'], ['c', '1'], ['d', 'e, f']])
+  t.strictSame([...toHeaders(undefined)], [])
+  t.strictSame([...toHeaders({ A: 'b', c: 1, d: ['e', 'f'], g: undefined })], [['a', 'b'], ['c', '1'], ['d', 'e, f']])
 })
 
 t.test('injectFetch() serves a client without a port', async t => {

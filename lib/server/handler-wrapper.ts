@@ -1,0 +1,61 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
+import { isThenable } from '../source/source.ts'
+import type { Stream } from '../stream/stream.ts'
+import { toError } from '../thrown-value.ts'
+import { kHandler, stateOf } from './request-state.ts'
+
+/**
+ * Wraps the handler of a route with `schema.sse`. If the handler starts a stream, the stream gets its result and its
+ * error, and Fastify gets neither: it would send `undefined` for an async handler that returns nothing.
+ */
+export function wrapHandler (handler: RouteHandlerMethod): RouteHandlerMethod {
+  return function (this: FastifyInstance, request, reply) {
+    const state = stateOf(request)
+    // Two registrations have wrapped the handler.
+    if (state[kHandler] === 'running') return handler.call(this, request, reply)
+    state[kHandler] = 'running'
+    let result: unknown
+    try {
+      result = handler.call(this, request, reply)
+    } catch (error) {
+      return failed(request, reply, error)
+    }
+    // The common case: the handler returns the promise of its stream.
+    if (result !== undefined && result === startedBy(request)?.over) return undefined
+    return isThenable(result) ? settled(request, reply, result) : returned(request, reply, result)
+  }
+}
+
+/** Returns the stream that the wrapped handler started. */
+function startedBy (request: FastifyRequest): Stream | undefined {
+  const started = stateOf(request)[kHandler]
+  return started === 'running' ? undefined : started ?? undefined
+}
+
+/** Settles as the handler does. Never settles if the handler started a stream. */
+async function settled (request: FastifyRequest, reply: FastifyReply, result: PromiseLike<unknown>): Promise<unknown> {
+  try {
+    const value = returned(request, reply, await result)
+    if (startedBy(request) === undefined) return value
+  } catch (error) {
+    failed(request, reply, error)
+  }
+  return await new Promise(() => {})
+}
+
+/** Returns the value of the handler for Fastify, unless the handler started a stream. */
+function returned (request: FastifyRequest, reply: FastifyReply, value: unknown): unknown {
+  const stream = startedBy(request)
+  if (stream === undefined) return value
+  if (!stream.abandoned && !reply.sent) stream.failures.handlerReturned(value)
+  return undefined
+}
+
+/** Throws the error of the handler for Fastify, unless the handler started a stream whose head is not sent yet. */
+function failed (request: FastifyRequest, reply: FastifyReply, error: unknown): undefined {
+  const stream = startedBy(request)
+  // A stream that an error handler starts is not that of the handler.
+  if (stream === undefined) stateOf(request)[kHandler] = null
+  if (stream === undefined || reply.sent) throw error
+  stream.failures.handlerFailed(toError(error, 'The handler'))
+}
