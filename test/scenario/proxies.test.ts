@@ -128,7 +128,7 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     const shell = new Shell()
     const [here, origin] = [port, node.port].map(each => `http://127.0.0.1:${each}/shared`) as [string, string]
     await soon('the end', doctor.run([here, '--origin', origin, '--seconds', '4'], shell))
-    t.match(shell.stdout.text.replace(/\s+/g, ' '), /warning arrival: Each event waits on the way: .* Set: HAProxy: option http-no-delay/)
+    t.match(shell.stdout.text.replace(/\s+/g, ' '), /warning arrival: Each event is delayed on the way: .* Set: HAProxy: option http-no-delay/)
   })
 
   t.test('the disconnect of a client from a silent stream is detected with a heartbeat', async t => {
