@@ -7,5 +7,6 @@ const TYPES: Record<string, string> = { '.html': 'text/html; charset=utf-8', '.c
 
 /** Serves one file. It is read at each request: edit it and reload the browser. */
 export function page (app: FastifyInstance, path: string, file: URL): void {
-  app.get(path, { schema: { hide: true } }, async (_request, reply) => reply.type(TYPES[extname(file.pathname)]!).send(await readFile(file)))
+  app.get(path, { schema: { hide: true } },
+    async (_request, reply) => reply.type(TYPES[extname(file.pathname)]!).send(await readFile(file)))
 }

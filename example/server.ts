@@ -16,7 +16,11 @@ import run from './run/server.ts'
 import seed from './seed/server.ts'
 import tokens from './tokens/server.ts'
 
-const info = { title: 'fastify-typed-sse: examples', description: 'The requests and events of the examples.', version: '1.0.0' }
+const info = {
+  title: 'fastify-typed-sse: examples',
+  description: 'The requests and events of the examples.',
+  version: '1.0.0'
+}
 
 // Only users of this machine. Behind a proxy on this machine, every request would come from it.
 const LOOPBACK = ['127.0.0.1', '::1', '::ffff:127.0.0.1']

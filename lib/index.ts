@@ -4,7 +4,10 @@ export { EventQueue, type EventQueueOptions } from './source/event-queue.ts'
 export { StreamClosedError, type CloseReason, type CloseReport } from './lifecycle.ts'
 export { memoryLog } from './log/memory.ts'
 export { FST_SSE_CHANNEL_ENDED } from './errors.ts'
-export type { EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord, EventLogFactory } from './log/log.ts'
+export type {
+  EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord,
+  EventLogFactory
+} from './log/log.ts'
 export type { Diagnostics, RejectReason } from './metrics/diagnostics.ts'
 export type { HistogramSnapshot } from './metrics/histogram.ts'
 export type { OpenStream } from './server/sse-server.ts'
@@ -12,7 +15,10 @@ export type { ChannelStats, Stats, StreamCounts } from './metrics/statistics.ts'
 export type { AnyChannel, Channel, ChannelPosition } from './channel/channel.ts'
 export type { ChannelOptions } from './channel/settings.ts'
 export type { SubscribeOptions, Subscription } from './channel/subscription.ts'
-export type { AnyEvent, ControlEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf, SystemEvent, SystemEventReceived } from './contract/event-types.ts'
+export type {
+  AnyEvent, ControlEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf, SystemEvent,
+  SystemEventReceived
+} from './contract/event-types.ts'
 export type { Limits, RegisterOptions, ServerOptions } from './server/options.ts'
 export type { SseOptions, StreamOptions } from './stream/options.ts'
 export type { PublishContext, SourceContext, SseSource } from './source/source.ts'

@@ -14,7 +14,8 @@ import { Scope } from './scope.ts'
  * - `channel-ended`: the channel ended.
  * - `revoked`: `reauthorize` returned false, or `disconnect()` was called.
  */
-export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'expired' | 'channel-ended' | 'revoked'
+export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'expired'
+  | 'channel-ended' | 'revoked'
 
 /** The argument of `onClose`, once for every stream. */
 export interface CloseReport {
@@ -114,7 +115,9 @@ export class Lifecycle {
     if (this.reason !== undefined) return false
     this.reason = reason
     const controller = this.#controller
-    if (controller !== undefined) this.scope!.runInAsyncScope(controller.abort, controller, new StreamClosedError(reason))
+    if (controller !== undefined) {
+      this.scope!.runInAsyncScope(controller.abort, controller, new StreamClosedError(reason))
+    }
     return true
   }
 

@@ -6,7 +6,8 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { Audience } from './bench/audience.ts'
 
-const run = (...args: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, ['--import', 'tsx', 'test/bench/run.ts', ...args])
+const run = (...args: string[]): Promise<{ stdout: string }> =>
+  promisify(execFile)(process.execPath, ['--import', 'tsx', 'test/bench/run.ts', ...args])
 
 const number = '\\d[\\d,.]*'
 const spread = `${number} \\(${number}–${number}\\)`
@@ -16,12 +17,15 @@ const version = '\\d+\\.\\d+\\.\\d+'
 const row = (name: string, cell: string, count: number): string => `\\| ${name} (\\| ${cell} ){${count}}\\|\\n`
 
 /** A table whose first head is that text, with these rows and no other. */
-const table = (head: string, rows: string[]): RegExp => new RegExp(`^\\| ${head} \\|.*\\n\\|[ -|]*\\n${rows.join('')}\\n`, 'm')
+const table = (head: string, rows: string[]): RegExp =>
+  new RegExp(`^\\| ${head} \\|.*\\n\\|[ -|]*\\n${rows.join('')}\\n`, 'm')
 
 t.test('the benchmark measures every contestant, prints a table with a row for each, draws them, and ends by itself', async t => {
   const svg = `${t.testdir()}/chart.svg`
-  const { stdout } = await run('--rounds', '1', '--events', '2000', '--clients', '3', '--streams', '40', '--stall', '200', '--connections', '5', '--each', '20', '--idle', '20', '--leave', '3', '--svg', svg)
-  const names = [`fastify-typed-sse ${version}`, 'node:http', `@fastify/sse ${version}`, `fastify-sse-v2 ${version}`, `better-sse ${version}`, `hono ${version}`, `h3 ${version}`]
+  const { stdout } = await run('--rounds', '1', '--events', '2000', '--clients', '3', '--streams', '40', '--stall',
+    '200', '--connections', '5', '--each', '20', '--idle', '20', '--leave', '3', '--svg', svg)
+  const names = [`fastify-typed-sse ${version}`, 'node:http', `@fastify/sse ${version}`, `fastify-sse-v2 ${version}`,
+    `better-sse ${version}`, `hono ${version}`, `h3 ${version}`]
   const rows = (cell: string, count: number, of = names): string[] => of.map(name => row(name, cell, count))
   const broadcast = [...names, 'bare sockets']
   const compared = [
@@ -31,13 +35,21 @@ t.test('the benchmark measures every contestant, prints a table with a row for e
     '5 connections, one event of 200 bytes per turn',
     '5 connections, 10 events of 200 bytes per turn'
   ]
-  for (const what of compared) t.match(stdout, table(what, rows(spread, 3, what.startsWith('5 connections') ? broadcast : names)), what)
+  for (const what of compared) {
+    t.match(stdout, table(what, rows(spread, 3, what.startsWith('5 connections') ? broadcast : names)), what)
+  }
   t.match(stdout, table('one reader that never reads, endless source, after 0.2 s', rows(growth, 2, names.slice(0, 3))))
-  t.match(stdout, table('3 clients that leave, one after the other', ['the source waits', 'the client does not read'].map(what => row(what, '\\d+\\.\\d\\d \\(≤ \\d+\\.\\d\\d\\)', 4))))
+  t.match(stdout,
+    table('3 clients that leave, one after the other',
+      ['the source waits', 'the client does not read'].map(what =>
+        row(what, '\\d+\\.\\d\\d \\(≤ \\d+\\.\\d\\d\\)', 4)
+      )))
   t.match(stdout, table('20 idle connections', rows('-?\\d+\\.\\d', 2)))
   t.match(stdout, table('5 connections, one event every [\\d.]+ ms', rows(spread, 2, broadcast)))
   t.match(stdout, table('6 readers and one that never reads, 2,000 events of 200 bytes', rows(growth, 2)))
-  t.match(stdout, table('5 fast readers, one event every 2 ms', ['alone', 'beside one that never reads'].map(name => row(name, spread, 4))))
+  t.match(stdout,
+    table('5 fast readers, one event every 2 ms',
+      ['alone', 'beside one that never reads'].map(name => row(name, spread, 4))))
   t.match(stdout, `Node.js ${process.version}`, 'the machine')
   t.match(stdout, '`npm run bench`', 'how to reproduce')
   const drawn = readFileSync(svg, 'utf8')
@@ -77,6 +89,8 @@ t.test('an audience notices one event too many, and one too few', async t => {
   }
 
   await receive(2, 2)
-  await t.rejects(receive(2, 3), { message: '1 of 2 connections did not get exactly 2 events; the first of them got 3' })
+  await t.rejects(receive(2, 3), {
+    message: '1 of 2 connections did not get exactly 2 events; the first of them got 3'
+  })
   await t.rejects(receive(2, 1), { message: 'A connection ended after 1 events' })
 })

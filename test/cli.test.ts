@@ -12,14 +12,25 @@ const event = (id: number): string => `id: ${id}\ndata: ${id}\n\n`
 function start (t: Test, ...args: string[]) {
   const child = spawn(process.execPath, [FILE, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const written = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', text => { written[name] += text })
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', text => {
+      written[name] += text
+    })
+  }
   const exit = once(child, 'close') as Promise<[number | null, string | null]>
   t.teardown(async () => {
     child.kill('SIGKILL')
     await exit
   })
-  const until = async (name: 'stdout' | 'stderr', text: string): Promise<void> => { while (!written[name].includes(text)) await once(child[name], 'data') }
-  return { child, written, exit: within('the exit', exit), until: (name: 'stdout' | 'stderr', text: string) => within(text, until(name, text)) }
+  const until = async (name: 'stdout' | 'stderr', text: string): Promise<void> => {
+    while (!written[name].includes(text)) await once(child[name], 'data')
+  }
+  return {
+    child,
+    written,
+    exit: within('the exit', exit),
+    until: (name: 'stdout' | 'stderr', text: string) => within(text, until(name, text))
+  }
 }
 
 t.test('the bin of the client package is an executable with its name', async t => {

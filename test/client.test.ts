@@ -13,7 +13,9 @@ t.test('the client exports connect and StreamError', async t => {
 
 /** Returns the imports of a file at run time, without types. */
 function imported (path: string): string[] {
-  const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ESNext, verbatimModuleSyntax: true } })
+  const { outputText } = ts.transpileModule(readFileSync(path, 'utf8'), {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ESNext, verbatimModuleSyntax: true }
+  })
   return ts.preProcessFile(outputText).importedFiles.map(({ fileName }) => fileName)
 }
 
@@ -27,6 +29,8 @@ t.test('the client imports no package and no module of Node', async t => {
   }
   const names = [...files].map(path => relative(lib, path).replaceAll('\\', '/'))
   t.ok(names.includes('client/shared.ts'))
-  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts', 'schema/text-schema.ts', 'wire/protocol.ts'], 'with the server it shares the choice between text and JSON and the protocol')
+  t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts',
+    'schema/text-schema.ts', 'wire/protocol.ts'],
+  'with the server it shares the choice between text and JSON and the protocol')
   t.notOk(names.includes('client/validate.ts'), 'validation is a separate entry point')
 })

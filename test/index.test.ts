@@ -4,7 +4,8 @@ import t from 'tap'
 import * as index from '../lib/index.ts'
 
 t.test('the package exports exactly the documented names', t => {
-  t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'StreamClosedError', 'asData', 'default', 'memoryLog'])
+  t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'StreamClosedError', 'asData', 'default',
+    'memoryLog'])
   t.end()
 })
 

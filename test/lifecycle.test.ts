@@ -161,7 +161,11 @@ async function listenWithStream (t: Test) {
 
 t.test('L2: request.signal of a POST with a body aborts with complete when its stream ends', async t => {
   const { port, seen, finish } = await listenWithStream(t)
-  const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"question":1}' })
+  const response = await fetch(`http://127.0.0.1:${port}/`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"question":1}'
+  })
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
   t.equal((await reader.read()).value, 'data: 1\n\n')
   const [signal] = seen

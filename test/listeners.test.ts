@@ -120,13 +120,19 @@ for (const hooked of [false, true]) {
     const client = await open(await port(), { path: '/plain' })
     const [socket] = await connected
     await client.until('plain')
-    const count = (): Record<string, number> => ({ close: socket.listenerCount('close'), end: socket.listenerCount('end'), limit: socket.getMaxListeners() })
+    const count = (): Record<string, number> => ({
+      close: socket.listenerCount('close'),
+      end: socket.listenerCount('end'),
+      limit: socket.getMaxListeners()
+    })
     const before = count()
     for (let n = 0; n < 20; n++) client.request({})
     while (app.sse.streams().length < 20) await turn()
     await client.until('first')
     free()
-    while (client.received.split('\r\n0\r\n\r\n').length < 21) await within('the end of a stream', once(client.socket, 'data'))
+    while (client.received.split('\r\n0\r\n\r\n').length < 21) {
+      await within('the end of a stream', once(client.socket, 'data'))
+    }
     while (app.sse.streams().length > 0) await turn()
     t.strictSame(count(), before)
     t.strictSame(warned, [])

@@ -17,15 +17,27 @@ t.test('fastify-typed-sse/openapi exports what the README names, and nothing els
 })
 
 t.test('a program that describes nothing needs nothing for it', async t => {
-  const { dependencies, peerDependenciesMeta } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, Record<string, unknown>>
+  const { dependencies, peerDependenciesMeta } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string,
+    Record<string, unknown>>
   t.notOk('@fastify/swagger' in dependencies!)
   t.strictSame(peerDependenciesMeta!['@fastify/swagger'], { optional: true })
 })
 
-const Tree = Type.Recursive(This => Type.Object({ name: Type.String(), kids: Type.Array(This) }), { $id: 'Tree', description: 'A tree' })
-const nodes: Record<string, TSchema> = { Node: Type.Object({ next: Type.Ref('Next') }), Next: Type.Union([Type.Null(), Type.Ref('Node')]) }
+const Tree = Type.Recursive(This => Type.Object({ name: Type.String(), kids: Type.Array(This) }), {
+  $id: 'Tree',
+  description: 'A tree'
+})
+const nodes: Record<string, TSchema> = {
+  Node: Type.Object({ next: Type.Ref('Next') }),
+  Next: Type.Union([Type.Null(), Type.Ref('Node')])
+}
 const SHARED = {
-  Address: { $id: 'Address', type: 'object', required: ['street'], properties: { street: { type: 'string' }, land: { $ref: 'Land#' } } },
+  Address: {
+    $id: 'Address',
+    type: 'object',
+    required: ['street'],
+    properties: { street: { type: 'string' }, land: { $ref: 'Land#' } }
+  },
   Land: { $id: 'Land', type: 'string', minLength: 2, description: 'A country' },
   Loop: { $id: 'Loop', type: 'object', properties: { again: { $ref: 'Loop#' } } }
 }
@@ -33,7 +45,10 @@ const SHARED = {
 const events = {
   message: Type.Tuple([Type.Integer(), Type.Union([Type.Null(), Type.String({ format: 'date-time' })])]),
   address: Type.Ref('Address'),
-  home: Type.Object({ at: Type.Ref('Address', { description: 'Where' }), lands: Type.Record(Type.String(), Type.Ref('Land')) }),
+  home: Type.Object({
+    at: Type.Ref('Address', { description: 'Where' }),
+    lands: Type.Record(Type.String(), Type.Ref('Land'))
+  }),
   land: Type.Ref('Land'),
   tree: Tree,
   forest: Type.Array(Tree),
@@ -44,7 +59,15 @@ const events = {
 function routes (app: FastifyInstance): void {
   for (const schema of Object.values(SHARED)) app.addSchema(schema)
   app.get('/orders/:id', { schema: { sse: events } }, (_request, reply) => reply.sse([]))
-  app.post('/orders/:id', { schema: { sse: events, response: { 200: Type.Object({ tree: Tree, address: Type.Ref('Address') }), 404: Type.Object({ message: Type.String() }) } } }, (_request, reply) => reply.sse([]))
+  app.post('/orders/:id', {
+    schema: {
+      sse: events,
+      response: {
+        200: Type.Object({ tree: Tree, address: Type.Ref('Address') }),
+        404: Type.Object({ message: Type.String() })
+      }
+    }
+  }, (_request, reply) => reply.sse([]))
   app.get('/hidden', { schema: { hide: true, sse: events } }, (_request, reply) => reply.sse([]))
   app.get('/plain', { schema: { response: { 200: Type.Ref('Land') } } }, async () => 'AT')
 }
@@ -62,7 +85,9 @@ for (const version of VERSIONS) {
     const { get, head, post } = document.paths!['/orders/{id}']!
     t.strictSame(get, head, 'HEAD answers as GET does')
     const parameters = get!.parameters as unknown as Array<{ name: string, in: string, required?: boolean }>
-    for (const [name, place] of [['Last-Event-ID', 'header'], ['lastEventId', 'query']]) t.notOk(parameters.find(parameter => parameter.name === name && parameter.in === place)!.required)
+    for (const [name, place] of [['Last-Event-ID', 'header'], ['lastEventId', 'query']]) {
+      t.notOk(parameters.find(parameter => parameter.name === name && parameter.in === place)!.required)
+    }
     t.strictSame(Object.keys(get!.responses!), ['200', '204', '503'])
     t.strictSame(Object.keys(post!.responses!), ['200', '204', '404', '503'])
   })
@@ -74,13 +99,20 @@ t.test('OpenAPI 3.2 describes each event', async t => {
   t.strictSame(schema, { type: 'array', items: itemSchema })
   t.strictSame(streamOf(document, '/orders/{id}', 'post').itemSchema, itemSchema, 'one map is described once')
   t.type(document.paths!['/orders/{id}']!.post!.responses!['200']!.content!['application/json']!.schema, 'object')
-  const branches = (resolved(document, itemSchema!).oneOf as unknown as Json[]).map(branch => resolved(document, branch))
-  t.same(branches.map(({ properties }) => properties!.event!.const), [...Object.keys(events), 'sse.reset', 'sse.gap', 'sse.position', 'error'])
+  const branches = (resolved(document, itemSchema!).oneOf as unknown as Json[]).map(branch =>
+    resolved(document, branch)
+  )
+  t.same(branches.map(({ properties }) => properties!.event!.const), [...Object.keys(events), 'sse.reset', 'sse.gap',
+    'sse.position', 'error'])
   const byName = Object.fromEntries(branches.map(branch => [String(branch.title), branch]))
   t.equal(byName.land!.description, 'A country')
   t.equal(byName.tree!.description, 'A tree')
   t.equal(resolved(document, byName.land!.properties!.data!).minLength, 2, 'text is a string')
-  t.match(byName.message!.properties!.data, { type: 'string', contentMediaType: 'application/json', contentSchema: { prefixItems: [{ type: 'integer' }, {}] } })
+  t.match(byName.message!.properties!.data, {
+    type: 'string',
+    contentMediaType: 'application/json',
+    contentSchema: { prefixItems: [{ type: 'integer' }, {}] }
+  })
   const schemas = Object.values(document.components!.schemas!).map(schema => JSON.stringify(schema))
   t.equal(schemas.filter(text => text.includes('"street"')).length, 1, 'a shared schema is there once')
 })
@@ -121,7 +153,10 @@ t.test('errorEvent of the registration is described', async t => {
 })
 
 t.test('it composes with other transforms, before and after', async t => {
-  const theirs = ({ schema, url }: { schema: object, url: string }) => ({ schema: { ...schema, tags: ['theirs'] }, url: `/v1${url}` })
+  const theirs = ({ schema, url }: { schema: object, url: string }) => ({
+    schema: { ...schema, tags: ['theirs'] },
+    url: `/v1${url}`
+  })
   for (const transform of [
     (given: openapi.TransformInput) => sseTransform({ ...given, ...theirs(given) }),
     (given: openapi.TransformInput) => theirs(sseTransform(given))
@@ -134,7 +169,10 @@ t.test('it composes with other transforms, before and after', async t => {
 })
 
 /** A schema, and values of which some fit. */
-interface Sample { schema: TSchema, values: fc.Arbitrary<unknown> }
+interface Sample {
+  schema: TSchema
+  values: fc.Arbitrary<unknown>
+}
 
 const sample = (schema: TSchema, values: fc.Arbitrary<unknown>): fc.Arbitrary<Sample> => fc.constant({ schema, values })
 const word = fc.string({ maxLength: 6 })
@@ -142,47 +180,84 @@ const leaves = [
   sample(Type.String(), word),
   sample(Type.String({ minLength: 2, maxLength: 4, description: 'A few letters' }), word),
   sample(Type.String({ format: 'uuid' }), fc.oneof(fc.uuid(), word)),
-  sample(Type.String({ format: 'date-time' }), fc.oneof(fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }).map(date => date.toISOString()), word)),
+  sample(Type.String({ format: 'date-time' }),
+    fc.oneof(fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }).map(date => date.toISOString()),
+      word)),
   sample(Type.String({ pattern: '^[a-f]*$' }), fc.stringMatching(/^[a-g]{0,4}$/)),
   sample(Type.Union([Type.Literal('a'), Type.Literal('b')]), fc.constantFrom('a', 'b', 'c')),
   sample(Type.Ref('Land'), word),
   sample(Type.Number(), fc.double({ noNaN: true, noDefaultInfinity: true }).map(value => value === 0 ? 0 : value)),
-  sample(Type.Integer({ minimum: 0, exclusiveMaximum: 10 }), fc.oneof(fc.integer({ min: -2, max: 12 }), fc.constant(0.5))),
+  sample(Type.Integer({ minimum: 0, exclusiveMaximum: 10 }),
+    fc.oneof(fc.integer({ min: -2, max: 12 }), fc.constant(0.5))),
   sample(Type.Boolean(), fc.boolean()),
   sample(Type.Null(), fc.constant(null)),
   sample(Type.Union([Type.Literal(1), Type.Literal('a'), Type.Null()]), fc.constantFrom(1, 2, 'a', null)),
   sample(Type.Unsafe({ type: 'string', nullable: true }), fc.oneof(word, fc.constant(null))),
-  sample(Type.Ref('Address'), fc.record({ street: fc.oneof(word, fc.constant(1)), land: word }, { requiredKeys: [], noNullPrototype: true })),
-  sample(Tree, fc.letrec(tie => ({ tree: fc.record({ name: word, kids: fc.array(tie('tree'), { maxLength: 2, depthIdentifier: 'tree' }) }, { requiredKeys: ['name'], noNullPrototype: true }) })).tree),
+  sample(Type.Ref('Address'),
+    fc.record({ street: fc.oneof(word, fc.constant(1)), land: word }, { requiredKeys: [], noNullPrototype: true })),
+  sample(Tree,
+    fc.letrec(tie => ({
+      tree: fc.record({ name: word, kids: fc.array(tie('tree'), { maxLength: 2, depthIdentifier: 'tree' }) }, {
+        requiredKeys: ['name'],
+        noNullPrototype: true
+      })
+    })).tree),
   sample(Type.Module(nodes).Import('Node'), fc.constantFrom({ next: null }, { next: { next: null } }, { next: {} }, {}))
 ]
 
 const { schemas } = fc.letrec<{ schemas: Sample }>(tie => {
   const inner = tie('schemas')
   return {
-    schemas: fc.oneof({ maxDepth: 2, withCrossShrink: true },
-      fc.oneof(...leaves),
-      inner.map(({ schema, values }) => ({ schema: Type.Array(schema, { maxItems: 2 }), values: fc.array(values, { maxLength: 3 }) })),
-      inner.map(({ schema, values }) => ({ schema: Type.Record(Type.String(), schema), values: fc.dictionary(word.filter(key => key !== '__proto__'), values, { maxKeys: 2, noNullPrototype: true }) })),
-      fc.tuple(inner, inner).map(([a, b]) => ({ schema: Type.Tuple([a.schema, b.schema]), values: fc.oneof(fc.tuple(a.values, b.values), fc.tuple(a.values)) })),
-      fc.tuple(inner, inner).map(([a, b]) => ({ schema: Type.Union([a.schema, b.schema]), values: fc.oneof(a.values, b.values) })),
+    schemas: fc.oneof({ maxDepth: 2, withCrossShrink: true }, fc.oneof(...leaves),
+      inner.map(({ schema, values }) => ({
+        schema: Type.Array(schema, { maxItems: 2 }),
+        values: fc.array(values, { maxLength: 3 })
+      })
+      ),
+      inner.map(({ schema, values }) => ({
+        schema: Type.Record(Type.String(), schema),
+        values: fc.dictionary(word.filter(key => key !== '__proto__'), values, { maxKeys: 2, noNullPrototype: true })
+      })
+      ),
       fc.tuple(inner, inner).map(([a, b]) => ({
+        schema: Type.Tuple([a.schema, b.schema]),
+        values: fc.oneof(fc.tuple(a.values, b.values), fc.tuple(a.values))
+      })
+      ),
+      fc.tuple(inner, inner).map(([a, b]) => ({
+        schema: Type.Union([a.schema, b.schema]),
+        values: fc.oneof(a.values, b.values)
+      })
+      ), fc.tuple(inner, inner).map(([a, b]) => ({
         schema: Type.Object({ a: a.schema, b: Type.Optional(b.schema) }, { description: 'Of two' }),
         values: fc.record({ a: a.values, b: b.values }, { requiredKeys: [], noNullPrototype: true })
-      })),
-      fc.tuple(inner, inner).map(([a, b]) => ({
+      })), fc.tuple(inner, inner).map(([a, b]) => ({
         schema: Type.Intersect([Type.Object({ a: a.schema }), Type.Object({ b: b.schema })]),
         values: fc.record({ a: a.values, b: b.values }, { requiredKeys: ['a'], noNullPrototype: true })
       })))
   }
 })
 
-const fields = fc.record({ id: fc.oneof(fc.nat(), fc.stringMatching(/^[a-z]{0,3}$/)), retry: fc.nat() }, { requiredKeys: [], noNullPrototype: true })
+const fields = fc.record({ id: fc.oneof(fc.nat(), fc.stringMatching(/^[a-z]{0,3}$/)), retry: fc.nat() }, {
+  requiredKeys: [],
+  noNullPrototype: true
+})
 const maps = fc.dictionary(fc.constantFrom('message', 'a', 'b', 'c d', 'error'), schemas, { minKeys: 1, maxKeys: 3 })
-  .chain(samples => fc.tuple(
-    fc.constant(Object.fromEntries(Object.entries(samples).map(([name, { schema }]) => [name, schema]))),
-    fc.array(fc.constantFrom(...Object.keys(samples)).chain(event => fc.record({ event: fc.constant(event), data: fc.oneof({ weight: 6, arbitrary: samples[event]!.values }, { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 2 }) }), fields })), { minLength: 4, maxLength: 8 })
-  ))
+  .chain(samples =>
+    fc.tuple(
+      fc.constant(Object.fromEntries(Object.entries(samples).map(([name, { schema }]) => [name, schema]))),
+      fc.array(fc.constantFrom(...Object.keys(samples)).chain(event =>
+        fc.record({
+          event: fc.constant(event),
+          data: fc.oneof({ weight: 6, arbitrary: samples[event]!.values }, {
+            weight: 1,
+            arbitrary: fc.jsonValue({ maxDepth: 2 })
+          }),
+          fields
+        })
+      ), { minLength: 4, maxLength: 8 })
+    )
+  )
 
 /** A server with these events, which sends what it is told to, and what its document says of them. */
 async function described (t: Test, map: EventMap) {
@@ -211,34 +286,37 @@ t.test('W3: a text fits however its lines end', async t => {
   }
 })
 
-t.test('C1: for any map, what the server sends fits its document, and what it refuses does not', { timeout: 120_000 }, async t => {
-  let [sent, refused] = [0, 0]
-  await fc.assert(fc.asyncProperty(maps, async ([map, candidates]) => {
-    const server = await described(t, map as EventMap).catch((error: { code?: string }) => {
-      if (error.code !== 'FST_SSE_SCHEMA') throw error
-    })
-    // A map that no server starts with, such as one that has two types with one $id.
-    fc.pre(server !== undefined)
-    const { app, reader, send, faults } = server
-    try {
-      const found = await faults()
-      if (found.length > 0) throw new Error(`The document has faults: ${JSON.stringify(found)}`)
-      for (const { event, data, fields } of candidates) {
-        const received = await send({ event, data, ...fields })
-        if (received === undefined) {
-          refused++
-          // What would have come, had the server not refused it.
-          const item = { event, data: isTextSchema(map[event], SHARED) ? data : JSON.stringify(data) }
-          if (reader(item) === true) throw new Error(`Refused, and it fits: ${JSON.stringify(item)}`)
-        } else {
-          sent++
-          if (received.length !== 1 || !reader(received[0])) throw new Error(`Sent, and it does not fit: ${JSON.stringify(received)} ${JSON.stringify(reader.errors)}`)
+t.test('C1: for any map, what the server sends fits its document, and what it refuses does not', { timeout: 120_000 },
+  async t => {
+    let [sent, refused] = [0, 0]
+    await fc.assert(fc.asyncProperty(maps, async ([map, candidates]) => {
+      const server = await described(t, map as EventMap).catch((error: { code?: string }) => {
+        if (error.code !== 'FST_SSE_SCHEMA') throw error
+      })
+      // A map that no server starts with, such as one that has two types with one $id.
+      fc.pre(server !== undefined)
+      const { app, reader, send, faults } = server
+      try {
+        const found = await faults()
+        if (found.length > 0) throw new Error(`The document has faults: ${JSON.stringify(found)}`)
+        for (const { event, data, fields } of candidates) {
+          const received = await send({ event, data, ...fields })
+          if (received === undefined) {
+            refused++
+            // What would have come, had the server not refused it.
+            const item = { event, data: isTextSchema(map[event], SHARED) ? data : JSON.stringify(data) }
+            if (reader(item) === true) throw new Error(`Refused, and it fits: ${JSON.stringify(item)}`)
+          } else {
+            sent++
+            if (received.length !== 1 || !reader(received[0])) {
+              throw new Error(`Sent, and it does not fit: ${JSON.stringify(received)} ${JSON.stringify(reader.errors)}`)
+            }
+          }
         }
+        if (reader({ event: 'unknown', data: '{}' }) === true) throw new Error('An event that nobody declared fits')
+      } finally {
+        await app.close()
       }
-      if (reader({ event: 'unknown', data: '{}' }) === true) throw new Error('An event that nobody declared fits')
-    } finally {
-      await app.close()
-    }
-  }), { numRuns: 25 })
-  t.ok(sent > 20 && refused > 20, `${sent} sent, ${refused} refused`)
-})
+    }), { numRuns: 25 })
+    t.ok(sent > 20 && refused > 20, `${sent} sent, ${refused} refused`)
+  })

@@ -7,7 +7,10 @@ import { runInNewContext } from 'node:vm'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse, { EventQueue, memoryLog, type AnyEvent, type LogBatch, type RegisterOptions, type SourceContext } from '../lib/index.ts'
+import sse, {
+  EventQueue, memoryLog, type AnyEvent, type LogBatch, type RegisterOptions,
+  type SourceContext
+} from '../lib/index.ts'
 import { Scope, sharedScope } from '../lib/scope.ts'
 import { listen } from './setup/listen.ts'
 import { open, type RawClient } from './setup/raw.ts'
@@ -58,7 +61,8 @@ t.test('a scope runs a function in the context of its creation, the shared scope
 
 t.test('L11: reauthorize runs in the context of its own request, not of the first request', async t => {
   const sessions = new Set(['ann', 'bob'])
-  const { connect, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 }, app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
+  const { connect, app } = await make(t, { reauthorize: () => sessions.has(user()), reauthorizeInterval: 100 },
+    app => app.get('/', (_request, reply) => reply.sse(new EventQueue())))
   const ann = await connect('ann')
   const bob = await connect('bob')
   sessions.delete('bob')
@@ -70,7 +74,9 @@ t.test('L11: reauthorize runs in the context of its own request, not of the firs
 })
 
 t.test('L11: onClose, errorEvent, onInvalid, signal listeners and the source run in the context of their request, for every reason', async t => {
-  const ends: Array<[what: string, options: RegisterOptions, end: (app: FastifyInstance, client: RawClient) => unknown]> = [
+  const ends: Array<
+    [what: string, options: RegisterOptions, end: (app: FastifyInstance, client: RawClient) => unknown]
+  > = [
     ['the client', {}, (_app, client) => client.socket.destroy()],
     ['disconnect', {}, app => app.sse.disconnect(() => true)],
     ['the lifetime', { maxLifetime: 50 }, () => {}],
@@ -102,7 +108,8 @@ t.test('L11: onClose, errorEvent, onInvalid, signal listeners and the source run
     const client = await connect('ann')
     await storage.run({ user: 'eve' }, async () => {
       await end(app, client)
-      await until(`onClose, ended by ${what}`, () => seen.some(line => line.startsWith('onClose')) && seen.some(line => line.startsWith('finally')))
+      await until(`onClose, ended by ${what}`, () =>
+        seen.some(line => line.startsWith('onClose')) && seen.some(line => line.startsWith('finally')))
     })
     t.strictSame([...new Set(seen.map(line => line.split(' ').at(-1)))], ['ann'], what)
     t.ok(seen.includes('signal ann') && seen.includes('signal of the source ann') && seen.includes('source ann'), what)
@@ -138,7 +145,8 @@ t.test('L11: a source that waits for its client continues in the context of its 
       return: () => { seen.add(`return ${user()}`); return Promise.resolve({ value: undefined, done: true }) }
     })
   }
-  const { connect } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>)))
+  const { connect } = await make(t, {},
+    app => app.get('/', (_request, reply) => reply.sse(source as AsyncIterable<AnyEvent>)))
   const client = await connect('ann')
   client.socket.pause()
   for (let before = -1; before !== pulled;) {
@@ -162,14 +170,17 @@ t.test('L11: filter, map and snapshot run in the context of the subscriber, not 
   const see = <T>(name: string, value: T): T => { seen.push(`${name} ${user()}`); return value }
   const { app, connect, port } = await make(t, {}, app => {
     const channel = app.sse.channel('news')
-    app.get('/', (_request, reply) => reply.sse(channel.subscribe({
-      filter: () => see('filter', true),
-      map: event => see('map', { event: 'message', data: event.data }),
-      snapshot: () => see('snapshot', null)
-    })))
-    app.get('/unwanted', (_request, reply) => reply.sse(channel.subscribe({ map: () => ({ event: 'message', data: undefined }) }), {
-      onInvalid: () => see('onInvalid', 'skip')
-    }))
+    app.get('/', (_request, reply) =>
+      reply.sse(channel.subscribe({
+        filter: () => see('filter', true),
+        map: event => see('map', { event: 'message', data: event.data }),
+        snapshot: () => see('snapshot', null)
+      })))
+    app.get('/unwanted',
+      (_request, reply) =>
+        reply.sse(channel.subscribe({ map: () => ({ event: 'message', data: undefined }) }), {
+          onInvalid: () => see('onInvalid', 'skip')
+        }))
     app.get('/loop', async () => {
       const loop = channel.subscribe({ filter: () => see('filter of a loop', true) })[Symbol.asyncIterator]()
       return { data: (await loop.next()).value?.data }
@@ -203,8 +214,13 @@ t.test('L11: compactBy of a slow consumer runs in no request\'s context', async 
 t.test('L11: if a stream is revoked before its head, hooks and the error handler run in the context of its request', async t => {
   const seen: string[] = []
   const { app, port } = await make(t, { flushHeadersAfter: 10_000 }, app => {
-    app.setErrorHandler((error, _request, reply) => { seen.push(`error handler ${user()}`); reply.code(403).send({ message: (error as Error).message }) })
-    app.addHook('onSend', async () => { seen.push(`onSend ${user()}`) })
+    app.setErrorHandler((error, _request, reply) => {
+      seen.push(`error handler ${user()}`)
+      reply.code(403).send({ message: (error as Error).message })
+    })
+    app.addHook('onSend', async () => {
+      seen.push(`onSend ${user()}`)
+    })
     app.get('/', (_request, reply) => reply.sse(new EventQueue()))
   })
   const client = await open(port, { headers: { 'x-user': 'ann' } })
@@ -229,7 +245,18 @@ t.test('L11: diagnostics and log lines of a stream are written in the context of
     t.teardown(() => unsubscribe(`fastify-typed-sse:${name}`, listener))
   }
   for (const name of ['open', 'close', 'error']) hear(name)
-  const app = Fastify({ forceCloseConnections: true, logger: { level: 'info', mixin: () => ({ user: user() }), stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = Fastify({
+    forceCloseConnections: true,
+    logger: {
+      level: 'info',
+      mixin: () => ({ user: user() }),
+      stream: {
+        write: (line: string) => {
+          lines.push(JSON.parse(line))
+        }
+      }
+    }
+  })
   const lines: Array<{ msg: string, user: string }> = []
   app.addHook('onRequest', (request, _reply, done) => storage.run({ user: String(request.headers['x-user']) }, done))
   await app.register(sse)
@@ -243,7 +270,9 @@ t.test('L11: diagnostics and log lines of a stream are written in the context of
   client.socket.destroy()
   await until('close', () => seen.length === 3)
   t.strictSame(seen, ['open ann', 'error ann', 'close ann'])
-  for (const text of ['sse stream failed', 'sse stream closed']) t.equal(lines.find(({ msg }) => msg === text)?.user, 'ann', text)
+  for (const text of ['sse stream failed', 'sse stream closed']) {
+    t.equal(lines.find(({ msg }) => msg === text)?.user, 'ann', text)
+  }
 })
 
 t.test('L11: diagnostics of the losses of a subscriber are published in the context of its stream', async t => {
@@ -323,10 +352,12 @@ t.test('L11: a producer tails its event log in no request\'s context', async t =
 
 t.test('L11: the signal of a request without a stream aborts in the context of its first access', async t => {
   const seen: string[] = []
-  const { port } = await make(t, {}, app => app.get('/', { schema: { sse: { message: Type.String() } } }, async request => {
-    request.signal.addEventListener('abort', () => seen.push(user()))
-    await once(request.signal, 'abort')
-  }))
+  const { port } = await make(t, {},
+    app =>
+      app.get('/', { schema: { sse: { message: Type.String() } } }, async request => {
+        request.signal.addEventListener('abort', () => seen.push(user()))
+        await once(request.signal, 'abort')
+      }))
   const client = await open(port, { headers: { 'x-user': 'ann' } })
   await turn()
   await sleep(20)
@@ -374,7 +405,8 @@ t.test('L11: shared timers keep no value of the first request', async t => {
   // The channel is created within the first request.
   app.get('/', (_request, reply) => reply.sse(app.sse.channel('news', options)))
   const port = await listen(t, app)
-  const [ann, bob] = [await open(port, { headers: { 'x-user': 'ann' } }), await open(port, { headers: { 'x-user': 'bob' } })]
+  const [ann, bob] = [await open(port, { headers: { 'x-user': 'ann' } }),
+    await open(port, { headers: { 'x-user': 'bob' } })]
   t.teardown(() => bob.socket.destroy())
   for (const client of [ann, bob]) await within('the stream', client.until(': live'))
   ann.socket.destroy()

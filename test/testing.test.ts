@@ -29,7 +29,8 @@ t.test('the package exports the test tools under its subpath', async t => {
 })
 
 t.test('a suite of node:test passes, also under its own clocks, and its process ends by itself', async t => {
-  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, '--test-reporter=tap', 'test/testing/suites/node-test.ts'], { timeout: 60_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, '--test-reporter=tap',
+    'test/testing/suites/node-test.ts'], { timeout: 60_000 })
   t.match(stdout, /^# fail 0$/m)
   t.match(stdout, /^# pass 27$/m)
 })

@@ -8,7 +8,8 @@ import { within } from './setup/within.ts'
 
 t.test('an error that can be read is returned unchanged, also with causes', async t => {
   const inner = new TypeError('inner')
-  for (const error of [inner, new Error('outer', { cause: inner }), new DOMException('gone', 'AbortError'), Object.assign(new Error('x'), { statusCode: 404, cause: 'text' })]) {
+  for (const error of [inner, new Error('outer', { cause: inner }), new DOMException('gone', 'AbortError'),
+    Object.assign(new Error('x'), { statusCode: 404, cause: 'text' })]) {
     t.equal(toError(error), error)
     t.equal(toReadable(error), error)
   }
@@ -43,21 +44,47 @@ t.test('the causes of an error are checked to a limited depth', async t => {
 t.test('isAbortError() detects an abort by its name or code', async t => {
   t.equal(isAbortError(new DOMException('gone', 'AbortError')), true)
   t.equal(isAbortError(Object.assign(new Error('gone'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })), true)
-  for (const other of [new Error('gone'), { name: 'AbortError' }, 'AbortError', undefined]) t.equal(isAbortError(other), false)
+  for (const other of [new Error('gone'), { name: 'AbortError' }, 'AbortError', undefined]) {
+    t.equal(isAbortError(other), false)
+  }
 })
 
 /** All places that may throw: in a source and in the functions around it. */
 const places: Array<[where: string, answer: (reply: FastifyReply, thrown: unknown) => unknown, early: boolean]> = [
-  ['by the function', (reply, thrown) => reply.sse(() => { throw thrown }), true],
-  ['by the first next()', (reply, thrown) => reply.sse({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(thrown) }) }), true],
-  ['by a next() that answers at once', (reply, thrown) => reply.sse({ [Symbol.iterator]: () => ({ next: () => { throw thrown } }) }), true],
-  ['by a later next()', (reply, thrown) => reply.sse(async function * () {
-    yield { data: 1 }
-    await turn()
-    throw thrown
-  }), false],
-  ['by onInvalid', (reply, thrown) => reply.sse([{ data: 1 }, { data: undefined }], { onInvalid: () => { throw thrown } }), false],
-  ['by a toJSON', (reply, thrown) => reply.sse([{ data: 1 }, { data: { toJSON: () => { throw thrown } } }]), false],
+  ['by the function', (reply, thrown) =>
+    reply.sse(() => {
+      throw thrown
+    }), true],
+  ['by the first next()',
+    (reply, thrown) => reply.sse({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(thrown) }) }), true],
+  ['by a next() that answers at once', (reply, thrown) =>
+    reply.sse({
+      [Symbol.iterator]: () => ({
+        next: () => {
+          throw thrown
+        }
+      })
+    }), true],
+  ['by a later next()', (reply, thrown) =>
+    reply.sse(async function * () {
+      yield { data: 1 }
+      await turn()
+      throw thrown
+    }), false],
+  ['by onInvalid', (reply, thrown) =>
+    reply.sse([{ data: 1 }, { data: undefined }], {
+      onInvalid: () => {
+        throw thrown
+      }
+    }), false],
+  ['by a toJSON', (reply, thrown) =>
+    reply.sse([{ data: 1 }, {
+      data: {
+        toJSON: () => {
+          throw thrown
+        }
+      }
+    }]), false],
   ['by the handler, after it', (reply, thrown) => {
     reply.sse(new EventQueue()).catch(() => {})
     throw thrown
@@ -122,7 +149,17 @@ t.test('L10: an invalid source is rejected', async t => {
 
 t.test('a throwing error serializer leaves no stream and no promise open', async t => {
   const ends: string[] = []
-  const app = Fastify({ logger: { level: 'debug', serializers: { err: () => { throw new Error('serializer') } }, stream: { write: () => {} } } })
+  const app = Fastify({
+    logger: {
+      level: 'debug',
+      serializers: {
+        err: () => {
+          throw new Error('serializer')
+        }
+      },
+      stream: { write: () => {} }
+    }
+  })
   await app.register(sse, { onClose: ({ reason }) => ends.push(reason) })
   let over: Promise<void> | undefined
   app.get('/', (_request, reply) => {

@@ -25,14 +25,16 @@ t.test('an unknown option throws with the list of known options', async () => {
 })
 
 t.test('options that are no object throw', async () => {
-  for (const [input, got] of [[null, 'null'], [5, '5 (number)'], ['retry', '"retry" (string)'], [true, 'true (boolean)'], [() => {}, 'a function'], [[], 'an array']]) {
+  for (const [input, got] of [[null, 'null'], [5, '5 (number)'], ['retry', '"retry" (string)'], [true,
+    'true (boolean)'], [() => {}, 'a function'], [[], 'an array']]) {
     bad(input, `Option 'options' must be an object, got ${String(got)}`)
     bad(input, `Option 'limits' must be an object, got ${String(got)}`, 'limits')
   }
 })
 
 t.test('a rule accepts the values that it describes, and no others', async t => {
-  t.strictSame([0, 0.5, 2 ** 31 - 1, 2 ** 31, -1, NaN, Infinity, '1', null].map(delay.fits), [true, true, true, false, false, false, false, false, false])
+  t.strictSame([0, 0.5, 2 ** 31 - 1, 2 ** 31, -1, NaN, Infinity, '1', null].map(delay.fits), [true, true, true, false,
+    false, false, false, false, false])
   t.strictSame([() => {}, null, {}].map(aFunction.fits), [true, false, false])
   t.strictSame([() => {}, null, {}].map(functionOrNull.fits), [true, true, false])
   t.strictSame([true, false, 0].map(aBoolean.fits), [true, true, false])

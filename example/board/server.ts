@@ -12,10 +12,15 @@ export const events = {
 }
 
 /** A slow page gets only the last quote of each symbol. */
-export const options = { events, slowConsumer: { compactBy: event => event.data.symbol } } satisfies ChannelOptions<typeof events>
+export const options = { events, slowConsumer: { compactBy: event => event.data.symbol } } satisfies ChannelOptions<
+  typeof events
+>
 
 /** `GET /board/events`: all current quotes, then each new one. `?group=metals` selects a group. */
-export default async function board (app: FastifyInstance, { market = new Market() }: { market?: Market }): Promise<void> {
+export default async function board (
+  app: FastifyInstance,
+  { market = new Market() }: { market?: Market }
+): Promise<void> {
   const channel = app.sse.channel('board', options)
   // The market emits a change synchronously, so no snapshot can be taken between the change and its event.
   market.on('quote', data => channel.publish({ event: 'quote', data }))

@@ -16,7 +16,11 @@ export const events = {
 }
 
 /** A client that joins gets the history: the last hundred messages of the last hour. */
-export const options = { events, start: 'earliest', history: { maxEvents: 100, maxAge: 3_600_000 } } satisfies ChannelOptions<typeof events>
+export const options = {
+  events,
+  start: 'earliest',
+  history: { maxEvents: 100, maxAge: 3_600_000 }
+} satisfies ChannelOptions<typeof events>
 
 /**
  * `GET /chat/:room/events` joins a room, `POST /chat/:room/messages` sends a message to it. A real chat checks

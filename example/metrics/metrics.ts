@@ -5,38 +5,79 @@ import { Counter, Gauge, Registry, type Histogram } from 'prom-client'
 type Value = [value: number, labels?: Record<string, string>]
 interface Metric { name: string, help: string, labelNames?: string[], values: (stats: Stats) => Value[] }
 
-const byRoute = (count: 'open' | 'opened' | 'events' | 'bytes') => ({ routes }: Stats): Value[] => Object.entries(routes).map(([route, counts]) => [counts[count], { route }])
+const byRoute = (count: 'open' | 'opened' | 'events' | 'bytes') => ({ routes }: Stats): Value[] =>
+  Object.entries(routes).map(([route, counts]) => [counts[count], { route }])
 // Channels are often named after users or rooms. A label for the name would make one time series for each.
-const overChannels = (count: 'subscribers' | 'lagging') => ({ channels }: Stats): Value[] => [[Object.values(channels).reduce((sum, channel) => sum + channel[count], 0)]]
+const overChannels =
+  (count: 'subscribers' | 'lagging') => ({ channels }: Stats): Value[] => [[
+    Object.values(channels).reduce((sum, channel) => sum + channel[count], 0)
+  ]]
 
 const GAUGES: Metric[] = [
   { name: 'sse_streams_open', help: 'Streams that are open.', labelNames: ['route'], values: byRoute('open') },
-  { name: 'sse_streams_stalled', help: 'Open streams whose client reads no bytes while data waits.', values: ({ streams }) => [[streams.stalled]] },
-  { name: 'sse_channels', help: 'Channels in the memory of this process.', values: ({ channels }) => [[Object.keys(channels).length]] },
+  {
+    name: 'sse_streams_stalled',
+    help: 'Open streams whose client reads no bytes while data waits.',
+    values: ({ streams }) => [[streams.stalled]]
+  },
+  {
+    name: 'sse_channels',
+    help: 'Channels in the memory of this process.',
+    values: ({ channels }) => [[Object.keys(channels).length]]
+  },
   { name: 'sse_subscribers', help: 'Subscribers of channels.', values: overChannels('subscribers') },
-  { name: 'sse_subscribers_lagging', help: 'Subscribers that are not at the end of their channel.', values: overChannels('lagging') }
+  {
+    name: 'sse_subscribers_lagging',
+    help: 'Subscribers that are not at the end of their channel.',
+    values: overChannels('lagging')
+  }
 ]
 
 const COUNTERS: Metric[] = [
-  { name: 'sse_streams_opened_total', help: 'Streams that were opened.', labelNames: ['route'], values: byRoute('opened') },
+  {
+    name: 'sse_streams_opened_total',
+    help: 'Streams that were opened.',
+    labelNames: ['route'],
+    values: byRoute('opened')
+  },
   {
     name: 'sse_streams_closed_total',
     help: 'Closed streams by reason.',
     labelNames: ['route', 'reason'],
-    values: ({ routes }) => Object.entries(routes).flatMap(([route, { closed }]) => Object.entries(closed).map(([reason, count]): Value => [count, { route, reason }]))
+    values: ({ routes }) =>
+      Object.entries(routes).flatMap(([route, { closed }]) =>
+        Object.entries(closed).map(([reason, count]): Value => [count, { route, reason }])
+      )
   },
   { name: 'sse_events_total', help: 'Events written to streams.', labelNames: ['route'], values: byRoute('events') },
-  { name: 'sse_bytes_total', help: 'Body bytes written to connections.', labelNames: ['route'], values: byRoute('bytes') },
+  {
+    name: 'sse_bytes_total',
+    help: 'Body bytes written to connections.',
+    labelNames: ['route'],
+    values: byRoute('bytes')
+  },
   {
     name: 'sse_rejected_total',
     help: 'Rejected requests for a stream, by reason.',
     labelNames: ['reason'],
     values: ({ rejected }) => Object.entries(rejected).map(([reason, count]) => [count, { reason }])
   },
-  { name: 'sse_published_total', help: 'Events that this process published to channels.', values: ({ published }) => [[published]] },
+  {
+    name: 'sse_published_total',
+    help: 'Events that this process published to channels.',
+    values: ({ published }) => [[published]]
+  },
   { name: 'sse_dropped_total', help: 'Events that slow consumers skipped.', values: ({ dropped }) => [[dropped]] },
-  { name: 'sse_gaps_total', help: 'Gap events: how often a slow consumer skipped events.', values: ({ gaps }) => [[gaps]] },
-  { name: 'sse_resets_total', help: 'Reset events: positions that could not be resumed.', values: ({ resets }) => [[resets]] }
+  {
+    name: 'sse_gaps_total',
+    help: 'Gap events: how often a slow consumer skipped events.',
+    values: ({ gaps }) => [[gaps]]
+  },
+  {
+    name: 'sse_resets_total',
+    help: 'Reset events: positions that could not be resumed.',
+    values: ({ resets }) => [[resets]]
+  }
 ]
 
 /** Exports `app.sse.stats()` as metrics of a registry. The plugin counts; a scrape sets the metrics to the totals. */
@@ -64,7 +105,11 @@ export function sseMetrics (app: FastifyInstance, registry = new Registry()): Re
       }
     })
   }
-  registry.registerMetric(histogramOf('sse_delivery_latency_seconds', 'Time from the arrival of an event in this process until it is written to all live subscribers.', () => stats().latency))
+  registry.registerMetric(
+    histogramOf('sse_delivery_latency_seconds',
+      'Time from the arrival of an event in this process until it is written to all live subscribers.', () =>
+        stats().latency)
+  )
   return registry
 }
 
@@ -85,7 +130,12 @@ function histogramOf (name: string, help: string, snapshot: () => HistogramSnaps
   const get = async (): Promise<object> => {
     const { buckets, count, sum } = snapshot()
     const values = [
-      ...buckets.map(({ le, count }) => ({ metricName: `${name}_bucket`, labels: { le: le === Infinity ? '+Inf' : le / 1_000 }, value: count })),
+      ...buckets.map(({ le, count }) => ({
+        metricName: `${name}_bucket`,
+        labels: { le: le === Infinity ? '+Inf' : le / 1_000 },
+        value: count
+      })
+      ),
       { metricName: `${name}_sum`, labels: {}, value: sum / 1_000 },
       { metricName: `${name}_count`, labels: {}, value: count }
     ]

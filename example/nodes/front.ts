@@ -14,25 +14,34 @@ export const events = { process: Process }
  * The server in front of the nodes: the page, the states of the processes, a route to kill each, and the proxy to the
  * nodes.
  */
-export async function build (nodes: readonly Supervisor[], others: readonly Supervisor[] = []): Promise<FastifyInstance> {
+export async function build (
+  nodes: readonly Supervisor[],
+  others: readonly Supervisor[] = []
+): Promise<FastifyInstance> {
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse, { retry: 500 })
   const supervisors = [...nodes, ...others]
   const channel = app.sse.channel('processes', { events })
-  const stateOf = ({ name, up, pid }: Supervisor) => ({ event: 'process' as const, data: { name, up, ...(pid !== undefined && { pid }) } })
-  for (const supervisor of supervisors) supervisor.on('change', () => channel.publish(stateOf(supervisor)).catch(() => {}))
+  const stateOf = ({ name, up, pid }: Supervisor) => ({
+    event: 'process' as const,
+    data: { name, up, ...(pid !== undefined && { pid }) }
+  })
+  for (const supervisor of supervisors) {
+    supervisor.on('change', () => channel.publish(stateOf(supervisor)).catch(() => {}))
+  }
 
   const typed = app.withTypeProvider<TypeBoxTypeProvider>()
   typed.get('/processes/events', { schema: { sse: events } }, (_request, reply) => reply.sse(channel.subscribe({
     snapshot: () => supervisors.map(stateOf)
   })))
 
-  typed.post('/processes/:name/kill', { schema: { params: Type.Object({ name: Type.String() }) } }, (request, reply) => {
-    const supervisor = supervisors.find(({ name }) => name === request.params.name)
-    if (supervisor === undefined) return reply.callNotFound()
-    supervisor.kill()
-    return reply.code(204).send()
-  })
+  typed.post('/processes/:name/kill', { schema: { params: Type.Object({ name: Type.String() }) } },
+    (request, reply) => {
+      const supervisor = supervisors.find(({ name }) => name === request.params.name)
+      if (supervisor === undefined) return reply.callNotFound()
+      supervisor.kill()
+      return reply.code(204).send()
+    })
 
   const proxy = roundRobin(() => nodes.flatMap(({ port }) => port ?? []))
   app.get('/ticks/*', (request, reply) => {

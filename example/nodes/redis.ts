@@ -34,7 +34,12 @@ export async function waitForRedis (url: string, signal: AbortSignal): Promise<v
   for (;;) {
     signal.throwIfAborted()
     // Without ioredis's own retries, which could not be aborted between two attempts.
-    const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: ATTEMPT_TIMEOUT, commandTimeout: ATTEMPT_TIMEOUT })
+    const client = new Redis(url, {
+      lazyConnect: true,
+      retryStrategy: () => null,
+      connectTimeout: ATTEMPT_TIMEOUT,
+      commandTimeout: ATTEMPT_TIMEOUT
+    })
     client.on('error', () => {})
     try {
       await client.connect()
@@ -50,9 +55,15 @@ export async function waitForRedis (url: string, signal: AbortSignal): Promise<v
 
 function find (): string {
   const { REDIS_SERVER_PATH: configured, PATH = '' } = process.env
-  const candidates = configured === undefined ? NAMES.flatMap(name => [...PATH.split(delimiter), SERVERS].map(folder => join(folder, name))) : [configured]
+  const candidates = configured === undefined
+    ? NAMES.flatMap(name => [...PATH.split(delimiter), SERVERS].map(folder => join(folder, name)))
+    : [configured]
   const found = candidates.find(isProgram)
-  if (found === undefined) throw new Error('Redis was not found: apt-get install redis-server, or set REDIS_SERVER_PATH to its path, or REDIS_URL to a running one')
+  if (found === undefined) {
+    throw new Error(
+      'Redis was not found: apt-get install redis-server, or set REDIS_SERVER_PATH to its path, or REDIS_URL to a running one'
+    )
+  }
   return found
 }
 

@@ -22,7 +22,9 @@ let stopped: Promise<void> | undefined
 async function redis (): Promise<{ url: string, supervisors: Supervisor[] }> {
   const { REDIS_URL: url } = process.env
   if (url !== undefined) {
-    await waitForRedis(url, AbortSignal.timeout(REDIS_TIMEOUT)).catch(cause => { throw new Error(`REDIS_URL: no Redis answers at ${url}`, { cause }) })
+    await waitForRedis(url, AbortSignal.timeout(REDIS_TIMEOUT)).catch(cause => {
+      throw new Error(`REDIS_URL: no Redis answers at ${url}`, { cause })
+    })
     return { url, supervisors: [] }
   }
   const folder = await mkdtemp(join(tmpdir(), 'nodes-'))
@@ -56,7 +58,11 @@ async function main (): Promise<void> {
   await Promise.all(nodes.map(node => node.start()))
   console.log(`Open ${address} in a browser, or read the stream: curl -N ${address}/ticks/events`)
   for (const supervisor of [...nodes, ...supervisors]) {
-    supervisor.on('change', () => { if (stopped === undefined) console.log(`${supervisor.name} is ${supervisor.up ? `up, process ${supervisor.pid}` : 'down'}`) })
+    supervisor.on('change', () => {
+      if (stopped === undefined) {
+        console.log(`${supervisor.name} is ${supervisor.up ? `up, process ${supervisor.pid}` : 'down'}`)
+      }
+    })
   }
 }
 

@@ -22,7 +22,11 @@ async function * importFiles ({ signal, lastEventId = '0' }: SourceContext): Asy
   while (done < FILES) {
     await sleep(PER_FILE, undefined, { signal })
     done++
-    yield { event: 'progress', id: done, data: { percent: Math.round(done / FILES * 100), file: `orders-${String(done).padStart(2, '0')}.csv` } }
+    yield {
+      event: 'progress',
+      id: done,
+      data: { percent: Math.round(done / FILES * 100), file: `orders-${String(done).padStart(2, '0')}.csv` }
+    }
   }
   yield { event: 'done', data: { files: FILES } }
 }

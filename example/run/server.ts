@@ -21,7 +21,11 @@ export const events = {
 }
 
 /** A late client gets the complete run: the history holds the longest run, for ten minutes. */
-export const channelOptions = { events, start: 'earliest', history: { maxEvents: LIMIT + 10, maxAge: 600_000 } } satisfies ChannelOptions<typeof events>
+export const channelOptions = {
+  events,
+  start: 'earliest',
+  history: { maxEvents: LIMIT + 10, maxAge: 600_000 }
+} satisfies ChannelOptions<typeof events>
 
 async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<PublishEventOf<typeof events>> {
   for await (const token of tokens) yield { event: 'token', data: token }
@@ -46,7 +50,9 @@ export default async function run (app: FastifyInstance, options: { generate?: G
       // The log assigns each offset once across all nodes: the request with the first event starts the run.
       const id = await run.publish({ event: 'prompt', data: prompt })
       // The signal belongs to the run, not to this request.
-      if (id.endsWith('-1')) run.publishFrom(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, interval: INTERVAL })))
+      if (id.endsWith('-1')) {
+        run.publishFrom(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, interval: INTERVAL })))
+      }
     }
     return reply.sse(run)
   })

@@ -7,7 +7,9 @@ const url = process.argv[2] ?? `http://127.0.0.1:${process.env.PORT ?? 3000}/sse
 
 try {
   const response = await fetch(url, { headers: { accept: 'text/event-stream' } })
-  if (!response.ok || response.body === null) throw new Error(`the server answered ${response.status} ${response.statusText}`)
+  if (!response.ok || response.body === null) {
+    throw new Error(`the server answered ${response.status} ${response.statusText}`)
+  }
   const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())
   for await (const { data } of events) {
     const { status, resMsg } = JSON.parse(data) as { status: number, resMsg: string }

@@ -17,7 +17,9 @@ async function * linesOf (body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncG
 
 try {
   const response = await fetch(url, { headers: { accept: 'text/event-stream' } })
-  if (!response.ok || response.body === null) throw new Error(`the server answered ${response.status} ${response.statusText}`)
+  if (!response.ok || response.body === null) {
+    throw new Error(`the server answered ${response.status} ${response.statusText}`)
+  }
   for await (const line of linesOf(response.body)) {
     if (line !== '') console.log(`${new Date().toISOString()}  ${line}`)
   }

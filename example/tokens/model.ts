@@ -37,7 +37,10 @@ const SENTENCES = 4
  * A stand-in for a language model: a Markov chain, with the same answer for the same prompt. Stops when the signal
  * aborts.
  */
-export async function * generate (prompt: string, { limit, signal, interval = 40 }: GenerateOptions): AsyncGenerator<string> {
+export async function * generate (
+  prompt: string,
+  { limit, signal, interval = 40 }: GenerateOptions
+): AsyncGenerator<string> {
   const random = randomFrom(prompt)
   let [before, word] = ['', '.']
   for (let n = 0, sentences = 0; n < limit && sentences < SENTENCES; n++) {

@@ -38,7 +38,14 @@ interface Chunk {
   object: 'chat.completion.chunk'
   created: number
   model: string
-  choices: [{ index: 0, delta: { role?: 'assistant', content?: string }, logprobs: null, finish_reason: Static<typeof FinishReason> | null }]
+  choices: [
+    {
+      index: 0,
+      delta: { role?: 'assistant', content?: string },
+      logprobs: null,
+      finish_reason: Static<typeof FinishReason> | null
+    }
+  ]
 }
 
 // This protocol sends JSON in every event except the last, which is the text [DONE]. An event is either JSON or text by
@@ -53,7 +60,13 @@ interface Answer { head: Pick<Chunk, 'id' | 'created' | 'model'>, tokens: AsyncI
 async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<Event> {
   const chunk = (delta: Chunk['choices'][0]['delta'], finish: Chunk['choices'][0]['finish_reason'] = null): Event => {
     const { id, created, model } = head
-    const value: Chunk = { id, object: 'chat.completion.chunk', created, model, choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] }
+    const value: Chunk = {
+      id,
+      object: 'chat.completion.chunk',
+      created,
+      model,
+      choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }]
+    }
     return { data: JSON.stringify(value) }
   }
   let count = 0
@@ -77,7 +90,12 @@ async function completionOf ({ head, tokens, limit }: Answer, prompt: string): P
   return {
     ...head,
     object: 'chat.completion',
-    choices: [{ index: 0, message: { role: 'assistant', content, refusal: null }, logprobs: null, finish_reason: count < limit ? 'stop' : 'length' }],
+    choices: [{
+      index: 0,
+      message: { role: 'assistant', content, refusal: null },
+      logprobs: null,
+      finish_reason: count < limit ? 'stop' : 'length'
+    }],
     usage: { prompt_tokens: promptTokens, completion_tokens: count, total_tokens: promptTokens + count }
   }
 }

@@ -1,5 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
-import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Link, type SpanContext, type Tracer } from '@opentelemetry/api'
+import {
+  context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Link, type SpanContext,
+  type Tracer
+} from '@opentelemetry/api'
 import type { FastifyRequest } from 'fastify'
 import type { Diagnostics } from 'fastify-typed-sse'
 
@@ -8,7 +11,10 @@ type Names<Name = keyof Diagnostics> = Name extends `fastify-typed-sse:${infer N
 const SYSTEM = { 'messaging.system': 'fastify-typed-sse' }
 
 /** Subscribes to one of the diagnostics channels. Returns a function that unsubscribes. */
-function listen<N extends Names> (name: N, listener: (message: Diagnostics[`fastify-typed-sse:${N}`]) => void): () => void {
+function listen<N extends Names> (
+  name: N,
+  listener: (message: Diagnostics[`fastify-typed-sse:${N}`]) => void
+): () => void {
   const diagnostics = channel(`fastify-typed-sse:${name}`)
   const receive = (message: unknown): void => listener(message as Diagnostics[`fastify-typed-sse:${N}`])
   diagnostics.subscribe(receive)
@@ -30,7 +36,13 @@ export function traceSse (tracer: Tracer, { maxPending = 10_000 } = {}): () => v
       // A child of the active span: a request, or a job.
       const span = tracer.startSpan(`publish ${channel}`, {
         kind: SpanKind.PRODUCER,
-        attributes: { ...SYSTEM, 'messaging.operation.type': 'send', 'messaging.destination.name': channel, 'messaging.message.id': id, 'sse.event': event }
+        attributes: {
+          ...SYSTEM,
+          'messaging.operation.type': 'send',
+          'messaging.destination.name': channel,
+          'messaging.message.id': id,
+          'sse.event': event
+        }
       })
       span.end()
       published.add(id, span.spanContext())
@@ -42,7 +54,13 @@ export function traceSse (tracer: Tracer, { maxPending = 10_000 } = {}): () => v
         kind: SpanKind.CONSUMER,
         startTime: Date.now() - latency,
         links: published.take(epoch, from, to),
-        attributes: { ...SYSTEM, 'messaging.operation.type': 'process', 'messaging.destination.name': channel, 'messaging.batch.message_count': to - from + 1, 'sse.subscribers': subscribers }
+        attributes: {
+          ...SYSTEM,
+          'messaging.operation.type': 'process',
+          'messaging.destination.name': channel,
+          'messaging.batch.message_count': to - from + 1,
+          'sse.subscribers': subscribers
+        }
       }).end()
     }),
     listen('open', ({ request }) => {

@@ -47,7 +47,9 @@ export class ActiveChannel {
   append (event: unknown): LogPosition | Promise<LogPosition> {
     const record = this.#setup.contract.serialize(event)
     const position = this.#log.append(record)
-    return isThenable(position) ? Promise.resolve(position).then(position => this.#onAppended(record, position)) : this.#onAppended(record, position)
+    return isThenable(position)
+      ? Promise.resolve(position).then(position => this.#onAppended(record, position))
+      : this.#onAppended(record, position)
   }
 
   stats (): ChannelStats {
@@ -60,7 +62,9 @@ export class ActiveChannel {
     const { epoch, offset } = position
     this.#newest = offset
     statistics.published++
-    if (diagnostics.publish.hasSubscribers) diagnostics.publish.publish({ channel: name, event, id: `${epoch}-${offset}` })
+    if (diagnostics.publish.hasSubscribers) {
+      diagnostics.publish.publish({ channel: name, event, id: `${epoch}-${offset}` })
+    }
     return position
   }
 
@@ -109,7 +113,9 @@ export class ActiveChannel {
     try {
       // Tails the log before reading its state, so no end is missed. On a new epoch the producer continues. A log may
       // open its connection here, which outlives the request that called publishFrom().
-      this.#stopTail = sharedScope.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => { if (ended) this.#onEnded() })
+      this.#stopTail = sharedScope.runInAsyncScope(this.#log.tail, this.#log, ({ ended }: LogState) => {
+        if (ended) this.#onEnded()
+      })
       const state = this.#log.state()
       if (isThenable(state)) Promise.resolve(state).then(start).catch(fail)
       else start(state)
@@ -186,7 +192,11 @@ export class ActiveChannel {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
       const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error)) ?? null
-      if (last !== null) await this.#log.append(contract.declares(last as AnyEvent) ? contract.serialize(last) : { ...freeContract.serialize(last), fingerprint: FAILURE })
+      if (last !== null) {
+        await this.#log.append(contract.declares(last as AnyEvent)
+          ? contract.serialize(last)
+          : { ...freeContract.serialize(last), fingerprint: FAILURE })
+      }
     } catch (err) {
       // If the channel ended before its source failed, there is no event and no log line.
       if (!isEndedError(err)) this.#logError(err, 'sse error event could not be made')
@@ -204,7 +214,8 @@ const ERROR_EVENT_TIMEOUT = 1_000
 async function withTimeout<T> (event: T | Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new FST_SSE_REAUTHORIZE_TIMEOUT('errorEvent', ERROR_EVENT_TIMEOUT)), ERROR_EVENT_TIMEOUT)
+    timer = setTimeout(() => reject(new FST_SSE_REAUTHORIZE_TIMEOUT('errorEvent', ERROR_EVENT_TIMEOUT)),
+      ERROR_EVENT_TIMEOUT)
   })
   return Promise.race([event, timeout]).finally(() => clearTimeout(timer))
 }

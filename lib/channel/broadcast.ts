@@ -130,7 +130,9 @@ export class Broadcast {
   #next (): Delivery | undefined {
     const entries = this.#pending.splice(0)
     this.#size = 0
-    return entries.length === 0 ? undefined : new Delivery(new FrameBatch(this.#epoch, entries), this.#live, this.#since)
+    return entries.length === 0
+      ? undefined
+      : new Delivery(new FrameBatch(this.#epoch, entries), this.#live, this.#since)
   }
 
   #finish ({ batch: { epoch, from, to }, subscribers, since }: Delivery): void {

@@ -56,7 +56,9 @@ export class ChannelReader implements FeedReader {
     return this.epoch === this.feed.epoch ? Math.max(0, this.feed.newest - this.position) : this.feed.newest
   }
 
-  /** Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: it would stay there. */
+  /**
+   * Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: it would stay there.
+   */
   attach (): LogState | Promise<LogState> { return this.#stopped ? new Promise(() => {}) : this.feed.add(this) }
   /** Sets the start position. Nothing is read before `start()`. */
   open (state: LogState, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {

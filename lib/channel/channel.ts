@@ -1,7 +1,13 @@
 import { FST_SSE_CLOSING, FST_SSE_SOURCE, describe } from '../errors.ts'
-import type { AnyEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
+import type {
+  AnyEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf,
+  SystemEventReceived
+} from '../contract/event-types.ts'
 import type { LogState, LogPosition } from '../log/log.ts'
-import { dispose, isSource, isThenable, kSubscribed, type EventSequence, type ChannelSource, type PublishContext, type kEvents } from '../source/source.ts'
+import {
+  dispose, isSource, isThenable, kSubscribed, type EventSequence, type ChannelSource, type PublishContext,
+  type kEvents
+} from '../source/source.ts'
 import { Subscription, type SnapshotEvent, type Snapshot, type SubscribeOptions } from './subscription.ts'
 import type { ActiveChannel } from './active-channel.ts'
 
@@ -12,7 +18,8 @@ export interface ChannelPosition extends LogState {
 }
 
 /** The source of a channel's producer. The function form is called once, if the channel has no producer yet. */
-export type PublishSource<E> = ((context: PublishContext) => EventSequence<E> | Promise<EventSequence<E>>) | EventSequence<E>
+export type PublishSource<E> = ((context: PublishContext) => EventSequence<E> | Promise<EventSequence<E>>)
+  | EventSequence<E>
 
 /** An event that a map or a snapshot returns. */
 interface MadeEvent<N extends string> { event?: N | undefined, data: unknown }
@@ -72,7 +79,9 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
   publish (event: PublishEventOf<M>): Promise<string> {
     try {
       const position = this.#requiredActive.append(event)
-      return isThenable(position) ? this.#logRejection('publish', Promise.resolve(position).then(idOf)) : Promise.resolve(idOf(position))
+      return isThenable(position)
+        ? this.#logRejection('publish', Promise.resolve(position).then(idOf))
+        : Promise.resolve(idOf(position))
     } catch (error) {
       return this.#logRejection('publish', Promise.reject(error))
     }
@@ -114,14 +123,22 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
    * Subscribes with options, for `reply.sse` or for a loop in this process. The loop ends without an error when the
    * channel ends, the signal aborts or the server closes.
    */
-  subscribe (options?: SubscribeOptions<ReceivedEventOf<M>, PublishEventOf<M>> & { map?: undefined }): Subscription<EventOf<M>, ReceivedEventOf<M> | SystemEventReceived<M>>
+  subscribe (
+    options?: SubscribeOptions<ReceivedEventOf<M>, PublishEventOf<M>> & { map?: undefined }
+  ): Subscription<EventOf<M>, ReceivedEventOf<M> | SystemEventReceived<M>>
   // The names are type parameters, so that `{ event: 'size' }` in a map keeps its literal type instead of becoming any
   // string.
-  subscribe<N extends string, T extends MadeEvent<N>, O extends string, S extends Snapshot<MadeEvent<O>> | Promise<Snapshot<MadeEvent<O>>> = never> (
-    options: Omit<SubscribeOptions<ReceivedEventOf<M>, T>, 'map' | 'snapshot'> & { map: (event: ReceivedEventOf<M>) => T | null | undefined, snapshot?: (() => S) | undefined }
+  subscribe<N extends string, T extends MadeEvent<N>, O extends string,
+    S extends Snapshot<MadeEvent<O>> | Promise<Snapshot<MadeEvent<O>>> = never> (
+    options: Omit<SubscribeOptions<ReceivedEventOf<M>, T>, 'map' | 'snapshot'> & {
+      map: (event: ReceivedEventOf<M>) => T | null | undefined
+      snapshot?: (() => S) | undefined
+    }
   ): Subscription<T | SnapshotEvent<S>, ((T | SnapshotEvent<S>) & { id: string }) | SystemEventReceived<M>>
   // Options from elsewhere, for which the compiler does not know whether there is a map.
-  subscribe (options: SubscribeOptions<ReceivedEventOf<M>, PublishEventOf<M>>): Subscription<EventOf<M>, ReceivedEventOf<M> | SystemEventReceived<M>>
+  subscribe (
+    options: SubscribeOptions<ReceivedEventOf<M>, PublishEventOf<M>>
+  ): Subscription<EventOf<M>, ReceivedEventOf<M> | SystemEventReceived<M>>
   subscribe (options: object = {}): Subscription<unknown> {
     return new Subscription(() => this.#requiredActive.feed, this.#start, options)
   }

@@ -79,7 +79,9 @@ export class Channels {
     }
     const { eventLog, log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
-    const active = sharedScope.runInAsyncScope(() => new ActiveChannel({ settings, eventLog, log, statistics, contract }))
+    const active = sharedScope.runInAsyncScope(() =>
+      new ActiveChannel({ settings, eventLog, log, statistics, contract })
+    )
     const openChannel = { channel: channel ?? this.#make(settings, options), active, options }
     this.#channels.set(name, openChannel)
     this.#addToSweep(name, history.maxAge)
@@ -104,7 +106,11 @@ export class Channels {
     const period = periodOf(age)
     let sweep = this.#sweeps.get(period)
     if (sweep === undefined) {
-      sweep = { names: new Set(), timer: sharedScope.runInAsyncScope(setInterval, undefined, () => this.#sweep(period), period).unref() }
+      sweep = {
+        names: new Set(),
+        timer: sharedScope.runInAsyncScope(setInterval, undefined, () =>
+          this.#sweep(period), period).unref()
+      }
       this.#sweeps.set(period, sweep)
     }
     sweep.names.add(name)

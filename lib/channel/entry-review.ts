@@ -28,7 +28,12 @@ export class EntryReview {
   readonly #kinds = new Set<string>()
   #size = 0
 
-  constructor (contract: Contract, channel: string, statistics: Pick<Statistics, 'omitted'>, logger: Pick<FastifyBaseLogger, 'warn'>) {
+  constructor (
+    contract: Contract,
+    channel: string,
+    statistics: Pick<Statistics, 'omitted'>,
+    logger: Pick<FastifyBaseLogger, 'warn'>
+  ) {
     this.#contract = contract
     this.#channel = channel
     this.#statistics = statistics
@@ -49,10 +54,13 @@ export class EntryReview {
     const { offset } = entry
     try {
       // The channel ended with this event, which the map does not declare.
-      const isFailure = entry.fingerprint === FAILURE && entry.event === 'error' && !this.#contract.declares({ event: 'error', data: null })
+      const isFailure = entry.fingerprint === FAILURE && entry.event === 'error' &&
+        !this.#contract.declares({ event: 'error', data: null })
       const written = (isFailure ? freeContract : this.#contract).serialize(publishedEvent(entry))
       // Without a schema the text is kept as it is: no number loses a digit.
-      if (written.fingerprint === FREE) return { ...entry, event: written.event, fingerprint: isFailure ? FAILURE : FREE }
+      if (written.fingerprint === FREE) {
+        return { ...entry, event: written.event, fingerprint: isFailure ? FAILURE : FREE }
+      }
       return { ...written, offset }
     } catch (error) {
       this.#statistics.omitted++
@@ -66,7 +74,8 @@ export class EntryReview {
     const kind = `${String((err as { code?: unknown }).code)} ${event}`
     if (this.#kinds.has(kind) || this.#kinds.size >= MAX_KINDS) return
     this.#kinds.add(kind)
-    logSafely(this.#logger, 'warn', { err, channel: this.#channel, event }, 'sse events in the log do not match the event map and are omitted')
+    logSafely(this.#logger, 'warn', { err, channel: this.#channel, event },
+      'sse events in the log do not match the event map and are omitted')
   }
 
   #store (position: string, entry: ReviewedEntry): void {

@@ -46,7 +46,13 @@ export class Feed {
   readonly #readers = new Set<FeedReader>()
   #stopTail: (() => void) | undefined
 
-  constructor (settings: ChannelSettings, log: EventLog, logger: FastifyBaseLogger, statistics = new Statistics(), contract: Contract = freeContract) {
+  constructor (
+    settings: ChannelSettings,
+    log: EventLog,
+    logger: FastifyBaseLogger,
+    statistics = new Statistics(),
+    contract: Contract = freeContract
+  ) {
     const { name, history, slowConsumer } = settings
     this.settings = settings
     this.log = log
@@ -54,7 +60,9 @@ export class Feed {
     this.statistics = statistics
     this.#review = new EntryReview(contract, name, statistics, logger)
     this.#broadcast = new Broadcast(name, statistics.latency)
-    if (typeof slowConsumer === 'object') this.latest = new LatestByKey(history, entry => compactionKey(this.decode(entry), slowConsumer.compactBy))
+    if (typeof slowConsumer === 'object') {
+      this.latest = new LatestByKey(history, entry => compactionKey(this.decode(entry), slowConsumer.compactBy))
+    }
   }
 
   /** Whether an event is the error that the channel ended with, which its map does not declare. */
@@ -95,14 +103,19 @@ export class Feed {
     const state = this.log.state()
     if (!isThenable(state)) return this.#onState(state)
     // If the log began a new epoch during the request, the answer may be of the old one.
-    return Promise.resolve(state).then(state => this.epoch !== epoch && this.epoch !== state.epoch ? this.state() : this.#onState(state))
+    return Promise.resolve(state).then(state =>
+      this.epoch !== epoch && this.epoch !== state.epoch ? this.state() : this.#onState(state)
+    )
   }
 
   /**
    * Returns the events that remain for a reader whose next entry was evicted: the latest events after its position.
    * `dropped` is the number of lost events before the last of them.
    */
-  latestFor ({ epoch, position }: { readonly epoch: string, readonly position: number }, newest: number): { entries: LogEntry[], dropped: number } {
+  latestFor (
+    { epoch, position }: { readonly epoch: string, readonly position: number },
+    newest: number
+  ): { entries: LogEntry[], dropped: number } {
     // Events of another epoch have other offsets.
     const entries = epoch === this.epoch ? this.latest?.after(position, MAX_LATEST) ?? [] : []
     return { entries, dropped: (entries.at(-1)?.offset ?? newest) - position - entries.length }
@@ -114,13 +127,17 @@ export class Feed {
       this.statistics.gaps++
       this.statistics.dropped += dropped
     }
-    if (diagnostics.drop.hasSubscribers) publishForSubscriber(record, diagnostics.drop, { channel: this.settings.name, dropped })
+    if (diagnostics.drop.hasSubscribers) {
+      publishForSubscriber(record, diagnostics.drop, { channel: this.settings.name, dropped })
+    }
   }
 
   /** Counts a subscriber whose position could not be honoured. */
   recordReset (reason: ResetReason, record: RequestScope | undefined): void {
     this.statistics.resets++
-    if (diagnostics.reset.hasSubscribers) publishForSubscriber(record, diagnostics.reset, { channel: this.settings.name, reason })
+    if (diagnostics.reset.hasSubscribers) {
+      publishForSubscriber(record, diagnostics.reset, { channel: this.settings.name, reason })
+    }
   }
 
   /** Starts live delivery to a reader at the end of the log. */

@@ -96,4 +96,5 @@ export class Producer {
  * Whether a log rejected an append because it has ended. Another copy of the package, or a log of the user, may throw
  * the error: compare the code.
  */
-export const isEndedError = (cause: unknown): boolean => (Object(toReadable(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'
+export const isEndedError = (cause: unknown): boolean =>
+  (Object(toReadable(cause)) as { code?: unknown }).code === 'FST_SSE_CHANNEL_ENDED'

@@ -59,7 +59,13 @@ export interface ChannelSetup {
 }
 
 const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
-const DEFAULTS: Omit<ChannelSettings, 'name'> = { events: undefined, history: HISTORY, start: 'latest', slowConsumer: 'disconnect', errorEvent: undefined }
+const DEFAULTS: Omit<ChannelSettings, 'name'> = {
+  events: undefined,
+  history: HISTORY,
+  start: 'latest',
+  slowConsumer: 'disconnect',
+  errorEvent: undefined
+}
 
 // The maximal length of an array. Stores count bytes as doubles, and cannot keep a time that ends in millions of years.
 const MAX_EVENTS = 2 ** 32 - 1
@@ -72,12 +78,16 @@ const BOUNDS: Record<keyof HistoryLimits, Rule> = {
   maxEvents: countRule(MAX_EVENTS, 'events'),
   maxBytes: countRule(Number.MAX_SAFE_INTEGER, 'bytes'),
   maxAge: {
-    expected: `a number of milliseconds above 0 and up to ${MAX_AGE} (100 years: no store keeps a longer time), or Infinity`,
+    expected:
+      `a number of milliseconds above 0 and up to ${MAX_AGE} (100 years: no store keeps a longer time), or Infinity`,
     fits: value => value === Infinity || (typeof value === 'number' && value > 0 && value <= MAX_AGE)
   }
 }
 /** Rule of the start of a subscriber without a position. */
-export const startRule: Rule = { expected: "'latest' or 'earliest'", fits: value => value === 'latest' || value === 'earliest' }
+export const startRule: Rule = {
+  expected: "'latest' or 'earliest'",
+  fits: value => value === 'latest' || value === 'earliest'
+}
 const RULES: Record<keyof ChannelOptions, Rule> = {
   // The contract checks the schemas themselves.
   events: { expected: 'a map of names to TypeBox schemas', fits: isObject },
@@ -85,7 +95,8 @@ const RULES: Record<keyof ChannelOptions, Rule> = {
   start: startRule,
   slowConsumer: {
     expected: "'disconnect', 'skip' or { compactBy: a function that returns an event's key }",
-    fits: value => value === 'disconnect' || value === 'skip' || (isObject(value) && typeof value.compactBy === 'function')
+    fits: value =>
+      value === 'disconnect' || value === 'skip' || (isObject(value) && typeof value.compactBy === 'function')
   },
   errorEvent: functionOrNull
 }
@@ -105,7 +116,9 @@ export function isChannelName (name: unknown): name is string {
 export function validateName (name: unknown): string {
   if (isChannelName(name)) return name
   const isReserved = typeof name === 'string' && name.startsWith(RESERVED)
-  const expected = isReserved ? `a name that does not begin with '${RESERVED}', which is reserved` : 'a string of 1 to 512 characters without control characters'
+  const expected = isReserved
+    ? `a name that does not begin with '${RESERVED}', which is reserved`
+    : 'a string of 1 to 512 characters without control characters'
   throw new FST_SSE_OPTION('name', expected, describe(name))
 }
 
@@ -120,12 +133,15 @@ export function resolveChannel (input: unknown, options: unknown): ChannelSettin
  * Returns the first option in which two channels of one name differ. Schemas and functions are compared by identity.
  */
 export function difference (one: ChannelSettings, other: ChannelSettings): string | undefined {
-  for (const bound of ['maxEvents', 'maxBytes', 'maxAge'] as const) if (one.history[bound] !== other.history[bound]) return `history.${bound}`
+  for (const bound of ['maxEvents', 'maxBytes', 'maxAge'] as const) {
+    if (one.history[bound] !== other.history[bound]) return `history.${bound}`
+  }
   if (slowConsumerKey(one) !== slowConsumerKey(other)) return 'slowConsumer'
   return (['events', 'start', 'errorEvent'] as const).find(option => one[option] !== other[option])
 }
 
-const slowConsumerKey = ({ slowConsumer }: ChannelSettings): unknown => typeof slowConsumer === 'object' ? slowConsumer.compactBy : slowConsumer
+const slowConsumerKey = ({ slowConsumer }: ChannelSettings): unknown =>
+  typeof slowConsumer === 'object' ? slowConsumer.compactBy : slowConsumer
 
 /** A client with a larger share of the history dropped since its last position may reconnect too late for it. */
 export const REPORT_SHARE = 0.5
@@ -140,5 +156,6 @@ const SHORT_AGE = 8_000
  */
 export function historyShare (history: HistoryLimits, events: number, characters: number): number {
   if (history.maxAge < SHORT_AGE) return 1
-  return Math.max(events / Math.min(history.maxEvents, 2 * MAX_UNREPORTED), characters * 3 / Math.max(1, history.maxBytes))
+  return Math.max(events / Math.min(history.maxEvents, 2 * MAX_UNREPORTED),
+    characters * 3 / Math.max(1, history.maxBytes))
 }

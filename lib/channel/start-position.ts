@@ -33,7 +33,12 @@ interface StartFeed {
 }
 
 /** Returns where a subscriber starts: after its cursor, or as a new client. */
-export function resolveStart (feed: StartFeed, logState: LogState | Promise<LogState>, projection: Projection, cursor: Cursor | 'malformed' | undefined): StartPosition | Promise<StartPosition> {
+export function resolveStart (
+  feed: StartFeed,
+  logState: LogState | Promise<LogState>,
+  projection: Projection,
+  cursor: Cursor | 'malformed' | undefined
+): StartPosition | Promise<StartPosition> {
   if (logState instanceof Promise) return logState.then(logState => resolveStart(feed, logState, projection, cursor))
   const { start: startAt, snapshot } = projection
   const { epoch, oldest, newest, ended } = logState
@@ -46,7 +51,9 @@ export function resolveStart (feed: StartFeed, logState: LogState | Promise<LogS
   let notice: Notice | undefined
   if (reason !== undefined) notice = { event: RESET_EVENT, data: { reason, oldest, newest } }
   // A subscriber that starts at the earliest event, without a snapshot, gets the number of evicted events.
-  else if (position > 0 && startAt === 'earliest' && snapshot === undefined) notice = { event: GAP_EVENT, data: { dropped: position } }
+  else if (position > 0 && startAt === 'earliest' && snapshot === undefined) {
+    notice = { event: GAP_EVENT, data: { dropped: position } }
+  }
   const complete = ended && position === newest && notice === undefined && snapshot === undefined
   const start: StartPosition = { epoch, position, notice, snapshot: [], complete }
   return snapshot === undefined ? start : withSnapshot(feed, start, snapshot)
@@ -64,15 +71,25 @@ function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'mal
 /**
  * A synchronous snapshot has the state of this moment. An asynchronous one is followed by all events since the call.
  */
-function withSnapshot (feed: StartFeed, start: StartPosition, snapshot: () => unknown): StartPosition | Promise<StartPosition> {
+function withSnapshot (
+  feed: StartFeed,
+  start: StartPosition,
+  snapshot: () => unknown
+): StartPosition | Promise<StartPosition> {
   start.position = feed.newest
   const snapshotValue = snapshot()
-  if (isThenable(snapshotValue)) return Promise.resolve(snapshotValue).then(snapshotValue => applySnapshot(feed, start, snapshotValue))
+  if (isThenable(snapshotValue)) {
+    return Promise.resolve(snapshotValue).then(snapshotValue => applySnapshot(feed, start, snapshotValue))
+  }
   start.position = feed.newest
   return applySnapshot(feed, start, snapshotValue)
 }
 
-function applySnapshot (feed: StartFeed, start: StartPosition, snapshotValue: unknown): StartPosition | Promise<StartPosition> {
+function applySnapshot (
+  feed: StartFeed,
+  start: StartPosition,
+  snapshotValue: unknown
+): StartPosition | Promise<StartPosition> {
   if (snapshotValue === undefined || snapshotValue === null) return start
   start.snapshot = Array.isArray(snapshotValue) ? snapshotValue : [snapshotValue]
   const last = start.snapshot.at(-1)

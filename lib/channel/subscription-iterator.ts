@@ -8,7 +8,10 @@ import type { SubscriberSink } from './subscriber-context.ts'
 // The maximal number of events that wait for the loop: later events wait in the log.
 const MAX_QUEUED = 64
 
-interface PendingRead { resolve: (result: IteratorResult<DecodedEvent, undefined>) => void, reject: (error: unknown) => void }
+interface PendingRead {
+  resolve: (result: IteratorResult<DecodedEvent, undefined>) => void
+  reject: (error: unknown) => void
+}
 
 /** Iterates over a subscription in this process. */
 export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefined>, SubscriberSink {
@@ -70,7 +73,9 @@ export class SubscriptionIterator implements AsyncIterator<DecodedEvent, undefin
       return true
     }
     // Start events before the last one have no position: their id is empty.
-    const value = (event as DecodedEvent).id === undefined ? { ...event as DecodedEvent, id: '' } : event as DecodedEvent
+    const value = (event as DecodedEvent).id === undefined
+      ? { ...event as DecodedEvent, id: '' }
+      : event as DecodedEvent
     const pendingRead = this.#pendingReads.shift()
     if (pendingRead === undefined) this.#events.push(value)
     else pendingRead.resolve({ value, done: false })

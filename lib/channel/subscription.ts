@@ -41,12 +41,21 @@ export interface SubscribeOptions<R, T> {
 }
 
 /** One event, several, or none. */
-export type Snapshot<T> = (T & { id?: string | undefined }) | ReadonlyArray<T & { id?: string | undefined }> | null | undefined
+export type Snapshot<T> = (T & { id?: string | undefined }) | ReadonlyArray<T & { id?: string | undefined }> | null
+  | undefined
 
 /** The events of a snapshot. */
-export type SnapshotEvent<S> = Awaited<S> extends infer G ? G extends readonly unknown[] ? G[number] : NonNullable<G> : never
+export type SnapshotEvent<S> = Awaited<S> extends infer G ? G extends readonly unknown[] ? G[number] : NonNullable<G>
+  : never
 
-const DEFAULTS: Required<SubscribeOptions<DecodedEvent, unknown>> = { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }
+const DEFAULTS: Required<SubscribeOptions<DecodedEvent, unknown>> = {
+  after: undefined,
+  start: undefined,
+  filter: undefined,
+  map: undefined,
+  snapshot: undefined,
+  signal: undefined
+}
 const RULES: Record<keyof typeof DEFAULTS, Rule> = {
   after: { expected: 'an event id', fits: value => typeof value === 'string' },
   start: startRule,
@@ -77,6 +86,7 @@ export class Subscription<E, R = E> implements ChannelSource<E>, AsyncIterable<R
   }
 
   [Symbol.asyncIterator] (): AsyncIterator<R, undefined> {
-    return new SubscriptionIterator(() => this[kSubscribed]) as AsyncIterator<unknown, undefined> as AsyncIterator<R, undefined>
+    return new SubscriptionIterator(() => this[kSubscribed]) as AsyncIterator<unknown, undefined> as AsyncIterator<R,
+      undefined>
   }
 }

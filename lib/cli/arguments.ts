@@ -12,7 +12,9 @@ export interface Option {
 
 export type Options = Readonly<Record<string, Option>>
 
-type Value<O extends Option> = O extends { value: string } ? (O extends { multiple: true } ? string[] : O extends { default: string } ? string : string | undefined) : boolean
+type Value<O extends Option> = O extends { value: string }
+  ? (O extends { multiple: true } ? string[] : O extends { default: string } ? string : string | undefined)
+  : boolean
 
 export interface Arguments<O extends Options> {
   readonly values: { readonly [K in keyof O]: Value<O[K]> }
@@ -27,7 +29,11 @@ export function parse<O extends Options> (args: readonly string[], options: O): 
     ...short === undefined ? {} : { short }
   }] as const)
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options: Object.fromEntries(config), allowPositionals: true })
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: Object.fromEntries(config),
+      allowPositionals: true
+    })
     const all = Object.entries(options).map(([name, option]) => [name, values[name] ?? defaultOf(option)])
     return { values: Object.fromEntries(all) as Arguments<O>['values'], positionals }
   } catch (error) {
@@ -44,7 +50,9 @@ function defaultOf ({ value, multiple, default: text }: Option): string | boolea
 export function numberOf (name: string, text: string, { least, whole }: { least: number, whole: boolean }): number {
   const number = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN
   if (!(number >= least && number <= 1e9) || (whole && !Number.isInteger(number))) {
-    throw new UsageError(`Option '--${name}' must be a ${whole ? 'whole number' : 'number'}, ${least} or more, not '${text}'`)
+    throw new UsageError(
+      `Option '--${name}' must be a ${whole ? 'whole number' : 'number'}, ${least} or more, not '${text}'`
+    )
   }
   return number
 }

@@ -28,7 +28,13 @@ const exits = {
   130: 'interrupted (Ctrl-C)'
 } as const
 
-export const doctor: Command = { name: 'doctor', text: 'Diagnoses proxies and settings between here and a stream.', options, exits, run }
+export const doctor: Command = {
+  name: 'doctor',
+  text: 'Diagnoses proxies and settings between here and a stream.',
+  options,
+  exits,
+  run
+}
 
 async function run (args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options)
@@ -44,11 +50,17 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
   if (signal.aborted) return 130
   const { base } = examination
   if (base.connected === undefined) {
-    stderr.write(`The server cannot be reached: ${printable(reasonOf(base.end.error ?? new Error(`no connection for ${seconds} s`)))}\n`)
+    stderr.write(
+      `The server cannot be reached: ${
+        printable(reasonOf(base.end.error ?? new Error(`no connection for ${seconds} s`)))
+      }\n`
+    )
     return 3
   }
   const probes = probesOf(examination)
-  await write(stdout, values.json ? `${printable(JSON.stringify({ url: target.url, seconds, probes }))}\n` : report(probes, paint), signal)
+  await write(stdout,
+    values.json ? `${printable(JSON.stringify({ url: target.url, seconds, probes }))}\n` : report(probes, paint),
+    signal)
   return probes.some(({ mark }) => mark === 'problem') ? 1 : 0
 }
 

@@ -40,9 +40,11 @@ export function optionRows (options: Options): Array<[string, string]> {
   return Object.entries(options).map(([name, option]) => [signatureOf(name, option), descriptionOf(option)])
 }
 
-const signatureOf = (name: string, { short, value }: Option): string => `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`
+const signatureOf = (name: string, { short, value }: Option): string =>
+  `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`
 
-const descriptionOf = ({ text, multiple, default: value }: Option): string => [text, ...multiple === true ? ['may be repeated'] : [], ...value === undefined ? [] : [`default ${value}`]].join('; ')
+const descriptionOf = ({ text, multiple, default: value }: Option): string =>
+  [text, ...multiple === true ? ['may be repeated'] : [], ...value === undefined ? [] : [`default ${value}`]].join('; ')
 
 function table (rows: ReadonlyArray<readonly [string, string]>): string {
   const width = Math.max(...rows.map(([name]) => name.length))

@@ -36,6 +36,8 @@ export function jsonLine ({ event, id, data }: RawEvent, time: Date): string {
 
 /** Formats a time in the local time zone. */
 function localTime (time: Date): string {
-  const [hours, minutes, seconds] = [time.getHours(), time.getMinutes(), time.getSeconds()].map(part => String(part).padStart(2, '0'))
+  const [hours, minutes, seconds] = [time.getHours(), time.getMinutes(), time.getSeconds()].map(part =>
+    String(part).padStart(2, '0')
+  )
   return `${hours}:${minutes}:${seconds}.${String(time.getMilliseconds()).padStart(3, '0')}`
 }

@@ -24,16 +24,29 @@ export async function run (args: readonly string[], world: World): Promise<numbe
   const stop = (): void => controller.abort()
   // Once: a second Ctrl-C ends the process at once.
   world.once('SIGINT', stop)
-  return attempt(name, command, rest, { stdout, stderr, env, signal: controller.signal }).finally(() => world.off('SIGINT', stop))
+  return attempt(name, command, rest, { stdout, stderr, env, signal: controller.signal }).finally(() =>
+    world.off('SIGINT', stop)
+  )
 }
 
-async function attempt (name: string, command: Command | undefined, args: readonly string[], terminal: Terminal): Promise<number> {
+async function attempt (
+  name: string,
+  command: Command | undefined,
+  args: readonly string[],
+  terminal: Terminal
+): Promise<number> {
   try {
-    if (command === undefined) throw new UsageError(name === '' ? 'The command is missing' : `Unknown command '${name}'`)
+    if (command === undefined) {
+      throw new UsageError(name === '' ? 'The command is missing' : `Unknown command '${name}'`)
+    }
     return await command.run(args, terminal)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    terminal.stderr.write(`${printable(error.message)}\n\n${command === undefined ? overview(commands) : `Run 'fastify-typed-sse-client ${name} --help' for its options.\n`}`)
+    terminal.stderr.write(
+      `${printable(error.message)}\n\n${
+        command === undefined ? overview(commands) : `Run 'fastify-typed-sse-client ${name} --help' for its options.\n`
+      }`
+    )
     return 2
   }
 }

@@ -27,7 +27,13 @@ const exits = {
 
 const NO_STREAM: readonly StreamErrorCode[] = ['FST_SSE_STATUS', 'FST_SSE_CONTENT_TYPE', 'FST_SSE_REDIRECT']
 
-export const tail: Command = { name: 'tail', text: 'Prints the events of a stream as they arrive, and reconnects when the connection breaks.', options, exits, run }
+export const tail: Command = {
+  name: 'tail',
+  text: 'Prints the events of a stream as they arrive, and reconnects when the connection breaks.',
+  options,
+  exits,
+  run
+}
 
 async function run (args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options)
@@ -35,11 +41,19 @@ async function run (args: readonly string[], terminal: Terminal): Promise<number
   const { since = '', event: names } = values
   const count = values.count === undefined ? Infinity : numberOf('count', values.count, { least: 1, whole: true })
   // No header can carry it, and another attempt would not help.
-  if (/[^\P{Cc}\t\x80-\x9f]/u.test(since)) throw new UsageError("Option '--since' must be an id: one line without control characters")
+  if (/[^\P{Cc}\t\x80-\x9f]/u.test(since)) {
+    throw new UsageError("Option '--since' must be an id: one line without control characters")
+  }
   const { stdout, signal } = terminal
   const layout = new Layout(painterOf(terminal))
   const { report, url: urlOf, ...listeners } = noticesOf(terminal, url)
-  const stream = connect(urlOf, { headers: { ...headers }, lastEventId: since, reconnect: !values['no-reconnect'], signal, ...listeners })
+  const stream = connect(urlOf, {
+    headers: { ...headers },
+    lastEventId: since,
+    reconnect: !values['no-reconnect'],
+    signal,
+    ...listeners
+  })
   let outputError: NodeJS.ErrnoException | undefined
   const onOutputError = (error: NodeJS.ErrnoException): void => {
     outputError = error

@@ -31,7 +31,9 @@ function headersOf (lines: readonly string[]): Record<string, string> {
 /** Parses the URL of a stream. Throws a UsageError. */
 export function urlOf (text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) throw new UsageError(`Invalid URL '${text}': expected http:// or https://`)
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
+    throw new UsageError(`Invalid URL '${text}': expected http:// or https://`)
+  }
   return url
 }
 
@@ -39,7 +41,11 @@ export function urlOf (text: string): URL {
 function credentialsOf ({ username, password }: URL): Record<string, string> {
   if (username === '' && password === '') return {}
   try {
-    return { authorization: `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}` }
+    return {
+      authorization: `Basic ${
+        Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')
+      }`
+    }
   } catch {
     throw new UsageError('The name or the password in the URL is not percent-encoded')
   }

@@ -52,9 +52,13 @@ export function reasonOf (error: unknown): string {
   let [first, last] = ['', '']
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     // The error of several addresses holds many errors, and has no text.
-    const text = cause.message.trim() === '' ? String((cause as NodeJS.ErrnoException).code ?? cause.name) : cause.message.trim()
+    const text = cause.message.trim() === ''
+      ? String((cause as NodeJS.ErrnoException).code ?? cause.name)
+      : cause.message.trim()
     first ||= text
     last = text
   }
-  return first === last || first.endsWith(last) ? first : `${first.replace(/: (fetch failed|terminated)$/, '')}: ${last}`
+  return first === last || first.endsWith(last)
+    ? first
+    : `${first.replace(/: (fetch failed|terminated)$/, '')}: ${last}`
 }

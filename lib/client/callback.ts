@@ -12,7 +12,9 @@ export function call<T> (name: string, callback: () => T, code?: StreamErrorCode
 /** Returns the StreamError for an error of a function of the program. */
 export function callbackError (name: string, thrown: unknown, code: StreamErrorCode = 'FST_SSE_CALLBACK'): StreamError {
   const cause = legible(thrown)
-  return cause instanceof StreamError ? cause : new StreamError(code, `${name} failed: ${(cause as Error | null)?.message}`, { cause })
+  return cause instanceof StreamError
+    ? cause
+    : new StreamError(code, `${name} failed: ${(cause as Error | null)?.message}`, { cause })
 }
 
 /** Calls a function whose result and failure do not matter, such as the `cancel` of a body, in any form of `fetch`. */

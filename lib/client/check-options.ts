@@ -13,20 +13,27 @@ const RULES: readonly Rule[] = [
   ['a string', value => value === null || typeof value === 'string', 'lastEventId'],
   ['true, false or a name', value => typeof value === 'boolean' || typeof value === 'string', 'share'],
   ['an AbortSignal', value => value === null || has(value, 'addEventListener'), 'signal'],
-  ["a map of schemas, 'text' or 'json'", value => typeof value === 'object' && Object.values(Object(value) as Values).every(isEncoding), 'events']
+  ["a map of schemas, 'text' or 'json'",
+    value => typeof value === 'object' && Object.values(Object(value) as Values).every(isEncoding), 'events']
 ]
 
 /** Returns FST_SSE_OPTION for the first invalid argument of `connect`; undefined if all are valid. */
 export function checkOptions (url: unknown, input: unknown): StreamError | undefined {
   const options = Object(input) as Values
   if (options !== input) return invalid('options', 'an object')
-  if (typeof url !== 'string' && typeof url !== 'function' && !has(url, 'href')) return invalid('url', 'a string, a URL or a function')
+  if (typeof url !== 'string' && typeof url !== 'function' && !has(url, 'href')) {
+    return invalid('url', 'a string, a URL or a function')
+  }
   for (const [expected, isValid, names] of RULES) {
     const name = names.split(' ').find(name => options[name] !== undefined && !isValid(options[name]))
     if (name !== undefined) return invalid(name, expected)
   }
-  if (options.share === true && typeof url === 'function') return invalid('share', 'a name, since the URL is a function')
-  if (options.body instanceof ReadableStream && reconnects(options)) return invalid('body', 'a function, since the stream is sent again')
+  if (options.share === true && typeof url === 'function') {
+    return invalid('share', 'a name, since the URL is a function')
+  }
+  if (options.body instanceof ReadableStream && reconnects(options)) {
+    return invalid('body', 'a function, since the stream is sent again')
+  }
 }
 
 /** Returns whether the client connects again. By default it does so for GET only: it does not repeat a POST. */
@@ -36,4 +43,5 @@ export function reconnects ({ reconnect, method }: { reconnect?: boolean, method
 
 const isEncoding = (value: unknown): boolean => Object(value) === value || value === 'text' || value === 'json'
 const has = (value: unknown, name: string): boolean => (Object(value) as Values)[name] !== undefined
-const invalid = (name: string, expected: string): StreamError => new StreamError('FST_SSE_OPTION', `Option '${name}' must be ${expected}`)
+const invalid = (name: string, expected: string): StreamError =>
+  new StreamError('FST_SSE_OPTION', `Option '${name}' must be ${expected}`)

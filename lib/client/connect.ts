@@ -2,7 +2,10 @@ import type { EventMap } from '../contract/event-types.ts'
 import { call } from './callback.ts'
 import { checkOptions, reconnects } from './check-options.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
-import { decoderOf, type ClientEventOf, type Decode, type EncodingsOf, type RawEvent, type Validate } from './encoding.ts'
+import {
+  decoderOf, type ClientEventOf, type Decode, type EncodingsOf, type RawEvent,
+  type Validate
+} from './encoding.ts'
 import { EventStream, type ReceivedEvent } from './event-stream.ts'
 import { onPageEvent } from './page-event.ts'
 import type { PerAttempt } from './request.ts'
@@ -32,24 +35,39 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
 }
 
 /** Options without a map: every event is received, its data as text. */
-export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'events' | 'validate'> { events?: undefined, validate?: undefined }
+export interface RawConnectOptions extends Omit<ConnectOptions<EventMap>, 'events' | 'validate'> {
+  events?: undefined
+  validate?: undefined
+}
 
 /**
  * Connects to a stream of Server-Sent Events (WHATWG HTML §9.2) and stays connected: after a lost connection the next
  * one resumes after the last event. Does not throw: the loop over the stream, `closed` and `onError` report failures.
  */
-export function connect<M extends EventMap> (url: PerAttempt<string | URL>, options: ConnectOptions<M>): EventStream<ClientEventOf<M>>
+export function connect<M extends EventMap> (
+  url: PerAttempt<string | URL>,
+  options: ConnectOptions<M>
+): EventStream<ClientEventOf<M>>
 export function connect (url: PerAttempt<string | URL>, options?: RawConnectOptions): EventStream<RawEvent>
-export function connect (url: PerAttempt<string | URL>, options: Omit<RawConnectOptions, 'events' | 'validate'> & { events?: object | undefined, validate?: Validate | undefined } = {}): object {
+export function connect (
+  url: PerAttempt<string | URL>,
+  options: Omit<RawConnectOptions, 'events' | 'validate'> & {
+    events?: object | undefined,
+    validate?: Validate | undefined
+  } = {}
+): object {
   const invalid = checkOptions(url, options)
   if (invalid !== undefined) {
     const { onStateChange } = Object(options) as RawConnectOptions
-    return new EventStream(failing(invalid, options), () => {}, typeof onStateChange === 'function' ? onStateChange : undefined)
+    return new EventStream(failing(invalid, options), () => {},
+      typeof onStateChange === 'function' ? onStateChange : undefined)
   }
   const { events, validate, share = false, onStateChange, signal, ...rest } = options
   const decode = decoderOf(events, validate)
   const controller = new AbortController()
-  const source = share === false ? new Connection(url, rest, decode, controller.signal) : sharedSource(share, url, rest, decode, controller.signal)
+  const source = share === false
+    ? new Connection(url, rest, decode, controller.signal)
+    : sharedSource(share, url, rest, decode, controller.signal)
   const stream = new EventStream(source, () => {
     signal?.removeEventListener('abort', close)
     controller.abort()
@@ -68,9 +86,16 @@ async function * failing (error: StreamError, options: unknown): AsyncGenerator<
 }
 
 /** A source that shares its connection with other tabs. Each tab decodes the messages by its own map. */
-async function * sharedSource (share: true | string, url: PerAttempt<string | URL>, options: ConnectionOptions, decode: Decode, signal: AbortSignal): AsyncGenerator<Array<ReceivedEvent | StreamState>, void> {
+async function * sharedSource (
+  share: true | string,
+  url: PerAttempt<string | URL>,
+  options: ConnectionOptions,
+  decode: Decode,
+  signal: AbortSignal
+): AsyncGenerator<Array<ReceivedEvent | StreamState>, void> {
   const { nameOf, shared } = await import('./shared.ts')
   const name = call('The URL', () => nameOf(share, url), 'FST_SSE_REQUEST')
-  const open = (lastEventId: string, signal: AbortSignal): Connection<Message> => new Connection(url, { ...options, lastEventId }, message => message, signal)
+  const open = (lastEventId: string, signal: AbortSignal): Connection<Message> =>
+    new Connection(url, { ...options, lastEventId }, message => message, signal)
   yield * shared(name, options.lastEventId ?? '', open, decode, signal, reconnects(options) ? onPageEvent : undefined)
 }

@@ -40,7 +40,10 @@ export interface ConnectionOptions extends RequestOptions {
    * boolean, that decides: `true` for another attempt after a 401, when a new token is there, `false` for none. If it
    * throws, the stream fails with FST_SSE_CALLBACK.
    */
-  onError?: (error: StreamError, next: { attempt: number, delay: number | undefined }) => boolean | void | Promise<boolean | void>
+  onError?: (
+    error: StreamError,
+    next: { attempt: number, delay: number | undefined }
+  ) => boolean | void | Promise<boolean | void>
 }
 
 // Milliseconds.
@@ -63,7 +66,12 @@ export class Connection<E extends object> {
   #hidden = false
 
   /** `decode` makes an event of a message, returns undefined to skip it, or throws a StreamError. */
-  constructor (url: PerAttempt<string | URL>, options: ConnectionOptions, decode: (message: Message) => E | undefined, signal: AbortSignal) {
+  constructor (
+    url: PerAttempt<string | URL>,
+    options: ConnectionOptions,
+    decode: (message: Message) => E | undefined,
+    signal: AbortSignal
+  ) {
     this.#url = url
     this.#options = options
     this.#signal = signal
@@ -85,7 +93,9 @@ export class Connection<E extends object> {
       this.#interrupt(HIDDEN)
     }
     const reconnect = reconnects(this.#options)
-    const removers = reconnect ? [onPageEvent('pagehide', setHidden(true)), onPageEvent('pageshow', setHidden(false))] : []
+    const removers = reconnect
+      ? [onPageEvent('pagehide', setHidden(true)), onPageEvent('pageshow', setHidden(false))]
+      : []
     try {
       yield * this.#run(reconnect)
     } finally {
@@ -138,7 +148,8 @@ export class Connection<E extends object> {
       controller.abort(reason)
       quietly(() => body?.cancel())
     }
-    const onSilence = (limit: number): void => interrupt(new StreamError('FST_SSE_INACTIVE', `No bytes for ${limit} ms`))
+    const onSilence = (limit: number): void =>
+      interrupt(new StreamError('FST_SSE_INACTIVE', `No bytes for ${limit} ms`))
     reader.begin()
     try {
       watchdog.watch(onSilence)
@@ -190,7 +201,8 @@ export class Connection<E extends object> {
       removeListener = onPageEvent('online', () => {
         clearTimeout(timer)
         const passed = Date.now() - start
-        timer = setTimeout(end, Math.min(time - passed, Math.max(0, least - passed) + Math.random() * (this.#options.retryDelay ?? DELAY)))
+        timer = setTimeout(end,
+          Math.min(time - passed, Math.max(0, least - passed) + Math.random() * (this.#options.retryDelay ?? DELAY)))
       })
       if (time === 0 || this.#signal.aborted) end()
     })
@@ -201,5 +213,6 @@ export class Connection<E extends object> {
 
 /** Returns whether another attempt may succeed after this error. */
 function isTransient ({ code, status = 0 }: StreamError): boolean {
-  return status >= 500 || [408, 425, 429].includes(status) || ['FST_SSE_NETWORK', 'FST_SSE_INACTIVE', 'FST_SSE_MISSING_EVENTS'].includes(code)
+  return status >= 500 || [408, 425, 429].includes(status) ||
+    ['FST_SSE_NETWORK', 'FST_SSE_INACTIVE', 'FST_SSE_MISSING_EVENTS'].includes(code)
 }

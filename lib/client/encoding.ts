@@ -13,13 +13,16 @@ export type Encoding = 'text' | 'json'
  * Replaces an event map whose schemas are not wanted in the bundle. The compiler compares it with the map:
  * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
  */
-export type EncodingsOf<M extends EventMap> = { readonly [K in keyof M]: (M[K] & { params: [] })['static'] extends string ? 'text' : 'json' }
+export type EncodingsOf<M extends EventMap> = {
+  readonly [K in keyof M]: (M[K] & { params: [] })['static'] extends string ? 'text' : 'json'
+}
 
 /** An event of a stream without a map, its data as text. `id` is the last event id. */
 export interface RawEvent { readonly event: string, readonly data: string, readonly id: string }
 
 /** The events of a stream with this map, and the system events about a channel's history. */
-export type ClientEventOf<M extends EventMap> = ReceivedEventOf<M> | Extract<SystemEventReceived, { event: 'sse.reset' | 'sse.gap' }>
+export type ClientEventOf<M extends EventMap> = ReceivedEventOf<M> | Extract<SystemEventReceived,
+  { event: 'sse.reset' | 'sse.gap' }>
 
 /** Checks the data of an event against its schema. Returns the fault, or undefined. */
 export type Validate = (schema: unknown, data: unknown) => string | undefined
@@ -36,7 +39,8 @@ export function encodingsOf (events: Events): ReadonlyMap<string, Encoding> {
   return new Map([...SYSTEM, ...Object.entries(events).map(([name, schema]) => [name, encodingOf(schema)] as const)])
 }
 
-const encodingOf = (schema: EventSchema | Encoding): Encoding => typeof schema === 'string' ? schema : isTextSchema(schema) ? 'text' : 'json'
+const encodingOf = (schema: EventSchema | Encoding): Encoding =>
+  typeof schema === 'string' ? schema : isTextSchema(schema) ? 'text' : 'json'
 
 /** Returns the function that decodes messages by the map, or passes them unchanged without one. */
 export function decoderOf (events: object | undefined, validate: Validate | undefined): Decode {
@@ -50,7 +54,9 @@ export function decoderOf (events: object | undefined, validate: Validate | unde
     const value = encoding === 'text' ? data : parsed(event, data)
     const schema = (events as Events)[event]
     const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
-    if (fault !== undefined) throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not fit: ${fault}`, { data: value })
+    if (fault !== undefined) {
+      throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not fit: ${fault}`, { data: value })
+    }
     return { event, data: value, id }
   }
 }

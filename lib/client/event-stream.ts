@@ -42,11 +42,18 @@ export class EventStream<E extends ReceivedEvent> implements AsyncIterable<E> {
   #wake: () => void = () => {}
 
   /** `source` yields events and states, and ends after a call of `abort`. */
-  constructor (source: AsyncIterable<ReadonlyArray<E | StreamState>>, abort: () => void, onStateChange?: (state: StreamState) => void) {
+  constructor (
+    source: AsyncIterable<ReadonlyArray<E | StreamState>>,
+    abort: () => void,
+    onStateChange?: (state: StreamState) => void
+  ) {
     this.#abort = abort
     this.#onStateChange = onStateChange
-    this.closed = new Promise(resolve => { this.#settle = resolve })
-    this.#run(source).then(() => this.#end({ reason: 'complete' }), error => this.#end({ reason: 'error', error: callbackError('A callback', error) }))
+    this.closed = new Promise(resolve => {
+      this.#settle = resolve
+    })
+    this.#run(source).then(() => this.#end({ reason: 'complete' }),
+      error => this.#end({ reason: 'error', error: callbackError('A callback', error) }))
   }
 
   get state (): StreamState { return this.#state }
@@ -70,7 +77,13 @@ export class EventStream<E extends ReceivedEvent> implements AsyncIterable<E> {
     return {
       next: () => {
         const value = this.#next
-        if (value === undefined) return this.#ended ? this.#finish() : new Promise(resolve => { this.#waiting.push(resolve) })
+        if (value === undefined) {
+          return this.#ended
+            ? this.#finish()
+            : new Promise(resolve => {
+              this.#waiting.push(resolve)
+            })
+        }
         this.#next = undefined
         this.#wake()
         return Promise.resolve({ value, done: false })

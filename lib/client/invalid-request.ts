@@ -9,7 +9,12 @@ const CACHE = /\bcache['"`]? (field|mode|option|is not [is])/
  * TypeError: a request that cannot be constructed is a mistake of the program. `isGlobal` is false for a `fetch` of the
  * program, which may accept other URLs and fewer fields.
  */
-export function invalidReason (error: unknown, url: string | URL, init: RequestInit, isGlobal: boolean): string | undefined {
+export function invalidReason (
+  error: unknown,
+  url: string | URL,
+  init: RequestInit,
+  isGlobal: boolean
+): string | undefined {
   const [message = '', reason = '', code = ''] = errorTexts(error)
   // Node: undici rejects with these codes, or with a message alone. A failure of the network has another code.
   if (/^(UND_)?ERR_(INVALID|NOT_SUPPORTED)/.test(code)) return reason

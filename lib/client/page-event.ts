@@ -4,7 +4,9 @@
  * HTML §7.4.6).
  */
 export function onPageEvent (type: 'pagehide' | 'pageshow' | 'online', listener: () => void): () => void {
-  const { addEventListener, removeEventListener } = globalThis as Partial<Pick<typeof globalThis, 'addEventListener' | 'removeEventListener'>>
+  const { addEventListener, removeEventListener } = globalThis as Partial<
+    Pick<typeof globalThis, 'addEventListener' | 'removeEventListener'>
+  >
   addEventListener?.(type, listener)
   return () => removeEventListener?.(type, listener)
 }

@@ -65,7 +65,9 @@ export class Parser {
 
   #count (bytes: number): void {
     this.#bytes += bytes
-    if (this.#bytes > this.#maxEventBytes) throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes (${this.#maxEventBytes})`)
+    if (this.#bytes > this.#maxEventBytes) {
+      throw new StreamError('FST_SSE_EVENT_SIZE', `An event is larger than maxEventBytes (${this.#maxEventBytes})`)
+    }
   }
 
   #read (line: string): void {
@@ -93,8 +95,9 @@ export class Parser {
     this.#event = ''
     this.#hasId = false
     this.#bytes = 0
-    if (data !== undefined && (data !== '' || event !== POSITION_EVENT)) this.#handlers.message(event, data, this.#id, hasId)
-    else if (hasId) this.#handlers.position(this.#id)
+    if (data !== undefined && (data !== '' || event !== POSITION_EVENT)) {
+      this.#handlers.message(event, data, this.#id, hasId)
+    } else if (hasId) this.#handlers.position(this.#id)
   }
 }
 

@@ -11,7 +11,12 @@ const SAFE = /^(accept(-language)?|cache-control|content-.*|last-event-id|user-a
  * gets none of them. A browser hides the target of a redirect. There a GET is sent again, such that the browser itself
  * rejects another origin. Returns the last response, or the reason why a redirect is not followed.
  */
-export async function followRedirects (send: Send, url: string | URL, init: RequestInit, first: Response): Promise<Response | string> {
+export async function followRedirects (
+  send: Send,
+  url: string | URL,
+  init: RequestInit,
+  first: Response
+): Promise<Response | string> {
   let current = new URL(url, globalThis.location?.href ?? 'http://localhost')
   let request = init
   let response = first
@@ -31,7 +36,11 @@ export async function followRedirects (send: Send, url: string | URL, init: Requ
     // A POST may become a GET (WHATWG Fetch §4.4).
     const becomesGet = status === 303 ? !/^(get|head)$/i.test(method) : status < 303 && /^post$/i.test(method)
     if (!becomesGet && body instanceof ReadableStream) return 'a body that is a stream cannot be sent again'
-    request = { ...request, headers: remainingHeaders(request.headers, becomesGet, next.origin !== current.origin), ...becomesGet && { method: 'GET', body: null } }
+    request = {
+      ...request,
+      headers: remainingHeaders(request.headers, becomesGet, next.origin !== current.origin),
+      ...becomesGet && { method: 'GET', body: null }
+    }
     current = next
     response = await send(current, request)
   }
@@ -45,7 +54,9 @@ function isRedirect ({ type, status }: Response): boolean {
 
 async function followWithin (send: Send, url: URL, init: RequestInit): Promise<Response | string> {
   // A request with any other method may already have had its effect.
-  if (!/^get$/i.test(init.method ?? 'GET') || url.origin !== globalThis.location?.origin) return 'a page cannot see its target'
+  if (!/^get$/i.test(init.method ?? 'GET') || url.origin !== globalThis.location?.origin) {
+    return 'a page cannot see its target'
+  }
   try {
     return await send(url, { ...init, redirect: 'follow', mode: 'same-origin' })
   } catch {

@@ -38,7 +38,12 @@ const PLAIN = /^(accept(-language)?|(proxy-)?authorization|cache-control|content
  * that is no stream, and for mistakes of the program FST_SSE_REQUEST, FST_SSE_CALLBACK, FST_SSE_RESPONSE,
  * FST_SSE_POSITION and FST_SSE_REDIRECT. When the signal aborts, it throws the error of `fetch`.
  */
-export async function request (url: PerAttempt<string | URL>, options: RequestOptions, attempt: Attempt, signal: AbortSignal): Promise<Response | undefined> {
+export async function request (
+  url: PerAttempt<string | URL>,
+  options: RequestOptions,
+  attempt: Attempt,
+  signal: AbortSignal
+): Promise<Response | undefined> {
   const { fetch = globalThis.fetch, headers: input, body, ...init } = options
   const headers = headersOf(await valueOf('headers()', input, attempt), attempt.lastEventId)
   const response = await fetchResponse(fetch, await valueOf('url()', url, attempt), {
@@ -55,7 +60,10 @@ export async function request (url: PerAttempt<string | URL>, options: RequestOp
   if (isStream && typeof stream?.getReader === 'function') return response
   // An unread body would keep the connection busy.
   quietly(() => stream?.cancel())
-  if (isStream) throw new StreamError('FST_SSE_RESPONSE', 'The response has no body stream: pass a streaming fetch (React Native: expo/fetch)', { response })
+  if (isStream) {
+    throw new StreamError('FST_SSE_RESPONSE',
+      'The response has no body stream: pass a streaming fetch (React Native: expo/fetch)', { response })
+  }
   if (status === 204) return undefined
   if (status !== 200) throw new StreamError('FST_SSE_STATUS', `The server answered with status ${status}`, { response })
   throw new StreamError('FST_SSE_CONTENT_TYPE', `The server answered with type ${type}`, { response })
@@ -87,7 +95,8 @@ async function fetchResponse (fetch: Fetch, url: string | URL, init: Init): Prom
     if (error instanceof ReferenceError) throw callbackError('fetch', error)
     const reason = invalidReason(error, url, init, fetch === globalThis.fetch)
     if (reason === undefined) throw networkError(error)
-    throw new StreamError(/redirect/.test(reason) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST', `fetch rejects the request: ${reason}`, { cause: error })
+    throw new StreamError(/redirect/.test(reason) ? 'FST_SSE_REDIRECT' : 'FST_SSE_REQUEST',
+      `fetch rejects the request: ${reason}`, { cause: error })
   }
 }
 
@@ -119,7 +128,8 @@ function headersOf (input: RequestInit['headers'] | undefined, lastEventId: stri
 function headerOf (id: string): string {
   const bytes = String.fromCharCode(...new TextEncoder().encode(id.slice(0, LONGEST_ID)))
   if (id.length > LONGEST_ID || bytes.length > LONGEST_ID || CONTROL.test(bytes)) {
-    throw new StreamError('FST_SSE_POSITION', `The last event id has control characters or more than ${LONGEST_ID} bytes`)
+    throw new StreamError('FST_SSE_POSITION',
+      `The last event id has control characters or more than ${LONGEST_ID} bytes`)
   }
   return bytes
 }
@@ -137,7 +147,8 @@ async function valueOf<T> (name: string, value: PerAttempt<T>, attempt: Attempt)
     const error = legible(thrown)
     // A failed request for a token is a TypeError too: with a cause in Node, without one in a page, after the first
     // attempt.
-    const isMistake = error instanceof ReferenceError || (error instanceof TypeError && error.cause === undefined && attempt.attempt === 1)
+    const isMistake = error instanceof ReferenceError ||
+      (error instanceof TypeError && error.cause === undefined && attempt.attempt === 1)
     throw callbackError(name, error, isMistake ? 'FST_SSE_CALLBACK' : 'FST_SSE_NETWORK')
   }
 }

@@ -17,7 +17,9 @@ export class SequenceChecker {
   check (id: string): 'next' | 'duplicate' | 'missing' {
     let ahead = 0
     // For another channel, or another epoch of it, nothing is known: NaN is neither 0 nor greater than 1.
-    for (const [epoch, offset] of positionsOf(id)) ahead += Math.max(0, Number(offset) - Number(this.#known?.get(epoch)))
+    for (const [epoch, offset] of positionsOf(id)) {
+      ahead += Math.max(0, Number(offset) - Number(this.#known?.get(epoch)))
+    }
     return ahead > 1 ? 'missing' : ahead === 0 ? 'duplicate' : 'next'
   }
 }

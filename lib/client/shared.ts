@@ -45,7 +45,11 @@ export function nameOf (share: true | string, url: unknown): string {
  * events when it returns. Without `onPage` the connection must not be made again, and the page keeps it in the cache.
  */
 export async function * shared<E> (
-  name: string, lastEventId: string, open: (lastEventId: string, signal: AbortSignal) => SharedSource, decode: (message: Message) => E | undefined, signal: AbortSignal,
+  name: string,
+  lastEventId: string,
+  open: (lastEventId: string, signal: AbortSignal) => SharedSource,
+  decode: (message: Message) => E | undefined,
+  signal: AbortSignal,
   onPage?: typeof onPageEvent
 ): AsyncGenerator<Array<E | StreamState>, void> {
   const self = Math.random()
@@ -164,14 +168,19 @@ export async function * shared<E> (
   const join = async (left: AbortSignal): Promise<void> => {
     const waiting = new AbortController()
     cancelLock = () => waiting.abort()
-    const whenLeft = new Promise<boolean>(resolve => { left.addEventListener('abort', () => resolve(true)) })
-    const request = (isFirst: boolean): Promise<boolean> => navigator.locks.request(name, { signal: waiting.signal }, () => Promise.race([whenLeft, (async () => {
-      await catchUp()
-      // A tab without a position lets the waiting tabs go first: one of them may have the position of the last leader.
-      if (isFirst && last === undefined) return false
-      if (!over && !left.aborted) await lead(left)
-      return true
-    })()]))
+    const whenLeft = new Promise<boolean>(resolve => {
+      left.addEventListener('abort', () => resolve(true))
+    })
+    const request = (isFirst: boolean): Promise<boolean> =>
+      navigator.locks.request(name, { signal: waiting.signal }, () =>
+        Promise.race([whenLeft, (async () => {
+          await catchUp()
+          // A tab without a position lets the waiting tabs go first: one of them may have the position of the last
+          // leader.
+          if (isFirst && last === undefined) return false
+          if (!over && !left.aborted) await lead(left)
+          return true
+        })()]))
     try {
       channel = new BroadcastChannel(name)
       channel.onmessage = onMessage

@@ -31,7 +31,11 @@ export class StreamError extends Error {
    */
   readonly data: unknown
 
-  constructor (code: StreamErrorCode, message: string, details: { response?: Response, data?: unknown, cause?: unknown } = {}) {
+  constructor (
+    code: StreamErrorCode,
+    message: string,
+    details: { response?: Response, data?: unknown, cause?: unknown } = {}
+  ) {
     super(message, details)
     const { response, data } = details
     this.code = code

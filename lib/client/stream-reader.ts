@@ -66,7 +66,9 @@ export class StreamReader<E extends object> implements ParserHandlers {
     else if (hasId && event !== GAP_EVENT) {
       const verdict = this.#sequence.check(id)
       if (verdict === 'duplicate') return
-      if (verdict === 'missing') throw new StreamError('FST_SSE_MISSING_EVENTS', `Events between ${this.lastEventId} and ${id} are missing`)
+      if (verdict === 'missing') {
+        throw new StreamError('FST_SSE_MISSING_EVENTS', `Events between ${this.lastEventId} and ${id} are missing`)
+      }
     }
     const decoded = this.#decode({ event, data, id })
     this.progressed = true

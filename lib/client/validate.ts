@@ -39,7 +39,8 @@ function loosened (node: SchemaNode, references: readonly string[]): SchemaNode 
   const { format, ...rest } = node
   const kind = String(node[Kind])
   // The builder has a method for each type, and two more.
-  const isKnown = references.includes(kind) || TypeRegistry.Has(kind) || (kind in Type && kind !== 'Ref' && kind !== 'Unsafe')
+  const isKnown = references.includes(kind) || TypeRegistry.Has(kind) ||
+    (kind in Type && kind !== 'Ref' && kind !== 'Unsafe')
   if (!isKnown) return { ...rest, [Kind]: 'Unknown' }
   return typeof format === 'string' && !FormatRegistry.Has(format) ? rest : node
 }

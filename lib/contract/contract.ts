@@ -1,7 +1,10 @@
 import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
 import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
-import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, describe } from '../errors.ts'
+import {
+  FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA,
+  FST_SSE_UNKNOWN_EVENT, describe
+} from '../errors.ts'
 import { errorMessage } from '../thrown-value.ts'
 import { FREE } from '../schema/fingerprint.ts'
 import type { CompiledSchema } from '../schema/schema.ts'
@@ -82,7 +85,9 @@ function checkPublishable (input: unknown): EventInput {
   if (isObject) assertFields(input)
   if (!isObject || isControl(input)) throw new FST_SSE_PUBLISH(`expected { data, event? }, got ${describe(input)}`)
   const event: EventInput = input
-  if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) throw new FST_SSE_PUBLISH(`the name ${describe(event.event)} is reserved`)
+  if (typeof event.event === 'string' && event.event.startsWith(RESERVED)) {
+    throw new FST_SSE_PUBLISH(`the name ${describe(event.event)} is reserved`)
+  }
   for (const field of ['id', 'retry', 'comment'] as const) {
     if (event[field] !== undefined) throw new FST_SSE_PUBLISH(`an event of a channel has no '${field}'`)
   }
@@ -112,7 +117,10 @@ export const freeContract: Contract = {
     const event = checkEvent(input)
     if (isControl(event)) return encodeControl(event)
     const serialized = serializeUnchecked(event)
-    if (serialized.event !== 'message' && serialized.event.startsWith(RESERVED) && !SYSTEM_EVENTS.includes(serialized.event)) throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(serialized.event))
+    if (serialized.event !== 'message' && serialized.event.startsWith(RESERVED) &&
+      !SYSTEM_EVENTS.includes(serialized.event)) {
+      throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(serialized.event))
+    }
     return assemble(event, encodeName(serialized.event), serialized.data)
   }
 }
@@ -129,11 +137,15 @@ function encodeSystemEvent (event: EventInput): string {
  * names the place (`GET /orders`), the event and the reason.
  */
 export function compileContract (map: unknown, place: string, compile: (schema: TSchema) => CompiledSchema): Contract {
-  if (typeof map !== 'object' || map === null || Array.isArray(map)) throw new FST_SSE_MAP(place, `got ${describe(map)}`)
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) {
+    throw new FST_SSE_MAP(place, `got ${describe(map)}`)
+  }
   const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
   for (const [name, schema] of Object.entries(map)) {
     if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
-    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(schema)}`)
+    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) {
+      throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(schema)}`)
+    }
     try {
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
@@ -149,18 +161,27 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     const declaration = declared.get(name)
     if (declaration === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
     const { data } = event
-    const text = declaration.textual ? declaration.check(data) ? data as string : undefined : serializeWith(declaration.serializeChecked, name, data)
+    const text = declaration.textual
+      ? declaration.check(data) ? data as string : undefined
+      : serializeWith(declaration.serializeChecked, name, data)
     if (text === undefined) {
       assertData(name, data)
       const { path, message } = declaration.explain(data)
       throw new FST_SSE_DATA(name, path, message)
     }
-    return { event: name, data: text, json: !declaration.textual, fingerprint: declaration.fingerprint, prefix: declaration.prefix }
+    return {
+      event: name,
+      data: text,
+      json: !declaration.textual,
+      fingerprint: declaration.fingerprint,
+      prefix: declaration.prefix
+    }
   }
 
   return {
     declares: event => declared.has(eventName(event)),
-    declaresAll: other => other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
+    declaresAll: other =>
+      other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
     serialize (input) {
       const { prefix: _, ...serialized } = write(checkPublishable(input))

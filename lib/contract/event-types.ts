@@ -14,15 +14,21 @@ interface Position {
   retry?: number | undefined
 }
 
-type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 'l' | 'm' | 'n' | 'o' | 'p' | 'q' | 'r' | 's' | 't' | 'u' | 'v' | 'w' | 'x' | 'y' | 'z' | '_'
+type Letter = 'a' | 'b' | 'c' | 'd' | 'e' | 'f' | 'g' | 'h' | 'i' | 'j' | 'k' | 'l' | 'm' | 'n' | 'o' | 'p' | 'q' | 'r'
+  | 's' | 't' | 'u' | 'v' | 'w' | 'x' | 'y' | 'z' | '_'
 type After<Start extends string, But extends string = never> = `${Start}${Exclude<Letter, But>}${string}`
 
 /**
  * Keys that no event has, by their first letters. The compiler checks the unknown keys of a literal, but not the keys
  * of a variable with a wider type. A longer list would cost more compile time than it is worth.
  */
-type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<'d', 'a'> | After<'da', 't'> |
-  After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<'re', 't'>
+type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<'co', 'm'> | After<'com', 'm'> | After<
+  'd',
+  'a'
+> | After<'da', 't'> | After<'dat', 'a'> | After<'e', 'v'> | After<'i', 'd'> | After<'id'> | After<'r', 'e'> | After<
+  're',
+  't'
+>
 
 type NoForeign = { [K in Foreign]?: never }
 
@@ -55,7 +61,11 @@ export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
  * several channels.
  */
 export type SystemEvent =
-  | (Position & { event: 'sse.reset', data: { reason: ResetReason, oldest: number, newest: number, channel?: string }, comment?: undefined })
+  | (Position & {
+    event: 'sse.reset',
+    data: { reason: ResetReason, oldest: number, newest: number, channel?: string },
+    comment?: undefined
+  })
   | (Position & { event: 'sse.gap', data: { dropped: number, channel?: string }, comment?: undefined })
 
 /** Any event: `{ event?, data, id?, retry? }` or a control frame. The event type of a route without `schema.sse`. */
@@ -63,7 +73,10 @@ export type AnyEvent = ControlEvent | (Position & { event?: string | undefined, 
 
 /** The events of an object type that maps names to payloads. AnyEvent if the names are known only at run time. */
 export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEvent | SystemEvent | {
-  [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: P[K], comment?: undefined }
+  [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & {
+    data: P[K],
+    comment?: undefined
+  }
 }[keyof P & string]
 
 /**
@@ -72,14 +85,23 @@ export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEven
 export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
 
 /** The events that a channel with this map publishes: `{ event?, data }`. The channel sets their position. */
-export type PublishEventOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown } : {
-  [K in keyof M & string]: (K extends 'message' ? { event?: K | undefined } : { event: K }) & { data: (M[K] & { params: [] })['static'] }
-}[keyof M & string]
+export type PublishEventOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown }
+  : {
+      [K in keyof M & string]: (K extends 'message' ? { event?: K | undefined } : { event: K }) & {
+        data: (M[K] & { params: [] })['static']
+      }
+    }[keyof M & string]
 
 /** The events that subscribers of a channel with this map receive, with their position: one frozen object for all. */
-export type ReceivedEventOf<M extends EventMap> = string extends keyof M ? { readonly event: string, readonly data: unknown, readonly id: string } : {
-  [K in keyof M & string]: { readonly event: K, readonly data: (M[K] & { params: [] })['static'], readonly id: string }
-}[keyof M & string]
+export type ReceivedEventOf<M extends EventMap> = string extends keyof M
+  ? { readonly event: string, readonly data: unknown, readonly id: string }
+  : {
+      [K in keyof M & string]: {
+        readonly event: K,
+        readonly data: (M[K] & { params: [] })['static'],
+        readonly id: string
+      }
+    }[keyof M & string]
 
 /**
  * The events that a loop over a subscription receives in addition to the events of the map: `sse.reset`, `sse.gap`, and
@@ -87,5 +109,13 @@ export type ReceivedEventOf<M extends EventMap> = string extends keyof M ? { rea
  */
 export type SystemEventReceived<M extends EventMap = EventMap> =
   | ('error' extends keyof M ? never : { readonly event: 'error', readonly data: unknown, readonly id: string })
-  | { readonly event: 'sse.reset', readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'], readonly id: string }
-  | { readonly event: 'sse.gap', readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'], readonly id: string }
+  | {
+    readonly event: 'sse.reset',
+    readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'],
+    readonly id: string
+  }
+  | {
+    readonly event: 'sse.gap',
+    readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'],
+    readonly id: string
+  }

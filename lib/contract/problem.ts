@@ -12,7 +12,9 @@ export function problemEvent (error: Error, requestId?: string): AnyEvent {
  */
 export function problemDetails (error: Error, requestId?: string): object {
   const statusCode = (error as { statusCode?: unknown }).statusCode
-  const status = typeof statusCode === 'number' && STATUS_CODES[statusCode] !== undefined && statusCode >= 400 ? statusCode : 500
+  const status = typeof statusCode === 'number' && STATUS_CODES[statusCode] !== undefined && statusCode >= 400
+    ? statusCode
+    : 500
   const problem = { type: 'about:blank', title: STATUS_CODES[status], status, instance: requestId }
   return status < 500 ? { ...problem, detail: error.message } : problem
 }

@@ -56,6 +56,8 @@ export class Dashboard {
     for (const [filter, { channel }] of this.#views) if (channel.subscribers === 0) this.#views.delete(filter)
     if (this.#views.size === 0) return this.stop()
     const sample = this.#sample = this.#sampler.sample()
-    for (const { view, channel } of this.#views.values()) channel.publish({ event: 'report', data: view.update(sample) })
+    for (const { view, channel } of this.#views.values()) {
+      channel.publish({ event: 'report', data: view.update(sample) })
+    }
   }
 }

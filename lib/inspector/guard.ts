@@ -6,7 +6,8 @@ export type Authorize = (request: FastifyRequest) => boolean | Promise<boolean>
 // The page loads nothing from other origins. It cannot be framed: in a frame, a click meant for another page could
 // press one of its buttons.
 const HEADERS = {
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-resource-policy': 'same-origin'
@@ -19,7 +20,9 @@ const HEADERS = {
 export function guard (app: FastifyInstance, authorize: Authorize): void {
   app.addHook('preHandler', async (request, reply) => {
     reply.headers(HEADERS)
-    if (await authorize(request) !== true) throw new FST_SSE_FORBIDDEN('the authorize function of the inspector did not return true')
+    if (await authorize(request) !== true) {
+      throw new FST_SSE_FORBIDDEN('the authorize function of the inspector did not return true')
+    }
   })
 }
 
@@ -42,5 +45,7 @@ export async function isStillAuthorized (request: FastifyRequest, authorize: Aut
 export function rejectCrossSite ({ headers }: FastifyRequest): void {
   const site = headers['sec-fetch-site']
   if (headers['x-requested-with'] === 'inspector' && (site === undefined || site === 'same-origin')) return
-  throw new FST_SSE_FORBIDDEN('this request needs the header X-Requested-With: inspector, and must come from the page of the inspector')
+  throw new FST_SSE_FORBIDDEN(
+    'this request needs the header X-Requested-With: inspector, and must come from the page of the inspector'
+  )
 }

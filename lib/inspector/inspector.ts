@@ -34,7 +34,8 @@ const MAX_CHANNEL_NAME = 512
  * they stay open to show its progress.
  */
 const inspector: FastifyPluginAsync<InspectorOptions> = async (app, input) => {
-  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...options } = input as InspectorOptions & Record<string, unknown>
+  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...options } = input as InspectorOptions
+    & Record<string, unknown>
   const { authorize } = validateOptions(options, DEFAULTS, RULES)
   if (authorize === undefined) throw new FST_SSE_OPTION('authorize', EXPECTED, describe(authorize))
   if (!app.hasDecorator('sse')) throw new FST_SSE_NOT_REGISTERED()
@@ -45,10 +46,14 @@ const inspector: FastifyPluginAsync<InspectorOptions> = async (app, input) => {
   const dashboard = new Dashboard(sampler, app.sse)
   app.addHook('onClose', async () => dashboard.stop())
   guard(app, authorize)
-  const permission = { reauthorize: (request: FastifyRequest) => isStillAuthorized(request, authorize), reauthorizeInterval: 5_000 }
+  const permission = {
+    reauthorize: (request: FastifyRequest) => isStillAuthorized(request, authorize),
+    reauthorizeInterval: 5_000
+  }
 
   servePage(app)
-  app.get('/events', { schema: { ...hidden, sse: reports } }, (request, reply) => reply.sse(dashboard.view(queryText(request, 'filter', MAX_TEXT)), permission))
+  app.get('/events', { schema: { ...hidden, sse: reports } },
+    (request, reply) => reply.sse(dashboard.view(queryText(request, 'filter', MAX_TEXT)), permission))
   app.get('/tail', { schema: { ...hidden, sse: tailEvents } }, (request, reply) => {
     const name = queryText(request, 'channel', MAX_CHANNEL_NAME)
     const channel = isChannelName(name) ? inspected.find(name) : undefined
@@ -78,7 +83,8 @@ function servePage (app: FastifyInstance): void {
   for (const [name, text] of Object.entries(files)) {
     if (name === 'inspector.html') continue
     const type = name.endsWith('.css') ? 'text/css' : 'text/javascript'
-    app.get(`/${name}`, { schema: hidden }, (_request, reply) => reply.header('cache-control', 'no-store').type(`${type}; charset=utf-8`).send(text))
+    app.get(`/${name}`, { schema: hidden }, (_request, reply) =>
+      reply.header('cache-control', 'no-store').type(`${type}; charset=utf-8`).send(text))
   }
 }
 

@@ -53,7 +53,12 @@ const totals = Type.Object({
 
 // New and changed rows, ids of removed rows, how many there are, and how many of them match the filter.
 const streams = Type.Object({ rows: Type.Array(stream), removed: Type.Array(number), total: number, matching: number })
-const channels = Type.Object({ rows: Type.Array(channel), removed: Type.Array(Type.String()), total: number, matching: number })
+const channels = Type.Object({
+  rows: Type.Array(channel),
+  removed: Type.Array(Type.String()),
+  total: number,
+  matching: number
+})
 
 /** The events for the page: first a full report (`full`), then each second the changes. */
 export const reports = {

@@ -58,7 +58,13 @@ export class Sampler {
         const others = subscribers - this.#ownSubscribers(id)
         // A channel that is new here has no rate yet: its log may be older than this process.
         const published = newest - (before.channels[id]?.newest ?? newest)
-        return { id, subscribers: others, lagging: Math.min(lagging, others), newest, rate: toTenth(Math.max(0, published) / seconds) }
+        return {
+          id,
+          subscribers: others,
+          lagging: Math.min(lagging, others),
+          newest,
+          rate: toTenth(Math.max(0, published) / seconds)
+        }
       })
     }
   }
@@ -105,7 +111,10 @@ export function pathOf (request: FastifyRequest): string {
 }
 
 function totalsOf (stats: Stats, before: Stats, seconds: number): Totals {
-  const { streams: { open, stalled, opened, events, bytes, closed }, rejected, published, dropped, gaps, resets, latency: { buckets } } = stats
+  const {
+    streams: { open, stalled, opened, events, bytes, closed }, rejected, published, dropped, gaps, resets,
+    latency: { buckets }
+  } = stats
   const rate = (count: number, earlier: number): number => toTenth((count - earlier) / seconds)
   return {
     open,

@@ -9,7 +9,14 @@ export const tailEvents = {
   /**
    * `data` is text or JSON, truncated; `size` is its full length. `skipped`: events before this one that are not shown.
    */
-  event: Type.Object({ event: Type.String(), id: Type.String(), data: Type.String(), size: Type.Integer(), json: Type.Boolean(), skipped: Type.Integer() }),
+  event: Type.Object({
+    event: Type.String(),
+    id: Type.String(),
+    data: Type.String(),
+    size: Type.Integer(),
+    json: Type.Boolean(),
+    skipped: Type.Integer()
+  }),
   /** The channel ended. */
   ended: Type.Null()
 }
@@ -29,13 +36,19 @@ export class ChannelTails {
   count (channel: string): number { return this.#counts.get(channel) ?? 0 }
 
   /** Yields the last events of a channel, then new ones as they are published. */
-  async * open (channel: Channel, { signal, shutdownSignal }: Pick<SourceContext, 'signal' | 'shutdownSignal'>): AsyncGenerator<EventOf<typeof tailEvents>> {
+  async * open (
+    channel: Channel,
+    { signal, shutdownSignal }: Pick<SourceContext, 'signal' | 'shutdownSignal'>
+  ): AsyncGenerator<EventOf<typeof tailEvents>> {
     const { epoch, oldest, newest } = await channel.position()
     let second = { since: now(), events: 0 }
     let skipped = 0
     this.#add(channel.name, 1)
     try {
-      for await (const { event, id, data } of channel.subscribe({ after: `${epoch}-${Math.max(0, oldest - 1, newest - BACKLOG)}`, signal })) {
+      for await (const { event, id, data } of channel.subscribe({
+        after: `${epoch}-${Math.max(0, oldest - 1, newest - BACKLOG)}`,
+        signal
+      })) {
         if (now() - second.since > 1_000) second = { since: now(), events: 0 }
         if (++second.events > MAX_RATE) {
           skipped++

@@ -68,7 +68,9 @@ export function topStreams ({ streams }: Sample, filter: string): TopRows<Stream
     return [route, pathOf(request), key, request.ip, ...channels.map(({ channel }) => channel)]
   }
   const matching = streams.filter(matches(filter, textsOf))
-  const sorted = matching.toSorted((a, b) => Number(b.stream.stalled) - Number(a.stream.stalled) || b.lag - a.lag || a.since - b.since)
+  const sorted = matching.toSorted((a, b) =>
+    Number(b.stream.stalled) - Number(a.stream.stalled) || b.lag - a.lag || a.since - b.since
+  )
   return { rows: sorted.slice(0, MAX_STREAMS).map(streamRow), total: streams.length, matching: matching.length }
 }
 

@@ -1,4 +1,7 @@
-import { checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog, type Check } from './checks.ts'
+import {
+  checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog,
+  type Check
+} from './checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
 
 /** The test context that `checkEventLog` needs: that of tap or of `node:test`. */
@@ -26,7 +29,11 @@ let names = 0
  * await checkEventLog(t, () => myLog(client), { shared: true })
  * ```
  */
-export async function checkEventLog (t: Tester, make: () => EventLogFactory | Promise<EventLogFactory>, { shared = false }: CheckEventLogOptions = {}): Promise<void> {
+export async function checkEventLog (
+  t: Tester,
+  make: () => EventLogFactory | Promise<EventLogFactory>,
+  { shared = false }: CheckEventLogOptions = {}
+): Promise<void> {
   const open = await make()
   const run = Date.now().toString(36)
 

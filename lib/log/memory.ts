@@ -1,7 +1,10 @@
 import { FST_SSE_CHANNEL_ENDED } from '../errors.ts'
 import { Fifo } from '../fifo.ts'
 import { newEpoch } from './epoch.ts'
-import type { EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord, EventLogFactory } from './log.ts'
+import type {
+  EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord,
+  EventLogFactory
+} from './log.ts'
 
 /** Returns a factory of logs in the memory of this process: for one node, and lost when it exits. */
 export function memoryLog (): EventLogFactory {

@@ -23,14 +23,29 @@ export interface Diagnostics {
    * Consecutive events, with the offsets `from` to `to`, were written to the `subscribers` at the end of the channel.
    * `latency`: milliseconds since this process received the first of them.
    */
-  'fastify-typed-sse:deliver': { readonly channel: string, readonly epoch: string, readonly from: number, readonly to: number, readonly subscribers: number, readonly latency: number }
+  'fastify-typed-sse:deliver': {
+    readonly channel: string,
+    readonly epoch: string,
+    readonly from: number,
+    readonly to: number,
+    readonly subscribers: number,
+    readonly latency: number
+  }
   /**
    * A slow consumer lost `dropped` events and received `sse.gap`. `dropped` is undefined if its stream was ended
    * instead. `request`: of the stream, undefined for a loop over a subscription.
    */
-  'fastify-typed-sse:drop': { readonly channel: string, readonly dropped: number | undefined, readonly request: FastifyRequest | undefined }
+  'fastify-typed-sse:drop': {
+    readonly channel: string,
+    readonly dropped: number | undefined,
+    readonly request: FastifyRequest | undefined
+  }
   /** A subscriber could not resume from its position and received `sse.reset`. `request`: as above. */
-  'fastify-typed-sse:reset': { readonly channel: string, readonly reason: string, readonly request: FastifyRequest | undefined }
+  'fastify-typed-sse:reset': {
+    readonly channel: string,
+    readonly reason: string,
+    readonly request: FastifyRequest | undefined
+  }
   /** A stream failed, or a function of the user failed. The error is also logged. */
   'fastify-typed-sse:error': { readonly request: FastifyRequest, readonly error: unknown }
 }
@@ -47,7 +62,8 @@ export type RejectReason = 'maxStreams' | 'maxStreamsPerKey' | 'closing'
  */
 interface DiagnosticsChannel<M> extends Pick<Channel, 'hasSubscribers'> { publish: (message: M) => void }
 
-const typedChannel = <N extends keyof Diagnostics>(name: N): DiagnosticsChannel<Diagnostics[N]> => channel(name) as DiagnosticsChannel<Diagnostics[N]>
+const typedChannel = <N extends keyof Diagnostics>(name: N): DiagnosticsChannel<Diagnostics[N]> =>
+  channel(name) as DiagnosticsChannel<Diagnostics[N]>
 
 export const diagnostics = {
   open: typedChannel('fastify-typed-sse:open'),

@@ -73,7 +73,9 @@ export class Statistics {
 
   snapshot (open: Iterable<OpenCounts>, channels: Record<string, ChannelStats>): Stats {
     const streams = { ...zeroCounts(), stalled: 0 }
-    const routes: Record<string, StreamCounts> = Object.fromEntries([...this.#routes].map(([name, counters]) => [name, counters.counts()]))
+    const routes: Record<string, StreamCounts> = Object.fromEntries(
+      [...this.#routes].map(([name, counters]) => [name, counters.counts()])
+    )
     for (const { route, events, bytes, stalled } of open) {
       routes[route]!.events += events
       routes[route]!.bytes += bytes
@@ -84,12 +86,28 @@ export class Statistics {
       for (const [reason, count] of Object.entries(route.closed)) streams.closed[reason as CloseReason] += count
     }
     const { rejected, published, dropped, gaps, resets, omitted, latency } = this
-    return { streams, routes, rejected: { ...rejected }, channels, published, dropped, gaps, resets, omitted, latency: latency.snapshot() }
+    return {
+      streams,
+      routes,
+      rejected: { ...rejected },
+      channels,
+      published,
+      dropped,
+      gaps,
+      resets,
+      omitted,
+      latency: latency.snapshot()
+    }
   }
 }
 
 /** The counts of an open stream. */
-export interface OpenCounts { readonly route: string, readonly events: number, readonly bytes: number, readonly stalled: boolean }
+export interface OpenCounts {
+  readonly route: string
+  readonly events: number
+  readonly bytes: number
+  readonly stalled: boolean
+}
 
 /** The counts of a route. The events of a stream are added when it closes, so that an event costs no update here. */
 export class RouteCounters {
@@ -100,7 +118,9 @@ export class RouteCounters {
     this.#counts.open++
   }
 
-  closed ({ reason, events, bytes }: { readonly reason: CloseReason, readonly events: number, readonly bytes: number }): void {
+  closed (
+    { reason, events, bytes }: { readonly reason: CloseReason, readonly events: number, readonly bytes: number }
+  ): void {
     this.#counts.open--
     this.#counts.closed[reason]++
     this.#counts.events += events
@@ -115,7 +135,17 @@ export class RouteCounters {
 const zeroCounts = (): StreamCounts => ({
   open: 0,
   opened: 0,
-  closed: { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 },
+  closed: {
+    client: 0,
+    complete: 0,
+    error: 0,
+    shutdown: 0,
+    stalled: 0,
+    lagging: 0,
+    expired: 0,
+    'channel-ended': 0,
+    revoked: 0
+  },
   events: 0,
   bytes: 0
 })

@@ -63,7 +63,8 @@ export class Components {
   #store (name: string, schema: SchemaNode, preferredName: string): string {
     const text = this.#textOf(name, schema)
     // @fastify/swagger calls a shared schema def-0, and gives it its $id as a title.
-    const existing = this.#namesByText.get(text) ?? this.#namesByText.get(this.#textOf(name, { ...schema, title: preferredName }))
+    const existing = this.#namesByText.get(text) ??
+      this.#namesByText.get(this.#textOf(name, { ...schema, title: preferredName }))
     if (existing !== undefined) {
       delete this.#schemas[name]
       return existing

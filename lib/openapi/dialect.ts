@@ -66,10 +66,18 @@ function resolve (ref: string, scope: Scope): SchemaNode {
   const resource = local ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
   if (!isSchemaNode(resource)) return {}
   const keys = pointer.startsWith('/') ? parsePointer(pointer) : []
-  const target = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined, resource)
+  const target = keys.reduce<unknown>(
+    (value, key) =>
+      typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined,
+    resource
+  )
   if (!isSchemaNode(target)) return {}
   const name = typeof target.$id === 'string' ? target.$id : keys.at(-1) ?? id
-  return componentRef(target, name, { ...scope, root: resource, local: local === undefined ? localSchemas(resource) : scope.local })
+  return componentRef(target, name, {
+    ...scope,
+    root: resource,
+    local: local === undefined ? localSchemas(resource) : scope.local
+  })
 }
 
 /** Parses a JSON Pointer in a URI fragment (RFC 6901 §6). */
@@ -82,7 +90,9 @@ function parsePointer (pointer: string): string[] {
  * module.
  */
 function localSchemas (schema: SchemaNode, found: Map<string, SchemaNode> = new Map()): Map<string, SchemaNode> {
-  for (const [key, definition] of Object.entries(isSchemaNode(schema.$defs) ? schema.$defs : {})) if (isSchemaNode(definition)) found.set(key, definition)
+  for (const [key, definition] of Object.entries(isSchemaNode(schema.$defs) ? schema.$defs : {})) {
+    if (isSchemaNode(definition)) found.set(key, definition)
+  }
   if (typeof schema.$id === 'string') found.set(schema.$id, schema)
   // The map holds the schemas themselves, not copies: `Components` remembers them by identity.
   mapSchema(schema, node => node, node => {
@@ -111,8 +121,12 @@ function convertNode (node: SchemaNode): SchemaNode {
   }
   if (isSchemaNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
     // A record with arbitrary keys. The dot of the pattern does not match a line break, so it would exclude some.
-    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as SchemaNode & { patternProperties: SchemaNode }
-    return Object.keys(patterns).length === 0 ? { ...rest, additionalProperties: others } : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
+    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as SchemaNode & {
+      patternProperties: SchemaNode
+    }
+    return Object.keys(patterns).length === 0
+      ? { ...rest, additionalProperties: others }
+      : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
   }
   return schema
 }

@@ -22,7 +22,8 @@ const GAP = branch('sse.gap', {
   properties: { dropped: OFFSET, channel: CHANNEL }
 }, 'Events of the channel were skipped. `dropped` is their number.')
 
-const POSITION = branch('sse.position', { type: 'string', const: '' }, 'The current position, in `id`. It is no event of the application.', true)
+const POSITION = branch('sse.position', { type: 'string', const: '' },
+  'The current position, in `id`. It is no event of the application.', true)
 
 const PROBLEM = branch('error', {
   type: 'object',
@@ -40,16 +41,23 @@ const PROBLEM = branch('error', {
  * Returns the schema of one parsed event of a stream (WHATWG HTML §9.2.6): one branch for each event of the map, and
  * for each that this package may add.
  */
-export function eventSchemaOf (map: EventMap, { shared, errorEvent }: RouteDeclaration, components: Components): SchemaNode {
+export function eventSchemaOf (
+  map: EventMap,
+  { shared, errorEvent }: RouteDeclaration,
+  components: Components
+): SchemaNode {
   const schemas = shared()
   const branches = Object.entries(map).map(([name, schema]) => {
     const data = toJsonSchema202012(schema as unknown as SchemaNode, schemas, components)
     return branch(name, data, descriptionOf(schema as unknown as SchemaNode, schemas), isTextSchema(schema, schemas))
   })
-  const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP), components.refTo(POSITION, 'sse.position', () => POSITION)]
+  const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP),
+    components.refTo(POSITION, 'sse.position', () => POSITION)]
   const names = Object.keys(map)
   // A map may declare `error` itself.
-  if (errorEvent === undefined && !names.includes('error')) common.push(components.refTo(PROBLEM, 'sse.error', () => PROBLEM))
+  if (errorEvent === undefined && !names.includes('error')) {
+    common.push(components.refTo(PROBLEM, 'sse.error', () => PROBLEM))
+  }
   return {
     description: 'One event of the stream. Comments and frames without data are not events.',
     type: 'object',
@@ -57,10 +65,14 @@ export function eventSchemaOf (map: EventMap, { shared, errorEvent }: RouteDecla
     properties: {
       event: { type: 'string', description: 'The name of the event. If absent, it is `message`.' },
       data: { type: 'string' },
-      id: { type: 'string', description: 'The position in the stream. A reconnecting client sends the last one as Last-Event-ID.' },
+      id: {
+        type: 'string',
+        description: 'The position in the stream. A reconnecting client sends the last one as Last-Event-ID.'
+      },
       retry: { type: 'integer', minimum: 0, description: 'How long to wait before reconnecting, in milliseconds.' }
     },
-    oneOf: [...branches, ...common, ...typeof errorEvent === 'function' ? [anyEventExcept([...names, 'sse.reset', 'sse.gap', 'sse.position'])] : []]
+    oneOf: [...branches, ...common,
+      ...typeof errorEvent === 'function' ? [anyEventExcept([...names, 'sse.reset', 'sse.gap', 'sse.position'])] : []]
   }
 }
 
@@ -105,7 +117,9 @@ export function describeEvents (map: EventMap, { shared }: RouteDeclaration): st
   const schemas = shared()
   const lines = Object.entries(map).map(([name, schema]) => {
     const description = descriptionOf(schema as unknown as SchemaNode, schemas)
-    return `- \`${name}\` (${isTextSchema(schema, schemas) ? 'text' : 'JSON'})${description === undefined ? '' : `: ${description}`}`
+    return `- \`${name}\` (${isTextSchema(schema, schemas) ? 'text' : 'JSON'})${
+      description === undefined ? '' : `: ${description}`
+    }`
   })
   return `Server-Sent Events:\n\n${lines.join('\n')}`
 }

@@ -11,7 +11,11 @@ const LAST_EVENT_ID = { type: 'string', description: 'The id of the last event t
 const RESPONSES = {
   204: { type: 'null', description: 'There are no more events: do not reconnect.' },
   // Its body has the form of all errors of this server.
-  503: { type: 'null', description: 'The server is full or shutting down: retry later.', headers: { 'Retry-After': { type: 'integer', description: 'The delay before the next attempt, in seconds.' } } }
+  503: {
+    type: 'null',
+    description: 'The server is full or shutting down: retry later.',
+    headers: { 'Retry-After': { type: 'integer', description: 'The delay before the next attempt, in seconds.' } }
+  }
 }
 
 /** Adds the parameters of a client that reconnects. */
@@ -19,7 +23,10 @@ export function withParameters (schema: DocumentedSchema): DocumentedSchema {
   return {
     ...schema,
     headers: withProperty(schema.headers, 'Last-Event-ID', LAST_EVENT_ID),
-    querystring: withProperty(schema.querystring, 'lastEventId', { ...LAST_EVENT_ID, description: 'The same as Last-Event-ID, for clients that cannot set headers.' })
+    querystring: withProperty(schema.querystring, 'lastEventId', {
+      ...LAST_EVENT_ID,
+      description: 'The same as Last-Event-ID, for clients that cannot set headers.'
+    })
   }
 }
 
@@ -74,14 +81,21 @@ function responsesOf ({ response }: DocumentedSchema): Record<string, SchemaNode
 
 /** Returns the responses that may replace the stream, unless the route declares them. */
 function alternatives (declared: Record<string, SchemaNode>): Record<string, SchemaNode> {
-  const isDeclared = (status: string): boolean => [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
-  return Object.fromEntries(Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !isDeclared(status)))
+  const isDeclared = (status: string): boolean =>
+    [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
+  return Object.fromEntries(
+    Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !isDeclared(status))
+  )
 }
 
 type Content = Record<string, { schema: unknown }>
 
 /** Returns a response of a route with its schema moved into `content`. */
-function contentOf (response: SchemaNode | undefined, produces: readonly string[] | undefined, minor: number): SchemaNode & { content: Content } {
+function contentOf (
+  response: SchemaNode | undefined,
+  produces: readonly string[] | undefined,
+  minor: number
+): SchemaNode & { content: Content } {
   if (response === undefined) return { content: {} }
   if (isSchemaNode(response.content)) return response as SchemaNode & { content: Content }
   const { headers, description = undefined, [DESCRIPTION]: text = description, ...rest } = response
@@ -90,11 +104,14 @@ function contentOf (response: SchemaNode | undefined, produces: readonly string[
   return {
     ...(headers !== undefined && { headers }),
     ...(text !== undefined && { description: text }),
-    content: rest.type === 'null' ? {} : Object.fromEntries(types.filter(type => type !== EVENT_STREAM).map(type => [type, media]))
+    content: rest.type === 'null'
+      ? {}
+      : Object.fromEntries(types.filter(type => type !== EVENT_STREAM).map(type => [type, media]))
   }
 }
 
 /** Replaces `examples`: OpenAPI 3.0 has one `example` where JSON Schema has a list. */
 function withExample (schema: SchemaNode): SchemaNode {
-  return mapSchema(schema, ({ examples, ...node }) => Array.isArray(examples) ? { ...node, example: examples[0] } : node)
+  return mapSchema(schema,
+    ({ examples, ...node }) => Array.isArray(examples) ? { ...node, example: examples[0] } : node)
 }

@@ -18,7 +18,8 @@ export interface PartExtractor {
 type Check = (part: unknown) => boolean
 
 // Keywords that do not constrain a value.
-const ANNOTATIONS = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'])
+const ANNOTATIONS = new Set(['$id', '$schema', '$comment', '$defs', 'definitions', 'title', 'description', 'default',
+  'examples', 'deprecated', 'readOnly', 'writeOnly'])
 
 /** Compiles the extractor of a schema. Throws for a type that JSON has no form for; the message names the place. */
 export function compileExtractor (schema: Subschema, compile: (branch: Subschema) => Check): PartExtractor {
@@ -32,7 +33,8 @@ ${[...generator.functions].join('\n')}
 return { extract (v) { mismatch = false; return ${root!}(v) }, hasMismatch: () => mismatch, passesAnyValue: ${generator.passesAnyValue} }`
   // TypeBox and the serializer compile in the same way.
   // eslint-disable-next-line no-new-func
-  return (new Function('runtime', 'constants', code) as (from: object, constants: unknown[]) => PartExtractor)(runtime, generator.constants)
+  return (new Function('runtime', 'constants', code) as (from: object, constants: unknown[]) => PartExtractor)(runtime,
+    generator.constants)
 }
 
 /** Generates the code of an extractor: one function for each combination of subschemas. */
@@ -59,7 +61,11 @@ class CodeGenerator {
     if (this.#names.has(key)) return this.#names.get(key)
     parts.forEach(assertJsonTypes)
     const shape = toShape(parts)
-    const name = declaresNothing(shape) ? isAddition ? undefined : this.#whole(parts) : !admits(parts, 'object') && !admits(parts, 'array') ? 'identity' : `extract${this.#names.size}`
+    const name = declaresNothing(shape)
+      ? isAddition ? undefined : this.#whole(parts)
+      : !admits(parts, 'object') && !admits(parts, 'array')
+          ? 'identity'
+          : `extract${this.#names.size}`
     this.#names.set(key, name)
     if (name?.startsWith('extract') === true) {
       const index = this.functions.push('') - 1
@@ -91,7 +97,9 @@ class CodeGenerator {
    * the check.
    */
   #whole (parts: Subschema[]): string {
-    const unchecked = parts.every(({ node }) => !isSchemaNode(node) || Object.keys(node).every(key => ANNOTATIONS.has(key)))
+    const unchecked = parts.every(({ node }) =>
+      !isSchemaNode(node) || Object.keys(node).every(key => ANNOTATIONS.has(key))
+    )
     this.passesAnyValue ||= unchecked
     return unchecked ? 'wholeValue' : 'copyAsJson'
   }
@@ -113,12 +121,25 @@ class CodeGenerator {
   #contents (shape: Shape, kind: 'array' | 'object'): string {
     const { parts, unions, conditions } = shape
     if (!admits(parts, kind)) return 'return v'
-    const own = kind === 'object' ? shape.objects ? this.#object(shape) : undefined : shape.items.length > 0 ? this.#array(shape) : undefined
-    const isAddition = own !== undefined || unions.length > 1 || parts.some(({ node }) => isSchemaNode(node) && node.allOf !== undefined)
-    const more = [...unions.map(branches => this.#union(branches, kind, isAddition)), ...conditions.map(part => this.#condition(part, kind))]
-    if (own === undefined && more.every(code => code === '')) return kind === 'object' && parts.some(({ node }) => isSchemaNode(node) && node.type !== undefined) && unions.length === 0 ? 'return {}' : `return ${this.#whole(parts)}(v)`
+    const own = kind === 'object'
+      ? shape.objects ? this.#object(shape) : undefined
+      : shape.items.length > 0
+        ? this.#array(shape)
+        : undefined
+    const isAddition = own !== undefined || unions.length > 1 ||
+      parts.some(({ node }) => isSchemaNode(node) && node.allOf !== undefined)
+    const more = [...unions.map(branches => this.#union(branches, kind, isAddition)),
+      ...conditions.map(part => this.#condition(part, kind))]
+    if (own === undefined && more.every(code => code === '')) {
+      return kind === 'object' && parts.some(({ node }) => isSchemaNode(node) && node.type !== undefined) &&
+          unions.length === 0
+        ? 'return {}'
+        : `return ${this.#whole(parts)}(v)`
+    }
     if (more.length === 0) return `${own!}\n  return o`
-    return `${own ?? ''}\n  let r = ${own === undefined ? 'NOTHING' : 'o'}\n  ${more.join('\n')}\n  return r === NOTHING ? ${kind === 'object' ? '{}' : '[]'} : r`
+    return `${own ?? ''}\n  let r = ${own === undefined ? 'NOTHING' : 'o'}\n  ${
+      more.join('\n')
+    }\n  return r === NOTHING ? ${kind === 'object' ? '{}' : '[]'} : r`
   }
 
   /** The code for a value that the extractor reads once. */
@@ -136,8 +157,9 @@ class CodeGenerator {
     for (const [name, schemas] of names) {
       const key = JSON.stringify(name)
       const read = name in Object.prototype ? `ownProperty(v, ${key})` : `v[${key}]`
-      if (!usesDictionary && required.has(name) && lines.length === 1) literal.push(`${key}: ${this.#value(schemas, read)}`)
-      else lines.push(`{ const x = ${read}; if (x !== undefined) o[${key}] = ${this.#value(schemas, 'x')} }`)
+      if (!usesDictionary && required.has(name) && lines.length === 1) {
+        literal.push(`${key}: ${this.#value(schemas, read)}`)
+      } else lines.push(`{ const x = ${read}; if (x !== undefined) o[${key}] = ${this.#value(schemas, 'x')} }`)
     }
     if (!usesDictionary) lines[0] = `const o = { ${literal.join(', ')} }`
     if (others.length > 0 || closed) lines.push(this.#others(shape))
@@ -148,13 +170,19 @@ class CodeGenerator {
   #others ({ names, others, closed }: Shape): string {
     const [only] = others
     const every = others.length === 1 && this.#matches(only!) === '' ? this.#value([only!.schema], 'x') : undefined
-    const cases = every !== undefined ? [] : others.map(other => `if (true${this.#matches(other)}) r = mergeParts(r, ${this.#value([other.schema], 'x')})`)
+    const cases = every !== undefined
+      ? []
+      : others.map(other => `if (true${this.#matches(other)}) r = mergeParts(r, ${this.#value([other.schema], 'x')})`)
     const merged = `let r = NOTHING
     ${cases.join('\n    ')}
     ${closed ? 'o[k] = r === NOTHING ? x : r' : 'if (r !== NOTHING) o[k] = r'}`
     const assign = every === undefined ? merged : `o[k] = ${every}`
     return `for (const k of Object.keys(v)) {
-    ${names.size === 0 ? '' : `switch (k) { ${[...names.keys()].map(name => `case ${JSON.stringify(name)}:`).join(' ')} continue }`}
+    ${
+      names.size === 0
+        ? ''
+        : `switch (k) { ${[...names.keys()].map(name => `case ${JSON.stringify(name)}:`).join(' ')} continue }`
+    }
     const x = v[k]
     ${others.length === 0 ? 'setProperty(o, k, x)' : assign}
   }`
@@ -170,23 +198,34 @@ class CodeGenerator {
   #array ({ items }: Shape): string {
     const lists = items.map(part => (part.node as SchemaNode).items)
     const length = Math.max(0, ...lists.map(list => Array.isArray(list) ? list.length : 0))
-    const schemasAt = (i: number): Subschema[] => items.flatMap((part, n) => {
-      const list = lists[n]
-      if (!Array.isArray(list)) return [part.child('items', undefined, 0)]
-      if (i < list.length) return [part.child('items', i, i)]
-      return isSchemaNode((part.node as SchemaNode).additionalItems) || (part.node as SchemaNode).additionalItems === true ? [part.child('additionalItems', undefined, i)] : []
-    })
+    const schemasAt = (i: number): Subschema[] =>
+      items.flatMap((part, n) => {
+        const list = lists[n]
+        if (!Array.isArray(list)) return [part.child('items', undefined, 0)]
+        if (i < list.length) return [part.child('items', i, i)]
+        return isSchemaNode((part.node as SchemaNode).additionalItems) ||
+            (part.node as SchemaNode).additionalItems === true
+          ? [part.child('additionalItems', undefined, i)]
+          : []
+      })
     const rest = schemasAt(length)
     const rejectsMore = items.some(({ node }) => (node as SchemaNode).additionalItems === false)
     const more = rest.length > 0 ? this.#value(rest, 'v[i]') : rejectsMore ? 'v[i]' : undefined
     return `const n = ${more === undefined ? `Math.min(v.length, ${length})` : 'v.length'}
   const o = new Array(n)
-  for (let i = 0; i < n; i++) o[i] = ${Array.from({ length }, (_, i) => `i === ${i} ? ${this.#value(schemasAt(i), 'v[i]')} : `).join('')}${more ?? 'undefined'}`
+  for (let i = 0; i < n; i++) o[i] = ${
+      Array.from({ length }, (_, i) => `i === ${i} ? ${this.#value(schemasAt(i), 'v[i]')} : `).join('')
+    }${more ?? 'undefined'}`
   }
 
   /** The properties that any matching branch declares: a value may match several branches. */
   #union (branches: Subschema[], kind: 'array' | 'object', isAddition: boolean): string {
-    const extractors = branches.map(branch => ({ branch, name: this.generate([branch], isAddition), declaresNothing: declaresNothing(toShape(flatten([branch]))) }))
+    const extractors = branches.map(branch => ({
+      branch,
+      name: this.generate([branch], isAddition),
+      declaresNothing: declaresNothing(toShape(flatten([branch])))
+    })
+    )
     const candidates = extractors.filter(({ branch, name }) => name !== undefined && admits(flatten([branch]), kind))
     const hasEmpty = extractors.some(({ name }) => name === undefined)
     if (candidates.length === 0) return ''
@@ -194,7 +233,10 @@ class CodeGenerator {
     if (candidates.length === 1 && !hasEmpty) return `r = mergeParts(r, ${candidates[0]!.name!}(v))`
     const tags = kind === 'object' && !hasEmpty ? findTag(candidates.map(({ branch }) => branch)) : undefined
     if (tags !== undefined) return this.#tagged(tags.name, candidates.map(({ name }, i) => [tags.values[i], name!]))
-    const tries = candidates.sort((a, b) => Number(b.declaresNothing) - Number(a.declaresNothing)).map(({ branch, name, declaresNothing }) => `mismatch = false
+    const tries = candidates.sort((a, b) => Number(b.declaresNothing) - Number(a.declaresNothing)).map((
+      { branch, name, declaresNothing }
+    ) =>
+      `mismatch = false
     p = ${name!}(v)
     if (!mismatch && ${this.#constant(this.#compile(branch))}(p)) {
       ${declaresNothing ? 'mismatch = before\n      return p' : 'matched = true\n      r = mergeParts(r, p)'}

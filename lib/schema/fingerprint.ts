@@ -31,11 +31,16 @@ export function fingerprintSchema (schema: unknown, shared: SharedSchemas): stri
 /** Returns the same text for equal values, in any order of their keys. TypeBox keeps the kind under a symbol. */
 function canonical (value: unknown, idOf: (id: string) => string): string {
   if (Array.isArray(value)) return `[${value.map(item => canonical(item, idOf)).join(',')}]`
-  if (!isSchemaNode(value) || value instanceof RegExp || value instanceof Date) return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  if (!isSchemaNode(value) || value instanceof RegExp || value instanceof Date) {
+    return typeof value === 'string'
+      ? JSON.stringify(value)
+      : String(value)
+  }
   const kinds = Object.getOwnPropertySymbols(value).map(key => `${String(key)}:${String(value[key])}`).sort()
-  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined).sort(([a], [b]) => a < b ? -1 : 1).map(([key, inner]) => {
-    const isId = (key === '$id' || key === '$ref') && typeof inner === 'string'
-    return `${JSON.stringify(key)}:${canonical(isId ? idOf(inner) : inner, idOf)}`
-  })
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined).sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([key, inner]) => {
+      const isId = (key === '$id' || key === '$ref') && typeof inner === 'string'
+      return `${JSON.stringify(key)}:${canonical(isId ? idOf(inner) : inner, idOf)}`
+    })
   return `{${[...kinds, ...entries].join(',')}}`
 }

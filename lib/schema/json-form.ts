@@ -1,7 +1,8 @@
 import { types } from 'node:util'
 import { describe } from '../errors.ts'
 
-const [CLOSING, QUOTE, ZERO, LETTER_T] = [...'}"0t'].map(character => character.charCodeAt(0)) as [number, number, number, number]
+const [CLOSING, QUOTE, ZERO, LETTER_T] = [...'}"0t'].map(character => character.charCodeAt(0)) as [number, number,
+  number, number]
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 /**
@@ -12,7 +13,8 @@ export function lacksJsonForm (value: unknown): boolean {
   // Almost every value is one of these: the calls of V8 below are skipped.
   if (!isObject(value) || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) return false
   if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return true
-  const isLost = types.isMap(value) || types.isSet(value) || types.isPromise(value) || types.isWeakMap(value) || types.isWeakSet(value)
+  const isLost = types.isMap(value) || types.isSet(value) || types.isPromise(value) || types.isWeakMap(value) ||
+    types.isWeakSet(value)
   return isLost && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
 }
 
@@ -31,7 +33,9 @@ function isSuspect (text: string): boolean {
     if (next === CLOSING) return true
     if (next !== QUOTE) continue
     const first = text.charCodeAt(at + 2)
-    if (first === ZERO ? text.charCodeAt(at + 3) === QUOTE : first === LETTER_T && text.startsWith('{"type":"Buffer"', at)) return true
+    if (first === ZERO
+      ? text.charCodeAt(at + 3) === QUOTE
+      : first === LETTER_T && text.startsWith('{"type":"Buffer"', at)) return true
   }
   return false
 }

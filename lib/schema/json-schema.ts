@@ -1,10 +1,12 @@
 /** A schema, or a schema inside another one. */
 export type SchemaNode = Record<PropertyKey, unknown>
 
-export const isSchemaNode = (value: unknown): value is SchemaNode => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isSchemaNode = (value: unknown): value is SchemaNode =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 // The keywords that hold subschemas: one schema, a list of schemas, or a map of schemas.
-const ONE = ['items', 'additionalProperties', 'not', 'contains', 'additionalItems', 'unevaluatedProperties', 'if', 'then', 'else']
+const ONE = ['items', 'additionalProperties', 'not', 'contains', 'additionalItems', 'unevaluatedProperties', 'if',
+  'then', 'else']
 const LIST = ['anyOf', 'oneOf', 'allOf', 'items']
 const MAP = ['properties', 'patternProperties', '$defs', 'definitions']
 
@@ -12,7 +14,11 @@ const MAP = ['properties', 'patternProperties', '$defs', 'definitions']
  * Returns a copy of the schema in which `change` has replaced each subschema, the innermost first. Subschemas of a
  * `whole` schema are not changed.
  */
-export function mapSchema (schema: SchemaNode, change: (node: SchemaNode) => SchemaNode, whole: (node: SchemaNode) => boolean = () => false): SchemaNode {
+export function mapSchema (
+  schema: SchemaNode,
+  change: (node: SchemaNode) => SchemaNode,
+  whole: (node: SchemaNode) => boolean = () => false
+): SchemaNode {
   if (whole(schema)) return change(schema)
   const copy: SchemaNode = { ...schema }
   const map = (item: unknown): unknown => isSchemaNode(item) ? mapSchema(item, change, whole) : item
@@ -23,7 +29,9 @@ export function mapSchema (schema: SchemaNode, change: (node: SchemaNode) => Sch
   }
   for (const key of MAP) {
     const entries = copy[key]
-    if (isSchemaNode(entries)) copy[key] = Object.fromEntries(Object.entries(entries).map(([name, item]) => [name, map(item)]))
+    if (isSchemaNode(entries)) {
+      copy[key] = Object.fromEntries(Object.entries(entries).map(([name, item]) => [name, map(item)]))
+    }
   }
   return change(copy)
 }
@@ -47,9 +55,16 @@ export function withEveryKey (schema: SchemaNode): SchemaNode {
  * Returns the schema and its shared schemas in the form from which fast-json-stringify writes the declared part of a
  * value. The writer does not select a branch of a union again, and fills in no default.
  */
-export function toWriterSchema (schema: SchemaNode, shared: Record<string, unknown>): { schema: SchemaNode, shared: Record<string, unknown> } {
-  const write = (node: unknown): SchemaNode => mapSchema(node as SchemaNode, ({ default: _, ...node }) => toWriterNode(node))
-  return { schema: write(schema), shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)])) }
+export function toWriterSchema (
+  schema: SchemaNode,
+  shared: Record<string, unknown>
+): { schema: SchemaNode, shared: Record<string, unknown> } {
+  const write = (node: unknown): SchemaNode =>
+    mapSchema(node as SchemaNode, ({ default: _, ...node }) => toWriterNode(node))
+  return {
+    schema: write(schema),
+    shared: Object.fromEntries(Object.entries(shared).map(([id, node]) => [id, write(node)]))
+  }
 }
 
 /** Returns a schema that writes any value unchanged. It keeps the definitions that other schemas refer to. */
@@ -57,12 +72,18 @@ function anything ({ $id, $defs, definitions }: SchemaNode): SchemaNode {
   return Object.fromEntries(Object.entries({ $id, $defs, definitions }).filter(([, value]) => value !== undefined))
 }
 
-const hasChoice = ({ anyOf, oneOf, if: condition }: SchemaNode): boolean => anyOf !== undefined || oneOf !== undefined || condition !== undefined
-const isTyped = (item: unknown): boolean => isSchemaNode(item) && typeof item.type === 'string' && item.type !== 'object'
-const hasTypes = ({ type }: SchemaNode): boolean => Array.isArray(type) && (type.includes('object') || type.includes('array'))
+const hasChoice = ({ anyOf, oneOf, if: condition }: SchemaNode): boolean =>
+  anyOf !== undefined || oneOf !== undefined || condition !== undefined
+const isTyped = (item: unknown): boolean =>
+  isSchemaNode(item) && typeof item.type === 'string' && item.type !== 'object'
+const hasTypes = ({ type }: SchemaNode): boolean =>
+  Array.isArray(type) && (type.includes('object') || type.includes('array'))
 // fast-json-stringify loses an inherited name when it joins objects.
-const hasInherited = ({ properties }: SchemaNode): boolean => isSchemaNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
-const isPlainObject = (part: unknown): boolean => isSchemaNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined && !hasChoice(part) && !hasInherited(part)
+const hasInherited = ({ properties }: SchemaNode): boolean =>
+  isSchemaNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
+const isPlainObject = (part: unknown): boolean =>
+  isSchemaNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined &&
+  !hasChoice(part) && !hasInherited(part)
 
 function toWriterNode (node: SchemaNode): SchemaNode {
   if (hasChoice(node) || hasTypes(node)) return anything(node)

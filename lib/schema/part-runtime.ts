@@ -16,17 +16,22 @@ Dictionary.prototype = Object.create(null) as object
 
 /** Sets a property of an ordinary object under any name. */
 export function setProperty (object: SchemaNode, name: string, value: unknown): void {
-  if (name === '__proto__') Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
-  else object[name] = value
+  if (name === '__proto__') {
+    Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
+  } else object[name] = value
 }
 
-export const ownProperty = (value: object, name: string): unknown => Object.hasOwn(value, name) ? (value as SchemaNode)[name] : undefined
+export const ownProperty = (value: object, name: string): unknown =>
+  Object.hasOwn(value, name) ? (value as SchemaNode)[name] : undefined
 
 /** Merges the parts of one value that two schemas declare. */
 export function mergeParts (one: unknown, two: unknown): unknown {
   if (one === NOTHING || one === undefined) return two
   if (!isObject(one) || !isObject(two) || one === two) return one
-  if (Array.isArray(one) && Array.isArray(two)) return Array.from({ length: Math.max(one.length, two.length) }, (_, i): unknown => i in one ? mergeParts(one[i], two[i]) : two[i])
+  if (Array.isArray(one) && Array.isArray(two)) {
+    return Array.from({ length: Math.max(one.length, two.length) }, (_, i): unknown =>
+      i in one ? mergeParts(one[i], two[i]) : two[i])
+  }
   const both = Object.assign(new Dictionary(), one)
   for (const name of Object.keys(two)) both[name] = name in both ? mergeParts(both[name], two[name]) : two[name]
   return both
@@ -42,7 +47,8 @@ export function toJsonValue (value: { toJSON: (key: string) => unknown }): unkno
 }
 
 /** Returns the whole value, after its `toJSON`. */
-export const wholeValue = (value: unknown): unknown => isObject(value) && typeof value.toJSON === 'function' ? toJsonValue(value as { toJSON: () => unknown }) : value
+export const wholeValue = (value: unknown): unknown =>
+  isObject(value) && typeof value.toJSON === 'function' ? toJsonValue(value as { toJSON: () => unknown }) : value
 
 /** Returns a copy of the whole value in its current JSON form. */
 export function copyAsJson (value: unknown): unknown {

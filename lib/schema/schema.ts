@@ -37,11 +37,14 @@ const JSON_SCHEMA = 'fastify-typed-sse:JsonSchema'
 const validators = new WeakMap<object, Validator>()
 // Formats that this package registered in TypeBox, with their meaning in Fastify's requests.
 const registeredFormats = new Set<string>()
-const registerKind = () => TypeRegistry.Set(JSON_SCHEMA, (schema: object, value: unknown) => hasJson(value) && validators.get(schema)?.(value) === true)
+const registerKind = () =>
+  TypeRegistry.Set(JSON_SCHEMA, (schema: object, value: unknown) =>
+    hasJson(value) && validators.get(schema)?.(value) === true)
 
 // TypeBox would accept any value for these, and the serializer would write `undefined` into the JSON.
 const UNCHECKED_KINDS = ['Unsafe', 'Any', 'Unknown', 'Not']
-const hasJson = (value: unknown): boolean => value !== undefined && typeof value !== 'function' && typeof value !== 'symbol'
+const hasJson = (value: unknown): boolean =>
+  value !== undefined && typeof value !== 'function' && typeof value !== 'symbol'
 
 /** Compiles a schema. Throws for a schema that cannot be used. */
 export type SchemaCompiler = (schema: TSchema) => CompiledSchema
@@ -52,8 +55,13 @@ type BuildValidator = ReturnType<typeof AjvCompiler>
 type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
 
 /** Returns the compiler of one Fastify scope. `added`: the schemas of its `app.addSchema` calls, by `$id`. */
-export function schemaCompiler (added: SharedSchemas, { customOptions, plugins = [], onCreate }: AjvOptions = {}): SchemaCompiler {
-  const shared: SharedSchemas = Object.fromEntries(Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as SchemaNode)]))
+export function schemaCompiler (
+  added: SharedSchemas,
+  { customOptions, plugins = [], onCreate }: AjvOptions = {}
+): SchemaCompiler {
+  const shared: SharedSchemas = Object.fromEntries(
+    Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as SchemaNode)])
+  )
   const route = { method: '', url: '' }
   const hasAjvOptions = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
   let compile: ReturnType<BuildValidator> | undefined
@@ -83,7 +91,8 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
   }
 
   // TypeBox's registry is global, but each app has its own formats: Ajv checks a whole schema with such a format.
-  const hasOwnFormat = ({ format }: SchemaNode): boolean => hasAjvOptions && typeof format === 'string' && (!FormatRegistry.Has(format) || registeredFormats.has(format))
+  const hasOwnFormat = ({ format }: SchemaNode): boolean =>
+    hasAjvOptions && typeof format === 'string' && (!FormatRegistry.Has(format) || registeredFormats.has(format))
 
   /**
    * Returns the schema in the form that TypeBox can check. Ajv checks each schema without a TypeBox kind as a whole, so
@@ -96,7 +105,9 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
       return node
     })
     const isShared = (ref: string): boolean => !definitions.has(ref) && Object.hasOwn(shared, ref.replace(/#$/, ''))
-    const needsAjv = (node: SchemaNode): boolean => !KindGuard.IsKind(node) || UNCHECKED_KINDS.includes(String(node[Kind])) || hasOwnFormat(node) || (KindGuard.IsRef(node) && isShared(node.$ref))
+    const needsAjv = (node: SchemaNode): boolean =>
+      !KindGuard.IsKind(node) || UNCHECKED_KINDS.includes(String(node[Kind])) || hasOwnFormat(node) ||
+      (KindGuard.IsRef(node) && isShared(node.$ref))
     return mapSchema(schema, node => {
       if (!needsAjv(node)) {
         if (typeof node.format === 'string') registerFormat(node.format)
@@ -139,7 +150,10 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
     const source = withEveryKey({ ...schema })
     const checked = toTypeBox(source)
     const typed = TypeCompiler.Compile(checked as unknown as TSchema)
-    const extractor = compileExtractor(Subschema.fromRoot(checked, { shared, isAjvSchema: node => node[Kind] === JSON_SCHEMA }), compileBranch)
+    const extractor = compileExtractor(
+      Subschema.fromRoot(checked, { shared, isAjvSchema: node => node[Kind] === JSON_SCHEMA }),
+      compileBranch
+    )
     const serialize = compileSerializer(source, shared)
     const passes = (part: unknown): boolean => !extractor.hasMismatch() && typed.Check(part)
     return {
@@ -161,14 +175,16 @@ export function schemaCompiler (added: SharedSchemas, { customOptions, plugins =
 
 /** Returns the schema with each `This` as a `Ref`: TypeBox then finds the recursive schema among the references. */
 function standalone (schema: SchemaNode): TSchema {
-  return mapSchema(schema, node => node[Kind] === 'This' ? { ...node, [Kind]: 'Ref' } : node, node => node[Kind] === JSON_SCHEMA) as unknown as TSchema
+  return mapSchema(schema, node => node[Kind] === 'This' ? { ...node, [Kind]: 'Ref' } : node,
+    node => node[Kind] === JSON_SCHEMA) as unknown as TSchema
 }
 
 /** Compiles the function that writes the declared part of a value as JSON. */
 function compileSerializer (schema: SchemaNode, shared: SharedSchemas): (part: unknown) => string {
   const writer = toWriterSchema(schema, shared)
   // A new selector each time: a selector drops a shared schema whose $id it has found in another schema.
-  const build = (schema: SchemaNode): unknown => SerializerSelector()(writer.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
+  const build = (schema: SchemaNode): unknown =>
+    SerializerSelector()(writer.shared, {})({ method: '', url: '', schema, httpStatus: '200' })
   try {
     return build(writer.schema) as (part: unknown) => string
   } catch {
@@ -178,7 +194,11 @@ function compileSerializer (schema: SchemaNode, shared: SharedSchemas): (part: u
   }
 }
 
-function explain (typed: TypeCheck<TSchema>, extractor: PartExtractor, value: unknown): { path: string, message: string } {
+function explain (
+  typed: TypeCheck<TSchema>,
+  extractor: PartExtractor,
+  value: unknown
+): { path: string, message: string } {
   const part = extractor.extract(value)
   // If no branch of a union matches, then the error is reported for the whole value.
   const mismatch = extractor.hasMismatch() ? undefined : firstError(typed, withoutUndefined(part))
@@ -190,7 +210,8 @@ function withoutUndefined (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutUndefined)
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
-  return Object.assign(Object.create(null), Object.fromEntries(entries.map(([name, inner]) => [name, withoutUndefined(inner)])))
+  return Object.assign(Object.create(null),
+    Object.fromEntries(entries.map(([name, inner]) => [name, withoutUndefined(inner)])))
 }
 
 function firstError (typed: TypeCheck<TSchema>, value: unknown): { path: string, message: string } | undefined {
@@ -199,7 +220,9 @@ function firstError (typed: TypeCheck<TSchema>, value: unknown): { path: string,
   // Ajv knows the place of a mismatch in a schema that it checks.
   const inner = error.type === ValueErrorType.Kind ? validators.get(error.schema) : undefined
   if (inner === undefined) return { path: error.path || '/', message: error.message }
-  if (!hasJson(error.value)) return { path: error.path || '/', message: `JSON has no form for ${describe(error.value)}` }
+  if (!hasJson(error.value)) {
+    return { path: error.path || '/', message: `JSON has no form for ${describe(error.value)}` }
+  }
   inner(error.value)
   const { instancePath, message = error.message } = inner.errors![0]!
   return { path: error.path + instancePath || '/', message }

@@ -17,7 +17,9 @@ export function serializeWith<T> (write: (data: unknown) => T, name: string, dat
 export function serialize (name: string, data: unknown): string {
   const text: unknown = serializeWith(JSON.stringify, name, data)
   const lost = typeof text === 'string' ? findWithoutJsonForm(data, text) : data
-  if (typeof text !== 'string' || lost !== undefined) throw new FST_SSE_SERIALIZE(name, pointer(data), `JSON has no form for ${describe(lost)}`)
+  if (typeof text !== 'string' || lost !== undefined) {
+    throw new FST_SSE_SERIALIZE(name, pointer(data), `JSON has no form for ${describe(lost)}`)
+  }
   return text
 }
 

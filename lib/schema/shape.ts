@@ -45,21 +45,44 @@ export function flatten (schemas: Subschema[], seen: Set<unknown> = new Set(), f
 
 /** Combines the keywords of the schemas of one value. */
 export function toShape (parts: Subschema[]): Shape {
-  const shape: Shape = { parts, names: new Map(), required: new Set(), others: [], closed: false, objects: false, items: [], unions: [], conditions: [] }
+  const shape: Shape = {
+    parts,
+    names: new Map(),
+    required: new Set(),
+    others: [],
+    closed: false,
+    objects: false,
+    items: [],
+    unions: [],
+    conditions: []
+  }
   for (const part of parts) {
     const { node } = part
     if (!isSchemaNode(node)) continue
     const { properties, patternProperties, additionalProperties, required, items } = node
     const names = isSchemaNode(properties) ? Object.keys(properties) : []
     const patterns = isSchemaNode(patternProperties) ? Object.keys(patternProperties) : []
-    for (const name of names) shape.names.set(name, [...shape.names.get(name) ?? [], part.child('properties', name, name)])
+    for (const name of names) {
+      shape.names.set(name, [...shape.names.get(name) ?? [], part.child('properties', name, name)])
+    }
     for (const name of Array.isArray(required) ? required as string[] : []) shape.required.add(name)
-    for (const pattern of patterns) shape.others.push({ pattern, except: [], schema: part.child('patternProperties', pattern, '*') })
-    if (isSchemaNode(additionalProperties) || additionalProperties === true) shape.others.push({ pattern: undefined, except: patterns, schema: part.child('additionalProperties', undefined, '*') })
+    for (const pattern of patterns) {
+      shape.others.push({ pattern, except: [], schema: part.child('patternProperties', pattern, '*') })
+    }
+    if (isSchemaNode(additionalProperties) || additionalProperties === true) {
+      shape.others.push({
+        pattern: undefined,
+        except: patterns,
+        schema: part.child('additionalProperties', undefined, '*')
+      })
+    }
     if (additionalProperties === false || node.unevaluatedProperties === false) shape.closed = true
-    if (isSchemaNode(properties) || patterns.length > 0 || additionalProperties !== undefined || node.unevaluatedProperties === false) shape.objects = true
+    if (isSchemaNode(properties) || patterns.length > 0 || additionalProperties !== undefined ||
+      node.unevaluatedProperties === false) shape.objects = true
     if (isSchemaNode(items) || Array.isArray(items) || items === true) shape.items.push(part)
-    for (const keyword of ['anyOf', 'oneOf']) if (Array.isArray(node[keyword])) shape.unions.push(part.children(keyword))
+    for (const keyword of ['anyOf', 'oneOf']) {
+      if (Array.isArray(node[keyword])) shape.unions.push(part.children(keyword))
+    }
     if (isSchemaNode(node.if) && (node.then !== undefined || node.else !== undefined)) shape.conditions.push(part)
   }
   return shape
@@ -68,10 +91,14 @@ export function toShape (parts: Subschema[]): Shape {
 /** Whether the schemas declare nothing about the contents of a value. */
 export function declaresNothing ({ parts, objects, items, unions, conditions }: Shape): boolean {
   if (objects || items.length > 0 || unions.length > 0 || conditions.length > 0) return false
-  return parts.every(({ node }) => !isSchemaNode(node) || (declaredTypes(node) === undefined || (declaredTypes(node)!.includes('array') && node.enum === undefined)))
+  return parts.every(({ node }) =>
+    !isSchemaNode(node) ||
+    (declaredTypes(node) === undefined || (declaredTypes(node)!.includes('array') && node.enum === undefined))
+  )
 }
 
-const isScalar = (value: unknown): boolean => value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
+const isScalar = (value: unknown): boolean =>
+  value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
 
 /**
  * Returns the property that distinguishes the branches of a union: each branch requires it with another constant.
@@ -81,7 +108,9 @@ export function findTag (branches: Subschema[]): { name: string, values: unknown
   const shapes = branches.map(branch => toShape(flatten([branch])))
   for (const name of shapes[0]?.names.keys() ?? []) {
     const values = shapes.flatMap(({ names, required }) => {
-      const tag = required.has(name) ? names.get(name)?.map(({ node }) => node).find(node => isSchemaNode(node) && isScalar(node.const)) : undefined
+      const tag = required.has(name)
+        ? names.get(name)?.map(({ node }) => node).find(node => isSchemaNode(node) && isScalar(node.const))
+        : undefined
       return isSchemaNode(tag) ? [tag.const] : []
     })
     if (!(name in Object.prototype) && new Set(values).size === branches.length) return { name, values }
@@ -100,9 +129,13 @@ export function admits (parts: Subschema[], kind: 'array' | 'object', seen: Set<
     if (!isSchemaNode(node) || seen.has(node)) return true
     seen.add(node)
     const values = 'const' in node ? [node.const] : node.enum
-    if (Array.isArray(values) && !values.some(value => isObject(value) && Array.isArray(value) === (kind === 'array'))) return false
+    if (Array.isArray(values) &&
+      !values.some(value => isObject(value) && Array.isArray(value) === (kind === 'array'))) return false
     if (declaredTypes(node)?.includes(kind) === false) return false
-    return ['anyOf', 'oneOf'].every(keyword => !Array.isArray(node[keyword]) || part.children(keyword).some(branch => admits(flatten([branch]), kind, new Set(seen))))
+    return ['anyOf', 'oneOf'].every(keyword =>
+      !Array.isArray(node[keyword]) ||
+      part.children(keyword).some(branch => admits(flatten([branch]), kind, new Set(seen)))
+    )
   })
 }
 
@@ -111,7 +144,11 @@ export function assertJsonTypes ({ node, instancePath }: Subschema): void {
   if (!isSchemaNode(node)) return
   for (const type of declaredTypes(node) ?? []) {
     if (type === 'object' || type === 'array' || SCALARS.includes(type as string)) continue
-    const alternative = Object.hasOwn(ALTERNATIVES, String(type)) ? ALTERNATIVES[String(type)]! : 'leave it out, or declare the type that you send instead'
-    throw new Error(`schema is invalid: at '${instancePath || '/'}' the type '${String(type)}' has no form in JSON: ${alternative}`)
+    const alternative = Object.hasOwn(ALTERNATIVES, String(type))
+      ? ALTERNATIVES[String(type)]!
+      : 'leave it out, or declare the type that you send instead'
+    throw new Error(
+      `schema is invalid: at '${instancePath || '/'}' the type '${String(type)}' has no form in JSON: ${alternative}`
+    )
   }
 }

@@ -27,16 +27,28 @@ export class Subschema {
   readonly instancePath: string
   readonly #context: SchemaContext
 
-  private constructor (node: unknown, resource: SchemaResource, pointer: string, instancePath: string, context: SchemaContext) {
+  private constructor (
+    node: unknown,
+    resource: SchemaResource,
+    pointer: string,
+    instancePath: string,
+    context: SchemaContext
+  ) {
     this.#context = context
     this.node = node
     this.resource = resource
     this.pointer = pointer
     this.instancePath = instancePath
     if (!isSchemaNode(node) || node === resource.root) return
-    if (!resource.checkedByAjv && context.isAjvSchema(node)) this.resource = { root: node, outermost: node, checkedByAjv: true, named: collectNames(node) }
-    else if (!resource.checkedByAjv && isSchemaNode(node.$defs)) this.resource = { ...resource, root: node, named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, SchemaNode]>]) }
-    else if (resource.checkedByAjv && isId(node.$id)) this.resource = { ...resource, root: node }
+    if (!resource.checkedByAjv && context.isAjvSchema(node)) {
+      this.resource = { root: node, outermost: node, checkedByAjv: true, named: collectNames(node) }
+    } else if (!resource.checkedByAjv && isSchemaNode(node.$defs)) {
+      this.resource = {
+        ...resource,
+        root: node,
+        named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, SchemaNode]>])
+      }
+    } else if (resource.checkedByAjv && isId(node.$id)) this.resource = { ...resource, root: node }
     else return
     this.pointer = ''
   }
@@ -50,8 +62,11 @@ export class Subschema {
   child (keyword: string, key?: string | number, property?: string | number): Subschema {
     const keyed = (this.node as SchemaNode)[keyword]
     const node = key === undefined ? keyed : (keyed as Record<string | number, unknown>)[key]
-    const pointer = [keyword, ...key === undefined ? [] : [key]].map(name => `/${encodeURIComponent(escapePointer(name))}`).join('')
-    return new Subschema(node, this.resource, this.pointer + pointer, property === undefined ? this.instancePath : `${this.instancePath}/${escapePointer(property)}`, this.#context)
+    const pointer = [keyword, ...key === undefined ? [] : [key]].map(name =>
+      `/${encodeURIComponent(escapePointer(name))}`
+    ).join('')
+    return new Subschema(node, this.resource, this.pointer + pointer,
+      property === undefined ? this.instancePath : `${this.instancePath}/${escapePointer(property)}`, this.#context)
   }
 
   children (keyword: string): Subschema[] {
@@ -69,10 +84,22 @@ export class Subschema {
     const shared = Object.hasOwn(this.#context.shared, id) ? this.#context.shared[id] as SchemaNode : undefined
     const start = inside ?? shared
     if (start === undefined) throw new Error(`Cannot find reference "${ref}"`)
-    const resource = inside === undefined ? { root: start, outermost: start, checkedByAjv: true, named: collectNames(start) } : !checkedByAjv || start === root ? this.resource : { ...this.resource, root: start }
+    const resource = inside === undefined
+      ? { root: start, outermost: start, checkedByAjv: true, named: collectNames(start) }
+      : !checkedByAjv || start === root
+          ? this.resource
+          : { ...this.resource, root: start }
     if (!fragment.startsWith('/')) return new Subschema(start, resource, '', this.instancePath, this.#context)
-    const keys = decodeURIComponent(fragment).slice(1).split('/').map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
-    const node = keys.reduce<unknown>((value, key) => typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined, start)
+    const keys = decodeURIComponent(fragment).slice(1).split('/').map(key =>
+      key.replaceAll('~1', '/').replaceAll('~0', '~')
+    )
+    const node = keys.reduce<unknown>(
+      (value, key) =>
+        typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+          ? (value as SchemaNode)[key]
+          : undefined,
+      start
+    )
     if (node === undefined) throw new Error(`Cannot find reference "${ref}"`)
     return new Subschema(node, resource, fragment, this.instancePath, this.#context)
   }
@@ -85,6 +112,8 @@ const isId = (id: unknown): id is string => typeof id === 'string' && !id.starts
 function collectNames (schema: SchemaNode, names: Map<string, SchemaNode> = new Map()): Map<string, SchemaNode> {
   if (typeof schema.$id === 'string') names.set(schema.$id, schema)
   if (typeof schema.$anchor === 'string') names.set(`#${schema.$anchor}`, schema)
-  for (const value of Object.values(schema)) for (const inner of Array.isArray(value) ? value : [value]) if (isSchemaNode(inner)) collectNames(inner, names)
+  for (const value of Object.values(schema)) {
+    for (const inner of Array.isArray(value) ? value : [value]) if (isSchemaNode(inner)) collectNames(inner, names)
+  }
   return names
 }

@@ -8,9 +8,12 @@ export function isTextSchema (schema: unknown, shared: SharedSchemas = {}, seen:
   if (!isSchemaNode(schema) || schema.nullable === true) return false
   const { type, const: only, enum: values, anyOf, oneOf, allOf, $ref, $defs } = schema
   const isText = (part: unknown): boolean => isTextSchema(part, shared, seen)
-  const every = (list: unknown, matches: (part: unknown) => boolean): boolean => Array.isArray(list) && list.length > 0 && list.every(matches)
+  const every = (list: unknown, matches: (part: unknown) => boolean): boolean =>
+    Array.isArray(list) && list.length > 0 && list.every(matches)
   const isString = (value: unknown): boolean => typeof value === 'string'
-  if (type === 'string' || type === 'RegExp' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) return true
+  if (type === 'string' || type === 'RegExp' || isString(only) || every(anyOf, isText) || every(oneOf, isText)) {
+    return true
+  }
   if (Array.isArray(values)) return every(values, isString)
   if (Array.isArray(allOf)) return allOf.some(isText)
   if (typeof $ref !== 'string' || seen.includes($ref)) return false

@@ -58,7 +58,8 @@ export class Admission {
     if (value === undefined || typeof value === 'string') return value
     // A stream cannot wait for its key. It is counted at once, or two streams of one client would both find room.
     catchRejection(value)
-    throw new FST_SSE_OPTION('limits.keyGenerator', 'a function that returns a string or undefined', isThenable(value) ? 'one that returns a promise' : describe(value))
+    throw new FST_SSE_OPTION('limits.keyGenerator', 'a function that returns a string or undefined',
+      isThenable(value) ? 'one that returns a promise' : describe(value))
   }
 
   /**
@@ -75,7 +76,9 @@ export class Admission {
     const { limits: { retryAfter }, reconnectWindow } = this.#options
     // With jitter, so that clients do not reconnect together. During shutdown the delay is short: another node accepts
     // them.
-    const delay = Math.ceil(reason === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random()))
+    const delay = Math.ceil(
+      reason === 'closing' ? 1_000 + reconnectWindow * Math.random() : retryAfter * (1 + Math.random())
+    )
     // A closing server must not keep the connection: close() would wait for it.
     if (reason === 'closing' && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
     if (retryable) sendEmptyStream(reply, delay)

@@ -91,7 +91,10 @@ export class ControlLog {
     const { listener, logger } = this.#setup
     const { epoch, offset } = this.#last!
     const missed = (entries[0]?.offset ?? newest + 1) - offset - 1
-    if (missed > 0) logSafely(logger, 'error', { missed }, 'sse messages of other nodes were evicted from the log before they were read')
+    if (missed > 0) {
+      logSafely(logger, 'error', { missed },
+        'sse messages of other nodes were evicted from the log before they were read')
+    }
     this.#last = { epoch, offset: entries.at(-1)?.offset ?? newest }
     for (const entry of entries) {
       try {

@@ -57,7 +57,11 @@ export class DisconnectRelay {
     const { eventLog, log: logger } = this.#setup
     if (eventLog === undefined) return undefined
     if (this.#closed) throw new FST_SSE_CLOSING()
-    return (this.#control ??= new ControlLog({ log: eventLog(), listener: message => this.#onMessage(message), logger }))
+    return (this.#control ??= new ControlLog({
+      log: eventLog(),
+      listener: message => this.#onMessage(message),
+      logger
+    }))
   }
 
   /**
@@ -103,5 +107,6 @@ function matches (predicate: (request: FastifyRequest) => unknown, request: Fast
   if (typeof result === 'boolean') return result
   // A predicate that is async by mistake: its rejection must not end the process.
   catchRejection(result)
-  throw new FST_SSE_OPTION('target', 'a function that returns true or false', `one that returns ${isThenable(result) ? 'a promise' : describe(result)}`)
+  throw new FST_SSE_OPTION('target', 'a function that returns true or false',
+    `one that returns ${isThenable(result) ? 'a promise' : describe(result)}`)
 }

@@ -46,12 +46,32 @@ const SERVER = { limits: LIMITS, shutdownTimeout: 10_000, reconnectWindow: 5_000
 /** Options of the registration alone, with the defaults filled in. */
 export type ResolvedServerOptions = typeof SERVER
 
-const streams: Rule = { expected: 'a whole number of streams, 0 or more, or Infinity', fits: value => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 0) }
-const LIMIT_RULES: Record<keyof Limits, Rule> = { maxStreams: streams, maxStreamsPerKey: streams, keyGenerator: aFunction, retryAfter: delay }
-const SERVER_RULES: Record<keyof ResolvedServerOptions, Rule> = { limits: { expected: 'an object', fits: isObject }, shutdownTimeout: delay, reconnectWindow: delay }
+const streams: Rule = {
+  expected: 'a whole number of streams, 0 or more, or Infinity',
+  fits: value => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 0)
+}
+const LIMIT_RULES: Record<keyof Limits, Rule> = {
+  maxStreams: streams,
+  maxStreamsPerKey: streams,
+  keyGenerator: aFunction,
+  retryAfter: delay
+}
+const SERVER_RULES: Record<keyof ResolvedServerOptions, Rule> = {
+  limits: { expected: 'an object', fits: isObject },
+  shutdownTimeout: delay,
+  reconnectWindow: delay
+}
 
 /** Returns all options of the registration except `eventLog`, with the defaults filled in. Throws FST_SSE_OPTION. */
-export function resolveRegistration (input: RegisterOptions): { server: ResolvedServerOptions, streams: ResolvedOptions } {
-  const { limits, shutdownTimeout, reconnectWindow, ...streams } = validateOptions(input, { ...DEFAULTS, ...SERVER }, { ...RULES, ...SERVER_RULES })
-  return { server: { limits: validateOptions(limits, LIMITS, LIMIT_RULES, 'limits'), shutdownTimeout, reconnectWindow }, streams }
+export function resolveRegistration (
+  input: RegisterOptions
+): { server: ResolvedServerOptions, streams: ResolvedOptions } {
+  const { limits, shutdownTimeout, reconnectWindow, ...streams } = validateOptions(input, { ...DEFAULTS, ...SERVER }, {
+    ...RULES,
+    ...SERVER_RULES
+  })
+  return {
+    server: { limits: validateOptions(limits, LIMITS, LIMIT_RULES, 'limits'), shutdownTimeout, reconnectWindow },
+    streams
+  }
 }

@@ -18,7 +18,10 @@ import { registriesOf } from './app-registry.ts'
 import { DisconnectRelay } from './disconnect-relay.ts'
 import { wrapHandler } from './handler-wrapper.ts'
 import { resolveRegistration, type RegisterOptions } from './options.ts'
-import { STATE, factsOf, kHandler, kStream, lifecycleOf, readRequest, restartLifecycle, setResponse, signal, stateOf } from './request-state.ts'
+import {
+  STATE, factsOf, kHandler, kStream, lifecycleOf, readRequest, restartLifecycle, setResponse, signal,
+  stateOf
+} from './request-state.ts'
 import { rememberRoute } from './route-declarations.ts'
 import { Routes, type Route } from './routes.ts'
 import { SseServer } from './sse-server.ts'
@@ -34,8 +37,12 @@ const warned = new WeakSet<object>()
 
 const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   // Fastify passes its own register options to the plugin too.
-  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, eventLog = memoryLog(), ...own } = input as RegisterOptions & Record<string, unknown>
-  if (typeof eventLog !== 'function') throw new FST_SSE_OPTION('eventLog', 'a function that opens logs, such as memoryLog()', describe(eventLog))
+  const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, eventLog = memoryLog(), ...own } = input as
+    & RegisterOptions
+    & Record<string, unknown>
+  if (typeof eventLog !== 'function') {
+    throw new FST_SSE_OPTION('eventLog', 'a function that opens logs, such as memoryLog()', describe(eventLog))
+  }
   const { server, streams: options } = resolveRegistration(own)
   const streams = new StreamRegistry<Stream>()
   registriesOf(app).add(streams)
@@ -46,7 +53,8 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     eventLog,
     log: app.log,
     statistics,
-    compile: (events, place) => events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
+    compile: (events, place) =>
+      events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
   })
 
   const disconnections = new DisconnectRelay({
@@ -106,7 +114,9 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     const first = state[kStream] ?? undefined
     // An error handler may answer with its own stream. Error handlers run one after the other, and none of them twice.
     if (first?.abandoned === true && !reply.sent) restartLifecycle(request)
-    else if (first !== undefined) return misuse(reply, source === first.source ? undefined : source, new FST_SSE_ALREADY_STARTED())
+    else if (first !== undefined) {
+      return misuse(reply, source === first.source ? undefined : source, new FST_SSE_ALREADY_STARTED())
+    }
     if (reply.sent || reply.raw.headersSent) return misuse(reply, source, new FST_SSE_REPLY_SENT())
     setResponse(request, reply.raw)
     let route: Route | undefined
@@ -124,7 +134,9 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     const lifecycle = lifecycleOf(request)
     const finished = resolved.finite && request.lastEventId === END_ID
     const counts = invalid === undefined && !finished && lifecycle.reason === undefined
-    if (counts && admission.reject(reply, { route: route.name, key, retryable: factsOf(request).eventSource })) return afterRejection(lifecycle, source)
+    if (counts && admission.reject(reply, { route: route.name, key, retryable: factsOf(request).eventSource })) {
+      return afterRejection(lifecycle, source)
+    }
     if (finished) reply.code(204)
     if (!directWrites && resolved.directWrites) resolved = { ...resolved, directWrites }
     const bodiless = finished || request.method === 'HEAD'
@@ -148,7 +160,8 @@ async function checkInternals (app: FastifyInstance): Promise<boolean> {
   const missing = await missingInternals(app, signal)
   if (missing.length > 0 && !warned.has(app.server)) {
     warned.add(app.server)
-    app.log.warn({ missing }, 'this version of Fastify or Node lacks internals for direct writes: sse streams use reply.send and response.write')
+    app.log.warn({ missing },
+      'this version of Fastify or Node lacks internals for direct writes: sse streams use reply.send and response.write')
   }
   return missing.length === 0
 }
@@ -160,7 +173,8 @@ async function checkInternals (app: FastifyInstance): Promise<boolean> {
 function warnOfTimeout ({ server, log }: FastifyInstance, { heartbeatInterval }: ResolvedOptions): void {
   const { timeout } = server
   if (!(timeout > 0) || (heartbeatInterval > 0 && heartbeatInterval * 1.1 < timeout)) return
-  log.warn({ connectionTimeout: timeout, heartbeatInterval }, 'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it')
+  log.warn({ connectionTimeout: timeout, heartbeatInterval },
+    'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it')
 }
 
 /** Settles when the response of a rejected request is closed. */

@@ -12,7 +12,9 @@ interface Declaration { scope: FastifyInstance, map: EventMap, place: string }
 
 /** The routes of one registration: their contracts and counters. Each event map is compiled once per scope. */
 export class Routes {
-  readonly #scopes = new Map<FastifyInstance, { schemas: number, compiler: SchemaCompiler, byMap: WeakMap<EventMap, Contract> }>()
+  readonly #scopes = new Map<FastifyInstance,
+    { schemas: number, compiler: SchemaCompiler, byMap: WeakMap<EventMap, Contract> }>()
+
   #declared: Declaration[] = []
   readonly #known = new WeakMap<object, Route>()
   readonly #statistics: Statistics
@@ -40,7 +42,9 @@ export class Routes {
     const known = this.#known.get(config)
     if (known !== undefined) return known
     const route = this.free(reply)
-    if (schema?.sse !== undefined) route.contract = this.compiled({ scope: reply.server, map: schema.sse, place: `${String(method)} ${url}` })
+    if (schema?.sse !== undefined) {
+      route.contract = this.compiled({ scope: reply.server, map: schema.sse, place: `${String(method)} ${url}` })
+    }
     this.#known.set(config, route)
     return route
   }
@@ -60,7 +64,13 @@ export class Routes {
     // Shared schemas are added and never removed. A channel may be made before the last of them.
     const shared = scope.getSchemas()
     const schemas = Object.keys(shared).length
-    const current = known?.schemas === schemas ? known : { schemas, compiler: schemaCompiler(shared, readAjvOptions(scope)), byMap: known?.byMap ?? new WeakMap<EventMap, Contract>() }
+    const current = known?.schemas === schemas
+      ? known
+      : {
+          schemas,
+          compiler: schemaCompiler(shared, readAjvOptions(scope)),
+          byMap: known?.byMap ?? new WeakMap<EventMap, Contract>()
+        }
     this.#scopes.set(scope, current)
     const contract = compileContract(map, place, current.compiler)
     current.byMap.set(map, contract)

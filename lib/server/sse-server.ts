@@ -73,7 +73,13 @@ export class SseServer {
    */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup
-    const open = [...streams].map(({ record: { route }, events, bytes, stalled }) => ({ route, events, bytes, stalled }))
+    const open = [...streams].map(({ record: { route }, events, bytes, stalled }) => ({
+      route,
+      events,
+      bytes,
+      stalled
+    })
+    )
     return statistics.snapshot(open, channels.stats())
   }
 
@@ -81,7 +87,18 @@ export class SseServer {
   streams (): OpenStream[] {
     return [...this.#setup.streams].map(stream => {
       const { record: { request, route, key, age }, events, bytes, stalled, lastEventId, channelLags } = stream
-      return { request, route, key, age, events, bytes, stalled, lastEventId, channels: channelLags, disconnect: reason => stream.revoke(reason) }
+      return {
+        request,
+        route,
+        key,
+        age,
+        events,
+        bytes,
+        stalled,
+        lastEventId,
+        channels: channelLags,
+        disconnect: reason => stream.revoke(reason)
+      }
     })
   }
 

@@ -38,7 +38,8 @@ declare module 'fastify' {
   }
 
   // The two declarations merge only if the eight names are equal to Fastify's own.
-  interface FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType> {
+  interface FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider,
+    ReplyType> {
     /**
      * Answers with a stream of Server-Sent Events (WHATWG HTML §9.2) read from the source.
      * The promise settles when the stream is over. Return it from the handler.

@@ -1,4 +1,7 @@
-import { evaluateSource, isThenable, iterate, type EventIterator, type EventSequence, type PublishContext, type SourceContext } from './source.ts'
+import {
+  evaluateSource, isThenable, iterate, type EventIterator, type EventSequence, type PublishContext,
+  type SourceContext
+} from './source.ts'
 
 /** A function that returns a source of events. */
 type SourceFunction<C, E> = (context: C) => Promise<AsyncIterable<E>>
@@ -11,18 +14,30 @@ type SourceFunction<C, E> = (context: C) => Promise<AsyncIterable<E>>
  */
 export function asData<T> (source: EventSequence<T>): AsyncIterable<{ data: T }>
 export function asData<T, N extends string> (source: EventSequence<T>, event: N): AsyncIterable<{ event: N, data: T }>
-export function asData<T, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>): SourceFunction<C, { data: T }>
-export function asData<T, N extends string, C extends PublishContext = SourceContext> (source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>, event: N): SourceFunction<C, { event: N, data: T }>
+export function asData<T, C extends PublishContext = SourceContext> (
+  source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>
+): SourceFunction<C, { data: T }>
+export function asData<T, N extends string, C extends PublishContext = SourceContext> (
+  source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>,
+  event: N
+): SourceFunction<C, { event: N, data: T }>
 export function asData (source: unknown, event?: string): unknown {
-  if (typeof source === 'function') return async (context: PublishContext) => asData(await evaluateSource(source, context) as EventSequence<unknown>, event!)
+  if (typeof source === 'function') {
+    return async (context: PublishContext) =>
+      asData(await evaluateSource(source, context) as EventSequence<unknown>, event!)
+  }
   return { [Symbol.asyncIterator]: () => events(iterate(source), event) }
 }
 
 type Step = IteratorResult<unknown>
 
 function events (chunks: EventIterator, event: string | undefined): EventIterator {
-  const toEvent = (step: Step): Step => step.done === true ? step : { done: false, value: event === undefined ? { data: step.value } : { event, data: step.value } }
-  const mapped = (step: Step | Promise<Step>): Step | Promise<Step> => isThenable(step) ? step.then(toEvent) : toEvent(step)
+  const toEvent = (step: Step): Step =>
+    step.done === true
+      ? step
+      : { done: false, value: event === undefined ? { data: step.value } : { event, data: step.value } }
+  const mapped = (step: Step | Promise<Step>): Step | Promise<Step> =>
+    isThenable(step) ? step.then(toEvent) : toEvent(step)
   // Not a generator: a generator would queue return() behind the pending read.
   return {
     next: () => mapped(chunks.next()),

@@ -18,18 +18,24 @@ interface BlockedPush<E> { event: E, settle: (accepted: boolean) => void }
  * A queue between a background producer and one stream, like a channel in Go. `push` waits while the queue is full, and
  * resolves to false after the stream has ended.
  */
-export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? AnyEvent : EventOf<M>> implements AsyncIterable<E> {
+export class EventQueue<M extends EventMap = never, E = [M] extends [never] ? AnyEvent : EventOf<M>>
+implements AsyncIterable<E> {
   readonly #capacity: number
   readonly #controller = sharedController()
   readonly #events = new Fifo<E>()
   readonly #pushers = new Fifo<BlockedPush<E>>()
-  readonly #readers = new Fifo<{ resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }>()
+  readonly #readers = new Fifo<
+    { resolve: (result: IteratorResult<E, undefined>) => void, reject: (error: unknown) => void }
+  >()
+
   #locked = false
   #ended = false
   #error: { cause: unknown } | undefined
 
   constructor ({ capacity = 0 }: EventQueueOptions = {}) {
-    if (!Number.isSafeInteger(capacity) || capacity < 0) throw new FST_SSE_OPTION('capacity', 'a whole number, 0 or more', describe(capacity))
+    if (!Number.isSafeInteger(capacity) || capacity < 0) {
+      throw new FST_SSE_OPTION('capacity', 'a whole number, 0 or more', describe(capacity))
+    }
     this.#capacity = capacity
   }
 

@@ -1,6 +1,9 @@
 import { FST_SSE_SOURCE, isError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { asChannelSources, evaluateSource, iterate, type SourceDriver, type EventIterator, type ChannelSource, type PublishContext, type SourceContext } from './source.ts'
+import {
+  asChannelSources, evaluateSource, iterate, type SourceDriver, type EventIterator, type ChannelSource,
+  type PublishContext, type SourceContext
+} from './source.ts'
 import { yieldToLoop, budgetSpent } from './loop-budget.ts'
 
 /** Receives the events of a source. */
@@ -99,7 +102,9 @@ export class Pump implements SourceDriver {
       const iterator = this.#iterator
       if (iterator?.return === undefined) return
       // Not awaited: an async generator queues return() behind the pending next(), which may never settle.
-      Promise.resolve(this.#sink.scope.runInAsyncScope(iterator.return, iterator)).catch(error => this.#sink.failLate(error))
+      Promise.resolve(this.#sink.scope.runInAsyncScope(iterator.return, iterator)).catch(error =>
+        this.#sink.failLate(error)
+      )
     } catch (error) {
       this.#sink.failLate(error)
     }

@@ -104,7 +104,8 @@ const hasMethod = (value: object, key: PropertyKey): boolean => {
 }
 
 // By shape: a stream of another copy of the streams library is readable too.
-const isNodeReadable = (value: object): value is Readable => hasMethod(value, 'pipe') && hasMethod(value, 'destroy') && hasMethod(value, Symbol.asyncIterator)
+const isNodeReadable = (value: object): value is Readable =>
+  hasMethod(value, 'pipe') && hasMethod(value, 'destroy') && hasMethod(value, Symbol.asyncIterator)
 
 function isChannelSource (value: unknown): value is ChannelSource<unknown> {
   try {
@@ -130,7 +131,9 @@ export function catchRejection (result: unknown, onError: (error: unknown) => vo
 
 /** Whether a value has the shape of a source that is read event by event. */
 export function isSource (value: unknown): boolean {
-  return typeof value === 'function' || (isObject(value) && ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => hasMethod(value, name)))
+  return typeof value === 'function' ||
+    (isObject(value) &&
+      ['then', 'getReader', Symbol.asyncIterator, Symbol.iterator].some(name => hasMethod(value, name)))
 }
 
 /**

@@ -25,7 +25,11 @@ export const endTimeout = (shutdownTimeout: number): number => Math.min(END_TIME
  * window after the last end, so that other nodes get a flow of clients and not all at once. The streams of `draining`
  * are ended shortly before `shutdownTimeout`. Settles when all streams are over.
  */
-export async function drain (closing: readonly Drained[], draining: readonly Drained[], { shutdownTimeout, reconnectWindow }: DrainTimes): Promise<void> {
+export async function drain (
+  closing: readonly Drained[],
+  draining: readonly Drained[],
+  { shutdownTimeout, reconnectWindow }: DrainTimes
+): Promise<void> {
   const span = Math.min(closing.length / PACE, shutdownTimeout / 2)
   const timeout = endTimeout(shutdownTimeout)
   // Events that a source emits on `shutdownSignal` are sent before its end.
@@ -34,7 +38,9 @@ export async function drain (closing: readonly Drained[], draining: readonly Dra
   let ended = 0
   /** `from`: the begin of the window. A late server does not move it. */
   const end = (stream: Drained, from: number): void => {
-    stream.shutdown(reconnectWindow === 0 ? undefined : Math.max(0, from + Math.random() * reconnectWindow - (now() - begun)))
+    stream.shutdown(
+      reconnectWindow === 0 ? undefined : Math.max(0, from + Math.random() * reconnectWindow - (now() - begun))
+    )
   }
   const step = (): void => {
     const due = span === 0 ? closing.length : closing.length * (now() - begun + STEP) / span
@@ -45,7 +51,9 @@ export async function drain (closing: readonly Drained[], draining: readonly Dra
   const steps = setInterval(step, STEP)
   const timers = [
     setTimeout(cut, span + timeout, closing),
-    setTimeout(() => { for (const stream of draining) end(stream, shutdownTimeout - timeout) }, shutdownTimeout - timeout),
+    setTimeout(() => {
+      for (const stream of draining) end(stream, shutdownTimeout - timeout)
+    }, shutdownTimeout - timeout),
     setTimeout(cut, shutdownTimeout, draining)
   ]
   await Promise.all([...closing, ...draining].map(({ over }) => over))

@@ -18,7 +18,12 @@ export interface FailingStream {
   readonly record: StreamRecord
   readonly driver: Pick<SourceDriver, 'rejectEvent' | 'stop'> | undefined
   readonly writer: { readonly isEmpty: boolean }
-  readonly head: { readonly committed: boolean, released: boolean, commit: () => boolean, sendError: (error: Error) => void }
+  readonly head: {
+    readonly committed: boolean,
+    released: boolean,
+    commit: () => boolean,
+    sendError: (error: Error) => void
+  }
   end: (reason: CloseReason, last: string) => void
 }
 
@@ -46,7 +51,9 @@ export class Failures {
   /** Reports an error that the source throws after the end, unless it follows from the end or is a broken upload. */
   failLate (thrown: unknown): void {
     const { record } = this.#stream
-    if (!isAbortError(thrown) && Object(record.request.raw.errored) !== thrown) record.logError(thrown, 'sse source failed after its stream was over')
+    if (!isAbortError(thrown) && Object(record.request.raw.errored) !== thrown) {
+      record.logError(thrown, 'sse source failed after its stream was over')
+    }
   }
 
   /** Reports an event that cannot be sent to the source, or drops it, as `onInvalid` decides. */
@@ -115,7 +122,9 @@ export class Failures {
   /** Returns the choice of `onInvalid` for an event that cannot be sent. Throws what `onInvalid` throws. */
   choose (error: Error, event: unknown): 'error' | 'skip' {
     const { options: { onInvalid }, record, reply } = this.#stream
-    const choice = typeof onInvalid === 'function' ? record.scope.runInAsyncScope(onInvalid, undefined, error, event) : onInvalid
+    const choice = typeof onInvalid === 'function'
+      ? record.scope.runInAsyncScope(onInvalid, undefined, error, event)
+      : onInvalid
     record.watchCallback(choice)
     if (choice === 'skip') logSafely(reply.log, 'warn', { err: error }, 'sse event left out')
     return choice
@@ -126,7 +135,9 @@ export class Failures {
     const { options: { errorEvent }, contract, record, reply: { request, log } } = this.#stream
     try {
       if (errorEvent === null) return ''
-      const event = errorEvent === undefined ? problemEvent(error, request.id) : record.scope.runInAsyncScope(errorEvent, undefined, error, request) ?? null
+      const event = errorEvent === undefined
+        ? problemEvent(error, request.id)
+        : record.scope.runInAsyncScope(errorEvent, undefined, error, request) ?? null
       if (event === null) return ''
       record.watchCallback(event)
       return (contract.declares(event) ? contract : freeContract).frame(event)

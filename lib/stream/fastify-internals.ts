@@ -10,7 +10,12 @@ import { setImmediate } from '../clock.ts'
  */
 
 /** The symbols under which Fastify keeps state on a reply or a server, by their descriptions. */
-const SYMBOLS = { isError: 'fastify.reply.isError', context: 'fastify.context', trailers: 'fastify.reply.trailers', logController: 'fastify.logController' }
+const SYMBOLS = {
+  isError: 'fastify.reply.isError',
+  context: 'fastify.context',
+  trailers: 'fastify.reply.trailers',
+  logController: 'fastify.logController'
+}
 /** The symbols of the constructors, which a server has for its replies and requests. */
 const CONSTRUCTORS = { reply: 'fastify.Reply', request: 'fastify.Request' }
 
@@ -63,7 +68,8 @@ export function hasTrailers (reply: FastifyReply): boolean {
 
 /** Whether Fastify logs the end of this request, by its `logController` or by `disableRequestLogging`. */
 export function logsRequest ({ server, request }: FastifyReply): boolean {
-  const controller = valueOf(server, SYMBOLS.logController) as { isLogDisabled: (request: FastifyRequest) => boolean } | undefined
+  const controller = valueOf(server, SYMBOLS.logController) as { isLogDisabled: (request: FastifyRequest) => boolean }
+    | undefined
   if (controller !== undefined) return !controller.isLogDisabled(request)
   // A Fastify without `logController`.
   const { disableRequestLogging: disabled } = server.initialConfig
@@ -94,7 +100,11 @@ export function isChunked (response: ServerResponse): boolean {
 /**
  * Writes chunks of a chunked body that are framed already: Node adds no frame. Returns what `response.write` returns.
  */
-export function writeFramed (response: ServerResponse, chunk: string | Buffer, encoding: BufferEncoding = 'utf8'): boolean {
+export function writeFramed (
+  response: ServerResponse,
+  chunk: string | Buffer,
+  encoding: BufferEncoding = 'utf8'
+): boolean {
   response.chunkedEncoding = false
   const room = response.write(chunk, encoding)
   response.chunkedEncoding = true
@@ -151,7 +161,9 @@ async function writesFramed (): Promise<boolean> {
       done()
     }
   })
-  const response = new ServerResponse({ method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1, headers: {} } as IncomingMessage)
+  const response = new ServerResponse(
+    { method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1, headers: {} } as IncomingMessage
+  )
   response.assignSocket(socket as Socket)
   response.writeHead(200)
   writeFramed(response, '1\r\na\r\n')

@@ -27,7 +27,9 @@ export class LifetimePolicy {
     const { startedAt } = record
     // With jitter: streams that started together do not end together, and do not call `reauthorize` together.
     this.#deadline = maxLifetime > 0 ? startedAt + maxLifetime * (0.9 + Math.random() * 0.2) : Infinity
-    this.#nextCheckAt = reauthorize === undefined ? Infinity : startedAt + reauthorizeInterval * (0.5 + Math.random() * 0.5)
+    this.#nextCheckAt = reauthorize === undefined
+      ? Infinity
+      : startedAt + reauthorizeInterval * (0.5 + Math.random() * 0.5)
   }
 
   /** Called by the shared timer. */
@@ -36,7 +38,9 @@ export class LifetimePolicy {
     if (now < this.#nextCheckAt) return
     const { reauthorizeInterval } = this.#options
     this.#nextCheckAt = now + reauthorizeInterval
-    if (this.#pending !== undefined) this.#onFailure(new FST_SSE_REAUTHORIZE_TIMEOUT('reauthorize', reauthorizeInterval))
+    if (this.#pending !== undefined) {
+      this.#onFailure(new FST_SSE_REAUTHORIZE_TIMEOUT('reauthorize', reauthorizeInterval))
+    }
     this.#checkPermission()
   }
 

@@ -64,10 +64,13 @@ export interface StreamOptions extends SseOptions {
   finite?: boolean | undefined
 }
 
-type Defaulted = 'heartbeatInterval' | 'flushHeadersAfter' | 'stallTimeout' | 'maxLifetime' | 'onShutdown' | 'reauthorizeInterval' | 'onInvalid' | 'directWrites' | 'finite'
+type Defaulted = 'heartbeatInterval' | 'flushHeadersAfter' | 'stallTimeout' | 'maxLifetime' | 'onShutdown'
+  | 'reauthorizeInterval' | 'onInvalid' | 'directWrites' | 'finite'
 
 /** Options with the defaults filled in. */
-export type ResolvedOptions = { [K in Defaulted]: NonNullable<StreamOptions[K]> } & { [K in Exclude<keyof StreamOptions, Defaulted>]: StreamOptions[K] }
+export type ResolvedOptions = { [K in Defaulted]: NonNullable<StreamOptions[K]> } & {
+  [K in Exclude<keyof StreamOptions, Defaulted>]: StreamOptions[K]
+}
 
 export const DEFAULTS: ResolvedOptions = {
   heartbeatInterval: 15_000,
@@ -90,12 +93,21 @@ export const RULES: Record<keyof ResolvedOptions, Rule> = {
   flushHeadersAfter: delay,
   stallTimeout: delay,
   maxLifetime: delay,
-  retry: { expected: 'a whole number of milliseconds, 0 or more', fits: value => Number.isSafeInteger(value) && Number(value) >= 0 },
-  onInvalid: { expected: "'error', 'skip' or a function", fits: value => value === 'error' || value === 'skip' || typeof value === 'function' },
+  retry: {
+    expected: 'a whole number of milliseconds, 0 or more',
+    fits: value => Number.isSafeInteger(value) && Number(value) >= 0
+  },
+  onInvalid: {
+    expected: "'error', 'skip' or a function",
+    fits: value => value === 'error' || value === 'skip' || typeof value === 'function'
+  },
   errorEvent: functionOrNull,
   onShutdown: { expected: "'close' or 'drain'", fits: value => value === 'close' || value === 'drain' },
   reauthorize: aFunction,
-  reauthorizeInterval: { expected: 'a number of milliseconds from 1 to 2147483647', fits: value => delay.fits(value) && Number(value) >= 1 },
+  reauthorizeInterval: {
+    expected: 'a number of milliseconds from 1 to 2147483647',
+    fits: value => delay.fits(value) && Number(value) >= 1
+  },
   onClose: aFunction,
   directWrites: aBoolean,
   finite: aBoolean
@@ -105,6 +117,9 @@ export const RULES: Record<keyof ResolvedOptions, Rule> = {
  * Returns options with defaults: for a stream from the registration, for the registration from DEFAULTS. Throws
  * FST_SSE_OPTION.
  */
-export function resolveOptions (input: StreamOptions | undefined, defaults: ResolvedOptions = DEFAULTS): ResolvedOptions {
+export function resolveOptions (
+  input: StreamOptions | undefined,
+  defaults: ResolvedOptions = DEFAULTS
+): ResolvedOptions {
   return input === undefined ? defaults : validateOptions(input, defaults, RULES)
 }

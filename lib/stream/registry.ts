@@ -19,7 +19,8 @@ export interface RegisteredStream extends Drained {
   index: number
 }
 
-type Times = Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'maxLifetime' | 'reauthorize' | 'reauthorizeInterval' | 'onShutdown'>
+type Times = Pick<ResolvedOptions,
+  'heartbeatInterval' | 'stallTimeout' | 'maxLifetime' | 'reauthorize' | 'reauthorizeInterval' | 'onShutdown'>
 
 /** The open streams of one registration. It runs their shared timer, and ends them when the server closes. */
 export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
@@ -109,7 +110,8 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
 
   async #close (times: DrainTimes): Promise<void> {
     this.#closing.abort(new StreamClosedError('shutdown'))
-    const on = (behavior: Times['onShutdown']): M[] => this.#members.filter(({ options }) => options.onShutdown === behavior)
+    const on = (behavior: Times['onShutdown']): M[] =>
+      this.#members.filter(({ options }) => options.onShutdown === behavior)
     await drain(on('close'), on('drain'), times)
     this.#restartTimer(Infinity)
   }
@@ -129,6 +131,7 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
 /** Returns a tenth of the shortest interval of a stream, from 10 ms to 1 s. */
 function periodOf ({ heartbeatInterval, stallTimeout, maxLifetime, reauthorize, reauthorizeInterval }: Times): number {
   const checkInterval = reauthorize === undefined ? Infinity : reauthorizeInterval
-  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity, checkInterval)
+  const shortest = Math.min(heartbeatInterval || Infinity, stallTimeout || Infinity, maxLifetime || Infinity,
+    checkInterval)
   return Math.max(10, Math.min(1_000, Math.round(shortest / 10)))
 }

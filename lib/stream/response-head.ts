@@ -21,7 +21,11 @@ export interface HeadOwner {
   readonly options: Pick<ResolvedOptions, 'flushHeadersAfter' | 'retry' | 'directWrites'>
   readonly record: Pick<StreamRecord, 'scope' | 'lastEventId' | 'age'>
   readonly driver: Pick<SourceDriver, 'hasAnswer'> | undefined
-  readonly writer: FrameWriter & { readonly isEmpty: boolean, append: (frame: string) => void, prepend: (frame: string) => void }
+  readonly writer: FrameWriter & {
+    readonly isEmpty: boolean,
+    append: (frame: string) => void,
+    prepend: (frame: string) => void
+  }
   readonly failures: {
     handlerFailed: (error: Error) => void
     handlerReturned: (value: unknown) => void
@@ -79,7 +83,9 @@ export class ResponseHead {
   readonly #flushIfIdle = (): void => {
     const { record, driver, writer } = this.#stream
     // The answer to a resuming client may be 204, which only a head can carry: wait until the channel has answered.
-    const left = record.lastEventId !== undefined && driver?.hasAnswer === false ? RESUME_DECISION_TIMEOUT - record.age : 0
+    const left = record.lastEventId !== undefined && driver?.hasAnswer === false
+      ? RESUME_DECISION_TIMEOUT - record.age
+      : 0
     if (left > 0) this.flushAfter(left, this.#flushIfIdle)
     else if (writer.isEmpty) writer.append(HEARTBEAT)
   }
@@ -112,7 +118,9 @@ export class ResponseHead {
     if (!this.commit()) return
     if (retry !== undefined && !bodiless) writer.prepend(encodeControl({ retry }))
     try {
-      if (!directWrites || bodiless || !this.writeDirectly()) return this.send(new ReplyBody(writer, this.#reply, directWrites))
+      if (!directWrites || bodiless || !this.writeDirectly()) {
+        return this.send(new ReplyBody(writer, this.#reply, directWrites))
+      }
       openDirectly(this.#reply, writer)
     } catch (error) {
       // No caller outside the handler would catch it.
@@ -138,7 +146,8 @@ export class ResponseHead {
   writeDirectly (): boolean {
     const { raw } = this.#reply
     // Fastify knows all cases of a response without a body. A `send` that replaces Fastify's must be called, too.
-    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send || !canWriteHeadDirectly(this.#reply)) return false
+    if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send ||
+      !canWriteHeadDirectly(this.#reply)) return false
     setHead(this.#reply)
     checkHead(this.#reply)
     raw.writeHead(200, replyHeaders(this.#reply))

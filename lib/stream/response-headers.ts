@@ -39,7 +39,9 @@ export function replyHeaders (reply: FastifyReply): OutgoingHttpHeaders {
 export function checkHead (reply: FastifyReply): void {
   dropFraming(reply)
   const type = reply.getHeader('content-type')
-  if (type !== TYPE && !IS_TYPE.test(String(type))) warn(reply, 'content-type', new FST_SSE_TYPE(String(type)), 'sse stream of another type')
+  if (type !== TYPE && !IS_TYPE.test(String(type))) {
+    warn(reply, 'content-type', new FST_SSE_TYPE(String(type)), 'sse stream of another type')
+  }
 }
 
 /**
@@ -51,7 +53,9 @@ export function dropFraming (reply: FastifyReply): void {
   const { httpVersion } = reply.request.raw
   if (reply.hasHeader('content-length')) drop(reply, 'content-length')
   const encoding = reply.getHeader('transfer-encoding')
-  if (encoding !== undefined && (httpVersion !== '1.1' || String(encoding).toLowerCase() !== 'chunked')) drop(reply, 'transfer-encoding')
+  if (encoding !== undefined && (httpVersion !== '1.1' || String(encoding).toLowerCase() !== 'chunked')) {
+    drop(reply, 'transfer-encoding')
+  }
   if (httpVersion === '1.0' && reply.hasHeader('trailer')) drop(reply, 'trailer')
 }
 
@@ -63,7 +67,9 @@ function drop (reply: FastifyReply, name: string): void {
   // Node sends no chunks after this header was removed: the connection would end with the stream.
   if (name === 'transfer-encoding' && request.raw.httpVersion === '1.1') raw.setHeader(name, 'chunked')
   // Fastify sets `chunked` and `trailer` itself for its trailers.
-  if (value !== 'chunked' && name !== 'trailer') warn(reply, name, new FST_SSE_HEADER(name, value), 'sse header dropped')
+  if (value !== 'chunked' && name !== 'trailer') {
+    warn(reply, name, new FST_SSE_HEADER(name, value), 'sse header dropped')
+  }
 }
 
 /**

@@ -45,12 +45,16 @@ export class ResponseWriter implements ByteSink {
 
   /** Returns false when the client has enough for now. `bytes`: the length of the text as UTF-8. */
   write (text: string, bytes = Buffer.byteLength(text)): boolean {
-    return this.#framesChunks() ? this.#toSocket(framed(text, bytes), encodingOf(text, bytes)) : this.#watchDrain(this.#response, this.#response.write(text))
+    return this.#framesChunks()
+      ? this.#toSocket(framed(text, bytes), encodingOf(text, bytes))
+      : this.#watchDrain(this.#response, this.#response.write(text))
   }
 
   /** Returns false when the client has enough for now. */
   writeShared (frames: FrameBatch): boolean {
-    return this.#framesChunks() ? this.#toSocket(frames.framed) : this.#watchDrain(this.#response, this.#response.write(frames.bytes))
+    return this.#framesChunks()
+      ? this.#toSocket(frames.framed)
+      : this.#watchDrain(this.#response, this.#response.write(frames.bytes))
   }
 
   /**
@@ -79,7 +83,9 @@ export class ResponseWriter implements ByteSink {
     const { socket, writableLength } = this.#response
     // After its end a response drops a write silently. A socket makes an error of it, which would count as the
     // client's.
-    if (this.#begun && writableLength === 0 && socket?.writable === true) return this.#watchDrain(socket, socket.write(chunk, encoding))
+    if (this.#begun && writableLength === 0 && socket?.writable === true) {
+      return this.#watchDrain(socket, socket.write(chunk, encoding))
+    }
     this.#begun = true
     return this.#watchDrain(this.#response, writeFramed(this.#response, chunk, encoding))
   }
@@ -118,7 +124,8 @@ export function destroyOnHalfClose ({ raw, server, request }: FastifyReply): voi
  * Whether the client disconnected while the hooks ran, or another payload ended the response. A destroyed HTTP/2
  * response does not report it; its view of the socket does.
  */
-const isGone = ({ raw, request }: FastifyReply): boolean => raw.destroyed || raw.writableEnded || request.raw.socket.destroyed
+const isGone = ({ raw, request }: FastifyReply): boolean =>
+  raw.destroyed || raw.writableEnded || request.raw.socket.destroyed
 
 /**
  * Sends the head if it is not sent yet. The head is explicit: a body that ends in its first write would get a

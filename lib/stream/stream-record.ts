@@ -75,11 +75,16 @@ export class StreamRecord {
 
   /** Publishes an error that is logged elsewhere. */
   reportError (error: unknown): void {
-    if (diagnostics.error.hasSubscribers) this.scope.runInAsyncScope(() => diagnostics.error.publish({ request: this.request, error }))
+    if (diagnostics.error.hasSubscribers) {
+      this.scope.runInAsyncScope(() => diagnostics.error.publish({ request: this.request, error }))
+    }
   }
 
   /** Counts, publishes and logs the end of the stream. Returns its report. */
-  close (reason: CloseReason, { events, bytes, lastEventId }: Pick<CloseReport, 'events' | 'bytes' | 'lastEventId'>): CloseReport {
+  close (
+    reason: CloseReason,
+    { events, bytes, lastEventId }: Pick<CloseReport, 'events' | 'bytes' | 'lastEventId'>
+  ): CloseReport {
     const report = { reason, duration: this.age, events, bytes, lastEventId }
     if (!this.#counted) return report
     this.#route.counters.closed(report)
@@ -106,7 +111,9 @@ export class StreamRecord {
   }
 
   #publishClose (report: CloseReport): void {
-    if (diagnostics.close.hasSubscribers) diagnostics.close.publish({ request: this.request, route: this.route, ...report })
+    if (diagnostics.close.hasSubscribers) {
+      diagnostics.close.publish({ request: this.request, route: this.route, ...report })
+    }
     if (logsRequest(this.#reply)) logSafely(this.#reply.log, LEVELS[report.reason], report, 'sse stream closed')
   }
 }

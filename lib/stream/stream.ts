@@ -71,7 +71,9 @@ export class Stream {
     this.#streams = streams
     this.record = new StreamRecord({ reply, route, key, time: streams, counted: !bodiless })
     this.failures = new Failures(this)
-    this.#lifetime = options.maxLifetime > 0 || options.reauthorize !== undefined ? new LifetimePolicy(options, this.record, this) : undefined
+    this.#lifetime = options.maxLifetime > 0 || options.reauthorize !== undefined
+      ? new LifetimePolicy(options, this.record, this)
+      : undefined
     this.writer = new Writer(this)
     this.head = new ResponseHead(this)
     lifecycle.scope = this.record.scope
@@ -133,7 +135,10 @@ export class Stream {
    */
   shutdown (delay: number | undefined): void {
     this.driver?.flush?.()
-    this.end('shutdown', delay === undefined || this.bodiless ? '' : encodeControl({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
+    this.end('shutdown',
+      delay === undefined || this.bodiless
+        ? ''
+        : encodeControl({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
   }
 
   /** Cuts the connection of a client that does not read the end. */

@@ -23,7 +23,11 @@ export interface WriterOwner {
   readonly driver: Pick<SourceDriver, 'pull' | 'checkpoint'> | undefined
   /** `open` sends the head and gives the writer its byte sink, now or after the onSend hooks. */
   readonly head: { open: () => void }
-  readonly failures: { rejected: (error: Error, event: unknown) => void, fail: (thrown: unknown) => void, failLate: (thrown: unknown) => void }
+  readonly failures: {
+    rejected: (error: Error, event: unknown) => void,
+    fail: (thrown: unknown) => void,
+    failLate: (thrown: unknown) => void
+  }
   subscribe: (channels: Array<ChannelSource<unknown>>) => void
   end: (reason: 'stalled' | 'channel-ended' | 'lagging') => void
   complete: () => void

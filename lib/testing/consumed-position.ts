@@ -12,7 +12,12 @@ export class ConsumedPosition<E extends ReceivedEvent> implements AsyncIterable<
   /** The position after the last consumed event, while there are unconsumed ones. */
   #position: string | undefined
 
-  constructor (url: string, options: ConnectionOptions, decode: (message: Message) => E | undefined, signal: AbortSignal) {
+  constructor (
+    url: string,
+    options: ConnectionOptions,
+    decode: (message: Message) => E | undefined,
+    signal: AbortSignal
+  ) {
     this.#connection = new Connection(url, options, message => {
       const event = decode(message)
       if (event !== undefined) this.#position ??= this.#connection.lastEventId

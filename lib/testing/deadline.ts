@@ -36,7 +36,8 @@ export class Deadline {
   error (when: string, cause?: unknown): Error {
     const all = this.#notes
     const count = all.length > MAX_NOTES ? `${all.length}, the last of them ` : ''
-    const error = new FST_SSE_TEST_TIMEOUT(this.#subject, when, all.length === 0 ? 'nothing' : count + all.slice(-MAX_NOTES).join(', '))
+    const error = new FST_SSE_TEST_TIMEOUT(this.#subject, when,
+      all.length === 0 ? 'nothing' : count + all.slice(-MAX_NOTES).join(', '))
     if (cause !== undefined) error.cause = cause
     return error
   }

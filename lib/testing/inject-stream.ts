@@ -22,21 +22,30 @@ interface RequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'me
 // Unlike the client, a test stream reconnects only on request, and an injected connection never dies silently.
 const DEFAULTS = { reconnect: false, inactivityTimeout: 0 }
 
-type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout' | 'maxEventBytes' | 'onError' | 'onStateChange' | 'signal'
+type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout'
+  | 'maxEventBytes' | 'onError' | 'onStateChange' | 'signal'
 
 /** The options of `inject` and of the client. The default of `reconnect` is false for any method. */
-export interface InjectStreamOptions<M extends EventMap> extends RequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
+export interface InjectStreamOptions<M extends EventMap>
+  extends RequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
 
 /** Options without a map: every event is received, its data as text. */
-export interface RawInjectStreamOptions extends RequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
+export interface RawInjectStreamOptions
+  extends RequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
 
 /**
  * Requests a stream of an app, without a port. Resolves when the head has arrived. Rejects with the client's
  * StreamError if the response is no stream: the error has its status, its headers and, as `data`, its body. Tests of
  * other responses use `app.inject`.
  */
-export function injectStream<M extends EventMap> (app: InjectApp, options: InjectStreamOptions<M>): Promise<InjectedStream<ClientEventOf<M>>>
-export function injectStream (app: InjectApp, options: RawInjectStreamOptions | string): Promise<InjectedStream<RawEvent>>
+export function injectStream<M extends EventMap> (
+  app: InjectApp,
+  options: InjectStreamOptions<M>
+): Promise<InjectedStream<ClientEventOf<M>>>
+export function injectStream (
+  app: InjectApp,
+  options: RawInjectStreamOptions | string
+): Promise<InjectedStream<RawEvent>>
 export function injectStream (app: InjectApp, options: AnyOptions | string): Promise<object> {
   return open(app, typeof options === 'string' ? { url: options } : options)
 }
@@ -44,7 +53,10 @@ export function injectStream (app: InjectApp, options: AnyOptions | string): Pro
 type AnyOptions = InjectStreamOptions<EventMap> | RawInjectStreamOptions
 
 async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStream<ReceivedEvent>> {
-  const { url, events, validate, headers, payload, body: input = payload, timeout = 2_000, onStateChange, signal, onError, ...rest } = options
+  const {
+    url, events, validate, headers, payload, body: input = payload, timeout = 2_000, onStateChange, signal,
+    onError, ...rest
+  } = options
   const { body, type } = bodyOf(input)
   const name = `${rest.method?.toUpperCase() ?? 'GET'} ${String(url)}`
   const transport = new InjectTransport(app, rest)
@@ -83,7 +95,12 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
   if (signal != null) onAbort(stream, signal, () => stream.close())
   try {
     const { error } = await head.for(Promise.race([transport.opened.then(() => OPEN), stream.closed]))
-    if (error?.code === 'FST_SSE_STATUS') throw new StreamError(error.code, `${name}: ${error.message}: ${text}`, { data: parsed(text), response: { status: error.status!, headers: error.headers! } as Response })
+    if (error?.code === 'FST_SSE_STATUS') {
+      throw new StreamError(error.code, `${name}: ${error.message}: ${text}`, {
+        data: parsed(text),
+        response: { status: error.status!, headers: error.headers! } as Response
+      })
+    }
     if (error !== undefined) throw error
     if (transport.head === undefined) throw head.error('before the stream was closed')
   } catch (error) {
@@ -94,7 +111,11 @@ async function open (app: InjectApp, options: AnyOptions): Promise<InjectedStrea
   }
   // A closed app accepts no reconnection.
   if (rest.reconnect === true) {
-    for (const { signal } of registriesOf(app)) onAbort(stream, signal, () => { transport.read.then(() => stream.close()) })
+    for (const { signal } of registriesOf(app)) {
+      onAbort(stream, signal, () => {
+        transport.read.then(() => stream.close())
+      })
+    }
   }
   return stream
 }
@@ -120,6 +141,8 @@ export function bodyOf (payload: InjectOptions['payload']): { body?: NonNullable
   if (payload === undefined) return {}
   // Bytes: `fetch` would set the type text/plain for a string, and `inject` does not.
   if (typeof payload === 'string') return { body: Buffer.from(payload) }
-  if (payload instanceof Uint8Array || payload instanceof FormData || Symbol.asyncIterator in payload) return { body: payload as NonNullable<RequestInit['body']> }
+  if (payload instanceof Uint8Array || payload instanceof FormData || Symbol.asyncIterator in payload) {
+    return { body: payload as NonNullable<RequestInit['body']> }
+  }
   return { body: Buffer.from(JSON.stringify(payload)), type: 'application/json' }
 }

@@ -85,9 +85,16 @@ export class InjectTransport {
     }
     signal?.addEventListener('abort', abort)
     const pending = this.#app.inject({
-      ...this.#options, url: String(url), method: request.method, headers: Object.fromEntries(request.headers), payload, payloadAsStream: true
+      ...this.#options,
+      url: String(url),
+      method: request.method,
+      headers: Object.fromEntries(request.headers),
+      payload,
+      payloadAsStream: true
     })
-    this.#closed = pending.then(({ raw: { res } }) => res.destroyed ? [] : once(res, 'close')).catch(finish).finally(() => signal?.removeEventListener('abort', abort))
+    this.#closed = pending.then(({ raw: { res } }) => res.destroyed ? [] : once(res, 'close')).catch(finish).finally(
+      () => signal?.removeEventListener('abort', abort)
+    )
     const response = await pending
     this.head = response
     const bodiless = [204, 205, 304].includes(response.statusCode)
@@ -143,6 +150,9 @@ export function toHeaders (input: InjectOptions['headers'] = {}): Headers {
  * Returns a `fetch` that sends requests to an app without a port: for `connect(url, { fetch: injectFetch(app) })`, and
  * any other client with an option `fetch`.
  */
-export function injectFetch (app: InjectApp, options: InjectTransportOptions = {}): (url: string | URL, init?: RequestInit) => Promise<Response> {
+export function injectFetch (
+  app: InjectApp,
+  options: InjectTransportOptions = {}
+): (url: string | URL, init?: RequestInit) => Promise<Response> {
   return (url, init) => new InjectTransport(app, options).fetch(url, init)
 }

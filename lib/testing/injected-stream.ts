@@ -40,7 +40,9 @@ export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
 
   /** Resolves with the next `count` events. Rejects with FST_SSE_TEST_TIMEOUT if the stream ends before. */
   async take (count: number): Promise<E[]> {
-    return count < 1 ? [] : this.#events(count === 1 ? '1 event' : `${count} events`, (_event, received) => received === count)
+    return count < 1
+      ? []
+      : this.#events(count === 1 ? '1 event' : `${count} events`, (_event, received) => received === count)
   }
 
   /**
@@ -97,7 +99,8 @@ export class InjectedStream<E extends ReceivedEvent> extends EventStream<E> {
       for (;;) {
         // A wait that times out keeps the promise for the next wait.
         this.#next ??= reading.next()
-        const result = await wait.for(this.#next.catch(() => DONE), transport.isStalled ? ', and the client was stalled' : '')
+        const result = await wait.for(this.#next.catch(() => DONE),
+          transport.isStalled ? ', and the client was stalled' : '')
         this.#next = undefined
         if (result.done === true) break
         events.push(result.value)

@@ -39,7 +39,11 @@ export function parseCursor (id: string | undefined): Cursor | 'malformed' | und
  * ones, and has lost none of their events. A position with none of the epochs may belong to a history that the event
  * log has lost: the cursor is then returned, and cannot be resumed (R3).
  */
-export function cursorForEpoch (cursor: Cursor | 'malformed' | undefined, epoch: string, epochs: ReadonlySet<string>): Cursor | 'malformed' | undefined {
+export function cursorForEpoch (
+  cursor: Cursor | 'malformed' | undefined,
+  epoch: string,
+  epochs: ReadonlySet<string>
+): Cursor | 'malformed' | undefined {
   if (typeof cursor !== 'object' || cursor.has(epoch)) return cursor
   return [...cursor.keys()].every(epoch => epochs.has(epoch)) ? undefined : cursor
 }

@@ -16,7 +16,8 @@ const MAX_ID = 4_096
 const PLAIN_ID = /^[!-~]*$/
 // eslint-disable-next-line no-control-regex
 const LOST_IN_HEADER = /[\u0000-\u0008\u000a-\u001f\u007f\p{Surrogate}]|^[ \t]|[ \t]$/u
-const VALID_ID = `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
+const VALID_ID =
+  `a finite number or a string that a header can carry: at most ${MAX_ID} bytes of UTF-8, no control character but a tab, no space or tab at an end`
 
 /** Whether an HTTP header can carry the id unchanged. Most ids are plain ASCII and need one search only. */
 function fitsHeader (id: string): boolean {
@@ -45,7 +46,9 @@ export const isEventName = (name: string): boolean => !FORBIDDEN.test(name)
 /** Returns the `event:` line, or an empty string for `message`, the default name of a client (§9.2.6). */
 export function encodeName (name: string | undefined): string {
   if (name === undefined || name === 'message' || name === '') return ''
-  if (typeof name !== 'string' || !isEventName(name)) throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
+  if (typeof name !== 'string' || !isEventName(name)) {
+    throw new FST_SSE_FIELD('event', 'a string without CR, LF and NUL', describe(name))
+  }
   return `event: ${name}\n`
 }
 
@@ -62,7 +65,9 @@ export function encodePosition (id: string | number | undefined, retry: number |
   }
   if (retry !== undefined) {
     // The standard accepts ASCII digits only: no sign, no fraction, no exponent.
-    if (!Number.isSafeInteger(retry) || retry < 0) throw new FST_SSE_FIELD('retry', 'a whole number of milliseconds, 0 or more', describe(retry))
+    if (!Number.isSafeInteger(retry) || retry < 0) {
+      throw new FST_SSE_FIELD('retry', 'a whole number of milliseconds, 0 or more', describe(retry))
+    }
     lines += `retry: ${retry}\n`
   }
   return lines
@@ -89,7 +94,9 @@ export function encodePositionFrame (id: string | number, retry?: number): strin
 }
 
 /** Returns the frame of a control event: a comment, a position or a reconnection delay. */
-export function encodeControl (event: { comment?: string | undefined, id?: string | number | undefined, retry?: number | undefined }): string {
+export function encodeControl (
+  event: { comment?: string | undefined, id?: string | number | undefined, retry?: number | undefined }
+): string {
   const { id, retry } = event
   const comment = event.comment === undefined ? '' : encodeComment(event.comment)
   if (id !== undefined) return comment + encodePositionFrame(id, retry)

@@ -57,11 +57,20 @@ export class Audience {
 
   #check (): void {
     const wrong = this.#listeners.filter(({ received }) => received !== this.#expected)
-    if (wrong.length > 0) throw new Error(`${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${wrong[0]!.received}`)
+    if (wrong.length > 0) {
+      throw new Error(
+        `${wrong.length} of ${this.#listeners.length} connections did not get exactly ${this.#expected} events; the first of them got ${
+          wrong[0]!.received
+        }`
+      )
+    }
   }
 
   async #until (what: string, start: () => void): Promise<void> {
-    const late = setTimeout(() => this.#settle(new Error(`${what}: ${this.#waiting} connections still wait after ${PATIENCE} ms`)), PATIENCE)
+    const late = setTimeout(
+      () => this.#settle(new Error(`${what}: ${this.#waiting} connections still wait after ${PATIENCE} ms`)),
+      PATIENCE
+    )
     try {
       await new Promise<void>((resolve, reject) => {
         this.#settle = error => { error === undefined ? resolve() : reject(error) }

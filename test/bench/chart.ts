@@ -14,7 +14,12 @@ const GROUP = 34
 export function chart (comparisons: readonly Comparison[], plain: string): string {
   const groups = comparisons.map(({ workload, ratios }) => ({
     title: `${workload.name}: ${workload.what}`,
-    bars: [...ratios].map(([name, values], index) => ({ name, ratio: median(values), kind: name === plain ? 'plain' : index === 0 ? 'ours' : 'peer' }))
+    bars: [...ratios].map(([name, values], index) => ({
+      name,
+      ratio: median(values),
+      kind: name === plain ? 'plain' : index === 0 ? 'ours' : 'peer'
+    })
+    )
   }))
   const greatest = Math.max(...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
   const scale = (WIDTH - LABEL - 50) / greatest

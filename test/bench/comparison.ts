@@ -25,14 +25,21 @@ export class Comparison {
   }
 
   /** The second contestant is the plain server. */
-  static async of (workload: Workload, contestants: readonly Contestant[], rounds: number, load: Load): Promise<Comparison> {
+  static async of (
+    workload: Workload,
+    contestants: readonly Contestant[],
+    rounds: number,
+    load: Load
+  ): Promise<Comparison> {
     return new Comparison(workload, await runRounds(contestants, rounds, load), contestants[1]!)
   }
 
   /** Server CPU in each round, as a multiple of the plain server's, by name. */
   get ratios (): Map<string, number[]> {
     const plain = this.#samples.get(this.#plain)!
-    return new Map([...this.#samples].map(([{ name }, own]) => [name, own.map(({ cpu }, round) => cpu / plain[round]!.cpu)]))
+    return new Map(
+      [...this.#samples].map(([{ name }, own]) => [name, own.map(({ cpu }, round) => cpu / plain[round]!.cpu)])
+    )
   }
 
   /** Microseconds of server CPU for each unit, in the median round. */
@@ -49,6 +56,7 @@ export class Comparison {
       spread(own.map(({ cpu }) => cpu / amount), 2),
       spread(ratios.get(name)!, 2)
     ])
-    return table([what, `${unit === 'delivery' ? 'deliveries' : `${unit}s`}/s`, `server CPU per ${unit}, µs`, '× node:http'], rows)
+    return table([what, `${unit === 'delivery' ? 'deliveries' : `${unit}s`}/s`, `server CPU per ${unit}, µs`,
+      '× node:http'], rows)
   }
 }

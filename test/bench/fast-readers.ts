@@ -9,7 +9,10 @@ const FLOOD = 8_000_000
 const PACE = 2
 
 /** How the fast readers of a channel are affected by one that never reads: the time from publish to receipt. */
-export async function fastReaders (server: Contestant, { rounds, readers, events }: { rounds: number, readers: number, events: number }): Promise<string> {
+export async function fastReaders (
+  server: Contestant,
+  { rounds, readers, events }: { rounds: number, readers: number, events: number }
+): Promise<string> {
   const alone: Times[] = []
   const beside: Times[] = []
   // The first round warms up and does not count.
@@ -26,7 +29,8 @@ export async function fastReaders (server: Contestant, { rounds, readers, events
     spread(own.map(({ p99 }) => p99)),
     spread(own.map(({ p99 }, round) => p99 / alone[round]!.p99), 2)
   ]
-  const heads = [`${readers} fast readers, one event every ${PACE} ms`, 'p50 latency, µs', '× alone', 'p99 latency, µs', '× alone']
+  const heads = [`${readers} fast readers, one event every ${PACE} ms`, 'p50 latency, µs', '× alone', 'p99 latency, µs',
+    '× alone']
   return table(heads, [row('alone', alone), row('beside one that never reads', beside)])
 }
 

@@ -11,7 +11,10 @@ export interface HalfLoad {
 }
 
 /** The time from publish to receipt while a hand-written server is busy half of the time. */
-export async function halfLoad (contestants: readonly Contestant[], { rounds, connections, events, interval }: HalfLoad): Promise<string> {
+export async function halfLoad (
+  contestants: readonly Contestant[],
+  { rounds, connections, events, interval }: HalfLoad
+): Promise<string> {
   const listeners = new Map<Contestant, Listeners>()
   for (const contestant of contestants) listeners.set(contestant, await Listeners.open(contestant.port, connections))
   const times = new Map(contestants.map(contestant => [contestant, [] as Times[]]))
@@ -24,6 +27,8 @@ export async function halfLoad (contestants: readonly Contestant[], { rounds, co
   }
   for (const each of listeners.values()) each.close()
   const what = `${connections.toLocaleString('en-US')} connections, one event every ${interval.toFixed(1)} ms`
-  const rows = [...times].map(([{ name }, own]) => [name, spread(own.map(({ p50 }) => p50 / 1_000), 1), spread(own.map(({ p99 }) => p99 / 1_000), 1)])
+  const rows = [...times].map((
+    [{ name }, own]
+  ) => [name, spread(own.map(({ p50 }) => p50 / 1_000), 1), spread(own.map(({ p99 }) => p99 / 1_000), 1)])
   return table([what, 'p50 latency, ms', 'p99 latency, ms'], rows)
 }

@@ -7,7 +7,10 @@ const KIB = 1_024
 /**
  * The memory of an open, idle connection. The servers are new: a process does not return the memory that it once used.
  */
-export async function idle (contestants: readonly Contestant[], { connections }: { connections: number }): Promise<string> {
+export async function idle (
+  contestants: readonly Contestant[],
+  { connections }: { connections: number }
+): Promise<string> {
   const rows: string[][] = []
   for (const contestant of contestants) {
     // The first connections allocate code and buffers that all others share.
@@ -20,5 +23,6 @@ export async function idle (contestants: readonly Contestant[], { connections }:
     audience.close()
     first.close()
   }
-  return table([`${connections.toLocaleString('en-US')} idle connections`, 'heap and buffers each, KiB', 'RSS each, KiB'], rows)
+  return table([`${connections.toLocaleString('en-US')} idle connections`, 'heap and buffers each, KiB',
+    'RSS each, KiB'], rows)
 }

@@ -22,7 +22,9 @@ export class Listeners {
     const times: number[] = []
     return new Listeners(await Audience.open(port, size, (buffer, at) => {
       // An event that was split exactly there has no readable time. It is one of thousands.
-      if (at >= DIGITS) times.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
+      if (at >= DIGITS) {
+        times.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
+      }
     }), times)
   }
 

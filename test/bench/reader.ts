@@ -10,9 +10,17 @@ const END = '\r\n0\r\n\r\n'
 const PATIENCE = 10_000
 
 /** The mark in bytes. */
-export const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`
+export const request = (path: string): string =>
+  `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n`
 
-interface Response { path: string, events: number, seen: number, tail: string, resolve: () => void, reject: (error: Error) => void }
+interface Response {
+  path: string
+  events: number
+  seen: number
+  tail: string
+  resolve: () => void
+  reject: (error: Error) => void
+}
 
 /**
  * Reads responses to their end over one connection, as cheaply as possible: an HTTP client or an event parser would be
@@ -27,7 +35,8 @@ export class Reader {
     socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`no byte for ${PATIENCE} ms`)))
     socket.on('data', chunk => this.#take(chunk))
     socket.on('error', error => this.#response?.reject(error))
-    socket.on('close', () => this.#response?.reject(new Error(`${this.#response.path}: closed after ${this.#response.seen} events`)))
+    socket.on('close',
+      () => this.#response?.reject(new Error(`${this.#response.path}: closed after ${this.#response.seen} events`)))
   }
 
   static async open (port: number): Promise<Reader> {

@@ -20,7 +20,11 @@ async function measure (contestant: Contestant, load: Load): Promise<Sample> {
  * Runs a load on all contestants in turn, in several rounds, so that disturbances affect all of them. Each round starts
  * with another one. The first round warms up and does not count.
  */
-export async function runRounds (contestants: readonly Contestant[], rounds: number, load: Load): Promise<Map<Contestant, Sample[]>> {
+export async function runRounds (
+  contestants: readonly Contestant[],
+  rounds: number,
+  load: Load
+): Promise<Map<Contestant, Sample[]>> {
   const samples = new Map(contestants.map(contestant => [contestant, [] as Sample[]]))
   for (let round = 0; round <= rounds; round++) {
     for (let turn = 0; turn < contestants.length; turn++) {

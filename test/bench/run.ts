@@ -24,11 +24,23 @@ import { stalledSubscriber } from './stalled-subscriber.ts'
  * `--stall`; clients that `--leave`. The servers run in their own processes on one core, the load generator is this
  * process on another. Prints Markdown, as in test/bench/README.md, and draws the chart into the file given by `--svg`.
  */
-const defaults = { rounds: '5', events: '200000', clients: '100', streams: '2000', connections: '1000', each: '400', idle: '5000', stall: '5000', leave: '100' }
+const defaults = {
+  rounds: '5',
+  events: '200000',
+  clients: '100',
+  streams: '2000',
+  connections: '1000',
+  each: '400',
+  idle: '5000',
+  stall: '5000',
+  leave: '100'
+}
 const { values } = parseArgs({
   options: {
     svg: { type: 'string' },
-    ...Object.fromEntries(Object.entries(defaults).map(([name, value]) => [name, { type: 'string', default: value }] as const))
+    ...Object.fromEntries(
+      Object.entries(defaults).map(([name, value]) => [name, { type: 'string', default: value }] as const)
+    )
   }
 })
 const number = (name: keyof typeof defaults): number => {
@@ -37,10 +49,13 @@ const number = (name: keyof typeof defaults): number => {
   return Number(value)
 }
 const [rounds, events, clients, streams] = [number('rounds'), number('events'), number('clients'), number('streams')]
-const [connections, each, idlers, stallFor, leavers] = [number('connections'), number('each'), number('idle'), number('stall'), number('leave')]
+const [connections, each, idlers, stallFor, leavers] = [number('connections'), number('each'), number('idle'),
+  number('stall'), number('leave')]
 
 const versioned = (name: string, folder = `node_modules/${name}`): string => {
-  const { version } = JSON.parse(readFileSync(new URL(`../../${folder}/package.json`, import.meta.url), 'utf8')) as { version: string }
+  const { version } = JSON.parse(readFileSync(new URL(`../../${folder}/package.json`, import.meta.url), 'utf8')) as {
+    version: string
+  }
   return `${name} ${version}`
 }
 const cores = divideCores()
@@ -66,7 +81,8 @@ async function start (folder: string, files = Object.keys(FILES)): Promise<Conte
   return contestants
 }
 
-const stop = (contestants: Contestant[]): Promise<unknown> => Promise.all(contestants.map(contestant => contestant.stop()))
+const stop = (contestants: Contestant[]): Promise<unknown> =>
+  Promise.all(contestants.map(contestant => contestant.stop()))
 
 const comparisons: Comparison[] = []
 const show = (comparison: Comparison): void => {
@@ -93,17 +109,30 @@ await stop(fresh)
 const broadcast = await start('broadcast', Object.keys(NAMES))
 for (const burst of [1, 10]) show(await fanOut(broadcast, { rounds, connections, events: each, burst }))
 const busy = comparisons.find(({ workload }) => workload.name === 'fan-out')!.cpuOf(broadcast[1]!) * connections / 1_000
-console.log(`${await halfLoad(broadcast, { rounds: Math.min(rounds, 3), connections, events: Math.ceil(each / 4), interval: Math.max(1, 2 * busy) })}\n`)
-console.log(`${await stalledSubscriber(broadcast.filter(({ name }) => name !== FLOOR['bare-sockets']), { events: each * 100 })}\n`)
+console.log(
+  `${await halfLoad(broadcast, {
+ rounds: Math.min(rounds, 3),
+connections,
+events: Math.ceil(each / 4),
+    interval: Math.max(1, 2 * busy)
+})}\n`
+)
+console.log(
+  `${await stalledSubscriber(broadcast.filter(({ name }) => name !== FLOOR['bare-sockets']), { events: each * 100 })}\n`
+)
 await stop(broadcast)
 
 const [paced] = await start('broadcast', ['paced'])
 console.log(`${await fastReaders(paced!, { rounds, readers: Math.min(99, connections), events: each * 2 })}\n`)
 await stop([paced!])
 
-console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node.js ${process.version}, ${process.platform}. ` +
-  (cores === undefined ? 'Nothing pinned to a core. ' : 'Servers pinned to one core, load generator to another. ') +
-  `Medians of ${rounds} interleaved rounds (least–greatest); ratios to node:http in the same round. ` +
-  'Only fastify-typed-sse validates its events.')
+console.log(
+  `${
+    cpus()[0]?.model ?? 'unknown processor'
+  }, ${cpus().length} cores, Node.js ${process.version}, ${process.platform}. ` +
+    (cores === undefined ? 'Nothing pinned to a core. ' : 'Servers pinned to one core, load generator to another. ') +
+    `Medians of ${rounds} interleaved rounds (least–greatest); ratios to node:http in the same round. ` +
+    'Only fastify-typed-sse validates its events.'
+)
 console.log('Reproduce with `npm run bench`.')
 if (values.svg !== undefined) writeFileSync(String(values.svg), chart(comparisons, PLAIN))

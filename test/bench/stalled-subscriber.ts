@@ -7,12 +7,16 @@ const READERS = 6
 const BURST = 10
 
 /** One client of a broadcast that never reads, beside some that do. */
-export async function stalledSubscriber (contestants: readonly Contestant[], { events }: { events: number }): Promise<string> {
+export async function stalledSubscriber (
+  contestants: readonly Contestant[],
+  { events }: { events: number }
+): Promise<string> {
   const rows: string[][] = []
   for (const contestant of contestants) {
     const audience = await Audience.open(contestant.port, READERS)
     const turns = Math.ceil(events / BURST)
-    const receive = (): Promise<void> => audience.receive(turns * BURST, () => contestant.request('publish', turns, BURST))
+    const receive = (): Promise<void> =>
+      audience.receive(turns * BURST, () => contestant.request('publish', turns, BURST))
     // By then a server has its history in memory: the growth after that is caused by the client that does not read.
     await receive()
     const before = await contestant.memory()

@@ -23,7 +23,9 @@ function make (options: ChannelOptions = {}, log: EventLog = new RemoteLog()) {
   const note = (level: string) => ({ err }: { err: unknown }, message: string) => { lines.push([level, message, err]) }
   const channel = new ActiveChannel({
     settings: resolveChannel('runs', options),
-    contract: options.events === undefined ? freeContract : compileContract(options.events, "channel 'runs'", schemaCompiler({})),
+    contract: options.events === undefined
+      ? freeContract
+      : compileContract(options.events, "channel 'runs'", schemaCompiler({})),
     statistics: new Statistics(),
     eventLog: () => log,
     log: { error: note('error'), warn: note('warn') } as unknown as FastifyBaseLogger
@@ -37,7 +39,8 @@ async function storedEvents (log: EventLog): Promise<string[]> {
 }
 
 const reader = { deliver: () => {}, onStateChange: () => {}, close: () => {} }
-const logs: Array<[kind: string, make: () => EventLog]> = [['here', () => new RemoteLog()], ['elsewhere', () => new RemoteLog({}, dice(3))]]
+const logs: Array<[kind: string, make: () => EventLog]> = [['here', () => new RemoteLog()], ['elsewhere',
+  () => new RemoteLog({}, dice(3))]]
 
 t.test('the log is opened with the channel\'s name and history limits', async t => {
   const settings = resolveChannel('runs', { history: { maxEvents: 5 } })
@@ -60,7 +63,8 @@ t.test('the log is opened with the channel\'s name and history limits', async t 
 t.test('C4: an event is validated and serialized once; an invalid event throws and gets no offset', async t => {
   const { channel, log } = make({ events: events as EventMap })
   const first = await channel.append({ event: 'count', data: { n: 1, secret: 1 } })
-  for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) t.throws(() => channel.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
+  for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' },
+    null]) t.throws(() => channel.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
   t.strictSame(await channel.append({ data: 'text' }), { epoch: first.epoch, offset: 2 })
   t.strictSame(await storedEvents(log), ['count {"n":1}', 'message text'])
   t.match(await channel.state(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
@@ -69,7 +73,9 @@ t.test('C4: an event is validated and serialized once; an invalid event throws a
 for (const [where, makeLog] of logs) {
   t.test(`R7: all events of a source are in the log, then its end; a log ${where}`, async t => {
     const { channel, log, lines } = make({}, makeLog())
-    await within('the end', channel.publishFrom((async function * () { for (let n = 1; n <= 100; n++) yield { data: n } })()))
+    await within('the end', channel.publishFrom((async function * () {
+      for (let n = 1; n <= 100; n++) yield { data: n }
+    })()))
     t.strictSame(await storedEvents(log), Array.from({ length: 100 }, (_, index) => `message ${index + 1}`))
     t.match(await channel.state(), { newest: 100, ended: true })
     t.strictSame(lines, [])
@@ -82,7 +88,8 @@ for (const [where, makeLog] of logs) {
       yield { data: 'one' }
       throw error
     })())), error)
-    t.strictSame(await storedEvents(log), ['message one', 'error {"type":"about:blank","title":"Internal Server Error","status":500}'])
+    t.strictSame(await storedEvents(log), ['message one',
+      'error {"type":"about:blank","title":"Internal Server Error","status":500}'])
     t.equal((await channel.state()).ended, true)
     t.strictSame(lines, [['error', 'sse producer failed', error]])
   })
@@ -267,7 +274,8 @@ t.test('R7: an append that is rejected because the channel has ended stops the p
 })
 
 t.test('R7: an end before the first answer of the log disposes of the source at once, without starting it', async t => {
-  for (const end of [(channel: ActiveChannel) => channel.end(), (_channel: ActiveChannel, log: RemoteLog) => log.end(), (channel: ActiveChannel) => channel.close()]) {
+  for (const end of [(channel: ActiveChannel) => channel.end(), (_channel: ActiveChannel, log: RemoteLog) => log.end(),
+    (channel: ActiveChannel) => channel.close()]) {
     for (const fails of [false, true]) {
       const log = new RemoteLog()
       let answer!: () => void
@@ -308,7 +316,14 @@ t.test('R7: a second source is disposed of without being started, and gets the p
   const others = [
     channel.publishFrom(queue),
     channel.publishFrom(() => t.fail('called')),
-    channel.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => t.fail('read'), return: () => { returned++ } }) })
+    channel.publishFrom({
+      [Symbol.asyncIterator]: () => ({
+        next: () => t.fail('read'),
+        return: () => {
+          returned++
+        }
+      })
+    })
   ]
   for (const other of others) t.equal(other, first)
   t.equal(queue.signal.aborted, true)
@@ -340,8 +355,12 @@ t.test('R7: the same source again is not a second one', async t => {
 t.test('a log that throws when a producer starts rejects it, and the next one as well', async t => {
   const { channel, log } = make()
   const error = new Error('not there')
-  log.state = () => { throw error }
-  for (let times = 0; times < 2; times++) await t.rejects(within('the answer', channel.publishFrom([{ data: 1 }])), error)
+  log.state = () => {
+    throw error
+  }
+  for (let times = 0; times < 2; times++) {
+    await t.rejects(within('the answer', channel.publishFrom([{ data: 1 }])), error)
+  }
 })
 
 t.test('E2: a channel is not idle while its last event is created', async t => {
@@ -367,12 +386,21 @@ t.test('E2: a channel is not idle while its last event is created', async t => {
 const failures: Array<[what: string, errorEvent: ChannelOptions['errorEvent'], last: string[], logged: string[]]> = [
   ['null', null, [], ['sse producer failed']],
   ['a function that returns null', () => null, [], ['sse producer failed']],
-  ['an event of the map', error => ({ event: 'message', data: error.message }), ['message mine'], ['sse producer failed']],
-  ['an event outside the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], ['sse producer failed']],
-  ['an invalid event', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed', 'sse error event could not be made']],
-  ['a reserved event', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed', 'sse error event could not be made']],
-  ['a function that throws', () => { throw new Error('errorEvent failed') }, [], ['sse producer failed', 'sse error event could not be made']],
-  ['a function that returns a promise', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'], ['sse producer failed']]
+  ['an event of the map', error => ({ event: 'message', data: error.message }), ['message mine'], [
+    'sse producer failed'
+  ]],
+  ['an event outside the map', () => ({ event: 'error', data: { code: 7 } }), ['error {"code":7}'], [
+    'sse producer failed'
+  ]],
+  ['an invalid event', () => ({ event: 'count', data: { n: 'x' } }), [], ['sse producer failed',
+    'sse error event could not be made']],
+  ['a reserved event', () => ({ event: 'sse.gap', data: 1 }) as never, [], ['sse producer failed',
+    'sse error event could not be made']],
+  ['a function that throws', () => {
+    throw new Error('errorEvent failed')
+  }, [], ['sse producer failed', 'sse error event could not be made']],
+  ['a function that returns a promise', (async () => ({ event: 'message', data: 'later' })) as never, ['message later'],
+    ['sse producer failed']]
 ]
 for (const [what, errorEvent, last, logged] of failures) {
   t.test(`E2: if errorEvent is ${what}, the channel still ends, and the promise rejects with the error of the source`, async t => {
@@ -405,8 +433,12 @@ t.test('E2: any value that a producer throws ends the channel', async t => {
 
 t.test('E2: an error made for the client keeps its text, and a thrown value need not be an error', async t => {
   const { channel, log } = make()
-  await t.rejects(channel.publishFrom(() => { throw Object.assign(new Error('no such order'), { statusCode: 404 }) }))
-  t.strictSame(await storedEvents(log), ['error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'])
+  await t.rejects(channel.publishFrom(() => {
+    throw Object.assign(new Error('no such order'), { statusCode: 404 })
+  }))
+  t.strictSame(await storedEvents(log), [
+    'error {"type":"about:blank","title":"Not Found","status":404,"detail":"no such order"}'
+  ])
   const { channel: other, lines } = make()
   const rejected: unknown = await other.publishFrom(async function * () {
     yield { data: 1 }
@@ -454,9 +486,17 @@ t.test('an ignored failure is no unhandled rejection', async t => {
 })
 
 t.test('an error that a source throws during its cleanup is logged, except an abort', async t => {
-  for (const [error, logged] of [[new Error('mine'), 1], [Object.assign(new Error('stop'), { name: 'AbortError' }), 0]] as const) {
+  for (const [error, logged] of [[new Error('mine'), 1], [Object.assign(new Error('stop'), { name: 'AbortError' }),
+    0]] as const) {
     const { channel, lines } = make()
-    channel.publishFrom({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => { throw error } }) })
+    channel.publishFrom({
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise(() => {}),
+        return: async () => {
+          throw error
+        }
+      })
+    })
     await channel.end()
     await turn()
     t.strictSame(lines, logged === 0 ? [] : [['error', 'sse source failed after its channel ended', error]])

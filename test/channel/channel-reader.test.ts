@@ -15,7 +15,8 @@ import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
-const feedOf = (log: EventLog, options: ChannelOptions = {}): Feed => new Feed(resolveChannel('news', options), log, logger)
+const feedOf = (log: EventLog, options: ChannelOptions = {}): Feed =>
+  new Feed(resolveChannel('news', options), log, logger)
 
 function make (options: ChannelOptions = {}) {
   const log = new RemoteLog(options.history)
@@ -33,7 +34,8 @@ function make (options: ChannelOptions = {}) {
   }
 }
 
-const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const upTo = (last: number, first = 1): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
 t.test('R2: the stored events after the position are delivered first, then published ones', async t => {
   const { publish, feed, at, frame } = make()
@@ -153,7 +155,9 @@ for (const decodes of [false, true]) {
 
 t.test('R2: a subscriber that publishes from a filter or a map receives every event once and in order', async t => {
   const { log, feed, epoch } = make()
-  const publish = (...data: string[]): void => { for (const each of data) log.append({ event: 'message', data: each, json: false }) }
+  const publish = (...data: string[]): void => {
+    for (const each of data) log.append({ event: 'message', data: each, json: false })
+  }
   const other = await new TestSubscriber(feed).start()
   let done = false
   const subscriber = await new TestSubscriber(feed, {
@@ -169,8 +173,12 @@ t.test('R2: a subscriber that publishes from a filter or a map receives every ev
   }).start()
   publish('a', 'go', 'z')
   for (let turns = 0; turns < 5; turns++) await turn()
-  t.strictSame(subscriber.received, ['a', 'go', 'z', '4x', '5x'].map((data, index) => ({ data, id: `${epoch}-${index + 1}` })))
-  t.strictSame(other.received.map(frame => String(frame).slice(`id: ${epoch}-1`.length - 1, `id: ${epoch}-1\ndata: aa`.length)), ['1\ndata: a', '2\ndata: go', '3\ndata: z', '4\ndata: 4x', '5\ndata: 5x'])
+  t.strictSame(subscriber.received,
+    ['a', 'go', 'z', '4x', '5x'].map((data, index) => ({ data, id: `${epoch}-${index + 1}` })))
+  t.strictSame(
+    other.received.map(frame => String(frame).slice(`id: ${epoch}-1`.length - 1, `id: ${epoch}-1\ndata: aa`.length)),
+    ['1\ndata: a', '2\ndata: go', '3\ndata: z', '4\ndata: 4x', '5\ndata: 5x']
+  )
 })
 
 t.test('a log that cannot return an announced entry yet is read again after a delay', async t => {
@@ -288,7 +296,8 @@ t.test('a filter drops an event, a map replaces it, and both receive one frozen 
     seen.push(event)
     return Number(event.data) % 2 === 0
   }
-  const map = ({ data }: DecodedEvent): unknown => data === 4 ? undefined : data === 6 ? null : { event: 'twice', data: Number(data) * 2, id: 'mine' }
+  const map = ({ data }: DecodedEvent): unknown =>
+    data === 4 ? undefined : data === 6 ? null : { event: 'twice', data: Number(data) * 2, id: 'mine' }
   const filtered = await new TestSubscriber(feed, { projection: { filter } }).start()
   const mapped = await new TestSubscriber(feed, { projection: { filter, map } }).start()
   publish(1, 2, 4, 6)
@@ -363,7 +372,9 @@ t.test('the position is sent after 128 dropped events or more, and an event rese
 
 t.test('R9: the position of dropped events is sent before the next event, in the same write, and only then', async t => {
   const { publish, feed, frame, to } = make()
-  const subscriber = new TestSubscriber(feed, { projection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) } })
+  const subscriber = new TestSubscriber(feed, {
+    projection: { filter: ({ data }) => [1, 3, 4, 8].includes(Number(data)) }
+  })
   const writes: unknown[] = []
   subscriber.writeFrames = (frames, events) => {
     writes.push([frames, events])
@@ -467,7 +478,11 @@ for (const singleChannel of [true, false]) {
     await subscriber.setRoom(Infinity)
     publish(5)
     await turn()
-    t.strictSame(subscriber.received, [{ event: 'sse.gap', data: singleChannel ? { dropped: 4 } : { dropped: 4, channel: 'news' }, id: `${epoch}-4` }, frame(5)])
+    t.strictSame(subscriber.received, [{
+      event: 'sse.gap',
+      data: singleChannel ? { dropped: 4 } : { dropped: 4, channel: 'news' },
+      id: `${epoch}-4`
+    }, frame(5)])
   })
 }
 
@@ -494,21 +509,27 @@ t.test("R5: 'latest': a gap with what was dropped, before the last event of each
   publish(...upTo(10))
   await turn()
   await subscriber.setRoom(Infinity)
-  t.strictSame(subscriber.received, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, to(7), frame(8), frame(9), frame(10)])
+  t.strictSame(subscriber.received, [{ event: 'sse.gap', data: { dropped: 7 }, id: `${epoch}-0` }, to(7), frame(8),
+    frame(9), frame(10)])
   publish(11)
   await turn()
   t.strictSame(subscriber.received.slice(5), [frame(11)])
 })
 
 t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in order", async t => {
-  const { log, feed } = make({ slowConsumer: { compactBy: ({ id }) => Number(id.split('-')[1]) % 4 }, history: { maxEvents: 4, maxBytes: 1_000_000 } })
+  const { log, feed } = make({
+    slowConsumer: { compactBy: ({ id }) => Number(id.split('-')[1]) % 4 },
+    history: { maxEvents: 4, maxBytes: 1_000_000 }
+  })
   const subscriber = await new TestSubscriber(feed).start()
   await turn()
   subscriber.room = 0
   for (let n = 0; n < 8; n++) log.append({ event: 'message', data: 'x'.repeat(12_000), json: false })
   await turn()
   await subscriber.setRoom(Infinity)
-  const ids = subscriber.received.map(each => typeof each === 'string' ? Number(/-(\d+)(\n|$)/.exec(each)?.[1]) : (each as { data: object }).data)
+  const ids = subscriber.received.map(each =>
+    typeof each === 'string' ? Number(/-(\d+)(\n|$)/.exec(each)?.[1]) : (each as { data: object }).data
+  )
   t.strictSame(ids, [{ dropped: 4 }, 4, 5, 6, 7, 8])
 })
 
@@ -568,7 +589,15 @@ for (const way of ['live', 'reading', 'live, with its first event at once']) {
     publish(2)
     await turn()
     const [announced, ...rest] = subscriber.received
-    t.strictSame(announced, { startPosition: { epoch: next, position: 1, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 } }, snapshot: [], complete: false } })
+    t.strictSame(announced, {
+      startPosition: {
+        epoch: next,
+        position: 1,
+        notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 1 } },
+        snapshot: [],
+        complete: false
+      }
+    })
     t.strictSame(rest, [`id: ${next}-2\ndata: 2`])
   })
 }
@@ -608,7 +637,15 @@ t.test('R3: a new epoch that is read before the tail delivers it reaches live re
   await turn()
   const { epoch } = log.now
   t.strictSame(subscriber.received.slice(5), [
-    { startPosition: { epoch, position: 2, notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 } }, snapshot: [], complete: false } },
+    {
+      startPosition: {
+        epoch,
+        position: 2,
+        notice: { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 } },
+        snapshot: [],
+        complete: false
+      }
+    },
     `id: ${epoch}-3\ndata: 3`
   ])
 })
@@ -647,7 +684,14 @@ t.test('R7: the error of a failed channel bypasses filter and map; an error even
     const contract = events === undefined ? freeContract : compileContract(events, 'news', schemaCompiler({}))
     const feed = new Feed(resolveChannel('news', { events }), log, logger, undefined, contract)
     const seen: string[] = []
-    const subscriber = await new TestSubscriber(feed, { projection: { filter: ({ event }) => { seen.push(event); return false } } }).start()
+    const subscriber = await new TestSubscriber(feed, {
+      projection: {
+        filter: ({ event }) => {
+          seen.push(event)
+          return false
+        }
+      }
+    }).start()
     log.append({ event: 'error', data: '"failed"', json: true, fingerprint: 'failure' })
     await turn()
     t.strictSame([subscriber.received.length, seen.length], [received, 1 - received])
@@ -684,7 +728,10 @@ t.test('a reader stopped during a read receives nothing, and its failure is igno
     publish(1)
     const batch = log.read(0, 1)
     let settle!: () => void
-    log.read = () => new Promise((resolve, reject) => { settle = outcome === 'answer' ? () => resolve(batch) : () => reject(new Error('late')) })
+    log.read = () =>
+      new Promise((resolve, reject) => {
+        settle = outcome === 'answer' ? () => resolve(batch) : () => reject(new Error('late'))
+      })
     const subscriber = await new TestSubscriber(feed).start(at(0))
     subscriber.reader.stop()
     settle()
@@ -720,7 +767,8 @@ t.test('R3: a snapshot that fails after a new epoch ends only its subscriber', a
     if (++calls > 1) throw error
     return undefined
   }
-  const [subscriber, other] = [await new TestSubscriber(feed, { projection: { snapshot } }).start(), await new TestSubscriber(feed).start()]
+  const [subscriber, other] = [await new TestSubscriber(feed, { projection: { snapshot } }).start(),
+    await new TestSubscriber(feed).start()]
   log.lose()
   await turn()
   t.strictSame(subscriber.received, [error])
@@ -729,7 +777,11 @@ t.test('R3: a snapshot that fails after a new epoch ends only its subscriber', a
 })
 
 /** Checks the received frames: a position moves only by events that were sent or dropped. Returns the last position. */
-function account ({ startPosition, received }: TestSubscriber, newest: ReadonlyMap<string, number>, slow: unknown): { epoch: string, position: number } {
+function account (
+  { startPosition, received }: TestSubscriber,
+  newest: ReadonlyMap<string, number>,
+  slow: unknown
+): { epoch: string, position: number } {
   let { epoch, position } = startPosition!
   let last = position
   for (const each of received) {
@@ -789,43 +841,51 @@ const steps: fc.Arbitrary<Step[]> = fc.array(fc.oneof(
 for (const slow of ['disconnect', 'skip', 'latest'] as const) {
   for (const late of [false, true]) {
     t.test(`R2, R5: '${slow}', a log that answers ${late ? 'late' : 'at once'}: 1..n once and in order, or missing events are reported and counted`, async t => {
-      await fc.assert(fc.asyncProperty(steps, fc.integer(), fc.integer({ min: 1, max: 40 }), fc.boolean(), async (steps, seed, events, filtered) => {
-        const log = new RemoteLog({ maxEvents: events }, late ? dice(seed) : undefined)
-        const feed = feedOf(log, { slowConsumer: slow === 'latest' ? { compactBy: latest } : slow, history: { maxEvents: events } })
-        const newest = new Map<string, number>()
-        const underWay: unknown[] = []
-        let next = 1
-        const append = async (n: number): Promise<void> => {
-          const { epoch, offset } = await log.append(numbered(n))
-          newest.set(epoch, offset)
-        }
-        const subscriber = new TestSubscriber(feed, { projection: filtered ? { filter: () => true } : {} })
-        const begun = subscriber.start()
-        for (const step of steps) {
-          if (step.do === 'append') {
-            for (let count = step.count; count > 0; count--) underWay.push(append(next++))
-          } else if (step.do === 'setRoom') {
-            underWay.push(subscriber.setRoom(step.count))
-          } else if (step.do === 'turns') {
-            for (let count = step.count; count > 0; count--) await turn()
-          } else if (step.do === 'look') {
-            underWay.push(feed.state())
-          } else {
-            underWay.push(log.lose())
-            next = 1
-          }
-        }
-        await begun
-        await Promise.all(underWay)
-        await subscriber.setRoom(Infinity)
-        await log.end()
-        const outcome = await within('the end', subscriber.outcome)
-        const { epoch, position } = account(subscriber, newest, slow)
-        const now = log.now
-        if (slow === 'disconnect' && outcome === 'lagging news') truth(epoch !== now.epoch || position < now.oldest - 1, 'the next event was lost')
-        else same([outcome, epoch, position], ['ended', now.epoch, now.newest])
-        same(feed.readers, 0)
-      }), { numRuns: 150 })
+      await fc.assert(
+        fc.asyncProperty(steps, fc.integer(), fc.integer({ min: 1, max: 40 }), fc.boolean(),
+          async (steps, seed, events, filtered) => {
+            const log = new RemoteLog({ maxEvents: events }, late ? dice(seed) : undefined)
+            const feed = feedOf(log, {
+              slowConsumer: slow === 'latest' ? { compactBy: latest } : slow,
+              history: { maxEvents: events }
+            })
+            const newest = new Map<string, number>()
+            const underWay: unknown[] = []
+            let next = 1
+            const append = async (n: number): Promise<void> => {
+              const { epoch, offset } = await log.append(numbered(n))
+              newest.set(epoch, offset)
+            }
+            const subscriber = new TestSubscriber(feed, { projection: filtered ? { filter: () => true } : {} })
+            const begun = subscriber.start()
+            for (const step of steps) {
+              if (step.do === 'append') {
+                for (let count = step.count; count > 0; count--) underWay.push(append(next++))
+              } else if (step.do === 'setRoom') {
+                underWay.push(subscriber.setRoom(step.count))
+              } else if (step.do === 'turns') {
+                for (let count = step.count; count > 0; count--) await turn()
+              } else if (step.do === 'look') {
+                underWay.push(feed.state())
+              } else {
+                underWay.push(log.lose())
+                next = 1
+              }
+            }
+            await begun
+            await Promise.all(underWay)
+            await subscriber.setRoom(Infinity)
+            await log.end()
+            const outcome = await within('the end', subscriber.outcome)
+            const { epoch, position } = account(subscriber, newest, slow)
+            const now = log.now
+            if (slow === 'disconnect' && outcome === 'lagging news') {
+              truth(epoch !== now.epoch || position < now.oldest - 1, 'the next event was lost')
+            } else same([outcome, epoch, position], ['ended', now.epoch, now.newest])
+            same(feed.readers, 0)
+          }),
+        { numRuns: 150 }
+      )
       t.pass('for any interleaving')
     })
   }

@@ -26,7 +26,13 @@ function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
       if (state.closed) return undefined
       const remote = makeLog()
       state.logs.push(remote)
-      const active = new ActiveChannel({ settings: resolveChannel('news', {}), contract: freeContract, eventLog: () => remote, log, statistics: new Statistics() })
+      const active = new ActiveChannel({
+        settings: resolveChannel('news', {}),
+        contract: freeContract,
+        eventLog: () => remote,
+        log,
+        statistics: new Statistics()
+      })
       state.active.push(active)
       return active
     },
@@ -64,8 +70,13 @@ t.test('R1: the position of a channel without events is an id to resume from', a
 t.test('an invalid event rejects and is logged, and the promise may be ignored', async t => {
   const { channel, logged } = make()
   const rows: Array<[event: unknown, code: string]> = [
-    [{ data: 1, id: 'mine' }, 'FST_SSE_PUBLISH'], [{ event: 'sse.gap', data: 1 }, 'FST_SSE_PUBLISH'], [{ data: undefined }, 'FST_SSE_DATA'], [{ event: 'a\nb', data: 1 }, 'FST_SSE_FIELD'],
-    [{ data: 7n }, 'FST_SSE_SERIALIZE'], ['text', 'FST_SSE_PUBLISH'], [undefined, 'FST_SSE_PUBLISH']
+    [{ data: 1, id: 'mine' }, 'FST_SSE_PUBLISH'],
+    [{ event: 'sse.gap', data: 1 }, 'FST_SSE_PUBLISH'],
+    [{ data: undefined }, 'FST_SSE_DATA'],
+    [{ event: 'a\nb', data: 1 }, 'FST_SSE_FIELD'],
+    [{ data: 7n }, 'FST_SSE_SERIALIZE'],
+    ['text', 'FST_SSE_PUBLISH'],
+    [undefined, 'FST_SSE_PUBLISH']
   ]
   for (const [event, code] of rows) {
     const answer = channel.publish(event as { data: unknown })
@@ -105,9 +116,18 @@ t.test('a log may answer with any thenable', async t => {
   const { channel, state } = make()
   const { epoch } = await channel.position()
   const log = state.logs[0]!
-  const later = <T>(value: T): Promise<T> => ({ then: (resolve: (value: T) => void) => { setImmediate(resolve, value) } }) as Promise<T>
+  const later = <T>(value: T): Promise<T> =>
+    ({
+      then: (resolve: (value: T) => void) => {
+        setImmediate(resolve, value)
+      }
+    }) as Promise<T>
   const [append, readState, read] = [log.append.bind(log), log.state.bind(log), log.read.bind(log)]
-  Object.assign(log, { append: (...args: Parameters<typeof append>) => later(append(...args)), state: () => later(readState()), read: (...args: Parameters<typeof read>) => later(read(...args)) })
+  Object.assign(log, {
+    append: (...args: Parameters<typeof append>) => later(append(...args)),
+    state: () => later(readState()),
+    read: (...args: Parameters<typeof read>) => later(read(...args))
+  })
   t.equal(await channel.publish({ data: 1 }), `${epoch}-1`)
   t.match(await first(channel.subscribe({ start: 'earliest' })), { data: 1, id: `${epoch}-1` })
   await channel.publishFrom([{ data: 2 }])
@@ -166,8 +186,13 @@ t.test('publishFrom publishes all events and ends the channel, which ends the lo
 
 t.test('a value that is no source rejects, and the channel stays open', async t => {
   const { channel, logged } = make()
-  for (const source of [5, undefined, null, {}]) await t.rejects(channel.publishFrom(source as never), { code: 'FST_SSE_SOURCE' })
-  await t.rejects(channel.publishFrom(channel as never), { code: 'FST_SSE_SOURCE', message: /got a channel: read it with a loop over subscribe\(\)$/ })
+  for (const source of [5, undefined, null, {}]) {
+    await t.rejects(channel.publishFrom(source as never), { code: 'FST_SSE_SOURCE' })
+  }
+  await t.rejects(channel.publishFrom(channel as never), {
+    code: 'FST_SSE_SOURCE',
+    message: /got a channel: read it with a loop over subscribe\(\)$/
+  })
   t.strictSame(logged.map(([call]) => call), Array(5).fill('publishFrom'))
   t.match(await channel.publish({ data: 1 }), /-1$/)
   t.equal((await channel.position()).ended, false)

@@ -37,7 +37,12 @@ function make (tester: { teardown: (fn: () => unknown) => unknown }) {
   const channels = new Channels({
     eventLog: openLog,
     statistics: new Statistics(),
-    log: { error: (...line: [unknown, string]) => { logged.push(line) }, warn: () => {} } as unknown as FastifyBaseLogger,
+    log: {
+      error: (...line: [unknown, string]) => {
+        logged.push(line)
+      },
+      warn: () => {}
+    } as unknown as FastifyBaseLogger,
     compile: (events, place) => events === undefined ? freeContract : compileContract(events, place, compiler)
   })
   tester.teardown(() => channels.close())
@@ -63,7 +68,13 @@ t.test('the same name with the same options is the same channel', async t => {
   const { channels, state } = make(t)
   const rows: Array<[ChannelOptions, ChannelOptions]> = [
     [{}, {}],
-    [{}, { history: { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }, start: 'latest', slowConsumer: 'disconnect', events: undefined, errorEvent: undefined }],
+    [{}, {
+      history: { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 },
+      start: 'latest',
+      slowConsumer: 'disconnect',
+      events: undefined,
+      errorEvent: undefined
+    }],
     [{ events }, { events }],
     [{ history: { maxEvents: 5 } }, { history: { maxEvents: 5, maxBytes: undefined as unknown as number } }],
     [{ slowConsumer: { compactBy: latest }, errorEvent }, { slowConsumer: { compactBy: latest }, errorEvent }],
@@ -98,7 +109,8 @@ t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS with the fir
     const channel = channels.channel(`channel ${index}`, one)
     t.throws(() => channels.channel(`channel ${index}`, other), {
       code: 'FST_SSE_CHANNEL_OPTIONS',
-      message: `The channel 'channel ${index}' exists with another '${option}': create the options once, outside the handler, and pass the same values everywhere`
+      message:
+        `The channel 'channel ${index}' exists with another '${option}': create the options once, outside the handler, and pass the same values everywhere`
     })
     t.equal(channels.channel(`channel ${index}`, one), channel)
   }
@@ -106,11 +118,17 @@ t.test('the same name with other options is FST_SSE_CHANNEL_OPTIONS with the fir
 
 t.test('a bad name or option creates no channel', async t => {
   const { channels, state } = make(t)
-  for (const name of [undefined, null, 5, '', 'a\nb', 'a\u0000', 'x'.repeat(513), {}]) t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION', message: /^Option 'name' must be / })
-  for (const options of [null, 5, [], 'x', { history: 5 }, { start: 'x' }, { capacity: 5 }]) t.throws(() => channels.channel('name', options as ChannelOptions), { code: 'FST_SSE_OPTION' })
+  for (const name of [undefined, null, 5, '', 'a\nb', 'a\u0000', 'x'.repeat(513), {}]) {
+    t.throws(() => channels.channel(name as string), { code: 'FST_SSE_OPTION', message: /^Option 'name' must be / })
+  }
+  for (const options of [null, 5, [], 'x', { history: 5 }, { start: 'x' }, { capacity: 5 }]) {
+    t.throws(() => channels.channel('name', options as ChannelOptions), { code: 'FST_SSE_OPTION' })
+  }
   t.throws(() => channels.channel('name', { events: {} }), { code: 'FST_SSE_MAP', message: /^channel 'name': / })
   t.equal(state.opened, 0)
-  for (const name of ['x'.repeat(512), 'né:/ {}', '__proto__', 'constructor']) t.equal(channels.channel(name), channels.channel(name))
+  for (const name of ['x'.repeat(512), 'né:/ {}', '__proto__', 'constructor']) {
+    t.equal(channels.channel(name), channels.channel(name))
+  }
 })
 
 // Leaving memory
@@ -145,7 +163,8 @@ t.test('R2: a channel stays while its history may be requested', async t => {
 
 t.test('R2: the position of a channel without events is valid for as long as one with events', async t => {
   const { channels, untilOpen } = make(t)
-  const [channel, other] = [channels.channel('empty', { history: { maxAge: 10_000 } }), channels.channel('other', brief)]
+  const [channel, other] = [channels.channel('empty', { history: { maxAge: 10_000 } }),
+    channels.channel('other', brief)]
   const { epoch } = await channel.position()
   await other.publish({ data: 1 })
   await untilOpen(1)
@@ -295,7 +314,8 @@ t.test('L7: close closes all channels, and none can be created', async t => {
     await t.rejects(late.position(), { code: 'FST_SSE_CLOSING' })
     await late.end()
   }
-  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' }, 'invalid options are rejected after the close, too')
+  t.throws(() => channels.channel('new', { start: 'middle' } as never), { code: 'FST_SSE_OPTION' },
+    'invalid options are rejected after the close, too')
   t.equal(channels.find('new'), undefined)
   await t.rejects(one.publish({ data: 2 }), { code: 'FST_SSE_CLOSING' })
   t.equal(other.subscribers, 0)

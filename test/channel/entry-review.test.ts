@@ -19,7 +19,10 @@ function make (contract: Contract) {
 
 const old = contractOf({ user: OldUser, text: Type.String(), removed: Type.String(), error: Type.String() })
 let offset = 0
-const entry = (event: string, data: unknown, by: Contract = old): LogEntry => ({ offset: ++offset, ...by.serialize({ event, data }) })
+const entry = (event: string, data: unknown, by: Contract = old): LogEntry => ({
+  offset: ++offset,
+  ...by.serialize({ event, data })
+})
 
 t.test('C5: an entry of the same schema stays as it is, for any other schemas in the map', async t => {
   const contract = contractOf({ user: Type.Object({ name: Type.String(), email: Type.String() }), more: Type.String() })
@@ -42,15 +45,40 @@ t.test('C5: an entry of another schema is validated and serialized by the schema
 })
 
 t.test('C5: an entry that does not match is omitted and counted, and logged once per kind', async t => {
-  const { review, statistics, warnings } = make(contractOf({ user: Type.Object({ name: Type.String(), age: Type.Number() }), text: Type.String() }))
-  const entries = [entry('user', { name: 'Ann', email: '' }), entry('removed', 'x'), entry('error', 'x'), { offset: 99, event: 'sse.reset', data: '{}', json: true },
-    { offset: 100, event: 'user', data: '{', json: true }, { offset: 101, event: 'user', data: '{', json: true, fingerprint: undefined }, { offset: 102, event: 'removed', data: '' } as LogEntry]
+  const { review, statistics, warnings } = make(
+    contractOf({ user: Type.Object({ name: Type.String(), age: Type.Number() }), text: Type.String() })
+  )
+  const entries = [entry('user', { name: 'Ann', email: '' }), entry('removed', 'x'), entry('error', 'x'), {
+    offset: 99,
+    event: 'sse.reset',
+    data: '{}',
+    json: true
+  }, { offset: 100, event: 'user', data: '{', json: true }, {
+    offset: 101,
+    event: 'user',
+    data: '{',
+    json: true,
+    fingerprint: undefined
+  },
+  { offset: 102, event: 'removed', data: '' } as LogEntry]
   for (let n = 0; n < 2; n++) {
-    for (const stored of entries) t.strictSame(review.review(stored, 'e'), { offset: stored.offset, event: 'message', data: '', json: false, omitted: true })
+    for (const stored of entries) {
+      t.strictSame(review.review(stored, 'e'), {
+        offset: stored.offset,
+        event: 'message',
+        data: '',
+        json: false,
+        omitted: true
+      })
+    }
   }
   t.equal(statistics.omitted, entries.length)
   t.strictSame(warnings.map(({ event, channel, err }) => [event, channel, err.code]), [
-    ['user', 'news', 'FST_SSE_DATA'], ['removed', 'news', 'FST_SSE_UNKNOWN_EVENT'], ['error', 'news', 'FST_SSE_UNKNOWN_EVENT'], ['sse.reset', 'news', 'FST_SSE_PUBLISH'], ['user', 'news', 'FST_SSE_SERIALIZE']
+    ['user', 'news', 'FST_SSE_DATA'],
+    ['removed', 'news', 'FST_SSE_UNKNOWN_EVENT'],
+    ['error', 'news', 'FST_SSE_UNKNOWN_EVENT'],
+    ['sse.reset', 'news', 'FST_SSE_PUBLISH'],
+    ['user', 'news', 'FST_SSE_SERIALIZE']
   ])
 })
 
@@ -66,7 +94,9 @@ t.test('C5: the error of an ended channel is sent by a map that does not declare
   t.strictSame(make(contractOf({ text: Type.String() })).review.review(failure, 'e'), failure)
   t.match(make(contractOf({ error: Type.String() })).review.review(failure, 'e'), { omitted: true })
   t.strictSame(make(freeContract).review.review(failure, 'e'), { ...failure, fingerprint: 'free' })
-  t.match(make(contractOf({ text: Type.String() })).review.review({ ...failure, event: 'other' }, 'e'), { omitted: true }, 'no other event is exempt')
+  t.match(make(contractOf({ text: Type.String() })).review.review({ ...failure, event: 'other' }, 'e'), {
+    omitted: true
+  }, 'no other event is exempt')
 })
 
 t.test('C5: a channel of any events sends every valid event, with its text unchanged', async t => {
@@ -74,7 +104,10 @@ t.test('C5: a channel of any events sends every valid event, with its text uncha
   const precise = { offset: 1, event: 'n', data: '12345678901234567890', json: true, fingerprint: 'other' }
   t.strictSame(review.review(precise, 'e'), { ...precise, fingerprint: 'free' })
   t.match(review.review({ offset: 2, event: '', data: 'a', json: false }, 'e'), { event: 'message', data: 'a' })
-  for (const broken of [{ event: 'a\nb', data: '' }, { event: 'a\nb', data: '', fingerprint: 'free' }, { event: 'sse.gap', data: '' }, { event: 'a', data: '{', json: true }]) {
+  for (const broken of [{ event: 'a\nb', data: '' }, { event: 'a\nb', data: '', fingerprint: 'free' }, {
+    event: 'sse.gap',
+    data: ''
+  }, { event: 'a', data: '{', json: true }]) {
     t.match(review.review({ offset: ++offset, json: false, ...broken }, 'e'), { omitted: true })
   }
   t.equal(statistics.omitted, 4)
@@ -82,7 +115,8 @@ t.test('C5: a channel of any events sends every valid event, with its text uncha
 
 t.test('rewritten entries are cached for the next reader, up to a megabyte', async t => {
   const { review } = make(contractOf({ text: Type.Union([Type.String(), Type.Null()]) }))
-  const entries = Array.from({ length: 12 }, (_, n): LogEntry => ({ offset: n + 1, event: 'text', data: 'x'.repeat(100_000), json: false }))
+  const entries = Array.from({ length: 12 },
+    (_, n): LogEntry => ({ offset: n + 1, event: 'text', data: 'x'.repeat(100_000), json: false }))
   const [first, ...others] = entries.map(stored => review.review(stored, 'e'))
   t.ok(entries.slice(2).every((stored, index) => review.review(stored, 'e') === others[index + 1]))
   t.not(review.review(entries[0]!, 'e'), first)
@@ -90,7 +124,11 @@ t.test('rewritten entries are cached for the next reader, up to a megabyte', asy
 
 t.test('a logger that throws blocks no event', async t => {
   const contract = contractOf({ text: Type.String() })
-  const review = new EntryReview(contract, 'news', { omitted: 0 }, { warn: () => { throw new Error('serializer') } } as never)
+  const review = new EntryReview(contract, 'news', { omitted: 0 }, {
+    warn: () => {
+      throw new Error('serializer')
+    }
+  } as never)
   t.match(review.review(entry('removed', 'x'), 'e'), { omitted: true })
   t.match(review.review(entry('text', 'x'), 'e'), { data: 'x' })
 })

@@ -9,7 +9,10 @@ import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 
 interface Made<L> { feed: Feed, log: L, errors: unknown[] }
 
-function make<L extends EventLog = RemoteLog> (options: ChannelOptions = {}, log: L = new RemoteLog() as EventLog as L): Made<L> {
+function make<L extends EventLog = RemoteLog> (
+  options: ChannelOptions = {},
+  log: L = new RemoteLog() as EventLog as L
+): Made<L> {
   const errors: unknown[] = []
   const logger = { error: ({ err }: { err: unknown }) => { errors.push(err) } } as unknown as FastifyBaseLogger
   return { feed: new Feed(resolveChannel('news', options), log, logger), log, errors }
@@ -90,7 +93,10 @@ t.test('L4: a reader that publishes from deliver leaves the event loop its turns
 })
 
 /** Adds more readers than one turn of the loop reaches, each with the order in which they were called. */
-function createAudience (feed: Feed, size = 600): { readers: RecordingReader[], order: RecordingReader[], receivedBy: (offset: number) => number } {
+function createAudience (
+  feed: Feed,
+  size = 600
+): { readers: RecordingReader[], order: RecordingReader[], receivedBy: (offset: number) => number } {
   const order: RecordingReader[] = []
   const readers = Array.from({ length: size }, () => {
     const reader = addLiveReader(feed)
@@ -101,7 +107,11 @@ function createAudience (feed: Feed, size = 600): { readers: RecordingReader[], 
     }
     return reader
   })
-  return { readers, order, receivedBy: offset => readers.filter(({ batches }) => batches.some(({ to }) => to >= offset)).length }
+  return {
+    readers,
+    order,
+    receivedBy: offset => readers.filter(({ batches }) => batches.some(({ to }) => to >= offset)).length
+  }
 }
 
 t.test('L4: a large audience leaves the event loop its turns, and events published meanwhile are one batch', async t => {
@@ -214,7 +224,9 @@ t.test('L4: a reader that publishes a full batch from deliver does not break the
   const { deliver } = first
   first.deliver = batch => {
     deliver(batch)
-    if (batch.to === 1) for (let n = 0; n < 3; n++) log.append({ event: 'message', data: 'x'.repeat(20_000), json: false })
+    if (batch.to === 1) {
+      for (let n = 0; n < 3; n++) log.append({ event: 'message', data: 'x'.repeat(20_000), json: false })
+    }
   }
   log.append(numbered(1))
   while (order.length < 3 * readers.length) await turn()
@@ -234,7 +246,8 @@ t.test('R1: a gap in the tail is a gap between batches, never inside of one', as
 
 t.test('detached and removed readers receive nothing, nor do readers of the log', async t => {
   const { feed, log } = make()
-  const [live, detached, left, reading] = [addLiveReader(feed), addLiveReader(feed), addLiveReader(feed), new RecordingReader()]
+  const [live, detached, left, reading] = [addLiveReader(feed), addLiveReader(feed), addLiveReader(feed),
+    new RecordingReader()]
   feed.add(reading)
   t.equal(feed.readers, 4)
   feed.detachLive(detached)

@@ -2,7 +2,13 @@ import t from 'tap'
 import { FrameBatch, encodeEntry, decodeEntry } from '../../lib/channel/frame-batch.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
 
-const entry = (offset: number, fields: Partial<LogEntry> = {}): LogEntry => ({ offset, event: 'message', data: String(offset), json: true, ...fields })
+const entry = (offset: number, fields: Partial<LogEntry> = {}): LogEntry => ({
+  offset,
+  event: 'message',
+  data: String(offset),
+  json: true,
+  ...fields
+})
 
 t.test('W2: the frame of an entry: name, id, data', async t => {
   const cases: Array<[Partial<LogEntry>, string]> = [
@@ -28,7 +34,8 @@ t.test('a decoded event equals the client\'s event, and is deeply frozen', async
 })
 
 t.test('W5: text is decoded unchanged, and every kind of JSON to its value', async t => {
-  const cases: Array<[string, boolean, unknown]> = [['1', false, '1'], ['1', true, 1], ['"1"', true, '1'], ['null', true, null], ['false', true, false], ['{"a":1}', false, '{"a":1}'], ['', false, '']]
+  const cases: Array<[string, boolean, unknown]> = [['1', false, '1'], ['1', true, 1], ['"1"', true, '1'], ['null',
+    true, null], ['false', true, false], ['{"a":1}', false, '{"a":1}'], ['', false, '']]
   for (const [data, json, value] of cases) t.strictSame(decodeEntry(entry(1, { data, json }), 'e-1').data, value)
 })
 
@@ -60,5 +67,9 @@ t.test('R4: each form is made once and shared', async t => {
   t.equal(batch.framed, batch.framed)
   t.equal(batch.bytes.buffer, batch.framed.buffer)
   t.equal(batch.decoded, batch.decoded)
-  t.strictSame(batch.decoded.map(each => ({ ...each })), [{ event: 'message', data: 1, id: 'e-1' }, { event: 'message', data: 2, id: 'e-2' }])
+  t.strictSame(batch.decoded.map(each => ({ ...each })), [{ event: 'message', data: 1, id: 'e-1' }, {
+    event: 'message',
+    data: 2,
+    id: 'e-2'
+  }])
 })

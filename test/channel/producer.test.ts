@@ -12,7 +12,9 @@ import { within } from '../setup/within.ts'
 function makeTarget (append: (event: unknown) => unknown = () => undefined) {
   const calls: unknown[] = []
   let settle: () => void
-  const ended = new Promise<void>(resolve => { settle = resolve })
+  const ended = new Promise<void>(resolve => {
+    settle = resolve
+  })
   const target: ProducerTarget = {
     append (event) {
       const appended = append(event)
@@ -23,13 +25,21 @@ function makeTarget (append: (event: unknown) => unknown = () => undefined) {
       calls.push(error === undefined ? 'end' : { failed: error.cause })
       settle()
     },
-    failLate: error => { calls.push({ late: error }) },
-    logEnded: () => { calls.push('logEnded') }
+    failLate: error => {
+      calls.push({ late: error })
+    },
+    logEnded: () => {
+      calls.push('logEnded')
+    }
   }
   return { target, calls, ended }
 }
 
-interface Answer { promise: Promise<void>, resolve: () => void, reject: (error: Error) => void }
+interface Answer {
+  promise: Promise<void>
+  resolve: () => void
+  reject: (error: Error) => void
+}
 
 function withResolvers (): Answer {
   const answer = {} as Answer
@@ -46,7 +56,9 @@ const upTo = (last: number): number[] => Array.from({ length: last }, (_, index)
 
 const kinds: Array<[kind: string, source: () => unknown]> = [
   ['a list', () => [1, 2, 3]],
-  ['an async generator', async function * () { yield * [1, 2, 3] }],
+  ['an async generator', async function * () {
+    yield * [1, 2, 3]
+  }],
   ['a function', () => () => [1, 2, 3]],
   ['an async function', () => async () => new Set([1, 2, 3])],
   ['a stream', () => Readable.from([1, 2, 3])]
@@ -81,9 +93,15 @@ t.test('the function form gets a signal and no position; the signal aborts with 
 
 t.test('L4: at most 64 appends are under way, and the source waits', async t => {
   const settle: Array<(value?: unknown) => void> = []
-  const { target, calls, ended } = makeTarget(() => new Promise(resolve => { settle.push(resolve) }))
+  const { target, calls, ended } = makeTarget(() =>
+    new Promise(resolve => {
+      settle.push(resolve)
+    })
+  )
   let pulled = 0
-  new Producer(target).start((function * () { while (pulled < 200) yield ++pulled })())
+  new Producer(target).start((function * () {
+    while (pulled < 200) yield ++pulled
+  })())
   await turn()
   await until(() => pulled >= 64)
   await turn()
@@ -105,7 +123,13 @@ t.test('L4: at most 64 appends are under way, and the source waits', async t => 
 
 t.test('the producer ends when the log has stored all earlier events', async t => {
   let settle!: (value?: unknown) => void
-  const { target, calls, ended } = makeTarget(event => event === 2 ? new Promise(resolve => { settle = resolve }) : Promise.resolve())
+  const { target, calls, ended } = makeTarget(event =>
+    event === 2
+      ? new Promise(resolve => {
+        settle = resolve
+      })
+      : Promise.resolve()
+  )
   new Producer(target).start([1, 2])
   await turn()
   await turn()
@@ -136,7 +160,11 @@ t.test('the producer ends after all appends were answered, in any order, with th
 })
 
 t.test('any thenable may answer an append', async t => {
-  const { target, calls, ended } = makeTarget(() => ({ then: (resolve: () => void) => { setImmediate(resolve) } }))
+  const { target, calls, ended } = makeTarget(() => ({
+    then: (resolve: () => void) => {
+      setImmediate(resolve)
+    }
+  }))
   new Producer(target).start([1, 2])
   await within('the end', ended)
   t.strictSame(calls, [1, 2, 'end'])
@@ -146,7 +174,11 @@ t.test('a source that fails ends the producer with its error, after its events w
   const error = new Error('no more')
   let settle!: (value?: unknown) => void
   for (const thrown of [error, 'text', undefined]) {
-    const { target, calls, ended } = makeTarget(() => new Promise(resolve => { settle = resolve }))
+    const { target, calls, ended } = makeTarget(() =>
+      new Promise(resolve => {
+        settle = resolve
+      })
+    )
     new Producer(target).start((async function * () {
       yield 1
       throw thrown
@@ -169,7 +201,9 @@ t.test('a value that is no source ends the producer with FST_SSE_SOURCE', async 
   }
 })
 
-for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['later', (error: Error) => Promise.reject(error)]] as const) {
+for (const [how, refuse] of [['at once', (error: Error) => {
+  throw error
+}], ['later', (error: Error) => Promise.reject(error)]] as const) {
   t.test(`C2: a rejected event is thrown at the yield of its generator, which may continue; rejected ${how}`, async t => {
     const error = new Error('refused')
     const { target, calls, ended } = makeTarget(event => event === 'bad' ? refuse(error) : undefined)
@@ -198,7 +232,9 @@ for (const [how, refuse] of [['at once', (error: Error) => { throw error }], ['l
   t.test(`C2: a generator whose last event is rejected fails with the rejection; rejected ${how}`, async t => {
     const error = new Error('refused')
     const { target, calls, ended } = makeTarget(() => refuse(error))
-    new Producer(target).start((async function * () { yield 1 })())
+    new Producer(target).start((async function * () {
+      yield 1
+    })())
     await within('the end', ended)
     await turn()
     t.strictSame(calls.filter(each => each !== 1), [{ failed: error }])
@@ -212,7 +248,10 @@ t.test('L3: stop ends the source, once, and none of its events is appended after
   const producer = new Producer(target)
   producer.start({
     [Symbol.asyncIterator]: () => ({
-      next: () => new Promise(resolve => { give = resolve }),
+      next: () =>
+        new Promise(resolve => {
+          give = resolve
+        }),
       return: async () => {
         returned++
         return { done: true, value: undefined }
@@ -228,9 +267,15 @@ t.test('L3: stop ends the source, once, and none of its events is appended after
 })
 
 t.test('a rejection of the log after the stop is ignored', async t => {
-  for (const source of [[1, 2], (async function * () { yield * [1, 2] })()]) {
+  for (const source of [[1, 2], (async function * () {
+    yield * [1, 2]
+  })()]) {
     const rejects: Array<(error: Error) => void> = []
-    const { target, calls } = makeTarget(() => new Promise((_resolve, reject) => { rejects.push(reject) }))
+    const { target, calls } = makeTarget(() =>
+      new Promise((_resolve, reject) => {
+        rejects.push(reject)
+      })
+    )
     const producer = new Producer(target)
     producer.start(source)
     await until(() => rejects.length > 0)
@@ -246,7 +291,14 @@ t.test('an error of the source after the stop is reported separately', async t =
   let fail!: (error: Error) => void
   const { target, calls } = makeTarget()
   const producer = new Producer(target)
-  producer.start({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((_resolve, reject) => { fail = reject }) }) })
+  producer.start({
+    [Symbol.asyncIterator]: () => ({
+      next: () =>
+        new Promise((_resolve, reject) => {
+          fail = reject
+        })
+    })
+  })
   producer.stop(new StreamClosedError('channel-ended'))
   fail(error)
   await turn()
@@ -255,19 +307,30 @@ t.test('an error of the source after the stop is reported separately', async t =
 
 t.test('an append rejected because the channel has ended is no failure of the source: the target gets logEnded', async t => {
   const ended = new FST_SSE_CHANNEL_ENDED()
-  const refusals: Array<[where: string, append: () => unknown]> = [['here', () => { throw ended }], ['elsewhere', async () => { throw ended }]]
-  const sources: Array<[kind: string, source: () => unknown]> = [['a list', () => [1]], ['a generator', async function * () {
-    try {
-      yield 1
-      await new Promise(() => {})
-    } catch {
-      t.fail('nothing is thrown at its yield')
-    }
+  const refusals: Array<[where: string, append: () => unknown]> = [['here', () => {
+    throw ended
+  }], ['elsewhere', async () => {
+    throw ended
   }]]
+  const sources: Array<[kind: string, source: () => unknown]> = [['a list', () => [1]], ['a generator',
+    async function * () {
+      try {
+        yield 1
+        await new Promise(() => {})
+      } catch {
+        t.fail('nothing is thrown at its yield')
+      }
+    }]]
   for (const [where, append] of refusals) {
     for (const [kind, source] of sources) {
       const { target, calls } = makeTarget(append)
-      const producer = new Producer({ ...target, logEnded: () => { calls.push('logEnded'); producer.stop(new StreamClosedError('channel-ended')) } })
+      const producer = new Producer({
+        ...target,
+        logEnded: () => {
+          calls.push('logEnded')
+          producer.stop(new StreamClosedError('channel-ended'))
+        }
+      })
       producer.start(source())
       await until(() => calls.includes('logEnded'))
       await turn()
@@ -279,7 +342,9 @@ t.test('an append rejected because the channel has ended is no failure of the so
 t.test('only the code identifies the error of an ended channel', async t => {
   t.equal(isEndedError(new FST_SSE_CHANNEL_ENDED()), true)
   t.equal(isEndedError({ code: 'FST_SSE_CHANNEL_ENDED' }), true)
-  for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) t.equal(isEndedError(other), false)
+  for (const other of [undefined, null, new Error('The channel has ended'), 'FST_SSE_CHANNEL_ENDED', 1]) {
+    t.equal(isEndedError(other), false)
+  }
 })
 
 t.test('any rejection of a log fails the producer, and no promise stays pending', async t => {

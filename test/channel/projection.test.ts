@@ -24,18 +24,27 @@ t.test('both receive the event itself', async t => {
 
 t.test('a map replaces the event; undefined or null drops it', async t => {
   const other = { data: 2 }
-  for (const mapped of [other, undefined, null, 0, '', false]) t.equal(project(event, { ...ALL, map: () => mapped }), mapped)
+  for (const mapped of [other, undefined, null, 0, '', false]) {
+    t.equal(project(event, { ...ALL, map: () => mapped }), mapped)
+  }
 })
 
 t.test('R5: a filter that returns anything but true or false is rejected', async t => {
-  const answers: Array<[unknown, string]> = [[undefined, 'undefined'], [null, 'null'], [1, '1 (number)'], ['', '"" (string)'], [{}, 'an object (Object)'], [Promise.resolve(false), 'a promise']]
+  const answers: Array<[unknown, string]> = [[undefined, 'undefined'], [null, 'null'], [1, '1 (number)'], ['',
+    '"" (string)'], [{}, 'an object (Object)'], [Promise.resolve(false), 'a promise']]
   for (const [answer, description] of answers) {
-    t.throws(() => project(event, { ...ALL, filter: () => answer }), { code: 'FST_SSE_OPTION', message: `Option 'filter' must be a function that returns true or false, got one that returns ${description}` })
+    t.throws(() => project(event, { ...ALL, filter: () => answer }), {
+      code: 'FST_SSE_OPTION',
+      message: `Option 'filter' must be a function that returns true or false, got one that returns ${description}`
+    })
   }
 })
 
 t.test('R5: a map that returns a promise, of any realm, is rejected', async t => {
-  const error = { code: 'FST_SSE_OPTION', message: "Option 'map' must be a function that returns an event or undefined, got one that returns a promise" }
+  const error = {
+    code: 'FST_SSE_OPTION',
+    message: "Option 'map' must be a function that returns an event or undefined, got one that returns a promise"
+  }
   t.throws(() => project(event, { ...ALL, map: async () => event }), error)
   // Like the query of a database client.
   t.throws(() => project(event, { ...ALL, map: () => ({ then: () => {} }) }), error)
@@ -55,15 +64,25 @@ t.test('R5: a rejection of an async filter or map does not end the process', asy
 
 t.test('R5: errors of a filter or map are thrown', async t => {
   const error = new Error('no')
-  const fails = (): never => { throw error }
-  for (const projection of [{ filter: fails }, { map: fails }]) t.throws(() => project(event, { ...ALL, ...projection }), error)
+  const fails = (): never => {
+    throw error
+  }
+  for (const projection of [{ filter: fails }, { map: fails }]) {
+    t.throws(() => project(event, { ...ALL, ...projection }), error)
+  }
 })
 
 t.test('R5: a key is the returned value; a promise is rejected, even one that rejects', async t => {
   const event = { event: 'tick', data: { symbol: 'ABC' }, id: 'e-1' }
   t.equal(compactionKey(event, ({ data }) => (data as { symbol: string }).symbol), 'ABC')
   t.equal(compactionKey(event, () => undefined), undefined)
-  t.throws(() => compactionKey(event, async () => { throw new Error('late') }), { code: 'FST_SSE_OPTION', message: "Option 'slowConsumer.compactBy' must be a function that returns a key, got one that returns a promise" })
+  t.throws(() =>
+    compactionKey(event, async () => {
+      throw new Error('late')
+    }), {
+    code: 'FST_SSE_OPTION',
+    message: "Option 'slowConsumer.compactBy' must be a function that returns a key, got one that returns a promise"
+  })
 })
 
 t.test('an event gets the position in place of its id, and a value that is no event is rejected', async t => {

@@ -1,13 +1,32 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { validateName, difference, isChannelName, resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
+import {
+  validateName, difference, isChannelName, resolveChannel,
+  type ChannelOptions
+} from '../../lib/channel/settings.ts'
 
 const HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
 
 t.test('without options a channel has the defaults', async t => {
-  const defaults = { name: 'news', events: undefined, history: HISTORY, start: 'latest', slowConsumer: 'disconnect', errorEvent: undefined }
+  const defaults = {
+    name: 'news',
+    events: undefined,
+    history: HISTORY,
+    start: 'latest',
+    slowConsumer: 'disconnect',
+    errorEvent: undefined
+  }
   t.strictSame(resolveChannel('news', {}), defaults)
-  t.strictSame(resolveChannel('news', { events: undefined, history: undefined, start: undefined, slowConsumer: undefined, errorEvent: undefined }), defaults)
+  t.strictSame(
+    resolveChannel('news', {
+      events: undefined,
+      history: undefined,
+      start: undefined,
+      slowConsumer: undefined,
+      errorEvent: undefined
+    }),
+    defaults
+  )
   t.strictSame(resolveChannel('news', { history: { maxEvents: undefined } }), defaults)
 })
 
@@ -15,26 +34,58 @@ t.test('given options override the defaults, limit by limit', async t => {
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null
-  t.strictSame(resolveChannel('news', { events, history: { maxAge: Infinity, maxEvents: 0 }, start: 'earliest', slowConsumer: { compactBy: latest }, errorEvent }), {
-    name: 'news', events, history: { maxEvents: 0, maxBytes: 1_048_576, maxAge: Infinity }, start: 'earliest', slowConsumer: { compactBy: latest }, errorEvent
-  })
+  t.strictSame(
+    resolveChannel('news', {
+      events,
+      history: { maxAge: Infinity, maxEvents: 0 },
+      start: 'earliest',
+      slowConsumer: { compactBy: latest },
+      errorEvent
+    }),
+    {
+      name: 'news',
+      events,
+      history: { maxEvents: 0, maxBytes: 1_048_576, maxAge: Infinity },
+      start: 'earliest',
+      slowConsumer: { compactBy: latest },
+      errorEvent
+    }
+  )
   t.equal(resolveChannel('news', { errorEvent: null }).errorEvent, null)
 })
 
 t.test('a name is a string of 1 to 512 characters without control characters', async t => {
-  for (const name of ['a', ' ', 'orders:7', 'Bestellungen für Ärzte', '😀'.repeat(512), '__proto__', 'a'.repeat(512)]) t.equal(resolveChannel(name, {}).name, name)
+  for (const name of ['a', ' ', 'orders:7', 'Bestellungen für Ärzte', '😀'.repeat(512), '__proto__', 'a'.repeat(512)]) {
+    t.equal(resolveChannel(name, {}).name, name)
+  }
   const bad: Array<[unknown, string]> = [
-    ['', '"" (string)'], ['a'.repeat(513), `"${'a'.repeat(40)}…" (string)`], ['a\n', '"a\\n" (string)'], ['\u0000', '"\\u0000" (string)'], ['a\u007fb', '"a\u007fb" (string)'], ['\u0085', '"\u0085" (string)'],
-    [undefined, 'undefined'], [null, 'null'], [7, '7 (number)'], [{}, 'an object (Object)'], [Symbol.iterator, 'Symbol(Symbol.iterator) (symbol)']
+    ['', '"" (string)'],
+    ['a'.repeat(513), `"${'a'.repeat(40)}…" (string)`],
+    ['a\n', '"a\\n" (string)'],
+    ['\u0000', '"\\u0000" (string)'],
+    ['a\u007fb', '"a\u007fb" (string)'],
+    ['\u0085', '"\u0085" (string)'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [7, '7 (number)'],
+    [{}, 'an object (Object)'],
+    [Symbol.iterator, 'Symbol(Symbol.iterator) (symbol)']
   ]
   for (const [name, shown] of bad) {
-    t.throws(() => resolveChannel(name, {}), { code: 'FST_SSE_OPTION', message: `Option 'name' must be a string of 1 to 512 characters without control characters, got ${shown}` })
+    t.throws(() => resolveChannel(name, {}), {
+      code: 'FST_SSE_OPTION',
+      message: `Option 'name' must be a string of 1 to 512 characters without control characters, got ${shown}`
+    })
   }
 })
 
 t.test('R10: a name that begins with sse. is reserved', async t => {
   for (const name of ['sse.', 'sse.control', 'sse.news']) {
-    const expected = { code: 'FST_SSE_OPTION', message: `Option 'name' must be a name that does not begin with 'sse.', which is reserved, got "${name}" (string)` }
+    const expected = {
+      code: 'FST_SSE_OPTION',
+      message:
+        `Option 'name' must be a name that does not begin with 'sse.', which is reserved, got "${name}" (string)`
+    }
     t.throws(() => resolveChannel(name, {}), expected)
     t.throws(() => validateName(name), expected)
     t.equal(isChannelName(name), false)
@@ -53,20 +104,24 @@ t.test('R8: a name that a store could confuse with another is rejected', async t
 t.test('an invalid option is named, with the expected and the actual value', async t => {
   const events = 'a whole number of events from 0 to 4294967295'
   const bytes = 'a whole number of bytes from 0 to 9007199254740991'
-  const age = 'a number of milliseconds above 0 and up to 3153600000000 (100 years: no store keeps a longer time), or Infinity'
+  const age =
+    'a number of milliseconds above 0 and up to 3153600000000 (100 years: no store keeps a longer time), or Infinity'
   const slow = "'disconnect', 'skip' or { compactBy: a function that returns an event's key }"
   const cases: Array<[unknown, string]> = [
     [null, "Option 'options' must be an object, got null"],
     [undefined, "Option 'options' must be an object, got undefined"],
     [[], "Option 'options' must be an object, got an array"],
-    ['x', "Option 'options' must be an object, got \"x\" (string)"],
-    [{ event: {} }, "Option 'event' must be one of events, history, start, slowConsumer, errorEvent, got an unknown option"],
-    [{ toString: 1 }, "Option 'toString' must be one of events, history, start, slowConsumer, errorEvent, got an unknown option"],
+    ['x', 'Option \'options\' must be an object, got "x" (string)'],
+    [{ event: {} },
+      "Option 'event' must be one of events, history, start, slowConsumer, errorEvent, got an unknown option"],
+    [{ toString: 1 },
+      "Option 'toString' must be one of events, history, start, slowConsumer, errorEvent, got an unknown option"],
     [{ events: [] }, "Option 'events' must be a map of names to TypeBox schemas, got an array"],
     [{ events: null }, "Option 'events' must be a map of names to TypeBox schemas, got null"],
     [{ history: 100 }, "Option 'history' must be an object, got 100 (number)"],
     [{ history: null }, "Option 'history' must be an object, got null"],
-    [{ history: { size: 1 } }, "Option 'history.size' must be one of maxEvents, maxBytes, maxAge, got an unknown option"],
+    [{ history: { size: 1 } },
+      "Option 'history.size' must be one of maxEvents, maxBytes, maxAge, got an unknown option"],
     [{ history: { maxEvents: -1 } }, `Option 'history.maxEvents' must be ${events}, got -1 (number)`],
     [{ history: { maxEvents: 1.5 } }, `Option 'history.maxEvents' must be ${events}, got 1.5 (number)`],
     [{ history: { maxEvents: Infinity } }, `Option 'history.maxEvents' must be ${events}, got Infinity (number)`],
@@ -89,14 +144,22 @@ t.test('an invalid option is named, with the expected and the actual value', asy
     [{ slowConsumer: null }, `Option 'slowConsumer' must be ${slow}, got null`],
     [{ errorEvent: 'error' }, "Option 'errorEvent' must be a function or null, got \"error\" (string)"]
   ]
-  for (const [options, message] of cases) t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })
+  for (const [options, message] of cases) {
+    t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })
+  }
 })
 
 t.test('options of two channels are compared by identity for schemas and functions, and by value for the rest', async t => {
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null
-  const base: ChannelOptions = { events, history: { maxEvents: 5 }, start: 'earliest', slowConsumer: { compactBy: latest }, errorEvent }
+  const base: ChannelOptions = {
+    events,
+    history: { maxEvents: 5 },
+    start: 'earliest',
+    slowConsumer: { compactBy: latest },
+    errorEvent
+  }
   const cases: Array<[ChannelOptions, string | undefined]> = [
     [{}, undefined],
     [{ history: { maxEvents: 5, maxBytes: 1_048_576 } }, undefined],
@@ -112,6 +175,9 @@ t.test('options of two channels are compared by identity for schemas and functio
     [{ errorEvent: () => null }, 'errorEvent'],
     [{ errorEvent: null }, 'errorEvent']
   ]
-  for (const [change, differing] of cases) t.equal(difference(resolveChannel('news', base), resolveChannel('news', { ...base, ...change })), differing, JSON.stringify(change))
+  for (const [change, differing] of cases) {
+    t.equal(difference(resolveChannel('news', base), resolveChannel('news', { ...base, ...change })), differing,
+      JSON.stringify(change))
+  }
   t.equal(difference(resolveChannel('news', { slowConsumer: 'skip' }), resolveChannel('news', {})), 'slowConsumer')
 })

@@ -21,12 +21,26 @@ function make (options: ChannelOptions = {}, log = new RemoteLog(options.history
     publish: (...numbers: number[]) => { for (const n of numbers) log.append(numbered(n)) },
     event: (n: number, offset = n) => ({ event: 'message', data: n, id: `${epoch}-${offset}` }),
     id: (offset: number) => `${epoch}-${offset}`,
-    loop: ({ projection, ...options }: { after?: string, signal?: AbortSignal, projection?: Partial<ResolvedSubscription['projection']> } = {}) =>
-      new SubscriptionIterator(() => ({ feed, after: undefined, signal: undefined, ...options, projection: { ...ALL, ...projection } }))
+    loop: (
+      { projection, ...options }: {
+        after?: string,
+        signal?: AbortSignal,
+        projection?: Partial<ResolvedSubscription['projection']>
+      } = {}
+    ) =>
+      new SubscriptionIterator(() => ({
+        feed,
+        after: undefined,
+        signal: undefined,
+        ...options,
+        projection: { ...ALL, ...projection }
+      })
+      )
   }
 }
 
-const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const upTo = (last: number, first = 1): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
 const DONE = { done: true, value: undefined }
 
 /** Returns the next `count` events. */
@@ -165,7 +179,9 @@ t.test('R7: the end of the channel ends the loop, after the events published bef
   publish(1, 2)
   await log.end()
   t.strictSame(await first, { done: false, value: event(1) })
-  for (const step of [{ done: false, value: event(2) }, DONE, DONE]) t.strictSame(await within('the end', it.next()), step)
+  for (const step of [{ done: false, value: event(2) }, DONE, DONE]) {
+    t.strictSame(await within('the end', it.next()), step)
+  }
   t.strictSame(await takeEvents(late, 3), [event(1), event(2)])
   t.strictSame(await loop().next(), DONE, 'a new client gets nothing')
   t.equal(feed.readers, 0)
@@ -195,11 +211,22 @@ t.test('closing the server ends the loop', async t => {
 t.test('R3: a position that cannot be honoured makes sse.reset the first event', async t => {
   const { publish, event, loop, id } = make({ history: { maxEvents: 2 } })
   publish(1, 2, 3, 4)
-  const rows: Array<[after: string, reason: string]> = [[id(1), 'evicted'], [id(5), 'ahead'], ['other-1', 'unknown'], ['no id', 'malformed']]
+  const rows: Array<[after: string, reason: string]> = [[id(1), 'evicted'], [id(5), 'ahead'], ['other-1', 'unknown'], [
+    'no id',
+    'malformed'
+  ]]
   for (const [after, reason] of rows) {
     const [newest, oldest] = [loop({ after }), loop({ after, projection: { start: 'earliest' } })]
-    t.strictSame(await takeEvents(oldest, 3), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(2) }, event(3), event(4)])
-    t.strictSame(await takeEvents(newest, 1), [{ event: 'sse.reset', data: { reason, oldest: 3, newest: 4 }, id: id(4) }])
+    t.strictSame(await takeEvents(oldest, 3), [{
+      event: 'sse.reset',
+      data: { reason, oldest: 3, newest: 4 },
+      id: id(2)
+    }, event(3), event(4)])
+    t.strictSame(await takeEvents(newest, 1), [{
+      event: 'sse.reset',
+      data: { reason, oldest: 3, newest: 4 },
+      id: id(4)
+    }])
     await newest.return()
     await oldest.return()
   }
@@ -214,7 +241,11 @@ t.test('R5: a loop whose next entry was evicted rejects with FST_SSE_LAGGING, on
   publish(...upTo(200, 66))
   await turn()
   t.strictSame(await takeEvents(it, 64), upTo(65, 2).map(n => event(n)))
-  await t.rejects(it.next(), { code: 'FST_SSE_LAGGING', message: "The subscriber of 'news' fell behind the history: read faster, raise the history limits, or set another slowConsumer policy" })
+  await t.rejects(it.next(), {
+    code: 'FST_SSE_LAGGING',
+    message:
+      "The subscriber of 'news' fell behind the history: read faster, raise the history limits, or set another slowConsumer policy"
+  })
   t.strictSame(await it.next(), DONE)
   t.equal(feed.readers, 0)
 })
@@ -279,7 +310,9 @@ t.test('an error of a filter, a map or a snapshot is thrown by the loop, once, a
 t.test('a filter or a map that returns an invalid value is rejected', async t => {
   const { publish, loop } = make()
   publish(1)
-  for (const projection of [{ filter: async () => true }, { filter: () => 1 }, { filter: () => undefined }, { map: async () => ({ data: 1 }) }]) {
+  for (const projection of [{ filter: async () => true }, { filter: () => 1 }, { filter: () => undefined }, {
+    map: async () => ({ data: 1 })
+  }]) {
     await t.rejects(loop({ projection: { ...projection, start: 'earliest' } }).next(), { code: 'FST_SSE_OPTION' })
   }
 })

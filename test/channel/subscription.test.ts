@@ -15,13 +15,25 @@ function make () {
   return { log, feed, epoch: log.now.epoch, publish: (n: number) => log.append(numbered(n)) }
 }
 
-const resolve = (input: object, start: 'latest' | 'earliest' = 'latest'): ResolvedSubscription => new Subscription(() => make().feed, start, input)[kSubscribed]
+const resolve = (input: object, start: 'latest' | 'earliest' = 'latest'): ResolvedSubscription =>
+  new Subscription(() => make().feed, start, input)[kSubscribed]
 
 t.test('missing options have their defaults, and the start is that of the channel', async t => {
-  for (const input of [{}, { after: undefined, start: undefined, filter: undefined, map: undefined, snapshot: undefined, signal: undefined }]) {
+  for (const input of [{}, {
+    after: undefined,
+    start: undefined,
+    filter: undefined,
+    map: undefined,
+    snapshot: undefined,
+    signal: undefined
+  }]) {
     for (const start of ['latest', 'earliest'] as const) {
       const { projection, after, signal } = resolve(input, start)
-      t.strictSame({ projection, after, signal }, { projection: { filter: undefined, map: undefined, snapshot: undefined, start }, after: undefined, signal: undefined })
+      t.strictSame({ projection, after, signal }, {
+        projection: { filter: undefined, map: undefined, snapshot: undefined, start },
+        after: undefined,
+        signal: undefined
+      })
     }
   }
 })
@@ -52,7 +64,8 @@ t.test('a bad option throws an error with its name, the expected and the actual 
     [{ signal: new EventTarget() }, "Option 'signal' must be an AbortSignal, got an object (EventTarget)"],
     [{ signal: { aborted: false } }, "Option 'signal' must be an AbortSignal, got an object (Object)"],
     ...['from', 'toString', 'constructor', '__proto__'].map((name): [unknown, string] => [
-      JSON.parse(`{ "${name}": 1 }`), `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an unknown option`
+      JSON.parse(`{ "${name}": 1 }`),
+      `Option '${name}' must be one of after, start, filter, map, snapshot, signal, got an unknown option`
     ])
   ]
   for (const [input, message] of rows) t.throws(() => resolve(input as object), { code: 'FST_SSE_OPTION', message })

@@ -31,7 +31,8 @@ const SHORT = { maxEvents: 20, maxBytes: 64e6, maxAge: 3_600_000 }
 
 /** All channels, by number: the ordinary ones, then the wide ones, one for each `slowConsumer` policy. */
 export const CHANNELS: readonly ChannelPlan[] = [
-  ...Array.from({ length: ORDINARY }, (_, index) => ({ name: `ordinary ${index}`, options: { events: EVENTS, history: LONG }, wide: false })),
+  ...Array.from({ length: ORDINARY },
+    (_, index) => ({ name: `ordinary ${index}`, options: { events: EVENTS, history: LONG }, wide: false })),
   { name: 'wide, skipping', options: { events: EVENTS, history: SHORT, slowConsumer: 'skip' }, wide: true },
   { name: 'wide, disconnecting', options: { events: EVENTS, history: SHORT, slowConsumer: 'disconnect' }, wide: true }
 ]

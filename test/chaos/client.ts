@@ -47,7 +47,9 @@ export class Client {
 
   count (kind: Span['kind']): number { return this.spans.filter(span => span.kind === kind).length }
 
-  toString (): string { return `${this.#name} (${this.epoch}-${this.position}, connection ${this.connections} at ${this.#at})` }
+  toString (): string {
+    return `${this.#name} (${this.epoch}-${this.position}, connection ${this.connections} at ${this.#at})`
+  }
 
   connect (): void {
     if (this.#stopped) return
@@ -56,10 +58,13 @@ export class Client {
     this.#rest = ''
     this.#at = 'no node'
     const headers = this.start === undefined ? {} : { 'last-event-id': `${this.epoch}-${this.position}` }
-    this.#request = request({ port, host: '127.0.0.1', path: `/${this.channel}`, agent: false, headers }, response => this.#answered(response))
+    this.#request = request({ port, host: '127.0.0.1', path: `/${this.channel}`, agent: false, headers },
+      response => this.#answered(response))
     if (this.#paused) this.#request.once('socket', socket => socket.pause())
     // Broken connections are part of the test.
-    this.#request.on('error', () => {}).once('close', () => { this.#timer = setTimeout(() => this.connect(), dice(DELAY)) }).end()
+    this.#request.on('error', () => {}).once('close', () => {
+      this.#timer = setTimeout(() => this.connect(), dice(DELAY))
+    }).end()
   }
 
   /** Reads nothing before `resume()`. */
@@ -123,7 +128,9 @@ export class Client {
   }
 
   #gap (offset: number, { dropped }: { dropped: number }): void {
-    if (offset !== this.position + dropped || dropped < 1 || !CHANNELS[this.channel]!.wide) this.#wrong(`got a gap of ${dropped} up to ${offset}`)
+    if (offset !== this.position + dropped || dropped < 1 || !CHANNELS[this.channel]!.wide) {
+      this.#wrong(`got a gap of ${dropped} up to ${offset}`)
+    }
     this.#moved('sse.gap', offset)
   }
 

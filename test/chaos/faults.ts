@@ -61,7 +61,9 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
     await world.recover()
     const channel = WIDE[dice(WIDE.length)]!
     const stalled = clients.find(client => client.channel === channel)!
-    const companions = Array.from({ length: COMPANIONS }, () => clients[dice(clients.length)]!).filter(client => client.channel !== channel)
+    const companions = Array.from({ length: COMPANIONS }, () => clients[dice(clients.length)]!).filter(client =>
+      client.channel !== channel
+    )
     diary.happened(`${stalled} stalls, and with it ${companions.join(', ')}`)
     for (const client of [stalled, ...companions]) client.pause()
     await fill(world, stalled)

@@ -23,7 +23,14 @@ const shown = (key: number): string => `event ${key % NUMBERS} of publisher ${Ma
  */
 export class Ledger {
   readonly #diary: Diary
-  readonly #accounts: readonly Account[] = CHANNELS.map(() => ({ epoch: undefined, events: [], offsets: new Map(), acknowledged: new Set() }))
+  readonly #accounts: readonly Account[] = CHANNELS.map(() => ({
+    epoch: undefined,
+    events: [],
+    offsets: new Map(),
+    acknowledged: new Set()
+  })
+  )
+
   /** The rejected publishes, by reason. */
   readonly refused = new Map<string, number>()
 
@@ -35,7 +42,9 @@ export class Ledger {
   get acknowledged (): number { return this.#accounts.reduce((sum, { acknowledged }) => sum + acknowledged.size, 0) }
 
   /** The number of rejected events that were stored all the same. */
-  get surprises (): number { return this.#accounts.reduce((sum, { acknowledged, offsets }) => sum + offsets.size - acknowledged.size, 0) }
+  get surprises (): number {
+    return this.#accounts.reduce((sum, { acknowledged, offsets }) => sum + offsets.size - acknowledged.size, 0)
+  }
 
   /** The highest reported offset of a channel. */
   newest (channel: number): number { return Math.max(0, this.#accounts[channel]!.events.length - 1) }
@@ -44,19 +53,27 @@ export class Ledger {
     const [epoch, offset] = id.split('-')
     this.#note(channel, epoch!, Number(offset), keyOf(publisher, number), 'its publisher')
     const { acknowledged } = this.#accounts[channel]!
-    if (acknowledged.has(Number(offset))) this.#diary.wrong(`${CHANNELS[channel]!.name}: ${id} was acknowledged twice, then for ${shown(keyOf(publisher, number))}`)
+    if (acknowledged.has(Number(offset))) {
+      this.#diary.wrong(
+        `${CHANNELS[channel]!.name}: ${id} was acknowledged twice, then for ${shown(keyOf(publisher, number))}`
+      )
+    }
     acknowledged.add(Number(offset))
   }
 
   refuse (reason: string): void {
     this.refused.set(reason, (this.refused.get(reason) ?? 0) + 1)
     // An unreachable store is expected here; any other error is not.
-    if (!/^FST_SSE_LOG_UNAVAILABLE: .* the event may still be appended$/.test(reason)) this.#diary.wrong(`publish was refused with ${reason}`)
+    if (!/^FST_SSE_LOG_UNAVAILABLE: .* the event may still be appended$/.test(reason)) {
+      this.#diary.wrong(`publish was refused with ${reason}`)
+    }
   }
 
   deliver (channel: number, epoch: string, offset: number, payload: Payload, to: string): void {
     if (payload.channel !== channel || payload.padding !== (CHANNELS[channel]!.wide ? PADDING : '')) {
-      this.#diary.wrong(`${to}: ${epoch}-${offset} of ${CHANNELS[channel]!.name} is ${JSON.stringify(payload).slice(0, 200)}`)
+      this.#diary.wrong(
+        `${to}: ${epoch}-${offset} of ${CHANNELS[channel]!.name} is ${JSON.stringify(payload).slice(0, 200)}`
+      )
     }
     this.#note(channel, epoch, offset, keyOf(payload.publisher, payload.number), to)
   }
@@ -69,8 +86,14 @@ export class Ledger {
     for (const [channel, { epoch, events }] of this.#accounts.entries()) {
       const { name } = CHANNELS[channel]!
       const head = heads[channel]!
-      if (epoch !== undefined && head.epoch !== epoch) this.#diary.wrong(`${name}: its epoch was ${epoch} and is ${head.epoch}`)
-      if (this.newest(channel) > head.newest) this.#diary.wrong(`${name}: it ends at ${head.newest}, but there was ${shown(events.at(-1)!)} at ${this.newest(channel)}`)
+      if (epoch !== undefined && head.epoch !== epoch) {
+        this.#diary.wrong(`${name}: its epoch was ${epoch} and is ${head.epoch}`)
+      }
+      if (this.newest(channel) > head.newest) {
+        this.#diary.wrong(
+          `${name}: it ends at ${head.newest}, but there was ${shown(events.at(-1)!)} at ${this.newest(channel)}`
+        )
+      }
       const last = new Map<number, number>()
       for (const [offset, event] of events.entries()) {
         if (event === undefined) continue

@@ -45,7 +45,8 @@ export class Member {
     const { redisPort, seed, nextPublisher, ledger } = this.#surroundings
     const publisher = this.publisher = nextPublisher()
     const log = openSync(this.log, 'a')
-    const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, String(redisPort()), String(publisher), String(seed + publisher)], { stdio: ['ignore', log, log, 'ipc'] })
+    const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, String(redisPort()), String(publisher),
+      String(seed + publisher)], { stdio: ['ignore', log, log, 'ipc'] })
     closeSync(log)
     this.#process = child
     child.on('message', (news: News) => {
@@ -74,10 +75,21 @@ export class Member {
     await over
   }
 
-  publish (rate: number): void { this.#say({ order: 'publish', rate }) }
-  burst (channel: number, events: number): Promise<Answer<'burst'>> { return this.#send({ order: 'burst', channel, events }) }
-  rest (): Promise<Answer<'rest'>> { return this.#send({ order: 'rest' }) }
-  heads (): Promise<Answer<'heads'>> { return this.#send({ order: 'heads' }) }
+  publish (rate: number): void {
+    this.#say({ order: 'publish', rate })
+  }
+
+  burst (channel: number, events: number): Promise<Answer<'burst'>> {
+    return this.#send({ order: 'burst', channel, events })
+  }
+
+  rest (): Promise<Answer<'rest'>> {
+    return this.#send({ order: 'rest' })
+  }
+
+  heads (): Promise<Answer<'heads'>> {
+    return this.#send({ order: 'heads' })
+  }
 
   /** The last lines of its log. */
   lastWords (lines: number): string[] { return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines) }

@@ -26,7 +26,12 @@ export class Publisher {
   #acknowledged: Acknowledged[] = []
   #refused: Refused[] = []
 
-  constructor (id: number, channels: ReadonlyArray<Channel<typeof EVENTS>>, dice: (below: number) => number, report: (news: News) => void) {
+  constructor (
+    id: number,
+    channels: ReadonlyArray<Channel<typeof EVENTS>>,
+    dice: (below: number) => number,
+    report: (news: News) => void
+  ) {
     this.#id = id
     this.#channels = channels
     this.#dice = dice
@@ -83,7 +88,10 @@ export class Publisher {
     const padding = CHANNELS[channel]!.wide ? PADDING : ''
     this.#pending++
     try {
-      const id = await this.#channels[channel]!.publish({ event: 'tick', data: { publisher: this.#id, channel, number, padding } })
+      const id = await this.#channels[channel]!.publish({
+        event: 'tick',
+        data: { publisher: this.#id, channel, number, padding }
+      })
       this.#acknowledged.push([channel, number, id])
     } catch (error) {
       const { code, message } = error as { code?: string, message: string }

@@ -6,8 +6,12 @@ export interface Suffered { times: number, longest: number }
 export type Suffering = ReadonlyMap<string, Suffered>
 
 /** The figures of a run, as the rows of a table. */
-export function report ({ plan, clients, ledger, diary }: World, suffering: Suffering): Array<[what: string, figure: string]> {
-  const sum = (figure: (client: World['clients'][number]) => number): string => shown(clients.reduce((sum, client) => sum + figure(client), 0))
+export function report (
+  { plan, clients, ledger, diary }: World,
+  suffering: Suffering
+): Array<[what: string, figure: string]> {
+  const sum = (figure: (client: World['clients'][number]) => number): string =>
+    shown(clients.reduce((sum, client) => sum + figure(client), 0))
   const refused = [...ledger.refused.values()].reduce((sum, count) => sum + count, 0)
   return [
     ['seed', String(plan.seed)],
@@ -19,7 +23,10 @@ export function report ({ plan, clients, ledger, diary }: World, suffering: Suff
     ['reconnects', sum(({ connections }) => connections - 1)],
     ['resets', sum(client => client.count('sse.reset'))],
     ['gaps', sum(client => client.count('sse.gap'))],
-    ...Array.from(suffering, ([kind, { times, longest }]): [string, string] => [kind, `${times} times, over after ${longest.toFixed(1)} s at most`]),
+    ...Array.from(suffering,
+      (
+        [kind, { times, longest }]
+      ): [string, string] => [kind, `${times} times, over after ${longest.toFixed(1)} s at most`]),
     ['wrong', String(diary.wrongs.length)]
   ]
 }

@@ -12,7 +12,12 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '2000' }
   }
 })
-const [seconds, seed, clients, rate] = [values.seconds, values.seed, values.clients, values.rate].map(Number) as [number, number, number, number]
+const [seconds, seed, clients, rate] = [values.seconds, values.seed, values.clients, values.rate].map(Number) as [
+  number,
+  number,
+  number,
+  number
+]
 
 const endings: Array<() => unknown> = []
 const owner = { teardown: (fn: () => unknown) => { endings.unshift(fn) } }
@@ -23,7 +28,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => { 
 
 console.log(`seed ${seed}, ${seconds} seconds`)
 try {
-  const { rows, wrongs, evidence } = await chaos(owner, { seconds, seed, clients, rate, faults: 6, say: line => console.log(line) })
+  const { rows, wrongs, evidence } = await chaos(owner, {
+    seconds,
+    seed,
+    clients,
+    rate,
+    faults: 6,
+    say: line =>
+      console.log(line)
+  })
   console.log(`\n${rows.map(([what, figure]) => `${what.padEnd(34)}${figure}`).join('\n')}\n`)
   for (const line of [...wrongs, ...evidence]) console.log(line)
   process.exitCode = wrongs.length === 0 ? 0 : 1

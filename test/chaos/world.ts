@@ -84,7 +84,9 @@ export class World {
   publish (member: Member): void { member.publish(this.#rate / NODES) }
 
   /** The clients that are not at the position of their channel. */
-  behind (newest: readonly number[]): Client[] { return this.clients.filter(({ channel, position }) => position < newest[channel]!) }
+  behind (newest: readonly number[]): Client[] {
+    return this.clients.filter(({ channel, position }) => position < newest[channel]!)
+  }
 
   /** Resolves when every client has received an event that was published after this call. */
   async recover (): Promise<void> {
@@ -103,7 +105,9 @@ export class World {
     try {
       await until(what, () => this.behind(newest).length === 0)
     } catch (error) {
-      for (const client of this.behind(newest)) this.diary.wrong(`${what}, but ${client} waits for ${newest[client.channel]}`)
+      for (const client of this.behind(newest)) {
+        this.diary.wrong(`${what}, but ${client} waits for ${newest[client.channel]}`)
+      }
       throw error
     } finally {
       clearInterval(slow)
@@ -128,9 +132,16 @@ export class World {
   #populate (t: Owner): void {
     const { plan: { seed, clients }, entrance: { port }, ledger, diary } = this
     const wide = WIDE.flatMap(channel => Array<number>(CLIENTS_PER_WIDE).fill(channel))
-    const channels = [...wide, ...Array.from({ length: Math.max(0, clients - wide.length) }, (_, index) => index % ORDINARY)]
-    this.clients.push(...channels.map((channel, index) => new Client(index, channel, { port, ledger, diary, dice: chances(seed + index) })))
-    t.teardown(() => { for (const client of this.clients) client.stop() })
+    const channels = [...wide,
+      ...Array.from({ length: Math.max(0, clients - wide.length) }, (_, index) => index % ORDINARY)]
+    this.clients.push(
+      ...channels.map((channel, index) =>
+        new Client(index, channel, { port, ledger, diary, dice: chances(seed + index) })
+      )
+    )
+    t.teardown(() => {
+      for (const client of this.clients) client.stop()
+    })
     for (const client of this.clients) client.connect()
   }
 

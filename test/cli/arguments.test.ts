@@ -18,7 +18,10 @@ const faultOf = (act: () => unknown): string => {
 }
 
 t.test('options have their values or their defaults', async t => {
-  t.strictSame(parse(['url'], OPTIONS), { values: { json: false, header: [], count: undefined, seconds: '20' }, positionals: ['url'] })
+  t.strictSame(parse(['url'], OPTIONS), {
+    values: { json: false, header: [], count: undefined, seconds: '20' },
+    positionals: ['url']
+  })
   t.strictSame(parse(['--json', '-H', 'a: 1', 'url', '--header', 'b: 2', '--count=3', '--seconds', '5'], OPTIONS), {
     values: { json: true, header: ['a: 1', 'b: 2'], count: '3', seconds: '5' },
     positionals: ['url']
@@ -28,7 +31,8 @@ t.test('options have their values or their defaults', async t => {
 t.test('an invalid argument is a usage error of one sentence', async t => {
   t.equal(faultOf(() => parse(['--nope'], OPTIONS)), "FST_SSE_USAGE: Unknown option '--nope'")
   t.equal(faultOf(() => parse(['--count'], OPTIONS)), "FST_SSE_USAGE: Option '--count <value>' argument missing")
-  t.match(faultOf(() => parse(['--count', '--json'], OPTIONS)), /^FST_SSE_USAGE: Option '--count' argument is ambiguous$/)
+  t.match(faultOf(() => parse(['--count', '--json'], OPTIONS)),
+    /^FST_SSE_USAGE: Option '--count' argument is ambiguous$/)
   t.match(faultOf(() => parse(['--json=1'], OPTIONS)), /^FST_SSE_USAGE: Option '--json' does not take an argument$/)
 })
 
@@ -36,9 +40,11 @@ t.test('a number is in its range', async t => {
   t.equal(numberOf('count', '3', { least: 1, whole: true }), 3)
   t.equal(numberOf('seconds', '0.5', { least: 0.1, whole: false }), 0.5)
   for (const text of ['', '0', '-1', '1.5', '1e3', 'x', '0x10', ' 1', 'Infinity', '99999999999']) {
-    t.equal(faultOf(() => numberOf('count', text, { least: 1, whole: true })), `FST_SSE_USAGE: Option '--count' must be a whole number, 1 or more, not '${text}'`)
+    t.equal(faultOf(() => numberOf('count', text, { least: 1, whole: true })),
+      `FST_SSE_USAGE: Option '--count' must be a whole number, 1 or more, not '${text}'`)
   }
-  t.equal(faultOf(() => numberOf('seconds', '0', { least: 1, whole: false })), "FST_SSE_USAGE: Option '--seconds' must be a number, 1 or more, not '0'")
+  t.equal(faultOf(() => numberOf('seconds', '0', { least: 1, whole: false })),
+    "FST_SSE_USAGE: Option '--seconds' must be a number, 1 or more, not '0'")
 })
 
 t.test('a usage error has a code and a name', async t => {

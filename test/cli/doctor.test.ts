@@ -36,7 +36,10 @@ async function serve (t: Test, prepare: (app: FastifyInstance) => unknown = () =
 
 interface Report { url: string, seconds: number, probes: Probe[] }
 
-async function see (url: string, ...args: string[]): Promise<{ code: number, marks: Record<string, string>, found: string }> {
+async function see (
+  url: string,
+  ...args: string[]
+): Promise<{ code: number, marks: Record<string, string>, found: string }> {
   const shell = new Shell()
   const code = await within('the end', doctor.run([url, '--json', ...args], shell), 60_000)
   const { probes } = JSON.parse(shell.stdout.text) as Report
@@ -53,7 +56,15 @@ t.test('doctor diagnoses several proxies in front of a real app', { jobs: 2 }, a
   t.test('a stream without problems has exit code 0', async t => {
     const { code, marks } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '3')
     t.equal(code, 0)
-    t.strictSame(marks, { answer: 'ok', protocol: 'note', arrival: 'ok', compression: 'ok', silence: 'ok', HEAD: 'ok', reconnect: 'ok' })
+    t.strictSame(marks, {
+      answer: 'ok',
+      protocol: 'note',
+      arrival: 'ok',
+      compression: 'ok',
+      silence: 'ok',
+      HEAD: 'ok',
+      reconnect: 'ok'
+    })
   })
 
   t.test('a buffering proxy is reported: events are torn at the size of its buffer', async t => {
@@ -65,7 +76,8 @@ t.test('doctor diagnoses several proxies in front of a real app', { jobs: 2 }, a
 
   t.test('a large buffer looks like silence, and the origin shows the difference', async t => {
     const url = `${await toyProxy(t, port, buffers(1e6))}/ticks`
-    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
+    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'),
+      see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
     t.equal(alone.marks.arrival, 'warning')
     t.match(alone.found, /From here a silent stream looks like a buffered one/)
     t.equal(compared.code, 1)
@@ -74,13 +86,19 @@ t.test('doctor diagnoses several proxies in front of a real app', { jobs: 2 }, a
 
   t.test('a proxy that holds the head does not respond, and the origin does', async t => {
     const url = `${await toyProxy(t, port, keepsAll)}/ticks`
-    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'), see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
-    t.strictSame([alone.marks, compared.marks], [{ answer: 'problem', protocol: 'note' }, { answer: 'problem', protocol: 'note', arrival: 'problem' }])
+    const [alone, compared] = await Promise.all([see(url, '--seconds', '3'),
+      see(url, '--seconds', '3', '--origin', `http://127.0.0.1:${port}/ticks`)])
+    t.strictSame([alone.marks, compared.marks], [{ answer: 'problem', protocol: 'note' }, {
+      answer: 'problem',
+      protocol: 'note',
+      arrival: 'problem'
+    }])
     t.match(compared.found, /problem: The stream is buffered: the origin sent its first byte/)
   })
 
   t.test('no event is held back if the origin is as late', async t => {
-    const { marks, found } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '2', '--origin', `http://127.0.0.1:${port}/ticks`)
+    const { marks, found } = await see(`${await toyProxy(t, port, passes)}/ticks`, '--seconds', '2', '--origin',
+      `http://127.0.0.1:${port}/ticks`)
     t.equal(marks.arrival, 'note')
     t.match(found, /Compared with the origin no event is held back/)
   })
@@ -109,7 +127,13 @@ t.test('doctor diagnoses several proxies in front of a real app', { jobs: 2 }, a
 
 t.test('a page of another origin is allowed with @fastify/cors, and not without', async t => {
   const page = ['--browser-origin', 'https://app.example', '--seconds', '1']
-  const allowed = await serve(t, app => app.register(cors, { origin: 'https://app.example', credentials: true, allowedHeaders: ['Authorization', 'Last-Event-ID'] }))
+  const allowed = await serve(t,
+    app =>
+      app.register(cors, {
+        origin: 'https://app.example',
+        credentials: true,
+        allowedHeaders: ['Authorization', 'Last-Event-ID']
+      }))
   t.equal((await see(`http://127.0.0.1:${allowed}/ticks`, ...page)).marks.CORS, 'ok')
   const { code, marks } = await see(`http://127.0.0.1:${await serve(t)}/ticks`, ...page)
   t.equal(code, 1)
@@ -152,13 +176,15 @@ t.test('a server that does not accept TLS has exit code 3', async t => {
   await once(silent, 'listening')
   const shell = new Shell()
   // TLS needs two connections.
-  t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell), 3)
+  t.equal(await doctor.run([`https://127.0.0.1:${(silent.address() as AddressInfo).port}/`, '--seconds', '0.2'], shell),
+    3)
   t.match(shell.stderr.text, /The server cannot be reached: no connection for 0\.2 s/)
 })
 
 t.test('Ctrl-C ends doctor with 130, without a report', async t => {
   const shell = new Shell()
-  const code = doctor.run([`http://127.0.0.1:${await serve(t)}/silent`, '--origin', 'http://127.0.0.1:9/', '--browser-origin', 'http://a.example'], shell)
+  const code = doctor.run([`http://127.0.0.1:${await serve(t)}/silent`, '--origin', 'http://127.0.0.1:9/',
+    '--browser-origin', 'http://a.example'], shell)
   await shell.stderr.until('Examining')
   setImmediate(() => shell.interrupt())
   t.equal(await within('the end', code), 130)
@@ -173,7 +199,10 @@ t.test('a closed stdout is no failure', async t => {
 })
 
 t.test('an invalid number, URL or origin is a usage error', async t => {
-  for (const args of [['--seconds', '0'], ['--origin', 'x'], ['--browser-origin', 'https://app.example/page'], ['--browser-origin', 'app.example']]) {
+  for (const args of [['--seconds', '0'], ['--origin', 'x'], ['--browser-origin', 'https://app.example/page'], [
+    '--browser-origin',
+    'app.example'
+  ]]) {
     await t.rejects(doctor.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
   }
 })

@@ -4,7 +4,11 @@ import { helpOf, overview, type Command } from '../../lib/cli/help.ts'
 const command: Command = {
   name: 'tail',
   text: 'Prints events.',
-  options: { json: { text: 'as JSON' }, header: { value: 'text', short: 'H', multiple: true, text: 'sent along' }, seconds: { value: 'n', default: '20', text: 'how long' } },
+  options: {
+    json: { text: 'as JSON' },
+    header: { value: 'text', short: 'H', multiple: true, text: 'sent along' },
+    seconds: { value: 'n', default: '20', text: 'how long' }
+  },
   exits: { 0: 'all is well', 130: 'interrupted' },
   run: async () => 0
 }
@@ -26,5 +30,6 @@ Exit codes
 })
 
 t.test('the overview names each command', async t => {
-  t.match(overview([command, { ...command, name: 'doctor', text: 'Looks.' }]), /^ {2}tail {4}Prints events\.\n {2}doctor {2}Looks\.\n/m)
+  t.match(overview([command, { ...command, name: 'doctor', text: 'Looks.' }]),
+    /^ {2}tail {4}Prints events\.\n {2}doctor {2}Looks\.\n/m)
 })

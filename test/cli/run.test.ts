@@ -5,7 +5,8 @@ import { Shell } from '../setup/shell.ts'
 import { within } from '../setup/within.ts'
 
 t.test('help is written to stdout with exit code 0', async t => {
-  for (const args of [['--help'], ['-h'], ['help'], ...commands.flatMap(({ name }) => [[name, '--help'], [name, 'http://127.0.0.1/', '-h']])]) {
+  for (const args of [['--help'], ['-h'], ['help'],
+    ...commands.flatMap(({ name }) => [[name, '--help'], [name, 'http://127.0.0.1/', '-h']])]) {
     const shell = new Shell()
     t.equal(await run(args, shell), 0)
     t.match(shell.stdout.text, /^Usage: fastify-typed-sse-client /)

@@ -7,7 +7,12 @@ import { within } from '../setup/within.ts'
 
 interface Run { shell: Shell, server: Scripted, code: Promise<number> }
 
-async function start (t: Test, script: Answer[], args: string[] = [], prepare: (shell: Shell) => void = () => {}): Promise<Run> {
+async function start (
+  t: Test,
+  script: Answer[],
+  args: string[] = [],
+  prepare: (shell: Shell) => void = () => {}
+): Promise<Run> {
   const server = await Scripted.start(t, ...script)
   const shell = new Shell()
   prepare(shell)
@@ -20,7 +25,8 @@ async function start (t: Test, script: Answer[], args: string[] = [], prepare: (
 }
 
 /** Returns the lines without their times. */
-const shownBy = ({ shell }: Run): string[] => shell.stdout.lines.map(line => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ''))
+const shownBy = ({ shell }: Run): string[] =>
+  shell.stdout.lines.map(line => line.replace(/^\d\d:\d\d:\d\d\.\d{3} {2}/, ''))
 const event = (id: number, name = 'message'): string => `event: ${name}\nid: ${id}\ndata: ${id}\n\n`
 const AT_ONCE = 'retry: 1\n\n'
 
@@ -41,21 +47,31 @@ t.test('--json writes an object per line', async t => {
 })
 
 t.test('--event selects events, and --count ends after that number of them', async t => {
-  const { code, shell, server } = await start(t, [streams([1, 2, 3, 4].map(n => event(n, n % 2 === 0 ? 'even' : 'odd')).join('') + event(5, 'other') + event(6, 'even'))],
-    ['--event', 'even', '--event', 'other', '--count', '2', '--json'])
+  const { code, shell, server } = await start(t, [
+    streams(
+      [1, 2, 3, 4].map(n => event(n, n % 2 === 0 ? 'even' : 'odd')).join('') + event(5, 'other') + event(6, 'even')
+    )
+  ], ['--event', 'even', '--event', 'other', '--count', '2', '--json'])
   t.equal(await code, 0)
   t.strictSame(shell.stdout.lines.map(line => (JSON.parse(line) as { id: string }).id), ['2', '4'])
   t.notOk(await within('the end of the request', server.asked[0]!.over), 'the server sees it leave')
 })
 
 t.test('--since and --header are sent', async t => {
-  const { code, server } = await start(t, [answers(204)], ['--since', 'ä-7', '--header', 'Authorization: Bearer 1', '-H', 'x-two: 2'])
+  const { code, server } = await start(t, [answers(204)], ['--since', 'ä-7', '--header', 'Authorization: Bearer 1',
+    '-H', 'x-two: 2'])
   t.equal(await code, 0)
-  t.match(server.asked[0]!.headers, { 'last-event-id': Buffer.from('ä-7').toString('latin1'), authorization: 'Bearer 1', 'x-two': '2', accept: 'text/event-stream' })
+  t.match(server.asked[0]!.headers, {
+    'last-event-id': Buffer.from('ä-7').toString('latin1'),
+    authorization: 'Bearer 1',
+    'x-two': '2',
+    accept: 'text/event-stream'
+  })
 })
 
 t.test('a broken connection is resumed after the last event, and reported on stderr', async t => {
-  const { code, shell, server } = await start(t, [cuts(AT_ONCE + event(1)), answers(503), ends(AT_ONCE + event(2)), answers(204)])
+  const { code, shell, server } = await start(t, [cuts(AT_ONCE + event(1)), answers(503), ends(AT_ONCE + event(2)),
+    answers(204)])
   t.equal(await code, 0)
   t.strictSame(shell.stdout.lines.map(line => line.at(-1)), ['1', '2'])
   t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, '1', '1', '2'])
@@ -81,11 +97,33 @@ t.test('the end mark of a finite stream ends tail', async t => {
 
 t.test('a failure has an exit code, and its reason is on stderr', async t => {
   for (const { title, script, args = [], exit, reason } of [
-    { title: 'a broken connection, with --no-reconnect', script: [cuts(event(1))], args: ['--no-reconnect'], exit: 1, reason: /^The connection failed: .*other side closed\n$/ },
-    { title: 'an error event', script: [streams('event: error\ndata: {"title":"Internal \\u001b[2J"}\n\n')], exit: 1, reason: /^The server failed: Internal \\u001b\[2J\n$/ },
+    {
+      title: 'a broken connection, with --no-reconnect',
+      script: [cuts(event(1))],
+      args: ['--no-reconnect'],
+      exit: 1,
+      reason: /^The connection failed: .*other side closed\n$/
+    },
+    {
+      title: 'an error event',
+      script: [streams('event: error\ndata: {"title":"Internal \\u001b[2J"}\n\n')],
+      exit: 1,
+      reason: /^The server failed: Internal \\u001b\[2J\n$/
+    },
     { title: 'a status', script: [answers(401)], exit: 3, reason: /^The server answered with status 401\n$/ },
-    { title: 'a status that may pass, with --no-reconnect', script: [answers(503)], args: ['--no-reconnect'], exit: 3, reason: /^The server answered with status 503\n$/ },
-    { title: 'no event stream', script: [answers(200, { 'content-type': 'text/html' })], exit: 3, reason: /^The server answered with type text\/html\n$/ }
+    {
+      title: 'a status that may pass, with --no-reconnect',
+      script: [answers(503)],
+      args: ['--no-reconnect'],
+      exit: 3,
+      reason: /^The server answered with status 503\n$/
+    },
+    {
+      title: 'no event stream',
+      script: [answers(200, { 'content-type': 'text/html' })],
+      exit: 3,
+      reason: /^The server answered with type text\/html\n$/
+    }
   ]) {
     t.test(title, async t => {
       const { code, shell } = await start(t, script, args)
@@ -113,21 +151,29 @@ t.test('Ctrl-C ends tail with 130', async t => {
 })
 
 t.test('a closed stdout ends tail with exit code 0', async t => {
-  const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => { stdout.failure = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }) })
+  const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => {
+    stdout.failure = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
+  })
   t.equal(await code, 0)
   t.equal(shell.stderr.text, '')
 })
 
 t.test('another error of stdout is a failure', async t => {
-  const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => { stdout.failure = new Error('no space left on device') })
+  const { code, shell } = await start(t, [streams(event(1))], [], ({ stdout }) => {
+    stdout.failure = new Error('no space left on device')
+  })
   t.equal(await code, 1)
   t.equal(shell.stderr.text, 'The output failed: no space left on device\n')
 })
 
 t.test('a slow reader of stdout stops the server', async t => {
-  const { code, shell } = await start(t, [ends(event(1) + event(2) + event(3))], ['--no-reconnect'], ({ stdout }) => { stdout.cork() })
+  const { code, shell } = await start(t, [ends(event(1) + event(2) + event(3))], ['--no-reconnect'], ({ stdout }) => {
+    stdout.cork()
+  })
   // The result of write() counts, not the size of the buffer.
-  shell.stdout.write = new Proxy(shell.stdout.write, { apply: (target, self, args) => Reflect.apply(target, self, args) && false }) as typeof shell.stdout.write
+  shell.stdout.write = new Proxy(shell.stdout.write, {
+    apply: (target, self, args) => Reflect.apply(target, self, args) && false
+  }) as typeof shell.stdout.write
   await within('the first', once(shell.stdout, 'newListener'))
   shell.stdout.uncork()
   const drain = setInterval(() => shell.stdout.emit('drain'), 1)
@@ -138,14 +184,17 @@ t.test('a slow reader of stdout stops the server', async t => {
 
 t.test('colours are used on a terminal only', async t => {
   for (const isTTY of [true, false]) {
-    const { code, shell } = await start(t, [ends(event(1))], ['--no-reconnect'], ({ stdout }) => { stdout.isTTY = isTTY })
+    const { code, shell } = await start(t, [ends(event(1))], ['--no-reconnect'], ({ stdout }) => {
+      stdout.isTTY = isTTY
+    })
     t.equal(await code, 0)
     t.equal(shell.stdout.text.includes('\x1b['), isTTY)
   }
 })
 
 t.test('an invalid count or id is a usage error', async t => {
-  for (const args of [['--count', '0'], ['--count', 'x'], ['--since', 'a\nb'], ['--since', 'a\u0001b'], ['--since', 'a\u007fb']]) {
+  for (const args of [['--count', '0'], ['--count', 'x'], ['--since', 'a\nb'], ['--since', 'a\u0001b'], ['--since',
+    'a\u007fb']]) {
     await t.rejects(tail.run(['http://127.0.0.1/', ...args], new Shell()), { code: 'FST_SSE_USAGE' })
   }
 })
@@ -158,7 +207,8 @@ t.test('a request that fetch rejects is a usage error, without a second attempt'
 
 t.test('--header is sent after a redirect, and not to another origin; a loop is an error', async t => {
   const other = await Scripted.start(t, answers(204))
-  const { code, server } = await start(t, [answers(302, { location: '/there' }), answers(302, { location: other.url })], ['-H', 'x-api-key: secret'])
+  const { code, server } = await start(t, [answers(302, { location: '/there' }), answers(302, { location: other.url })],
+    ['-H', 'x-api-key: secret'])
   t.equal(await code, 0)
   t.equal(server.asked[1]!.headers['x-api-key'], 'secret')
   t.notOk('x-api-key' in other.asked[0]!.headers)

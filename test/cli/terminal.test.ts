@@ -21,7 +21,8 @@ t.test('colours are used on a terminal, unless the environment disables them', a
 })
 
 t.test('a write waits for room, unless the output is closed or the signal aborts', async t => {
-  const full = (): EventEmitter & { destroyed: boolean, write: () => boolean } => Object.assign(new EventEmitter(), { destroyed: false, write: () => false })
+  const full = (): EventEmitter & { destroyed: boolean, write: () => boolean } =>
+    Object.assign(new EventEmitter(), { destroyed: false, write: () => false })
   for (const name of ['drain', 'error', 'close']) {
     const output = full()
     const { signal } = new AbortController()
@@ -68,9 +69,11 @@ t.test('an escaped text has no control characters, and JSON keeps its value', as
 t.test('a reason has the message of the error and of its first cause', async t => {
   const refused = new Error('connect ECONNREFUSED 127.0.0.1:1')
   const failed = new TypeError('fetch failed', { cause: refused })
-  t.equal(reasonOf(new Error('The connection failed: fetch failed', { cause: failed })), 'The connection failed: connect ECONNREFUSED 127.0.0.1:1')
+  t.equal(reasonOf(new Error('The connection failed: fetch failed', { cause: failed })),
+    'The connection failed: connect ECONNREFUSED 127.0.0.1:1')
   t.equal(reasonOf(new Error('The server answered with status 401')), 'The server answered with status 401')
-  t.equal(reasonOf(new Error('The connection failed: bad port', { cause: new Error('bad port') })), 'The connection failed: bad port')
+  t.equal(reasonOf(new Error('The connection failed: bad port', { cause: new Error('bad port') })),
+    'The connection failed: bad port')
 })
 
 t.test('an error of several addresses without a message has its code or its name', async t => {

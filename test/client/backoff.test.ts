@@ -3,7 +3,14 @@ import t from 'tap'
 import { Backoff } from '../../lib/client/backoff.ts'
 
 /** Returns the delays of equal attempts for one value of Math.random(). */
-function delays (backoff: Backoff, chance: number, attempts: number, fruitful = false, retry = 0, retryAfter?: number): number[] {
+function delays (
+  backoff: Backoff,
+  chance: number,
+  attempts: number,
+  fruitful = false,
+  retry = 0,
+  retryAfter?: number
+): number[] {
   const random = mock.method(Math, 'random', () => chance)
   try {
     return Array.from({ length: attempts }, () => backoff.next(fruitful, retry, retryAfter))

@@ -6,7 +6,10 @@ import { oddCancels, oddities } from '../setup/oddities.ts'
 t.test('E1: the error of a function of the program names the function; a StreamError stays as it is', async t => {
   t.equal(call('f()', () => 5), 5)
   const cause = new TypeError('no token')
-  t.throws(() => call('headers()', () => { throw cause }), { code: 'FST_SSE_CALLBACK', message: 'headers() failed: no token', cause })
+  t.throws(() =>
+    call('headers()', () => {
+      throw cause
+    }), { code: 'FST_SSE_CALLBACK', message: 'headers() failed: no token', cause })
   const own = new StreamError('FST_SSE_NETWORK', 'offline')
   t.throws(() => call('headers()', () => { throw own }), own)
   t.equal(callbackError('url()', null).message, 'url() failed: undefined')
@@ -19,7 +22,9 @@ t.test('an unreadable error is replaced by a readable one', async t => {
     t.ok(error instanceof StreamError && error.code === 'FST_SSE_CALLBACK', what)
     t.match(error.message, /^headers\(\) failed: (x|undefined|the thrown value cannot be read)$/, what)
   }
-  for (const thrown of [undefined, null, 5, 'x', Symbol('x'), new Error('x'), Object.create(null)]) t.equal(legible(thrown), thrown)
+  for (const thrown of [undefined, null, 5, 'x', Symbol('x'), new Error('x'), Object.create(null)]) {
+    t.equal(legible(thrown), thrown)
+  }
 })
 
 t.test('quietly() ignores synchronous and asynchronous failures', async t => {

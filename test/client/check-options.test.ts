@@ -36,9 +36,13 @@ t.test('E1: an invalid argument is FST_SSE_OPTION, with the name of the option a
   const cases: Array<[options: unknown, name: string, expected: string]> = [
     [null, 'options', 'an object'],
     [5, 'options', 'an object'],
-    ...['retryDelay', 'maxRetryDelay', 'maxAttempts', 'inactivityTimeout', 'maxEventBytes'].flatMap(name => ['x', NaN, -1, null]
-      .map((value): [unknown, string, string] => [{ [name]: value }, name, 'a number, 0 or more'])),
-    ...['fetch', 'onError', 'onStateChange', 'validate'].flatMap(name => [5, null, {}].map((value): [unknown, string, string] => [{ [name]: value }, name, 'a function'])),
+    ...['retryDelay', 'maxRetryDelay', 'maxAttempts', 'inactivityTimeout', 'maxEventBytes'].flatMap(name =>
+      ['x', NaN, -1, null]
+        .map((value): [unknown, string, string] => [{ [name]: value }, name, 'a number, 0 or more'])
+    ),
+    ...['fetch', 'onError', 'onStateChange', 'validate'].flatMap(name =>
+      [5, null, {}].map((value): [unknown, string, string] => [{ [name]: value }, name, 'a function'])
+    ),
     [{ reconnect: 'no' }, 'reconnect', 'true or false'],
     [{ method: 5 }, 'method', 'a string'],
     [{ lastEventId: 5 }, 'lastEventId', 'a string'],
@@ -49,11 +53,18 @@ t.test('E1: an invalid argument is FST_SSE_OPTION, with the name of the option a
     [{ events: 5 }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: 'jason' } }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: null } }, 'events', "a map of schemas, 'text' or 'json'"],
-    [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body', 'a function, since the stream is sent again']
+    [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body',
+      'a function, since the stream is sent again']
   ]
-  for (const [options, name, expected] of cases) t.match(checkOptions('/a', options), { code: 'FST_SSE_OPTION', message: `Option '${name}' must be ${expected}` }, name)
-  for (const url of [undefined, null, 5, {}]) t.equal(checkOptions(url, {})?.message, "Option 'url' must be a string, a URL or a function")
-  t.equal(checkOptions(() => '/a', { share: true })?.message, "Option 'share' must be a name, since the URL is a function")
+  for (const [options, name, expected] of cases) {
+    t.match(checkOptions('/a', options), { code: 'FST_SSE_OPTION', message: `Option '${name}' must be ${expected}` },
+      name)
+  }
+  for (const url of [undefined, null, 5, {}]) {
+    t.equal(checkOptions(url, {})?.message, "Option 'url' must be a string, a URL or a function")
+  }
+  t.equal(checkOptions(() => '/a', { share: true })?.message,
+    "Option 'share' must be a name, since the URL is a function")
 })
 
 t.test('GET reconnects, and so does a request with reconnect: true', async t => {

@@ -51,23 +51,33 @@ t.test('W5: with a map the data of an event is the value that was sent, text or 
 
 t.test('W5: encodings replace a map and its schemas', async t => {
   const server = await Scripted.start(t, ends(`data: 5\n\nevent: order\ndata: {"id":1}\n\n${END}`))
-  const stream = connect<Pick<typeof events, 'message' | 'order'>>(server.url, { events: { message: 'text', order: 'json' } })
+  const stream = connect<Pick<typeof events, 'message' | 'order'>>(server.url, {
+    events: { message: 'text', order: 'json' }
+  })
   t.same((await all(stream)).map(({ data }) => data), ['5', { id: 1 }])
 })
 
 t.test('without a map every event is received as text', async t => {
   const server = await Scripted.start(t, ends(`data: 5\n\nevent: order\nid: 7\ndata: {"id":1}\n\n${END}`))
-  t.strictSame(await all(connect(server.url)), [{ event: 'message', data: '5', id: '' }, { event: 'order', data: '{"id":1}', id: '7' }])
+  t.strictSame(await all(connect(server.url)), [{ event: 'message', data: '5', id: '' }, {
+    event: 'order',
+    data: '{"id":1}',
+    id: '7'
+  }])
 })
 
 t.test('an undeclared event is skipped, and the position moves past it', async t => {
-  const server = await Scripted.start(t, ends('id: 1\nevent: other\ndata: x\n\nid: 2\nevent: toString\ndata: x\n\n'), ends(`data: hi\n\n${END}`))
+  const server = await Scripted.start(t, ends('id: 1\nevent: other\ndata: x\n\nid: 2\nevent: toString\ndata: x\n\n'),
+    ends(`data: hi\n\n${END}`))
   t.strictSame(await all(connect(server.url, { events, retryDelay: 1 })), [{ event: 'message', data: 'hi', id: '2' }])
   t.equal(server.asked[1]!.headers['last-event-id'], '2')
 })
 
 t.test('R3, R5: sse.reset and sse.gap belong to every map', async t => {
-  const server = await Scripted.start(t, ends(`event: sse.reset\ndata: {"reason":"evicted","oldest":4,"newest":9}\n\nevent: sse.gap\ndata: {"dropped":3}\n\n${END}`))
+  const server = await Scripted.start(t,
+    ends(
+      `event: sse.reset\ndata: {"reason":"evicted","oldest":4,"newest":9}\n\nevent: sse.gap\ndata: {"dropped":3}\n\n${END}`
+    ))
   t.strictSame(await all(connect(server.url, { events })), [
     { event: 'sse.reset', data: { reason: 'evicted', oldest: 4, newest: 9 }, id: '' },
     { event: 'sse.gap', data: { dropped: 3 }, id: '' }
@@ -76,8 +86,15 @@ t.test('R3, R5: sse.reset and sse.gap belong to every map', async t => {
 
 t.test('E2: the server\'s error event is FST_SSE_SERVER_ERROR with its data, and no other attempt follows', async t => {
   const cases: Array<[data: string, message: string, problem: unknown]> = [
-    ['{"title":"Not Found","status":404,"detail":"no such order"}', 'The server failed: no such order', { title: 'Not Found', status: 404, detail: 'no such order' }],
-    ['{"title":"Internal Server Error","status":500}', 'The server failed: Internal Server Error', { title: 'Internal Server Error', status: 500 }],
+    ['{"title":"Not Found","status":404,"detail":"no such order"}', 'The server failed: no such order', {
+      title: 'Not Found',
+      status: 404,
+      detail: 'no such order'
+    }],
+    ['{"title":"Internal Server Error","status":500}', 'The server failed: Internal Server Error', {
+      title: 'Internal Server Error',
+      status: 500
+    }],
     ['it broke', 'The server failed: it broke', 'it broke'],
     ['null', 'The server failed: null', null],
     ['{"detail":{"toString":1},"title":"odd"}', 'The server failed: odd', { detail: { toString: 1 }, title: 'odd' }],
@@ -106,17 +123,26 @@ t.test('E2: an error of this server rejects the loop', async t => {
   })()))
   const port = await listen(t, app)
   const stream = connect(`http://127.0.0.1:${port}/`, { events })
-  await t.rejects(all(stream), { code: 'FST_SSE_SERVER_ERROR', message: 'The server failed: Internal Server Error', data: { status: 500, instance: 'r-1' } })
+  await t.rejects(all(stream), {
+    code: 'FST_SSE_SERVER_ERROR',
+    message: 'The server failed: Internal Server Error',
+    data: { status: 500, instance: 'r-1' }
+  })
   t.equal((await stream.closed).reason, 'error')
 })
 
 t.test('a declared event named error is an ordinary event', async t => {
   const server = await Scripted.start(t, ends(`event: error\ndata: oops\n\n${END}`))
-  t.strictSame(await all(connect(server.url, { events: { error: Type.String() } })), [{ event: 'error', data: 'oops', id: '' }])
+  t.strictSame(await all(connect(server.url, { events: { error: Type.String() } })), [{
+    event: 'error',
+    data: 'oops',
+    id: ''
+  }])
 })
 
 t.test('data that is not JSON is FST_SSE_INVALID_EVENT, and the position stays before it', async t => {
-  const server = await Scripted.start(t, ends('id: 1\ndata: hi\n\nid: 2\nevent: order\ndata: {"id":\n\n'), ends(`${END}`))
+  const server = await Scripted.start(t, ends('id: 1\ndata: hi\n\nid: 2\nevent: order\ndata: {"id":\n\n'),
+    ends(`${END}`))
   const seen: unknown[] = []
   const stream = connect(server.url, {
     events,
@@ -132,25 +158,38 @@ t.test('data that is not JSON is FST_SSE_INVALID_EVENT, and the position stays b
 })
 
 t.test('C1: with validate, data that does not match its schema is FST_SSE_INVALID_EVENT', async t => {
-  const text = `data: hi\n\nevent: order\ndata: {"id":1,"more":true}\n\nevent: sse.gap\ndata: {}\n\nevent: order\ndata: {"id":"x"}\n\n${END}`
+  const text =
+    `data: hi\n\nevent: order\ndata: {"id":1,"more":true}\n\nevent: sse.gap\ndata: {}\n\nevent: order\ndata: {"id":"x"}\n\n${END}`
   const server = await Scripted.start(t, ends(text))
   const stream = connect(server.url, { events, validate })
   const came: unknown[] = []
   stream.on('order', ({ data }) => came.push(data))
   const { error } = await within('the end', stream.closed)
-  t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_INVALID_EVENT', "Event 'order' does not fit: Expected integer at '/id'", { id: 'x' }])
+  t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_INVALID_EVENT',
+    "Event 'order' does not fit: Expected integer at '/id'", { id: 'x' }])
   t.strictSame(came, [{ id: 1, more: true }])
 
   t.equal((await all(connect(server.url, { events }))).length, 4, 'without it the server is trusted')
-  t.equal((await all(connect<Pick<typeof events, 'order'>>(server.url, { events: { order: 'json' }, validate }))).length, 3, 'a form is no schema')
+  t.equal(
+    (await all(connect<Pick<typeof events, 'order'>>(server.url, { events: { order: 'json' }, validate }))).length,
+    3,
+    'a form is no schema'
+  )
 })
 
 t.test('connect() accepts the options of fetch', async t => {
   const server = await Scripted.start(t, ends(`data: hi\n\n${END}`))
-  const stream = connect(() => new URL('ask', server.url), { events, method: 'POST', headers: async () => ({ authorization: 'Bearer t' }), body: 'prompt', lastEventId: '5' })
+  const stream = connect(() => new URL('ask', server.url), {
+    events,
+    method: 'POST',
+    headers: async () => ({ authorization: 'Bearer t' }),
+    body: 'prompt',
+    lastEventId: '5'
+  })
   t.equal((await all(stream)).length, 1)
   const { method, url, headers, body } = await server.request(1)
-  t.strictSame([method, url, headers.authorization, headers['last-event-id'], body], ['POST', '/ask', 'Bearer t', '5', 'prompt'])
+  t.strictSame([method, url, headers.authorization, headers['last-event-id'], body], ['POST', '/ask', 'Bearer t', '5',
+    'prompt'])
 })
 
 t.test('break, close() and an abort free the socket', async t => {
@@ -192,7 +231,8 @@ t.test('a stream that is over removes its listener from the signal', async t => 
 
 t.test('state changes with the connection', async t => {
   const states: string[] = []
-  const server = await Scripted.start(t, streams(': replay\nid: e-1\ndata: 1\n\n: live\n\nid: e-3\ndata: 3\n\n'), ends(`: live\nid: e-2\ndata: 2\n\n${END}`))
+  const server = await Scripted.start(t, streams(': replay\nid: e-1\ndata: 1\n\n: live\n\nid: e-3\ndata: 3\n\n'),
+    ends(`: live\nid: e-2\ndata: 2\n\n${END}`))
   const stream = connect(server.url, { onStateChange: state => states.push(state), retryDelay: 1 })
   t.same((await all(stream)).map(({ data }) => data), ['1', '2'])
   t.strictSame(states, ['replaying', 'live', 'connecting', 'live', 'closed'])
@@ -248,10 +288,23 @@ t.test('E1: an invalid option ends the stream before any request, and is reporte
     t.match(await stream.closed, { reason: 'error', error: { code: 'FST_SSE_OPTION' } })
   }
   const told: unknown[] = []
-  const { closed } = connect('http://there/', { share: 5 as never, onError: (error, next) => { told.push(error.code, next) }, onStateChange: state => { told.push(state) } })
+  const { closed } = connect('http://there/', {
+    share: 5 as never,
+    onError: (error, next) => {
+      told.push(error.code, next)
+    },
+    onStateChange: state => {
+      told.push(state)
+    }
+  })
   await closed
   t.strictSame(told, ['FST_SSE_OPTION', { attempt: 1, delay: undefined }, 'closed'])
-  const { error } = await connect('http://there/', { share: 5 as never, onError: () => { throw new Error('mistake') } }).closed
+  const { error } = await connect('http://there/', {
+    share: 5 as never,
+    onError: () => {
+      throw new Error('mistake')
+    }
+  }).closed
   t.equal(error?.code, 'FST_SSE_CALLBACK')
 })
 
@@ -303,7 +356,14 @@ t.test('share: with locks, streams of one URL or name use one connection, and ea
     const first = connect(server.url, { events, share })
     const { response, over } = await server.request(1)
     let second!: ReturnType<typeof connect>
-    await within('the second', new Promise<void>(resolve => { second = connect(server.url, { share, onStateChange: state => { if (state === 'live') resolve() } }) }))
+    await within('the second', new Promise<void>(resolve => {
+      second = connect(server.url, {
+        share,
+        onStateChange: state => {
+          if (state === 'live') resolve()
+        }
+      })
+    }))
     const [mine, other] = [all(first, 2), all(second, 2)]
     response.write('id: 1\ndata: 5\n\nevent: flag\ndata: true\n\nevent: none\ndata: x\n\n')
     t.same((await mine).map(({ data }) => data), ['5', true])
@@ -320,7 +380,10 @@ t.test('share: without locks each stream has its own connection', async t => {
 })
 
 t.test('share: a path is no name outside of a page', async t => {
-  await t.rejects(all(connect('/events', { share: true })), { code: 'FST_SSE_REQUEST', message: 'The URL failed: Invalid URL' })
+  await t.rejects(all(connect('/events', { share: true })), {
+    code: 'FST_SSE_REQUEST',
+    message: 'The URL failed: Invalid URL'
+  })
 })
 
 /** A window, for the events of a page. */
@@ -344,12 +407,22 @@ t.test('share: a page that enters the back/forward cache closes the connection, 
       heard()
     })
     const { response, over } = await server.request(1)
-    await within('the first event', new Promise<void>(resolve => { heard = () => { if (came.length > 0) resolve() }; heard() }))
+    await within('the first event', new Promise<void>(resolve => {
+      heard = () => {
+        if (came.length > 0) resolve()
+      }
+      heard()
+    }))
     window.dispatchEvent(new Event('pagehide'))
     if (reconnect) t.equal(await within('the end of the response', over), false)
     window.dispatchEvent(new Event('pageshow'))
     if (!reconnect) response.write('id: 2\ndata: 2\n\n')
-    await within('the second event', new Promise<void>(resolve => { heard = () => { if (came.length > 1) resolve() }; heard() }))
+    await within('the second event', new Promise<void>(resolve => {
+      heard = () => {
+        if (came.length > 1) resolve()
+      }
+      heard()
+    }))
     t.strictSame(came, ['1', '2'])
     t.equal(server.asked.length, reconnect ? 2 : 1)
     stream.close()

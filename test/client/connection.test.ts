@@ -16,14 +16,21 @@ type Told = Array<[code: string, attempt: number, delay: number | undefined]>
 const TICK = { retryDelay: 1 }
 
 /** Reads all items until the end. */
-async function drain (connection: AsyncIterable<Array<Message | StreamState>>): Promise<Array<Array<Message | StreamState>>> {
+async function drain (
+  connection: AsyncIterable<Array<Message | StreamState>>
+): Promise<Array<Array<Message | StreamState>>> {
   const came = []
   for await (const items of connection) came.push(items)
   return came
 }
 
 /** Returns the data and states of a connection to a script, until it ends or `enough` returns true, and its error. */
-async function follow (t: Owner, script: Answer[], options: ConnectionOptions = {}, enough: (item: string) => boolean = () => false) {
+async function follow (
+  t: Owner,
+  script: Answer[],
+  options: ConnectionOptions = {},
+  enough: (item: string) => boolean = () => false
+) {
   const server = await Scripted.start(t, ...script)
   const controller = new AbortController()
   const came: string[] = []
@@ -56,7 +63,8 @@ async function follow (t: Owner, script: Answer[], options: ConnectionOptions = 
 const event = (id: string, data = id): string => `id: ${id}\ndata: ${data}\n\n`
 
 t.test('the next connection resumes after the last event', async t => {
-  const { came, server, error, told } = await follow(t, [ends(event('1') + event('2')), cuts(event('3')), answers(204)], { lastEventId: '0' })
+  const { came, server, error, told } = await follow(t, [ends(event('1') + event('2')), cuts(event('3')), answers(204)],
+    { lastEventId: '0' })
   t.equal(error, undefined)
   t.strictSame(came, ['connecting', 'live', '1', '2', 'connecting', 'live', '3', 'connecting'])
   t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), ['0', '2', '3'])
@@ -98,8 +106,13 @@ t.test('a POST is not repeated after the end of its response, a cut, or a failed
 
 t.test('a POST with reconnect: true is repeated, with a new body each time', async t => {
   let n = 0
-  const { server } = await follow(t, [ends(event('1')), cuts(event('2')), answers(204)], { method: 'POST', body: () => `work ${++n}`, reconnect: true })
-  t.strictSame(server.asked.map(({ method, body }) => `${method} ${body}`), ['POST work 1', 'POST work 2', 'POST work 3'])
+  const { server } = await follow(t, [ends(event('1')), cuts(event('2')), answers(204)], {
+    method: 'POST',
+    body: () => `work ${++n}`,
+    reconnect: true
+  })
+  t.strictSame(server.asked.map(({ method, body }) => `${method} ${body}`), ['POST work 1', 'POST work 2',
+    'POST work 3'])
 })
 
 t.test('a GET with reconnect: false is not repeated', async t => {
@@ -117,12 +130,15 @@ t.test('4xx is final, and so is every error that a retry cannot fix', async t =>
     t.equal(server.asked.length, 1)
   }
   t.equal((await follow(t, [answers(200, { 'content-type': 'text/html' }, '<p>')])).error?.code, 'FST_SSE_CONTENT_TYPE')
-  t.equal((await follow(t, [ends(`data: ${'x'.repeat(100)}\n\n`)], { maxEventBytes: 100 })).error?.code, 'FST_SSE_EVENT_SIZE')
+  t.equal((await follow(t, [ends(`data: ${'x'.repeat(100)}\n\n`)], { maxEventBytes: 100 })).error?.code,
+    'FST_SSE_EVENT_SIZE')
 })
 
 t.test('408, 425, 429 and 5xx are retried', async t => {
   const statuses = [408, 425, 429, 500, 502, 503, 504]
-  const { error, told } = await follow(t, [...statuses.map(status => answers(status)), answers(204)], { maxRetryDelay: 1 })
+  const { error, told } = await follow(t, [...statuses.map(status => answers(status)), answers(204)], {
+    maxRetryDelay: 1
+  })
   t.equal(error, undefined)
   t.strictSame(told.map(([code, attempt]) => `${code} ${attempt}`), statuses.map((_, n) => `FST_SSE_STATUS ${n + 1}`))
 })
@@ -148,20 +164,23 @@ t.test('maxAttempts consecutive failures end the stream', async t => {
 })
 
 t.test('an attempt with an event, or without an error, resets the count of failures', async t => {
-  const script = [answers(503), answers(503), cuts(event('1')), answers(503), ends(), answers(503), answers(503), answers(204)]
+  const script = [answers(503), answers(503), cuts(event('1')), answers(503), ends(), answers(503), answers(503),
+    answers(204)]
   const { error, told } = await follow(t, script, { maxAttempts: 3, maxRetryDelay: 1 })
   t.equal(error, undefined)
   t.equal(told.length, 6)
 })
 
 t.test('a duplicate or an undecodable event is no progress', async t => {
-  const { error, server } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`), streams(`: replay\n${event('e-3')}`)], { maxAttempts: 3, maxRetryDelay: 1 })
+  const { error, server } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`),
+    streams(`: replay\n${event('e-3')}`)], { maxAttempts: 3, maxRetryDelay: 1 })
   t.equal(error?.code, 'FST_SSE_MISSING_EVENTS')
   t.strictSame(server.asked.map(({ headers }) => headers['last-event-id']), [undefined, 'e-1', 'e-1'])
 })
 
 t.test('R1: missing events are requested again', async t => {
-  const { came, server, told } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`), ends(`: replay\n${event('e-2')}: live\n${event('e-3')}`), answers(204)])
+  const { came, server, told } = await follow(t, [streams(`: live\n${event('e-1')}${event('e-3')}`),
+    ends(`: replay\n${event('e-2')}: live\n${event('e-3')}`), answers(204)])
   t.strictSame(came, ['connecting', 'live', 'e-1', 'connecting', 'replaying', 'e-2', 'live', 'e-3', 'connecting'])
   t.strictSame(told, [['FST_SSE_MISSING_EVENTS', 1, 0]])
   t.equal(await within('the end of the first response', server.asked[0]!.over), false, 'its connection is not kept')
@@ -178,7 +197,8 @@ t.test('after a 401 onError gets a new token, and the stream resumes', async t =
       return true
     }
   })
-  t.strictSame(server.asked.map(({ headers }) => [headers.authorization, headers['last-event-id']]), [['Bearer old', undefined], ['Bearer old', '1'], ['Bearer new', '1'], ['Bearer new', '2']])
+  t.strictSame(server.asked.map(({ headers }) => [headers.authorization, headers['last-event-id']]), [['Bearer old',
+    undefined], ['Bearer old', '1'], ['Bearer new', '1'], ['Bearer new', '2']])
   t.strictSame(came, ['connecting', 'live', '1', 'connecting', 'connecting', 'live', '2', 'connecting'])
   t.strictSame(told, [['FST_SSE_STATUS', 2, undefined]])
 })
@@ -189,7 +209,10 @@ t.test('a result of onError that is no boolean decides nothing', async t => {
   const { error, server } = await follow(t, [answers(404)], { onError: note })
   t.equal(error?.status, 404)
   t.strictSame([errors.length, server.asked.length], [1, 1])
-  t.equal((await follow(t, [answers(503), answers(204)], { maxRetryDelay: 1, onError: () => 0 as unknown as void })).error, undefined)
+  t.equal(
+    (await follow(t, [answers(503), answers(204)], { maxRetryDelay: 1, onError: () => 0 as unknown as void })).error,
+    undefined
+  )
 })
 
 t.test('onError may stop a retry, and an error that it throws ends the stream', async t => {
@@ -213,14 +236,21 @@ t.test('an unreachable server is FST_SSE_NETWORK, and so is a failed request for
   const { url } = server
   await server.stop()
   const fail = async (options: ConnectionOptions): Promise<StreamError> => {
-    const connection = new Connection(url, { ...options, onError: () => false }, message => message, new AbortController().signal)
-    return await drain(connection).then(() => { throw new Error('it did not fail') }, error => error)
+    const connection = new Connection(url, { ...options, onError: () => false }, message => message,
+      new AbortController().signal)
+    return await drain(connection).then(() => {
+      throw new Error('it did not fail')
+    }, error => error)
   }
   const refused = await fail({})
   t.equal(refused.code, 'FST_SSE_NETWORK')
   t.equal(refused.message, `The connection failed: connect ECONNREFUSED ${new URL(url).host}`)
   t.equal((refused.cause as Error).name, 'TypeError')
-  t.match(await fail({ headers: async () => { throw new Error('no token') } }), { code: 'FST_SSE_NETWORK', message: 'headers() failed: no token' })
+  t.match(await fail({
+    headers: async () => {
+      throw new Error('no token')
+    }
+  }), { code: 'FST_SSE_NETWORK', message: 'headers() failed: no token' })
   t.equal((await fail({ fetch: () => Promise.reject(null) })).message, 'The connection failed: undefined') // eslint-disable-line prefer-promise-reject-errors
 })
 
@@ -256,7 +286,8 @@ t.test('any byte ends a silence', async t => {
 
 t.test('time in which no event is read is no silence of the server', async t => {
   const server = await Scripted.start(t, streams('data: 1\n\n'))
-  const connection = new Connection(server.url, { inactivityTimeout: 400 }, message => message, new AbortController().signal)
+  const connection = new Connection(server.url, { inactivityTimeout: 400 }, message => message,
+    new AbortController().signal)
   const items = connection[Symbol.asyncIterator]()
   t.strictSame((await items.next()).value, ['connecting'])
   t.match((await items.next()).value, ['live', { data: '1' }])
@@ -315,7 +346,11 @@ t.test('the response of a fetch that ignores the signal is cancelled', async t =
   const over = drain(connection)
   await turn()
   controller.abort()
-  answer(new Response(new ReadableStream({ cancel: () => { cancelled = true } }), { headers: { 'content-type': 'text/event-stream' } }))
+  answer(new Response(new ReadableStream({
+    cancel: () => {
+      cancelled = true
+    }
+  }), { headers: { 'content-type': 'text/event-stream' } }))
   await within('the end', over)
   t.ok(cancelled)
 })
@@ -324,8 +359,17 @@ t.test('a body that ignores the signal is abandoned, and its end is no end of th
   const controller = new AbortController()
   let reads = 0
   let cancelled = false
-  const body = new ReadableStream({ pull: () => { reads++ }, cancel: () => { cancelled = true } })
-  const connection = new Connection('http://there/', { fetch: async () => new Response(body, { headers: { 'content-type': 'text/event-stream' } }) }, message => message, controller.signal)
+  const body = new ReadableStream({
+    pull: () => {
+      reads++
+    },
+    cancel: () => {
+      cancelled = true
+    }
+  })
+  const connection = new Connection('http://there/', {
+    fetch: async () => new Response(body, { headers: { 'content-type': 'text/event-stream' } })
+  }, message => message, controller.signal)
   const came = drain(connection)
   for (let wait = true; wait; wait = reads === 0) await turn()
   controller.abort()
@@ -339,24 +383,33 @@ t.test('a reader whose cancel() fails or returns no promise changes nothing', as
     const bringing = (next: (signal: AbortSignal) => Promise<unknown>): ConnectionOptions => ({
       fetch: async (_url, { signal }) => {
         const bytes = [new TextEncoder().encode(event('1'))]
-        const read = async (): Promise<unknown> => bytes.length > 0 ? { done: false, value: bytes.pop() } : next(signal!)
+        const read = async (): Promise<unknown> =>
+          bytes.length > 0 ? { done: false, value: bytes.pop() } : next(signal!)
         const body = { getReader: () => ({ read, cancel }) }
-        return { status: 200, headers: new Headers({ 'content-type': 'text/event-stream' }), body } as unknown as Response
+        return {
+          status: 200,
+          headers: new Headers({ 'content-type': 'text/event-stream' }),
+          body
+        } as unknown as Response
       }
     })
     const aborted = async (signal: AbortSignal): Promise<unknown> => {
       await once(signal, 'abort')
       return { done: true }
     }
-    const ended = new Connection('http://there/', { ...bringing(async () => ({ done: true })), reconnect: false }, message => message, new AbortController().signal)
-    t.match(await within('the end', drain(ended)), [['connecting'], ['live', { data: '1' }]], `${what}: the response ends`)
+    const ended = new Connection('http://there/', { ...bringing(async () => ({ done: true })), reconnect: false },
+      message => message, new AbortController().signal)
+    t.match(await within('the end', drain(ended)), [['connecting'], ['live', { data: '1' }]],
+      `${what}: the response ends`)
     const controller = new AbortController()
     const closed = new Connection('http://there/', bringing(aborted), message => {
       setImmediate(() => controller.abort())
       return message
     }, controller.signal)
-    t.match(await within('the end', drain(closed)), [['connecting'], ['live', { data: '1' }]], `${what}: the program leaves`)
-    const silent = new Connection('http://there/', { ...bringing(aborted), inactivityTimeout: 1, reconnect: false }, message => message, new AbortController().signal)
+    t.match(await within('the end', drain(closed)), [['connecting'], ['live', { data: '1' }]],
+      `${what}: the program leaves`)
+    const silent = new Connection('http://there/', { ...bringing(aborted), inactivityTimeout: 1, reconnect: false },
+      message => message, new AbortController().signal)
     await t.rejects(within('the end', drain(silent)), { code: 'FST_SSE_INACTIVE' }, `${what}: no event arrives`)
   }
 })
@@ -372,7 +425,9 @@ t.test('events that arrive together are yielded together, also before a failure'
 })
 
 t.test('a thousand consecutive connections leave no listeners and timers', async t => {
-  const server = await Scripted.start(t, asked => { (server.asked.length % 2 === 0 ? ends(event('1')) : ends(`${event('1')}data: half`))(asked) })
+  const server = await Scripted.start(t, asked => {
+    ;(server.asked.length % 2 === 0 ? ends(event('1')) : ends(`${event('1')}data: half`))(asked)
+  })
   const traces: Array<WeakRef<object>> = []
   const traced = async (url: string | URL, init: RequestInit): Promise<Response> => {
     const response = await fetch(url, init)
@@ -398,14 +453,21 @@ t.test('a thousand consecutive connections leave no listeners and timers', async
   const left = traces.filter(trace => trace.deref() !== undefined).length
   t.ok(left < 40, `${left} of ${traces.length} objects are left`)
   // A part of it belongs to fetch, which grows as much without this client at first.
-  t.ok(heaps[1]! - heaps[0]! < 3 * 1024 * 1024, `${((heaps[1]! - heaps[0]!) / 1024).toFixed()} KiB more than after a hundred`)
+  t.ok(heaps[1]! - heaps[0]! < 3 * 1024 * 1024,
+    `${((heaps[1]! - heaps[0]!) / 1024).toFixed()} KiB more than after a hundred`)
   t.equal(getEventListeners(signal, 'abort').length, 1, 'one for all of them')
 })
 
 t.test('an abort in onError waits for no other attempt', async t => {
   const controller = new AbortController()
-  const refused = async (): Promise<Response> => { throw new TypeError('refused') }
-  const connection = new Connection('http://there/', { fetch: refused, retryDelay: 600_000, onError: () => controller.abort() }, message => message, controller.signal)
+  const refused = async (): Promise<Response> => {
+    throw new TypeError('refused')
+  }
+  const connection = new Connection('http://there/', {
+    fetch: refused,
+    retryDelay: 600_000,
+    onError: () => controller.abort()
+  }, message => message, controller.signal)
   const read = async (): Promise<unknown[]> => {
     const items: unknown[] = []
     for await (const came of connection) items.push(...came)
@@ -415,11 +477,19 @@ t.test('an abort in onError waits for no other attempt', async t => {
 })
 
 t.test('an inactive connection is FST_SSE_INACTIVE, whatever its fetch rejects with', async t => {
-  const stubborn = (_url: string | URL, { signal }: RequestInit): Promise<Response> => new Promise((_resolve, reject) => {
-    signal!.addEventListener('abort', () => reject(new Error('something else')))
-  })
+  const stubborn = (_url: string | URL, { signal }: RequestInit): Promise<Response> =>
+    new Promise((_resolve, reject) => {
+      signal!.addEventListener('abort', () => reject(new Error('something else')))
+    })
   const failures: string[] = []
-  const connection = new Connection('http://there/', { fetch: stubborn, inactivityTimeout: 20, maxAttempts: 1, onError: ({ code }) => { failures.push(code) } }, message => message, new AbortController().signal)
+  const connection = new Connection('http://there/', {
+    fetch: stubborn,
+    inactivityTimeout: 20,
+    maxAttempts: 1,
+    onError: ({ code }) => {
+      failures.push(code)
+    }
+  }, message => message, new AbortController().signal)
   await t.rejects(within('the failure', drain(connection)), { code: 'FST_SSE_INACTIVE' })
   t.strictSame(failures, ['FST_SSE_INACTIVE'])
 })
@@ -428,7 +498,8 @@ t.test('a stream with heartbeats and without events resets the count of failures
   mock.timers.enable({ apis: ['Date'] })
   t.teardown(() => mock.timers.reset())
   let attempts = 0
-  const beat = (controller: ReadableStreamDefaultController<Uint8Array>): void => controller.enqueue(new TextEncoder().encode(':\n\n'))
+  const beat = (controller: ReadableStreamDefaultController<Uint8Array>): void =>
+    controller.enqueue(new TextEncoder().encode(':\n\n'))
   const living = async (): Promise<Response> => {
     attempts++
     let pulls = 0
@@ -442,7 +513,14 @@ t.test('a stream with heartbeats and without events resets the count of failures
     }, { highWaterMark: 0 }), { headers: { 'content-type': 'text/event-stream' } })
   }
   const leaving = new AbortController()
-  const connection = new Connection('http://there/', { fetch: living, maxAttempts: 2, retryDelay: 0, onError: () => { if (attempts === 4) leaving.abort() } }, message => message, leaving.signal)
+  const connection = new Connection('http://there/', {
+    fetch: living,
+    maxAttempts: 2,
+    retryDelay: 0,
+    onError: () => {
+      if (attempts === 4) leaving.abort()
+    }
+  }, message => message, leaving.signal)
   await within('four attempts', drain(connection))
   t.equal(attempts, 4)
 })
@@ -461,7 +539,8 @@ t.test('E1: a mistake of the program ends the stream at once, unless onError ret
       t.equal(next.delay, undefined)
       return ++told < 2
     }
-    const connection = new Connection(url, { ...TICK, ...options, onError }, message => message, new AbortController().signal)
+    const connection = new Connection(url, { ...TICK, ...options, onError }, message => message,
+      new AbortController().signal)
     await t.rejects(within('the end', drain(connection)), { code })
     t.equal(told, 2)
   }
@@ -487,8 +566,11 @@ function page (t: Pick<Test, 'intercept'>) {
   t.intercept(globalThis, 'addEventListener', { value: target.addEventListener.bind(target) })
   t.intercept(globalThis, 'removeEventListener', { value: target.removeEventListener.bind(target) })
   return {
-    tell: (type: string): void => { target.dispatchEvent(new Event(type)) },
-    listeners: (): number => ['pagehide', 'pageshow', 'online'].reduce((sum, type) => sum + getEventListeners(target, type).length, 0)
+    tell: (type: string): void => {
+      target.dispatchEvent(new Event(type))
+    },
+    listeners: (): number =>
+      ['pagehide', 'pageshow', 'online'].reduce((sum, type) => sum + getEventListeners(target, type).length, 0)
   }
 }
 
@@ -496,7 +578,12 @@ t.test('a page that enters the back/forward cache closes its connection, and con
   const window = page(t)
   const server = await Scripted.start(t, streams(event('1')), ends(`${event('2')}id: sse.end\n\n`))
   const told: string[] = []
-  const connection = new Connection(server.url, { retryDelay: 600_000, onError: ({ code }) => { told.push(code) } }, message => message, new AbortController().signal)
+  const connection = new Connection(server.url, {
+    retryDelay: 600_000,
+    onError: ({ code }) => {
+      told.push(code)
+    }
+  }, message => message, new AbortController().signal)
   const items = connection[Symbol.asyncIterator]()
   t.strictSame((await items.next()).value, ['connecting'])
   window.tell('pageshow')
@@ -520,10 +607,15 @@ t.test('a page that enters the back/forward cache closes its connection, and con
 
 t.test('a page may be hidden at any moment: before the response, with unread events, during a delay, and for good', async t => {
   const window = page(t)
-  const server = await Scripted.start(t, () => {}, streams(event('1')), answers(503, { 'retry-after': '600' }), streams(event('2')))
+  const server = await Scripted.start(t, () => {}, streams(event('1')), answers(503, { 'retry-after': '600' }),
+    streams(event('2')))
   const controller = new AbortController()
   const waits = new EventEmitter()
-  const connection = new Connection(server.url, { onError: () => { waits.emit('waits') } }, message => message, controller.signal)
+  const connection = new Connection(server.url, {
+    onError: () => {
+      waits.emit('waits')
+    }
+  }, message => message, controller.signal)
   const items = connection[Symbol.asyncIterator]()
   await items.next()
   let next = items.next()
@@ -576,12 +668,14 @@ t.test('a stream without reconnect is left to the browser', async t => {
 t.test('after `online` the client waits at most the first delay, and never less than the server asked for', async t => {
   const window = page(t)
   const timeout = setTimeout
-  for (const [retryAfter, retryDelay, before, least, most] of [[0, 20_000, 20_000, 2_000, 2_000], [60, undefined, 61_000, 60_000, 60_100]] as const) {
+  for (const [retryAfter, retryDelay, before, least, most] of [[0, 20_000, 20_000, 2_000, 2_000], [60, undefined,
+    61_000, 60_000, 60_100]] as const) {
     const waits: number[] = []
     const chances = [1, 0.1]
     const refused = new EventEmitter()
     const controller = new AbortController()
-    const fetch = async (): Promise<Response> => new Response(null, { status: 503, headers: { 'retry-after': String(retryAfter) } })
+    const fetch = async (): Promise<Response> =>
+      new Response(null, { status: 503, headers: { 'retry-after': String(retryAfter) } })
     const waiting = once(refused, 'waits')
     const spies = [
       t.intercept(Math, 'random', { value: () => chances.shift() ?? 0 }),
@@ -594,7 +688,8 @@ t.test('after `online` the client waits at most the first delay, and never less 
         }
       })
     ]
-    const connection = new Connection('http://there/', { fetch, ...retryDelay !== undefined && { retryDelay } }, message => message, controller.signal)
+    const connection = new Connection('http://there/', { fetch, ...retryDelay !== undefined && { retryDelay } },
+      message => message, controller.signal)
     const end = drain(connection)
     await waiting
     await turn()

@@ -11,11 +11,25 @@ t.test('W5: an event travels as text where its schema admits only strings, else 
     maybe: Type.Union([Type.String(), Type.Null()]),
     order: Type.Object({ id: Type.String() })
   })
-  t.strictSame(Object.fromEntries(forms), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', done: 'text', level: 'text', count: 'json', maybe: 'json', order: 'json' })
+  t.strictSame(Object.fromEntries(forms), {
+    'sse.reset': 'json',
+    'sse.gap': 'json',
+    note: 'text',
+    done: 'text',
+    level: 'text',
+    count: 'json',
+    maybe: 'json',
+    order: 'json'
+  })
 })
 
 t.test('encodings may replace schemas', async t => {
-  t.strictSame(Object.fromEntries(encodingsOf({ note: 'text', order: 'json' })), { 'sse.reset': 'json', 'sse.gap': 'json', note: 'text', order: 'json' })
+  t.strictSame(Object.fromEntries(encodingsOf({ note: 'text', order: 'json' })), {
+    'sse.reset': 'json',
+    'sse.gap': 'json',
+    note: 'text',
+    order: 'json'
+  })
 })
 
 t.test('system events have an encoding in every map, and inherited properties of objects have none', async t => {

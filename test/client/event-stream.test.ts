@@ -10,7 +10,14 @@ type Item = ReceivedEvent | StreamState
 const event = (data: unknown, name = 'message'): ReceivedEvent => ({ event: name, data, id: '' })
 
 /** A stream of batches, and the state of its source. */
-function streamOf (batches: Iterable<Item[]>, { failure, open = false, onStateChange }: { failure?: StreamError, open?: boolean, onStateChange?: (state: StreamState) => void } = {}) {
+function streamOf (
+  batches: Iterable<Item[]>,
+  { failure, open = false, onStateChange }: {
+    failure?: StreamError,
+    open?: boolean,
+    onStateChange?: (state: StreamState) => void
+  } = {}
+) {
   const source = { asked: 0, returned: false, left: 0 }
   let leave = (): void => {}
   const gone = new Promise<void>(resolve => { leave = resolve })
@@ -135,9 +142,14 @@ t.test('concurrent calls of next() each get their own event', async t => {
   const { stream } = streamOf([[event(1)], [event(2)]], { open: true })
   const events = stream[Symbol.asyncIterator]()
   const nexts = [events.next(), events.next(), events.next(), events.next()]
-  t.match(await within('the first two', Promise.all(nexts.slice(0, 2))), [{ value: { data: 1 } }, { value: { data: 2 } }])
+  t.match(await within('the first two', Promise.all(nexts.slice(0, 2))), [{ value: { data: 1 } }, {
+    value: { data: 2 }
+  }])
   stream.close()
-  t.strictSame(await within('the others', Promise.all(nexts.slice(2))), [{ value: undefined, done: true }, { value: undefined, done: true }])
+  t.strictSame(await within('the others', Promise.all(nexts.slice(2))), [{ value: undefined, done: true }, {
+    value: undefined,
+    done: true
+  }])
 })
 
 t.test('leaving the loop closes the stream', async t => {
@@ -243,7 +255,9 @@ t.test('a second loop is FST_SSE_LOCKED, also after the first has ended', async 
 
 t.test('state is the current state, and onStateChange is called with each change', async t => {
   const states: StreamState[] = []
-  const { stream } = streamOf([['connecting'], ['replaying', event(1), 'live', 'live'], ['connecting'], ['live']], { onStateChange: state => states.push(state) })
+  const { stream } = streamOf([['connecting'], ['replaying', event(1), 'live', 'live'], ['connecting'], ['live']], {
+    onStateChange: state => states.push(state)
+  })
   t.equal(stream.state, 'connecting')
   const seen: StreamState[] = []
   stream.on('message', () => seen.push(stream.state))
@@ -281,7 +295,11 @@ t.test('an error of a listener or of onStateChange is an uncaught one, and the s
   process.setUncaughtExceptionCaptureCallback(error => uncaught.push(error))
   t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
   const [first, second] = [new Error('first'), new Error('second')]
-  const { stream } = streamOf([['live', event(1)], [event(2)]], { onStateChange: state => { if (state === 'live') throw first } })
+  const { stream } = streamOf([['live', event(1)], [event(2)]], {
+    onStateChange: state => {
+      if (state === 'live') throw first
+    }
+  })
   const came: unknown[] = []
   stream.on('message', ({ data }) => {
     came.push(data)
@@ -295,6 +313,11 @@ t.test('an error of a listener or of onStateChange is an uncaught one, and the s
 
 t.test('E1: any other error of the source becomes a StreamError', async t => {
   const mistake = new TypeError('mistake')
-  const source = (async function * (): AsyncGenerator<Item[], void> { throw mistake })()
-  t.match(await new EventStream(source, () => {}).closed, { reason: 'error', error: { code: 'FST_SSE_CALLBACK', cause: mistake } })
+  const source = (async function * (): AsyncGenerator<Item[], void> {
+    throw mistake
+  })()
+  t.match(await new EventStream(source, () => {}).closed, {
+    reason: 'error',
+    error: { code: 'FST_SSE_CALLBACK', cause: mistake }
+  })
 })

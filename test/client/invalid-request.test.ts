@@ -26,7 +26,9 @@ t.test('a request that fetch rejects has a reason, also with a fetch of the prog
   ]
   for (const [url, init, text] of cases) {
     t.match(await asked(url, init), text, `${url} ${JSON.stringify(init)}`)
-    if (!/body|credentials|method|duplex/.test(text.source)) t.match(await asked(url, init, false), text, `${url}, of another fetch`)
+    if (!/body|credentials|method|duplex/.test(text.source)) {
+      t.match(await asked(url, init, false), text, `${url}, of another fetch`)
+    }
   }
   const server = await Scripted.start(t, answers(302, { location: '/' }))
   t.match(await asked(server.url), /redirect/)
@@ -46,7 +48,17 @@ t.test('a failure of the network has no reason: no server, no name, a cut, no HT
     t.equal(await asked(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`), undefined)
     t.equal(await asked(`https://127.0.0.1:${(server.address() as AddressInfo).port}/`), undefined)
   }
-  t.equal(invalidReason(new Error('x', { cause: Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }) }), url, {}, true), undefined)
+  t.equal(
+    invalidReason(
+      new Error('x', {
+        cause: Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
+      }),
+      url,
+      {},
+      true
+    ),
+    undefined
+  )
 })
 
 t.test('in a browser every failure is a TypeError, and only a request that cannot be constructed is a mistake', async t => {
@@ -60,16 +72,22 @@ t.test('in a browser every failure is a TypeError, and only a request that canno
   t.equal(invalidReason(null, 'http://x/', { signal: AbortSignal.abort() }, true), undefined)
   const read = new ReadableStream()
   read.getReader()
-  t.equal(invalidReason(error, 'http://x/', { method: 'POST', body: read, duplex: 'half' } as RequestInit, true), undefined, 'a body that was sent')
+  t.equal(invalidReason(error, 'http://x/', { method: 'POST', body: read, duplex: 'half' } as RequestInit, true),
+    undefined, 'a body that was sent')
 })
 
 t.test('a rejection that names the field cache is a mistake', async t => {
   for (const text of [
-    "The 'cache' field on 'RequestInitializerDict' is not implemented.", 'Unsupported cache mode: no-store', 'RequestInit.cache is not supported',
-    'unknown `cache` option', 'cache is not implemented'
+    "The 'cache' field on 'RequestInitializerDict' is not implemented.",
+    'Unsupported cache mode: no-store',
+    'RequestInit.cache is not supported',
+    'unknown `cache` option',
+    'cache is not implemented'
   ]) {
     for (const error of [new TypeError(text), new Error(text)]) {
-      for (const isGlobal of [true, false]) t.equal(invalidReason(error, 'http://x/', { cache: 'no-store' }, isGlobal), `pass cache: undefined (${text})`)
+      for (const isGlobal of [true, false]) {
+        t.equal(invalidReason(error, 'http://x/', { cache: 'no-store' }, isGlobal), `pass cache: undefined (${text})`)
+      }
     }
     t.equal(invalidReason(new TypeError(text), 'http://x/', {}, false), undefined, 'there was no such field')
   }
@@ -78,12 +96,18 @@ t.test('a rejection that names the field cache is a mistake', async t => {
 t.test('a failure of the network with the word cache in it is no mistake', async t => {
   const failed = (message: string, code: string): Error => Object.assign(new Error(message), { code })
   for (const error of [
-    failed('getaddrinfo ENOTFOUND cache', 'ENOTFOUND'), failed('connect ECONNREFUSED cache:80', 'ECONNREFUSED'), new Error('cache: no such host'),
-    new Error('request to http://cache/events?mode=live failed, reason: not supported'), new Error('request to http://x/?cache=1&mode=live failed'),
-    new Error('Unable to resolve host "cache.example.com"'), new Error('net::ERR_CACHE_MISS'), new Error('host "cache" is not reachable'),
+    failed('getaddrinfo ENOTFOUND cache', 'ENOTFOUND'),
+    failed('connect ECONNREFUSED cache:80', 'ECONNREFUSED'),
+    new Error('cache: no such host'),
+    new Error('request to http://cache/events?mode=live failed, reason: not supported'),
+    new Error('request to http://x/?cache=1&mode=live failed'),
+    new Error('Unable to resolve host "cache.example.com"'),
+    new Error('net::ERR_CACHE_MISS'),
+    new Error('host "cache" is not reachable'),
     new Error('the request is not in the cache')
   ]) {
     t.equal(invalidReason(error, 'http://x/', { cache: 'no-store' }, true), undefined, error.message)
-    t.equal(invalidReason(new TypeError('fetch failed', { cause: error }), 'http://x/', { cache: 'no-store' }, true), undefined, `caused: ${error.message}`)
+    t.equal(invalidReason(new TypeError('fetch failed', { cause: error }), 'http://x/', { cache: 'no-store' }, true),
+      undefined, `caused: ${error.message}`)
   }
 })

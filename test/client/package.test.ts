@@ -8,7 +8,9 @@ import { ends, Scripted } from '../setup/scripted.ts'
 
 // Both packages as npm packs them, in projects that have nothing else. `npm run build` has compiled them.
 const run = promisify(execFile)
-const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$|NODE_V8_COVERAGE$)/i.test(name)))
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$|NODE_V8_COVERAGE$)/i.test(name))
+)
 
 const OPTIONS = {
   module: 'nodenext',
@@ -28,19 +30,30 @@ function emptyFolder (t: Test): string {
 
 /** Packs a folder; returns the path of the tarball. */
 async function pack (folder: string, destination: string): Promise<string> {
-  const { stdout } = await run('npm', ['pack', resolve(folder), '--ignore-scripts', '--pack-destination', destination], { env })
+  const { stdout } = await run('npm', ['pack', resolve(folder), '--ignore-scripts', '--pack-destination', destination],
+    { env })
   return join(destination, stdout.trim().split('\n').at(-1)!)
 }
 
 /** Compiles a program of a project, then runs it; returns its output. */
 async function runProgram (project: string, types: string[], code: string, ...args: string[]): Promise<string> {
   writeFileSync(join(project, 'program.ts'), code)
-  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...OPTIONS, types }, files: ['program.ts'] }))
-  await run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', project], { env }).catch(error => { throw new Error((error as { stdout: string }).stdout) })
+  writeFileSync(join(project, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: { ...OPTIONS, types }, files: ['program.ts'] }))
+  await run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', project], { env }).catch(error => {
+    throw new Error((error as { stdout: string }).stdout)
+  })
   return (await run(process.execPath, [join(project, 'program.js'), ...args], { env })).stdout
 }
 
-const manifest = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as { version: string, engines: object, license: string, peerDependencies: Record<string, string>, dependencies?: object }
+const manifest = (path: string) =>
+  JSON.parse(readFileSync(path, 'utf8')) as {
+    version: string,
+    engines: object,
+    license: string,
+    peerDependencies: Record<string, string>,
+    dependencies?: object
+  }
 
 t.test('both packages have one version, the same Node and the same TypeBox; the client has no dependency', async t => {
   const [server, client] = [manifest('package.json'), manifest('lib/client/package.json')]
@@ -55,8 +68,13 @@ t.test('the client package installs alone: its types compile, a program connects
   const project = emptyFolder(t)
   const tarball = await pack('dist-client', project)
   writeFileSync(join(project, 'package.json'), '{ "type": "module", "private": true }')
-  await run('npm', ['install', tarball, '--ignore-scripts', '--offline', '--no-audit', '--no-fund'], { env, cwd: project })
-  t.strictSame(readdirSync(join(project, 'node_modules')).filter(name => !name.startsWith('.')), ['fastify-typed-sse-client'], 'without TypeBox and Fastify')
+  await run('npm', ['install', tarball, '--ignore-scripts', '--offline', '--no-audit', '--no-fund'], {
+    env,
+    cwd: project
+  })
+  t.strictSame(readdirSync(join(project, 'node_modules')).filter(name => !name.startsWith('.')), [
+    'fastify-typed-sse-client'
+  ], 'without TypeBox and Fastify')
 
   const server = await Scripted.start(t, ends('event: tick\ndata: {"n":7}\n\nid: sse.end\n\n'))
   const output = await runProgram(project, [], `
@@ -100,5 +118,6 @@ t.test('the server package offers the same client, and its check of events', asy
   t.equal(output, '7\n')
   const client = (name: string): string[] => readdirSync(name).filter(file => file.endsWith('.js')).sort()
   t.strictSame(client(join(installed, 'dist/client')), client('dist-client/client'))
-  t.strictSame(readdirSync(join(installed, 'dist')).filter(name => name.startsWith('cli')), ['client', 'client.d.ts', 'client.d.ts.map', 'client.js'], 'the command line is in the client package')
+  t.strictSame(readdirSync(join(installed, 'dist')).filter(name => name.startsWith('cli')), ['client', 'client.d.ts',
+    'client.d.ts.map', 'client.js'], 'the command line is in the client package')
 })

@@ -21,16 +21,23 @@ function heard (chunks: Iterable<Uint8Array>, { maxEventBytes = Infinity, lastEv
 }
 
 const bytesOf = (bytes: string | Uint8Array): Uint8Array => typeof bytes === 'string' ? encoder.encode(bytes) : bytes
-const cutEvery = (bytes: Uint8Array, size: number): Uint8Array[] => Array.from({ length: Math.ceil(bytes.length / size) }, (_, n) => bytes.subarray(n * size, (n + 1) * size))
+const cutEvery = (bytes: Uint8Array, size: number): Uint8Array[] =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, n) => bytes.subarray(n * size, (n + 1) * size))
 
 function cutAt (bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
   const borders = [0, ...places.filter(place => place < bytes.length).sort((a, b) => a - b), bytes.length]
   return borders.slice(1).map((end, n) => bytes.subarray(borders[n], end))
 }
 
-const cutAfterEach = (bytes: Uint8Array, byte: number): Uint8Array[] => cutAt(bytes, [...bytes.keys()].filter(place => bytes[place] === byte).map(place => place + 1))
+const cutAfterEach = (bytes: Uint8Array, byte: number): Uint8Array[] =>
+  cutAt(bytes, [...bytes.keys()].filter(place => bytes[place] === byte).map(place => place + 1))
 
-const message = (data: string, { id = '', placed = id !== '' }: { id?: string, placed?: boolean } = {}) => ({ event: 'message', data, id, placed })
+const message = (data: string, { id = '', placed = id !== '' }: { id?: string, placed?: boolean } = {}) => ({
+  event: 'message',
+  data,
+  id,
+  placed
+})
 
 /** Returns a case as the client receives it. */
 function read (chunks: Iterable<Uint8Array>): Required<ByteCase['expect']> {
@@ -70,10 +77,14 @@ t.test('W2: bytes are parsed by the standard, wherever they are split', async t 
 
 t.test('an id belongs to the event that set it, or to a position alone, and not to later events', async t => {
   const cases: Array<[title: string, bytes: string, expected: unknown[]]> = [
-    ['the id of an event, which the next ones keep', 'id: 1\ndata: a\n\ndata: b\n\n', [message('a', { id: '1' }), message('b', { id: '1', placed: false })]],
-    ['an empty id, which resets', 'id: 1\ndata: a\n\nid\ndata: b\n\ndata: c\n\n', [message('a', { id: '1' }), message('b', { placed: true }), message('c')]],
+    ['the id of an event, which the next ones keep', 'id: 1\ndata: a\n\ndata: b\n\n', [message('a', { id: '1' }),
+      message('b', { id: '1', placed: false })]],
+    ['an empty id, which resets', 'id: 1\ndata: a\n\nid\ndata: b\n\ndata: c\n\n', [message('a', { id: '1' }),
+      message('b', { placed: true }), message('c')]],
     ['an id with NUL, which is none', 'id: 2\0\ndata: b\n\n', [message('b')]],
-    ['W8: a position by itself is no event', 'event: sse.position\nid: 1\ndata: \n\nevent: sse.position\ndata\n\ndata: a\n\n', [{ position: '1' }, message('a', { id: '1', placed: false })]],
+    ['W8: a position by itself is no event',
+      'event: sse.position\nid: 1\ndata: \n\nevent: sse.position\ndata\n\ndata: a\n\n', [{ position: '1' },
+        message('a', { id: '1', placed: false })]],
     ['an id alone', 'id: 1\n\ndata: a\n\n', [{ position: '1' }, message('a', { id: '1', placed: false })]],
     ['an empty id alone', 'id:\n\n', [{ position: '' }]],
     ['an id with a name and no data', 'id: 1\nevent: e\n\n', [{ position: '1' }]],
@@ -83,7 +94,11 @@ t.test('an id belongs to the event that set it, or to a position alone, and not 
 })
 
 t.test('W2: any split of any stream gives the same events', async t => {
-  const pieces = fc.array(fc.constantFrom('data: ', 'data', 'id: ', 'event: ', 'retry: 5', ':', 'x', 'é', '€', '😀', '\ufeff', '\0', ' ', '\n', '\r', '\r\n', '\n\n', '\r\n\r\n'), { maxLength: 60 })
+  const pieces = fc.array(
+    fc.constantFrom('data: ', 'data', 'id: ', 'event: ', 'retry: 5', ':', 'x', 'é', '€', '😀', '\ufeff', '\0', ' ',
+      '\n', '\r', '\r\n', '\n\n', '\r\n\r\n'),
+    { maxLength: 60 }
+  )
   fc.assert(fc.property(pieces, fc.array(fc.nat(200)), (pieces, places) => {
     const bytes = encoder.encode(pieces.join(''))
     t.strictSame(heard(cutAt(bytes, places)), heard([bytes]))
@@ -91,7 +106,10 @@ t.test('W2: any split of any stream gives the same events', async t => {
 })
 
 t.test('an event without an id has the id that the stream began with', async t => {
-  t.strictSame(heard([encoder.encode('data: a\n\nid: 8\ndata: b\n\n')], { lastEventId: '7' }), [message('a', { id: '7', placed: false }), message('b', { id: '8' })])
+  t.strictSame(heard([encoder.encode('data: a\n\nid: 8\ndata: b\n\n')], { lastEventId: '7' }), [
+    message('a', { id: '7', placed: false }),
+    message('b', { id: '8' })
+  ])
 })
 
 t.test('an event of maxEventBytes is parsed, and one byte more is FST_SSE_EVENT_SIZE, wherever it is split', async t => {
@@ -111,7 +129,10 @@ t.test('an event of maxEventBytes is parsed, and one byte more is FST_SSE_EVENT_
     for (const size of [1, 2, 3, 64]) {
       const chunks = cutEvery(encoder.encode(text), size)
       t.doesNotThrow(() => heard(chunks, { maxEventBytes: 12 }), `${title}, cut every ${size}`)
-      t.throws(() => heard(chunks, { maxEventBytes: 11 }), { code: 'FST_SSE_EVENT_SIZE', message: 'An event is larger than maxEventBytes (11)' }, `${title}, cut every ${size}`)
+      t.throws(() => heard(chunks, { maxEventBytes: 11 }), {
+        code: 'FST_SSE_EVENT_SIZE',
+        message: 'An event is larger than maxEventBytes (11)'
+      }, `${title}, cut every ${size}`)
     }
   }
 })
@@ -123,13 +144,21 @@ t.test('maxEventBytes limits one event, not the stream, and comments do not coun
   t.strictSame(heard([encoder.encode(`data: 4\n${comments}\n`)], { maxEventBytes: 14 }).at(-1), message('4'))
   const accents = ': żółw\n'.repeat(50)
   t.strictSame(heard([encoder.encode(`data: 4\n${accents}\n`)], { maxEventBytes: 16 }).at(-1), message('4'))
-  t.throws(() => heard([encoder.encode(`:${'x'.repeat(100)}`)], { maxEventBytes: 14 }), { code: 'FST_SSE_EVENT_SIZE' }, 'but one has to be kept until its line ends')
+  t.throws(() => heard([encoder.encode(`:${'x'.repeat(100)}`)], { maxEventBytes: 14 }), { code: 'FST_SSE_EVENT_SIZE' },
+    'but one has to be kept until its line ends')
 })
 
 t.test('events before an oversized one are reported', async t => {
   const told: string[] = []
-  const parser = new Parser({ message: (_event, data) => told.push(data), position: () => {}, retry: () => {}, comment: () => {} }, 10)
-  t.throws(() => parser.feed(encoder.encode('data: a\n\ndata: b\n\ndata: too much\n\n')), { code: 'FST_SSE_EVENT_SIZE' })
+  const parser = new Parser({
+    message: (_event, data) => told.push(data),
+    position: () => {},
+    retry: () => {},
+    comment: () => {}
+  }, 10)
+  t.throws(() => parser.feed(encoder.encode('data: a\n\ndata: b\n\ndata: too much\n\n')), {
+    code: 'FST_SSE_EVENT_SIZE'
+  })
   t.strictSame(told, ['a', 'b'])
 })
 
@@ -184,7 +213,14 @@ function work (length: number, size: number, line: number): number {
   })
   let events = 0
   try {
-    const parser = new Parser({ message: () => { events++ }, position: () => {}, retry: () => {}, comment: () => {} }, Infinity)
+    const parser = new Parser({
+      message: () => {
+        events++
+      },
+      position: () => {},
+      retry: () => {},
+      comment: () => {}
+    }, Infinity)
     for (let at = 0; at < bytes.length; at += size) parser.feed(bytes.subarray(at, at + size))
   } finally {
     restore()
@@ -200,7 +236,8 @@ t.test('an event is parsed in linear time, however it is split: eight times the 
       const small = work(32 * KiB, size, line)
       const large = work(256 * KiB, size, line)
       t.ok(large < 8.1 * small, `lines of ${line}, chunks of ${size}: ${small} and ${large}`)
-      t.ok(large < 12 * 256 * KiB, `lines of ${line}, chunks of ${size}: ${(large / 256 / KiB).toFixed(1)} looks at each byte`)
+      t.ok(large < 12 * 256 * KiB,
+        `lines of ${line}, chunks of ${size}: ${(large / 256 / KiB).toFixed(1)} looks at each byte`)
     }
   }
   for (const size of [1, 8 * KiB]) {
@@ -213,5 +250,7 @@ t.test('an event is parsed in linear time, however it is split: eight times the 
 t.test('an event of 8 MiB is parsed from chunks of any size', async t => {
   const data = 'x'.repeat(8 * 1024 * 1024 - 6)
   const bytes = encoder.encode(`data: ${data}\n\n`)
-  for (const size of [16, 1024, 64 * 1024]) t.ok((heard(cutEvery(bytes, size))[0] as { data: string }).data === data, `${size} bytes`)
+  for (const size of [16, 1024, 64 * 1024]) {
+    t.ok((heard(cutEvery(bytes, size))[0] as { data: string }).data === data, `${size} bytes`)
+  }
 })

@@ -2,7 +2,9 @@ import t from 'tap'
 import { SequenceChecker } from '../../lib/client/sequence-checker.ts'
 
 t.test('R1: an event is next, a duplicate, or after missing events, by the offsets in its id', async t => {
-  const cases: Array<[known: string | undefined, id: string, verdict: ReturnType<SequenceChecker['check']>, title: string]> = [
+  const cases: Array<
+    [known: string | undefined, id: string, verdict: ReturnType<SequenceChecker['check']>, title: string]
+  > = [
     ['a-5', 'a-6', 'next', 'one more'],
     ['a-5', 'a-5', 'duplicate', 'the same'],
     ['a-5', 'a-3', 'duplicate', 'an earlier one'],

@@ -89,12 +89,25 @@ class Page {
     return () => this.#target.removeEventListener(type, listener)
   }
 
-  hide (): void { this.#target.dispatchEvent(new Event('pagehide')) }
-  show (): void { this.#target.dispatchEvent(new Event('pageshow')) }
-  get listeners (): number { return getEventListeners(this.#target, 'pagehide').length + getEventListeners(this.#target, 'pageshow').length }
+  hide (): void {
+    this.#target.dispatchEvent(new Event('pagehide'))
+  }
+
+  show (): void {
+    this.#target.dispatchEvent(new Event('pageshow'))
+  }
+
+  get listeners (): number {
+    return getEventListeners(this.#target, 'pagehide').length + getEventListeners(this.#target, 'pageshow').length
+  }
 }
 
-interface TabOptions { lastEventId?: string, read?: (message: Message) => Message | undefined, pulls?: boolean, page?: Page }
+interface TabOptions {
+  lastEventId?: string
+  read?: (message: Message) => Message | undefined
+  pulls?: boolean
+  page?: Page
+}
 
 /** A tab: the events of its stream, and its end. */
 class Tab {
@@ -108,7 +121,11 @@ class Tab {
   readonly #stream: AsyncGenerator<Item[], void>
   #check = (): void => {}
 
-  constructor (t: Test, name: string, { lastEventId = '', read = message => message, pulls = true, page }: TabOptions = {}) {
+  constructor (
+    t: Test,
+    name: string,
+    { lastEventId = '', read = message => message, pulls = true, page }: TabOptions = {}
+  ) {
     const { signal } = this.#controller
     this.#stream = shared(name, lastEventId, (after, signal) => {
       this.wire = new Wire(after, signal)
@@ -120,7 +137,11 @@ class Tab {
   }
 
   pull (): void {
-    this.#run().then(() => { this.ended = this.#controller.signal.aborted ? 'closed' : 'complete' }, error => { this.ended = error }).finally(() => this.#check())
+    this.#run().then(() => {
+      this.ended = this.#controller.signal.aborted ? 'closed' : 'complete'
+    }, error => {
+      this.ended = error
+    }).finally(() => this.#check())
   }
 
   /** Reads one batch. */
@@ -139,10 +160,21 @@ class Tab {
     }))
   }
 
-  leads (): Promise<void> { return this.until('it leads', () => this.wire !== undefined) }
-  gets (...got: string[]): Promise<void> { return this.until(`${got} is there, not ${this.got}`, () => this.got.join() === got.join()) }
-  enters (state: StreamState): Promise<void> { return this.until(state, () => this.states.at(-1) === state) }
-  ends (): Promise<void> { return this.until('its end', () => this.ended !== undefined) }
+  leads (): Promise<void> {
+    return this.until('it leads', () => this.wire !== undefined)
+  }
+
+  gets (...got: string[]): Promise<void> {
+    return this.until(`${got} is there, not ${this.got}`, () => this.got.join() === got.join())
+  }
+
+  enters (state: StreamState): Promise<void> {
+    return this.until(state, () => this.states.at(-1) === state)
+  }
+
+  ends (): Promise<void> {
+    return this.until('its end', () => this.ended !== undefined)
+  }
 
   async #run (): Promise<void> {
     for await (const items of this.#stream) {
@@ -413,7 +445,9 @@ t.test('when all tabs are closed, the next one begins with its own id and new nu
   t.equal(second.wire!.after, 'a-0')
   const listener = new BroadcastChannel(name)
   t.teardown(() => listener.close())
-  const told = new Promise<{ first: number }>(resolve => { listener.onmessage = event => resolve((event as MessageEvent).data) })
+  const told = new Promise<{ first: number }>(resolve => {
+    listener.onmessage = event => resolve((event as MessageEvent).data)
+  })
   second.wire!.bring('live')
   t.ok((await within('its number', told)).first > before)
 })
@@ -436,7 +470,9 @@ t.test('a tab with unread events at the end reads them, and does not lead', asyn
   await first.leads()
   const slow = new Tab(t, name, { pulls: false })
   const started = slow.next()
-  await within('it waits for the lock', (async () => { while (locks.count(name) < 2) await new Promise(setImmediate) })())
+  await within('it waits for the lock', (async () => {
+    while (locks.count(name) < 2) await new Promise(setImmediate)
+  })())
   first.wire!.bring('live')
   await started
   first.wire!.bring(message('a-1'))
@@ -481,7 +517,10 @@ t.test('a tab that closes while it waits leaves the queue, and a tab that closes
   t.equal(locks.count(name), 2)
   const controller = new AbortController()
   controller.abort()
-  t.strictSame(await within('its end', shared(name, '', () => t.fail() as never, message => message, controller.signal).next()), { value: undefined, done: true })
+  t.strictSame(
+    await within('its end', shared(name, '', () => t.fail() as never, message => message, controller.signal).next()),
+    { value: undefined, done: true }
+  )
   t.equal(locks.count(name), 2)
   tabs[0].close()
   await tabs[2].leads()
@@ -494,7 +533,9 @@ t.test('a tab that closes while it catches up releases the lock', async t => {
   leader.tell(1, 'a-1', 'live', message('a-1'))
   await other.gets('a-1')
   leader.release()
-  await within('it catches up', (async () => { while (!leader.heard.some(word => typeof word === 'number')) await new Promise(setImmediate) })())
+  await within('it catches up', (async () => {
+    while (!leader.heard.some(word => typeof word === 'number')) await new Promise(setImmediate)
+  })())
   tab.close()
   await other.leads()
   t.equal(other.wire!.after, 'a-1')
@@ -746,7 +787,9 @@ t.test('a tab that missed events requests the events after its last one', async 
   leader.tell(1, 'a-1', message('a-1'))
   await tab.gets('a-1')
   leader.tell(9, 'a-9', message('a-9'))
-  await within('the question', (async () => { while (!leader.heard.some(told => typeof told === 'object')) await new Promise(setImmediate) })())
+  await within('the question', (async () => {
+    while (!leader.heard.some(told => typeof told === 'object')) await new Promise(setImmediate)
+  })())
   t.strictSame(leader.heard.filter(told => typeof told === 'object'), [{ after: 1, id: 'a-1' }])
   t.strictSame(tab.got, ['a-1'])
 })
@@ -760,8 +803,13 @@ t.test('a leader sends its position to a page that is ahead, and rejects a page 
   const channel = new BroadcastChannel(name)
   t.teardown(() => channel.close())
   const heard: Array<{ first?: number, unknown?: number }> = []
-  channel.onmessage = event => { heard.push((event as MessageEvent<{ first?: number }>).data) }
-  const answer = async (count: number): Promise<void> => within('the answer', (async () => { while (heard.length < count) await new Promise(setImmediate) })())
+  channel.onmessage = event => {
+    heard.push((event as MessageEvent<{ first?: number }>).data)
+  }
+  const answer = async (count: number): Promise<void> =>
+    within('the answer', (async () => {
+      while (heard.length < count) await new Promise(setImmediate)
+    })())
   channel.postMessage({ after: Number.MAX_SAFE_INTEGER, id: 'z-1' })
   await answer(1)
   const number = heard[0]!.first! - 1
@@ -783,7 +831,8 @@ t.test('events of a closed connection are dropped', async t => {
     },
     async function * () { yield [message('a-2')] }
   ]
-  const stream = shared(name, '', () => ({ lastEventId: 'a-1', [Symbol.asyncIterator]: sources.shift()! }), read => read, controller.signal, page.on)
+  const stream = shared(name, '', () => ({ lastEventId: 'a-1', [Symbol.asyncIterator]: sources.shift()! }),
+    read => read, controller.signal, page.on)
   t.strictSame((await within('the first', stream.next())).value, [message('a-1')])
   page.hide()
   release()

@@ -5,8 +5,8 @@ import ts from 'typescript'
 import { bundle } from '../setup/bundle.ts'
 
 // The cost of `connect` for a page: the files that it loads first. A third of the 6 kB distinguishes mistakes of the
-// program from failures of the network, which a client would repeat for ever, and closes the connection of a page in the
-// back/forward cache.
+// program from failures of the network, which a client would repeat for ever, and closes the connection of a page in
+// the back/forward cache.
 const LIMIT = 6_144
 
 t.test('the client is at most 6 kB', async t => {
@@ -19,7 +19,10 @@ t.test('the client is at most 6 kB', async t => {
 
 t.test('redirects and sharing are loaded on demand', async t => {
   const { files, loaded } = await bundle()
-  t.strictSame([...files.keys()].filter(name => !loaded.includes(name)).map(name => name.replace(/-\w+\.js$/, '')).sort(), ['redirect', 'shared'])
+  t.strictSame(
+    [...files.keys()].filter(name => !loaded.includes(name)).map(name => name.replace(/-\w+\.js$/, '')).sort(),
+    ['redirect', 'shared']
+  )
 })
 
 /** Returns every identifier of a program that is no property. */
@@ -27,7 +30,8 @@ function namesIn (text: string): Set<string> {
   const names = new Set<string>()
   const visit = (node: ts.Node): void => {
     const { parent } = node
-    if (ts.isIdentifier(node) && !(ts.isPropertyAccessExpression(parent) && parent.name === node) && !(ts.isPropertyAssignment(parent) && parent.name === node)) names.add(node.text)
+    if (ts.isIdentifier(node) && !(ts.isPropertyAccessExpression(parent) && parent.name === node) &&
+      !(ts.isPropertyAssignment(parent) && parent.name === node)) names.add(node.text)
     ts.forEachChild(node, visit)
   }
   visit(ts.createSourceFile('client.js', text, ts.ScriptTarget.Latest, true))
@@ -38,9 +42,14 @@ t.test('the client uses no API of Node', async t => {
   const { files } = await bundle()
   for (const [name, text] of files) {
     const imported = ts.preProcessFile(text).importedFiles.map(file => file.fileName)
-    t.strictSame(imported.filter(specifier => isBuiltin(specifier) || !specifier.startsWith('.')), [], `${name} imports only what is beside it`)
+    t.strictSame(imported.filter(specifier => isBuiltin(specifier) || !specifier.startsWith('.')), [],
+      `${name} imports only what is beside it`)
     const names = namesIn(text)
-    t.strictSame(['process', 'Buffer', 'global', 'require', 'module', '__dirname', 'setImmediate'].filter(word => names.has(word)), [], `${name} uses only what a browser has`)
+    t.strictSame(
+      ['process', 'Buffer', 'global', 'require', 'module', '__dirname', 'setImmediate'].filter(word => names.has(word)),
+      [],
+      `${name} uses only what a browser has`
+    )
   }
   t.ok(namesIn([...files.values()].join('\n')).has('TextDecoder'), 'names are found')
 })

@@ -8,13 +8,20 @@ t.test('E1: an error has a code, a message and a name, and is an Error', async t
   t.equal(`${error}`, 'StreamError: No bytes')
   t.match(error.stack, /^StreamError: No bytes\n/)
   t.notOk('cause' in error, 'no cause where there is none')
-  t.strictSame({ status: error.status, headers: error.headers, retryAfter: error.retryAfter, data: error.data }, { status: undefined, headers: undefined, retryAfter: undefined, data: undefined })
+  t.strictSame({ status: error.status, headers: error.headers, retryAfter: error.retryAfter, data: error.data }, {
+    status: undefined,
+    headers: undefined,
+    retryAfter: undefined,
+    data: undefined
+  })
 })
 
 t.test('E1: an error has a cause', async t => {
   const cause = new TypeError('fetch failed')
   t.equal(new StreamError('FST_SSE_NETWORK', 'The connection failed', { cause }).cause, cause)
-  t.strictSame(new StreamError('FST_SSE_SERVER_ERROR', 'The server failed', { data: { status: 500 } }).data, { status: 500 })
+  t.strictSame(new StreamError('FST_SSE_SERVER_ERROR', 'The server failed', { data: { status: 500 } }).data, {
+    status: 500
+  })
 })
 
 t.test('an error has the status and the headers of the response', async t => {

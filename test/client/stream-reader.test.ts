@@ -8,7 +8,9 @@ const encoder = new TextEncoder()
 const asItIs = (message: Message): Message => message
 
 /** A reader of texts, as a connection uses it. */
-function reading ({ read = asItIs as (message: Message) => Message | undefined, lastEventId = '', maxEventBytes = 1_000 } = {}) {
+function reading (
+  { read = asItIs as (message: Message) => Message | undefined, lastEventId = '', maxEventBytes = 1_000 } = {}
+) {
   const reader = new StreamReader(read, lastEventId)
   const items: Array<Message | StreamState> = []
   let parser: Parser
@@ -148,9 +150,11 @@ t.test('a position event without data moves the position', async t => {
 
 t.test('R3: after sse.reset any id is next, and repeated ids are new events', async t => {
   const { feed, taken } = reading()
-  t.equal(feed(`: live\n${event('e-5')}id: e-2\nevent: sse.reset\ndata: {}\n\n${event('e-3')}${event('e-4')}`), undefined)
+  t.equal(feed(`: live\n${event('e-5')}id: e-2\nevent: sse.reset\ndata: {}\n\n${event('e-3')}${event('e-4')}`),
+    undefined)
   t.strictSame(taken(), ['live', 'e-5', '{}', 'e-3', 'e-4'])
-  t.equal(feed(`event: sse.reset\ndata: {}\n\ndata: state\n\n${event('f-90')}${event('f-92')}`), 'FST_SSE_MISSING_EVENTS', 'without a position of its own the next event brings it')
+  t.equal(feed(`event: sse.reset\ndata: {}\n\ndata: state\n\n${event('f-90')}${event('f-92')}`),
+    'FST_SSE_MISSING_EVENTS', 'without a position of its own the next event brings it')
   t.strictSame(taken(), ['{}', 'state', 'f-90'])
 })
 
@@ -214,7 +218,8 @@ t.test('a heartbeat is a comment without other data', async t => {
     return isHeartbeat(text)
   }
   for (const text of [':\n\n', ': ping\n\n', ':\n\n:\n\n']) t.ok(beat(text), JSON.stringify(text))
-  for (const text of ['data: x\n\n', 'data: x\n\n: note\n\n', ': note\ndata: x\n\n', 'id: 1\n\n:\n\n', ': live\n\n', 'retry: 5\n\n', '\n']) t.notOk(beat(text), JSON.stringify(text))
+  for (const text of ['data: x\n\n', 'data: x\n\n: note\n\n', ': note\ndata: x\n\n', 'id: 1\n\n:\n\n', ': live\n\n',
+    'retry: 5\n\n', '\n']) t.notOk(beat(text), JSON.stringify(text))
 })
 
 t.test('the reconnection time is the last one of all connections', async t => {

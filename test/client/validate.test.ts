@@ -17,18 +17,28 @@ const words: Record<string, TSchema> = {
   List: Type.Object({ next: Type.Optional(Type.Ref('List')) })
 }
 const Words = Type.Module(words)
-const Tree: TSchema = Type.Recursive((This: TSchema): TSchema => Type.Object({ name: Type.String({ format: 'hostname' }), children: Type.Array(This) }))
+const Tree: TSchema = Type.Recursive((This: TSchema): TSchema =>
+  Type.Object({ name: Type.String({ format: 'hostname' }), children: Type.Array(This) })
+)
 
 t.test('C1: valid data has no fault, and invalid data returns its first fault and the path', async t => {
   const rows: Row[] = [
     ['a string', S, ['', 'x'], [[5, "Expected string at '/'"]]],
-    ['an object', Type.Object({ a: N, b: Type.Optional(S) }), [{ a: 1 }, { a: 1, b: '', c: [] }], [[{}, "Expected required property at '/a'"], [{ a: 1, b: null }, "Expected string at '/b'"]]],
+    ['an object', Type.Object({ a: N, b: Type.Optional(S) }), [{ a: 1 }, { a: 1, b: '', c: [] }], [[{},
+      "Expected required property at '/a'"], [{ a: 1, b: null }, "Expected string at '/b'"]]],
     ['a union', Type.Union([Type.Literal('a'), N]), ['a', 2], [['b', "Expected union value at '/'"]]],
     ['a tuple', Type.Tuple([N, S]), [[1, 'x']], [[[1], "Expected tuple to have 2 elements at '/'"]]],
-    ['an intersection', Type.Intersect([Type.Object({ a: S }), Type.Object({ b: S })]), [{ a: '', b: '' }], [[{ a: '' }, "Expected required property at '/b'"]]],
-    ['a recursive type', Tree, [{ name: 'a', children: [{ name: 'b', children: [] }] }], [[{ name: 'a', children: [{ name: 5, children: [] }] }, "Expected string at '/children/0/name'"]]],
-    ['a module', Words.Import('List'), [{}, { next: { next: {} } }], [[{ next: { next: 5 } }, "Expected object at '/next/next'"]]],
-    ['a schema of a module within an object', Type.Object({ list: Words.Import('List') }), [{ list: {} }], [[{ list: 5 }, "Expected object at '/list'"]]]
+    ['an intersection', Type.Intersect([Type.Object({ a: S }), Type.Object({ b: S })]), [{ a: '', b: '' }], [[{ a: '' },
+      "Expected required property at '/b'"]]],
+    ['a recursive type', Tree, [{ name: 'a', children: [{ name: 'b', children: [] }] }], [[{
+      name: 'a',
+      children: [{ name: 5, children: [] }]
+    }, "Expected string at '/children/0/name'"]]],
+    ['a module', Words.Import('List'), [{}, { next: { next: {} } }], [[{ next: { next: 5 } },
+      "Expected object at '/next/next'"]]],
+    ['a schema of a module within an object', Type.Object({ list: Words.Import('List') }), [{ list: {} }], [[{
+      list: 5
+    }, "Expected object at '/list'"]]]
   ]
   for (const [title, schema, fitting, others] of rows) {
     for (const value of fitting) t.equal(validate(schema, value), undefined, `${title}: ${JSON.stringify(value)}`)
@@ -49,8 +59,10 @@ t.test('C1: only the formats that TypeBox knows are checked', async t => {
 })
 
 t.test('C1: beside an unknown format the rest of a schema is checked', async t => {
-  t.equal(validate(Type.String({ format: 'unheard-of', maxLength: 2 }), 'abc'), "Expected string length less or equal to 2 at '/'")
-  t.equal(validate(Words.Import('Note'), { at: 'any time', text: 'long' }), "Expected string length less or equal to 2 at '/text'")
+  t.equal(validate(Type.String({ format: 'unheard-of', maxLength: 2 }), 'abc'),
+    "Expected string length less or equal to 2 at '/'")
+  t.equal(validate(Words.Import('Note'), { at: 'any time', text: 'long' }),
+    "Expected string length less or equal to 2 at '/text'")
 })
 
 t.test('C1: types without a check in TypeBox are skipped, and the types around them are checked', async t => {
@@ -67,7 +79,8 @@ t.test('C1: types without a check in TypeBox are skipped, and the types around t
     t.equal(validate(schema, { part: 5, n: '1' }), "Expected number at '/n'", title)
   }
   t.equal(validate(Words.Import('Lamp'), { light: 'dim', watts: 5 }), undefined, 'an unsafe type in a module')
-  t.equal(validate(Words.Import('Lamp'), { light: 'on' }), "Expected required property at '/watts'", 'beside an unsafe type in a module')
+  t.equal(validate(Words.Import('Lamp'), { light: 'on' }), "Expected required property at '/watts'",
+    'beside an unsafe type in a module')
 })
 
 t.test('C1: a type of the user is checked if its check is registered', async t => {

@@ -5,7 +5,8 @@ import { compileContract, freeContract, type Contract } from '../../lib/contract
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import type { SharedSchemas } from '../../lib/schema/text-schema.ts'
 
-const contract = (map: unknown, shared: SharedSchemas = {}): Contract => compileContract(map, 'GET /orders', schema => schemaCompiler(shared)(schema))
+const contract = (map: unknown, shared: SharedSchemas = {}): Contract =>
+  compileContract(map, 'GET /orders', schema => schemaCompiler(shared)(schema))
 
 /** Returns the frame, or the code and the message of the error. */
 function outcome (make: () => unknown): unknown {
@@ -22,7 +23,8 @@ type Row = [event: unknown, expected: string]
 const S = Type.String()
 const I = Type.Integer()
 const Order = Type.Object({ id: I, note: Type.Optional(S) })
-const NOT_AN_EVENT = 'FST_SSE_EVENT: Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got '
+const NOT_AN_EVENT =
+  'FST_SSE_EVENT: Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got '
 
 t.test('W5: without a schema, strings are sent unchanged and other data as JSON', async t => {
   const rows: Row[] = [
@@ -53,7 +55,11 @@ t.test('W5: an event whose schema admits only strings is sent as plain text, any
     [Type.Module({ Word: S, Again: Type.Ref('Word') }).Import('Again'), 'word']
   ]
   const shared = { Word: { $id: 'Word', type: 'string' } }
-  for (const [schema, data] of text) t.equal(contract({ e: schema }, shared).frame({ event: 'e', data }), `event: e\n${data.split('\n').map(line => `data: ${line}\n`).join('')}\n`)
+  for (const [schema, data] of text) {
+    t.equal(contract({ e: schema }, shared).frame({ event: 'e', data }), `event: e\n${
+      data.split('\n').map(line => `data: ${line}\n`).join('')
+    }\n`)
+  }
 
   const json: Array<[TSchema, unknown, string]> = [
     [Type.Union([S, Type.Null()]), 'text', '"text"'],
@@ -65,13 +71,22 @@ t.test('W5: an event whose schema admits only strings is sent as plain text, any
     [Type.Array(S), ['a'], '["a"]'],
     [Type.Object({ text: S }), { text: 'two\nlines' }, '{"text":"two\\nlines"}'],
     [Type.Unknown(), 'text', '"text"'],
-    [Type.Recursive(This => Type.Object({ next: Type.Union([This, Type.Null()]) })), { next: { next: null } }, '{"next":{"next":null}}']
+    [Type.Recursive(This => Type.Object({ next: Type.Union([This, Type.Null()]) })), { next: { next: null } },
+      '{"next":{"next":null}}']
   ]
-  for (const [schema, data, line] of json) t.equal(outcome(() => contract({ e: schema }).frame({ event: 'e', data })), `event: e\ndata: ${line}\n\n`)
+  for (const [schema, data, line] of json) {
+    t.equal(outcome(() => contract({ e: schema }).frame({ event: 'e', data })), `event: e\ndata: ${line}\n\n`)
+  }
 })
 
 t.test('W4: falsy values are sent', async t => {
-  const any = contract({ message: Type.Unknown(), text: S, number: Type.Number(), flag: Type.Boolean(), nothing: Type.Null() })
+  const any = contract({
+    message: Type.Unknown(),
+    text: S,
+    number: Type.Number(),
+    flag: Type.Boolean(),
+    nothing: Type.Null()
+  })
   for (const { frame } of [freeContract, any]) {
     t.equal(frame({ data: 0 }), 'data: 0\n\n')
     t.equal(frame({ data: false }), 'data: false\n\n')
@@ -91,16 +106,26 @@ t.test('W4: falsy values are sent', async t => {
 })
 
 t.test('W4: data that is undefined is an error, with any schema', async t => {
-  const { frame } = contract({ message: S, any: Type.Any(), unknown: Type.Unknown(), unsafe: Type.Unsafe({}), not: Type.Not(S), optional: Type.Optional(S) })
+  const { frame } = contract({
+    message: S,
+    any: Type.Any(),
+    unknown: Type.Unknown(),
+    unsafe: Type.Unsafe({}),
+    not: Type.Not(S),
+    optional: Type.Optional(S)
+  })
   for (const event of ['message', 'any', 'unknown', 'unsafe', 'not', 'optional']) {
-    const expected = `FST_SSE_DATA: Event '${event}' does not match its schema at '/': data is missing, so no client would dispatch the event`
+    const expected =
+      `FST_SSE_DATA: Event '${event}' does not match its schema at '/': data is missing, so no client would dispatch the event`
     t.equal(outcome(() => frame({ event, data: undefined })), expected)
     t.equal(outcome(() => frame({ event })), expected, 'a name without data is no control event')
     t.equal(outcome(() => freeContract.frame({ event, data: undefined })), expected)
   }
   for (const contract of [{ frame }, freeContract]) {
-    t.equal(outcome(() => contract.frame({ data: undefined })), "FST_SSE_DATA: Event 'message' does not match its schema at '/': data is missing, so no client would dispatch the event")
-    t.equal(outcome(() => contract.frame({ id: 1, data: undefined })), "FST_SSE_DATA: Event 'message' does not match its schema at '/': data is missing, so no client would dispatch the event")
+    t.equal(outcome(() => contract.frame({ data: undefined })),
+      "FST_SSE_DATA: Event 'message' does not match its schema at '/': data is missing, so no client would dispatch the event")
+    t.equal(outcome(() => contract.frame({ id: 1, data: undefined })),
+      "FST_SSE_DATA: Event 'message' does not match its schema at '/': data is missing, so no client would dispatch the event")
   }
 })
 
@@ -114,12 +139,17 @@ t.test('W6: the event message has no event field, with a name or without', async
 t.test('W8: a name that begins with sse. is reserved: only the system events of a channel are sent', async t => {
   for (const event of ['sse.position', 'sse.end', 'sse.', 'sse.reset.x']) {
     for (const parts of [{ event, data: '' }, { event, data: 1, id: 'x' }]) {
-      t.equal(outcome(() => freeContract.frame(parts)), `FST_SSE_FIELD: The field 'event' of an event must be a name that does not begin with 'sse.', got "${event}" (string)`)
+      t.equal(outcome(() => freeContract.frame(parts)),
+        `FST_SSE_FIELD: The field 'event' of an event must be a name that does not begin with 'sse.', got "${event}" (string)`)
       t.match(outcome(() => contract({ order: Order }).frame(parts)), /^FST_SSE_UNKNOWN_EVENT: /)
     }
   }
-  for (const event of ['sse.reset', 'sse.gap']) t.equal(freeContract.frame({ event, data: {} }), `event: ${event}\ndata: {}\n\n`)
-  for (const event of ['sse', 'SSE.x', ' sse.x', 'x.sse.']) t.equal(freeContract.frame({ event, data: 1 }), `event: ${event}\ndata: 1\n\n`)
+  for (const event of ['sse.reset', 'sse.gap']) {
+    t.equal(freeContract.frame({ event, data: {} }), `event: ${event}\ndata: {}\n\n`)
+  }
+  for (const event of ['sse', 'SSE.x', ' sse.x', 'x.sse.']) {
+    t.equal(freeContract.frame({ event, data: 1 }), `event: ${event}\ndata: 1\n\n`)
+  }
 })
 
 t.test('any contract sends control events', async t => {
@@ -128,23 +158,33 @@ t.test('any contract sends control events', async t => {
     t.equal(frame({ id: 'x' }), 'event: sse.position\nid: x\ndata: \n\n')
     t.equal(frame({ retry: 5 }), 'retry: 5\n\n')
     t.equal(frame({ id: 'x', retry: 5 }), 'event: sse.position\nid: x\nretry: 5\ndata: \n\n')
-    t.equal(frame({ comment: undefined, event: undefined, id: 'x', retry: undefined }), 'event: sse.position\nid: x\ndata: \n\n')
+    t.equal(frame({ comment: undefined, event: undefined, id: 'x', retry: undefined }),
+      'event: sse.position\nid: x\ndata: \n\n')
   }
 })
 
 t.test('C1: an undeclared property is never in the frame', async t => {
   const { frame } = contract({ order: Order, list: Type.Array(Order), deep: Type.Object({ o: Type.Record(S, Order) }) })
-  t.equal(frame({ event: 'order', data: { note: 'x', secret: 1, id: 7 } }), 'event: order\ndata: {"id":7,"note":"x"}\n\n')
+  t.equal(frame({ event: 'order', data: { note: 'x', secret: 1, id: 7 } }),
+    'event: order\ndata: {"id":7,"note":"x"}\n\n')
   t.equal(frame({ event: 'list', data: [{ id: 7, secret: 1 }] }), 'event: list\ndata: [{"id":7}]\n\n')
-  t.equal(frame({ event: 'deep', data: { o: { a: { id: 7, secret: 1 } }, secret: 1 } }), 'event: deep\ndata: {"o":{"a":{"id":7}}}\n\n')
+  t.equal(frame({ event: 'deep', data: { o: { a: { id: 7, secret: 1 } }, secret: 1 } }),
+    'event: deep\ndata: {"o":{"a":{"id":7}}}\n\n')
 })
 
 t.test('C1: no value is coerced, and a default replaces no required property', async t => {
-  const { frame } = contract({ order: Type.Object({ id: Type.Integer({ default: 7 }) }), text: S, at: Type.String({ format: 'date-time' }) })
+  const { frame } = contract({
+    order: Type.Object({ id: Type.Integer({ default: 7 }) }),
+    text: S,
+    at: Type.String({ format: 'date-time' })
+  })
   const rows: Row[] = [
-    [{ event: 'order', data: { id: '7' } }, "FST_SSE_DATA: Event 'order' does not match its schema at '/id': Expected integer"],
-    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not match its schema at '/id': Expected required property"],
-    [{ event: 'order', data: '{"id":7}' }, "FST_SSE_DATA: Event 'order' does not match its schema at '/': Expected object"],
+    [{ event: 'order', data: { id: '7' } },
+      "FST_SSE_DATA: Event 'order' does not match its schema at '/id': Expected integer"],
+    [{ event: 'order', data: {} },
+      "FST_SSE_DATA: Event 'order' does not match its schema at '/id': Expected required property"],
+    [{ event: 'order', data: '{"id":7}' },
+      "FST_SSE_DATA: Event 'order' does not match its schema at '/': Expected object"],
     [{ event: 'text', data: 7 }, "FST_SSE_DATA: Event 'text' does not match its schema at '/': Expected string"],
     [{ event: 'text', data: null }, "FST_SSE_DATA: Event 'text' does not match its schema at '/': Expected string"],
     [{ event: 'at', data: new Date(0) }, "FST_SSE_DATA: Event 'at' does not match its schema at '/': Expected string"]
@@ -160,11 +200,16 @@ t.test('C2: an invalid event throws an error that names event, place and expecta
     closed: Type.Object({}, { additionalProperties: false })
   }, { Order: { $id: 'Order', type: 'object', required: ['id'], properties: { id: { type: 'integer' } } } })
   const rows: Row[] = [
-    [{ data: { 'a/b~c': [{ id: 1 }, { id: 1.5 }] } }, "FST_SSE_DATA: Event 'message' does not match its schema at '/a~1b~0c/1/id': Expected integer"],
-    [{ event: 'order', id: 5, retry: 5, comment: 'x', data: { id: 'x' } }, "FST_SSE_DATA: Event 'order' does not match its schema at '/id': must be integer"],
-    [{ event: 'order', data: {} }, "FST_SSE_DATA: Event 'order' does not match its schema at '/': must have required property 'id'"],
-    [{ event: 'unsafe', data: { kind: 'c' } }, "FST_SSE_DATA: Event 'unsafe' does not match its schema at '/kind': must be equal to one of the allowed values"],
-    [{ event: 'closed', data: { a: 1 } }, "FST_SSE_DATA: Event 'closed' does not match its schema at '/a': Unexpected property"]
+    [{ data: { 'a/b~c': [{ id: 1 }, { id: 1.5 }] } },
+      "FST_SSE_DATA: Event 'message' does not match its schema at '/a~1b~0c/1/id': Expected integer"],
+    [{ event: 'order', id: 5, retry: 5, comment: 'x', data: { id: 'x' } },
+      "FST_SSE_DATA: Event 'order' does not match its schema at '/id': must be integer"],
+    [{ event: 'order', data: {} },
+      "FST_SSE_DATA: Event 'order' does not match its schema at '/': must have required property 'id'"],
+    [{ event: 'unsafe', data: { kind: 'c' } },
+      "FST_SSE_DATA: Event 'unsafe' does not match its schema at '/kind': must be equal to one of the allowed values"],
+    [{ event: 'closed', data: { a: 1 } },
+      "FST_SSE_DATA: Event 'closed' does not match its schema at '/a': Unexpected property"]
   ]
   for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
 })
@@ -172,24 +217,39 @@ t.test('C2: an invalid event throws an error that names event, place and expecta
 t.test('C2: an event with an invalid field throws an error, even if its data is valid', async t => {
   for (const { frame } of [freeContract, contract({ message: I })]) {
     const rows: Row[] = [
-      [{ id: 'a\nb', data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got \"a\\nb\" (string)"],
-      [{ id: null, data: 1 }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got null"],
-      [{ retry: -1, data: 1 }, "FST_SSE_FIELD: The field 'retry' of an event must be a whole number of milliseconds, 0 or more, got -1 (number)"],
+      [{ id: 'a\nb', data: 1 },
+        'FST_SSE_FIELD: The field \'id\' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got "a\\nb" (string)'],
+      [{ id: null, data: 1 },
+        "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got null"],
+      [{ retry: -1, data: 1 },
+        "FST_SSE_FIELD: The field 'retry' of an event must be a whole number of milliseconds, 0 or more, got -1 (number)"],
       [{ comment: 5, data: 1 }, "FST_SSE_FIELD: The field 'comment' of an event must be a string, got 5 (number)"],
       [{ event: 5, data: 1 }, "FST_SSE_FIELD: The field 'event' of an event must be a string, got 5 (number)"],
       [{ event: null, data: 1 }, "FST_SSE_FIELD: The field 'event' of an event must be a string, got null"],
-      [{ comment: 'fits', id: 'a\nb' }, "FST_SSE_FIELD: The field 'id' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got \"a\\nb\" (string)"]
+      [{ comment: 'fits', id: 'a\nb' },
+        'FST_SSE_FIELD: The field \'id\' of an event must be a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end, got "a\\nb" (string)']
     ]
     for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
   }
-  t.equal(outcome(() => freeContract.frame({ event: 'a\rb', data: 1 })), "FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got \"a\\rb\" (string)")
+  t.equal(outcome(() => freeContract.frame({ event: 'a\rb', data: 1 })),
+    'FST_SSE_FIELD: The field \'event\' of an event must be a string without CR, LF and NUL, got "a\\rb" (string)')
 })
 
 t.test('any other value than an event throws an error with a code', async t => {
   const rows: Row[] = [
-    [undefined, 'undefined'], [null, 'null'], ['text', '"text" (string)'], [7, '7 (number)'], [true, 'true (boolean)'], [7n, '7 (bigint)'], [Symbol('s'), 'Symbol(s) (symbol)'],
-    [[], 'an array'], [[{ data: 1 }], 'an array'], [() => ({ data: 1 }), 'a function'],
-    [{}, 'an object (Object)'], [new Map([['data', 1]]), 'an object (Map)'], [Promise.resolve({ data: 1 }), 'an object (Promise)']
+    [undefined, 'undefined'],
+    [null, 'null'],
+    ['text', '"text" (string)'],
+    [7, '7 (number)'],
+    [true, 'true (boolean)'],
+    [7n, '7 (bigint)'],
+    [Symbol('s'), 'Symbol(s) (symbol)'],
+    [[], 'an array'],
+    [[{ data: 1 }], 'an array'],
+    [() => ({ data: 1 }), 'a function'],
+    [{}, 'an object (Object)'],
+    [new Map([['data', 1]]), 'an object (Map)'],
+    [Promise.resolve({ data: 1 }), 'an object (Promise)']
   ]
   for (const { frame } of [freeContract, contract({ message: Type.Unknown() })]) {
     for (const [event, shown] of rows) t.equal(outcome(() => frame(event)), NOT_AN_EVENT + shown)
@@ -216,8 +276,11 @@ t.test('W9: the chunk of another library is no event: any other key is rejected,
   ]
   const typed = contract({ message: Type.Unknown() })
   for (const [chunk, key, kind = 'Object'] of chunks) {
-    const expected = `${NOT_AN_EVENT}an object (${kind}) with the key "${key}": send it as { data: … }, or convert the whole source with asData(source)`
-    for (const make of [freeContract.frame, freeContract.serialize, typed.frame, typed.serialize]) t.equal(outcome(() => make(chunk)), expected)
+    const expected =
+      `${NOT_AN_EVENT}an object (${kind}) with the key "${key}": send it as { data: … }, or convert the whole source with asData(source)`
+    for (const make of [freeContract.frame, freeContract.serialize, typed.frame, typed.serialize]) {
+      t.equal(outcome(() => make(chunk)), expected)
+    }
   }
 })
 
@@ -237,7 +300,12 @@ t.test('W9: a plain object of any realm can be a control frame, an instance of a
     toJSON (): unknown { return { n: this.#n } }
   }
   const fields = [
-    { id: 7 }, { id: '' }, { retry: 0 }, { comment: '' }, { id: 7, retry: 5, comment: 'c' }, { id: 7, event: 'message' },
+    { id: 7 },
+    { id: '' },
+    { retry: 0 },
+    { comment: '' },
+    { id: 7, retry: 5, comment: 'c' },
+    { id: 7, event: 'message' },
     { id: 7, event: undefined }
   ]
   const foreign: object[] = [
@@ -285,26 +353,45 @@ t.test('data without a JSON form throws an error that names the event and the pl
     [{ toJSON () { throw new Error('mine') } }, '/', '/']
   ]
   for (const [data, path, deeper] of rows) {
-    t.match(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '${path}': `)
-    t.match(outcome(() => frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '${path}': `)
-    t.match(outcome(() => frame({ event: 'deep', data: { l: [0, data] } })), `FST_SSE_SERIALIZE: Event 'deep' cannot be serialized at '${deeper}': `)
+    t.match(outcome(() => freeContract.frame({ event: 'any', data })),
+      `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '${path}': `)
+    t.match(outcome(() => frame({ event: 'any', data })),
+      `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '${path}': `)
+    t.match(outcome(() => frame({ event: 'deep', data: { l: [0, data] } })),
+      `FST_SSE_SERIALIZE: Event 'deep' cannot be serialized at '${deeper}': `)
   }
-  t.equal(freeContract.frame({ data: [twice, twice, { twice }] }), 'data: [{"same":1},{"same":1},{"twice":{"same":1}}]\n\n', 'the same object twice is no circular reference')
+  t.equal(freeContract.frame({ data: [twice, twice, { twice }] }),
+    'data: [{"same":1},{"same":1},{"twice":{"same":1}}]\n\n', 'the same object twice is no circular reference')
 })
 
 t.test('bytes, maps, sets and promises are rejected, not serialized as numbers or {}', async t => {
-  const { frame } = contract({ any: Type.Unknown(), deep: Type.Object({ l: Type.Array(Type.Unknown()) }), not: Type.Not(S), either: Type.Union([Type.Object({ a: S }), Type.Any()]), none: Type.Object({}) })
+  const { frame } = contract({
+    any: Type.Unknown(),
+    deep: Type.Object({ l: Type.Array(Type.Unknown()) }),
+    not: Type.Not(S),
+    either: Type.Union([Type.Object({ a: S }), Type.Any()]),
+    none: Type.Object({})
+  })
   const values: Array<[value: object, shown: string]> = [
-    [Buffer.from([1, 2]), 'Buffer'], [new Uint8Array([1, 2]), 'Uint8Array'], [new ArrayBuffer(2), 'ArrayBuffer'], [new DataView(new ArrayBuffer(2)), 'DataView'],
-    [new Map([['a', 1]]), 'Map'], [new Set(['a']), 'Set'], [Promise.resolve(1), 'Promise']
+    [Buffer.from([1, 2]), 'Buffer'],
+    [new Uint8Array([1, 2]), 'Uint8Array'],
+    [new ArrayBuffer(2), 'ArrayBuffer'],
+    [new DataView(new ArrayBuffer(2)), 'DataView'],
+    [new Map([['a', 1]]), 'Map'],
+    [new Set(['a']), 'Set'],
+    [Promise.resolve(1), 'Promise']
   ]
   for (const [value, name] of values) {
-    const expected = (event: string, path: string): string => `FST_SSE_SERIALIZE: Event '${event}' cannot be serialized at '${path}': JSON has no form for an object (${name})`
+    const expected = (event: string, path: string): string =>
+      `FST_SSE_SERIALIZE: Event '${event}' cannot be serialized at '${path}': JSON has no form for an object (${name})`
     t.equal(outcome(() => freeContract.frame({ data: value })), expected('message', '/'))
     t.equal(outcome(() => freeContract.frame({ event: 'any', data: { deep: [0, value] } })), expected('any', '/deep/1'))
-    for (const event of ['any', 'either', 'not']) t.equal(outcome(() => frame({ event, data: value })), expected(event, '/'))
+    for (const event of ['any', 'either', 'not']) {
+      t.equal(outcome(() => frame({ event, data: value })), expected(event, '/'))
+    }
     t.equal(outcome(() => frame({ event: 'deep', data: { l: [{ value }] } })), expected('deep', '/l/0/value'))
-    t.equal(outcome(() => frame({ event: 'none', data: { value } })), 'event: none\ndata: {}\n\n', 'an undeclared property is not checked')
+    t.equal(outcome(() => frame({ event: 'none', data: { value } })), 'event: none\ndata: {}\n\n',
+      'an undeclared property is not checked')
   }
 })
 
@@ -330,25 +417,57 @@ t.test('the error of the serializer is the cause of FST_SSE_SERIALIZE', async t 
       return error
     }
   }
-  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw mine } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialized at '/': mine", cause: mine })
-  // eslint-disable-next-line no-throw-literal
-  t.match(thrown(() => freeContract.frame({ data: { toJSON () { throw 'mine' } } })), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialized at '/': mine", cause: 'mine' })
+  t.match(thrown(() =>
+    freeContract.frame({
+      data: {
+        toJSON () {
+          throw mine
+        }
+      }
+    })
+  ), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialized at '/': mine", cause: mine })
+
+  t.match(thrown(() =>
+    freeContract.frame({
+      data: {
+        toJSON () {
+          // eslint-disable-next-line no-throw-literal
+          throw 'mine'
+        }
+      }
+    })
+  ), { code: 'FST_SSE_SERIALIZE', message: "Event 'message' cannot be serialized at '/': mine", cause: 'mine' })
 })
 
 t.test('data without a JSON form throws FST_SSE_SERIALIZE or FST_SSE_DATA, with a schema or without', async t => {
   const { frame } = contract({ any: Type.Unknown(), order: Order })
-  for (const [data, shown] of [[() => 1, 'a function'], [Symbol('s'), 'Symbol(s) (symbol)']] as Array<[unknown, string]>) {
-    t.equal(outcome(() => freeContract.frame({ event: 'any', data })), `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '/': JSON has no form for ${shown}`)
+  for (const [data, shown] of [[() => 1, 'a function'], [Symbol('s'), 'Symbol(s) (symbol)']] as Array<
+    [unknown, string]
+  >) {
+    t.equal(outcome(() => freeContract.frame({ event: 'any', data })),
+      `FST_SSE_SERIALIZE: Event 'any' cannot be serialized at '/': JSON has no form for ${shown}`)
     t.match(outcome(() => frame({ event: 'any', data })), /^FST_SSE_(DATA|SERIALIZE): Event 'any' .* at '\/': ./)
-    t.match(outcome(() => frame({ event: 'order', data })), /^FST_SSE_DATA: Event 'order' does not match its schema at '\/': Expected object/)
+    t.match(outcome(() => frame({ event: 'order', data })),
+      /^FST_SSE_DATA: Event 'order' does not match its schema at '\/': Expected object/)
   }
-  t.equal(outcome(() => freeContract.frame({ data: { toJSON: () => undefined } })), "FST_SSE_SERIALIZE: Event 'message' cannot be serialized at '/': JSON has no form for an object (Object)")
+  t.equal(outcome(() => freeContract.frame({ data: { toJSON: () => undefined } })),
+    "FST_SSE_SERIALIZE: Event 'message' cannot be serialized at '/': JSON has no form for an object (Object)")
 })
 
 t.test('C2: no frame has JSON that a client cannot parse', async t => {
-  const { frame } = contract({ any: Type.Unknown(), object: Type.Object({ x: Type.Any() }), list: Type.Array(Type.Unknown()), record: Type.Record(S, Type.Unknown()) })
+  const { frame } = contract({
+    any: Type.Unknown(),
+    object: Type.Object({ x: Type.Any() }),
+    list: Type.Array(Type.Unknown()),
+    record: Type.Record(S, Type.Unknown())
+  })
   const nothings = [undefined, () => 1, Symbol('s')]
-  const events = nothings.flatMap(nothing => [{ event: 'any', data: nothing }, { event: 'any', data: [nothing] }, { event: 'object', data: { x: nothing } }, { event: 'list', data: [nothing] }, { event: 'record', data: { x: nothing } }])
+  const events = nothings.flatMap(
+    nothing => [{ event: 'any', data: nothing }, { event: 'any', data: [nothing] }, {
+      event: 'object',
+      data: { x: nothing }
+    }, { event: 'list', data: [nothing] }, { event: 'record', data: { x: nothing } }]
+  )
   for (const event of events) {
     const got = String(outcome(() => frame(event)))
     if (got.startsWith('FST_SSE_')) continue
@@ -361,9 +480,11 @@ t.test('C2: no frame has JSON that a client cannot parse', async t => {
 t.test('an undeclared event throws an error that names the declared events', async t => {
   const { frame } = contract({ tick: I, done: S })
   for (const event of ['tock', 'Tick', 'tick ', 'error', 'constructor', '__proto__', 'toString', 'sse.end']) {
-    t.equal(outcome(() => frame({ event, data: 1 })), `FST_SSE_UNKNOWN_EVENT: Event '${event}' is not declared: add it to the event map, or send one of tick, done`)
+    t.equal(outcome(() => frame({ event, data: 1 })),
+      `FST_SSE_UNKNOWN_EVENT: Event '${event}' is not declared: add it to the event map, or send one of tick, done`)
   }
-  t.equal(outcome(() => frame({ data: 1 })), "FST_SSE_UNKNOWN_EVENT: Event 'message' is not declared: add it to the event map, or send one of tick, done")
+  t.equal(outcome(() => frame({ data: 1 })),
+    "FST_SSE_UNKNOWN_EVENT: Event 'message' is not declared: add it to the event map, or send one of tick, done")
 })
 
 t.test('declares() returns whether the map declares an event', async t => {
@@ -395,8 +516,13 @@ t.test('C3: an invalid event map is rejected, with the place and the reason', as
     [{ 'sse.reset': S }, 'the name "sse.reset" (string) is reserved'],
     [{ 'sse.': S }, 'the name "sse." (string) is reserved']
   ]
-  for (const [map, reason] of maps) t.equal(outcome(() => contract(map)), `FST_SSE_MAP: GET /orders: the events must map names to TypeBox schemas: ${reason}`)
-  for (const name of ['sse', 'sse-reset', 'SSE.reset', 'my.sse.reset', 'message', 'error']) t.equal(outcome(() => typeof contract({ [name]: S }).frame), 'function', `${name} may be declared`)
+  for (const [map, reason] of maps) {
+    t.equal(outcome(() => contract(map)),
+      `FST_SSE_MAP: GET /orders: the events must map names to TypeBox schemas: ${reason}`)
+  }
+  for (const name of ['sse', 'sse-reset', 'SSE.reset', 'my.sse.reset', 'message', 'error']) {
+    t.equal(outcome(() => typeof contract({ [name]: S }).frame), 'function', `${name} may be declared`)
+  }
 })
 
 t.test('C3: an invalid schema is rejected, with the place, the event and the reason', async t => {
@@ -414,8 +540,11 @@ t.test('C3: an invalid schema is rejected, with the place, the event and the rea
     t.match(got, /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'bad' cannot be compiled: /)
     t.match(got, reason)
   }
-  t.match(outcome(() => contract({ 'a\nb': S })), /^FST_SSE_(MAP|SCHEMA): GET \/orders: /, 'an event name that cannot be sent')
-  t.match(outcome(() => contract({ tick: S }, { Bad: { $id: 'Bad', type: 'nonsense' } })), /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' cannot be compiled: .*invalid/, 'a shared schema that is none')
+  t.match(outcome(() => contract({ 'a\nb': S })), /^FST_SSE_(MAP|SCHEMA): GET \/orders: /,
+    'an event name that cannot be sent')
+  t.match(outcome(() => contract({ tick: S }, { Bad: { $id: 'Bad', type: 'nonsense' } })),
+    /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' cannot be compiled: .*invalid/,
+    'a shared schema that is none')
 })
 
 t.test('C3: the thrown value of a compiler is the cause of FST_SSE_SCHEMA, an Error or not', async t => {
@@ -425,7 +554,11 @@ t.test('C3: the thrown value of a compiler is the cause of FST_SSE_SCHEMA, an Er
       compileContract({ tick: S }, 'GET /orders', () => { throw thrown })
       t.fail('it should have thrown')
     } catch (error) {
-      t.match(error, { code: 'FST_SSE_SCHEMA', message: `GET /orders: the schema of event 'tick' cannot be compiled: ${String(message)}`, cause: thrown })
+      t.match(error, {
+        code: 'FST_SSE_SCHEMA',
+        message: `GET /orders: the schema of event 'tick' cannot be compiled: ${String(message)}`,
+        cause: thrown
+      })
     }
   }
 })
@@ -437,9 +570,21 @@ t.test('C4: an event for a log has its name, its serialized data and whether tha
   const rows: Array<[contract: Contract, event: unknown, serialized: unknown]> = [
     [typed, { data: 'two\nlines' }, { event: 'message', data: 'two\nlines', json: false }],
     [typed, { event: '', data: '' }, { event: 'message', data: '', json: false }],
-    [typed, { event: 'order', data: { note: 'x', secret: 1, id: 7 } }, { event: 'order', data: '{"id":7,"note":"x"}', json: true }],
-    [typed, { event: 'deep', data: { o: { id: 7, secret: 1 } } }, { event: 'deep', data: '{"o":{"id":7}}', json: true }],
-    [typed, { event: 'order', data: { id: 7 }, id: undefined, retry: undefined, comment: undefined }, { event: 'order', data: '{"id":7}', json: true }],
+    [typed, { event: 'order', data: { note: 'x', secret: 1, id: 7 } }, {
+      event: 'order',
+      data: '{"id":7,"note":"x"}',
+      json: true
+    }],
+    [typed, { event: 'deep', data: { o: { id: 7, secret: 1 } } }, {
+      event: 'deep',
+      data: '{"o":{"id":7}}',
+      json: true
+    }],
+    [typed, { event: 'order', data: { id: 7 }, id: undefined, retry: undefined, comment: undefined }, {
+      event: 'order',
+      data: '{"id":7}',
+      json: true
+    }],
     [freeContract, { data: 'text' }, { event: 'message', data: 'text', json: false }],
     [freeContract, { event: 'any', data: [0, null, 'a'] }, { event: 'any', data: '[0,null,"a"]', json: true }],
     [freeContract, { data: 0 }, { event: 'message', data: '0', json: true }],
@@ -457,12 +602,18 @@ t.test('C4: an event for a log has its name, its serialized data and whether tha
 
 t.test('C2: an event that is rejected for a frame is rejected for a log', async t => {
   const { serialize, frame } = contract({ order: Order, text: S })
-  for (const event of [{ event: 'order', data: { id: 'x' } }, { event: 'order' }, { event: 'text', data: 7 }, { event: 'tock', data: 1 }, { data: 1 }, { event: 5, data: 1 }]) {
+  for (const event of [{ event: 'order', data: { id: 'x' } }, { event: 'order' }, { event: 'text', data: 7 }, {
+    event: 'tock',
+    data: 1
+  }, { data: 1 }, { event: 5, data: 1 }]) {
     const refusal = outcome(() => serialize(event))
     t.match(refusal, /^FST_SSE_/)
     t.equal(refusal, outcome(() => frame(event)))
   }
-  for (const event of [{ event: 'any' }, { data: undefined }, { event: 'a\nb', data: 1 }, { event: 'a\u0000b', data: 1 }, { data: 7n }]) {
+  for (const event of [{ event: 'any' }, { data: undefined }, { event: 'a\nb', data: 1 }, {
+    event: 'a\u0000b',
+    data: 1
+  }, { data: 7n }]) {
     const refusal = outcome(() => freeContract.serialize(event))
     t.match(refusal, /^FST_SSE_/)
     t.equal(refusal, outcome(() => freeContract.frame(event)))
@@ -475,20 +626,26 @@ t.test('R1: an event for a log has no id, no retry, no comment and no reserved n
       [{ id: 'mine', data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: an event of a channel has no 'id'"],
       [{ id: 0, data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: an event of a channel has no 'id'"],
       [{ retry: 0, data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: an event of a channel has no 'retry'"],
-      [{ comment: '', data: 1 }, "FST_SSE_PUBLISH: The event cannot be published: an event of a channel has no 'comment'"],
-      [{ comment: 'alone' }, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
-      [{ id: 'alone' }, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
+      [{ comment: '', data: 1 },
+        "FST_SSE_PUBLISH: The event cannot be published: an event of a channel has no 'comment'"],
+      [{ comment: 'alone' },
+        'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
+      [{ id: 'alone' },
+        'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
       [{}, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an object (Object)'],
       ['text', 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got "text" (string)'],
       [null, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got null'],
       [[], 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got an array'],
       [undefined, 'FST_SSE_PUBLISH: The event cannot be published: expected { data, event? }, got undefined'],
-      [{ event: 'sse.reset', data: 1 }, 'FST_SSE_PUBLISH: The event cannot be published: the name "sse.reset" (string) is reserved'],
-      [{ event: 'sse.', data: 1 }, 'FST_SSE_PUBLISH: The event cannot be published: the name "sse." (string) is reserved']
+      [{ event: 'sse.reset', data: 1 },
+        'FST_SSE_PUBLISH: The event cannot be published: the name "sse.reset" (string) is reserved'],
+      [{ event: 'sse.', data: 1 },
+        'FST_SSE_PUBLISH: The event cannot be published: the name "sse." (string) is reserved']
     ]
     for (const [event, expected] of rows) t.equal(outcome(() => serialize(event)), expected)
     for (const event of [Symbol('s'), Object.create(null), ['sse.gap'], { toString: () => 'sse.gap' }]) {
-      t.match(outcome(() => serialize({ event, data: 1 })), "FST_SSE_FIELD: The field 'event' of an event must be a string, got ", 'a name that is no string')
+      t.match(outcome(() => serialize({ event, data: 1 })),
+        "FST_SSE_FIELD: The field 'event' of an event must be a string, got ", 'a name that is no string')
     }
   }
 })
@@ -508,24 +665,32 @@ t.test('C4: a contract covers a map if it declares all events of the map with th
     [undefined, false]
   ]
   for (const [other, covered] of rows) t.equal(declaresAll(other), covered)
-  for (const [other] of rows) t.equal(freeContract.declaresAll(other), true, 'a route without a map accepts every channel')
+  for (const [other] of rows) {
+    t.equal(freeContract.declaresAll(other), true, 'a route without a map accepts every channel')
+  }
 })
 
 t.test('R3, R5: any contract sends sse.reset and sse.gap, with only their own fields', async t => {
   for (const { frame } of [freeContract, contract({ order: Order })]) {
     const rows: Row[] = [
-      [{ event: 'sse.reset', data: { reason: 'evicted', oldest: 4, newest: 9 }, id: 'e-9' }, 'event: sse.reset\nid: e-9\ndata: {"reason":"evicted","oldest":4,"newest":9}\n\n'],
-      [{ event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'a\nb' } }, 'event: sse.reset\ndata: {"reason":"unknown","oldest":1,"newest":0,"channel":"a\\nb"}\n\n'],
+      [{ event: 'sse.reset', data: { reason: 'evicted', oldest: 4, newest: 9 }, id: 'e-9' },
+        'event: sse.reset\nid: e-9\ndata: {"reason":"evicted","oldest":4,"newest":9}\n\n'],
+      [{ event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 0, channel: 'a\nb' } },
+        'event: sse.reset\ndata: {"reason":"unknown","oldest":1,"newest":0,"channel":"a\\nb"}\n\n'],
       [{ event: 'sse.gap', data: { dropped: 3 }, id: 'e-9' }, 'event: sse.gap\nid: e-9\ndata: {"dropped":3}\n\n'],
-      [{ event: 'sse.gap', data: { dropped: 0, channel: 'orders' } }, 'event: sse.gap\ndata: {"dropped":0,"channel":"orders"}\n\n']
+      [{ event: 'sse.gap', data: { dropped: 0, channel: 'orders' } },
+        'event: sse.gap\ndata: {"dropped":0,"channel":"orders"}\n\n']
     ]
     for (const [event, expected] of rows) t.equal(outcome(() => frame(event)), expected)
     t.match(outcome(() => frame({ event: 'sse.gap' })), /^FST_SSE_DATA: /)
     t.match(outcome(() => frame({ event: 'sse.gap', data: { dropped: 1 }, id: 'a\nb' })), /^FST_SSE_FIELD: /)
   }
   const { frame } = contract({ order: Order })
-  t.equal(frame({ event: 'sse.gap', data: { dropped: 3, secret: 1, deep: { secret: 1 } } }), 'event: sse.gap\ndata: {"dropped":3}\n\n')
-  for (const event of ['sse.other', 'sse.', 'sse.reset2']) t.match(outcome(() => frame({ event, data: { dropped: 1 } })), /^FST_SSE_UNKNOWN_EVENT: /)
+  t.equal(frame({ event: 'sse.gap', data: { dropped: 3, secret: 1, deep: { secret: 1 } } }),
+    'event: sse.gap\ndata: {"dropped":3}\n\n')
+  for (const event of ['sse.other', 'sse.', 'sse.reset2']) {
+    t.match(outcome(() => frame({ event, data: { dropped: 1 } })), /^FST_SSE_UNKNOWN_EVENT: /)
+  }
 })
 
 t.test('E1: data without a JSON form is rejected with a code at any depth of nesting', async t => {

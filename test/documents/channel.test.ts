@@ -13,7 +13,9 @@ document.run({
       const response = await app.inject({ method: 'POST', url: '/prices', payload: { symbol: 'ABC', price: 12.5 } })
       const { id } = response.json<{ id: string }>()
       const epoch = id.replace(/-1$/, '')
-      const [resumed, reset] = document.blocks.filter(block => block.heading === 'Channels' && block.language === 'text').map(block => block.code.replaceAll('2dri67ppar', epoch))
+      const [resumed, reset] = document.blocks.filter(block =>
+        block.heading === 'Channels' && block.language === 'text'
+      ).map(block => block.code.replaceAll('2dri67ppar', epoch))
       t.equal(await client.until('12.5}\n\n'), resumed)
       const other = await open(t, app, '/prices', { 'last-event-id': `${epoch}-9` })
       t.equal(await other.until('1}\n\n'), reset?.replace('evicted', 'ahead'))
@@ -33,8 +35,10 @@ document.run({
       const { set } = await document.load<{ set: (key: string, value: number) => Promise<string> }>("'board'")
       await set('a', 2)
       await set('b', 3)
-      t.match(await all.until('3}\n\n'), /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
-      t.match(await one.until('3}\n\n'), /^: live\nevent: sse.position\nid: \w+-1\ndata: \n\nevent: sse.position\nid: \w+-2\ndata: \n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+      t.match(await all.until('3}\n\n'),
+        /event: changed\nid: \w+-2\ndata: \{"key":"a","value":2\}\n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
+      t.match(await one.until('3}\n\n'),
+        /^: live\nevent: sse.position\nid: \w+-1\ndata: \n\nevent: sse.position\nid: \w+-2\ndata: \n\nevent: changed\nid: \w+-3\ndata: \{"key":"b","value":3\}\n\n$/)
     },
     async (t, app) => { t.equal(app.sse.channel('jobs', { start: 'earliest' }).subscribers, 0) }
   ],
@@ -42,15 +46,19 @@ document.run({
     t.match(await (await open(t, app, '/quotes')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/)
   }],
   'Many channels on one stream': [async (t, app) => {
-    t.match(await (await open(t, app, '/all')).until('\n\n'), /^: live\nevent: sse.position\nid: \w+-0\.\w+-0\ndata: \n\n$/)
+    t.match(await (await open(t, app, '/all')).until('\n\n'),
+      /^: live\nevent: sse.position\nid: \w+-0\.\w+-0\ndata: \n\n$/)
   }],
   'Resumable runs': [async (t, app) => {
     t.equal((await app.inject('/runs/7')).statusCode, 404)
-    const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }), app.inject({ method: 'POST', url: '/runs/7' })])
+    const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }),
+      app.inject({ method: 'POST', url: '/runs/7' })])
     t.equal(first.body, second.body)
-    t.equal([...first.body.matchAll(/^event: token\n.*\ndata: (.*)$/gm)].map(([, token]) => token).join(''), 'Once upon a time')
+    t.equal([...first.body.matchAll(/^event: token\n.*\ndata: (.*)$/gm)].map(([, token]) => token).join(''),
+      'Once upon a time')
     const late = (await app.inject('/runs/7')).body
-    t.equal(late.replace(/^: \w+\n/gm, ''), first.body.replace(/^: \w+\n\n?/gm, ''), 'a late client receives all events')
+    t.equal(late.replace(/^: \w+\n/gm, ''), first.body.replace(/^: \w+\n\n?/gm, ''),
+      'a late client receives all events')
     const id = [...first.body.matchAll(/^id: (.+)$/gm)].at(-1)![1]
     t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
     for (const url of ['/runs/7', '/runs/8']) t.equal((await app.inject({ method: 'DELETE', url })).statusCode, 200)

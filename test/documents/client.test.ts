@@ -14,11 +14,22 @@ clientPage.run({
       t.strictSame(seen, [50, 'HALF OF IT', 1204])
       t.strictSame(ended, { reason: 'complete' })
     },
-    async t => { t.strictSame((await clientPage.load<{ rooms: number[] }>("'/alarms'")).rooms, [7]) },
-    async t => { t.strictSame((await clientPage.load<{ events: unknown[] }>("'/private'")).events, [{ event: 'message', data: 'hello', id: '8' }]) },
+    async t => {
+      t.strictSame((await clientPage.load<{ rooms: number[] }>("'/alarms'")).rooms, [7])
+    },
+    async t => {
+      t.strictSame((await clientPage.load<{ events: unknown[] }>("'/private'")).events, [{
+        event: 'message',
+        data: 'hello',
+        id: '8'
+      }])
+    },
     async t => {
       const { ended } = await clientPage.load<{ ended: { error: Error } }>("'/levels'")
-      t.match(ended.error, { code: 'FST_SSE_INVALID_EVENT', message: "Event 'level' does not fit: Expected number at '/value'" })
+      t.match(ended.error, {
+        code: 'FST_SSE_INVALID_EVENT',
+        message: "Event 'level' does not fit: Expected number at '/value'"
+      })
     }
   ]
 })
@@ -41,8 +52,15 @@ t.test('the page of the typed client runs in a browser', { skip }, async t => {
 t.test('the component of the typed client runs in a browser', { skip }, async t => {
   const page = await openImportPage(t)
   clientPage.writeComponent("'/import'")
-  const contents = "import { createRoot } from 'react-dom/client'\nimport { Import } from './component.tsx'\ncreateRoot(document.querySelector('main')!).render(<Import url='/import' />)\n"
-  const { outputFiles: [bundle] } = await build({ stdin: { contents, loader: 'tsx', resolveDir: clientPage.folder }, bundle: true, format: 'iife', jsx: 'automatic', write: false })
+  const contents =
+    "import { createRoot } from 'react-dom/client'\nimport { Import } from './component.tsx'\ncreateRoot(document.querySelector('main')!).render(<Import url='/import' />)\n"
+  const { outputFiles: [bundle] } = await build({
+    stdin: { contents, loader: 'tsx', resolveDir: clientPage.folder },
+    bundle: true,
+    format: 'iife',
+    jsx: 'automatic',
+    write: false
+  })
   await page.setContent('<main></main>')
   await page.addScriptTag({ content: bundle!.text })
   await page.waitForFunction(() => document.querySelector('main')!.textContent === 'closed: 50 %')

@@ -8,7 +8,8 @@ import { listen } from '../setup/listen.ts'
 import { ours, theirs, v2 } from '../setup/peers.ts'
 import { until } from '../setup/until.ts'
 
-// Rows of the README's comparison with the other plugins for Fastify, in the order: this package, @fastify/sse, fastify-sse-v2.
+// Rows of the README's comparison with the other plugins for Fastify, in the order: this package, @fastify/sse,
+// fastify-sse-v2.
 type Source = () => AsyncIterable<{ data: string }>
 const PLUGINS: Record<string, (source: Source) => Promise<FastifyInstance>> = {
   'fastify-typed-sse': source => ours((_request, reply) => reply.sse(source())),
@@ -18,9 +19,17 @@ const PLUGINS: Record<string, (source: Source) => Promise<FastifyInstance>> = {
 
 /** Opens the stream of an app. `head` settles with the response. */
 async function connect (t: Test, app: FastifyInstance): Promise<{ leave: () => void, head: Promise<unknown> }> {
-  const request = get({ host: '127.0.0.1', port: await listen(t, app), headers: { accept: 'text/event-stream' }, agent: false }).on('error', () => {})
-  const head = once(request, 'response').then(([response]) => (response as Readable).on('error', () => {}).resume(), () => {})
-  const leave = (): void => { request.destroy() }
+  const request = get({
+    host: '127.0.0.1',
+    port: await listen(t, app),
+    headers: { accept: 'text/event-stream' },
+    agent: false
+  }).on('error', () => {})
+  const head = once(request, 'response').then(([response]) => (response as Readable).on('error', () => {}).resume(),
+    () => {})
+  const leave = (): void => {
+    request.destroy()
+  }
   t.teardown(leave)
   return { leave, head }
 }
@@ -31,7 +40,11 @@ async function * endless (): AsyncGenerator<{ data: string }> {
 }
 
 /** Returns a fact of each plugin, in their order. */
-const each = async <T>(t: Test, source: Source, look: (app: FastifyInstance, name: string) => Promise<T>): Promise<T[]> => {
+const each = async <T>(
+  t: Test,
+  source: Source,
+  look: (app: FastifyInstance, name: string) => Promise<T>
+): Promise<T[]> => {
   const found = []
   for (const [name, make] of Object.entries(PLUGINS)) {
     const app = await make(source)

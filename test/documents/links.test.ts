@@ -22,7 +22,9 @@ t.test('every link of a document leads to a file, and to a heading of it', async
 
 t.test('every path in the text of a document exists', async t => {
   for (const path of MARKDOWN_FILES) {
-    const paths = [...proseOf(path).matchAll(/`((?:lib|test|example|\.github|\.ci)\/[\w./-]+)`/g)].map(([, named = '']) => named)
+    const paths = [...proseOf(path).matchAll(/`((?:lib|test|example|\.github|\.ci)\/[\w./-]+)`/g)].map((
+      [, named = '']
+    ) => named)
     t.strictSame(paths.filter(named => !existsSync(named)), [], path)
   }
 })

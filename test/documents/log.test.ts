@@ -17,11 +17,20 @@ document.run({
     t.teardown(() => other.close())
     const clients = await Promise.all([open(t, app, '/news'), open(t, other, '/news')])
     // Where Redis is slow, an empty comment is the first frame.
-    for (const client of clients) t.match(await client.until('-0\ndata: \n\n'), /^(:\n\n)*: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/)
-    const { id } = (await other.inject({ method: 'POST', url: '/news', payload: { text: 'One' } })).json<{ id: string }>()
-    for (const client of clients) t.ok((await client.until('"One"}\n\n')).endsWith(`event: headline\nid: ${id}\ndata: {"text":"One"}\n\n`))
+    for (const client of clients) {
+      t.match(await client.until('-0\ndata: \n\n'), /^(:\n\n)*: live\nevent: sse.position\nid: \w+-0\ndata: \n\n$/)
+    }
+    const { id } = (await other.inject({ method: 'POST', url: '/news', payload: { text: 'One' } })).json<
+      { id: string }
+    >()
+    for (const client of clients) {
+      t.ok((await client.until('"One"}\n\n')).endsWith(`event: headline\nid: ${id}\ndata: {"text":"One"}\n\n`))
+    }
     const back = await open(t, app, '/news', { 'last-event-id': id.replace('-1', '-0') })
-    t.equal((await back.until(': live\n\n')).replace(/^(:\n\n)+/, ''), `: replay\nevent: sse.position\nid: ${id.replace('-1', '-0')}\ndata: \n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n: live\n\n`)
+    t.equal((await back.until(': live\n\n')).replace(/^(:\n\n)+/, ''),
+      `: replay\nevent: sse.position\nid: ${
+        id.replace('-1', '-0')
+      }\ndata: \n\nevent: headline\nid: ${id}\ndata: {"text":"One"}\n\n: live\n\n`)
   }],
   'Where channels keep their events': [async t => {
     const { fileLog } = await document.load<{ fileLog: (folder: string) => EventLogFactory }>('fileLog (')

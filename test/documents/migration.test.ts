@@ -15,7 +15,12 @@ import { until } from '../setup/until.ts'
 
 const ACCEPT = { accept: 'text/event-stream' }
 
-interface Received { events: Array<Partial<EventSourceMessage>>, retry: number | undefined, status: number, body: string }
+interface Received {
+  events: Array<Partial<EventSourceMessage>>
+  retry: number | undefined
+  status: number
+  body: string
+}
 
 /** Waits for the end of the stream and returns its events as a client receives them. */
 async function receive (t: Test, app: FastifyInstance, headers: Record<string, string> = {}): Promise<Received> {
@@ -31,7 +36,12 @@ async function receive (t: Test, app: FastifyInstance, headers: Record<string, s
 }
 
 /** Checks that both apps send the same events, and that there are events. */
-async function same (t: Test, there: FastifyInstance, here: FastifyInstance, headers: Record<string, string> = {}): Promise<[Received, Received]> {
+async function same (
+  t: Test,
+  there: FastifyInstance,
+  here: FastifyInstance,
+  headers: Record<string, string> = {}
+): Promise<[Received, Received]> {
   const [before, after] = [await receive(t, there, headers), await receive(t, here, headers)]
   t.ok(after.events.length > 0)
   t.strictSame(after.events, before.events)
@@ -59,7 +69,8 @@ const V2: Record<string, RowTest> = {
     for (const app of [await v2(() => {}), await ours(() => {})]) t.ok(app.hasReplyDecorator('sse'))
   },
   '`reply.sse(generator())`': async t => {
-    await same(t, await v2((_request, reply) => reply.sse(numbers())), await ours((_request, reply) => reply.sse(numbers())))
+    await same(t, await v2((_request, reply) => reply.sse(numbers())),
+      await ours((_request, reply) => reply.sse(numbers())))
   },
   '`data: JSON.stringify(value)`': async t => {
     await same(t,
@@ -113,7 +124,9 @@ const V2: Record<string, RowTest> = {
         for await (const [data] of on(emitters[1], 'update', { signal })) yield { data }
       })
     })
-    for (const [index, app] of [there, here].entries()) await leave(t, app, () => emitters[index]!.listenerCount('update') === 0)
+    for (const [index, app] of [there, here].entries()) {
+      await leave(t, app, () => emitters[index]!.listenerCount('update') === 0)
+    }
   },
   "`request.socket.on('close', cleanUp)`": async t => {
     let calls = 0
@@ -131,25 +144,29 @@ const V2: Record<string, RowTest> = {
     })), () => calls === 2)
   },
   '`{ retryDelay: 5000 }`, 3000 by default': async t => {
-    const [before, after] = await same(t, await v2((_request, reply) => reply.sse(numbers()), { retryDelay: 5000 }), await ours((_request, reply) => reply.sse(numbers()), { retry: 5000 }))
+    const [before, after] = await same(t, await v2((_request, reply) => reply.sse(numbers()), { retryDelay: 5000 }),
+      await ours((_request, reply) => reply.sse(numbers()), { retry: 5000 }))
     t.equal(after.retry, 5000)
     t.equal(before.retry, 5000)
     t.equal((await receive(t, await v2((_request, reply) => reply.sse(numbers())))).retry, 3000)
     t.equal((await receive(t, await ours((_request, reply) => reply.sse(numbers())))).retry, undefined)
   },
   '`{ retryDelay: false }`': async t => {
-    const [before, after] = await same(t, await v2((_request, reply) => reply.sse(numbers()), { retryDelay: false }), await ours((_request, reply) => reply.sse(numbers())))
+    const [before, after] = await same(t, await v2((_request, reply) => reply.sse(numbers()), { retryDelay: false }),
+      await ours((_request, reply) => reply.sse(numbers())))
     t.equal(after.retry, before.retry)
   },
   '`{ highWaterMark: 1024 }`': async t => {
-    await same(t, await v2((_request, reply) => reply.sse(numbers()), { highWaterMark: 1024 }), await ours((_request, reply) => reply.sse(numbers())))
+    await same(t, await v2((_request, reply) => reply.sse(numbers()), { highWaterMark: 1024 }),
+      await ours((_request, reply) => reply.sse(numbers())))
   }
 }
 
 const SSE: Record<string, RowTest> = {
   "`{ sse: 'only' }`, `{ sse: true }`": async t => {
     for (const route of ['only', true]) {
-      await same(t, await theirs(route, (_request, reply) => reply.sse.send({ data: 1 })), await ours((_request, reply) => reply.sse([{ data: 1 }])))
+      await same(t, await theirs(route, (_request, reply) => reply.sse.send({ data: 1 })),
+        await ours((_request, reply) => reply.sse([{ data: 1 }])))
     }
   },
   '`await reply.sse.send({ data })`, once per event': async t => {
@@ -162,33 +179,42 @@ const SSE: Record<string, RowTest> = {
       })))
   },
   '`await reply.sse.send(iterable)`': async t => {
-    const events = async function * (): AsyncGenerator<{ data: object }> { yield { data: value } }
-    await same(t, await theirs('only', (_request, reply) => reply.sse.send(events())), await ours((_request, reply) => reply.sse(events())))
+    const events = async function * (): AsyncGenerator<{ data: object }> {
+      yield { data: value }
+    }
+    await same(t, await theirs('only', (_request, reply) => reply.sse.send(events())),
+      await ours((_request, reply) => reply.sse(events())))
   },
   '`await reply.sse.send(readable)` of text': async t => {
     const readable = (): Readable => Readable.from(['one', 'two\nlines'])
-    await same(t, await theirs('only', (_request, reply) => reply.sse.send(readable())), await ours((_request, reply) => reply.sse(asData(readable()))))
+    await same(t, await theirs('only', (_request, reply) => reply.sse.send(readable())),
+      await ours((_request, reply) => reply.sse(asData(readable()))))
   },
   "`send('text')`": async t => {
-    const [before, after] = await same(t, await theirs('only', (_request, reply) => reply.sse.send('text')), await ours((_request, reply) => reply.sse([{ data: 'text' }])))
+    const [before, after] = await same(t, await theirs('only', (_request, reply) => reply.sse.send('text')),
+      await ours((_request, reply) => reply.sse([{ data: 'text' }])))
     t.equal(after.body, before.body)
   },
   "`send({ data: 'text' })`, sent with quotes": async t => {
-    const [before, after] = await same(t, await theirs('only', (_request, reply) => reply.sse.send({ data: 'text' })), await ours((_request, reply) => reply.sse([{ data: JSON.stringify('text') }])))
+    const [before, after] = await same(t, await theirs('only', (_request, reply) => reply.sse.send({ data: 'text' })),
+      await ours((_request, reply) => reply.sse([{ data: JSON.stringify('text') }])))
     t.equal(after.body, before.body)
   },
   '`{ serializer }`': async t => {
     const serializer = (data: unknown): string => `<${String(data)}>`
-    await same(t, await theirs('only', (_request, reply) => reply.sse.send({ data: 1 }), { serializer }), await ours((_request, reply) => reply.sse([{ data: serializer(1) }])))
+    await same(t, await theirs('only', (_request, reply) => reply.sse.send({ data: 1 }), { serializer }),
+      await ours((_request, reply) => reply.sse([{ data: serializer(1) }])))
   },
   '`pipeline(readable, transform, reply.sse.stream(), reply.raw)`': async t => {
     const lines = (): Readable => Readable.from(['{"id":1}', '{"id":2}'])
-    await same(t,
-      await theirs('only', async (_request, reply) => {
-        const parse = new Transform({ objectMode: true, transform: (line, _encoding, done) => done(null, { id: JSON.parse(line).id, data: JSON.parse(line) }) })
-        await pipeline(lines(), parse, reply.sse.stream(), reply.raw, { end: false })
-      }),
-      await ours((_request, reply) => reply.sse(async function * () {
+    await same(t, await theirs('only', async (_request, reply) => {
+      const parse = new Transform({
+        objectMode: true,
+        transform: (line, _encoding, done) => done(null, { id: JSON.parse(line).id, data: JSON.parse(line) })
+      })
+      await pipeline(lines(), parse, reply.sse.stream(), reply.raw, { end: false })
+    }), await ours((_request, reply) =>
+      reply.sse(async function * () {
         for await (const line of lines()) yield { id: JSON.parse(line).id as number, data: JSON.parse(line) }
       })))
   },
@@ -283,14 +309,20 @@ const SSE: Record<string, RowTest> = {
     t.equal(here.body, there.body)
   },
   "`{ sse: 'dual' }`, `if (reply.sse)`": async t => {
-    const there = await theirs('dual', async (_request, reply) => reply.sse === undefined ? value : await reply.sse.send({ data: value }))
-    const here = await ours((request, reply) => request.headers.accept === 'text/event-stream' ? reply.sse([{ data: value }]) : reply.send(value))
+    const there = await theirs('dual',
+      async (_request, reply) => reply.sse === undefined ? value : await reply.sse.send({ data: value }))
+    const here = await ours((request, reply) =>
+      request.headers.accept === 'text/event-stream' ? reply.sse([{ data: value }]) : reply.send(value)
+    )
     await same(t, there, here)
     for (const app of [there, here]) t.same((await app.inject('/')).json(), value)
   },
   "`{ sse: 'manual' }`": async t => {
-    const there = await theirs('manual', async (request, reply) => request.headers['x-stream'] === 'yes' ? await reply.sse.send({ data: value }) : value)
-    const here = await ours((request, reply) => request.headers['x-stream'] === 'yes' ? reply.sse([{ data: value }]) : reply.send(value))
+    const there = await theirs('manual',
+      async (request, reply) => request.headers['x-stream'] === 'yes' ? await reply.sse.send({ data: value }) : value)
+    const here = await ours((request, reply) =>
+      request.headers['x-stream'] === 'yes' ? reply.sse([{ data: value }]) : reply.send(value)
+    )
     await same(t, there, here, { 'x-stream': 'yes' })
     for (const app of [there, here]) t.same((await app.inject('/')).json(), value)
   },
@@ -316,7 +348,9 @@ const SSE: Record<string, RowTest> = {
       await reply.sse.send({ data: 1 })
     })
     for (const there of [byCode, byHead]) {
-      const statuses = (await same(t, there, await ours((_request, reply) => reply.code(201).sse([{ data: 1 }])))).map(({ status }) => status)
+      const statuses = (await same(t, there, await ours((_request, reply) => reply.code(201).sse([{ data: 1 }])))).map((
+        { status }
+      ) => status)
       t.strictSame(statuses, [201, 201])
     }
   }

@@ -17,7 +17,8 @@ const readme = new DocumentPrograms('README.md')
 // The program of many nodes connects to this server.
 if (find(REDIS) !== undefined) process.env.REDIS_URL = `redis://127.0.0.1:${(await RedisServer.start(t)).port}`
 
-const TEN = Array.from({ length: 10 }, (_, n) => `data: {"status":200,"resMsg":"server sent event message: ${n + 1}"}\n\n`).join('')
+const TEN = Array.from({ length: 10 },
+  (_, n) => `data: {"status":200,"resMsg":"server sent event message: ${n + 1}"}\n\n`).join('')
 
 readme.run({
   'A server and a client': [async (t, app) => {
@@ -40,14 +41,28 @@ readme.run({
   'Auth and CORS': [async (t, app) => {
     const origin = 'https://app.example'
     const allowed = await app.inject({ url: '/private', headers: { authorization: 'Bearer secret', origin } })
-    t.match(allowed, { statusCode: 200, body: 'data: hello\n\n', headers: { 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true' } })
+    t.match(allowed, {
+      statusCode: 200,
+      body: 'data: hello\n\n',
+      headers: { 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true' }
+    })
     t.match(await app.inject({ url: '/private', headers: { origin } }), { statusCode: 401, body: 'Log in first' })
-    const preflight = await app.inject({ method: 'OPTIONS', url: '/private', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization, last-event-id' } })
+    const preflight = await app.inject({
+      method: 'OPTIONS',
+      url: '/private',
+      headers: {
+        origin,
+        'access-control-request-method': 'GET',
+        'access-control-request-headers': 'authorization, last-event-id'
+      }
+    })
     t.match(preflight, { statusCode: 204, headers: { 'access-control-allow-headers': /authorization, last-event-id/ } })
   }],
   'A channel with resume': [async (t, app) => {
     const stream = await injectStream(app, '/notices/ann')
-    const publish = async (user: string, text: string): Promise<void> => { await app.inject({ method: 'POST', url: `/notices/${user}`, payload: { text } }) }
+    const publish = async (user: string, text: string): Promise<void> => {
+      await app.inject({ method: 'POST', url: `/notices/${user}`, payload: { text } })
+    }
     await publish('ann', 'one')
     await publish('bob', 'not for ann')
     t.match(await stream.take(1), [{ event: 'notice', data: '{"text":"one"}' }])

@@ -17,7 +17,9 @@ new DocumentPrograms('lib/server/README.md').run({
     },
     async (t, app) => {
       const client = await injectStream(app, { url: '/feed', headers: { 'x-user': 'ann' } })
-      const { ended } = (await app.inject({ method: 'POST', url: '/logout', headers: { 'x-user': 'ann' } })).json<{ ended: number }>()
+      const { ended } = (await app.inject({ method: 'POST', url: '/logout', headers: { 'x-user': 'ann' } })).json<
+        { ended: number }
+      >()
       t.equal(ended, 1)
       t.match(await client.closed, { error: { data: { status: 403, detail: 'The stream was ended: you logged out' } } })
     },
@@ -46,6 +48,9 @@ new DocumentPrograms('lib/server/README.md').run({
     t.teardown(() => trace.disable())
     app.get('/two', (_request, reply) => reply.sse([{ data: 1 }, { data: 2 }]))
     await bodyOf(app, '/two')
-    t.match(exporter.getFinishedSpans(), [{ name: 'stream GET /two', attributes: { 'sse.close.reason': 'complete', 'sse.events': 2, 'sse.bytes': 18 } }])
+    t.match(exporter.getFinishedSpans(), [{
+      name: 'stream GET /two',
+      attributes: { 'sse.close.reason': 'complete', 'sse.events': 2, 'sse.bytes': 18 }
+    }])
   }]
 })

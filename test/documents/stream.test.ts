@@ -10,7 +10,8 @@ document.run({
     t.equal(await bodyOf(app, '/web'), 'data: 1\n\n')
     t.equal(await bodyOf(app, '/function', { 'last-event-id': '2' }), 'id: 3\ndata: 3\n\n')
   }, async (t, app) => {
-    const chunk = (delta: string): string => `data: {"id":"chatcmpl-1","object":"chunk","choices":[{"delta":"${delta}"}]}\n\n`
+    const chunk = (delta: string): string =>
+      `data: {"id":"chatcmpl-1","object":"chunk","choices":[{"delta":"${delta}"}]}\n\n`
     t.equal(await bodyOf(app, '/answer'), chunk('Hel') + chunk('lo'))
     t.match(await bodyOf(app, '/file'), /^event: part\ndata: # fastify-typed-sse\n/)
   }, async (t, app) => {
@@ -24,7 +25,8 @@ document.run({
     await first.disconnect()
     t.equal(present.size, 0)
   }, async (t, app) => {
-    const ticks = (from: number) => [1, 2, 3].slice(from).map(n => `event: tick\nid: ${n}\ndata: {"n":${n}}\n\n`).join('')
+    const ticks = (from: number) =>
+      [1, 2, 3].slice(from).map(n => `event: tick\nid: ${n}\ndata: {"n":${n}}\n\n`).join('')
     t.equal(await bodyOf(app, '/relay'), ticks(0))
     t.equal(await bodyOf(app, '/relay', { 'last-event-id': '2' }), ticks(2))
   }],
@@ -56,10 +58,12 @@ document.run({
     }
   ],
   'Finite streams': [async (t, app) => {
-    t.equal(await bodyOf(app, '/countdown'), 'data: 3\n\ndata: 2\n\ndata: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
+    t.equal(await bodyOf(app, '/countdown'),
+      'data: 3\n\ndata: 2\n\ndata: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
     t.equal((await app.inject({ url: '/countdown', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
   }],
   'Coming back': [async (t, app) => {
-    t.equal(await bodyOf(app, '/numbers', { 'last-event-id': '7' }), 'retry: 2000\n\nid: 8\ndata: 8\n\nid: 9\ndata: 9\n\nid: 10\ndata: 10\n\n')
+    t.equal(await bodyOf(app, '/numbers', { 'last-event-id': '7' }),
+      'retry: 2000\n\nid: 8\ndata: 8\n\nid: 9\ndata: 9\n\nid: 10\ndata: 10\n\n')
   }]
 })

@@ -14,7 +14,9 @@ const plain = (cell = ''): string => cell.replaceAll('`', '')
 
 t.test('the table of error codes is the list of errors', async t => {
   const documented = rowsOf('lib/errors.md', 'code', 'status').map(([code, status]) => [plain(code), status])
-  const defined = Object.entries(errors).filter(([name]) => name.startsWith('FST_')).map(([name, make]) => [name, String(new (make as new () => { statusCode: number })().statusCode)])
+  const defined = Object.entries(errors).filter(([name]) => name.startsWith('FST_')).map((
+    [name, make]
+  ) => [name, String(new (make as new() => { statusCode: number })().statusCode)])
   t.strictSame(documented.toSorted(), [...defined, ['FST_SSE_CLOSED', '–']].toSorted())
 })
 
@@ -26,12 +28,23 @@ t.test('the table of client codes is the list of what can go wrong there', async
 })
 
 /** The names and the defaults in the tables of options of a file. */
-const defaultsIn = (path: string): Record<string, string> => Object.fromEntries(rowsOf(path, 'option', 'default').map(([name, value]) => [plain(name), plain(value).replaceAll("'", '')]))
+const defaultsIn = (path: string): Record<string, string> =>
+  Object.fromEntries(
+    rowsOf(path, 'option', 'default').map(([name, value]) => [plain(name), plain(value).replaceAll("'", '')])
+  )
 
 t.test('the table of options has every option with its default', async t => {
-  const defined = Object.entries(resolveOptions(undefined)).map(([name, value]) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
+  const defined = Object.entries(resolveOptions(undefined)).map((
+    [name, value]
+  ) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
   const { server: { shutdownTimeout, reconnectWindow } } = resolveRegistration({})
-  t.strictSame(defaultsIn('README.md'), { ...Object.fromEntries(defined), limits: '–', shutdownTimeout: String(shutdownTimeout), reconnectWindow: String(reconnectWindow), eventLog: 'memoryLog()' })
+  t.strictSame(defaultsIn('README.md'), {
+    ...Object.fromEntries(defined),
+    limits: '–',
+    shutdownTimeout: String(shutdownTimeout),
+    reconnectWindow: String(reconnectWindow),
+    eventLog: 'memoryLog()'
+  })
 })
 
 t.test('the table of channel options has every option with its default', async t => {
@@ -48,11 +61,19 @@ t.test('the table of channel options has every option with its default', async t
 t.test('the tables of the command line are the help of the commands', async t => {
   const tables = tablesOf('lib/cli/README.md')
   for (const { name, options } of commands) {
-    t.strictSame(tables.find(({ heading, head }) => heading === name && head[0] === 'option')?.rows.map(([option, text]) => [plain(option), text]), optionRows(options), name)
+    t.strictSame(
+      tables.find(({ heading, head }) => heading === name && head[0] === 'option')?.rows.map((
+        [option, text]
+      ) => [plain(option), text]),
+      optionRows(options),
+      name
+    )
   }
   const codes = tables.find(({ head }) => head[0] === 'code')?.rows ?? []
-  t.strictSame(codes, Object.keys(commands[0]!.exits).map(code => [code, ...commands.map(({ exits }) => exits[Number(code)])]))
-  t.strictSame(commands.map(({ exits }) => Object.keys(exits)), commands.map(() => codes.map(([code]) => code)), 'each has them all')
+  t.strictSame(codes,
+    Object.keys(commands[0]!.exits).map(code => [code, ...commands.map(({ exits }) => exits[Number(code)])]))
+  t.strictSame(commands.map(({ exits }) => Object.keys(exits)), commands.map(() => codes.map(([code]) => code)),
+    'each has them all')
 })
 
 const firstColumn = (path: string, head: string): string[] => rowsOf(path, head).map(([first]) => plain(first))
@@ -62,7 +83,8 @@ t.test('the table of statistics has every figure', async t => {
 })
 
 t.test('the table of diagnostics channels has every channel', async t => {
-  t.strictSame(firstColumn('lib/server/README.md', 'channel'), Object.keys(diagnostics).map(name => `fastify-typed-sse:${name}`))
+  t.strictSame(firstColumn('lib/server/README.md', 'channel'),
+    Object.keys(diagnostics).map(name => `fastify-typed-sse:${name}`))
 })
 
 t.test('the table of reasons has every reason', async t => {

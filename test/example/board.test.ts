@@ -30,9 +30,11 @@ const tin = (price: number): Quote => ({ symbol: 'Tin', group: 'metals', price, 
 const rice = (price: number): Quote => ({ symbol: 'Rice', group: 'food', price, change: -1 })
 
 const HEAD = `retry: ${RETRY}\n\n`
-const frame = (quote: Quote, offset?: number): string => `event: quote\n${offset === undefined ? '' : `id: ${offset}\n`}data: ${JSON.stringify(quote)}\n\n`
+const frame = (quote: Quote, offset?: number): string =>
+  `event: quote\n${offset === undefined ? '' : `id: ${offset}\n`}data: ${JSON.stringify(quote)}\n\n`
 /** The frames of all quotes. The last one has the id of the snapshot's position. */
-const snapshot = (quotes: Quote[], offset: number): string => quotes.map((quote, index) => frame(quote, index === quotes.length - 1 ? offset : undefined)).join('')
+const snapshot = (quotes: Quote[], offset: number): string =>
+  quotes.map((quote, index) => frame(quote, index === quotes.length - 1 ? offset : undefined)).join('')
 
 t.test('a client that joins receives all current quotes, then each change', async t => {
   const market = new StillMarket()
@@ -90,7 +92,9 @@ t.test('a reconnecting client receives the quotes that it missed, or is reset to
   ]
   for (const { lastEventId, reason } of rows) {
     const reset = await Reading.open(t, `${site.url}/board/events`, lastEventId)
-    const expected = `${HEAD}event: sse.reset\ndata: {"reason":"${reason}","oldest":1001,"newest":2000}\n\n${snapshot([...market.quotes.values()], 2000)}`
+    const expected = `${HEAD}event: sse.reset\ndata: {"reason":"${reason}","oldest":1001,"newest":2000}\n\n${
+      snapshot([...market.quotes.values()], 2000)
+    }`
     t.equal(await reset.frames(14), expected, reason)
   }
 })

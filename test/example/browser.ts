@@ -65,7 +65,8 @@ export const state = (page: Page, name: string) => page.locator(`#state[data-sta
 
 /** Waits until a number on the page is at least this one. */
 export const reaches = (page: Page, id: string, number: number) =>
-  page.waitForFunction(([id, number]) => Number(document.getElementById(id)?.textContent) >= number, [id, number] as const)
+  page.waitForFunction(([id, number]) => Number(document.getElementById(id)?.textContent) >= number,
+    [id, number] as const)
 
 /** Waits until an element has exactly this text. */
 export const reads = (page: Page, id: string, text: string) =>

@@ -20,11 +20,12 @@ async function start (t: Test): Promise<Site> {
   return Site.start(t, app)
 }
 
-const post = (site: Site, room: string, body: unknown): Promise<Response> => fetch(`${site.url}/chat/${room}/messages`, {
-  method: 'POST',
-  headers: { 'content-type': 'application/json' },
-  body: JSON.stringify(body)
-})
+const post = (site: Site, room: string, body: unknown): Promise<Response> =>
+  fetch(`${site.url}/chat/${room}/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body)
+  })
 
 /** Sends a message. Resolves to its id. */
 async function say (site: Site, room: string, name: string, text: string): Promise<string> {
@@ -37,21 +38,26 @@ const join = (t: Test, site: Site, room: string, lastEventId?: string): Promise<
   Reading.open(t, `${site.url}/chat/${room}/events`, lastEventId)
 
 const withoutTime = (wire: string): string => wire.replace(/,"at":\d{13}\}/g, '}')
-const frame = (offset: number, name: string, text: string): string => `id: ${offset}\ndata: ${JSON.stringify({ name, text })}\n\n`
+const frame = (offset: number, name: string, text: string): string =>
+  `id: ${offset}\ndata: ${JSON.stringify({ name, text })}\n\n`
 
 t.test('all clients in a room receive its messages in one order, with the time; other rooms do not', async t => {
   const site = await start(t)
   const [ann, bob, other] = [await join(t, site, 'lobby'), await join(t, site, 'lobby'), await join(t, site, 'garden')]
   const before = Date.now()
-  await Promise.all(Array.from({ length: 20 }, (_, n) => say(site, 'lobby', n % 2 === 0 ? 'Ann' : 'Bob', `message ${n}`)))
+  await Promise.all(
+    Array.from({ length: 20 }, (_, n) => say(site, 'lobby', n % 2 === 0 ? 'Ann' : 'Bob', `message ${n}`))
+  )
   await say(site, 'garden', 'Eve', 'alone')
   const seen = await ann.frames(2 + 20)
   t.equal(await bob.frames(2 + 20), seen)
   t.equal(seen.slice(0, seen.indexOf('data: {')), `${HEAD}event: sse.position\nid: 0\ndata: \n\nid: 1\n`)
-  const messages = Array.from(seen.matchAll(/^data: (.+)$/gm), match => JSON.parse(match[1]!) as { text: string, at: number })
+  const messages = Array.from(seen.matchAll(/^data: (.+)$/gm),
+    match => JSON.parse(match[1]!) as { text: string, at: number })
   t.strictSame(messages.map(({ text }) => text).sort(), Array.from({ length: 20 }, (_, n) => `message ${n}`).sort())
   t.ok(messages.every(({ at }) => at >= before && at <= Date.now()))
-  t.equal(withoutTime(await other.frames(3)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Eve', 'alone')}`)
+  t.equal(withoutTime(await other.frames(3)),
+    `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Eve', 'alone')}`)
 })
 
 t.test('a client that joins late receives the history, then new messages', async t => {
@@ -59,7 +65,8 @@ t.test('a client that joins late receives the history, then new messages', async
   await say(site, 'lobby', 'Ann', 'first')
   await say(site, 'lobby', 'Ann', 'second')
   const late = await join(t, site, 'lobby')
-  t.equal(withoutTime(await late.frames(4)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Ann', 'first')}${frame(2, 'Ann', 'second')}`)
+  t.equal(withoutTime(await late.frames(4)),
+    `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Ann', 'first')}${frame(2, 'Ann', 'second')}`)
   await say(site, 'lobby', 'Bob', 'third')
   t.equal(withoutTime(await late.frames(1)), frame(3, 'Bob', 'third'))
 })
@@ -69,7 +76,8 @@ t.test('a reconnecting client receives exactly the messages that it missed', asy
   const id = await say(site, 'lobby', 'Ann', 'seen')
   await say(site, 'lobby', 'Ann', 'missed')
   const back = await join(t, site, 'lobby', id)
-  t.equal(withoutTime(await back.frames(3)), `${HEAD}event: sse.position\nid: 1\ndata: \n\n${frame(2, 'Ann', 'missed')}`)
+  t.equal(withoutTime(await back.frames(3)),
+    `${HEAD}event: sse.position\nid: 1\ndata: \n\n${frame(2, 'Ann', 'missed')}`)
 })
 
 t.test('a room keeps its last hundred messages; a client that joins later, or brings an id of another room, gets a gap or a reset', async t => {
@@ -77,10 +85,12 @@ t.test('a room keeps its last hundred messages; a client that joins later, or br
   const elsewhere = await say(site, 'garden', 'Ann', 'elsewhere')
   for (let n = 1; n <= 101; n++) await say(site, 'lobby', 'Ann', String(n))
   const messages = Array.from({ length: 100 }, (_, index) => frame(index + 2, 'Ann', String(index + 2))).join('')
-  const cases = [[undefined, 'sse.gap', '{"dropped":1}'], [elsewhere, 'sse.reset', '{"reason":"unknown","oldest":2,"newest":101}']] as const
+  const cases = [[undefined, 'sse.gap', '{"dropped":1}'], [elsewhere, 'sse.reset',
+    '{"reason":"unknown","oldest":2,"newest":101}']] as const
   for (const [lastEventId, event, data] of cases) {
     const reading = await join(t, site, 'lobby', lastEventId)
-    t.equal(withoutTime(await reading.frames(102)), `${HEAD}event: ${event}\nid: 1\ndata: ${data}\n\n${messages}`, event)
+    t.equal(withoutTime(await reading.frames(102)), `${HEAD}event: ${event}\nid: 1\ndata: ${data}\n\n${messages}`,
+      event)
   }
 })
 
@@ -90,7 +100,10 @@ t.test('an invalid room or message is rejected', async t => {
     t.equal((await fetch(`${site.url}/chat/${room}/events`)).status, 400, room)
     t.equal((await post(site, room, { name: 'Ann', text: 'hello' })).status, 400, room)
   }
-  for (const body of [{}, { name: 'Ann' }, { name: 'Ann', text: '' }, { name: ' ', text: 'x' }, { name: 'Ann', text: ' \n' }, { name: 'Ann', text: 'x'.repeat(1001) }]) {
+  for (const body of [{}, { name: 'Ann' }, { name: 'Ann', text: '' }, { name: ' ', text: 'x' }, {
+    name: 'Ann',
+    text: ' \n'
+  }, { name: 'Ann', text: 'x'.repeat(1001) }]) {
     t.equal((await post(site, 'lobby', body)).status, 400, JSON.stringify(body).slice(0, 40))
   }
 })
@@ -101,7 +114,8 @@ t.test('a message cannot forge another message or any other part of the stream',
   const text = 'x\n\ndata: {"name":"Bob","text":"forged"}\r\n\r\nevent: sse.reset\rdata: 1\u2028</script>'
   await post(site, 'lobby', { name: 'Ann', text, at: 1, admin: true })
   await say(site, 'lobby', 'Ann', 'next')
-  t.equal(withoutTime(await reading.frames(4)), `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Ann', text)}${frame(2, 'Ann', 'next')}`)
+  t.equal(withoutTime(await reading.frames(4)),
+    `${HEAD}event: sse.position\nid: 0\ndata: \n\n${frame(1, 'Ann', text)}${frame(2, 'Ann', 'next')}`)
 })
 
 inBrowser(t, (t, browser) => {
@@ -159,7 +173,8 @@ inBrowser(t, (t, browser) => {
     stream().socket!.destroy()
     say(Array.from({ length: 120 }, (_, n) => `more ${n}`))
     await page.locator('#log li:last-child span:text-is("more 119")').waitFor()
-    t.strictSame(await lines(page), Array.from({ length: 100 }, (_, n) => `Bob: more ${n + 20}`), 'not with a hole in it')
+    t.strictSame(await lines(page), Array.from({ length: 100 }, (_, n) => `Bob: more ${n + 20}`),
+      'not with a hole in it')
     t.equal(await page.locator('#reconnects').textContent(), '2')
   })
 
@@ -178,7 +193,10 @@ inBrowser(t, (t, browser) => {
     const refused = async (text: string, why: string): Promise<void> => {
       await page.locator('#text').fill(text)
       await page.getByRole('button', { name: 'Send' }).click()
-      await page.waitForFunction(why => (document.getElementById('text') as HTMLInputElement).validationMessage.includes(why), why)
+      await page.waitForFunction(
+        why => (document.getElementById('text') as HTMLInputElement).validationMessage.includes(why),
+        why
+      )
       t.equal(await page.locator('#text').inputValue(), text, 'it is not lost')
     }
     // The page itself would not accept this text.

@@ -12,7 +12,9 @@ type Samples = Record<string, number>
 
 async function start (t: Test): Promise<{ app: FastifyInstance, port: number }> {
   const app = Fastify()
-  await app.register(sse, { limits: { maxStreamsPerKey: 2, keyGenerator: ({ headers }) => headers['x-user'] as string } })
+  await app.register(sse, {
+    limits: { maxStreamsPerKey: 2, keyGenerator: ({ headers }) => headers['x-user'] as string }
+  })
   await app.register(metrics, {})
   const channel = app.sse.channel('news')
   app.get('/news', (_request, reply) => reply.sse(channel))
@@ -120,7 +122,9 @@ t.test('open streams are counted while they send, and not again when they close'
   client.socket.destroy()
   while (app.sse.stats().streams.open > 0) await new Promise(setImmediate)
   const after = (await scrape(t, port)).samples
-  for (const name of ['sse_events_total', 'sse_bytes_total']) t.equal(after[`${name}{route="GET /news"}`], during[`${name}{route="GET /news"}`], name)
+  for (const name of ['sse_events_total', 'sse_bytes_total']) {
+    t.equal(after[`${name}{route="GET /news"}`], during[`${name}{route="GET /news"}`], name)
+  }
   t.equal(during['sse_events_total{route="GET /news"}'], 1)
 })
 

@@ -76,9 +76,14 @@ async function * readEvents (t: Test, url: string): AsyncGenerator<EventSourceMe
   let last: string | undefined
   for (;;) {
     try {
-      const response = await fetch(url, { headers: last === undefined ? {} : { 'last-event-id': last }, signal: leaving.signal })
+      const response = await fetch(url, {
+        headers: last === undefined ? {} : { 'last-event-id': last },
+        signal: leaving.signal
+      })
       if (!response.ok) throw new Error(`refused with ${response.status}`)
-      for await (const message of response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream())) {
+      for await (const message of response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(
+        new EventSourceParserStream()
+      )) {
         last = message.id ?? last
         // A position without an event, which EventSource dispatches to no listener.
         if (message.event !== 'sse.position') yield message
@@ -91,7 +96,11 @@ async function * readEvents (t: Test, url: string): AsyncGenerator<EventSourceMe
 }
 
 /** Reads until an event matches, and returns all events up to it. */
-async function readUntil (what: string, events: AsyncGenerator<EventSourceMessage, never>, fits: (event: EventSourceMessage) => boolean): Promise<EventSourceMessage[]> {
+async function readUntil (
+  what: string,
+  events: AsyncGenerator<EventSourceMessage, never>,
+  fits: (event: EventSourceMessage) => boolean
+): Promise<EventSourceMessage[]> {
   const read: EventSourceMessage[] = []
   const reading = async (): Promise<EventSourceMessage[]> => {
     for (;;) {
@@ -114,7 +123,11 @@ const isRunning = (pid: number): boolean => {
 }
 
 /** Returns the current processes, and the stream of their changes. */
-async function watch (t: Test, example: Example, count: number): Promise<{ processes: Process[], changes: AsyncGenerator<EventSourceMessage, never> }> {
+async function watch (
+  t: Test,
+  example: Example,
+  count: number
+): Promise<{ processes: Process[], changes: AsyncGenerator<EventSourceMessage, never> }> {
   const changes = readEvents(t, `${example.url}/processes/events`)
   const processes: Process[] = []
   await readUntil('all processes', changes, event => processes.push(processOf(event)) === count)
@@ -199,7 +212,10 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
     const rows = [
       { env: { REDIS_SERVER_PATH: '/none' }, says: /Redis was not found: apt-get install redis-server, or .+\n$/ },
       { env: { REDIS_SERVER_PATH: process.execPath }, says: /Redis did not start\n$/ },
-      { env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` }, says: /REDIS_URL: no Redis answers at redis:.+\n$/ },
+      {
+        env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` },
+        says: /REDIS_URL: no Redis answers at redis:.+\n$/
+      },
       { env: { PORT: String(port) }, says: new RegExp(`EADDRINUSE.* 127.0.0.1:${port}\\n$`) }
     ]
     for (const { env, says } of rows) {
@@ -220,7 +236,10 @@ t.test('many nodes', { skip: absent(REDIS), jobs: 2 }, async t => {
 
   t.test('a node whose parent has exited ends its streams and exits', async t => {
     const redis = await RedisServer.start(t)
-    const node = fork('example/nodes/server.ts', { execArgv: ['--import', 'tsx'], env: { ...process.env, NAME: 'X', REDIS_URL: `redis://127.0.0.1:${redis.port}` } })
+    const node = fork('example/nodes/server.ts', {
+      execArgv: ['--import', 'tsx'],
+      env: { ...process.env, NAME: 'X', REDIS_URL: `redis://127.0.0.1:${redis.port}` }
+    })
     const exit = once(node, 'exit')
     t.teardown(() => node.kill('SIGKILL'))
     const [{ port }] = await once(node, 'message') as [{ port: number }]
@@ -304,7 +323,12 @@ t.test('the proxy', async t => {
     const [request, response] = await node.next()
     t.strictSame([request.method, request.url], ['GET', '/ticks/events?lastEventId=a-1'])
     t.strictSame(request.headers, { host: 'localhost', 'last-event-id': 'a-2', connection: 'close' })
-    response.writeHead(203, 'Fine', { 'x-node': 'A', connection: 'close, x-hop', 'x-hop': '1', 'set-cookie': ['a=1', 'b=2'] })
+    response.writeHead(203, 'Fine', {
+      'x-node': 'A',
+      connection: 'close, x-hop',
+      'x-hop': '1',
+      'set-cookie': ['a=1', 'b=2']
+    })
     response.flushHeaders()
     // Before the body starts.
     const head = await within('the head', client.until('\r\n\r\n'))
@@ -349,27 +373,38 @@ t.test('the proxy', async t => {
     await client.until('data: 1')
     response.socket!.resetAndDestroy()
     await within('the end', client.closed)
-    t.strictSame(client.responses().map(({ status, body, complete }) => ({ status, body, complete })), [{ status: 200, body: 'data: 1\n\n', complete: false }])
+    t.strictSame(client.responses().map(({ status, body, complete }) => ({ status, body, complete })), [{
+      status: 200,
+      body: 'data: 1\n\n',
+      complete: false
+    }])
   })
 })
 
 inBrowser(t, (t, browser) => {
   const skip = absent(REDIS)
   const card = (page: Page, name: string) => page.locator(`#processes li[data-name=${name}]`)
-  const serving = async (page: Page): Promise<string> => (await page.locator('#processes li[data-serving]').getAttribute('data-name'))!
+  const serving = async (page: Page): Promise<string> =>
+    (await page.locator('#processes li[data-serving]').getAttribute('data-name'))!
   const kill = (page: Page, name: string): Promise<void> => page.getByRole('button', { name: `Kill ${name}` }).click()
   /** Waits for new events of all nodes. */
   const ofAll = async (page: Page): Promise<void> => {
     const lines = await page.locator('#log li').count()
     await page.waitForFunction(([lines, names]) => {
-      const from = Array.from(document.querySelectorAll('#log li')).slice(lines).map(line => line.querySelector('.node')?.textContent)
+      const from = Array.from(document.querySelectorAll('#log li')).slice(lines).map(line =>
+        line.querySelector('.node')?.textContent
+      )
       return names.every(name => from.includes(name))
     }, [lines, NAMES] as const)
   }
-  const figures = async (page: Page, ...names: string[]): Promise<number[]> => Promise.all(names.map(async name => Number(await page.locator(`#${name}`).textContent())))
-  const offsets = async (page: Page): Promise<number[]> => (await page.locator('#log .offset').allTextContents()).map(Number)
+  const figures = async (page: Page, ...names: string[]): Promise<number[]> =>
+    Promise.all(names.map(async name => Number(await page.locator(`#${name}`).textContent())))
+  const offsets = async (page: Page): Promise<number[]> =>
+    (await page.locator('#log .offset').allTextContents()).map(Number)
 
-  t.test('the node that serves the page is killed, then all of them, then Redis: no event is missing or duplicated', { skip }, async t => {
+  t.test('the node that serves the page is killed, then all of them, then Redis: no event is missing or duplicated', {
+    skip
+  }, async t => {
     const example = await Example.start(t)
     const { changes } = await watch(t, example, 4)
     const page = await tabOf(t, await windowOf(t, browser), example.url)
@@ -407,39 +442,49 @@ inBrowser(t, (t, browser) => {
   t.test('missing and duplicate events are counted', async t => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(sse)
-    app.get('/ticks/events', (_request, reply) => reply.sse(async function * ({ signal }) {
-      for (const id of ['a-7', 'a-8', 'a-8', 'a-11', 'a-9']) yield { event: 'tick', id, data: { from: 'A', number: 1, via: 'B' } }
-      await once(signal, 'abort')
-    }))
+    app.get('/ticks/events', (_request, reply) =>
+      reply.sse(async function * ({ signal }) {
+        for (const id of ['a-7', 'a-8', 'a-8', 'a-11', 'a-9']) {
+          yield {
+            event: 'tick',
+            id,
+            data: { from: 'A', number: 1, via: 'B' }
+          }
+        }
+        await once(signal, 'abort')
+      }))
     servePage(app, '/', new URL('../../example/nodes/page.html', import.meta.url))
     const page = await tabOf(t, await windowOf(t, browser), (await Site.start(t, app)).url)
     await reaches(page, 'received', 5)
     t.strictSame(await figures(page, 'missing', 'duplicates', 'resets', 'reconnects'), [2, 2, 0, 0])
   })
 
-  t.test('after Redis has lost all data, the page shows a reset and continues; a hidden tab is up to date when visible again', { skip }, async t => {
-    const redis = await RedisServer.start(t)
-    const example = await Example.start(t, { REDIS_URL: `redis://127.0.0.1:${redis.port}` })
-    const page = await tabOf(t, await windowOf(t, browser), example.url)
-    await reaches(page, 'received', 3)
-    t.equal(await page.locator('#processes li').count(), 3)
-    await redis.client(t).flushall()
-    await reaches(page, 'resets', 1)
-    await ofAll(page)
-    t.strictSame(await figures(page, 'missing', 'duplicates', 'resets', 'reconnects'), [0, 0, 1, 0])
-    await page.locator('#log .note:has-text("Reset: unknown")').waitFor()
-    await shoot(t, page, 'nodes-reset')
+  t.test(
+    'after Redis has lost all data, the page shows a reset and continues; a hidden tab is up to date when visible again',
+    { skip },
+    async t => {
+      const redis = await RedisServer.start(t)
+      const example = await Example.start(t, { REDIS_URL: `redis://127.0.0.1:${redis.port}` })
+      const page = await tabOf(t, await windowOf(t, browser), example.url)
+      await reaches(page, 'received', 3)
+      t.equal(await page.locator('#processes li').count(), 3)
+      await redis.client(t).flushall()
+      await reaches(page, 'resets', 1)
+      await ofAll(page)
+      t.strictSame(await figures(page, 'missing', 'duplicates', 'resets', 'reconnects'), [0, 0, 1, 0])
+      await page.locator('#log .note:has-text("Reset: unknown")').waitFor()
+      await shoot(t, page, 'nodes-reset')
 
-    const hide = (hidden: boolean): Promise<void> => page.evaluate(hidden => {
-      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })
-      document.dispatchEvent(new Event('visibilitychange'))
-    }, hidden)
-    const { processes, changes } = await watch(t, example, 3)
-    await hide(true)
-    await example.kill('A')
-    const [back] = await comeBack(changes, 'A') as [Process]
-    await hide(false)
-    await card(page, 'A').locator(`.state:text("${back.pid}")`).waitFor()
-    t.not(back.pid, processes[0]!.pid)
-  })
+      const hide = (hidden: boolean): Promise<void> => page.evaluate(hidden => {
+        Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })
+        document.dispatchEvent(new Event('visibilitychange'))
+      }, hidden)
+      const { processes, changes } = await watch(t, example, 3)
+      await hide(true)
+      await example.kill('A')
+      const [back] = await comeBack(changes, 'A') as [Process]
+      await hide(false)
+      await card(page, 'A').locator(`.state:text("${back.pid}")`).waitFor()
+      t.not(back.pid, processes[0]!.pid)
+    })
 })

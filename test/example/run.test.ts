@@ -67,7 +67,12 @@ async function start (t: Test, generate: Generate, log = memoryLog()): Promise<S
 }
 
 function post (site: Site, prompt: string, signal: AbortSignal | null = null, id = ID): Promise<Response> {
-  return fetch(`${site.url}/runs/${id}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt }), signal })
+  return fetch(`${site.url}/runs/${id}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt }),
+    signal
+  })
 }
 
 const get = (site: Site, lastEventId?: string): Promise<Response> =>
@@ -132,7 +137,9 @@ t.test('a reconnecting client receives what it missed, and 204 after the end', a
   const ids = Array.from(wire.matchAll(/^id: (.+)$/gm), match => match[1]!)
   t.equal(ids.length, FRAMES.length + 1)
   for (const [missed, id] of ids.slice(0, -1).entries()) {
-    t.equal(anonymous(await (await get(site, id)).text()), `retry: ${RETRY}\n\nevent: sse.position\nid: ${missed}\ndata: \n\n${FRAMES.slice(missed).join('')}`, `after ${missed}`)
+    t.equal(anonymous(await (await get(site, id)).text()),
+      `retry: ${RETRY}\n\nevent: sse.position\nid: ${missed}\ndata: \n\n${FRAMES.slice(missed).join('')}`,
+      `after ${missed}`)
   }
   const over = await get(site, ids.at(-1))
   t.equal(over.status, 204)
@@ -173,10 +180,20 @@ t.test('invalid requests are rejected', async t => {
   const site = await start(t, speaker.generate)
   const rows = [
     { title: 'a run that nobody started', path: `/runs/${ID}`, init: {}, status: 404 },
-    { title: 'the same, for a client that says it was there', path: `/runs/${ID}`, init: { headers: { 'last-event-id': 'abc-7' } }, status: 404 },
+    {
+      title: 'the same, for a client that says it was there',
+      path: `/runs/${ID}`,
+      init: { headers: { 'last-event-id': 'abc-7' } },
+      status: 404
+    },
     { title: 'to stop it', path: `/runs/${ID}`, init: { method: 'DELETE' }, status: 404 },
     { title: 'a name that is no UUID', path: '/runs/1', init: {}, status: 400 },
-    { title: 'an empty prompt', path: `/runs/${ID}`, init: { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"prompt":""}' }, status: 400 },
+    {
+      title: 'an empty prompt',
+      path: `/runs/${ID}`,
+      init: { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"prompt":""}' },
+      status: 400
+    },
     { title: 'no prompt', path: `/runs/${ID}`, init: { method: 'POST' }, status: 400 }
   ]
   for (const { title, path, init, status } of rows) t.equal((await fetch(site.url + path, init)).status, status, title)
@@ -240,7 +257,9 @@ t.test('on two nodes', { skip: absent(REDIS) }, async t => {
     })
     const ids = Array.from({ length: 25 }, () => randomUUID())
     await Promise.all(ids.map(async id => {
-      const wires = await Promise.all([here, there, here, there].map(async (site, index) => (await post(site, `${id} ${index}`, null, id)).text()))
+      const wires = await Promise.all(
+        [here, there, here, there].map(async (site, index) => (await post(site, `${id} ${index}`, null, id)).text())
+      )
       for (const wire of wires) {
         t.equal(wire.match(/^event: token$/gm)?.length, WORDS.length)
         t.equal(eventsOf(wire), eventsOf(wires[0]!), 'all see the same')
@@ -255,9 +274,15 @@ inBrowser(t, (t, browser) => {
   const upTo = (count: number): string => words.slice(0, count).join('')
 
   /** The requests for the run of the page. */
-  const streams = (site: Site): Array<{ status: number, after: unknown, response: ServerResponse }> => site.requests
-    .filter(({ request }) => request.method === 'GET' && request.url!.startsWith('/runs/'))
-    .map(({ request, response }) => ({ status: response.statusCode, after: request.headers['last-event-id'], response }))
+  const streams = (site: Site): Array<{ status: number, after: unknown, response: ServerResponse }> =>
+    site.requests
+      .filter(({ request }) => request.method === 'GET' && request.url!.startsWith('/runs/'))
+      .map(({ request, response }) => ({
+        status: response.statusCode,
+        after: request.headers['last-event-id'],
+        response
+      })
+      )
 
   t.test('a reload in the middle loses and repeats nothing, and a second tab shows the same', async t => {
     const speaker = new Speaker(words)
@@ -298,7 +323,8 @@ inBrowser(t, (t, browser) => {
       // Published while no client is connected.
       speaker.say(5)
       await reads(page, 'answer', upTo(count + 5))
-      t.match(String(streams(site).at(-1)!.after), new RegExp(`^[0-9a-z]+-${count + 1}$`), `after the prompt and ${count} tokens`)
+      t.match(String(streams(site).at(-1)!.after), new RegExp(`^[0-9a-z]+-${count + 1}$`),
+        `after the prompt and ${count} tokens`)
     }
     speaker.say(15)
     await state(page, 'done')
@@ -372,7 +398,10 @@ inBrowser(t, (t, browser) => {
     await page.reload()
     await state(page, 'done')
     let whole = ''
-    for await (const word of generate('What does a browser do when the connection breaks?', { limit: 1000, signal: new AbortController().signal })) whole += word
+    for await (const word of generate('What does a browser do when the connection breaks?', {
+      limit: 1000,
+      signal: new AbortController().signal
+    })) whole += word
     t.equal(await page.locator('#answer').textContent(), whole)
     await shoot(t, page, 'run')
   })

@@ -5,7 +5,8 @@ import sse, { EventQueue } from 'fastify-typed-sse'
 import t, { type Test } from 'tap'
 import seed, { generated, generatedOnce, produce, queued, type events } from '../../example/seed/server.ts'
 
-const FRAMES = Array.from({ length: 10 }, (_, i) => `data: {"status":200,"resMsg":"server sent event message: ${i + 1}"}\n\n`).join('')
+const FRAMES = Array.from({ length: 10 },
+  (_, i) => `data: {"status":200,"resMsg":"server sent event message: ${i + 1}"}\n\n`).join('')
 
 const withoutComments = (body: string): string => body.replace(/^:.*\n\n/gm, '')
 

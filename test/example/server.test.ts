@@ -8,7 +8,11 @@ import { inBrowser, SCREENSHOTS, Site, tabOf, windowOf } from './browser.ts'
 
 t.setTimeout(90_000)
 
-interface Program { child: ChildProcess, lines: AsyncIterator<string>, exit: Promise<[number | null, NodeJS.Signals | null]> }
+interface Program {
+  child: ChildProcess
+  lines: AsyncIterator<string>
+  exit: Promise<[number | null, NodeJS.Signals | null]>
+}
 
 function run (t: Test, file: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): Program {
   const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
@@ -33,7 +37,9 @@ async function startServer (t: Test): Promise<Program & { url: string }> {
 
 async function linesOf (program: Program): Promise<string[]> {
   const lines: string[] = []
-  for (let step = await program.lines.next(); step.done !== true; step = await program.lines.next()) lines.push(step.value)
+  for (let step = await program.lines.next(); step.done !== true; step = await program.lines.next()) {
+    lines.push(step.value)
+  }
   return lines
 }
 
@@ -49,10 +55,30 @@ t.test('the clients print the seed stream of the server with the time of each li
   const { url } = await startServer(t)
   const numbers = Array.from({ length: 10 }, (_, i) => i + 1)
   const rows = [
-    { file: 'example/seed/client.ts', args: [`${url}/sse`], env: {}, line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}` },
-    { file: 'example/seed/client.ts', args: [], env: { PORT: new URL(url).port }, line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}` },
-    { file: 'example/seed/client-parser.ts', args: [`${url}/sse/queue`], env: {}, line: (n: number) => `200 server sent event message: ${n}` },
-    { file: 'example/seed/client-typed.ts', args: [`${url}/sse`], env: {}, line: (n: number) => `200 server sent event message: ${n}` }
+    {
+      file: 'example/seed/client.ts',
+      args: [`${url}/sse`],
+      env: {},
+      line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}`
+    },
+    {
+      file: 'example/seed/client.ts',
+      args: [],
+      env: { PORT: new URL(url).port },
+      line: (n: number) => `data: {"status":200,"resMsg":"server sent event message: ${n}"}`
+    },
+    {
+      file: 'example/seed/client-parser.ts',
+      args: [`${url}/sse/queue`],
+      env: {},
+      line: (n: number) => `200 server sent event message: ${n}`
+    },
+    {
+      file: 'example/seed/client-typed.ts',
+      args: [`${url}/sse`],
+      env: {},
+      line: (n: number) => `200 server sent event message: ${n}`
+    }
   ]
   for (const { file, args, env, line } of rows) {
     t.test(`${file} ${args.length > 0 ? 'with a URL' : 'with PORT'}`, async t => {
@@ -61,14 +87,17 @@ t.test('the clients print the seed stream of the server with the time of each li
       t.strictSame(await client.exit, [0, null])
       for (const printed of lines) t.match(printed, TIME)
       t.strictSame(lines.map(printed => printed.replace(TIME, '')), numbers.map(line))
-      t.ok(Date.parse(lines.at(-1)!.slice(0, 24)) - Date.parse(lines[0]!.slice(0, 24)) >= 600, 'not all lines at the end')
+      t.ok(Date.parse(lines.at(-1)!.slice(0, 24)) - Date.parse(lines[0]!.slice(0, 24)) >= 600,
+        'not all lines at the end')
     })
   }
 })
 
 t.test('a client without a server prints an error and fails', async t => {
   for (const file of ['example/seed/client.ts', 'example/seed/client-parser.ts', 'example/seed/client-typed.ts']) {
-    const child = spawn(process.execPath, ['--import', 'tsx', file, 'http://127.0.0.1:1/sse'], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn(process.execPath, ['--import', 'tsx', file, 'http://127.0.0.1:1/sse'], {
+      stdio: ['ignore', 'ignore', 'pipe']
+    })
     let output = ''
     child.stderr.on('data', text => { output += text })
     const [code] = await once(child, 'close')
@@ -113,7 +142,9 @@ t.test('the inspector is open to loopback addresses only, and the start page lin
   const app = await build()
   t.teardown(() => app.close())
   t.match((await app.inject('/')).body, '<a href="/inspector">')
-  for (const remoteAddress of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) t.equal((await app.inject({ url: '/inspector/', remoteAddress })).statusCode, 200, remoteAddress)
+  for (const remoteAddress of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) {
+    t.equal((await app.inject({ url: '/inspector/', remoteAddress })).statusCode, 200, remoteAddress)
+  }
   t.equal((await app.inject({ url: '/inspector/', remoteAddress: '192.0.2.1' })).statusCode, 403)
 })
 
@@ -135,9 +166,20 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
   const document = (await app.inject('/docs/json')).json<Json>()
   t.strictSame(await faultsOf(document), [])
   t.strictSame(Object.keys(document.paths!).sort(), [
-    '/board/events', '/chat/{room}/events', '/chat/{room}/messages', '/progress/events', '/runs/{id}', '/sse', '/sse/once', '/sse/queue', '/v1/chat/completions'
+    '/board/events',
+    '/chat/{room}/events',
+    '/chat/{room}/messages',
+    '/progress/events',
+    '/runs/{id}',
+    '/sse',
+    '/sse/once',
+    '/sse/queue',
+    '/v1/chat/completions'
   ])
-  t.strictSame(Object.keys(document.paths!['/v1/chat/completions']!.post!.responses!['200']!.content!), ['text/event-stream', 'application/json'])
+  t.strictSame(Object.keys(document.paths!['/v1/chat/completions']!.post!.responses!['200']!.content!), [
+    'text/event-stream',
+    'application/json'
+  ])
 })
 
 inBrowser(t, (t, browser) => {
@@ -148,7 +190,9 @@ inBrowser(t, (t, browser) => {
     await operation.locator('.opblock-summary').first().click()
     await operation.locator('.tablinks', { hasText: 'Schema' }).first().click()
     await operation.getByText('Expand all').first().click()
-    for (const text of ['"progress"', 'percent', 'media type: application/json', '"sse.reset"']) await operation.getByText(text).first().waitFor()
+    for (const text of ['"progress"', 'percent', 'media type: application/json', '"sse.reset"']) {
+      await operation.getByText(text).first().waitFor()
+    }
     await operation.screenshot({ path: `${SCREENSHOTS}/docs.png` })
   })
 })

@@ -17,13 +17,21 @@ async function start (t: Test, generate?: Generate, logged: string[] = []): Prom
 }
 
 function post (url: string, body: object, signal: AbortSignal | null = null): Promise<Response> {
-  return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal })
+  return fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal
+  })
 }
 
 /** A model that yields exactly these tokens. */
 const saying = (...words: string[]): Generate => async function * (_prompt, { limit }) { yield * words.slice(0, limit) }
 
-const HELLO = { model: 'm', messages: [{ role: 'system', content: 'Be short' }, { role: 'user', content: 'Say hello twice' }] }
+const HELLO = {
+  model: 'm',
+  messages: [{ role: 'system', content: 'Be short' }, { role: 'user', content: 'Say hello twice' }]
+}
 
 t.test('a stream consists of chunks in the official format, then [DONE] as plain text', async t => {
   const url = await start(t, saying('Hello', ' "two"\n', 'lines'))
@@ -35,7 +43,8 @@ t.test('a stream consists of chunks in the official format, then [DONE] as plain
   const { id, created } = JSON.parse(wire.slice('data: '.length, wire.indexOf('\n'))) as { id: string, created: number }
   t.match(id, /^chatcmpl-[0-9a-f-]{36}$/)
   t.ok(created >= before && created <= Date.now() / 1000, 'created is now, in seconds')
-  const chunk = (delta: string, finish: string) => `data: {"id":"${id}","object":"chat.completion.chunk","created":${created},"model":"m",` +
+  const chunk = (delta: string, finish: string) =>
+    `data: {"id":"${id}","object":"chat.completion.chunk","created":${created},"model":"m",` +
     `"choices":[{"index":0,"delta":${delta},"logprobs":null,"finish_reason":${finish}}]}\n\n`
   t.equal(wire, [
     chunk('{"role":"assistant","content":""}', 'null'),
@@ -59,7 +68,12 @@ t.test('without stream: true the answer is one JSON object in the official forma
     t.strictSame(rest, {
       object: 'chat.completion',
       model: 'm',
-      choices: [{ index: 0, message: { role: 'assistant', content: 'Hello, hello', refusal: null }, logprobs: null, finish_reason: 'stop' }],
+      choices: [{
+        index: 0,
+        message: { role: 'assistant', content: 'Hello, hello', refusal: null },
+        logprobs: null,
+        finish_reason: 'stop'
+      }],
       usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }
     })
   }
@@ -67,15 +81,25 @@ t.test('without stream: true the answer is one JSON object in the official forma
 
 t.test('finish_reason is length if the limit was reached, in both forms', async t => {
   const url = await start(t, saying('one', ' two', ' three'))
-  const json = await (await post(url, { ...HELLO, max_completion_tokens: 2 })).json() as { choices: Array<{ message: { content: string }, finish_reason: string }> }
+  const json = await (await post(url, { ...HELLO, max_completion_tokens: 2 })).json() as {
+    choices: Array<{ message: { content: string }, finish_reason: string }>
+  }
   t.match(json.choices, [{ message: { content: 'one two' }, finish_reason: 'length' }])
   const wire = await (await post(url, { ...HELLO, max_completion_tokens: 2, stream: true })).text()
   t.match(wire, /"delta":\{\},"logprobs":null,"finish_reason":"length"\}\]\}\n\ndata: \[DONE\]\n\n$/)
 })
 
 t.test('an invalid body is rejected before the model is called', async t => {
-  const url = await start(t, () => { throw new Error('asked') })
-  const bodies = [{}, { model: 'm' }, { model: 'm', messages: [] }, { model: 'm', messages: [{ role: 'king', content: 'x' }] }, { ...HELLO, stream: 'perhaps' }, { ...HELLO, max_completion_tokens: 0 }]
+  const url = await start(t, () => {
+    throw new Error('asked')
+  })
+  const bodies = [{}, { model: 'm' }, { model: 'm', messages: [] }, {
+    model: 'm',
+    messages: [{ role: 'king', content: 'x' }]
+  }, { ...HELLO, stream: 'perhaps' }, {
+    ...HELLO,
+    max_completion_tokens: 0
+  }]
   for (const body of bodies) t.equal((await post(url, body)).status, 400, JSON.stringify(body))
 })
 
@@ -125,7 +149,8 @@ t.test('the model stand-in gives the same answer to the same prompt, in sentence
     for await (const word of generate(prompt, { limit, signal })) words.push(word)
     return words
   }
-  const [one, same, other, short] = await Promise.all([answer('What?'), answer('What?'), answer('And why?'), answer('What?', 5)])
+  const [one, same, other, short] = await Promise.all([answer('What?'), answer('What?'), answer('And why?'),
+    answer('What?', 5)])
   t.strictSame(one, same)
   t.notSame(one, other)
   t.strictSame(short, one.slice(0, 5))

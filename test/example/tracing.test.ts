@@ -2,8 +2,14 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Context, type ContextManager } from '@opentelemetry/api'
-import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor, type ReadableSpan } from '@opentelemetry/sdk-trace-base'
+import {
+  context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, type Context,
+  type ContextManager
+} from '@opentelemetry/api'
+import {
+  BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor,
+  type ReadableSpan
+} from '@opentelemetry/sdk-trace-base'
 import Fastify, { type FastifyInstance } from 'fastify'
 import sse from 'fastify-typed-sse'
 import t, { type Test } from 'tap'
@@ -14,8 +20,16 @@ import { open } from '../setup/raw.ts'
 /** A context manager, as an SDK provides it: the active span is active in called functions, too. */
 class Contexts implements ContextManager {
   readonly #storage = new AsyncLocalStorage<Context>()
-  active (): Context { return this.#storage.getStore() ?? ROOT_CONTEXT }
-  with<A extends unknown[], F extends (...args: A) => ReturnType<F>> (context: Context, fn: F, self?: ThisParameterType<F>, ...args: A): ReturnType<F> {
+  active (): Context {
+    return this.#storage.getStore() ?? ROOT_CONTEXT
+  }
+
+  with<A extends unknown[], F extends (...args: A) => ReturnType<F>> (
+    context: Context,
+    fn: F,
+    self?: ThisParameterType<F>,
+    ...args: A
+  ): ReturnType<F> {
     return this.#storage.run(context, () => Reflect.apply(fn, self, args) as ReturnType<F>)
   }
 
@@ -30,7 +44,12 @@ t.teardown(() => context.disable())
 /** Called by the filter of a subscriber. */
 let onFilter: () => void = () => {}
 
-interface Traced { app: FastifyInstance, port: number, spans: (name: string, count?: number) => Promise<ReadableSpan[]>, exporter: InMemorySpanExporter }
+interface Traced {
+  app: FastifyInstance
+  port: number
+  spans: (name: string, count?: number) => Promise<ReadableSpan[]>
+  exporter: InMemorySpanExporter
+}
 
 async function start (t: Test, options: { maxPending?: number } = {}): Promise<Traced> {
   const exporter = new InMemorySpanExporter()
@@ -47,11 +66,18 @@ async function start (t: Test, options: { maxPending?: number } = {}): Promise<T
   })
   const channel = app.sse.channel('news')
   app.get('/news', (_request, reply) => reply.sse(channel))
-  app.get('/permitted', (_request, reply) => reply.sse(channel.subscribe({ filter: () => { onFilter(); return true } })))
-  app.get('/fails', (_request, reply) => reply.sse((function * () {
-    yield { data: 1 }
-    throw new Error('swordfish')
-  })()))
+  app.get('/permitted', (_request, reply) =>
+    reply.sse(channel.subscribe({
+      filter: () => {
+        onFilter()
+        return true
+      }
+    })))
+  app.get('/fails', (_request, reply) =>
+    reply.sse((function * () {
+      yield { data: 1 }
+      throw new Error('swordfish')
+    })()))
   app.post('/news', async () => ({ id: await channel.publish({ event: 'one', data: 1 }) }))
   const spans = async (name: string, count = 1): Promise<ReadableSpan[]> => {
     for (;;) {
@@ -72,7 +98,13 @@ t.test('a publish is a producer span, within the active span', async t => {
   const [span] = await spans('publish news')
   const [request] = await spans('POST /news')
   t.equal(span!.kind, SpanKind.PRODUCER)
-  t.match(span!.attributes, { 'messaging.system': 'fastify-typed-sse', 'messaging.operation.type': 'send', 'messaging.destination.name': 'news', 'messaging.message.id': id, 'sse.event': 'one' })
+  t.match(span!.attributes, {
+    'messaging.system': 'fastify-typed-sse',
+    'messaging.operation.type': 'send',
+    'messaging.destination.name': 'news',
+    'messaging.message.id': id,
+    'sse.event': 'one'
+  })
   t.equal(span!.parentSpanContext?.spanId, request!.spanContext().spanId)
   t.equal(span!.spanContext().traceId, request!.spanContext().traceId)
 })
@@ -89,7 +121,12 @@ t.test('a delivery is one span for all subscribers, with links to the publishes 
   await Promise.all(clients.map(client => client.until('data: 2\n\n')))
   const [delivery] = await spans('deliver news')
   t.equal(delivery!.kind, SpanKind.CONSUMER)
-  t.match(delivery!.attributes, { 'messaging.operation.type': 'process', 'messaging.destination.name': 'news', 'messaging.batch.message_count': 2, 'sse.subscribers': 3 })
+  t.match(delivery!.attributes, {
+    'messaging.operation.type': 'process',
+    'messaging.destination.name': 'news',
+    'messaging.batch.message_count': 2,
+    'sse.subscribers': 3
+  })
   const publishes = await spans('publish news', 2)
   t.strictSame(publishes.map(({ attributes }) => attributes['messaging.message.id']), ids)
   t.strictSame(delivery!.links.map(({ context }) => context), publishes.map(span => span.spanContext()))
@@ -98,7 +135,8 @@ t.test('a delivery is one span for all subscribers, with links to the publishes 
   t.equal((await spans('deliver news')).length, 1)
   await news.publish({ data: 3 })
   const [, next] = await spans('deliver news', 2)
-  t.strictSame(next!.links.map(({ context }) => context), [(await spans('publish news', 3))[2]!.spanContext()], 'and no other')
+  t.strictSame(next!.links.map(({ context }) => context), [(await spans('publish news', 3))[2]!.spanContext()],
+    'and no other')
 })
 
 t.test('a stream is one span from its start to its end, within its request, created at the end', async t => {
@@ -113,7 +151,12 @@ t.test('a stream is one span from its start to its end, within its request, crea
   const [span] = await spans('stream GET /news')
   const [request] = await spans('GET /news')
   t.equal(span!.kind, SpanKind.SERVER)
-  t.strictSame(span!.attributes, { 'sse.route': 'GET /news', 'sse.close.reason': 'client', 'sse.events': 1, 'sse.bytes': app.sse.stats().streams.bytes })
+  t.strictSame(span!.attributes, {
+    'sse.route': 'GET /news',
+    'sse.close.reason': 'client',
+    'sse.events': 1,
+    'sse.bytes': app.sse.stats().streams.bytes
+  })
   t.equal(span!.parentSpanContext?.spanId, request!.spanContext().spanId)
   t.ok(millis(span!.startTime) <= begun)
   t.ok(millis(span!.endTime) >= begun)
@@ -143,7 +186,9 @@ t.test('L11: a user\'s function runs in the span of the request of its own strea
   onFilter = see
   await fetch(`http://127.0.0.1:${port}/news`, { method: 'POST' })
   await Promise.all(clients.map(client => client.until('data: 1\n\n')))
-  const ids = [...await spans('GET /permitted?1'), ...await spans('GET /permitted?2')].map(span => span.spanContext().spanId)
+  const ids = [...await spans('GET /permitted?1'), ...await spans('GET /permitted?2')].map(span =>
+    span.spanContext().spanId
+  )
   t.strictSame(seen.sort(), ids.sort())
 })
 
@@ -160,12 +205,15 @@ t.test('undelivered publishes are remembered up to maxPending', async t => {
   const [delivery] = await spans('deliver news')
   const publishes = await spans('publish news', 9)
   t.equal(delivery!.attributes['messaging.batch.message_count'], 4)
-  t.strictSame(delivery!.links.map(({ context }) => context), publishes.slice(-3).map(span => span.spanContext()), 'the newest')
+  t.strictSame(delivery!.links.map(({ context }) => context), publishes.slice(-3).map(span => span.spanContext()),
+    'the newest')
 })
 
 t.test('after stop, no more spans are created', async t => {
   const exporter = new InMemorySpanExporter()
-  const stop = traceSse(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }).getTracer('test'))
+  const stop = traceSse(
+    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }).getTracer('test')
+  )
   const app = Fastify()
   await app.register(sse)
   await listen(t, app)
@@ -176,7 +224,10 @@ t.test('after stop, no more spans are created', async t => {
 })
 
 t.test('example/tracing/server.ts prints the spans of its ticks', async t => {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'example/tracing/server.ts'], { env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', 'example/tracing/server.ts'], {
+    env: { ...process.env, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   const exit = once(child, 'exit')
   t.teardown(async () => {
     child.kill('SIGKILL')

@@ -26,7 +26,11 @@ function replaceTimers (t: Test): Set<Timer> {
 type Client = InjectedStream<ClientEventOf<typeof reports>>
 
 /** An app whose viewers view the app itself. `samples` returns how many samples were taken. */
-async function make (t: Test): Promise<{ app: FastifyInstance, dashboard: Dashboard, samples: () => number, open: (filter: string) => Promise<Client> }> {
+async function make (
+  t: Test
+): Promise<
+  { app: FastifyInstance, dashboard: Dashboard, samples: () => number, open: (filter: string) => Promise<Client> }
+> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse, { heartbeatInterval: 0, stallTimeout: 0 })
@@ -38,8 +42,10 @@ async function make (t: Test): Promise<{ app: FastifyInstance, dashboard: Dashbo
       return sampler.sample()
     }
   }, app.sse)
-  app.get<{ Querystring: { filter: string } }>('/view', { schema: { sse: reports } }, (request, reply) => reply.sse(dashboard.view(request.query.filter)))
-  const open = (filter: string): Promise<Client> => injectStream(app, { url: `/view?filter=${filter}`, events: { report: 'json' as const } }) as Promise<Client>
+  app.get<{ Querystring: { filter: string } }>('/view', { schema: { sse: reports } },
+    (request, reply) => reply.sse(dashboard.view(request.query.filter)))
+  const open = (filter: string): Promise<Client> =>
+    injectStream(app, { url: `/view?filter=${filter}`, events: { report: 'json' as const } }) as Promise<Client>
   return { app, dashboard, samples: () => samples, open }
 }
 

@@ -18,22 +18,30 @@ t.test('if authorize does not return true, the answer is 403 and the handler doe
     t.equal(response.statusCode, 403)
     t.match(response.json(), { code: 'FST_SSE_FORBIDDEN' })
   }
-  for (const answer of [true, Promise.resolve(true)]) t.equal((await (await make(t, () => answer)).inject('/')).body, 'seen')
+  for (const answer of [true, Promise.resolve(true)]) {
+    t.equal((await (await make(t, () => answer)).inject('/')).body, 'seen')
+  }
 })
 
 t.test('an error that authorize throws is the answer', async t => {
-  const response = await (await make(t, async () => { throw Object.assign(new Error('Log in first'), { statusCode: 401 }) })).inject('/')
+  const response = await (await make(t, async () => {
+    throw Object.assign(new Error('Log in first'), { statusCode: 401 })
+  })).inject('/')
   t.equal(response.statusCode, 401)
   t.match(response.json(), { message: 'Log in first' })
 })
 
 t.test('an open stream is revoked by a result other than true, or by a thrown 401 or 403, and by no other error', async t => {
   const request = {} as FastifyRequest
-  const thrown = (statusCode?: number) => async (): Promise<boolean> => { throw Object.assign(new Error('thrown'), { statusCode }) }
+  const thrown = (statusCode?: number) => async (): Promise<boolean> => {
+    throw Object.assign(new Error('thrown'), { statusCode })
+  }
   t.equal(await isStillAuthorized(request, () => true), true)
   t.equal(await isStillAuthorized(request, () => 'yes' as unknown as boolean), false)
   for (const statusCode of [401, 403]) t.equal(await isStillAuthorized(request, thrown(statusCode)), false)
-  for (const statusCode of [undefined, 503]) await t.rejects(isStillAuthorized(request, thrown(statusCode)), { message: 'thrown' })
+  for (const statusCode of [undefined, 503]) {
+    await t.rejects(isStillAuthorized(request, thrown(statusCode)), { message: 'thrown' })
+  }
 })
 
 t.test('authorize runs after the hooks of the surrounding app', async t => {
@@ -64,5 +72,7 @@ t.test('an action requires the X-Requested-With header, and is rejected if Sec-F
     { 'x-requested-with': 'XMLHttpRequest' },
     ...['cross-site', 'same-site', 'none'].map(site => ({ 'x-requested-with': 'inspector', 'sec-fetch-site': site }))
   ]
-  for (const headers of rejected) t.throws(() => check(headers), { code: 'FST_SSE_FORBIDDEN', statusCode: 403 }, JSON.stringify(headers))
+  for (const headers of rejected) {
+    t.throws(() => check(headers), { code: 'FST_SSE_FORBIDDEN', statusCode: 403 }, JSON.stringify(headers))
+  }
 })

@@ -6,7 +6,10 @@ import inspector, { type InspectorOptions } from '../../lib/inspector/inspector.
 import { reports } from '../../lib/inspector/report.ts'
 import { injectStream } from '../../lib/testing.ts'
 
-async function make (t: Test, { authorize = () => true, ...options }: RegisterOptions & Partial<InspectorOptions> = {}): Promise<FastifyInstance> {
+async function make (
+  t: Test,
+  { authorize = () => true, ...options }: RegisterOptions & Partial<InspectorOptions> = {}
+): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse, { heartbeatInterval: 0, ...options })
@@ -18,26 +21,34 @@ async function make (t: Test, { authorize = () => true, ...options }: RegisterOp
   return app
 }
 
-const PAGES = ['/inspector', '/inspector/', '/inspector/inspector.js', '/inspector/inspector.css', '/inspector/table.js']
+const PAGES = ['/inspector', '/inspector/', '/inspector/inspector.js', '/inspector/inspector.css',
+  '/inspector/table.js']
 const STREAMS = ['/inspector/events', '/inspector/tail?channel=news']
 
 t.test('without an authorize function, registration fails', async t => {
   for (const [options, code, message] of [
-    [{}, 'FST_SSE_OPTION', "Option 'authorize' must be a function that returns true for requests that may use the inspector, got undefined"],
-    [{ authorize: true }, 'FST_SSE_OPTION', "Option 'authorize' must be a function that returns true for requests that may use the inspector, got true (boolean)"],
-    [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION', "Option 'path' must be one of authorize, got an unknown option"]
+    [{}, 'FST_SSE_OPTION',
+      "Option 'authorize' must be a function that returns true for requests that may use the inspector, got undefined"],
+    [{ authorize: true }, 'FST_SSE_OPTION',
+      "Option 'authorize' must be a function that returns true for requests that may use the inspector, got true (boolean)"],
+    [{ authorize: () => true, path: '/' }, 'FST_SSE_OPTION',
+      "Option 'path' must be one of authorize, got an unknown option"]
   ] as const) {
     const app = Fastify()
     t.teardown(() => app.close())
     await app.register(sse)
-    await t.rejects(async () => { await app.register(inspector, options as unknown as InspectorOptions) }, { code, message })
+    await t.rejects(async () => {
+      await app.register(inspector, options as unknown as InspectorOptions)
+    }, { code, message })
   }
 })
 
 t.test('without the plugin, registration fails', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  await t.rejects(async () => { await app.register(inspector, { authorize: () => true }) }, { code: 'FST_SSE_NOT_REGISTERED' })
+  await t.rejects(async () => {
+    await app.register(inspector, { authorize: () => true })
+  }, { code: 'FST_SSE_NOT_REGISTERED' })
 })
 
 t.test('authorize is called for every request', async t => {
@@ -69,11 +80,24 @@ t.test('the page is served with and without the final slash, under any prefix', 
   }
   for (const path of ['/inspector/', '/ops/a/?x']) {
     const page = await app.inject(path)
-    t.match(page, { statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store', 'content-security-policy': /script-src 'self'/ } })
+    t.match(page, {
+      statusCode: 200,
+      headers: {
+        'content-type': 'text/html; charset=utf-8',
+        'cache-control': 'no-store',
+        'content-security-policy': /script-src 'self'/
+      }
+    })
     t.match(page.body, '<title>Inspector</title>')
   }
-  t.match(await app.inject('/inspector/inspector.js'), { statusCode: 200, headers: { 'content-type': 'text/javascript; charset=utf-8' } })
-  t.match(await app.inject('/inspector/inspector.css'), { statusCode: 200, headers: { 'content-type': 'text/css; charset=utf-8' } })
+  t.match(await app.inject('/inspector/inspector.js'), {
+    statusCode: 200,
+    headers: { 'content-type': 'text/javascript; charset=utf-8' }
+  })
+  t.match(await app.inject('/inspector/inspector.css'), {
+    statusCode: 200,
+    headers: { 'content-type': 'text/css; charset=utf-8' }
+  })
   const root = Fastify()
   t.teardown(() => root.close())
   await root.register(sse)
@@ -102,7 +126,8 @@ t.test('a report contains the streams of the surrounding registration, and not i
 
 t.test('a filter may contain characters that a channel name must not contain', async t => {
   const app = await make(t)
-  for (const query of ['', '?filter=', '?filter=a&filter=b', `?filter=${'%F0%9F%98%80'.repeat(99)}x`, '?filter=%00%0A']) {
+  for (const query of ['', '?filter=', '?filter=a&filter=b', `?filter=${'%F0%9F%98%80'.repeat(99)}x`,
+    '?filter=%00%0A']) {
     const viewer = await injectStream(app, `/inspector/events${query}`)
     t.match(await viewer.take(1), [{ event: 'report' }], query)
     await viewer.disconnect()
@@ -111,7 +136,9 @@ t.test('a filter may contain characters that a channel name must not contain', a
 
 t.test('the tail of an unknown channel is 404', async t => {
   const app = await make(t)
-  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) t.match((await app.inject(url)), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ })
+  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) {
+    t.match(await app.inject(url), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ })
+  }
   t.strictSame(app.sse.stats().channels, {}, 'no channel is created')
 })
 
@@ -121,7 +148,9 @@ t.test('a stream is ended by its id, and its client receives the reason', async 
   const rows: Array<[payload: object | undefined, detail: string]> = [
     [{ reason: 'too loud' }, 'The stream was ended: too loud'],
     [{ reason: 'x'.repeat(999) }, `The stream was ended: ${'x'.repeat(100)}`],
-    ...[undefined, { reason: '' }, { reason: 7 }].map(payload => [payload, 'The stream was ended: it is no longer permitted'] as [object | undefined, string])
+    ...[undefined, { reason: '' }, { reason: 7 }].map(payload =>
+      [payload, 'The stream was ended: it is no longer permitted'] as [object | undefined, string]
+    )
   ]
   const viewer = await injectStream<typeof reports>(app, { url: '/inspector/events', events: { report: 'json' } })
   for (const [n, [payload, detail]] of rows.entries()) {
@@ -129,13 +158,15 @@ t.test('a stream is ended by its id, and its client receives the reason', async 
     await client.take(1)
     const url = `/inspector/streams/${n + 1}/end`
     await viewer.takeUntil(({ event, data }) => event === 'report' && data.streams.rows.some(({ id }) => id === n + 1))
-    t.equal((await app.inject({ method: 'POST', url, ...(payload === undefined ? {} : { payload }) })).statusCode, 403, 'without the header it is rejected')
+    t.equal((await app.inject({ method: 'POST', url, ...(payload === undefined ? {} : { payload }) })).statusCode, 403,
+      'without the header it is rejected')
     const response = await app.inject({ method: 'POST', url, headers, ...(payload === undefined ? {} : { payload }) })
     t.strictSame(response.json(), { route: 'GET /ticks', key: 'alice' })
     await client.takeAll()
     t.match(client.text, 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403,"instance":"req-')
     t.match(client.text, `"detail":"${detail}"`)
-    t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ }, 'a second request is 404')
+    t.match(await app.inject({ method: 'POST', url, headers }), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ },
+      'a second request is 404')
   }
   await viewer.disconnect()
   t.equal(app.sse.stats().streams.closed.revoked, rows.length)

@@ -9,7 +9,17 @@ const requestOf = (url: string, ip?: string): FastifyRequest => ({ url, ip, id: 
 interface FakeStream extends Omit<OpenStream, 'age' | 'events' | 'bytes'> { age: number, events: number, bytes: number }
 
 const streamOf = (request: FastifyRequest, values: Partial<FakeStream> = {}): FakeStream => ({
-  request, route: 'GET /news', key: undefined, age: 2_000, events: 0, bytes: 0, stalled: false, lastEventId: undefined, channels: [], disconnect: () => {}, ...values
+  request,
+  route: 'GET /news',
+  key: undefined,
+  age: 2_000,
+  events: 0,
+  bytes: 0,
+  stalled: false,
+  lastEventId: undefined,
+  channels: [],
+  disconnect: () => {},
+  ...values
 })
 
 /** A sampler of a fake server, whose streams and channels the test sets. */
@@ -60,9 +70,24 @@ t.test('totals have rates from the second sample on', async t => {
   statistics.latency.record(0.4)
   statistics.latency.record(9_999)
   const { totals } = sampler.sample()
-  t.match(totals, { open: 0, opened: 1, events: 5, eventRate: 0, bytes: 500, byteRate: 0, published: 5, publishRate: 0, closed: { client: 1, error: 0 }, rejected: { maxStreams: 0, maxStreamsPerKey: 0, closing: 0 } })
+  t.match(totals, {
+    open: 0,
+    opened: 1,
+    events: 5,
+    eventRate: 0,
+    bytes: 500,
+    byteRate: 0,
+    published: 5,
+    publishRate: 0,
+    closed: { client: 1, error: 0 },
+    rejected: { maxStreams: 0, maxStreamsPerKey: 0, closing: 0 }
+  })
   t.equal(totals.latency.bounds.length, totals.latency.counts.length - 1)
-  t.strictSame(totals.latency.counts.map((count, n) => [totals.latency.bounds[n], count]).filter(([, count]) => count! > 0), [[0.5, 2], [undefined, 1]], 'buckets are not cumulative')
+  t.strictSame(
+    totals.latency.counts.map((count, n) => [totals.latency.bounds[n], count]).filter(([, count]) => count! > 0),
+    [[0.5, 2], [undefined, 1]],
+    'buckets are not cumulative'
+  )
   statistics.published = 10
   t.ok(sampler.sample().totals.publishRate > 0)
 })
@@ -70,12 +95,18 @@ t.test('totals have rates from the second sample on', async t => {
 t.test('subscribers of the inspector itself are not counted', async t => {
   const { sampler, server, own } = make()
   own.set('news', 2)
-  server.channels = { news: { subscribers: 3, lagging: 2, newest: 700 }, quiet: { subscribers: 0, lagging: 0, newest: 0 } }
+  server.channels = {
+    news: { subscribers: 3, lagging: 2, newest: 700 },
+    quiet: { subscribers: 0, lagging: 0, newest: 0 }
+  }
   t.strictSame(sampler.sample().channels, [
     { id: 'news', subscribers: 1, lagging: 1, newest: 700, rate: 0 },
     { id: 'quiet', subscribers: 0, lagging: 0, newest: 0, rate: 0 }
   ], 'entries from before the first sample are no rate')
-  server.channels = { news: { subscribers: 3, lagging: 0, newest: 710 }, quiet: { subscribers: 0, lagging: 0, newest: -1 } }
+  server.channels = {
+    news: { subscribers: 3, lagging: 0, newest: 710 },
+    quiet: { subscribers: 0, lagging: 0, newest: -1 }
+  }
   const [news, quiet] = sampler.sample().channels
   t.ok(news!.rate > 0)
   t.equal(quiet!.rate, 0, 'the rate of a restarted log is not negative')
@@ -84,10 +115,24 @@ t.test('subscribers of the inspector itself are not counted', async t => {
 t.test('a row has the properties of the stream, and no query', async t => {
   const { sampler, server } = make()
   server.streams = [
-    streamOf(requestOf('/news?token=secret', '10.0.0.7'), { key: 'alice', stalled: true, channels: [{ channel: 'a', lag: 3 }, { channel: 'b', lag: 4 }] }),
+    streamOf(requestOf('/news?token=secret', '10.0.0.7'), {
+      key: 'alice',
+      stalled: true,
+      channels: [{ channel: 'a', lag: 3 }, { channel: 'b', lag: 4 }]
+    }),
     streamOf(requestOf('/x'.repeat(200)))
   ]
   const [one, other] = sampler.sample().streams.map(streamRow)
-  t.match(one, { id: 1, route: 'GET /news', path: '/news', key: 'alice', ip: '10.0.0.7', lag: 7, stalled: true, channels: 'a, b' })
-  t.match(other, { path: '/x'.repeat(100) + '…', key: null, ip: null, lag: 0, channels: '' }, 'without a connection there is no address')
+  t.match(one, {
+    id: 1,
+    route: 'GET /news',
+    path: '/news',
+    key: 'alice',
+    ip: '10.0.0.7',
+    lag: 7,
+    stalled: true,
+    channels: 'a, b'
+  })
+  t.match(other, { path: '/x'.repeat(100) + '…', key: null, ip: null, lag: 0, channels: '' },
+    'without a connection there is no address')
 })

@@ -30,7 +30,10 @@ t.test('a tail begins with the last twenty events, and continues with new ones',
   for (let n = 1; n <= 25; n++) channel.publish({ event: 'headline', data: { n } })
   const { take } = open(t, new ChannelTails(), app, channel)
   const first = await take(20)
-  t.match(first[0], { event: 'event', data: { event: 'headline', id: /^\w+-6$/, data: '{"n":6}', size: 7, json: true, skipped: 0 } })
+  t.match(first[0], {
+    event: 'event',
+    data: { event: 'headline', id: /^\w+-6$/, data: '{"n":6}', size: 7, json: true, skipped: 0 }
+  })
   t.equal(dataOf(first).at(-1), '{"n":25}')
   channel.publish({ data: 'plain' })
   t.match(await take(1), [{ data: { event: 'message', data: 'plain', size: 5, json: false } }])
@@ -102,6 +105,12 @@ t.test('a lagging tail ends, so the page reconnects; a failing tail throws', asy
   for (let n = 0; n < 3_000 && last.done !== true; n++) last = await tail.next()
   t.equal(last.done, true)
 
-  const broken = { name: 'broken', position: async () => ({ epoch: 'e', oldest: 1, newest: 0 }), subscribe: () => { throw new Error('no log') } } as unknown as Channel
+  const broken = {
+    name: 'broken',
+    position: async () => ({ epoch: 'e', oldest: 1, newest: 0 }),
+    subscribe: () => {
+      throw new Error('no log')
+    }
+  } as unknown as Channel
   await t.rejects(open(t, new ChannelTails(), app, broken).tail.next(), { message: 'no log' })
 })

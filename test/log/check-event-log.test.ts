@@ -63,7 +63,8 @@ t.test('the tests also run with node:test', async t => {
     test('my log', t => checkEventLog(t, memoryLog))
   `
   const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
-  const { stdout, status } = spawnSync(process.execPath, ['--test-reporter=tap', '--input-type=module', '--eval', program], { encoding: 'utf8', env })
+  const { stdout, status } = spawnSync(process.execPath, ['--test-reporter=tap', '--input-type=module', '--eval',
+    program], { encoding: 'utf8', env })
   t.equal(status, 0)
   t.match(stdout, /^# fail 0$/m)
 })

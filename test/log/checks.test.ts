@@ -145,16 +145,23 @@ const broken: Array<[description: string, test: string, make: Broken]> = [
       }
     }
   }],
-  ['has a new epoch on each read of the state', ORDER, log => ({ state: async () => ({ ...await log.state(), epoch: Math.random().toString(36).slice(2) }) })],
-  ['has an epoch that does not fit into an id', 'a new log is empty and open', log => ({ state: async () => ({ ...await log.state(), epoch: 'a-b' }) })],
-  ['derives its epoch from its name', NAMES, log => ({ state: async () => ({ ...await log.state(), epoch: 'constant' }) })],
-  ['changes line ends', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replaceAll('\r\n', '\n') }))],
+  ['has a new epoch on each read of the state', ORDER,
+    log => ({ state: async () => ({ ...await log.state(), epoch: Math.random().toString(36).slice(2) }) })],
+  ['has an epoch that does not fit into an id', 'a new log is empty and open',
+    log => ({ state: async () => ({ ...await log.state(), epoch: 'a-b' }) })],
+  ['derives its epoch from its name', NAMES,
+    log => ({ state: async () => ({ ...await log.state(), epoch: 'constant' }) })],
+  ['changes line ends', AS_APPENDED,
+    log => mapped(log, entry => ({ ...entry, data: entry.data.replaceAll('\r\n', '\n') }))],
   ['loses the json flag', AS_APPENDED, log => mapped(log, entry => ({ ...entry, json: true }))],
   ['loses the fingerprint', AS_APPENDED, log => mapped(log, ({ fingerprint: _, ...entry }) => entry)],
   ['replaces empty data', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data || 'null' }))],
-  ['stores names as latin1', AS_APPENDED, log => mapped(log, entry => ({ ...entry, event: Buffer.from(entry.event).toString('latin1') }))],
-  ['ends data at NUL', AS_APPENDED, log => mapped(log, entry => ({ ...entry, data: entry.data.replace('\u0000', '') }))],
-  ['reads from a position instead of after it', PIECES, log => ({ read: (after, limit) => log.read(Math.max(0, after - 1), limit) })],
+  ['stores names as latin1', AS_APPENDED,
+    log => mapped(log, entry => ({ ...entry, event: Buffer.from(entry.event).toString('latin1') }))],
+  ['ends data at NUL', AS_APPENDED,
+    log => mapped(log, entry => ({ ...entry, data: entry.data.replace('\u0000', '') }))],
+  ['reads from a position instead of after it', PIECES,
+    log => ({ read: (after, limit) => log.read(Math.max(0, after - 1), limit) })],
   ['returns more entries than the limit', PIECES, log => ({ read: (after, limit) => log.read(after, limit + 1) })],
   ['returns the last entries instead of the next', PIECES, log => ({
     read: async (after, limit) => {
@@ -168,7 +175,8 @@ const broken: Array<[description: string, test: string, make: Broken]> = [
       return { ...batch, newest: batch.entries.at(-1)?.offset ?? batch.newest }
     }
   })],
-  ['keeps more events than maxEvents', EVENTS, (_log, name, history) => plain(name, { ...history, maxEvents: history.maxEvents * 2 })],
+  ['keeps more events than maxEvents', EVENTS,
+    (_log, name, history) => plain(name, { ...history, maxEvents: history.maxEvents * 2 })],
   ['ignores maxEvents', NOTHING, (_log, name, history) => plain(name, { ...history, maxEvents: Infinity })],
   ['ignores maxBytes', BYTES, (_log, name, history) => plain(name, { ...history, maxBytes: Infinity })],
   ['ignores maxAge', AGE, (_log, name, history) => plain(name, { ...history, maxAge: Infinity })],
@@ -185,8 +193,10 @@ const broken: Array<[description: string, test: string, make: Broken]> = [
       return log.tail(listener)
     }
   })],
-  ['delivers an entry twice', TAIL, log => deliverChanged(log, batch => batch.entries[0]?.offset === 150 ? [batch, batch] : [batch])],
-  ['skips an entry', TAIL, log => deliverChanged(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset !== 150) }])],
+  ['delivers an entry twice', TAIL,
+    log => deliverChanged(log, batch => batch.entries[0]?.offset === 150 ? [batch, batch] : [batch])],
+  ['skips an entry', TAIL,
+    log => deliverChanged(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset !== 150) }])],
   ['delivers two entries in the wrong order', TAIL, log => {
     let kept: LogBatch | undefined
     return deliverChanged(log, batch => {
@@ -217,7 +227,14 @@ const broken: Array<[description: string, test: string, make: Broken]> = [
       return () => {}
     }
   })],
-  ['loses entries between tailing and reading', LISTEN, log => deliverChanged(log, batch => [{ ...batch, entries: batch.entries.filter(({ offset }) => offset % 10 !== 5 || offset < 20) }])],
+  ['loses entries between tailing and reading', LISTEN,
+    log =>
+      deliverChanged(log, batch => [{
+        ...batch,
+        entries: batch.entries.filter(({ offset }) =>
+          offset % 10 !== 5 || offset < 20
+        )
+      }])],
   ['accepts appends after its end', END, (log, name, history) => {
     const more = plain(name, history)
     let ended = false

@@ -10,8 +10,11 @@ await checkEventLog(t, memoryLog)
 const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
 const open = (history: Partial<HistoryLimits> = {}): EventLog => memoryLog()('name', { ...HISTORY, ...history })
 const record = (data: string, event = ''): LogRecord => ({ event, data, json: false })
-const offsetsOf = async (log: EventLog): Promise<number[]> => (await log.read(0, Infinity)).entries.map(entry => entry.offset)
-const append = async (log: EventLog, count: number): Promise<void> => { for (let n = 0; n < count; n++) await log.append(record('x')) }
+const offsetsOf = async (log: EventLog): Promise<number[]> =>
+  (await log.read(0, Infinity)).entries.map(entry => entry.offset)
+const append = async (log: EventLog, count: number): Promise<void> => {
+  for (let n = 0; n < count; n++) await log.append(record('x'))
+}
 
 t.test('R4: bytes are those of name and data as UTF-8, and an entry beyond the limit is evicted before it is delivered', async t => {
   const rows: Array<[bytes: number, records: LogRecord[], kept: number[]]> = [
@@ -31,7 +34,9 @@ t.test('R4: bytes are those of name and data as UTF-8, and an entry beyond the l
   for (const [bytes, records, kept] of rows) {
     const log = open({ maxBytes: bytes })
     for (const each of records) await log.append(each)
-    t.same(await offsetsOf(log), kept, `${bytes} bytes of ${JSON.stringify(records.map(({ event, data }) => event + data))}`)
+    t.same(await offsetsOf(log), kept, `${bytes} bytes of ${
+      JSON.stringify(records.map(({ event, data }) => event + data))
+    }`)
     t.match(await log.state(), { oldest: records.length - kept.length + 1, newest: records.length })
   }
 })
@@ -76,7 +81,9 @@ t.test('R7: after the end any append throws FST_SSE_CHANNEL_ENDED, and changes n
 
 t.test('it answers at once, without a promise', async t => {
   const log = open()
-  for (const answer of [log.append(record('x')), log.read(0, 1), log.state(), log.end()]) t.notOk(answer instanceof Promise)
+  for (const answer of [log.append(record('x')), log.read(0, 1), log.state(), log.end()]) {
+    t.notOk(answer instanceof Promise)
+  }
 })
 
 t.test('an entry has the fields of its record and nothing else', async t => {
@@ -231,7 +238,12 @@ class Read implements Command {
   check = (): boolean => true
   async run (model: Model, { log, epoch }: Real): Promise<void> {
     const from = Math.max(this.after, model.oldest - 1)
-    same(await log.read(this.after, this.limit), { epoch, newest: model.entries.length, ended: model.ended, entries: model.entries.slice(from, from + this.limit) })
+    same(await log.read(this.after, this.limit), {
+      epoch,
+      newest: model.entries.length,
+      ended: model.ended,
+      entries: model.entries.slice(from, from + this.limit)
+    })
   }
 
   toString = (): string => `read(${this.after}, ${this.limit})`
@@ -296,22 +308,27 @@ async function refusalOf (act: () => unknown): Promise<unknown> {
 }
 
 function same (actual: unknown, expected: unknown): void {
-  if (JSON.stringify(actual) !== JSON.stringify(expected)) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
+  if (JSON.stringify(actual) !== JSON.stringify(expected)) {
+    throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
+  }
 }
 
 t.test('R2, R4: any sequence of calls stores, returns and delivers the same as a list of all events', async t => {
   const text = fc.string({ unit: 'binary', maxLength: 6 })
   const position = fc.nat({ max: 30 })
   await fc.assert(fc.asyncProperty(
-    fc.record({ maxEvents: fc.nat({ max: 6 }), maxBytes: fc.nat({ max: 40 }), maxAge: fc.constant(Infinity) }).chain(history => fc.tuple(fc.constant(history), fc.commands([
-      fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
-      fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
-      fc.tuple(position, fc.integer({ min: 1, max: 8 })).map(([after, limit]) => new Read(after, limit)),
-      fc.constant(new Head()),
-      fc.constant(new Tail()),
-      position.map(which => new Cancel(which)),
-      fc.constant(new End())
-    ], { size: 'large' }))),
+    fc.record({ maxEvents: fc.nat({ max: 6 }), maxBytes: fc.nat({ max: 40 }), maxAge: fc.constant(Infinity) }).chain(
+      history =>
+        fc.tuple(fc.constant(history), fc.commands([
+          fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
+          fc.record({ event: text, data: text, json: fc.boolean() }).map(record => new Append(record, history)),
+          fc.tuple(position, fc.integer({ min: 1, max: 8 })).map(([after, limit]) => new Read(after, limit)),
+          fc.constant(new Head()),
+          fc.constant(new Tail()),
+          position.map(which => new Cancel(which)),
+          fc.constant(new End())
+        ], { size: 'large' }))
+    ),
     async ([history, commands]) => {
       const log = open(history)
       const model: Model = { entries: [], oldest: 1, ended: false, listeners: [] }

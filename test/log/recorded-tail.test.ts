@@ -2,7 +2,12 @@ import t from 'tap'
 import type { LogBatch } from '../../lib/log/log.ts'
 import { RecordedTail } from '../../lib/log/recorded-tail.ts'
 
-const batch = (...offsets: number[]): LogBatch => ({ epoch: 'e', newest: offsets.at(-1) ?? 0, ended: false, entries: offsets.map(offset => ({ offset, event: 'message', data: '', json: false })) })
+const batch = (...offsets: number[]): LogBatch => ({
+  epoch: 'e',
+  newest: offsets.at(-1) ?? 0,
+  ended: false,
+  entries: offsets.map(offset => ({ offset, event: 'message', data: '', json: false }))
+})
 
 t.test('all delivered batches and entries are recorded', async t => {
   const tail = new RecordedTail()
@@ -28,5 +33,7 @@ t.test('a wait resolves at once for delivered entries, else with the batch that 
 })
 
 t.test('a wait without delivery rejects with its description', async t => {
-  await t.rejects(new RecordedTail().waitFor('the last entry', () => false), { message: 'The tail did not deliver the last entry within 5 seconds' })
+  await t.rejects(new RecordedTail().waitFor('the last entry', () => false), {
+    message: 'The tail did not deliver the last entry within 5 seconds'
+  })
 })

@@ -53,12 +53,24 @@ t.test('a stream publishes open, error, and close once', async t => {
   await app.inject('/fine')
   t.match(summaryOf(messages.splice(0)), [
     ['open', '/fine', { route: 'GET /fine' }],
-    ['close', '/fine', { route: 'GET /fine', reason: 'complete', duration: Number, events: 1, bytes: 15, lastEventId: 'a' }]
+    ['close', '/fine', {
+      route: 'GET /fine',
+      reason: 'complete',
+      duration: Number,
+      events: 1,
+      bytes: 15,
+      lastEventId: 'a'
+    }]
   ])
   await app.inject('/late')
-  t.match(summaryOf(messages.splice(0)), [['open', '/late', {}], ['error', '/late', { error: { message: 'late' } }], ['close', '/late', { reason: 'error', events: 1 }]])
+  t.match(summaryOf(messages.splice(0)), [['open', '/late', {}], ['error', '/late', { error: { message: 'late' } }], [
+    'close',
+    '/late',
+    { reason: 'error', events: 1 }
+  ]])
   await app.inject('/early')
-  t.match(summaryOf(messages.splice(0)), [['open', '/early', {}], ['error', '/early', { error: { message: 'early' } }], ['close', '/early', { reason: 'error', events: 0 }]])
+  t.match(summaryOf(messages.splice(0)), [['open', '/early', {}], ['error', '/early', { error: { message: 'early' } }],
+    ['close', '/early', { reason: 'error', events: 0 }]])
   await app.inject('/within')
   t.match(summaryOf(messages.splice(0)), [
     ['open', '/within', {}],
@@ -125,7 +137,12 @@ t.test('a subscriber that is disconnected as a slow consumer publishes drop with
     await news.publish({ data: n })
     await turn()
   }
-  await t.rejects(async () => { for (;;) await reading.next() }, { code: 'FST_SSE_LAGGING' })
-  t.match(summaryOf(messages.filter(([name]) => name === 'fastify-typed-sse:drop')), [['drop', undefined, { channel: 'news', dropped: undefined }]])
+  await t.rejects(async () => {
+    for (;;) await reading.next()
+  }, { code: 'FST_SSE_LAGGING' })
+  t.match(summaryOf(messages.filter(([name]) => name === 'fastify-typed-sse:drop')), [['drop', undefined, {
+    channel: 'news',
+    dropped: undefined
+  }]])
   await app.close()
 })

@@ -7,7 +7,8 @@ t.test('each bucket counts all times up to its bound', async t => {
   const { buckets, count, sum } = histogram.snapshot()
   t.equal(count, 8)
   t.equal(sum, 15_006.3)
-  t.strictSame(buckets.map(({ le }) => le), [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, Infinity])
+  t.strictSame(buckets.map(({ le }) => le), [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000,
+    Infinity])
   t.strictSame(buckets.map(({ count }) => count), [2, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 5, 5, 7, 8])
 })
 

@@ -1,7 +1,17 @@
 import t from 'tap'
 import { Statistics } from '../../lib/metrics/statistics.ts'
 
-const NONE = { client: 0, complete: 0, error: 0, shutdown: 0, stalled: 0, lagging: 0, expired: 0, 'channel-ended': 0, revoked: 0 }
+const NONE = {
+  client: 0,
+  complete: 0,
+  error: 0,
+  shutdown: 0,
+  stalled: 0,
+  lagging: 0,
+  expired: 0,
+  'channel-ended': 0,
+  revoked: 0
+}
 
 t.test('closed and open streams are added up, by route and in total', async t => {
   const statistics = new Statistics()
@@ -19,7 +29,14 @@ t.test('closed and open streams are added up, by route and in total', async t =>
     'GET /news': { open: 2, opened: 3, closed: { ...NONE, client: 1 }, events: 7, bytes: 70 },
     'POST /jobs': { open: 0, opened: 1, closed: { ...NONE, error: 1 }, events: 1, bytes: 10 }
   })
-  t.strictSame(stats.streams, { open: 2, opened: 4, closed: { ...NONE, client: 1, error: 1 }, events: 8, bytes: 80, stalled: 1 })
+  t.strictSame(stats.streams, {
+    open: 2,
+    opened: 4,
+    closed: { ...NONE, client: 1, error: 1 },
+    events: 8,
+    bytes: 80,
+    stalled: 1
+  })
   t.strictSame(stats.channels, { orders: { subscribers: 2, lagging: 1, newest: 7 } })
 })
 
@@ -34,7 +51,14 @@ t.test('other counters are counted, and a snapshot does not change', async t => 
   statistics.rejected.maxStreamsPerKey++
   statistics.latency.record(2)
   const { streams, routes, channels, latency, ...rest } = statistics.snapshot([], {})
-  t.strictSame(rest, { rejected: { maxStreams: 0, maxStreamsPerKey: 1, closing: 0 }, published: 4, dropped: 3, gaps: 2, resets: 1, omitted: 5 })
+  t.strictSame(rest, {
+    rejected: { maxStreams: 0, maxStreamsPerKey: 1, closing: 0 },
+    published: 4,
+    dropped: 3,
+    gaps: 2,
+    resets: 1,
+    omitted: 5
+  })
   t.equal(latency.count, 1)
   t.strictSame([streams.open, routes, channels], [0, {}, {}])
   t.strictSame([before.rejected.maxStreamsPerKey, before.latency.count], [0, 0])

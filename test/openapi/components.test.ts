@@ -1,7 +1,10 @@
 import t from 'tap'
 import { Components, minorOf, type OpenApiDocument } from '../../lib/openapi/components.ts'
 
-const empty = (openapi = '3.2.0'): OpenApiDocument & { components: { schemas: Record<string, unknown> } } => ({ openapi, components: { schemas: {} } })
+const empty = (openapi = '3.2.0'): OpenApiDocument & { components: { schemas: Record<string, unknown> } } => ({
+  openapi,
+  components: { schemas: {} }
+})
 
 t.test('a schema is stored once, under its name', async t => {
   const document = empty()
@@ -15,7 +18,8 @@ t.test('a schema is stored once, under its name', async t => {
 t.test('if another schema has the name, a number is appended, and an equal schema shares its component', async t => {
   const document = empty()
   const ref = (type: string) => Components.of(document).refTo({}, 'Order', () => ({ type })).$ref
-  t.strictSame(['object', 'string', 'object', 'string', 'array'].map(ref), ['Order', 'Order-1', 'Order', 'Order-1', 'Order-2'].map(name => `#/components/schemas/${name}`))
+  t.strictSame(['object', 'string', 'object', 'string', 'array'].map(ref),
+    ['Order', 'Order-1', 'Order', 'Order-1', 'Order-2'].map(name => `#/components/schemas/${name}`))
   t.strictSame(Object.keys(document.components.schemas), ['Order', 'Order-1', 'Order-2'])
 })
 
@@ -43,8 +47,17 @@ t.test('a schema that refers to itself is recognized when it is added again', as
 
 t.test('characters that a component name must not contain are replaced', async t => {
   const document = empty()
-  const name = (preferred: string) => Components.of(document).refTo({ preferred }, preferred, () => ({ title: preferred })).$ref.slice('#/components/schemas/'.length)
-  t.strictSame(['http://example.com/a b.json#', 'Größe', '??', 'x_1.y', 'toString'].map(name), ['http-example.com-a-b.json', 'Gr-e', 'schema', 'x_1.y', 'toString'])
+  const name = (preferred: string) =>
+    Components.of(document).refTo({ preferred }, preferred, () => ({ title: preferred })).$ref.slice(
+      '#/components/schemas/'.length
+    )
+  t.strictSame(['http://example.com/a b.json#', 'Größe', '??', 'x_1.y', 'toString'].map(name), [
+    'http-example.com-a-b.json',
+    'Gr-e',
+    'schema',
+    'x_1.y',
+    'toString'
+  ])
   t.equal(name('__proto__'), 'schema-1')
   t.equal(Object.getPrototypeOf(document.components.schemas), Object.prototype)
 })
@@ -59,5 +72,6 @@ t.test('components are added to a document without any; in OpenAPI 3.0 they are 
 })
 
 t.test('minorOf returns the second number of the version', async t => {
-  t.strictSame(['3.0.3', '3.1.0', '3.2.0', '3.2', '3.10.1', undefined].map(openapi => minorOf({ openapi })), [0, 1, 2, 2, 10, 0])
+  t.strictSame(['3.0.3', '3.1.0', '3.2.0', '3.2', '3.10.1', undefined].map(openapi => minorOf({ openapi })), [0, 1, 2,
+    2, 10, 0])
 })

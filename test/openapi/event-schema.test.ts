@@ -7,7 +7,10 @@ import { describeEvents, eventSchemaOf } from '../../lib/openapi/event-schema.ts
 import { problemEvent } from '../../lib/contract/problem.ts'
 import { readerOf, type Json } from '../setup/document.ts'
 
-const declaration: RouteDeclaration = { shared: () => ({ Word: { $id: 'Word', type: 'string', description: 'A word' } }), errorEvent: undefined }
+const declaration: RouteDeclaration = {
+  shared: () => ({ Word: { $id: 'Word', type: 'string', description: 'A word' } }),
+  errorEvent: undefined
+}
 
 const events = {
   message: Type.Integer(),
@@ -16,7 +19,10 @@ const events = {
   other: Type.Ref('Missing')
 }
 
-function item (map: EventMap, overrides: Partial<RouteDeclaration> = {}): { item: Json, fits: (event: object) => boolean } {
+function item (
+  map: EventMap,
+  overrides: Partial<RouteDeclaration> = {}
+): { item: Json, fits: (event: object) => boolean } {
   const document = { openapi: '3.2.0', components: { schemas: {} } }
   const item = eventSchemaOf(map, { ...declaration, ...overrides }, Components.of(document)) as Json
   const reader = readerOf(document as unknown as Json, item)
@@ -28,18 +34,50 @@ t.test('each event is a branch: JSON is the content of a string, text is the str
   const json = (schema: object) => ({ type: 'string', contentMediaType: 'application/json', contentSchema: schema })
   const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
   t.same(oneOf, [
-    { title: 'message', type: 'object', required: ['data'], properties: { event: { const: 'message' }, data: json({ type: 'integer' }) } },
-    { title: 'note', description: 'The text of the note', type: 'object', required: ['event', 'data'], properties: { event: { const: 'note' }, data: { type: 'string', description: 'The text of the note' } } },
-    { title: 'word', description: 'A word', type: 'object', required: ['event', 'data'], properties: { event: { const: 'word' }, data: ref('Word') } },
-    { title: 'other', type: 'object', required: ['event', 'data'], properties: { event: { const: 'other' }, data: json({}) } },
-    ref('sse.reset'), ref('sse.gap'), ref('sse.position'), ref('sse.error')
+    {
+      title: 'message',
+      type: 'object',
+      required: ['data'],
+      properties: { event: { const: 'message' }, data: json({ type: 'integer' }) }
+    },
+    {
+      title: 'note',
+      description: 'The text of the note',
+      type: 'object',
+      required: ['event', 'data'],
+      properties: { event: { const: 'note' }, data: { type: 'string', description: 'The text of the note' } }
+    },
+    {
+      title: 'word',
+      description: 'A word',
+      type: 'object',
+      required: ['event', 'data'],
+      properties: { event: { const: 'word' }, data: ref('Word') }
+    },
+    {
+      title: 'other',
+      type: 'object',
+      required: ['event', 'data'],
+      properties: { event: { const: 'other' }, data: json({}) }
+    },
+    ref('sse.reset'),
+    ref('sse.gap'),
+    ref('sse.position'),
+    ref('sse.error')
   ])
 })
 
 t.test('an event is checked by its name, its data and its fields', async t => {
   const { fits } = item(events)
-  for (const event of [{ data: '1' }, { event: 'message', data: '1' }, { data: '1', id: '', retry: 0 }, { event: 'note', data: '1', id: 'a' }]) t.ok(fits(event), JSON.stringify(event))
-  const bad = [{}, { data: 1 }, { data: '1.5' }, { data: 'one' }, { event: 'note' }, { event: 'nothing', data: '' }, { data: '1', id: 1 }, { data: '1', retry: -1 }, { data: '1', retry: 0.5 }]
+  for (const event of [{ data: '1' }, { event: 'message', data: '1' }, { data: '1', id: '', retry: 0 }, {
+    event: 'note',
+    data: '1',
+    id: 'a'
+  }]) t.ok(fits(event), JSON.stringify(event))
+  const bad = [{}, { data: 1 }, { data: '1.5' }, { data: 'one' }, { event: 'note' }, { event: 'nothing', data: '' }, {
+    data: '1',
+    id: 1
+  }, { data: '1', retry: -1 }, { data: '1', retry: 0.5 }]
   for (const event of bad) t.notOk(fits(event), JSON.stringify(event))
   t.notOk(item({ note: Type.String() }).fits({ data: 'text' }), 'an event without a name is a message')
 })
@@ -47,7 +85,9 @@ t.test('an event is checked by its name, its data and its fields', async t => {
 t.test('R3, R5: the reset, gap and position events of a channel', async t => {
   const { fits } = item(events)
   const as = (event: string, data: object) => ({ event, data: JSON.stringify(data), id: 'x-1' })
-  for (const reason of ['malformed', 'unknown', 'evicted', 'ahead']) t.ok(fits(as('sse.reset', { reason, oldest: 1, newest: 0 })))
+  for (const reason of ['malformed', 'unknown', 'evicted', 'ahead']) {
+    t.ok(fits(as('sse.reset', { reason, oldest: 1, newest: 0 })))
+  }
   t.ok(fits(as('sse.reset', { reason: 'ahead', oldest: 1, newest: 2, channel: 'a' })))
   t.ok(fits(as('sse.gap', { dropped: 5, channel: 'a' })))
   t.ok(fits({ event: 'sse.position', id: 'x', data: '' }))
@@ -58,7 +98,8 @@ t.test('R3, R5: the reset, gap and position events of a channel', async t => {
 
 t.test('E2: the event after an error', async t => {
   const { fits } = item(events)
-  const errors = [new Error('secret'), Object.assign(new Error('No such thing'), { statusCode: 404 }), Object.assign(new Error('odd'), { statusCode: 799 })]
+  const errors = [new Error('secret'), Object.assign(new Error('No such thing'), { statusCode: 404 }),
+    Object.assign(new Error('odd'), { statusCode: 799 })]
   for (const error of errors) {
     const { event, data } = problemEvent(error, 'req-1')
     t.ok(fits({ event, data: JSON.stringify(data) }))
@@ -71,7 +112,12 @@ t.test('E2: a map may declare the error event; with errorEvent: null there is no
   const own = item({ error: Type.Object({ code: Type.String() }) })
   t.ok(own.fits({ event: 'error', data: '{"code":"A"}' }))
   t.notOk(own.fits({ event: 'error', data: '{"type":"about:blank","title":"Not Found","status":404}' }))
-  t.notOk(item(events, { errorEvent: null }).fits({ event: 'error', data: '{"type":"about:blank","title":"Not Found","status":404}' }))
+  t.notOk(
+    item(events, { errorEvent: null }).fits({
+      event: 'error',
+      data: '{"type":"about:blank","title":"Not Found","status":404}'
+    })
+  )
 })
 
 t.test('E2: an errorEvent function may send any event except the described names', async t => {
@@ -79,10 +125,14 @@ t.test('E2: an errorEvent function may send any event except the described names
   const { fits } = item(events, { errorEvent })
   t.ok(fits({ event: 'failed', data: 'so' }))
   t.ok(fits({ event: 'error', data: 'so' }))
-  for (const event of [{ data: 'so' }, { event: 'message', data: 'so' }, { event: 'sse.gap', data: 'so' }, { event: 'failed' }]) t.notOk(fits(event))
-  t.ok(item({ note: Type.String() }, { errorEvent }).fits({ data: 'so' }), 'message is allowed if the map does not declare it')
+  for (const event of [{ data: 'so' }, { event: 'message', data: 'so' }, { event: 'sse.gap', data: 'so' }, {
+    event: 'failed'
+  }]) t.notOk(fits(event))
+  t.ok(item({ note: Type.String() }, { errorEvent }).fits({ data: 'so' }),
+    'message is allowed if the map does not declare it')
 })
 
 t.test('describeEvents lists name, format and description of each event', async t => {
-  t.equal(describeEvents(events, declaration), 'Server-Sent Events:\n\n- `message` (JSON)\n- `note` (text): The text of the note\n- `word` (text): A word\n- `other` (JSON)')
+  t.equal(describeEvents(events, declaration),
+    'Server-Sent Events:\n\n- `message` (JSON)\n- `note` (text): The text of the note\n- `word` (text): A word\n- `other` (JSON)')
 })

@@ -6,7 +6,10 @@ const S = { type: 'string' }
 const O = { type: 'object' }
 
 t.test('Last-Event-ID and lastEventId are added as optional parameters', async t => {
-  const { headers, querystring } = withParameters({}) as { headers: { properties: object }, querystring: { properties: object } }
+  const { headers, querystring } = withParameters({}) as {
+    headers: { properties: object },
+    querystring: { properties: object }
+  }
   t.match(headers, { type: 'object', properties: { 'Last-Event-ID': { type: 'string', description: String } } })
   t.match(querystring, { type: 'object', properties: { lastEventId: { type: 'string', description: String } } })
   t.notOk('required' in headers || 'required' in querystring)
@@ -19,12 +22,18 @@ t.test('the parameters of a route are kept', async t => {
   t.match(result.querystring, { type: 'object', required: ['q'], properties: { q: S, lastEventId: S } })
   t.strictSame(result.headers, headers, 'a declared Last-Event-ID is not replaced')
   t.strictSame(Object.keys(querystring.properties), ['q'], 'the input is not changed')
-  for (const schema of [{ $ref: 'Query' }, { allOf: [querystring] }]) t.match(withParameters({ querystring: schema }).querystring, { allOf: [{ properties: { lastEventId: S } }, schema] })
+  for (const schema of [{ $ref: 'Query' }, { allOf: [querystring] }]) {
+    t.match(withParameters({ querystring: schema }).querystring, {
+      allOf: [{ properties: { lastEventId: S } }, schema]
+    })
+  }
 })
 
 /** Returns the responses, the one with the stream, and its content. */
 function responses (schema: DocumentedSchema, minor = 2) {
-  const { response } = withStream(schema, media, minor) as { response: Record<string, { description?: string, content: object, headers?: object }> }
+  const { response } = withStream(schema, media, minor) as {
+    response: Record<string, { description?: string, content: object, headers?: object }>
+  }
   return { response, ok: response[200]!, content: response[200]!.content }
 }
 
@@ -41,22 +50,35 @@ t.test('a declared JSON response is listed beside the stream', async t => {
   t.strictSame(responses({ response: { '2xx': O } }).content, json)
   t.strictSame(responses({ response: { '2XX': O } }).content, json)
   t.strictSame(responses({ response: { 200: O }, produces: [] }).content, json)
-  t.strictSame(responses({ response: { 200: O }, produces: ['text/event-stream', 'application/hal+json'] }).content, { 'text/event-stream': media, 'application/hal+json': { schema: O } })
+  t.strictSame(responses({ response: { 200: O }, produces: ['text/event-stream', 'application/hal+json'] }).content, {
+    'text/event-stream': media,
+    'application/hal+json': { schema: O }
+  })
   t.strictSame(responses({ response: { 200: { type: 'null' } } }).content, { 'text/event-stream': media })
-  t.strictSame(responses({ response: { 200: { content: { 'text/csv': { schema: S } } } } }).content, { 'text/event-stream': media, 'text/csv': { schema: S } })
+  t.strictSame(responses({ response: { 200: { content: { 'text/csv': { schema: S } } } } }).content, {
+    'text/event-stream': media,
+    'text/csv': { schema: S }
+  })
 })
 
 t.test('the descriptions of a route are used', async t => {
   const stream = { schema: { type: 'string', description: 'Mine' } }
-  t.strictSame(responses({ response: { 200: { content: { 'text/event-stream': stream } } } }).content, { 'text/event-stream': stream })
+  t.strictSame(responses({ response: { 200: { content: { 'text/event-stream': stream } } } }).content, {
+    'text/event-stream': stream
+  })
   t.equal(responses({ response: { 200: { ...O, description: 'Mine' } } }).ok.description, 'Mine')
-  t.equal(responses({ response: { 200: { ...O, description: 'The object', 'x-response-description': 'Mine' } } }).ok.description, 'Mine')
+  t.equal(
+    responses({ response: { 200: { ...O, description: 'The object', 'x-response-description': 'Mine' } } }).ok
+      .description,
+    'Mine'
+  )
   const headers = { 'x-total': { type: 'integer' } }
   t.strictSame(responses({ response: { 200: { ...O, headers } } }).ok.headers, headers)
 })
 
 t.test('204 and 503 are added unless the route declares them', async t => {
-  const others = (response: object) => Object.keys(responses({ response }).response).filter(status => status !== '200').sort()
+  const others = (response: object) =>
+    Object.keys(responses({ response }).response).filter(status => status !== '200').sort()
   t.strictSame(others({ 404: S }), ['204', '404', '503'])
   t.strictSame(others({ '5xx': S }), ['204', '5xx'])
   t.strictSame(others({ '5XX': S }), ['204', '5XX'])
@@ -67,8 +89,14 @@ t.test('204 and 503 are added unless the route declares them', async t => {
 
 t.test('for OpenAPI 3.0, examples become one example', async t => {
   const schema = { ...O, properties: { a: { ...S, examples: ['x', 'y'] }, b: S } }
-  t.strictSame(responses({ response: { 200: schema } }).content, { 'text/event-stream': media, 'application/json': { schema } })
-  t.strictSame(responses({ response: { 200: schema } }, 0).content, { 'text/event-stream': media, 'application/json': { schema: { ...O, properties: { a: { ...S, example: 'x' }, b: S } } } })
+  t.strictSame(responses({ response: { 200: schema } }).content, {
+    'text/event-stream': media,
+    'application/json': { schema }
+  })
+  t.strictSame(responses({ response: { 200: schema } }, 0).content, {
+    'text/event-stream': media,
+    'application/json': { schema: { ...O, properties: { a: { ...S, example: 'x' }, b: S } } }
+  })
 })
 
 t.test('for Swagger 2, a response has one schema', async t => {
@@ -76,7 +104,13 @@ t.test('for Swagger 2, a response has one schema', async t => {
   t.strictSame(alone.produces, ['text/event-stream'])
   t.strictSame(alone.response[200], { type: 'string', description: 'Events' })
   t.strictSame(Object.keys(alone.response), ['200', '204', '503'])
-  t.match(withText({ response: { 200: O } }, 'Events'), { produces: ['text/event-stream', 'application/json'], response: { 200: O } })
-  t.match(withText({ response: { '2xx': O }, produces: ['application/hal+json'] }, 'Events'), { produces: ['text/event-stream', 'application/hal+json'], response: { 200: O } })
+  t.match(withText({ response: { 200: O } }, 'Events'), {
+    produces: ['text/event-stream', 'application/json'],
+    response: { 200: O }
+  })
+  t.match(withText({ response: { '2xx': O }, produces: ['application/hal+json'] }, 'Events'), {
+    produces: ['text/event-stream', 'application/hal+json'],
+    response: { 200: O }
+  })
   t.match(withText({ response: { '2XX': O } }, 'Events'), { response: { 200: O } })
 })

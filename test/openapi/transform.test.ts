@@ -7,7 +7,13 @@ import '../../lib/server/types.ts'
 const sse = { note: Type.String() }
 
 function inputOf (schema: object | undefined, more: Partial<TransformInput> = {}): TransformInput {
-  return { schema: schema as FastifySchema, url: '/a/:b', route: { schema }, openapiObject: { openapi: '3.2.0', components: { schemas: {} } }, ...more }
+  return {
+    schema: schema as FastifySchema,
+    url: '/a/:b',
+    route: { schema },
+    openapiObject: { openapi: '3.2.0', components: { schemas: {} } },
+    ...more
+  }
 }
 
 const media = (input: TransformInput): object => {
@@ -31,9 +37,18 @@ t.test('the stream is a list of events in OpenAPI 3.2, and a text in earlier ver
   const text = { type: 'string', description: 'Server-Sent Events:\n\n- `note` (text)' }
   t.strictSame(media(inputOf({ sse })), { schema: { type: 'array', items: ref }, itemSchema: ref })
   t.strictSame(media(inputOf({ sse }, { openapiObject: { openapi: '3.1.1' } })), { schema: text, 'x-itemSchema': ref })
-  t.strictSame(media(inputOf({ sse }, { openapiObject: { openapi: '3.0.3' } })), { schema: text, 'x-itemSchema': { $ref: '#/x-schemas/a-b-event' } })
-  t.strictSame(media(inputOf({ sse }, { url: '/' })), { schema: { type: 'array', items: { $ref: '#/components/schemas/event' } }, itemSchema: { $ref: '#/components/schemas/event' } })
-  t.match(sseTransform(inputOf({ sse }, { openapiObject: undefined })).schema, { produces: ['text/event-stream'], response: { 200: text } })
+  t.strictSame(media(inputOf({ sse }, { openapiObject: { openapi: '3.0.3' } })), {
+    schema: text,
+    'x-itemSchema': { $ref: '#/x-schemas/a-b-event' }
+  })
+  t.strictSame(media(inputOf({ sse }, { url: '/' })), {
+    schema: { type: 'array', items: { $ref: '#/components/schemas/event' } },
+    itemSchema: { $ref: '#/components/schemas/event' }
+  })
+  t.match(sseTransform(inputOf({ sse }, { openapiObject: undefined })).schema, {
+    produces: ['text/event-stream'],
+    response: { 200: text }
+  })
 })
 
 t.test('the events are removed from the schema, and the input is not changed', async t => {
@@ -48,6 +63,9 @@ t.test('the events are removed from the schema, and the input is not changed', a
 t.test('a transform that runs before it may drop the events', async t => {
   const input = inputOf({ sse })
   const result = sseTransform({ ...input, schema: { summary: 'Theirs' } as FastifySchema, url: '/v1/a' })
-  t.match(result, { url: '/v1/a', schema: { summary: 'Theirs', response: { 200: { content: { 'text/event-stream': {} } } } } })
+  t.match(result, {
+    url: '/v1/a',
+    schema: { summary: 'Theirs', response: { 200: { content: { 'text/event-stream': {} } } } }
+  })
   t.match(sseTransform({ ...input, route: {} }).schema, { response: { 200: { content: { 'text/event-stream': {} } } } })
 })

@@ -31,7 +31,10 @@ class Numbers {
     await app.register(sse)
     const channel = numbers.#channel = app.sse.channel('numbers')
     app.get('/numbers', (request, reply) => {
-      numbers.requests.push({ lastEventId: String(request.headers['last-event-id'] ?? ''), key: String(request.headers['x-api-key'] ?? '') })
+      numbers.requests.push({
+        lastEventId: String(request.headers['last-event-id'] ?? ''),
+        key: String(request.headers['x-api-key'] ?? '')
+      })
       numbers.open++
       reply.raw.on('close', () => { numbers.open-- })
       return reply.sse(channel)
@@ -47,7 +50,11 @@ class Numbers {
 
 /** A browser with the back/forward cache, which playwright disables. */
 async function launch (t: Test): Promise<BrowserContext> {
-  const browser = await chromium.launch({ executablePath: need(CHROMIUM), args: FLAGS, ignoreDefaultArgs: ['--disable-back-forward-cache'] })
+  const browser = await chromium.launch({
+    executablePath: need(CHROMIUM),
+    args: FLAGS,
+    ignoreDefaultArgs: ['--disable-back-forward-cache']
+  })
   t.teardown(() => browser.close())
   return browser.newContext()
 }
@@ -66,7 +73,8 @@ async function visit (page: Page, url: string, options: object, path = '/numbers
   }, { options, path })
 }
 
-const reaches = (page: Page, number: number) => page.waitForFunction(number => window.kept.numbers.at(-1) === number, number)
+const reaches = (page: Page, number: number) =>
+  page.waitForFunction(number => window.kept.numbers.at(-1) === number, number)
 const numbersOf = (page: Page) => page.evaluate(() => window.kept.numbers)
 
 t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
@@ -90,7 +98,8 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       }, PATIENCE)
       await publish(first, other)
       await first.goto(`${server.url}client.js`)
-      await until('the connection of the page is closed', () => server.requests.length >= 2 && server.open === 1, PATIENCE)
+      await until('the connection of the page is closed', () => server.requests.length >= 2 && server.open === 1,
+        PATIENCE)
       // Far less than the minute for which Chromium keeps a page.
       await publish(other)
       await publish(other)
@@ -100,7 +109,8 @@ t.test('Chromium', { skip: absent(CHROMIUM) }, async t => {
       await publish(first, other)
       for (const page of [first, other]) {
         const numbers = await numbersOf(page)
-        t.strictSame(numbers, Array.from({ length: server.newest - numbers[0]! + 1 }, (_, n) => numbers[0]! + n), 'each number once and in order')
+        t.strictSame(numbers, Array.from({ length: server.newest - numbers[0]! + 1 }, (_, n) => numbers[0]! + n),
+          'each number once and in order')
       }
       await until('as many connections as before', () => server.open === (share ? 1 : 2), PATIENCE)
     })

@@ -72,7 +72,11 @@ function drip (stream: Readable): () => void {
 
 const versions = [
   { version: 'HTTP/1.1', make: (): FastifyInstance => Fastify(), connect: overHttp1 },
-  { version: 'HTTP/2', make: (): FastifyInstance => Fastify({ http2: true }) as unknown as FastifyInstance, connect: overHttp2 }
+  {
+    version: 'HTTP/2',
+    make: (): FastifyInstance => Fastify({ http2: true }) as unknown as FastifyInstance,
+    connect: overHttp2
+  }
 ]
 
 /** Numbered events that are always ready, and how many were pulled. */
@@ -123,7 +127,8 @@ for (const { version, make, connect } of versions) {
       t.equal(supply.pulled, stopped, 'a stalled stream pulls nothing')
       client.stream.resume()
       const data = await within('the whole stream', client.all())
-      t.same(data.map(text => Number(text.split(' ')[0])), [...Array(MANY).keys()], 'nothing lost, nothing twice, in order')
+      t.same(data.map(text => Number(text.split(' ')[0])), [...Array(MANY).keys()],
+        'nothing lost, nothing twice, in order')
     })
   }
 
@@ -247,7 +252,9 @@ for (const { name, source, onInvalid } of busy) {
     app.get('/other', async () => 'here')
     const port = await listen(t, app)
     // Reads and discards: the fastest possible client.
-    const greedy = get({ port, host: '127.0.0.1', path: '/', agent: false }, response => { response.on('error', () => {}).resume() })
+    const greedy = get({ port, host: '127.0.0.1', path: '/', agent: false }, response => {
+      response.on('error', () => {}).resume()
+    })
     greedy.on('error', () => {})
     t.teardown(() => greedy.destroy())
     await within('turns of the loop', (async () => { for (let n = 0; n < 20; n++) await turn() })())

@@ -15,17 +15,27 @@ t.test('R9: the client replays, is live, and counts through reconnects and filte
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse, { retry: 5 })
   const numbers = app.sse.channel('numbers', { events, start: 'earliest' })
-  app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(numbers.subscribe({ filter: event => event.data % 3 !== 0 })))
+  app.get('/', { schema: { sse: events } },
+    (_request, reply) => reply.sse(numbers.subscribe({ filter: event => event.data % 3 !== 0 })))
   const port = await listen(t, app)
   const relay = await Relay.start(t, () => [port])
   let last = 0
-  const publish = (count: number): void => { for (const end = last + count; last < end;) numbers.publish({ event: 'n', data: ++last }) }
+  const publish = (count: number): void => {
+    for (const end = last + count; last < end;) numbers.publish({ event: 'n', data: ++last })
+  }
   publish(10)
 
   const states: StreamState[] = []
   const failures: string[] = []
   const got: number[] = []
-  const stream = connect(`http://127.0.0.1:${relay.port}/`, { events, retryDelay: 5, onStateChange: state => states.push(state), onError: ({ code }) => { failures.push(code) } })
+  const stream = connect(`http://127.0.0.1:${relay.port}/`, {
+    events,
+    retryDelay: 5,
+    onStateChange: state => states.push(state),
+    onError: ({ code }) => {
+      failures.push(code)
+    }
+  })
   t.teardown(() => stream.close())
   stream.on('n', ({ data }) => got.push(data))
   await until('live', () => states.includes('live'))

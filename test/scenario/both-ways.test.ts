@@ -11,7 +11,10 @@ import { chances } from '../setup/chances.ts'
 import { listeners, timersAndSockets } from '../setup/leftovers.ts'
 import { open, RawClient, type RawRequest } from '../setup/raw.ts'
 import { until } from '../setup/until.ts'
-import { answersOf, difference, END, ended, fieldsOf, intact, nameOf, read, SCRIPTS, serve, soon, WAYS, type Answer, type Served, type ServeOptions, type Step, type Visit, type Way } from '../setup/ways.ts'
+import {
+  answersOf, difference, END, ended, fieldsOf, intact, nameOf, read, SCRIPTS, serve, soon, WAYS, type Answer,
+  type Served, type ServeOptions, type Step, type Visit, type Way
+} from '../setup/ways.ts'
 import { still } from '../setup/within.ts'
 
 // Frames are written past Node's own chunking to the socket, or through it. In every situation the bytes are the same.
@@ -37,7 +40,14 @@ async function cutOff (t: Test, body: string, visit: Visit): Promise<void> {
 }
 
 /** A case of a client that requests streams on one connection. */
-function plain (title: string, paths: string[], { request = {}, after, ...options }: ServeOptions & { request?: RawRequest, after?: (t: Test, answers: Answer[], served: Served) => void } = {}): Case {
+function plain (
+  title: string,
+  paths: string[],
+  { request = {}, after, ...options }: ServeOptions & {
+    request?: RawRequest,
+    after?: (t: Test, answers: Answer[], served: Served) => void
+  } = {}
+): Case {
   return {
     title,
     run: async (t, way) => {
@@ -54,7 +64,8 @@ function plain (title: string, paths: string[], { request = {}, after, ...option
 }
 
 const cases: Case[] = [
-  plain('three pipelined requests are answered in their order, each with its own bytes', ['/stream/short', '/stream/long', '/stream/short']),
+  plain('three pipelined requests are answered in their order, each with its own bytes', ['/stream/short',
+    '/stream/long', '/stream/short']),
   {
     title: 'pipelined responses wait for a slow one between them',
     run: async (t, way) => {
@@ -79,7 +90,11 @@ const cases: Case[] = [
       const client = await sendRequest(t, served, {
         path: '/stream/short',
         method: 'POST',
-        headers: { Expect: '100-continue', 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(body)) }
+        headers: {
+          Expect: '100-continue',
+          'Content-Type': 'application/json',
+          'Content-Length': String(Buffer.byteLength(body))
+        }
       })
       await soon('100 Continue', client.until('HTTP/1.1 100 Continue\r\n\r\n'))
       client.socket.write(body)
@@ -109,9 +124,14 @@ const cases: Case[] = [
     run: async (t, way) => {
       const counts: Array<Record<string, number>> = []
       const served = await serve(t, way, {
-        setup: app => app.addHook('onRequest', async ({ raw: { socket } }) => {
-          counts.push(Object.fromEntries(['drain', 'close', 'end', 'error', 'finish'].map(name => [name, socket.listenerCount(name)])))
-        })
+        setup: app =>
+          app.addHook('onRequest', async ({ raw: { socket } }) => {
+            counts.push(
+              Object.fromEntries(
+                ['drain', 'close', 'end', 'error', 'finish'].map(name => [name, socket.listenerCount(name)])
+              )
+            )
+          })
       })
       const client = await sendRequest(t, served, { path: '/plain' })
       for (let n = 1; n <= 10; n++) {
@@ -138,7 +158,9 @@ const cases: Case[] = [
     }
   },
   ...[{}, { Connection: 'keep-alive' }].map((headers): Case => ({
-    title: `an HTTP/1.0 client that ${'Connection' in headers ? 'requests keep-alive' : 'requests nothing special'} receives no chunks, and a FIN at the end`,
+    title: `an HTTP/1.0 client that ${
+      'Connection' in headers ? 'requests keep-alive' : 'requests nothing special'
+    } receives no chunks, and a FIN at the end`,
     run: async (t, way) => {
       const served = await serve(t, way)
       const client = await sendRequest(t, served, { path: '/stream/long', version: '1.0', headers })
@@ -155,8 +177,19 @@ const cases: Case[] = [
       const psk = Buffer.from('0123456789abcdef')
       const tls = { ciphers: 'PSK', maxVersion: 'TLSv1.2' } as const
       const many = Array.from({ length: 200 }, (_, index) => `${index} ${'é'.repeat(index)}`)
-      const served = await serve(t, way, { server: { https: { ...tls, pskCallback: () => psk } }, scripts: { all: [...many, 'a' + '€é😀'.repeat(120_000), ...many] } })
-      const client = new RawClient(connectTls({ ...tls, port: served.port, host: '127.0.0.1', pskCallback: () => ({ psk, identity: 'test' }), checkServerIdentity: () => undefined }))
+      const served = await serve(t, way, {
+        server: { https: { ...tls, pskCallback: () => psk } },
+        scripts: { all: [...many, 'a' + '€é😀'.repeat(120_000), ...many] }
+      })
+      const client = new RawClient(
+        connectTls({
+          ...tls,
+          port: served.port,
+          host: '127.0.0.1',
+          pskCallback: () => ({ psk, identity: 'test' }),
+          checkServerIdentity: () => undefined
+        })
+      )
       t.teardown(() => client.socket.destroy())
       for (let n = 1; n <= 2; n++) {
         client.request({ path: '/stream/all' })
@@ -198,7 +231,9 @@ const cases: Case[] = [
     title: `closeAllConnections(), called ${where}, ends a stream in the middle, and nothing else`,
     run: async (t, way) => {
       const close: Step = visit => visit.reply.server.server.closeAllConnections()
-      const served = await serve(t, way, { scripts: { ...SCRIPTS, cut: ['first', 'second', visit => visit.hold(), 'third', close, 'fourth', 'fifth'] } })
+      const served = await serve(t, way, {
+        scripts: { ...SCRIPTS, cut: ['first', 'second', visit => visit.hold(), 'third', close, 'fourth', 'fifth'] }
+      })
       const client = await sendRequest(t, served, { path: where === 'outside' ? '/stream/held' : '/stream/cut' })
       await soon('the beginning', client.until('data: first\n\n'))
       if (where === 'outside') served.app.server.closeAllConnections()
@@ -230,8 +265,12 @@ const cases: Case[] = [
   {
     title: 'a connection that the server itself has half-closed is not written to, and no error is reported',
     run: async (t, way) => {
-      const goodbye: Step = visit => { visit.socket.end() }
-      const served = await serve(t, way, { scripts: { cut: ['first', 'second', visit => visit.hold(), goodbye, 'third', 'fourth', 'fifth'] } })
+      const goodbye: Step = visit => {
+        visit.socket.end()
+      }
+      const served = await serve(t, way, {
+        scripts: { cut: ['first', 'second', visit => visit.hold(), goodbye, 'third', 'fourth', 'fifth'] }
+      })
       const client = await sendRequest(t, served, { path: '/stream/cut' })
       await soon('the beginning', client.until('data: second\n\n'))
       served.visits[0]!.free()
@@ -269,7 +308,10 @@ const cases: Case[] = [
       await cutOff(t, '', visit)
       t.equal(visit.socket.listenerCount('drain'), 1, 'Node\'s own')
       // Every server is notified of a reset.
-      t.same(served.problems.filter(problem => leave === 'fin' || (problem as NodeJS.ErrnoException).code !== 'ECONNRESET'), [])
+      t.same(
+        served.problems.filter(problem => leave === 'fin' || (problem as NodeJS.ErrnoException).code !== 'ECONNRESET'),
+        []
+      )
     }
   })),
   {
@@ -295,17 +337,20 @@ const cases: Case[] = [
       t.equal(difference(seen.join(''), served.visits[0]!.body), '')
     }
   },
-  ...[{ what: 'excludes streams', options: {} }, { what: 'includes streams', options: { customTypes: /event-stream/ } }].map(({ what, options }): Case => ({
-    title: `with compression for all responses that ${what}, a client that accepts gzip receives the same bytes`,
-    run: async (t, way) => {
-      const served = await serve(t, way, { setup: app => app.register(compress, { global: true, threshold: 0, ...options }) })
-      const client = await sendRequest(t, served, { path: '/stream/long', headers: { 'Accept-Encoding': 'gzip' } })
-      const [answer] = await answersOf(client, 1)
-      const compressed = 'customTypes' in options
-      t.same(fieldsOf(answer!, 'content-encoding'), compressed ? ['gzip'] : [])
-      t.equal(difference(String(compressed ? gunzipSync(answer!.body) : answer!.body), served.visits[0]!.body), '')
-    }
-  })),
+  ...[{ what: 'excludes streams', options: {} }, { what: 'includes streams', options: { customTypes: /event-stream/ } }]
+    .map(({ what, options }): Case => ({
+      title: `with compression for all responses that ${what}, a client that accepts gzip receives the same bytes`,
+      run: async (t, way) => {
+        const served = await serve(t, way, {
+          setup: app => app.register(compress, { global: true, threshold: 0, ...options })
+        })
+        const client = await sendRequest(t, served, { path: '/stream/long', headers: { 'Accept-Encoding': 'gzip' } })
+        const [answer] = await answersOf(client, 1)
+        const compressed = 'customTypes' in options
+        t.same(fieldsOf(answer!, 'content-encoding'), compressed ? ['gzip'] : [])
+        t.equal(difference(String(compressed ? gunzipSync(answer!.body) : answer!.body), served.visits[0]!.body), '')
+      }
+    })),
   {
     title: 'inject returns the same body',
     run: async (t, way) => {
@@ -323,13 +368,15 @@ const cases: Case[] = [
       const served = await serve(t, way, { server: { http2: true } })
       const session = connectHttp2(`http://127.0.0.1:${served.port}`)
       t.teardown(() => session.destroy())
-      const bodies = await soon('the answers', Promise.all(['short', 'long', 'short'].map(script => bodyOver(session, `/stream/${script}`))))
+      const bodies = await soon('the answers',
+        Promise.all(['short', 'long', 'short'].map(script => bodyOver(session, `/stream/${script}`))))
       for (const [index, body] of bodies.entries()) t.equal(difference(body, served.visits[index]!.body), '')
       t.same(served.problems, [])
     }
   },
   {
-    title: 'a handler that corks, uncorks, writes and sets socket options during the stream changes no byte and no order',
+    title:
+      'a handler that corks, uncorks, writes and sets socket options during the stream changes no byte and no order',
     run: async (t, way) => {
       const cork: Step = ({ reply }) => { reply.raw.cork() }
       const uncork: Step = ({ reply }) => { reply.raw.uncork() }
@@ -339,7 +386,10 @@ const cases: Case[] = [
         setImmediate(() => socket.uncork())
       }
       const served = await serve(t, way, {
-        scripts: { all: ['a', 'b', delayed(false), 'c', cork, 'é', { own: ': é\n\n' }, 'd', 'e', uncork, 'f', { own: ': f\n\n' }, delayed(true), 'g', cork, cork, 'h', uncork, '€', uncork, 'i', corkSocket, 'j', '😀', 'k', 'l'] }
+        scripts: {
+          all: ['a', 'b', delayed(false), 'c', cork, 'é', { own: ': é\n\n' }, 'd', 'e', uncork, 'f', { own: ': f\n\n' },
+            delayed(true), 'g', cork, cork, 'h', uncork, '€', uncork, 'i', corkSocket, 'j', '😀', 'k', 'l']
+        }
       })
       const client = await sendRequest(t, served, { path: '/stream/all' })
       client.request({ path: '/stream/all' })
@@ -351,7 +401,8 @@ const cases: Case[] = [
     after: (t, answers) => {
       for (const answer of answers) {
         t.same(fieldsOf(answer, 'transfer-encoding'), ['chunked'])
-        t.same(answer.head.slice(1).map(line => line.split(':')[0]!.toLowerCase()).sort(), ['cache-control', 'connection', 'content-type', 'date', 'keep-alive', 'transfer-encoding', 'x-accel-buffering'])
+        t.same(answer.head.slice(1).map(line => line.split(':')[0]!.toLowerCase()).sort(), ['cache-control',
+          'connection', 'content-type', 'date', 'keep-alive', 'transfer-encoding', 'x-accel-buffering'])
       }
     }
   })

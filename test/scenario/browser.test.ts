@@ -61,14 +61,17 @@ const state = (page: Page, name: string): Promise<void> =>
 const reaches = (page: Page, id: string, number: number): Promise<void> =>
   page.until(`${id}: ${number}`, (id, number) => Number(document.getElementById(id)?.textContent) >= number, id, number)
 
-const textOf = (page: Page, id: string): Promise<string> => page.evaluate(id => document.getElementById(id)!.textContent, id)
+const textOf = (page: Page, id: string): Promise<string> =>
+  page.evaluate(id => document.getElementById(id)!.textContent, id)
 
 const lines = (page: Page): Promise<string[]> =>
   page.evaluate(() => [...document.querySelectorAll('#log .message span')].map(line => line.textContent))
 
 /** Takes screenshots for people, in one engine, and checks that the page fits a phone. */
 async function shoot (t: Test, page: Page, name: string): Promise<void> {
-  if (page instanceof ChromiumPage) t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing overflows on a phone')
+  if (page instanceof ChromiumPage) {
+    t.equal(await page.shoot(`${SCREENSHOTS}/${name}`), 390, 'nothing overflows on a phone')
+  }
 }
 
 /**
@@ -85,7 +88,9 @@ async function comesBack (page: Page, site: Site): Promise<void> {
 async function withPage (server: FastifyServerOptions, options: RegisterOptions): Promise<FastifyInstance> {
   const app = Fastify({ forceCloseConnections: true, ...server })
   await app.register(sse, options)
-  app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>A page</title>'))
+  app.get('/',
+    (_request, reply) =>
+      reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>A page</title>'))
   return app
 }
 
@@ -105,7 +110,8 @@ const received = (page: Page): Promise<string[]> => page.evaluate(() => window.r
 
 /** Waits until that many streams received a text. */
 const tells = (page: Page, text: string, times = 1): Promise<void> =>
-  page.until(`${text} ${times} times`, (text, times) => window.received.filter(received => received === text).length >= times, text, times)
+  page.until(`${text} ${times} times`, (text, times) =>
+    window.received.filter(received => received === text).length >= times, text, times)
 
 mkdirSync(SCREENSHOTS, { recursive: true })
 
@@ -146,9 +152,14 @@ inEachEngine(t, 4, (t, engine) => {
   t.test('the start page shows every example live', async t => {
     const site = await Site.start(t, await build())
     const page = await visit(t, site, '/')
-    for (const [path, id, text] of [['/seed', 'log', 'server sent event message: 3'], ['/tokens', 'answer', 'a'], ['/progress', 'log', 'orders-03.csv']]) {
+    for (const [path, id, text] of [['/seed', 'log', 'server sent event message: 3'], ['/tokens', 'answer', 'a'], [
+      '/progress',
+      'log',
+      'orders-03.csv'
+    ]]) {
       await page.until(`${text} in ${path}`, (path, id, text) =>
-        document.querySelector<HTMLIFrameElement>(`iframe[src="${path}"]`)!.contentDocument!.getElementById(id!)!.textContent.includes(text!), path, id, text)
+        document.querySelector<HTMLIFrameElement>(`iframe[src="${path}"]`)!.contentDocument!.getElementById(id!)!
+          .textContent.includes(text!), path, id, text)
     }
     await shoot(t, page, 'start')
   })
@@ -158,7 +169,10 @@ inEachEngine(t, 4, (t, engine) => {
     const page = await visit(t, site, '/tokens')
     await state(page, 'done')
     let words = ''
-    for await (const word of generate('What is an event stream?', { limit: 1000, signal: new AbortController().signal })) words += word
+    for await (const word of generate('What is an event stream?', {
+      limit: 1000,
+      signal: new AbortController().signal
+    })) words += word
     t.equal(await textOf(page, 'answer'), words)
     await shoot(t, page, 'tokens')
   })
@@ -238,7 +252,9 @@ inEachEngine(t, 4, (t, engine) => {
     await openStreams(page, '/numbers')
     await tells(page, 'open')
     let last = 0
-    const publish = async (): Promise<void> => { for (const end = last + 5; last < end;) await next.app.sse.channel('numbers').publish({ data: ++last }) }
+    const publish = async (): Promise<void> => {
+      for (const end = last + 5; last < end;) await next.app.sse.channel('numbers').publish({ data: ++last })
+    }
     await publish()
     await tells(page, '5')
 
@@ -277,8 +293,11 @@ inEachEngine(t, 4, (t, engine) => {
     }
     t.strictSame([...new Set(versions)], ['2.0'])
     const numbers = (await received(page)).filter(text => /^\d$/.test(text)).sort()
-    t.equal(numbers.join(''), [1, 2, 3, 4, 5].map(number => String(number).repeat(STREAMS)).join(''), 'each stream has each event once')
-    await page.evaluate(() => { for (const source of window.sources) source.close() })
+    t.equal(numbers.join(''), [1, 2, 3, 4, 5].map(number => String(number).repeat(STREAMS)).join(''),
+      'each stream has each event once')
+    await page.evaluate(() => {
+      for (const source of window.sources) source.close()
+    })
   })
 })
 

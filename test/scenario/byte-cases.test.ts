@@ -19,7 +19,9 @@ t.test('Chromium parses each byte case as the table says', { skip: absent(CHROMI
   const visits = byteCases.map((): Array<string | undefined> => [])
   const server = createServer(({ url, headers }, response) => {
     const number = Number(url!.slice(1))
-    if (url === '/') return response.setHeader('content-type', 'text/html').end('<!doctype html><link rel="icon" href="data:,">')
+    if (url === '/') {
+      return response.setHeader('content-type', 'text/html').end('<!doctype html><link rel="icon" href="data:,">')
+    }
     visits[number]!.push(headers['last-event-id'] as string | undefined)
     // After the events, the client must reconnect with its last event id, then stop.
     if (visits[number]!.length > 1) return response.writeHead(204).end()
@@ -37,27 +39,38 @@ t.test('Chromium parses each byte case as the table says', { skip: absent(CHROMI
 
   // An EventSource dispatches only to listeners, so there are listeners for wrong names, too.
   const expected = byteCases.flatMap(({ expect }) => expect.messages.map(({ event }) => event))
-  const names = [...new Set(['message', 'a', 'x', ...expected, ...expected.map(name => name.trim()).filter(name => name !== '')])]
+  const names = [
+    ...new Set(['message', 'a', 'x', ...expected, ...expected.map(name => name.trim()).filter(name => name !== '')])
+  ]
   const reads = byteCases.map(({ expect: { retry = 0 } }) => retry < LATE)
-  const shown = await page.evaluate(({ reads, names }) => Promise.all(reads.map((comesBack, number) => new Promise<Message[]>(resolve => {
-    const messages: Message[] = []
-    const source = new EventSource(`/${number}`)
-    const show = (event: Event): void => {
-      if (event instanceof MessageEvent) messages.push({ event: event.type, data: event.data, id: event.lastEventId })
-    }
-    for (const name of new Set([...names, 'error'])) source.addEventListener(name, show)
-    source.addEventListener('error', event => {
-      if (event instanceof MessageEvent || (comesBack && source.readyState !== EventSource.CLOSED)) return
-      source.close()
-      resolve(messages)
-    })
-  }))), { reads, names })
+  const shown = await page.evaluate(
+    ({ reads, names }) =>
+      Promise.all(reads.map((comesBack, number) =>
+        new Promise<Message[]>(resolve => {
+          const messages: Message[] = []
+          const source = new EventSource(`/${number}`)
+          const show = (event: Event): void => {
+            if (event instanceof MessageEvent) {
+              messages.push({ event: event.type, data: event.data, id: event.lastEventId })
+            }
+          }
+          for (const name of new Set([...names, 'error'])) source.addEventListener(name, show)
+          source.addEventListener('error', event => {
+            if (event instanceof MessageEvent || (comesBack && source.readyState !== EventSource.CLOSED)) return
+            source.close()
+            resolve(messages)
+          })
+        })
+      )),
+    { reads, names }
+  )
 
   for (const [number, { title, expect }] of byteCases.entries()) {
     t.strictSame(shown[number], expect.messages, title)
     if (!reads[number]) continue
     const header = visits[number]![1]
     // HTTP removes spaces at both ends of a header value.
-    t.equal(header === undefined ? '' : Buffer.from(header, 'latin1').toString('utf8'), expect.lastEventId.replace(/^ +| +$/g, ''), `${title}: the last event ID`)
+    t.equal(header === undefined ? '' : Buffer.from(header, 'latin1').toString('utf8'),
+      expect.lastEventId.replace(/^ +| +$/g, ''), `${title}: the last event ID`)
   }
 })

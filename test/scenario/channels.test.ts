@@ -7,7 +7,10 @@ import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import sse, { memoryLog, StreamClosedError, type Channel, type ChannelOptions, type CloseReport, type RegisterOptions } from '../../lib/index.ts'
+import sse, {
+  memoryLog, StreamClosedError, type Channel, type ChannelOptions, type CloseReport,
+  type RegisterOptions
+} from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { CAUGHT_UP, live, replay, unmarked } from '../setup/marks.ts'
 import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
@@ -50,7 +53,12 @@ async function register (app: FastifyInstance, options: RegisterOptions = {}): P
 }
 
 /** A server with one channel, streamed at `/`. */
-async function serve (t: Test, options: ChannelOptions = {}, registered: RegisterOptions = {}, app: FastifyInstance = Fastify()): Promise<Served> {
+async function serve (
+  t: Test,
+  options: ChannelOptions = {},
+  registered: RegisterOptions = {},
+  app: FastifyInstance = Fastify()
+): Promise<Served> {
   const reported = await register(app, registered)
   const channel = app.sse.channel('news', options)
   app.get('/', (_request, reply) => reply.sse(channel))
@@ -65,11 +73,13 @@ async function publish (channel: Channel, ...data: unknown[]): Promise<void> {
 
 const END = '0\r\n\r\n'
 const at = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
-const frame = (epoch: string, offset: number, data: unknown = offset): string => `id: ${epoch}-${offset}\ndata: ${String(data)}\n\n`
+const frame = (epoch: string, offset: number, data: unknown = offset): string =>
+  `id: ${epoch}-${offset}\ndata: ${String(data)}\n\n`
 const reset = (epoch: string, position: number, reason: string, oldest: number, newest: number): string =>
   `event: sse.reset\nid: ${epoch}-${position}\ndata: {"reason":"${reason}","oldest":${oldest},"newest":${newest}}\n\n`
 
-const gap = (epoch: string, position: number, dropped: number): string => `event: sse.gap\nid: ${epoch}-${position}\ndata: {"dropped":${dropped}}\n\n`
+const gap = (epoch: string, position: number, dropped: number): string =>
+  `event: sse.gap\nid: ${epoch}-${position}\ndata: {"dropped":${dropped}}\n\n`
 
 /** The complete body. Resolves when the response has ended. */
 async function whole (client: RawClient): Promise<string> {
@@ -85,7 +95,9 @@ t.test('R1: ids count from 1 after one epoch, and the stream begins with its pos
   t.equal(await channel.publish({ data: 'plain' }), `${epoch}-1`)
   await within('a lone event', client.until(frame(epoch, 1, 'plain')))
   // Not awaited: events that are published in one turn are sent in one chunk.
-  const ids = ['two\nlines\r\n', { json: true }, '', 0, false, null].map(data => channel.publish({ event: data === 0 ? 'count' : undefined, data }))
+  const ids = ['two\nlines\r\n', { json: true }, '', 0, false, null].map(data =>
+    channel.publish({ event: data === 0 ? 'count' : undefined, data })
+  )
   t.same(await Promise.all(ids), [2, 3, 4, 5, 6, 7].map(offset => `${epoch}-${offset}`))
   await channel.end()
   t.equal(await whole(client), [
@@ -98,7 +110,8 @@ t.test('R1: ids count from 1 after one epoch, and the stream begins with its pos
     `id: ${epoch}-6\ndata: false\n\n`,
     `id: ${epoch}-7\ndata: null\n\n`
   ].join(''))
-  t.equal(client.received.split('\r\n\r\n')[1]?.split('\r\n').length, 3 * 2 + 1, 'three chunks: the position, the lone event, the six of one turn')
+  t.equal(client.received.split('\r\n\r\n')[1]?.split('\r\n').length, 3 * 2 + 1,
+    'three chunks: the position, the lone event, the six of one turn')
 })
 
 t.test('R1: every epoch is new, also after a channel was removed from memory and created again', async t => {
@@ -126,13 +139,34 @@ const from = (epoch: string, offset: number, to = LIVE): string => {
 }
 /** The events of the history from an offset on, and the live event. */
 const past = (epoch: string, offset: number): string => from(epoch, offset, LIVE - 1) + CAUGHT_UP + from(epoch, LIVE)
-const returns: Array<{ name: string, id: (epoch: string) => string | undefined, newest: (epoch: string) => string, oldest?: (epoch: string) => string }> = [
-  { name: 'no id', id: () => undefined, newest: e => live(at(e, 5)) + from(e, 6), oldest: e => replay(gap(e, 2, 2)) + past(e, 3) },
-  { name: 'an empty id', id: () => '', newest: e => live(at(e, 5)) + from(e, 6), oldest: e => replay(gap(e, 2, 2)) + past(e, 3) },
+const returns: Array<
+  {
+    name: string,
+    id: (epoch: string) => string | undefined,
+    newest: (epoch: string) => string,
+    oldest?: (epoch: string) => string
+  }
+> = [
+  {
+    name: 'no id',
+    id: () => undefined,
+    newest: e => live(at(e, 5)) + from(e, 6),
+    oldest: e => replay(gap(e, 2, 2)) + past(e, 3)
+  },
+  {
+    name: 'an empty id',
+    id: () => '',
+    newest: e => live(at(e, 5)) + from(e, 6),
+    oldest: e => replay(gap(e, 2, 2)) + past(e, 3)
+  },
   { name: 'the id of the newest event', id: e => `${e}-5`, newest: e => live(at(e, 5)) + from(e, 6) },
   { name: 'the id of one before', id: e => `${e}-4`, newest: e => replay(at(e, 4)) + past(e, 5) },
   { name: 'the id before the oldest', id: e => `${e}-2`, newest: e => replay(at(e, 2)) + past(e, 3) },
-  { name: 'an id with parts of channels that are no longer subscribed to', id: e => `other1-7.${e}-4.other2-0`, newest: e => replay(at(e, 4)) + past(e, 5) },
+  {
+    name: 'an id with parts of channels that are no longer subscribed to',
+    id: e => `other1-7.${e}-4.other2-0`,
+    newest: e => replay(at(e, 4)) + past(e, 5)
+  },
   ...([
     ['evicted', 'an evicted id', e => `${e}-1`],
     ['evicted', 'the id of the beginning', e => `${e}-0`],
@@ -170,7 +204,13 @@ for (const start of ['latest', 'earliest'] as const) {
       const requests: RawRequest[] = value === undefined
         ? [{}]
         : [{ headers: { 'Last-Event-ID': latin1 } }, { path: `/?lastEventId=${encodeURIComponent(value)}` }]
-      for (const request of requests) clients.push({ name: `${name}, by ${request.path ?? 'header'}`, client: await connect(t, port, request), expected })
+      for (const request of requests) {
+        clients.push({
+          name: `${name}, by ${request.path ?? 'header'}`,
+          client: await connect(t, port, request),
+          expected
+        })
+      }
     }
     await within('their openings', Promise.all(clients.map(({ client }) => client.until('\n\n'))))
     await publish(channel, 6)
@@ -228,7 +268,8 @@ t.test('R2: a replay of more than one write is complete and in order, followed b
 t.test('R3: an empty history still resumes at its end, and resets every other position', async t => {
   const { channel, epoch, openClient } = await serve(t, { history: { maxEvents: 0 } })
   await publish(channel, 1, 2)
-  const [last, before] = [await openClient({ headers: { 'Last-Event-ID': `${epoch}-2` } }), await openClient({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
+  const [last, before] = [await openClient({ headers: { 'Last-Event-ID': `${epoch}-2` } }),
+    await openClient({ headers: { 'Last-Event-ID': `${epoch}-1` } })]
   await within('their openings', Promise.all([last, before].map(client => client.until('\n\n'))))
   await publish(channel, 3)
   await channel.end()
@@ -346,7 +387,8 @@ t.test('R6: two channels in one stream: each id contains both positions and resu
   await within('the answer', over.until('\r\n\r\n'))
   t.equal(over.responses()[0]?.status, 204, 'a client at the end of both gets 204')
   const half = await openClient(`${o}-3.${a}-2`)
-  t.equal(await whole(half), `: replay\nevent: sse.position\nid: ${o}-3.${a}-2\ndata: \n\nid: ${o}-3.${a}-3\ndata: alert 3\n\n`)
+  t.equal(await whole(half),
+    `: replay\nevent: sse.position\nid: ${o}-3.${a}-2\ndata: \n\nid: ${o}-3.${a}-3\ndata: alert 3\n\n`)
 })
 
 t.test('R6: the order of the parts of an id does not matter', async t => {
@@ -355,7 +397,8 @@ t.test('R6: the order of the parts of an id does not matter', async t => {
   await publish(alerts, 1, 2)
   await orders.end()
   await alerts.end()
-  t.equal(await whole(await openClient(`${a}-2.${o}-1`)), `: replay\nevent: sse.position\nid: ${o}-1.${a}-2\ndata: \n\nid: ${o}-2.${a}-2\ndata: 2\n\n`)
+  t.equal(await whole(await openClient(`${a}-2.${o}-1`)),
+    `: replay\nevent: sse.position\nid: ${o}-1.${a}-2\ndata: \n\nid: ${o}-2.${a}-2\ndata: 2\n\n`)
 })
 
 t.test('R6: if one of the channels cannot resume, that channel is reset by name, and only the last frame has the id', async t => {
@@ -367,10 +410,12 @@ t.test('R6: if one of the channels cannot resume, that channel is reset by name,
     return `event: sse.reset\n${id}data: {"reason":"${reason}","oldest":${oldest},"newest":${newest},"channel":"${channel}"}\n\n`
   }
   const cases: Array<[id: string, opening: string]> = [
-    [`${o}-1.${a}-0`, replay(resetFrame('orders', 'evicted', `id: ${o}-4.${a}-0\n`)) + `id: ${o}-4.${a}-1\ndata: 1\n\n` + CAUGHT_UP],
+    [`${o}-1.${a}-0`,
+      replay(resetFrame('orders', 'evicted', `id: ${o}-4.${a}-0\n`)) + `id: ${o}-4.${a}-1\ndata: 1\n\n` + CAUGHT_UP],
     [`${o}-4`, live(`event: sse.position\nid: ${o}-4.${a}-1\ndata: \n\n`)],
     [`${o}-4.another-1`, live(resetFrame('alerts', 'unknown', `id: ${o}-4.${a}-1\n`))],
-    [`${o}-3.${a}-9`, replay(resetFrame('alerts', 'ahead', `id: ${o}-3.${a}-1\n`)) + `id: ${o}-4.${a}-1\ndata: 4\n\n` + CAUGHT_UP],
+    [`${o}-3.${a}-9`,
+      replay(resetFrame('alerts', 'ahead', `id: ${o}-3.${a}-1\n`)) + `id: ${o}-4.${a}-1\ndata: 4\n\n` + CAUGHT_UP],
     ['made up', live(resetFrame('orders', 'malformed')) + resetFrame('alerts', 'malformed', `id: ${o}-4.${a}-1\n`)]
   ]
   const clients: RawClient[] = []
@@ -425,26 +470,36 @@ async function serveUsers (t: Test): Promise<Users> {
 
 /** All frames that Ada may receive for an id. */
 function allowed (ada: string, id: string): string[] {
-  const secrets = (after: number): string => [2, 3, 4].filter(n => n > after).map(n => frame(ada, n, `secret of ada ${n}`)).join('')
+  const secrets = (after: number): string =>
+    [2, 3, 4].filter(n => n > after).map(n => frame(ada, n, `secret of ada ${n}`)).join('')
   const places = [1, 2, 3].filter(n => id.split('.').includes(`${ada}-${n}`)).map(n => replay(at(ada, n)) + secrets(n))
-  const resets = ['malformed', 'unknown', 'evicted', 'ahead'].map(reason => replay(reset(ada, 1, reason, 2, 4)) + secrets(0))
+  const resets = ['malformed', 'unknown', 'evicted', 'ahead'].map(reason =>
+    replay(reset(ada, 1, reason, 2, 4)) + secrets(0)
+  )
   return [...places, ...resets, ...(id.split('.').includes(`${ada}-4`) ? [''] : [])]
 }
 
 t.test('R6: no Last-Event-ID gives a user the events of another', async t => {
   const { app, ada, bob } = await serveUsers(t)
   const piece = fc.oneof(
-    fc.constantFrom(ada, bob, `${ada}-1`, `${ada}-2`, `${ada}-4`, `${bob}-2`, `${bob}-4`, 'bob', '-', '.', ',', ' ', '0', '1', '4', '\u0000', '\r\n', 'news', '../bob', '%2e'),
+    fc.constantFrom(ada, bob, `${ada}-1`, `${ada}-2`, `${ada}-4`, `${bob}-2`, `${bob}-4`, 'bob', '-', '.', ',', ' ',
+      '0', '1', '4', '\u0000', '\r\n', 'news', '../bob', '%2e'),
     fc.string({ unit: 'binary', maxLength: 8 }),
     // Header bytes that are not UTF-8.
     fc.uint8Array({ maxLength: 8 }).map(bytes => Buffer.from(bytes).toString('latin1')),
-    fc.tuple(fc.constantFrom(ada, bob, 'x'), fc.oneof(fc.nat(6), fc.maxSafeNat(), fc.double())).map(([epoch, offset]) => `${epoch}-${offset}`)
+    fc.tuple(fc.constantFrom(ada, bob, 'x'), fc.oneof(fc.nat(6), fc.maxSafeNat(), fc.double())).map(([epoch, offset]) =>
+      `${epoch}-${offset}`
+    )
   )
-  const ids = fc.tuple(fc.array(piece, { maxLength: 6 }), fc.constantFrom('', '.')).map(([pieces, between]) => pieces.join(between))
+  const ids = fc.tuple(fc.array(piece, { maxLength: 6 }), fc.constantFrom('', '.')).map(([pieces, between]) =>
+    pieces.join(between)
+  )
   await fc.assert(fc.asyncProperty(ids, fc.boolean(), async (id, byHeader) => {
     const where = byHeader ? { headers: { 'last-event-id': id } } : { query: { lastEventId: id } }
     const { statusCode, body } = await app.inject({ url: '/ada', ...where })
-    const fits = id === '' ? [replay(gap(ada, 1, 1)) + [2, 3, 4].map(n => frame(ada, n, `secret of ada ${n}`)).join('')] : allowed(ada, id)
+    const fits = id === ''
+      ? [replay(gap(ada, 1, 1)) + [2, 3, 4].map(n => frame(ada, n, `secret of ada ${n}`)).join('')]
+      : allowed(ada, id)
     return fits.includes(body) && statusCode === (body === '' ? 204 : 200)
   }), { numRuns: 400, seed: 2026 })
 })
@@ -452,7 +507,8 @@ t.test('R6: no Last-Event-ID gives a user the events of another', async t => {
 t.test('R6: over the wire, the id of another channel, of a megabyte, of a thousand parts or of any bytes causes a reset', async t => {
   const app = Fastify({ http: { maxHeaderSize: 4 * 1024 * 1024 } })
   await app.register(sse)
-  const [mine, other] = [app.sse.channel('mine', { start: 'earliest' }), app.sse.channel('other', { start: 'earliest' })]
+  const [mine, other] = [app.sse.channel('mine', { start: 'earliest' }),
+    app.sse.channel('other', { start: 'earliest' })]
   await publish(mine, 'mine')
   await publish(other, 'secret', 'secret')
   await mine.end()
@@ -468,7 +524,9 @@ t.test('R6: over the wire, the id of another channel, of a megabyte, of a thousa
     ['of fifty parts', parts(50), 'unknown'],
     ['of a megabyte of dots', '.'.repeat(1024 * 1024), 'malformed'],
     ['of bytes that are no UTF-8', `${epoch}-1\xff\xfe\xc0\x80`, 'malformed'],
-    ['of all bytes that a header may have', Buffer.from(Array.from({ length: 0xff }, (_, n) => n + 1).filter(n => n >= 0x20 && n !== 0x7f)).toString('latin1').trim(), 'malformed']
+    ['of all bytes that a header may have',
+      Buffer.from(Array.from({ length: 0xff }, (_, n) => n + 1).filter(n => n >= 0x20 && n !== 0x7f)).toString('latin1')
+        .trim(), 'malformed']
   ]
   for (const [name, id, reason] of cases) {
     const client = await connect(t, port, { headers: { 'Last-Event-ID': id } })
@@ -486,7 +544,11 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
     await publish(channel, 1, 2)
     await Promise.all([channel.end(), channel.end()])
     t.equal(await whole(client), live(at(epoch, 0)) + frame(epoch, 1) + frame(epoch, 2))
-    t.match(await within('the report', reported(1)), [{ reason: 'channel-ended', events: 2, lastEventId: `${epoch}-2` }])
+    t.match(await within('the report', reported(1)), [{
+      reason: 'channel-ended',
+      events: 2,
+      lastEventId: `${epoch}-2`
+    }])
     t.match(await channel.position(), { ended: true, newest: 2, id: `${epoch}-2` })
 
     const back = await openClient({ headers: { 'Last-Event-ID': `${epoch}-2`, Connection: 'close' } })
@@ -506,7 +568,9 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
       t.equal(late.responses()[0]?.status, 204, 'there are no more events')
     }
     const lost = await openClient({ headers: { 'Last-Event-ID': 'another-1' } })
-    t.equal(await whole(lost), start === 'earliest' ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2) : live(reset(epoch, 2, 'unknown', 1, 2)))
+    t.equal(await whole(lost), start === 'earliest'
+      ? replay(reset(epoch, 0, 'unknown', 1, 2)) + frame(epoch, 1) + frame(epoch, 2)
+      : live(reset(epoch, 2, 'unknown', 1, 2)))
     t.equal(channel.subscribers, 0)
   }
 })
@@ -526,14 +590,19 @@ t.test('R7: a client that reconnects at the end gets 204, also if finding that o
     yield { data: 'late' }
   }))
   const { id } = await channel.position()
-  const answer = async (path: string, headers: Record<string, string> = {}): Promise<[status: number, body: string]> => {
+  const answer = async (
+    path: string,
+    headers: Record<string, string> = {}
+  ): Promise<[status: number, body: string]> => {
     const { statusCode, payload } = await app.inject({ path, headers })
     return [statusCode, payload]
   }
   t.same(await answer('/looked-up/150', { 'last-event-id': id }), [204, ''])
-  t.same(await answer('/looked-up/1200', { 'last-event-id': id }), [200, ':\n\n'], 'a client does not wait for its head for ever')
+  t.same(await answer('/looked-up/1200', { 'last-event-id': id }), [200, ':\n\n'],
+    'a client does not wait for its head for ever')
   t.same(await answer('/looked-up/150'), [200, ':\n\n'], 'and a newcomer not at all')
-  t.same(await answer('/no-channel', { 'last-event-id': '1' }), [200, ':\n\ndata: late\n\n'], 'nor anybody where there is no channel')
+  t.same(await answer('/no-channel', { 'last-event-id': '1' }), [200, ':\n\ndata: late\n\n'],
+    'nor anybody where there is no channel')
 })
 
 t.test('R7: a client that reconnects at the end gets 204, also if the log takes a while to answer', async t => {
@@ -700,7 +769,11 @@ t.test('W1: an HTTP/1.0 client receives a channel', async t => {
   await within('an event', client.until(frame(epoch, 2)))
   await channel.end()
   t.equal(await within('the end', client.closed), 'end')
-  t.match(client.responses()[0], { status: 200, complete: true, body: replay(at(epoch, 0)) + frame(epoch, 1) + CAUGHT_UP + frame(epoch, 2) })
+  t.match(client.responses()[0], {
+    status: 200,
+    complete: true,
+    body: replay(at(epoch, 0)) + frame(epoch, 1) + CAUGHT_UP + frame(epoch, 2)
+  })
   t.equal(client.responses()[0]?.headers['transfer-encoding'], undefined)
 })
 
@@ -712,8 +785,14 @@ t.test('W1: HTTP/2 clients receive channels, many over one connection, and get 2
   const openClient = (id?: string): { status: Promise<unknown>, position: Promise<unknown>, body: Promise<string> } => {
     const request = session.request({ ':path': '/', ...(id !== undefined && { 'last-event-id': id }) })
     let text = ''
-    request.setEncoding('utf8').on('data', (part: string) => { text += part })
-    return { status: once(request, 'response').then(([headers]) => (headers as http2.IncomingHttpStatusHeader)[':status']), position: once(request, 'data'), body: once(request, 'end').then(() => text) }
+    request.setEncoding('utf8').on('data', (part: string) => {
+      text += part
+    })
+    return {
+      status: once(request, 'response').then(([headers]) => (headers as http2.IncomingHttpStatusHeader)[':status']),
+      position: once(request, 'data'),
+      body: once(request, 'end').then(() => text)
+    }
   }
   const followers = [openClient(), openClient(), openClient('another-1')]
   await within('their positions', Promise.all(followers.map(({ position }) => position)))
@@ -723,7 +802,8 @@ t.test('W1: HTTP/2 clients receive channels, many over one connection, and get 2
   channel.publish({ data: 4 })
   await channel.end()
   const rest = [1, 2, 3, 4].map(n => frame(epoch, n)).join('')
-  t.same(await within('the end', Promise.all(followers.map(({ body }) => body))), [live(at(epoch, 0)) + rest, live(at(epoch, 0)) + rest, live(reset(epoch, 0, 'unknown', 1, 0)) + rest])
+  t.same(await within('the end', Promise.all(followers.map(({ body }) => body))), [live(at(epoch, 0)) + rest,
+    live(at(epoch, 0)) + rest, live(reset(epoch, 0, 'unknown', 1, 0)) + rest])
   const back = openClient(`${epoch}-4`)
   t.equal(await within('the answer', back.status), 204)
   t.equal(await within('its end', back.body), '')
@@ -746,9 +826,12 @@ t.test('L9: with @fastify/compress registered globally, events are still sent on
 
 t.test('L9: an onSend hook may pipe a channel through a transform; events are still sent one by one', async t => {
   const app = Fastify()
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new Transform({
-    transform (chunk: Buffer, _encoding, done) { done(null, chunk.toString().replace(/data: (?=.)/g, 'data: transformed ')) }
-  })))
+  app.addHook('onSend', async (_request, _reply, payload) =>
+    (payload as Readable).pipe(new Transform({
+      transform (chunk: Buffer, _encoding, done) {
+        done(null, chunk.toString().replace(/data: (?=.)/g, 'data: transformed '))
+      }
+    })))
   const { channel, epoch, openClient } = await serve(t, {}, {}, app)
   const clients = [await openClient(), await openClient()]
   await within('their positions', Promise.all(clients.map(client => client.until(at(epoch, 0)))))
@@ -757,7 +840,9 @@ t.test('L9: an onSend hook may pipe a channel through a transform; events are st
     await within(`event ${n}`, Promise.all(clients.map(client => client.until(`data: transformed ${n}\n\n`))))
   }
   await channel.end()
-  for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + [1, 2, 3].map(n => frame(epoch, n, `transformed ${n}`)).join(''))
+  for (const client of clients) {
+    t.equal(await whole(client), live(at(epoch, 0)) + [1, 2, 3].map(n => frame(epoch, n, `transformed ${n}`)).join(''))
+  }
 })
 
 t.test('R2: streams that are written directly to the socket have the same bytes as others', async t => {
@@ -780,6 +865,9 @@ t.test('R2: streams that are written directly to the socket have the same bytes 
     await new Promise(setImmediate)
   }
   await channel.end()
-  const expected = live(at(epoch, 0)) + [...texts, ...texts].map((text, n) => `id: ${epoch}-${n + 1}\n${text.split('\n').map(line => `data: ${line}\n`).join('')}\n`).join('')
+  const expected = live(at(epoch, 0)) +
+    [...texts, ...texts].map((text, n) =>
+      `id: ${epoch}-${n + 1}\n${text.split('\n').map(line => `data: ${line}\n`).join('')}\n`
+    ).join('')
   for (const client of clients) t.equal(await whole(client), expected)
 })

@@ -40,7 +40,11 @@ class Stage {
   }
 
   /** A short retry delay, unless a test sets another. */
-  static async start (t: Test, prepare: (app: FastifyInstance) => Serve, options: RegisterOptions = {}): Promise<Stage> {
+  static async start (
+    t: Test,
+    prepare: (app: FastifyInstance) => Serve,
+    options: RegisterOptions = {}
+  ): Promise<Stage> {
     let requests = 0
     // The request of a page is not counted: error events contain the request id.
     const genReqId = ({ url }: { url?: string | undefined }): string => url === '/' ? 'page' : `req-${++requests}`
@@ -70,7 +74,9 @@ class Stage {
 
   /** Resolves as soon as that many requests were received. */
   async requested (count: number): Promise<void> {
-    const wait = async (): Promise<void> => { while (this.responses.length < count) await once(this.app.server, 'requested') }
+    const wait = async (): Promise<void> => {
+      while (this.responses.length < count) await once(this.app.server, 'requested')
+    }
     await within(`${count} requests`, wait())
   }
 
@@ -99,17 +105,19 @@ async function cutWhenTaken (stage: Stage, reader: Reader, held: Promise<void>, 
   await stage.disconnected()
 }
 
-const shows = (reader: Reader, data: string): Promise<void> => reader.until(`${data} shown`, ({ messages }) => messages.at(-1)?.data === data)
+const shows = (reader: Reader, data: string): Promise<void> =>
+  reader.until(`${data} shown`, ({ messages }) => messages.at(-1)?.data === data)
 const subscribed = (channel: Channel): Promise<void> => until('a subscriber', () => channel.subscribers > 0)
 const texts = ({ messages }: Reader): string[] => messages.map(({ data }) => data)
 const serveChannel = (app: FastifyInstance): Serve => (_request, reply) => reply.sse(app.sse.channel('news'))
 const aborted = async (signal: AbortSignal): Promise<void> => { if (!signal.aborted) await once(signal, 'abort') }
 
 /** These events, then silence. */
-const serveEvents = (...events: object[]): (() => Serve) => () => (_request, reply) => reply.sse(async function * ({ signal }) {
-  yield * events as Array<{ data: unknown }>
-  await aborted(signal)
-})
+const serveEvents = (...events: object[]): () => Serve => () => (_request, reply) =>
+  reply.sse(async function * ({ signal }) {
+    yield * events as Array<{ data: unknown }>
+    await aborted(signal)
+  })
 
 interface Scenario {
   title: string
@@ -120,7 +128,8 @@ interface Scenario {
   run: (t: Test, open: (stage: Stage) => Promise<Reader>) => Promise<unknown>
 }
 
-const TEXTS = ['plain', ': no comment', ' one space before', 'two\nlines', 'CR, LF and both', 'grüße 漢字 👋🏽', 'a\u2028b\u0000c', '{"n":[1,null,"ü"]}', 'end']
+const TEXTS = ['plain', ': no comment', ' one space before', 'two\nlines', 'CR, LF and both', 'grüße 漢字 👋🏽',
+  'a\u2028b\u0000c', '{"n":[1,null,"ü"]}', 'end']
 
 const scenarios = {
   story: {
@@ -133,7 +142,10 @@ const scenarios = {
     run: async (t, open) => {
       const events = [
         ...TEXTS.map((text, index) => ({ id: index, data: text.startsWith('{') ? JSON.parse(text) as object : text })),
-        { event: 'named', id: 'x', data: 'a\r\nb\n\rc\rd' }, { event: 'named', id: 'y', data: '' }, { event: 'größe', id: 'z', data: '' }, { id: 'over', data: 'over' }
+        { event: 'named', id: 'x', data: 'a\r\nb\n\rc\rd' },
+        { event: 'named', id: 'y', data: '' },
+        { event: 'größe', id: 'z', data: '' },
+        { id: 'over', data: 'over' }
       ]
       const reader = await open(await Stage.start(t, serveEvents(...events)))
       await shows(reader, 'over')
@@ -144,7 +156,9 @@ const scenarios = {
     title: 'line breaks at both ends of a text',
     expect: ['\n\none\n', '\n', 'over'],
     run: async (t, open) => {
-      const reader = await open(await Stage.start(t, serveEvents({ data: '\n\none\n' }, { data: '\n' }, { data: 'over' })))
+      const reader = await open(
+        await Stage.start(t, serveEvents({ data: '\n\none\n' }, { data: '\n' }, { data: 'over' }))
+      )
       await shows(reader, 'over')
       return texts(reader)
     }
@@ -162,7 +176,9 @@ const scenarios = {
     title: 'an id applies to later events until the next id',
     expect: ['7 a', '7 b', ' c', ' over'],
     run: async (t, open) => {
-      const reader = await open(await Stage.start(t, serveEvents({ id: 7, data: 'a' }, { data: 'b' }, { id: '', data: 'c' }, { data: 'over' })))
+      const reader = await open(
+        await Stage.start(t, serveEvents({ id: 7, data: 'a' }, { data: 'b' }, { id: '', data: 'c' }, { data: 'over' }))
+      )
       await shows(reader, 'over')
       return reader.messages.map(({ data, id }) => `${id} ${data}`)
     }
@@ -214,7 +230,9 @@ const scenarios = {
       const stage = await Stage.start(t, serveChannel)
       const news = stage.app.sse.channel('news')
       let last = 0
-      const publish = (count: number): void => { for (const end = last + count; last < end;) news.publish({ data: ++last }) }
+      const publish = (count: number): void => {
+        for (const end = last + count; last < end;) news.publish({ data: ++last })
+      }
       const reader = await open(stage)
       await subscribed(news)
       for (let times = 1; times <= 4; times++) {
@@ -282,7 +300,8 @@ const scenarios = {
       let news!: Channel
       const stage = await Stage.start(t, app => {
         news = app.sse.channel('news', { history: { maxEvents: 40 } })
-        return (_request, reply) => reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
+        return (_request, reply) =>
+          reply.sse(news.subscribe({ filter: ({ data }) => data === 1 || Number(data) >= 60 }))
       })
       const reader = await open(stage)
       await subscribed(news)
@@ -332,7 +351,8 @@ const scenarios = {
     title: 'W8: finite: a client that reconnects after the end gets 204 and stops',
     expect: { texts: ['3', '2', '1'], statuses: [200, 204], stopped: true },
     run: async (t, open) => {
-      const stage = await Stage.start(t, () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { finite: true }))
+      const stage = await Stage.start(t,
+        () => (_request, reply) => reply.sse([{ data: 3 }, { data: 2 }, { data: 1 }], { finite: true }))
       const reader = await open(stage)
       await shows(reader, '1')
       const statuses = await stage.statuses(reader, 3)
@@ -380,7 +400,8 @@ const scenarios = {
   },
   error: {
     title: 'E2: a source that fails ends with an error event',
-    expect: [['message', 'tick'], ['error', '{"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}']],
+    expect: [['message', 'tick'], ['error',
+      '{"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}']],
     run: async (t, open) => {
       const stage = await Stage.start(t, () => (_request, reply) => reply.sse(async function * () {
         yield { data: 'tick' }
@@ -407,7 +428,10 @@ const DIFFERENT_ENGINES: Record<string, Differences> = {
     }
   },
   WebKit: {
-    half: { why: 'it puts half an event in front of the next response', instead: ['one', 'whole', 'two, halretry: 20', 'two, halved', 'three', 'four'] }
+    half: {
+      why: 'it puts half an event in front of the next response',
+      instead: ['one', 'whole', 'two, halretry: 20', 'two, halved', 'three', 'four']
+    }
   }
 }
 
@@ -433,7 +457,10 @@ const clients: Client[] = [
     skip: false,
     open: async () => openEventSource,
     differs: {
-      persistence: { why: 'its lastEventId is the id of this event only; the id that it sends on reconnect is correct', instead: ['7 a', ' b', ' c', ' over'] }
+      persistence: {
+        why: 'its lastEventId is the id of this event only; the id that it sends on reconnect is correct',
+        instead: ['7 a', ' b', ' c', ' over']
+      }
     }
   },
   {
@@ -455,9 +482,15 @@ const clients: Client[] = [
     differs: {
       breaks: { why: 'it leaves out line breaks before the first text', instead: ['one\n', 'over'] },
       empty: { why: 'it shows every block, so that this event looks like a block without data', instead: ['over'] },
-      persistence: { why: 'its id is the id of this event only; the id that it sends on reconnect is correct', instead: ['7 a', ' b', ' c', ' over'] },
+      persistence: {
+        why: 'its id is the id of this event only; the id that it sends on reconnect is correct',
+        instead: ['7 a', ' b', ' c', ' over']
+      },
       comments: { why: 'it calls onmessage for every blank line', instead: { texts: ['one', 'two'], blanks: true } },
-      half: { why: 'it stores an id at its line, not at the end of the event', instead: ['one', 'whole', 'three', 'four'] },
+      half: {
+        why: 'it stores an id at its line, not at the end of the event',
+        instead: ['one', 'whole', 'three', 'four']
+      },
       once: { why: 'to it, the end of a response is the end', instead: END_IS_END },
       ended: { why: WITHOUT_TYPE, instead: { texts: ['one'], statuses: [200, 204, 204], stopped: false } },
       quietEnd: { why: WITHOUT_TYPE, instead: { texts: [], statuses: [200, 204, 204], stopped: false } }
@@ -477,11 +510,14 @@ const clients: Client[] = [
 for (const { name, skip, open, differs } of clients) {
   t.test(name, { skip }, async t => {
     const start = await open(t)
-    for (const [key, { title, expect, run, ...rest }] of Object.entries(scenarios) as Array<[keyof typeof scenarios, Scenario]>) {
+    for (const [key, { title, expect, run, ...rest }] of Object.entries(scenarios) as Array<
+      [keyof typeof scenarios, Scenario]
+    >) {
       const difference = differs[key]
       t.test(title, async t => {
         const shown = await run(t, stage => start(t, stage.url, rest.names ?? []))
-        t.strictSame(shown, difference === undefined ? expect : difference.instead, difference?.why ?? 'as the standard has it')
+        t.strictSame(shown, difference === undefined ? expect : difference.instead,
+          difference?.why ?? 'as the standard has it')
       })
     }
   })

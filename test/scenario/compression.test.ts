@@ -15,7 +15,11 @@ import { within } from '../setup/within.ts'
 interface Outcome { encoding: string | undefined, beforeEnd: number, events: number }
 
 /** A stream of three events through a compressor, as received by a client that accepts gzip. */
-async function outcome (t: Test, prepare: (app: FastifyInstance) => unknown, headers: Record<string, string> = {}): Promise<Outcome> {
+async function outcome (
+  t: Test,
+  prepare: (app: FastifyInstance) => unknown,
+  headers: Record<string, string> = {}
+): Promise<Outcome> {
   const app = Fastify({ forceCloseConnections: true })
   await prepare(app)
   await app.register(sse)
@@ -35,7 +39,9 @@ async function outcome (t: Test, prepare: (app: FastifyInstance) => unknown, hea
     get({ port, host: '127.0.0.1', agent: false, headers: { 'accept-encoding': 'gzip' } }, response => {
       const encoding = response.headers['content-encoding']
       const body = encoding === 'gzip' ? response.pipe(createGunzip({ flush: constants.Z_SYNC_FLUSH })) : response
-      body.setEncoding('utf8').on('data', text => { received += text }).on('error', reject).on('end', () => resolve(encoding))
+      body.setEncoding('utf8').on('data', text => {
+        received += text
+      }).on('error', reject).on('end', () => resolve(encoding))
     }).on('error', reject)
   }), 30_000)
   return { encoding, beforeEnd, events: count() }

@@ -14,10 +14,19 @@ t.setTimeout(120_000)
 // The log outlives a deployment: nodes of two versions share a channel in Redis (C5).
 
 const User = Type.Object({ name: Type.String() })
-const OLD = { user: Type.Object({ name: Type.String(), email: Type.String() }), gone: Type.String(), end: Type.String() }
+const OLD = {
+  user: Type.Object({ name: Type.String(), email: Type.String() }),
+  gone: Type.String(),
+  end: Type.String()
+}
 const NEW = { user: User, end: Type.String() }
 
-interface Node { app: FastifyInstance, publish: (event: string, data: unknown) => Promise<string>, openClient: (path: string, id?: string) => Promise<RawClient>, warnings: string[] }
+interface Node {
+  app: FastifyInstance
+  publish: (event: string, data: unknown) => Promise<string>
+  openClient: (path: string, id?: string) => Promise<RawClient>
+  warnings: string[]
+}
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
@@ -27,11 +36,16 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const warnings: string[] = []
     const app = Fastify({ logger: { level: 'warn', stream: { write: line => { warnings.push(line) } } } })
     await app.register(sse, { eventLog: redisLog(server.client(t)) })
-    const options = { events, slowConsumer: { compactBy: ({ event }: { event: string }) => event }, history: { maxEvents: 1_000 } }
+    const options = {
+      events,
+      slowConsumer: { compactBy: ({ event }: { event: string }) => event },
+      history: { maxEvents: 1_000 }
+    }
     const news = app.sse.channel(name, options)
     const schema = { sse: events }
     app.get('/plain', { schema }, (_request, reply) => reply.sse(news))
-    app.get('/filtered', { schema }, (_request, reply) => reply.sse(news.subscribe({ filter: ({ event }) => event.length > 0 })))
+    app.get('/filtered', { schema },
+      (_request, reply) => reply.sse(news.subscribe({ filter: ({ event }) => event.length > 0 })))
     app.get('/state', { schema }, (_request, reply) => reply.sse(news.subscribe({ start: 'earliest' })))
     const port = await listen(t, app)
     const openClient = async (path: string, id?: string): Promise<RawClient> => {
@@ -55,12 +69,19 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (const n of [1, 2, 3]) await before.publish('user', { name: `Ann ${n}`, email: `ann${n}@mail` })
     await before.publish('gone', 'gone')
     const last = await before.publish('end', 'all')
-    const late = [await after.openClient('/plain', start), await after.openClient('/filtered', start), await after.openClient('/state')]
+    const late = [await after.openClient('/plain', start), await after.openClient('/filtered', start),
+      await after.openClient('/state')]
     for (const client of [...live, ...late, kept]) await within('the last', client.until('data: all\n\n'))
     for (const client of [...live, ...late]) {
-      t.strictSame([...client.received.matchAll(/^data: (.*)$/gm)].map(([, data]) => data).filter(data => data !== 'start' && data !== ''), ['{"name":"Ann 1"}', '{"name":"Ann 2"}', '{"name":"Ann 3"}', 'all'])
+      t.strictSame(
+        [...client.received.matchAll(/^data: (.*)$/gm)].map(([, data]) => data).filter(data =>
+          data !== 'start' && data !== ''
+        ),
+        ['{"name":"Ann 1"}', '{"name":"Ann 2"}', '{"name":"Ann 3"}', 'all']
+      )
       t.notMatch(client.received, /mail|gone|sse\.(gap|reset)/)
-      t.match(client.received, new RegExp(`event: end\nid: ${last}\ndata: all\n`), 'its position is after the excluded entries')
+      t.match(client.received, new RegExp(`event: end\nid: ${last}\ndata: all\n`),
+        'its position is after the excluded entries')
     }
     t.match(kept.received, /ann3@mail[^]*event: gone/, 'the older node is not affected')
     t.equal(after.app.sse.stats().omitted, 1, 'once for all readers')
@@ -100,9 +121,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const [before, after] = await pair(t)
     const client = await after.openClient('/filtered')
     await client.until('-0\n')
-    const produced = before.app.sse.find(`deploy ${names}`)!.publishFrom((async function * () { throw new Error('secret') })())
+    const produced = before.app.sse.find(`deploy ${names}`)!.publishFrom((async function * () {
+      throw new Error('secret')
+    })())
     await t.rejects(produced, { message: 'secret' })
     await within('the end', client.until('0\r\n\r\n'))
-    t.match(client.received, /event: error\nid: \w+-1\ndata: \{"type":"about:blank","title":"Internal Server Error","status":500\}/)
+    t.match(client.received,
+      /event: error\nid: \w+-1\ndata: \{"type":"about:blank","title":"Internal Server Error","status":500\}/)
   })
 })

@@ -141,12 +141,24 @@ const FIRST = 'data: first\n\n'
 const moments: Moment[] = [
   { when: 'while next() is pending for ever', ticks: parked, sees: FIRST, finals: 0 },
   { when: 'while the source waits and listens to the signal', ticks: listening, sees: FIRST, finals: 1 },
-  { when: 'while the source waits and listens to the signal of its context', ticks: listening, form: 'function', sees: FIRST, finals: 1 },
+  {
+    when: 'while the source waits and listens to the signal of its context',
+    ticks: listening,
+    form: 'function',
+    sees: FIRST,
+    finals: 1
+  },
   { when: 'while events are written', ticks: counting, sees: 'data: 50\n\n', finals: 1 },
   { when: 'before the first event and before the head', ticks: silent, flushHeadersAfter: 1e8, finals: 1 },
   { when: 'before the first event and after the head', ticks: silent, sees: ':\n\n', finals: 1 },
   { when: 'during a slow preHandler', ticks: counting, hook: 'preHandler', finals: 0 },
-  { when: 'during a slow preHandler of a route without schema.sse', ticks: counting, hook: 'preHandler', bare: true, finals: 0 },
+  {
+    when: 'during a slow preHandler of a route without schema.sse',
+    ticks: counting,
+    hook: 'preHandler',
+    bare: true,
+    finals: 0
+  },
   { when: 'during an async onSend hook', ticks: counting, hook: 'onSend', finals: 1 },
   { when: 'while it does not read', ticks: endless, stalled: true, finals: 1 },
   { when: 'while it does not read a transformed stream', ticks: endless, stalled: true, hook: 'transform', finals: 1 }
@@ -177,7 +189,12 @@ const portOf = (app: FastifyInstance): number => (app.server.address() as Addres
 
 function tcp (leave: 'fin' | 'reset'): Kind['come'] {
   return async (t, app, { path, method, stalled }) => {
-    const client = await open(portOf(app), { path, method, pauseOnConnect: stalled, ...(method === 'POST' ? { body: BODY } : {}) })
+    const client = await open(portOf(app), {
+      path,
+      method,
+      pauseOnConnect: stalled,
+      ...(method === 'POST' ? { body: BODY } : {})
+    })
     t.teardown(() => client.socket.destroy())
     return { sees: text => client.until(text), leave: () => client[leave]() }
   }
@@ -188,7 +205,11 @@ function h2 (leave: (request: http2.ClientHttp2Stream, session: http2.ClientHttp
     const session = http2.connect(`http://127.0.0.1:${portOf(app)}`)
     session.on('error', () => {})
     t.teardown(() => session.destroy())
-    const request = session.request({ ':path': path, ':method': method, ...(method === 'POST' ? { 'content-type': 'application/json' } : {}) })
+    const request = session.request({
+      ':path': path,
+      ':method': method,
+      ...(method === 'POST' ? { 'content-type': 'application/json' } : {})
+    })
     request.on('error', () => {})
     request.end(method === 'POST' ? BODY : undefined)
     const sees = stalled ? () => Promise.resolve() : reading(request)
@@ -228,7 +249,14 @@ const kinds: Kind[] = [
 
 /** An app with the route of the visit, and a plain stream beside it for comparison. */
 async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promise<FastifyInstance> {
-  const logger = { level: 'debug', stream: { write: (line: string) => { visit.lines.push(JSON.parse(line) as LogLine) } } }
+  const logger = {
+    level: 'debug',
+    stream: {
+      write: (line: string) => {
+        visit.lines.push(JSON.parse(line) as LogLine)
+      }
+    }
+  }
   const app: FastifyInstance = kind.http2 === true
     ? Fastify({ http2: true, logger, forceCloseConnections: true }) as unknown as FastifyInstance
     : Fastify({ logger, forceCloseConnections: true })
@@ -257,7 +285,9 @@ async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promis
     onRequest: async (request, reply) => visit.arrive(request, reply),
     ...(moment.hook === 'preHandler' ? { preHandler: () => visit.hold() } : {}),
     ...(moment.hook === 'onSend' ? { onSend: () => visit.hold() } : {}),
-    ...(moment.hook === 'transform' ? { onSend: async (_request, _reply, payload) => (payload as Readable).pipe(new PassThrough()) } : {}),
+    ...(moment.hook === 'transform'
+      ? { onSend: async (_request, _reply, payload) => (payload as Readable).pipe(new PassThrough()) }
+      : {}),
     handler: (_request, reply) => visit.handle(reply)
   })
   if (kind.inject !== true) await app.listen({ port: 0, host: '127.0.0.1' })
@@ -265,7 +295,8 @@ async function serve (t: Test, visit: Visit, moment: Moment, kind: Kind): Promis
 }
 
 /** The socket, or the HTTP/2 stream, whose socket belongs to the session. */
-const connectionOf = ({ request: { raw } }: FastifyReply): EventEmitter => (raw as { stream?: EventEmitter }).stream ?? raw.socket
+const connectionOf = ({ request: { raw } }: FastifyReply): EventEmitter =>
+  (raw as { stream?: EventEmitter }).stream ?? raw.socket
 
 /** The names of the events for which `ours` has more listeners than `theirs`. */
 const surplus = (ours: EventEmitter, theirs: EventEmitter): Array<string | symbol> => {
@@ -274,7 +305,13 @@ const surplus = (ours: EventEmitter, theirs: EventEmitter): Array<string | symbo
 }
 
 /** The listeners that remain on Fastify's side after a client leaves a plain streamed response. */
-async function plainVisit (t: Test, app: FastifyInstance, visit: Visit, kind: Kind, method: Arrival['method']): Promise<void> {
+async function plainVisit (
+  t: Test,
+  app: FastifyInstance,
+  visit: Visit,
+  kind: Kind,
+  method: Arrival['method']
+): Promise<void> {
   const client = await kind.come(t, app, { path: '/plain', method, stalled: false })
   await client.sees(FIRST)
   const closed = new Promise(resolve => visit.plain.raw.once('close', resolve))
@@ -306,7 +343,9 @@ async function leavesNothing (t: Test, client: Client, visit: Visit, finals: num
   const signalled = performance.now()
   visit.free()
   await within('the end of reply.sse()', visit.over)
-  t.comment(`signal after ${(signalled - left).toFixed(1)} ms, settled after ${(performance.now() - left).toFixed(1)} ms`)
+  t.comment(
+    `signal after ${(signalled - left).toFixed(1)} ms, settled after ${(performance.now() - left).toFixed(1)} ms`
+  )
   await turn()
 
   const { pulled } = visit
@@ -323,7 +362,13 @@ async function leavesNothing (t: Test, client: Client, visit: Visit, finals: num
   // Fastify itself logs the error that light-my-request creates for an abort.
   const lines = visit.lines.filter(line => line.msg !== 'request errored')
   t.same(lines.filter(line => line.level > 30), [], 'nothing is logged as a problem')
-  t.same(lines.filter(line => line.level <= 30 && line.reqId === visit.request.id && line.msg.startsWith('sse ')).map(line => line.msg), ['sse stream closed'], 'one line')
+  t.same(
+    lines.filter(line => line.level <= 30 && line.reqId === visit.request.id && line.msg.startsWith('sse ')).map(line =>
+      line.msg
+    ),
+    ['sse stream closed'],
+    'one line'
+  )
 }
 
 for (const kind of kinds) {
@@ -338,7 +383,8 @@ for (const kind of kinds) {
         await untilMoment(client, visit, moment)
         await leavesNothing(t, client, visit, moment.finals)
         // One function for all responses, which handles a late write.
-        t.same(surplus(visit.reply.raw, visit.plain.raw).filter(name => name !== 'error'), [], 'the response has no more listeners than a plain one')
+        t.same(surplus(visit.reply.raw, visit.plain.raw).filter(name => name !== 'error'), [],
+          'the response has no more listeners than a plain one')
         t.same(surplus(connectionOf(visit.reply), connectionOf(visit.plain)), [], 'nor has the connection')
       })
     }
@@ -355,7 +401,11 @@ for (const kind of kinds.slice(0, 2)) {
       client.request({ path: '/sse' })
       // The client never receives this response: it waits behind the first one.
       await untilMoment({ sees: () => visit.reached, leave: () => {} }, visit, moment)
-      await leavesNothing(t, { sees: text => client.until(text), leave: () => kind.how === 'FIN' ? client.fin() : client.reset() }, visit, moment.finals)
+      await leavesNothing(t, {
+        sees: text => client.until(text),
+        leave: () =>
+          kind.how === 'FIN' ? client.fin() : client.reset()
+      }, visit, moment.finals)
     })
   }
 }
@@ -369,14 +419,28 @@ for (const { how, come } of kinds.slice(0, 2)) {
     t.teardown(() => client.socket.destroy())
     client.request({ path: '/sse' })
     await untilMoment({ sees: text => client.until(text), leave: () => {} }, visit, moment)
-    await leavesNothing(t, { sees: text => client.until(text), leave: () => how === 'FIN' ? client.fin() : client.reset() }, visit, moment.finals)
+    await leavesNothing(t, {
+      sees: text => client.until(text),
+      leave: () =>
+        how === 'FIN' ? client.fin() : client.reset()
+    }, visit, moment.finals)
   })
 }
 
 t.test('L3: a client that disconnects during its upload is no error, not for a source that reads the upload either', async t => {
   for (const path of ['/parsed', '/read-before', '/read-after']) {
     const lines: LogLine[] = []
-    const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { lines.push(JSON.parse(line) as LogLine) } } }, forceCloseConnections: true })
+    const app = Fastify({
+      logger: {
+        level: 'debug',
+        stream: {
+          write: (line: string) => {
+            lines.push(JSON.parse(line) as LogLine)
+          }
+        }
+      },
+      forceCloseConnections: true
+    })
     let closed!: () => void
     const over = new Promise<void>(resolve => { closed = resolve })
     await app.register(sse, { flushHeadersAfter: 1e8, onClose: closed })
@@ -388,7 +452,10 @@ t.test('L3: a client that disconnects during its upload is no error, not for a s
     }))
     const requested = once(app.server, 'request')
     const gone = path === '/parsed' ? requested.then(([, response]) => once(response as ServerResponse, 'close')) : over
-    const headers = { 'Content-Type': path === '/parsed' ? 'application/json' : 'application/octet-stream', 'Content-Length': '100' }
+    const headers = {
+      'Content-Type': path === '/parsed' ? 'application/json' : 'application/octet-stream',
+      'Content-Length': '100'
+    }
     const client = await open(await listen(t, app), { method: 'POST', path, headers })
     client.socket.write('{"a":')
     await requested

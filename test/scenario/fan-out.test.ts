@@ -21,7 +21,13 @@ async function inUse (): Promise<number> {
 }
 
 /** Publishes at a rate of events per millisecond of real time: after a long turn, the next turn publishes more. */
-async function publishAtRate (channel: Channel, rate: number, count: number, dataOf: (n: number) => unknown, hasRoom: (published: number) => boolean = () => true): Promise<void> {
+async function publishAtRate (
+  channel: Channel,
+  rate: number,
+  count: number,
+  dataOf: (n: number) => unknown,
+  hasRoom: (published: number) => boolean = () => true
+): Promise<void> {
   const start = performance.now()
   for (let published = 0; published < count;) {
     const due = Math.min(count, Math.floor((performance.now() - start) * rate))
@@ -30,7 +36,14 @@ async function publishAtRate (channel: Channel, rate: number, count: number, dat
   }
 }
 
-interface Served { app: FastifyInstance, channel: Channel, port: number, epoch: string, replies: FastifyReply[], reports: CloseReport[] }
+interface Served {
+  app: FastifyInstance
+  channel: Channel
+  port: number
+  epoch: string
+  replies: FastifyReply[]
+  reports: CloseReport[]
+}
 
 /** A server with one channel, streamed at `/`. */
 async function serve (t: Test, options: ChannelOptions): Promise<Served> {
@@ -109,7 +122,9 @@ class Dropper {
     this.#rest = ''
     const headers = { 'Last-Event-ID': `${this.#frames.epoch}-${this.position}` }
     const request = get({ port: this.#port, host: '127.0.0.1', headers, agent: false })
-    const response = await new Promise<IncomingMessage>((resolve, reject) => request.once('response', resolve).once('error', reject))
+    const response = await new Promise<IncomingMessage>((resolve, reject) =>
+      request.once('response', resolve).once('error', reject)
+    )
     if (response.statusCode === 204) {
       response.resume()
       return false
@@ -159,7 +174,9 @@ class Dropper {
     const lost = place - this.position
     if (frame === `event: sse.position\nid: ${epoch}-${this.position}\ndata: `) return
     const oldest = place - HISTORY + 1
-    if (frame === `event: sse.reset\nid: ${epoch}-${place}\ndata: {"reason":"evicted","oldest":${oldest},"newest":${place}}` && this.position < oldest - 1) this.resets++
+    if (frame ===
+        `event: sse.reset\nid: ${epoch}-${place}\ndata: {"reason":"evicted","oldest":${oldest},"newest":${place}}` &&
+      this.position < oldest - 1) this.resets++
     // On a busy machine, entries may be evicted between the client's connection and its first read.
     else if (frame === `event: sse.gap\nid: ${epoch}-${place}\ndata: {"dropped":${lost}}` && lost > 0) this.gaps++
     else this.wrong.push(`after ${this.position}: ${frame}`)
@@ -182,11 +199,17 @@ t.test(`R2: ${DROPPERS} clients disconnect and resume at random while ${RATE * 1
 
   t.same(droppers.flatMap(({ wrong }) => wrong), [], 'there was no unexpected frame')
   t.same(droppers.filter(({ position }) => position !== TOTAL), [], 'every client reached the end')
-  t.same(droppers.filter(({ received, lost }) => received + lost !== TOTAL), [], 'the received and the reported lost events add up')
+  t.same(droppers.filter(({ received, lost }) => received + lost !== TOTAL), [],
+    'the received and the reported lost events add up')
   const sum = (of: (dropper: Dropper) => number): number => droppers.reduce((total, dropper) => total + of(dropper), 0)
-  t.comment(`${TOTAL} events in ${(took / 1_000).toFixed(1)} s; ${sum(d => d.received)} deliveries, ${sum(d => d.visits)} visits, ${sum(d => d.resets)} resets, ${sum(d => d.gaps)} gaps`)
+  t.comment(
+    `${TOTAL} events in ${(took / 1_000).toFixed(1)} s; ${sum(d => d.received)} deliveries, ${
+      sum(d => d.visits)
+    } visits, ${sum(d => d.resets)} resets, ${sum(d => d.gaps)} gaps`
+  )
   t.ok(sum(d => d.visits) > DROPPERS * 2, 'they reconnected many times')
-  t.same(droppers.slice(0, TRUANTS).filter(({ resets }) => resets === 0), [], 'the clients that stayed away too long were reset')
+  t.same(droppers.slice(0, TRUANTS).filter(({ resets }) => resets === 0), [],
+    'the clients that stayed away too long were reset')
   t.equal(channel.subscribers, 0)
   await app.close()
   // On a busy machine a reader may fall behind.
@@ -236,8 +259,11 @@ interface Measured { p99: number, memory: number, readers: FastReader[] }
 async function measure (channel: Channel, port: number): Promise<Measured> {
   const others = channel.subscribers
   const readers = Array.from({ length: FAST }, () => new FastReader(port))
-  await within('the readers', (async () => { while (channel.subscribers < others + FAST) await turn() })())
-  await publishAtRate(channel, 1, LOAD, n => ({ n, sent: performance.now(), text: 'some hundred bytes of a message '.repeat(5) }),
+  await within('the readers', (async () => {
+    while (channel.subscribers < others + FAST) await turn()
+  })())
+  await publishAtRate(channel, 1, LOAD,
+    n => ({ n, sent: performance.now(), text: 'some hundred bytes of a message '.repeat(5) }),
     published => published - Math.min(...readers.map(({ received }) => received)) < KEPT / 2)
   const memory = await inUse()
   await channel.end()
@@ -266,11 +292,17 @@ t.test(`R4, R5: a stalled reader costs no memory and delays none of the ${FAST} 
   stalled.resume()
   await within('its end', stalled.until('0\r\n\r\n'))
 
-  t.comment(`p99 of the fast readers: ${alone.p99.toFixed(2)} ms without the stalled one, ${together.p99.toFixed(2)} ms with it; memory +${((together.memory - before) / MB).toFixed(1)} MB`)
+  t.comment(
+    `p99 of the fast readers: ${alone.p99.toFixed(2)} ms without the stalled one, ${
+      together.p99.toFixed(2)
+    } ms with it; memory +${((together.memory - before) / MB).toFixed(1)} MB`
+  )
   for (const { readers } of [alone, together]) {
-    t.same(readers.map(({ received, latencies }) => [received, latencies.length]), Array(FAST).fill([LOAD, LOAD]), 'the fast readers have all, in order')
+    t.same(readers.map(({ received, latencies }) => [received, latencies.length]), Array(FAST).fill([LOAD, LOAD]),
+      'the fast readers have all, in order')
   }
-  t.ok(together.memory - before < FILLERS * FILLER.length / 2, 'memory grows by the history and the measurements, not by what the stalled client missed')
+  t.ok(together.memory - before < FILLERS * FILLER.length / 2,
+    'memory grows by the history and the measurements, not by what the stalled client missed')
   const frames = stalled.frames()
   const gaps = frames.filter(frame => frame.startsWith('event: sse.gap\n'))
   const received = frames.length - 1 - gaps.length
@@ -288,22 +320,30 @@ const SUBSCRIBERS = 1_000
 async function looksAt (t: Test, subscribers: number): Promise<{ looks: number, delivered: number }> {
   const app = Fastify()
   await app.register(sse)
-  const events = { price: Type.Object({ symbol: Type.String(), levels: Type.Array(Type.Object({ price: Type.Number() })) }) }
+  const events = {
+    price: Type.Object({ symbol: Type.String(), levels: Type.Array(Type.Object({ price: Type.Number() })) })
+  }
   const channel = app.sse.channel('prices', { events })
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(channel))
   const port = await listen(t, app)
   let delivered = 0
-  const expected = 'event: price\nid: EPOCH-1\ndata: {"symbol":"ABC","levels":[{"price":1.5},{"price":2.5}]}\n\n'.replace('EPOCH', (await channel.position()).epoch)
-  const over = Array.from({ length: subscribers }, () => new Promise<void>((resolve, reject) => {
-    get({ port, host: '127.0.0.1', agent: false }, response => {
-      let text = ''
-      response.setEncoding('utf8').on('data', (part: string) => { text += part }).once('end', () => {
-        if (text.endsWith(expected)) delivered++
-        resolve()
-      })
-    }).once('error', reject)
-  }))
-  await within('all of them', (async () => { while (channel.subscribers < subscribers) await turn() })())
+  const expected = 'event: price\nid: EPOCH-1\ndata: {"symbol":"ABC","levels":[{"price":1.5},{"price":2.5}]}\n\n'
+    .replace('EPOCH', (await channel.position()).epoch)
+  const over = Array.from({ length: subscribers }, () =>
+    new Promise<void>((resolve, reject) => {
+      get({ port, host: '127.0.0.1', agent: false }, response => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (part: string) => {
+          text += part
+        }).once('end', () => {
+          if (text.endsWith(expected)) delivered++
+          resolve()
+        })
+      }).once('error', reject)
+    }))
+  await within('all of them', (async () => {
+    while (channel.subscribers < subscribers) await turn()
+  })())
   let looks = 0
   const watched = <T extends object>(value: T): T => new Proxy(value, {
     get (target, key) {
@@ -401,7 +441,10 @@ t.test('L3: at the end no subscriber, no listener and no timer is left', async t
   const processListening = listeners(process)
 
   const visit = async (n: number): Promise<void> => {
-    const client = await open(port, { path: ['/', '/both', '/some', '/mine'][n % 4]!, headers: n % 3 === 0 ? { 'Last-Event-ID': `${epoch}-0` } : {} })
+    const client = await open(port, {
+      path: ['/', '/both', '/some', '/mine'][n % 4]!,
+      headers: n % 3 === 0 ? { 'Last-Event-ID': `${epoch}-0` } : {}
+    })
     await client.until('\n\n')
     if (n % 5 === 0) client.fin()
     else client.reset()
@@ -431,8 +474,11 @@ t.test('L3: at the end no subscriber, no listener and no timer is left', async t
     client.request({ path: ['/', '/both', '/some', '/mine'][n % 4]! })
     await within('the next end', client.until('0\r\n\r\n', from))
   }
-  await within('the reports', (async () => { while (reports.length < 211) await turn() })())
-  t.same([...listeners(socket)].filter(([name, count]) => count > (streaming.get(name) ?? 0)), [], 'no stream has left a listener on its connection')
+  await within('the reports', (async () => {
+    while (reports.length < 211) await turn()
+  })())
+  t.same([...listeners(socket)].filter(([name, count]) => count > (streaming.get(name) ?? 0)), [],
+    'no stream has left a listener on its connection')
 
   t.equal(channel.subscribers, 0)
   t.equal(other.subscribers, 0)

@@ -30,12 +30,20 @@ interface Refusal { readonly code?: unknown, readonly message?: unknown }
 interface Place {
   name: string
   /** Sends the chunk. Returns the error that this call throws, or undefined if the error is in the log. */
-  bring: (app: FastifyInstance, chunk: AnyEvent, request: (source: unknown, options?: object) => Promise<string>) => Promise<unknown>
+  bring: (
+    app: FastifyInstance,
+    chunk: AnyEvent,
+    request: (source: unknown, options?: object) => Promise<string>
+  ) => Promise<unknown>
 }
 
-const rejection = async (call: Promise<unknown>): Promise<unknown> => call.then(() => undefined, (error: unknown) => error)
-async function * one (chunk: AnyEvent): AsyncGenerator<AnyEvent> { yield chunk }
-const mapped = (channel: Channel, chunk: AnyEvent): Subscription<AnyEvent, unknown> => channel.subscribe({ map: () => chunk as { data: unknown } })
+const rejection = async (call: Promise<unknown>): Promise<unknown> =>
+  call.then(() => undefined, (error: unknown) => error)
+async function * one (chunk: AnyEvent): AsyncGenerator<AnyEvent> {
+  yield chunk
+}
+const mapped = (channel: Channel, chunk: AnyEvent): Subscription<AnyEvent, unknown> =>
+  channel.subscribe({ map: () => chunk as { data: unknown } })
 
 const places: Place[] = [
   { name: 'a generator', bring: async (_app, chunk, request) => { await request(one(chunk)) } },
@@ -48,10 +56,16 @@ const places: Place[] = [
       await request(queue)
     }
   },
-  { name: 'publish', bring: async (app, chunk) => rejection(app.sse.channel('news').publish(chunk as { data: unknown })) },
+  {
+    name: 'publish',
+    bring: async (app, chunk) => rejection(app.sse.channel('news').publish(chunk as { data: unknown }))
+  },
   {
     name: 'publish of a typed channel',
-    bring: async (app, chunk) => rejection(app.sse.channel('news', { events: { message: Type.Unknown(), x: Type.Unknown() } }).publish(chunk as never))
+    bring: async (app, chunk) =>
+      rejection(
+        app.sse.channel('news', { events: { message: Type.Unknown(), x: Type.Unknown() } }).publish(chunk as never)
+      )
   },
   { name: 'consume', bring: async (app, chunk) => rejection(app.sse.channel('news').publishFrom(one(chunk) as never)) },
   {
@@ -75,10 +89,17 @@ const places: Place[] = [
       return next
     }
   },
-  { name: 'a snapshot', bring: async (app, chunk, request) => { await request(app.sse.channel('news').subscribe({ snapshot: () => chunk as { data: unknown } })) } },
+  {
+    name: 'a snapshot',
+    bring: async (app, chunk, request) => {
+      await request(app.sse.channel('news').subscribe({ snapshot: () => chunk as { data: unknown } }))
+    }
+  },
   {
     name: 'a snapshot of several',
-    bring: async (app, chunk, request) => { await request(app.sse.channel('news').subscribe({ snapshot: () => [chunk as { data: unknown }, { data: 1 }] })) }
+    bring: async (app, chunk, request) => {
+      await request(app.sse.channel('news').subscribe({ snapshot: () => [chunk as { data: unknown }, { data: 1 }] }))
+    }
   },
   {
     name: 'the errorEvent of a stream',
@@ -92,8 +113,12 @@ const places: Place[] = [
   {
     name: 'the errorEvent of a channel',
     bring: async (app, chunk) => {
-      const failing = (async function * (): AsyncGenerator<AnyEvent> { throw new Error('failed') })()
-      await rejection(app.sse.channel('news', { errorEvent: () => chunk as { data: unknown } }).publishFrom(failing as never))
+      const failing = (async function * (): AsyncGenerator<AnyEvent> {
+        throw new Error('failed')
+      })()
+      await rejection(
+        app.sse.channel('news', { errorEvent: () => chunk as { data: unknown } }).publishFrom(failing as never)
+      )
     }
   }
 ]
@@ -102,7 +127,16 @@ for (const { name, bring } of places) {
   t.test(`W9: a foreign chunk from ${name} is rejected, and none of it is sent`, async t => {
     for (const chunk of CHUNKS) {
       const logged: Refusal[] = []
-      const app = Fastify({ logger: { level: 'warn', stream: { write: line => { logged.push((JSON.parse(line) as { err: Refusal }).err) } } } })
+      const app = Fastify({
+        logger: {
+          level: 'warn',
+          stream: {
+            write: line => {
+              logged.push((JSON.parse(line) as { err: Refusal }).err)
+            }
+          }
+        }
+      })
       await app.register(sse)
       let source: unknown
       let options: object | undefined

@@ -14,7 +14,9 @@ import { open, type RawRequest } from '../setup/raw.ts'
 import { within } from '../setup/within.ts'
 
 declare module 'fastify' {
-  interface Session { visits?: number }
+  interface Session {
+    visits?: number
+  }
 }
 
 type Test = Pick<typeof t, 'teardown'>
@@ -30,11 +32,17 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
   await app.register(cors, { origin: 'http://shop.example', credentials: true })
   await app.register(helmet)
   await app.register(cookie)
-  await app.register(session, { secret: 'a secret of at least thirty-two characters', cookieName: 'sid', cookie: { secure: false } })
+  await app.register(session, {
+    secret: 'a secret of at least thirty-two characters',
+    cookieName: 'sid',
+    cookie: { secure: false }
+  })
   await app.register(rateLimit, { max: 2, timeWindow: 60_000 })
   await app.register(compress, { threshold: 0 })
   await app.register(sse)
-  app.addHook('onSend', async (_request, reply) => { reply.setCookie('late', 'set in onSend') })
+  app.addHook('onSend', async (_request, reply) => {
+    reply.setCookie('late', 'set in onSend')
+  })
   let queue = new EventQueue()
   app.get('/', (request, reply) => {
     request.session.set('visits', 1)
@@ -66,7 +74,8 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
   })
   t.equal(response?.headers['content-encoding'], undefined)
   t.equal(response?.headers['content-length'], undefined)
-  const cookies = (response?.head.match(/^set-cookie: [^=]+/gim) ?? []).map(line => line.slice('set-cookie: '.length)).sort()
+  const cookies = (response?.head.match(/^set-cookie: [^=]+/gim) ?? []).map(line => line.slice('set-cookie: '.length))
+    .sort()
   t.same(cookies, ['early', 'late', 'sid'])
   queue.end()
   await within('the end', client.until('0\r\n\r\n'))
@@ -84,7 +93,8 @@ t.test('L9: cors, helmet, cookie, session, rate-limit and compress work together
   client.request({ headers })
   client.request({ path: '/plain', headers: { ...headers, Connection: 'close' } })
   await within('the end of the connection', client.closed)
-  t.match(client.responses()[2], { status: 429, headers: { 'content-type': /json/ } }, 'a refusal is an ordinary answer')
+  t.match(client.responses()[2], { status: 429, headers: { 'content-type': /json/ } },
+    'a refusal is an ordinary answer')
 })
 
 t.test('L9: beside a stream, compress still compresses other responses', async t => {
@@ -92,7 +102,10 @@ t.test('L9: beside a stream, compress still compresses other responses', async t
   await app.register(compress, { threshold: 0 })
   await app.register(sse)
   app.get('/plain', async () => ({ text: 'compressible '.repeat(100) }))
-  const client = await sendRequest(t, app, { path: '/plain', headers: { 'Accept-Encoding': 'gzip', Connection: 'close' } })
+  const client = await sendRequest(t, app, {
+    path: '/plain',
+    headers: { 'Accept-Encoding': 'gzip', Connection: 'close' }
+  })
   await within('the end', client.closed)
   t.equal(client.responses()[0]?.headers['content-encoding'], 'gzip')
 })
@@ -113,10 +126,11 @@ t.test('L9: handlerTimeout does not cut a live stream', async t => {
 t.test('L9: handlerTimeout does not cut a stream whose first event takes longer, once the head is sent', async t => {
   const app = Fastify({ handlerTimeout: 150 })
   await app.register(sse, { flushHeadersAfter: 10 })
-  app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> {
-    await delay(400)
-    yield { data: 'late' }
-  })()))
+  app.get('/', (_request, reply) =>
+    reply.sse((async function * (): AsyncGenerator<AnyEvent> {
+      await delay(400)
+      yield { data: 'late' }
+    })()))
   const client = await sendRequest(t, app)
   await within('the event', client.until('data: late\n\n'))
   await within('the end', client.until('0\r\n\r\n'))
@@ -140,12 +154,20 @@ t.test('L9: handlerTimeout ends a stream that has no head yet, and its source', 
   const app = Fastify({ handlerTimeout: 50 })
   const reports: CloseReport[] = []
   let abortReason: unknown
-  await app.register(sse, { flushHeadersAfter: 60_000, onClose: report => { reports.push(report) } })
-  app.get('/', (_request, reply) => reply.sse(({ signal }) => (async function * (): AsyncGenerator<AnyEvent> {
-    await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
-    abortReason = signal.reason
-    yield { data: 'never' }
-  })()))
+  await app.register(sse, {
+    flushHeadersAfter: 60_000,
+    onClose: report => {
+      reports.push(report)
+    }
+  })
+  app.get('/', (_request, reply) =>
+    reply.sse(({ signal }) =>
+      (async function * (): AsyncGenerator<AnyEvent> {
+        await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
+        abortReason = signal.reason
+        yield { data: 'never' }
+      })()
+    ))
   const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
   await within('the answer', client.closed)
   const [response] = client.responses()
@@ -158,10 +180,17 @@ t.test('L9: handlerTimeout ends a stream that has no head yet, and its source', 
 t.test('L9: an onSend hook may pipe the stream through a transform; events are still sent one by one', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
-  await app.register(sse, { onClose: report => { reports.push(report) } })
-  app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new Transform({
-    transform (chunk: Buffer, _encoding, done) { done(null, chunk.toString().toUpperCase()) }
-  })))
+  await app.register(sse, {
+    onClose: report => {
+      reports.push(report)
+    }
+  })
+  app.addHook('onSend', async (_request, _reply, payload) =>
+    (payload as Readable).pipe(new Transform({
+      transform (chunk: Buffer, _encoding, done) {
+        done(null, chunk.toString().toUpperCase())
+      }
+    })))
   const queue = new EventQueue()
   app.get('/', (_request, reply) => reply.sse(queue))
   const client = await sendRequest(t, app)
@@ -192,7 +221,9 @@ t.test('L9: a transformed stream is not cut by handlerTimeout either', async t =
 
 const failure = (): Error => Object.assign(new Error('the hook failed'), { statusCode: 418 })
 const failing: Record<string, () => Promise<never>> = {
-  throws: async () => { throw failure() },
+  throws: async () => {
+    throw failure()
+  },
   'rejects later': async () => {
     await delay(10)
     throw failure()
@@ -203,27 +234,34 @@ for (const [how, fail] of Object.entries(failing)) {
   t.test(`L9: an onSend hook that ${how} causes an ordinary error response, and the source is stopped`, async t => {
     const app = Fastify()
     const reports: CloseReport[] = []
-    await app.register(sse, { onClose: report => { reports.push(report) } })
+    await app.register(sse, {
+      onClose: report => {
+        reports.push(report)
+      }
+    })
     let left!: () => void
-    const finallyRan = new Promise<void>(resolve => { left = resolve })
+    const finallyRan = new Promise<void>(resolve => {
+      left = resolve
+    })
     let signal!: AbortSignal
     let over!: Promise<void>
-    app.get('/', { onSend: async (_request, reply, payload) => reply.statusCode === 200 ? await fail() : payload }, (_request, reply) => {
-      over = reply.sse(context => {
-        signal = context.signal
-        return (async function * (): AsyncGenerator<AnyEvent> {
-          try {
-            for (;;) {
-              yield { data: 'a' }
-              await delay(5)
+    app.get('/', { onSend: async (_request, reply, payload) => reply.statusCode === 200 ? await fail() : payload },
+      (_request, reply) => {
+        over = reply.sse(context => {
+          signal = context.signal
+          return (async function * (): AsyncGenerator<AnyEvent> {
+            try {
+              for (;;) {
+                yield { data: 'a' }
+                await delay(5)
+              }
+            } finally {
+              left()
             }
-          } finally {
-            left()
-          }
-        })()
+          })()
+        })
+        return over
       })
-      return over
-    })
     const client = await sendRequest(t, app, { headers: { Connection: 'close' } })
     await within('the answer', client.closed)
     const [response] = client.responses()
@@ -239,7 +277,9 @@ for (const [how, fail] of Object.entries(failing)) {
 t.test('W1: a header that a hook or the handler has set before has priority', async t => {
   const app = Fastify()
   await app.register(sse)
-  app.addHook('onRequest', async (_request, reply) => { reply.header('X-Accel-Buffering', 'yes').header('X-Own', 'own') })
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header('X-Accel-Buffering', 'yes').header('X-Own', 'own')
+  })
   app.addHook('onSend', async (_request, reply, payload) => {
     reply.header('X-Late', 'late')
     return payload
@@ -268,7 +308,11 @@ t.test('W1: a header that a hook or the handler has set before has priority', as
 t.test('L9: a trailer of reply.trailer() is sent after the last event', async t => {
   const app = Fastify()
   const reports: CloseReport[] = []
-  await app.register(sse, { onClose: report => { reports.push(report) } })
+  await app.register(sse, {
+    onClose: report => {
+      reports.push(report)
+    }
+  })
   const queue = new EventQueue()
   app.get('/', (_request, reply) => {
     reply.trailer('x-count', async () => '2')
@@ -281,7 +325,13 @@ t.test('L9: a trailer of reply.trailer() is sent after the last event', async t 
   queue.end()
   await within('the end', client.until('0\r\nx-count: 2\r\n\r\n'))
   const [response] = client.responses()
-  t.match(response, { status: 200, complete: true, body: 'data: a\n\ndata: b\n\n', trailers: 'x-count: 2', headers: { trailer: 'x-count' } })
+  t.match(response, {
+    status: 200,
+    complete: true,
+    body: 'data: a\n\ndata: b\n\n',
+    trailers: 'x-count: 2',
+    headers: { trailer: 'x-count' }
+  })
   client.fin()
   await within('the end of the connection', client.closed)
   t.same(reports.map(report => report.reason), ['complete'])
@@ -292,10 +342,18 @@ t.test('L9: onRequest, preHandler and onSend hooks run once each, in their order
   await app.register(sse)
   const ran: string[] = []
   let responded!: () => void
-  const response = new Promise<void>(resolve => { responded = resolve })
-  app.addHook('onRequest', async () => { ran.push('onRequest') })
-  app.addHook('preHandler', async () => { ran.push('preHandler') })
-  app.addHook('onSend', async () => { ran.push('onSend') })
+  const response = new Promise<void>(resolve => {
+    responded = resolve
+  })
+  app.addHook('onRequest', async () => {
+    ran.push('onRequest')
+  })
+  app.addHook('preHandler', async () => {
+    ran.push('preHandler')
+  })
+  app.addHook('onSend', async () => {
+    ran.push('onSend')
+  })
   app.addHook('onResponse', async () => {
     ran.push('onResponse')
     responded()
@@ -314,7 +372,12 @@ for (const directWrites of [true, false]) {
   t.test(`L1: an error handler may reply with a stream, after an error of the handler or of the source's first step (directWrites: ${directWrites})`, async t => {
     const app = Fastify()
     const reports: string[] = []
-    await app.register(sse, { directWrites, onClose: ({ reason }) => { reports.push(reason) } })
+    await app.register(sse, {
+      directWrites,
+      onClose: ({ reason }) => {
+        reports.push(reason)
+      }
+    })
     let handled = 0
     const signals: AbortSignal[] = []
     app.setErrorHandler((error, request, reply) => {
@@ -325,19 +388,38 @@ for (const directWrites of [true, false]) {
         yield { event: 'failed', data: `${(error as Error).message}, ${signal.aborted}` }
       })
     })
-    app.get('/handler', async () => { throw new Error('of the handler') })
-    app.get('/source', (_request, reply) => reply.sse(async function * (): AsyncGenerator<AnyEvent> {
-      await delay(1)
-      throw new Error('of the source')
-    }))
-    app.get('/awaited', async (_request, reply) => { await reply.sse(async function * (): AsyncGenerator<AnyEvent> { throw new Error('of the source') }) })
-    app.get('/again', (_request, reply) => reply.sse(async function * (): AsyncGenerator<AnyEvent> { throw new Error('first') }))
+    app.get('/handler', async () => {
+      throw new Error('of the handler')
+    })
+    app.get('/source', (_request, reply) =>
+      reply.sse(async function * (): AsyncGenerator<AnyEvent> {
+        await delay(1)
+        throw new Error('of the source')
+      }))
+    app.get('/awaited', async (_request, reply) => {
+      await reply.sse(async function * (): AsyncGenerator<AnyEvent> {
+        throw new Error('of the source')
+      })
+    })
+    app.get('/again', (_request, reply) =>
+      reply.sse(async function * (): AsyncGenerator<AnyEvent> {
+        throw new Error('first')
+      }))
     const port = await listen(t, app)
-    for (const [path, message] of Object.entries({ '/handler': 'of the handler', '/source': 'of the source', '/awaited': 'of the source' })) {
+    for (const [path, message] of Object.entries({
+      '/handler': 'of the handler',
+      '/source': 'of the source',
+      '/awaited': 'of the source'
+    })) {
       const client = await open(port, { path })
       t.teardown(() => client.socket.destroy())
       await within(path, client.until('0\r\n\r\n'))
-      t.match(client.responses()[0], { status: 200, complete: true, body: `event: failed\ndata: ${message}, false\n\n`, headers: { 'content-type': 'text/event-stream; charset=utf-8' } }, path)
+      t.match(client.responses()[0], {
+        status: 200,
+        complete: true,
+        body: `event: failed\ndata: ${message}, false\n\n`,
+        headers: { 'content-type': 'text/event-stream; charset=utf-8' }
+      }, path)
     }
     t.equal(handled, 3)
     t.strictSame(reports, ['complete', 'error', 'complete', 'error', 'complete'])
@@ -354,8 +436,12 @@ t.test('L10: the handler may not call reply.sse() a second time, even if its fir
   await app.register(sse)
   let refused: unknown
   app.get('/', async (_request, reply) => {
-    reply.sse(() => { throw Object.assign(new Error('gone'), { statusCode: 410 }) }).catch(() => {})
-    await reply.sse([{ data: 'second' }]).catch((error: unknown) => { refused = error })
+    reply.sse(() => {
+      throw Object.assign(new Error('gone'), { statusCode: 410 })
+    }).catch(() => {})
+    await reply.sse([{ data: 'second' }]).catch((error: unknown) => {
+      refused = error
+    })
   })
   t.equal((await app.inject('/')).statusCode, 410)
   t.match(refused, { code: 'FST_SSE_ALREADY_STARTED' })

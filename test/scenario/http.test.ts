@@ -33,11 +33,15 @@ async function routes (app: FastifyInstance): Promise<{ pulls: number }> {
       }
     })
   })
-  app.get('/endless', (_request, reply) => reply.sse(({ signal: _signal }) => (async function * (): AsyncGenerator<AnyEvent> {
-    count.pulls++
-    yield { data: 'a' }
-    await new Promise(() => {})
-  })()))
+  app.get('/endless',
+    (_request, reply) =>
+      reply.sse(({ signal: _signal }) =>
+        (async function * (): AsyncGenerator<AnyEvent> {
+          count.pulls++
+          yield { data: 'a' }
+          await new Promise(() => {})
+        })()
+      ))
   app.get('/position', (request, reply) => reply.sse([{ data: request.lastEventId ?? 'none' }]))
   app.get('/once', (_request, reply) => reply.sse((function * (): Generator<AnyEvent> {
     count.pulls++
@@ -70,7 +74,10 @@ t.test('W1: over HTTP/1.1 the head and the body are exactly these bytes', async 
   ].join('\r\n'))
 })
 
-for (const { kind, headers } of [{ kind: 'requests nothing special', headers: {} }, { kind: 'requests keep-alive', headers: { connection: 'keep-alive' } }]) {
+for (const { kind, headers } of [{ kind: 'requests nothing special', headers: {} }, {
+  kind: 'requests keep-alive',
+  headers: { connection: 'keep-alive' }
+}]) {
   t.test(`W1: an HTTP/1.0 client that ${kind} receives no chunks, and the end of the connection as the end`, async t => {
     const app = Fastify()
     await routes(app)
@@ -98,7 +105,11 @@ t.test('W1: an HTTP/1.0 client receives each event when it is sent', async t => 
 })
 
 /** Sends a request over a new session. */
-async function sendRequest (t: Test, port: number, headers: http2.OutgoingHttpHeaders): Promise<{ head: Head, body: string }> {
+async function sendRequest (
+  t: Test,
+  port: number,
+  headers: http2.OutgoingHttpHeaders
+): Promise<{ head: Head, body: string }> {
   const session = http2.connect(`http://127.0.0.1:${port}`)
   t.teardown(() => session.destroy())
   const request = session.request(headers)
@@ -150,8 +161,14 @@ for (const path of ['/endless', '/three', '/own-head']) {
   t.test(`L8: HEAD ${path} over HTTP/2 is answered with the head alone and does not touch the source`, async t => {
     const app = overHttp2()
     const count = await routes(app)
-    const { head, body } = await within('the answer', sendRequest(t, await listen(t, app), { ':path': path, ':method': 'HEAD' }))
-    t.match(head, { ':status': 200, 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
+    const { head, body } = await within('the answer',
+      sendRequest(t, await listen(t, app), { ':path': path, ':method': 'HEAD' }))
+    t.match(head, {
+      ':status': 200,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no'
+    })
     t.equal(body, '')
     t.equal(count.pulls, 0)
   })
@@ -166,7 +183,8 @@ t.test('W1: a connection is kept after a finite stream and serves the next reque
   const first = client.received.length
   client.request({ path: '/three' })
   await within('the second end', client.until('0\r\n\r\n', first))
-  t.same(client.responses().map(({ status, body, complete }) => ({ status, body, complete })), Array(2).fill({ status: 200, body: THREE, complete: true }))
+  t.same(client.responses().map(({ status, body, complete }) => ({ status, body, complete })),
+    Array(2).fill({ status: 200, body: THREE, complete: true }))
 })
 
 t.test('W1: pipelined requests are answered in order', async t => {
@@ -280,7 +298,8 @@ t.test('W1: the 204 of finite is also sent over HTTP/2 and for a query parameter
   const port = await listen(t, app)
   const { body } = await within('the answer', sendRequest(t, port, { ':path': '/once' }))
   const id = body.match(/\n\nevent: sse\.position\nid: (.+)\ndata: \n\n$/)?.[1] ?? ''
-  const { head, body: empty } = await within('the second answer', sendRequest(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
+  const { head, body: empty } = await within('the second answer',
+    sendRequest(t, port, { ':path': `/once?lastEventId=${encodeURIComponent(id)}` }))
   t.equal(head[':status'], 204)
   t.equal(empty, '')
   t.equal(count.pulls, 1)

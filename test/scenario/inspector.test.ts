@@ -22,7 +22,9 @@ const HOSTILE = '<img src=x onerror=alert(1)>'
 const events = { price: Type.Object({ symbol: Type.String(), bid: Type.Number() }), [HOSTILE]: Type.Any() }
 
 /** A server with a thousand clients, three of which read nothing. */
-async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port: number, permitted: { now: boolean } }> {
+async function busy (
+  t: Test
+): Promise<{ app: FastifyInstance, url: string, port: number, permitted: { now: boolean } }> {
   const app = Fastify({ forceCloseConnections: true })
   const sockets: Socket[] = []
   t.teardown(async () => {
@@ -30,7 +32,10 @@ async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port
     await app.close()
   })
   const permitted = { now: true }
-  await app.register(sse, { stallTimeout: 0, limits: { keyGenerator: request => (request.query as { user?: string }).user } })
+  await app.register(sse, {
+    stallTimeout: 0,
+    limits: { keyGenerator: request => (request.query as { user?: string }).user }
+  })
   await app.register(inspector, { prefix: '/ops/inspector', authorize: () => permitted.now })
   const prices = app.sse.channel('prices', { events })
   app.get('/prices/:symbol', { schema: { sse: events } }, (_request, reply) => reply.sse(prices))
@@ -60,7 +65,13 @@ async function busy (t: Test): Promise<{ app: FastifyInstance, url: string, port
 }
 
 /** Opens the page. An error in it, or a violation of its security policy, fails the test. */
-async function visit (t: Test, browser: Browser, url: string, width: number, colorScheme: 'light' | 'dark'): Promise<Page> {
+async function visit (
+  t: Test,
+  browser: Browser,
+  url: string,
+  width: number,
+  colorScheme: 'light' | 'dark'
+): Promise<Page> {
   const page = await browser.newPage({ viewport: { width, height: width < 600 ? 800 : 1_000 }, colorScheme })
   t.teardown(() => page.close())
   page.setDefaultTimeout(PATIENCE)
@@ -86,11 +97,19 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
     t.equal(await rows(page).count(), 200)
     t.equal(await figure(page, 'open'), '1,000')
     t.match(await page.locator('#streams-count').innerText(), 'the first 200 of 1,000')
-    t.strictSame(await page.locator('#streams .mark').evaluateAll(marks => marks.slice(0, 4).map(mark => mark.textContent)), ['stalled', 'stalled', 'stalled', 'live'])
+    t.strictSame(
+      await page.locator('#streams .mark').evaluateAll(marks => marks.slice(0, 4).map(mark => mark.textContent)),
+      ['stalled', 'stalled', 'stalled', 'live']
+    )
     t.notMatch(await page.content(), 'secret', 'no query is shown')
     const cell = rows(page).nth(10).locator('[data-label=Events]')
     const before = await cell.innerText()
-    await page.waitForFunction(([before]) => document.querySelectorAll('#streams tbody tr')[10]!.querySelector('[data-label=Events]')!.textContent !== before, [before])
+    await page.waitForFunction(
+      ([before]) =>
+        document.querySelectorAll('#streams tbody tr')[10]!.querySelector('[data-label=Events]')!.textContent !==
+          before,
+      [before]
+    )
     await page.waitForFunction(() => document.querySelector('[data-figure=published] b')!.textContent !== '0')
     t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 1_280)
     await page.screenshot({ path: `${SCREENSHOTS}/inspector.png` })
@@ -120,7 +139,8 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
     await page.screenshot({ path: `${SCREENSHOTS}/inspector-ending.png` })
     await page.getByLabel('Message to the client').fill('too loud')
     await page.getByRole('button', { name: 'End stream', exact: true }).click()
-    t.match(await client.until('"detail":"The stream was ended: too loud"}\n\n'), 'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403')
+    t.match(await client.until('"detail":"The stream was ended: too loud"}\n\n'),
+      'event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403')
     await page.getByText('Ended GET /prices/:symbol, key eve.').waitFor()
     await page.waitForFunction(() => document.querySelectorAll('#streams tbody tr').length === 0)
     t.equal(await page.locator('#streams-empty').innerText(), 'No matching streams.')
@@ -137,7 +157,10 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
     t.match(await hostile.locator('code').innerText(), /^\w+-\d+$/)
     t.equal(await page.locator('#tail img, #tail script').count(), 0)
     // Its own subscribers are not counted, once the streams of the earlier tests are closed.
-    await page.waitForFunction(count => document.querySelector('#channels [data-label=Subscribers]')!.textContent === count, String(STREAMS - 3))
+    await page.waitForFunction(
+      count => document.querySelector('#channels [data-label=Subscribers]')!.textContent === count,
+      String(STREAMS - 3)
+    )
     await page.getByRole('button', { name: 'Stop' }).click()
     await page.getByText('stopped').waitFor()
   })
@@ -149,8 +172,12 @@ t.test('the inspector in a browser, beside a thousand streams', { skip: absent(C
       await page.getByRole('button', { name: 'prices', exact: true }).click()
       await page.locator('#tail li').nth(5).waitFor()
       t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360)
-      const overflowing = await page.evaluate(() => [...document.querySelectorAll('main > *, #figures > *, #streams tr:nth-child(-n+5) > *, #latency li')]
-        .filter(({ clientWidth }) => clientWidth > 0).map(element => element.getBoundingClientRect()).filter(({ left, right }) => left < 0 || right > 360).length)
+      const overflowing = await page.evaluate(() =>
+        [...document.querySelectorAll('main > *, #figures > *, #streams tr:nth-child(-n+5) > *, #latency li')]
+          .filter(({ clientWidth }) => clientWidth > 0).map(element => element.getBoundingClientRect()).filter((
+            { left, right }
+          ) => left < 0 || right > 360).length
+      )
       t.equal(overflowing, 0)
       await page.screenshot({ path: `${SCREENSHOTS}/inspector-phone-${scheme}.png` })
       await rows(page).first().locator('button').click()

@@ -45,13 +45,14 @@ t.test('L3: a thousand clients that connect and disconnect at any moment leave n
     }
   }
 
-  app.get<{ Params: { count: string, wait: string } }>('/:count/:wait', { schema: { sse: { message: Type.String() } } }, (request, reply) => {
-    opened.streams++
-    const { count, wait } = request.params
-    const source = events(request.signal, Number(count), Number(wait))
-    for (const object of [request, reply.raw, request.signal, source]) traces.push(new WeakRef(object))
-    return reply.sse(source)
-  })
+  app.get<{ Params: { count: string, wait: string } }>('/:count/:wait', { schema: { sse: { message: Type.String() } } },
+    (request, reply) => {
+      opened.streams++
+      const { count, wait } = request.params
+      const source = events(request.signal, Number(count), Number(wait))
+      for (const object of [request, reply.raw, request.signal, source]) traces.push(new WeakRef(object))
+      return reply.sse(source)
+    })
   const port = await listen(t, app)
   const connections = promisify(app.server.getConnections.bind(app.server))
 
@@ -99,7 +100,8 @@ t.test('L3: a thousand clients that connect and disconnect at any moment leave n
   t.ok(growth < 2 * 1024 * 1024, 'the heap has not grown')
   const alive = traces.filter(trace => trace.deref() !== undefined)
   // The last request of a socket may remain in a register or a cache of Node.
-  t.ok(alive.length <= 8, `${alive.length} of ${traces.length} requests, responses, signals and sources are still reachable`)
+  t.ok(alive.length <= 8,
+    `${alive.length} of ${traces.length} requests, responses, signals and sources are still reachable`)
 
   await app.close()
   await turn()

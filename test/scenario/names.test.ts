@@ -13,7 +13,8 @@ import { within } from '../setup/within.ts'
 // Names of inherited object properties are ordinary names.
 
 const NAMES = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf']
-const byName = <T>(make: (name: string) => T): Record<string, T> => Object.fromEntries(NAMES.map(name => [name, make(name)]))
+const byName = <T>(make: (name: string) => T): Record<string, T> =>
+  Object.fromEntries(NAMES.map(name => [name, make(name)]))
 
 t.test('R1: a channel may have the name of an inherited property', async t => {
   const app = Fastify()
@@ -52,7 +53,8 @@ t.test('R1: a channel may have the name of an inherited property', async t => {
 const maps: Array<[kind: string, map: EventMap, dataOf: (name: string) => unknown]> = [
   ['text', byName(() => Type.String()), name => name],
   ['JSON', byName(name => Type.Object({ of: Type.Literal(name) })), name => ({ of: name })],
-  ['properties', byName(name => Type.Object({ [name]: Type.Integer() }, { additionalProperties: false })), name => Object.fromEntries([[name, 1]])]
+  ['properties', byName(name => Type.Object({ [name]: Type.Integer() }, { additionalProperties: false })),
+    name => Object.fromEntries([[name, 1]])]
 ]
 
 for (const [kind, map, dataOf] of maps) {
@@ -61,19 +63,24 @@ for (const [kind, map, dataOf] of maps) {
     await app.register(sse)
     const events = NAMES.map(event => ({ event, data: dataOf(event) }))
     app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(events as never, { finite: true }))
-    app.get('/undeclared', { schema: { sse: { message: Type.String() } } }, (_request, reply) => reply.sse([{ event: 'constructor', data: 'x' } as never]))
+    app.get('/undeclared', { schema: { sse: { message: Type.String() } } }, (_request, reply) =>
+      reply.sse([{ event: 'constructor', data: 'x' } as never]))
     app.get('/untyped', (_request, reply) => reply.sse(events as AnyEvent[], { finite: true }))
     const port = await listen(t, app)
     for (const path of ['', 'untyped']) {
       const stream = connect(`http://127.0.0.1:${port}/${path}`, { events: map, validate })
       const received: unknown[] = []
-      const read = async (): Promise<void> => { for await (const { event, data } of stream) received.push({ event, data }) }
+      const read = async (): Promise<void> => {
+        for await (const { event, data } of stream) received.push({ event, data })
+      }
       await within('the events', read())
       t.equal(JSON.stringify(received), JSON.stringify(events))
     }
     t.match((await app.inject('/undeclared')).json(), { code: 'FST_SSE_UNKNOWN_EVENT' })
     const others = connect(`http://127.0.0.1:${port}/`, { events: { message: Type.String() }, validate })
-    const passed = async (): Promise<void> => { for await (const event of others) t.fail(`unexpected: ${String(event.event)}`) }
+    const passed = async (): Promise<void> => {
+      for await (const event of others) t.fail(`unexpected: ${String(event.event)}`)
+    }
     await within('the end', passed())
   })
 }
@@ -82,12 +89,18 @@ for (const version of ['3.2.0', '3.1.0', '3.0.3', undefined]) {
   t.test(`W6: such names are in a document of ${version === undefined ? 'Swagger 2' : `OpenAPI ${version}`}`, async t => {
     const routes = (app: FastifyInstance): void => {
       // Fastify itself rejects such an $id of addSchema.
-      app.addSchema({ $id: 'Shared', description: 'A shared one', type: 'object', properties: { n: { type: 'integer' } } })
+      app.addSchema({
+        $id: 'Shared',
+        description: 'A shared one',
+        type: 'object',
+        properties: { n: { type: 'integer' } }
+      })
       const own = Type.Object({ n: Type.Integer() }, { $id: 'toString' })
       const proto = Type.Object({ deep: Type.Integer() }, { $id: '__proto__' })
       const all = Type.Object(byName(() => Type.Integer()))
       app.get('/names', { schema: { sse: byName(() => Type.Integer()) } }, (_request, reply) => reply.sse([]))
-      app.get('/shared', { schema: { sse: { message: Type.Ref('Shared'), own, proto, all } } }, (_request, reply) => reply.sse([]))
+      app.get('/shared', { schema: { sse: { message: Type.Ref('Shared'), own, proto, all } } }, (_request, reply) =>
+        reply.sse([]))
     }
     const { document } = await served(t, version, routes)
     t.strictSame(await faultsOf(document), [])
@@ -106,7 +119,9 @@ for (const version of ['3.2.0', '3.1.0', '3.0.3', undefined]) {
 
 t.test('L8: such a key is counted like any other', async t => {
   const app = Fastify()
-  await app.register(sse, { limits: { maxStreamsPerKey: 1, keyGenerator: request => String(request.headers['x-key']) } })
+  await app.register(sse, {
+    limits: { maxStreamsPerKey: 1, keyGenerator: request => String(request.headers['x-key']) }
+  })
   const channel = app.sse.channel('news')
   app.get('/', (_request, reply) => reply.sse(channel))
   t.teardown(() => app.close())

@@ -44,8 +44,19 @@ const behind = ([one, two = one]: Node[], ...changes: Change[]): HttpBlock => (p
 const EVENTS = { message: Type.Integer() }
 const HISTORY = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
 
-interface Node { app: FastifyInstance, port: number, news: Channel<typeof EVENTS>, queue: EventQueue, signals: AbortSignal[], connections: number }
-interface NodeOptions extends RegisterOptions { name?: string, port?: number, routes?: (app: FastifyInstance) => void }
+interface Node {
+  app: FastifyInstance
+  port: number
+  news: Channel<typeof EVENTS>
+  queue: EventQueue
+  signals: AbortSignal[]
+  connections: number
+}
+interface NodeOptions extends RegisterOptions {
+  name?: string
+  port?: number
+  routes?: (app: FastifyInstance) => void
+}
 
 async function nodeOf (t: Test, { name = 'one', port = 0, routes, ...options }: NodeOptions = {}): Promise<Node> {
   const app = Fastify({ forceCloseConnections: true })
@@ -101,8 +112,12 @@ async function multiplex (t: Test, nginx: Nginx, count: number): Promise<Multipl
   return Promise.all(upTo(count).map(async () => {
     const request = session.request({ ':path': '/events/news' })
     let received = ''
-    request.setEncoding('utf8').on('data', text => { received += text })
-    const until = async (text: string): Promise<void> => { while (!received.includes(text)) await once(request, 'data') }
+    request.setEncoding('utf8').on('data', text => {
+      received += text
+    })
+    const until = async (text: string): Promise<void> => {
+      while (!received.includes(text)) await once(request, 'data')
+    }
     await soon('the position', until('-0\ndata: \n\n'))
     return { request, until }
   }))
@@ -115,7 +130,8 @@ const aborted = async (signal: AbortSignal): Promise<unknown> => {
 
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
 const framed = (n: number): string => `data: ${n}\n\n`
-const eventsOf = (client: RawClient): string[] => client.frames().filter(frame => frame.includes('data: ') && !frame.includes('event: sse.position'))
+const eventsOf = (client: RawClient): string[] =>
+  client.frames().filter(frame => frame.includes('data: ') && !frame.includes('event: sse.position'))
 const idsOf = ({ received }: RawClient): string[] => [...received.matchAll(/^id: (\w+-\d+)$/gm)].map(([, id]) => id!)
 
 t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
@@ -126,7 +142,11 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
       await soon('the head', client.until('\r\n\r\n'))
       t.notOk(client.received.includes('data:'))
       const { status, headers } = client.responses()[0]!
-      t.match({ status, ...headers }, { status: 200, 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache, no-transform' })
+      t.match({ status, ...headers }, {
+        status: 200,
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-cache, no-transform'
+      })
       for (const name of ['content-length', 'content-encoding', 'x-accel-buffering']) t.notOk(name in headers, name)
       for (const n of upTo(5)) {
         await node.queue.push({ data: n })
@@ -156,9 +176,14 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   ]) {
     t.test(`HTTP/${version} to the node, proxy_buffering ${buffering}, ${marked ? '' : 'no '}X-Accel-Buffering: an event ${passes ? 'is passed on' : 'waits for the end of the stream'}`, async t => {
       const node = await nodeOf(t, {
-        routes: app => app.addHook('onSend', async (_request, reply) => { if (!marked) reply.removeHeader('x-accel-buffering') })
+        routes: app =>
+          app.addHook('onSend', async (_request, reply) => {
+            if (!marked) reply.removeHeader('x-accel-buffering')
+          })
       })
-      const nginx = await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`], ['proxy_buffering off', `proxy_buffering ${buffering}`]))
+      const nginx = await Nginx.start(t,
+        behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`], ['proxy_buffering off',
+          `proxy_buffering ${buffering}`]))
       const client = await openClient(t, nginx, { path: '/events/queue' })
       await soon('the reader', node.queue.push({ data: 1 }))
       // nginx had the event before these requests, and has sent everything before it answers them.
@@ -176,7 +201,11 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     const node = await nodeOf(t, {
       stallTimeout: 200,
       onClose: ({ reason }) => closed(reason),
-      routes: app => app.get('/events/endless', (_request, reply) => reply.sse((function * () { for (;;) yield { data: 'x'.repeat(1_000) } })()))
+      routes: app =>
+        app.get('/events/endless', (_request, reply) =>
+          reply.sse((function * () {
+            for (;;) yield { data: 'x'.repeat(1_000) }
+          })()))
     })
     await openClient(t, await Nginx.start(t, behind([node])), { path: '/events/endless', pauseOnConnect: true })
     t.equal(await soon('the end', over), 'stalled')
@@ -185,7 +214,8 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   t.test('heartbeats keep a silent stream open beyond proxy_read_timeout; without them it is cut', async t => {
     const node = await nodeOf(t, {
       heartbeatInterval: 100,
-      routes: app => app.get('/events/silent', (_request, reply) => reply.sse(new EventQueue(), { heartbeatInterval: 0 }))
+      routes: app =>
+        app.get('/events/silent', (_request, reply) => reply.sse(new EventQueue(), { heartbeatInterval: 0 }))
     })
     const nginx = await Nginx.start(t, behind([node], ['proxy_read_timeout 60s', 'proxy_read_timeout 4s']))
     const beating = await openClient(t, nginx, { path: '/events/queue' })
@@ -221,12 +251,21 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
 
   for (const { title, changes, connections } of [
     { title: 'requests share one connection to each node', changes: [], connections: 2 },
-    { title: 'over HTTP/1.0 each request opens a connection', changes: [['proxy_http_version 1.1', 'proxy_http_version 1.0']] as const, connections: 20 },
-    { title: 'where Connection says close each request opens a connection', changes: [["Connection ''", 'Connection close']] as const, connections: 20 }
+    {
+      title: 'over HTTP/1.0 each request opens a connection',
+      changes: [['proxy_http_version 1.1', 'proxy_http_version 1.0']] as const,
+      connections: 20
+    },
+    {
+      title: 'where Connection says close each request opens a connection',
+      changes: [["Connection ''", 'Connection close']] as const,
+      connections: 20
+    }
   ]) {
     t.test(title, async t => {
       const nodes = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
-      t.strictSame(await statusesOf(await Nginx.start(t, behind(nodes, ...changes)), '/hello', 20), Array(10).fill(['200 one', '200 two']).flat())
+      t.strictSame(await statusesOf(await Nginx.start(t, behind(nodes, ...changes)), '/hello', 20),
+        Array(10).fill(['200 one', '200 two']).flat())
       t.equal(nodes[0]!.connections + nodes[1]!.connections, connections)
     })
   }
@@ -270,7 +309,8 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
   for (const [version, complete] of [['1.1', false], ['1.0', true]] as const) {
     t.test(`over HTTP/${version} a stream whose node is lost ${complete ? 'looks' : 'does not look'} complete`, async t => {
       const node = await nodeOf(t)
-      const client = await openClient(t, await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`])))
+      const client = await openClient(t,
+        await Nginx.start(t, behind([node], ['proxy_http_version 1.1', `proxy_http_version ${version}`])))
       await soon('the position', client.until('-0\ndata: \n\n'))
       kill(node)
       await soon('the end', complete ? client.until('\r\n0\r\n\r\n') : client.closed)
@@ -280,7 +320,11 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
 
   for (const { limit, change, answers } of [
     { limit: 'max_fails=0', change: [], answers: ['200 one', '200 one'] },
-    { limit: 'max_fails=1', change: [[/max_fails=0/g, 'max_fails=1 fail_timeout=60s']] as const, answers: ['502', '502'] }
+    {
+      limit: 'max_fails=1',
+      change: [[/max_fails=0/g, 'max_fails=1 fail_timeout=60s']] as const,
+      answers: ['502', '502']
+    }
   ]) {
     t.test(`two nodes that restart one after the other, with ${limit}: ${answers[0]}`, async t => {
       const [one, two] = [await nodeOf(t), await nodeOf(t, { name: 'two' })]
@@ -331,7 +375,8 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
 
   t.test('a reload cuts no stream before worker_shutdown_timeout', async t => {
     const node = await nodeOf(t)
-    const [patient, strict] = [await Nginx.start(t, behind([node])), await Nginx.start(t, behind([node]), 'worker_shutdown_timeout 100ms;')]
+    const [patient, strict] = [await Nginx.start(t, behind([node])),
+      await Nginx.start(t, behind([node]), 'worker_shutdown_timeout 100ms;')]
     const clients = [await openClient(t, patient), await openClient(t, strict)]
     for (const client of clients) await soon('the position', client.until('-0\ndata: \n\n'))
     const [multiplexed] = await multiplex(t, patient, 1)
@@ -344,7 +389,9 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     await soon('the event', Promise.all([clients[0]!.until(framed(1)), multiplexed!.until(framed(1))]))
   })
 
-  t.test('a client whose node is lost resumes on the other, if both share one log: no event is lost or duplicated', { skip: absent(REDIS) }, async t => {
+  t.test('a client whose node is lost resumes on the other, if both share one log: no event is lost or duplicated', {
+    skip: absent(REDIS)
+  }, async t => {
     const redis = await RedisServer.start(t)
     const nodeWith = (name: string): Promise<Node> => nodeOf(t, { name, eventLog: redisLog(redis.client(t)) })
     const [one, two] = [await nodeWith('one'), await nodeWith('two')]

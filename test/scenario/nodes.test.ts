@@ -16,12 +16,21 @@ t.setTimeout(120_000)
 
 // R8, over real sockets to real servers.
 
-interface Node { app: FastifyInstance, news: Channel, port: number, openClient: (request?: RawRequest) => Promise<RawClient> }
+interface Node {
+  app: FastifyInstance
+  news: Channel
+  port: number
+  openClient: (request?: RawRequest) => Promise<RawClient>
+}
 
 const HISTORY = { maxEvents: 10_000, maxBytes: 10_000_000, maxAge: Infinity }
 
 /** One of several nodes: a channel over Redis, streamed at `/`. */
-async function nodeOf (t: Test, client: RedisClient, { log, ...options }: Omit<RegisterOptions, 'log'> & { log?: RedisLogOptions } = {}): Promise<Node> {
+async function nodeOf (
+  t: Test,
+  client: RedisClient,
+  { log, ...options }: Omit<RegisterOptions, 'log'> & { log?: RedisLogOptions } = {}
+): Promise<Node> {
   const app = Fastify()
   await app.register(sse, { eventLog: redisLog(client, log), ...options })
   const news = app.sse.channel('news', { history: HISTORY })
@@ -54,9 +63,15 @@ async function insist (news: Channel, n: number): Promise<string> {
 
 /** Offsets and numbers of the events of a stream. */
 const eventsOf = ({ received }: RawClient): Array<{ epoch: string, offset: number, n: number }> =>
-  [...received.matchAll(/^id: (\w+)-(\d+)\ndata: (\d+)$/gm)].map(([, epoch, offset, n]) => ({ epoch: epoch!, offset: Number(offset), n: Number(n) }))
+  [...received.matchAll(/^id: (\w+)-(\d+)\ndata: (\d+)$/gm)].map(([, epoch, offset, n]) => ({
+    epoch: epoch!,
+    offset: Number(offset),
+    n: Number(n)
+  })
+  )
 const offsets = (client: RawClient): number[] => eventsOf(client).map(({ offset }) => offset)
-const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const upTo = (last: number, first = 1): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
 t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
   t.test('R8: an event of one node is sent by every node, with one id and in one order', async t => {
@@ -69,13 +84,17 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     const [one, two, three] = clients.map(eventsOf)
     t.strictSame(one!.map(({ offset }) => offset), upTo(60))
     t.strictSame([two, three], [one, one])
-    for (const [index, id] of ids.entries()) t.strictSame(one!.filter(({ n }) => n === index + 1).map(({ epoch, offset }) => `${epoch}-${offset}`), [id])
+    for (const [index, id] of ids.entries()) {
+      t.strictSame(one!.filter(({ n }) => n === index + 1).map(({ epoch, offset }) => `${epoch}-${offset}`), [id])
+    }
     const late = await nodes[2]!.openClient({ headers: { 'Last-Event-ID': `${one![0]!.epoch}-30` } })
     await within('the rest', late.until('-60\ndata: '))
     t.strictSame(eventsOf(late), one!.slice(30))
     await nodes[0]!.news.end()
     for (const client of [...clients, late]) await within('the end', client.until('0\r\n\r\n'))
-    const over = await nodes[1]!.openClient({ headers: { 'Last-Event-ID': ids.toSorted((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1])).at(-1)! } })
+    const over = await nodes[1]!.openClient({
+      headers: { 'Last-Event-ID': ids.toSorted((a, b) => Number(a.split('-')[1]) - Number(b.split('-')[1])).at(-1)! }
+    })
     await within('the answer', over.until('\r\n\r\n'))
     t.match(over.received, /^HTTP\/1.1 204 /, 'R7: a client at the end stops, on every node')
   })
@@ -89,7 +108,9 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     await Promise.all(upTo(300).map(n => nodes[n % 2]!.news.publish({ data: n })))
     await within('the end of it', newcomer.until('data: 300\n\n'))
     const back = { headers: { 'Last-Event-ID': `${epoch}-0` } }
-    const late = await Promise.all(nodes.flatMap(({ openClient }) => [openClient(back), openClient({ path: '/tens', ...back })]))
+    const late = await Promise.all(
+      nodes.flatMap(({ openClient }) => [openClient(back), openClient({ path: '/tens', ...back })])
+    )
     for (const client of late) await within('the end of its history', client.until(': live\n\n'))
     await nodes[1]!.news.publish({ data: 310 })
     await nodes[1]!.news.end()
@@ -174,13 +195,19 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
     server.signal('SIGCONT')
     await node.news.publish({ data: 3 })
     await within('all events', client.until(framed(3)))
-    t.strictSame(eventsOf(client).map(({ n }) => n), [1, 2, 3], 'the rejected event had been sent already, and was stored')
+    t.strictSame(eventsOf(client).map(({ n }) => n), [1, 2, 3],
+      'the rejected event had been sent already, and was stored')
   })
 
   t.test('a sentinel promotes the replica: streams continue, with the events of the old master', async t => {
     const { master } = await replicated(t)
     const sentinel = await startSentinel(t, master.port)
-    const client = new Redis({ sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'main', sentinelRetryStrategy: () => 50, ...again })
+    const client = new Redis({
+      sentinels: [{ host: '127.0.0.1', port: sentinel.port }],
+      name: 'main',
+      sentinelRetryStrategy: () => 50,
+      ...again
+    })
     client.on('error', () => {})
     t.teardown(() => client.disconnect())
     const [one, two] = [await nodeOf(t, client), await nodeOf(t, client)]
@@ -243,38 +270,47 @@ t.test('with Redis', { skip: absent(REDIS), jobs: 4 }, async t => {
 })
 
 // Alone: it keeps the process busy.
-t.test('R8: a node has two Redis connections, with 1,000 streams on 10,000 channels', { skip: absent(REDIS) }, async t => {
-  const server = await RedisServer.start(t)
-  const client = server.client(t, { connectionName: 'node' })
-  const app = Fastify()
-  // A busy machine needs time for ten thousand at once.
-  await app.register(sse, { eventLog: redisLog(client, { timeout: 60_000 }) })
-  app.get<{ Params: { name: string } }>('/:name', (request, reply) => reply.sse(app.sse.channel(request.params.name)))
-  const port = await listen(t, app)
-  await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))
-  const streams = await Promise.all(upTo(1_000).map(async n => {
-    const stream = await open(port, { path: `/c${n}` })
-    t.teardown(() => stream.socket.destroy())
-    await stream.until('-1\ndata: \n\n')
-    return stream
-  }))
-  await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))
-  for (const [index, stream] of streams.entries()) await within('the event', stream.until(framed(index + 1)))
-  const admin = server.client(t)
-  const list = String(await admin.client('LIST')).split('\n').filter(line => / name=node/.test(line))
-  t.strictSame(list.map(line => / name=(\S*)/.exec(line)![1]).sort(), ['node', 'node:tail'])
-  t.equal(Number(/ sub=(\d+)/.exec(list.find(line => line.includes('node:tail'))!)![1]), 1_000, 'channels without a subscriber here are not subscribed to in Redis')
-  for (const stream of streams) stream.socket.destroy()
-  const subscribed = async (): Promise<number> => Number(/ sub=(\d+)/.exec(String(await admin.client('LIST')).split('\n').find(line => line.includes('name=node:tail'))!)![1])
-  await until('all are unsubscribed', async () => await subscribed() === 0)
-})
+t.test('R8: a node has two Redis connections, with 1,000 streams on 10,000 channels', { skip: absent(REDIS) },
+  async t => {
+    const server = await RedisServer.start(t)
+    const client = server.client(t, { connectionName: 'node' })
+    const app = Fastify()
+    // A busy machine needs time for ten thousand at once.
+    await app.register(sse, { eventLog: redisLog(client, { timeout: 60_000 }) })
+    app.get<{ Params: { name: string } }>('/:name', (request, reply) => reply.sse(app.sse.channel(request.params.name)))
+    const port = await listen(t, app)
+    await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))
+    const streams = await Promise.all(upTo(1_000).map(async n => {
+      const stream = await open(port, { path: `/c${n}` })
+      t.teardown(() => stream.socket.destroy())
+      await stream.until('-1\ndata: \n\n')
+      return stream
+    }))
+    await Promise.all(upTo(10_000).map(async n => app.sse.channel(`c${n}`).publish({ data: n })))
+    for (const [index, stream] of streams.entries()) await within('the event', stream.until(framed(index + 1)))
+    const admin = server.client(t)
+    const list = String(await admin.client('LIST')).split('\n').filter(line => / name=node/.test(line))
+    t.strictSame(list.map(line => / name=(\S*)/.exec(line)![1]).sort(), ['node', 'node:tail'])
+    t.equal(Number(/ sub=(\d+)/.exec(list.find(line => line.includes('node:tail'))!)![1]), 1_000,
+      'channels without a subscriber here are not subscribed to in Redis')
+    for (const stream of streams) stream.socket.destroy()
+    const subscribed = async (): Promise<number> =>
+      Number(
+        / sub=(\d+)/.exec(String(await admin.client('LIST')).split('\n').find(line =>
+          line.includes('name=node:tail')
+        )!)![1]
+      )
+    await until('all are unsubscribed', async () => await subscribed() === 0)
+  })
 
 /** A master and its replica. */
 async function replicated (t: Test): Promise<{ master: RedisServer, replica: RedisServer, admin: Redis }> {
   const master = await RedisServer.start(t, '--repl-diskless-sync-delay', '0')
-  const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(master.port), '--repl-diskless-sync-delay', '0')
+  const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(master.port),
+    '--repl-diskless-sync-delay', '0')
   const admin = replica.client(t)
-  await until('the replica is in sync', async () => String(await admin.info('replication')).includes('master_link_status:up'))
+  await until('the replica is in sync',
+    async () => String(await admin.info('replication')).includes('master_link_status:up'))
   return { master, replica, admin }
 }
 
@@ -287,6 +323,7 @@ async function readNewest (replica: Redis): Promise<string | null> {
 async function startSentinel (t: Test, port: number): Promise<RedisServer> {
   const sentinel = await RedisServer.sentinel(t, 'main', port)
   const admin = sentinel.client(t)
-  await until('the sentinel knows the replica', async () => (await admin.call('SENTINEL', 'REPLICAS', 'main') as unknown[]).length === 1)
+  await until('the sentinel knows the replica',
+    async () => (await admin.call('SENTINEL', 'REPLICAS', 'main') as unknown[]).length === 1)
   return sentinel
 }

@@ -54,7 +54,8 @@ declare global {
   interface Window { got: string[], states: string[], ended: string, enough: boolean }
 }
 
-const gets = (page: Page, number: number) => page.until(`${number} events`, number => window.got.length >= number, number)
+const gets = (page: Page, number: number) =>
+  page.until(`${number} events`, number => window.got.length >= number, number)
 
 inEachEngine(t, 1, (t, engine) => {
   t.test('a page reads a stream with for await', async t => {
@@ -87,7 +88,8 @@ inEachEngine(t, 1, (t, engine) => {
     site.queues[0]!.push({ id: '1', event: 'order', data: { id: 41, paid: true } })
     site.queues[0]!.push({ id: '2', event: 'note', data: '{"id":1}' })
     await gets(page, 2)
-    t.strictSame(await page.evaluate(() => window.got), ['1 order 42 true', '2 note 8'], 'JSON is parsed, text is a string')
+    t.strictSame(await page.evaluate(() => window.got), ['1 order 42 true', '2 note 8'],
+      'JSON is parsed, text is a string')
 
     await site.app.close()
     await page.until('the loss', () => window.states.at(-1) === 'connecting')
@@ -101,7 +103,8 @@ inEachEngine(t, 1, (t, engine) => {
     await page.evaluate(() => { window.enough = true })
     next.queues[0]!.push({ id: '4', event: 'note', data: 'the last' })
     await gets(page, 5)
-    t.strictSame(await page.evaluate(() => window.got), ['1 order 42 true', '2 note 8', '3 order 43 false', '4 note 8', 'out'])
+    t.strictSame(await page.evaluate(() => window.got), ['1 order 42 true', '2 note 8', '3 order 43 false', '4 note 8',
+      'out'])
     await until('leaving the loop frees the stream', () => next.open === 0, PATIENCE)
     await page.until('its end', () => window.ended === 'closed')
     const states = await page.evaluate(() => window.states)

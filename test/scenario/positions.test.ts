@@ -23,7 +23,9 @@ for (const history of [{ maxEvents: 5 }, { maxEvents: 0 }, { maxBytes: 60 }, { m
       await app.register(sse, { heartbeatInterval: 0 })
       const news = app.sse.channel('news', { history })
       const mine = ({ data }: { data: unknown }): boolean => (data as { mine: boolean }).mine
-      const options = way === 'filter' ? { filter: mine } : { map: (event: { data: unknown }) => mine(event) ? { data: event.data } : undefined }
+      const options = way === 'filter'
+        ? { filter: mine }
+        : { map: (event: { data: unknown }) => mine(event) ? { data: event.data } : undefined }
       app.get('/', (_request, reply) => reply.sse(news.subscribe(options)))
       const port = await listen(t, app)
       const { epoch } = await news.position()
@@ -61,7 +63,8 @@ t.test('R3: a client that reconnects for more channels resumes the known ones, a
   await one.end()
   await two.end()
   await within('the end', client.until('0\r\n\r\n'))
-  t.equal(client.responses()[0]?.body, `: replay\nevent: sse.position\nid: ${first}.${id}\ndata: \n\nid: ${second}.${id}\ndata: 2\n\n: live\n\n`)
+  t.equal(client.responses()[0]?.body,
+    `: replay\nevent: sse.position\nid: ${first}.${id}\ndata: \n\nid: ${second}.${id}\ndata: 2\n\n: live\n\n`)
 })
 
 /** One connection of a client that reads like the MCP SDK: it keeps the id of each event, and parses unnamed events. */
@@ -74,7 +77,13 @@ async function followMcp (t: Test, url: string, lastEventId?: string) {
     headers: { accept, ...lastEventId !== undefined && { 'last-event-id': lastEventId } },
     signal: leaving.signal
   })
-  const seen = { status: response.status, id: lastEventId, messages: [] as unknown[], failure: undefined as unknown, cut: () => leaving.abort() }
+  const seen = {
+    status: response.status,
+    id: lastEventId,
+    messages: [] as unknown[],
+    failure: undefined as unknown,
+    cut: () => leaving.abort()
+  }
   const parser = createParser({
     onEvent: ({ id, event, data }) => {
       if (id) seen.id = id
@@ -113,7 +122,12 @@ t.test('R3, W8: an MCP client that is cut before its first event resumes at its 
   t.strictSame(second.messages, [progress(1), progress(2)])
   await session.publish({ data: progress(3) })
   await until('the next event', () => second.messages.length >= 3)
-  t.match(second, { status: 200, id: (await session.position()).id, messages: [{}, {}, progress(3)], failure: undefined })
+  t.match(second, {
+    status: 200,
+    id: (await session.position()).id,
+    messages: [{}, {}, progress(3)],
+    failure: undefined
+  })
 })
 
 t.test('over Redis', { skip: absent(REDIS) }, async t => {
@@ -129,13 +143,16 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     const history = { maxEvents: 5 }
     const [news, published] = [here, there].map(app => app.sse.channel('filtered', { history }))
     t.teardown(() => there.close())
-    here.get('/', (_request, reply) => reply.sse(news!.subscribe({ filter: ({ data }) => (data as { mine: boolean }).mine })))
+    here.get('/',
+      (_request, reply) => reply.sse(news!.subscribe({ filter: ({ data }) => (data as { mine: boolean }).mine })))
     const port = await listen(t, here)
     const { epoch } = await published!.position()
     const client = await open(port)
     t.teardown(() => client.socket.destroy())
     await within('its position', client.until(position(epoch, 0)))
-    const sent = [{ mine: true, n: 0 }, ...Array.from({ length: 20 }, () => ({ mine: false }))].map(data => published!.publish({ data }))
+    const sent = [{ mine: true, n: 0 }, ...Array.from({ length: 20 }, () => ({ mine: false }))].map(data =>
+      published!.publish({ data })
+    )
     await Promise.all(sent)
     const offset = (): number => Number([...client.received.matchAll(/^id: \w+-(\d+)$/gm)].at(-1)?.[1])
     // The history has 17 to 21: a client at 16 has missed nothing.
@@ -167,6 +184,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
     await one.end()
     await two.end()
     await within('the end', client.until('0\r\n\r\n'))
-    t.equal(client.responses()[0]?.body, `: replay\nevent: sse.position\nid: ${first}.${id}\ndata: \n\nid: ${second}.${id}\ndata: 2\n\n: live\n\n`)
+    t.equal(client.responses()[0]?.body,
+      `: replay\nevent: sse.position\nid: ${first}.${id}\ndata: \n\nid: ${second}.${id}\ndata: 2\n\n: live\n\n`)
   })
 })

@@ -55,19 +55,28 @@ async function nodeOf (t: Test, options: RegisterOptions = {}): Promise<Node> {
 
 const haproxy = (node: Node, ...changes: Change[]): ProxySetup => ({
   program: HAPROXY,
-  config: port => snippet('haproxy', [['10.0.0.1:3000', `127.0.0.1:${node.port}`], ['bind :80', `bind 127.0.0.1:${port}`], ...changes]),
+  config: port =>
+    snippet('haproxy', [['10.0.0.1:3000', `127.0.0.1:${node.port}`], ['bind :80', `bind 127.0.0.1:${port}`],
+      ...changes]),
   args: file => ['-db', '-f', file]
 })
 
 const varnish = (node: Node, ...changes: Change[]): ProxySetup => ({
   program: VARNISH,
   config: () => snippet('vcl', [['10.0.0.1', '127.0.0.1'], ['3000', String(node.port)], ...changes]),
-  args: (file, folder, port) => ['-j', 'none', '-F', '-f', file, '-a', `127.0.0.1:${port}`, '-n', folder, '-s', 'malloc,32m']
+  args: (
+    file,
+    folder,
+    port
+  ) => ['-j', 'none', '-F', '-f', file, '-a', `127.0.0.1:${port}`, '-n', folder, '-s', 'malloc,32m']
 })
 
 const caddy = (node: Node): ProxySetup => ({
   program: CADDY,
-  config: port => `{\nadmin off\n}\n${snippet('caddyfile', [['10.0.0.1:3000', `127.0.0.1:${node.port}`], ['example.org', `http://:${port}`]])}`,
+  config: port =>
+    `{\nadmin off\n}\n${
+      snippet('caddyfile', [['10.0.0.1:3000', `127.0.0.1:${node.port}`], ['example.org', `http://:${port}`]])
+    }`,
   args: file => ['run', '--config', file, '--adapter', 'caddyfile']
 })
 
@@ -114,7 +123,8 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     for (let n = 1; n <= 5; n++) {
       const text = `data: ${n}\n\n`
       const order: string[] = []
-      const both = Promise.all([clients[1].until(text).then(() => order.push('without')), clients[0].until(text).then(() => order.push('with'))])
+      const both = Promise.all([clients[1].until(text).then(() => order.push('without')),
+        clients[0].until(text).then(() => order.push('with'))])
       await Promise.all([slow.queue.push({ data: n }), quick.queue.push({ data: n })])
       await soon(`event ${n}`, both)
       first.push(order[0]!)
@@ -128,7 +138,8 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     const shell = new Shell()
     const [here, origin] = [port, node.port].map(each => `http://127.0.0.1:${each}/shared`) as [string, string]
     await soon('the end', doctor.run([here, '--origin', origin, '--seconds', '4'], shell))
-    t.match(shell.stdout.text.replace(/\s+/g, ' '), /warning arrival: Each event is delayed on the way: .* Set: HAProxy: option http-no-delay/)
+    t.match(shell.stdout.text.replace(/\s+/g, ' '),
+      /warning arrival: Each event is delayed on the way: .* Set: HAProxy: option http-no-delay/)
   })
 
   t.test('the disconnect of a client from a silent stream is detected with a heartbeat', async t => {

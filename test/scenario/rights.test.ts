@@ -13,8 +13,9 @@ t.setTimeout(120_000)
 // Permissions and memory limits of Redis.
 
 // As documented.
-const RIGHTS = ['resetkeys', '~sse:*', 'resetchannels', '&sse:*', '-@all', '+@connection', '+info', '+eval', '+evalsha', '+time', '+exists', '+del', '+get', '+set', '+hmget', '+hset',
-  '+pexpire', '+persist', '+xadd', '+xlen', '+xrange', '+xtrim', '+xinfo', '+publish', '+subscribe', '+unsubscribe']
+const RIGHTS = ['resetkeys', '~sse:*', 'resetchannels', '&sse:*', '-@all', '+@connection', '+info', '+eval', '+evalsha',
+  '+time', '+exists', '+del', '+get', '+set', '+hmget', '+hset', '+pexpire', '+persist', '+xadd', '+xlen', '+xrange',
+  '+xtrim', '+xinfo', '+publish', '+subscribe', '+unsubscribe']
 
 async function serve (t: Test, client: Redis): Promise<{ app: FastifyInstance, news: Channel }> {
   const app = Fastify()
@@ -41,7 +42,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('without the permission to publish, publish() and end() reject before anything is written', async t => {
     const { app, news } = await serve(t, await login(t, 'mute', '~sse:*', '+@all', 'resetchannels'))
     for (let n = 0; n < 3; n++) {
-      await t.rejects(news.publish({ data: n }), { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The event log of the channel 'news' needs the right to publish: nothing was appended", cause: { message: /UNPUBLISHABLE/ } })
+      await t.rejects(news.publish({ data: n }), {
+        code: 'FST_SSE_LOG_UNAVAILABLE',
+        statusCode: 503,
+        message: "The event log of the channel 'news' needs the right to publish: nothing was appended",
+        cause: { message: /UNPUBLISHABLE/ }
+      })
     }
     await t.rejects(news.end(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
     t.equal(await admin.exists('sse:{news}', 'sse:{news}:events'), 0)
@@ -51,7 +57,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.call('ACL', 'SETUSER', 'mute', '&*')
     t.match(await news.publish({ data: 1 }), /-1$/)
     await admin.call('ACL', 'SETUSER', 'mute', 'resetchannels')
-    t.match(await news.publish({ data: 2 }), /-2$/, 'if the permission is withdrawn in the meantime, the event is in the channel, and publish resolves')
+    t.match(await news.publish({ data: 2 }), /-2$/,
+      'if the permission is withdrawn in the meantime, the event is in the channel, and publish resolves')
     t.equal(await admin.xlen('sse:{news}:events'), 2)
     await admin.flushall()
   })
@@ -59,7 +66,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('a full Redis rejects new events, and everything else continues', async t => {
     const { app, news } = await serve(t, server.client(t))
     await admin.config('SET', 'maxmemory-policy', 'noeviction')
-    await admin.config('SET', 'maxmemory', String(Number(/used_memory:(\d+)/.exec(await admin.info('memory'))![1]) + 5_000_000))
+    await admin.config('SET', 'maxmemory',
+      String(Number(/used_memory:(\d+)/.exec(await admin.info('memory'))![1]) + 5_000_000))
     t.teardown(() => admin.config('SET', 'maxmemory', '0'))
     let accepted = 0
     let refusal: unknown
@@ -67,10 +75,16 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       await news.publish({ data: 'x'.repeat(100_000) }).then(() => { accepted++ }, error => { refusal = error })
     }
     t.ok(accepted > 10 && accepted < 100, `${accepted} were accepted`)
-    t.match(refusal, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503, message: "The event log of the channel 'news' has no memory left: nothing was appended" })
+    t.match(refusal, {
+      code: 'FST_SSE_LOG_UNAVAILABLE',
+      statusCode: 503,
+      message: "The event log of the channel 'news' has no memory left: nothing was appended"
+    })
     // The memory of a running command is free again: now a small one does not fit either.
     await admin.config('SET', 'maxmemory', '1000000')
-    for (const channel of [news, app.sse.channel('another')]) await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /has no memory left/ })
+    for (const channel of [news, app.sse.channel('another')]) {
+      await t.rejects(channel.publish({ data: 1 }), { code: 'FST_SSE_LOG_UNAVAILABLE', message: /has no memory left/ })
+    }
     const { statusCode, body } = await app.inject({ method: 'POST', url: '/' })
     t.equal(statusCode, 503)
     t.notMatch(body, /OOM|maxmemory/)

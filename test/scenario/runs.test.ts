@@ -61,7 +61,8 @@ class Runs {
       this.consumed.push(run.publishFrom(({ signal }) => this.#generate(signal)))
       return reply.sse(run)
     })
-    app.get<{ Params: { key: string } }>('/runs/:key', { schema: { sse: events } }, (request, reply) => reply.sse(this.channel(request.params.key)))
+    app.get<{ Params: { key: string } }>('/runs/:key', { schema: { sse: events } },
+      (request, reply) => reply.sse(this.channel(request.params.key)))
     app.delete<{ Params: { key: string } }>('/runs/:key', async (request, reply) => {
       await this.channel(request.params.key).end()
       return await reply.code(204).send()
@@ -88,7 +89,8 @@ class Runs {
 }
 
 const at = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
-const token = (epoch: string, offset: number, text: string): string => `event: token\nid: ${epoch}-${offset}\ndata: ${text}\n\n`
+const token = (epoch: string, offset: number, text: string): string =>
+  `event: token\nid: ${epoch}-${offset}\ndata: ${text}\n\n`
 const bodyOf = (client: RawClient): string => client.responses()[0]?.body ?? ''
 
 async function whole (client: RawClient): Promise<string> {
@@ -147,7 +149,8 @@ t.test('R7: a run without a client continues to its end', async t => {
   runs.tokens.end()
   await within('consume()', Promise.all(runs.consumed))
   const { epoch } = await runs.channel().position()
-  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
+  t.equal(await whole(await runs.request(t)),
+    replay(at(epoch, 0)) + ['a', 'b', 'c'].map((text, n) => token(epoch, n + 1, text)).join(''))
 })
 
 t.test('R7: starting a key twice runs the producer once; another key is another run', async t => {
@@ -180,7 +183,9 @@ t.test('R7: an explicit stop cancels the producer and ends every stream with the
   const stop = await runs.request(t, { method: 'DELETE' })
   await within('the answer', stop.until('\r\n\r\n'))
   const { epoch } = await runs.channel().position()
-  for (const client of clients) t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'))
+  for (const client of clients) {
+    t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'))
+  }
   t.match(await within('the reports', runs.reported(2)), [{ reason: 'channel-ended' }, { reason: 'channel-ended' }])
   await within('consume()', Promise.all(runs.consumed))
   // The generator waits for a token: it is notified of the stop at the next one, which is not sent.
@@ -188,7 +193,8 @@ t.test('R7: an explicit stop cancels the producer and ends every stream with the
   while (runs.finals.length === 0) await turn()
   t.type(runs.finals[0], StreamClosedError)
   t.match(runs.finals, [{ reason: 'channel-ended' }])
-  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'), 'the run is unchanged')
+  t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + token(epoch, 2, 'two'),
+    'the run is unchanged')
   t.same(runs.lines, [])
 })
 
@@ -226,7 +232,8 @@ t.test('E2: a producer that fails ends the channel with a problem that does not 
   await within('the token', client.until('data: one\n\n'))
   runs.tokens.end()
   const { epoch } = await runs.channel().position()
-  const problem = `event: error\nid: ${epoch}-2\ndata: {"type":"about:blank","title":"Internal Server Error","status":500}\n\n`
+  const problem =
+    `event: error\nid: ${epoch}-2\ndata: {"type":"about:blank","title":"Internal Server Error","status":500}\n\n`
   t.equal(await whole(client), live(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
   t.match(await within('the report', runs.reported(1)), [{ reason: 'channel-ended' }])
   t.equal(await whole(await runs.request(t)), replay(at(epoch, 0)) + token(epoch, 1, 'one') + problem)
@@ -244,7 +251,9 @@ t.test('E2: a producer error with a client status reveals its message', async t 
   runs.tokens.end()
   await whole(client)
   const { epoch } = await runs.channel().position()
-  t.equal(bodyOf(client), live(at(epoch, 0)) + `event: error\nid: ${epoch}-1\ndata: {"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"The prompt is too long"}\n\n`)
+  t.equal(bodyOf(client),
+    live(at(epoch, 0)) +
+      `event: error\nid: ${epoch}-1\ndata: {"type":"about:blank","title":"Unprocessable Entity","status":422,"detail":"The prompt is too long"}\n\n`)
 })
 
 t.test('C2: an invalid token is thrown into the producer at its yield, and reaches no subscriber', async t => {
@@ -285,7 +294,9 @@ t.test('R7: a client that reloads all the time receives each of thousands of tok
     await client.closed
     // It may have reached the current end, and received the live mark.
     const frames = client.frames().filter(frame => frame !== ': live')
-    if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}\ndata: `)) t.fail('it begins elsewhere', { position, frame: frames[0] })
+    if (!/^: (live|replay)\n/.test(frames[0]!) || !frames[0]!.endsWith(`\nid: ${epoch}-${position}\ndata: `)) {
+      t.fail('it begins elsewhere', { position, frame: frames[0] })
+    }
     for (const frame of frames.slice(1)) seen += `${frame}\n\n`
     position = Number(/-(\d+)$/m.exec(frames.at(-1)!)?.[1])
   }

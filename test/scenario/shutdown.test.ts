@@ -80,7 +80,8 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
     t.teardown(() => client.socket.destroy())
     clients.push({ name, client })
   }
-  await within('the busy and the idle', Promise.all(clients.map(({ name, client }) => SEEN[name] === undefined ? undefined : client.until(SEEN[name]))))
+  await within('the busy and the idle',
+    Promise.all(clients.map(({ name, client }) => SEEN[name] === undefined ? undefined : client.until(SEEN[name]))))
   while (streams.open < 100) await turn()
   // The stalled streams are full; the busy streams write once a turn.
   await delay(200)
@@ -92,13 +93,16 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
     if (name === 'stalled') continue
     t.equal(await within('the end', client.closed), 'end', `${name}: a goodbye`)
     const [response] = client.responses()
-    t.match(response, { status: 200, complete: true, headers: { 'content-type': 'text/event-stream; charset=utf-8' } }, `${name}: the last chunk`)
+    t.match(response, { status: 200, complete: true, headers: { 'content-type': 'text/event-stream; charset=utf-8' } },
+      `${name}: the last chunk`)
     t.ok(response?.body === '' || response?.body.endsWith('\n\n'), `${name}: no half a frame`)
   }
   t.same(streams.reports.map(report => report.reason), Array(100).fill('shutdown'))
   t.equal(streams.reasons.length, 100)
   for (const reason of streams.reasons) {
-    if (!(reason instanceof StreamClosedError) || reason.reason !== 'shutdown') t.fail('a source got another reason', { reason })
+    if (!(reason instanceof StreamClosedError) || reason.reason !== 'shutdown') {
+      t.fail('a source got another reason', { reason })
+    }
   }
   await turn()
   t.equal(streams.finals.length, 100, 'every finally ran')
@@ -189,7 +193,10 @@ t.test('L7: events published before app.close(), or when it began, reach all sub
   }
 })
 
-for (const { version, make } of [{ version: 'HTTP/1.1', make: () => Fastify() }, { version: 'HTTP/2', make: overHttp2 }]) {
+for (const { version, make } of [{ version: 'HTTP/1.1', make: () => Fastify() }, {
+  version: 'HTTP/2',
+  make: overHttp2
+}]) {
   t.test(`L8: a handler that opens its stream during the shutdown is answered with 503 and Retry-After (${version})`, async t => {
     const app = make()
     const reports: CloseReport[] = []
@@ -265,7 +272,10 @@ t.test('L7: after app.close() no timer of the plugin is left, not even an unrefe
   t.teardown(() => hook.disable())
   const app = Fastify()
   await app.register(sse, { flushHeadersAfter: 1e6, maxLifetime: 1e6 })
-  app.get('/', (_request, reply) => reply.sse((async function * (): AsyncGenerator<AnyEvent> { await new Promise(() => {}) })()))
+  app.get('/', (_request, reply) =>
+    reply.sse((async function * (): AsyncGenerator<AnyEvent> {
+      await new Promise(() => {})
+    })()))
   const port = await listen(t, app)
   const enough = once(hooked, 'enough')
   const clients = await Promise.all([1, 2, 3].map(() => open(port)))

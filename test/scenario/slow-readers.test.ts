@@ -31,7 +31,12 @@ interface Served {
   closed: Promise<CloseReport>
 }
 
-async function serve (t: Test, options: ChannelOptions, registered: RegisterOptions = {}, app: FastifyInstance = Fastify()): Promise<Served> {
+async function serve (
+  t: Test,
+  options: ChannelOptions,
+  registered: RegisterOptions = {},
+  app: FastifyInstance = Fastify()
+): Promise<Served> {
   let onClosed!: (report: CloseReport) => void
   const closed = new Promise<CloseReport>(resolve => { onClosed = resolve })
   let first: FastifyReply | undefined
@@ -71,7 +76,8 @@ async function stall (t: Test & Checks, { channel, port, reply }: Served): Promi
   client.pause()
   await flood(channel)
   const { writableLength } = reply().raw
-  t.ok(writableLength > 0 && writableLength < 256 * 1024, `the client reads no bytes, and ${writableLength} bytes wait for it in the process`)
+  t.ok(writableLength > 0 && writableLength < 256 * 1024,
+    `the client reads no bytes, and ${writableLength} bytes wait for it in the process`)
   return client
 }
 
@@ -80,13 +86,19 @@ function framesOf (body: string): Frame[] {
   return body.split('\n\n').slice(0, -1).map(frame => {
     const fields: Record<string, string> = {}
     for (const line of frame.split('\n')) fields[line.slice(0, line.indexOf(':'))] = line.slice(line.indexOf(':') + 2)
-    return { event: fields.event ?? 'message', id: fields.id ?? '', data: JSON.parse(fields.data || 'null') as Frame['data'] | null }
+    return {
+      event: fields.event ?? 'message',
+      id: fields.id ?? '',
+      data: JSON.parse(fields.data || 'null') as Frame['data'] | null
+    }
   }).filter((frame): frame is Frame => frame.data !== null)
 }
 
 const bodyOf = (client: RawClient): string => client.responses()[0]!.body
-const messagesIn = (frames: Frame[]): Payload[] => frames.filter(({ event }) => event === 'message').map(({ data }) => data as unknown as Payload)
-const dropsIn = (frames: Frame[]): number[] => frames.filter(({ event }) => event === 'sse.gap').map(({ data }) => Number(data.dropped))
+const messagesIn = (frames: Frame[]): Payload[] =>
+  frames.filter(({ event }) => event === 'message').map(({ data }) => data as unknown as Payload)
+const dropsIn = (frames: Frame[]): number[] =>
+  frames.filter(({ event }) => event === 'sse.gap').map(({ data }) => Number(data.dropped))
 const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
 const count = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
@@ -110,14 +122,18 @@ for (const start of ['latest', 'earliest'] as const) {
     await within('the end', back.until('0\r\n\r\n'))
     const [reset, ...after] = framesOf(bodyOf(back))
     const position = start === 'latest' ? EVENTS : EVENTS - KEPT
-    t.same(reset, { event: 'sse.reset', id: `${epoch}-${position}`, data: { reason: 'evicted', oldest: EVENTS - KEPT + 1, newest: EVENTS } })
+    t.same(reset, {
+      event: 'sse.reset',
+      id: `${epoch}-${position}`,
+      data: { reason: 'evicted', oldest: EVENTS - KEPT + 1, newest: EVENTS }
+    })
     t.same(messagesIn(after).map(({ n }) => n), count(position + 1, EVENTS + 1))
     const lost = position - before.length
     t.equal(before.length + lost + after.length, EVENTS + 1, 'the numbers add up')
   })
 }
 
-t.test('R5: \'skip\' sends a reader whose position was evicted the number of skipped events, then continues live', async t => {
+t.test("R5: 'skip' sends a reader whose position was evicted the number of skipped events, then continues live", async t => {
   const served = await serve(t, { slowConsumer: 'skip' })
   const { channel, epoch } = served
   const client = await stall(t, served)
@@ -138,9 +154,12 @@ t.test('R5: \'skip\' sends a reader whose position was evicted the number of ski
 /** Checks that nothing is duplicated, everything is in order at its own position, and missing events are in a gap. */
 function addsUp (t: Checks, epoch: string, frames: Frame[], published: number): void {
   const messages = messagesIn(frames)
-  t.same(messages.map(({ n }) => n), [...new Set(messages.map(({ n }) => n))].sort((a, b) => a - b), 'in order, none twice')
-  t.same(frames.filter(({ event }) => event === 'message').map(({ id }) => id), messages.map(({ n }) => `${epoch}-${n}`), 'each with its own position')
-  t.equal(messages.length + sum(dropsIn(frames)), published, 'delivered and dropped events add up to the published ones')
+  t.same(messages.map(({ n }) => n), [...new Set(messages.map(({ n }) => n))].sort((a, b) => a - b),
+    'in order, none twice')
+  t.same(frames.filter(({ event }) => event === 'message').map(({ id }) => id),
+    messages.map(({ n }) => `${epoch}-${n}`), 'each with its own position')
+  t.equal(messages.length + sum(dropsIn(frames)), published,
+    'delivered and dropped events add up to the published ones')
 }
 
 t.test('R5: compactBy sends a reader whose position was evicted the last event of each key, and counts the rest', async t => {
@@ -199,7 +218,13 @@ t.test('R5: the error of a key function is logged, and its events are dropped an
 })
 
 t.test('R5: an async key function that rejects ends nothing', async t => {
-  const { channel, epoch, port } = await serve(t, { slowConsumer: { compactBy: async () => { throw new Error('no key') } } })
+  const { channel, epoch, port } = await serve(t, {
+    slowConsumer: {
+      compactBy: async () => {
+        throw new Error('no key')
+      }
+    }
+  })
   const client = await connect(t, port)
   for (const n of [1, 2]) {
     await channel.publish({ data: n })
@@ -207,13 +232,16 @@ t.test('R5: an async key function that rejects ends nothing', async t => {
   }
   await channel.end()
   await within('the end', client.until('0\r\n\r\n'))
-  t.equal(bodyOf(client), `: live\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
+  t.equal(bodyOf(client),
+    `: live\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: 1\n\nid: ${epoch}-2\ndata: 2\n\n`)
 })
 
 t.test('R5, R6: a reader whose position was evicted from one of two logs misses nothing of the other', async t => {
   const app = Fastify()
   await app.register(sse)
-  const [busy, calm] = ['busy', 'calm'].map(name => app.sse.channel(name, { slowConsumer: 'skip', history: { maxEvents: KEPT, maxBytes: 1e9 } })) as [Channel, Channel]
+  const [busy, calm] = ['busy', 'calm'].map(name =>
+    app.sse.channel(name, { slowConsumer: 'skip', history: { maxEvents: KEPT, maxBytes: 1e9 } })
+  ) as [Channel, Channel]
   let reply!: FastifyReply
   app.get('/', (_request, r) => (reply = r).sse([busy, calm]))
   const client = await connect(t, await listen(t, app))
@@ -227,7 +255,10 @@ t.test('R5, R6: a reader whose position was evicted from one of two logs misses 
   await within('the end', client.until('0\r\n\r\n'))
   const frames = framesOf(bodyOf(client))
   t.same(frames.filter(({ event }) => event === 'calm').map(({ data }) => data.n), [1, 2, 3])
-  t.same(frames.filter(({ event }) => event === 'sse.gap').map(({ data }) => data), [{ dropped: EVENTS - messagesIn(frames).length, channel: 'busy' }])
+  t.same(frames.filter(({ event }) => event === 'sse.gap').map(({ data }) => data), [{
+    dropped: EVENTS - messagesIn(frames).length,
+    channel: 'busy'
+  }])
   const [b, c] = [(await busy.position()).epoch, (await calm.position()).epoch]
   t.equal(frames.at(-1)?.id, `${b}-${EVENTS}.${c}-3`)
 })
@@ -276,8 +307,12 @@ t.test('R5: a reader that reads no bytes for the stallTimeout is disconnected, a
   client.resume()
   await within('the end of the connection', client.closed)
   const before = messagesIn(framesOf(bodyOf(client))).map(({ n }) => n)
-  const back = await connect(t, port, { path: '/again', headers: { 'Last-Event-ID': `${epoch}-${before.length}`, Connection: 'close' } })
+  const back = await connect(t, port, {
+    path: '/again',
+    headers: { 'Last-Event-ID': `${epoch}-${before.length}`, Connection: 'close' }
+  })
   await channel.end()
   await within('the end', back.closed)
-  t.same([...before, ...messagesIn(framesOf(bodyOf(back))).map(({ n }) => n)], count(1, EVENTS), 'nothing lost, nothing twice')
+  t.same([...before, ...messagesIn(framesOf(bodyOf(back))).map(({ n }) => n)], count(1, EVENTS),
+    'nothing lost, nothing twice')
 })

@@ -12,5 +12,8 @@ t.test('L3, L4, L7, R2: clients connect, stall, break off, are rejected and disc
   for (const [what, figure] of report(outcome)) t.comment(`${what}: ${figure}`)
   t.strictSame(outcome.wrongs, [])
   const { streams, rejected } = outcome.stats
-  t.ok(streams.closed.client > 0 && streams.closed.revoked > 0 && rejected.maxStreamsPerKey > 0 && rejected.maxStreams > 0, 'all of that happened')
+  t.ok(
+    streams.closed.client > 0 && streams.closed.revoked > 0 && rejected.maxStreamsPerKey > 0 && rejected.maxStreams > 0,
+    'all of that happened'
+  )
 })

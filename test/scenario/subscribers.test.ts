@@ -2,7 +2,10 @@ import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import sse, { type AnyEvent, type Channel, type ChannelOptions, type RegisterOptions, type SubscribeOptions, type Subscription } from '../../lib/index.ts'
+import sse, {
+  type AnyEvent, type Channel, type ChannelOptions, type RegisterOptions, type SubscribeOptions,
+  type Subscription
+} from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { CAUGHT_UP, live, replay } from '../setup/marks.ts'
 import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
@@ -13,7 +16,8 @@ interface Received { readonly event: string, readonly data: unknown, readonly id
 interface Published { event?: string | undefined, data: unknown, id?: string | undefined }
 type SnapshotFn = SubscribeOptions<Received, Published>['snapshot'] & {}
 type MapFn = SubscribeOptions<Received, Published>['map'] & {}
-type Options = (SubscribeOptions<Received, Published> & { map?: undefined }) | (SubscribeOptions<Received, Published> & { map: MapFn })
+type Options = (SubscribeOptions<Received, Published> & { map?: undefined })
+  | (SubscribeOptions<Received, Published> & { map: MapFn })
 
 interface Served {
   app: FastifyInstance
@@ -25,16 +29,24 @@ interface Served {
 }
 
 /** With and without a map, the events have different types. */
-const subscribed = (channel: Channel, way: Options): Subscription<AnyEvent, unknown> => way.map === undefined ? channel.subscribe(way) : channel.subscribe(way)
+const subscribed = (channel: Channel, way: Options): Subscription<AnyEvent, unknown> =>
+  way.map === undefined ? channel.subscribe(way) : channel.subscribe(way)
 
 /** A server with one channel, and one subscription at each path. */
-async function serve (t: Test, ways: Record<string, Options>, options: ChannelOptions = {}, registered: RegisterOptions = {}): Promise<Served> {
+async function serve (
+  t: Test,
+  ways: Record<string, Options>,
+  options: ChannelOptions = {},
+  registered: RegisterOptions = {}
+): Promise<Served> {
   const lines: string[] = []
   const app: FastifyInstance = Fastify({ logger: { level: 'error', stream: { write: line => { lines.push(line) } } } })
   await app.register(sse, registered)
   const channel = app.sse.channel('news', options)
   app.get('/', (_request, reply) => reply.sse(channel))
-  for (const [path, way] of Object.entries(ways)) app.get(path, (_request, reply) => reply.sse(subscribed(channel, way)))
+  for (const [path, way] of Object.entries(ways)) {
+    app.get(path, (_request, reply) => reply.sse(subscribed(channel, way)))
+  }
   const port = await listen(t, app)
   return {
     app,
@@ -59,17 +71,22 @@ async function whole (client: RawClient): Promise<string> {
 }
 
 const at = (epoch: string, offset: number): string => `event: sse.position\nid: ${epoch}-${offset}\ndata: \n\n`
-const frame = (epoch: string, offset: number, data: unknown = offset): string => `id: ${epoch}-${offset}\ndata: ${String(data)}\n\n`
+const frame = (epoch: string, offset: number, data: unknown = offset): string =>
+  `id: ${epoch}-${offset}\ndata: ${String(data)}\n\n`
 const isEven = ({ data }: Received): boolean => Number(data) % 2 === 0
 
 t.test('C4: a filter selects, a map transforms, and both keep the position; exact bytes, replayed and live', async t => {
   const { channel, epoch, openClient } = await serve(t, {
     '/filter': { filter: isEven },
-    '/map': { map: ({ event, data, id }) => data === 2 ? null : data === 3 ? undefined : { event: 'mapped', data: { event, data, id }, id: 'its own' } },
+    '/map': {
+      map: ({ event, data, id }) =>
+        data === 2 ? null : data === 3 ? undefined : { event: 'mapped', data: { event, data, id }, id: 'its own' }
+    },
     '/both': { filter: isEven, map: ({ data }) => ({ data: `even ${String(data)}` }) }
   }, { start: 'earliest' })
   await publish(channel, 1, 2, 3)
-  const clients = [await openClient({ path: '/filter' }), await openClient({ path: '/map' }), await openClient({ path: '/both' })]
+  const clients = [await openClient({ path: '/filter' }), await openClient({ path: '/map' }),
+    await openClient({ path: '/both' })]
   await within('their positions', Promise.all(clients.map(client => client.until('\n\n'))))
   await publish(channel, 4, 5)
   channel.publish({ data: 6 })
@@ -77,10 +94,12 @@ t.test('C4: a filter selects, a map transforms, and both keep the position; exac
   channel.publish({ data: 8 })
   await channel.end()
   const [filtered, mapped, both] = await Promise.all(clients.map(whole))
-  const even = (text: string): string => replay(at(epoch, 0)) + at(epoch, 1) + frame(epoch, 2, `${text}2`) + at(epoch, 3) + CAUGHT_UP +
+  const even = (text: string): string =>
+    replay(at(epoch, 0)) + at(epoch, 1) + frame(epoch, 2, `${text}2`) + at(epoch, 3) + CAUGHT_UP +
     frame(epoch, 4, `${text}4`) + [6, 8].map(n => at(epoch, n - 1) + frame(epoch, n, `${text}${n}`)).join('')
   t.equal(filtered, even(''))
-  const seen = (n: number): string => `event: mapped\nid: ${epoch}-${n}\ndata: {"event":"message","data":${n},"id":"${epoch}-${n}"}\n\n`
+  const seen = (n: number): string =>
+    `event: mapped\nid: ${epoch}-${n}\ndata: {"event":"message","data":${n},"id":"${epoch}-${n}"}\n\n`
   t.equal(mapped, replay(at(epoch, 0)) + seen(1) + at(epoch, 3) + CAUGHT_UP + [4, 5, 6, 7, 8].map(seen).join(''))
   t.equal(both, even('even '))
 })
@@ -88,10 +107,14 @@ t.test('C4: a filter selects, a map transforms, and both keep the position; exac
 t.test('C1, C4: the result of a map is validated and stripped by the route\'s own schema', async t => {
   const app = Fastify()
   await app.register(sse)
-  const channel = app.sse.channel('orders', { events: { order: Type.Object({ id: Type.Integer(), customer: Type.String() }) } })
+  const channel = app.sse.channel('orders', {
+    events: { order: Type.Object({ id: Type.Integer(), customer: Type.String() }) }
+  })
   const events = { order: Type.Object({ id: Type.Integer() }) }
-  app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(channel.subscribe({ map: ({ event, data }) => ({ event, data }) })))
-  app.get('/unmapped', { schema: { sse: events } }, (_request, reply) => reply.sse(channel as unknown as Channel<typeof events>))
+  app.get('/', { schema: { sse: events } },
+    (_request, reply) => reply.sse(channel.subscribe({ map: ({ event, data }) => ({ event, data }) })))
+  app.get('/unmapped', { schema: { sse: events } },
+    (_request, reply) => reply.sse(channel as unknown as Channel<typeof events>))
   const port = await listen(t, app)
   const client = await open(port)
   const refused = await open(port, { path: '/unmapped' })
@@ -142,14 +165,16 @@ t.test('R2: a filtered subscriber that reconnects does not filter the same event
   client.reset()
   await client.closed
   const [response] = client.responses()
-  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150), 'after 128 or more filtered events it gets its position')
+  t.equal(response?.body, live(at(epoch, 0)) + at(epoch, 9) + frame(epoch, 10) + at(epoch, 150),
+    'after 128 or more filtered events it gets its position')
   t.equal(calls, 270)
 
   const back = await openClient({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-150` } })
   await within('its position', back.until(at(epoch, 150)))
   await publish(channel, 271)
   await channel.end()
-  t.equal(await whole(back), replay(at(epoch, 150)) + at(epoch, 270) + CAUGHT_UP + at(epoch, 271), 'where its history is over, and at the end')
+  t.equal(await whole(back), replay(at(epoch, 150)) + at(epoch, 270) + CAUGHT_UP + at(epoch, 271),
+    'where its history is over, and at the end')
   t.equal(calls, 270 + 120 + 1)
 
   const over = await openClient({ path: '/rare', headers: { 'Last-Event-ID': `${epoch}-271` } })
@@ -159,7 +184,9 @@ t.test('R2: a filtered subscriber that reconnects does not filter the same event
 })
 
 t.test('L6: a heartbeat contains the position of a filtered subscriber, if that has moved', async t => {
-  const { channel, epoch, openClient } = await serve(t, { '/none': { filter: () => false } }, {}, { heartbeatInterval: 20 })
+  const { channel, epoch, openClient } = await serve(t, { '/none': { filter: () => false } }, {}, {
+    heartbeatInterval: 20
+  })
   const client = await openClient({ path: '/none' })
   await within('the position', client.until(at(epoch, 0)))
   await within('a plain heartbeat', client.until(':\n\n'))
@@ -174,13 +201,37 @@ const secret = (): never => { throw new Error('secret') }
 // They fail at the second event, so that there is an open stream.
 const failing: Array<{ name: string, way: Options, logged: string }> = [
   { name: 'a filter that throws', way: { filter: ({ data }) => data === 1 || secret() }, logged: 'secret' },
-  { name: 'a filter that returns a promise', way: { filter: ({ data }) => data === 1 || Promise.resolve(true) as unknown as boolean }, logged: 'FST_SSE_OPTION' },
-  { name: 'a filter that rejects', way: { filter: ({ data }) => data === 1 || Promise.reject(new Error('secret')) as unknown as boolean }, logged: 'FST_SSE_OPTION' },
-  { name: 'a filter that returns nothing', way: { filter: ({ data }) => data === 1 || undefined as unknown as boolean }, logged: 'FST_SSE_OPTION' },
+  {
+    name: 'a filter that returns a promise',
+    way: { filter: ({ data }) => data === 1 || Promise.resolve(true) as unknown as boolean },
+    logged: 'FST_SSE_OPTION'
+  },
+  {
+    name: 'a filter that rejects',
+    way: { filter: ({ data }) => data === 1 || Promise.reject(new Error('secret')) as unknown as boolean },
+    logged: 'FST_SSE_OPTION'
+  },
+  {
+    name: 'a filter that returns nothing',
+    way: { filter: ({ data }) => data === 1 || undefined as unknown as boolean },
+    logged: 'FST_SSE_OPTION'
+  },
   { name: 'a map that throws', way: { map: ({ data }) => data === 1 ? { data } : secret() }, logged: 'secret' },
-  { name: 'a map that returns a promise', way: { map: ({ data }) => data === 1 ? { data } : Promise.resolve({ data }) as unknown as Published }, logged: 'FST_SSE_OPTION' },
-  { name: 'a map that rejects', way: { map: ({ data }) => data === 1 ? { data } : Promise.reject(new Error('secret')) as unknown as Published }, logged: 'FST_SSE_OPTION' },
-  { name: 'a map that returns no event', way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published }, logged: 'FST_SSE_EVENT' }
+  {
+    name: 'a map that returns a promise',
+    way: { map: ({ data }) => data === 1 ? { data } : Promise.resolve({ data }) as unknown as Published },
+    logged: 'FST_SSE_OPTION'
+  },
+  {
+    name: 'a map that rejects',
+    way: { map: ({ data }) => data === 1 ? { data } : Promise.reject(new Error('secret')) as unknown as Published },
+    logged: 'FST_SSE_OPTION'
+  },
+  {
+    name: 'a map that returns no event',
+    way: { map: ({ data }) => data === 1 ? { data } : 'text' as unknown as Published },
+    logged: 'FST_SSE_EVENT'
+  }
 ]
 for (const { name, way, logged } of failing) {
   for (const during of [true, false]) {
@@ -191,11 +242,17 @@ for (const { name, way, logged } of failing) {
       const clients = [await openClient(), await openClient({ path: '/failing' }), await openClient()]
       await within('their positions', Promise.all(clients.map(client => client.until(at(epoch, 0)))))
       if (during) await publish(channel, 1, 2, 3)
-      t.equal(await whole(clients[1]!), `${(during ? live : replay)(at(epoch, 0))}${frame(epoch, 1)}event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-2"}\n\n`)
+      t.equal(await whole(clients[1]!),
+        `${(during ? live : replay)(at(epoch, 0))}${
+          frame(epoch, 1)
+        }event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-2"}\n\n`)
       t.equal(channel.subscribers, 2)
       await publish(channel, 4)
       await channel.end()
-      for (const client of [clients[0]!, clients[2]!]) t.equal(await whole(client), during ? live(at(epoch, 0)) + from(1, 4) : replay(at(epoch, 0)) + from(1, 3) + CAUGHT_UP + from(4, 4))
+      for (const client of [clients[0]!, clients[2]!]) {
+        t.equal(await whole(client),
+          during ? live(at(epoch, 0)) + from(1, 4) : replay(at(epoch, 0)) + from(1, 3) + CAUGHT_UP + from(4, 4))
+      }
       t.equal(lines.length, 1, 'it is in the log once')
       t.match(lines[0], logged)
     })
@@ -233,7 +290,9 @@ t.test('E2: several snapshots that fail, at once and later, cause one error', as
   const app = Fastify()
   await app.register(sse)
   const channels = [0, 1, 2].map(n => app.sse.channel(`c${n}`))
-  const ways: Options[] = [{ snapshot: async () => secret() }, { snapshot: secret }, { snapshot: async () => await turn().then(secret) }]
+  const ways: Options[] = [{ snapshot: async () => secret() }, { snapshot: secret }, {
+    snapshot: async () => await turn().then(secret)
+  }]
   app.get('/', (_request, reply) => reply.sse(channels.map((channel, n) => subscribed(channel, ways[n]!))))
   const client = await open(await listen(t, app), { headers: { Connection: 'close' } })
   await within('the answer', client.closed)
@@ -264,7 +323,8 @@ t.test('R3: a snapshot is sent first to new clients and after a reset, as severa
     replay(at(epoch, 1)) + frame(epoch, 2) + CAUGHT_UP + frame(epoch, 3),
     live(at(epoch, 2)) + frame(epoch, 3)
   ])
-  t.equal(await whole(await openClient({ path: '/state' })), `: live\nevent: state\ndata: a\n\nevent: state\nid: ${epoch}-3\ndata: b\n\n`, 'also when it is all over')
+  t.equal(await whole(await openClient({ path: '/state' })),
+    `: live\nevent: state\ndata: a\n\nevent: state\nid: ${epoch}-3\ndata: b\n\n`, 'also when it is all over')
 })
 
 // The dashboard race: a counter is incremented while clients connect.
@@ -287,7 +347,9 @@ const counting: Record<string, (counter: Counter) => SnapshotFn> = {
 /** Increments the counter, and publishes each value. A client connects from time to time. */
 async function comeWhileCounting (t: Test, snapshot: (counter: Counter) => SnapshotFn): Promise<string[]> {
   const counter: Counter = { value: 0, id: undefined }
-  const { channel, openClient } = await serve(t, { '/board': { snapshot: snapshot(counter) } }, { history: { maxEvents: INCREMENTS } })
+  const { channel, openClient } = await serve(t, { '/board': { snapshot: snapshot(counter) } }, {
+    history: { maxEvents: INCREMENTS }
+  })
   const connecting: Array<Promise<RawClient>> = []
   while (counter.value < INCREMENTS) {
     if (counter.value % Math.floor(INCREMENTS / CONNECTS) === 0) connecting.push(openClient({ path: '/board' }))
@@ -337,7 +399,9 @@ t.test('the signal of a subscription ends its streams and its loops, and no othe
   const [mine, other] = [await openClient({ path: '/mine' }), await openClient()]
   await within('their positions', Promise.all([mine, other].map(client => client.until('\n\n'))))
   const received: unknown[] = []
-  const loop = (async () => { for await (const { data } of channel.subscribe({ signal: controller.signal })) received.push(data) })()
+  const loop = (async () => {
+    for await (const { data } of channel.subscribe({ signal: controller.signal })) received.push(data)
+  })()
   await publish(channel, 1)
   await within('an event', mine.until(frame(epoch, 1)))
   controller.abort()

@@ -40,7 +40,9 @@ class Site {
       return reply.sse(numbers)
     })
     await serveClient(app)
-    app.get('/elsewhere', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>Elsewhere</title>'))
+    app.get('/elsewhere',
+      (_request, reply) =>
+        reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>Elsewhere</title>'))
     t.teardown(() => site.stop())
     site.port = await listen(t, app)
     return site
@@ -79,7 +81,13 @@ class Tab {
     await page.evaluate(async () => {
       const path = '/client.js'
       const { connect } = await import(path) as typeof import('../../lib/client.ts')
-      const seen = window.seen = { numbers: [] as number[], state: '', requests: 0, closed: '', leave: () => stream.close() }
+      const seen = window.seen = {
+        numbers: [] as number[],
+        state: '',
+        requests: 0,
+        closed: '',
+        leave: () => stream.close()
+      }
       const stream = connect('/numbers', {
         share: true,
         retryDelay: 50,
@@ -113,7 +121,8 @@ class Tab {
     await this.reaches(newest)
     const { numbers } = await this.seen()
     const first = numbers[0]!
-    t.ok(first > this.from && first <= this.#live + 1, `from its join on: ${first} after ${this.from} and not after ${this.#live + 1}`)
+    t.ok(first > this.from && first <= this.#live + 1,
+      `from its join on: ${first} after ${this.from} and not after ${this.#live + 1}`)
     t.strictSame(numbers, Array.from({ length: newest - first + 1 }, (_, n) => first + n))
   }
 }

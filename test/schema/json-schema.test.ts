@@ -1,8 +1,12 @@
 import t from 'tap'
 import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from '../../lib/schema/json-schema.ts'
 
-const write = (schema: SchemaNode, shared: Record<string, unknown> = {}): SchemaNode => toWriterSchema(schema, shared).schema
-const object = (...names: string[]): SchemaNode => ({ type: 'object', properties: Object.fromEntries(names.map(name => [name, { type: 'string' }])) })
+const write = (schema: SchemaNode, shared: Record<string, unknown> = {}): SchemaNode =>
+  toWriterSchema(schema, shared).schema
+const object = (...names: string[]): SchemaNode => ({
+  type: 'object',
+  properties: Object.fromEntries(names.map(name => [name, { type: 'string' }]))
+})
 
 t.test('a node is an object, not a list', async t => {
   t.ok(isSchemaNode({}))
@@ -42,25 +46,42 @@ t.test('mapSchema() changes each subschema once, the innermost first', async t =
   t.strictSame([...seen].sort((a, b) => Number(a) - Number(b)), [...Array(18).keys()])
   t.equal(seen.at(-1), 0)
   t.ok(seen.indexOf(5) < seen.indexOf(4))
-  t.match(copy, { seen: true, properties: { a: { n: 1, seen: true }, not: true }, items: [{ n: 6, seen: true }, true], else: { seen: true } })
+  t.match(copy, {
+    seen: true,
+    properties: { a: { n: 1, seen: true }, not: true },
+    items: [{ n: 6, seen: true }, true],
+    else: { seen: true }
+  })
   t.equal(JSON.stringify(schema), before, 'the schema itself is not changed')
 })
 
 t.test('mapSchema() changes no subschema of a whole schema', async t => {
   const change = (node: SchemaNode): SchemaNode => ({ ...node, seen: true })
-  t.strictSame(mapSchema({ items: { whole: true, items: {} } }, change, node => node.whole === true), { items: { whole: true, items: {}, seen: true }, seen: true })
+  t.strictSame(mapSchema({ items: { whole: true, items: {} } }, change, node => node.whole === true), {
+    items: { whole: true, items: {}, seen: true },
+    seen: true
+  })
 })
 
 t.test('C1: no default is filled in', async t => {
-  t.strictSame(write({ type: 'object', properties: { a: { type: 'string', default: 'x' }, default: { type: 'null' } } }), { type: 'object', properties: { a: { type: 'string' }, default: { type: 'null' } } })
+  t.strictSame(
+    write({ type: 'object', properties: { a: { type: 'string', default: 'x' }, default: { type: 'null' } } }),
+    { type: 'object', properties: { a: { type: 'string' }, default: { type: 'null' } } }
+  )
 })
 
 t.test('a union is written unchanged: the extractor has selected its branches', async t => {
-  const choices: SchemaNode[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, { if: {}, then: object('a') }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
+  const choices: SchemaNode[] = [{ anyOf: [object('a'), object('b')] }, { oneOf: [object('a')] }, {
+    if: {},
+    then: object('a')
+  }, { type: ['object', 'null'] }, { type: ['array', 'string'] }]
   for (const choice of choices) {
     t.strictSame(write(choice), {})
     t.strictSame(write({ ...choice, $id: 'A', $defs: { B: object('b') } }), { $id: 'A', $defs: { B: object('b') } })
-    t.strictSame(write({ type: 'object', properties: { c: choice, s: { type: 'string' } } }), { type: 'object', properties: { c: {}, s: { type: 'string' } } })
+    t.strictSame(write({ type: 'object', properties: { c: choice, s: { type: 'string' } } }), {
+      type: 'object',
+      properties: { c: {}, s: { type: 'string' } }
+    })
     t.strictSame(toWriterSchema({}, { C: choice }).shared, { C: {} }, 'shared schemas are converted too')
   }
   t.strictSame(write({ type: ['string', 'null'] }), { type: ['string', 'null'] })
@@ -70,7 +91,8 @@ t.test('a union is written unchanged: the extractor has selected its branches', 
 t.test('only an intersection of plain objects is joined', async t => {
   const joined = { allOf: [object('a'), object('b')] }
   t.strictSame(write(joined), joined)
-  const others: unknown[] = [{ $ref: 'X' }, joined, { type: 'object', anyOf: [object('a')] }, { type: 'string' }, true, object('constructor')]
+  const others: unknown[] = [{ $ref: 'X' }, joined, { type: 'object', anyOf: [object('a')] }, { type: 'string' }, true,
+    object('constructor')]
   for (const part of others) t.strictSame(write({ allOf: [object('a'), part] }), {}, JSON.stringify(part))
   t.strictSame(write({ allOf: [object('a'), { type: 'object' }] }), { allOf: [object('a'), { type: 'object' }] })
 })
@@ -78,11 +100,16 @@ t.test('only an intersection of plain objects is joined', async t => {
 t.test('a tuple is written item by item if each item has one type and none is an object', async t => {
   const tuple = { type: 'array', items: [{ type: 'string' }, { type: 'array', items: {} }] }
   t.strictSame(write(tuple), tuple)
-  for (const item of [object('a'), {}, { $ref: 'A' }, true, { anyOf: [] }]) t.strictSame(write({ type: 'array', items: [{ type: 'string' }, item] }), {})
+  for (const item of [object('a'), {}, { $ref: 'A' }, true, { anyOf: [] }]) {
+    t.strictSame(write({ type: 'array', items: [{ type: 'string' }, item] }), {})
+  }
 })
 
 t.test('a record admits any key, also a key with a line end', async t => {
-  const record = (pattern: string): SchemaNode => ({ type: 'object', patternProperties: { [pattern]: { type: 'string' } } })
+  const record = (pattern: string): SchemaNode => ({
+    type: 'object',
+    patternProperties: { [pattern]: { type: 'string' } }
+  })
   t.strictSame(withEveryKey({ items: record('^(.*)$') }), { items: record('^[^]*$') })
   for (const schema of [record('^x'), {}]) t.strictSame(withEveryKey(schema), schema)
   t.ok(['', 'a', 'a\nb', '\u2028'].every(key => /^[^]*$/.test(key)))

@@ -1,5 +1,8 @@
 import t from 'tap'
-import { copyAsJson, Dictionary, mergeParts, NOTHING, ownProperty, setProperty, toJsonValue, wholeValue } from '../../lib/schema/part-runtime.ts'
+import {
+  copyAsJson, Dictionary, mergeParts, NOTHING, ownProperty, setProperty, toJsonValue,
+  wholeValue
+} from '../../lib/schema/part-runtime.ts'
 
 t.test('a dictionary has no inherited property and accepts any name', async t => {
   const dictionary = new Dictionary()

@@ -2,7 +2,8 @@ import t from 'tap'
 import { isSchemaNode, type SchemaNode } from '../../lib/schema/json-schema.ts'
 import { Subschema } from '../../lib/schema/subschema.ts'
 
-const of = (schema: SchemaNode, shared: Record<string, unknown> = {}): Subschema => Subschema.fromRoot(schema, { shared, isAjvSchema: node => node.plain === true })
+const of = (schema: SchemaNode, shared: Record<string, unknown> = {}): Subschema =>
+  Subschema.fromRoot(schema, { shared, isAjvSchema: node => node.plain === true })
 
 t.test('a subschema has its location in its resource, and the path of its values', async t => {
   const schema = { properties: { 'a/b~': { plain: true, items: [{ anyOf: [{}, { type: 'string' }] }] } } }
@@ -19,7 +20,9 @@ t.test('a subschema has its location in its resource, and the path of its values
 })
 
 t.test('a reference resolves to the schema with the id, inside the schema or among the shared schemas', async t => {
-  const shared = { Car: { $id: 'Car', definitions: { 'n/m %': { type: 'integer' } }, items: { $ref: '#/definitions/n~1m%20%25' } } }
+  const shared = {
+    Car: { $id: 'Car', definitions: { 'n/m %': { type: 'integer' } }, items: { $ref: '#/definitions/n~1m%20%25' } }
+  }
   const inner = { $id: 'inner', items: { $ref: '#' } }
   const schema = { plain: true, properties: { a: inner, b: { $anchor: 'here' }, c: { $id: '#there' } } }
   const root = of(schema, shared)
@@ -32,11 +35,18 @@ t.test('a reference resolves to the schema with the id, inside the schema or amo
   const car = root.resolve('Car#')
   t.equal(car.node, shared.Car)
   t.equal(car.child('items').resolve('#/definitions/n~1m%20%25').node, shared.Car.definitions['n/m %'])
-  for (const nothing of ['Bus', '#/definitions/a', 'Car#/items/constructor', 'constructor', '__proto__#']) t.throws(() => root.resolve(nothing), { message: `Cannot find reference "${nothing}"` })
+  for (const nothing of ['Bus', '#/definitions/a', 'Car#/items/constructor', 'constructor', '__proto__#']) {
+    t.throws(() => root.resolve(nothing), { message: `Cannot find reference "${nothing}"` })
+  }
 })
 
 t.test('a module has its own names', async t => {
   const word = (type: string): SchemaNode => ({ $defs: { Word: { $id: 'Word', type } }, $ref: 'Word' })
   const schema = { anyOf: [word('string'), word('integer')] }
-  t.strictSame(of(schema).children('anyOf').map(module => module.resolve('Word').node).filter(isSchemaNode).map(({ type }) => type), ['string', 'integer'])
+  t.strictSame(
+    of(schema).children('anyOf').map(module => module.resolve('Word').node).filter(isSchemaNode).map(({ type }) =>
+      type
+    ),
+    ['string', 'integer']
+  )
 })

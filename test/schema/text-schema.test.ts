@@ -11,9 +11,18 @@ const A = Type.Object({ a: S })
 const AB = Type.Object({ a: S, b: I })
 
 t.test('W5: a schema is textual if it admits only strings', async t => {
-  const words: Record<string, TSchema> = { Word: S, Again: Type.Ref('Word'), Pair: Type.Object({ a: Type.Ref('Word') }), Loop: Type.Union([S, Type.Ref('Loop')]) }
+  const words: Record<string, TSchema> = {
+    Word: S,
+    Again: Type.Ref('Word'),
+    Pair: Type.Object({ a: Type.Ref('Word') }),
+    Loop: Type.Union([S, Type.Ref('Loop')])
+  }
   const Words = Type.Module(words)
-  const shared = { Word: plain({ ...S, $id: 'Word' }), Size: plain({ ...I, $id: 'Size' }), Alias: { $id: 'Alias', $ref: 'Word#' } }
+  const shared = {
+    Word: plain({ ...S, $id: 'Word' }),
+    Size: plain({ ...I, $id: 'Size' }),
+    Alias: { $id: 'Alias', $ref: 'Word#' }
+  }
   const cases: Array<[string, object, boolean]> = [
     ['a string', S, true],
     ['a string with a format', Type.String({ format: 'uuid' }), true],

@@ -38,7 +38,10 @@ async function opened (t: Test, port: number, headers: Record<string, string> = 
 }
 
 /** The whole answer to one who is turned away. */
-async function answer (port: number, request: { path?: string, method?: string, headers?: Record<string, string> } = {}): Promise<{ status: number, headers: Record<string, string>, body: string }> {
+async function answer (
+  port: number,
+  request: { path?: string, method?: string, headers?: Record<string, string> } = {}
+): Promise<{ status: number, headers: Record<string, string>, body: string }> {
   const client = await open(port, { ...request, headers: { connection: 'close', ...request.headers } })
   await within('the answer', client.closed)
   return client.responses()[0]!
@@ -47,11 +50,21 @@ async function answer (port: number, request: { path?: string, method?: string, 
 t.test('beyond maxStreams, a client that reads a status gets 503, problem details and Retry-After', async t => {
   const { app, port, queues } = await make(t, { maxStreams: 2, retryAfter: 2_000 })
   for (let n = 0; n < 2; n++) await opened(t, port)
-  for (const request of [{ headers: { accept: '*/*' } }, { headers: { accept: 'text/event-stream, */*' } }, {}, { method: 'POST', headers: { ...EVENT_SOURCE, 'content-length': '0' } }]) {
+  for (const request of [{ headers: { accept: '*/*' } }, { headers: { accept: 'text/event-stream, */*' } }, {}, {
+    method: 'POST',
+    headers: { ...EVENT_SOURCE, 'content-length': '0' }
+  }]) {
     const { status, headers, body } = await answer(port, request)
     t.equal(status, 503)
     t.match(headers, { 'content-type': 'application/problem+json', 'retry-after': /^[234]$/ })
-    t.match(JSON.parse(body), { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: /its limit of open streams/, instance: /^req-/, code: 'FST_SSE_LIMIT' })
+    t.match(JSON.parse(body), {
+      type: 'about:blank',
+      title: 'Service Unavailable',
+      status: 503,
+      detail: /its limit of open streams/,
+      instance: /^req-/,
+      code: 'FST_SSE_LIMIT'
+    })
   }
   t.equal(app.sse.stats().rejected.maxStreams, 4)
   t.same(queues.slice(2).map(queue => queue.signal.aborted), [true, true, true, true], 'its source is let go')
@@ -95,7 +108,10 @@ t.test('one key has at most maxStreamsPerKey streams, and the default key is the
 })
 
 t.test('keyGenerator returns the key, and a stream without a key is not counted by it', async t => {
-  const { app, port } = await make(t, { maxStreamsPerKey: 2, keyGenerator: ({ headers: { 'x-user': user } }) => user as string | undefined })
+  const { app, port } = await make(t, {
+    maxStreamsPerKey: 2,
+    keyGenerator: ({ headers: { 'x-user': user } }) => user as string | undefined
+  })
   for (const user of ['a', 'a', 'b']) await opened(t, port, { 'x-user': user })
   for (let n = 0; n < 3; n++) await opened(t, port)
   t.equal((await answer(port, { headers: { 'x-user': 'a' } })).status, 429)
@@ -104,11 +120,18 @@ t.test('keyGenerator returns the key, and a stream without a key is not counted 
 
 t.test('an invalid key and a keyGenerator that throws are ordinary errors', async t => {
   for (const [key, expected] of [
-    [() => 7 as unknown as string, { statusCode: 500, code: 'FST_SSE_OPTION', message: "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got 7 (number)" }],
-    [(async () => { throw new Error('its rejection ends no process') }) as unknown as () => string, {
+    [() => 7 as unknown as string, {
       statusCode: 500,
       code: 'FST_SSE_OPTION',
-      message: "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got one that returns a promise"
+      message: "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got 7 (number)"
+    }],
+    [(async () => {
+      throw new Error('its rejection ends no process')
+    }) as unknown as () => string, {
+      statusCode: 500,
+      code: 'FST_SSE_OPTION',
+      message:
+        "Option 'limits.keyGenerator' must be a function that returns a string or undefined, got one that returns a promise"
     }],
     [() => { throw Object.assign(new Error('who?'), { statusCode: 401 }) }, { statusCode: 401, message: 'who?' }]
   ] as const) {
@@ -130,13 +153,15 @@ t.test('L7: reply.sse rejects a request that was in a slow hook when the server 
   const all = { filter: () => true }
   app.get('/channel', (_request, reply) => reply.sse(app.sse.channel('made now')))
   app.get('/known', (_request, reply) => reply.sse(known.subscribe(all)))
-  app.get('/filtered', (_request, reply) => reply.sse(app.sse.channel('made now').subscribe({ ...all, start: 'earliest' })))
+  app.get('/filtered',
+    (_request, reply) => reply.sse(app.sse.channel('made now').subscribe({ ...all, start: 'earliest' })))
   app.get('/several', (_request, reply) => reply.sse([known, app.sse.channel('other')]))
   app.post('/publish', async () => ({ id: await app.sse.channel('made now').publish({ data: 1 }) }))
   const known = app.sse.channel('known')
   const port = await listen(t, app)
   const paths = ['/channel', '/known', '/filtered', '/several']
-  const answers = [...paths.map(async path => answer(port, { path, headers: EVENT_SOURCE })), ...paths.map(async path => answer(port, { path, headers: { accept: '*/*' } }))]
+  const answers = [...paths.map(async path => answer(port, { path, headers: EVENT_SOURCE })),
+    ...paths.map(async path => answer(port, { path, headers: { accept: '*/*' } }))]
   const published = answer(port, { path: '/publish', method: 'POST' })
   while (arrived.length < 9) await turn()
   const close = app.close()
@@ -178,7 +203,11 @@ t.test('L8: while the server closes, the same two answers are sent, and connecti
   while (!app.sse.shutdownSignal.aborted) await turn()
   const soft = await open(port, { headers: EVENT_SOURCE })
   await within('the answer', soft.closed)
-  t.match(soft.responses()[0], { status: 200, headers: { connection: 'close' }, body: /^retry: (1[0-4]\d\d|1500|1000)\n\n$/ })
+  t.match(soft.responses()[0], {
+    status: 200,
+    headers: { connection: 'close' },
+    body: /^retry: (1[0-4]\d\d|1500|1000)\n\n$/
+  })
   const plain = await open(port)
   await within('the answer', plain.closed)
   t.match(plain.responses()[0], { status: 503, headers: { connection: 'close', 'retry-after': /^[12]$/ } })

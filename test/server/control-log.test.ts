@@ -43,7 +43,8 @@ const failing = (log: RemoteLog, error: { thrown: Error | undefined }): EventLog
   close: () => log.close()
 })
 
-const upTo = (last: number, first = 1): string[] => Array.from({ length: last - first + 1 }, (_, index) => String(first + index))
+const upTo = (last: number, first = 1): string[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => String(first + index))
 
 for (const seed of [undefined, 1, 2, 3]) {
   t.test(`R8: each message that is sent is received once, in order, and no earlier one; seed ${seed}`, async t => {
@@ -98,7 +99,8 @@ t.test('after a failure the log is read again, from the last message on', async 
   error.thrown = undefined
   t.strictSame(await within('the rest', until(3)), upTo(3))
   clearInterval(alive)
-  t.strictSame(lines, Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read: retrying']))
+  t.strictSame(lines,
+    Array.from({ length: 2 }, () => [{ err: away }, 'sse messages of other nodes cannot be read: retrying']))
   control.close()
   await turn()
   t.equal(heard.length, 3)
@@ -136,7 +138,8 @@ t.test('messages that were evicted before they were read are logged as missed', 
   const alive = setInterval(() => {}, 1_000)
   t.strictSame(await within('what is left', until(3)), ['1', '5', '6'])
   clearInterval(alive)
-  t.strictSame(lines.at(-1), [{ missed: 3 }, 'sse messages of other nodes were evicted from the log before they were read'])
+  t.strictSame(lines.at(-1), [{ missed: 3 },
+    'sse messages of other nodes were evicted from the log before they were read'])
   control.close()
 })
 

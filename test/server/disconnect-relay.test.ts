@@ -34,7 +34,9 @@ t.test('streams are ended by their key, or by a predicate of their request', asy
   const { app, port, reports } = await node(t, { limits: { keyGenerator: key } })
   const [ann, too, bob, cid] = await Promise.all(['ann', 'ann', 'bob', 'cid'].map(user => visit(port, user)))
   t.equal(await app.sse.disconnect('ann', 'logged out'), 2)
-  for (const client of [ann!, too!]) await within('the reason', client.until('"detail":"The stream was ended: logged out"'))
+  for (const client of [ann!, too!]) {
+    await within('the reason', client.until('"detail":"The stream was ended: logged out"'))
+  }
   t.equal(await app.sse.disconnect(request => key(request) === 'bob'), 1)
   await within('the reason', bob!.until('"detail":"The stream was ended: it is no longer permitted"'))
   t.equal(await app.sse.disconnect('ann'), 0)
@@ -54,7 +56,9 @@ t.test('a key rejects with FST_SSE_NO_KEY if streams have none', async t => {
 t.test('R8: with a shared event log, a key is ended on all nodes', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
-  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
+  for (let n = 0; n < 2; n++) {
+    nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
+  }
   const [here, there] = nodes as [Node, Node]
   const clients = await Promise.all(nodes.flatMap(({ port }) => ['ann', 'bob'].map(user => visit(port, user))))
   t.equal(await here.app.sse.disconnect('ann', 'logged out'), 1, 'how many were ended here')
@@ -69,7 +73,12 @@ t.test('R8: with a shared event log, a key is ended on all nodes', async t => {
 function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
   const revoked: Array<[key: string | undefined, reason: string | undefined]> = []
   const lines: unknown[] = []
-  const streams = keys.map(key => ({ record: { key, request: {} as FastifyRequest }, revoke: (reason?: string) => { revoked.push([key, reason]) } }))
+  const streams = keys.map(key => ({
+    record: { key, request: {} as FastifyRequest },
+    revoke: (reason?: string) => {
+      revoked.push([key, reason])
+    }
+  }))
   const disconnections = new DisconnectRelay({
     streams,
     keyed: true,
@@ -84,10 +93,18 @@ t.test('a value that is no key is rejected and matches no stream, also no stream
   const log = new RemoteLog()
   const { disconnections, revoked } = partOf(t, [undefined, undefined, 'ann', '', '5', 'null', 'undefined'], log)
   for (const target of [undefined, null, 5, true, {}, ['ann'], Symbol('ann'), Object('ann')]) {
-    await t.rejects(disconnections.disconnect(target as string), { code: 'FST_SSE_OPTION', message: /^Option 'target' must be a key, which is a string, or a function of the request, got / })
+    await t.rejects(disconnections.disconnect(target as string), {
+      code: 'FST_SSE_OPTION',
+      message: /^Option 'target' must be a key, which is a string, or a function of the request, got /
+    })
   }
   for (const reason of [null, 5, new Error('reason')]) {
-    for (const target of ['ann', () => true]) await t.rejects(disconnections.disconnect(target, reason as unknown as string), { code: 'FST_SSE_OPTION', message: /^Option 'reason' must be a string, got / })
+    for (const target of ['ann', () => true]) {
+      await t.rejects(disconnections.disconnect(target, reason as unknown as string), {
+        code: 'FST_SSE_OPTION',
+        message: /^Option 'reason' must be a string, got /
+      })
+    }
   }
   t.strictSame(revoked, [])
   t.equal(log.now.newest, 0, 'no message is sent')
@@ -101,7 +118,10 @@ t.test('a predicate that returns no boolean ends no stream', async t => {
   for (const answer of [Promise.resolve(false), Promise.reject(new Error('mine')), undefined, null, 0, 'yes', {}]) {
     // Also where the first answer is one.
     const target = (): boolean => calls++ % 2 === 0 || answer as unknown as boolean
-    await t.rejects(disconnections.disconnect(target), { code: 'FST_SSE_OPTION', message: /^Option 'target' must be a function that returns true or false, got one that returns / })
+    await t.rejects(disconnections.disconnect(target), {
+      code: 'FST_SSE_OPTION',
+      message: /^Option 'target' must be a function that returns true or false, got one that returns /
+    })
   }
   t.strictSame(revoked, [])
   t.equal(await disconnections.disconnect(() => true), 2)
@@ -112,7 +132,8 @@ t.test('R10: a message of the event log is checked like a call: a malformed one 
   const { disconnections, revoked, lines } = partOf(t, [undefined, 'ann', 'bob'], log)
   disconnections.start()
   await turn()
-  const bad = ['{', '', 'null', '7', '"ann"', '[]', '{}', '{"key":null}', '{"key":7}', '{"reason":"gone"}', '{"key":"ann","reason":7}', '{"key":"ann","reason":null}']
+  const bad = ['{', '', 'null', '7', '"ann"', '[]', '{}', '{"key":null}', '{"key":7}', '{"reason":"gone"}',
+    '{"key":"ann","reason":7}', '{"key":"ann","reason":null}']
   for (const data of bad) log.append({ event: 'disconnect', data, json: true })
   log.append({ event: 'of a later version', data: '{', json: true })
   log.append({ event: 'disconnect', data: '{"key":"bob","more":1}', json: true })
@@ -120,7 +141,8 @@ t.test('R10: a message of the event log is checked like a call: a malformed one 
   while (revoked.length < 2) await turn()
   t.strictSame(revoked, [['bob', undefined], ['ann', 'bye']])
   t.equal(lines.length, bad.length)
-  t.strictSame(lines.map(line => (line as [unknown, string])[1]), bad.map(() => 'sse message of another node is malformed'))
+  t.strictSame(lines.map(line => (line as [unknown, string])[1]),
+    bad.map(() => 'sse message of another node is malformed'))
 })
 
 t.test('L7: after close no message is sent, and an event log that cannot be closed is logged', async t => {
@@ -139,7 +161,9 @@ t.test('L7: after close no message is sent, and an event log that cannot be clos
 t.test('R10: the messages of nodes are in no channel, no statistics and no diagnostics channel', async t => {
   const redis = await RedisServer.start(t)
   const nodes: Node[] = []
-  for (let n = 0; n < 2; n++) nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
+  for (let n = 0; n < 2; n++) {
+    nodes.push(await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(redis.client(t)) }))
+  }
   const [here, there] = nodes as [Node, Node]
   const told: unknown[] = []
   const listener = (message: unknown): void => { told.push(message) }
@@ -149,7 +173,9 @@ t.test('R10: the messages of nodes are in no channel, no statistics and no diagn
   await here.app.sse.disconnect('ann', 'logged out')
   await within('the reason', client.until('logged out'))
   for (const { app } of nodes) {
-    for (const ask of [() => app.sse.channel('sse.control'), () => app.sse.find('sse.control')]) t.throws(ask, { code: 'FST_SSE_OPTION', message: /reserved/ })
+    for (const ask of [() => app.sse.channel('sse.control'), () => app.sse.find('sse.control')]) {
+      t.throws(ask, { code: 'FST_SSE_OPTION', message: /reserved/ })
+    }
     t.notOk('sse.control' in app.sse.stats().channels)
     t.equal(app.sse.stats().published, 0)
   }
@@ -161,9 +187,14 @@ t.test('R8: a node continues after a malformed message in Redis, and receives me
   const redis = await RedisServer.start(t, '--appendonly', 'yes', '--appendfsync', 'always')
   const again = { retryStrategy: () => 20 }
   const clients = [redis.client(t, again), redis.client(t, again)]
-  const [here, there] = [await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(clients[0]!) }), await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(clients[1]!) })]
+  const [here, there] = [await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(clients[0]!) }),
+    await node(t, { limits: { keyGenerator: key }, eventLog: redisLog(clients[1]!) })]
   const [ann, bob, cid] = await Promise.all(['ann', 'bob', 'cid'].map(user => visit(there.port, user)))
-  const foreign = redisLog(redis.client(t, again))('sse.control', { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 })
+  const foreign = redisLog(redis.client(t, again))('sse.control', {
+    maxEvents: 1_000,
+    maxBytes: 1_048_576,
+    maxAge: 300_000
+  })
   for (const data of ['{', '{"key":null}', 'null']) await foreign.append({ event: 'disconnect', data, json: true })
   t.equal(await here.app.sse.disconnect('ann', 'logged out'), 0)
   await within('the reason', ann!.until('logged out'))

@@ -1,6 +1,9 @@
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import Fastify, {
+  type FastifyInstance, type FastifyReply, type FastifyRequest,
+  type FastifyServerOptions
+} from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { type CloseReport } from '../../lib/index.ts'
 import { wrapHandler } from '../../lib/server/handler-wrapper.ts'
@@ -17,7 +20,17 @@ interface TestApp { app: FastifyInstance, lines: Line[], reports: CloseReport[] 
 async function build (t: Test, options: FastifyServerOptions = {}): Promise<TestApp> {
   const lines: Line[] = []
   const reports: CloseReport[] = []
-  const app = Fastify({ ...options, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line) as Line) } } } })
+  const app = Fastify({
+    ...options,
+    logger: {
+      level: 'warn',
+      stream: {
+        write: (line: string) => {
+          lines.push(JSON.parse(line) as Line)
+        }
+      }
+    }
+  })
   t.teardown(() => app.close())
   await app.register(sse, { flushHeadersAfter: 60_000, onClose: report => { reports.push(report) } })
   return { app, lines, reports }
@@ -92,11 +105,15 @@ t.test('a handler that starts no stream answers as without the plugin', async t 
   }
   for (const [name, handler] of Object.entries(handlers)) app.get(`/${name}`, { schema }, handler)
   const answers = await Promise.all(Object.keys(handlers).map(name => app.inject(`/${name}`)))
-  t.strictSame(answers.map(({ statusCode, body }) => statusCode === 200 ? body : statusCode), ['a', 'b', 'c', '', 418, 418])
+  t.strictSame(answers.map(({ statusCode, body }) => statusCode === 200 ? body : statusCode), ['a', 'b', 'c', '', 418,
+    418])
 })
 
 t.test('L10: an error of the handler is the answer, and stops the source', async t => {
-  for (const [thrown, status] of [[Object.assign(new Error('no'), { statusCode: 418 }), 418], ['a text', 500], [undefined, 500]] as const) {
+  for (const [thrown, status] of [[Object.assign(new Error('no'), { statusCode: 418 }), 418], ['a text', 500], [
+    undefined,
+    500
+  ]] as const) {
     let source = late()
     const handlers: Handler[] = [
       (_request, reply) => {
@@ -145,7 +162,8 @@ t.test('L10: a value that the handler returns after reply.sse() is dropped with 
   app.get('/sync', { schema }, (_request, reply) => { start(reply); return value })
   app.get('/async', { schema }, async (_request, reply) => { start(reply); return value })
   for (const path of ['/sync', '/async']) t.equal((await app.inject(path)).body, 'data: 1\n\n')
-  t.strictSame(lines.map(({ err, msg }) => [err?.code, msg]), Array(2).fill(['FST_SSE_SEND_AFTER_SSE', 'sse payload dropped']))
+  t.strictSame(lines.map(({ err, msg }) => [err?.code, msg]),
+    Array(2).fill(['FST_SSE_SEND_AFTER_SSE', 'sse payload dropped']))
   app.close()
   const other = await build(t)
   other.app.get('/', { schema }, async (_request, reply) => {
@@ -184,10 +202,13 @@ t.test('L10: a reply that is hijacked after reply.sse() gets no stream, and the 
 
 t.test('L9: an error that Fastify sends before the head stops the source, also with a slow error handler', async t => {
   const cases: Array<[FastifyServerOptions, Handler]> = [
-    [{ handlerTimeout: 50 }, (_request, reply) => reply.sse(({ signal }) => (async function * (): AsyncGenerator<Event> {
-      await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
-      yield { data: 0 }
-    })())],
+    [{ handlerTimeout: 50 }, (_request, reply) =>
+      reply.sse(({ signal }) =>
+        (async function * (): AsyncGenerator<Event> {
+          await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))
+          yield { data: 0 }
+        })()
+      )],
     [{}, (_request, reply) => {
       reply.sse(late())
       reply.send(new Error('sent'))

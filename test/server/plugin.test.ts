@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
-import sse, { EventQueue, memoryLog, type AnyEvent, type Channel, type CloseReport, type EventMap, type EventLogFactory, type RegisterOptions, type SseOptions } from '../../lib/index.ts'
+import sse, {
+  EventQueue, memoryLog, type AnyEvent, type Channel, type CloseReport, type EventMap, type EventLogFactory,
+  type RegisterOptions, type SseOptions
+} from '../../lib/index.ts'
 import { injectStream } from '../../lib/testing.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
@@ -85,9 +88,11 @@ t.test('Fastify\'s own options of register() are ignored', async t => {
 })
 
 const bad: Array<[options: unknown, message: string]> = [
-  [{ heartbeatInterval: -1 }, "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
-  [{ onClose: 'log' }, "Option 'onClose' must be a function, got \"log\" (string)"],
-  [{ heartbeat: 5 }, "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
+  [{ heartbeatInterval: -1 },
+    "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
+  [{ onClose: 'log' }, 'Option \'onClose\' must be a function, got "log" (string)'],
+  [{ heartbeat: 5 },
+    "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
 ]
 for (const [options, message] of bad) {
   t.test(`an invalid option fails the registration: ${message}`, async t => {
@@ -100,12 +105,31 @@ for (const [options, message] of bad) {
 // Event maps
 
 const unusable: Array<[what: string, map: unknown, error: { code: string, message: string }]> = [
-  ['is no map', 'events', { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: got "events" (string)' }],
-  ['is empty', {}, { code: 'FST_SSE_MAP', message: 'GET /orders: the events must map names to TypeBox schemas: got no event' }],
-  ['has no schema', { paid: 'yes' }, { code: 'FST_SSE_MAP', message: "GET /orders: the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)" }],
-  ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'sent' cannot be compiled: " }],
-  ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'paid' cannot be compiled: " }],
-  ['has a name that cannot be sent', { 'a\nb': Type.String() }, { code: 'FST_SSE_SCHEMA', message: "GET /orders: the schema of event 'a\nb' cannot be compiled: The field 'event'" }]
+  ['is no map', 'events', {
+    code: 'FST_SSE_MAP',
+    message: 'GET /orders: the events must map names to TypeBox schemas: got "events" (string)'
+  }],
+  ['is empty', {}, {
+    code: 'FST_SSE_MAP',
+    message: 'GET /orders: the events must map names to TypeBox schemas: got no event'
+  }],
+  ['has no schema', { paid: 'yes' }, {
+    code: 'FST_SSE_MAP',
+    message:
+      'GET /orders: the events must map names to TypeBox schemas: the schema of event \'paid\' is "yes" (string)'
+  }],
+  ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, {
+    code: 'FST_SSE_SCHEMA',
+    message: "GET /orders: the schema of event 'sent' cannot be compiled: "
+  }],
+  ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, {
+    code: 'FST_SSE_SCHEMA',
+    message: "GET /orders: the schema of event 'paid' cannot be compiled: "
+  }],
+  ['has a name that cannot be sent', { 'a\nb': Type.String() }, {
+    code: 'FST_SSE_SCHEMA',
+    message: "GET /orders: the schema of event 'a\nb' cannot be compiled: The field 'event'"
+  }]
 ]
 for (const [what, sse_, { code, message }] of unusable) {
   t.test(`C3: a map that ${what} fails the start with the route, the event and the reason`, async t => {
@@ -153,7 +177,8 @@ t.test('C3: a map on two routes is compiled once, and checks both', async t => {
   let reads = 0
   const watched = new Proxy(map, { ownKeys: target => { reads++; return Reflect.ownKeys(target) } })
   for (const url of ['/a', '/b']) {
-    app.get(url, { schema: { sse: watched } }, (_request, reply) => reply.sse([{ event: 'count', data: { n: 'one' } }] as unknown as Iterable<never>))
+    app.get(url, { schema: { sse: watched } }, (_request, reply) =>
+      reply.sse([{ event: 'count', data: { n: 'one' } }] as unknown as Iterable<never>))
   }
   await app.ready()
   t.equal(reads, 1)
@@ -170,11 +195,14 @@ t.test('C1: a route without schema.sse takes any event', async t => {
 t.test('C1: a route that was declared before the plugin is validated like any other', async t => {
   const app = Fastify()
   app.register(sse)
-  app.get('/', { schema: { sse: map } }, (request, reply) => reply.sse([
-    ...counts,
-    { event: 'count', data: { n: request.query } }
-  ] as Iterable<never>))
-  for (let round = 0; round < 2; round++) t.match((await app.inject('/')).payload, /^event: count\ndata: \{"n":1\}\n\nevent: error\n/)
+  app.get('/', { schema: { sse: map } }, (request, reply) =>
+    reply.sse([
+      ...counts,
+      { event: 'count', data: { n: request.query } }
+    ] as Iterable<never>))
+  for (let round = 0; round < 2; round++) {
+    t.match((await app.inject('/')).payload, /^event: count\ndata: \{"n":1\}\n\nevent: error\n/)
+  }
 })
 
 t.test('L3: on a route that was declared before the plugin, request.signal aborts with the client from its first use', async t => {
@@ -288,7 +316,16 @@ t.test('a hook may answer with a stream, and the handler does not run', async t 
 
 t.test('L10: a second call is rejected and logged, and its source is disposed of', async t => {
   const log: Array<{ level: number, err?: { code?: string } }> = []
-  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
+  const app = Fastify({
+    logger: {
+      level: 'warn',
+      stream: {
+        write: (line: string) => {
+          log.push(JSON.parse(line))
+        }
+      }
+    }
+  })
   await app.register(sse)
   const queues = [new EventQueue(), new EventQueue()] as const
   app.get('/twice', (_request, reply) => {
@@ -341,7 +378,16 @@ t.test('a finite stream that the client has read to its end gets 204', async t =
 for (const hooks of [undefined, 'one', 'several'] as const) {
   t.test(`L3: a client that disconnects during a slow hook is reported, and its source is disposed of; ${hooks ?? 'no'} onRequest of the route`, async t => {
     const log: Array<{ level: number, msg?: string }> = []
-    const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
+    const app = Fastify({
+      logger: {
+        level: 'debug',
+        stream: {
+          write: (line: string) => {
+            log.push(JSON.parse(line))
+          }
+        }
+      }
+    })
     const reports: CloseReport[] = []
     await app.register(sse, { onClose: report => reports.push(report) })
     const ran: string[] = []
@@ -431,8 +477,10 @@ t.test('a channel is sent from its oldest event or from the client\'s position, 
   app.get('/', (_request, reply) => reply.sse(run))
   const end = await over(run, 'a', 'b')
   const epoch = end.replace(/-2$/, '')
-  t.equal((await app.inject('/')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
-  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload, `: replay\nevent: sse.position\nid: ${epoch}-1\ndata: \n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject('/')).payload,
+    `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nid: ${epoch}-1\ndata: a\n\nid: ${epoch}-2\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${epoch}-1` } })).payload,
+    `: replay\nevent: sse.position\nid: ${epoch}-1\ndata: \n\nid: ${epoch}-2\ndata: b\n\n`)
   const done = await app.inject({ url: '/', headers: { 'last-event-id': end } })
   t.same([done.statusCode, done.payload], [204, ''])
 })
@@ -458,10 +506,12 @@ t.test('several channels are sent in one stream, whose id has the positions of a
   app.get('/', (_request, reply) => reply.sse([one, other.subscribe()]))
   app.get('/function', (_request, reply) => reply.sse(async () => [one, other]))
   const [a, b] = [(await over(one, 'a')).slice(0, -2), (await over(other, 'b')).slice(0, -2)]
-  const expected = `: replay\nevent: sse.position\nid: ${a}-0.${b}-0\ndata: \n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
+  const expected =
+    `: replay\nevent: sse.position\nid: ${a}-0.${b}-0\ndata: \n\nid: ${a}-1.${b}-0\ndata: a\n\nid: ${a}-1.${b}-1\ndata: b\n\n`
   for (const url of ['/', '/function']) t.equal((await app.inject(url)).payload, expected)
   t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-1` } })).statusCode, 204)
-  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload, `: replay\nevent: sse.position\nid: ${a}-1.${b}-0\ndata: \n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
+  t.equal((await app.inject({ url: '/', headers: { 'last-event-id': `${a}-1.${b}-0` } })).payload,
+    `: replay\nevent: sse.position\nid: ${a}-1.${b}-0\ndata: \n\nid: ${a}-1.${b}-1\ndata: b\n\n`)
 })
 
 t.test('a stream does not subscribe to one channel twice, nor to more than fit into its id', async t => {
@@ -473,7 +523,10 @@ t.test('a stream does not subscribe to one channel twice, nor to more than fit i
   for (const [url, got] of [['/twice', 'one of them twice'], ['/many', '65']]) {
     const response = await app.inject(url!)
     t.equal(response.statusCode, 500)
-    t.match(response.json(), { code: 'FST_SSE_CHANNELS', message: `A stream must subscribe to 1 to 64 different channels, got ${got}` })
+    t.match(response.json(), {
+      code: 'FST_SSE_CHANNELS',
+      message: `A stream must subscribe to 1 to 64 different channels, got ${got}`
+    })
   }
   t.same(channels.filter(channel => channel.subscribers > 0), [], 'and follows none of them')
 })
@@ -484,10 +537,16 @@ t.test('C4: a typed route accepts channels with the same schema objects, and rej
   const schema = { sse: { ...map, ...text } }
   const own = app.sse.channel('own', { events: { count: map.count } })
   const fits = await over(own as unknown as Channel)
-  const others = [app.sse.channel('copy', { events: { count: Type.Object({ n: Type.Integer() }) } }), app.sse.channel('more', { events: { ...schema.sse, more: Type.Null() } }), app.sse.channel('free')]
+  const others = [app.sse.channel('copy', { events: { count: Type.Object({ n: Type.Integer() }) } }),
+    app.sse.channel('more', { events: { ...schema.sse, more: Type.Null() } }), app.sse.channel('free')]
   app.get('/own', { schema }, (_request, reply) => reply.sse(own))
   for (const channel of others) {
-    const sources = { alone: channel, filtered: (channel as Channel).subscribe({ filter: () => true }), among: [own, channel], later: () => channel }
+    const sources = {
+      alone: channel,
+      filtered: (channel as Channel).subscribe({ filter: () => true }),
+      among: [own, channel],
+      later: () => channel
+    }
     for (const [how, source] of Object.entries(sources)) {
       const url = `/${channel.name}/${how}`
       app.get(url, { schema }, (_request, reply) => reply.sse(source as typeof own))
@@ -500,11 +559,17 @@ t.test('C4: a typed route accepts channels with the same schema objects, and rej
     for (const how of ['alone', 'filtered', 'among', 'later']) {
       const response = await app.inject(`/${name}/${how}`)
       t.equal(response.statusCode, 500)
-      t.match(response.json(), { code: 'FST_SSE_CHANNEL_EVENTS', message: `The events of the channel '${name}' differ from schema.sse: declare the same schema objects in both, or convert the events with subscribe({ map })` })
+      t.match(response.json(), {
+        code: 'FST_SSE_CHANNEL_EVENTS',
+        message:
+          `The events of the channel '${name}' differ from schema.sse: declare the same schema objects in both, or convert the events with subscribe({ map })`
+      })
     }
   }
   for (const channel of others) await channel.end()
-  for (const { name } of others) t.equal((await app.inject(`/any/${name}/alone`)).statusCode, 204, 'a route without schema.sse serves all')
+  for (const { name } of others) {
+    t.equal((await app.inject(`/any/${name}/alone`)).statusCode, 204, 'a route without schema.sse serves all')
+  }
   t.same([own, ...others].filter(channel => channel.subscribers > 0), [])
 })
 
@@ -513,13 +578,16 @@ t.test('C4: the events that map returns for another channel are checked and seri
   await app.register(sse)
   const prices = app.sse.channel('prices', { start: 'earliest' })
   const epoch = (await over(prices, 1, 2, 3)).slice(0, -2)
-  app.get('/', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
-    map: ({ data }) => data === 2 ? undefined : { event: 'count' as const, data: { n: Number(data), secret: 'x' } }
-  })))
-  app.get('/wrong', { schema: { sse: map } }, (_request, reply) => reply.sse(prices.subscribe({
-    map: () => ({ event: 'count', data: { n: 'x' } }) as never
-  }), { errorEvent: null }))
-  t.equal((await app.inject('/')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nevent: sse.position\nid: ${epoch}-2\ndata: \n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
+  app.get('/', { schema: { sse: map } }, (_request, reply) =>
+    reply.sse(prices.subscribe({
+      map: ({ data }) => data === 2 ? undefined : { event: 'count' as const, data: { n: Number(data), secret: 'x' } }
+    })))
+  app.get('/wrong', { schema: { sse: map } }, (_request, reply) =>
+    reply.sse(prices.subscribe({
+      map: () => ({ event: 'count', data: { n: 'x' } }) as never
+    }), { errorEvent: null }))
+  t.equal((await app.inject('/')).payload,
+    `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\nevent: count\nid: ${epoch}-1\ndata: {"n":1}\n\nevent: sse.position\nid: ${epoch}-2\ndata: \n\nevent: count\nid: ${epoch}-3\ndata: {"n":3}\n\n`)
   t.equal((await app.inject('/wrong')).payload, `: replay\nevent: sse.position\nid: ${epoch}-0\ndata: \n\n`)
 })
 
@@ -529,11 +597,13 @@ t.test('L8: HEAD of a route with a channel gets the head alone, without a subscr
   await app.register(sse, { onClose: report => reports.push(report) })
   const live = app.sse.channel('live')
   app.get('/channel', (_request, reply) => reply.sse(live))
-  app.get('/subscription', (_request, reply) => reply.sse(live.subscribe({ snapshot: () => t.fail('asked for its state') as never })))
+  app.get('/subscription',
+    (_request, reply) => reply.sse(live.subscribe({ snapshot: () => t.fail('asked for its state') as never })))
   app.get('/several', (_request, reply) => reply.sse([live, app.sse.channel('other')]))
   for (const url of ['/channel', '/subscription', '/several']) {
     const response = await app.inject({ method: 'HEAD', url })
-    t.same([response.statusCode, response.headers['content-type'], response.payload], [200, 'text/event-stream; charset=utf-8', ''])
+    t.same([response.statusCode, response.headers['content-type'], response.payload], [200,
+      'text/event-stream; charset=utf-8', ''])
     t.equal(live.subscribers, 0)
   }
   t.same(reports, [])
@@ -543,9 +613,19 @@ t.test('C3: a channel with an invalid map throws at its creation, with the chann
   const app = Fastify()
   await app.register(sse)
   const rows: Array<[events: unknown, error: { code: string, message: string | RegExp }]> = [
-    [{}, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: got no event" }],
-    [{ paid: 'yes' }, { code: 'FST_SSE_MAP', message: "channel 'orders': the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)" }],
-    [{ sent: { type: 'nonsense' } }, { code: 'FST_SSE_SCHEMA', message: /^channel 'orders': the schema of event 'sent' cannot be compiled: / }],
+    [{}, {
+      code: 'FST_SSE_MAP',
+      message: "channel 'orders': the events must map names to TypeBox schemas: got no event"
+    }],
+    [{ paid: 'yes' }, {
+      code: 'FST_SSE_MAP',
+      message:
+        "channel 'orders': the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)"
+    }],
+    [{ sent: { type: 'nonsense' } }, {
+      code: 'FST_SSE_SCHEMA',
+      message: /^channel 'orders': the schema of event 'sent' cannot be compiled: /
+    }],
     [{ 'sse.gap': Type.Null() }, { code: 'FST_SSE_MAP', message: /^channel 'orders': .* is reserved$/ }]
   ]
   for (const [events, error] of rows) t.throws(() => app.sse.channel('orders', { events: events as EventMap }), error)
@@ -561,7 +641,8 @@ t.test('C3: a channel uses the shared schemas of its creation, and later routes 
   const events = { order: Type.Ref('Order') }
   const orders = app.sse.channel('orders', { events, start: 'earliest' })
   app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(orders))
-  app.get('/list', { schema: { sse: { order: Type.Ref('Order') } } }, (_request, reply) => reply.sse([{ event: 'order', data: { id: 7, secret: 1 } }] as never))
+  app.get('/list', { schema: { sse: { order: Type.Ref('Order') } } },
+    (_request, reply) => reply.sse([{ event: 'order', data: { id: 7, secret: 1 } }] as never))
   await orders.publish({ event: 'order', data: { id: 7, secret: 1 } } as never)
   await orders.end()
   t.match((await app.inject('/')).payload, /\ndata: {"id":7}\n\n$/)
@@ -580,16 +661,26 @@ t.test('option eventLog: opens the log of each channel, once, with its name and 
   const channel = app.sse.channel('a', { history: { maxEvents: 7 } })
   t.equal(app.sse.channel('a', { history: { maxEvents: 7 } }), channel)
   app.sse.channel('b')
-  t.strictSame(opened, [['a', { maxEvents: 7, maxBytes: 1_048_576, maxAge: 300_000 }], ['b', { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }]])
+  t.strictSame(opened, [['a', { maxEvents: 7, maxBytes: 1_048_576, maxAge: 300_000 }], ['b', {
+    maxEvents: 1_000,
+    maxBytes: 1_048_576,
+    maxAge: 300_000
+  }]])
   app.get('/', (_request, reply) => reply.sse([]))
   t.equal((await app.inject('/')).payload, 'retry: 5\n\n', 'beside the options of streams')
 })
 
-for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [memoryLog()('x', { maxEvents: 1, maxBytes: 1, maxAge: 1 }), 'an object (MemoryLog)']] as const) {
+for (const [log, got] of [[null, 'null'], ['memory', '"memory" (string)'], [
+  memoryLog()('x', { maxEvents: 1, maxBytes: 1, maxAge: 1 }),
+  'an object (MemoryLog)'
+]] as const) {
   t.test(`an invalid option fails the registration: eventLog is ${got}`, async t => {
     const app = Fastify()
     app.register(sse, { eventLog: log } as unknown as RegisterOptions)
-    await t.rejects(async () => app.ready(), { code: 'FST_SSE_OPTION', message: `Option 'eventLog' must be a function that opens logs, such as memoryLog(), got ${got}` })
+    await t.rejects(async () => app.ready(), {
+      code: 'FST_SSE_OPTION',
+      message: `Option 'eventLog' must be a function that opens logs, such as memoryLog(), got ${got}`
+    })
   })
 }
 
@@ -668,7 +759,13 @@ t.test('the built package can be required', async t => {
 
 t.test('a connectionTimeout that closes silent streams is logged once, when the server starts', async t => {
   const cases: Array<[connectionTimeout: number, heartbeatInterval: number, told: boolean]> = [
-    [0, 15_000, false], [0, 0, false], [10_000, 15_000, true], [15_000, 15_000, true], [16_000, 15_000, true], [17_000, 15_000, false], [10_000, 0, true]
+    [0, 15_000, false],
+    [0, 0, false],
+    [10_000, 15_000, true],
+    [15_000, 15_000, true],
+    [16_000, 15_000, true],
+    [17_000, 15_000, false],
+    [10_000, 0, true]
   ]
   for (const [connectionTimeout, heartbeatInterval, told] of cases) {
     for (const http2 of [false, true]) {
@@ -677,7 +774,12 @@ t.test('a connectionTimeout that closes silent streams is logged once, when the 
       const app = Fastify({ ...(http2 && { http2 }), connectionTimeout, logger } as object)
       await app.register(sse, { heartbeatInterval })
       await app.ready()
-      const line = { level: 40, msg: 'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it', connectionTimeout, heartbeatInterval }
+      const line = {
+        level: 40,
+        msg: 'connectionTimeout closes quiet sse streams: keep heartbeatInterval below it',
+        connectionTimeout,
+        heartbeatInterval
+      }
       t.match(lines, told ? [line] : [])
       t.equal(lines.length, told ? 1 : 0)
       await app.close()

@@ -11,14 +11,19 @@ import { within } from '../setup/within.ts'
 const EVENT_SOURCE = { accept: 'text/event-stream' }
 
 /** The whole answer, over a socket. */
-async function answer (port: number, headers: Record<string, string> = {}, path = '/'): Promise<{ status: number, body: string }> {
+async function answer (
+  port: number,
+  headers: Record<string, string> = {},
+  path = '/'
+): Promise<{ status: number, body: string }> {
   const client = await open(port, { path, headers: { connection: 'close', ...headers } })
   await within('the answer', client.closed)
   return client.responses()[0]!
 }
 
 /** Tells the position in an event. */
-const echo = (request: FastifyRequest, reply: FastifyReply): Promise<void> => reply.sse([{ data: request.lastEventId ?? 'none' }])
+const echo = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
+  reply.sse([{ data: request.lastEventId ?? 'none' }])
 
 async function serve (t: Test, schema: FastifySchema, options: RegisterOptions = {}): Promise<number> {
   const app = Fastify({ forceCloseConnections: true })
@@ -60,7 +65,8 @@ t.test('L11: the position survives a schema of headers that removes it, converts
 })
 
 t.test('L11: the position survives a schema of the query that removes it or converts it to a list', async t => {
-  for (const querystring of [Type.Object({}, closed), Type.Object({ lastEventId: Type.Optional(Type.Array(Type.Integer())) })]) {
+  for (const querystring of [Type.Object({}, closed),
+    Type.Object({ lastEventId: Type.Optional(Type.Array(Type.Integer())) })]) {
     const port = await serve(t, { querystring })
     t.equal((await answer(port, {}, '/?lastEventId=2')).body, 'data: 2\n\n')
     t.equal((await answer(port)).body, 'data: none\n\n')
@@ -71,7 +77,8 @@ t.test('L11: the position survives a validator that returns another object', asy
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
   app.setValidatorCompiler<TSchema>(({ schema }) => data => ({ value: Value.Clean(schema, Value.Clone(data)) }))
-  app.get('/', { schema: { querystring: Type.Object({ a: Type.Optional(Type.String()) }), headers: Type.Object({}) } }, echo)
+  app.get('/', { schema: { querystring: Type.Object({ a: Type.Optional(Type.String()) }), headers: Type.Object({}) } },
+    echo)
   const port = await listen(t, app)
   t.equal((await answer(port, {}, '/?a=1&lastEventId=2')).body, 'data: 2\n\n')
   t.equal((await answer(port, { 'last-event-id': '3' }, '/?a=1&lastEventId=2')).body, 'data: 3\n\n')
@@ -86,10 +93,12 @@ t.test('L11: an EventSource is recognized although a schema removes its accept h
 t.test('L11: an address of a header counts even if a schema removes that header', async t => {
   const app = Fastify({ forceCloseConnections: true, trustProxy: true })
   await app.register(sse, { limits: { maxStreamsPerKey: 1 } })
-  app.get('/', { schema: { headers: Type.Object({}, closed) } }, (_request, reply) => reply.sse(async function * ({ signal }) {
-    yield { data: 'open' }
-    await new Promise(resolve => signal.addEventListener('abort', resolve))
-  }))
+  app.get('/', { schema: { headers: Type.Object({}, closed) } },
+    (_request, reply) =>
+      reply.sse(async function * ({ signal }) {
+        yield { data: 'open' }
+        await new Promise(resolve => signal.addEventListener('abort', resolve))
+      }))
   const port = await listen(t, app)
   for (const from of ['10.0.0.1', '10.0.0.2']) {
     const client = await open(port, { headers: { 'x-forwarded-for': from } })
@@ -128,7 +137,9 @@ const ways: Array<[what: string, make: (app: FastifyInstance) => unknown]> = [
   ['a handler of errors', async app => {
     await app.register(sse)
     app.setErrorHandler((_error, request, reply) => echo(request, reply))
-    app.get('/', { schema: { headers: Type.Object({ 'x-needed': Type.String() }, closed), querystring: Type.Object({}, closed) } }, echo)
+    app.get('/', {
+      schema: { headers: Type.Object({ 'x-needed': Type.String() }, closed), querystring: Type.Object({}, closed) }
+    }, echo)
   }],
   ['a registration within another', async app => {
     await app.register(sse)
@@ -150,7 +161,11 @@ for (const [what, make] of ways) {
 
 t.test('L11: the position is known under another URL and with another query parser', async t => {
   const querystringParser = (text: string): Record<string, string> => ({ lastEventId: `parsed ${text}` })
-  const app = Fastify({ forceCloseConnections: true, routerOptions: { querystringParser }, rewriteUrl: ({ url }) => url!.replace('/old', '/') })
+  const app = Fastify({
+    forceCloseConnections: true,
+    routerOptions: { querystringParser },
+    rewriteUrl: ({ url }) => url!.replace('/old', '/')
+  })
   await app.register(sse)
   app.get('/', { schema: { querystring: Type.Object({}, closed) } }, echo)
   const port = await listen(t, app)

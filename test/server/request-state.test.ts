@@ -1,9 +1,15 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { STATE, factsOf, kHandler, kStream, lifecycleOf, readRequest, restartLifecycle, setResponse, signal, stateOf } from '../../lib/server/request-state.ts'
+import {
+  STATE, factsOf, kHandler, kStream, lifecycleOf, readRequest, restartLifecycle, setResponse, signal,
+  stateOf
+} from '../../lib/server/request-state.ts'
 
 /** The result of a function of the request, in a handler of an app whose requests have the state. */
-async function inHandler<T> (read: (request: FastifyRequest, reply: Parameters<typeof readRequest>[1]) => T, { hook = true, decorated = true, sse = false } = {}): Promise<T> {
+async function inHandler<T> (
+  read: (request: FastifyRequest, reply: Parameters<typeof readRequest>[1]) => T,
+  { hook = true, decorated = true, sse = false } = {}
+): Promise<T> {
   const app = Fastify()
   if (decorated) for (const key of STATE) app.decorateRequest(key, null)
   if (hook) app.addHook('onRequest', (request, reply, done) => { readRequest(request, reply, true); done() })

@@ -6,7 +6,8 @@ import sse from '../../lib/index.ts'
 t.test('a route is counted by its declared method and path, for any URL', async t => {
   const app = Fastify()
   await app.register(sse)
-  app.get('/jobs/:id', { schema: { sse: { done: Type.Integer() } } }, (_request, reply) => reply.sse([{ event: 'done', data: 1 }]))
+  app.get('/jobs/:id', { schema: { sse: { done: Type.Integer() } } },
+    (_request, reply) => reply.sse([{ event: 'done', data: 1 }]))
   app.post('/jobs', (_request, reply) => reply.sse([]))
   app.setNotFoundHandler((_request, reply) => reply.sse([{ data: 'nothing here' }]))
   for (const url of ['/jobs/1', '/jobs/2?verbose']) await app.inject(url)
@@ -14,7 +15,8 @@ t.test('a route is counted by its declared method and path, for any URL', async 
   await app.inject({ method: 'POST', url: '/jobs' })
   for (const url of ['/a', '/b']) await app.inject(url)
   const { routes } = app.sse.stats()
-  t.strictSame(Object.entries(routes).map(([name, { opened, events }]) => [name, opened, events]), [['GET /jobs/:id', 2, 2], ['POST /jobs', 1, 0], ['GET *', 2, 2]])
+  t.strictSame(Object.entries(routes).map(([name, { opened, events }]) => [name, opened, events]), [['GET /jobs/:id', 2,
+    2], ['POST /jobs', 1, 0], ['GET *', 2, 2]])
 })
 
 t.test('each registration counts its own routes', async t => {
@@ -33,7 +35,8 @@ t.test('each registration counts its own routes', async t => {
 
 t.test('C3: a map that was declared before the plugin is compiled at its first use, and fails there', async t => {
   const app = Fastify()
-  app.get('/good', { schema: { sse: { tick: Type.Integer() } } as object }, (_request, reply) => reply.sse([{ event: 'tick', data: 'no' }] as never))
+  app.get('/good', { schema: { sse: { tick: Type.Integer() } } as object },
+    (_request, reply) => reply.sse([{ event: 'tick', data: 'no' }] as never))
   app.get('/bad', { schema: { sse: { tick: 5 } } as object }, (_request, reply) => reply.sse([]))
   await app.register(sse)
   for (let n = 0; n < 2; n++) {

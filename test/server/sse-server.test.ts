@@ -1,7 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse, { StreamClosedError, type AnyEvent, type CloseReport, type RegisterOptions, type SourceContext } from '../../lib/index.ts'
+import sse, {
+  StreamClosedError, type AnyEvent, type CloseReport, type RegisterOptions,
+  type SourceContext
+} from '../../lib/index.ts'
 import { connect } from '../../lib/client.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
@@ -13,22 +16,37 @@ interface Made { app: FastifyInstance, port: number, reports: CloseReport[], lin
 async function make (t: Test, options: RegisterOptions = {}): Promise<Made> {
   const reports: CloseReport[] = []
   const lines: Made['lines'] = []
-  const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  const app = Fastify({
+    logger: {
+      level: 'debug',
+      stream: {
+        write: (line: string) => {
+          lines.push(JSON.parse(line))
+        }
+      }
+    }
+  })
   await app.register(sse, { ...options, onClose: report => reports.push(report) })
   app.get('/news', (_request, reply) => reply.sse(app.sse.channel('news')))
-  app.get('/talk', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
-    yield { data: 'é', id: '1' }
-    await new Promise(resolve => signal.addEventListener('abort', resolve))
-  }))
-  app.get('/slow', (_request, reply) => reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
-    await new Promise(resolve => signal.addEventListener('abort', resolve))
-  }, { flushHeadersAfter: 10_000 }))
-  app.get('/closing', (_request, reply) => reply.sse(async function * ({ shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
-    yield { data: 'working' }
-    await new Promise(resolve => shutdownSignal.addEventListener('abort', resolve))
-    t.equal(signal.aborted, false, 'its stream continues')
-    yield { data: 'last words' }
-  }, { onShutdown: 'drain' }))
+  app.get('/talk',
+    (_request, reply) =>
+      reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
+        yield { data: 'é', id: '1' }
+        await new Promise(resolve => signal.addEventListener('abort', resolve))
+      }))
+  app.get('/slow',
+    (_request, reply) =>
+      reply.sse(async function * ({ signal }: SourceContext): AsyncGenerator<AnyEvent> {
+        await new Promise(resolve => signal.addEventListener('abort', resolve))
+      }, { flushHeadersAfter: 10_000 }))
+  app.get('/closing',
+    (_request, reply) =>
+      reply.sse(async function * ({ shutdownSignal, signal }: SourceContext): AsyncGenerator<AnyEvent> {
+        yield { data: 'working' }
+        await new Promise(resolve => shutdownSignal.addEventListener('abort', resolve))
+        t.equal(signal.aborted, false, 'its stream continues')
+        yield { data: 'last words' }
+      }, { onShutdown: 'drain' }))
   return { app, port: await listen(t, app), reports, lines }
 }
 
@@ -41,11 +59,30 @@ t.test('app.sse.streams() lists the open streams', async t => {
   await app.sse.channel('news').publish({ data: 1 })
   await within('the event', news.until('data: 1'))
   const [first, second] = app.sse.streams()
-  t.match(first, { route: 'GET /talk', key: 'ann', events: 1, bytes: Buffer.byteLength('id: 1\ndata: é\n\n'), stalled: false, lastEventId: '1', channels: [] })
+  t.match(first, {
+    route: 'GET /talk',
+    key: 'ann',
+    events: 1,
+    bytes: Buffer.byteLength('id: 1\ndata: é\n\n'),
+    stalled: false,
+    lastEventId: '1',
+    channels: []
+  })
   t.equal(first!.request.url, '/talk')
   t.ok(first!.age >= 0)
-  t.match(second, { route: 'GET /news', key: 'bob', events: 1, lastEventId: /-1$/, channels: [{ channel: 'news', lag: 0 }] })
-  t.match(app.sse.stats(), { streams: { open: 2, opened: 2, events: 2, stalled: 0 }, channels: { news: { subscribers: 1, lagging: 0, newest: 1 } }, published: 1, latency: { count: 1 } })
+  t.match(second, {
+    route: 'GET /news',
+    key: 'bob',
+    events: 1,
+    lastEventId: /-1$/,
+    channels: [{ channel: 'news', lag: 0 }]
+  })
+  t.match(app.sse.stats(), {
+    streams: { open: 2, opened: 2, events: 2, stalled: 0 },
+    channels: { news: { subscribers: 1, lagging: 0, newest: 1 } },
+    published: 1,
+    latency: { count: 1 }
+  })
   talk.socket.destroy()
   news.socket.destroy()
   while (app.sse.streams().length > 0) await turn()
@@ -55,17 +92,33 @@ t.test('app.sse.streams() lists the open streams', async t => {
 t.test('a stream that is disconnected sends the reason, once, and our client does not reconnect', async t => {
   const { app, port, reports, lines } = await make(t)
   const failures: unknown[] = []
-  const stream = connect(`http://127.0.0.1:${port}/talk`, { onError: ({ code, data }, { delay }) => { failures.push({ code, data, delay }) } })
+  const stream = connect(`http://127.0.0.1:${port}/talk`, {
+    onError: ({ code, data }, { delay }) => {
+      failures.push({ code, data, delay })
+    }
+  })
   stream.on('message', () => {
     const [open] = app.sse.streams()
     open!.disconnect('you logged out')
     open!.disconnect('twice')
   })
-  t.match(await within('the end', stream.closed), { reason: 'error', error: { code: 'FST_SSE_SERVER_ERROR', data: { status: 403, title: 'Forbidden', detail: 'The stream was ended: you logged out' } } })
+  t.match(await within('the end', stream.closed), {
+    reason: 'error',
+    error: {
+      code: 'FST_SSE_SERVER_ERROR',
+      data: { status: 403, title: 'Forbidden', detail: 'The stream was ended: you logged out' }
+    }
+  })
   t.match(failures, [{ code: 'FST_SSE_SERVER_ERROR', delay: undefined }])
   while (reports.length === 0) await turn()
   t.match(reports, [{ reason: 'revoked', events: 1 }])
-  t.match(lines.filter(({ msg }) => msg === 'sse stream closed'), [{ level: 30, reason: 'revoked', duration: Number, events: 1, bytes: Number }])
+  t.match(lines.filter(({ msg }) => msg === 'sse stream closed'), [{
+    level: 30,
+    reason: 'revoked',
+    duration: Number,
+    events: 1,
+    bytes: Number
+  }])
   t.same(lines.filter(({ level }) => Number(level) > 30), [])
 })
 
@@ -81,8 +134,13 @@ t.test('a disconnected stream that has sent nothing gets 403', async t => {
 
 t.test('reauthorize is called before the heartbeat, and a revoked stream ends within an interval', async t => {
   let permitted = true
-  const { app, port, reports } = await make(t, { heartbeatInterval: 20, reauthorizeInterval: 20, reauthorize: async ({ headers }) => permitted || headers['x-user'] !== 'ann' })
-  const [ann, bob] = [await open(port, { path: '/talk', headers: { 'x-user': 'ann' } }), await open(port, { path: '/talk', headers: { 'x-user': 'bob' } })]
+  const { app, port, reports } = await make(t, {
+    heartbeatInterval: 20,
+    reauthorizeInterval: 20,
+    reauthorize: async ({ headers }) => permitted || headers['x-user'] !== 'ann'
+  })
+  const [ann, bob] = [await open(port, { path: '/talk', headers: { 'x-user': 'ann' } }),
+    await open(port, { path: '/talk', headers: { 'x-user': 'bob' } })]
   await within('the beats', Promise.all([ann, bob].map(client => client.until(':\n\n'))))
   permitted = false
   await within('the end', ann.until('event: error\ndata: {"type":"about:blank","title":"Forbidden","status":403'))

@@ -36,5 +36,7 @@ export async function bundle (): Promise<Bundle> {
 export async function serveClient (app: FastifyInstance): Promise<void> {
   const { files } = await bundle()
   for (const [name, text] of files) app.get(`/${name}`, (_request, reply) => reply.type('text/javascript').send(text))
-  app.get('/', (_request, reply) => reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>A page</title>'))
+  app.get('/',
+    (_request, reply) =>
+      reply.type('text/html').send('<!doctype html><link rel="icon" href="data:,"><title>A page</title>'))
 }

@@ -10,7 +10,8 @@ const encode = (tag: number, ...parts: Buffer[]): Buffer => {
 }
 const sequence = (...parts: Buffer[]): Buffer => encode(0x30, ...parts)
 const identifier = (hex: string): Buffer => encode(0x06, Buffer.from(hex, 'hex'))
-const pem = (label: string, der: Buffer): string => `-----BEGIN ${label}-----\n${der.toString('base64').replace(/.{64}/g, '$&\n').trimEnd()}\n-----END ${label}-----\n`
+const pem = (label: string, der: Buffer): string =>
+  `-----BEGIN ${label}-----\n${der.toString('base64').replace(/.{64}/g, '$&\n').trimEnd()}\n-----END ${label}-----\n`
 
 const ECDSA_WITH_SHA256 = sequence(identifier('2a8648ce3d040302'))
 const COMMON_NAME = identifier('550403')
@@ -31,5 +32,8 @@ export function certificate (): { key: string, cert: string } {
     encode(0xa3, sequence(sequence(ALTERNATIVE_NAME, encode(0x04, names))))
   )
   const signature = encode(0x03, Buffer.from([0]), sign('sha256', told, privateKey))
-  return { key: String(privateKey.export({ type: 'pkcs8', format: 'pem' })), cert: pem('CERTIFICATE', sequence(told, ECDSA_WITH_SHA256, signature)) }
+  return {
+    key: String(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+    cert: pem('CERTIFICATE', sequence(told, ECDSA_WITH_SHA256, signature))
+  }
 }

@@ -62,7 +62,10 @@ export class DocumentPrograms {
     return await importFile(copy)
   }
 
-  /** Writes a block of TSX beside the program that contains this text, and returns its file. The block imports it as `./server.ts`. */
+  /**
+   * Writes a block of TSX beside the program that contains this text, and returns its file. The block imports it as
+   * `./server.ts`.
+   */
   writeComponent (text: string): string {
     const { code } = this.blocks.find(({ language }) => language === 'tsx')!
     const file = join(this.folder, 'component.tsx')
@@ -84,7 +87,9 @@ export class DocumentPrograms {
       t.test(`${heading}, block ${index + 1} runs`, { skip: code.includes('REDIS_URL') && skip }, async t => {
         if (code.includes("from 'tap'")) {
           // A test cannot run inside of another one.
-          const output = execFileSync(process.execPath, ['--import', './test/setup/typescript.js', file], { encoding: 'utf8' })
+          const output = execFileSync(process.execPath, ['--import', './test/setup/typescript.js', file], {
+            encoding: 'utf8'
+          })
           t.match(output, /^ok 10 - /m)
           t.notMatch(output, /^not ok/m)
           return
@@ -123,7 +128,8 @@ function programText (block: string): string {
 export function compile (folder: string): string {
   const root = resolve('.')
   const compilerOptions = { rootDir: root, allowUnreachableCode: true, jsx: 'react-jsx' }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: ['.'] }))
+  writeFileSync(join(folder, 'tsconfig.json'),
+    JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: ['.'] }))
   try {
     return execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', folder], { encoding: 'utf8' })
   } catch (error) {
@@ -137,7 +143,12 @@ export async function bodyOf (app: FastifyInstance, url: string, headers = {}): 
 }
 
 /** Opens an endless stream. `until` returns the text that was received, as soon as it ends with a given text. */
-export async function open (t: Test, app: FastifyInstance, url: string, headers = {}): Promise<{ until: (text: string) => Promise<string> }> {
+export async function open (
+  t: Test,
+  app: FastifyInstance,
+  url: string,
+  headers = {}
+): Promise<{ until: (text: string) => Promise<string> }> {
   const client = new AbortController()
   const response = await app.inject({ url, headers, payloadAsStream: true, signal: client.signal })
   const stream = response.stream().on('error', () => {})

@@ -13,12 +13,22 @@ interface Inner { [key: string]: Inner }
 export type Json = Record<string, Inner>
 
 /** A server, and its OpenAPI document. `version` is the version of OpenAPI, or undefined for Swagger 2. */
-export async function served (t: Test, version: string | undefined, routes: (app: FastifyInstance) => unknown, options: FastifyDynamicSwaggerOptions = {}, own: RegisterOptions = {}): Promise<{ app: FastifyInstance, document: Json }> {
+export async function served (
+  t: Test,
+  version: string | undefined,
+  routes: (app: FastifyInstance) => unknown,
+  options: FastifyDynamicSwaggerOptions = {},
+  own: RegisterOptions = {}
+): Promise<{ app: FastifyInstance, document: Json }> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(sse, own)
   const info = { title: 'Test', version: '1' }
-  await app.register(swagger, { ...(version === undefined ? { swagger: { info } } : { openapi: { openapi: version, info } }), transform: sseTransform, ...options })
+  await app.register(swagger, {
+    ...(version === undefined ? { swagger: { info } } : { openapi: { openapi: version, info } }),
+    transform: sseTransform,
+    ...options
+  })
   await routes(app)
   await app.ready()
   return { app, document: JSON.parse(JSON.stringify(app.swagger())) as Json }
@@ -33,7 +43,9 @@ export async function faultsOf (document: Json): Promise<unknown[]> {
 
 function refsOf (value: unknown): string[] {
   if (typeof value !== 'object' || value === null) return []
-  return Object.entries(value).flatMap(([key, inner]) => key === '$ref' && typeof inner === 'string' ? [inner] : refsOf(inner))
+  return Object.entries(value).flatMap(([key, inner]) =>
+    key === '$ref' && typeof inner === 'string' ? [inner] : refsOf(inner)
+  )
 }
 
 /** Resolves a reference within a document. Returns undefined if there is no target. */
@@ -65,7 +77,8 @@ export function readerOf (document: Json, item: Json): ValidateFunction {
       return ajv.compile(schema)(value)
     }
   })
-  const absolute = (value: unknown): object => JSON.parse(JSON.stringify(value).replaceAll('"$ref":"#', '"$ref":"document#')) as object
+  const absolute = (value: unknown): object =>
+    JSON.parse(JSON.stringify(value).replaceAll('"$ref":"#', '"$ref":"document#')) as object
   ajv.addSchema(absolute(document), 'document')
   return ajv.compile(absolute(item))
 }

@@ -19,7 +19,9 @@ export async function settledMemory (): Promise<{ heap: number, buffers: number 
 }
 
 /** The active resources of the kinds that a stream uses. */
-export const timersAndSockets = (): string[] => process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name.startsWith('TCP')).sort()
+export const timersAndSockets = (): string[] =>
+  process.getActiveResourcesInfo().filter(name => name === 'Timeout' || name.startsWith('TCP')).sort()
 
 /** The number of listeners of each event. */
-export const listeners = (emitter: EventEmitter): Map<string | symbol, number> => new Map(emitter.eventNames().map(name => [name, emitter.listenerCount(name)]))
+export const listeners = (emitter: EventEmitter): Map<string | symbol, number> =>
+  new Map(emitter.eventNames().map(name => [name, emitter.listenerCount(name)]))

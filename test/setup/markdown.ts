@@ -20,7 +20,9 @@ export function codeBlocksOf (path: string): CodeBlock[] {
   const blocks: CodeBlock[] = []
   for (const section of readFileSync(path, 'utf8').split(/^## /m)) {
     const heading = section.slice(0, section.indexOf('\n'))
-    for (const [, language = '', code = ''] of section.matchAll(/^```(\w+)\n(.*?)^```$/gms)) blocks.push({ heading, language, code })
+    for (const [, language = '', code = ''] of section.matchAll(/^```(\w+)\n(.*?)^```$/gms)) {
+      blocks.push({ heading, language, code })
+    }
   }
   return blocks
 }
@@ -29,7 +31,8 @@ export function codeBlocksOf (path: string): CodeBlock[] {
 export const proseOf = (path: string): string => readFileSync(path, 'utf8').replace(/^```.*?^```$/gms, '')
 
 /** Returns the headings of a Markdown file, of all levels. */
-export const headingsOf = (path: string): string[] => [...proseOf(path).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => text)
+export const headingsOf = (path: string): string[] =>
+  [...proseOf(path).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => text)
 
 /** Returns the anchors of the headings of a Markdown file, as GitHub makes them. */
 export function anchorsOf (path: string): string[] {
@@ -43,7 +46,8 @@ export function anchorsOf (path: string): string[] {
 }
 
 /** Returns the targets of the links and images of a Markdown file. */
-export const linksOf = (path: string): string[] => [...proseOf(path).replace(/`[^`\n]*`/g, '').matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target)
+export const linksOf = (path: string): string[] =>
+  [...proseOf(path).replace(/`[^`\n]*`/g, '').matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target)
 
 const cellsOf = (line: string): string[] => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim())
 

@@ -42,8 +42,12 @@ export class Nginx {
   private constructor (folder: string, port: number, other: number) {
     this.port = port
     this.other = other
-    this.#process = spawn(need(NGINX), ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr'], { stdio: ['ignore', 'ignore', 'pipe'] })
-    this.#process.stderr!.setEncoding('utf8').on('data', text => { this.#log += text })
+    this.#process = spawn(need(NGINX), ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr'], {
+      stdio: ['ignore', 'ignore', 'pipe']
+    })
+    this.#process.stderr!.setEncoding('utf8').on('data', text => {
+      this.#log += text
+    })
     // Including its last output.
     this.#over = once(this.#process, 'close')
   }

@@ -5,13 +5,28 @@ export function oddities (): Array<[what: string, thrown: unknown]> {
     revoke()
     return proxy
   }
-  const withGetter = (target: object, name: string): object => Object.defineProperty(target, name, { get () { throw new Error(`${name} was read`) }, enumerable: name === 'extra' })
+  const withGetter = (target: object, name: string): object =>
+    Object.defineProperty(target, name, {
+      get () {
+        throw new Error(`${name} was read`)
+      },
+      enumerable: name === 'extra'
+    })
   return [
     ['a revoked proxy', revoked({})],
     ['a revoked proxy of an error', revoked(new Error('x'))],
     ['a revoked proxy of a function', revoked(() => {})],
-    ['a proxy whose traps throw', new Proxy(new Error('x'), { get () { throw new Error('trap') }, getPrototypeOf () { throw new Error('trap') } })],
-    ...['name', 'message', 'stack', 'code', 'statusCode', 'cause', 'extra'].map(name => [`an error whose ${name} throws`, withGetter(new Error('x'), name)] as [string, unknown]),
+    ['a proxy whose traps throw', new Proxy(new Error('x'), {
+      get () {
+        throw new Error('trap')
+      },
+      getPrototypeOf () {
+        throw new Error('trap')
+      }
+    })],
+    ...['name', 'message', 'stack', 'code', 'statusCode', 'cause', 'extra'].map(name =>
+      [`an error whose ${name} throws`, withGetter(new Error('x'), name)] as [string, unknown]
+    ),
     ['an object whose message throws', withGetter({}, 'message')],
     ['an error whose cause cannot be read', new Error('x', { cause: revoked({}) })]
   ]

@@ -4,10 +4,16 @@ import sse, { type RegisterOptions } from '../../lib/index.ts'
 
 // Apps with the other plugins for Server-Sent Events, and with this package.
 const require = createRequire(import.meta.url)
-const { FastifySSEPlugin } = require('fastify-sse-v2') as { FastifySSEPlugin: FastifyPluginAsync<{ retryDelay?: number | false, highWaterMark?: number }> }
-const fastifySSE = require('@fastify/sse') as FastifyPluginAsync<{ heartbeatInterval?: number, serializer?: (data: unknown) => string }>
+const { FastifySSEPlugin } = require('fastify-sse-v2') as {
+  FastifySSEPlugin: FastifyPluginAsync<{ retryDelay?: number | false, highWaterMark?: number }>
+}
+const fastifySSE = require('@fastify/sse') as FastifyPluginAsync<
+  { heartbeatInterval?: number, serializer?: (data: unknown) => string }
+>
 
-/** The reply of fastify-sse-v2. Its types and those of this package declare one name, so that a program has one of them. */
+/**
+ * The reply of fastify-sse-v2. Its types and those of this package declare one name, so that a program has one of them.
+ */
 interface ReplyOfV2 { sse: (source: object) => void, sseContext: { source: { end: () => void } } }
 
 /** The context that @fastify/sse sets on a reply. */
@@ -24,7 +30,10 @@ interface ContextOfSse {
 }
 
 type V2Handler = (request: FastifyRequest, reply: ReplyOfV2) => unknown
-type SseHandler = (request: FastifyRequest, reply: { sse: ContextOfSse, code: (status: number) => unknown, raw: NodeJS.WritableStream }) => unknown
+type SseHandler = (
+  request: FastifyRequest,
+  reply: { sse: ContextOfSse, code: (status: number) => unknown, raw: NodeJS.WritableStream }
+) => unknown
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 
 /** Returns an app with `GET /` of fastify-sse-v2. */

@@ -16,16 +16,36 @@ export interface Program {
   package: string
 }
 
-export const CHROMIUM: Program = { title: 'Chromium', names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'], variable: 'CHROMIUM_PATH', package: 'chromium' }
-export const REDIS: Program = { title: 'Redis', names: ['redis-server', 'valkey-server'], variable: 'REDIS_SERVER_PATH', package: 'redis-server' }
+export const CHROMIUM: Program = {
+  title: 'Chromium',
+  names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+  variable: 'CHROMIUM_PATH',
+  package: 'chromium'
+}
+export const REDIS: Program = {
+  title: 'Redis',
+  names: ['redis-server', 'valkey-server'],
+  variable: 'REDIS_SERVER_PATH',
+  package: 'redis-server'
+}
 export const NGINX: Program = { title: 'nginx', names: ['nginx'], variable: 'NGINX_PATH', package: 'nginx' }
 export const CURL: Program = { title: 'curl', names: ['curl'], variable: 'CURL_PATH', package: 'curl' }
 export const HAPROXY: Program = { title: 'HAProxy', names: ['haproxy'], variable: 'HAPROXY_PATH', package: 'haproxy' }
 export const VARNISH: Program = { title: 'Varnish', names: ['varnishd'], variable: 'VARNISH_PATH', package: 'varnish' }
 export const CADDY: Program = { title: 'Caddy', names: ['caddy'], variable: 'CADDY_PATH', package: 'caddy' }
-export const FIREFOX: Program = { title: 'Firefox', names: ['firefox-esr', 'firefox'], variable: 'FIREFOX_PATH', package: 'firefox-esr' }
+export const FIREFOX: Program = {
+  title: 'Firefox',
+  names: ['firefox-esr', 'firefox'],
+  variable: 'FIREFOX_PATH',
+  package: 'firefox-esr'
+}
 // It includes WebKit and a browser.
-export const WEBKIT: Program = { title: 'WebKitWebDriver', names: ['WebKitWebDriver'], variable: 'WEBKIT_DRIVER_PATH', package: 'webkit2gtk-driver' }
+export const WEBKIT: Program = {
+  title: 'WebKitWebDriver',
+  names: ['WebKitWebDriver'],
+  variable: 'WEBKIT_DRIVER_PATH',
+  package: 'webkit2gtk-driver'
+}
 export const XVFB: Program = { title: 'Xvfb', names: ['Xvfb'], variable: 'XVFB_PATH', package: 'xvfb' }
 const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL]
 
@@ -38,7 +58,8 @@ export function find ({ names, variable }: Program, env: NodeJS.ProcessEnv = pro
   return onPath(names, env)
 }
 
-export const missing = ({ title, package: name, variable }: Program): string => `${title} was not found: apt-get install ${name}, or set ${variable}`
+export const missing = ({ title, package: name, variable }: Program): string =>
+  `${title} was not found: apt-get install ${name}, or set ${variable}`
 
 /** Returns why a test that needs them is skipped, or false. With CI=true it is not skipped, and fails instead. */
 export function absent (...programs: readonly Program[]): string | false {

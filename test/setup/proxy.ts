@@ -37,7 +37,9 @@ export async function startProxy (t: Owner, { program, config, args }: ProxySetu
     writeFileSync(file, config(port))
     // A process group: a manager and its workers stop together.
     const child = spawn(need(program), args(file, folder, port), {
-      detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }
     })
     let log = ''
     for (const output of [child.stdout, child.stderr]) output.setEncoding('utf8').on('data', text => { log += text })
@@ -46,7 +48,9 @@ export async function startProxy (t: Owner, { program, config, args }: ProxySetu
       if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid!, 'SIGKILL')
       await over
     })
-    while (child.exitCode === null && !await accepts(port)) await Promise.race([over, new Promise(resolve => setTimeout(resolve, 50))])
+    while (child.exitCode === null && !await accepts(port)) {
+      await Promise.race([over, new Promise(resolve => setTimeout(resolve, 50))])
+    }
     if (child.exitCode === null) return port
     // Another process may have taken the port.
     if (tries === 3) throw new Error(`${program.title} ended before it accepted connections: ${log}`)

@@ -58,19 +58,32 @@ export class RawClient {
     if (paused) socket.pause()
     socket.on('end', () => { this.#goodbye = true })
     let failure: string | undefined
-    socket.on('error', (error: NodeJS.ErrnoException) => { failure = error.code ?? error.message })
-    this.closed = new Promise(resolve => socket.once('close', () => {
-      for (const { text, reject } of this.#waiting) reject(new Error(`the connection ended before ${JSON.stringify(text)}, after ${JSON.stringify(this.received.slice(-300))}`))
-      this.#waiting = []
-      resolve(failure ?? (this.#goodbye ? 'end' : 'closed'))
-    }))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      failure = error.code ?? error.message
+    })
+    this.closed = new Promise(resolve =>
+      socket.once('close', () => {
+        for (const { text, reject } of this.#waiting) {
+          reject(
+            new Error(
+              `the connection ended before ${JSON.stringify(text)}, after ${JSON.stringify(this.received.slice(-300))}`
+            )
+          )
+        }
+        this.#waiting = []
+        resolve(failure ?? (this.#goodbye ? 'end' : 'closed'))
+      })
+    )
   }
 
   /** Sends another request on the same connection. */
   request ({ path = '/', method = 'GET', headers = {}, version = '1.1', body = '' }: RawRequest): void {
     this.#methods.push(method)
-    const lines = [`${method} ${path} HTTP/${version}`, 'Host: localhost', ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)]
-    if (body !== '') lines.push('Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body, 'latin1')}`)
+    const lines = [`${method} ${path} HTTP/${version}`, 'Host: localhost',
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)]
+    if (body !== '') {
+      lines.push('Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body, 'latin1')}`)
+    }
     this.socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1')
   }
 
@@ -97,7 +110,14 @@ export class RawClient {
       const bodiless = method === 'HEAD' || status === 204 || status === 304
       const body = bodiless ? { text: '', trailers: '', complete: true, length: 0 } : this.#body(headers, rest)
       rest = rest.slice(body.length)
-      found.push({ status, head, headers, body: Buffer.from(body.text, 'latin1').toString('utf8'), trailers: body.trailers, complete: body.complete })
+      found.push({
+        status,
+        head,
+        headers,
+        body: Buffer.from(body.text, 'latin1').toString('utf8'),
+        trailers: body.trailers,
+        complete: body.complete
+      })
     }
     return found
   }
@@ -132,11 +152,19 @@ export class RawClient {
     })
   }
 
-  #body (headers: Record<string, string>, rest: string): { text: string, trailers: string, complete: boolean, length: number } {
+  #body (
+    headers: Record<string, string>,
+    rest: string
+  ): { text: string, trailers: string, complete: boolean, length: number } {
     if (headers['transfer-encoding'] === 'chunked') return dechunk(rest)
     const length = headers['content-length'] === undefined ? Infinity : Number(headers['content-length'])
     const text = rest.slice(0, length)
-    return { text, trailers: '', complete: length === Infinity ? this.#goodbye : text.length === length, length: text.length }
+    return {
+      text,
+      trailers: '',
+      complete: length === Infinity ? this.#goodbye : text.length === length,
+      length: text.length
+    }
   }
 }
 

@@ -9,10 +9,17 @@ export class RedisCluster {
   readonly masters: RedisServer[] = []
   readonly replicas: RedisServer[] = []
 
-  static async start (t: { teardown: (fn: () => unknown) => unknown }, masters: number, replicas = 0): Promise<RedisCluster> {
+  static async start (
+    t: { teardown: (fn: () => unknown) => unknown },
+    masters: number,
+    replicas = 0
+  ): Promise<RedisCluster> {
     const cluster = new RedisCluster()
-    const servers = await Promise.all(Array.from({ length: masters * (1 + replicas) }, () => RedisServer.start(t,
-      '--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--cluster-node-timeout', '1000', '--appendonly', 'yes', '--cluster-replica-validity-factor', '0')))
+    const servers = await Promise.all(
+      Array.from({ length: masters * (1 + replicas) }, () =>
+        RedisServer.start(t, '--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf',
+          '--cluster-node-timeout', '1000', '--appendonly', 'yes', '--cluster-replica-validity-factor', '0'))
+    )
     cluster.masters.push(...servers.slice(0, masters))
     cluster.replicas.push(...servers.slice(masters))
     const clients = servers.map(server => server.client(t))
@@ -23,15 +30,26 @@ export class RedisCluster {
       await client.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
     }))
     await within('every server knows the others', introduce(clients))
-    await Promise.all(clients.slice(masters).map(async (client, index) => client.call('CLUSTER', 'REPLICATE', String(await clients[index % masters]!.call('CLUSTER', 'MYID')))))
-    await within('the cluster is up', Promise.all(clients.map(async client => { while (!String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await pause() })))
-    await within('replicas follow', Promise.all(clients.slice(masters).map(async client => { while (!String(await client.info('replication')).includes('master_link_status:up')) await pause() })))
+    await Promise.all(
+      clients.slice(masters).map(async (client, index) =>
+        client.call('CLUSTER', 'REPLICATE', String(await clients[index % masters]!.call('CLUSTER', 'MYID')))
+      )
+    )
+    await within('the cluster is up', Promise.all(clients.map(async client => {
+      while (!String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await pause()
+    })))
+    await within('replicas follow', Promise.all(clients.slice(masters).map(async client => {
+      while (!String(await client.info('replication')).includes('master_link_status:up')) await pause()
+    })))
     for (const client of clients) client.disconnect()
     return cluster
   }
 
   client (t: { teardown: (fn: () => unknown) => unknown }, options: object = {}): Cluster {
-    const client = new Cluster([...this.masters, ...this.replicas].map(({ port }) => ({ host: '127.0.0.1', port })), { clusterRetryStrategy: () => 50, ...options })
+    const client = new Cluster([...this.masters, ...this.replicas].map(({ port }) => ({ host: '127.0.0.1', port })), {
+      clusterRetryStrategy: () => 50,
+      ...options
+    })
     client.on('error', () => {})
     t.teardown(() => client.disconnect())
     return client
@@ -44,7 +62,9 @@ export class RedisCluster {
 
 /** Repeatedly: a server silently drops a handshake that took longer than the node timeout. */
 async function introduce (clients: Redis[]): Promise<void> {
-  const known = async (client: Redis): Promise<number> => String(await client.call('CLUSTER', 'NODES')).split('\n').filter(line => line !== '' && !line.includes('handshake')).length
+  const known = async (client: Redis): Promise<number> =>
+    String(await client.call('CLUSTER', 'NODES')).split('\n').filter(line => line !== '' && !line.includes('handshake'))
+      .length
   while ((await Promise.all(clients.map(known))).some(count => count < clients.length)) {
     for (const { options } of clients.slice(1)) await clients[0]!.call('CLUSTER', 'MEET', '127.0.0.1', options.port!)
     await pause(200)

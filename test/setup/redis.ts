@@ -48,7 +48,8 @@ export class RedisServer {
   static sentinel (t: Owner, name: string, master: number): Promise<RedisServer> {
     const folder = folderOf(t)
     const file = join(folder, 'sentinel.conf')
-    writeFileSync(file, `sentinel monitor ${name} 127.0.0.1 ${master} 1\nsentinel down-after-milliseconds ${name} 500\nsentinel failover-timeout ${name} 5000\n`)
+    writeFileSync(file,
+      `sentinel monitor ${name} 127.0.0.1 ${master} 1\nsentinel down-after-milliseconds ${name} 500\nsentinel failover-timeout ${name} 5000\n`)
     return RedisServer.#start(t, folder, [file, '--sentinel'])
   }
 
@@ -70,12 +71,20 @@ export class RedisServer {
 
   /** Resolves when it answers, with the data in its folder. */
   async start (): Promise<void> {
-    const child = spawn(need(REDIS), [...this.#args, '--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder, '--daemonize', 'no', '--logfile', join(this.folder, 'log')], { stdio: 'ignore' })
+    const child = spawn(need(REDIS), [...this.#args, '--port', String(this.port), '--bind', '127.0.0.1', '--dir',
+      this.folder, '--daemonize', 'no', '--logfile', join(this.folder, 'log')], { stdio: 'ignore' })
     this.#process = child
-    const client = new Redis({ port: this.port, host: '127.0.0.1', retryStrategy: () => 20, maxRetriesPerRequest: null })
+    const client = new Redis({
+      port: this.port,
+      host: '127.0.0.1',
+      retryStrategy: () => 20,
+      maxRetriesPerRequest: null
+    })
     client.on('error', () => {})
     try {
-      await Promise.race([client.ping(), once(child, 'exit').then(() => { throw new Error(`redis-server on port ${this.port} did not start`) })])
+      await Promise.race([client.ping(), once(child, 'exit').then(() => {
+        throw new Error(`redis-server on port ${this.port} did not start`)
+      })])
     } finally {
       client.disconnect()
     }

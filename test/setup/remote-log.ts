@@ -40,10 +40,23 @@ export class RemoteLog implements EventLog {
   /** Resolves when all batches so far were delivered. */
   get delivered (): Promise<unknown> { return this.#deliveries }
 
-  append (record: LogRecord): LogPosition | Promise<LogPosition> { return this.#answer(() => this.#log.append(record) as LogPosition) }
-  read (after: number, limit: number): LogBatch | Promise<LogBatch> { return this.#answer(() => this.#log.read(after, limit) as LogBatch) }
-  state (): LogState | Promise<LogState> { return this.#answer(() => this.now) }
-  end (): void | Promise<void> { return this.#answer(() => { this.#log.end() }) }
+  append (record: LogRecord): LogPosition | Promise<LogPosition> {
+    return this.#answer(() => this.#log.append(record) as LogPosition)
+  }
+
+  read (after: number, limit: number): LogBatch | Promise<LogBatch> {
+    return this.#answer(() => this.#log.read(after, limit) as LogBatch)
+  }
+
+  state (): LogState | Promise<LogState> {
+    return this.#answer(() => this.now)
+  }
+
+  end (): void | Promise<void> {
+    return this.#answer(() => {
+      this.#log.end()
+    })
+  }
 
   tail (listener: (batch: LogBatch) => void): () => void {
     const delivered = (batch: LogBatch): void => listener(batch)

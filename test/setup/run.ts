@@ -7,7 +7,8 @@ import { mkdirSync, readFileSync } from 'node:fs'
 /**
  * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
  */
-const PROGRAMS = ['test/example/*.test.ts', 'test/bench.test.ts', 'test/documents/*.test.ts', 'test/client/package.test.ts',
+const PROGRAMS = ['test/example/*.test.ts', 'test/bench.test.ts', 'test/documents/*.test.ts',
+  'test/client/package.test.ts',
   'test/scenario/{back-forward,both-ways,both-ways-proxies,browser,byte-cases,chaos,clients,compression,doctor,drain,fan-out,inspector,nginx,nodes,page,proxies,rights,servers,soak,tabs}.test.ts']
 const CHECKS = ['lint', 'typecheck', 'package']
 
@@ -47,9 +48,11 @@ async function check (): Promise<void> {
 async function suite (name: string, args: readonly string[]): Promise<Counts> {
   const record = `.tap/${name}.tap`
   const reporter = process.stdout.isTTY ? 'terse' : 'silent'
-  const code = await run(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', `--reporter=${reporter}`, `--output-file=${record}`, ...args])
+  const code = await run(process.execPath, ['node_modules/tap/dist/esm/run.mjs', 'run', `--reporter=${reporter}`,
+    `--output-file=${record}`, ...args])
   const tap = readFileSync(record, 'utf8')
-  const count = (name: string): number => Number(tap.match(new RegExp(`^# \\{ total: .*\\b${name}: (\\d+)`, 'm'))?.[1] ?? 0)
+  const count = (name: string): number =>
+    Number(tap.match(new RegExp(`^# \\{ total: .*\\b${name}: (\\d+)`, 'm'))?.[1] ?? 0)
   for (const line of tap.match(/.*# SKIP.*/g) ?? []) console.log(line.trim())
   for (const failure of tap.match(/^( *)not ok .*\n(\1 {2}---\n[^]*?\n\1 {2}\.\.\.\n)?/gm) ?? []) console.log(failure)
   // A file that ends early and missing coverage fail without a failed test.

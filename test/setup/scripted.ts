@@ -66,14 +66,16 @@ export class Scripted {
 const TYPE = { 'content-type': 'text/event-stream' }
 
 /** Answers with a stream that stays open. */
-export const streams = (text: string | Uint8Array = '', headers: Record<string, string> = {}): Answer => ({ response }) => {
-  response.writeHead(200, { ...TYPE, ...headers })
-  response.flushHeaders()
-  if (text.length > 0) response.write(text)
-}
+export const streams =
+  (text: string | Uint8Array = '', headers: Record<string, string> = {}): Answer => ({ response }) => {
+    response.writeHead(200, { ...TYPE, ...headers })
+    response.flushHeaders()
+    if (text.length > 0) response.write(text)
+  }
 
 /** Answers with a stream that ends. */
-export const ends = (text: string | Uint8Array = '', headers: Record<string, string> = {}): Answer => ({ response }) => response.writeHead(200, { ...TYPE, ...headers }).end(text)
+export const ends = (text: string | Uint8Array = '', headers: Record<string, string> = {}): Answer => ({ response }) =>
+  response.writeHead(200, { ...TYPE, ...headers }).end(text)
 
 /** Answers with a stream that is cut once the text is written. */
 export const cuts = (text: string): Answer => ({ response }) => {
@@ -81,4 +83,6 @@ export const cuts = (text: string): Answer => ({ response }) => {
 }
 
 /** Answers without a stream. */
-export const answers = (status: number, headers: Record<string, string> = {}, body?: string): Answer => ({ response }) => response.writeHead(status, headers).end(body)
+export const answers =
+  (status: number, headers: Record<string, string> = {}, body?: string): Answer => ({ response }) =>
+    response.writeHead(status, headers).end(body)

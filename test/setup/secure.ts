@@ -4,7 +4,10 @@ import type { AddressInfo, Socket } from 'node:net'
 import { certificate } from './certificate.ts'
 
 /** Starts an HTTP/2 server over TLS, which serves `one` over HTTP/1.1. Returns its URL. */
-export async function secure (t: { teardown: (fn: () => unknown) => unknown }, serve: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void): Promise<string> {
+export async function secure (
+  t: { teardown: (fn: () => unknown) => unknown },
+  serve: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void
+): Promise<string> {
   const server = http2.createSecureServer({ ...certificate(), allowHTTP1: true }, (request, response) => {
     if (request.httpVersion === '1.1') response.end('one')
   })

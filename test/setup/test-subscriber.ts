@@ -55,7 +55,9 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
   /** Sets the start position: synchronously, if the log answers synchronously. */
   open (cursor?: Cursor | 'malformed'): StartPosition | Promise<StartPosition> {
     const state = this.reader.attach()
-    return state instanceof Promise ? state.then(state => this.reader.open(state, cursor)) : this.reader.open(state, cursor)
+    return state instanceof Promise
+      ? state.then(state => this.reader.open(state, cursor))
+      : this.reader.open(state, cursor)
   }
 
   /** Sets the start position and reads: in the next turn, if this one has lasted too long. */

@@ -68,13 +68,14 @@ async function serve (t: Owner, server: Server): Promise<string> {
 export async function toyProxy (t: Owner, port: number, manner: Manner): Promise<string> {
   const server = createServer((asked, to) => {
     const { method, url, headers } = asked
-    const sent = request({ port, host: '127.0.0.1', method, path: url, headers: { ...headers, connection: 'close' } }, from => {
-      // `to` is notified of a broken connection.
-      from.on('error', () => {})
-      delete from.headers['transfer-encoding']
-      delete from.headers.connection
-      manner(from, to, asked)
-    })
+    const sent = request({ port, host: '127.0.0.1', method, path: url, headers: { ...headers, connection: 'close' } },
+      from => {
+        // `to` is notified of a broken connection.
+        from.on('error', () => {})
+        delete from.headers['transfer-encoding']
+        delete from.headers.connection
+        manner(from, to, asked)
+      })
     sent.on('error', () => to.destroy())
     to.on('close', () => sent.destroy())
     sent.end()
@@ -91,7 +92,9 @@ export async function oldProxy (t: Owner, port: number): Promise<string> {
     socket.once('data', bytes => {
       const [method, path] = String(bytes).split(' ')
       const sent = request({ port, host: '127.0.0.1', method, path, headers: { connection: 'close' } }, from => {
-        const headers = Object.entries(from.headers).filter(([name]) => name !== 'transfer-encoding').map(([name, value]) => `${name}: ${String(value)}\r\n`)
+        const headers = Object.entries(from.headers).filter(([name]) => name !== 'transfer-encoding').map((
+          [name, value]
+        ) => `${name}: ${String(value)}\r\n`)
         socket.write(`HTTP/1.0 ${from.statusCode} OK\r\n${headers.join('')}\r\n`)
         from.on('error', () => {}).pipe(socket)
       })

@@ -26,12 +26,18 @@ export class Track {
   get id (): string { return [...this.position].map(([epoch, offset]) => `${epoch}-${offset}`).join('.') }
 
   #read (frame: string): void {
-    const wrong = (what: string): never => { throw new Error(`${what}: ${JSON.stringify(frame)} after ${this.id || 'nothing'}, ${this.marks.join(', ') || 'no mark'}`) }
+    const wrong = (what: string): never => {
+      throw new Error(
+        `${what}: ${JSON.stringify(frame)} after ${this.id || 'nothing'}, ${this.marks.join(', ') || 'no mark'}`
+      )
+    }
     if (frame === ':' || frame.startsWith('retry: ')) return
     if (this.#ended) wrong('something after the end')
     const [, mark, rest = ''] = /^: (replay|live)(?:\n|$)([^]*)$/.exec(frame) ?? [undefined, undefined, frame]
     if (mark !== undefined) {
-      const fits = this.marks.length === 0 ? rest !== '' : mark === 'live' && rest === '' && this.marks.join() === 'replay' && !this.#starting
+      const fits = this.marks.length === 0
+        ? rest !== ''
+        : mark === 'live' && rest === '' && this.marks.join() === 'replay' && !this.#starting
       if (!fits) wrong('a mark')
       this.marks.push(mark)
       if (rest === '') return
@@ -56,7 +62,9 @@ export class Track {
   }
 
   #move (event: string, id: string, data: string | undefined, wrong: (what: string) => never): void {
-    const position = new Map(id.split('.').map(part => [part.slice(0, part.lastIndexOf('-')), Number(part.slice(part.lastIndexOf('-') + 1))]))
+    const position = new Map(
+      id.split('.').map(part => [part.slice(0, part.lastIndexOf('-')), Number(part.slice(part.lastIndexOf('-') + 1))])
+    )
     const before = this.position
     const moves = [...position].filter(([epoch, offset]) => before.get(epoch) !== offset)
     const steps = moves.map(([epoch, offset]) => offset - (before.get(epoch) ?? NaN))

@@ -6,7 +6,13 @@ import { fileURLToPath } from 'node:url'
 // Compiled files are stored here, under their own path, for later processes.
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CACHE = join(ROOT, '.tap', 'typescript')
-const OPTIONS = { loader: 'ts', format: 'esm', target: 'es2023', sourcemap: 'inline', tsconfigRaw: { compilerOptions: { target: 'es2023', verbatimModuleSyntax: true } } }
+const OPTIONS = {
+  loader: 'ts',
+  format: 'esm',
+  target: 'es2023',
+  sourcemap: 'inline',
+  tsconfigRaw: { compilerOptions: { target: 'es2023', verbatimModuleSyntax: true } }
+}
 
 /** A hook of node:module. With the source map, coverage and stack traces refer to the lines of the TypeScript file. */
 export function load (url, context, next) {

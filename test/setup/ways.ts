@@ -22,7 +22,8 @@ export const WAYS: readonly Way[] = [
   ...sources.flatMap(source => [true, false].map(directWrites => ({ source, directWrites }))),
   { source: 'pulled', directWrites: true, hooked: true }
 ]
-export const nameOf = ({ source, directWrites, hooked = false }: Way): string => `${source}, directWrites: ${directWrites}${hooked ? ', hooked' : ''}`
+export const nameOf = ({ source, directWrites, hooked = false }: Way): string =>
+  `${source}, directWrites: ${directWrites}${hooked ? ', hooked' : ''}`
 
 /** A step of a source: it sends a text, or does something in between. The handler writes `own` itself. */
 export type Step = string | { own: string } | ((visit: Visit) => unknown)
@@ -74,7 +75,12 @@ export class Visit {
     const { server } = this.reply
     // The registration has the option for pulled sources, the channel has its own: both levels are tested.
     // On a busy machine the first event may be late, and a comment in front of it would change the body.
-    const options = { flushHeadersAfter: 60_000, onClose: ({ reason }: { reason: CloseReason }) => { this.reason = reason } }
+    const options = {
+      flushHeadersAfter: 60_000,
+      onClose: ({ reason }: { reason: CloseReason }) => {
+        this.reason = reason
+      }
+    }
     if (source === 'pulled') {
       this.over = this.reply.sse(({ signal }) => {
         this.#signal = signal
@@ -97,14 +103,20 @@ export class Visit {
   /** The body that the client must receive. */
   get body (): string {
     let offset = 0
-    const frame = (text: string): string => this.#channel === undefined ? `data: ${text}\n\n` : `id: ${this.#epoch}-${++offset}\ndata: ${text}\n\n`
+    const frame = (text: string): string =>
+      this.#channel === undefined ? `data: ${text}\n\n` : `id: ${this.#epoch}-${++offset}\ndata: ${text}\n\n`
     const opening = this.#channel === undefined ? '' : live(`event: sse.position\nid: ${this.#epoch}-0\ndata: \n\n`)
-    return opening + this.#steps.map(step => typeof step === 'string' ? frame(step) : typeof step === 'object' ? step.own : '').join('')
+    return opening +
+      this.#steps.map(step => typeof step === 'string' ? frame(step) : typeof step === 'object' ? step.own : '').join(
+        ''
+      )
   }
 
   /** True if the source was notified that its reader has left. */
   get isLeft (): boolean {
-    return this.#channel === undefined ? this.finals === 1 && this.#signal?.aborted === true : this.#channel.subscribers === 0
+    return this.#channel === undefined
+      ? this.finals === 1 && this.#signal?.aborted === true
+      : this.#channel.subscribers === 0
   }
 
   async * #events (): AsyncGenerator<AnyEvent> {
@@ -160,7 +172,11 @@ export interface ServeOptions {
 }
 
 /** An app whose `/stream/<script>` is a stream, and `/plain` is not. */
-export async function serve (t: Pick<Test, 'teardown'>, way: Way, { server = {}, scripts = SCRIPTS, setup, prepare }: ServeOptions = {}): Promise<Served> {
+export async function serve (
+  t: Pick<Test, 'teardown'>,
+  way: Way,
+  { server = {}, scripts = SCRIPTS, setup, prepare }: ServeOptions = {}
+): Promise<Served> {
   const visits: Visit[] = []
   const problems: unknown[] = []
   const logger = { level: 'warn', stream: { write: (line: string) => { problems.push(line) } } }
@@ -193,7 +209,9 @@ export function read (bytes: string): Answer[] {
   for (let at = 0; at < bytes.length;) {
     const headEnd = bytes.indexOf('\r\n\r\n', at)
     const head = bytes.slice(at, headEnd).split('\r\n')
-    if (headEnd === -1 || !/^HTTP\/1\.1 \d{3} /.test(head[0]!)) throw new Error(`no head at ${at}: ${JSON.stringify(bytes.slice(at, at + 100))}`)
+    if (headEnd === -1 || !/^HTTP\/1\.1 \d{3} /.test(head[0]!)) {
+      throw new Error(`no head at ${at}: ${JSON.stringify(bytes.slice(at, at + 100))}`)
+    }
     at = headEnd + 4
     const answer: Answer = { head, body: Buffer.alloc(0), trailers: '' }
     answers.push(answer)
@@ -228,7 +246,9 @@ function readChunks (bytes: string, from: number, answer: Answer): number {
     }
     parts.push(bytes.slice(at, at + parseInt(size, 16)))
     at += parseInt(size, 16)
-    if (bytes.slice(at, at + 2) !== '\r\n') throw new Error(`no line end after the chunk of ${size}: ${JSON.stringify(bytes.slice(at, at + 100))}`)
+    if (bytes.slice(at, at + 2) !== '\r\n') {
+      throw new Error(`no line end after the chunk of ${size}: ${JSON.stringify(bytes.slice(at, at + 100))}`)
+    }
     at += 2
   }
 }
@@ -243,7 +263,9 @@ export function difference (got: string, wanted: string): string {
   if (got === wanted) return ''
   let at = 0
   while (got[at] === wanted[at]) at++
-  return `${got.length} instead of ${wanted.length} characters, from ${at} on ${JSON.stringify(got.slice(at, at + 50))} instead of ${JSON.stringify(wanted.slice(at, at + 50))}`
+  return `${got.length} instead of ${wanted.length} characters, from ${at} on ${
+    JSON.stringify(got.slice(at, at + 50))
+  } instead of ${JSON.stringify(wanted.slice(at, at + 50))}`
 }
 
 export const soon = <T>(what: string, promise: Promise<T>): Promise<T> => within(what, promise)
@@ -254,7 +276,9 @@ export const END = '\r\n0\r\n\r\n'
 /** Waits until that many chunked bodies are complete. */
 export async function ended (client: RawClient, streams: number, end = END): Promise<void> {
   let from = 0
-  for (let n = 0; n < streams; n++) from = (await soon('the end of a stream', client.until(end, from))).indexOf(end, from) + end.length
+  for (let n = 0; n < streams; n++) {
+    from = (await soon('the end of a stream', client.until(end, from))).indexOf(end, from) + end.length
+  }
 }
 
 /** Returns the responses, once that many chunked bodies are complete. */

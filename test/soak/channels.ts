@@ -19,8 +19,10 @@ export const PADDING = 64 * 1024
 
 /** All channels. Most are ordinary; a quiet one sends mostly heartbeats. */
 export const CHANNELS: readonly ChannelPlan[] = [
-  ...Array.from({ length: 18 }, (_, index) => ({ name: `ordinary ${index}`, options: { history: LONG }, wide: false, pace: 1 })),
-  ...Array.from({ length: 2 }, (_, index) => ({ name: `quiet ${index}`, options: { history: LONG }, wide: false, pace: 0.05 })),
+  ...Array.from({ length: 18 },
+    (_, index) => ({ name: `ordinary ${index}`, options: { history: LONG }, wide: false, pace: 1 })),
+  ...Array.from({ length: 2 },
+    (_, index) => ({ name: `quiet ${index}`, options: { history: LONG }, wide: false, pace: 0.05 })),
   { name: 'wide, skipping', options: { history: SHORT, slowConsumer: 'skip' }, wide: true, pace: 3 },
   { name: 'wide, disconnecting', options: { history: SHORT, slowConsumer: 'disconnect' }, wide: true, pace: 3 }
 ]
@@ -30,7 +32,9 @@ const WIDE_SHARE = 1 / 200
 
 /** The channel of each of that many members. */
 export function channelsOf (members: number): number[] {
-  const wide = CHANNELS.flatMap((channel, index) => channel.wide ? Array<number>(Math.max(2, Math.round(members * WIDE_SHARE))).fill(index) : [])
+  const wide = CHANNELS.flatMap((channel, index) =>
+    channel.wide ? Array<number>(Math.max(2, Math.round(members * WIDE_SHARE))).fill(index) : []
+  )
   const others = CHANNELS.flatMap((channel, index) => channel.wide ? [] : [index])
   return Array.from({ length: members }, (_, index) => wide[index] ?? others[index % others.length]!)
 }

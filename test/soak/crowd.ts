@@ -7,7 +7,8 @@ import { Figures, Member, type Surroundings } from './member.ts'
 /*
  * Many clients in a process: `crowd.ts <port> <members> <number of this crowd> <number of crowds> <seed>`.
  */
-const [port, members, number, crowds, seed] = process.argv.slice(2).map(Number) as [number, number, number, number, number]
+const [port, members, number, crowds, seed] = process.argv.slice(2).map(Number) as [number, number, number, number,
+  number]
 const dice = chances(seed)
 const wrongs: string[] = []
 const keys: string[] = []
@@ -20,7 +21,9 @@ const surroundings: Surroundings = {
   named: key => { keys.push(key) }
 }
 // The members of a channel are spread over the crowds.
-const all = channelsOf(members).flatMap((channel, index) => index % crowds === number ? [new Member(`m${index}`, channel, surroundings)] : [])
+const all = channelsOf(members).flatMap((channel, index) =>
+  index % crowds === number ? [new Member(`m${index}`, channel, surroundings)] : []
+)
 const one = (): Member => all[dice(all.length)]!
 
 /** The kinds of faults of clients, and how often each client has one in an hour. */
@@ -50,7 +53,8 @@ async function visit (count: number, shared: boolean): Promise<void> {
   if (visiting.has(shared)) return
   visiting.add(shared)
   const name = `v${number}.${++visitors}`
-  const guests = Array.from({ length: count }, (_, index) => new Member(shared ? name : `${name}.${index}`, 0, surroundings))
+  const guests = Array.from({ length: count },
+    (_, index) => new Member(shared ? name : `${name}.${index}`, 0, surroundings))
   for (const guest of guests) {
     guest.returns = false
     guest.join()
@@ -97,9 +101,12 @@ const duties = {
     for (const timer of timers.splice(0)) clearInterval(timer)
     for (const member of all) member.readOn()
     await until('all short visits have ended', () => visiting.size === 0)
-    const behind = (): Member[] => all.filter(({ admitted, channel, place: { position = -1 } }) => !admitted || position < newest[channel]!)
+    const behind = (): Member[] =>
+      all.filter(({ admitted, channel, place: { position = -1 } }) => !admitted || position < newest[channel]!)
     await until('all have got all', () => behind().length === 0).catch(() => {
-      for (const member of behind()) surroundings.wrong(`${member} is not at ${newest[member.channel]}${member.admitted ? '' : ', nor admitted'}`)
+      for (const member of behind()) {
+        surroundings.wrong(`${member} is not at ${newest[member.channel]}${member.admitted ? '' : ', nor admitted'}`)
+      }
     })
     for (const { channel, place } of all) {
       if (place.position! > newest[channel]!) surroundings.wrong(`${place.id} is beyond ${newest[channel]}`)

@@ -79,7 +79,11 @@ export class Member {
     this.#retry = this.ended = undefined
     const { id } = this.place
     const headers = { accept: this.#accept, 'x-key': this.key, ...id !== undefined && { 'last-event-id': id } }
-    this.#wire = new Wire(this.#surroundings.port, `/${this.channel}`, headers, { head: this.#head, frame: this.#frame, over: this.#over })
+    this.#wire = new Wire(this.#surroundings.port, `/${this.channel}`, headers, {
+      head: this.#head,
+      frame: this.#frame,
+      over: this.#over
+    })
   }
 
   /** Disconnects: without a packet, by a reset, or by half-closing. */
@@ -173,6 +177,8 @@ export class Member {
       figures.revoked++
       this.#renew()
     }
-    if (this.returns && !this.#left) this.#timer = setTimeout(() => this.join(), Math.max(this.#retry ?? 0, dice(dice(10) === 0 ? LATE : SOON)))
+    if (this.returns && !this.#left) {
+      this.#timer = setTimeout(() => this.join(), Math.max(this.#retry ?? 0, dice(dice(10) === 0 ? LATE : SOON)))
+    }
   }
 }

@@ -13,7 +13,8 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1e6) }
   }
 })
-const [seconds, connections, seed] = [values.seconds, values.connections, values.seed].map(Number) as [number, number, number]
+const [seconds, connections, seed] = [values.seconds, values.connections, values.seed].map(Number) as [number, number,
+  number]
 
 const endings: Array<() => unknown> = []
 const owner = { teardown: (fn: () => unknown) => { endings.unshift(fn) } }
@@ -22,7 +23,8 @@ const end = (): Promise<void> => (ended ??= (async () => { for (const end of end
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => { end().finally(() => process.exit(1)) })
 
 const began = performance.now()
-const say = (line: string): void => console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(7)} s  ${line}`)
+const say = (line: string): void =>
+  console.log(`${((performance.now() - began) / 1_000).toFixed(1).padStart(7)} s  ${line}`)
 try {
   const outcome = await soak(owner, { seconds, connections, seed, say })
   console.log(`\n${report(outcome).map(([what, figure]) => `${what.padEnd(40)}${figure}`).join('\n')}\n`)

@@ -33,7 +33,9 @@ export class SequenceCheck {
     this.#position = offset
     if (event === 'sse.reset') return JSON.parse(data!).reason === 'evicted' ? undefined : `a reset: ${data}`
     const lost = event === undefined ? 0 : this.#lost(event, data!)
-    if (event !== undefined && event !== 'sse.gap' && JSON.parse(data!).number !== offset) return `event ${data!.slice(0, 40)} as ${id}`
+    if (event !== undefined && event !== 'sse.gap' && JSON.parse(data!).number !== offset) {
+      return `event ${data!.slice(0, 40)} as ${id}`
+    }
     if (expected === undefined || (epoch === known && offset === expected + lost)) return undefined
     return `${event ?? 'a position'} ${id} after ${known}-${expected}`
   }

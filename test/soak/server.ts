@@ -14,7 +14,8 @@ import { Lines } from './lines.ts'
 const [connections, shutdownTimeout, seed] = process.argv.slice(2).map(Number) as [number, number, number]
 const dice = chances(seed)
 const lines = new Lines()
-process.on('unhandledRejection', error => lines.wrong(`unhandled rejection: ${String((error as Error)?.stack ?? error)}`))
+process.on('unhandledRejection',
+  error => lines.wrong(`unhandled rejection: ${String((error as Error)?.stack ?? error)}`))
 
 const keyOf = ({ headers }: FastifyRequest): string => String(headers['x-key'])
 /** The keys that the next `reauthorize` rejects. */
@@ -36,7 +37,10 @@ const numbers = CHANNELS.map(() => 0)
 const wide = 'x'.repeat(PADDING)
 const narrow = 'x'.repeat(120)
 const publish = (channel: number): Promise<string> => {
-  return channels[channel]!.publish({ event: 'tick', data: { number: ++numbers[channel]!, padding: CHANNELS[channel]!.wide ? wide : narrow } })
+  return channels[channel]!.publish({
+    event: 'tick',
+    data: { number: ++numbers[channel]!, padding: CHANNELS[channel]!.wide ? wide : narrow }
+  })
 }
 
 const TICK = 20
@@ -121,7 +125,10 @@ const duties = {
 
 /** The internal counts of admission, which the package does not export. */
 function countOf (key: string): number {
-  const registrations = (app.server as unknown as Record<symbol, Iterable<{ countOf: (key: string) => number }>>)[Symbol.for('fastify-typed-sse.registrations')]!
+  const registrations =
+    (app.server as unknown as Record<symbol, Iterable<{ countOf: (key: string) => number }>>)[
+      Symbol.for('fastify-typed-sse.registrations')
+    ]!
   let count = 0
   for (const streams of registrations) count += streams.countOf(key)
   return count

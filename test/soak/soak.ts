@@ -69,17 +69,25 @@ export class Soak {
 
   static async start (t: Owner, plan: Plan): Promise<Soak> {
     const { connections, seed, say } = plan
-    if (connections * 1.2 + SPARE > openFiles()) throw new Error(`${connections} connections want more open files than ${openFiles()}: ulimit -n`)
+    if (connections * 1.2 + SPARE > openFiles()) {
+      throw new Error(`${connections} connections want more open files than ${openFiles()}: ulimit -n`)
+    }
     const server = await Worker.start<ServerDuties>(t, 'server.ts', connections, SHUTDOWN_TIMEOUT, seed)
     const port = await server.call('listen')
     const count = Math.ceil(connections / PER_CROWD)
-    const crowds = await Promise.all(Array.from({ length: count }, (_, index) => Worker.start<CrowdDuties>(t, 'crowd.ts', port, connections, index, count, seed + index + 1)))
+    const crowds = await Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        Worker.start<CrowdDuties>(t, 'crowd.ts', port, connections, index, count, seed + index + 1))
+    )
     say(`${connections} connections of ${count} processes to one server; a process may have ${openFiles()} files open`)
     return new Soak(plan, server, crowds)
   }
 
   /** Sends a command to all crowds at once. */
-  all<N extends keyof CrowdDuties> (duty: N, ...details: Parameters<CrowdDuties[N]>): Promise<Array<Awaited<ReturnType<CrowdDuties[N]>>>> {
+  all<N extends keyof CrowdDuties> (
+    duty: N,
+    ...details: Parameters<CrowdDuties[N]>
+  ): Promise<Array<Awaited<ReturnType<CrowdDuties[N]>>>> {
     return Promise.all(this.crowds.map(crowd => crowd.call(duty, ...details)))
   }
 
@@ -98,7 +106,8 @@ export class Soak {
     this.plan.say('all clients are up to date')
     const { connections } = this.plan
     // It is notified of the last disconnects a little later.
-    await until('all other streams are closed', async () => (await this.server.call('stats')).streams.open <= connections)
+    await until('all other streams are closed',
+      async () => (await this.server.call('stats')).streams.open <= connections)
     const stats = await this.server.call('stats')
     this.add(stats, connections)
     return stats
@@ -108,7 +117,9 @@ export class Soak {
   add ({ streams }: Stats, open: number): void {
     const closed = Object.values(streams.closed).reduce((sum, count) => sum + count)
     if (streams.open !== open) this.wrongs.push(`${streams.open} streams are open, and not ${open}`)
-    if (streams.opened !== streams.open + closed) this.wrongs.push(`${streams.opened} streams were opened, ${streams.open} are open and ${closed} closed`)
+    if (streams.opened !== streams.open + closed) {
+      this.wrongs.push(`${streams.opened} streams were opened, ${streams.open} are open and ${closed} closed`)
+    }
   }
 
   /** All clients disconnect. Returns the use with full histories, so that two samples are comparable. */
@@ -125,7 +136,9 @@ export class Soak {
   async measure (): Promise<Measured> {
     const keys = (await this.all('report')).flatMap(({ keys }) => keys)
     const { counted, ...measured } = await this.server.call('measure', keys)
-    if (counted.length > 0) this.wrongs.push(`${counted.length} keys count as open, among them ${counted.slice(0, 3).join(', ')}`)
+    if (counted.length > 0) {
+      this.wrongs.push(`${counted.length} keys count as open, among them ${counted.slice(0, 3).join(', ')}`)
+    }
     return measured
   }
 
@@ -135,7 +148,9 @@ export class Soak {
       if (after[kind] > most) this.wrongs.push(`${kind}: ${before[kind]} bytes grew to ${after[kind]}`)
     }
     for (const kind of new Set([...Object.keys(before.handles), ...Object.keys(after.handles)])) {
-      if (before.handles[kind] !== after.handles[kind]) this.wrongs.push(`${kind}: ${before.handles[kind] ?? 0} handles became ${after.handles[kind] ?? 0}`)
+      if (before.handles[kind] !== after.handles[kind]) {
+        this.wrongs.push(`${kind}: ${before.handles[kind] ?? 0} handles became ${after.handles[kind] ?? 0}`)
+      }
     }
   }
 }
@@ -168,7 +183,9 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   const closeTime = await server.call('close')
   const endings = (await soak.all('endings')).flat()
   const cleanEnds = endings.filter(({ ending, retry }) => ending === 'complete' && retry !== undefined).length
-  if (cleanEnds < endings.length) wrongs.push(`${endings.length - cleanEnds} of ${endings.length} clients did not get a clean end and a retry delay`)
+  if (cleanEnds < endings.length) {
+    wrongs.push(`${endings.length - cleanEnds} of ${endings.length} clients did not get a clean end and a retry delay`)
+  }
   if (closeTime > SHUTDOWN_TIMEOUT) wrongs.push(`close() took ${closeTime} ms of ${SHUTDOWN_TIMEOUT}`)
   soak.add(await server.call('stats'), 0)
   const closed = await soak.measure()
@@ -182,7 +199,22 @@ export async function soak (t: Owner, plan: Plan): Promise<Outcome> {
   wrongs.push(...disagreements(await server.call('stats'), figures))
   const code = await server.leave()
   if (code !== 0) wrongs.push(`the server ended with ${code}`)
-  return { plan, openFiles: openFiles(), processes: soak.crowds.length, before, after, closed, closeTime, shutdownTimeout: SHUTDOWN_TIMEOUT, warm, stats, figures, lines: lines.counts, cleanEnds, wrongs }
+  return {
+    plan,
+    openFiles: openFiles(),
+    processes: soak.crowds.length,
+    before,
+    after,
+    closed,
+    closeTime,
+    shutdownTimeout: SHUTDOWN_TIMEOUT,
+    warm,
+    stats,
+    figures,
+    lines: lines.counts,
+    cleanEnds,
+    wrongs
+  }
 }
 
 /** Checks that clients received no more than the server reports, and no less than they must. */
@@ -190,13 +222,18 @@ function disagreements ({ streams, rejected, gaps, dropped, resets }: Stats, fig
   const refused = rejected.maxStreams + rejected.maxStreamsPerKey + rejected.closing
   // Events on their way to a client that disconnects are not received.
   const most = { events: streams.events, gaps, dropped, resets, admitted: streams.opened, refused }
-  const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name => `${name}: clients count ${figures[name]}, the server ${most[name]}`)
+  const more = (Object.keys(most) as Array<keyof typeof most>).filter(name => figures[name] > most[name]).map(name =>
+    `${name}: clients count ${figures[name]}, the server ${most[name]}`
+  )
   if (refused <= figures.refused + figures.unanswered) return more
-  return [...more, `${refused} requests were rejected, ${figures.refused} clients received that, and only ${figures.unanswered} did not wait for a response`]
+  return [...more,
+    `${refused} requests were rejected, ${figures.refused} clients received that, and only ${figures.unanswered} did not wait for a response`]
 }
 
 function sum (all: readonly Figures[]): Figures {
   const sum = new Figures()
-  for (const name of Object.keys(sum) as Array<keyof Figures>) sum[name] = all.reduce((sum, figures) => sum + figures[name], 0)
+  for (const name of Object.keys(sum) as Array<keyof Figures>) {
+    sum[name] = all.reduce((sum, figures) => sum + figures[name], 0)
+  }
   return sum
 }

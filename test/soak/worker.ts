@@ -38,7 +38,11 @@ export class Worker<D extends Duties> {
     const program = fileURLToPath(new URL(file, import.meta.url))
     // Environment variables of a coverage tool of this process must not reach it.
     const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
-    const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', program, ...args.map(String)], { env, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', program, ...args.map(String)], {
+      env,
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc']
+    })
     t.teardown(async () => {
       if (child.exitCode !== null || child.signalCode !== null) return
       const over = once(child, 'exit')
@@ -46,14 +50,17 @@ export class Worker<D extends Duties> {
       await over
     })
     const worker = new Worker<D>(file, child)
-    await Promise.race([once(child, 'message'), once(child, 'exit').then(() => { throw new Error(`${file} did not start`) })])
+    await Promise.race([once(child, 'message'), once(child, 'exit').then(() => {
+      throw new Error(`${file} did not start`)
+    })])
     return worker
   }
 
   call<N extends keyof D & string> (duty: N, ...details: Parameters<D[N]>): Promise<Awaited<ReturnType<D[N]>>> {
     const number = ++this.#calls
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`${this.#name} did not do '${duty}' within ${PATIENCE} ms`)), PATIENCE)
+      const late = setTimeout(() => reject(new Error(`${this.#name} did not do '${duty}' within ${PATIENCE} ms`)),
+        PATIENCE)
       const settled = <A>(settle: (answer: A) => void) => (answer: A): void => {
         clearTimeout(late)
         settle(answer)

@@ -24,7 +24,13 @@ const kinds: Array<[kind: string, make: () => EventSequence<string>]> = [
   ['a generator', () => (function * () { yield * chunks })()],
   ['an async generator', generate],
   ['a Node readable', () => Readable.from(chunks)],
-  ['a web stream', () => new ReadableStream<string>({ start (controller) { for (const chunk of chunks) controller.enqueue(chunk); controller.close() } })]
+  ['a web stream', () =>
+    new ReadableStream<string>({
+      start (controller) {
+        for (const chunk of chunks) controller.enqueue(chunk)
+        controller.close()
+      }
+    })]
 ]
 
 for (const [kind, make] of kinds) {
@@ -33,7 +39,10 @@ for (const [kind, make] of kinds) {
     t.strictSame(await readAll(asData(make())), [{ data: 'a' }, { data: 'b' }])
     t.strictSame(await readAll(asData(make(), 'token')), [{ event: 'token', data: 'a' }, { event: 'token', data: 'b' }])
     t.strictSame(await readAll(await asData(make)(context)), [{ data: 'a' }, { data: 'b' }])
-    t.strictSame(await readAll(await asData(async () => make(), 'token')(context)), [{ event: 'token', data: 'a' }, { event: 'token', data: 'b' }])
+    t.strictSame(await readAll(await asData(async () => make(), 'token')(context)), [{ event: 'token', data: 'a' }, {
+      event: 'token',
+      data: 'b'
+    }])
   })
 }
 
@@ -45,7 +54,9 @@ t.test('a function source receives the context of the stream, and its error is t
 })
 
 t.test('L10: any other value is rejected at the first read', async t => {
-  for (const nothing of ['text', 5, null, undefined, {}]) t.throws(() => iterate(asData(nothing as unknown as string[])), { code: 'FST_SSE_SOURCE' })
+  for (const nothing of ['text', 5, null, undefined, {}]) {
+    t.throws(() => iterate(asData(nothing as unknown as string[])), { code: 'FST_SSE_SOURCE' })
+  }
 })
 
 t.test('a source is read on demand, and its error is passed on', async t => {
@@ -59,7 +70,13 @@ t.test('a source is read on demand, and its error is passed on', async t => {
 })
 
 t.test('C2: the error of a rejected event is thrown into its generator, at the yield', async t => {
-  const iterator = iterate(asData(function * (): Generator<unknown> { try { yield 1 } catch (error) { yield (error as Error).message } }()))
+  const iterator = iterate(asData(function * (): Generator<unknown> {
+    try {
+      yield 1
+    } catch (error) {
+      yield (error as Error).message
+    }
+  }()))
   await iterator.next()
   t.strictSame(await iterator.throw!(new Error('refused')), { done: false, value: { data: 'refused' } })
   t.equal(iterate(asData(['a'])).throw, undefined)
@@ -69,8 +86,20 @@ t.test('L3: the source stops at once, also during a pending read', async t => {
   const node = new PassThrough()
   let cancelled = false
   let returned = false
-  const web = new ReadableStream<string>({ cancel () { cancelled = true } })
-  const own = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<IteratorResult<string>>(() => {}), return: async () => { returned = true; return { done: true as const, value: undefined } } }) }
+  const web = new ReadableStream<string>({
+    cancel () {
+      cancelled = true
+    }
+  })
+  const own = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => new Promise<IteratorResult<string>>(() => {}),
+      return: async () => {
+        returned = true
+        return { done: true as const, value: undefined }
+      }
+    })
+  }
   for (const source of [node, web, own] as Array<EventSequence<string>>) {
     const iterator: EventIterator = iterate(asData(source))
     Promise.resolve(iterator.next()).catch(() => {})

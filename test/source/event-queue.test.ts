@@ -170,7 +170,8 @@ t.test('after end(), the reader gets the queued events, then the end', async t =
   const pushed = [queue.push({ data: 1 }), queue.push({ data: 2 })]
   queue.end()
   const reader = queue[Symbol.asyncIterator]()
-  t.same([await reader.next(), await reader.next(), await reader.next(), await reader.next()], [value(1), value(2), done, done])
+  t.same([await reader.next(), await reader.next(), await reader.next(), await reader.next()], [value(1), value(2),
+    done, done])
   t.same(await Promise.all(pushed), [true, true])
 })
 
@@ -224,7 +225,8 @@ t.test('a second reader throws FST_SSE_QUEUE_LOCKED', t => {
 })
 
 t.test('a capacity that is no whole number throws FST_SSE_OPTION', t => {
-  for (const [capacity, shown] of [[-1, '-1 (number)'], [1.5, '1.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], ['3', '"3" (string)'], [null, 'null']]) {
+  for (const [capacity, shown] of [[-1, '-1 (number)'], [1.5, '1.5 (number)'], [NaN, 'NaN (number)'], [Infinity,
+    'Infinity (number)'], ['3', '"3" (string)'], [null, 'null']]) {
     t.throws(() => new EventQueue({ capacity } as EventQueueOptions), {
       code: 'FST_SSE_OPTION',
       message: `Option 'capacity' must be a whole number, 0 or more, got ${shown}`

@@ -4,7 +4,14 @@ import { Scope } from '../../lib/scope.ts'
 import { kSubscribed } from '../../lib/source/source.ts'
 
 /** A sink that records its calls. `room`: the number of events that it accepts. */
-function makeSink (room = Infinity): EventSink & { received: unknown[], room: number, onWrite: ((event: unknown) => void) | undefined, ended: Promise<void> } {
+function makeSink (
+  room = Infinity
+): EventSink & {
+  received: unknown[],
+  room: number,
+  onWrite: ((event: unknown) => void) | undefined,
+  ended: Promise<void>
+} {
   let settle: () => void = () => {}
   const ended = new Promise<void>(resolve => { settle = resolve })
   return {
@@ -38,7 +45,9 @@ function makeSink (room = Infinity): EventSink & { received: unknown[], room: nu
 let lateErrors: unknown[] = []
 t.beforeEach(() => { lateErrors = [] })
 
-/** An assertion may spend the budget of its iteration of the event loop: the next event is then pulled in the next one. */
+/**
+ * An assertion may spend the budget of its iteration of the event loop: the next event is then pulled in the next one.
+ */
 const turn = (): Promise<void> => new Promise(setImmediate)
 
 const context = { signal: new AbortController().signal, lastEventId: undefined }
@@ -220,7 +229,14 @@ t.test('an error of the source after stop() is a late error', async t => {
   const sink = makeSink()
   const pump = new Pump(sink)
   let fail: (error: Error) => void = () => {}
-  pump.start({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((_resolve, reject) => { fail = reject }) }) }, context)
+  pump.start({
+    [Symbol.asyncIterator]: () => ({
+      next: () =>
+        new Promise((_resolve, reject) => {
+          fail = reject
+        })
+    })
+  }, context)
   pump.stop()
   fail(error)
   await sink.ended

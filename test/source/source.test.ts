@@ -3,7 +3,10 @@ import { PassThrough, Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { EventQueue } from '../../lib/source/event-queue.ts'
-import { dispose, asChannelSources, evaluateSource, iterate as iterateGiven, kSubscribed, type EventIterator, type PublishContext } from '../../lib/source/source.ts'
+import {
+  dispose, asChannelSources, evaluateSource, iterate as iterateGiven, kSubscribed, type EventIterator,
+  type PublishContext
+} from '../../lib/source/source.ts'
 
 const context: PublishContext = { signal: new AbortController().signal, lastEventId: '7' }
 const events = [{ data: 1 }, { data: 2 }]
@@ -47,9 +50,12 @@ const kinds: Array<[kind: string, make: () => unknown]> = [
   ['an async iterable', () => ({ [Symbol.asyncIterator]: generate })],
   ['a Node readable', () => Readable.from(events)],
   ['a readable of another library', () => new ForeignStream()],
-  ['a web stream', () => new Blob([JSON.stringify(events)]).stream().pipeThrough(new TransformStream({
-    transform: (bytes, controller) => { for (const event of JSON.parse(new TextDecoder().decode(bytes))) controller.enqueue(event) }
-  }))],
+  ['a web stream', () =>
+    new Blob([JSON.stringify(events)]).stream().pipeThrough(new TransformStream({
+      transform: (bytes, controller) => {
+        for (const event of JSON.parse(new TextDecoder().decode(bytes))) controller.enqueue(event)
+      }
+    }))],
   ['an EventQueue', () => queueOf(events)]
 ]
 
@@ -87,7 +93,11 @@ const NO_SOURCES: Array<[value: unknown, shown: string]> = [
 ]
 for (const [value, shown] of NO_SOURCES) {
   t.test(`L10: ${shown} is no source and throws FST_SSE_SOURCE`, async t => {
-    const rejection = { code: 'FST_SSE_SOURCE', message: `A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got ${shown}` }
+    const rejection = {
+      code: 'FST_SSE_SOURCE',
+      message:
+        `A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got ${shown}`
+    }
     t.throws(() => iterate(typeof value === 'function' ? value : () => value, context), rejection)
     if (typeof value !== 'function') t.throws(() => iterate(value, context), rejection)
     await t.rejects(readAll(async () => typeof value === 'function' ? value() : value), rejection)
@@ -130,7 +140,12 @@ t.test('L3: return() releases the producer of an EventQueue while next() is pend
 })
 
 t.test('an error of a Node readable rejects next()', async t => {
-  const iterator = await iterate(new Readable({ objectMode: true, read () { this.destroy(new Error('disk on fire')) } }), context)
+  const iterator = await iterate(new Readable({
+    objectMode: true,
+    read () {
+      this.destroy(new Error('disk on fire'))
+    }
+  }), context)
   await t.rejects(Promise.resolve(iterator.next()), { message: 'disk on fire' })
 })
 
@@ -208,7 +223,11 @@ t.test('dispose() ignores a file that cannot be opened, and a promise that rejec
   dispose(Promise.reject(error))
   const late = Readable.from([1])
   dispose(Promise.resolve(late))
-  await Promise.all([file, late].map(stream => new Promise<void>(resolve => { (stream as Readable).once('close', resolve) })))
+  await Promise.all([file, late].map(stream =>
+    new Promise<void>(resolve => {
+      ;(stream as Readable).once('close', resolve)
+    })
+  ))
   t.ok(late.destroyed)
 })
 
@@ -226,8 +245,15 @@ t.test('asChannelSources() detects a channel and a list of channels', async t =>
   t.equal(asChannelSources(one)?.[0], one)
   t.same(asChannelSources([one])?.map(each => each === one), [true])
   t.same(asChannelSources([one, other])?.map(each => each === one), [true, false])
-  for (const source of [[one, { data: 1 }], [undefined, one]]) t.throws(() => asChannelSources(source), { code: 'FST_SSE_SOURCE', message: /got an array of channels and other values$/ })
-  for (const source of [[], [[one]], new Set([one]), () => one, generate(), 'text', null, undefined, 5]) t.equal(asChannelSources(source), undefined)
+  for (const source of [[one, { data: 1 }], [undefined, one]]) {
+    t.throws(() => asChannelSources(source), {
+      code: 'FST_SSE_SOURCE',
+      message: /got an array of channels and other values$/
+    })
+  }
+  for (const source of [[], [[one]], new Set([one]), () => one, generate(), 'text', null, undefined, 5]) {
+    t.equal(asChannelSources(source), undefined)
+  }
 })
 
 t.test('a source is available at once, unless it is a promise', async t => {

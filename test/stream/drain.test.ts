@@ -42,9 +42,11 @@ t.test('L7: streams end one after the other, and clients reconnect at random tim
   const back = streams.map(({ delay, endedAt }) => endedAt! - begun + delay!)
   t.ok(back.every(moment => moment >= 399), 'no client reconnects before the last end is due')
   const sorted = back.map(moment => moment - Math.min(...back)).sort((one, other) => one - other)
-  // Kolmogorov and Smirnov: the largest difference between the share of clients that are back and the elapsed share of the
-  // window. It exceeds 0.12 in one of 10,000 runs.
-  const distance = Math.max(...sorted.map((moment, index) => Math.abs((index + 0.5) / sorted.length - moment / sorted.at(-1)!)))
+  // Kolmogorov and Smirnov: the largest difference between the share of clients that are back and the elapsed share of
+  // the window. It exceeds 0.12 in one of 10,000 runs.
+  const distance = Math.max(
+    ...sorted.map((moment, index) => Math.abs((index + 0.5) / sorted.length - moment / sorted.at(-1)!))
+  )
   t.comment(`Kolmogorov–Smirnov distance from an even spread: ${distance.toFixed(3)}`)
   t.ok(distance < 0.12, 'evenly', { distance })
   t.ok(sorted.at(-1)! > 1_800, 'all of the window')
@@ -55,7 +57,8 @@ t.test('L7: all streams are ended within half of shutdownTimeout', async t => {
   const begun = performance.now()
   await drain(streams, [], { shutdownTimeout: 100, reconnectWindow: 0 })
   t.ok(streams.every(({ endedAt }) => endedAt! - begun < 5_000), 'not a millisecond each')
-  t.ok(streams.every(({ delay, cutAt }) => delay === undefined && cutAt === undefined), 'no client gets a delay, and none is cut off')
+  t.ok(streams.every(({ delay, cutAt }) => delay === undefined && cutAt === undefined),
+    'no client gets a delay, and none is cut off')
 })
 
 t.test('L7: a client that does not read the end is cut off one second later, or within shutdownTimeout', async t => {

@@ -19,8 +19,20 @@ function make (input: SseOptions = {}, contract: Contract = freeContract): Made 
   const to = (level: string) => ({ err }: { err: unknown }, text: string) => { logged.push([level, err, text]) }
   const request = { id: 'req-1' }
   const reply = { request, log: { warn: to('warn'), error: to('error') } } as unknown as FastifyReply
-  const record = new StreamRecord({ reply, route: { name: 'GET /', counters: new Statistics().route('GET /') }, key: undefined, time: { now: 0 }, counted: false })
-  return { failures: new Failures({ reply, options: resolveOptions(input), contract, record } as Partial<FailingStream> as FailingStream), logged, request }
+  const record = new StreamRecord({
+    reply,
+    route: { name: 'GET /', counters: new Statistics().route('GET /') },
+    key: undefined,
+    time: { now: 0 },
+    counted: false
+  })
+  return {
+    failures: new Failures(
+      { reply, options: resolveOptions(input), contract, record } as Partial<FailingStream> as FailingStream
+    ),
+    logged,
+    request
+  }
 }
 
 /** Options that TypeScript would reject. */
@@ -52,7 +64,8 @@ t.test('C2: onInvalid gets the error and the event, and its own error is thrown'
 
 t.test('E2: the last event is problem JSON with the id of the request, without the error message', async t => {
   const { failures, logged } = make()
-  t.equal(failures.errorFrame(cause), 'event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}\n\n')
+  t.equal(failures.errorFrame(cause),
+    'event: error\ndata: {"type":"about:blank","title":"Internal Server Error","status":500,"instance":"req-1"}\n\n')
   t.strictSame(logged, [])
 })
 
@@ -82,11 +95,13 @@ t.test('C1: a last event that the map declares is checked and stripped by its sc
   const contract = compileContract({ error: Type.Object({ code: Type.Integer() }) }, 'GET /', schemaCompiler({}))
   const frameOf = (event: AnyEvent) => {
     const { failures, logged } = make({ errorEvent: () => event }, contract)
-    return [failures.errorFrame(cause), ...logged.map(([level, err, text]) => [level, (err as { code: string }).code, text])]
+    return [failures.errorFrame(cause),
+      ...logged.map(([level, err, text]) => [level, (err as { code: string }).code, text])]
   }
   t.strictSame(frameOf({ event: 'error', data: { code: 7, secret: 'x' } }), ['event: error\ndata: {"code":7}\n\n'])
   t.strictSame(frameOf({ event: 'other', data: { code: 'x' } }), ['event: other\ndata: {"code":"x"}\n\n'])
-  t.strictSame(frameOf({ event: 'error', data: { code: 'x' } }), ['', ['error', 'FST_SSE_DATA', 'sse error event could not be made']])
+  t.strictSame(frameOf({ event: 'error', data: { code: 'x' } }), ['', ['error', 'FST_SSE_DATA',
+    'sse error event could not be made']])
 })
 
 t.test('E2: if errorEvent throws or returns no event, no event is sent and the error is logged', async t => {
@@ -97,7 +112,8 @@ t.test('E2: if errorEvent throws or returns no event, no event is sent and the e
   for (const made of ['text', 7, [], {}]) {
     const { failures, logged } = make(loosely({ errorEvent: () => made }))
     t.equal(failures.errorFrame(cause), '')
-    t.strictSame(logged.map(([level, err, text]) => [level, (err as { code: string }).code, text]), [['error', 'FST_SSE_EVENT', 'sse error event could not be made']])
+    t.strictSame(logged.map(([level, err, text]) => [level, (err as { code: string }).code, text]), [['error',
+      'FST_SSE_EVENT', 'sse error event could not be made']])
   }
 })
 
@@ -112,6 +128,7 @@ t.test('L10: a callback that is async by mistake ends no stream, and its rejecti
     const { failures, logged } = make(options)
     call(failures)
     await turn()
-    t.ok(logged.some(([level, err, text]) => level === 'error' && err === thrown && text === 'sse callback failed'), name)
+    t.ok(logged.some(([level, err, text]) => level === 'error' && err === thrown && text === 'sse callback failed'),
+      name)
   }
 })

@@ -35,7 +35,13 @@ function hooked (): FastifyInstance {
 
 t.test('L9: the head can be written directly if no onSend hook gets the body', async t => {
   t.equal(await ask(canWriteHeadDirectly), true)
-  t.equal(await ask(canWriteHeadDirectly, { options: { onRequest: async () => {}, preHandler: async () => {}, onResponse: async () => {} } }), true, 'other hooks')
+  t.equal(
+    await ask(canWriteHeadDirectly, {
+      options: { onRequest: async () => {}, preHandler: async () => {}, onResponse: async () => {} }
+    }),
+    true,
+    'other hooks'
+  )
   t.equal(await ask(canWriteHeadDirectly, { app: hooked() }), false, 'a hook of the app')
   t.equal(await ask(canWriteHeadDirectly, { options: { onSend: async () => {} } }), false, 'a hook of the route')
 })
@@ -62,7 +68,12 @@ t.test('L9: an onSend hook counts only in its scope', async t => {
 t.test('L9: the head of a reply with trailers is not written directly, also after the trailers were removed', async t => {
   const trailing = (reply: FastifyReply): unknown => reply.trailer('x-sum', async () => '1')
   t.equal(await ask(canWriteHeadDirectly, { before: trailing }), false)
-  t.equal(await ask(canWriteHeadDirectly, { before: reply => { trailing(reply); reply.removeTrailer('x-sum') } }), false)
+  t.equal(await ask(canWriteHeadDirectly, {
+    before: reply => {
+      trailing(reply)
+      reply.removeTrailer('x-sum')
+    }
+  }), false)
 })
 
 t.test('L10: a head that is sent is not written directly', async t => {
@@ -72,18 +83,22 @@ t.test('L10: a head that is sent is not written directly', async t => {
 
 t.test('L10: the mark of a handler that threw is cleared once', async t => {
   t.strictSame(await ask(reply => [clearErrorMark(reply), clearErrorMark(reply)]), [false, false])
-  const symbol = (reply: FastifyReply): symbol => Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')!
-  const before = (reply: FastifyReply): void => { Object.assign(reply, { [symbol(reply)]: true }) }
+  const symbol = (reply: FastifyReply): symbol =>
+    Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.isError')!
+  const before = (reply: FastifyReply): void => {
+    Object.assign(reply, { [symbol(reply)]: true })
+  }
   t.strictSame(await ask(reply => [clearErrorMark(reply), clearErrorMark(reply)], { before }), [true, false])
 })
 
 t.test('another copy of Fastify has its own symbols, and one without them has no state', async t => {
-  const copy = (onSend: unknown, error: boolean): FastifyReply => Object.assign(Object.create({ [Symbol('fastify.context')]: { onSend } }) as FastifyReply, {
-    [Symbol('fastify.reply.trailers')]: null,
-    [Symbol('fastify.reply.isError')]: error,
-    sent: false,
-    raw: { headersSent: false }
-  })
+  const copy = (onSend: unknown, error: boolean): FastifyReply =>
+    Object.assign(Object.create({ [Symbol('fastify.context')]: { onSend } }) as FastifyReply, {
+      [Symbol('fastify.reply.trailers')]: null,
+      [Symbol('fastify.reply.isError')]: error,
+      sent: false,
+      raw: { headersSent: false }
+    })
   for (let n = 0; n < 2; n++) {
     t.equal(canWriteHeadDirectly(copy(null, false)), true)
     t.equal(canWriteHeadDirectly(copy([], false)), false)
@@ -101,12 +116,22 @@ t.test('a request is logged unless the log controller of its server or disableRe
     override isLogDisabled ({ url }: { url: string }): boolean { return url === '/' }
   }
   const controllers: Array<[LogController | undefined, boolean]> = [
-    [undefined, true], [new LogController(), true], [new LogController({ disableRequestLogging: true }), false],
-    [new LogController({ disableRequestLogging: ({ url }) => url === '/' }), false], [new LogController({ disableRequestLogging: () => false }), true], [new Own(), false]
+    [undefined, true],
+    [new LogController(), true],
+    [new LogController({ disableRequestLogging: true }), false],
+    [new LogController({ disableRequestLogging: ({ url }) => url === '/' }), false],
+    [new LogController({ disableRequestLogging: () => false }), true],
+    [new Own(), false]
   ]
-  for (const [logController, logged] of controllers) t.equal(await ask(logsRequest, { app: Fastify({ ...(logController !== undefined && { logController }) }) }), logged)
-  const before = (disableRequestLogging: unknown): FastifyReply => ({ server: { initialConfig: { disableRequestLogging } }, request: { url: '/' } }) as unknown as FastifyReply
-  const options: Array<[unknown, boolean]> = [[undefined, true], [false, true], [true, false], [({ url }: { url: string }) => url === '/', false], [() => false, true]]
+  for (const [logController, logged] of controllers) {
+    t.equal(await ask(logsRequest, { app: Fastify({ ...(logController !== undefined && { logController }) }) }), logged)
+  }
+  const before = (disableRequestLogging: unknown): FastifyReply =>
+    ({ server: { initialConfig: { disableRequestLogging } }, request: { url: '/' } }) as unknown as FastifyReply
+  const options: Array<[unknown, boolean]> = [[undefined, true], [false, true], [true, false], [
+    ({ url }: { url: string }) => url === '/',
+    false
+  ], [() => false, true]]
   for (const [option, logged] of options) t.equal(logsRequest(before(option)), logged)
 })
 
@@ -123,7 +148,9 @@ t.test('with `disableRequestLogging` the end of a stream is not logged', async t
   }
 })
 
-/** An app of that Fastify with streams on routes with and without `schema.sse`, which succeed and fail in several ways. */
+/**
+ * An app of that Fastify with streams on routes with and without `schema.sse`, which succeed and fail in several ways.
+ */
 async function appOf (t: Test, fastify: typeof Fastify): Promise<{ app: FastifyInstance, warnings: unknown[] }> {
   const warnings: unknown[] = []
   const write = (line: string): void => {
@@ -154,7 +181,10 @@ async function appOf (t: Test, fastify: typeof Fastify): Promise<{ app: FastifyI
       reply.sse(wait())
       throw 'a text' // eslint-disable-line no-throw-literal
     },
-    source: reply => reply.sse((async function * (): AsyncGenerator<AnyEvent> { throw Object.assign(new Error('none'), { statusCode: 404 }) })())
+    source: reply =>
+      reply.sse((async function * (): AsyncGenerator<AnyEvent> {
+        throw Object.assign(new Error('none'), { statusCode: 404 })
+      })())
   }
   for (const [name, handler] of Object.entries(handlers)) {
     app.get(`/declared/${name}`, { schema: { sse: { message: Type.Number() } } }, (_request, reply) => handler(reply))
@@ -163,12 +193,20 @@ async function appOf (t: Test, fastify: typeof Fastify): Promise<{ app: FastifyI
   return { app, warnings }
 }
 
-const RENAMED = [undefined, 'fastify.reply.isError', 'fastify.context', 'fastify.reply.trailers', 'fastify.logController', 'fastify.Reply', 'fastify.Request']
+const RENAMED = [undefined, 'fastify.reply.isError', 'fastify.context', 'fastify.reply.trailers',
+  'fastify.logController', 'fastify.Reply', 'fastify.Request']
 for (const description of RENAMED) {
   t.test(`E1: without ${description ?? 'any change'} in Fastify, the answers are right${description === undefined ? '' : ', and one warning is logged'}`, async t => {
     const { app, warnings } = await appOf(t, description === undefined ? Fastify : fastifyWithout(description))
     for (const route of ['declared', 'free']) {
-      for (const [name, status] of Object.entries({ stream: 200, unreturned: 200, thrown: 418, rejected: 418, text: 500, source: 404 })) {
+      for (const [name, status] of Object.entries({
+        stream: 200,
+        unreturned: 200,
+        thrown: 418,
+        rejected: 418,
+        text: 500,
+        source: 404
+      })) {
         const response = await app.inject(`/${route}/${name}`)
         t.equal(response.statusCode, status, `${route} ${name}`)
         if (status === 200) t.equal(response.body, 'data: 1\n\n')
@@ -179,7 +217,10 @@ for (const description of RENAMED) {
 }
 
 /** Whether the first frame of a stream is framed by the plugin, and the body of the answer. */
-async function firstFrame (t: Test, fastify: typeof Fastify): Promise<{ direct: boolean, body: string, warnings: unknown[] }> {
+async function firstFrame (
+  t: Test,
+  fastify: typeof Fastify
+): Promise<{ direct: boolean, body: string, warnings: unknown[] }> {
   const { app, warnings } = await appOf(t, fastify)
   const { write } = OutgoingMessage.prototype
   const writes: string[] = []
@@ -196,7 +237,11 @@ async function firstFrame (t: Test, fastify: typeof Fastify): Promise<{ direct: 
 
 t.test('direct writes are off if Fastify or Node lack what they need', async t => {
   t.match(await firstFrame(t, Fastify), { direct: true, body: 'data: 1\n\n', warnings: [] })
-  t.match(await firstFrame(t, fastifyWithout('fastify.reply.trailers')), { direct: false, body: 'data: 1\n\n', warnings: [['fastify.reply.trailers']] })
+  t.match(await firstFrame(t, fastifyWithout('fastify.reply.trailers')), {
+    direct: false,
+    body: 'data: 1\n\n',
+    warnings: [['fastify.reply.trailers']]
+  })
   // A Node in which framing cannot be switched off when the head is sent.
   const values = new WeakMap<object, boolean>()
   Object.defineProperty(OutgoingMessage.prototype, 'chunkedEncoding', {
@@ -205,5 +250,9 @@ t.test('direct writes are off if Fastify or Node lack what they need', async t =
     set (this: OutgoingMessage, value: boolean) { if (value || !this.headersSent) values.set(this, value) }
   })
   t.teardown(() => Reflect.deleteProperty(OutgoingMessage.prototype, 'chunkedEncoding'))
-  t.match(await firstFrame(t, Fastify), { direct: false, body: 'data: 1\n\n', warnings: [['response.chunkedEncoding']] })
+  t.match(await firstFrame(t, Fastify), {
+    direct: false,
+    body: 'data: 1\n\n',
+    warnings: [['response.chunkedEncoding']]
+  })
 })

@@ -1,6 +1,9 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream, type SecureClientSessionOptions } from 'node:http2'
+import {
+  connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream,
+  type SecureClientSessionOptions
+} from 'node:http2'
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -23,9 +26,15 @@ interface Served {
   held: Promise<void>
 }
 
-const KINDS: Record<string, object> = { 'in plain text': { http2: true }, 'over TLS': { http2: true, https: certificate() } }
+const KINDS: Record<string, object> = {
+  'in plain text': { http2: true },
+  'over TLS': { http2: true, https: certificate() }
+}
 
-/** `/one` is a stream of one event, `/open` one that stays, `/finish` one that ends by itself when it is freed, `/held` an ordinary request until then. */
+/**
+ * `/one` is a stream of one event, `/open` one that stays, `/finish` one that ends by itself when it is freed, `/held`
+ * an ordinary request until then.
+ */
 async function serve (t: Test, kind: object, options: RegisterOptions = {}): Promise<Served> {
   const reports: CloseReport[] = []
   const app = Fastify(kind)
@@ -75,7 +84,10 @@ async function ask (session: ClientHttp2Session, path: string): Promise<ClientHt
   return stream
 }
 
-/** A way to a server whose client falls asleep, as a laptop does: what is sent to it stays unread, the end of the connection too. */
+/**
+ * A way to a server whose client falls asleep, as a laptop does: what is sent to it stays unread, the end of the
+ * connection too.
+ */
 async function relay (t: Test, url: string): Promise<{ url: string, sleep: () => void }> {
   const sockets: Socket[] = []
   const server = createServer(down => {

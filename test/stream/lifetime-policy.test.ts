@@ -11,9 +11,20 @@ const request = { method: 'GET', url: '/' } as FastifyRequest
 function make (options: SseOptions): { policy: LifetimePolicy, calls: string[], lines: unknown[] } {
   const calls: string[] = []
   const lines: unknown[] = []
-  const reply = { request, log: { error: (line: unknown) => lines.push(line) } } as unknown as ConstructorParameters<typeof StreamRecord>[0]['reply']
-  const record = new StreamRecord({ reply, route: { name: 'GET /', counters: new Statistics().route('GET /') }, key: undefined, time: { now: 1_000 }, counted: true })
-  const policy = new LifetimePolicy(resolveOptions(options), record, { end: reason => calls.push(reason), revoke: () => calls.push('revoke') })
+  const reply = { request, log: { error: (line: unknown) => lines.push(line) } } as unknown as ConstructorParameters<
+    typeof StreamRecord
+  >[0]['reply']
+  const record = new StreamRecord({
+    reply,
+    route: { name: 'GET /', counters: new Statistics().route('GET /') },
+    key: undefined,
+    time: { now: 1_000 },
+    counted: true
+  })
+  const policy = new LifetimePolicy(resolveOptions(options), record, {
+    end: reason => calls.push(reason),
+    revoke: () => calls.push('revoke')
+  })
   return { policy, calls, lines }
 }
 
@@ -51,9 +62,17 @@ t.test('reauthorize is called every interval, the first time within one, and fal
 })
 
 /** A policy whose answers are in the test's hand, in the order in which they were asked for. */
-function asking (): ReturnType<typeof make> & { answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }> } {
+function asking (): ReturnType<typeof make> & {
+  answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }>
+} {
   const answers: Array<{ give: (permitted: boolean) => void, fail: (error: Error) => void }> = []
-  const made = make({ reauthorizeInterval: 100, reauthorize: () => new Promise((resolve, reject) => { answers.push({ give: resolve, fail: reject }) }) })
+  const made = make({
+    reauthorizeInterval: 100,
+    reauthorize: () =>
+      new Promise((resolve, reject) => {
+        answers.push({ give: resolve, fail: reject })
+      })
+  })
   return { ...made, answers }
 }
 
@@ -74,7 +93,12 @@ t.test('L12: a promise that does not settle within one interval is logged, and r
   const { policy, calls, lines, answers } = asking()
   for (const now of [1_100, 1_200, 1_300]) policy.tick(now)
   t.equal(answers.length, 3)
-  t.match(lines, [{ err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT', message: 'The promise of reauthorize did not settle within 100 milliseconds: resolve or reject it sooner' } }, { err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' } }])
+  t.match(lines, [{
+    err: {
+      code: 'FST_SSE_REAUTHORIZE_TIMEOUT',
+      message: 'The promise of reauthorize did not settle within 100 milliseconds: resolve or reject it sooner'
+    }
+  }, { err: { code: 'FST_SSE_REAUTHORIZE_TIMEOUT' } }])
   t.equal(lines.length, 2)
   t.strictSame(calls, [])
 })
@@ -98,8 +122,15 @@ t.test('L12: a late result counts only if it is false', async t => {
 })
 
 t.test('a failed check does not end the stream: it is logged, and reauthorize is called again', async t => {
-  const failures = [() => { throw new Error('away') }, async () => { throw new Error('away') }, () => true]
-  const { policy, calls, lines } = make({ reauthorizeInterval: 100, reauthorize: () => (failures.shift() ?? (() => false))() })
+  const failures = [() => {
+    throw new Error('away')
+  }, async () => {
+    throw new Error('away')
+  }, () => true]
+  const { policy, calls, lines } = make({
+    reauthorizeInterval: 100,
+    reauthorize: () => (failures.shift() ?? (() => false))()
+  })
   for (const now of [1_100, 1_200, 1_300]) {
     policy.tick(now)
     await turn()

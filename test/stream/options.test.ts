@@ -27,7 +27,12 @@ const errorOf = (input: unknown): string => {
 }
 
 t.test('a missing or undefined option has its default', async t => {
-  for (const input of [undefined, {}, { heartbeatInterval: undefined, retry: undefined, onInvalid: undefined, finite: undefined }]) t.strictSame(resolveOptions(input), DEFAULTS)
+  for (const input of [undefined, {}, {
+    heartbeatInterval: undefined,
+    retry: undefined,
+    onInvalid: undefined,
+    finite: undefined
+  }]) t.strictSame(resolveOptions(input), DEFAULTS)
 })
 
 t.test('a valid option replaces its default, also a falsy one', async t => {
@@ -36,7 +41,13 @@ t.test('a valid option replaces its default, also a falsy one', async t => {
   const errorEvent = () => null
   const cases: StreamOptions[] = [
     { heartbeatInterval: 0, flushHeadersAfter: 0, stallTimeout: 0, maxLifetime: 0, retry: 0 },
-    { heartbeatInterval: 2 ** 31 - 1, flushHeadersAfter: 0.5, stallTimeout: 1, maxLifetime: 1, retry: Number.MAX_SAFE_INTEGER },
+    {
+      heartbeatInterval: 2 ** 31 - 1,
+      flushHeadersAfter: 0.5,
+      stallTimeout: 1,
+      maxLifetime: 1,
+      retry: Number.MAX_SAFE_INTEGER
+    },
     { onInvalid: 'skip', errorEvent: null, directWrites: false, finite: true },
     { onInvalid, errorEvent, onClose },
     { onShutdown: 'drain', reauthorize: () => true, reauthorizeInterval: 1 }
@@ -46,7 +57,13 @@ t.test('a valid option replaces its default, also a falsy one', async t => {
 
 t.test('options of a stream override the options of the registration, which stay unchanged', async t => {
   const registered = resolveOptions({ heartbeatInterval: 5, retry: 7, errorEvent: null })
-  t.strictSame(resolveOptions({ retry: 9, flushHeadersAfter: 1, errorEvent: undefined }, registered), { ...DEFAULTS, heartbeatInterval: 5, retry: 9, flushHeadersAfter: 1, errorEvent: null })
+  t.strictSame(resolveOptions({ retry: 9, flushHeadersAfter: 1, errorEvent: undefined }, registered), {
+    ...DEFAULTS,
+    heartbeatInterval: 5,
+    retry: 9,
+    flushHeadersAfter: 1,
+    errorEvent: null
+  })
   t.strictSame(registered, { ...DEFAULTS, heartbeatInterval: 5, retry: 7, errorEvent: null })
   t.strictSame(resolveOptions(undefined, registered), registered)
   t.strictSame(resolveOptions({}), DEFAULTS)
@@ -55,28 +72,44 @@ t.test('options of a stream override the options of the registration, which stay
 t.test('an invalid option throws with its name, the expected value and the given value', async t => {
   const delay = 'a number of milliseconds from 0 to 2147483647'
   const bad: Array<[string, string, Array<[unknown, string]>]> = [
-    ...['heartbeatInterval', 'flushHeadersAfter', 'stallTimeout', 'maxLifetime'].map((name): [string, string, Array<[unknown, string]>] => [name, delay, [
-      [-1, '-1 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], [2 ** 31, '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null'], [false, 'false (boolean)'], [5n, '5 (bigint)']
+    ...['heartbeatInterval', 'flushHeadersAfter', 'stallTimeout', 'maxLifetime'].map((
+      name
+    ): [string, string, Array<[unknown, string]>] => [name, delay, [
+      [-1, '-1 (number)'],
+      [NaN, 'NaN (number)'],
+      [Infinity, 'Infinity (number)'],
+      [2 ** 31, '2147483648 (number)'],
+      ['5', '"5" (string)'],
+      [null, 'null'],
+      [false, 'false (boolean)'],
+      [5n, '5 (bigint)']
     ]]),
-    ['retry', 'a whole number of milliseconds, 0 or more', [[-1, '-1 (number)'], [0.5, '0.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], ['5', '"5" (string)'], [null, 'null'], [5n, '5 (bigint)']]],
-    ['onInvalid', "'error', 'skip' or a function", [['ignore', '"ignore" (string)'], [true, 'true (boolean)'], [null, 'null']]],
-    ['errorEvent', 'a function or null', [[{ event: 'error', data: 1 }, 'an object (Object)'], [false, 'false (boolean)'], ['error', '"error" (string)']]],
+    ['retry', 'a whole number of milliseconds, 0 or more', [[-1, '-1 (number)'], [0.5, '0.5 (number)'], [NaN,
+      'NaN (number)'], [Infinity, 'Infinity (number)'], ['5', '"5" (string)'], [null, 'null'], [5n, '5 (bigint)']]],
+    ['onInvalid', "'error', 'skip' or a function", [['ignore', '"ignore" (string)'], [true, 'true (boolean)'], [null,
+      'null']]],
+    ['errorEvent', 'a function or null', [[{ event: 'error', data: 1 }, 'an object (Object)'], [false,
+      'false (boolean)'], ['error', '"error" (string)']]],
     ['onShutdown', "'close' or 'drain'", [['end', '"end" (string)'], [true, 'true (boolean)'], [null, 'null']]],
     ['reauthorize', 'a function', [[true, 'true (boolean)'], [null, 'null']]],
-    ['reauthorizeInterval', 'a number of milliseconds from 1 to 2147483647', [[0, '0 (number)'], [2 ** 31, '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null']]],
+    ['reauthorizeInterval', 'a number of milliseconds from 1 to 2147483647', [[0, '0 (number)'], [2 ** 31,
+      '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null']]],
     ['onClose', 'a function', [[null, 'null'], [{}, 'an object (Object)'], ['x', '"x" (string)']]],
     ['directWrites', 'a boolean', [[0, '0 (number)'], ['false', '"false" (string)'], [null, 'null']]],
     ['finite', 'a boolean', [[1, '1 (number)'], ['true', '"true" (string)'], [null, 'null']]]
   ]
   t.strictSame(bad.map(([name]) => name).sort(), Object.keys(DEFAULTS).sort(), 'the table has every option')
   for (const [name, expected, values] of bad) {
-    for (const [value, got] of values) t.equal(errorOf({ [name]: value }), `FST_SSE_OPTION: Option '${name}' must be ${expected}, got ${got}`)
+    for (const [value, got] of values) {
+      t.equal(errorOf({ [name]: value }), `FST_SSE_OPTION: Option '${name}' must be ${expected}, got ${got}`)
+    }
   }
 })
 
 t.test('an unknown option throws with the list of known options', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const input = JSON.parse(`{ "${name}": 1 }`) as unknown
-    t.equal(errorOf(input), `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, got an unknown option`)
+    t.equal(errorOf(input),
+      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, got an unknown option`)
   }
 })

@@ -5,7 +5,14 @@ import t, { type Test } from 'tap'
 import type { StreamClosedError } from '../../lib/lifecycle.ts'
 import { StreamRegistry, type RegisteredStream } from '../../lib/stream/registry.ts'
 
-const OFF = { heartbeatInterval: 0, stallTimeout: 0, maxLifetime: 0, reauthorize: undefined, reauthorizeInterval: 15_000, onShutdown: 'close' } as const
+const OFF = {
+  heartbeatInterval: 0,
+  stallTimeout: 0,
+  maxLifetime: 0,
+  reauthorize: undefined,
+  reauthorizeInterval: 15_000,
+  onShutdown: 'close'
+} as const
 const TIMES = { shutdownTimeout: 10_000, reconnectWindow: 0 }
 
 /** A stream that records its calls. */
@@ -111,7 +118,8 @@ t.test('L6: the timer is restarted when a fake clock is installed or removed', t
   const second = holdTimers(t)
   streams.add(new FakeStream(streams))
   streams.add(new FakeStream(streams))
-  t.strictSame(first.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: true }], 'by its own clock')
+  t.strictSame(first.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: true }],
+    'by its own clock')
   t.strictSame(second.map(({ period, cleared }) => ({ period, cleared })), [{ period: 100, cleared: false }])
   t.end()
 })

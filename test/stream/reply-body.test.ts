@@ -127,7 +127,8 @@ t.test('W1: the writer is opened on the response without a body, and a FIN of th
 })
 
 t.test('L10: a write after the end of the response does not crash the process, with a body or without', async t => {
-  for (const send of [openDirectly, (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
+  for (const send of [openDirectly,
+    (reply: FastifyReply, writer: TestWriter) => reply.send(new ReplyBody(writer, reply))]) {
     const app = Fastify()
     const failed = new Promise<unknown[]>(resolve => {
       app.get('/', (_request, reply) => {
@@ -408,7 +409,12 @@ t.test('W2: over HTTP/2 an end without bytes is no write: Node would drop the pe
 })
 
 /** A chunk of two events, the frames of which any connection may get. */
-const shared = new FrameBatch('e', [{ offset: 1, event: 'message', data: 'é€😀', json: false }, { offset: 2, event: 'tick', data: '2', json: true }])
+const shared = new FrameBatch('e', [{ offset: 1, event: 'message', data: 'é€😀', json: false }, {
+  offset: 2,
+  event: 'tick',
+  data: '2',
+  json: true
+}])
 const sharedText = 'id: e-1\ndata: é€😀\n\nevent: tick\nid: e-2\ndata: 2\n\n'
 
 t.test('R4: shared frames reach the client between its own frames', async t => {

@@ -6,8 +6,14 @@ import { Scope } from '../../lib/scope.ts'
 
 /** The head of a reply, whose stream has only a scope and an error handler. */
 function headOf (reply: FastifyReply, handlerFailed: (error: Error) => void = () => {}): ResponseHead {
-  const handlerReturned = (value: unknown): void => { if (value !== undefined) reply.log.warn({ value }, 'dropped') }
-  return new ResponseHead({ reply, wrapped: false, record: { scope: new Scope() }, failures: { handlerFailed, handlerReturned } } as Partial<HeadOwner> as HeadOwner)
+  const handlerReturned = (value: unknown): void => {
+    if (value !== undefined) reply.log.warn({ value }, 'dropped')
+  }
+  return new ResponseHead(
+    { reply, wrapped: false, record: { scope: new Scope() }, failures: { handlerFailed, handlerReturned } } as Partial<
+      HeadOwner
+    > as HeadOwner
+  )
 }
 
 interface Answered { status: number, headers: Record<string, unknown>, body: string, thrown: Error[], log: string }
@@ -35,7 +41,11 @@ t.test('W1: the head is that of an event stream, except for headers that were se
     head.commit()
     head.send(Readable.from(['data: 1\n\n']))
   })
-  t.match(headers, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+  t.match(headers, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no'
+  })
   t.equal(body, 'data: 1\n\n')
 })
 
@@ -43,7 +53,8 @@ t.test('L1: a head is committed once, and the commit stops the timer', async t =
   let late = 0
   await answer(t, async (head, reply) => {
     head.flushAfter(1, () => late++)
-    // Until the timer is there, and no further: where the machine is busy a turn of the loop may take longer than the timer.
+    // Until the timer is there, and no further: where the machine is busy a turn of the loop may take longer than the
+    // timer.
     await Promise.resolve()
     await new Promise<void>(resolve => process.nextTick(resolve))
     t.strictSame([head.committed, head.commit(), head.committed, head.commit()], [false, true, true, false])
@@ -96,8 +107,19 @@ t.test('W1: a head that is written directly equals the head that is sent with a 
     head.send(Readable.from(['data: 1\n\n']))
   })))
   // The writer of the body decides about chunks, not the head.
-  const own = ({ headers: { date: _date, connection: _connection, 'transfer-encoding': _encoding, 'content-length': _length, ...headers } }: Answered): object => headers
-  t.match(own(alone), { 'set-cookie': ['a=1', 'b=1'], 'x-both': 'reply', 'content-type': 'text/event-stream; charset=utf-8' })
+  const own = (
+    {
+      headers: {
+        date: _date, connection: _connection, 'transfer-encoding': _encoding, 'content-length': _length,
+        ...headers
+      }
+    }: Answered
+  ): object => headers
+  t.match(own(alone), {
+    'set-cookie': ['a=1', 'b=1'],
+    'x-both': 'reply',
+    'content-type': 'text/event-stream; charset=utf-8'
+  })
   for (const other of [wanted!, ...more]) {
     t.strictSame(own(alone), own(other))
     t.equal(other.body, alone.body)
@@ -174,7 +196,9 @@ t.test('L9: the error of an onSend hook is the answer', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.setErrorHandler((error, _request, reply) => reply.code(502).send({ message: (error as Error).message }))
-  app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
+  app.addHook('onSend', async (_request, _reply, payload) => {
+    if (payload instanceof Readable) throw new Error('hook')
+  })
   app.get('/', (_request, reply) => {
     const head = headOf(reply)
     head.commit()

@@ -24,7 +24,12 @@ const WAYS: Record<string, Way> = {
 interface Served { app: FastifyInstance, warnings: () => Array<string | undefined> }
 
 /** An app whose `/` is a stream of one event, with what `prepare` does to its reply. */
-async function serve (t: Test, prepare: (reply: FastifyReply) => unknown, { directWrites = true, hook }: Way = {}, server: object = {}): Promise<Served> {
+async function serve (
+  t: Test,
+  prepare: (reply: FastifyReply) => unknown,
+  { directWrites = true, hook }: Way = {},
+  server: object = {}
+): Promise<Served> {
   const lines: Line[] = []
   const logger = { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } }
   const app = Fastify({ logger, forceCloseConnections: true, ...server })
@@ -62,8 +67,11 @@ for (const [what, prepare] of Object.entries(LENGTHS)) {
       }
       t.equal(await client.closed, 'end')
       const responses = client.responses()
-      t.strictSame(responses.map(({ status, body, complete }) => ({ status, body, complete })), Array(2).fill({ status: 200, body: BODY, complete: true }), name)
-      for (const { headers } of responses) t.strictSame([headers['content-length'], headers['transfer-encoding']], [undefined, 'chunked'], name)
+      t.strictSame(responses.map(({ status, body, complete }) => ({ status, body, complete })),
+        Array(2).fill({ status: 200, body: BODY, complete: true }), name)
+      for (const { headers } of responses) {
+        t.strictSame([headers['content-length'], headers['transfer-encoding']], [undefined, 'chunked'], name)
+      }
       t.strictSame(warnings(), Array(what === 'both headers' ? 2 : 1).fill('FST_SSE_HEADER'), `${name}: once per route`)
     }
   })
@@ -75,7 +83,8 @@ for (const [what, prepare] of Object.entries(LENGTHS)) {
       t.equal(await within(name, client.closed), 'end')
       const [response] = client.responses()
       t.equal(response?.body, BODY, name)
-      t.strictSame([response?.headers['content-length'], response?.headers['transfer-encoding']], [undefined, undefined], name)
+      t.strictSame([response?.headers['content-length'], response?.headers['transfer-encoding']], [undefined,
+        undefined], name)
     }
   })
 
@@ -103,7 +112,8 @@ for (const [what, prepare] of Object.entries(LENGTHS)) {
 }
 
 t.test('W1: a length that an onSend hook sets is dropped, on the reply and on the response, for GET and HEAD', async t => {
-  const pipes = [(payload: Readable): Readable => payload, (payload: Readable): Readable => payload.pipe(new PassThrough())]
+  const pipes = [(payload: Readable): Readable => payload,
+    (payload: Readable): Readable => payload.pipe(new PassThrough())]
   for (const set of Object.values(LENGTHS)) {
     for (const pipe of pipes) {
       const hook: Way['hook'] = (reply, payload) => {
@@ -138,9 +148,10 @@ t.test('W1: a payload that a hook sends in place of a stream keeps its length', 
   t.strictSame(replaced.warnings(), [])
 })
 
-t.test('W1: `transfer-encoding: chunked` is Node\'s own header; over HTTP/1.0 there is none, and no trailer', async t => {
+t.test("W1: `transfer-encoding: chunked` is Node's own header; over HTTP/1.0 there is none, and no trailer", async t => {
   for (const [name, way] of Object.entries(WAYS)) {
-    const prepare = (reply: FastifyReply): unknown => reply.headers({ 'transfer-encoding': 'chunked', trailer: 'x-sum' })
+    const prepare = (reply: FastifyReply): unknown =>
+      reply.headers({ 'transfer-encoding': 'chunked', trailer: 'x-sum' })
     const { app, warnings } = await serve(t, prepare, way)
     const port = await listen(t, app)
     const client = await open(port)
@@ -162,7 +173,12 @@ t.test('a content type that an EventSource rejects is sent, with a warning once 
   ]
   for (const [type, warned] of types) {
     const set = (reply: FastifyReply): unknown => reply.header('content-type', type)
-    const ways: Array<[(reply: FastifyReply) => unknown, Way]> = [[set, {}], [() => {}, { hook: (reply, payload) => { set(reply); return payload } }]]
+    const ways: Array<[(reply: FastifyReply) => unknown, Way]> = [[set, {}], [() => {}, {
+      hook: (reply, payload) => {
+        set(reply)
+        return payload
+      }
+    }]]
     for (const [prepare, way] of ways) {
       const { app, warnings } = await serve(t, prepare, way)
       for (let n = 0; n < 2; n++) {
@@ -192,15 +208,27 @@ t.test('E1: a head that cannot be sent leaves no header in the error response', 
     for (const [name, way] of Object.entries(WAYS).filter(([name]) => name !== 'a hook that is piped')) {
       for (const own of [false, true]) {
         const { app } = await serve(t, prepare, way)
-        if (own) app.setErrorHandler((error, _request, reply) => reply.code(502).header('x-own', '1').send({ message: (error as Error).message }))
+        if (own) {
+          app.setErrorHandler((error, _request, reply) =>
+            reply.code(502).header('x-own', '1').send({ message: (error as Error).message })
+          )
+        }
         const client = await open(await listen(t, app), { headers: { Connection: 'close' } })
         t.equal(await within(`${what}, ${name}`, client.closed), 'end')
         const [response] = client.responses()
         const { head, headers, body } = response!
-        t.match(head, own ? /^HTTP\/1\.1 502 Bad Gateway\r\n/ : /^HTTP\/1\.1 500 Internal Server Error\r\n/, `${what}, ${name}`)
-        t.match(headers, { 'content-type': 'application/json; charset=utf-8', 'content-length': String(Buffer.byteLength(body)), ...(own ? { 'x-own': '1' } : {}) })
-        t.match(JSON.parse(body), own ? { message: /Invalid|valid/ } : { statusCode: 500, error: 'Internal Server Error' })
-        const rest = Object.keys(headers).filter(name => !['content-type', 'content-length', 'date', 'connection', 'x-own'].includes(name))
+        t.match(head, own ? /^HTTP\/1\.1 502 Bad Gateway\r\n/ : /^HTTP\/1\.1 500 Internal Server Error\r\n/,
+          `${what}, ${name}`)
+        t.match(headers, {
+          'content-type': 'application/json; charset=utf-8',
+          'content-length': String(Buffer.byteLength(body)),
+          ...(own ? { 'x-own': '1' } : {})
+        })
+        t.match(JSON.parse(body),
+          own ? { message: /Invalid|valid/ } : { statusCode: 500, error: 'Internal Server Error' })
+        const rest = Object.keys(headers).filter(name =>
+          !['content-type', 'content-length', 'date', 'connection', 'x-own'].includes(name)
+        )
         t.strictSame(rest, what.endsWith('response') ? ['x-raw', 'cache-control'] : [], `${what}, ${name}`)
         if (rest.length > 0) t.equal(headers['cache-control'], 'no-store', 'that of the user')
       }
@@ -215,7 +243,9 @@ t.test('E1: over HTTP/2, a head that cannot be sent leaves no header in the erro
   const session = connectHttp2(`http://127.0.0.1:${await listen(t, app as unknown as FastifyInstance)}`)
   t.teardown(() => session.destroy())
   const request = session.request({ ':path': '/' })
-  const [headers] = await within('the response', once(request, 'response')) as [IncomingHttpHeaders & { ':status': number }]
+  const [headers] = await within('the response', once(request, 'response')) as [
+    IncomingHttpHeaders & { ':status': number }
+  ]
   t.match(headers, { ':status': 500, 'content-type': 'application/json; charset=utf-8' })
   t.notOk('x-accel-buffering' in headers)
   request.close()

@@ -27,10 +27,21 @@ async function portOf (t: Test, server: Server | Http2Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-interface Opened { response: ServerResponse, connection: ResponseWriter, client: RawClient, drains: () => number, nextDrain: () => Promise<void> }
+interface Opened {
+  response: ServerResponse
+  connection: ResponseWriter
+  client: RawClient
+  drains: () => number
+  nextDrain: () => Promise<void>
+}
 
 /** A response whose head is out, its connection, and its client. */
-async function openConnection (t: Test, request: RawRequest = {}, prepare: (response: ServerResponse) => void = () => {}, direct?: boolean): Promise<Opened> {
+async function openConnection (
+  t: Test,
+  request: RawRequest = {},
+  prepare: (response: ServerResponse) => void = () => {},
+  direct?: boolean
+): Promise<Opened> {
   const server = createServer()
   const port = await portOf(t, server)
   const requested = once(server, 'request')
@@ -40,7 +51,11 @@ async function openConnection (t: Test, request: RawRequest = {}, prepare: (resp
   return { client, ...connectionOf(response, prepare, direct) }
 }
 
-function connectionOf (response: ServerResponse, prepare: (response: ServerResponse) => void = () => {}, direct?: boolean): Omit<Opened, 'client'> {
+function connectionOf (
+  response: ServerResponse,
+  prepare: (response: ServerResponse) => void = () => {},
+  direct?: boolean
+): Omit<Opened, 'client'> {
   let drains = 0
   let tell = (): void => {}
   prepare(response)
@@ -63,11 +78,14 @@ function watchWrites (socket: Socket): unknown[] {
   return written
 }
 
-const body = (...chunks: Array<FrameBatch | string>): string => chunks.map(chunk => typeof chunk === 'string' ? chunk : chunk.text).join('')
-const coded = (...texts: string[]): string => texts.map(text => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`).join('')
+const body = (...chunks: Array<FrameBatch | string>): string =>
+  chunks.map(chunk => typeof chunk === 'string' ? chunk : chunk.text).join('')
+const coded = (...texts: string[]): string =>
+  texts.map(text => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`).join('')
 
 /** What came after the head, as text. */
-const rest = (client: RawClient): string => Buffer.from(client.received.slice(client.received.indexOf('\r\n\r\n') + 4), 'latin1').toString()
+const rest = (client: RawClient): string =>
+  Buffer.from(client.received.slice(client.received.indexOf('\r\n\r\n') + 4), 'latin1').toString()
 
 t.test('shared frames are one buffer to the socket, if the head is sent and nothing waits', async t => {
   const { connection, response, client } = await openConnection(t)
@@ -102,7 +120,10 @@ t.test('the first frame leaves with the head and the last one with the end: one 
   const written = watchWrites(response.socket!)
   connection.write('é first\n\n')
   t.equal(written.length, 1)
-  t.ok(String(written[0]).startsWith('HTTP/1.1 200 OK\r\n') && String(written[0]).endsWith(`\r\n\r\n${coded('é first\n\n')}`))
+  t.ok(
+    String(written[0]).startsWith('HTTP/1.1 200 OK\r\n') &&
+      String(written[0]).endsWith(`\r\n\r\n${coded('é first\n\n')}`)
+  )
   await client.until('first')
   written.length = 0
   connection.end('last')
@@ -113,7 +134,9 @@ t.test('the first frame leaves with the head and the last one with the end: one 
 })
 
 t.test('a stream that ends in its first write is one write with its head and its end, and its trailers follow it', async t => {
-  const { connection, response, client } = await openConnection(t, {}, response => { response.setHeader('Trailer', 'x-sum') })
+  const { connection, response, client } = await openConnection(t, {}, response => {
+    response.setHeader('Trailer', 'x-sum')
+  })
   response.addTrailers({ 'x-sum': '1' })
   connection.end('all of it')
   await client.until('x-sum: 1\r\n\r\n')
@@ -236,7 +259,8 @@ t.test('a response behind a pipelined predecessor waits for its turn', async t =
   second!.connection.writeShared(chunk)
   second!.response.end('last')
   await client.until('last\r\n0\r\n\r\n')
-  t.strictSame(client.responses().map(({ body }) => body), [body('of the first ', chunk), body('of the second ', chunk, chunk, 'last')])
+  t.strictSame(client.responses().map(({ body }) => body), [body('of the first ', chunk),
+    body('of the second ', chunk, chunk, 'last')])
   client.fin()
 })
 
@@ -320,7 +344,10 @@ t.test('the next response on the same connection is intact, and so are its liste
     await client.until(`end ${round}.\r\n0\r\n\r\n`)
     counts.push(request.socket.listenerCount('drain'))
   }
-  t.strictSame(client.responses().map(({ body }) => body), Array.from({ length: 12 }, (_, round) => body(`round ${round} `, chunkOf(`chunk ${round}`), chunkOf('x'.repeat(20_000), round), `end ${round}.`)))
+  t.strictSame(client.responses().map(({ body }) => body),
+    Array.from({ length: 12 },
+      (_, round) =>
+        body(`round ${round} `, chunkOf(`chunk ${round}`), chunkOf('x'.repeat(20_000), round), `end ${round}.`)))
   t.ok(client.responses().every(({ complete, status }) => complete && status === 200))
   t.strictSame(new Set(counts).size, 1, counts.join())
 })
@@ -330,7 +357,8 @@ t.test('R4: a mix of direct and ordinary writes gives the bytes of ordinary writ
   const port = await portOf(t, server)
   const client = new RawClient(connect(port, '127.0.0.1'))
   t.teardown(() => client.socket.destroy())
-  const piece = fc.oneof(fc.record({ write: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 9 }) }), fc.record({ pass: fc.string({ maxLength: 50 }) }), fc.constantFrom('turn', 'large', 'cork'))
+  const piece = fc.oneof(fc.record({ write: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 9 }) }),
+    fc.record({ pass: fc.string({ maxLength: 50 }) }), fc.constantFrom('turn', 'large', 'cork'))
   const expected: string[] = []
   await fc.assert(fc.asyncProperty(fc.array(piece, { maxLength: 20 }), fc.boolean(), async (pieces, direct) => {
     const requested = once(server, 'request')
@@ -377,7 +405,13 @@ t.test('an HTTPS client gets frames past Node\'s chunking', async t => {
   const server = createHttpsServer({ ...tls, pskCallback: () => psk })
   const port = await portOf(t, server)
   const requested = once(server, 'request')
-  const options: ConnectionOptions = { ...tls, port, host: '127.0.0.1', pskCallback: () => ({ psk, identity: 'test' }), checkServerIdentity: () => undefined }
+  const options: ConnectionOptions = {
+    ...tls,
+    port,
+    host: '127.0.0.1',
+    pskCallback: () => ({ psk, identity: 'test' }),
+    checkServerIdentity: () => undefined
+  }
   const client = new RawClient(connectTls(options))
   t.teardown(() => client.socket.destroy())
   client.request({})

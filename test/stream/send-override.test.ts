@@ -18,7 +18,10 @@ function override (reply: FastifyReply): Overridden {
 }
 
 /** The calls of the stream for a handler, whose reply is sent after it. */
-async function callsOf (handler: (reply: FastifyReply, overridden: Overridden) => unknown, fastify: typeof Fastify = Fastify): Promise<{ calls: unknown[][], body: string }> {
+async function callsOf (
+  handler: (reply: FastifyReply, overridden: Overridden) => unknown,
+  fastify: typeof Fastify = Fastify
+): Promise<{ calls: unknown[][], body: string }> {
   const app = fastify()
   let overridden: Overridden
   app.get('/', (_request, reply) => {
@@ -36,9 +39,16 @@ t.test('L10: a payload is not sent: the stream gets an error as a failure, and a
   t.strictSame(await callsOf(reply => { reply.send() }), { calls: [['returned', undefined]], body: 'the end' })
   t.strictSame(await callsOf(reply => { reply.send(7) }), { calls: [['returned', 7]], body: 'the end' })
   t.strictSame(await callsOf(async () => {}), { calls: [['returned', undefined]], body: 'the end' })
-  t.strictSame(await callsOf(reply => { reply.send(error) }), { calls: [['failed', 'no']], body: 'the end' })
-  t.strictSame(await callsOf(async () => { throw error }), { calls: [['failed', 'no']], body: 'the end' })
-  t.strictSame(await callsOf(() => { throw 'a text' }), { calls: [['failed', 'The handler threw "a text" (string)']], body: 'the end' }) // eslint-disable-line no-throw-literal
+  t.strictSame(await callsOf(reply => {
+    reply.send(error)
+  }), { calls: [['failed', 'no']], body: 'the end' })
+  t.strictSame(await callsOf(async () => {
+    throw error
+  }), { calls: [['failed', 'no']], body: 'the end' })
+  t.strictSame(await callsOf(() => {
+    // eslint-disable-next-line no-throw-literal
+    throw 'a text'
+  }), { calls: [['failed', 'The handler threw "a text" (string)']], body: 'the end' })
 })
 
 t.test('L10: a payload is sent when the error handlers own the reply, or when the reply is sent already', async t => {
@@ -66,7 +76,10 @@ t.test('L9: a payload of another content type is the error reply of an onSend ho
 
 t.test('E1: a Fastify that keeps no mark of errors decides itself about a payload that is no error', async t => {
   const fastify = fastifyWithout('fastify.reply.isError')
-  t.match(await callsOf(() => { throw 'a text' }, fastify), { calls: [['replaced']], body: /a text/ }) // eslint-disable-line no-throw-literal
+  t.match(await callsOf(() => {
+    // eslint-disable-next-line no-throw-literal
+    throw 'a text'
+  }, fastify), { calls: [['replaced']], body: /a text/ })
   t.strictSame(await callsOf(() => 'a value', fastify), { calls: [['replaced']], body: 'a value' })
   t.strictSame(await callsOf(() => { throw new Error('no') }, fastify).then(({ calls }) => calls), [['failed', 'no']])
   t.strictSame(await callsOf(async () => {}, fastify), { calls: [['returned', undefined]], body: 'the end' })

@@ -15,13 +15,27 @@ function make (counts = true): { record: StreamRecord, time: { now: number }, li
   const request = { method: 'GET', url: '/jobs/7?all', lastEventId: 'before' }
   const time = { now: 100 }
   const statistics = new Statistics()
-  const record = new StreamRecord({ reply: { request, log, server } as unknown as FastifyReply, route: { name: 'GET /jobs/:id', counters: statistics.route('GET /jobs/:id') }, key: 'ann', time, counted: counts })
+  const record = new StreamRecord({
+    reply: { request, log, server } as unknown as FastifyReply,
+    route: { name: 'GET /jobs/:id', counters: statistics.route('GET /jobs/:id') },
+    key: 'ann',
+    time,
+    counted: counts
+  })
   return { record, time, lines, statistics }
 }
 
 t.test('the end of a stream is one log line, at the level of its reason', async t => {
   const levels: Record<CloseReason, string> = {
-    client: 'info', complete: 'info', error: 'info', shutdown: 'info', stalled: 'info', lagging: 'warn', expired: 'info', 'channel-ended': 'info', revoked: 'info'
+    client: 'info',
+    complete: 'info',
+    error: 'info',
+    shutdown: 'info',
+    stalled: 'info',
+    lagging: 'warn',
+    expired: 'info',
+    'channel-ended': 'info',
+    revoked: 'info'
   }
   for (const [reason, level] of Object.entries(levels)) {
     const { record, time, lines, statistics } = make()
@@ -32,7 +46,9 @@ t.test('the end of a stream is one log line, at the level of its reason', async 
     const report = { reason, duration: 50, events: 3, bytes: 70, lastEventId: 'before' }
     t.strictSame(record.close(reason as CloseReason, { events: 3, bytes: 70, lastEventId: record.lastEventId }), report)
     t.strictSame(lines, [{ level, line: report, text: 'sse stream closed' }])
-    t.match(statistics.snapshot([], {}).routes, { 'GET /jobs/:id': { open: 0, opened: 1, closed: { [reason]: 1 }, events: 3, bytes: 70 } })
+    t.match(statistics.snapshot([], {}).routes, {
+      'GET /jobs/:id': { open: 0, opened: 1, closed: { [reason]: 1 }, events: 3, bytes: 70 }
+    })
   }
 })
 
@@ -46,7 +62,10 @@ t.test('an error has its own log line', async t => {
 
 t.test('a response without a body is no stream', async t => {
   const { record, lines, statistics } = make(false)
-  t.match(record.close('complete', { events: 0, bytes: 0, lastEventId: 'after' }), { reason: 'complete', lastEventId: 'after' })
+  t.match(record.close('complete', { events: 0, bytes: 0, lastEventId: 'after' }), {
+    reason: 'complete',
+    lastEventId: 'after'
+  })
   t.strictSame(lines, [])
   t.equal(statistics.snapshot([], {}).streams.opened, 0)
 })

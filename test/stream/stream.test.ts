@@ -7,7 +7,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import { EventQueue, StreamClosedError, type AnyEvent, type CloseReport, type EventMap, type RegisterOptions, type StreamOptions } from '../../lib/index.ts'
+import {
+  EventQueue, StreamClosedError, type AnyEvent, type CloseReport, type EventMap, type RegisterOptions,
+  type StreamOptions
+} from '../../lib/index.ts'
 import sse from '../../lib/server/plugin.ts'
 import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
@@ -34,11 +37,25 @@ interface TestApp {
 async function build (t: Test, options: RegisterOptions = {}): Promise<TestApp> {
   const log: LogLine[] = []
   const reports: CloseReport[] = []
-  const app = Fastify({ forceCloseConnections: true, logger: { level: 'debug', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } } })
+  const app = Fastify({
+    forceCloseConnections: true,
+    logger: {
+      level: 'debug',
+      stream: {
+        write: (line: string) => {
+          log.push(JSON.parse(line))
+        }
+      }
+    }
+  })
   t.teardown(() => app.close())
   await app.register(sse, { onClose: report => reports.push(report), ...options })
-  // For Fastify, an inject that is aborted is a response that failed. That line is not ours, and a real client makes none.
-  const logged = (level: number) => log.filter(line => line.level === level && line.msg !== 'request errored').map(line => line.err === undefined ? line.msg : line.err.code ?? line.err.message)
+  // For Fastify, an inject that is aborted is a response that failed. That line is not ours, and a real client makes
+  // none.
+  const logged = (level: number) =>
+    log.filter(line => line.level === level && line.msg !== 'request errored').map(line =>
+      line.err === undefined ? line.msg : line.err.code ?? line.err.message
+    )
   return { app, log, reports, logged }
 }
 
@@ -58,7 +75,12 @@ async function answer (t: Test, handler: Handler, options: RegisterOptions = {},
 }
 
 /** The body and the report of a stream with that source. */
-async function stream (t: Test, source: () => AsyncIterable<unknown> | Iterable<unknown>, options: StreamOptions = {}, map?: EventMap) {
+async function stream (
+  t: Test,
+  source: () => AsyncIterable<unknown> | Iterable<unknown>,
+  options: StreamOptions = {},
+  map?: EventMap
+) {
   const built = await answer(t, (_request, reply) => reply.sse(source() as AsyncIterable<AnyEvent>, options), {}, map)
   return { ...built, body: built.response.payload, report: built.reports[0] }
 }
@@ -154,7 +176,11 @@ for (const [what, source] of unlucky) {
     const response = await get(app)
     t.equal(response.statusCode, 500)
     t.same(response.json(), { statusCode: 500, error: 'Internal Server Error', message: 'no luck' })
-    t.match(response.headers, { 'content-type': 'application/json; charset=utf-8', 'cache-control': undefined, 'x-accel-buffering': undefined })
+    t.match(response.headers, {
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': undefined,
+      'x-accel-buffering': undefined
+    })
     t.equal(hooked?.message, 'no luck')
     t.same(logged(ERROR), ['no luck'], 'the log has it once')
     t.match(reports, [{ reason: 'error', events: 0, bytes: 0 }])
@@ -169,14 +195,34 @@ t.test('L1: an error before the first event has its own status', async t => {
   t.equal(response.json().message, 'no such order')
 })
 
-const handlers: Array<[what: string, handler: (error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown, status: number, body: string]> = [
-  ['sends', (_error, _request, reply) => { reply.code(418).send({ tea: true }) }, 418, '{"tea":true}'],
-  ['returns', (_error, _request, reply) => { reply.code(418); return { tea: true } }, 418, '{"tea":true}'],
-  ['sends later', async (_error, _request, reply) => { await null; return reply.code(418).send({ tea: true }) }, 418, '{"tea":true}'],
-  ['sends nothing', (_error, _request, reply) => { reply.code(418).send() }, 418, ''],
-  ['sends nothing later', async (_error, _request, reply) => { await null; return reply.code(418).send() }, 418, ''],
-  ['is async and returns nothing', async (_error, _request, reply) => { reply.code(418) }, 418, ''],
-  ['throws', () => { throw new Error('worse') }, 500, '{"statusCode":500,"error":"Internal Server Error","message":"worse"}']
+const handlers: Array<
+  [what: string, handler: (error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown, status: number,
+    body: string]
+> = [
+  ['sends', (_error, _request, reply) => {
+    reply.code(418).send({ tea: true })
+  }, 418, '{"tea":true}'],
+  ['returns', (_error, _request, reply) => {
+    reply.code(418)
+    return { tea: true }
+  }, 418, '{"tea":true}'],
+  ['sends later', async (_error, _request, reply) => {
+    await null
+    return reply.code(418).send({ tea: true })
+  }, 418, '{"tea":true}'],
+  ['sends nothing', (_error, _request, reply) => {
+    reply.code(418).send()
+  }, 418, ''],
+  ['sends nothing later', async (_error, _request, reply) => {
+    await null
+    return reply.code(418).send()
+  }, 418, ''],
+  ['is async and returns nothing', async (_error, _request, reply) => {
+    reply.code(418)
+  }, 418, ''],
+  ['throws', () => {
+    throw new Error('worse')
+  }, 500, '{"statusCode":500,"error":"Internal Server Error","message":"worse"}']
 ]
 for (const [what, handler, status, body] of handlers) {
   t.test(`L1: the reply of an error handler that ${what} is sent`, async t => {
@@ -189,7 +235,7 @@ for (const [what, handler, status, body] of handlers) {
   })
 }
 
-t.test('L1: an error handler may pass the error to the parent\'s handler, which may answer without a payload', async t => {
+t.test("L1: an error handler may pass the error to the parent's handler, which may answer without a payload", async t => {
   const { app } = await build(t)
   app.setErrorHandler((_error, _request, reply) => { reply.code(418).send() })
   app.register(async child => {
@@ -215,7 +261,11 @@ t.test('W1: the headers are those of an event stream, and headers that the handl
     return reply.type('text/event-stream').code(201).sse(generate({ data: 1 }))
   })
   t.equal(response.statusCode, 201)
-  t.match(response.headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'yes' })
+  t.match(response.headers, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'yes'
+  })
 })
 
 for (const flushHeadersAfter of [0, 50]) {
@@ -373,7 +423,10 @@ t.test('L9: an onSend hook that transforms the body gets the frames', async t =>
   t.match(reports, [{ reason: 'complete', events: 2 }])
 })
 
-const bad: Array<[when: string, hook: (() => Promise<void>) | undefined]> = [['', undefined], [', with an async onSend hook', () => new Promise(resolve => setImmediate(resolve))]]
+const bad: Array<[when: string, hook: (() => Promise<void>) | undefined]> = [['', undefined], [
+  ', with an async onSend hook',
+  () => new Promise(resolve => setImmediate(resolve))
+]]
 for (const [when, hook] of bad) {
   t.test(`a header that cannot be sent is an error response, not the end of the process${when}`, async t => {
     const { app, logged, reports } = await build(t)
@@ -474,17 +527,30 @@ const forms: Array<[form: string, handler: Handler]> = [
   ['a sync return', (_request, reply) => reply.sse(generate({ data: 1 }, { data: 2 }))],
   ['a sync call', (_request, reply) => { reply.sse(generate({ data: 1 }, { data: 2 })) }],
   ['an async return', async (_request, reply) => reply.sse(generate({ data: 1 }, { data: 2 }))],
-  ['an async return after a wait', async (_request, reply) => { await null; return reply.sse(generate({ data: 1 }, { data: 2 })) }],
-  ['an await', async (_request, reply) => { await reply.sse(generate({ data: 1 }, { data: 2 })) }],
-  ['an async call that is neither returned nor awaited', async (_request, reply) => { reply.sse(generate({ data: 1 }, { data: 2 })) }],
+  ['an async return after a wait', async (_request, reply) => {
+    await null
+    return reply.sse(generate({ data: 1 }, { data: 2 }))
+  }],
+  ['an await', async (_request, reply) => {
+    await reply.sse(generate({ data: 1 }, { data: 2 }))
+  }],
+  ['an async call that is neither returned nor awaited', async (_request, reply) => {
+    reply.sse(generate({ data: 1 }, { data: 2 }))
+  }],
   ['the same with a slow source', async (_request, reply) => {
     reply.sse((async function * () {
       await new Promise(resolve => setImmediate(resolve))
       yield * generate({ data: 1 }, { data: 2 })
     })())
   }],
-  ['an async call that returns the reply', async (_request, reply) => { reply.sse(generate({ data: 1 }, { data: 2 })); return reply }],
-  ['a sync call that returns the reply', (_request, reply) => { reply.sse(generate({ data: 1 }, { data: 2 })); return reply }]
+  ['an async call that returns the reply', async (_request, reply) => {
+    reply.sse(generate({ data: 1 }, { data: 2 }))
+    return reply
+  }],
+  ['a sync call that returns the reply', (_request, reply) => {
+    reply.sse(generate({ data: 1 }, { data: 2 }))
+    return reply
+  }]
 ]
 for (const [form, handler] of forms) {
   for (const slowHook of [false, true]) {
@@ -530,8 +596,14 @@ t.test('reply.sse() settles when the stream is over', async t => {
 })
 
 const throwing: Array<[when: string, handler: (source: AsyncIterable<AnyEvent>) => Handler]> = [
-  ['at once', source => async (_request, reply) => { reply.sse(source); throw new Error('changed my mind') }],
-  ['at once in a sync handler', source => (_request, reply) => { reply.sse(source); throw new Error('changed my mind') }],
+  ['at once', source => async (_request, reply) => {
+    reply.sse(source)
+    throw new Error('changed my mind')
+  }],
+  ['at once in a sync handler', source => (_request, reply) => {
+    reply.sse(source)
+    throw new Error('changed my mind')
+  }],
   ['when the first event is ready but not on its way', source => async (_request, reply) => {
     // In its own turn, so that the source is read at once.
     await turn()
@@ -577,7 +649,9 @@ t.test('L10: a handler that throws while the onSend hooks run ends its stream wi
 for (const transformed of [false, true]) {
   t.test(`L10: a handler that throws when the stream is live is logged, and the stream continues${transformed ? ', also behind a hook that transforms it' : ''}`, async t => {
     const { app, logged } = await build(t)
-    if (transformed) app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new PassThrough()))
+    if (transformed) {
+      app.addHook('onSend', async (_request, _reply, payload) => (payload as Readable).pipe(new PassThrough()))
+    }
     const [live, second] = [gate(), gate()]
     app.get('/', async (_request, reply) => {
       reply.sse((async function * () {
@@ -666,7 +740,8 @@ t.test('L10: reply.sse() after the reply was sent is rejected with FST_SSE_REPLY
 
 for (const source of [undefined, null, 'text', 5, {}, { data: 1 }]) {
   t.test(`L10: ${JSON.stringify(source) ?? 'nothing'} is no source: the client gets a 500, the log FST_SSE_SOURCE`, async t => {
-    const { response, logged } = await answer(t, (_request, reply) => reply.sse(source as unknown as Iterable<AnyEvent>))
+    const { response, logged } = await answer(t, (_request, reply) =>
+      reply.sse(source as unknown as Iterable<AnyEvent>))
     t.equal(response.statusCode, 500)
     t.equal(response.json().code, 'FST_SSE_SOURCE')
     t.same(logged(ERROR), ['FST_SSE_SOURCE'])
@@ -682,7 +757,8 @@ const broken: Array<[what: string, iterator: unknown]> = [
 ]
 for (const [what, iterator] of broken) {
   t.test(`L10: ${what} is an error response, not the end of the process`, async t => {
-    const { response, logged, reports } = await answer(t, (_request, reply) => reply.sse({ [Symbol.asyncIterator]: () => iterator } as AsyncIterable<AnyEvent>))
+    const { response, logged, reports } = await answer(t, (_request, reply) =>
+      reply.sse({ [Symbol.asyncIterator]: () => iterator } as AsyncIterable<AnyEvent>))
     t.equal(response.statusCode, 500)
     t.equal(logged(ERROR).length, 1)
     t.match(reports, [{ reason: 'error' }])
@@ -774,7 +850,9 @@ t.test('C2: push() of a queue resolves to false after its event ended the stream
 })
 
 t.test("C2: with onInvalid 'skip' the event is left out and logged", async t => {
-  const { body, report, logged } = await stream(t, () => [{ data: 'a' }, { data: 5 }, { data: 'b' }], { onInvalid: 'skip' }, counted)
+  const { body, report, logged } = await stream(t, () => [{ data: 'a' }, { data: 5 }, { data: 'b' }], {
+    onInvalid: 'skip'
+  }, counted)
   t.equal(body, 'data: a\n\ndata: b\n\n')
   t.same([...logged(WARN), ...logged(ERROR)], ['FST_SSE_DATA'])
   t.match(report, { reason: 'complete', events: 2 })
@@ -847,7 +925,11 @@ for (const [value, message] of thrown) {
 
 t.test('E2: errorEvent makes the last event', async t => {
   const { body, report } = await stream(t, () => failing(Object.assign(new Error('secret'), { code: 'E_DISK' })), {
-    errorEvent: (error, request) => ({ event: 'oops', id: 9, data: { code: (error as NodeJS.ErrnoException).code, request: request.id } })
+    errorEvent: (error, request) => ({
+      event: 'oops',
+      id: 9,
+      data: { code: (error as NodeJS.ErrnoException).code, request: request.id }
+    })
   })
   t.equal(body, 'data: first\n\nevent: oops\nid: 9\ndata: {"code":"E_DISK","request":"req-1"}\n\n')
   t.match(report, { events: 1 })
@@ -878,12 +960,16 @@ for (const [what, errorEvent, line] of unmakeable) {
 
 t.test('C1: an errorEvent whose name the map declares is checked and serialized by its schema; another is free', async t => {
   const map = { message: Type.String(), failed: Type.Object({ code: Type.String() }, { additionalProperties: true }) }
-  const failWith = async (event: AnyEvent) => (await stream(t, () => failing(new Error('secret')), { errorEvent: () => event }, map))
-  t.equal((await failWith({ event: 'failed', data: { code: 'E' } })).body, 'data: first\n\nevent: failed\ndata: {"code":"E"}\n\n')
+  const failWith = async (
+    event: AnyEvent
+  ) => (await stream(t, () => failing(new Error('secret')), { errorEvent: () => event }, map))
+  t.equal((await failWith({ event: 'failed', data: { code: 'E' } })).body,
+    'data: first\n\nevent: failed\ndata: {"code":"E"}\n\n')
   const refused = await failWith({ event: 'failed', data: { code: 5 } })
   t.equal(refused.body, 'data: first\n\n')
   t.same(refused.logged(ERROR), ['secret', 'FST_SSE_DATA'])
-  t.equal((await failWith({ event: 'other', data: { code: 5 } })).body, 'data: first\n\nevent: other\ndata: {"code":5}\n\n')
+  t.equal((await failWith({ event: 'other', data: { code: 5 } })).body,
+    'data: first\n\nevent: other\ndata: {"code":5}\n\n')
 })
 
 // The end of the source after the end of the stream
@@ -941,7 +1027,12 @@ const late: Array<[what: string, source: (left: Promise<void>) => unknown, logge
   ['when it is stopped', () => ({
     [Symbol.asyncIterator]: () => {
       let calls = 0
-      return { next: () => calls++ === 0 ? { value: { data: 1 } } : new Promise(() => {}), return: () => { throw new Error('late') } }
+      return {
+        next: () => calls++ === 0 ? { value: { data: 1 } } : new Promise(() => {}),
+        return: () => {
+          throw new Error('late')
+        }
+      }
     }
   }), 'late'],
   ['with no error', left => (async function * () {
@@ -1021,7 +1112,11 @@ t.test('onClose of the call replaces the plugin\'s', async t => {
 })
 
 t.test('an onClose that throws is logged', async t => {
-  const { body, logged } = await stream(t, () => [{ data: 1 }], { onClose: () => { throw new Error('metrics are down') } })
+  const { body, logged } = await stream(t, () => [{ data: 1 }], {
+    onClose: () => {
+      throw new Error('metrics are down')
+    }
+  })
   t.equal(body, 'data: 1\n\n')
   t.same(logged(ERROR), ['metrics are down'])
 })
@@ -1195,7 +1290,10 @@ t.test('a client that reads no byte for stallTimeout while bytes wait is cut off
 
 t.test('retry is sent in the first frame, before the first event or the opening comment', async t => {
   t.equal((await stream(t, () => [{ data: 1 }], { retry: 0 })).body, 'retry: 0\n\ndata: 1\n\n')
-  t.equal((await stream(t, async function * () { await turn(); await turn() }, { retry: 3000, flushHeadersAfter: 0 })).body, 'retry: 3000\n\n:\n\n')
+  t.equal((await stream(t, async function * () {
+    await turn()
+    await turn()
+  }, { retry: 3000, flushHeadersAfter: 0 })).body, 'retry: 3000\n\n:\n\n')
   t.equal((await stream(t, () => [], { retry: 3000 })).body, 'retry: 3000\n\n')
   const { response } = await answer(t, (_request, reply) => reply.sse([{ data: 1 }]), { retry: 10 })
   t.equal(response.payload, 'retry: 10\n\ndata: 1\n\n', 'the plugin\'s option holds for every stream')
@@ -1235,7 +1333,9 @@ for (const [what, makeSource] of finite) {
     t.match(again.headers, { 'content-type': undefined, 'content-length': undefined })
     t.equal(starts, 1)
     const disposed = sources[1]
-    if (typeof disposed !== 'function') t.same(await (disposed as AsyncGenerator).next(), { value: undefined, done: true })
+    if (typeof disposed !== 'function') {
+      t.same(await (disposed as AsyncGenerator).next(), { value: undefined, done: true })
+    }
     t.equal((await get(app, '/?lastEventId=sse.end')).statusCode, 204, 'by the query parameter, too')
     t.equal(reports.length, 1, 'no stream, no report')
   })
@@ -1244,7 +1344,8 @@ for (const [what, makeSource] of finite) {
 t.test('with finite, a client that reconnects from the middle gets the stream', async t => {
   const { app } = await build(t)
   app.get('/', (_request, reply) => reply.sse(({ lastEventId }) => [{ data: lastEventId }], { finite: true }))
-  t.equal((await get(app, { url: '/', headers: { 'last-event-id': '4' } })).payload, 'data: 4\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
+  t.equal((await get(app, { url: '/', headers: { 'last-event-id': '4' } })).payload,
+    'data: 4\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
 t.test('without finite, the mark is an id like any other', async t => {
@@ -1282,11 +1383,16 @@ for (const [what, options] of Object.entries<StreamOptions>({
 
 t.test('L9: the error handler of a failed onSend hook may set its own content type', async t => {
   const { app, reports } = await build(t)
-  app.setErrorHandler((_error, _request, reply) => { reply.code(503).type('application/problem+json').send({ status: 503 }) })
-  app.addHook('onSend', async (_request, _reply, payload) => { if (payload instanceof Readable) throw new Error('hook') })
+  app.setErrorHandler((_error, _request, reply) => {
+    reply.code(503).type('application/problem+json').send({ status: 503 })
+  })
+  app.addHook('onSend', async (_request, _reply, payload) => {
+    if (payload instanceof Readable) throw new Error('hook')
+  })
   app.get('/', (_request, reply) => reply.sse(oneThenSilence()))
   const response = await get(app)
-  t.strictSame([response.statusCode, response.headers['content-type'], response.json()], [503, 'application/problem+json; charset=utf-8', { status: 503 }])
+  t.strictSame([response.statusCode, response.headers['content-type'], response.json()], [503,
+    'application/problem+json; charset=utf-8', { status: 503 }])
   t.match(reports, [{ reason: 'error' }])
 })
 

@@ -31,7 +31,10 @@ async function openResponse (t: Test): Promise<Open> {
 
 interface Made { writer: Writer, calls: string[], written: string[], answer: { room: boolean } }
 
-function makeWriter (response: ServerResponse, options: Partial<WriterOwner['options']> = {}): Made & { open: () => void } {
+function makeWriter (
+  response: ServerResponse,
+  options: Partial<WriterOwner['options']> = {}
+): Made & { open: () => void } {
   const calls: string[] = []
   const written: string[] = []
   const answer = { room: true }
@@ -322,7 +325,9 @@ t.test('L6: after the silence the position is sent in place of the heartbeat, if
   const written: string[] = []
   const position = ['id: e-128\n\n', '']
   const writer = new Writer({
-    response, options: { heartbeatInterval: 100, stallTimeout: 0 }, driver: { pull: () => {}, checkpoint: () => position.shift()! }
+    response,
+    options: { heartbeatInterval: 100, stallTimeout: 0 },
+    driver: { pull: () => {}, checkpoint: () => position.shift()! }
   } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   writer.tick(0)
@@ -347,7 +352,11 @@ t.test('C2: an event is framed by the contract, counted, and its id noted; one t
     failures: { rejected: (_error, event) => { rejected.push(event) } }
   } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
-  t.strictSame([writer.write({ data: 1, id: 7 }, ': before\n'), writer.write({ comment: 'c' }), writer.write('none')], [true, true, false])
+  t.strictSame([writer.write({ data: 1, id: 7 }, ': before\n'), writer.write({ comment: 'c' }), writer.write('none')], [
+    true,
+    true,
+    false
+  ])
   writer.writeFrames('data: 2\n\n', 1)
   await turn()
   t.strictSame(written, [': before\nid: 7\ndata: 1\n\n: c\n\ndata: 2\n\n'])

@@ -5,7 +5,8 @@ const answer = (body: string): Response => new Response(body, { headers: { 'cont
 
 t.test('the position is after the last consumed event, not after the last received one', async t => {
   const text = 'id: 1\n\nid: 2\ndata: b\n\nevent: unknown\nid: 3\ndata: c\n\nid: 4\ndata: d\n\nid: 5\n\n'
-  const handover = new ConsumedPosition('/', { fetch: async () => answer(text), reconnect: false, lastEventId: '0' }, message => message.event === 'message' ? message : undefined, new AbortController().signal)
+  const handover = new ConsumedPosition('/', { fetch: async () => answer(text), reconnect: false, lastEventId: '0' },
+    message => message.event === 'message' ? message : undefined, new AbortController().signal)
   t.equal(handover.lastEventId, '0')
   const seen: unknown[] = []
   for await (const items of handover) {
@@ -17,7 +18,8 @@ t.test('the position is after the last consumed event, not after the last receiv
 })
 
 t.test('a position event moves the position', async t => {
-  const handover = new ConsumedPosition('/', { fetch: async () => answer('id: 1\ndata: a\n\n'), reconnect: false }, () => undefined, new AbortController().signal)
+  const handover = new ConsumedPosition('/', { fetch: async () => answer('id: 1\ndata: a\n\n'), reconnect: false },
+    () => undefined, new AbortController().signal)
   const seen: unknown[] = []
   for await (const items of handover) seen.push(...items)
   t.strictSame(seen, ['connecting', 'live'])

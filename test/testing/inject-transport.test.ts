@@ -8,19 +8,34 @@ import sse, { type CloseReport } from '../../lib/index.ts'
 import { toHeaders, injectFetch, InjectTransport } from '../../lib/testing/inject-transport.ts'
 import { held } from '../setup/within.ts'
 
-const read = async (response: Response): Promise<string> => new TextDecoder().decode((await response.body!.getReader().read()).value)
+const read = async (response: Response): Promise<string> =>
+  new TextDecoder().decode((await response.body!.getReader().read()).value)
 
 async function serve (t: Test): Promise<{ app: FastifyInstance, reports: CloseReport[], pulled: () => number }> {
   const app = Fastify()
   t.teardown(() => app.close())
   const reports: CloseReport[] = []
   let pulled = 0
-  await app.register(sse, { onClose: report => { reports.push(report) } })
-  app.post('/echo', async ({ body, headers, query, ip, host }) => ({ body, type: headers['content-type'], length: headers['content-length'], cookie: headers.cookie, query, ip, host }))
-  app.all('/first', (_request, reply) => reply.header('set-cookie', ['a=1', 'b=2']).sse(async function * () {
-    yield { data: 'first' }
-    await new Promise(() => {})
-  }))
+  await app.register(sse, {
+    onClose: report => {
+      reports.push(report)
+    }
+  })
+  app.post('/echo',
+    async ({ body, headers, query, ip, host }) => ({
+      body,
+      type: headers['content-type'],
+      length: headers['content-length'],
+      cookie: headers.cookie,
+      query,
+      ip,
+      host
+    }))
+  app.all('/first', (_request, reply) =>
+    reply.header('set-cookie', ['a=1', 'b=2']).sse(async function * () {
+      yield { data: 'first' }
+      await new Promise(() => {})
+    }))
   app.post('/silent', (_request, reply) => reply.sse(() => new Promise<never>(() => {}), { flushHeadersAfter: 1e6 }))
   app.get('/endless', (_request, reply) => reply.sse(async function * () {
     for (;; pulled++) yield { data: 'x'.repeat(1_000) }
@@ -31,12 +46,36 @@ async function serve (t: Test): Promise<{ app: FastifyInstance, reports: CloseRe
 
 t.test('a request has the options of inject and of fetch', async t => {
   const { app } = await serve(t)
-  const line = new InjectTransport(app, { query: { a: '1' }, cookies: { c: 'd' }, authority: 'example.org', remoteAddress: '10.0.0.1' })
-  const response = await line.fetch('/echo', { method: 'POST', body: JSON.stringify({ é: 1 }), headers: { 'content-type': 'application/json' } })
+  const line = new InjectTransport(app, {
+    query: { a: '1' },
+    cookies: { c: 'd' },
+    authority: 'example.org',
+    remoteAddress: '10.0.0.1'
+  })
+  const response = await line.fetch('/echo', {
+    method: 'POST',
+    body: JSON.stringify({ é: 1 }),
+    headers: { 'content-type': 'application/json' }
+  })
   t.equal(response.status, 200)
-  t.strictSame(await response.json(), { body: { é: 1 }, type: 'application/json', length: '8', cookie: 'c=d', query: { a: '1' }, ip: '10.0.0.1', host: 'example.org' })
+  t.strictSame(await response.json(), {
+    body: { é: 1 },
+    type: 'application/json',
+    length: '8',
+    cookie: 'c=d',
+    query: { a: '1' },
+    ip: '10.0.0.1',
+    host: 'example.org'
+  })
   const bare = await new InjectTransport(app, {}).fetch(new URL('http://other/echo'), { method: 'POST', body: 'text' })
-  t.strictSame(await bare.json(), { body: 'text', type: 'text/plain;charset=UTF-8', length: '4', query: {}, ip: '127.0.0.1', host: 'other:80' })
+  t.strictSame(await bare.json(), {
+    body: 'text',
+    type: 'text/plain;charset=UTF-8',
+    length: '4',
+    query: {},
+    ip: '127.0.0.1',
+    host: 'other:80'
+  })
 })
 
 t.test('the head of a response arrives before its body', async t => {
@@ -67,7 +106,11 @@ for (const method of ['GET', 'POST']) {
     const { app, reports } = await serve(t)
     const line = new InjectTransport(app, {})
     const client = new AbortController()
-    const response = await line.fetch('/first', { method, ...(method === 'POST' && { body: '{}', headers: { 'content-type': 'application/json' } }), signal: client.signal })
+    const response = await line.fetch('/first', {
+      method,
+      ...(method === 'POST' && { body: '{}', headers: { 'content-type': 'application/json' } }),
+      signal: client.signal
+    })
     await read(response)
     t.equal(reports.length, 0)
     client.abort()
@@ -193,9 +236,11 @@ t.test('injectFetch() serves a client without a port', async t => {
   t.teardown(() => app.close())
   await app.register(sse)
   const events = { hello: Type.Object({ to: Type.String() }) }
-  app.get('/', { schema: { sse: events } }, (request, reply) => reply.sse([{ event: 'hello', data: { to: String(request.headers.cookie) } }]))
+  app.get('/', { schema: { sse: events } },
+    (request, reply) => reply.sse([{ event: 'hello', data: { to: String(request.headers.cookie) } }]))
   const fetch = injectFetch(app, { cookies: { name: 'you' } })
-  for (const stream of [connect('/', { events, fetch, reconnect: false }), connect('/', { events, fetch, reconnect: false })]) {
+  for (const stream of [connect('/', { events, fetch, reconnect: false }),
+    connect('/', { events, fetch, reconnect: false })]) {
     const came = []
     for await (const event of stream) came.push(event)
     t.strictSame(came, [{ event: 'hello', data: { to: 'name=you' }, id: '' }], 'of any number of requests')

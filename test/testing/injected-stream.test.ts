@@ -12,7 +12,13 @@ import { held } from '../setup/within.ts'
 const events = { n: Type.Integer() }
 type Options = Partial<InjectStreamOptions<typeof events>>
 
-interface Served { app: FastifyInstance, reports: CloseReport[], over: string[], pulled: () => number, open: (url: string, options?: Options) => Promise<InjectedStream<ClientEventOf<typeof events>>> }
+interface Served {
+  app: FastifyInstance
+  reports: CloseReport[]
+  over: string[]
+  pulled: () => number
+  open: (url: string, options?: Options) => Promise<InjectedStream<ClientEventOf<typeof events>>>
+}
 
 async function serve (t: Test, routes: (app: FastifyInstance) => void = () => {}): Promise<Served> {
   const app = Fastify()
@@ -20,26 +26,39 @@ async function serve (t: Test, routes: (app: FastifyInstance) => void = () => {}
   const reports: CloseReport[] = []
   const over: string[] = []
   let pulled = 0
-  await app.register(sse, { onClose: report => { reports.push(report) } })
-  app.get('/count', { schema: { sse: events } }, (request, reply) => reply.sse(async function * () {
-    try {
-      for (let n = Number(request.lastEventId ?? 0) + 1; ; n++) {
-        pulled++
-        yield { event: 'n', id: n, data: n }
-      }
-    } finally {
-      await null
-      over.push('finally')
+  await app.register(sse, {
+    onClose: report => {
+      reports.push(report)
     }
-  }))
-  app.get('/three', { schema: { sse: events } }, (_request, reply) => reply.sse([1, 2, 3].map(n => ({ event: 'n', data: n } as const)), { finite: true }))
-  app.get('/failing', { schema: { sse: events } }, (_request, reply) => reply.sse(async function * () {
-    yield { event: 'n', data: 1 } as const
-    throw new Error('secret')
-  }))
+  })
+  app.get('/count', { schema: { sse: events } }, (request, reply) =>
+    reply.sse(async function * () {
+      try {
+        for (let n = Number(request.lastEventId ?? 0) + 1; ; n++) {
+          pulled++
+          yield { event: 'n', id: n, data: n }
+        }
+      } finally {
+        await null
+        over.push('finally')
+      }
+    }))
+  app.get('/three', { schema: { sse: events } },
+    (_request, reply) => reply.sse([1, 2, 3].map(n => ({ event: 'n', data: n } as const)), { finite: true }))
+  app.get('/failing', { schema: { sse: events } }, (_request, reply) =>
+    reply.sse(async function * () {
+      yield { event: 'n', data: 1 } as const
+      throw new Error('secret')
+    }))
   app.get('/silent', (_request, reply) => reply.sse(() => new Promise<never>(() => {})))
   routes(app)
-  return { app, reports, over, pulled: () => pulled, open: (url, options) => injectStream(app, { url, events, ...options }) }
+  return {
+    app,
+    reports,
+    over,
+    pulled: () => pulled,
+    open: (url, options) => injectStream(app, { url, events, ...options })
+  }
 }
 
 const numbers = (events: Array<{ data: unknown }>): unknown[] => events.map(({ data }) => data)
@@ -61,7 +80,8 @@ t.test('take, takeUntil, a loop and takeAll continue after each other', async t 
   t.strictSame(numbers(await finite.take(1)), [1])
   t.strictSame(numbers(await finite.takeAll()), [2, 3])
   t.strictSame(await finite.closed, { reason: 'complete' })
-  t.equal(finite.text, 'event: n\ndata: 1\n\nevent: n\ndata: 2\n\nevent: n\ndata: 3\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
+  t.equal(finite.text,
+    'event: n\ndata: 1\n\nevent: n\ndata: 2\n\nevent: n\ndata: 3\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
 })
 
 t.test('takeAll continues after a loop', async t => {
@@ -76,30 +96,46 @@ t.test('takeAll continues after a loop', async t => {
 t.test('a wait that times out reports the received events, and the next wait gets the late one', async t => {
   let go!: () => void
   const { open } = await serve(t, app => {
-    app.get('/slow', { schema: { sse: events } }, (_request, reply) => reply.sse(async function * () {
-      yield { event: 'n', data: 1 } as const
-      await new Promise<void>(resolve => { go = resolve })
-      yield { event: 'n', data: 2 } as const
-    }))
+    app.get('/slow', { schema: { sse: events } }, (_request, reply) =>
+      reply.sse(async function * () {
+        yield { event: 'n', data: 1 } as const
+        await new Promise<void>(resolve => {
+          go = resolve
+        })
+        yield { event: 'n', data: 2 } as const
+      }))
   })
   const stream = await open('/slow', { timeout: 300 })
-  await t.rejects(stream.take(2), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /slow: 2 events did not arrive within 300 ms; so far: n 1' })
+  await t.rejects(stream.take(2), {
+    code: 'FST_SSE_TEST_TIMEOUT',
+    message: 'GET /slow: 2 events did not arrive within 300 ms; so far: n 1'
+  })
   go()
   t.strictSame(numbers(await stream.take(1)), [2])
   const silent = await open('/silent', { timeout: 300 })
   await t.rejects(silent.take(1), { message: 'GET /silent: 1 event did not arrive within 300 ms; so far: nothing' })
-  await t.rejects(silent.takeUntil(() => true), { message: 'GET /silent: the event of takeUntil() did not arrive within 300 ms; so far: nothing' })
+  await t.rejects(silent.takeUntil(() => true), {
+    message: 'GET /silent: the event of takeUntil() did not arrive within 300 ms; so far: nothing'
+  })
   await t.rejects(silent.takeAll(), { message: 'GET /silent: its end did not arrive within 300 ms; so far: nothing' })
   silent.stall()
-  await t.rejects(silent.takeAll(), { message: 'GET /silent: its end did not arrive within 300 ms, and the client was stalled; so far: nothing' })
+  await t.rejects(silent.takeAll(), {
+    message: 'GET /silent: its end did not arrive within 300 ms, and the client was stalled; so far: nothing'
+  })
 })
 
 t.test('a stream that ends early rejects at once, with its reason', async t => {
   const { open } = await serve(t)
   const stream = await open('/three')
-  await t.rejects(stream.take(4), { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /three: 4 events did not arrive before the stream ended (complete); so far: n 1, n 2, n 3' })
+  await t.rejects(stream.take(4), {
+    code: 'FST_SSE_TEST_TIMEOUT',
+    message: 'GET /three: 4 events did not arrive before the stream ended (complete); so far: n 1, n 2, n 3'
+  })
   const failing = await open('/failing')
-  await t.rejects(failing.takeUntil(() => false), { message: /before the stream ended \(The server failed: Internal Server Error\); so far: n 1$/, cause: { code: 'FST_SSE_SERVER_ERROR' } })
+  await t.rejects(failing.takeUntil(() => false), {
+    message: /before the stream ended \(The server failed: Internal Server Error\); so far: n 1$/,
+    cause: { code: 'FST_SSE_SERVER_ERROR' }
+  })
   const other = await open('/failing')
   t.strictSame(numbers(await other.takeAll()), [1], 'takeAll accepts any end')
   t.match(await other.closed, { reason: 'error', error: { code: 'FST_SSE_SERVER_ERROR' } })
@@ -107,7 +143,9 @@ t.test('a stream that ends early rejects at once, with its reason', async t => {
 
 t.test('an error of the callback of takeUntil is thrown', async t => {
   const { open } = await serve(t)
-  await t.rejects((await open('/count')).takeUntil(() => { throw new Error('mine') }), { message: 'mine' })
+  await t.rejects((await open('/count')).takeUntil(() => {
+    throw new Error('mine')
+  }), { message: 'mine' })
 })
 
 t.test('L3: disconnect resolves when the server has noticed and the source is over', async t => {
@@ -124,7 +162,8 @@ t.test('L3: disconnect resolves when the server has noticed and the source is ov
 
 t.test('reconnect resumes after the last consumed event', async t => {
   const { app, open, reports } = await serve(t, app => {
-    app.get('/channel', { schema: { sse: events } }, (_request, reply) => reply.sse(app.sse.channel('n', { events, start: 'earliest' })))
+    app.get('/channel', { schema: { sse: events } },
+      (_request, reply) => reply.sse(app.sse.channel('n', { events, start: 'earliest' })))
   })
   const stream = await open('/count', { headers: { 'x-a': 'b' } })
   await stream.take(3)
@@ -142,7 +181,8 @@ t.test('reconnect resumes after the last consumed event', async t => {
   const ids = await Promise.all([1, 2, 3].map(data => channel.publish({ event: 'n', data })))
   const unread = await open('/channel')
   await until('all three are read', () => unread.text.includes('data: 3'))
-  t.equal(unread.lastEventId, ids[0]!.replace(/1$/, '0'), 'the position that the stream begins with, though more was read')
+  t.equal(unread.lastEventId, ids[0]!.replace(/1$/, '0'),
+    'the position that the stream begins with, though more was read')
   t.strictSame(numbers(await (await unread.reconnect()).take(3)), [1, 2, 3])
 })
 
@@ -162,6 +202,8 @@ t.test('listeners and take receive the same events', async t => {
   const { open } = await serve(t)
   const stream = await open('/three')
   const heard: number[] = []
-  stream.on('n', ({ data }) => { heard.push(data) })
+  stream.on('n', ({ data }) => {
+    heard.push(data)
+  })
   t.strictSame(numbers(await stream.takeAll()), heard)
 })

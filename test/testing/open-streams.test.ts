@@ -36,5 +36,8 @@ t.test('openStreams() lists the streams of another copy of this package', async 
 })
 
 t.test('openStreams() rejects an app without the plugin', async t => {
-  t.throws(() => openStreams(Fastify()), { code: 'FST_SSE_OPTION', message: "Option 'app' must be a Fastify instance that is ready and has the plugin, got one without it" })
+  t.throws(() => openStreams(Fastify()), {
+    code: 'FST_SSE_OPTION',
+    message: "Option 'app' must be a Fastify instance that is ready and has the plugin, got one without it"
+  })
 })

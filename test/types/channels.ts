@@ -1,8 +1,24 @@
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import sse, {
-  EventQueue, memoryLog, type AnyChannel, type AnyEvent, type Channel, type ChannelPosition, type ChannelOptions, type EventLog, type EventMap, type LogBatch, type LogEntry, type LogState,
-  type LogRecord, type EventLogFactory, type PublishEventOf, type ReceivedEventOf, type SubscribeOptions, type SystemEventReceived
+  EventQueue,
+  memoryLog,
+  type AnyChannel,
+  type AnyEvent,
+  type Channel,
+  type ChannelPosition,
+  type ChannelOptions,
+  type EventLog,
+  type EventMap,
+  type LogBatch,
+  type LogEntry,
+  type LogState,
+  type LogRecord,
+  type EventLogFactory,
+  type PublishEventOf,
+  type ReceivedEventOf,
+  type SubscribeOptions,
+  type SystemEventReceived
 } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
@@ -135,7 +151,9 @@ counts.publishFrom('text')
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts))
 app.get('/', { schema: { sse: events } }, async (_request, reply) => reply.sse(() => counts))
 app.get('/', { schema: { sse: events } }, async (_request, reply) => reply.sse(async () => [counts]))
-app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe({ after: 'id', start: 'earliest', filter: event => event.event === 'count' })))
+app.get('/', { schema: { sse: events } },
+  (_request, reply) =>
+    reply.sse(counts.subscribe({ after: 'id', start: 'earliest', filter: event => event.event === 'count' })))
 app.get('/', { schema: { sse: { ...events, ...otherEvents } } }, (_request, reply) => {
   reply.sse(counts)
   reply.sse([counts, prices, all])
@@ -188,8 +206,18 @@ app.get('/', (_request, reply) => reply.sse([counts, prices, free]))
 
 // Subscriptions.
 
-counts.subscribe({ filter: event => { assertType<Equal<typeof event, ReceivedEventOf<Events>>>(); return true } })
-free.subscribe({ filter: event => { assertType<Equal<typeof event, { readonly event: string, readonly data: unknown, readonly id: string }>>(); return true } })
+counts.subscribe({
+  filter: event => {
+    assertType<Equal<typeof event, ReceivedEventOf<Events>>>()
+    return true
+  }
+})
+free.subscribe({
+  filter: event => {
+    assertType<Equal<typeof event, { readonly event: string, readonly data: unknown, readonly id: string }>>()
+    return true
+  }
+})
 counts.subscribe({ signal: new AbortController().signal, after: undefined, map: undefined })
 // @ts-expect-error a shared event is read-only
 counts.subscribe({ filter: event => { event.event = 'count'; return true } })
@@ -209,7 +237,9 @@ counts.subscribe({ from: 'id' })
 // The result of a map has literal names, as a route requires, whether the map is inline or not.
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
   reply.sse(prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }) }))
-  const some = all.subscribe({ map: event => event.event === 'price' ? { event: 'tags', data: ['a', ...event.data.tags] } : event })
+  const some = all.subscribe({
+    map: event => event.event === 'price' ? { event: 'tags', data: ['a', ...event.data.tags] } : event
+  })
   reply.sse(some)
   const few = prices.subscribe({
     map ({ data }) {
@@ -255,10 +285,25 @@ app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(prices.
 })))
 // The events of a map and of a snapshot may differ, in either order.
 app.get('/', { schema: { sse: events } }, (_request, reply) => {
-  reply.sse(prices.subscribe({ map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }), snapshot: () => ({ event: 'tags', data: ['all'] }) }))
-  reply.sse(prices.subscribe({ snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [], id: 'where' }], map: event => ({ event: 'count', data: { n: event.data.tags.length } }) }))
-  reply.sse(prices.subscribe({ snapshot: () => null, map: event => ({ event: 'count', data: { n: event.data.tags.length } }) }))
-  const wrong = prices.subscribe({ map: () => ({ event: 'count', data: { n: 1 } }), snapshot: () => ({ event: 'tags', data: [5] }) })
+  reply.sse(
+    prices.subscribe({
+      map: ({ data }) => ({ event: 'count', data: { n: data.tags.length } }),
+      snapshot: () => ({ event: 'tags', data: ['all'] })
+    })
+  )
+  reply.sse(
+    prices.subscribe({
+      snapshot: async () => [{ data: 'the state' }, { event: 'tags', data: [], id: 'where' }],
+      map: event => ({ event: 'count', data: { n: event.data.tags.length } })
+    })
+  )
+  reply.sse(
+    prices.subscribe({ snapshot: () => null, map: event => ({ event: 'count', data: { n: event.data.tags.length } }) })
+  )
+  const wrong = prices.subscribe({
+    map: () => ({ event: 'count', data: { n: 1 } }),
+    snapshot: () => ({ event: 'tags', data: [5] })
+  })
   // @ts-expect-error both must fit the route
   return reply.sse(wrong)
 })
@@ -266,7 +311,9 @@ app.get('/', { schema: { sse: events } }, (_request, reply) => {
 prices.subscribe({ map: ({ data }) => ({ data: data.symbol }), snapshot: () => 'the state' })
 
 // Options in a variable.
-const followed: SubscribeOptions<ReceivedEventOf<Events>, PublishEventOf<Events>> = { filter: event => event.event === 'count' }
+const followed: SubscribeOptions<ReceivedEventOf<Events>, PublishEventOf<Events>> = {
+  filter: event => event.event === 'count'
+}
 app.get('/', { schema: { sse: events } }, (_request, reply) => reply.sse(counts.subscribe(followed)))
 // @ts-expect-error options of another channel
 prices.subscribe(followed)
@@ -280,13 +327,26 @@ export async function loops (): Promise<void> {
     assertType<Equal<typeof event, ReceivedEventOf<Events> | SystemEventReceived<Events>>>()
     assertType<Equal<typeof event.id, string>>()
     switch (event.event) {
-      case 'count': assertType<Equal<typeof event.data, { n: number }>>(); break
-      case 'message': assertType<Equal<typeof event.data, string>>(); break
-      case 'tags': assertType<Equal<typeof event.data, string[]>>(); break
-      case 'sse.gap': assertType<Equal<typeof event.data.dropped, number>>(); break
-      case 'error': assertType<Equal<typeof event.data, unknown>>(); break
-      case 'sse.reset': assertType<Equal<typeof event.data.reason, 'malformed' | 'unknown' | 'evicted' | 'ahead'>>(); break
-      default: assertType<Equal<typeof event, never>>()
+      case 'count':
+        assertType<Equal<typeof event.data, { n: number }>>()
+        break
+      case 'message':
+        assertType<Equal<typeof event.data, string>>()
+        break
+      case 'tags':
+        assertType<Equal<typeof event.data, string[]>>()
+        break
+      case 'sse.gap':
+        assertType<Equal<typeof event.data.dropped, number>>()
+        break
+      case 'error':
+        assertType<Equal<typeof event.data, unknown>>()
+        break
+      case 'sse.reset':
+        assertType<Equal<typeof event.data.reason, 'malformed' | 'unknown' | 'evicted' | 'ahead'>>()
+        break
+      default:
+        assertType<Equal<typeof event, never>>()
     }
   }
   for await (const event of prices.subscribe({ map: ({ data }) => ({ event: 'size', data: data.tags.length }) })) {
@@ -300,7 +360,10 @@ export async function loops (): Promise<void> {
     assertType<Equal<(typeof event)['data'], unknown>>()
     assertType<Equal<(typeof event)['id'], string>>()
   }
-  for await (const event of prices.subscribe({ map: ({ data }) => ({ event: 'size', data: data.tags.length }), snapshot: () => ({ event: 'state', data: 'all' }) })) {
+  for await (const event of prices.subscribe({
+    map: ({ data }) => ({ event: 'size', data: data.tags.length }),
+    snapshot: () => ({ event: 'state', data: 'all' })
+  })) {
     if (event.event === 'size') assertType<Equal<typeof event.data, number>>()
     if (event.event === 'state') assertType<Equal<typeof event.data, string>>()
   }
@@ -310,7 +373,9 @@ export async function loops (): Promise<void> {
 
 const failing = app.sse.channel('failing', { events: { error: Type.Object({ code: Type.Integer() }) } })
 export async function failures (): Promise<void> {
-  for await (const event of failing.subscribe()) if (event.event === 'error') assertType<Equal<typeof event.data, { code: number }>>()
+  for await (const event of failing.subscribe()) {
+    if (event.event === 'error') assertType<Equal<typeof event.data, { code: number }>>()
+  }
 }
 
 // Code that only observes channels need not know their events.
@@ -328,10 +393,22 @@ watch(free)
 
 // A custom event log.
 class OwnLog implements EventLog {
-  append (record: LogRecord): { epoch: string, offset: number } { return { epoch: record.event, offset: 1 } }
-  async read (after: number, limit: number): Promise<LogBatch> { return { epoch: 'e', newest: after + limit, ended: false, entries: [] } }
-  state (): LogState { return { epoch: 'e', oldest: 1, newest: 0, ended: false } }
-  tail (listener: (batch: LogBatch) => void): () => void { return () => listener({ epoch: 'e', newest: 0, ended: true, entries: [] satisfies LogEntry[] }) }
+  append (record: LogRecord): { epoch: string, offset: number } {
+    return { epoch: record.event, offset: 1 }
+  }
+
+  async read (after: number, limit: number): Promise<LogBatch> {
+    return { epoch: 'e', newest: after + limit, ended: false, entries: [] }
+  }
+
+  state (): LogState {
+    return { epoch: 'e', oldest: 1, newest: 0, ended: false }
+  }
+
+  tail (listener: (batch: LogBatch) => void): () => void {
+    return () => listener({ epoch: 'e', newest: 0, ended: true, entries: [] satisfies LogEntry[] })
+  }
+
   end (): void {}
   isIdle (): boolean { return true }
   close (): void {}

@@ -1,5 +1,8 @@
 import { Type } from '@sinclair/typebox'
-import { connect, StreamError, type Attempt, type ClientEventOf, type CloseResult, type ConnectOptions, type EventStream, type EncodingsOf, type RawEvent, type StreamErrorCode, type StreamState } from '../../lib/client.ts'
+import {
+  connect, StreamError, type Attempt, type ClientEventOf, type CloseResult, type ConnectOptions,
+  type EventStream, type EncodingsOf, type RawEvent, type StreamErrorCode, type StreamState
+} from '../../lib/client.ts'
 import { validate } from '../../lib/client/validate.ts'
 import type { SystemEventReceived } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
@@ -27,7 +30,12 @@ for await (const event of stream) {
   if (event.event === 'count') assertType<Equal<typeof event.data, { n: number, note?: string }>>()
   if (event.event === 'state') assertType<Equal<typeof event.data, 'on' | 'off'>>()
   if (event.event === 'maybe') assertType<Equal<typeof event.data, string | null>>()
-  if (event.event === 'sse.reset') assertType<Equal<typeof event.data, { reason: 'malformed' | 'unknown' | 'evicted' | 'ahead', oldest: number, newest: number, channel?: string }>>()
+  if (event.event === 'sse.reset') {
+    assertType<
+      Equal<typeof event.data,
+        { reason: 'malformed' | 'unknown' | 'evicted' | 'ahead', oldest: number, newest: number, channel?: string }>
+    >()
+  }
   if (event.event === 'sse.gap') assertType<Equal<typeof event.data, { dropped: number, channel?: string }>>()
   // @ts-expect-error an event that the map does not declare
   if (event.event === 'cuont') break
@@ -43,7 +51,9 @@ assertType<Equal<Extract<ClientEventOf<Events>, Failure>, never>>()
 // A listener gets the events of its name.
 
 const off = stream.on('count', event => {
-  assertType<Equal<typeof event, { readonly event: 'count', readonly data: { n: number, note?: string }, readonly id: string }>>()
+  assertType<
+    Equal<typeof event, { readonly event: 'count', readonly data: { n: number, note?: string }, readonly id: string }>
+  >()
 })
 assertType<Equal<typeof off, () => void>>()
 off()
@@ -92,7 +102,10 @@ connect('/', { validate })
 // Encodings replace a map if only its type is imported.
 
 const forms = { message: 'text', count: 'json', state: 'text', maybe: 'json' } as const
-assertType<Equal<EncodingsOf<Events>, { readonly message: 'text', readonly count: 'json', readonly state: 'text', readonly maybe: 'json' }>>()
+assertType<
+  Equal<EncodingsOf<Events>,
+    { readonly message: 'text', readonly count: 'json', readonly state: 'text', readonly maybe: 'json' }>
+>()
 const formed = connect<Events>('/', { events: forms })
 assertType<Equal<typeof formed, typeof stream>>()
 formed.close()

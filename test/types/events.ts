@@ -1,5 +1,8 @@
 import { Type } from '@sinclair/typebox'
-import { asData, EventQueue, type AnyEvent, type ControlEvent, type EventMap, type EventOf, type SourceContext, type SseSource } from '../../lib/index.ts'
+import {
+  asData, EventQueue, type AnyEvent, type ControlEvent, type EventMap, type EventOf, type SourceContext,
+  type SseSource
+} from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
 // The events of a map. Compiled, never run: each line under an @ts-expect-error must be an error.
@@ -63,10 +66,23 @@ accept<Event>({ comment: 5 })
 accept<Event>({ comment: 'about', event: 'state', data: 'on' })
 
 // A chunk of a foreign stream has an id and is no position, also in a variable of its own type.
-interface Named { id: string, created: number }
-class Answer { id = 'a' }
-export function foreign (chunk: { id: string, object: string, choices: [] }, part: { type: 'text-delta', id: string, delta: string }, named: Named, answer: Answer,
-  content: { id: string, content: string }, date: { id: string, date?: string }, position: { id: string }, delay: { retry: number }): void {
+interface Named {
+  id: string
+  created: number
+}
+class Answer {
+  id = 'a'
+}
+export function foreign (
+  chunk: { id: string, object: string, choices: [] },
+  part: { type: 'text-delta', id: string, delta: string },
+  named: Named,
+  answer: Answer,
+  content: { id: string, content: string },
+  date: { id: string, date?: string },
+  position: { id: string },
+  delay: { retry: number }
+): void {
   accept<AnyEvent>(position, delay)
   accept<Event>(position, delay)
   // @ts-expect-error it has other keys
@@ -143,8 +159,14 @@ export function produce (): void {
 }
 
 // Sources.
-const source = (given: SseSource<Event>): void => { assertType<Equal<typeof given, SseSource<Event>>>() }
-export function sources (queue: EventQueue<typeof events>, other: EventQueue<{ other: typeof events.count }>, web: ReadableStream<Event>): void {
+const source = (given: SseSource<Event>): void => {
+  assertType<Equal<typeof given, SseSource<Event>>>()
+}
+export function sources (
+  queue: EventQueue<typeof events>,
+  other: EventQueue<{ other: typeof events.count }>,
+  web: ReadableStream<Event>
+): void {
   source(counting(3))
   source(countingAtOnce())
   source([{ event: 'count', data: { n: 1 } }])
@@ -178,7 +200,11 @@ export function sources (queue: EventQueue<typeof events>, other: EventQueue<{ o
 }
 
 // Chunks become events.
-export function chunks (model: AsyncIterable<{ id: string, object: string }>, counts: Iterable<{ n: number }>, web: ReadableStream<string>): void {
+export function chunks (
+  model: AsyncIterable<{ id: string, object: string }>,
+  counts: Iterable<{ n: number }>,
+  web: ReadableStream<string>
+): void {
   const counted = asData(counts)
   assertType<Equal<typeof counted, AsyncIterable<{ data: { n: number } }>>>()
   const free = (_source: SseSource<AnyEvent>): void => {}

@@ -1,4 +1,7 @@
-import { Type, type FastifyPluginAsyncTypebox, type FastifyPluginCallbackTypebox, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import {
+  Type, type FastifyPluginAsyncTypebox, type FastifyPluginCallbackTypebox,
+  type TypeBoxTypeProvider
+} from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyPluginAsync } from 'fastify'
 import sse, { EventQueue, type EventOf } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
@@ -6,7 +9,11 @@ import { assertType, type Equal } from './equal.ts'
 // Routes with TypeBox's type provider, and typed plugins. Compiled, never run.
 
 const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }) }
-const schema = { sse: events, querystring: Type.Object({ upTo: Type.Integer() }), response: { 200: Type.Object({ answer: Type.String() }) } }
+const schema = {
+  sse: events,
+  querystring: Type.Object({ upTo: Type.Integer() }),
+  response: { 200: Type.Object({ answer: Type.String() }) }
+}
 
 async function * counting (): AsyncGenerator<EventOf<typeof events>> {
   yield { event: 'count', data: { n: 1 } }
@@ -57,7 +64,8 @@ app.get('/', {
     await reply.sse(() => [{ event: 'cuont', data: { n: 1 } }])
   }
 })
-app.get('/', { schema: { querystring: schema.querystring } }, (_request, reply) => reply.sse([{ event: 'any', data: 1 }]))
+app.get('/', { schema: { querystring: schema.querystring } },
+  (_request, reply) => reply.sse([{ event: 'any', data: 1 }]))
 
 // Plugins: typed by the provider, or not at all.
 export const typed: FastifyPluginAsyncTypebox = async app => {

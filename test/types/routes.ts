@@ -1,6 +1,10 @@
 import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
-import Fastify, { type ContextConfigDefault, type FastifyReply, type FastifyRequest, type RawReplyDefaultExpression, type RawRequestDefaultExpression, type RawServerDefault, type RouteGenericInterface, type RouteShorthandOptionsWithHandler } from 'fastify'
+import Fastify, {
+  type ContextConfigDefault, type FastifyReply, type FastifyRequest, type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression, type RawServerDefault, type RouteGenericInterface,
+  type RouteShorthandOptionsWithHandler
+} from 'fastify'
 import sse, { EventQueue, type EventOf, type SseOptions } from '../../lib/index.ts'
 import { assertType, type Equal } from './equal.ts'
 
@@ -8,7 +12,14 @@ import { assertType, type Equal } from './equal.ts'
 
 const app = Fastify()
 app.register(sse)
-app.register(sse, { heartbeatInterval: 5_000, onInvalid: 'skip', onClose: ({ reason, duration }) => { assertType<Equal<typeof duration, number>>(); reason satisfies string } })
+app.register(sse, {
+  heartbeatInterval: 5_000,
+  onInvalid: 'skip',
+  onClose: ({ reason, duration }) => {
+    assertType<Equal<typeof duration, number>>()
+  reason satisfies string
+  }
+})
 // @ts-expect-error an option of the wrong type
 app.register(sse, { heartbeatInterval: '5s' })
 // @ts-expect-error an option that does not exist
@@ -26,9 +37,15 @@ async function * counting (): AsyncGenerator<EventOf<typeof events>> {
 // app.get, sync and async, returned or not.
 app.get('/', { schema }, (_request, reply) => reply.sse(counting()))
 app.get('/', { schema }, async (_request, reply) => reply.sse(counting()))
-app.get('/', { schema }, async (_request, reply) => { await reply.sse(counting()) })
-app.get('/', { schema }, async (_request, reply) => { reply.sse(counting()) })
-app.get('/', { schema }, (_request, reply) => { reply.sse(counting()) })
+app.get('/', { schema }, async (_request, reply) => {
+  await reply.sse(counting())
+})
+app.get('/', { schema }, async (_request, reply) => {
+  reply.sse(counting())
+})
+app.get('/', { schema }, (_request, reply) => {
+  reply.sse(counting())
+})
 app.get('/', { schema }, async (_request, reply) => {
   reply.sse(counting())
   return reply
@@ -109,14 +126,15 @@ app.get('/', {
     return reply.sse([{ event: 'cuont', data: { n: 1 } }])
   }
 })
-export const options: RouteShorthandOptionsWithHandler<RawServerDefault, RawRequestDefaultExpression, RawReplyDefaultExpression, RouteGenericInterface, ContextConfigDefault, typeof schema> = {
-  schema,
-  handler (_request, reply) {
-    reply.sse(counting())
-    // @ts-expect-error data of the wrong type
-    return reply.sse([{ event: 'count', data: { n: 'one' } }])
+export const options: RouteShorthandOptionsWithHandler<RawServerDefault, RawRequestDefaultExpression,
+  RawReplyDefaultExpression, RouteGenericInterface, ContextConfigDefault, typeof schema> = {
+    schema,
+    handler (_request, reply) {
+      reply.sse(counting())
+      // @ts-expect-error data of the wrong type
+      return reply.sse([{ event: 'count', data: { n: 'one' } }])
+    }
   }
-}
 
 // A route without schema.sse accepts any event.
 app.get('/', (_request, reply) => reply.sse([{ data: { any: 'thing' } }, { event: 'any', data: 1 }]))
@@ -138,19 +156,23 @@ app.get('/', { schema: answering }, async (request, reply) => {
   await reply.sse(counting())
 })
 // With explicit type arguments, the map's type must be among them: TypeScript infers all or none.
-app.get<{ Reply: { answer: string } }, ContextConfigDefault, typeof answering>('/', { schema: answering }, (request, reply) => {
-  if (request.headers.accept === 'application/json') {
-    reply.send({ answer: 'in one piece' })
-    return
-  }
-  reply.sse(counting())
-  // @ts-expect-error data of the wrong type
-  reply.sse([{ event: 'count', data: { n: 'one' } }])
-})
-app.get<{ Reply: { answer: string } }>('/', { schema: answering }, (_request, reply) => reply.sse([{ event: 'any', data: 1 }]))
+app.get<{ Reply: { answer: string } }, ContextConfigDefault, typeof answering>('/', { schema: answering },
+  (request, reply) => {
+    if (request.headers.accept === 'application/json') {
+      reply.send({ answer: 'in one piece' })
+      return
+    }
+    reply.sse(counting())
+    // @ts-expect-error data of the wrong type
+    reply.sse([{ event: 'count', data: { n: 'one' } }])
+  })
+app.get<{ Reply: { answer: string } }>('/', { schema: answering },
+  (_request, reply) => reply.sse([{ event: 'any', data: 1 }]))
 
 // The reply of an SSE route is still a reply.
-function allow (_request: FastifyRequest, reply: FastifyReply): void { reply.header('x-allowed', 'yes') }
+function allow (_request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-allowed', 'yes')
+}
 app.get('/', {
   schema,
   preHandler: async (request, reply) => allow(request, reply),

@@ -9,7 +9,14 @@ import { assertType, type Equal } from './equal.ts'
 const events = { count: Type.Object({ n: Type.Integer() }), message: Type.String() }
 const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
 
-const stream = await injectStream(app, { url: '/', events, query: { a: 'b' }, cookies: { c: 'd' }, payload: { any: 1 }, timeout: 5 })
+const stream = await injectStream(app, {
+  url: '/',
+  events,
+  query: { a: 'b' },
+  cookies: { c: 'd' },
+  payload: { any: 1 },
+  timeout: 5
+})
 for (const event of await stream.take(1)) {
   if (event.event === 'count') assertType<Equal<typeof event.data, { n: number }>>()
   if (event.event === 'message') assertType<Equal<typeof event.data, string>>()

@@ -2,15 +2,28 @@ import { validateHeaderValue } from 'node:http'
 import fc from 'fast-check'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import t from 'tap'
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, HEARTBEAT } from '../../lib/wire/encode.ts'
+import {
+  encodeComment, encodeControl, encodeData, encodeName, encodePosition,
+  HEARTBEAT
+} from '../../lib/wire/encode.ts'
 
 /** Returns a whole frame, from all four functions in the order of the wire (W2). */
-interface Parts { comment?: string | undefined, event?: string | undefined, id?: string | number | undefined, retry?: number | undefined, data: string }
+interface Parts {
+  comment?: string | undefined
+  event?: string | undefined
+  id?: string | number | undefined
+  retry?: number | undefined
+  data: string
+}
 const encode = ({ comment, event, id, retry, data }: Parts): string =>
-  (comment === undefined ? '' : encodeComment(comment)) + encodeName(event) + encodePosition(id, retry) + encodeData(data)
+  (comment === undefined ? '' : encodeComment(comment)) + encodeName(event) + encodePosition(id, retry) +
+  encodeData(data)
 
 /** Returns the events that a client parses from these bytes, cut into chunks. */
-function read (text: string, cuts: number[] = []): { events: EventSourceMessage[], comments: string[], retries: number[], errors: Error[] } {
+function read (
+  text: string,
+  cuts: number[] = []
+): { events: EventSourceMessage[], comments: string[], retries: number[], errors: Error[] } {
   const events: EventSourceMessage[] = []
   const comments: string[] = []
   const retries: number[] = []
@@ -24,7 +37,9 @@ function read (text: string, cuts: number[] = []): { events: EventSourceMessage[
   const bytes = new TextEncoder().encode(text)
   const decoder = new TextDecoder()
   const borders = [0, ...cuts.map(cut => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
-  for (let i = 1; i < borders.length; i++) parser.feed(decoder.decode(bytes.subarray(borders[i - 1], borders[i]), { stream: true }))
+  for (let i = 1; i < borders.length; i++) {
+    parser.feed(decoder.decode(bytes.subarray(borders[i - 1], borders[i]), { stream: true }))
+  }
   return { events, comments, retries, errors }
 }
 
@@ -53,7 +68,8 @@ t.test('W2: the fields come in the order event, id, retry, data, with one space 
     [{ comment: 'c', data: 'a', event: 'tick' }, ': c\n\nevent: tick\ndata: a\n\n'],
     [{ event: ' tick ', id: 'x y', data: ' a' }, 'event:  tick \nid: x y\ndata:  a\n\n'],
     [{ event: 'a: b', id: ':', data: 'id: 9' }, 'event: a: b\nid: :\ndata: id: 9\n\n'],
-    [{ event: 'żółw', id: '🐢', data: '\u2028\u2029\u0085\v\f\uFEFF' }, 'event: żółw\nid: 🐢\ndata: \u2028\u2029\u0085\v\f\uFEFF\n\n']
+    [{ event: 'żółw', id: '🐢', data: '\u2028\u2029\u0085\v\f\uFEFF' },
+      'event: żółw\nid: 🐢\ndata: \u2028\u2029\u0085\v\f\uFEFF\n\n']
   ]
   for (const [parts, wire] of cases) t.equal(encode(parts), wire)
 })
@@ -89,10 +105,12 @@ t.test('W3: a comment is split on CRLF, CR and LF, and each line is a comment', 
   t.equal(HEARTBEAT, encodeComment(''), 'a heartbeat is the empty comment')
 })
 
-const AN_ID = 'a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end'
+const AN_ID =
+  'a finite number or a string that a header can carry: at most 4096 bytes of UTF-8, no control character but a tab, no space or tab at an end'
 
 t.test('W3: a name or id with CR, LF or NUL throws FST_SSE_FIELD', async t => {
-  const event = (shown: string) => `FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got ${shown}`
+  const event = (shown: string) =>
+    `FST_SSE_FIELD: The field 'event' of an event must be a string without CR, LF and NUL, got ${shown}`
   const id = (shown: string) => `FST_SSE_FIELD: The field 'id' of an event must be ${AN_ID}, got ${shown}`
   for (const bad of ['a\nb', 'a\rb', 'a\r\nb', '\n', '\r', 'a\u0000b', '\u0000', 'x\ndata: evil\n\n']) {
     t.equal(codeOf(() => encodeName(bad)), event(`${JSON.stringify(bad)} (string)`))
@@ -101,38 +119,65 @@ t.test('W3: a name or id with CR, LF or NUL throws FST_SSE_FIELD', async t => {
   t.equal(codeOf(() => Reflect.apply(encodeName, undefined, [5])), event('5 (number)'))
   t.equal(codeOf(() => Reflect.apply(encodeName, undefined, [null])), event('null'))
   const noIds: Array<[unknown, string]> = [
-    [null, 'null'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], [true, 'true (boolean)'], [1n, '1 (bigint)'],
-    [{}, 'an object (Object)'], [['a'], 'an array'], [Symbol('s'), 'Symbol(s) (symbol)'], [new String('a'), 'an object (String)'] // eslint-disable-line no-new-wrappers
+    [null, 'null'],
+    [NaN, 'NaN (number)'],
+    [Infinity, 'Infinity (number)'],
+    [true, 'true (boolean)'],
+    [1n, '1 (bigint)'],
+    [{}, 'an object (Object)'],
+    [['a'], 'an array'],
+    [Symbol('s'), 'Symbol(s) (symbol)'],
+    [new String('a'), 'an object (String)'] // eslint-disable-line no-new-wrappers
   ]
-  for (const [bad, shown] of noIds) t.equal(codeOf(() => Reflect.apply(encodePosition, undefined, [bad, undefined])), id(shown))
+  for (const [bad, shown] of noIds) {
+    t.equal(codeOf(() => Reflect.apply(encodePosition, undefined, [bad, undefined])), id(shown))
+  }
 })
 
 t.test('W3: an id that no header can carry unchanged throws FST_SSE_FIELD', async t => {
-  const control = [...Array.from({ length: 0x20 }, (_, code) => code), 0x7f].filter(code => code !== 0x09).map(code => `a${String.fromCharCode(code)}b`)
+  const control = [...Array.from({ length: 0x20 }, (_, code) => code), 0x7f].filter(code => code !== 0x09).map(code =>
+    `a${String.fromCharCode(code)}b`
+  )
   const ends = [' ', '\t', ' a', 'a ', '\ta', 'a\t', '  ', ' é', 'é\t']
   const surrogates = ['\ud800', 'a\udc00b', '\udc00\ud800', '\ud83d\ud83d\ude00']
   const long = ['x'.repeat(4_097), 'x'.repeat(200_000), 'é'.repeat(2_049), '€'.repeat(1_366), '😀'.repeat(1_025)]
   for (const bad of [...control, ...ends, ...surrogates, ...long]) {
-    for (const make of [() => encodePosition(bad, undefined), () => encodeControl({ id: bad })]) t.match(codeOf(make), `FST_SSE_FIELD: The field 'id' of an event must be ${AN_ID}, got "`)
+    for (const make of [() => encodePosition(bad, undefined), () => encodeControl({ id: bad })]) {
+      t.match(codeOf(make), `FST_SSE_FIELD: The field 'id' of an event must be ${AN_ID}, got "`)
+    }
   }
-  const fine = ['', 'a b', 'a\tb', 'é', '\u0080', '\u00a0', '\ufeff', '\u2028', '\uffff', '😀', 'x'.repeat(4_096), 'é'.repeat(2_048), '😀'.repeat(1_024)]
+  const fine = ['', 'a b', 'a\tb', 'é', '\u0080', '\u00a0', '\ufeff', '\u2028', '\uffff', '😀', 'x'.repeat(4_096),
+    'é'.repeat(2_048), '😀'.repeat(1_024)]
   for (const good of fine) t.equal(encodePosition(good, undefined), `id: ${good}\n`)
 })
 
 t.test('W3: a retry that is no whole number from 0 throws FST_SSE_FIELD', async t => {
   const cases: Array<[unknown, string]> = [
-    [-1, '-1 (number)'], [0.5, '0.5 (number)'], [NaN, 'NaN (number)'], [Infinity, 'Infinity (number)'], [2 ** 53, '9007199254740992 (number)'], [1e21, '1e+21 (number)'],
-    ['5', '"5" (string)'], ['5\ndata: evil', '"5\\ndata: evil" (string)'], [5n, '5 (bigint)'], [null, 'null'], [{}, 'an object (Object)'], [false, 'false (boolean)']
+    [-1, '-1 (number)'],
+    [0.5, '0.5 (number)'],
+    [NaN, 'NaN (number)'],
+    [Infinity, 'Infinity (number)'],
+    [2 ** 53, '9007199254740992 (number)'],
+    [1e21, '1e+21 (number)'],
+    ['5', '"5" (string)'],
+    ['5\ndata: evil', '"5\\ndata: evil" (string)'],
+    [5n, '5 (bigint)'],
+    [null, 'null'],
+    [{}, 'an object (Object)'],
+    [false, 'false (boolean)']
   ]
   for (const [bad, shown] of cases) {
-    t.equal(codeOf(() => Reflect.apply(encodePosition, undefined, [undefined, bad])), `FST_SSE_FIELD: The field 'retry' of an event must be a whole number of milliseconds, 0 or more, got ${shown}`)
+    t.equal(codeOf(() => Reflect.apply(encodePosition, undefined, [undefined, bad])),
+      `FST_SSE_FIELD: The field 'retry' of an event must be a whole number of milliseconds, 0 or more, got ${shown}`)
   }
 })
 
 t.test('W3: a comment that is no string throws FST_SSE_FIELD', async t => {
   for (const [bad, shown] of [[null, 'null'], [5, '5 (number)'], [['a'], 'an array']]) {
-    t.equal(codeOf(() => Reflect.apply(encodeComment, undefined, [bad])), `FST_SSE_FIELD: The field 'comment' of an event must be a string, got ${shown}`)
-    t.equal(codeOf(() => Reflect.apply(encodeControl, undefined, [{ comment: bad }])), `FST_SSE_FIELD: The field 'comment' of an event must be a string, got ${shown}`)
+    t.equal(codeOf(() => Reflect.apply(encodeComment, undefined, [bad])),
+      `FST_SSE_FIELD: The field 'comment' of an event must be a string, got ${shown}`)
+    t.equal(codeOf(() => Reflect.apply(encodeControl, undefined, [{ comment: bad }])),
+      `FST_SSE_FIELD: The field 'comment' of an event must be a string, got ${shown}`)
   }
 })
 
@@ -174,13 +219,18 @@ t.test('W8: a control frame starts with its comment; with an id it is the event 
 
 t.test('an event without any field throws FST_SSE_EVENT', async t => {
   for (const event of [{}, { comment: undefined, id: undefined, retry: undefined }]) {
-    t.equal(codeOf(() => encodeControl(event)), 'FST_SSE_EVENT: Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got an object (Object)')
+    t.equal(codeOf(() => encodeControl(event)),
+      'FST_SSE_EVENT: Not an event: expected { data, event?, id?, retry? }, { comment }, { id } or { retry }, got an object (Object)')
   }
 })
 
 // Any text, mostly of the characters that have a meaning in the format.
 const text = fc.array(fc.oneof(
-  { weight: 3, arbitrary: fc.constantFrom('\r', '\n', '\r\n', '\n\n', '\u0000', '\uFEFF', '\u2028', '\u0085', ' ', ':', '\ud83d', '\ude00', 'data: x', 'event: x', 'id: x', 'retry: 1', ': x') },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom('\r', '\n', '\r\n', '\n\n', '\u0000', '\uFEFF', '\u2028', '\u0085', ' ', ':', '\ud83d',
+      '\ude00', 'data: x', 'event: x', 'id: x', 'retry: 1', ': x')
+  },
   { weight: 2, arbitrary: fc.string({ unit: 'binary' }) }
 ), { maxLength: 8 }).map(pieces => pieces.join(''))
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arbitrary, { nil: undefined })
@@ -188,7 +238,8 @@ const retry = maybe(fc.oneof(fc.nat(), fc.maxSafeInteger(), fc.double()))
 const id = maybe(fc.oneof(text, fc.double(), fc.maxSafeInteger()))
 const cuts = fc.array(fc.nat(), { maxLength: 6 })
 const FORBIDDEN = ['\r', '\n', '\u0000']
-const forbidden = (value: unknown): boolean => typeof value === 'string' && FORBIDDEN.some(character => value.includes(character))
+const forbidden = (value: unknown): boolean =>
+  typeof value === 'string' && FORBIDDEN.some(character => value.includes(character))
 /** Returns an id after a header that Node writes and reads: its bytes as latin1, its ends stripped. */
 const lost = (id: unknown): boolean => {
   if (typeof id !== 'string') return typeof id === 'number' && !Number.isFinite(id)
@@ -203,25 +254,29 @@ const lost = (id: unknown): boolean => {
 t.test('W3: a client parses any accepted event as one event with the same fields, for any chunks', async t => {
   let sent = 0
   let refused = 0
-  fc.assert(fc.property(fc.record({ comment: maybe(text), event: maybe(text), id, retry, data: text }), cuts, (parts, cuts) => {
-    const { comment, event, id, retry, data } = parts
-    const fits = !forbidden(event) && !lost(id) && (retry === undefined || (Number.isSafeInteger(retry) && retry >= 0))
-    if (!fits) {
-      refused++
-      return codeOf(() => encode(parts)).startsWith('FST_SSE_FIELD: ')
-    }
-    sent++
-    const wire = encode(parts)
-    if (wire.includes('\r') || !wire.endsWith('\n\n')) return false
-    const got = read(wire, cuts)
-    const name = event === undefined || event === 'message' || event === '' ? undefined : asUtf8(event)
-    return fc.stringify(got) === fc.stringify({
-      events: [{ id: id === undefined ? undefined : asUtf8(String(id)), event: name, data: received(data) }],
-      comments: comment === undefined ? [] : received(comment).split('\n'),
-      retries: retry === undefined ? [] : [retry === 0 ? 0 : retry],
-      errors: []
-    })
-  }), { numRuns: 3000 })
+  fc.assert(
+    fc.property(fc.record({ comment: maybe(text), event: maybe(text), id, retry, data: text }), cuts, (parts, cuts) => {
+      const { comment, event, id, retry, data } = parts
+      const fits = !forbidden(event) && !lost(id) &&
+        (retry === undefined || (Number.isSafeInteger(retry) && retry >= 0))
+      if (!fits) {
+        refused++
+        return codeOf(() => encode(parts)).startsWith('FST_SSE_FIELD: ')
+      }
+      sent++
+      const wire = encode(parts)
+      if (wire.includes('\r') || !wire.endsWith('\n\n')) return false
+      const got = read(wire, cuts)
+      const name = event === undefined || event === 'message' || event === '' ? undefined : asUtf8(event)
+      return fc.stringify(got) === fc.stringify({
+        events: [{ id: id === undefined ? undefined : asUtf8(String(id)), event: name, data: received(data) }],
+        comments: comment === undefined ? [] : received(comment).split('\n'),
+        retries: retry === undefined ? [] : [retry === 0 ? 0 : retry],
+        errors: []
+      })
+    }),
+    { numRuns: 3000 }
+  )
   t.ok(sent > 100 && refused > 100, `both happened: ${sent} were sent, ${refused} rejected`)
 })
 
@@ -239,7 +294,11 @@ t.test('W3, W8: any accepted comment or control frame dispatches no event but a 
     // The next event shows the state of the parser after the frame.
     const got = read(`${wire}data: next\n\n`, cuts)
     return fc.stringify(got) === fc.stringify({
-      events: [...event.id === undefined ? [] : [{ id: asUtf8(String(event.id)), event: 'sse.position', data: '' }], { id: undefined, event: undefined, data: 'next' }],
+      events: [...event.id === undefined ? [] : [{ id: asUtf8(String(event.id)), event: 'sse.position', data: '' }], {
+        id: undefined,
+        event: undefined,
+        data: 'next'
+      }],
       comments: event.comment === undefined ? [] : received(event.comment).split('\n'),
       retries: event.retry === undefined ? [] : [event.retry === 0 ? 0 : event.retry],
       errors: []

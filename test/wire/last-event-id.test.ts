@@ -42,9 +42,11 @@ t.test('W7: the id is the header, else the query parameter, else undefined', asy
 })
 
 t.test('W7: a number as query parameter is its text, any other type is undefined', async t => {
-  const given: Array<[unknown, unknown]> = [[7, '7'], [0, '0'], [[0], '0'], [{ a: 1 }, null], [[], null], [[['a']], null], [null, null], [true, null]]
+  const given: Array<[unknown, unknown]> = [[7, '7'], [0, '0'], [[0], '0'], [{ a: 1 }, null], [[], null], [[['a']],
+    null], [null, null], [true, null]]
   for (const [lastEventId, id] of given) {
-    t.equal(await answer(serve(t, { routerOptions: { querystringParser: () => ({ lastEventId }) } }), '/?x'), id, JSON.stringify(lastEventId))
+    t.equal(await answer(serve(t, { routerOptions: { querystringParser: () => ({ lastEventId }) } }), '/?x'), id,
+      JSON.stringify(lastEventId))
   }
 })
 
@@ -64,7 +66,8 @@ t.test('W7: the id is decoded as UTF-8 if it is UTF-8, else as latin1', async t 
   for (const [bytes, id] of cases) t.equal(await answerToBytes(port, bytes), id)
 
   for (let byte = 0x80; byte <= 0xff; byte++) {
-    t.equal(await answerToBytes(port, Buffer.from([0x61, byte])), `a${String.fromCharCode(byte)}`, `the byte ${byte.toString(16)} alone`)
+    t.equal(await answerToBytes(port, Buffer.from([0x61, byte])), `a${String.fromCharCode(byte)}`,
+      `the byte ${byte.toString(16)} alone`)
   }
 })
 

@@ -29,7 +29,8 @@ export function heldBack (sooner: Exchange, later: Exchange): Delay | undefined 
 /** Returns the lag of the events that arrived in both exchanges; undefined for fewer than two. */
 export function lagOf (sooner: Exchange, later: Exchange): Lag | undefined {
   const { pairs, offset } = paired(sooner, later)
-  const lags = pairs.flatMap(([here, there]) => there === undefined ? [] : [Math.max(0, there.at + offset - here.at)]).sort((a, b) => a - b)
+  const lags = pairs.flatMap(([here, there]) => there === undefined ? [] : [Math.max(0, there.at + offset - here.at)])
+    .sort((a, b) => a - b)
   if (lags.length < ENOUGH) return undefined
   return { events: lags.length, median: lags[Math.floor((lags.length - 1) / 2)]!, most: lags.at(-1)! }
 }
@@ -41,13 +42,18 @@ interface Paired {
   readonly offset: number
 }
 
-function paired ({ arrivals: { events }, start }: Exchange, { arrivals: { events: others }, start: otherStart }: Exchange): Paired {
+function paired (
+  { arrivals: { events }, start }: Exchange,
+  { arrivals: { events: others }, start: otherStart }: Exchange
+): Paired {
   const byKey = new Map<string, Arrival[]>()
   for (const other of others) byKey.set(keyOf(other), [...byKey.get(keyOf(other)) ?? [], other])
   const pairs = events.map((event): [Arrival, Arrival | undefined] => [event, byKey.get(keyOf(event))?.shift()])
   const matched = pairs.filter(([, other]) => other !== undefined).length
   // Each connection has its own events, which begin with the request: compare the first with the first.
-  if (matched < Math.min(events.length, others.length) / 2) return { pairs: events.map((event, index) => [event, others[index]]), offset: 0 }
+  if (matched < Math.min(events.length, others.length) / 2) {
+    return { pairs: events.map((event, index) => [event, others[index]]), offset: 0 }
+  }
   // A client that connects a moment later does not get earlier events.
   const from = pairs.findIndex(([, other]) => other !== undefined)
   // Shared events happen once: compare them by one clock, whichever request was sent first.

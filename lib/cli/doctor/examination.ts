@@ -36,7 +36,9 @@ const SOON = 5
 const STREAM = { accept: 'text/event-stream', 'cache-control': 'no-cache', 'accept-encoding': 'identity' }
 
 /** Sends all requests of an examination, concurrently where possible. */
-export async function examine ({ target: { url, headers }, origin, browserOrigin, seconds, signal }: ExamineOptions): Promise<Examination> {
+export async function examine (
+  { target: { url, headers }, origin, browserOrigin, seconds, signal }: ExamineOptions
+): Promise<Examination> {
   const alpn = url.protocol === 'https:' ? await offeredBy(url, Math.min(SOON, seconds), signal) : undefined
   const common = { url, multiplexed: alpn === 'h2', seconds, signal, headers: { ...STREAM, ...headers } }
   const short = { ...common, seconds: Math.min(SOON, seconds) }
@@ -60,7 +62,12 @@ function reconnectAfter (base: Exchange, options: ExchangeOptions): Promise<Exch
   const position = lastEventId === '' ? {} : { 'last-event-id': Buffer.from(lastEventId).toString('latin1') }
   const headers = { ...options.headers, ...position }
   if (end.how === 'cut') return exchange({ ...options, headers, seconds: end.at / 1_000 * 1.5 + 1 })
-  return exchange({ ...options, headers, seconds: Math.min(SOON, options.seconds), enough: ({ arrivals: { events } }) => events.length > 0 })
+  return exchange({
+    ...options,
+    headers,
+    seconds: Math.min(SOON, options.seconds),
+    enough: ({ arrivals: { events } }) => events.length > 0
+  })
 }
 
 /** Sends the preflight and the request of `fetch` in a page. */
@@ -69,7 +76,16 @@ async function requestAs (origin: string, { headers, ...options }: ExchangeOptio
   const [answer, preflight] = await Promise.all([
     exchange({ ...options, ...untilHead, headers: { ...headers, origin } }),
     // A preflight has no credentials, and none of the user's headers.
-    exchange({ ...options, ...untilHead, method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization,last-event-id' } })
+    exchange({
+      ...options,
+      ...untilHead,
+      method: 'OPTIONS',
+      headers: {
+        origin,
+        'access-control-request-method': 'GET',
+        'access-control-request-headers': 'authorization,last-event-id'
+      }
+    })
   ])
   return { origin, answer, preflight }
 }
@@ -78,7 +94,12 @@ async function requestAs (origin: string, { headers, ...options }: ExchangeOptio
 export function offeredBy ({ hostname, port }: URL, seconds: number, signal: AbortSignal): Promise<string | undefined> {
   return new Promise(resolve => {
     const host = hostname.replace(/^\[|\]$/g, '')
-    const socket = tls.connect({ host, port: Number(port || 443), ALPNProtocols: ['h2', 'http/1.1'], ...isAddress(host) ? {} : { servername: host } })
+    const socket = tls.connect({
+      host,
+      port: Number(port || 443),
+      ALPNProtocols: ['h2', 'http/1.1'],
+      ...isAddress(host) ? {} : { servername: host }
+    })
     const finish = (protocol?: string): void => {
       signal.removeEventListener('abort', stop)
       socket.destroy()
@@ -88,7 +109,8 @@ export function offeredBy ({ hostname, port }: URL, seconds: number, signal: Abo
     signal.addEventListener('abort', stop)
     socket.setTimeout(seconds * 1_000, stop)
     socket.on('error', stop)
-    socket.on('secureConnect', () => finish(socket.alpnProtocol === false || socket.alpnProtocol === null ? 'none' : socket.alpnProtocol))
+    socket.on('secureConnect',
+      () => finish(socket.alpnProtocol === false || socket.alpnProtocol === null ? 'none' : socket.alpnProtocol))
   })
 }
 

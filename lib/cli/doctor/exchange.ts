@@ -45,7 +45,12 @@ export async function exchange (options: ExchangeOptions, redirects: readonly UR
   const result = await send(options, redirects)
   const next = redirectTarget(result)
   if (next === undefined || redirects.length === MAX_REDIRECTS) return result
-  return exchange({ ...options, url: next, headers: next.origin === options.url.origin ? options.headers : safeHeaders(options.headers) }, [...redirects, options.url])
+  return exchange({
+    ...options,
+    url: next,
+    headers: next.origin === options.url.origin ? options.headers : safeHeaders(options.headers)
+  }, [...redirects,
+    options.url])
 }
 
 // A header of the user may be a secret: another origin gets only a browser's own headers and the position.
@@ -62,7 +67,10 @@ function redirectTarget ({ url, head }: Exchange): URL | undefined {
   return target.protocol === 'http:' || target.protocol === 'https:' ? target : undefined
 }
 
-function send ({ url, method = 'GET', headers, multiplexed, seconds, signal, enough = () => false }: ExchangeOptions, redirects: readonly URL[]): Promise<Exchange> {
+function send (
+  { url, method = 'GET', headers, multiplexed, seconds, signal, enough = () => false }: ExchangeOptions,
+  redirects: readonly URL[]
+): Promise<Exchange> {
   const start = performance.now()
   const now = (): number => performance.now() - start
   const arrivals = new Arrivals()
@@ -122,6 +130,10 @@ type Decoder = Gunzip | BrotliDecompress
 
 /** Returns a decoder that flushes at once, since the compressed data may never end. */
 function decoderOf (encoding: string): Decoder | undefined {
-  if (/^(x-)?gzip$|^deflate$/i.test(encoding)) return createUnzip({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH })
-  return /^br$/i.test(encoding) ? createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH }) : undefined
+  if (/^(x-)?gzip$|^deflate$/i.test(encoding)) {
+    return createUnzip({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH })
+  }
+  return /^br$/i.test(encoding)
+    ? createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH })
+    : undefined
 }

@@ -5,7 +5,12 @@ export type Mark = 'ok' | 'note' | 'warning' | 'problem'
 export interface Finding { readonly mark: Exclude<Mark, 'ok'>, readonly text: string, readonly setting?: string }
 
 /** The result of one check. */
-export interface Probe { readonly name: string, readonly mark: Mark, readonly summary: string, readonly findings: readonly Finding[] }
+export interface Probe {
+  readonly name: string
+  readonly mark: Mark
+  readonly summary: string
+  readonly findings: readonly Finding[]
+}
 
 const ORDER: readonly Mark[] = ['ok', 'note', 'warning', 'problem']
 
@@ -19,7 +24,11 @@ export const note = (text: string, setting?: string): Finding => findingOf('note
 export const warning = (text: string, setting?: string): Finding => findingOf('warning', text, setting)
 export const problem = (text: string, setting?: string): Finding => findingOf('problem', text, setting)
 
-const findingOf = (mark: Finding['mark'], text: string, setting: string | undefined): Finding => ({ mark, text, ...setting === undefined ? {} : { setting } })
+const findingOf = (mark: Finding['mark'], text: string, setting: string | undefined): Finding => ({
+  mark,
+  text,
+  ...setting === undefined ? {} : { setting }
+})
 
 /** Formats a time. */
 export function timeText (milliseconds: number): string {

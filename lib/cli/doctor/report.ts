@@ -12,10 +12,18 @@ const WIDTH = 100
 export function report (probes: readonly Probe[], paint: Paint): string {
   const names = Math.max(...probes.map(({ name }) => name.length))
   const signed = (mark: Mark): string => paint(COLOURS[mark], SIGNS[mark].padEnd(SIGN))
-  const summary = probes.map(({ name, mark, summary }) => `${signed(mark)}  ${name.padEnd(names)}  ${printable(summary)}\n`)
-  const sorted = (['problem', 'warning', 'note'] as const).flatMap(severity => probes.flatMap(({ name, findings }) => findings.filter(({ mark }) => mark === severity).map(finding => ({ name, ...finding }))))
+  const summary = probes.map(({ name, mark, summary }) =>
+    `${signed(mark)}  ${name.padEnd(names)}  ${printable(summary)}\n`
+  )
+  const sorted = (['problem', 'warning', 'note'] as const).flatMap(severity =>
+    probes.flatMap(({ name, findings }) =>
+      findings.filter(({ mark }) => mark === severity).map(finding => ({ name, ...finding }))
+    )
+  )
   const findings = sorted.map(({ name, mark, text, setting }) => {
-    const set = setting === undefined ? '' : `${INDENT}${paint('bold', 'Set:')} ${wrapped(printable(setting), 'Set: '.length)}\n`
+    const set = setting === undefined
+      ? ''
+      : `${INDENT}${paint('bold', 'Set:')} ${wrapped(printable(setting), 'Set: '.length)}\n`
     return `\n${signed(mark)}  ${wrapped(`${name}: ${printable(text)}`)}\n${set}`
   })
   return summary.join('') + findings.join('')

@@ -2,10 +2,18 @@ import http, { type IncomingHttpHeaders } from 'node:http'
 import http2 from 'node:http2'
 import https from 'node:https'
 
-export interface Outgoing { readonly url: URL, readonly method: string, readonly headers: Readonly<Record<string, string>> }
+export interface Outgoing {
+  readonly url: URL
+  readonly method: string
+  readonly headers: Readonly<Record<string, string>>
+}
 
 /** The head of a response. */
-export interface ExchangeHead { readonly status: number, readonly version: string, readonly headers: IncomingHttpHeaders }
+export interface ExchangeHead {
+  readonly status: number
+  readonly version: string
+  readonly headers: IncomingHttpHeaders
+}
 
 /**
  * How a response ended. `complete`: with its end mark or length. `closed`: with the connection, as a response without
@@ -35,7 +43,8 @@ export const sendHttp1: Send = ({ url, method, headers }, handlers) => {
   sent.on('response', response => {
     const { statusCode = 0, httpVersion, headers } = response
     handlers.head({ status: statusCode, version: httpVersion, headers })
-    const framed = 'transfer-encoding' in headers || 'content-length' in headers || method === 'HEAD' || [204, 304].includes(statusCode)
+    const framed = 'transfer-encoding' in headers || 'content-length' in headers || method === 'HEAD' ||
+      [204, 304].includes(statusCode)
     response.on('data', handlers.data)
     response.on('end', () => handlers.over(framed ? 'complete' : 'closed'))
     response.on('error', error => handlers.over('cut', error))
@@ -49,7 +58,8 @@ export const sendHttp1: Send = ({ url, method, headers }, handlers) => {
 }
 
 // HTTP/2 forbids the headers of a connection (RFC 9113 §8.2.2).
-const CONNECTION_HEADERS = ['connection', 'host', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade']
+const CONNECTION_HEADERS = ['connection', 'host', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding',
+  'upgrade']
 
 export const sendHttp2: Send = ({ url, method, headers }, handlers) => {
   const session = http2.connect(url)
@@ -57,7 +67,8 @@ export const sendHttp2: Send = ({ url, method, headers }, handlers) => {
   // The stream's error has this one as its cause.
   session.on('error', () => {})
   const kept = Object.entries(headers).filter(([name]) => !CONNECTION_HEADERS.includes(name))
-  const stream = session.request({ ...Object.fromEntries(kept), ':method': method, ':path': url.pathname + url.search }, { endStream: true })
+  const stream = session.request({ ...Object.fromEntries(kept), ':method': method, ':path': url.pathname + url.search },
+    { endStream: true })
   let broken: EndReason = 'failed'
   let failure: Error | undefined
   stream.on('response', ({ ':status': status = 0, ...headers }) => {
@@ -65,8 +76,13 @@ export const sendHttp2: Send = ({ url, method, headers }, handlers) => {
     handlers.head({ status, version: '2', headers })
   })
   stream.on('data', handlers.data)
-  stream.on('error', error => { failure = error.cause instanceof Error ? error.cause : error })
-  stream.on('close', () => handlers.over(stream.aborted || stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR ? broken : 'complete', failure))
+  stream.on('error', error => {
+    failure = error.cause instanceof Error ? error.cause : error
+  })
+  stream.on('close',
+    () =>
+      handlers.over(stream.aborted || stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR ? broken : 'complete',
+        failure))
   return () => {
     stream.destroy()
     session.destroy()

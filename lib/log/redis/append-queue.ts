@@ -67,8 +67,12 @@ export class AppendQueue {
       try {
         const isWanted = (): boolean => batch.some(({ settle }) => settle !== undefined)
         const records = batch.flatMap(({ record }) => record ?? [])
-        const { epoch, offset } = await (records.length === 0 ? this.#target.end(isWanted) : this.#target.append(records, ++this.#number, isWanted))
-        for (const [index, { settle }] of batch.entries()) settle?.resolve({ epoch, offset: offset - batch.length + 1 + index })
+        const { epoch, offset } = await (records.length === 0
+          ? this.#target.end(isWanted)
+          : this.#target.append(records, ++this.#number, isWanted))
+        for (const [index, { settle }] of batch.entries()) {
+          settle?.resolve({ epoch, offset: offset - batch.length + 1 + index })
+        }
       } catch (error) {
         for (const { settle } of batch) settle?.reject(error)
       }
@@ -98,7 +102,9 @@ export class AppendQueue {
     for (const pending of this.#batch) if (isLate(pending)) this.#timeOut(pending)
     while (this.#pending.size > 0 && isLate(this.#pending.first!)) this.#timeOut(this.#pending.shift()!)
     const next = this.#batch.find(({ settle }) => settle !== undefined) ?? this.#pending.first
-    this.#timer = next === undefined ? undefined : setTimeout(this.#onTimeout, Math.max(1, next.since + this.#target.timeout - now))
+    this.#timer = next === undefined
+      ? undefined
+      : setTimeout(this.#onTimeout, Math.max(1, next.since + this.#target.timeout - now))
   }
 
   #timeOut (pending: PendingAppend): void {

@@ -1,6 +1,12 @@
 import type { EventEmitter } from 'node:events'
 
-interface Options { keyPrefix?: string | undefined, db?: number | undefined, host?: string | undefined, port?: number | undefined, connectionName?: string | null | undefined }
+interface Options {
+  keyPrefix?: string | undefined
+  db?: number | undefined
+  host?: string | undefined
+  port?: number | undefined
+  connectionName?: string | null | undefined
+}
 
 /** The used part of a connection: fits any `Redis` of ioredis 5.4 and later, from any copy of the package. */
 export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off'> {

@@ -5,7 +5,8 @@ import type { Script } from './scripts.ts'
 
 // Answers of a server that is starting, overloaded, or no longer the master after a failover. Redis 6.2 puts text
 // before the message of a command within a script.
-const TRANSIENT = /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
+const TRANSIENT =
+  /(?:^|^ERR Error running script .*-)(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS) /
 // Milliseconds between two attempts, doubled up to the maximum.
 const RETRY_DELAYS = [20, 500] as const
 
@@ -34,7 +35,12 @@ export class Commands {
   }
 
   /** Rejects when Redis rejects the script, when the client was closed, or when `isWanted` returns false. */
-  async run (script: Script, keys: readonly string[], args: ReadonlyArray<string | number>, isWanted: () => boolean): Promise<ScriptReply> {
+  async run (
+    script: Script,
+    keys: readonly string[],
+    args: ReadonlyArray<string | number>,
+    isWanted: () => boolean
+  ): Promise<ScriptReply> {
     let delay: number = RETRY_DELAYS[0]
     let reply: Buffer | undefined
     while (reply === undefined) {

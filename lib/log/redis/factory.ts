@@ -20,8 +20,14 @@ export interface RedisLogOptions {
 const DEFAULTS = { prefix: 'sse:', timeout: 5_000 }
 const RULES: Record<keyof RedisLogOptions, Rule> = {
   // Braces determine the slot of a key in a cluster.
-  prefix: { expected: 'a string without braces and control characters', fits: value => typeof value === 'string' && !/[{}\p{Cc}\p{Cs}]/u.test(value) },
-  timeout: { expected: 'a number of milliseconds from 1 to 2147483647', fits: value => typeof value === 'number' && value >= 1 && value < 2 ** 31 }
+  prefix: {
+    expected: 'a string without braces and control characters',
+    fits: value => typeof value === 'string' && !/[{}\p{Cc}\p{Cs}]/u.test(value)
+  },
+  timeout: {
+    expected: 'a number of milliseconds from 1 to 2147483647',
+    fits: value => typeof value === 'number' && value >= 1 && value < 2 ** 31
+  }
 }
 
 /**
@@ -33,7 +39,10 @@ const RULES: Record<keyof RedisLogOptions, Rule> = {
 export function redisLog (client: RedisClient, options: RedisLogOptions = {}): EventLogFactory {
   if (!isClient(client)) throw new FST_SSE_OPTION('client', 'a Redis or Cluster of ioredis', describe(client))
   // With ioredis, a command that was not answered before its connection was lost would then never settle.
-  if (dropsUnanswered(client)) throw new FST_SSE_OPTION('client', 'a client that resends unanswered commands', 'autoResendUnfulfilledCommands: false')
+  if (dropsUnanswered(client)) {
+    throw new FST_SSE_OPTION('client', 'a client that resends unanswered commands',
+      'autoResendUnfulfilledCommands: false')
+  }
   const { prefix, timeout } = validateOptions(options, DEFAULTS, RULES)
   const subscriber = new RedisSubscriber(client)
   let timer: NodeJS.Timeout | undefined
@@ -69,6 +78,8 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): E
   }
 }
 
-const isClient = (value: unknown): value is RedisClient => isObject(value) && typeof value.callBuffer === 'function' && typeof value.duplicate === 'function'
+const isClient = (value: unknown): value is RedisClient =>
+  isObject(value) && typeof value.callBuffer === 'function' && typeof value.duplicate === 'function'
 
-const dropsUnanswered = ({ options }: RedisClient): boolean => 'autoResendUnfulfilledCommands' in options && options.autoResendUnfulfilledCommands === false
+const dropsUnanswered = ({ options }: RedisClient): boolean =>
+  'autoResendUnfulfilledCommands' in options && options.autoResendUnfulfilledCommands === false

@@ -68,7 +68,9 @@ export class OrderedTail {
 
   #deliver ({ epoch, newest, ended, entries }: LogBatch): void {
     const delivered = this.#delivered!
-    const rest = entries.length > 0 && entries[0]!.offset <= delivered.offset ? entries.filter(({ offset }) => offset > delivered.offset) : entries
+    const rest = entries.length > 0 && entries[0]!.offset <= delivered.offset
+      ? entries.filter(({ offset }) => offset > delivered.offset)
+      : entries
     if (newest <= delivered.offset && (!ended || delivered.ended)) return
     delivered.offset = Math.max(delivered.offset, newest)
     delivered.ended ||= ended

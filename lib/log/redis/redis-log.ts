@@ -73,7 +73,11 @@ export class RedisLog implements EventLog, RedisListener {
   readonly #idleAfter: number
   #closed = false
 
-  constructor (name: string, { maxEvents: events, maxBytes: bytes, maxAge: age }: HistoryLimits, context: RedisContext) {
+  constructor (
+    name: string,
+    { maxEvents: events, maxBytes: bytes, maxAge: age }: HistoryLimits,
+    context: RedisContext
+  ) {
     const key = `${context.prefix}{${name.replace(BRACES, encodeURIComponent)}}`
     this.#redis = context
     this.#name = name
@@ -83,11 +87,15 @@ export class RedisLog implements EventLog, RedisListener {
     this.#idempotencyKey = `${key}:${newEpoch()}`
     this.#idleAfter = Math.min(age, IDLE_AFTER)
     // Redis stores whole milliseconds.
-    this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
+    this.#bounds = age === Infinity
+      ? [events, bytes, -1, '']
+      : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
     this.#appends = new AppendQueue({
       append: (records, number, isWanted) => this.#append(records, number, isWanted),
       end: isWanted => this.#position(scripts.end, [context.publish, this.#channel], isWanted),
-      timeoutError: () => new FST_SSE_LOG_UNAVAILABLE(name, `did not answer within ${context.timeout} milliseconds: the event may still be appended`),
+      timeoutError: () =>
+        new FST_SSE_LOG_UNAVAILABLE(name,
+          `did not answer within ${context.timeout} milliseconds: the event may still be appended`),
       timeout: context.timeout
     })
   }
@@ -191,7 +199,9 @@ export class RedisLog implements EventLog, RedisListener {
     })
     // Start at the current end of the log, before any later append of this node.
     this.#run(scripts.state, []).then(reply => tail.start(reply)).catch(() => {})
-    this.#subscribed = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => { throw toLogError(this.#name, error) })
+    this.#subscribed = this.#redis.subscriber.subscribe(this.#channel, this).catch(error => {
+      throw toLogError(this.#name, error)
+    })
     // Entries appended before the subscription are read from the store.
     this.#subscribed.then(() => this.check(), () => {})
   }
@@ -217,16 +227,27 @@ export class RedisLog implements EventLog, RedisListener {
     return position
   }
 
-  async #position (script: scripts.Script, args: ReadonlyArray<string | number>, isWanted: () => boolean, keys?: readonly string[]): Promise<LogPosition> {
+  async #position (
+    script: scripts.Script,
+    args: ReadonlyArray<string | number>,
+    isWanted: () => boolean,
+    keys?: readonly string[]
+  ): Promise<LogPosition> {
     const { epoch, newest } = await this.#run(script, args, isWanted, keys)
     return { epoch, offset: newest }
   }
 
-  async #run (script: scripts.Script, args: ReadonlyArray<string | number>, isWanted = () => !this.#closed, keys: readonly string[] = []): Promise<ScriptReply> {
+  async #run (
+    script: scripts.Script,
+    args: ReadonlyArray<string | number>,
+    isWanted = () => !this.#closed,
+    keys: readonly string[] = []
+  ): Promise<ScriptReply> {
     const { epoch, offset, appendedAt } = this.#known
     this.#usedAt = performance.now()
     try {
-      const reply = await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, appendedAt, ...this.#bounds, this.#redis.secret, ...args], isWanted)
+      const reply = await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset,
+        appendedAt, ...this.#bounds, this.#redis.secret, ...args], isWanted)
       this.#remember(reply)
       return reply
     } catch (error) {

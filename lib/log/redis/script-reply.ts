@@ -54,12 +54,24 @@ export function decodeMessage (bytes: Buffer, secret: string): ScriptReply | und
  */
 function decode (bytes: Buffer): ScriptReply | undefined {
   const headEnds = bytes.indexOf(LF)
-  const [, epoch, oldest, newest, appendedAt, ended, secret = ''] = headEnds <= MAX_HEAD ? HEAD_PATTERN.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? [] : []
+  const [, epoch, oldest, newest, appendedAt, ended, secret = ''] = headEnds <= MAX_HEAD
+    ? HEAD_PATTERN.exec(bytes.toString('latin1', 0, Math.max(0, headEnds))) ?? []
+    : []
   const entries = epoch === undefined ? undefined : decodeEntries(bytes, headEnds + 1)
   if (entries === undefined) return undefined
-  const reply = { epoch: epoch!, oldest: Number(oldest), newest: Number(newest), appendedAt: appendedAt!, ended: ended === '1', entries, secret }
+  const reply = {
+    epoch: epoch!,
+    oldest: Number(oldest),
+    newest: Number(newest),
+    appendedAt: appendedAt!,
+    ended: ended === '1',
+    entries,
+    secret
+  }
   const { newest: last } = reply
-  return Number.isSafeInteger(last) && reply.oldest <= last + 1 && (entries.at(-1)?.offset ?? 0) <= last ? reply : undefined
+  return Number.isSafeInteger(last) && reply.oldest <= last + 1 && (entries.at(-1)?.offset ?? 0) <= last
+    ? reply
+    : undefined
 }
 
 function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
@@ -83,8 +95,10 @@ function decodeEntries (bytes: Buffer, from: number): LogEntry[] | undefined {
     const nameEnds = kindEnds + 1 + nameSize
     const dataEnds = nameEnds + dataSize
     // Any part that is no number makes the sum NaN.
-    if (!(offset > before && dataEnds <= bytes.length) || kindEnds < at + 4 || kindEnds > at + 5 + MAX_FINGERPRINT || (bytes[at] !== J && bytes[at] !== T)) return undefined
-    const [event, data, json] = [bytes.toString('utf8', kindEnds + 1, nameEnds), bytes.toString('utf8', nameEnds, dataEnds), bytes[at] === J]
+    if (!(offset > before && dataEnds <= bytes.length) || kindEnds < at + 4 || kindEnds > at + 5 + MAX_FINGERPRINT ||
+      (bytes[at] !== J && bytes[at] !== T)) return undefined
+    const [event, data, json] = [bytes.toString('utf8', kindEnds + 1, nameEnds),
+      bytes.toString('utf8', nameEnds, dataEnds), bytes[at] === J]
     if (kindEnds === at + 4) entries.push({ offset, event, data, json })
     else entries.push({ offset, event, data, json, fingerprint: bytes.toString('latin1', at + 5, kindEnds) })
     before = offset

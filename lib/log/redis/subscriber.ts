@@ -61,7 +61,13 @@ export class RedisSubscriber {
   subscribe (channel: string, listener: RedisListener): Promise<void> {
     let subscription = this.#subscriptions.get(channel)
     if (subscription === undefined) {
-      subscription = { channel, listeners: new Set(), connection: undefined, subscribing: false, ready: Promise.resolve() }
+      subscription = {
+        channel,
+        listeners: new Set(),
+        connection: undefined,
+        subscribing: false,
+        ready: Promise.resolve()
+      }
       this.#subscriptions.set(channel, subscription)
       subscription.ready = this.#keepSubscribing(subscription)
       // The caller awaits the promise if it needs to know.
@@ -73,7 +79,9 @@ export class RedisSubscriber {
 
   unsubscribe (channel: string, listener: RedisListener): void {
     const subscription = this.#subscriptions.get(channel)
-    if (subscription === undefined || !subscription.listeners.delete(listener) || subscription.listeners.size > 0) return
+    if (subscription === undefined || !subscription.listeners.delete(listener) || subscription.listeners.size > 0) {
+      return
+    }
     this.#subscriptions.delete(channel)
     this.#unsubscribe(subscription)
   }
@@ -92,7 +100,9 @@ export class RedisSubscriber {
     this.#links.clear()
   }
 
-  #isWanted (subscription: RedisSubscription): boolean { return this.#subscriptions.get(subscription.channel) === subscription }
+  #isWanted (subscription: RedisSubscription): boolean {
+    return this.#subscriptions.get(subscription.channel) === subscription
+  }
 
   async #keepSubscribing (subscription: RedisSubscription): Promise<void> {
     subscription.subscribing = true

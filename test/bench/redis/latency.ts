@@ -9,10 +9,15 @@ export interface LatencyOptions { rounds: number, streams: number, channels: num
 const DIGITS = 16
 
 /** The time from `publish` on one node to the client of any node, in milliseconds. */
-async function measure (nodes: readonly Contestant[], { streams, channels, rate, each }: LatencyOptions): Promise<Latency> {
+async function measure (
+  nodes: readonly Contestant[],
+  { streams, channels, rate, each }: LatencyOptions
+): Promise<Latency> {
   const latencies: number[] = []
   const onEvent = (buffer: Buffer, at: number): void => {
-    if (at >= DIGITS) latencies.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
+    if (at >= DIGITS) {
+      latencies.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))
+    }
   }
   const share = nodes.length
   for (const node of nodes) await node.request('subscribed', 0, channels)
@@ -33,7 +38,11 @@ async function measure (nodes: readonly Contestant[], { streams, channels, rate,
 }
 
 /** The same load on one node with its log in memory, and on several over Redis, in turn. */
-export async function latency (memory: readonly Contestant[], redis: readonly Contestant[], options: LatencyOptions): Promise<string> {
+export async function latency (
+  memory: readonly Contestant[],
+  redis: readonly Contestant[],
+  options: LatencyOptions
+): Promise<string> {
   const own: Latency[] = []
   const shared: Latency[] = []
   for (let round = 0; round <= options.rounds; round++) {
@@ -50,6 +59,11 @@ export async function latency (memory: readonly Contestant[], redis: readonly Co
     spread(samples.map(({ p99 }, round) => p99 - own[round]!.p99), 2)
   ]
   const { streams, channels, rate } = options
-  const heads = [`${streams.toLocaleString('en-US')} streams, ${channels} channels, ${rate.toLocaleString('en-US')} events/s`, 'p50, ms', 'p99, ms', 'p99 above memory, ms']
+  const heads = [
+    `${streams.toLocaleString('en-US')} streams, ${channels} channels, ${rate.toLocaleString('en-US')} events/s`,
+    'p50, ms',
+    'p99, ms',
+    'p99 above memory, ms'
+  ]
   return table(heads, [row('one node, in memory', own), row(`${redis.length} nodes, Redis`, shared)])
 }

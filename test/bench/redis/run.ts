@@ -24,7 +24,8 @@ const { values } = parseArgs({
     streams: { type: 'string', default: '1000' }
   }
 })
-const [rounds, events, each, seconds, streams] = [values.rounds, values.events, values.each, values.seconds, values.streams].map(Number) as [number, number, number, number, number]
+const [rounds, events, each, seconds, streams] = [values.rounds, values.events, values.each, values.seconds,
+  values.streams].map(Number) as [number, number, number, number, number]
 const endings: Array<() => unknown> = []
 const owner = { teardown: (fn: () => unknown) => { endings.unshift(fn) } }
 
@@ -33,9 +34,13 @@ try {
   const server = await RedisServer.start(owner)
   const cores = divideCores()
   const client = server.client(owner)
-  const run = async (measure: (memory: Contestant[], redis: Contestant[]) => Promise<string>, count = 1): Promise<void> => {
+  const run = async (
+    measure: (memory: Contestant[], redis: Contestant[]) => Promise<string>,
+    count = 1
+  ): Promise<void> => {
     await client.flushall()
-    const [memory, redis] = [await startNodes('memory', 1, undefined, cores), await startNodes('Redis', count, server.port, cores)]
+    const [memory, redis] = [await startNodes('memory', 1, undefined, cores),
+      await startNodes('Redis', count, server.port, cores)]
     console.log(`${await measure(memory, redis)}\n`)
     await Promise.all([...memory, ...redis].map(node => node.stop()))
   }
@@ -46,5 +51,9 @@ try {
 } finally {
   for (const end of endings) await end()
 }
-console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node.js ${process.version}, ${process.platform}. Medians of ${rounds} interleaved rounds (least–greatest).`)
+console.log(
+  `${
+    cpus()[0]?.model ?? 'unknown processor'
+  }, ${cpus().length} cores, Node.js ${process.version}, ${process.platform}. Medians of ${rounds} interleaved rounds (least–greatest).`
+)
 console.log('Reproduce with `npm run bench:redis`.')

@@ -10,7 +10,9 @@ t.test('events, comments and positions have the time of their last byte', async 
   await turn()
   arrivals.feed(text('ta: one\n\n: hello\n\nid: 2\n\n'), 20)
   t.strictSame(arrivals.events, [{ at: 20, event: 'message', id: '1', data: 'one' }])
-  t.strictSame([arrivals.comments, arrivals.marks, arrivals.lastEventId, arrivals.reconnectionTime], [[10, 20], ['live'], '2', 7])
+  t.strictSame([arrivals.comments, arrivals.marks, arrivals.lastEventId, arrivals.reconnectionTime], [[10, 20], [
+    'live'
+  ], '2', 7])
 })
 
 t.test('chunks of one turn of the event loop are one piece', async t => {
@@ -20,7 +22,12 @@ t.test('chunks of one turn of the event loop are one piece', async t => {
   arrivals.feed(text(''), 10)
   await turn()
   arrivals.feed(text('data: 3\n\n'), 30)
-  t.strictSame(arrivals.pieces, [{ at: 10, bytes: 18, events: 2, whole: true }, { at: 30, bytes: 9, events: 1, whole: true }])
+  t.strictSame(arrivals.pieces, [{ at: 10, bytes: 18, events: 2, whole: true }, {
+    at: 30,
+    bytes: 9,
+    events: 1,
+    whole: true
+  }])
   t.strictSame(arrivals.silences, [10, 20])
 })
 

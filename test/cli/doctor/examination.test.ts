@@ -12,18 +12,37 @@ import { within } from '../../setup/within.ts'
 // The certificate is the test's own.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
-const order = (url: string, more: Partial<ExamineOptions> = {}): ExamineOptions => ({ target: { url: new URL(url), headers: {} }, origin: undefined, browserOrigin: undefined, seconds: 20, signal: new AbortController().signal, ...more })
+const order = (url: string, more: Partial<ExamineOptions> = {}): ExamineOptions => ({
+  target: { url: new URL(url), headers: {} },
+  origin: undefined,
+  browserOrigin: undefined,
+  seconds: 20,
+  signal: new AbortController().signal,
+  ...more
+})
 
 /** A server whose response depends on the request. */
-async function asked (t: Test, answer: (method: string, headers: Record<string, unknown>) => Answer): Promise<Scripted> {
+async function asked (
+  t: Test,
+  answer: (method: string, headers: Record<string, unknown>) => Answer
+): Promise<Scripted> {
   return Scripted.start(t, request => answer(request.method, request.headers)(request))
 }
 
 t.test('the examination requests as an EventSource, with compression, with HEAD, and with the last id', async t => {
   const server = await asked(t, () => ends('id: ü-7\ndata: 1\n\n'))
-  const examination = await within('the end', examine({ ...order(server.url), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } }))
-  t.match(examination, { alpn: undefined, origin: undefined, page: undefined, base: { head: { status: 200 } }, back: { head: { status: 200 } } })
-  const all = server.asked.map(({ method, headers }) => [method, headers.accept, headers['accept-encoding'], headers.authorization, headers['last-event-id']])
+  const examination = await within('the end',
+    examine({ ...order(server.url), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } }))
+  t.match(examination, {
+    alpn: undefined,
+    origin: undefined,
+    page: undefined,
+    base: { head: { status: 200 } },
+    back: { head: { status: 200 } }
+  })
+  const all = server.asked.map((
+    { method, headers }
+  ) => [method, headers.accept, headers['accept-encoding'], headers.authorization, headers['last-event-id']])
   const id = Buffer.from('ü-7').toString('latin1')
   t.strictSame(all.toSorted(), [
     ['GET', 'text/event-stream', 'gzip, br', 'Bearer 1', undefined],
@@ -35,13 +54,28 @@ t.test('the examination requests as an EventSource, with compression, with HEAD,
 
 t.test('the examination requests the origin, and as a page the stream and a preflight without secrets', async t => {
   const [server, origin] = [await asked(t, () => ends('data: 1\n\n')), await asked(t, () => ends('data: 2\n\n'))]
-  const { page, origin: direct } = await examine({ ...order(server.url, { origin: new URL(origin.url), browserOrigin: 'https://app.example' }), target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } } })
+  const { page, origin: direct } = await examine({
+    ...order(server.url, { origin: new URL(origin.url), browserOrigin: 'https://app.example' }),
+    target: { url: new URL(server.url), headers: { authorization: 'Bearer 1' } }
+  })
   t.match(direct, { arrivals: { events: [{ data: '2' }] } })
-  t.match(page, { origin: 'https://app.example', answer: { head: { status: 200 } }, preflight: { head: { status: 200 } } })
-  t.match(server.asked.filter(({ headers }) => headers.origin === 'https://app.example').toSorted((one, other) => one.method < other.method ? -1 : 1), [
-    { method: 'GET', headers: { authorization: 'Bearer 1' } },
-    { method: 'OPTIONS', headers: { authorization: undefined, 'access-control-request-headers': 'authorization,last-event-id' } }
-  ])
+  t.match(page, {
+    origin: 'https://app.example',
+    answer: { head: { status: 200 } },
+    preflight: { head: { status: 200 } }
+  })
+  t.match(
+    server.asked.filter(({ headers }) => headers.origin === 'https://app.example').toSorted((one, other) =>
+      one.method < other.method ? -1 : 1
+    ),
+    [
+      { method: 'GET', headers: { authorization: 'Bearer 1' } },
+      {
+        method: 'OPTIONS',
+        headers: { authorization: undefined, 'access-control-request-headers': 'authorization,last-event-id' }
+      }
+    ]
+  )
 })
 
 t.test('an open stream is aborted, and the reconnection ends with the first event', async t => {
@@ -78,7 +112,8 @@ t.test('over TLS the examination uses the protocol of a browser', async t => {
     app.get('/', (_request, reply) => reply.sse([{ id: 1, data: 1 }]))
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     const { alpn, base, back } = await within('the end', examine(order(url)))
-    t.strictSame([alpn, base.head?.version, back?.head?.version], [version === '2' ? 'h2' : 'http/1.1', version, version])
+    t.strictSame([alpn, base.head?.version, back?.head?.version], [version === '2' ? 'h2' : 'http/1.1', version,
+      version])
     t.equal(base.end.how, 'complete')
     t.equal(base.arrivals.events.length, 1)
   }
@@ -104,6 +139,7 @@ t.test('the protocol of TLS is none without ALPN, and unknown without TLS or aft
   await once(silent, 'connection')
   controller.abort()
   t.equal(await within('the answer', offered), undefined)
-  t.equal(await within('the answer', offeredBy(urlOf('127.0.0.1', silent.address() as AddressInfo), 0.1, signal)), undefined)
+  t.equal(await within('the answer', offeredBy(urlOf('127.0.0.1', silent.address() as AddressInfo), 0.1, signal)),
+    undefined)
   t.equal(await offeredBy(new URL('https://127.0.0.1/'), 5, AbortSignal.abort()), undefined)
 })

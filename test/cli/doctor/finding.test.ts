@@ -5,7 +5,12 @@ t.test('a probe has the mark of its worst finding', async t => {
   t.equal(probeOf('x', '', []).mark, 'ok')
   t.equal(probeOf('x', '', [note('a')]).mark, 'note')
   t.equal(probeOf('x', '', [problem('a'), note('b'), warning('c')]).mark, 'problem')
-  t.strictSame(probeOf('x', 'all', [warning('a', 'b')]), { name: 'x', mark: 'warning', summary: 'all', findings: [{ mark: 'warning', text: 'a', setting: 'b' }] })
+  t.strictSame(probeOf('x', 'all', [warning('a', 'b')]), {
+    name: 'x',
+    mark: 'warning',
+    summary: 'all',
+    findings: [{ mark: 'warning', text: 'a', setting: 'b' }]
+  })
   t.strictSame(note('a'), { mark: 'note', text: 'a' })
 })
 

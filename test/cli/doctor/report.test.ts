@@ -23,12 +23,14 @@ note     protocol: It is old.
 })
 
 t.test('long texts wrap between words, indented', async t => {
-  const text = report([probeOf('x', '', [warning(Array(40).fill('word').join(' '), 'y'.repeat(150))])], (_style, text) => text)
+  const text = report([probeOf('x', '', [warning(Array(40).fill('word').join(' '), 'y'.repeat(150))])],
+    (_style, text) => text)
   const lines = text.split('\n')
   t.ok(lines.slice(2, 5).every(line => line.length <= 100 && /^(warning| {7}) {2}(x: )?word( word)*$/.test(line)))
   t.equal(lines[5], `         Set: ${'y'.repeat(150)}`)
 })
 
 t.test('text of a server controls no terminal', async t => {
-  t.equal(report([probeOf('x', '\x1b[2J', [problem('\x07')])], (style, text) => `<${style}>${text.trim()}</>`), '<red>PROBLEM</>  x  \\u001b[2J\n\n<red>PROBLEM</>  x: \\u0007\n')
+  t.equal(report([probeOf('x', '\x1b[2J', [problem('\x07')])], (style, text) => `<${style}>${text.trim()}</>`),
+    '<red>PROBLEM</>  x  \\u001b[2J\n\n<red>PROBLEM</>  x: \\u0007\n')
 })

@@ -8,10 +8,20 @@ import { within } from '../../setup/within.ts'
 // The certificate is the test's own.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
 
-interface Heard { connected: boolean, head: ExchangeHead | undefined, text: string, how: string, error: Error | undefined }
+interface Heard {
+  connected: boolean
+  head: ExchangeHead | undefined
+  text: string
+  how: string
+  error: Error | undefined
+}
 
 /** Sends a request and reads until the end, or until a text has arrived. */
-function hear (send: Send, url: string, { method = 'GET', headers = {}, until }: { method?: string, headers?: Record<string, string>, until?: string } = {}): Promise<Heard> {
+function hear (
+  send: Send,
+  url: string,
+  { method = 'GET', headers = {}, until }: { method?: string, headers?: Record<string, string>, until?: string } = {}
+): Promise<Heard> {
   const heard: Heard = { connected: false, head: undefined, text: '', how: 'none', error: undefined }
   return within('the end', new Promise<Heard>(resolve => {
     const leave = send({ url: new URL(url), method, headers }, {
@@ -33,11 +43,23 @@ function hear (send: Send, url: string, { method = 'GET', headers = {}, until }:
 
 t.test('over HTTP/1.1 the head, the bytes and the end are reported', async t => {
   const rows: Array<[title: string, answer: Answer, expected: object]> = [
-    ['a stream that ends', ends('data: 1\n\n'), { connected: true, head: { status: 200, version: '1.1', headers: { 'content-type': 'text/event-stream' } }, text: 'data: 1\n\n', how: 'complete' }],
+    ['a stream that ends', ends('data: 1\n\n'), {
+      connected: true,
+      head: { status: 200, version: '1.1', headers: { 'content-type': 'text/event-stream' } },
+      text: 'data: 1\n\n',
+      how: 'complete'
+    }],
     ['one that is cut', cuts('data: 1\n\n'), { text: 'data: 1\n\n', how: 'cut', error: Error }],
     ['no content', answers(204), { head: { status: 204 }, how: 'complete' }],
-    ['a body whose end is that of the connection', ({ response }) => { response.socket!.end('HTTP/1.0 200 OK\r\n\r\nall') }, { head: { version: '1.0' }, text: 'all', how: 'closed' }],
-    ['no answer', ({ response }) => response.socket!.destroy(), { connected: true, head: undefined, how: 'failed', error: { code: 'ECONNRESET' } }]
+    ['a body whose end is that of the connection', ({ response }) => {
+      response.socket!.end('HTTP/1.0 200 OK\r\n\r\nall')
+    }, { head: { version: '1.0' }, text: 'all', how: 'closed' }],
+    ['no answer', ({ response }) => response.socket!.destroy(), {
+      connected: true,
+      head: undefined,
+      how: 'failed',
+      error: { code: 'ECONNRESET' }
+    }]
   ]
   for (const [title, answer, expected] of rows) {
     t.test(title, async t => {
@@ -68,11 +90,20 @@ t.test('over HTTP/2 the head, the bytes and the end are reported', async t => {
     respond(stream)
     stream.end()
   })
-  t.match(await hear(sendHttp2, url, { headers: { accept: 'text/event-stream', host: 'other.example', connection: 'keep-alive' } }), {
-    connected: true, head: { status: 200, version: '2', headers: { 'content-type': 'text/event-stream' } }, text: 'data: 1\n\n', how: 'complete'
-  })
+  t.match(
+    await hear(sendHttp2, url, {
+      headers: { accept: 'text/event-stream', host: 'other.example', connection: 'keep-alive' }
+    }),
+    {
+      connected: true,
+      head: { status: 200, version: '2', headers: { 'content-type': 'text/event-stream' } },
+      text: 'data: 1\n\n',
+      how: 'complete'
+    }
+  )
   t.match(asked, { ':path': '/events?a=b', ':method': 'GET', accept: 'text/event-stream' })
-  t.match(await hear(sendHttp1, url), { connected: true, head: { status: 200, version: '1.1' }, text: 'one' }, 'and HTTP/1.1 over TLS')
+  t.match(await hear(sendHttp1, url), { connected: true, head: { status: 200, version: '1.1' }, text: 'one' },
+    'and HTTP/1.1 over TLS')
 })
 
 t.test('over HTTP/2 a reset stream and a closed connection are cuts, and an abort is none', async t => {
@@ -90,5 +121,11 @@ t.test('over HTTP/2 a reset stream and a closed connection are cuts, and an abor
 })
 
 t.test('a failed connection is reported', async t => {
-  for (const send of [sendHttp1, sendHttp2]) t.match(await hear(send, 'https://127.0.0.1:1/'), { connected: false, how: 'failed', error: { code: 'ECONNREFUSED' } })
+  for (const send of [sendHttp1, sendHttp2]) {
+    t.match(await hear(send, 'https://127.0.0.1:1/'), {
+      connected: false,
+      how: 'failed',
+      error: { code: 'ECONNREFUSED' }
+    })
+  }
 })

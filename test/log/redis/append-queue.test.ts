@@ -16,7 +16,8 @@ class Store {
 
   constructor (timeout = 60_000) {
     this.queue = new AppendQueue({
-      append: (records, number, isWanted) => this.#answer({ data: records.map(({ data }) => data), number, isWanted }, records.length),
+      append: (records, number, isWanted) =>
+        this.#answer({ data: records.map(({ data }) => data), number, isWanted }, records.length),
       end: isWanted => this.#answer({ data: 'end', isWanted }, 0),
       timeoutError: () => new Error('late'),
       timeout
@@ -36,8 +37,10 @@ class Store {
   }
 }
 
-const all = (queue: AppendQueue, ...numbers: number[]): Array<Promise<LogPosition>> => numbers.map(n => queue.add(numbered(n)))
-const offsets = async (added: Array<Promise<LogPosition>>): Promise<number[]> => (await Promise.all(added)).map(({ offset }) => offset)
+const all = (queue: AppendQueue, ...numbers: number[]): Array<Promise<LogPosition>> =>
+  numbers.map(n => queue.add(numbered(n)))
+const offsets = async (added: Array<Promise<LogPosition>>): Promise<number[]> =>
+  (await Promise.all(added)).map(({ offset }) => offset)
 
 t.test('records added in one step go together, and each resolves to its own position', async t => {
   const store = new Store()

@@ -9,16 +9,33 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 import { within } from '../../setup/within.ts'
 
 const ARGS = ['fresh', '', 0, '', 10, 1_000, -1, '', 'secret']
-const runState = (commands: Commands, isWanted = () => true): Promise<ScriptReply> => commands.run(scripts.state, ['key', 'key:events'], ARGS, isWanted)
+const runState = (commands: Commands, isWanted = () => true): Promise<ScriptReply> =>
+  commands.run(scripts.state, ['key', 'key:events'], ARGS, isWanted)
 
 t.test('transient and permanent errors', async t => {
   const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
-  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) t.ok(isTransient(reply(`${word} for now`)), word)
-  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) t.notOk(isTransient(reply(`${word} for good`)), word)
+  for (const word of ['LOADING', 'READONLY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN', 'BUSY', 'NOREPLICAS']) {
+    t.ok(isTransient(reply(`${word} for now`)), word)
+  }
+  for (const word of ['ERR', 'OOM', 'NOPERM', 'NOAUTH', 'WRONGTYPE', 'ENDED', 'MOVED']) {
+    t.notOk(isTransient(reply(`${word} for good`)), word)
+  }
   t.ok(isTransient(new Error('Connection is closed.')))
   // The form of Redis 6.2 within a script.
-  t.ok(isTransient(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica.")))
-  t.ok(isFull(reply("ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'.")))
+  t.ok(
+    isTransient(
+      reply(
+        "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica."
+      )
+    )
+  )
+  t.ok(
+    isFull(
+      reply(
+        "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'."
+      )
+    )
+  )
   t.ok(isFull(reply("OOM command not allowed when used memory > 'maxmemory'.")))
   t.notOk(isFull(reply('ERR no OOM')))
   t.notOk(isFull(new Error('OOM ')))
@@ -49,13 +66,18 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('an error of Redis rejects', async t => {
     const { client, commands } = make(t)
     await client.set('taken', 'by another program')
-    await t.rejects(commands.run(scripts.state, ['taken', 'taken:events'], ARGS, () => true), { name: 'ReplyError', message: 'FOREIGN the key is of another kind' })
+    await t.rejects(commands.run(scripts.state, ['taken', 'taken:events'], ARGS, () => true), {
+      name: 'ReplyError',
+      message: 'FOREIGN the key is of another kind'
+    })
   })
 
   t.test('an answer of another format is not requested again', async t => {
     const { commands } = make(t)
     const strange = { text: "return 'hello'", sha: '0'.repeat(40) }
-    await t.rejects(within('the refusal', commands.run(strange, ['key'], [], () => true)), { message: /something else than a script/ })
+    await t.rejects(within('the refusal', commands.run(strange, ['key'], [], () => true)), {
+      message: /something else than a script/
+    })
   })
 
   t.test('a lazy client connects on its first command, and one without a queue is awaited', async t => {
@@ -103,7 +125,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const replica = await RedisServer.start(t, '--replicaof', '127.0.0.1', String(await freePort()))
     const client = replica.client(t)
     const answers = runState(new Commands(client))
-    const refused = async (): Promise<boolean> => /cmdstat_eval:.*failed_calls=[1-9]/.test(await client.info('commandstats'))
+    const refused = async (): Promise<boolean> =>
+      /cmdstat_eval:.*failed_calls=[1-9]/.test(await client.info('commandstats'))
     while (!await refused());
     await client.call('REPLICAOF', 'NO', 'ONE')
     t.equal((await within('the answer', answers)).newest, 0)

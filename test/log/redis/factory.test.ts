@@ -12,14 +12,33 @@ import { freePort, RedisServer } from '../../setup/redis.ts'
 t.setTimeout(120_000)
 
 t.test('an invalid client or option throws at the call', async t => {
-  for (const client of [undefined, {}, 'redis://127.0.0.1']) t.throws(() => redisLog(client as never), { code: 'FST_SSE_OPTION', message: /^Option 'client' must be a Redis or Cluster of ioredis, got / })
+  for (const client of [undefined, {}, 'redis://127.0.0.1']) {
+    t.throws(() => redisLog(client as never), {
+      code: 'FST_SSE_OPTION',
+      message: /^Option 'client' must be a Redis or Cluster of ioredis, got /
+    })
+  }
   const client = { callBuffer: () => {}, duplicate: () => {}, options: {} } as unknown as RedisClient
-  for (const prefix of [1, 'a{', '}', 'a\n']) t.throws(() => redisLog(client, { prefix: prefix as never }), { code: 'FST_SSE_OPTION', message: /^Option 'prefix' must be a string without braces/ })
-  for (const timeout of ['1', 0, -1, NaN, Infinity, 2 ** 31]) t.throws(() => redisLog(client, { timeout: timeout as never }), { code: 'FST_SSE_OPTION', message: /^Option 'timeout' must be a number of milliseconds/ })
+  for (const prefix of [1, 'a{', '}', 'a\n']) {
+    t.throws(() => redisLog(client, { prefix: prefix as never }), {
+      code: 'FST_SSE_OPTION',
+      message: /^Option 'prefix' must be a string without braces/
+    })
+  }
+  for (const timeout of ['1', 0, -1, NaN, Infinity, 2 ** 31]) {
+    t.throws(() => redisLog(client, { timeout: timeout as never }), {
+      code: 'FST_SSE_OPTION',
+      message: /^Option 'timeout' must be a number of milliseconds/
+    })
+  }
   t.throws(() => redisLog(client, { ttl: 1 } as never), { code: 'FST_SSE_OPTION' })
   t.throws(() => redisLog(client, null as never), { code: 'FST_SSE_OPTION' })
   redisLog(client, { prefix: '', timeout: 1 })
-  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), { code: 'FST_SSE_OPTION', message: "Option 'client' must be a client that resends unanswered commands, got autoResendUnfulfilledCommands: false" })
+  t.throws(() => redisLog({ ...client, options: { autoResendUnfulfilledCommands: false } } as never), {
+    code: 'FST_SSE_OPTION',
+    message:
+      "Option 'client' must be a client that resends unanswered commands, got autoResendUnfulfilledCommands: false"
+  })
 })
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
@@ -30,7 +49,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   })
 
   t.test('it passes the contract under a prefix of the client and its own', async t => {
-    await checkEventLog(t, () => redisLog(server.client(t, { keyPrefix: 'of the client:' }), { prefix: 'news:' }), { shared: true })
+    await checkEventLog(t, () => redisLog(server.client(t, { keyPrefix: 'of the client:' }), { prefix: 'news:' }), {
+      shared: true
+    })
     const keys = await server.client(t).keys('of the client:*')
     t.ok(keys.length > 0)
     t.ok(keys.every(key => key.startsWith('of the client:news:{checkEventLog ')))
@@ -38,13 +59,17 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('two prefixes are separate', async t => {
     const client = server.client(t)
-    const [one, other] = ['one:', 'other:'].map(prefix => redisLog(client, { prefix })('name', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
+    const [one, other] = ['one:', 'other:'].map(prefix =>
+      redisLog(client, { prefix })('name', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })
+    )
     await one!.append({ event: 'message', data: '1', json: true })
     t.equal((await other!.state()).newest, 0)
   })
 
   t.test('two databases are separate, also in their messages', async t => {
-    const logs = [0, 1].map(db => redisLog(server.client(t, { db }))('databases', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }))
+    const logs = [0, 1].map(db =>
+      redisLog(server.client(t, { db }))('databases', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })
+    )
     const counts = logs.map(() => 0)
     for (const [index, log] of logs.entries()) {
       t.teardown(() => log.close())
@@ -87,8 +112,17 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
 
   t.test('channels are spread over the servers, each with all of its keys', async t => {
     const open = redisLog(cluster.client(t), { prefix: 'spread:' })
-    await Promise.all(Array.from({ length: 100 }, async (_, n) => open(`${n}`, { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }).append({ event: 'message', data: '1', json: true })))
-    const counts = await Promise.all(cluster.masters.map(async master => (await master.client(t).keys('spread:*')).length))
+    await Promise.all(
+      Array.from({ length: 100 }, async (_, n) =>
+        open(`${n}`, { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity }).append({
+          event: 'message',
+          data: '1',
+          json: true
+        }))
+    )
+    const counts = await Promise.all(
+      cluster.masters.map(async master => (await master.client(t).keys('spread:*')).length)
+    )
     t.equal(counts.reduce((sum, count) => sum + count, 0), 300)
     t.ok(counts.every(count => count > 0 && count % 3 === 0), String(counts))
   })
@@ -106,7 +140,10 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
       client.get('sse:{sought}').catch(() => {})
     }
     const received = new Promise<string>(resolve => {
-      subscriber.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss }).then(() => client.spublish('sse:{sought}', 'a'), resolve)
+      subscriber.subscribe('sse:{sought}', { onMessage: message => resolve(message.toString()), onLoss }).then(
+        () => client.spublish('sse:{sought}', 'a'),
+        resolve
+      )
     })
     t.equal(await received, 'a')
     t.ok(missed > 0)
@@ -149,8 +186,14 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
 t.test('an absent Redis keeps no call pending forever', { skip: absent(REDIS) }, async t => {
   const server = await RedisServer.start(t)
   await server.kill()
-  const log = redisLog(server.client(t, { port: await freePort() }), { timeout: 50 })('away', { maxEvents: 10, maxBytes: 1_000, maxAge: Infinity })
+  const log = redisLog(server.client(t, { port: await freePort() }), { timeout: 50 })('away', {
+    maxEvents: 10,
+    maxBytes: 1_000,
+    maxAge: Infinity
+  })
   t.teardown(() => log.close())
-  await t.rejects(log.append({ event: 'message', data: '1', json: true }) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE' })
+  await t.rejects(log.append({ event: 'message', data: '1', json: true }) as Promise<unknown>, {
+    code: 'FST_SSE_LOG_UNAVAILABLE'
+  })
   await t.rejects(log.end() as Promise<void>, { code: 'FST_SSE_LOG_UNAVAILABLE' })
 })

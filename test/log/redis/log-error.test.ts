@@ -7,8 +7,10 @@ const cases: Array<[cause: unknown, code: string, message: RegExp]> = [
   [reply('ENDED the channel has ended'), 'FST_SSE_CHANNEL_ENDED', /ended/],
   [reply('FOREIGN the key is of another kind'), 'FST_SSE_LOG_FOREIGN', /'news' hold other data/],
   [reply('NEWER the keys are of version 2'), 'FST_SSE_LOG_FOREIGN', /'news' are of a newer version/],
-  [reply('UNPUBLISHABLE NOPERM this user has no permissions'), 'FST_SSE_LOG_UNAVAILABLE', /'news' needs the right to publish: nothing was appended$/],
-  [reply("OOM command not allowed when used memory > 'maxmemory'."), 'FST_SSE_LOG_UNAVAILABLE', /'news' has no memory left: nothing was appended$/],
+  [reply('UNPUBLISHABLE NOPERM this user has no permissions'), 'FST_SSE_LOG_UNAVAILABLE',
+    /'news' needs the right to publish: nothing was appended$/],
+  [reply("OOM command not allowed when used memory > 'maxmemory'."), 'FST_SSE_LOG_UNAVAILABLE',
+    /'news' has no memory left: nothing was appended$/],
   [reply('ERR unknown command'), 'FST_SSE_LOG_UNAVAILABLE', /'news' cannot be used$/],
   [new Error('Connection is closed.'), 'FST_SSE_LOG_UNAVAILABLE', /'news' cannot be used$/],
   ['text', 'FST_SSE_LOG_UNAVAILABLE', /'news' cannot be used$/]

@@ -5,8 +5,15 @@ import { OrderedTail } from '../../../lib/log/redis/ordered-tail.ts'
 import { chances } from '../../setup/chances.ts'
 
 const entry = (offset: number): LogEntry => ({ offset, event: 'message', data: String(offset), json: true })
-const entries = (first: number, last: number): LogEntry[] => Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => entry(first + index))
-const batch = (first: number, last: number, rest: Partial<LogBatch> = {}): LogBatch => ({ epoch: 'a', newest: last, ended: false, entries: entries(first, last), ...rest })
+const entries = (first: number, last: number): LogEntry[] =>
+  Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => entry(first + index))
+const batch = (first: number, last: number, rest: Partial<LogBatch> = {}): LogBatch => ({
+  epoch: 'a',
+  newest: last,
+  ended: false,
+  entries: entries(first, last),
+  ...rest
+})
 
 /** A store with a range of entries, and a tail over it. */
 class Store {
@@ -246,10 +253,14 @@ async function play (t: Test, seed: number): Promise<void> {
   for (const [index, { epoch, newest, entries }] of store.delivered.entries()) {
     if (epoch !== (epochs[index - 1] ?? 'a')) delivered = newest
     for (const { offset, data } of entries) {
-      if (offset <= delivered || data !== String(offset) || (keeps === Infinity && offset !== delivered + 1)) t.fail(`seed ${seed}: ${offset} after ${delivered}`)
+      if (offset <= delivered || data !== String(offset) || (keeps === Infinity && offset !== delivered + 1)) {
+        t.fail(`seed ${seed}: ${offset} after ${delivered}`)
+      }
       delivered = offset
     }
-    if (newest < delivered || (keeps === Infinity && newest !== delivered)) t.fail(`seed ${seed}: newest ${newest}, delivered ${delivered}`)
+    if (newest < delivered || (keeps === Infinity && newest !== delivered)) {
+      t.fail(`seed ${seed}: newest ${newest}, delivered ${delivered}`)
+    }
     delivered = newest
   }
   t.equal(delivered, lengths.get(store.epoch), `seed ${seed}: up to the newest`)
@@ -260,7 +271,10 @@ t.test('R8: for any lost, duplicated or late messages: each entry once and in or
 })
 
 t.test('L12: no wait for entries that the store does not have, if the request followed their message', async t => {
-  for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [batch(5, 4, { newest: 900_000 }), batch(7, 8)], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
+  for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [
+    batch(5, 4, { newest: 900_000 }),
+    batch(7, 8)
+  ], Array.from({ length: 1_500 }, (_, n) => batch(n + 100, n + 100))]) {
     const store = new Store()
     store.tail.start(batch(1, 0))
     store.newest = 3

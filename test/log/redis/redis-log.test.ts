@@ -21,7 +21,15 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const admin = server.client(t)
   let names = 0
   /** Opens a log of a new name, or of the last one, as another node does. */
-  const open = (t: Test, { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: { name?: string, client?: Redis, timeout?: number, history?: Partial<HistoryLimits> } = {}): EventLog & { name: string } => {
+  const open = (
+    t: Test,
+    { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: {
+      name?: string,
+      client?: Redis,
+      timeout?: number,
+      history?: Partial<HistoryLimits>
+    } = {}
+  ): EventLog & { name: string } => {
     const log = redisLog(client, { timeout })(name, { ...HISTORY, ...history })
     t.teardown(() => log.close())
     return Object.assign(log, { name })
@@ -30,11 +38,21 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('every answer equals that of a log in memory', async t => {
     for (let seed = 1; seed <= 40; seed++) {
       const dice = chances(seed)
-      const history: HistoryLimits = { maxEvents: [0, 1, 7, 1_000][dice(4)]!, maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!, maxAge: [Infinity, 60_000][dice(2)]! }
+      const history: HistoryLimits = {
+        maxEvents: [0, 1, 7, 1_000][dice(4)]!,
+        maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!,
+        maxAge: [Infinity, 60_000][dice(2)]!
+      }
       const [log, model] = [open(t, { client: admin, history }), memoryLog()('', history)]
-      const record = (): LogRecord => ({ event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!, data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!, json: dice(2) === 0 })
+      const record = (): LogRecord => ({
+        event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!,
+        data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!,
+        json: dice(2) === 0
+      })
       const same = async (call: (log: EventLog) => unknown): Promise<void> => {
-        const [got, expected] = await Promise.all([log, model].map(async each => call(each))) as Array<Record<string, unknown>>
+        const [got, expected] = await Promise.all([log, model].map(async each => call(each))) as Array<
+          Record<string, unknown>
+        >
         const { epoch, ...rest } = got!
         t.strictSame({ ...rest, epoch: undefined }, { ...expected, epoch: undefined }, `seed ${seed}`)
       }
@@ -42,7 +60,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
         const kind = dice(10)
         if (kind < 5) {
           const records = Array.from({ length: 1 + dice(4) }, record)
-          await same(async log => ({ epoch: '', offsets: (await Promise.all(records.map(async each => log.append(each)))).map(({ offset }) => offset) }))
+          await same(async log => ({
+            epoch: '',
+            offsets: (await Promise.all(records.map(async each =>
+              log.append(each)
+            ))).map(({ offset }) => offset)
+          }))
         } else if (kind < 8) {
           const [after, limit] = [dice(30), 1 + dice(10)]
           await same(log => log.read(after, limit))
@@ -60,9 +83,13 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const names = ['a', 'a}', '{a}', '{', '}', '{}', '%', '%7B', 'a:events', 'b', 'ä', ' ']
     const logs = names.map(name => open(t, { name }))
     for (const [index, log] of logs.entries()) await log.append(numbered(index))
-    for (const [index, log] of logs.entries()) t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], names[index]!)
+    for (const [index, log] of logs.entries()) {
+      t.strictSame((await log.read(0, 10)).entries.map(({ data }) => data), [String(index)], names[index]!)
+    }
     const slots = await Promise.all(names.map(async name => {
-      const keys = (await admin.keys('*')).filter(key => key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`))
+      const keys = (await admin.keys('*')).filter(key =>
+        key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`)
+      )
       t.equal(keys.length, 3, 'the hash, the stream, and an idempotency key')
       return new Set(keys.map(key => /\{([^}]+)\}/.exec(key)?.[1])).size
     }))
@@ -95,7 +122,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.teardown(() => clearInterval(cutting))
     const positions = await within('all appends', Promise.all(upTo(40).map(async n => {
       await new Promise(resolve => setTimeout(resolve, n * 10))
-      return (await Promise.all(upTo(25).map(async m => (n % 2 === 0 ? log : other).append(numbered(n * 1_000 + m))))).map(({ offset }) => offset)
+      return (await Promise.all(upTo(25).map(async m => (n % 2 === 0 ? log : other).append(numbered(n * 1_000 + m)))))
+        .map(({ offset }) => offset)
     })))
     clearInterval(cutting)
     t.strictSame(positions.flat().sort((a, b) => a - b), upTo(1_000), 'each append was done once')
@@ -126,7 +154,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const tail = new RecordedTail()
     log.tail(tail.listener)
     await log.append(numbered(1))
-    const kept = { hash: await admin.dumpBuffer(`sse:{${log.name}}`), events: await admin.dumpBuffer(`sse:{${log.name}}:events`) }
+    const kept = {
+      hash: await admin.dumpBuffer(`sse:{${log.name}}`),
+      events: await admin.dumpBuffer(`sse:{${log.name}}:events`)
+    }
     const { epoch } = await log.append(numbered(2))
     await tail.waitFor('both entries', () => tail.entries.length === 2)
     // The state of a replica that was one event behind.
@@ -186,7 +217,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
-      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: `The keys of the channel '${log.name}' hold other data, so use another prefix or another name: nothing was changed` })
+      await t.rejects(async () => call(), {
+        code: 'FST_SSE_LOG_FOREIGN',
+        statusCode: 500,
+        message:
+          `The keys of the channel '${log.name}' hold other data, so use another prefix or another name: nothing was changed`
+      })
     }
     const tail = new RecordedTail()
     log.tail(tail.listener)
@@ -208,7 +244,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       listener.subscribe(`sse:{${log.name}}@0`).then(() => other.append(numbered(2)), reject)
       listener.on('messageBuffer', (channel: Buffer, message: Buffer) => resolve([channel, message]))
     })
-    const forged = ['hello', '', ' ', '1 ', 'a 1 2 3 0', '\n', `${epoch} 1 900000 1 0\n`, `${epoch} 1 2 1 1\n`, `${epoch} 1 3 1 0\n3 7 1 json\nmessage9`, `1 ${'0'.repeat(40)} ${epoch} 1 3 1 1\n`, `2${String(sealed).slice(1)}`,
+    const forged = ['hello', '', ' ', '1 ', 'a 1 2 3 0', '\n', `${epoch} 1 900000 1 0\n`, `${epoch} 1 2 1 1\n`,
+      `${epoch} 1 3 1 0\n3 7 1 json\nmessage9`, `1 ${'0'.repeat(40)} ${epoch} 1 3 1 1\n`, `2${String(sealed).slice(1)}`,
       'other 1 5 1 0\n', 'x'.repeat(1_000_000), sealed, sealed.subarray(0, -1), Buffer.concat([sealed, sealed])]
     for (const message of forged) await admin.publish(`sse:{${log.name}}@0`, message)
     await other.append(numbered(3))
@@ -246,10 +283,16 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       await make(...keys)
       const before = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
       for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
-        await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', statusCode: 500, message: /hold other data/, cause: { message: /^FOREIGN / } }, kind)
+        await t.rejects(async () => call(), {
+          code: 'FST_SSE_LOG_FOREIGN',
+          statusCode: 500,
+          message: /hold other data/,
+          cause: { message: /^FOREIGN / }
+        }, kind)
       }
       const after = await Promise.all(keys.map(async key => admin.dumpBuffer(key)))
-      t.ok(before.every((value, index) => value === after[index] || value?.equals(after[index]!)), `${kind} is as it was`)
+      t.ok(before.every((value, index) => value === after[index] || value?.equals(after[index]!)),
+        `${kind} is as it was`)
     }
   })
 
@@ -319,14 +362,22 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await log.append({ ...numbered(1), fingerprint: 'abc' })
     await admin.hset(`sse:{${log.name}}`, 'v', 2)
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
-      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN', message: `The keys of the channel '${log.name}' are of a newer version of this package: nothing was changed` })
+      await t.rejects(async () => call(), {
+        code: 'FST_SSE_LOG_FOREIGN',
+        message: `The keys of the channel '${log.name}' are of a newer version of this package: nothing was changed`
+      })
     }
     t.equal(await admin.xlen(`sse:{${log.name}}:events`), 1)
     await admin.hdel(`sse:{${log.name}}`, 'v', 'secret', 'ended')
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'event', 'message', 'json', '2')
     await admin.hset(`sse:{${log.name}}`, { newest: 2, appendedAt: '9999999999999', bytes: 16 })
     const older = open(t, { name: log.name })
-    t.strictSame((await older.read(0, 10)).entries, [{ offset: 1, ...numbered(1), fingerprint: 'abc' }, { offset: 2, event: 'message', data: '2', json: true }])
+    t.strictSame((await older.read(0, 10)).entries, [{ offset: 1, ...numbered(1), fingerprint: 'abc' }, {
+      offset: 2,
+      event: 'message',
+      data: '2',
+      json: true
+    }])
     t.equal((await older.append({ ...numbered(3), fingerprint: 'no\nfingerprint' })).offset, 3)
     t.equal(await admin.hget(`sse:{${log.name}}`, 'v'), '1')
     t.strictSame((await older.read(2, 10)).entries, [{ offset: 3, ...numbered(3) }])
@@ -338,7 +389,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.tail(tail.listener)
     await log.state()
     await admin.set(`sse:{${log.name}}`, 'taken')
-    const refused = async (): Promise<number> => Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+    const refused = async (): Promise<number> =>
+      Number(/errorstat_FOREIGN:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
     const before = await refused()
     await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     while (await refused() === before);
@@ -349,7 +401,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('a check requested during another one runs after it, unless there are no listeners by then', async t => {
     const log = open(t)
-    const looks = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
+    const looks = async (): Promise<number> =>
+      Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
     const stop = log.tail(() => {})
     await log.state()
     await still(looks)
@@ -369,7 +422,11 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.acl('SETUSER', 'writer', 'on', '>secret', '+@all', '~*', 'resetchannels', '&nothing')
     const log = open(t, { client: server.client(t, { username: 'writer', password: 'secret' }) })
     log.tail(() => {})
-    await t.rejects(async () => log.state(), { code: 'FST_SSE_LOG_UNAVAILABLE', message: "The event log of the channel '" + log.name + "' cannot be used", cause: { message: /NOPERM/ } })
+    await t.rejects(async () => log.state(), {
+      code: 'FST_SSE_LOG_UNAVAILABLE',
+      message: "The event log of the channel '" + log.name + "' cannot be used",
+      cause: { message: /NOPERM/ }
+    })
     await admin.acl('SETUSER', 'writer', '&*')
     t.equal((await log.append(numbered(1))).offset, 1)
   })
@@ -379,7 +436,10 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await log.append(numbered(1))
     server.signal('SIGSTOP')
     t.teardown(() => server.signal('SIGCONT'))
-    await t.rejects(log.append(numbered(2)) as Promise<unknown>, { code: 'FST_SSE_LOG_UNAVAILABLE', message: 'did not answer within 100 milliseconds: the event may still be appended' })
+    await t.rejects(log.append(numbered(2)) as Promise<unknown>, {
+      code: 'FST_SSE_LOG_UNAVAILABLE',
+      message: 'did not answer within 100 milliseconds: the event may still be appended'
+    })
     server.signal('SIGCONT')
     const { offset } = await log.append(numbered(3))
     t.equal(offset, 3)
@@ -390,7 +450,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     const client = server.client(t, { connectionName: 'closing' })
     const make = redisLog(client)
     const [one, other] = [make('closing 1', HISTORY), make('closing 2', HISTORY)]
-    const connections = async (): Promise<number> => (String(await admin.client('LIST')).match(/name=closing/g) ?? []).length
+    const connections = async (): Promise<number> =>
+      (String(await admin.client('LIST')).match(/name=closing/g) ?? []).length
     for (const log of [one, other]) log.tail(() => {})
     await Promise.all([one.state(), other.state()])
     t.equal(await connections(), 2)

@@ -6,24 +6,66 @@ import { decodeMessage, decodeReply } from '../../../lib/log/redis/script-reply.
 
 /** In the format of the scripts. */
 function encode (head: string, entries: readonly LogEntry[] = []): Buffer {
-  return Buffer.concat([Buffer.from(`${head}\n`), ...entries.map(({ offset, event, data, json, fingerprint }) => Buffer.from(
-    `${offset} ${Buffer.byteLength(event)} ${Buffer.byteLength(data)} ${json ? 'json' : 'text'}${fingerprint === undefined ? '' : ` ${fingerprint}`}\n${event}${data}`))])
+  return Buffer.concat([Buffer.from(`${head}\n`),
+    ...entries.map(({ offset, event, data, json, fingerprint }) =>
+      Buffer.from(
+        `${offset} ${Buffer.byteLength(event)} ${Buffer.byteLength(data)} ${json ? 'json' : 'text'}${
+          fingerprint === undefined ? '' : ` ${fingerprint}`
+        }\n${event}${data}`
+      )
+    )])
 }
 
 const SECRET = 'secret'
 const seal = (text: Buffer, secret = SECRET): Buffer =>
-  Buffer.concat([Buffer.from(`1 ${createHash('sha1').update(secret).update(text).update(secret).digest('hex')} `), text])
+  Buffer.concat([Buffer.from(`1 ${createHash('sha1').update(secret).update(text).update(secret).digest('hex')} `),
+    text])
 
 t.test('a reply without entries is the state of the log', async t => {
-  t.strictSame(decodeReply(encode('abc 3 7 1700000000000 1 s')), { epoch: 'abc', oldest: 3, newest: 7, appendedAt: '1700000000000', ended: true, entries: [], secret: 's' })
-  t.strictSame(decodeReply(encode('abc 1 0 0 0 s')), { epoch: 'abc', oldest: 1, newest: 0, appendedAt: '0', ended: false, entries: [], secret: 's' })
-  t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0')), SECRET), { epoch: 'abc', oldest: 1, newest: 0, appendedAt: '0', ended: false, entries: [], secret: '' })
+  t.strictSame(decodeReply(encode('abc 3 7 1700000000000 1 s')), {
+    epoch: 'abc',
+    oldest: 3,
+    newest: 7,
+    appendedAt: '1700000000000',
+    ended: true,
+    entries: [],
+    secret: 's'
+  })
+  t.strictSame(decodeReply(encode('abc 1 0 0 0 s')), {
+    epoch: 'abc',
+    oldest: 1,
+    newest: 0,
+    appendedAt: '0',
+    ended: false,
+    entries: [],
+    secret: 's'
+  })
+  t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0')), SECRET), {
+    epoch: 'abc',
+    oldest: 1,
+    newest: 0,
+    appendedAt: '0',
+    ended: false,
+    entries: [],
+    secret: ''
+  })
 })
 
 const texts = fc.oneof(fc.string({ unit: 'grapheme' }), fc.constant('1 2 3 json\n'))
 const fingerprint = fc.option(fc.stringMatching(/^[\w-]{1,64}$/), { nil: undefined })
-const batches = fc.array(fc.record({ event: fc.string({ unit: 'grapheme' }), data: texts, json: fc.boolean(), fingerprint }, { noNullPrototype: true }))
-  .map(all => all.map(({ fingerprint, ...entry }, index): LogEntry => ({ ...entry, offset: index + 1, ...fingerprint === undefined ? {} : { fingerprint } })))
+const batches = fc.array(
+  fc.record({ event: fc.string({ unit: 'grapheme' }), data: texts, json: fc.boolean(), fingerprint }, {
+    noNullPrototype: true
+  })
+)
+  .map(all =>
+    all.map(({ fingerprint, ...entry }, index): LogEntry => ({
+      ...entry,
+      offset: index + 1,
+      ...fingerprint === undefined ? {} : { fingerprint }
+    })
+    )
+  )
 
 t.test('the content of an entry does not affect the next one', async t => {
   fc.assert(fc.property(batches, entries => {
@@ -37,16 +79,36 @@ t.test('R10: text that no script has written is rejected', async t => {
   const head = 'abc 1 7 3 0'
   const large = '9'.repeat(15)
   const texts = [
-    '', ' ', '1 ', 'a 1 2 3 0', 'hello', '\n', '\n\n', `${head}`, 'abc 1 7 3 2 s\n', 'abc 1 7 3 0 s s\n', 'a-b 1 7 3 0 s\n', 'abc -1 7 3 0 s\n', 'abc 1 7.5 3 0 s\n', `abc 1 ${'9'.repeat(16)} 3 0 s\n`,
-    'abc 9 7 3 0 s\n', `${'a'.repeat(33)} 1 7 3 0 s\n`, ' '.repeat(1_000_000), `${' '.repeat(300)}\n`,
-    ...['1', '1 ', '1 1 1 ', '1 1 1 json', '1 1 1 json\n', '1 1 1 json\na', '1 1 2 json\nab', '0 1 1 json\nab', '8 1 1 json\nab', '1 -1 1 json\nab', '1 1 1 json\nab2', '1 1 1 json\nab1 1 1 json\nab', '1 1 1 \nab',
-      '1 1 1 blob\nab', `1 1 ${large} json\nab`, `${large} 1 1 json\nab`, `1 ${large}9 1 json\nab`, `1 1 1 json ${'f'.repeat(65)}\nab`, '1  1 json\nab', ' 1 1 json\nab'].map(entry => `${head} s\n${entry}`)
+    '',
+    ' ',
+    '1 ',
+    'a 1 2 3 0',
+    'hello',
+    '\n',
+    '\n\n',
+    `${head}`,
+    'abc 1 7 3 2 s\n',
+    'abc 1 7 3 0 s s\n',
+    'a-b 1 7 3 0 s\n',
+    'abc -1 7 3 0 s\n',
+    'abc 1 7.5 3 0 s\n',
+    `abc 1 ${'9'.repeat(16)} 3 0 s\n`,
+    'abc 9 7 3 0 s\n',
+    `${'a'.repeat(33)} 1 7 3 0 s\n`,
+    ' '.repeat(1_000_000),
+    `${' '.repeat(300)}\n`,
+    ...['1', '1 ', '1 1 1 ', '1 1 1 json', '1 1 1 json\n', '1 1 1 json\na', '1 1 2 json\nab', '0 1 1 json\nab',
+      '8 1 1 json\nab', '1 -1 1 json\nab', '1 1 1 json\nab2', '1 1 1 json\nab1 1 1 json\nab', '1 1 1 \nab',
+      '1 1 1 blob\nab', `1 1 ${large} json\nab`, `${large} 1 1 json\nab`, `1 ${large}9 1 json\nab`,
+      `1 1 1 json ${'f'.repeat(65)}\nab`, '1  1 json\nab', ' 1 1 json\nab'].map(entry => `${head} s\n${entry}`)
   ]
   for (const text of texts) {
     t.equal(decodeReply(Buffer.from(text)), undefined, text.slice(0, 60))
     for (const bytes of [text, text.replace(`${head} s`, head)].map(text => Buffer.from(text))) {
       t.equal(decodeMessage(bytes, SECRET), undefined)
-      if (!bytes.toString().startsWith(`${head}\n`) || bytes.length > head.length + 1) t.equal(decodeMessage(seal(bytes), SECRET), undefined, text.slice(0, 60))
+      if (!bytes.toString().startsWith(`${head}\n`) || bytes.length > head.length + 1) {
+        t.equal(decodeMessage(seal(bytes), SECRET), undefined, text.slice(0, 60))
+      }
     }
   }
   t.equal(decodeReply(encode(head)), undefined, 'an answer has the secret')
@@ -68,12 +130,15 @@ t.test('R10: a message whose seal is of another secret, or of another text, is r
 })
 
 t.test('R10: no bytes block the parser or make it throw', async () => {
-  const bytes = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.stringMatching(/^[0-9 \njsontexabc.-]{0,200}$/).map(text => Buffer.from(text))).map(bytes => Buffer.from(bytes))
-  const part = fc.tuple(batches, fc.nat(), fc.nat(), fc.integer({ min: 0, max: 255 })).map(([entries, at, end, byte]) => {
-    const whole = encode(`e 1 ${entries.length} 3 0 s`, entries)
-    whole[at % whole.length] = byte
-    return whole.subarray(0, end % (whole.length + 1))
-  })
+  const bytes = fc.oneof(fc.uint8Array({ maxLength: 400 }),
+    fc.stringMatching(/^[0-9 \njsontexabc.-]{0,200}$/).map(text => Buffer.from(text))).map(bytes => Buffer.from(bytes))
+  const part = fc.tuple(batches, fc.nat(), fc.nat(), fc.integer({ min: 0, max: 255 })).map(
+    ([entries, at, end, byte]) => {
+      const whole = encode(`e 1 ${entries.length} 3 0 s`, entries)
+      whole[at % whole.length] = byte
+      return whole.subarray(0, end % (whole.length + 1))
+    }
+  )
   fc.assert(fc.property(fc.oneof(bytes, part), bytes => {
     decodeReply(bytes)
     decodeMessage(bytes, SECRET)

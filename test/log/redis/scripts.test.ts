@@ -25,8 +25,10 @@ class Channel {
     const { events = 100, bytes = 100_000, age = -1 } = this.bounds
     const keys = [this.#name, `${this.#name}:events`, `${this.#name}:receipt`]
     const { epoch, offset, appendedAt } = this.known
-    const reply = decodeReply(await this.#redis.callBuffer('EVAL', script.text, 3, ...keys,
-      `${this.#name}${++this.#fresh}`, epoch, offset, appendedAt, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer)!
+    const reply = decodeReply(
+      await this.#redis.callBuffer('EVAL', script.text, 3, ...keys, `${this.#name}${++this.#fresh}`, epoch, offset,
+        appendedAt, events, bytes, age, age < 0 ? '' : age + 1_000, 'secret', ...args) as Buffer
+    )!
     this.known = { epoch: reply.epoch, offset: reply.newest, appendedAt: reply.appendedAt }
     return reply
   }
@@ -107,7 +109,10 @@ t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
     const future = Date.now() + 60_000
     await redis.hset(`c${names}`, 'appendedAt', future)
     log.known = { epoch: '', offset: 0, appendedAt: '' }
-    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt }) => ({ epoch, appendedAt })), { epoch, appendedAt: String(future) })
+    t.strictSame(await log.append(2, 'b').then(({ epoch, appendedAt }) => ({ epoch, appendedAt })), {
+      epoch,
+      appendedAt: String(future)
+    })
   })
 
   t.test('events and bytes are counted over all appends, and the end of a batch beyond the limits is kept', async t => {
@@ -139,7 +144,9 @@ t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
     t.strictSame([await redis.pttl(`c${names}`), await redis.pttl(`c${names}:events`)], [-1, -1])
     log.bounds = { age: 100_000 }
     await log.append(2, 'b')
-    const within = (value: number, most: number): void => { t.ok(value > most - 10_000 && value <= most, `${value} of ${most}`) }
+    const within = (value: number, most: number): void => {
+      t.ok(value > most - 10_000 && value <= most, `${value} of ${most}`)
+    }
     within(await redis.pttl(`c${names}:events`), 100_000)
     within(await redis.pttl(`c${names}`), 101_000)
     within(await redis.pttl(`c${names}:receipt`), 600_000)

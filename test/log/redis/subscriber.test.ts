@@ -39,13 +39,17 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.teardown(() => subscriber.close())
     return { subscriber, client }
   }
-  const tails = async (): Promise<string[]> => String(await admin.client('LIST')).split('\n').filter(line => line.includes(' name=') && line.includes(':tail '))
-  const subscribers = async (...channels: string[]): Promise<number[]> => (await admin.pubsub('NUMSUB', ...channels) as Array<string | number>).filter((_value, index) => index % 2 === 1).map(Number)
+  const tails = async (): Promise<string[]> =>
+    String(await admin.client('LIST')).split('\n').filter(line => line.includes(' name=') && line.includes(':tail '))
+  const subscribers = async (...channels: string[]): Promise<number[]> =>
+    (await admin.pubsub('NUMSUB', ...channels) as Array<string | number>).filter((_value, index) => index % 2 === 1)
+      .map(Number)
 
   t.test('later messages reach all listeners, over one connection', async t => {
     const { subscriber } = make(t, { connectionName: 'mine' })
     const [one, two, other] = [new Listener(), new Listener(), new Listener()]
-    await Promise.all([subscriber.subscribe('one', one), subscriber.subscribe('one', two), subscriber.subscribe('other', other)])
+    await Promise.all([subscriber.subscribe('one', one), subscriber.subscribe('one', two),
+      subscriber.subscribe('other', other)])
     await admin.publish('one', 'a')
     await admin.publish('other', 'b')
     for (const listener of [one, two, other]) await listener.until('the message', () => listener.messages.length > 0)

@@ -24,7 +24,9 @@ export const openNative = (owner: EngineOwner, engine: Engine): Open => async (t
     for (const name of new Set(['message', 'error', 'sse.position', ...names])) {
       source.addEventListener(name, event => {
         // A broken connection is dispatched under the same name, and is no message.
-        if (event instanceof MessageEvent) shown.messages.push({ event: event.type, data: event.data, id: event.lastEventId })
+        if (event instanceof MessageEvent) {
+          shown.messages.push({ event: event.type, data: event.data, id: event.lastEventId })
+        }
       })
     }
     source.addEventListener('error', () => { if (source.readyState === EventSource.CLOSED) shown.stopped = true })
@@ -34,7 +36,10 @@ export const openNative = (owner: EngineOwner, engine: Engine): Open => async (t
 
 /** The package `@microsoft/fetch-event-source` in a page: it needs a document and a window. */
 export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): Promise<Open> {
-  const stdin = { contents: 'export { fetchEventSource } from "@microsoft/fetch-event-source"', resolveDir: import.meta.dirname }
+  const stdin = {
+    contents: 'export { fetchEventSource } from "@microsoft/fetch-event-source"',
+    resolveDir: import.meta.dirname
+  }
   const { outputFiles } = await build({ stdin, bundle: true, write: false, format: 'iife', globalName: 'bundle' })
   const bundle = outputFiles[0]!.text
   return async (t, url) => {
@@ -49,7 +54,9 @@ export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): P
       fetchEventSource(url, {
         onmessage: ({ event, data, id }) => {
           // It calls back at every blank line. A block without data looks like an unnamed event without text.
-          shown.messages.push(event === '' && data === '' ? null : { event: event === '' ? 'message' : event, data, id })
+          shown.messages.push(
+            event === '' && data === '' ? null : { event: event === '' ? 'message' : event, data, id }
+          )
         }
       }).then(stop, stop)
     }, url, bundle)
@@ -61,12 +68,19 @@ export async function fetchEventSourceIn (owner: EngineOwner, engine: Engine): P
 async function visit (t: Owner, owner: EngineOwner, engine: Engine, url: string): Promise<[Reader, Page]> {
   const reader = new Reader()
   reader.position = ''
-  const page = await engine.open({ teardown: fn => t.teardown(fn), fail: message => owner.fail(message) }, new URL('/', url).href)
-  await page.evaluate(() => { window.shown = { messages: [], stopped: false } })
+  const page = await engine.open({ teardown: fn => t.teardown(fn), fail: message => owner.fail(message) },
+    new URL('/', url).href)
+  await page.evaluate(() => {
+    window.shown = { messages: [], stopped: false }
+  })
   const over = new AbortController()
   const read = async (): Promise<void> => {
     while (!over.signal.aborted) {
-      const { messages, stopped } = await page.evaluate(() => ({ messages: window.shown.messages.splice(0), stopped: window.shown.stopped }))
+      const { messages, stopped } = await page.evaluate(() => ({
+        messages: window.shown.messages.splice(0),
+        stopped: window.shown.stopped
+      })
+      )
       for (const message of messages) {
         if (message === null) reader.blank()
         else if (message.event === 'sse.position') reader.move(message.id)

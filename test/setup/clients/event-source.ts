@@ -32,5 +32,7 @@ const opening = (start: (url: string) => Source): Open => async (t, url, names) 
 export const openEventSource = opening(url => new EventSource(url) as unknown as Source)
 
 /** The package `launchdarkly-eventsource`, on node:http. It has no types. */
-const launchDarkly = createRequire(import.meta.url)('launchdarkly-eventsource') as { EventSource: new (url: string) => Source }
+const launchDarkly = createRequire(import.meta.url)('launchdarkly-eventsource') as {
+  EventSource: new(url: string) => Source
+}
 export const openLaunchDarkly = opening(url => new launchDarkly.EventSource(url))

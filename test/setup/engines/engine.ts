@@ -68,6 +68,7 @@ export abstract class Page {
   }
 
   #arrives (path: string): Promise<void> {
-    return this.until(`the page at ${path}`, path => location.pathname === path && document.readyState === 'complete', path)
+    return this.until(`the page at ${path}`, path => location.pathname === path && document.readyState === 'complete',
+      path)
   }
 }

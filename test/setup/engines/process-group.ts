@@ -42,9 +42,16 @@ export class ProcessGroup {
     this.#process = process
   }
 
-  static async start (t: Owner, file: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<ProcessGroup> {
+  static async start (
+    t: Owner,
+    file: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = process.env
+  ): Promise<ProcessGroup> {
     // The program may write to the fourth file. Its other output does not belong in the test report.
-    const group = new ProcessGroup(spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] }))
+    const group = new ProcessGroup(
+      spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
+    )
     atEnd(t, () => group.#end())
     await once(group.#process, 'spawn')
     return group

@@ -18,7 +18,8 @@ export class WebKit implements Engine {
 
   static async start (t: Owner): Promise<WebKit> {
     const folder = folderOf(t)
-    const screen = await ProcessGroup.start(t, need(XVFB), ['-displayfd', '3', '-screen', '0', '1200x900x24', '-nolisten', 'tcp'])
+    const screen = await ProcessGroup.start(t, need(XVFB), ['-displayfd', '3', '-screen', '0', '1200x900x24',
+      '-nolisten', 'tcp'])
     const [display] = await within('a screen', once(screen.output, 'data'), PATIENCE) as [Buffer]
     const port = await freePort()
     const group = await ProcessGroup.start(t, need(WEBKIT), ['--host=127.0.0.1', `--port=${port}`], {
@@ -54,7 +55,11 @@ export class WebKit implements Engine {
 }
 
 async function ask (method: string, url: string, body?: object): Promise<unknown> {
-  const response = await fetch(url, { method, body: body === undefined ? null : JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE) })
+  const response = await fetch(url, {
+    method,
+    body: body === undefined ? null : JSON.stringify(body),
+    signal: AbortSignal.timeout(PATIENCE)
+  })
   const { value } = await response.json() as { value: unknown }
   if (response.ok) return value
   const { error, message } = value as { error: string, message: string }

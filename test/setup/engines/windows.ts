@@ -69,7 +69,10 @@ class Window extends Page {
     // In the realm of the page: its globals live as long as the page.
     const body = `const done = arguments[arguments.length - 1]
       window.eval(${JSON.stringify(script)}).then(text => done({ text }), error => done({ error: String(error) }))`
-    const { text, error } = await this.#current(() => this.#driver.execute(body)) as { text?: string | null, error?: string }
+    const { text, error } = await this.#current(() => this.#driver.execute(body)) as {
+      text?: string | null,
+      error?: string
+    }
     if (error !== undefined) throw new Error(error)
     return text ?? null
   }

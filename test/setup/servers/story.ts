@@ -40,7 +40,12 @@ export function nextPiece (position: string | undefined): readonly Sentence[] {
 }
 
 /** Serves at 127.0.0.1 until the end of the test. `text` is how the library writes data that is not JSON. */
-export async function startStory (t: Owner, name: string, listener: RequestListener, text: (data: string) => string = data => data): Promise<StoryServer> {
+export async function startStory (
+  t: Owner,
+  name: string,
+  listener: RequestListener,
+  text: (data: string) => string = data => data
+): Promise<StoryServer> {
   const positions: StoryServer['positions'] = []
   const server = createServer((request, response) => {
     positions.push(request.headers['last-event-id'] as string | undefined)
@@ -56,7 +61,12 @@ export async function startStory (t: Owner, name: string, listener: RequestListe
     server.closeAllConnections()
     await closed
   })
-  const expected = STORY.map(({ id, event, data }) => ({ id, event, data: typeof data === 'string' ? text(data) : JSON.stringify(data) }))
+  const expected = STORY.map(({ id, event, data }) => ({
+    id,
+    event,
+    data: typeof data === 'string' ? text(data) : JSON.stringify(data)
+  })
+  )
   return { name, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, expected, positions }
 }
 

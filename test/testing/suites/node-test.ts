@@ -26,11 +26,14 @@ app.get('/ticks', { schema: { sse: events } }, (request, reply) => reply.sse(asy
 app.get('/silent', (request, reply) => reply.sse(({ signal }) => nothing(signal)))
 app.get('/short', (request, reply) => reply.sse(({ signal }) => nothing(signal), { maxLifetime: 60_000 }))
 let pulled = 0
-app.get('/full', (request, reply) => reply.sse(async function * () {
-  for (;; pulled++) yield { data: 'x'.repeat(1_000) }
-}, { stallTimeout: 30_000 }))
-app.get('/once', (request, reply) => reply.sse([{ id: Number(request.lastEventId ?? 0) + 1, data: '' }], { retry: 5_000 }))
-app.post('/echo', { schema: { sse: events } }, (request, reply) => reply.sse([{ event: 'tick', data: request.body as { n: number } }]))
+app.get('/full', (request, reply) =>
+  reply.sse(async function * () {
+    for (;; pulled++) yield { data: 'x'.repeat(1_000) }
+  }, { stallTimeout: 30_000 }))
+app.get('/once',
+  (request, reply) => reply.sse([{ id: Number(request.lastEventId ?? 0) + 1, data: '' }], { retry: 5_000 }))
+app.post('/echo', { schema: { sse: events } },
+  (request, reply) => reply.sse([{ event: 'tick', data: request.body as { n: number } }]))
 
 async function * nothing (signal: AbortSignal): AsyncGenerator<{ data: string }> {
   await timers.setTimeout(1e9, undefined, { signal })
@@ -83,7 +86,10 @@ for (const clock of CLOCKS) {
       const stream = await injectStream(app, { url: '/silent', timeout: 200 })
       const wait = stream.take(1)
       mock.timers.tick(10_000_000)
-      await assert.rejects(wait, { code: 'FST_SSE_TEST_TIMEOUT', message: 'GET /silent: 1 event did not arrive within 200 ms; so far: nothing' })
+      await assert.rejects(wait, {
+        code: 'FST_SSE_TEST_TIMEOUT',
+        message: 'GET /silent: 1 event did not arrive within 200 ms; so far: nothing'
+      })
       await stream.disconnect()
     })
 

@@ -30,7 +30,8 @@ report(app.server.address().port, {
   /** Waits for that many subscribers of that many channels. */
   async subscribed (by, of) {
     channels = of
-    const following = () => Array.from({ length: channels }, (_, n) => channelOf(n).subscribers).reduce((sum, count) => sum + count, 0)
+    const following = () =>
+      Array.from({ length: channels }, (_, n) => channelOf(n).subscribers).reduce((sum, count) => sum + count, 0)
     while (following() !== by) await delay(1)
   },
 
@@ -64,7 +65,10 @@ report(app.server.address().port, {
   async fill (events) {
     replays++
     const channel = replayed()
-    for (let n = 1; n <= events; n += 1_000) await Promise.all(Array.from({ length: Math.min(1_000, events - n + 1) }, (_, index) => channel.publish({ data: payload(` ${n + index}`) })))
+    for (let n = 1; n <= events; n += 1_000) {
+      await Promise.all(Array.from({ length: Math.min(1_000, events - n + 1) }, (_, index) =>
+        channel.publish({ data: payload(` ${n + index}`) })))
+    }
     await channel.end()
   }
 })
