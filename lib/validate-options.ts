@@ -3,7 +3,7 @@ import { describe, FST_SSE_OPTION } from './errors.ts'
 /** The rule for the value of an option. undefined always means the default. `expected`: for the error message. */
 export interface Rule { expected: string, fits: (value: unknown) => boolean }
 
-export const isObject = (value: unknown): value is Record<string, unknown> =>
+export const isOptions = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 // Node's timers hold 31 bits: a longer delay fires at once.
@@ -29,7 +29,7 @@ export function validateOptions<T extends object> (
   rules: Record<keyof T & string, Rule>,
   within?: string
 ): T {
-  if (!isObject(options)) throw new FST_SSE_OPTION(within ?? 'options', 'an object', describe(options))
+  if (!isOptions(options)) throw new FST_SSE_OPTION(within ?? 'options', 'an object', describe(options))
   const resolved = { ...defaults }
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue

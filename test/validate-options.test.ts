@@ -1,5 +1,5 @@
 import t from 'tap'
-import { aBoolean, aFunction, delay, functionOrNull, isObject, validateOptions } from '../lib/validate-options.ts'
+import { aBoolean, aFunction, delay, functionOrNull, isOptions, validateOptions } from '../lib/validate-options.ts'
 
 const DEFAULTS = { first: 1 as unknown, second: true }
 const RULES = { first: delay, second: aBoolean }
@@ -38,5 +38,5 @@ t.test('a rule accepts the values that it describes, and no others', async t => 
   t.strictSame([() => {}, null, {}].map(aFunction.fits), [true, false, false])
   t.strictSame([() => {}, null, {}].map(functionOrNull.fits), [true, true, false])
   t.strictSame([true, false, 0].map(aBoolean.fits), [true, true, false])
-  t.strictSame([{}, [], null, 'a'].map(isObject), [true, false, false, false])
+  t.strictSame([{}, [], null, 'a'].map(isOptions), [true, false, false, false])
 })

@@ -4,7 +4,7 @@ import { FST_SSE_OPTION, describe } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap, PublishEventOf, ReceivedEventOf } from '../contract/event-types.ts'
 import type { HistoryLimits, EventLogFactory } from '../log/log.ts'
-import { validateOptions, functionOrNull, isObject, type Rule } from '../validate-options.ts'
+import { validateOptions, functionOrNull, isOptions, type Rule } from '../validate-options.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 
 /**
@@ -90,13 +90,13 @@ export const startRule: Rule = {
 }
 const RULES: Record<keyof ChannelOptions, Rule> = {
   // The contract checks the schemas themselves.
-  events: { expected: 'a map of names to TypeBox schemas', fits: isObject },
-  history: { expected: 'an object', fits: isObject },
+  events: { expected: 'a map of names to TypeBox schemas', fits: isOptions },
+  history: { expected: 'an object', fits: isOptions },
   start: startRule,
   slowConsumer: {
     expected: "'disconnect', 'skip' or { compactBy: a function that returns an event's key }",
     fits: value =>
-      value === 'disconnect' || value === 'skip' || (isObject(value) && typeof value.compactBy === 'function')
+      value === 'disconnect' || value === 'skip' || (isOptions(value) && typeof value.compactBy === 'function')
   },
   errorEvent: functionOrNull
 }

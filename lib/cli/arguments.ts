@@ -10,19 +10,19 @@ export interface Option {
   readonly text: string
 }
 
-export type Options = Readonly<Record<string, Option>>
+export type OptionTable = Readonly<Record<string, Option>>
 
 type Value<O extends Option> = O extends { value: string }
   ? (O extends { multiple: true } ? string[] : O extends { default: string } ? string : string | undefined)
   : boolean
 
-export interface Arguments<O extends Options> {
+export interface Arguments<O extends OptionTable> {
   readonly values: { readonly [K in keyof O]: Value<O[K]> }
   readonly positionals: readonly string[]
 }
 
 /** Parses the arguments of a command. Throws a UsageError. */
-export function parse<O extends Options> (args: readonly string[], options: O): Arguments<O> {
+export function parse<O extends OptionTable> (args: readonly string[], options: O): Arguments<O> {
   const config = Object.entries(options).map(([name, { value, short, multiple = false }]) => [name, {
     type: value === undefined ? 'boolean' as const : 'string' as const,
     multiple,

@@ -1,11 +1,11 @@
-import type { Option, Options } from './arguments.ts'
+import type { Option, OptionTable } from './arguments.ts'
 import type { Terminal } from './terminal.ts'
 
 /** A command: its description, its options and its exit codes. */
 export interface Command {
   readonly name: string
   readonly text: string
-  readonly options: Options
+  readonly options: OptionTable
   readonly exits: Readonly<Record<number, string>>
   /** Resolves with the exit code. Rejects with a UsageError. */
   readonly run: (args: readonly string[], terminal: Terminal) => Promise<number>
@@ -36,7 +36,7 @@ Run 'fastify-typed-sse-client <command> --help' for the options of a command.
 }
 
 /** Returns each option as it is written, and its description. */
-export function optionRows (options: Options): Array<[string, string]> {
+export function optionRows (options: OptionTable): Array<[string, string]> {
   return Object.entries(options).map(([name, option]) => [signatureOf(name, option), descriptionOf(option)])
 }
 

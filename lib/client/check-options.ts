@@ -1,9 +1,9 @@
 import { StreamError } from './stream-error.ts'
 
 type Values = Readonly<Record<string, unknown>>
-type Rule = readonly [expected: string, isValid: (value: unknown) => boolean, names: string]
+type OptionRule = readonly [expected: string, isValid: (value: unknown) => boolean, names: string]
 
-const RULES: readonly Rule[] = [
+const RULES: readonly OptionRule[] = [
   ['a number, 0 or more', value => typeof value === 'number' && value >= 0,
     'retryDelay maxRetryDelay maxAttempts inactivityTimeout maxEventBytes'],
   ['a function', value => typeof value === 'function', 'fetch onError onStateChange validate'],

@@ -1,5 +1,5 @@
 /** Sends a request of the chain. */
-type Send = (url: URL, init: RequestInit) => Promise<Response>
+type SendRequest = (url: URL, init: RequestInit) => Promise<Response>
 
 // The limit of `fetch` (WHATWG Fetch §4.4).
 const MAX_REDIRECTS = 20
@@ -12,7 +12,7 @@ const SAFE = /^(accept(-language)?|cache-control|content-.*|last-event-id|user-a
  * rejects another origin. Returns the last response, or the reason why a redirect is not followed.
  */
 export async function followRedirects (
-  send: Send,
+  send: SendRequest,
   url: string | URL,
   init: RequestInit,
   first: Response
@@ -52,7 +52,7 @@ function isRedirect ({ type, status }: Response): boolean {
   return type === 'opaqueredirect' || [301, 302, 303, 307, 308].includes(status)
 }
 
-async function followWithin (send: Send, url: URL, init: RequestInit): Promise<Response | string> {
+async function followWithin (send: SendRequest, url: URL, init: RequestInit): Promise<Response | string> {
   // A request with any other method may already have had its effect.
   if (!/^get$/i.test(init.method ?? 'GET') || url.origin !== globalThis.location?.origin) {
     return 'a page cannot see its target'

@@ -1,6 +1,6 @@
 import {
   checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog,
-  type Check
+  type LogCheck
 } from './checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
 
@@ -37,7 +37,7 @@ export async function checkEventLog (
   const open = await make()
   const run = Date.now().toString(36)
 
-  const check: Check = async (title, body, history = {}) => {
+  const check: LogCheck = async (title, body, history = {}) => {
     await t.test(title, async () => {
       const number = ++names
       const opened: EventLog[] = []

@@ -7,7 +7,7 @@ import { RecordedTail } from './recorded-tail.ts'
 /** Opens the log of the same name again, or of the name with a suffix. */
 export type OpenLog = (suffix?: string) => EventLog
 /** One promise of the contract: a title, and a body that fails if a log with that history breaks it. */
-export type Check = (title: string, body: CheckBody, history?: Partial<HistoryLimits>) => Promise<void>
+export type LogCheck = (title: string, body: CheckBody, history?: Partial<HistoryLimits>) => Promise<void>
 type CheckBody = (log: EventLog, open: OpenLog) => Promise<void>
 
 const numbered = (n: number, size = 0): LogRecord => ({ event: 'message', data: `${n}${' '.repeat(size)}`, json: true })
@@ -27,7 +27,7 @@ async function readAll (log: EventLog, after = 0): Promise<LogEntry[]> {
 
 const range = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, n) => first + n)
 
-export async function checkOrder (check: Check): Promise<void> {
+export async function checkOrder (check: LogCheck): Promise<void> {
   await check('a new log is empty and open', async log => {
     const { epoch, ...head } = await log.state()
     assert.match(epoch, /^[0-9A-Za-z]{1,32}$/)
@@ -70,7 +70,7 @@ export async function checkOrder (check: Check): Promise<void> {
   })
 }
 
-export async function checkBounds (check: Check): Promise<void> {
+export async function checkBounds (check: LogCheck): Promise<void> {
   const checkLimit = async (log: EventLog, max: number): Promise<void> => {
     const { oldest, newest } = await log.state()
     assert.ok(newest - oldest + 1 <= max, `the log keeps ${newest - oldest + 1} events`)
@@ -106,7 +106,7 @@ export async function checkBounds (check: Check): Promise<void> {
   }, { maxAge: 40 })
 }
 
-export async function checkTail (check: Check): Promise<void> {
+export async function checkTail (check: LogCheck): Promise<void> {
   await check('a tail delivers later appends, each entry once and in order', async log => {
     await log.append(numbered(1))
     const tail = new RecordedTail()
@@ -180,7 +180,7 @@ export async function checkTail (check: Check): Promise<void> {
   })
 }
 
-export async function checkIdle (check: Check, shared: boolean): Promise<void> {
+export async function checkIdle (check: LogCheck, shared: boolean): Promise<void> {
   const use = async (log: EventLog): Promise<void> => {
     await log.append(numbered(1))
     log.tail(() => {})()
@@ -201,7 +201,7 @@ export async function checkIdle (check: Check, shared: boolean): Promise<void> {
   }, { maxAge: 40 })
 }
 
-export async function checkEnd (check: Check): Promise<void> {
+export async function checkEnd (check: LogCheck): Promise<void> {
   await check('after the end the log rejects appends, and its entries can be read', async log => {
     const tail = new RecordedTail()
     log.tail(tail.listener)
@@ -224,7 +224,7 @@ export async function checkEnd (check: Check): Promise<void> {
   })
 }
 
-export async function checkShared (check: Check): Promise<void> {
+export async function checkShared (check: LogCheck): Promise<void> {
   await check('two nodes share one log: one order, one set of ids, one end', async (one, open) => {
     const other = open()
     const [tail, otherTail] = [new RecordedTail(), new RecordedTail()]

@@ -3,7 +3,7 @@ import type { SharedSchemas } from '../schema/text-schema.ts'
 import type { Components } from './components.ts'
 
 /** How references inside a schema are resolved. */
-interface Scope {
+interface ConversionScope {
   components: Components
   shared: SharedSchemas
   /** The schema that '#' refers to. */
@@ -22,18 +22,18 @@ export function toJsonSchema202012 (schema: SchemaNode, shared: SharedSchemas, c
 }
 
 /** Converts a schema: to a reference if it has an `$id`, else in place. */
-function convert (schema: SchemaNode, scope: Scope): SchemaNode {
+function convert (schema: SchemaNode, scope: ConversionScope): SchemaNode {
   return typeof schema.$id === 'string' ? componentRef(schema, schema.$id, scope) : convertInline(schema, scope)
 }
 
-function componentRef (schema: SchemaNode, name: string, scope: Scope): SchemaNode {
+function componentRef (schema: SchemaNode, name: string, scope: ConversionScope): SchemaNode {
   // Inside a schema with an `$id`, '#' refers to that schema.
   const root = typeof schema.$id === 'string' ? schema : scope.root
   return scope.components.refTo(schema, name, () => convertInline(schema, { ...scope, root }))
 }
 
 /** Converts a schema in place. Schemas inside it that have an `$id` become references. */
-function convertInline (schema: SchemaNode, scope: Scope): SchemaNode {
+function convertInline (schema: SchemaNode, scope: ConversionScope): SchemaNode {
   const isReference = (node: SchemaNode): boolean => typeof node.$id === 'string' || typeof node.$ref === 'string'
   return mapSchema(withoutNames(schema), node => {
     if (typeof node.$id === 'string') return convert(node, scope)
@@ -50,7 +50,7 @@ function withoutNames ({ $id: _, $schema: __, $defs: ___, definitions: ____, ...
  * Converts a node with a `$ref`. Its siblings would be ignored by older readers, so the reference moves into an
  * `allOf`.
  */
-function convertReference (node: SchemaNode, ref: string, scope: Scope): SchemaNode {
+function convertReference (node: SchemaNode, ref: string, scope: ConversionScope): SchemaNode {
   const { $ref: _, ...rest } = withoutNames(node)
   const target = resolve(ref, scope)
   const { allOf = [], ...siblings } = convertInline(rest, scope)
@@ -60,7 +60,7 @@ function convertReference (node: SchemaNode, ref: string, scope: Scope): SchemaN
 /**
  * Returns a reference to the component of the target, or an empty schema if it is missing. Such a server never starts.
  */
-function resolve (ref: string, scope: Scope): SchemaNode {
+function resolve (ref: string, scope: ConversionScope): SchemaNode {
   const [id = '', pointer = ''] = ref.split('#', 2)
   const local = scope.local.get(ref) ?? scope.local.get(id) ?? (id === '' ? scope.root : undefined)
   const resource = local ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)

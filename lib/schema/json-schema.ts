@@ -81,7 +81,7 @@ const hasTypes = ({ type }: SchemaNode): boolean =>
 // fast-json-stringify loses an inherited name when it joins objects.
 const hasInherited = ({ properties }: SchemaNode): boolean =>
   isSchemaNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
-const isPlainObject = (part: unknown): boolean =>
+const isSchemaObject = (part: unknown): boolean =>
   isSchemaNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined &&
   !hasChoice(part) && !hasInherited(part)
 
@@ -89,7 +89,7 @@ function toWriterNode (node: SchemaNode): SchemaNode {
   if (hasChoice(node) || hasTypes(node)) return anything(node)
   // The serializer joins objects. It detects the items of a tuple by their single type, and an object among them by
   // its prototype.
-  if (Array.isArray(node.allOf) && !node.allOf.every(isPlainObject)) return anything(node)
+  if (Array.isArray(node.allOf) && !node.allOf.every(isSchemaObject)) return anything(node)
   if (Array.isArray(node.items) && !node.items.every(isTyped)) return anything(node)
   return node.type === 'RegExp' ? { type: 'string' } : node
 }

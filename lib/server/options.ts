@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { EventLogFactory } from '../log/log.ts'
 import { DEFAULTS, RULES, type ResolvedOptions, type SseOptions } from '../stream/options.ts'
-import { aFunction, delay, isObject, validateOptions, type Rule } from '../validate-options.ts'
+import { aFunction, delay, isOptions, validateOptions, type Rule } from '../validate-options.ts'
 
 /** Limits of open streams. A request beyond them is rejected before a head is sent. */
 export interface Limits {
@@ -57,7 +57,7 @@ const LIMIT_RULES: Record<keyof Limits, Rule> = {
   retryAfter: delay
 }
 const SERVER_RULES: Record<keyof ResolvedServerOptions, Rule> = {
-  limits: { expected: 'an object', fits: isObject },
+  limits: { expected: 'an object', fits: isOptions },
   shutdownTimeout: delay,
   reconnectWindow: delay
 }

@@ -29,14 +29,14 @@ export function asData (source: unknown, event?: string): unknown {
   return { [Symbol.asyncIterator]: () => events(iterate(source), event) }
 }
 
-type Step = IteratorResult<unknown>
+type ChunkStep = IteratorResult<unknown>
 
 function events (chunks: EventIterator, event: string | undefined): EventIterator {
-  const toEvent = (step: Step): Step =>
+  const toEvent = (step: ChunkStep): ChunkStep =>
     step.done === true
       ? step
       : { done: false, value: event === undefined ? { data: step.value } : { event, data: step.value } }
-  const mapped = (step: Step | Promise<Step>): Step | Promise<Step> =>
+  const mapped = (step: ChunkStep | Promise<ChunkStep>): ChunkStep | Promise<ChunkStep> =>
     isThenable(step) ? step.then(toEvent) : toEvent(step)
   // Not a generator: a generator would queue return() behind the pending read.
   return {

@@ -46,7 +46,7 @@ export class ResponseWriter implements ByteSink {
   /** Returns false when the client has enough for now. `bytes`: the length of the text as UTF-8. */
   write (text: string, bytes = Buffer.byteLength(text)): boolean {
     return this.#framesChunks()
-      ? this.#toSocket(framed(text, bytes), encodingOf(text, bytes))
+      ? this.#toSocket(framed(text, bytes), bufferEncodingOf(text, bytes))
       : this.#watchDrain(this.#response, this.#response.write(text))
   }
 
@@ -66,7 +66,7 @@ export class ResponseWriter implements ByteSink {
       this.#response.end()
     } else if (this.#framesChunks()) {
       // Through the response, which holds it until the end joins it.
-      writeFramed(this.#response, framed(text, bytes), encodingOf(text, bytes))
+      writeFramed(this.#response, framed(text, bytes), bufferEncodingOf(text, bytes))
       this.#response.end()
     } else {
       this.#response.end(text)
@@ -107,7 +107,7 @@ export class ResponseWriter implements ByteSink {
 const framed = (text: string, bytes: number): string => `${bytes.toString(16)}\r\n${text}\r\n`
 
 /** Returns 'latin1' for a text with as many bytes as characters: it is ASCII, and needs no encoder. */
-const encodingOf = (text: string, bytes: number): BufferEncoding => bytes === text.length ? 'latin1' : 'utf8'
+const bufferEncodingOf = (text: string, bytes: number): BufferEncoding => bytes === text.length ? 'latin1' : 'utf8'
 
 /**
  * Destroys the response when the client half-closes the connection. Node itself answers a FIN only when all is written,

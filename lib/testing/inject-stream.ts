@@ -11,7 +11,7 @@ import { InjectedStream } from './injected-stream.ts'
 import { toHeaders, InjectTransport, type InjectApp, type InjectTransportOptions } from './inject-transport.ts'
 import { Deadline } from './deadline.ts'
 
-interface RequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
+interface InjectRequestOptions extends InjectTransportOptions, Pick<InjectOptions, 'method' | 'payload' | 'body'> {
   url: string | URL
   /** The headers of `inject`, or a function that returns them for each attempt. */
   headers?: PerAttempt<InjectOptions['headers']>
@@ -27,11 +27,11 @@ type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay'
 
 /** The options of `inject` and of the client. The default of `reconnect` is false for any method. */
 export interface InjectStreamOptions<M extends EventMap>
-  extends RequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
+  extends InjectRequestOptions, Pick<ConnectOptions<M>, ClientOption | 'events' | 'validate'> {}
 
 /** Options without a map: every event is received, its data as text. */
 export interface RawInjectStreamOptions
-  extends RequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
+  extends InjectRequestOptions, Pick<RawConnectOptions, ClientOption | 'events' | 'validate'> {}
 
 /**
  * Requests a stream of an app, without a port. Resolves when the head has arrived. Rejects with the client's

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 
-interface Options {
+interface RedisClientOptions {
   keyPrefix?: string | undefined
   db?: number | undefined
   host?: string | undefined
@@ -12,7 +12,7 @@ interface Options {
 export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off'> {
   readonly isCluster: boolean
   readonly status: string
-  readonly options: Options
+  readonly options: RedisClientOptions
   callBuffer (...command: [name: string, ...args: Array<string | number>]): Promise<unknown>
   duplicate (options: object): RedisConnection
   connect (): Promise<void>
@@ -28,7 +28,7 @@ export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off
 export interface RedisClusterConnection extends Pick<EventEmitter, 'on' | 'off'> {
   readonly isCluster: boolean
   readonly status: string
-  readonly options: Pick<Options, 'keyPrefix'>
+  readonly options: Pick<RedisClientOptions, 'keyPrefix'>
   /** The servers of each slot, its master first. */
   readonly slots: string[][]
   callBuffer (...command: [name: string, ...args: Array<string | number>]): Promise<unknown>

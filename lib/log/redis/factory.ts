@@ -5,7 +5,7 @@ import { RedisSubscriber } from './subscriber.ts'
 import { isCluster, type RedisClient } from './client.ts'
 import { Commands } from './commands.ts'
 import { RedisLog, type RedisContext } from './redis-log.ts'
-import { validateOptions, isObject, type Rule } from '../../validate-options.ts'
+import { validateOptions, isOptions, type Rule } from '../../validate-options.ts'
 import { sharedScope } from '../../scope.ts'
 
 export interface RedisLogOptions {
@@ -79,7 +79,7 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): E
 }
 
 const isClient = (value: unknown): value is RedisClient =>
-  isObject(value) && typeof value.callBuffer === 'function' && typeof value.duplicate === 'function'
+  isOptions(value) && typeof value.callBuffer === 'function' && typeof value.duplicate === 'function'
 
 const dropsUnanswered = ({ options }: RedisClient): boolean =>
   'autoResendUnfulfilledCommands' in options && options.autoResendUnfulfilledCommands === false
