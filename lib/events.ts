@@ -3,6 +3,7 @@ import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, i
 import { FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA, FST_SSE_UNKNOWN_EVENT, shown } from './errors.ts'
 import { messageOf } from './thrown.ts'
 import { FREE } from './fingerprint.ts'
+import { assertFields } from './foreign.ts'
 import type { CompiledSchema } from './schema.ts'
 import { attempt, serialise } from './serialise.ts'
 
@@ -118,16 +119,6 @@ export function asEvent (event: unknown): Incoming {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) throw new FST_SSE_EVENT(shown(event))
   assertFields(event)
   return event
-}
-
-/** A foreign chunk is no event, even with an `id`. A key with the value undefined does not count, nor does a symbol. */
-function assertFields (event: object): void {
-  // V8 keeps the list of keys for a shape that it knows.
-  for (const key in event) {
-    if (key === 'data' || key === 'event' || key === 'id' || key === 'retry' || key === 'comment') continue
-    if ((event as Record<string, unknown>)[key] === undefined) continue
-    throw new FST_SSE_EVENT(`${shown(event)} with the key ${JSON.stringify(key.slice(0, 40))}: send it as { data: … }, or make events of a whole source with asData(source)`)
-  }
 }
 
 /** An event that carries neither data nor a name; `data: undefined` is a mistake, not an absence. */

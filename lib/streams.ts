@@ -94,7 +94,8 @@ export class Streams<M extends Member = Member> {
 
   /** No more streams; those that are open end within the grace period. Settles when they are over. */
   close (times: DrainTimes): Promise<void> {
-    return (this.#drained ??= this.#close(times))
+    // The listeners of the signal, and timers, do not belong to the caller.
+    return (this.#drained ??= shared.runInAsyncScope(this.#close, this, times))
   }
 
   /** The server closes and all streams are over: closes idle connections soon. */

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
 import { compileContract, freeContract, type Contract } from '../lib/events.ts'
@@ -220,18 +221,43 @@ t.test('W9: a chunk of a foreign stream is no event: any other key is refused, w
   }
 })
 
-t.test('W9: a key without a value is none, nor is a symbol or what a class keeps for itself', async t => {
-  class Tick {
-    readonly #n = 7
-    get id (): number { return this.#n }
-    get more (): number { return this.#n }
-    toJSON (): unknown { return {} }
-  }
+t.test('W9: a key without a value is none, nor is a symbol', async t => {
   for (const { frame } of [freeContract, contract({ message: Type.Unknown() })]) {
     t.equal(frame({ id: 7, object: undefined }), 'event: sse.position\nid: 7\ndata: \n\n')
     t.equal(frame({ id: 7, [Symbol('mine')]: 1 }), 'event: sse.position\nid: 7\ndata: \n\n')
-    t.equal(frame(new Tick()), 'event: sse.position\nid: 7\ndata: \n\n')
     t.equal(frame(Object.defineProperty({ id: 7 }, 'hidden', { value: 1 })), 'event: sse.position\nid: 7\ndata: \n\n')
+  }
+})
+
+t.test('W9: an instance of a class without data is no control frame, a plain object of any realm is one', async t => {
+  class Chunk { constructor (fields: object) { Object.assign(this, fields) } }
+  class Tick {
+    readonly #n = 7
+    get id (): number { return this.#n }
+    toJSON (): unknown { return { n: this.#n } }
+  }
+  const fields = [
+    { id: 7 }, { id: '' }, { retry: 0 }, { comment: '' }, { id: 7, retry: 5, comment: 'c' }, { id: 7, event: 'message' },
+    { id: 7, event: undefined }
+  ]
+  const foreign: object[] = [
+    ...fields.map(own => new Chunk(own)), new Tick(), Object.assign(new Error('late'), { id: 7 }),
+    Object.assign(new Map(), { id: 7 }), Object.create({ id: 7 }) as object
+  ]
+  const plain: object[] = [
+    { id: 7 }, Object.assign(Object.create(null), { id: 7 }) as object, runInNewContext('({ id: 7 })') as object,
+    JSON.parse('{"id":7}') as object, new Proxy({ id: 7 }, {})
+  ]
+  const refusal = /^FST_SSE_EVENT: .* without data: send it as \{ data: … \}, or make events of .* with asData\(/
+  const typed = contract({ message: Type.Unknown() })
+  for (const chunk of foreign) {
+    for (const make of [freeContract.frame, freeContract.write, typed.frame, typed.write]) {
+      t.match(outcome(() => make(chunk)), refusal)
+    }
+  }
+  for (const { frame } of [freeContract, typed]) {
+    for (const position of plain) t.equal(frame(position), 'event: sse.position\nid: 7\ndata: \n\n')
+    t.equal(frame(new Chunk({ id: 7, data: 1 })), 'id: 7\ndata: 1\n\n')
   }
 })
 

@@ -110,6 +110,24 @@ t.test('L11: onClose, errorEvent, onInvalid, listeners of the signal and the sou
   }
 })
 
+t.test('L11: a listener of closing runs in no context of a request or of the caller of drain() or close()', async t => {
+  for (const close of ['drain', 'close'] as const) {
+    const seen: string[] = []
+    const source = async function * ({ closing }: SourceContext): AsyncGenerator<AnyEvent> {
+      closing.addEventListener('abort', () => seen.push(`source ${user()}`))
+      yield { data: 'open' }
+      await once(closing, 'abort')
+      seen.push(`after its wait ${user()}`)
+    }
+    const { app, come } = await make(t, {}, app => app.get('/', (_request, reply) => reply.sse(source)))
+    app.sse.closing.addEventListener('abort', () => seen.push(`app ${user()}`))
+    const client = await come('ann')
+    await within('the event', client.until('data: open'))
+    await storage.run({ user: 'eve' }, () => close === 'drain' ? app.sse.drain() : app.close())
+    t.strictSame(seen, ['app nobody', 'source nobody', 'after its wait ann'], close)
+  }
+})
+
 t.test('L11: a source that waits for its client goes on in the context of its request', async t => {
   const seen = new Set<string>()
   let pulled = 0

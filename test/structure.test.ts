@@ -21,7 +21,7 @@ const importsOf = (path: string): string[] => ts.preProcessFile(read(path)).impo
 // A file imports only what stands before it.
 const ORDER = [
   'clock', 'errors', 'thrown', 'logged', 'encode', 'formless', 'serialise', 'json-schema', 'textual', 'fingerprint',
-  'subschema', 'part', 'shape', 'declared-part', 'schema', 'events', 'listeners', 'scope', 'life', 'fifo', 'log/log',
+  'subschema', 'part', 'shape', 'declared-part', 'schema', 'foreign', 'events', 'listeners', 'scope', 'life', 'fifo', 'log/log',
   'log/epoch', 'log/memory', 'log/told', 'log/checks', 'log/check-event-log', 'options', 'histogram', 'diagnostics',
   'statistics', 'reply-state', 'account', 'declared', 'ajv-options', 'routes', 'log/redis/piece', 'log/redis/scripts',
   'log/redis/sequence', 'log/redis/outbox', 'log/redis/client', 'log/redis/commands', 'log/redis/bell',

@@ -1,6 +1,7 @@
 import type { Received } from './chunk.ts'
 import { FST_SSE_EVENT, FST_SSE_OPTION, shown } from '../errors.ts'
 import { asEvent } from '../events.ts'
+import { isPlain } from '../foreign.ts'
 import { Scope } from '../scope.ts'
 import { heed, isThenable } from '../source.ts'
 
@@ -58,6 +59,11 @@ const FIELDS = ['event', 'data', 'comment', 'retry']
 /** An event of the user's making, with a position in place of its own. That alone makes no event of what is none: payload without its envelope, say. */
 export function placed (event: unknown, id: string | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
-  if (!FIELDS.some(field => field in event) && Object.keys(event).length > 0) throw new FST_SSE_EVENT(shown(asEvent(event)))
-  return { ...event, id }
+  const plain = isPlain(event)
+  const empty = plain && Object.keys(event).length === 0
+  if (!empty && !FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(shown(asEvent(event)))
+  if (plain) return { ...event, id }
+  // A spread leaves out the getters of a class.
+  const { event: name, data, retry, comment } = asEvent(event)
+  return { ...event, event: name, data, retry, comment, id }
 }

@@ -71,5 +71,17 @@ t.test('an event gets the position in place of its own, and what is none is refu
   t.strictSame(placed({ comment: 'c' }, undefined), { comment: 'c', id: undefined })
   t.strictSame(placed({}, 'e-1'), { id: 'e-1' }, 'nothing but the position')
   t.equal(placed('text', 'e-1'), 'text', 'to be refused by whoever writes it')
-  for (const payload of [{ price: 1 }, { id: 'own' }, ['data']]) t.throws(() => placed(payload, 'e-1'), { code: 'FST_SSE_EVENT' })
+  class Own { constructor (fields: object) { Object.assign(this, fields) } }
+  const instances = [new Map(), new Own({}), new Own({ id: 'own' }), new Own({ comment: 'c' })]
+  for (const payload of [{ price: 1 }, { id: 'own' }, ['data'], [], ...instances]) {
+    t.throws(() => placed(payload, 'e-1'), { code: 'FST_SSE_EVENT' })
+  }
+})
+
+t.test('an instance of a class keeps the data of its getter', async t => {
+  class Tick {
+    get event (): string { return 'tick' }
+    get data (): number { return 7 }
+  }
+  t.match(placed(new Tick(), 'e-1'), { event: 'tick', data: 7, id: 'e-1' })
 })

@@ -9,7 +9,15 @@ import { within } from '../setup/within.ts'
 
 // W9: a chunk of a foreign stream is no event, wherever it comes from. The types refuse most of these chunks too.
 
+/** What a library answers with: its contents are its own. */
+class Answer {
+  readonly #text = 'Hi'
+  readonly id = 'chatcmpl-1'
+  get text (): string { return this.#text }
+}
+
 const CHUNKS = [
+  new Answer(),
   { id: 'chatcmpl-1', object: 'chat.completion.chunk', choices: [] },
   { type: 'text-delta', id: 'chatcmpl-1', delta: 'Hi' },
   { evnt: 'x', id: 'chatcmpl-1', dta: 2 },

@@ -1,4 +1,5 @@
 import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
+import { shared as anyRequest } from '../../scope.ts'
 import { newEpoch } from '../epoch.ts'
 import type { EventLog, History, LogBatch, LogHead, LogPosition, LogRecord } from '../log.ts'
 import type { Bell, Ear } from './bell.ts'
@@ -107,7 +108,8 @@ export class RedisLog implements EventLog, Ear {
     // One function may listen twice, and each of the two stops by itself.
     const told = (batch: LogBatch): void => listener(batch)
     this.#listeners.add(told)
-    this.#listen()
+    // A connection and its timers serve all listeners, and keep no caller's context.
+    anyRequest.runInAsyncScope(this.#listen, this)
     return () => {
       if (this.#listeners.delete(told) && this.#listeners.size === 0) this.#leave()
     }
@@ -248,6 +250,6 @@ export class RedisLog implements EventLog, Ear {
   #learn ({ epoch, newest, stamp, secret }: Piece): void {
     if (epoch === this.#known.epoch && newest < this.#known.offset) return
     this.#known = { epoch, offset: newest, stamp, secret }
-    for (const message of this.#early.splice(0)) this.heard(message)
+    for (const message of this.#early.splice(0)) anyRequest.runInAsyncScope(this.heard, this, message)
   }
 }

@@ -34,7 +34,9 @@ if version and version > ${VERSION} then return redis.error_reply('NEWER the key
 if epoch and not (version and newest and tonumber(stamp) and bytes) or not epoch and redis.call('EXISTS', hash) == 1 then
   return redis.error_reply('FOREIGN the hash is no log')
 end
+-- Its key may have expired, or was deleted.
 local bytes_before = bytes
+if size == 0 then bytes = 0 end
 local oldest
 
 local time = redis.call('TIME')
@@ -58,10 +60,18 @@ local function is_record (fields)
   return kind == 'json' or kind == 'text'
 end
 
+-- Ours ends with the newest, and only what is added after that has a higher id.
+local FOREIGN_ENTRY = 'FOREIGN the stream has an entry that is no event'
+if epoch and size > 0 and redis.call('XRANGE', stream, '(' .. newest .. '-' .. stamp, '+', 'COUNT', 1)[1] then
+  return redis.error_reply(FOREIGN_ENTRY)
+end
+
 -- A stream of another log of ours goes with it; one of somebody else does not.
 if lost and redis.call('EXISTS', stream) == 1 then
-  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-  if first and not is_record(first[2]) or not first and #redis.call('XINFO', 'GROUPS', stream) > 0 then
+  local info, fields = {}, redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #fields, 2 do info[fields[i]] = fields[i + 1] end
+  local first, last = info['first-entry'], info['last-entry']
+  if first and not (is_record(first[2]) and is_record(last[2])) or not first and info.groups > 0 then
     return redis.error_reply('FOREIGN the stream is no log')
   end
 end
@@ -91,7 +101,6 @@ end
 
 -- What is beyond the bounds leaves, oldest first.
 local function evict (hint)
-  if size == 0 then bytes = 0 end
   local from, count, cut = '-', hint, nil
   oldest = newest + 1
   while size > 0 do
@@ -173,7 +182,11 @@ stamp = tostring(math.max(now, tonumber(stamp)))
 local parts = { '' }
 for i = 14, #ARGV, 3 do
   newest, size = newest + 1, size + 1
-  redis.call('XADD', stream, newest .. '-' .. stamp, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  local added = redis.pcall('XADD', stream, newest .. '-' .. stamp, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  -- A higher id was there, and is deleted: the stream takes no id of ours any more. That is so of the first or of none.
+  if type(added) == 'table' then
+    return string.find(added.err, ' ID', 1, true) and redis.error_reply(FOREIGN_ENTRY) or added
+  end
   bytes = bytes + #ARGV[i] + #ARGV[i + 2]
   packed(parts, newest, ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
@@ -213,7 +226,7 @@ evict(1)
 local parts = { reply() }
 for _, entry in ipairs(redis.call('XRANGE', stream, '(' .. ARGV[10] .. '-18446744073709551615', '+', 'COUNT', ARGV[11])) do
   local fields = entry[2]
-  if not is_record(fields) then return redis.error_reply('FOREIGN the stream has an entry that is no event') end
+  if not is_record(fields) then return redis.error_reply(FOREIGN_ENTRY) end
   packed(parts, string.match(entry[1], '^%d+'), fields[2], fields[3], fields[4])
 end
 return table.concat(parts)

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { EventLog, History, LogRecord } from '../../../lib/log/log.ts'
@@ -137,6 +138,50 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await told.until('the new epoch', () => told.batches.at(-1)?.epoch === position.epoch)
   })
 
+  t.test('L11: a listener hears in the context of no caller, also what comes over a new connection', async t => {
+    const storage = new AsyncLocalStorage<string>()
+    const other = open(t)
+    const log = open(t, { name: other.name })
+    const seen: string[] = []
+    const told = new Told()
+    await storage.run('ann', async () => {
+      log.tail(batch => {
+        seen.push(storage.getStore() ?? 'nobody')
+        told.listener(batch)
+      })
+      await log.head()
+      await other.append(numbered(1))
+      await told.until('an entry', () => told.entries.length === 1)
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      await other.append(numbered(2))
+      await told.until('an entry after a lost connection', () => told.entries.length === 2)
+    })
+    t.strictSame([...new Set(seen)], ['nobody'])
+  })
+
+  t.test('L11: a look at the log, for a message that came early, belongs to no caller', async t => {
+    const storage = new AsyncLocalStorage<string>()
+    const client = server.client(t)
+    const log = open(t, { client }) as unknown as RedisLog
+    const seen: string[] = []
+    const send = client.callBuffer.bind(client)
+    Object.assign(client, {
+      callBuffer: (...command: Parameters<typeof send>) => {
+        seen.push(storage.getStore() ?? 'nobody')
+        return send(...command)
+      }
+    })
+    await storage.run('ann', () => {
+      const reading = log.read(0, 1)
+      log.tail(() => {})
+      log.heard(Buffer.from('hello'))
+      return reading
+    })
+    while (seen.length < 3) await log.head()
+    t.equal(seen[0], 'ann', 'its own question is its own')
+    t.strictSame([...new Set(seen.slice(1))], ['nobody'])
+  })
+
   t.test('what Redis refuses is refused with its code', async t => {
     const log = open(t)
     await admin.set(`sse:{${log.name}}`, 'taken')
@@ -218,6 +263,55 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await admin.del(`sse:{${other.name}}`)
     t.equal((await open(t, { name: other.name }).head()).newest, 0)
     t.equal(await admin.exists(`sse:{${other.name}}:events`), 0)
+  })
+
+  t.test('R10: each call refuses an entry of another program in the stream, until the stream is deleted', async t => {
+    const ids = ['*', '2-0', '2-9999999999999', '18446744073709551615-18446744073709551615']
+    const records = [['mine', '1'], ['event', 'mine', 'json', '1'], ['a', '1', 'b', '2', 'c', '3']]
+    for (const id of ids) {
+      for (const fields of records) {
+        const log = open(t, { client: admin, history: { age: 60_000 } })
+        const events = `sse:{${log.name}}:events`
+        const told = new Told()
+        log.tail(told.listener)
+        const { epoch } = await log.append(numbered(1))
+        const added = await admin.xadd(events, id, ...fields)
+        const before = await admin.dumpBuffer(events)
+        const append = async (): Promise<unknown> => log.append(numbered(2))
+        const calls = [append, () => log.read(0, 1), () => log.read(1, 1), () => log.head(), () => log.end()]
+        const refused = { code: 'FST_SSE_LOG_FOREIGN', message: /hold other data/, cause: { message: /^FOREIGN / } }
+        for (const call of calls) await t.rejects(async () => call(), refused, `${id} ${fields}`)
+        t.ok(before.equals(await admin.dumpBuffer(events)), 'it is as it was')
+        await admin.xdel(events, added!)
+        // The other ids are higher than that of the next event.
+        if (id !== '2-0') await t.rejects(append, refused, 'the stream takes no lower id after it')
+        t.equal((await log.read(0, 1)).entries.length, 1)
+        await admin.del(events)
+        t.strictSame(await log.append(numbered(2)), { epoch, offset: 2 })
+        await told.until('what comes then', () => told.entries.at(-1)?.offset === 2)
+      }
+    }
+  })
+
+  t.test('R10: a stream without its hash, with an entry of another program, is left as it is', async t => {
+    const log = open(t)
+    const [hash, events] = [`sse:{${log.name}}`, `sse:{${log.name}}:events`]
+    await log.append(numbered(1))
+    await admin.xadd(events, '*', 'mine', '1')
+    await admin.del(hash)
+    for (const call of [() => log.append(numbered(2)), () => log.read(0, 1), () => log.head(), () => log.end()]) {
+      await t.rejects(async () => call(), { code: 'FST_SSE_LOG_FOREIGN' })
+    }
+    t.strictSame([await admin.xlen(events), await admin.exists(hash)], [2, 0])
+  })
+
+  t.test('a stream that is gone counts no bytes', async t => {
+    const log = open(t, { history: { bytes: 20 } })
+    for (const n of [1, 2]) await log.append(numbered(n))
+    await admin.del(`sse:{${log.name}}:events`)
+    await log.append(numbered(3))
+    t.strictSame((await log.read(0, 10)).entries.map(({ offset }) => offset), [3])
+    t.equal(await admin.hget(`sse:{${log.name}}`, 'bytes'), '8')
   })
 
   t.test('keys of a newer version are left as they are, those of an older one are read', async t => {
