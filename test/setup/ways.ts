@@ -75,10 +75,11 @@ export class Visit {
     // The option of the registration is that of the pulled ones: both places where it can stand are in use.
     const options = { onClose: ({ reason }: { reason: CloseReason }) => { this.reason = reason } }
     if (source === 'pulled') {
+      // On a busy machine the first event may take longer than the default, and a heartbeat would go out before it.
       this.over = this.reply.sse(({ signal }) => {
         this.#signal = signal
         return this.#events()
-      }, options)
+      }, { ...options, commitDelay: 10_000 })
     } else {
       this.#channel = server.sse.channel(name, { history: { events: 1e6, bytes: 1e9 } })
       this.#epoch = (await this.#channel.head()).epoch
