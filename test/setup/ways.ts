@@ -82,10 +82,11 @@ export class Visit {
       }
     }
     if (source === 'pulled') {
+      // On a busy machine the first event may take longer than the default, and a heartbeat would go out before it.
       this.over = this.reply.sse(({ signal }) => {
         this.#signal = signal
         return this.#events()
-      }, options)
+      }, { ...options, commitDelay: 10_000 })
     } else {
       this.#channel = server.sse.channel(name, { history: { maxEvents: 1e6, maxBytes: 1e9 } })
       this.#epoch = (await this.#channel.position()).epoch
