@@ -86,7 +86,7 @@ export class Visit {
       this.over = this.reply.sse(({ signal }) => {
         this.#signal = signal
         return this.#events()
-      }, { ...options, commitDelay: 10_000 })
+      }, options)
     } else {
       this.#channel = server.sse.channel(name, { history: { maxEvents: 1e6, maxBytes: 1e9 } })
       this.#epoch = (await this.#channel.position()).epoch
