@@ -14,7 +14,8 @@ export function wrapRoute (route: { handler: RouteHandlerMethod }): void {
     configurable: true,
     enumerable: true,
     get: () => wrapped,
-    set: (handler: RouteHandlerMethod) => { wrapped = wrapHandler(handler) }
+    // Fastify itself rejects a handler that is no function.
+    set: (handler: RouteHandlerMethod) => { wrapped = typeof handler === 'function' ? wrapHandler(handler) : handler }
   })
 }
 

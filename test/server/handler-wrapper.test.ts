@@ -273,6 +273,12 @@ t.test('L10: a later onRoute hook may wrap the handler again, and gets the promi
   t.strictSame(steps, ['over', 'over'])
 })
 
+t.test('a route whose handler a later onRoute hook removes fails at its declaration, as without the plugin', async t => {
+  const { app } = await build(t)
+  app.addHook('onRoute', route => { Reflect.set(route, 'handler', undefined) })
+  t.throws(() => app.get('/', { schema }, async () => {}), TypeError)
+})
+
 t.test('L10: a not-found handler that the handler calls may answer with its own stream', async t => {
   const notFound: Handler[] = [
     (_request, reply) => reply.sse(late()),
