@@ -137,7 +137,7 @@ export class Connection<E extends object> {
     }
   }
 
-  /** Sends one request. Returns true if no other may follow: the stream is complete. */
+  /** Sends one request. Returns true if the stream is complete: then no other request follows. */
   async * #attempt (attempt: Attempt): AsyncGenerator<Array<E | StreamState>, boolean> {
     const reader = this.#reader
     const watchdog = this.#watchdog

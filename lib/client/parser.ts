@@ -42,7 +42,7 @@ export class Parser {
     this.#id = lastEventId
   }
 
-  /** Throws FST_SSE_EVENT_SIZE. */
+  /** Parses a chunk. Throws FST_SSE_EVENT_SIZE. */
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return

@@ -26,7 +26,7 @@ type SharedMessage = Batch | ResumeRequest | Unknown | 'position' | 'end' | numb
 /** A connection that resumes after an id. */
 export interface SharedSource extends AsyncIterable<readonly Item[]> { readonly lastEventId: string }
 
-// The number of events whose ids a tab remembers: one tab may be so far ahead of another.
+// The number of events whose ids a tab remembers: one tab may be ahead of another by this number.
 const REMEMBERED = 1_024
 
 /** Returns the name under which tabs share a stream: their own name, or the URL. */

@@ -90,7 +90,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   })
   app.addHook('onError', (request, _reply, error, done) => {
     const state = stateOf(request)
-    // A stream that an error handler starts is not that of the handler, which may still run after its timeout.
+    // The stream of an error handler is not the stream of the route's handler, which may still run after its timeout.
     if (state[kHandler] === 'running') state[kHandler] = null
     state[kStream]?.failures.replaced(error)
     done()
