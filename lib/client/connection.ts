@@ -61,7 +61,8 @@ export class Connection<E extends object> {
   /** Ends the request or the delay that the connection waits for. */
   #interrupt: (reason?: unknown) => void = () => {}
   /**
-   * The page is in the back/forward cache: Chromium would keep its connection, one of six, and run none of its code.
+   * Whether the page is in the back/forward cache: Chromium would keep its connection, one of six, and run none of its
+   * code.
    */
   #hidden = false
 

@@ -1,5 +1,5 @@
 // Implements the steps of the standard (WHATWG HTML §9.2.6). eventsource-parser does not report that a block without
-// data moved the position, which is how a stream marks its end. It also counts characters, where a limit has to be in
+// data moved the position, which is how a stream marks its end. It also counts characters, but the limit must be in
 // bytes.
 
 import { POSITION_EVENT } from '../wire/protocol.ts'

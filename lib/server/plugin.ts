@@ -57,7 +57,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
       events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
   })
 
-  const disconnections = new DisconnectRelay({
+  const disconnectRelay = new DisconnectRelay({
     streams,
     keyed: server.limits.keyGenerator !== undefined || server.limits.maxStreamsPerKey < Infinity,
     eventLog: input.eventLog === undefined ? undefined : () => eventLog(CONTROL, CONTROL_HISTORY),
@@ -72,7 +72,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return factsOf(this).lastEventId } })
   app.decorateRequest('signal', { getter: signal })
-  app.decorate('sse', new SseServer({ channels, streams, statistics, disconnections, drain }))
+  app.decorate('sse', new SseServer({ channels, streams, statistics, disconnectRelay, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -99,13 +99,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     directWrites = await checkInternals(app)
     routes.compile()
     warnOfTimeout(app, options)
-    disconnections.start()
+    disconnectRelay.start()
   })
   app.addHook('preClose', async () => {
     await drain()
     streams.closeSessions(server)
     channels.close()
-    disconnections.close()
+    disconnectRelay.close()
   })
 
   function answer (reply: FastifyReply, source: unknown, input: StreamOptions | undefined): Promise<void> {

@@ -33,7 +33,7 @@ export interface SseServerSetup {
   channels: Channels
   streams: StreamRegistry<Stream>
   statistics: Statistics
-  disconnections: DisconnectRelay
+  disconnectRelay: DisconnectRelay
   /** Ends all streams. */
   drain: () => Promise<void>
 }
@@ -110,7 +110,7 @@ export class SseServer {
    * no stream ends.
    */
   disconnect (target: string | ((request: FastifyRequest) => boolean), reason?: string): Promise<number> {
-    return this.#setup.disconnections.disconnect(target, reason)
+    return this.#setup.disconnectRelay.disconnect(target, reason)
   }
 
   /**
