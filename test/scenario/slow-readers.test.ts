@@ -299,7 +299,7 @@ t.test('R5: over HTTP/2 the counts of a slow reader add up, and another stream o
 })
 
 t.test('R5: a reader that reads no bytes for the stallTimeout is disconnected, and resumes after a reconnect', async t => {
-  const served = await serve(t, { history: { maxEvents: EVENTS, maxBytes: 1e9 } }, { stallTimeout: 200 })
+  const served = await serve(t, { history: { maxEvents: EVENTS, maxBytes: 1e9 } }, { stallTimeout: 3_000 })
   const { channel, epoch, port, closed } = served
   const client = await stall(t, served)
   t.match(await within('the report', closed), { reason: 'stalled' })

@@ -34,11 +34,11 @@ const make = (count: number, takes?: boolean): Noted[] => Array.from({ length: c
 t.test('L7: streams end one after the other, and clients reconnect at random times within the window after the last end', async t => {
   const streams = make(400)
   const begun = performance.now()
-  await drain(streams, [], { shutdownTimeout: 10_000, reconnectWindow: 2_000 })
+  await drain(streams, [], { shutdownTimeout: 10_000, reconnectWindow: 60_000 })
   const ends = streams.map(({ endedAt }) => endedAt! - begun)
   t.strictSame(ends, [...ends].sort((one, other) => one - other))
   t.ok(ends.at(-1)! >= 380, 'one per millisecond')
-  // A busy machine ends them later, and some after their moment.
+  // A busy machine ends them later, and some after their moment. The window is far longer than such a pause.
   const back = streams.map(({ delay, endedAt }) => endedAt! - begun + delay!)
   t.ok(back.every(moment => moment >= 399), 'no client reconnects before the last end is due')
   const sorted = back.map(moment => moment - Math.min(...back)).sort((one, other) => one - other)
@@ -49,7 +49,7 @@ t.test('L7: streams end one after the other, and clients reconnect at random tim
   )
   t.comment(`Kolmogorov–Smirnov distance from an even spread: ${distance.toFixed(3)}`)
   t.ok(distance < 0.12, 'evenly', { distance })
-  t.ok(sorted.at(-1)! > 1_800, 'all of the window')
+  t.ok(sorted.at(-1)! > 54_000, 'all of the window')
 })
 
 t.test('L7: all streams are ended within half of shutdownTimeout', async t => {
@@ -64,9 +64,10 @@ t.test('L7: all streams are ended within half of shutdownTimeout', async t => {
 t.test('L7: a client that does not read the end is cut off one second later, or within shutdownTimeout', async t => {
   const [stuck, patient] = [make(1, false)[0]!, make(1, false)[0]!]
   const begun = performance.now()
-  await drain([stuck], [patient], { shutdownTimeout: 400, reconnectWindow: 0 })
-  t.ok(stuck.cutAt! - stuck.endedAt! >= 190)
-  t.ok(patient.endedAt! - begun >= 190 && patient.cutAt! - patient.endedAt! >= 190)
+  await drain([stuck], [patient], { shutdownTimeout: 4_000, reconnectWindow: 0 })
+  // A busy machine may end the stream late, and then cuts it off sooner after its end.
+  t.ok(stuck.cutAt! - stuck.endedAt! >= 500)
+  t.ok(patient.endedAt! - begun >= 2_500 && patient.cutAt! - patient.endedAt! >= 500)
 })
 
 t.test('L7: draining streams are ended shortly before shutdownTimeout, unless they ended by themselves', async t => {

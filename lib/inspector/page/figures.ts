@@ -53,7 +53,8 @@ function showFigure (name, value, detail, warning = false) {
 const summary = counts => Object.entries(counts).filter(([, number]) => number > 0).map(([name, number]) => count(number) + ' ' + (LIMITS[name] ?? name)).join(', ')
 
 export function showTotals (totals, first) {
-  const { open, stalled, opened, events, eventRate, bytes: sum, byteRate, published, publishRate, dropped, gaps, resets, closed, rejected, latency } = totals
+  const { open, stalled, opened, closed, rejected, events, eventRate, bytes: sum, byteRate } = totals
+  const { published, publishRate, dropped, gaps, resets, latency } = totals
   showFigure('open', count(open), stalled > 0 ? count(stalled) + ' stalled' : count(opened) + ' opened', stalled > 0)
   showFigure('events', rate(eventRate), count(events) + ' in total')
   showFigure('bytes', bytes(byteRate), bytes(sum) + ' in total')
@@ -62,7 +63,10 @@ export function showTotals (totals, first) {
   showFigure('rejected', count(sumRejected), summary(rejected) || 'none', sumRejected > 0)
   showFigure('dropped', count(dropped), count(gaps) + (gaps === 1 ? ' gap, ' : ' gaps, ') + count(resets) + (resets === 1 ? ' reset' : ' resets'), dropped > 0)
   // The rates of the first report are not over one second.
-  if (!first) for (const [name, value] of Object.entries({ open, events: eventRate, bytes: byteRate, published: publishRate })) sparklines[name].add(value)
+  if (!first) {
+    const values = { open, events: eventRate, bytes: byteRate, published: publishRate }
+    for (const [name, value] of Object.entries(values)) sparklines[name].add(value)
+  }
   showClosed(closed)
   showLatency(latency)
 }

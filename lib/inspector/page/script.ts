@@ -62,7 +62,8 @@ const streams = new Table(document.querySelector('#streams'), 'Open streams', [
   text('number lag', 'Lag', ({ lag }) => count(lag)),
   states,
   buttons
-], (one, other) => other.stalled - one.stalled || (other.lag > 0) - (one.lag > 0) || one.since - other.since || one.id - other.id)
+], (one, other) => other.stalled - one.stalled || (other.lag > 0) - (one.lag > 0) ||
+  one.since - other.since || one.id - other.id)
 
 const channels = new Table(document.querySelector('#channels'), 'Channels', [
   {
@@ -79,7 +80,8 @@ const channels = new Table(document.querySelector('#channels'), 'Channels', [
   text('number lag', 'Lagging', ({ lagging }) => count(lagging)),
   text('number newest', 'Newest', ({ newest }) => count(newest)),
   text('number', 'Events/s', ({ rate: events }) => rate(events))
-], (one, other) => (other.lagging > 0) - (one.lagging > 0) || other.subscribers - one.subscribers || (one.id < other.id ? -1 : 1))
+], (one, other) => (other.lagging > 0) - (one.lagging > 0) || other.subscribers - one.subscribers ||
+  (one.id < other.id ? -1 : 1))
 
 onTailChange(channel => channels.each((line, { id }) => line.toggleAttribute('data-selected', id === channel)))
 

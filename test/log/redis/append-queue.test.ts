@@ -95,7 +95,7 @@ t.test('a rejection rejects all of its batch, and the next batch is sent', async
 })
 
 t.test('a timeout rejects: an append under way may still succeed, a queued one is not sent', async t => {
-  const store = new Store(40)
+  const store = new Store(400)
   store.blocks = true
   const out = all(store.queue, 1)
   await turn()
@@ -111,11 +111,11 @@ t.test('a timeout rejects: an append under way may still succeed, a queued one i
 })
 
 t.test('a later append times out later', async t => {
-  const store = new Store(80)
+  const store = new Store(2_000)
   store.blocks = true
   let late = 0
   const [first] = all(store.queue, 1)
-  await new Promise(resolve => setTimeout(resolve, 40))
+  await new Promise(resolve => setTimeout(resolve, 1_000))
   const [second] = all(store.queue, 2)
   second!.catch(() => { late++ })
   await t.rejects(first!, { message: 'late' })
