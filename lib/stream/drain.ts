@@ -36,7 +36,7 @@ export async function drain (
   await new Promise(resolve => setImmediate(resolve))
   const begun = now()
   let ended = 0
-  /** `from`: the begin of the window. A late server does not move it. */
+  /** Ends a stream. `from`: the start of the window, which does not move if the drain is late. */
   const end = (stream: Drained, from: number): void => {
     stream.shutdown(
       reconnectWindow === 0 ? undefined : Math.max(0, from + Math.random() * reconnectWindow - (now() - begun))

@@ -2,8 +2,8 @@
 // contain the entries. Measured with 1,000 events/s (`npm run bench:redis`, medians): with one channel, XREAD has a p50
 // of 0.35 ms against 0.30, and costs the node 215 µs of CPU per event against 106. With 10,000 channels it has a p50 of
 // 15 ms against 0.5, a p99 of 125 ms against 14, and costs 567 µs against 85, because each call of XREAD names all of
-// them again. A stream that keeps nothing cannot be read at all. Messages that a subscription loses show as a gap in
-// the offsets, and the stream has the entries.
+// them again. A stream without a history cannot be read at all. Messages that a subscription loses show as a gap in the
+// offsets, and the stream has the entries.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { isCluster, type RedisClient, type RedisConnection } from './client.ts'
