@@ -5,14 +5,28 @@ import { toError } from '../thrown-value.ts'
 import { kHandler, stateOf } from './request-state.ts'
 
 /**
+ * Wraps the handler of a route. A handler that a later onRoute hook sets is wrapped too: the outermost wrapper gets the
+ * result of every other wrapper, and all of them get the promise of the stream.
+ */
+export function wrapRoute (route: { handler: RouteHandlerMethod }): void {
+  let wrapped = wrapHandler(route.handler)
+  Object.defineProperty(route, 'handler', {
+    configurable: true,
+    enumerable: true,
+    get: () => wrapped,
+    set: (handler: RouteHandlerMethod) => { wrapped = wrapHandler(handler) }
+  })
+}
+
+/**
  * Wraps the handler of a route with `schema.sse`. If the handler starts a stream, the stream gets its result and its
  * error, and Fastify gets neither: it would send `undefined` for an async handler that returns nothing.
  */
 export function wrapHandler (handler: RouteHandlerMethod): RouteHandlerMethod {
   return function (this: FastifyInstance, request, reply) {
     const state = stateOf(request)
-    // Two registrations have wrapped the handler.
-    if (state[kHandler] === 'running') return handler.call(this, request, reply)
+    // The handler of an outer wrapper, which has started the stream or may start it.
+    if ((state[kHandler] ?? null) !== null) return handler.call(this, request, reply)
     state[kHandler] = 'running'
     let result: unknown
     try {
@@ -24,6 +38,12 @@ export function wrapHandler (handler: RouteHandlerMethod): RouteHandlerMethod {
     if (result !== undefined && result === startedBy(request)?.over) return undefined
     return isThenable(result) ? settled(request, reply, result) : returned(request, reply, result)
   }
+}
+
+/** The `reply.send` of a reply for which a wrapped handler started a stream. All such replies share it. */
+export function sendInPlace (this: FastifyReply, payload?: unknown): FastifyReply {
+  startedBy(this.request)!.head.sendInPlace(payload)
+  return this
 }
 
 /** Returns the stream that the wrapped handler started. */

@@ -16,7 +16,7 @@ import { END_ID } from '../wire/protocol.ts'
 import { Admission } from './admission.ts'
 import { registriesOf } from './app-registry.ts'
 import { DisconnectRelay } from './disconnect-relay.ts'
-import { wrapHandler } from './handler-wrapper.ts'
+import { sendInPlace, wrapRoute } from './handler-wrapper.ts'
 import { resolveRegistration, type RegisterOptions } from './options.ts'
 import {
   STATE, factsOf, kHandler, kStream, lifecycleOf, readRequest, restartLifecycle, setResponse, signal,
@@ -81,7 +81,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     const map = route.schema?.sse
     if (map === undefined) return
     routes.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
-    route.handler = wrapHandler(route.handler)
+    wrapRoute(route)
     rememberRoute(route, map, { shared: () => this.getSchemas(), errorEvent: options.errorEvent })
   })
   app.addHook('onRequest', (request, reply, done) => {
@@ -141,10 +141,14 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     if (!directWrites && resolved.directWrites) resolved = { ...resolved, directWrites }
     const bodiless = finished || request.method === 'HEAD'
 
-    const wrapped = state[kHandler] === 'running'
+    // A handler that calls `reply.callNotFound` still counts as running. The handler of that response is not wrapped.
+    const wrapped = state[kHandler] === 'running' && !request.is404
     const stream = new Stream({ reply, route, streams, key, lifecycle, options: resolved, bodiless, wrapped })
     state[kStream] = stream
-    if (wrapped) state[kHandler] = stream
+    if (wrapped) {
+      state[kHandler] = stream
+      reply.send = sendInPlace
+    }
     if (invalid !== undefined || bodiless) dispose(source)
     if (invalid !== undefined) stream.start(() => { throw invalid })
     else stream.start(bodiless ? [] : source)

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { clearTimeout, setTimeout } from '../clock.ts'
+import { isError } from '../errors.ts'
 import { logSafely } from '../log-safely.ts'
 import type { SourceDriver } from '../source/source.ts'
 import { encodeControl, HEARTBEAT } from '../wire/encode.ts'
@@ -9,7 +10,7 @@ import type { ResolvedOptions } from './options.ts'
 import { ReplyBody } from './reply-body.ts'
 import { assertHead, checkHead, clearHead, dropFraming, replyHeaders, setHead } from './response-headers.ts'
 import { openDirectly, type FrameWriter } from './response-writer.ts'
-import { overrideSend } from './send-override.ts'
+import { errorReplyUnderWay, overrideSend } from './send-override.ts'
 import type { StreamRecord } from './stream-record.ts'
 
 // Milliseconds that a resuming client waits for the decision whether any event is left for it.
@@ -167,6 +168,21 @@ export class ResponseHead {
     assertHead(this.#reply)
     this.type = this.#reply.getHeader('content-type')
     this.#stream.record.scope.runInAsyncScope(this.#send, this.#reply, body)
+  }
+
+  /**
+   * Sends a payload of `reply.send` in place of a stream without a head. The stream ends at once: two replies would mix
+   * their bytes. Drops the payload if the head of the stream is in the onSend hooks. An error ends the stream in the
+   * onError hook.
+   */
+  sendInPlace (payload: unknown): void {
+    const { failures } = this.#stream
+    const over = this.released || this.#reply.sent || isError(payload)
+    if (!over && this.committed && !errorReplyUnderWay(this.#reply, this, payload)) {
+      return failures.handlerReturned(payload)
+    }
+    if (!over && !this.committed) failures.replacedBySend()
+    this.#send.call(this.#reply, payload)
   }
 
   /** Sends an ordinary error response in place of the stream, with its hooks, handlers and status. */

@@ -48,7 +48,7 @@ export function overrideSend (reply: FastifyReply, head: OverriddenHead, stream:
  * When an onSend hook fails, Fastify replies with that error, and first removes the content type that the stream has
  * set.
  */
-function errorReplyUnderWay (reply: FastifyReply, head: OverriddenHead, payload: unknown): boolean {
+export function errorReplyUnderWay (reply: FastifyReply, head: Pick<OverriddenHead, 'type'>, payload: unknown): boolean {
   if (head.type === undefined) return false
   const type = reply.getHeader('content-type')
   // The error handler may have set another type. The `undefined` of a handler that returns nothing is still dropped.

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream'
+import { ReadableStream } from 'node:stream/web'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, {
@@ -6,7 +8,7 @@ import Fastify, {
 } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, { type CloseReport } from '../../lib/index.ts'
-import { wrapHandler } from '../../lib/server/handler-wrapper.ts'
+import { sendInPlace, wrapHandler } from '../../lib/server/handler-wrapper.ts'
 import { within } from '../setup/within.ts'
 
 const schema = { sse: { message: Type.Number() } }
@@ -82,13 +84,14 @@ t.test('L10: Fastify gets neither the result nor the `send` of a handler that st
   ]
   for (const handler of handlers) {
     const { app, lines, reports } = await build(t)
-    let own = false
+    // All replies share one function.
+    let send: unknown
     app.get('/', { schema }, (request, reply) => {
-      setImmediate(() => setImmediate(() => { own = Object.hasOwn(reply, 'send') }))
+      setImmediate(() => setImmediate(() => { send = reply.send }))
       return handler(request, reply)
     })
     const { statusCode, body } = await get(app)
-    t.strictSame([statusCode, body, own], [200, 'data: 1\n\n', false])
+    t.strictSame([statusCode, body, send === sendInPlace], [200, 'data: 1\n\n', true])
     t.strictSame([lines, reports.map(({ reason }) => reason)], [[], ['complete']])
   }
 })
@@ -183,8 +186,104 @@ t.test('L10: a payload that is sent after reply.sse() becomes the response, and 
     })
     const { statusCode, body } = await get(app)
     t.strictSame([statusCode, body], [200, '{"answer":42}'])
-    t.strictSame(reports.map(({ reason, events }) => [reason, events]), [slowHook ? ['complete', 1] : ['error', 0]])
-    t.ok(lines.every(({ level }) => level === 40))
+    t.strictSame(reports.map(({ reason, events }) => [reason, events]), [['error', 0]])
+    t.strictSame(lines.map(({ err, msg }) => [err?.code, msg]), [['FST_SSE_SEND_AFTER_SSE', 'sse stream replaced']])
+  }
+})
+
+t.test('L10: a payload that Fastify sends slowly after reply.sse() is never mixed with the stream', async t => {
+  const parts = async function * (): AsyncGenerator<Buffer> {
+    yield Buffer.from('a')
+    await delay(50)
+    yield Buffer.from('b')
+  }
+  const payloads: Array<[make: () => unknown, body: string]> = [
+    [() => Readable.from(parts()), 'ab'],
+    [() => ReadableStream.from(parts()), 'ab'],
+    [() => ({ answer: 42 }), '{"answer":42}']
+  ]
+  for (const [make, body] of payloads) {
+    const { app, reports } = await build(t)
+    app.get('/', { schema, preSerialization: async (_request, _reply, payload) => await delay(50, payload) },
+      (_request, reply) => {
+        reply.sse(late())
+        reply.send(make())
+      })
+    t.equal(await (await fetch(await app.listen({ port: 0 }))).text(), body)
+    t.strictSame(reports.map(({ reason, bytes }) => [reason, bytes]), [['error', 0]])
+  }
+})
+
+t.test('L10: a payload that is sent while the onSend hooks get the stream is dropped; their error is the answer', async t => {
+  for (const fails of [false, true]) {
+    const { app, lines } = await build(t)
+    app.setErrorHandler((error: Error, _request, reply) => { reply.code(418).type('text/plain').send(error.message) })
+    app.addHook('onSend', async (_request, reply, payload) => {
+      await delay(60)
+      if (fails && reply.statusCode === 200) throw new Error('no')
+      return payload
+    })
+    app.get('/', { schema }, async (_request, reply) => {
+      reply.sse([{ data: 1 }])
+      await delay(20)
+      reply.send({ answer: 42 })
+    })
+    const response = await fetch(await app.listen({ port: 0 }))
+    t.strictSame([response.status, await response.text()], fails ? [418, 'no'] : [200, 'data: 1\n\n'])
+    t.strictSame(lines.map(({ err, msg }) => [err?.code, msg]), [['FST_SSE_SEND_AFTER_SSE', 'sse payload dropped']])
+  }
+})
+
+t.test('L10: a later onRoute hook may wrap the handler again, and gets the promise of the stream', async t => {
+  const steps: string[] = []
+  const wrappers: Array<(handler: () => unknown, reply: FastifyReply) => unknown> = [
+    async handler => {
+      try {
+        return await handler()
+      } finally {
+        steps.push('over')
+      }
+    },
+    async handler => {
+      await turn()
+      handler()
+    },
+    async (handler, reply) => {
+      reply.sse(late())
+      await handler()
+    }
+  ]
+  const handlers: Handler[] = [
+    (_request, reply) => reply.sse(late()),
+    async (_request, reply) => { await reply.sse(late()) }
+  ]
+  for (const wrap of wrappers) {
+    for (const handler of handlers) {
+      const { app, reports } = await build(t)
+      app.addHook('onRoute', route => {
+        const { handler: inner } = route
+        route.handler = function (request, reply) { return wrap(() => inner.call(this, request, reply), reply) }
+      })
+      app.get('/', { schema }, wrap === wrappers[2] ? async () => {} : handler)
+      t.equal((await get(app)).body, 'data: 1\n\n')
+      t.strictSame(reports.map(({ reason }) => reason), ['complete'])
+    }
+  }
+  await turn()
+  t.strictSame(steps, ['over', 'over'])
+})
+
+t.test('L10: a not-found handler that the handler calls may answer with its own stream', async t => {
+  const notFound: Handler[] = [
+    (_request, reply) => reply.sse(late()),
+    async (_request, reply) => { reply.sse(late()) }
+  ]
+  for (const handler of notFound) {
+    const { app, reports } = await build(t)
+    app.setNotFoundHandler(handler)
+    app.get('/', { schema }, (_request, reply) => { reply.callNotFound() })
+    t.equal((await get(app)).body, 'data: 1\n\n')
+    t.strictSame(reports.map(({ reason }) => reason), ['complete'])
   }
 })
 
@@ -246,13 +345,20 @@ t.test('L10: an error handler may answer with its own stream, before and after r
 
 t.test('L9: an error handler may answer a handler timeout with its own stream, and the handler may end later', async t => {
   const { app, lines } = await build(t, { handlerTimeout: 30 })
-  app.setErrorHandler(async (_error, _request, reply) => { reply.code(200).sse(late()) })
-  let ended = false
+  let end: () => void
+  const ended = new Promise<void>(resolve => { end = resolve })
+  app.setErrorHandler(async (_error, _request, reply) => {
+    reply.code(200).sse((async function * (): AsyncGenerator<Event> {
+      await ended
+      await delay(10)
+      yield { data: 1 }
+    })())
+  })
   app.get('/', { schema }, async () => {
     await delay(40)
-    ended = true
+    end()
   })
-  t.strictSame([(await get(app)).body, ended, lines], ['data: 1\n\n', true, []])
+  t.strictSame([(await get(app)).body, lines], ['data: 1\n\n', []])
 })
 
 t.test('a handler that two registrations have wrapped runs once', async t => {
