@@ -18,7 +18,7 @@ import { toError, isAbortError } from '../thrown-value.ts'
 
 /** A channel in memory: its log, its readers and its producer. */
 export class ActiveChannel {
-  /** False after the channel left memory: the next channel of the name is another object. */
+  /** Whether the channel is in memory. After it left memory, the next channel of the name is another object. */
   open = true
   readonly settings: ChannelSettings
   readonly feed: Feed
@@ -33,7 +33,7 @@ export class ActiveChannel {
   /** The source, until the producer starts: it waits for the log. */
   #pendingSource: { source: unknown } | undefined
   #producerDone: Promise<void> | undefined
-  /** Defined until the producer, and the event that it ends with, are done. */
+  /** Settles the promise of the producer. Defined until the producer, and its last event, are done. */
   #settleProducer: ((error?: { cause: unknown }) => void) | undefined
 
   constructor (setup: ChannelSetup) {

@@ -33,7 +33,7 @@ export class ChannelReader implements FeedReader {
   readonly #sharesFrames: boolean
   #limit = MAX_ENTRIES
   #live = false
-  /** True before the first read. */
+  /** Whether nothing was read yet. */
   #isFresh = true
   #busy = true
   #stopped = false

@@ -48,7 +48,7 @@ export interface RequestScope { readonly request: FastifyRequest, readonly scope
 
 /** Receives the events of a subscriber: a stream, or a loop in this process. */
 export interface SubscriberSink extends Partial<FrameSink> {
-  /** Undefined for a loop. */
+  /** The request of a stream; undefined for a loop. */
   readonly record?: RequestScope
   hasRoom: () => boolean
   /** Returns whether the event was accepted: only then the client has its id and the position before it. */

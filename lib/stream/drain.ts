@@ -14,7 +14,7 @@ const STEP = 10
 // Milliseconds for a client to read the end of its stream. Then it is cut off.
 const END_TIMEOUT = 1_000
 
-/** In milliseconds: the time for the whole drain, and the time over which clients reconnect; 0: they get no delay. */
+/** The time for the whole drain, and the time over which clients reconnect (0: they get no delay), in milliseconds. */
 export interface DrainTimes { shutdownTimeout: number, reconnectWindow: number }
 
 /** Returns the milliseconds for a client to read the end of its stream. */

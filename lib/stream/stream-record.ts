@@ -29,7 +29,7 @@ export interface StreamRecordSetup {
   route: CountedRoute
   key: string | undefined
   time: { readonly now: number }
-  /** False for a response without a body: it is no stream. */
+  /** Whether the stream is counted. False for a response without a body: it is no stream. */
   counted: boolean
 }
 

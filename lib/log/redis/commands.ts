@@ -70,7 +70,7 @@ export class Commands {
     }
   }
 
-  /** One promise for all callers, so that the client has few listeners. */
+  /** Returns one promise for all callers, so that the client has few listeners. */
   #whenReady (): Promise<void> | undefined {
     const client = this.#client
     // A lazy client connects on its first command.

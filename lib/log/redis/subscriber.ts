@@ -13,7 +13,7 @@ import { hasMoved, isTransient } from './commands.ts'
 export interface RedisListener {
   /** Does not throw. */
   onMessage: (message: Buffer) => void
-  /** Messages may have been lost: resynchronize from the stream. */
+  /** Called when messages may have been lost: resynchronize from the stream. */
   onLoss: () => void
 }
 
@@ -46,7 +46,7 @@ export class RedisSubscriber {
   readonly #client: RedisClient
   readonly #idleTimeout: number
   readonly #subscriptions = new Map<string, RedisSubscription>()
-  /** By server. */
+  /** Connections by server. */
   readonly #links = new Map<string, Link>()
   #delay: number = RETRY_DELAYS[0]
   #pingedAt = 0
@@ -140,7 +140,7 @@ export class RedisSubscriber {
     done.catch(() => {})
   }
 
-  /** One delay for all attempts. */
+  /** Returns the delay that all attempts share. */
   #backOff (): Promise<void> {
     if (this.#pause === undefined) {
       this.#pause = pause(this.#delay).then(() => { this.#pause = undefined })

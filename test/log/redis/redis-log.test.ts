@@ -484,7 +484,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
           performance.now = now
         }
       }
-      t.notOk(later(after), 'somebody listens')
+      t.notOk(later(after), 'there is a listener')
       stop()
       await log.state()
       t.notOk(later(after - 1_000))
