@@ -58,7 +58,7 @@ t.test('the benchmark measures every contestant, prints a table with a row for e
   t.equal(drawn.match(/<rect /g)?.length, compared.length * names.length + 2)
 })
 
-t.test('the benchmark refuses a number of rounds that is none', async t => {
+t.test('the benchmark rejects an invalid number of rounds', async t => {
   await t.rejects(run('--rounds', '0'), { code: 1, stderr: /--rounds takes a whole number from 1, got 0/ })
 })
 

@@ -16,7 +16,7 @@ t.test('fastify-typed-sse/openapi exports what the README names, and nothing els
   t.same(Object.keys(await import('fastify-typed-sse/openapi')), ['sseTransform'], 'under its subpath, too')
 })
 
-t.test('a program that describes nothing needs nothing for it', async t => {
+t.test('a program without OpenAPI does not need @fastify/swagger', async t => {
   const { dependencies, peerDependenciesMeta } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string,
     Record<string, unknown>>
   t.notOk('@fastify/swagger' in dependencies!)
@@ -78,7 +78,7 @@ function streamOf (document: Json, path = '/orders/{id}', method = 'get'): Json 
 }
 
 for (const version of VERSIONS) {
-  t.test(`a document of ${version === undefined ? 'Swagger 2' : `OpenAPI ${version}`} is sound, and all of its references lead somewhere`, async t => {
+  t.test(`a document of ${version === undefined ? 'Swagger 2' : `OpenAPI ${version}`} is valid, and all of its references have a target`, async t => {
     const { document } = await served(t, version, routes, { exposeHeadRoutes: true })
     t.strictSame(await faultsOf(document), [])
     t.strictSame(Object.keys(document.paths!), ['/orders/{id}', '/plain'])
@@ -117,7 +117,7 @@ t.test('OpenAPI 3.2 describes each event', async t => {
   t.equal(schemas.filter(text => text.includes('"street"')).length, 1, 'a shared schema is there once')
 })
 
-t.test('before OpenAPI 3.2 a stream is a text, which says what is in it', async t => {
+t.test('before OpenAPI 3.2 a stream is a text, whose description lists the events', async t => {
   for (const version of ['3.1.0', '3.0.3']) {
     const { document } = await served(t, version, routes)
     const stream = streamOf(document)
@@ -128,7 +128,7 @@ t.test('before OpenAPI 3.2 a stream is a text, which says what is in it', async 
   }
 })
 
-t.test('a map means what it means in the scope of its route', async t => {
+t.test('the references of a map resolve in the scope of its route', async t => {
   const { document } = await served(t, '3.2.0', async app => {
     for (const [prefix, type] of [['/text', 'string'], ['/number', 'number']]) {
       await app.register(async scope => {
@@ -259,7 +259,7 @@ const maps = fc.dictionary(fc.constantFrom('message', 'a', 'b', 'c d', 'error'),
     )
   )
 
-/** A server with these events, which sends what it is told to, and what its document says of them. */
+/** A server that sends these events, and the schema of its document for them. */
 async function described (t: Test, map: EventMap) {
   let next: AnyEvent = { comment: '' }
   const { app, document } = await served(t, '3.2.0', app => {
@@ -278,7 +278,7 @@ async function described (t: Test, map: EventMap) {
   }
 }
 
-t.test('W3: a text fits however its lines end', async t => {
+t.test('W3: a text matches its schema with any line ends', async t => {
   const { send, reader } = await described(t, { note: Type.String() })
   for (const data of ['a\r\nb', '\r', '\n\n', '', ': no comment', '\ufeff']) {
     const [event] = await send({ event: 'note', data }) ?? []
@@ -286,7 +286,7 @@ t.test('W3: a text fits however its lines end', async t => {
   }
 })
 
-t.test('C1: for any map, what the server sends fits its document, and what it refuses does not', { timeout: 120_000 },
+t.test('C1: for any map, sent events match the document, and rejected events do not', { timeout: 120_000 },
   async t => {
     let [sent, refused] = [0, 0]
     await fc.assert(fc.asyncProperty(maps, async ([map, candidates]) => {
@@ -309,7 +309,7 @@ t.test('C1: for any map, what the server sends fits its document, and what it re
           } else {
             sent++
             if (received.length !== 1 || !reader(received[0])) {
-              throw new Error(`Sent, and it does not fit: ${JSON.stringify(received)} ${JSON.stringify(reader.errors)}`)
+              throw new Error(`A sent event does not match: ${JSON.stringify(received)} ${JSON.stringify(reader.errors)}`)
             }
           }
         }

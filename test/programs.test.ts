@@ -3,7 +3,7 @@ import { delimiter } from 'node:path'
 import t from 'tap'
 import { CHROMIUM, find, missing } from './setup/programs.ts'
 
-t.test('a program is what its variable says, else the first of its names on the PATH', async t => {
+t.test('the path of a program is the value of its variable, else the first of its names on the PATH', async t => {
   const program = { ...CHROMIUM, names: ['chromium', 'google-chrome'] }
   const folder = t.testdir({ one: { chrome: '', chromium: '' }, two: { 'google-chrome': '' } })
   const [one, two] = [`${folder}/one`, `${folder}/two`]

@@ -55,9 +55,9 @@ const ownImportsOf = (path: string): string[] =>
 t.test('every file of lib has its test', async t => {
   t.ok(lib.length > 0)
   const untested = lib.map(nameOf).filter(name => !existsSync(join(root, `test/${name}.test.ts`)))
-  // Types leave nothing to run: they have their tests among those that are compiled.
+  // Types have no code to run: their tests are compiled in test/types.
   t.ok(filesBelow('test/types').length > 0)
-  // So do texts: those of a page have it where the page is, and in the browser.
+  // Texts have no code either: the page is tested as a whole, and in the browser.
   const isText = (name: string): boolean => name.startsWith('inspector/page/')
   t.strictSame(
     untested.filter(name =>
@@ -103,7 +103,7 @@ t.test('an entry point declares nothing', async t => {
   }
 })
 
-t.test('lib imports only what package.json promises to bring', async t => {
+t.test('lib imports only the dependencies of package.json', async t => {
   const { dependencies, peerDependencies } = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
   const promised = Object.keys({ ...dependencies, ...peerDependencies })
   for (const path of lib) {
@@ -116,20 +116,20 @@ t.test('lib imports only what package.json promises to bring', async t => {
   }
 })
 
-t.test('what makes frames knows nothing of Fastify', async t => {
+t.test('the files that make frames do not import Fastify', async t => {
   for (const path of ['lib/wire/encode.ts', 'lib/contract/contract.ts', 'lib/contract/event-types.ts']) {
     t.strictSame(importsOf(path).filter(specifier => /fastify/.test(specifier)), [], path)
   }
 })
 
-t.test('a file is named after what it holds', async t => {
+t.test('no file is named util, helper or common', async t => {
   const paths = ['lib', 'test', 'example'].flatMap(filesBelow)
   const vague = (path: string): boolean =>
     path.split(/[/\\]/).some(part => /^(utils?|helpers?|common)$/i.test(basename(part).replace(/\..*$/, '')))
   t.strictSame(paths.filter(vague), [])
 })
 
-t.test('a file of lib is short enough to be read', async t => {
+t.test('a file of lib has at most 280 lines', async t => {
   for (const path of lib) {
     const lines = read(path).split('\n').length - 1
     t.ok(lines <= 280, `${path} has ${lines} lines`)

@@ -30,7 +30,7 @@ export async function produce (queue: EventQueue<typeof events>): Promise<number
   let pushed = 0
   while (pushed < TOTAL && await queue.push(message(pushed + 1))) {
     pushed++
-    // Ends early when the reader leaves: the next push then resolves to false.
+    // Ends early when the client disconnects: the next push then resolves to false.
     if (pushed < TOTAL) await sleep(INTERVAL, undefined, { signal: queue.signal }).catch(() => {})
   }
   queue.end()

@@ -18,7 +18,7 @@ import { toError, isAbortError } from '../thrown-value.ts'
 
 /** A channel in memory: its log, its readers and its producer. */
 export class ActiveChannel {
-  /** False after the channel left memory: the next channel of the name is another object. */
+  /** Whether the channel is in memory. After it left memory, the next channel of the name is another object. */
   open = true
   readonly settings: ChannelSettings
   readonly feed: Feed
@@ -33,7 +33,7 @@ export class ActiveChannel {
   /** The source, until the producer starts: it waits for the log. */
   #pendingSource: { source: unknown } | undefined
   #producerDone: Promise<void> | undefined
-  /** Defined until the producer, and the event that it ends with, are done. */
+  /** Settles the promise of the producer. Defined until the producer, and its last event, are done. */
   #settleProducer: ((error?: { cause: unknown }) => void) | undefined
 
   constructor (setup: ChannelSetup) {
@@ -43,7 +43,7 @@ export class ActiveChannel {
     this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics, setup.contract)
   }
 
-  /** Throws if the event is invalid. */
+  /** Appends an event to the log. Throws if the event is invalid. */
   append (event: unknown): LogPosition | Promise<LogPosition> {
     const record = this.#setup.contract.serialize(event)
     const position = this.#log.append(record)
@@ -133,14 +133,14 @@ export class ActiveChannel {
     }
   }
 
-  /** Another node ended the log: the producer stops as it does when this node ends the channel. */
+  /** Stops the producer of a log that another node ended, as if this node had ended the channel. */
   #onEnded (): void {
     if (this.#producer === undefined) return
     this.#stop(new StreamClosedError('channel-ended'))
     this.#settleProducer?.()
   }
 
-  /** Always calls the log: `isIdle()` also lets it evict old entries. */
+  /** Whether the channel may leave memory. Always calls `isIdle()` of the log, which also evicts old entries. */
   isIdle (): boolean {
     return this.#log.isIdle() && this.#settleProducer === undefined && this.feed.readers === 0
   }

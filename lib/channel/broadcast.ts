@@ -23,7 +23,7 @@ const OVERHEAD = 32
 /** A batch that is being delivered to the live readers of a channel. */
 export class Delivery {
   readonly batch: FrameBatch
-  /** When this process received the first of its events. */
+  /** The time at which this process received the first of its events. */
   readonly since: number
   /** The number of live readers at the start. */
   readonly subscribers: number
@@ -63,7 +63,7 @@ export class Broadcast {
   #pending: ReviewedEntry[] = []
   /** The size of the pending entries, in characters. */
   #size = 0
-  /** When this process received the first pending entry. */
+  /** The time at which this process received the first pending entry. */
   #since = 0
   #scheduled = false
   /** The log ended or began a new epoch: live readers need more than a batch. */

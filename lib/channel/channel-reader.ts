@@ -33,7 +33,7 @@ export class ChannelReader implements FeedReader {
   readonly #sharesFrames: boolean
   #limit = MAX_ENTRIES
   #live = false
-  /** True before the first read. */
+  /** Whether nothing was read yet. */
   #isFresh = true
   #busy = true
   #stopped = false
@@ -57,7 +57,7 @@ export class ChannelReader implements FeedReader {
   }
 
   /**
-   * Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: it would stay there.
+   * Adds the reader to the feed, and reads the log's state. Never settles for a stopped reader: the feed would keep it.
    */
   attach (): LogState | Promise<LogState> { return this.#stopped ? new Promise(() => {}) : this.feed.add(this) }
   /** Sets the start position. Nothing is read before `start()`. */
@@ -81,7 +81,7 @@ export class ChannelReader implements FeedReader {
   }
 
   close (): void { this.#subscriber.close() }
-  /** Reads on: there may be room again. Does not throw. */
+  /** Continues to read: the subscriber may have room again. Does not throw. */
   pull (): void { this.#attempt(() => this.#read()) }
   onStateChange (): void { this.#attempt(() => this.#backToReplay()) }
   deliver (batch: FrameBatch): void {
@@ -130,7 +130,7 @@ export class ChannelReader implements FeedReader {
     delay === 0 ? yieldToLoop(() => this.start()) : setTimeout(() => this.start(), delay)
   }
 
-  /** The reader is at the end of the log, which may be the end of the channel. */
+  /** Starts live delivery at the end of the log, or stops if the channel has ended. */
   #attachLive (): void {
     if (this.feed.ended) return this.#subscriber.channelEnded(this)
     this.#isFresh = false
@@ -213,7 +213,7 @@ export class ChannelReader implements FeedReader {
     this.position = offset
   }
 
-  /** The entries after the position were evicted (R5). */
+  /** Continues after evicted entries, by the policy for slow consumers (R5). */
   #onEvicted (newest: number): void {
     if (this.feed.settings.slowConsumer === 'disconnect') return this.#subscriber.fellBehind(this)
     const { entries, dropped } = this.feed.latestFor(this, newest)
@@ -222,7 +222,7 @@ export class ChannelReader implements FeedReader {
     for (const entry of entries) if (!this.#stopped && entry.offset > this.position) this.#forward(entry)
   }
 
-  /** The log lost its history: the next entries belong to a new epoch. */
+  /** Resets the position: the log lost its history, and the next entries belong to a new epoch. */
   #restart (): void {
     const cursor = new Map([[this.epoch, this.position]])
     this.#busy = true

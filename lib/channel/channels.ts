@@ -101,7 +101,7 @@ export class Channels {
     return channel
   }
 
-  /** Short histories are swept often; others are not. */
+  /** Adds a channel to the sweep for its age: a short history is swept often, a long one rarely. */
   #addToSweep (name: string, age: number): void {
     const period = periodOf(age)
     let sweep = this.#sweeps.get(period)
@@ -132,7 +132,7 @@ export class Channels {
     this.#sweeps.delete(period)
   }
 
-  /** A log of the user may throw: that must not affect another channel. */
+  /** Logs an error of a step: the log of the user may throw, which must not affect another channel. */
   #guard ({ settings: { name } }: ActiveChannel, step: () => void): void {
     try {
       step()

@@ -132,7 +132,7 @@ export class Feed {
     }
   }
 
-  /** Counts a subscriber whose position could not be honoured. */
+  /** Counts a subscriber that could not resume from its position. */
   recordReset (reason: ResetReason, record: RequestScope | undefined): void {
     this.statistics.resets++
     if (diagnostics.reset.hasSubscribers) {
@@ -192,7 +192,7 @@ export class Feed {
     this.latest?.clear()
   }
 
-  /** The key is a function of the user: its errors are logged and affect no reader. */
+  /** Adds an entry by its key. The key is a function of the user: its errors are logged and affect no reader. */
   #addLatest (entry: ReviewedEntry): void {
     if (this.latest === undefined || entry.omitted === true) return
     try {
@@ -202,7 +202,7 @@ export class Feed {
     }
   }
 
-  /** Adds the stored history: it may also leave the log before a slow reader has received it. */
+  /** Adds the stored history: its entries, too, may be evicted before a slow reader has received them. */
   async #loadLatest (): Promise<void> {
     const { epoch, entries } = await this.log.read(0, this.settings.history.maxEvents)
     if (epoch !== this.epoch) return

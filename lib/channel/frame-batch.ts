@@ -66,7 +66,7 @@ export class FrameBatch {
   /** The frames as bytes: all connections share this memory, and none writes to it. */
   get bytes (): Buffer { return this.framed.subarray(this.#head, -2) }
 
-  /** These bytes as one chunk of a chunked body (RFC 9112 §7.1): its length, then the bytes, then CRLF. */
+  /** The bytes as one chunk of a chunked body (RFC 9112 §7.1): its length, then the bytes, then CRLF. */
   get framed (): Buffer {
     if (this.#framed === undefined) {
       const head = `${Buffer.byteLength(this.text).toString(16)}\r\n`

@@ -6,7 +6,7 @@ import type { HistoryLimits, LogEntry } from '../log/log.ts'
 export class LatestByKey {
   readonly #bounds: HistoryLimits
   readonly #keyOf: (entry: LogEntry) => unknown
-  /** In the order of insertion: an older entry of the history may be added after a newer entry of the tail. */
+  /** Entries in the order of insertion: an older entry of the history may be added after a newer entry of the tail. */
   readonly #byKey = new Map<unknown, LogEntry>()
   #bytes = 0
 

@@ -6,12 +6,12 @@ import { toReadable } from '../thrown-value.ts'
 
 /** Receives the events of a producer. */
 export interface ProducerTarget {
-  /** Throws, or rejects, if the event cannot be appended. */
+  /** Appends an event. Throws, or rejects, if the event cannot be appended. */
   append: (event: unknown) => unknown
-  /** The source is done, or it failed. */
+  /** Called when the source is done or has failed. */
   end: (error?: { cause: unknown }) => void
   failLate: (error: unknown) => void
-  /** The log rejected an append because another node has ended it. */
+  /** Called when the log rejected an append because another node has ended it. */
   logEnded: () => void
 }
 
@@ -25,7 +25,7 @@ export class Producer {
   readonly #target: ProducerTarget
   readonly #pump: Pump
   #inFlight = 0
-  /** Defined when the source is done: how it ended. */
+  /** The end of the source, with its error; undefined before. */
   #result: { error: { cause: unknown } | undefined } | undefined
   #stopped = false
 

@@ -30,7 +30,7 @@ export function bindToScope (projection: Projection): Projection {
 
 /**
  * Returns the event for this subscriber; undefined or null if it is dropped. Throws FST_SSE_OPTION if a function
- * returns a promise: an async filter would let every event through, or none.
+ * returns a promise: an async filter would accept every event, or none.
  */
 export function project (event: DecodedEvent, { filter, map }: Projection): unknown {
   const chosen = filter === undefined ? true : filter(event)

@@ -15,10 +15,10 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   /** Name → TypeBox schema of `data`. Validates and serializes each event, once. Default: any event. */
   events?: M | undefined
   /**
-   * How much is kept for clients that reconnect, whichever limit is reached first: events (`maxEvents`, default 1000),
-   * bytes of names and data (`maxBytes`, default 1048576), and milliseconds since they were published (`maxAge`,
-   * default 300000; at most 100 years; Infinity: no limit). `maxAge` is also how long an idle channel stays in memory:
-   * within it, a client can resume.
+   * The limits of the history for clients that reconnect; the first limit that is reached applies: events (`maxEvents`,
+   * default 1000), bytes of names and data (`maxBytes`, default 1048576), and milliseconds since they were published
+   * (`maxAge`, default 300000; at most 100 years; Infinity: no limit). `maxAge` is also how long an idle channel stays
+   * in memory: within it, a client can resume.
    */
   history?: Partial<HistoryLimits> | undefined
   /**
@@ -143,7 +143,10 @@ export function difference (one: ChannelSettings, other: ChannelSettings): strin
 const slowConsumerKey = ({ slowConsumer }: ChannelSettings): unknown =>
   typeof slowConsumer === 'object' ? slowConsumer.compactBy : slowConsumer
 
-/** A client with a larger share of the history dropped since its last position may reconnect too late for it. */
+/**
+ * The share of the history that may be dropped since the client's last position. Beyond it, the client may reconnect
+ * too late to resume.
+ */
 export const REPORT_SHARE = 0.5
 // The position is sent after this number of dropped events at the latest, for a history of any size.
 const MAX_UNREPORTED = 128

@@ -11,7 +11,8 @@ import { isThenable } from '../source/source.ts'
 export type Notice = Pick<SystemEvent, 'event' | 'data'>
 
 /**
- * Where a subscriber starts, and the events before the log: a notice that its cursor was not honoured, and a snapshot.
+ * The start of a subscriber, and the events before the log: a notice that its cursor could not be resumed, and a
+ * snapshot.
  */
 export interface StartPosition {
   epoch: string
@@ -19,7 +20,7 @@ export interface StartPosition {
   position: number
   notice: Notice | undefined
   snapshot: unknown[]
-  /** There is nothing to send: the channel has ended, and the client has all of it. */
+  /** Whether there is nothing to send: the channel has ended, and the client has all of its events. */
   complete: boolean
 }
 
@@ -32,7 +33,7 @@ interface StartFeed {
   readonly state: () => LogState | Promise<LogState>
 }
 
-/** Returns where a subscriber starts: after its cursor, or as a new client. */
+/** Returns the start of a subscriber: after its cursor, or as for a new client. */
 export function resolveStart (
   feed: StartFeed,
   logState: LogState | Promise<LogState>,
@@ -59,7 +60,7 @@ export function resolveStart (
   return snapshot === undefined ? start : withSnapshot(feed, start, snapshot)
 }
 
-/** Returns why a cursor cannot be honoured (R3); undefined if it can. */
+/** Returns why a cursor cannot be resumed (R3); undefined if it can. */
 function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'malformed'): ResetReason | undefined {
   if (cursor === 'malformed') return 'malformed'
   const offset = cursor.get(epoch)
@@ -69,7 +70,8 @@ function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'mal
 }
 
 /**
- * A synchronous snapshot has the state of this moment. An asynchronous one is followed by all events since the call.
+ * Adds the snapshot to a start. A synchronous snapshot has the state of this moment. An asynchronous one is followed by
+ * all events since the call.
  */
 function withSnapshot (
   feed: StartFeed,

@@ -13,7 +13,7 @@ export interface FrameSink {
 export interface SubscriberContext<R> {
   /** Whether the subscriber has this channel only. */
   readonly singleChannel: boolean
-  /** Receives frames; undefined if the subscriber takes each event as an object. */
+  /** Receives frames; undefined if the subscriber receives each event as an object. */
   readonly frames: FrameSink | undefined
   /** The entries dropped since the client's last position, as a share of the history; 0: none. See historyShare. */
   droppedShare: number
@@ -28,18 +28,18 @@ export interface SubscriberContext<R> {
   hasRoom: () => boolean
   /** Validates, serializes and sends any event, after the frames in `before`. */
   write: (event: unknown, before?: string) => void
-  /** The reader reached the end of its log; the channel is open. */
+  /** Called when the reader reached the end of its log and the channel is open. */
   caughtUp: (reader: R) => void
-  /** `dropped` events are lost: the reader moves to that position. */
+  /** Called when `dropped` events are lost: the reader moves to that position. */
   gap: (reader: R, dropped: number, position: number) => void
-  /** The log began a new epoch. `before` precedes the notice. */
+  /** Called when the log began a new epoch. `before` precedes the notice. */
   announce: (reader: R, start: StartPosition, before: string) => void
-  /** The next entry of the reader was evicted. Stops the reader. */
+  /** Called when the next entry of the reader was evicted. Stops the reader. */
   fellBehind: (reader: R) => void
-  /** The channel ended, and the reader delivered every entry. Stops the reader. */
+  /** Called when the channel ended and the reader delivered every entry. Stops the reader. */
   channelEnded: (reader: R) => void
   fail: (error: unknown) => void
-  /** The channel is closed in this process. */
+  /** Called when the channel is closed in this process. */
   close: () => void
 }
 
@@ -48,16 +48,16 @@ export interface RequestScope { readonly request: FastifyRequest, readonly scope
 
 /** Receives the events of a subscriber: a stream, or a loop in this process. */
 export interface SubscriberSink extends Partial<FrameSink> {
-  /** Undefined for a loop. */
+  /** The request of a stream; undefined for a loop. */
   readonly record?: RequestScope
   hasRoom: () => boolean
   /** Returns whether the event was accepted: only then the client has its id and the position before it. */
   write: (event: unknown, before: string) => boolean
-  /** No event will follow: the client has all of them. */
+  /** Called when no event will follow: the client has all of them. */
   respondNoContent: () => void
   channelEnded: () => void
   fellBehind: (channel: string) => void
-  /** The subscriber's own signal aborted, or the channel is closed. */
+  /** Called when the subscriber's own signal aborted, or the channel is closed. */
   complete: () => void
   fail: (error: unknown) => void
 }

@@ -89,7 +89,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     for (const reader of this.#openReaders) reader.pull()
   }
 
-  /** Fails: the event of a map or a snapshot is invalid. */
+  /** Fails, because the event of a map or a snapshot is invalid. */
   rejectEvent (error: Error): void {
     this.fail(error)
   }

@@ -11,7 +11,7 @@ import { kSubscribed, type ChannelSource, type kEvents } from '../source/source.
 export interface SubscribeOptions<R, T> {
   /**
    * The id of the last event that the subscriber has. A stream starts there if its client sends no `Last-Event-ID`. If
-   * the id cannot be honoured, the first event is `sse.reset`.
+   * the id cannot be resumed, the first event is `sse.reset`.
    */
   after?: string | undefined
   /**

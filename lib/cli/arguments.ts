@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
 
-/** An option of a command. With `value`, the name of its value, it takes one. */
+/** An option of a command. `value` is the name of its value; undefined for an option without one. */
 export interface Option {
   readonly value?: string
   readonly short?: string
-  /** It may be repeated. */
+  /** Whether it may be repeated. */
   readonly multiple?: true
   readonly default?: string
   readonly text: string

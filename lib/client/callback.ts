@@ -40,8 +40,8 @@ export function legible (thrown: unknown): unknown {
 }
 
 /**
- * Returns all that the client reads of a thrown value: its message, and message and code of its cause (the reason in
- * Node).
+ * Returns the texts that the client reads of a thrown value: its message, and the message and code of its cause (the
+ * reason in Node).
  */
 export function errorTexts (thrown: unknown): Array<string | undefined> {
   const { message, cause } = Object(thrown) as Partial<Error>

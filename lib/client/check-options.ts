@@ -36,7 +36,7 @@ export function checkOptions (url: unknown, input: unknown): StreamError | undef
   }
 }
 
-/** Returns whether the client connects again. By default it does so for GET only: it does not repeat a POST. */
+/** Returns whether the client connects again. By default only for GET: it does not repeat a POST. */
 export function reconnects ({ reconnect, method }: { reconnect?: boolean, method?: string }): boolean {
   return reconnect ?? /^get$/i.test(method ?? 'GET')
 }

@@ -78,14 +78,14 @@ export function connect (
   return stream
 }
 
-/** A source that sends no request and fails with the error. */
+/** Returns a source that sends no request and fails with the error. */
 async function * failing (error: StreamError, options: unknown): AsyncGenerator<never, void> {
   const { onError } = Object(options) as Partial<ConnectionOptions>
   if (typeof onError === 'function') await onError(error, { attempt: 1, delay: undefined })
   throw error
 }
 
-/** A source that shares its connection with other tabs. Each tab decodes the messages by its own map. */
+/** Returns a source that shares its connection with other tabs. Each tab decodes the messages by its own map. */
 async function * sharedSource (
   share: true | string,
   url: PerAttempt<string | URL>,

@@ -61,7 +61,8 @@ export class Connection<E extends object> {
   /** Ends the request or the delay that the connection waits for. */
   #interrupt: (reason?: unknown) => void = () => {}
   /**
-   * The page is in the back/forward cache: Chromium would keep its connection, one of six, and run none of its code.
+   * Whether the page is in the back/forward cache: Chromium would keep its connection, one of six, and run none of its
+   * code.
    */
   #hidden = false
 
@@ -137,7 +138,7 @@ export class Connection<E extends object> {
     }
   }
 
-  /** Sends one request. Returns true if no other may follow: the stream is complete. */
+  /** Sends one request. Returns true if the stream is complete: then no other request follows. */
   async * #attempt (attempt: Attempt): AsyncGenerator<Array<E | StreamState>, boolean> {
     const reader = this.#reader
     const watchdog = this.#watchdog

@@ -55,7 +55,7 @@ export function decoderOf (events: object | undefined, validate: Validate | unde
     const schema = (events as Events)[event]
     const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
     if (fault !== undefined) {
-      throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not fit: ${fault}`, { data: value })
+      throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not match its schema: ${fault}`, { data: value })
     }
     return { event, data: value, id }
   }

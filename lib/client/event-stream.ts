@@ -19,8 +19,8 @@ type Next<E> = IteratorResult<E, undefined>
 const DONE = { value: undefined, done: true } as const
 
 /**
- * The events of a stream, for one loop and any number of listeners. It reads no faster than the loop, and nothing while
- * there is neither.
+ * The events of a stream, for one loop and any number of listeners. It reads no faster than the loop, and nothing
+ * without a loop or a listener.
  */
 export class EventStream<E extends ReceivedEvent> implements AsyncIterable<E> {
   /** Resolves when the stream is over. Never rejects. */

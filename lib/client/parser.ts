@@ -1,5 +1,5 @@
 // Implements the steps of the standard (WHATWG HTML §9.2.6). eventsource-parser does not report that a block without
-// data moved the position, which is how a stream marks its end. It also counts characters, where a limit has to be in
+// data moved the position, which is how a stream marks its end. It also counts characters, but the limit must be in
 // bytes.
 
 import { POSITION_EVENT } from '../wire/protocol.ts'
@@ -42,7 +42,7 @@ export class Parser {
     this.#id = lastEventId
   }
 
-  /** Throws FST_SSE_EVENT_SIZE. */
+  /** Parses a chunk. Throws FST_SSE_EVENT_SIZE. */
   feed (chunk: Uint8Array): void {
     const text = this.#decoder.decode(chunk, { stream: true })
     if (text === '') return

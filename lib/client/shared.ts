@@ -15,7 +15,7 @@ interface Batch { readonly first: number, readonly items: readonly Item[], reado
  */
 interface ResumeRequest { readonly after: number, readonly id: string }
 
-/** The response if the other tabs no longer know the event of that number: the tab has to open its own connection. */
+/** The response if the other tabs no longer know the event of that number: the tab must open its own connection. */
 interface Unknown { readonly unknown: number }
 
 /**
@@ -26,7 +26,7 @@ type SharedMessage = Batch | ResumeRequest | Unknown | 'position' | 'end' | numb
 /** A connection that resumes after an id. */
 export interface SharedSource extends AsyncIterable<readonly Item[]> { readonly lastEventId: string }
 
-// The number of events whose ids a tab remembers: one tab may be so far ahead of another.
+// The number of events whose ids a tab remembers: one tab may be ahead of another by this number.
 const REMEMBERED = 1_024
 
 /** Returns the name under which tabs share a stream: their own name, or the URL. */
@@ -60,7 +60,7 @@ export async function * shared<E> (
   let position = lastEventId
   let state: StreamState = 'connecting'
   let leads = false
-  /** The number of the next event of the connection, and the event after which another connection has to resume. */
+  /** The number of the next event of the connection, and the event after which another connection must resume. */
   let next = 0
   let resumeAfter: ResumeRequest | undefined
   let over = false

@@ -22,15 +22,15 @@ export class StreamReader<E extends object> implements ParserHandlers {
   /** The reconnection time that the server sent, in milliseconds. */
   reconnectionTime = 0
   /**
-   * This connection has brought an event or a position: no duplicate, no event after missing ones, no undecodable
-   * event.
+   * Whether this connection has delivered an event or a position. Duplicates, events after missing ones and undecodable
+   * events do not count.
    */
   progressed = false
   /** Whether the bytes since the last takeItems() held a comment and nothing else. */
   heartbeatOnly: boolean | undefined
   readonly #decode: (message: Message) => E | undefined
   readonly #sequence = new SequenceChecker()
-  /** This connection's stream is of channels, whose ids are consecutive. */
+  /** Whether the stream of this connection is of channels: their ids are consecutive. */
   #ofChannels = false
   #state: StreamState = 'connecting'
   #items: Array<E | StreamState> = []

@@ -32,8 +32,8 @@ function checkableSchema (schema: SchemaNode): SchemaNode {
 const isImport = (node: SchemaNode): boolean => node[Kind] === 'Import'
 
 /**
- * Removes what TypeBox cannot check: a type of the user, plain JSON Schema, a schema that only the server has, a
- * format. `references` are the kinds of references that can be resolved.
+ * Removes the parts that TypeBox cannot check: a type of the user, plain JSON Schema, a schema that only the server
+ * has, a format. `references` are the kinds of references that can be resolved.
  */
 function loosened (node: SchemaNode, references: readonly string[]): SchemaNode {
   const { format, ...rest } = node

@@ -20,7 +20,7 @@ export class Watchdog {
   #since = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** With an undefined limit, the watchdog learns it. */
+  /** Learns the limit if it is undefined. */
   constructor (limit: number | undefined) {
     this.#learns = limit === undefined
     this.#limit = limit ?? 0

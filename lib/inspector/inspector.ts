@@ -30,8 +30,8 @@ const MAX_CHANNEL_NAME = 512
 
 /**
  * A Fastify plugin that serves a page about the open streams and channels of the surrounding registration. Its own
- * streams belong to a registration of its own: they are not counted, no limit applies to them, and during a shutdown
- * they stay open to show its progress.
+ * streams belong to a separate registration: they are not counted, no limit applies to them, and during a shutdown they
+ * stay open to show its progress.
  */
 const inspector: FastifyPluginAsync<InspectorOptions> = async (app, input) => {
   const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, ...options } = input as InspectorOptions

@@ -47,11 +47,14 @@ const totals = Type.Object({
   resets: number,
   closed: counts,
   rejected: counts,
-  /** Upper bounds in milliseconds, and the count of each bucket, not cumulative. The last count is above all bounds. */
+  /**
+   * Upper bounds in milliseconds, and the count of each bucket, not cumulative. The last count is of times above all
+   * bounds.
+   */
   latency: Type.Object({ bounds: Type.Array(number), counts: Type.Array(number) })
 })
 
-// New and changed rows, ids of removed rows, how many there are, and how many of them match the filter.
+// New and changed rows, ids of removed rows, the number of all rows, and the number of rows that match the filter.
 const streams = Type.Object({ rows: Type.Array(stream), removed: Type.Array(number), total: number, matching: number })
 const channels = Type.Object({
   rows: Type.Array(channel),

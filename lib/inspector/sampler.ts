@@ -8,7 +8,7 @@ import { truncate, type ChannelRow, type StreamRow, type Totals } from './report
 export interface SampledStream {
   readonly stream: OpenStream
   readonly id: number
-  /** When it opened, in milliseconds since 1970. */
+  /** The time when it opened, in milliseconds since 1970. */
   readonly since: number
   readonly eventRate: number
   readonly byteRate: number
@@ -31,7 +31,7 @@ interface LastFigures { readonly id: number, readonly since: number, events: num
 export class Sampler {
   readonly #sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>
   readonly #ownSubscribers: (channel: string) => number
-  /** By request object, which belongs to one stream. `request.id` may be chosen by a client, or repeat. */
+  /** Figures by request object, which belongs to one stream. `request.id` may be chosen by a client, or repeat. */
   readonly #lastFigures = new WeakMap<FastifyRequest, LastFigures>()
   #lastId = 0
   #lastStats: Stats | undefined

@@ -58,7 +58,7 @@ export class Changes<R extends { readonly id: string | number }> {
   }
 }
 
-/** The rows that are shown, and how many there are in all, and how many match the filter. */
+/** The shown rows, the number of all rows, and the number of rows that match the filter. */
 export interface TopRows<R> { rows: R[], total: number, matching: number }
 
 /** Returns the matching streams: first the stalled, then by lag, then by age. */

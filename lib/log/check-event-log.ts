@@ -4,7 +4,7 @@ import {
 } from './checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
 
-/** The test context that `checkEventLog` needs: that of tap or of `node:test`. */
+/** The part of a test context that `checkEventLog` needs. The contexts of tap and `node:test` have it. */
 export interface Tester {
   test: (name: string, body: () => Promise<void>) => unknown
 }

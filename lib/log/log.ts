@@ -34,7 +34,7 @@ export interface LogState {
   readonly oldest: number
   /** The last assigned offset; 0 before the first append. */
   readonly newest: number
-  /** No entry follows `newest`. */
+  /** Whether the log has ended: `newest` is its last entry. */
   readonly ended: boolean
 }
 

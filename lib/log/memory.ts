@@ -71,7 +71,7 @@ class MemoryLog implements EventLog {
     this.#notify([])
   }
 
-  /** Idle when its entries have expired by age: so have the entries that a client could have missed. */
+  /** Returns true when all entries have expired by age, also those entries that a client may have missed. */
   isIdle (): boolean {
     const now = performance.now()
     this.#evict(now)

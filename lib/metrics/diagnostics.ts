@@ -17,7 +17,7 @@ export interface Diagnostics {
    * after an error status.
    */
   'fastify-typed-sse:reject': StreamMessage & { readonly reason: RejectReason, readonly retryable: boolean }
-  /** This process published an event. The event log stores it under `id`. */
+  /** This process published an event. The event log has stored it under `id`. */
   'fastify-typed-sse:publish': { readonly channel: string, readonly event: string, readonly id: string }
   /**
    * Consecutive events, with the offsets `from` to `to`, were written to the `subscribers` at the end of the channel.

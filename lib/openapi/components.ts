@@ -17,7 +17,7 @@ const componentsByDocument = new WeakMap<object, Components>()
  * The shared schemas of one document. Each schema is in it once, and others refer to it.
  *
  * They are written into the document itself. @fastify/swagger converts a route's `response` to the form of OpenAPI 3.0,
- * for every version, and drops what only a later version can express, such as siblings of a `$ref`.
+ * for every version, and drops keywords of later versions, such as siblings of a `$ref`.
  */
 export class Components {
   readonly #schemas: Record<string, unknown>

@@ -87,14 +87,14 @@ class CodeGenerator {
     return `constants[${this.constants.push(value) - 1}]`
   }
 
-  /** A pattern, compiled as the schema check compiles it. */
+  /** Returns a pattern as a constant, compiled as the schema check compiles it. */
   #pattern (pattern: string, { resource }: Subschema): string {
     return this.#constant(new RegExp(pattern, resource.checkedByAjv ? 'u' : ''))
   }
 
   /**
-   * The function for a value whose properties are all declared. A value that is checked in depth must not change after
-   * the check.
+   * Returns the function for a value with declared properties only. A value that is checked in depth must not change
+   * after the check.
    */
   #whole (parts: Subschema[]): string {
     const unchecked = parts.every(({ node }) =>
@@ -142,7 +142,7 @@ class CodeGenerator {
     }\n  return r === NOTHING ? ${kind === 'object' ? '{}' : '[]'} : r`
   }
 
-  /** The code for a value that the extractor reads once. */
+  /** Generates the code for a value that the extractor reads once. */
   #value (schemas: Subschema[], read: string): string {
     const name = this.generate(schemas, false)
     return name === 'identity' ? read : `${name!}(${read})`
@@ -166,7 +166,7 @@ class CodeGenerator {
     return lines.join('\n  ')
   }
 
-  /** The properties that are not declared by name. */
+  /** Generates the code for properties that are not declared by name. */
   #others ({ names, others, closed }: Shape): string {
     const [only] = others
     const every = others.length === 1 && this.#matches(only!) === '' ? this.#value([only!.schema], 'x') : undefined
@@ -188,7 +188,7 @@ class CodeGenerator {
   }`
   }
 
-  /** The condition that a key matches; empty if all keys match. */
+  /** Generates the condition that a key matches; empty if all keys match. */
   #matches ({ pattern, except, schema }: Shape['others'][number]): string {
     if (pattern === EVERY_KEY) return ''
     if (pattern !== undefined) return ` && ${this.#pattern(pattern, schema)}.test(k)`
@@ -218,7 +218,7 @@ class CodeGenerator {
     }${more ?? 'undefined'}`
   }
 
-  /** The properties that any matching branch declares: a value may match several branches. */
+  /** Generates the code for the properties of all matching branches: a value may match several. */
   #union (branches: Subschema[], kind: 'array' | 'object', isAddition: boolean): string {
     const extractors = branches.map(branch => ({
       branch,

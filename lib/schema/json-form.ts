@@ -18,7 +18,7 @@ export function lacksJsonForm (value: unknown): boolean {
   return isLost && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
 }
 
-/** Returns the first value without a JSON form inside the value with this JSON text. Most texts need no search. */
+/** Returns the first value without a JSON form inside `value`. `text` is its JSON; most texts need no search. */
 export function findWithoutJsonForm (value: unknown, text: string): object | undefined {
   return isSuspect(text) ? find(value) : undefined
 }

@@ -18,7 +18,7 @@ export interface Shape {
   parts: Subschema[]
   names: Map<string, Subschema[]>
   required: Set<string>
-  /** The schemas of keys without a name: by a pattern, or by none for keys that no pattern matches. */
+  /** The schemas of keys that are not declared by name. `pattern` is undefined for keys that no pattern matches. */
   others: Array<{ pattern: string | undefined, except: string[], schema: Subschema }>
   /** Whether other keys are rejected. */
   closed: boolean

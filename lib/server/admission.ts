@@ -48,8 +48,8 @@ export class Admission {
   }
 
   /**
-   * Returns the key by which the stream of a request is counted; undefined if it is not counted. Throws what the user's
-   * function throws, and FST_SSE_OPTION for a result that is neither a string nor undefined.
+   * Returns the key by which the stream of a request is counted; undefined if it is not counted. Throws the error of
+   * the user's function, and FST_SSE_OPTION for a result that is neither a string nor undefined.
    */
   keyOf (request: FastifyRequest, { address }: RequestFacts): string | undefined {
     const { keyGenerator } = this.#options.limits

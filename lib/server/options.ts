@@ -5,9 +5,9 @@ import { aFunction, delay, isOptions, validateOptions, type Rule } from '../vali
 
 /** Limits of open streams. A request beyond them is rejected before a head is sent. */
 export interface Limits {
-  /** Open at once, in this process. Default: no limit. */
+  /** Streams that may be open at once, in this process. Default: no limit. */
   readonly maxStreams: number
-  /** Open at once with one key. Default: no limit. */
+  /** Streams that may be open at once with one key. Default: no limit. */
   readonly maxStreamsPerKey: number
   /**
    * Returns the key that all streams of one client share: a user, a tenant, a token. `undefined`: not counted. Default:
@@ -23,12 +23,12 @@ export interface ServerOptions {
   /** Limits of open streams: `{ maxStreams, maxStreamsPerKey, keyGenerator, retryAfter }`. */
   limits?: Partial<Limits> | undefined
   /**
-   * How long `app.close()` may wait for streams: half of it to end them in turn, the rest for streams that drain.
+   * The time that `app.close()` may spend on streams: half of it to end them in turn, the rest for streams that drain.
    * Default 10000.
    */
   shutdownTimeout?: number | undefined
   /**
-   * The time over which the clients of a closing server reconnect: each gets its own random delay. 0: they get none.
+   * The time over which the clients of a closing server reconnect: each gets its own random delay. 0: no delay is sent.
    * Default 5000.
    */
   reconnectWindow?: number | undefined

@@ -57,7 +57,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
       events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
   })
 
-  const disconnections = new DisconnectRelay({
+  const disconnectRelay = new DisconnectRelay({
     streams,
     keyed: server.limits.keyGenerator !== undefined || server.limits.maxStreamsPerKey < Infinity,
     eventLog: input.eventLog === undefined ? undefined : () => eventLog(CONTROL, CONTROL_HISTORY),
@@ -72,7 +72,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return factsOf(this).lastEventId } })
   app.decorateRequest('signal', { getter: signal })
-  app.decorate('sse', new SseServer({ channels, streams, statistics, disconnections, drain }))
+  app.decorate('sse', new SseServer({ channels, streams, statistics, disconnectRelay, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -90,7 +90,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   })
   app.addHook('onError', (request, _reply, error, done) => {
     const state = stateOf(request)
-    // A stream that an error handler starts is not that of the handler, which may still run after its timeout.
+    // The stream of an error handler is not the stream of the route's handler, which may still run after its timeout.
     if (state[kHandler] === 'running') state[kHandler] = null
     state[kStream]?.failures.replaced(error)
     done()
@@ -99,13 +99,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     directWrites = await checkInternals(app)
     routes.compile()
     warnOfTimeout(app, options)
-    disconnections.start()
+    disconnectRelay.start()
   })
   app.addHook('preClose', async () => {
     await drain()
     streams.closeSessions(server)
     channels.close()
-    disconnections.close()
+    disconnectRelay.close()
   })
 
   function answer (reply: FastifyReply, source: unknown, input: StreamOptions | undefined): Promise<void> {

@@ -41,7 +41,7 @@ export function readRequest (request: FastifyRequest, reply: FastifyReply, addre
   if (state[kLifecycle] !== null) lifecycleOf(request)
 }
 
-/** Notes the response of a request: `request.signal` needs it, and Fastify's request has no reference to it. */
+/** Stores the response of a request: `request.signal` needs it, and Fastify's request has no reference to it. */
 export function setResponse (request: FastifyRequest, response: FastifyReply['raw']): void {
   stateOf(request)[kResponse] = response
 }

@@ -25,7 +25,7 @@ export interface OpenStream {
   readonly lastEventId: string | undefined
   /** The channels of the stream, and how many of their events it has not written yet. */
   readonly channels: readonly ChannelLag[]
-  /** Ends the stream as `revoked`. The client gets the reason, and ours does not reconnect. */
+  /** Ends the stream as `revoked`. The client gets the reason; the client of this package does not reconnect. */
   disconnect: (reason?: string) => void
 }
 
@@ -33,7 +33,7 @@ export interface SseServerSetup {
   channels: Channels
   streams: StreamRegistry<Stream>
   statistics: Statistics
-  disconnections: DisconnectRelay
+  disconnectRelay: DisconnectRelay
   /** Ends all streams. */
   drain: () => Promise<void>
 }
@@ -104,13 +104,13 @@ export class SseServer {
 
   /**
    * Ends streams as `revoked`. A key (`limits.keyGenerator`) ends its streams on all nodes that share a log. A function
-   * ends the streams of this process for whose request it returns true. Each client gets the reason, and ours does not
-   * reconnect. Resolves to the number of streams that ended in this process. Rejects with FST_SSE_NO_KEY for a key if
-   * streams have none, and with FST_SSE_OPTION for a key that is no string or a result that is no boolean: then no
-   * stream ends.
+   * ends each stream of this process for which it returns true. Each client gets the reason; the client of this package
+   * does not reconnect. Resolves to the number of streams that ended in this process. Rejects with FST_SSE_NO_KEY for a
+   * key if streams have none, and with FST_SSE_OPTION for a key that is no string or a result that is no boolean: then
+   * no stream ends.
    */
   disconnect (target: string | ((request: FastifyRequest) => boolean), reason?: string): Promise<number> {
-    return this.#setup.disconnections.disconnect(target, reason)
+    return this.#setup.disconnectRelay.disconnect(target, reason)
   }
 
   /**

@@ -16,7 +16,7 @@ const reset = (): void => { startedAt = 0 }
 
 export { setImmediate as yieldToLoop } from '../clock.ts'
 
-/** Whether this iteration of the event loop has lasted its 10 ms. If true, then continue after `yieldToLoop`. */
+/** Whether this iteration of the event loop has lasted 10 ms. If true, then continue after `yieldToLoop`. */
 export function budgetSpent (): boolean {
   if (callsToSkip > 0) {
     callsToSkip--

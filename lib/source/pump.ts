@@ -16,11 +16,11 @@ export interface EventSink {
   write: (event: unknown) => void
   /** Subscribes to the channels of the source. A sink without it reads the events of a subscription one by one. */
   subscribe?: (channels: Array<ChannelSource<unknown>>) => void
-  /** The source has ended. */
+  /** Called when the source has ended. */
   complete: () => void
-  /** The source, or the function that returns it, threw an error. */
+  /** Called when the source, or the function that returns it, threw an error. */
   fail: (error: unknown) => void
-  /** The source threw an error after it was stopped. */
+  /** Called when the source threw an error after it was stopped. */
   failLate: (error: unknown) => void
 }
 
@@ -41,7 +41,7 @@ export class Pump implements SourceDriver {
     this.#sink = sink
   }
 
-  /** An iterator always ends in an event, an end or an error. */
+  /** Whether there is an iterator: it always leads to an event, an end or an error. */
   get hasAnswer (): boolean { return this.#iterator !== undefined }
 
   /** Reads the source; calls its function form first. */

@@ -14,7 +14,7 @@ const STEP = 10
 // Milliseconds for a client to read the end of its stream. Then it is cut off.
 const END_TIMEOUT = 1_000
 
-/** In milliseconds: the time for the whole drain, and the time over which clients reconnect; 0: they get no delay. */
+/** The time for the whole drain, and the time over which clients reconnect (0: they get no delay), in milliseconds. */
 export interface DrainTimes { shutdownTimeout: number, reconnectWindow: number }
 
 /** Returns the milliseconds for a client to read the end of its stream. */
@@ -36,7 +36,7 @@ export async function drain (
   await new Promise(resolve => setImmediate(resolve))
   const begun = now()
   let ended = 0
-  /** `from`: the begin of the window. A late server does not move it. */
+  /** Ends a stream. `from`: the start of the window, which does not move if the drain is late. */
   const end = (stream: Drained, from: number): void => {
     stream.shutdown(
       reconnectWindow === 0 ? undefined : Math.max(0, from + Math.random() * reconnectWindow - (now() - begun))

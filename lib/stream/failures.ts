@@ -119,7 +119,7 @@ export class Failures {
     this.#stream.end(reason, this.errorFrame(error))
   }
 
-  /** Returns the choice of `onInvalid` for an event that cannot be sent. Throws what `onInvalid` throws. */
+  /** Returns the choice of `onInvalid` for an event that cannot be sent. Throws the error of `onInvalid`. */
   choose (error: Error, event: unknown): 'error' | 'skip' {
     const { options: { onInvalid }, record, reply } = this.#stream
     const choice = typeof onInvalid === 'function'

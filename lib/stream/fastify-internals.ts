@@ -98,7 +98,7 @@ export function isChunked (response: ServerResponse): boolean {
 }
 
 /**
- * Writes chunks of a chunked body that are framed already: Node adds no frame. Returns what `response.write` returns.
+ * Writes chunks of a chunked body that are framed already: Node adds no frame. Returns the result of `response.write`.
  */
 export function writeFramed (
   response: ServerResponse,
@@ -146,7 +146,7 @@ function madeBy (constructor: unknown): object {
   return typeof constructor === 'function' ? Reflect.construct(constructor, [{}, {}, {}]) as object : {}
 }
 
-/** Fastify has log controllers since 5.10. */
+/** Whether this version of Fastify has log controllers: 5.10 and newer. */
 function hasLogController (version: string): boolean {
   const [major, minor] = version.split('.').map(Number)
   return major !== 5 || minor! >= 10

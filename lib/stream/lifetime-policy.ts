@@ -44,7 +44,7 @@ export class LifetimePolicy {
     this.#checkPermission()
   }
 
-  /** A failed check does not revoke: an outage of the auth backend must not close every stream. */
+  /** Calls `reauthorize`. A failed check does not revoke: an outage of the auth backend must not close every stream. */
   #checkPermission (): void {
     try {
       const permitted = this.#record.scope.runInAsyncScope(this.#options.reauthorize!, undefined, this.#record.request)

@@ -28,7 +28,7 @@ export class ReplyBody extends Readable {
     reply.raw.on('pipe', this.#detach)
   }
 
-  /** Takes the reply from Fastify, whose handler timeout would cut a live stream from here on. */
+  /** Detaches the reply from Fastify: the handler timeout would cut a live stream. */
   readonly #detach = (): void => {
     const { raw } = this.#reply.hijack()
     raw.removeListener('pipe', this.#detach)

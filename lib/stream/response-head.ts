@@ -51,8 +51,8 @@ function afterMicrotasks (callback: () => void): void {
 }
 
 /**
- * The head of a response until it is sent, once: as that of a stream, of a response without content, or of an ordinary
- * error. Until then the reply belongs to the stream.
+ * The head of a response, which is sent once: for a stream, for a response without content, or for an ordinary error.
+ * Until then the reply belongs to the stream.
  */
 export class ResponseHead {
   /** Whether it is decided which head is sent. */

@@ -35,7 +35,7 @@ export function replyHeaders (reply: FastifyReply): OutgoingHttpHeaders {
   return headers
 }
 
-/** Checks the headers of a stream before its head goes out. */
+/** Checks the headers of a stream before its head is sent. */
 export function checkHead (reply: FastifyReply): void {
   dropFraming(reply)
   const type = reply.getHeader('content-type')

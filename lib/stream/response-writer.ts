@@ -73,7 +73,7 @@ export class ResponseWriter implements ByteSink {
     }
   }
 
-  /** Whether the body's chunks are framed here. While a response is corked, Node keeps its own chunks back. */
+  /** Whether the body's chunks are framed here. While a response is corked, Node holds back its own chunks. */
   #framesChunks (): boolean {
     return this.#direct && isChunked(this.#response) && this.#response.writableCorked === 0
   }

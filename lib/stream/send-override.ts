@@ -14,7 +14,7 @@ interface OverriddenHead {
 interface OverriddenStream {
   handlerFailed: (error: Error) => void
   handlerReturned: (value: unknown) => void
-  /** Fastify has another reply for the request. */
+  /** Called when Fastify has another reply for the request. */
   replaced: () => void
 }
 

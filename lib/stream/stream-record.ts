@@ -8,7 +8,7 @@ import { isThenable, catchRejection } from '../source/source.ts'
 import type { RouteCounters } from '../metrics/statistics.ts'
 
 // One line for each stream, because Fastify logs nothing for a request whose client left. A disconnect is routine. A
-// lagging subscriber may indicate a server problem. An error has a line of its own.
+// lagging subscriber may indicate a server problem. An error has its own line.
 const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
   client: 'info',
   complete: 'info',
@@ -29,7 +29,7 @@ export interface StreamRecordSetup {
   route: CountedRoute
   key: string | undefined
   time: { readonly now: number }
-  /** False for a response without a body: it is no stream. */
+  /** Whether the stream is counted. False for a response without a body: it is no stream. */
   counted: boolean
 }
 

@@ -39,7 +39,7 @@ export interface StreamSetup {
 export class Stream {
   /** Settles when the response is closed, for any reason. */
   readonly over: Promise<void>
-  /** The source that it was started with. */
+  /** The source with which the stream was started. */
   source: unknown
   /** Its index in the registry. */
   index = -1

@@ -40,7 +40,7 @@ export interface WriterOwner {
  * together leave in one write, as many as the client reads. After a silence it writes a heartbeat.
  */
 export class Writer implements EventSink, SubscriberSink {
-  /** Shared by all writers: an idle client needs no function of its own. */
+  /** Shared by all writers: an idle client needs no additional function. */
   static readonly #flushOf = (writer: Writer): void => writer.#flush()
 
   /** The number of events that were written. */
@@ -67,7 +67,9 @@ export class Writer implements EventSink, SubscriberSink {
   get scope (): StreamRecord['scope'] { return this.#stream.record.scope }
   get isEmpty (): boolean { return this.#batch === '' }
 
-  /** Whether another frame has room: the client reads, or the first write is still to come and is not large. */
+  /**
+   * Whether there is room for another frame: the client reads, or the first write is still pending and is not large.
+   */
   hasRoom (): boolean { return !this.#blocked && this.#batch.length < MAX_BATCH }
 
   /** Frames an event by the contract and writes it after `before`. Returns false for an event that was rejected. */
@@ -87,8 +89,8 @@ export class Writer implements EventSink, SubscriberSink {
   }
 
   /**
-   * Writes frames whose events were checked when they were published. Shared frames go straight to the connection,
-   * unless earlier frames still wait.
+   * Writes frames whose events were checked when they were published. Shared frames are written to the connection at
+   * once, unless earlier frames still wait.
    */
   writeFrames (frames: string | FrameBatch, events: number): void {
     this.events += events

@@ -19,7 +19,7 @@ interface InjectRequestOptions extends InjectTransportOptions, Pick<InjectOption
   timeout?: number
 }
 
-// Unlike the client, a test stream reconnects only on request, and an injected connection never dies silently.
+// Unlike the client, a test stream reconnects only on request, and an injected connection is never lost silently.
 const DEFAULTS = { reconnect: false, inactivityTimeout: 0 }
 
 type ClientOption = 'lastEventId' | 'reconnect' | 'retryDelay' | 'maxRetryDelay' | 'maxAttempts' | 'inactivityTimeout'

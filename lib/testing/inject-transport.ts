@@ -135,7 +135,7 @@ export class InjectTransport {
   }
 }
 
-/** Converts headers of Node to those of `fetch`. */
+/** Converts headers of Node to headers of `fetch`. */
 export function toHeaders (input: InjectOptions['headers'] = {}): Headers {
   const headers = new Headers()
   for (const [name, value] of Object.entries(input)) {

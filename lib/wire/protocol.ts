@@ -14,8 +14,8 @@ export const GAP_EVENT = 'sse.gap'
 /** The id that marks the end of a finite stream. A client that sends it back has received all events. */
 export const END_ID = 'sse.end'
 
-// Comments: no client dispatches anything for them, and a client that reads them can tell replay from live delivery
-// (R9).
+// Comments: no client dispatches anything for them, and a client that reads them can distinguish replay from live
+// delivery (R9).
 
 /** The comment before the replayed events of a channel; LIVE follows the last of them. */
 export const REPLAY = 'replay'

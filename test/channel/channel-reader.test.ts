@@ -447,7 +447,7 @@ t.test('the lag of a reader is known, also in an epoch that it has not read', as
   t.equal(subscriber.reader.lag, 0)
 })
 
-t.test("R5: 'disconnect': who is behind all that is kept is told so, and received nothing", async t => {
+t.test("R5: 'disconnect': a reader behind the whole history ends its subscriber, and receives nothing", async t => {
   const { publish, feed } = make({ history: { maxEvents: 2 } })
   const subscriber = await new TestSubscriber(feed).start()
   subscriber.room = 0
@@ -486,7 +486,7 @@ for (const singleChannel of [true, false]) {
   })
 }
 
-t.test('R5: a history of nothing: a reader with room receives everything, one without receives a gap', async t => {
+t.test('R5: without a history, a reader with room receives everything, and a reader without room receives a gap', async t => {
   const { publish, feed, epoch, frame } = make({ slowConsumer: 'skip', history: { maxEvents: 0 } })
   const [fast, slow] = [await new TestSubscriber(feed).start(), await new TestSubscriber(feed).start()]
   slow.room = 0
@@ -501,7 +501,7 @@ t.test('R5: a history of nothing: a reader with room receives everything, one wi
 
 const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
 
-t.test("R5: 'latest': a gap with what was dropped, before the last event of each key, and the numbers add up", async t => {
+t.test('R5: compactBy: a gap with the number of dropped events precedes the last event of each key, and the numbers add up', async t => {
   const { publish, feed, epoch, frame, to } = make({ slowConsumer: { compactBy: latest }, history: { maxEvents: 5 } })
   const subscriber = await new TestSubscriber(feed).start()
   await turn()
@@ -516,7 +516,7 @@ t.test("R5: 'latest': a gap with what was dropped, before the last event of each
   t.strictSame(subscriber.received.slice(5), [frame(11)])
 })
 
-t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in order", async t => {
+t.test('R5: compactBy: more than 32 KB is sent in pieces, each with its gap, in order', async t => {
   const { log, feed } = make({
     slowConsumer: { compactBy: ({ id }) => Number(id.split('-')[1]) % 4 },
     history: { maxEvents: 4, maxBytes: 1_000_000 }
@@ -533,7 +533,7 @@ t.test("R5: 'latest': more than 32 KB comes in pieces, each with its gap, in ord
   t.strictSame(ids, [{ dropped: 4 }, 4, 5, 6, 7, 8])
 })
 
-t.test("R5: 'latest': what is kept of a new epoch is not received under the ids of the old one", async t => {
+t.test('R5: compactBy: events of a new epoch are not sent under the ids of the old one', async t => {
   const { publish, log, feed, epoch } = make({ history: { maxEvents: 2 }, slowConsumer: { compactBy: () => 'key' } })
   const subscriber = await new TestSubscriber(feed).start()
   subscriber.room = 0
@@ -555,7 +555,7 @@ t.test("R5: 'latest': what is kept of a new epoch is not received under the ids 
   t.match(subscriber.received[1], { startPosition: { notice: { data: { reason: 'unknown' } } } })
 })
 
-t.test("R5: 'latest': who stops with the gap is received nothing after it", async t => {
+t.test('R5: compactBy: a reader that stops at the gap receives nothing after it', async t => {
   const { publish, feed } = make({ slowConsumer: { compactBy: latest }, history: { maxEvents: 2 } })
   const subscriber = await new TestSubscriber(feed).start()
   await turn()
@@ -602,7 +602,7 @@ for (const way of ['live', 'reading', 'live, with its first event at once']) {
   })
 }
 
-t.test("R3: with start 'earliest' the reset is followed by all that the new log has, once", async t => {
+t.test("R3: with start 'earliest', all entries of the new log are sent once after the reset", async t => {
   const { publish, log, feed } = make()
   const subscriber = await new TestSubscriber(feed, { projection: { start: 'earliest' } }).start()
   log.lose()

@@ -77,7 +77,7 @@ t.test('R4: empty events fill a batch, too', async t => {
   t.equal((reader.received[0] as number[] | undefined)?.length, 1_024)
 })
 
-t.test('L4: a reader that publishes from deliver leaves the event loop its turns', async t => {
+t.test('L4: a reader that publishes from deliver() does not block the event loop', async t => {
   const { feed, log } = make()
   const reader = addLiveReader(feed)
   let received = 0
@@ -114,7 +114,7 @@ function createAudience (
   }
 }
 
-t.test('L4: a large audience leaves the event loop its turns, and events published meanwhile are one batch', async t => {
+t.test('L4: a large audience does not block the event loop, and events published meanwhile are one batch', async t => {
   const { feed, log } = make()
   const { readers, receivedBy } = createAudience(feed)
   log.append(numbered(1))
@@ -187,7 +187,7 @@ t.test('L7: pending events can be delivered at once, and are delivered before a 
   }
 })
 
-t.test('L4: a reader that publishes from deliver gets no larger share of a turn', async t => {
+t.test('L4: a reader that publishes from deliver() gets no larger share of a turn', async t => {
   const { feed, log } = make()
   const { readers, order } = createAudience(feed)
   const [first] = readers as [RecordingReader]
@@ -204,7 +204,7 @@ t.test('L4: a reader that publishes from deliver gets no larger share of a turn'
   for (const { received } of readers) t.strictSame(received, Array.from({ length: 20 }, (_, index) => [index + 1]))
 })
 
-t.test('L7: a reader that publishes from deliver does not keep flush from returning', async t => {
+t.test('L7: a reader that publishes from deliver() does not keep flush() from returning', async t => {
   const { feed, log } = make()
   const reader = addLiveReader(feed)
   let received = 0
@@ -217,7 +217,7 @@ t.test('L7: a reader that publishes from deliver does not keep flush from return
   feed.remove(reader)
 })
 
-t.test('L4: a reader that publishes a full batch from deliver does not break the delivery under way', async t => {
+t.test('L4: a reader that publishes a full batch from deliver() does not break the delivery under way', async t => {
   const { feed, log } = make()
   const { readers, order } = createAudience(feed)
   const [first] = readers as [RecordingReader]
@@ -379,7 +379,7 @@ t.test('R3: an answer that was under way when a new epoch began does not restore
   t.strictSame([feed.epoch, state.epoch], ['b', 'b'])
 })
 
-t.test('R5: the latest events by key are those of the history and of the tail', async t => {
+t.test('R5: the latest events by key come from the history and from the tail', async t => {
   const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
   const { feed, log } = make({ slowConsumer: { compactBy: latest } })
   for (const n of [1, 2, 3, 4]) log.append(numbered(n))

@@ -45,7 +45,7 @@ t.test('a batch has the offsets before it and at its end', async t => {
 })
 
 for (const data of ['1', 'x'.repeat(100_000), 'é€😀'.repeat(10), '\ud800']) {
-  t.test(`the bytes of a batch are its frames, and its framed form is one httpChunk of a chunked body, for ${Buffer.byteLength(data)} bytes of data`, async t => {
+  t.test(`the bytes of a batch are its frames, and its framed form is one chunk of a chunked body, for ${Buffer.byteLength(data)} bytes of data`, async t => {
     const entries = [entry(1, { data, json: false }), entry(2, { event: 'tick' })]
     const text = `id: e-1\ndata: ${data}\n\nevent: tick\nid: e-2\ndata: 2\n\n`
     const bytes = Buffer.from(text)

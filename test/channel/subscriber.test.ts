@@ -149,7 +149,7 @@ t.test('R2: Last-Event-ID precedes after as the start, and an empty id is none',
   }
 })
 
-t.test('R3: a position that cannot be honoured starts with sse.reset, with the reason and the new position', async t => {
+t.test('R3: a stream whose position cannot be resumed starts with sse.reset, with the reason and the new position', async t => {
   const news = channel('news', { history: { maxEvents: 2 } })
   news.publish(1, 2, 3)
   const cases: Array<[string, string]> = [['nonsense', 'malformed'], ['x'.repeat(1_048_576), 'malformed'], ['f-1',
@@ -263,7 +263,7 @@ for (const late of [false, true]) {
     t.strictSame(await opened([subscribe(o), subscribe(a)], o.id(3), `${o.id(2)}.${a.id(2)}`), [LIVE, {
       ...reset('orders', 'ahead'),
       id: `${o.id(2)}.${a.id(2)}`
-    }], 'a known epoch that cannot be honoured is a reset')
+    }], 'a known epoch that cannot be resumed is a reset')
     t.strictSame(await opened([subscribe(o), subscribe(a)], '?', `${o.id(2)}.${a.id(2)}`), [LIVE, {
       ...reset('orders', 'malformed'),
       id: undefined
@@ -475,7 +475,7 @@ t.test('L3: a snapshot that resolves after the end is ignored', async t => {
   }
 })
 
-t.test('R2: events published during a snapshot subscribe it', async t => {
+t.test('R2: events published during a snapshot are sent after it', async t => {
   const news = channel('news')
   let settle!: (state: unknown) => void
   const { received } = await start([subscribe(news, {
@@ -562,7 +562,7 @@ t.test('a rejected event ends the subscriber with the error, before the log is r
   t.equal(news.feed.readers, 0)
 })
 
-t.test('its own signal ends the subscriber: before the start, after it, and not after the end', async t => {
+t.test('the signal of a subscription ends the subscriber: before the start, after it, and not after the end', async t => {
   const [orders, alerts] = [channel('orders'), channel('alerts')]
   t.strictSame((await start([subscribe(orders), subscribe(alerts, { signal: AbortSignal.abort() })])).received, [
     'done'

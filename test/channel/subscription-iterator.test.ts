@@ -187,7 +187,7 @@ t.test('R7: the end of the channel ends the loop, after the events published bef
   t.equal(feed.readers, 0)
 })
 
-t.test('its signal ends the loop, during it or before its start', async t => {
+t.test('the signal of a subscription ends the loop, during it or before its start', async t => {
   const { feed, publish, event, loop } = make()
   const controller = new AbortController()
   const it = loop({ signal: controller.signal })
@@ -208,7 +208,7 @@ t.test('closing the server ends the loop', async t => {
   t.equal(feed.readers, 0)
 })
 
-t.test('R3: a position that cannot be honoured makes sse.reset the first event', async t => {
+t.test('R3: if a position cannot be resumed, the first event is sse.reset', async t => {
   const { publish, event, loop, id } = make({ history: { maxEvents: 2 } })
   publish(1, 2, 3, 4)
   const rows: Array<[after: string, reason: string]> = [[id(1), 'evicted'], [id(5), 'ahead'], ['other-1', 'unknown'], [
@@ -263,7 +263,7 @@ t.test('a loop that was left reports no failure', async t => {
   t.equal(feed.readers, 0)
 })
 
-t.test('R5: with `skip` it receives the number of lost events, and continues', async t => {
+t.test('R5: with `skip` a loop receives the number of lost events, and continues', async t => {
   const { publish, event, loop, id } = make({ history: { maxEvents: 10 }, slowConsumer: 'skip' })
   const it = loop()
   const first = it.next()

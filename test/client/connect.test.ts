@@ -166,7 +166,7 @@ t.test('C1: with validate, data that does not match its schema is FST_SSE_INVALI
   stream.on('order', ({ data }) => came.push(data))
   const { error } = await within('the end', stream.closed)
   t.strictSame([error?.code, error?.message, error?.data], ['FST_SSE_INVALID_EVENT',
-    "Event 'order' does not fit: Expected integer at '/id'", { id: 'x' }])
+    "Event 'order' does not match its schema: Expected integer at '/id'", { id: 'x' }])
   t.strictSame(came, [{ id: 1, more: true }])
 
   t.equal((await all(connect(server.url, { events }))).length, 4, 'without it the server is trusted')

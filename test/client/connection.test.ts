@@ -665,7 +665,7 @@ t.test('a stream without reconnect is left to the browser', async t => {
   }
 })
 
-t.test('after `online` the client waits at most the first delay, and never less than the server asked for', async t => {
+t.test('after `online` the client waits at most the first delay, and never less than the delay of the server', async t => {
   const window = page(t)
   const timeout = setTimeout
   for (const [retryAfter, retryDelay, before, least, most] of [[0, 20_000, 20_000, 2_000, 2_000], [60, undefined,

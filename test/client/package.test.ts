@@ -93,7 +93,8 @@ t.test('the client package installs alone: its types compile, a program connects
 })
 
 t.test('the server package offers the same client, and its check of events', async t => {
-  // npm would fetch its dependencies. In a folder of this repository a program finds those of the repository.
+  // npm would fetch its dependencies. In a folder of this repository a program finds the dependencies of the
+  // repository.
   const project = resolve('.tap/package')
   const installed = join(project, 'node_modules/fastify-typed-sse')
   rmSync(project, { recursive: true, force: true })

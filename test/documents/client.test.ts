@@ -28,7 +28,7 @@ clientPage.run({
       const { ended } = await clientPage.load<{ ended: { error: Error } }>("'/levels'")
       t.match(ended.error, {
         code: 'FST_SSE_INVALID_EVENT',
-        message: "Event 'level' does not fit: Expected number at '/value'"
+        message: "Event 'level' does not match its schema: Expected number at '/value'"
       })
     }
   ]

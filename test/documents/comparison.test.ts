@@ -84,7 +84,7 @@ t.test('the head is sent after 50 ms, with the first event, at once', async t =>
   t.strictSame(heads, ['settled', 'waits', 'settled'])
 })
 
-t.test('a client that leaves stops the source, ends the loop with the next event, is an event of the socket', async t => {
+t.test('a disconnect stops the source, ends the loop with the next event, is an event of the socket', async t => {
   const returned = new Set<string>()
   for (const [name, make] of Object.entries(PLUGINS)) {
     const app = await make(async function * () {

@@ -20,7 +20,7 @@ t.test('the table of error codes is the list of errors', async t => {
   t.strictSame(documented.toSorted(), [...defined, ['FST_SSE_CLOSED', '–']].toSorted())
 })
 
-t.test('the table of client codes is the list of what can go wrong there', async t => {
+t.test('the table of client codes lists all codes of a StreamError', async t => {
   const rows = rowsOf('lib/client/README.md', 'client code')
   const defined = readFileSync('lib/client/stream-error.ts', 'utf8').match(/(?<=\| ')FST_SSE_\w+/g)
   t.strictSame(rows.map(([code]) => plain(code)), defined)

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { unmarked } from '../setup/marks.ts'
 
 /**
- * A stream that is read frame by frame until the end of the test. Its ids are those of a log: the epoch is kept, and
+ * A stream that is read frame by frame until the end of the test. Its ids are ids of a log: the epoch is kept, and
  * removed from the frames, as are the marks.
  */
 export class Reading {

@@ -129,7 +129,7 @@ t.test('a POST to an existing run joins it: the model is called once, with the f
   t.strictSame(speaker.prompts, ['What is it?'])
 })
 
-t.test('a reconnecting client receives what it missed, and 204 after the end', async t => {
+t.test('a reconnecting client receives the missed events, and 204 after the end', async t => {
   const speaker = new Speaker(WORDS)
   const site = await start(t, speaker.generate)
   speaker.say(WORDS.length)

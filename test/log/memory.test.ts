@@ -79,7 +79,7 @@ t.test('R7: after the end any append throws FST_SSE_CHANNEL_ENDED, and changes n
   t.same(await offsetsOf(log), [1, 2])
 })
 
-t.test('it answers at once, without a promise', async t => {
+t.test('a log in memory answers at once, without a promise', async t => {
   const log = open()
   for (const answer of [log.append(record('x')), log.read(0, 1), log.state(), log.end()]) {
     t.notOk(answer instanceof Promise)
@@ -112,7 +112,7 @@ t.test('a listener added twice is called twice, and each removal removes one', a
   t.equal(received, 3)
 })
 
-t.test('a listener that removes itself or another during a delivery leaves the rest in order', async t => {
+t.test('a listener that removes itself or another during a delivery does not disturb the others', async t => {
   const log = open()
   const received: string[] = []
   const stops: Array<() => void> = []

@@ -113,7 +113,7 @@ class Supply {
 
 for (const { version, make, connect } of versions) {
   for (const form of version === 'HTTP/1.1' ? Supply.forms : ['async'] as const) {
-    t.test(`L4: over ${version} a client that stops reading stops the ${form} source, and receives all of it in order when it reads on`, async t => {
+    t.test(`L4: over ${version} a client that stops reading pauses the ${form} source, and receives all events in order when it reads again`, async t => {
       const app = make()
       await app.register(sse)
       const supply = new Supply(MANY)

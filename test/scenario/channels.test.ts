@@ -446,7 +446,7 @@ t.test('R6: the same channel twice, and more channels than fit an id, are reject
   await publish(app.sse.channel('c63'), 'missed')
   const back = await connect(t, port, { path: '/64', headers: { 'Last-Event-ID': id } })
   await within('the missed events', back.until('data: missed\n\n'))
-  t.equal(back.frames()[0], `: replay\nevent: sse.position\nid: ${id}\ndata: `, 'all 64 positions are honoured')
+  t.equal(back.frames()[0], `: replay\nevent: sse.position\nid: ${id}\ndata: `, 'all 64 positions are resumed')
 })
 
 interface Users { app: FastifyInstance, ada: string, bob: string }
@@ -575,7 +575,7 @@ t.test('R7: end() ends the streams; a cursor at the end gets 204 and nothing els
   }
 })
 
-t.test('R7: a client that reconnects at the end gets 204, also if finding that out takes a while, within a time limit', async t => {
+t.test('R7: a client that reconnects at the end gets 204, also if the source function answers late, within a time limit', async t => {
   const app = Fastify()
   await app.register(sse, { flushHeadersAfter: 20 })
   const channel = app.sse.channel('news')
@@ -600,12 +600,12 @@ t.test('R7: a client that reconnects at the end gets 204, also if finding that o
   t.same(await answer('/looked-up/150', { 'last-event-id': id }), [204, ''])
   t.same(await answer('/looked-up/1200', { 'last-event-id': id }), [200, ':\n\n'],
     'a client does not wait for its head for ever')
-  t.same(await answer('/looked-up/150'), [200, ':\n\n'], 'and a newcomer not at all')
+  t.same(await answer('/looked-up/150'), [200, ':\n\n'], 'and a new client does not wait')
   t.same(await answer('/no-channel', { 'last-event-id': '1' }), [200, ':\n\ndata: late\n\n'],
-    'nor anybody where there is no channel')
+    'nor does a client of a source without a channel')
 })
 
-t.test('R7: a client that reconnects at the end gets 204, also if the log takes a while to answer', async t => {
+t.test('R7: a client that reconnects at the end gets 204, also if the log answers late', async t => {
   const app = Fastify()
   const memory = memoryLog()
   await app.register(sse, {
@@ -642,7 +642,7 @@ t.test('publish after the end is rejected, and reaches no subscriber', async t =
   t.equal(await whole(await openClient()), replay(at(epoch, 0)) + frame(epoch, 1))
 })
 
-t.test('C4: an invalid event is rejected, reaches no subscriber, and takes no offset', async t => {
+t.test('C4: an invalid event is rejected, reaches no subscriber, and gets no offset', async t => {
   const app = Fastify()
   await app.register(sse)
   const events = { message: Type.Object({ n: Type.Integer() }), note: Type.String() }

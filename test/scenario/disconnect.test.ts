@@ -304,7 +304,7 @@ const surplus = (ours: EventEmitter, theirs: EventEmitter): Array<string | symbo
   return [...listeners(ours)].filter(([name, count]) => count > (plain.get(name) ?? 0)).map(([name]) => name)
 }
 
-/** The listeners that remain on Fastify's side after a client leaves a plain streamed response. */
+/** The listeners that remain on Fastify's side after a client disconnects from a plain streamed response. */
 async function plainVisit (
   t: Test,
   app: FastifyInstance,

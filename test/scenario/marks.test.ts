@@ -57,7 +57,7 @@ async function whole (client: RawClient): Promise<string> {
   return client.responses()[0]!.body
 }
 
-t.test('R9: a new client, a client that reconnects at the end, and one that missed events can tell which they are; exact bytes', async t => {
+t.test('R9: a new client, a client that reconnects at the end, and a client that missed events are distinguished by the marks; exact bytes', async t => {
   const { news, epoch, openClient, reports } = await serve(t)
   await publish(news, 1, 2)
   const clients = [await openClient(), await openClient(returning(`${epoch}-2`)),

@@ -195,7 +195,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     })
   }
 
-  t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
+  t.test('a client that does not read pauses its source, and is disconnected after stallTimeout', async t => {
     let closed!: (reason: string) => void
     const over = new Promise<string>(resolve => { closed = resolve })
     const node = await nodeOf(t, {
@@ -229,7 +229,7 @@ t.test('behind nginx', { skip: absent(NGINX), jobs: 4 }, async t => {
     t.ok(beating.frames().filter(frame => frame === ':').length > 2)
   })
 
-  t.test('the position is passed in both directions: a reconnecting client receives what it missed', async t => {
+  t.test('the position is passed in both directions: a reconnecting client receives the missed events', async t => {
     const node = await nodeOf(t)
     const nginx = await Nginx.start(t, behind([node]))
     const client = await openClient(t, nginx)

@@ -162,7 +162,7 @@ t.test('behind HAProxy', { skip: absent(HAPROXY) }, async t => {
     await soon('the event', kept.until('data: 1\n\n'))
   })
 
-  t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
+  t.test('a client that does not read pauses its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
     await openClient(t, await startProxy(t, haproxy(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
@@ -184,7 +184,7 @@ t.test('behind Varnish', { skip: absent(VARNISH) }, async t => {
     t.equal(await aborted(node), 'client')
   })
 
-  t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
+  t.test('a client that does not read pauses its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
     await openClient(t, await startProxy(t, varnish(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))
@@ -215,7 +215,7 @@ t.test('behind Caddy', { skip: absent(CADDY) }, async t => {
     t.equal(await aborted(node), 'client')
   })
 
-  t.test('a client that does not read stops its source, and is disconnected after stallTimeout', async t => {
+  t.test('a client that does not read pauses its source, and is disconnected after stallTimeout', async t => {
     const node = await nodeOf(t, { stallTimeout: 200 })
     await openClient(t, await startProxy(t, caddy(node)), { path: '/endless', pauseOnConnect: true })
     await soon('the first event', untilSent(node, 1))

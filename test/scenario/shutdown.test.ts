@@ -91,7 +91,7 @@ t.test('L7: app.close() ends a hundred busy, idle, stalled and headless streams 
   t.comment(`closed after ${(performance.now() - started).toFixed(0)} ms`)
   for (const { name, client } of clients) {
     if (name === 'stalled') continue
-    t.equal(await within('the end', client.closed), 'end', `${name}: a goodbye`)
+    t.equal(await within('the end', client.closed), 'end', `${name}: a clean end`)
     const [response] = client.responses()
     t.match(response, { status: 200, complete: true, headers: { 'content-type': 'text/event-stream; charset=utf-8' } },
       `${name}: the last chunk`)
@@ -164,7 +164,7 @@ t.test('L7: app.close() waits for a client that has not yet read its last event'
   await turn()
   client.resume()
   await within('app.close()', closed)
-  t.equal(await within('the goodbye', client.closed), 'end')
+  t.equal(await within('the clean end', client.closed), 'end')
   t.match(client.responses()[0], { complete: true, body: /x\n\nretry: \d+\n\n$/ }, 'the whole event, and the end')
 })
 

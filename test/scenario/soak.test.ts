@@ -7,7 +7,7 @@ t.setTimeout(180_000)
 // `npm run soak` is the same with thousands of clients, for longer.
 const PLAN = { seconds: 7, connections: 300 }
 
-t.test('L3, L4, L7, R2: clients connect, stall, break off, are rejected and disconnected; nothing is left of them, and nothing is lost', async t => {
+t.test('L3, L4, L7, R2: clients connect, stall, break off, are rejected and disconnected; they leave nothing behind, and no event is lost', async t => {
   const outcome = await soak(t, { ...PLAN, seed: Math.floor(Math.random() * 1e6), say: line => t.comment(line) })
   for (const [what, figure] of report(outcome)) t.comment(`${what}: ${figure}`)
   t.strictSame(outcome.wrongs, [])

@@ -37,7 +37,7 @@ async function opened (t: Test, port: number, headers: Record<string, string> = 
   return client
 }
 
-/** The whole answer to one who is turned away. */
+/** The whole response to a rejected request. */
 async function answer (
   port: number,
   request: { path?: string, method?: string, headers?: Record<string, string> } = {}
@@ -216,7 +216,7 @@ t.test('L8: while the server closes, the same two answers are sent, and connecti
   await closed
 })
 
-t.test('our client accepts a status, and reconnects after the delay', async t => {
+t.test('the client of this package gets a status, and reconnects after the delay', async t => {
   const { app, port, queues } = await make(t, { maxStreams: 1, retryAfter: 0 })
   const first = await opened(t, port)
   const waits: unknown[] = []

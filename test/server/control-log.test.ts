@@ -6,7 +6,7 @@ import type { EventLog, LogEntry } from '../../lib/log/log.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
 
-/** One node on a log: what it heard, and what it has to say of that. */
+/** A node on a log: the messages that it received, and its log lines. */
 function nodeOn (log: EventLog, listener: (message: LogEntry) => void = () => {}) {
   const heard: string[] = []
   const lines: unknown[] = []
@@ -18,7 +18,7 @@ function nodeOn (log: EventLog, listener: (message: LogEntry) => void = () => {}
     },
     logger: { error: (...line: unknown[]) => { lines.push(line) } } as unknown as FastifyBaseLogger
   })
-  /** Settles when it has heard so many. */
+  /** Settles when it has received this number of messages. */
   const until = async (count: number): Promise<string[]> => {
     while (heard.length < count) await turn()
     return heard

@@ -79,28 +79,28 @@ function partOf (t: Test, keys: Array<string | undefined>, log?: EventLog) {
       revoked.push([key, reason])
     }
   }))
-  const disconnections = new DisconnectRelay({
+  const disconnectRelay = new DisconnectRelay({
     streams,
     keyed: true,
     eventLog: log === undefined ? undefined : () => log,
     log: { error: (...line: unknown[]) => { lines.push(line) } } as unknown as FastifyBaseLogger
   })
-  t.teardown(() => disconnections.close())
-  return { disconnections, revoked, lines }
+  t.teardown(() => disconnectRelay.close())
+  return { disconnectRelay, revoked, lines }
 }
 
 t.test('a value that is no key is rejected and matches no stream, also no stream without a key', async t => {
   const log = new RemoteLog()
-  const { disconnections, revoked } = partOf(t, [undefined, undefined, 'ann', '', '5', 'null', 'undefined'], log)
+  const { disconnectRelay, revoked } = partOf(t, [undefined, undefined, 'ann', '', '5', 'null', 'undefined'], log)
   for (const target of [undefined, null, 5, true, {}, ['ann'], Symbol('ann'), Object('ann')]) {
-    await t.rejects(disconnections.disconnect(target as string), {
+    await t.rejects(disconnectRelay.disconnect(target as string), {
       code: 'FST_SSE_OPTION',
       message: /^Option 'target' must be a key, which is a string, or a function of the request, got /
     })
   }
   for (const reason of [null, 5, new Error('reason')]) {
     for (const target of ['ann', () => true]) {
-      await t.rejects(disconnections.disconnect(target, reason as unknown as string), {
+      await t.rejects(disconnectRelay.disconnect(target, reason as unknown as string), {
         code: 'FST_SSE_OPTION',
         message: /^Option 'reason' must be a string, got /
       })
@@ -108,29 +108,29 @@ t.test('a value that is no key is rejected and matches no stream, also no stream
   }
   t.strictSame(revoked, [])
   t.equal(log.now.newest, 0, 'no message is sent')
-  t.equal(await disconnections.disconnect('', 'none'), 1)
+  t.equal(await disconnectRelay.disconnect('', 'none'), 1)
   t.strictSame(revoked, [['', 'none']], 'an empty key is a key')
 })
 
 t.test('a predicate that returns no boolean ends no stream', async t => {
-  const { disconnections, revoked } = partOf(t, ['ann', 'bob'])
+  const { disconnectRelay, revoked } = partOf(t, ['ann', 'bob'])
   let calls = 0
   for (const answer of [Promise.resolve(false), Promise.reject(new Error('mine')), undefined, null, 0, 'yes', {}]) {
     // Also where the first answer is one.
     const target = (): boolean => calls++ % 2 === 0 || answer as unknown as boolean
-    await t.rejects(disconnections.disconnect(target), {
+    await t.rejects(disconnectRelay.disconnect(target), {
       code: 'FST_SSE_OPTION',
       message: /^Option 'target' must be a function that returns true or false, got one that returns /
     })
   }
   t.strictSame(revoked, [])
-  t.equal(await disconnections.disconnect(() => true), 2)
+  t.equal(await disconnectRelay.disconnect(() => true), 2)
 })
 
 t.test('R10: a message of the event log is checked like a call: a malformed one ends no stream and delays no other', async t => {
   const log = new RemoteLog()
-  const { disconnections, revoked, lines } = partOf(t, [undefined, 'ann', 'bob'], log)
-  disconnections.start()
+  const { disconnectRelay, revoked, lines } = partOf(t, [undefined, 'ann', 'bob'], log)
+  disconnectRelay.start()
   await turn()
   const bad = ['{', '', 'null', '7', '"ann"', '[]', '{}', '{"key":null}', '{"key":7}', '{"reason":"gone"}',
     '{"key":"ann","reason":7}', '{"key":"ann","reason":null}']
@@ -148,14 +148,14 @@ t.test('R10: a message of the event log is checked like a call: a malformed one 
 t.test('L7: after close no message is sent, and an event log that cannot be closed is logged', async t => {
   const log = new RemoteLog()
   const error = new Error('not now')
-  const { disconnections, revoked, lines } = partOf(t, ['ann'], Object.assign(log, { close: () => { throw error } }))
-  disconnections.start()
-  disconnections.close()
+  const { disconnectRelay, revoked, lines } = partOf(t, ['ann'], Object.assign(log, { close: () => { throw error } }))
+  disconnectRelay.start()
+  disconnectRelay.close()
   t.strictSame(lines, [[{ err: error }, 'sse log failed']])
-  await t.rejects(disconnections.disconnect('ann'), { code: 'FST_SSE_CLOSING' })
+  await t.rejects(disconnectRelay.disconnect('ann'), { code: 'FST_SSE_CLOSING' })
   t.strictSame(revoked, [['ann', undefined]], 'the streams of this node are ended')
   t.equal(log.now.newest, 0)
-  t.equal(await partOf(t, ['ann']).disconnections.disconnect('ann'), 1, 'a node without others needs no log')
+  t.equal(await partOf(t, ['ann']).disconnectRelay.disconnect('ann'), 1, 'a node without others needs no log')
 })
 
 t.test('R10: the messages of nodes are in no channel, no statistics and no diagnostics channel', async t => {

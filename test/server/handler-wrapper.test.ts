@@ -110,7 +110,7 @@ t.test('a handler that starts no stream answers as without the plugin', async t 
     418])
 })
 
-t.test('L10: an error of the handler is the answer, and stops the source', async t => {
+t.test('L10: an error of the handler becomes the response, and stops the source', async t => {
   for (const [thrown, status] of [[Object.assign(new Error('no'), { statusCode: 418 }), 418], ['a text', 500], [
     undefined,
     500
@@ -156,7 +156,7 @@ t.test('L10: a handler that throws when the stream is sent is logged by Fastify,
   t.strictSame(lines.map(({ err }) => err?.message), ['late'])
 })
 
-t.test('L10: a value that the handler returns after reply.sse() is dropped with a warning; an error is the answer', async t => {
+t.test('L10: a value that the handler returns after reply.sse() is dropped with a warning; an error becomes the response', async t => {
   const { app, lines } = await build(t)
   const value = { answer: 42 }
   const start = (reply: FastifyReply): void => { reply.sse(late()) }
@@ -174,7 +174,7 @@ t.test('L10: a value that the handler returns after reply.sse() is dropped with 
   t.equal((await get(other.app)).statusCode, 409)
 })
 
-t.test('L10: a payload that is sent after reply.sse() is the answer, and stops the source', async t => {
+t.test('L10: a payload that is sent after reply.sse() becomes the response, and stops the source', async t => {
   for (const slowHook of [false, true]) {
     const { app, lines, reports } = await build(t)
     if (slowHook) app.addHook('onSend', async () => { await delay(40) })

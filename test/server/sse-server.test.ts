@@ -89,7 +89,7 @@ t.test('app.sse.streams() lists the open streams', async t => {
   t.match(app.sse.stats(), { streams: { open: 0, opened: 2, closed: { client: 2 }, events: 2 } })
 })
 
-t.test('a stream that is disconnected sends the reason, once, and our client does not reconnect', async t => {
+t.test('a stream that is disconnected sends the reason, once, and the client of this package does not reconnect', async t => {
   const { app, port, reports, lines } = await make(t)
   const failures: unknown[] = []
   const stream = connect(`http://127.0.0.1:${port}/talk`, {

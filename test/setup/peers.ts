@@ -12,7 +12,8 @@ const fastifySSE = require('@fastify/sse') as FastifyPluginAsync<
 >
 
 /**
- * The reply of fastify-sse-v2. Its types and those of this package declare one name, so that a program has one of them.
+ * The reply of fastify-sse-v2. Its types and the types of this package declare the same name, so a program has one of
+ * them.
  */
 interface ReplyOfV2 { sse: (source: object) => void, sseContext: { source: { end: () => void } } }
 

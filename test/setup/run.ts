@@ -44,7 +44,7 @@ async function check (): Promise<void> {
   if (failed.length > 0) throw new Error(`${failed.map(name => `npm run ${name}`).join(' and ')} failed`)
 }
 
-/** Runs tap. The whole output stands in .tap/<name>.tap; failed and skipped tests are printed. */
+/** Runs tap. The whole output is in .tap/<name>.tap; failed and skipped tests are printed. */
 async function suite (name: string, args: readonly string[]): Promise<Counts> {
   const record = `.tap/${name}.tap`
   const reporter = process.stdout.isTTY ? 'terse' : 'silent'

@@ -22,7 +22,7 @@ export class SequenceCheck {
   get position (): number | undefined { return this.#position }
   get id (): string | undefined { return this.#position === undefined ? undefined : `${this.#epoch}-${this.#position}` }
 
-  /** Returns what is wrong with a frame, or undefined. An event contains its own number, which is its offset. */
+  /** Returns the fault of a frame, or undefined. An event contains its own number, which is its offset. */
   take ({ event, id, data }: Record<string, string>): string | undefined {
     if (id === undefined) return undefined
     const [epoch = '', digits] = id.split('-')

@@ -85,8 +85,8 @@ async function ask (session: ClientHttp2Session, path: string): Promise<ClientHt
 }
 
 /**
- * A way to a server whose client falls asleep, as a laptop does: what is sent to it stays unread, the end of the
- * connection too.
+ * A relay to a server, whose client can sleep as a laptop does: the bytes that are sent to it stay unread, and so does
+ * the end of the connection.
  */
 async function relay (t: Test, url: string): Promise<{ url: string, sleep: () => void }> {
   const sockets: Socket[] = []

@@ -35,7 +35,7 @@ async function answer (t: Test, handler: (head: ResponseHead, reply: FastifyRepl
   return { status: response.statusCode, headers: response.headers, body: response.body, thrown, log }
 }
 
-t.test('W1: the head is that of an event stream, except for headers that were set before', async t => {
+t.test('W1: the head has the headers of an event stream, except for headers that were set before', async t => {
   const { headers, body } = await answer(t, (head, reply) => {
     reply.header('cache-control', 'no-store')
     head.commit()
@@ -192,7 +192,7 @@ t.test('L1: the error goes through error handlers, which may send any payload, o
   }
 })
 
-t.test('L9: the error of an onSend hook is the answer', async t => {
+t.test('L9: the error of an onSend hook becomes the response', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.setErrorHandler((error, _request, reply) => reply.code(502).send({ message: (error as Error).message }))

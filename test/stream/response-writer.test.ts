@@ -67,7 +67,7 @@ function connectionOf (
   return { response, connection, drains: () => drains, nextDrain: () => new Promise(resolve => { tell = resolve }) }
 }
 
-/** All that goes to a socket from now on. */
+/** Returns all bytes that are written to a socket from now on. */
 function watchWrites (socket: Socket): unknown[] {
   const written: unknown[] = []
   const { write } = socket
@@ -115,7 +115,7 @@ t.test('text is one write to the socket, with its length in bytes', async t => {
   t.equal(rest(client), Buffer.from(`${coded('first\n\n', ...texts)}0\r\n\r\n`).toString())
 })
 
-t.test('the first frame leaves with the head and the last one with the end: one write each', async t => {
+t.test('the first frame is sent with the head and the last one with the end: one write each', async t => {
   const { connection, response, client } = await openConnection(t)
   const written = watchWrites(response.socket!)
   connection.write('é first\n\n')
@@ -178,7 +178,7 @@ async function around (t: Test, { connection, client, response }: Opened, before
   t.ok(client.responses()[0]!.body.endsWith(body(chunk, 'last')))
 }
 
-t.test('the head goes before shared frames, whose memory is kept', async t => {
+t.test('the head is sent before shared frames, whose memory is kept', async t => {
   const { connection, response, client } = await openConnection(t)
   const written = watchWrites(response.socket!)
   const chunk = chunkOf('é€😀')
@@ -191,7 +191,7 @@ t.test('the head goes before shared frames, whose memory is kept', async t => {
   t.equal(client.responses()[0]!.body, chunk.text)
 })
 
-t.test('bytes that wait in the response go first', async t => {
+t.test('bytes that wait in the response are sent first', async t => {
   const opened = await openConnection(t)
   opened.connection.write('first')
   await opened.client.until('first')

@@ -74,7 +74,7 @@ t.test('L9: a payload of another content type is the error reply of an onSend ho
   t.strictSame(await send('text/event-stream', 'a value'), { calls: [['returned', 'a value']], body: 'the end' })
 })
 
-t.test('E1: a Fastify that keeps no mark of errors decides itself about a payload that is no error', async t => {
+t.test('E1: if Fastify keeps no mark of errors, it decides about a payload that is no error', async t => {
   const fastify = fastifyWithout('fastify.reply.isError')
   t.match(await callsOf(() => {
     // eslint-disable-next-line no-throw-literal

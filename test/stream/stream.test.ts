@@ -33,7 +33,7 @@ interface TestApp {
   logged: (level: number) => Array<string | undefined>
 }
 
-/** An app with the plugin; what it logs and what it says about its streams is collected. */
+/** An app with the plugin. Its log lines and the reports of its streams are collected. */
 async function build (t: Test, options: RegisterOptions = {}): Promise<TestApp> {
   const log: LogLine[] = []
   const reports: CloseReport[] = []
@@ -247,7 +247,7 @@ t.test("L1: an error handler may pass the error to the parent's handler, which m
   t.equal(response.payload, '')
 })
 
-t.test('W1: the headers are those of an event stream, and headers that the handler set win', async t => {
+t.test('W1: the headers are those of an event stream, and headers that the handler has set take precedence', async t => {
   const plain = await stream(t, () => generate({ data: 1 }))
   t.match(plain.response.headers, {
     'content-type': 'text/event-stream; charset=utf-8',
@@ -458,7 +458,7 @@ t.test('an error reply that cannot be sent cuts the connection and is logged', a
 
 // Writes: L5
 
-/** A stream, and what it wrote. */
+/** A stream, and the data that it wrote. */
 async function written (t: Test, source: () => unknown): Promise<string[]> {
   let writes: string[] = []
   const { app } = await build(t)
@@ -678,7 +678,7 @@ const replies: Array<[what: string, handler: Handler]> = [
 ]
 for (const [what, handler] of replies) {
   for (const slowHook of [false, true]) {
-    t.test(`L10: a handler that ${what} after reply.sse() does not disturb the stream, and the log says FST_SSE_SEND_AFTER_SSE${slowHook ? ', with an async onSend hook' : ''}`, async t => {
+    t.test(`L10: a handler that ${what} after reply.sse() does not disturb the stream, and FST_SSE_SEND_AFTER_SSE is logged${slowHook ? ', with an async onSend hook' : ''}`, async t => {
       const { app, logged } = await build(t)
       if (slowHook) app.addHook('onSend', () => turn())
       app.get('/', handler)
@@ -765,7 +765,7 @@ for (const [what, iterator] of broken) {
   })
 }
 
-// Events that do not fit: C2
+// Invalid events: C2
 
 const counted = { count: Type.Object({ n: Type.Integer() }), message: Type.String() }
 
@@ -800,7 +800,7 @@ t.test('C2: the error is thrown into a sync generator, too', async t => {
 
 const invalid: Array<[what: string, event: unknown, code: string]> = [
   ['of an unknown name', { event: 'cuont', data: { n: 1 } }, 'FST_SSE_UNKNOWN_EVENT'],
-  ['that does not fit its schema', { event: 'count', data: { n: 1.5 } }, 'FST_SSE_DATA'],
+  ['that does not match its schema', { event: 'count', data: { n: 1.5 } }, 'FST_SSE_DATA'],
   ['without data', { event: 'count' }, 'FST_SSE_DATA'],
   ['with a line break in its id', { data: 'x', id: 'a\nb' }, 'FST_SSE_FIELD'],
   ['that is none', 'text', 'FST_SSE_EVENT']
@@ -833,7 +833,7 @@ const unthrowable: Array<[what: string, source: () => AsyncIterable<unknown> | I
   ['a readable', () => Readable.from([{ data: 'first' }, { data: 5 }, { data: 'never' }])]
 ]
 for (const [what, source] of unthrowable) {
-  t.test(`C2: ${what}, which cannot be told, is stopped`, async t => {
+  t.test(`C2: ${what}, which has no throw(), is stopped`, async t => {
     const made = source()
     const { body, logged } = await stream(t, () => made, {}, counted)
     t.equal(body, `data: first\n\n${INTERNAL}`)

@@ -244,7 +244,7 @@ function shared (data: string): { chunk: FrameBatch, text: string, size: number 
   return { chunk, text, size: Buffer.byteLength(text) }
 }
 
-t.test('R4: shared frames go straight to the sink, and are counted in bytes', async t => {
+t.test('R4: shared frames are written to the sink at once, and are counted in bytes', async t => {
   const { response } = await openResponse(t)
   const { writer, written, open } = makeWriter(response)
   const { chunk, text, size } = shared('é€😀')
@@ -255,7 +255,7 @@ t.test('R4: shared frames go straight to the sink, and are counted in bytes', as
   t.strictSame([written.length, writer.bytes], [2, 2 * size])
 })
 
-t.test('R2: waiting frames go before shared frames', async t => {
+t.test('R2: waiting frames are sent before shared frames', async t => {
   const { response } = await openResponse(t)
   const { writer, calls, written, open } = makeWriter(response)
   const { chunk, text } = shared('1')
@@ -338,7 +338,7 @@ t.test('L6: after the silence the position is sent in place of the heartbeat, if
   t.equal(writer.bytes, 14)
 })
 
-t.test('C2: an event is framed by the contract, counted, and its id noted; one that does not fit is reported', async t => {
+t.test('C2: an event is framed by the contract, counted, and its id stored; an event that does not match is reported', async t => {
   const { response } = await openResponse(t)
   const written: string[] = []
   const rejected: unknown[] = []

@@ -102,7 +102,7 @@ t.test('a response without a body is read', async t => {
 })
 
 for (const method of ['GET', 'POST']) {
-  t.test(`the server notices a client that leaves: ${method}`, async t => {
+  t.test(`the server notices the disconnect of a client: ${method}`, async t => {
     const { app, reports } = await serve(t)
     const line = new InjectTransport(app, {})
     const client = new AbortController()

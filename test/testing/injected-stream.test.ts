@@ -186,7 +186,7 @@ t.test('reconnect resumes after the last consumed event', async t => {
   t.strictSame(numbers(await (await unread.reconnect()).take(3)), [1, 2, 3])
 })
 
-t.test('L4: a stalled client stops the source, and resumes', async t => {
+t.test('L4: a stalled client pauses the source, and resumes', async t => {
   const { open, pulled } = await serve(t)
   const stream = await open('/count')
   await stream.take(1)

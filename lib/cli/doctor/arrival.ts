@@ -51,7 +51,10 @@ function comparedWith (origin: Exchange, base: Exchange): Finding[] {
     }.`, OFF)]
 }
 
-/** A proxy that waits for more bytes before it sends delays each event by the same time. */
+/**
+ * Returns the finding for a steady lag: a proxy that waits for more bytes before it sends delays each event by the same
+ * time.
+ */
 function steadyLag (origin: Exchange, base: Exchange): Finding {
   const lag = lagOf(origin, base)
   const text = 'Compared with the origin no event is held back.'

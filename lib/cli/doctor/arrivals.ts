@@ -35,7 +35,7 @@ export class Arrivals implements ParserHandlers {
   /** The silences in milliseconds: before the first piece and between pieces. */
   get silences (): number[] { return this.pieces.map(({ at }, index) => at - (this.pieces[index - 1]?.at ?? 0)) }
 
-  /** Throws FST_SSE_EVENT_SIZE. */
+  /** Records bytes that arrived at that time. Throws FST_SSE_EVENT_SIZE. */
   feed (bytes: Buffer, at: number): void {
     if (bytes.length === 0) return
     const piece = this.#open ?? this.#begin(at)

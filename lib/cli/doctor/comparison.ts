@@ -7,7 +7,7 @@ export interface Delay { readonly events: number, readonly most: number }
 /** The delay of the same events here and at the origin, in milliseconds. */
 export interface Lag { readonly events: number, readonly median: number, readonly most: number }
 
-// Two connections of one machine never differ by so much, even under load. Milliseconds.
+// Two connections of one machine never differ by this time, even under load. Milliseconds.
 const HELD = 1_000
 // A single event may be late by chance.
 const ENOUGH = 2

@@ -15,10 +15,10 @@ export interface AppendTarget {
 }
 
 interface PendingAppend {
-  /** Undefined for the end of the log. */
+  /** The record; undefined for the end of the log. */
   record: LogRecord | undefined
   since: number
-  /** Undefined after its caller was answered. */
+  /** Settles the caller's promise; undefined after that. */
   settle: { resolve: (position: LogPosition) => void, reject: (error: unknown) => void } | undefined
 }
 

@@ -10,7 +10,7 @@ const TRANSIENT =
 // Milliseconds between two attempts, doubled up to the maximum.
 const RETRY_DELAYS = [20, 500] as const
 
-/** Whether Redis itself rejected the command. Every other error is one of the connection. */
+/** Whether Redis itself rejected the command. Every other error is an error of the connection. */
 export const isRefusal = (error: unknown): error is Error => (error as Error | undefined)?.name === 'ReplyError'
 
 /** Whether the next attempt may succeed. */
@@ -70,7 +70,7 @@ export class Commands {
     }
   }
 
-  /** One promise for all callers, so that the client has few listeners. */
+  /** Returns one promise for all callers, so that the client has few listeners. */
   #whenReady (): Promise<void> | undefined {
     const client = this.#client
     // A lazy client connects on its first command.

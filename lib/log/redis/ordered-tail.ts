@@ -77,7 +77,7 @@ export class OrderedTail {
     this.#sources.deliver({ epoch, newest: delivered.offset, ended: delivered.ended, entries: rest })
   }
 
-  /** Another epoch replaces the current one. */
+  /** Replaces the current epoch by another one. */
   #restart ({ epoch, newest, ended }: LogBatch): void {
     this.#delivered = { epoch, offset: newest, ended }
     this.#sources.deliver({ epoch, newest, ended, entries: [] })

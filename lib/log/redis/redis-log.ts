@@ -128,8 +128,8 @@ export class RedisLog implements EventLog, RedisListener {
   end (): Promise<void> { return this.#appends.end() }
 
   /**
-   * Redis stores the entries for clients that reconnect. Each new instance leaves an idempotency key, so an instance is
-   * kept for a while.
+   * Returns true after a time without use. Redis stores the entries for clients that reconnect, but each new instance
+   * adds an idempotency key, so an instance is kept for a while.
    */
   isIdle (): boolean {
     return this.#listeners.size === 0 && this.#appends.empty && performance.now() - this.#usedAt >= this.#idleAfter

@@ -4,7 +4,7 @@ import type { LogBatch, LogEntry } from '../log.ts'
 /** A batch as the scripts write it, with fields for the scripts and the log itself. */
 export interface ScriptReply extends LogBatch {
   readonly oldest: number
-  /** When the newest entry was appended, by the clock of Redis: distinguishes two events with one offset. */
+  /** The time of the newest append, by the clock of Redis: distinguishes two events with one offset. */
   readonly appendedAt: string
   /** The secret of the seals of this epoch: only in answers, empty in a message. */
   readonly secret: string

@@ -2,8 +2,8 @@
 // contain the entries. Measured with 1,000 events/s (`npm run bench:redis`, medians): with one channel, XREAD has a p50
 // of 0.35 ms against 0.30, and costs the node 215 µs of CPU per event against 106. With 10,000 channels it has a p50 of
 // 15 ms against 0.5, a p99 of 125 ms against 14, and costs 567 µs against 85, because each call of XREAD names all of
-// them again. A stream that keeps nothing cannot be read at all. Messages that a subscription loses show as a gap in
-// the offsets, and the stream has the entries.
+// them again. A stream without a history cannot be read at all. Messages that a subscription loses show as a gap in the
+// offsets, and the stream has the entries.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { isCluster, type RedisClient, type RedisConnection } from './client.ts'
@@ -13,7 +13,7 @@ import { hasMoved, isTransient } from './commands.ts'
 export interface RedisListener {
   /** Does not throw. */
   onMessage: (message: Buffer) => void
-  /** Messages may have been lost: resynchronize from the stream. */
+  /** Called when messages may have been lost: resynchronize from the stream. */
   onLoss: () => void
 }
 
@@ -46,7 +46,7 @@ export class RedisSubscriber {
   readonly #client: RedisClient
   readonly #idleTimeout: number
   readonly #subscriptions = new Map<string, RedisSubscription>()
-  /** By server. */
+  /** Connections by server. */
   readonly #links = new Map<string, Link>()
   #delay: number = RETRY_DELAYS[0]
   #pingedAt = 0
@@ -140,7 +140,7 @@ export class RedisSubscriber {
     done.catch(() => {})
   }
 
-  /** One delay for all attempts. */
+  /** Returns the delay that all attempts share. */
   #backOff (): Promise<void> {
     if (this.#pause === undefined) {
       this.#pause = pause(this.#delay).then(() => { this.#pause = undefined })

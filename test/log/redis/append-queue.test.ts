@@ -132,7 +132,7 @@ t.test('an empty queue has no timer', async t => {
   t.equal(timers(), before)
 })
 
-t.test('L11: it sends, times out and restarts its timer in the context of no publisher', async t => {
+t.test('L11: a queue sends, times out and restarts its timer in the context of no publisher', async t => {
   const storage = new AsyncLocalStorage<string>()
   const seen = new Set<string>()
   const see = (what: string): void => { seen.add(`${what} ${storage.getStore() ?? 'nobody'}`) }

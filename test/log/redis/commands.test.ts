@@ -100,7 +100,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(client.listenerCount('ready'), 0)
   })
 
-  t.test('a command that is no longer isWanted is not sent', async t => {
+  t.test('a command that is no longer wanted is not sent', async t => {
     const { client, commands } = make(t, { port: await freePort(), retryStrategy: () => 10 })
     let isWanted = true
     const answers = runState(commands, () => isWanted)

@@ -149,7 +149,7 @@ t.test('with a cluster of three', { skip: absent(REDIS) }, async t => {
     t.ok(missed > 0)
   })
 
-  t.test('a slot that moves to another server takes its channel along', async (t: Test) => {
+  t.test('a channel continues when its slot moves to another server', async (t: Test) => {
     const client = cluster.client(t)
     const open = redisLog(client)
     const log = open('moving', { maxEvents: 100, maxBytes: 100_000, maxAge: Infinity })

@@ -270,7 +270,7 @@ t.test('R8: for any lost, duplicated or late messages: each entry once and in or
   for (let seed = 1; seed <= 500; seed++) await play(t, seed)
 })
 
-t.test('L12: no wait for entries that the store does not have, if the request followed their message', async t => {
+t.test('L12: a tail does not wait for entries that the store does not have, if its request was sent after their message', async t => {
   for (const claims of [[batch(900_000, 900_000)], [batch(1, 900_000, { entries: [] })], [
     batch(5, 4, { newest: 900_000 }),
     batch(7, 8)

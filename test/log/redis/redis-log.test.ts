@@ -96,7 +96,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.ok(slots.every(size => size === 1), 'the keys of one channel are in one slot')
   })
 
-  t.test('an append right after the call of tail is delivered, by any way its message takes', async t => {
+  t.test('an append right after the call of tail() is delivered, from this node and from another one', async t => {
     for (let n = 0; n < 50; n++) {
       const log = open(t)
       const other = open(t, { name: log.name })
@@ -149,7 +149,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await tail.waitFor('the entries of the new epoch', () => tail.entries.at(-1)?.offset === 2)
   })
 
-  t.test('R1: offsets that a failover took back are not assigned twice in one epoch', async t => {
+  t.test('R1: offsets that a failover lost are not assigned twice in one epoch', async t => {
     const log = open(t)
     const tail = new RecordedTail()
     log.tail(tail.listener)
@@ -296,7 +296,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R10: an entry that is no event is rejected, and a log that lost its hash does not take its events for foreign ones', async t => {
+  t.test('R10: an entry that is no event is rejected, and a log that lost its hash does not reject its own events', async t => {
     const log = open(t, { history: { maxBytes: 1 } })
     await log.append(numbered(1))
     await admin.xadd(`sse:{${log.name}}:events`, '2-9999999999999', 'mine', '1')
@@ -470,7 +470,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     again.close()
   })
 
-  t.test('it is idle without listeners and appends under way, when unused for its age or five minutes', async t => {
+  t.test('a log is idle without listeners and appends under way, when unused for its age or five minutes', async t => {
     for (const [age, after] of [[60_000, 60_000], [Infinity, 300_000]] as const) {
       const log = open(t, { history: { maxAge: age } })
       const stop = log.tail(() => {})
@@ -484,7 +484,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
           performance.now = now
         }
       }
-      t.notOk(later(after), 'somebody listens')
+      t.notOk(later(after), 'there is a listener')
       stop()
       await log.state()
       t.notOk(later(after - 1_000))

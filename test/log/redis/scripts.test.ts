@@ -90,7 +90,7 @@ t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('R1: a log that gave one offset to two events is detected by the check, also after later appends', async t => {
+  t.test('R1: a log that assigned one offset to two events is detected by the check, also after later appends', async t => {
     const log = channel()
     await log.append(1, 'a')
     const { known } = log
@@ -167,7 +167,7 @@ t.test('the scripts in Redis', { skip: absent(REDIS) }, async t => {
     }
   })
 
-  t.test('events that expire before their log leave its offsets and its epoch', async t => {
+  t.test('a log keeps its offsets and its epoch when its events expire before it', async t => {
     const log = channel()
     const { epoch } = await log.append(1, 'a', 'b')
     await redis.del(`c${names}:events`)

@@ -9,7 +9,7 @@ import { within } from '../../setup/within.ts'
 /** Records messages, and the number of losses. */
 class Listener implements RedisListener {
   readonly messages: string[] = []
-  deaf = 0
+  losses = 0
   #check = (): void => {}
 
   onMessage (message: Buffer): void {
@@ -18,7 +18,7 @@ class Listener implements RedisListener {
   }
 
   onLoss (): void {
-    this.deaf++
+    this.losses++
     this.#check()
   }
 
@@ -118,7 +118,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     for (let again = 1; again <= 5; again++) {
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       for (const [n, listener] of ears.entries()) {
-        await listener.until('the loss', () => listener.deaf === again)
+        await listener.until('the loss', () => listener.losses === again)
         await admin.publish(`lost ${n}`, String(again))
         await listener.until('the message', () => listener.messages.length === again)
       }
@@ -136,9 +136,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     relay.lose(false)
     await admin.publish('silent', 'lost')
     subscriber.tick(performance.now() + 20)
-    t.equal(listener.deaf, 0, 'the last PING was a moment ago')
+    t.equal(listener.losses, 0, 'the last PING was a moment ago')
     subscriber.tick(performance.now() + 51)
-    await listener.until('the loss', () => listener.deaf === 1)
+    await listener.until('the loss', () => listener.losses === 1)
     await admin.publish('silent', 'a')
     await listener.until('the message', () => listener.messages.length === 1)
     t.strictSame(listener.messages, ['a'])
@@ -156,8 +156,8 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   })
 
   t.test('a user without the right to subscribe gets a rejection', async t => {
-    await admin.acl('SETUSER', 'deaf', 'on', '>secret', '+@all', '~*', 'resetchannels')
-    const { subscriber } = make(t, { username: 'deaf', password: 'secret' })
+    await admin.acl('SETUSER', 'limited', 'on', '>secret', '+@all', '~*', 'resetchannels')
+    const { subscriber } = make(t, { username: 'limited', password: 'secret' })
     await t.rejects(within('the refusal', subscriber.subscribe('forbidden', new Listener())), { message: /NOPERM/ })
   })
 
@@ -179,6 +179,6 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     other.close()
     await within('the word', listening)
     while ((await tails()).length > 0);
-    t.equal(listener.deaf, 0)
+    t.equal(listener.losses, 0)
   })
 })

@@ -18,7 +18,7 @@ export class Reader {
   position: string | undefined
   /** True if the client reported that it will not reconnect. */
   stopped = false
-  /** Reconnects, for a client that leaves this to its user. */
+  /** Reconnects, for a client that does not do so by itself. */
   again: (() => void) | undefined
   readonly #told = new EventEmitter()
 

@@ -140,7 +140,7 @@ test('a stream ends with its test', async t => {
   assert.deepEqual(openStreams(app), [])
 })
 
-test('streams that nobody reads, and one that comes back for ever, keep neither the app nor the process', async () => {
+test('unread streams, and a stream that reconnects for ever, keep neither the app nor the process running', async () => {
   for (const url of ['/silent', '/full', '/ticks']) await injectStream(app, url)
   await injectStream(app, { url: '/once', reconnect: true })
   const stream = await injectStream(app, { url: '/once', reconnect: true })
