@@ -82,7 +82,6 @@ export class Visit {
       }
     }
     if (source === 'pulled') {
-      // On a busy machine the first event may take longer than the default, and a heartbeat would go out before it.
       this.over = this.reply.sse(({ signal }) => {
         this.#signal = signal
         return this.#events()
