@@ -6,6 +6,7 @@ import type { EventMap, PublishEventOf, ReceivedEventOf } from '../contract/even
 import type { HistoryLimits, EventLogFactory } from '../log/log.ts'
 import { validateOptions, functionOrNull, isOptions, type Rule } from '../validate-options.ts'
 import type { Statistics } from '../metrics/statistics.ts'
+import { RESERVED } from '../wire/protocol.ts'
 
 /**
  * Options of `app.sse.channel(name, options)`: created once, outside of the handler, and the same in every call for the
@@ -104,10 +105,10 @@ const RULES: Record<keyof ChannelOptions, Rule> = {
 // A name may become a key, or part of a log line. Half a surrogate pair has no UTF-8 form: two names would be one key.
 const NAME = /^[^\p{Cc}\p{Cs}]{1,512}$/u
 
-// Reserved for the package: the log of messages between nodes has such a name.
-const RESERVED = 'sse.'
-
-/** Whether the value is a valid channel name. */
+/**
+ * Whether the value is a valid channel name. The reserved prefix is for the package: the log of messages between nodes
+ * has such a name.
+ */
 export function isChannelName (name: unknown): name is string {
   return typeof name === 'string' && NAME.test(name) && !name.startsWith(RESERVED)
 }

@@ -2,6 +2,7 @@ import type { EventMap, ResetReason } from '../contract/event-types.ts'
 import type { RouteDeclaration } from '../server/route-declarations.ts'
 import { isSchemaNode, type SchemaNode } from '../schema/json-schema.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
+import { GAP_EVENT, POSITION_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import type { Components } from './components.ts'
 import { toJsonSchema202012 } from './dialect.ts'
 
@@ -10,19 +11,19 @@ const CHANNEL = { type: 'string', description: 'The name of the channel. Present
 const REASONS: ResetReason[] = ['malformed', 'unknown', 'evicted', 'ahead']
 
 // The events of this package: of streams that subscribe to a channel, and after an error.
-const RESET = branch('sse.reset', {
+const RESET = branch(RESET_EVENT, {
   type: 'object',
   required: ['reason', 'oldest', 'newest'],
   properties: { reason: { type: 'string', enum: REASONS }, oldest: OFFSET, newest: OFFSET, channel: CHANNEL }
 }, 'The stream cannot resume at the position of the client. Events may be missing.')
 
-const GAP = branch('sse.gap', {
+const GAP = branch(GAP_EVENT, {
   type: 'object',
   required: ['dropped'],
   properties: { dropped: OFFSET, channel: CHANNEL }
 }, 'Events of the channel were skipped. `dropped` is their number.')
 
-const POSITION = branch('sse.position', { type: 'string', const: '' },
+const POSITION = branch(POSITION_EVENT, { type: 'string', const: '' },
   'The current position, in `id`. It is no event of the application.', true)
 
 const PROBLEM = branch('error', {
@@ -51,8 +52,8 @@ export function eventSchemaOf (
     const data = toJsonSchema202012(schema as unknown as SchemaNode, schemas, components)
     return branch(name, data, descriptionOf(schema as unknown as SchemaNode, schemas), isTextSchema(schema, schemas))
   })
-  const common = [components.refTo(RESET, 'sse.reset', () => RESET), components.refTo(GAP, 'sse.gap', () => GAP),
-    components.refTo(POSITION, 'sse.position', () => POSITION)]
+  const common = [components.refTo(RESET, RESET_EVENT, () => RESET), components.refTo(GAP, GAP_EVENT, () => GAP),
+    components.refTo(POSITION, POSITION_EVENT, () => POSITION)]
   const names = Object.keys(map)
   // A map may declare `error` itself.
   if (errorEvent === undefined && !names.includes('error')) {
@@ -72,7 +73,7 @@ export function eventSchemaOf (
       retry: { type: 'integer', minimum: 0, description: 'How long to wait before reconnecting, in milliseconds.' }
     },
     oneOf: [...branches, ...common,
-      ...typeof errorEvent === 'function' ? [anyEventExcept([...names, 'sse.reset', 'sse.gap', 'sse.position'])] : []]
+      ...typeof errorEvent === 'function' ? [anyEventExcept([...names, RESET_EVENT, GAP_EVENT, POSITION_EVENT])] : []]
   }
 }
 
