@@ -1,16 +1,23 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join, sep } from 'node:path'
 
 // Runs the checks and the suite. The last line is "N passed, N failed". Arguments are test files and options of tap:
-// with a file alone its tests run, without checks and coverage.
+// with a file alone its tests run, without checks and coverage. The argument `load` runs the tests under load.
 
 /**
  * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
  */
-const PROGRAMS = ['test/example/*.test.ts', 'test/bench.test.ts', 'test/documents/*.test.ts',
-  'test/client/package.test.ts',
-  'test/scenario/{back-forward,both-ways,both-ways-proxies,browser,byte-cases,chaos,clients,compression,doctor,drain,fan-out,inspector,nginx,nodes,page,proxies,rights,servers,soak,tabs}.test.ts']
+const PROGRAMS = matcher(['bench', 'client/package', 'example/.*', 'documents/.*',
+  'scenario/(back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|clients|compression|doctor|drain|fan-out|inspector|nginx|nodes|page|proxies|rights|servers|soak|tabs)'])
+/** The programs that need most of the CPU: of `npm run test:load`, and so of `.ci/run`. */
+const LOAD = matcher(['bench', 'example/nodes', 'scenario/(chaos|fan-out|nodes|soak)'])
 const CHECKS = ['lint', 'typecheck', 'package']
+
+function matcher (names: readonly string[]): (file: string) => boolean {
+  const pattern = new RegExp(`^test/(${names.join('|')})\\.test\\.ts$`)
+  return file => pattern.test(file)
+}
 
 interface Counts { passed: number, failed: number, skipped: number }
 
@@ -34,8 +41,31 @@ function run (command: string, args: readonly string[], quiet = false): Promise<
   })
 }
 
+/**
+ * Returns the files for tap. The tests of a folder share one process, because the start of a process costs 1.2 s of
+ * CPU: it imports tap, Fastify and the coverage. A scenario has its own process: it counts sockets, timers and memory.
+ */
+function grouped (files: readonly string[]): string[] {
+  const folder = join('.tap', 'groups')
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  const groups = new Map<string, string[]>()
+  for (const file of files) {
+    const [, name = ''] = file.split('/')
+    const isAlone = name === 'scenario' || name === 'example'
+    const group = isAlone ? file : join(folder, `${name.replace(/\.test\.ts$/, '')}.mjs`)
+    groups.set(group, [...groups.get(group) ?? [], file])
+  }
+  for (const [group, files] of groups) {
+    if (group.endsWith('.mjs')) writeFileSync(group, files.map(file => `import '../../${file}'\n`).join(''))
+  }
+  return [...groups.keys()].sort()
+}
+
 async function check (): Promise<void> {
   await run(process.execPath, ['--import=./test/setup/typescript.js', 'test/setup/programs.ts'])
+  // Else tap loads its compiler beside ours, into each process.
+  if (await run('npx', ['tap', 'build'], true) !== 0) throw new Error('tap build failed')
   if (await run('npm', ['run', '--silent', 'build']) !== 0) throw new Error('npm run build failed')
   time('programs, build')
   const codes = await Promise.all(CHECKS.map(name => run('npm', ['run', '--silent', name], true)))
@@ -63,13 +93,18 @@ async function suite (name: string, args: readonly string[]): Promise<Counts> {
 
 async function main (args: readonly string[]): Promise<void> {
   mkdirSync('.tap', { recursive: true })
+  const files = readdirSync('test', { recursive: true }).map(file => join('test', String(file)).replaceAll(sep, '/'))
+    .filter(file => file.endsWith('.test.ts'))
   const runs: Counts[] = []
-  if (args.length > 0) {
-    runs.push(await suite('last', ['--disable-coverage', ...args]))
-  } else {
+  const programs = files.filter(PROGRAMS)
+  if (args.length === 0) {
     await check()
-    runs.push(await suite('covered', PROGRAMS.map(pattern => `--exclude=${pattern}`)))
-    runs.push(await suite('programs', ['--disable-coverage', ...PROGRAMS]))
+    runs.push(await suite('covered', grouped(files.filter(file => !PROGRAMS(file)))))
+    runs.push(await suite('programs', ['--disable-coverage', ...grouped(programs.filter(file => !LOAD(file)))]))
+  } else if (args[0] === 'load') {
+    runs.push(await suite('load', ['--disable-coverage', ...programs.filter(LOAD)]))
+  } else {
+    runs.push(await suite('last', ['--disable-coverage', ...args]))
   }
   const sum = (key: keyof Counts): number => runs.reduce((sum, counts) => sum + counts[key], 0)
   const skipped = sum('skipped')
