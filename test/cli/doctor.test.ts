@@ -13,7 +13,7 @@ import { Shell } from '../setup/shell.ts'
 import { buffers, compresses, cutsSilence, keepsAll, oldProxy, passes, toyProxy } from '../setup/toy-proxy.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 /** A real app: ten events of 500 bytes per second, and a stream with one event only. */
 async function serve (t: Test, prepare: (app: FastifyInstance) => unknown = () => {}): Promise<number> {

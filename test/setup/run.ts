@@ -52,8 +52,7 @@ function grouped (files: readonly string[]): string[] {
   const groups = new Map<string, string[]>()
   for (const file of files) {
     const [, name = ''] = file.split('/')
-    const isAlone = name === 'scenario' || name === 'example'
-    const group = isAlone ? file : join(folder, `${name.replace(/\.test\.ts$/, '')}.mjs`)
+    const group = name === 'scenario' ? file : join(folder, `${name.replace(/\.test\.ts$/, '')}.mjs`)
     groups.set(group, [...groups.get(group) ?? [], file])
   }
   for (const [group, files] of groups) {
@@ -99,8 +98,8 @@ async function main (args: readonly string[]): Promise<void> {
   const programs = files.filter(PROGRAMS)
   if (args.length === 0) {
     await check()
-    runs.push(await suite('covered', grouped(files.filter(file => !PROGRAMS(file)))))
-    runs.push(await suite('programs', ['--disable-coverage', ...grouped(programs.filter(file => !LOAD(file)))]))
+    runs.push(await suite('covered', ['--timeout=480', ...grouped(files.filter(file => !PROGRAMS(file)))]))
+    runs.push(await suite('programs', ['--disable-coverage', ...programs.filter(file => !LOAD(file))]))
   } else if (args[0] === 'load') {
     runs.push(await suite('load', ['--disable-coverage', ...programs.filter(LOAD)]))
   } else {

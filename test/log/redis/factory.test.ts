@@ -9,7 +9,7 @@ import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisCluster } from '../../setup/redis-cluster.ts'
 import { freePort, RedisServer } from '../../setup/redis.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('an invalid client or option throws at the call', async t => {
   for (const client of [undefined, {}, 'redis://127.0.0.1']) {
