@@ -12,6 +12,8 @@ const PROGRAMS = matcher(['bench', 'client/package', 'example/.*', 'documents/.*
   'scenario/(back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|clients|compression|doctor|drain|fan-out|inspector|nginx|nodes|page|proxies|rights|servers|soak|tabs)'])
 /** The programs that need most of the CPU: of `npm run test:load`, and so of `.ci/run`. */
 const LOAD = matcher(['bench', 'example/nodes', 'scenario/(chaos|fan-out|nodes|soak)'])
+/** Files with a process of their own: scenarios count sockets, timers and memory, and the checks run side by side. */
+const ALONE = matcher(['scenario/.*', 'log/checks'])
 const CHECKS = ['lint', 'typecheck', 'package']
 
 function matcher (names: readonly string[]): (file: string) => boolean {
@@ -43,7 +45,7 @@ function run (command: string, args: readonly string[], quiet = false): Promise<
 
 /**
  * Returns the files for tap. The tests of a folder share one process, because the start of a process costs 1.2 s of
- * CPU: it imports tap, Fastify and the coverage. A scenario has its own process: it counts sockets, timers and memory.
+ * CPU: it imports tap, Fastify and the coverage.
  */
 function grouped (files: readonly string[]): string[] {
   const folder = join('.tap', 'groups')
@@ -52,7 +54,7 @@ function grouped (files: readonly string[]): string[] {
   const groups = new Map<string, string[]>()
   for (const file of files) {
     const [, name = ''] = file.split('/')
-    const group = name === 'scenario' ? file : join(folder, `${name.replace(/\.test\.ts$/, '')}.mjs`)
+    const group = ALONE(file) ? file : join(folder, `${name.replace(/\.test\.ts$/, '')}.mjs`)
     groups.set(group, [...groups.get(group) ?? [], file])
   }
   for (const [group, files] of groups) {
