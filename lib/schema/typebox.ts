@@ -36,7 +36,7 @@ export function typeboxChecker (
   /** Returns the check of a format as in Fastify's requests; undefined for a format that only TypeBox knows. */
   function formatCheck (format: string): Check | undefined {
     try {
-      return ajv.compile({ type: 'string', format })
+      return ajv.format(format)
     } catch (error) {
       if (hasFormat(format)) return undefined
       throw error
