@@ -6,13 +6,19 @@ import type { SharedSchemas } from './text-schema.ts'
 
 /** An error of TypeBox 0.34. */
 interface ValueError { type: number, schema: object, path: string, value: unknown, message: string }
-interface TypeCheck { Check: (value: unknown) => boolean, Errors: (value: unknown) => { First: () => ValueError | undefined } }
+interface TypeCheck {
+  Check: (value: unknown) => boolean
+  Errors: (value: unknown) => { First: () => ValueError | undefined }
+}
 
 /** The part of `@sinclair/typebox` 0.34 that the check of events needs. */
 export interface SinclairTypeBox {
   readonly Kind: symbol
   readonly KindGuard: { IsKind: (schema: unknown) => boolean, IsRef: (schema: unknown) => boolean }
-  readonly FormatRegistry: { Has: (name: string) => boolean, Set: (name: string, check: (text: string) => boolean) => void }
+  readonly FormatRegistry: {
+    Has: (name: string) => boolean,
+    Set: (name: string, check: (text: string) => boolean) => void
+  }
   readonly TypeRegistry: { Set: (kind: string, check: (schema: object, value: unknown) => boolean) => void }
   readonly ValueErrorType: { readonly Kind: number }
   readonly TypeCompiler: { Compile: (schema: never, references?: never) => TypeCheck }

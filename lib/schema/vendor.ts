@@ -3,7 +3,7 @@ import { isSchemaNode, type SchemaNode } from './json-schema.ts'
 
 /**
  * The library that a schema was made with. `typebox`: TypeBox 1.x, the package `typebox`. `sinclair-typebox`: TypeBox
- * 0.34, the package `@sinclair/typebox`. `standard`: any library with Standard Schema, such as Zod, Valibot and ArkType.
+ * 0.34, the package `@sinclair/typebox`. `standard`: a library with Standard Schema, such as Zod, Valibot or ArkType.
  * `json-schema`: a plain JSON Schema.
  */
 export type Vendor = 'typebox' | 'sinclair-typebox' | 'standard' | 'json-schema'
