@@ -91,11 +91,14 @@ export function sinclairChecker (
       const inner: Mismatch = explainByAjv(error.schema, error.value)
       return { path: path + inner.path, message: inner.message }
     },
-    compileBranch: ({ node, resource: { named } }: Subschema): Check =>
-      lazily(() => {
-        const branch = compile(standalone(node as SchemaNode), [...named.values()].map(standalone))
-        return value => branch.Check(value)
+    compileBranch (branch: Subschema): Check {
+      const { node, resource: { named, checkedByAjv } } = branch
+      if (checkedByAjv) return ajv.compileBranch(branch)
+      return lazily(() => {
+        const compiled = compile(standalone(node as SchemaNode), [...named.values()].map(standalone))
+        return value => compiled.Check(value)
       })
+    }
   }
 }
 

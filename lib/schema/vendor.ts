@@ -96,8 +96,8 @@ function convert (schema: StandardSchema, side: 'input' | 'output'): SchemaNode 
 const VENDOR_NAMES = { typebox: 'typebox', 'sinclair-typebox': '@sinclair/typebox', 'json-schema': 'JSON Schema' }
 
 /** Returns the name of the library that a schema was made with, for messages. */
-export function vendorName (schema: unknown): string {
-  const vendor = vendorOf(schema) ?? 'json-schema'
+export function vendorName (schema: object): string {
+  const vendor = vendorOf(schema)!
   return vendor === 'standard' ? String((schema as StandardSchema)['~standard'].vendor) : VENDOR_NAMES[vendor]
 }
 

@@ -32,6 +32,8 @@ const hostile = (parts: Record<string, unknown>): object => ({
 })
 
 type Row = [title: string, schema: object, values: Array<[value: unknown, expected: string]>]
+const nothing: unknown = Object.create(null)
+const fail = (): never => { throw nothing }
 const WAY_OUT = 'declare the data as sent, or add a JSON Schema with withJsonSchema()'
 const CHANGES = 'unusable: the schema changes its data, for example by a transform or a default: declare the data as sent'
 const Tree = z.object({ v: z.int(), get kids () { return z.array(Tree) } })
