@@ -57,6 +57,8 @@ t.test('C1: TypeBox 1.x checks its schemas, and only declared properties are sen
     ['plain JSON Schema', Type.Object({ a: plain({ type: 'object', properties: { b: S }, required: ['b'] }) }), [
       [{ a: { b: 'x', c: 1 } }, '{"a":{"b":"x"}}'], [{ a: { b: 1 } }, '/a/b: must be string'],
       [{ a: {} }, "/a: must have required property 'b'"]]],
+    ['a plain union', Type.Object({ a: plain({ anyOf: [Type.Object({ b: S }), Type.Object({ c: I })] }) }), [
+      [{ a: { b: 'x', c: 'y', d: 1 } }, '{"a":{"b":"x"}}'], [{ a: { b: 1, c: 2 } }, '{"a":{"c":2}}']]],
     ['a schema of 0.34', Type.Object({ a: Type0.String({ minLength: 2 }) }), [[{ a: 'xx' }, '{"a":"xx"}'],
       [{ a: 'x' }, '/a: must NOT have fewer than 2 characters']]],
     ['a schema without a kind', Type.Unsafe<string>({ type: 'string', minLength: 2 }), [['xx', 'xx'],
@@ -121,6 +123,10 @@ t.test('C1: a format of TypeBox 1.x has the meaning of Fastify, and of the Ajv o
   const odd = { customOptions: { formats: { even: (text: string) => text.length % 2 === 1 } } }
   t.equal(outcome(Type.String({ format: 'even' }), 'x', odd), 'x', 'the option of the app wins')
   t.equal(outcome(Type.Object({ a: Type.String({ format: 'even' }) }), { a: 'xx' }, odd), '/a: must match format "even"')
+})
+
+t.test('explain() returns a text also for a valid value', async t => {
+  t.strictSame(schemaCompiler({})(S).explain('x'), { path: '/', message: 'does not match the schema' })
 })
 
 t.test('TypeBox 1.x with enumerable kinds is the same', async t => {
