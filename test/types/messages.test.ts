@@ -118,8 +118,8 @@ const MAPS: Case[] = [
   {
     title: 'a map of typed events with a function',
     code: 'typed({ progress: () => Type.String() })',
-    at: 'progress',
-    message: noSchema('() => TString')
+    at: '(',
+    message: ["Type '() => ", "' is not assignable to type 'EventSchema'."]
   }
 ]
 
