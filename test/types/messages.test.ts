@@ -141,6 +141,6 @@ for (const [index, { title, code, at, message }] of cases.entries()) {
     const texts = diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n').split('\n')[0]!)
     t.equal(diagnostics.length, 1, texts.join('\n'))
     t.equal(source.text.slice(diagnostics[0]?.start).match(/^(?:\w+|.)/)?.[0], at, code)
-    t.strictSame(message.filter(part => texts[0]?.includes(part) !== true), [], texts[0])
+    t.strictSame(message.filter(part => texts[0]?.includes(part) !== true), [], texts.join('\n'))
   })
 }
