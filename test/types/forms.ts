@@ -170,7 +170,6 @@ class Controller {
 }
 const controller = new Controller()
 app.get<{ Params: { id: string }, Sse: Events }>('/:id', { schema }, controller.stream)
-app.get('/', { schema }, controller.stream)
 app.get('/', { schema }, controller.watch)
 app.route({ method: 'GET', url: '/', schema, handler: controller.watch })
 // @ts-expect-error the controller has another map
