@@ -23,6 +23,7 @@ export function isTextSchema (
   const known = { ...shared, ...$defs as SharedSchemas }
   const [id = '', pointer = ''] = ($ref as string).split('#')
   const start = id === '' ? root : Object.hasOwn(known, id) ? known[id] : undefined
-  const target = pointer.split('/').slice(1).reduce((node, key) => Object(node)[key] as unknown, start)
+  const target = decodeURIComponent(pointer).split('/').slice(1).reduce<unknown>(
+    (node, key) => (Object(node) as SharedSchemas)[key.replaceAll('~1', '/').replaceAll('~0', '~')], start)
   return isTextSchema(target, known, start, [...seen, schema])
 }
