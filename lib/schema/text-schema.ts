@@ -21,9 +21,17 @@ export function isTextSchema (
     every(anyOf, isText) || every(oneOf, isText) || (Array.isArray(allOf) && allOf.some(isText))) return true
   if (!isString($ref)) return false
   const known = { ...shared, ...$defs as SharedSchemas }
-  const [id = '', pointer = ''] = ($ref as string).split('#')
+  const [target, resource] = resolveReference($ref as string, root, known)
+  return isTextSchema(target, known, resource, [...seen, schema])
+}
+
+/**
+ * Returns the target of a `$ref` and the schema that `#` refers to there; undefined if there is none. `root`: the
+ * schema that `#` refers to here. `known`: other schemas, by `$id`.
+ */
+export function resolveReference ($ref: string, root: unknown, known: SharedSchemas): [target: unknown, root: unknown] {
+  const [id = '', pointer = ''] = $ref.split('#')
   const start = id === '' ? root : Object.hasOwn(known, id) ? known[id] : undefined
-  const target = decodeURIComponent(pointer).split('/').slice(1).reduce<unknown>(
-    (node, key) => (Object(node) as SharedSchemas)[key.replaceAll('~1', '/').replaceAll('~0', '~')], start)
-  return isTextSchema(target, known, start, [...seen, schema])
+  return [decodeURIComponent(pointer).split('/').slice(1).reduce<unknown>(
+    (node, key) => (Object(node) as SharedSchemas)[key.replaceAll('~1', '/').replaceAll('~0', '~')], start), start]
 }
