@@ -68,7 +68,10 @@ t.test('a map may mix all kinds', async t => {
 const Line = z.object({ sku: z.string() }).meta({ id: 'Line', title: 'A line', description: 'A line of an order' })
 const Person = z.object({ name: z.string(), get friends () { return z.array(Person) } })
 interface Valibot { name: string, friends: Valibot[] }
-const ValibotPerson: v.GenericSchema<Valibot> = v.object({ name: v.string(), friends: v.array(v.lazy(() => ValibotPerson)) })
+const ValibotPerson: v.GenericSchema<Valibot> = v.object({
+  name: v.string(),
+  friends: v.array(v.lazy(() => ValibotPerson))
+})
 const { person: ArkPerson } = type.module({ person: { name: 'string', friends: 'person[]' } })
 const { Person: BoxPerson } = Type.Module({
   Person: Type.Object({ name: Type.String(), friends: Type.Array(Type.Ref('Person')) }, { description: 'A person' })

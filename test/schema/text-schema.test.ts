@@ -126,7 +126,7 @@ t.test('W5: a schema of another library is textual if it admits only strings', a
     ['TypeBox 1.x: a string', Type1.String({ format: 'uuid' }), true],
     ['TypeBox 1.x: a literal', Type1.Literal('a'), true],
     ['TypeBox 1.x: an enum', Type1.Enum(['a', 'b']), true],
-    ['TypeBox 1.x: a template', Type1.TemplateLiteral('a${1|2}'), true],
+    ['TypeBox 1.x: a template', Type1.TemplateLiteral([Type1.Literal('a-'), Type1.Number()]), true],
     ['TypeBox 1.x: a key of', Type1.KeyOf(Type1.Object({ a: Type1.String(), b: Type1.String() })), true],
     ['TypeBox 1.x: a script', Type1.Script("'a' | 'b'"), true],
     ['TypeBox 1.x: a member of a module', Words.Again, true],

@@ -65,9 +65,10 @@ function prepare (source: object, withLengths: boolean): Prepared {
     if (typeof pattern === 'string' && !isPattern(pattern)) delete node.pattern
     if (!withLengths && typeof minLength === 'number') delete node.minLength
     if (!withLengths && typeof maxLength === 'number') delete node.maxLength
-    // JSON has no such value: the server sends another one in its place.
-    if (typeof type === 'string' && !TYPES.includes(type)) delete node.type
-    else if (nullable === true && type !== undefined) node.type = [type, 'null'].flat()
+    if (typeof type !== 'string' && !Array.isArray(type)) return node
+    // JSON has no value of such a type: the server sends another value in its place.
+    if (![type].flat().every(type => TYPES.includes(type as string))) delete node.type
+    else if (nullable === true) node.type = [type, 'null'].flat()
     return node
   }
 

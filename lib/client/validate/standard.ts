@@ -2,7 +2,7 @@ import { isStandardSchema } from '../../schema/vendor.ts'
 
 /** The result of a Standard Schema, as far as it is read here. */
 interface StandardResult {
-  readonly issues?: ReadonlyArray<{ message: string, path?: ReadonlyArray<PropertyKey | { key: PropertyKey }> }>
+  readonly issues?: ReadonlyArray<{ message: string, path?: Iterable<PropertyKey | { key: PropertyKey }> }>
 }
 
 /**
@@ -20,6 +20,7 @@ export function validate (schema: unknown, data: unknown): string | undefined {
   }
   const [issue] = (result as StandardResult).issues ?? []
   if (issue === undefined) return undefined
-  const keys = (issue.path ?? []).map(part => String(typeof part === 'object' ? part.key : part))
+  // The path of ArkType is no plain array.
+  const keys = Array.from(issue.path ?? [], part => String(typeof part === 'object' ? part.key : part))
   return `${issue.message} at '/${keys.map(key => key.replaceAll('~', '~0').replaceAll('/', '~1')).join('/')}'`
 }
