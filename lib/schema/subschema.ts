@@ -48,7 +48,7 @@ export class Subschema {
         root: node,
         named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, SchemaNode]>])
       }
-    } else if (resource.checkedByAjv && isId(node.$id)) this.resource = { ...resource, root: node }
+    } else if (isId(node.$id)) this.resource = { ...resource, root: node }
     else return
     this.pointer = ''
   }
@@ -105,7 +105,7 @@ export class Subschema {
   }
 }
 
-const escapePointer = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
+export const escapePointer = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
 const isId = (id: unknown): id is string => typeof id === 'string' && !id.startsWith('#')
 
 /** Collects all schemas inside this one by their `$id`, and by their anchors, as `#name`. */
