@@ -1,4 +1,4 @@
-import Fastify from 'fastify'
+import Fastify, { type FastifySchema } from 'fastify'
 import t from 'tap'
 import { type ConnectOptions, connect } from '../../lib/client/connect.ts'
 import { StreamError } from '../../lib/client/stream-error.ts'
@@ -7,7 +7,7 @@ import { validate as validateJsonSchema } from '../../lib/client/validate/json-s
 import { validate as validateStandard } from '../../lib/client/validate/standard.ts'
 import { validate as validateTypebox } from '../../lib/client/validate/typebox.ts'
 import type { Validate } from '../../lib/client/encoding.ts'
-import type { EventMap } from '../../lib/contract/event-types.ts'
+import type { AnyEvent, EventMap } from '../../lib/contract/event-types.ts'
 import sse from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { MAPS, type KindMap } from '../setup/map-kinds.ts'
@@ -45,6 +45,37 @@ t.test('W5: the client decodes events by a map of any kind, from any server', as
     for (const validate of CHECKS[kind]!) {
       t.strictSame(await all(server.url, optionsOf(map, validate)),
         [['note', '5'], ['level', 'low'], ['order', { id: 1, lines: ['a'], more: true }]], kind)
+    }
+  }
+})
+
+t.test('C1, W5: a route of each kind over real sockets: checked, stripped, text or JSON', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const faults: Error[] = []
+  for (const [index, map] of Object.values(MAPS).entries()) {
+    const events: AnyEvent[] = [
+      { event: 'note', data: '5' },
+      { event: 'level', data: 'low' },
+      { event: 'order', data: { id: 1, lines: ['a'], secret: true } },
+      { event: 'order', data: { id: 1, lines: [5] } },
+      { event: 'level', data: 'none' },
+      { event: 'note', data: 5 }
+    ]
+    const onInvalid = (error: Error): 'skip' => {
+      faults.push(error)
+      return 'skip'
+    }
+    app.get(`/${index}`, { schema: { sse: map } as FastifySchema }, (_request, reply) =>
+      reply.sse(events, { finite: true, onInvalid }))
+  }
+  const port = await listen(t, app)
+  for (const [index, [kind, map]] of Object.entries(MAPS).entries()) {
+    for (const validate of CHECKS[kind]!) {
+      faults.length = 0
+      t.strictSame(await all(`http://127.0.0.1:${port}/${index}`, optionsOf(map, validate)),
+        [['note', '5'], ['level', 'low'], ['order', { id: 1, lines: ['a'] }]], kind)
+      t.match(faults.map(({ message }) => message), [/'order'.*\/lines\/0/, /'level'/, /'note'/], kind)
     }
   }
 })
