@@ -1,3 +1,4 @@
+import type { DataOf } from '../contract/data-type.ts'
 import type { EventMap, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
 import type { StandardSchema } from '../schema/vendor.ts'
@@ -15,8 +16,11 @@ export type Encoding = 'text' | 'json'
  * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
  */
 export type EncodingsOf<M extends EventMap> = {
-  readonly [K in keyof M]: (M[K] & { params: [] })['static'] extends string ? 'text' : 'json'
+  readonly [K in keyof M]: EncodingOf<DataOf<M[K]>>
 }
+
+// The type of a JSON Schema may be unknown.
+type EncodingOf<Data> = unknown extends Data ? Encoding : [Data] extends [string] ? 'text' : 'json'
 
 /** An event of a stream without a map, its data as text. `id` is the last event id. */
 export interface RawEvent { readonly event: string, readonly data: string, readonly id: string }

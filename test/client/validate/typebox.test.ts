@@ -4,10 +4,13 @@ import { Type, type TSchema } from 'typebox'
 import { z } from 'zod'
 import { validate } from '../../../lib/client/validate/typebox.ts'
 
+/** A row of a table: a schema, valid values, and invalid values with their faults. */
+type Row = [title: string, schema: TSchema, fitting: unknown[], others: Array<[value: unknown, fault: string]>]
+
 const { List } = Type.Module({ List: Type.Object({ value: Type.Integer(), next: Type.Optional(Type.Ref('List')) }) })
 
 t.test('C1: valid data has no fault, and invalid data returns its first fault and the path', async t => {
-  const rows: Array<[title: string, schema: TSchema, fitting: unknown[], others: Array<[value: unknown, fault: string]>]> = [
+  const rows: Row[] = [
     ['a string', Type.String(), ['', 'x'], [[5, "must be string at '/'"]]],
     ['an object', Type.Object({ a: Type.Number(), b: Type.Optional(Type.String()) }), [{ a: 1 }, { a: 1, c: 1 }], [
       [{}, "must have required properties a at '/'"], [{ a: 1, b: null }, "must be string at '/b'"]
