@@ -66,10 +66,9 @@ t.test('C1: Standard Schemas are checked, too; others are left to the server', a
 })
 
 t.test('a schema is not modified', async t => {
-  const schema = Type.Object({ at: Type.String({ format: 'date' }) })
+  const schema = Type.Object({ at: Object.freeze(Type.String({ format: 'date' })) })
   Object.freeze(schema)
-  Object.freeze(schema.properties.at)
   t.equal(validate(schema, { at: '' }), undefined)
-  t.equal(schema.properties.at.format, 'date')
+  t.match(schema.properties.at, { format: 'date' })
   t.equal(validate(schema, {}), "must have required properties at at '/'")
 })
