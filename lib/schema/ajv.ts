@@ -16,6 +16,7 @@ type BuildValidator = ReturnType<typeof AjvCompiler>
 /** The value of `Fastify({ ajv })`: options and plugins of Ajv. */
 export type AjvOptions = Omit<Extract<Parameters<BuildValidator>[1], { onCreate?: unknown }>, 'mode'>
 type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
+interface Instance { ajv: Ajv, compile: ReturnType<BuildValidator> }
 
 // The ways out of errors of Ajv, by a part of their message.
 const WAYS_OUT: Array<[part: string, wayOut: string]> = [
@@ -49,8 +50,8 @@ export class AjvChecker {
   readonly #shared: SharedSchemas
   readonly #options: AjvOptions
   readonly #names: Map<unknown, string>
-  #compile: ReturnType<BuildValidator> | undefined
-  #ajv: Ajv | undefined
+  #instance: Instance | undefined
+  #added = 0
 
   /** `shared`: the schemas of `app.addSchema`, by `$id`. */
   constructor (shared: SharedSchemas, options: AjvOptions) {
@@ -61,33 +62,6 @@ export class AjvChecker {
     this.#names = new Map(Object.entries(shared).map(([id, schema]) => [schema, id]))
   }
 
-  /** Compiles a schema. Throws for a schema that Ajv cannot check; the message names a way out. */
-  compile (schema: SchemaNode): Validator {
-    const { customOptions, plugins = [], onCreate } = this.#options
-    this.#compile ??= AjvCompiler()(this.#shared as Record<string, object>, {
-      plugins,
-      // Strict: an event is not a query string, so Ajv converts no value and fills in no default.
-      customOptions: { ...customOptions, coerceTypes: false, useDefaults: false, removeAdditional: false },
-      onCreate: instance => {
-        this.#ajv = instance
-        onCreate?.(instance)
-      }
-    })
-    let validator: Validator
-    try {
-      validator = this.#compile({ method: '', url: '', schema, httpPart: 'body' }) as Validator
-    } catch (cause) {
-      const message = errorMessage(cause)
-      const wayOut = WAYS_OUT.find(([part]) => message.includes(part))?.[1]
-      throw wayOut === undefined ? cause : new Error(`${message}: ${wayOut}`, { cause })
-    }
-    // Ajv has one schema for each id.
-    if (validator.schema !== schema && JSON.stringify(validator.schema) !== JSON.stringify(schema)) {
-      throw new Error(`the $id '${String(schema.$id)}' names another schema: give each schema an $id of its own`)
-    }
-    return validator
-  }
-
   /** Compiles a schema. Returns a copy of it, for which `isAjvSchema` is true. */
   add (schema: SchemaNode): SchemaNode {
     const copy = mapSchema(schema, node => {
@@ -96,9 +70,24 @@ export class AjvChecker {
       }
       return node
     })
-    // Ajv caches by object. compileBranch adds the copy itself under a name.
-    validators.set(copy, this.compile({ ...copy }))
+    // A schema without an `$id` gets a name, so that Ajv can refer to it and to its parts.
+    const name = typeof copy.$id === 'string' ? copy.$id : `fastify-typed-sse-${this.#added++}`
+    const validator = this.#explained(({ ajv }) => {
+      if (ajv.getSchema(name) === undefined) ajv.addSchema(copy, name)
+      return ajv.getSchema(name) as Validator
+    })
+    // Ajv has one schema for each id. The ones of equal schemas, as in two routes, are the same.
+    if (validator.schema !== copy && JSON.stringify(validator.schema) !== JSON.stringify(copy)) {
+      throw new Error(`the $id '${name}' names another schema: give each schema an $id of its own`)
+    }
+    this.#names.set(copy, name)
+    validators.set(copy, validator)
     return copy
+  }
+
+  /** Returns the check of a format. Throws for an unknown one. */
+  format (format: string): Validator {
+    return this.#compile({ type: 'string', format })
   }
 
   /** Compiles the checker of a schema that Ajv checks as a whole. */
@@ -114,17 +103,37 @@ export class AjvChecker {
 
   /** Returns the check of one subschema of a schema that Ajv checks. */
   compileBranch ({ resource: { root, outermost }, pointer }: Subschema): Check {
-    return lazily(() => {
-      // A schema without an `$id` gets one, so that Ajv can refer to its parts.
-      let name = this.#names.get(outermost)
-      if (name === undefined) {
-        name = typeof outermost.$id === 'string' ? outermost.$id : `fastify-typed-sse-${this.#names.size}`
-        this.#names.set(outermost, name)
-        // Another schema with that id may have been added before.
-        if (this.#ajv!.getSchema(name) === undefined) this.#ajv!.addSchema(outermost, name)
+    const name = root === outermost ? this.#names.get(outermost)! : root.$id as string
+    return lazily(() => this.#compile({ $ref: `${name}#${pointer}` }))
+  }
+
+  #compile (schema: SchemaNode): Validator {
+    return this.#explained(({ compile }) => compile({ method: '', url: '', schema, httpPart: 'body' }) as Validator)
+  }
+
+  /** Calls a function with the instance of Ajv, and adds a way out to the message of its error. */
+  #explained<T> (call: (instance: Instance) => T): T {
+    try {
+      return call(this.#instance ??= this.#create())
+    } catch (cause) {
+      const message = errorMessage(cause)
+      const wayOut = WAYS_OUT.find(([part]) => message.includes(part))?.[1]
+      throw wayOut === undefined ? cause : new Error(`${message}: ${wayOut}`, { cause })
+    }
+  }
+
+  #create (): Instance {
+    const { customOptions, plugins = [], onCreate } = this.#options
+    let ajv: Ajv | undefined
+    const compile = AjvCompiler()(this.#shared as Record<string, object>, {
+      plugins,
+      // Strict: an event is not a query string, so Ajv converts no value and fills in no default.
+      customOptions: { ...customOptions, coerceTypes: false, useDefaults: false, removeAdditional: false },
+      onCreate: instance => {
+        ajv = instance
+        onCreate?.(instance)
       }
-      if (root !== outermost) name = root.$id as string
-      return this.compile({ $ref: `${name}#${pointer}` })
     })
+    return { ajv: ajv!, compile }
   }
 }

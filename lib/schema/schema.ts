@@ -4,14 +4,14 @@ import type { Checker, DataChecker, Mismatch } from './checker.ts'
 import { compileExtractor } from './declared-part.ts'
 import { fingerprintSchema } from './fingerprint.ts'
 import { assertJsonForm } from './json-form.ts'
-import { mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
+import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
 import { typeBoxes } from './packages.ts'
 import { sinclairChecker } from './sinclair-typebox.ts'
 import { standardChecker } from './standard.ts'
 import { Subschema } from './subschema.ts'
 import { isTextSchema, type SharedSchemas } from './text-schema.ts'
 import { typeboxChecker } from './typebox.ts'
-import { isStandardSchema, jsonSchemaOf, vendorOf, type StandardSchema } from './vendor.ts'
+import { isStandardSchema, jsonSchemaOf, vendorName, vendorOf, type StandardSchema } from './vendor.ts'
 
 /** A compiled schema: checks the declared part of a value, explains a mismatch, and writes that part. */
 export interface CompiledSchema {
@@ -50,6 +50,16 @@ export function schemaCompiler (
   const lenient = new AjvChecker(shared, LENIENT)
 
   function compileChecker (schema: object, source: SchemaNode): DataChecker {
+    try {
+      return select(schema, source)
+    } catch (error) {
+      // The extractor names the place of a type without a form in JSON, and an alternative.
+      compileExtractor(Subschema.fromRoot(source, { shared, isAjvSchema: () => true }), () => () => true)
+      throw error
+    }
+  }
+
+  function select (schema: object, source: SchemaNode): DataChecker {
     const vendor = vendorOf(schema)
     if (vendor === 'standard') return standardChecker(schema as StandardSchema, source, shared, lenient)
     if (vendor === 'sinclair-typebox' && sinclair !== undefined) {
@@ -65,8 +75,9 @@ export function schemaCompiler (
   }
 
   return schema => {
-    const source = withEveryKey(jsonSchemaOf(schema))
-    mapSchema(source, assertUsable)
+    const given = jsonSchemaOf(schema)
+    assertUsable(given)
+    const source = withEveryKey(given)
     const { accept, explain, passesAnyValue } = compileChecker(schema, source)
     const textual = isTextSchema(source, shared)
     const serialize = compileSerializer(source, shared)
@@ -97,16 +108,24 @@ export function schemaCompiler (
 const UNKNOWN = ['prefixItems', 'dependentSchemas', '$dynamicRef', '$recursiveRef']
 
 /** Throws if the schema has a part that cannot be used; the message names an alternative. */
-function assertUsable (node: SchemaNode): SchemaNode {
-  if (isStandardSchema(node)) {
-    throw new Error(`a schema of ${node['~standard'].vendor} is inside another schema: make the whole schema with ${
-      node['~standard'].vendor}`)
-  }
-  if ('~codec' in node) throw new Error('Type.Codec changes the data: declare the data as sent')
-  const unknown = UNKNOWN.find(keyword => keyword in node)
-  if (unknown === undefined) return node
-  throw new Error(`the keyword '${unknown}' is not in draft 7 of JSON Schema: declare the same with its keywords${
-    unknown === 'prefixItems' ? ', here items: […]' : ''}`)
+function assertUsable (schema: SchemaNode): void {
+  mapSchema(schema, node => {
+    if ('~codec' in node) throw new Error('Type.Codec changes the data: declare the data as sent')
+    const unknown = UNKNOWN.find(keyword => keyword in node)
+    if (unknown !== undefined) {
+      throw new Error(`the keyword '${unknown}' is not in draft 7 of JSON Schema: use the keywords of draft 7${
+        unknown === 'prefixItems' ? ', here items: […]' : ''}`)
+    }
+    // A schema of ArkType is a function.
+    Object.values(node).flatMap(inner => isSchemaNode(inner) ? Object.values(inner) : inner).forEach(assertNoOther)
+    return node
+  }, assertNoOther)
+}
+
+function assertNoOther (inner: unknown): boolean {
+  if (!isStandardSchema(inner)) return false
+  const vendor = vendorName(inner)
+  throw new Error(`a schema of ${vendor} is inside another schema: make the whole schema with ${vendor}`)
 }
 
 /** Returns the checker of the declared part of data. */

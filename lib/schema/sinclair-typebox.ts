@@ -42,7 +42,7 @@ export function sinclairChecker (
   // the program has registered the name itself. An unknown name throws here, at start-up.
   function registerFormat (format: string): void {
     if (FormatRegistry.Has(format)) return
-    const check = ajv.compile({ type: 'string', format })
+    const check = ajv.format(format)
     registeredFormats.add(format)
     FormatRegistry.Set(format, value => check(value))
   }

@@ -9,6 +9,7 @@ import type { SharedSchemas } from './text-schema.ts'
 import { inputSchemaOf, vendorName, type StandardSchema } from './vendor.ts'
 
 const ASYNC = 'the schema is async: make it sync, because an event is checked before it is sent'
+const PROMISE = 'the check returned a promise: make it sync, because an event is checked before it is sent'
 const accepts: Check = () => true
 
 /**
@@ -37,7 +38,7 @@ export function standardChecker (
   function validate (part: unknown): { value: unknown } | Mismatch {
     try {
       const result = standard.validate(part)
-      if (isPromise(result)) return { path: '', message: ASYNC }
+      if (isPromise(result)) return { path: '', message: PROMISE }
       const { issues, value } = result as { issues?: unknown, value?: unknown }
       return Boolean(issues) ? toMismatch(issues) : { value }
     } catch (error) {

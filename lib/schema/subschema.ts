@@ -55,7 +55,10 @@ export class Subschema {
 
   static fromRoot (schema: SchemaNode, context: SchemaContext): Subschema {
     const outside: SchemaResource = { root: {}, outermost: {}, checkedByAjv: false, named: collectNames(schema) }
-    return new Subschema(schema, outside, '', '', context)
+    const subschema = new Subschema(schema, outside, '', '', context)
+    return subschema.resource === outside
+      ? new Subschema(schema, { ...outside, root: schema }, '', '', context)
+      : subschema
   }
 
   /** Returns the subschema under a keyword and a key. `property`: the property of the values that it applies to. */
@@ -90,9 +93,7 @@ export class Subschema {
           ? this.resource
           : { ...this.resource, root: start }
     if (!fragment.startsWith('/')) return new Subschema(start, resource, '', this.instancePath, this.#context)
-    const keys = decodeURIComponent(fragment).slice(1).split('/').map(key =>
-      key.replaceAll('~1', '/').replaceAll('~0', '~')
-    )
+    const keys = fragment.slice(1).split('/').map(unescapePointer)
     const node = keys.reduce<unknown>(
       (value, key) =>
         typeof value === 'object' && value !== null && Object.hasOwn(value, key)
@@ -106,6 +107,9 @@ export class Subschema {
 }
 
 export const escapePointer = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
+/** Returns the name in a JSON pointer that is the fragment of a URI. */
+export const unescapePointer = (key: string): string =>
+  decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~')
 const isId = (id: unknown): id is string => typeof id === 'string' && !id.startsWith('#')
 
 /** Collects all schemas inside this one by their `$id`, and by their anchors, as `#name`. */

@@ -36,7 +36,7 @@ export function typeboxChecker (
   /** Returns the check of a format as in Fastify's requests; undefined for a format that only TypeBox knows. */
   function formatCheck (format: string): Check | undefined {
     try {
-      return ajv.compile({ type: 'string', format })
+      return ajv.format(format)
     } catch (error) {
       if (hasFormat(format)) return undefined
       throw error
@@ -99,7 +99,9 @@ function referencesOf (branch: Subschema): Array<[reference: string, schema: Sch
   return references
 }
 
-function firstError ([error]: ValidationError[]): Mismatch | undefined {
+function firstError (errors: ValidationError[]): Mismatch | undefined {
+  // A schema `false` only repeats that a property is not allowed.
+  const error = errors.find(({ keyword }) => keyword !== 'boolean')
   if (error === undefined) return undefined
   const { keyword, instancePath, message, params } = error
   if (keyword !== '~refine') return { path: instancePath, message }

@@ -84,7 +84,7 @@ function convert (schema: StandardSchema, side: 'input' | 'output'): SchemaNode 
   try {
     node = jsonSchema[side]({ target: 'draft-07', ...libraryOptions === undefined ? {} : { libraryOptions } })
   } catch (cause) {
-    throw new Error(`${errorMessage(cause)}: declare the data as sent, or add a JSON Schema with withJsonSchema()`, {
+    throw new Error(`${errorMessage(cause).replace(/\.$/, '')}: declare the data as sent, or add a JSON Schema with withJsonSchema()`, {
       cause
     })
   }

@@ -502,13 +502,13 @@ t.test('C5: of any valid value with any additional properties, the declared part
       fc.uniqueArray(fc.constantFrom('secret', 'a', 'b', 'value'), { minLength: 1 }),
       fc.constantFrom<unknown>('a', 1, null, { a: 'a', secret: 1 }, [{ secret: 1 }]), ([schema, value], more, deep) => {
         const given = withMore(value, more, deep)
-        const { write } = schemaCompiler({})(schema)
+        const { write, textual } = schemaCompiler({})(schema)
         const text = write(given)
         const fits = Value.Check(schema, given)
         deepStrictEqual(text !== undefined, fits)
         if (!fits) return
         compared++
-        deepStrictEqual(JSON.parse(text!), declared(schema, given))
+        deepStrictEqual(textual ? text : JSON.parse(text!), declared(schema, given))
       }),
     { numRuns: 150 }
   )
