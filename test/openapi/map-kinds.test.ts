@@ -188,11 +188,14 @@ t.test('TypeBox 1.x: a member of a module, a reference, a record and a tuple', a
       inside: Type.Object({ a: Types.A }),
       cyclic: Type.Cyclic({ Tree: Type.Object({ kids: Type.Array(Type.Ref('Tree')) }) }, 'Tree'),
       record: Type.Record(Type.String(), Type.Tuple([Type.String(), Type.Number()])),
-      missing: Type.Ref('Elsewhere')
+      missing: Type.Ref('Elsewhere'),
+      person: BoxPerson
     }
   })
   t.same(await faultsOf(document), [])
-  t.strictSame(namesOf(document).sort(), ['A', 'B', 'Tree'])
+  const { oneOf } = schemasOf(document)['types-event'] as unknown as { oneOf: Json[] }
+  t.match(oneOf.find(({ title }) => String(title) === 'person'), { description: 'A person' })
+  t.strictSame(namesOf(document).sort(), ['A', 'B', 'Person', 'Tree'])
   const fits = readerOf(document, schemasOf(document)['types-event'] as Json)
   const cases: Array<[event: string, data: unknown, fits: boolean]> = [
     ['member', { b: { a: { b: {} } } }, true],
