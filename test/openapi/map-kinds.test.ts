@@ -213,6 +213,19 @@ t.test('TypeBox 1.x: a member of a module, a reference, a record and a tuple', a
   }
 })
 
+t.test('events share the components of types that refer to each other', async t => {
+  const Parent: z.ZodType = z.object({ get child () { return Child.optional() } }).meta({ id: 'Parent' })
+  const Child: z.ZodType = z.object({ get parent () { return Parent.optional() } }).meta({ id: 'Child' })
+  const Types = Type.Module({
+    Parent: Type.Object({ child: Type.Optional(Type.Ref('Child')) }),
+    Child: Type.Object({ parent: Type.Optional(Type.Ref('Parent')) })
+  })
+  for (const map of [
+    { parent: Parent, child: Child, both: z.object({ parent: Parent, child: Child }) },
+    { parent: Types.Parent, child: Types.Child, both: Type.Object({ parent: Types.Parent, child: Types.Child }) }
+  ]) t.strictSame(namesOf(await documentOf({ '/family': map, '/again': map })), ['Parent', 'Child'])
+})
+
 t.test('definitions of two events with one name and different contents get different components', async t => {
   const document = await documentOf({
     '/names': {
