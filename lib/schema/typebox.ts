@@ -69,13 +69,15 @@ export function typeboxChecker (
     schema,
     check: value => typed.Check(value),
     explain: value => firstError(typed.Errors(value)[1]),
-    compileBranch: branch =>
-      lazily(() => {
+    compileBranch (branch) {
+      if (branch.resource.checkedByAjv) return ajv.compileBranch(branch)
+      return lazily(() => {
         const references = referencesOf(branch).map(([name, node]) => [name, checkable(node)])
         const compiled = Compile(Object.fromEntries(references) as Record<string, object>,
           checkable(branch.node as SchemaNode))
         return value => compiled.Check(value)
       })
+    }
   }
 }
 

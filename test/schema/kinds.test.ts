@@ -23,7 +23,11 @@ interface Kinds {
 }
 
 /** A schema, values that match it, and values that may not. */
-interface Sample { readonly kinds: Kinds, readonly values: fc.Arbitrary<unknown>, readonly others: fc.Arbitrary<unknown> }
+interface Sample {
+  readonly kinds: Kinds
+  readonly values: fc.Arbitrary<unknown>
+  readonly others: fc.Arbitrary<unknown>
+}
 
 const word = fc.constantFrom('', 'x', '0', 'é', '\u2028"\\')
 // ArkType and JSON Schema know larger integers than Zod, whose integers are safe ones. JSON has no NaN.
@@ -100,64 +104,103 @@ const record = ({ kinds, values, others }: Sample): Sample => ({
   others: fc.oneof(fc.dictionary(KEYS, others, { maxKeys: 3, noNullPrototype: true }), anything)
 })
 
-// ArkType sorts the names, the required ones first. All others keep their order.
-const REQUIRED = ['a', 'b', 'constructor']
-const OPTIONAL = ['x', 'y', 'z']
+type Samples = Record<string, Sample>
+const mapped = <T>(samples: Samples, make: (sample: Sample) => T): Record<string, T> =>
+  Object.fromEntries(Object.entries(samples).map(([name, sample]) => [name, make(sample)]))
 
-/** An object with one required property at least: Valibot takes an array for an object without. */
-function object (properties: Sample[], options: Sample[], tag?: string): Sample {
-  const named = <T>(make: (kinds: Kinds) => T, optional: (inner: T) => T): Record<string, T> => ({
-    ...Object.fromEntries(properties.map(({ kinds }, i) => [REQUIRED[i], make(kinds)])),
-    ...Object.fromEntries(options.map(({ kinds }, i) => [OPTIONAL[i], optional(make(kinds))]))
-  })
-  const arks = Object.fromEntries([
-    ...properties.map(({ kinds }, i) => [REQUIRED[i], kinds.arktype]),
-    ...options.map(({ kinds }, i) => [`${OPTIONAL[i]!}?`, kinds.arktype])
-  ]) as Record<string, ArkType>
-  const valuesOf = (pick: (sample: Sample) => fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
-    fc.record({
-      ...Object.fromEntries(properties.map((sample, i) => [REQUIRED[i], pick(sample)])),
-      ...Object.fromEntries(options.map((sample, i) => [OPTIONAL[i], pick(sample)])),
-      ...tag === undefined ? {} : { tag: fc.constant(tag) }
-    }, { requiredKeys: [...REQUIRED.slice(0, properties.length), ...tag === undefined ? [] : ['tag']], noNullPrototype: true })
-  const more = (values: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
-    fc.tuple(values, fc.boolean()).map(([value, extra]) =>
-      extra ? { ...value as object, 'not declared': { secret: true } } : value)
+// Valibot takes an array for an object without required properties: each object has one.
+function object (required: Samples, optional: Samples): Sample {
+  const all = { ...required, ...optional }
+  const more = (pick: (sample: Sample) => fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
+    fc.tuple(fc.record(mapped(all, pick), { requiredKeys: Object.keys(required), noNullPrototype: true }), fc.boolean())
+      .map(([value, extra]) => extra ? { ...value, 'not declared': { secret: true } } : value)
   return {
     kinds: {
-      sinclair: Type0.Object({ ...named(({ sinclair }) => sinclair, inner => Type0.Optional(inner)), ...tag === undefined ? {} : { tag: Type0.Literal(tag) } }),
-      typebox: Type1.Object({ ...named(({ typebox }) => typebox, inner => Type1.Optional(inner)), ...tag === undefined ? {} : { tag: Type1.Literal(tag) } }),
-      json: {
-        type: 'object',
-        properties: { ...named(({ json }) => json, inner => inner), ...tag === undefined ? {} : { tag: { const: tag } } },
-        required: [...REQUIRED.slice(0, properties.length), ...tag === undefined ? [] : ['tag']]
-      },
-      zod: z.object({ ...named(({ zod }) => zod, inner => z.optional(inner)), ...tag === undefined ? {} : { tag: z.literal(tag) } }),
-      valibot: v.object({ ...named(({ valibot }) => valibot, inner => v.optional(inner)), ...tag === undefined ? {} : { tag: v.literal(tag) } }),
-      arktype: type({ ...arks, ...tag === undefined ? {} : { tag: type.unit(tag) } }) as ArkType
+      sinclair: Type0.Object({
+        ...mapped(required, ({ kinds }) => kinds.sinclair),
+        ...mapped(optional, ({ kinds }) => Type0.Optional(kinds.sinclair))
+      }),
+      typebox: Type1.Object({
+        ...mapped(required, ({ kinds }) => kinds.typebox),
+        ...mapped(optional, ({ kinds }) => Type1.Optional(kinds.typebox))
+      }),
+      json: { type: 'object', properties: mapped(all, ({ kinds }) => kinds.json), required: Object.keys(required) },
+      zod: z.object({
+        ...mapped(required, ({ kinds }) => kinds.zod),
+        ...mapped(optional, ({ kinds }) => z.optional(kinds.zod))
+      }),
+      valibot: v.object({
+        ...mapped(required, ({ kinds }) => kinds.valibot),
+        ...mapped(optional, ({ kinds }) => v.optional(kinds.valibot))
+      }),
+      arktype: type(Object.fromEntries([
+        ...Object.entries(required).map(([name, { kinds }]) => [name, kinds.arktype]),
+        ...Object.entries(optional).map(([name, { kinds }]) => [`${name}?`, kinds.arktype])
+      ]) as Record<string, ArkType>) as ArkType
     },
-    values: more(valuesOf(({ values }) => values)),
-    others: fc.oneof(more(valuesOf(({ others }) => others)), anything)
+    values: more(({ values }) => values),
+    others: fc.oneof(more(({ others }) => others), anything)
   }
 }
+
+/** Of branches that match together, Zod and Valibot send the first, and the others send all: no two tags are equal. */
+const union = (samples: Sample[]): Sample => ({
+  kinds: {
+    sinclair: Type0.Union(samples.map(({ kinds }) => kinds.sinclair)),
+    typebox: Type1.Union(samples.map(({ kinds }) => kinds.typebox)),
+    json: { anyOf: samples.map(({ kinds }) => kinds.json) },
+    zod: z.union(samples.map(({ kinds }) => kinds.zod)),
+    valibot: v.union(samples.map(({ kinds }) => kinds.valibot)),
+    arktype: samples.map(({ kinds }) => kinds.arktype).reduce((one, two) => one.or(two) as ArkType)
+  },
+  values: fc.oneof(...samples.map(({ values }) => values)),
+  others: fc.oneof(...samples.map(({ others }) => others))
+})
+
+const tag = (name: string): Sample => ({
+  kinds: {
+    sinclair: Type0.Literal(name),
+    typebox: Type1.Literal(name),
+    json: { const: name },
+    zod: z.literal(name),
+    valibot: v.literal(name),
+    arktype: type.unit(name) as ArkType
+  },
+  values: fc.constant(name),
+  others: fc.constantFrom<unknown>('p', 'q', null)
+})
+
+// ArkType sorts the names, the required ones first. All others keep their order.
+const named = (names: string[], samples: Sample[]): Samples =>
+  Object.fromEntries(samples.map((sample, i) => [names[i], sample]))
+const required = (samples: Sample[]): Samples => named(['a', 'b', 'constructor'], samples)
+// ArkType cannot convert some unions whose branches have one name with two types.
+const ofOther = (samples: Sample[]): Samples => named(['d', 'e', 'f'], samples)
+const optional = (samples: Sample[]): Samples => named(['x', 'y', 'z'], samples)
 
 const { sample } = fc.letrec<{ sample: Sample }>(tie => {
   const some = tie('sample')
   const few = (minLength: number): fc.Arbitrary<Sample[]> => fc.array(some, { minLength, maxLength: 3 })
   return {
     sample: fc.oneof({ maxDepth: 3, depthIdentifier: 'kinds' }, leaves, some.map(nullable), some.map(list), some.map(record),
-      fc.tuple(few(1), few(0)).map(([properties, options]) => object(properties, options)))
+      fc.tuple(few(1), few(0)).map(([some, others]) => object(required(some), optional(others))),
+      fc.tuple(few(0), few(0), few(0)).map(([one, two, three]) =>
+        union([object({ ...required(one), tag: tag('p') }, optional(three)), object({ ...ofOther(two), tag: tag('q') }, {})])))
   }
 })
 
 t.test('C1: all kinds of schemas accept and reject the same data, and write the same bytes', async t => {
   const compile = schemaCompiler({})
+  const some = (values: fc.Arbitrary<unknown>): fc.Arbitrary<unknown[]> =>
+    fc.array(values, { minLength: 2, maxLength: 4 })
   const seen = { accepted: 0, rejected: 0 }
   fc.assert(
-    fc.property(sample.chain(({ kinds, values, others }) => fc.tuple(fc.constant(kinds), fc.array(values, { minLength: 2, maxLength: 4 }), fc.array(others, { minLength: 2, maxLength: 4 }))),
+    fc.property(
+      sample.chain(({ kinds, values, others }) => fc.tuple(fc.constant(kinds), some(values), some(others))),
       ([{ sinclair, valibot, ...kinds }, values, others]) => {
         const { write, textual } = compile(sinclair)
-        const compiled = Object.entries({ ...kinds, valibot: toStandardJsonSchema(valibot) }).map(([kind, schema]) => ({ kind, ...compile(schema) }))
+        const compiled = Object.entries({ ...kinds, valibot: toStandardJsonSchema(valibot) }).map(([kind, schema]) =>
+          ({ kind, ...compile(schema) }))
         for (const [index, value] of [...values, ...others].entries()) {
           const text = write(value)
           seen[text === undefined ? 'rejected' : 'accepted']++
@@ -168,9 +211,10 @@ t.test('C1: all kinds of schemas accept and reject the same data, and write the 
             if (text === undefined) deepStrictEqual(other.explain(value).path.startsWith('/'), true)
           }
         }
-      }),
-    { numRuns: 100 }
+      }
+    ),
+    { numRuns: 40 }
   )
-  t.ok(seen.accepted > 200, `${seen.accepted} accepted`)
-  t.ok(seen.rejected > 50, `${seen.rejected} rejected`)
+  t.ok(seen.accepted > 80, `${seen.accepted} accepted`)
+  t.ok(seen.rejected > 30, `${seen.rejected} rejected`)
 })
