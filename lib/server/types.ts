@@ -44,6 +44,9 @@ declare module 'fastify' {
      * Answers with a stream of Server-Sent Events (WHATWG HTML §9.2) read from the source.
      * The promise settles when the stream is over. Return it from the handler.
      */
-    sse (source: SseSource<RouteEvent<SchemaCompiler, TypeProvider>>, options?: StreamOptions): Promise<void>
+    sse (
+      source: SseSource<RouteEvent<SchemaCompiler, TypeProvider>>,
+      options?: StreamOptions<RouteEvent<SchemaCompiler, TypeProvider>>
+    ): Promise<void>
   }
 }

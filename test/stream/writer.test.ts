@@ -44,7 +44,8 @@ function makeWriter (
     head: { open: () => calls.push('commit') },
     driver: { pull: () => calls.push('resume') },
     end: reason => calls.push(reason),
-    destroy: () => calls.push('destroy')
+    destroy: () => calls.push('destroy'),
+    opened: () => {}
   } as Partial<WriterOwner> as WriterOwner)
   const open = (): void => writer.open({
     write: frames => {
