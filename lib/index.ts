@@ -2,7 +2,7 @@ export { default } from './server/plugin.ts'
 export { typed, type Typed } from './contract/typed.ts'
 export { asData, named } from './source/as-data.ts'
 export { EventQueue, type EventQueueOptions } from './source/event-queue.ts'
-export { StreamClosedError, type CloseReason, type CloseReport } from './lifecycle.ts'
+export { StreamClosedError, type CloseReason, type CloseReport, type OpenReport } from './lifecycle.ts'
 export { memoryLog } from './log/memory.ts'
 export { FST_SSE_CHANNEL_ENDED } from './errors.ts'
 export type {

@@ -17,6 +17,12 @@ import { Scope } from './scope.ts'
 export type CloseReason = 'client' | 'complete' | 'error' | 'shutdown' | 'stalled' | 'lagging' | 'expired'
   | 'channel-ended' | 'revoked'
 
+/** The argument of `onOpen`. */
+export interface OpenReport {
+  /** The id from the request. */
+  lastEventId: string | undefined
+}
+
 /** The argument of `onClose`, once for every stream. */
 export interface CloseReport {
   /** Why the stream ended. */
@@ -29,6 +35,8 @@ export interface CloseReport {
   bytes: number
   /** The last event id that was sent, else the id from the request. */
   lastEventId: string | undefined
+  /** The `sse.reset` and `sse.gap` events that the option `systemEvent` left out. */
+  omittedSystemEvents: number
 }
 
 const MEANING: Record<CloseReason, string> = {

@@ -31,6 +31,8 @@ export class ChannelReader implements FeedReader {
   readonly #decodes: boolean
   /** Whether the subscriber can use the shared frames of a batch. */
   readonly #sharesFrames: boolean
+  /** The name of the last event that was sent. */
+  #lastName = ''
   #limit = MAX_ENTRIES
   #live = false
   /** Whether nothing was read yet. */
@@ -49,6 +51,9 @@ export class ChannelReader implements FeedReader {
 
   /** Whether the reader is at the end of the log, as far as this process knows. */
   get atEnd (): boolean { return this.epoch === this.feed.epoch && this.position >= this.feed.newest }
+
+  /** Whether the last event was an error: `channel.end(error)` publishes it. */
+  get failed (): boolean { return this.#lastName === 'error' }
 
   /** The number of events that the reader is behind, as far as this process knows; 0 while it receives live events. */
   get lag (): number {
@@ -122,7 +127,7 @@ export class ChannelReader implements FeedReader {
   /**
    * Sends the position alone, so that a reconnecting client skips the dropped entries and starts inside the history.
    */
-  #sendPosition (): void { this.#subscriber.write({ id: this.#subscriber.id() }) }
+  #sendPosition (): void { this.#subscriber.writePosition() }
 
   /** Continues in a later turn of the event loop. */
   #resumeLater (delay: number): void {
@@ -165,6 +170,7 @@ export class ChannelReader implements FeedReader {
     if (!continues || !this.#subscriber.hasRoom()) return this.#backToReplay()
     if (this.#sharesFrames && batch.whole && batch.from === this.position) {
       this.position = batch.to
+      this.#lastName = batch.entries.at(-1)!.event
       this.#frames!.writeFrames(batch, batch.entries.length)
       return
     }
@@ -199,6 +205,7 @@ export class ChannelReader implements FeedReader {
     this.#skip(entry.offset - 1, 0)
     const before = subscriber.checkpoint()
     this.position = entry.offset
+    this.#lastName = entry.event
     const asStored = !projected || this.#projection.map === undefined
     const frames = asStored ? this.#frames : undefined
     if (frames !== undefined) frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)

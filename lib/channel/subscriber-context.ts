@@ -28,6 +28,8 @@ export interface SubscriberContext<R> {
   hasRoom: () => boolean
   /** Validates, serializes and sends any event, after the frames in `before`. */
   write: (event: unknown, before?: string) => void
+  /** Sends the position without an event, if the client gets such positions. */
+  writePosition: () => void
   /** Called when the reader reached the end of its log and the channel is open. */
   caughtUp: (reader: R) => void
   /** Called when `dropped` events are lost: the reader moves to that position. */
@@ -51,11 +53,14 @@ export interface SubscriberSink extends Partial<FrameSink> {
   /** The request of a stream; undefined for a loop. */
   readonly record?: RequestScope
   hasRoom: () => boolean
+  /** Whether positions without an event are left out. */
+  readonly omitsPositions?: boolean
   /** Returns whether the event was accepted: only then the client has its id and the position before it. */
   write: (event: unknown, before: string) => boolean
   /** Called when no event will follow: the client has all of them. */
   respondNoContent: () => void
-  channelEnded: () => void
+  /** `failed`: whether a channel ended with an error. */
+  channelEnded: (failed: boolean) => void
   fellBehind: (channel: string) => void
   /** Called when the subscriber's own signal aborted, or the channel is closed. */
   complete: () => void

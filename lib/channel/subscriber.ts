@@ -106,13 +106,13 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   checkpoint (): string {
-    return this.droppedShare === 0 ? '' : encodePositionFrame(this.id())
+    return this.droppedShare === 0 || this.#sink.omitsPositions === true ? '' : encodePositionFrame(this.id())
   }
 
   /** Sends the position of dropped entries before they leave the history by their age, which needs no new event. */
   tick (now: number): void {
     if (this.droppedShare === 0 || this.#reportedAt === Infinity) this.#reportedAt = now
-    else if (now - this.#reportedAt >= this.#shortestAge / 2) this.write({ id: this.id() })
+    else if (now - this.#reportedAt >= this.#shortestAge / 2) this.writePosition()
   }
 
   id (): string {
@@ -121,6 +121,13 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   hasRoom (): boolean { return this.#sink.hasRoom() }
+
+  /** Sends the position without an event. */
+  writePosition (before = ''): void {
+    const id = this.id()
+    if (this.#sink.omitsPositions !== true) this.write({ id }, before)
+    else if (before !== '') this.frames?.writeFrames(`${before}\n`, 0)
+  }
 
   write (event: unknown, before = ''): boolean {
     if (this.#stopped) return false
@@ -158,7 +165,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     this.#openReaders = this.#openReaders.filter(other => other !== reader)
     if (this.#openReaders.length > 0) return this.caughtUp(reader)
     this.stop()
-    this.#sink.channelEnded()
+    this.#sink.channelEnded(this.#readers.some(({ failed }) => failed))
   }
 
   fail (error: unknown): void {
@@ -228,9 +235,9 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
       ...(notice === undefined ? [] : [{ ...notice, data: this.#withChannel(readers[index]!, notice.data) }]),
       ...snapshot
     ])
-    const last = events.pop() ?? {}
+    const last = events.pop()
     for (const event of events) if (this.write(withPosition(event, undefined), before)) before = ''
-    if (!this.write(withPosition(last, this.id()), before)) this.write({ id: this.id() }, before)
+    if (last === undefined || !this.write(withPosition(last, this.id()), before)) this.writePosition(before)
   }
 }
 

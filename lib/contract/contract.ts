@@ -125,6 +125,11 @@ export const freeContract: Contract = {
   }
 }
 
+/** Whether the value is an `sse.reset` or `sse.gap` event. */
+export function isSystemEvent (event: unknown): event is SystemEvent {
+  return typeof event === 'object' && event !== null && SYSTEM_EVENTS.includes((event as AnyEvent).event as string)
+}
+
 /** Returns the frame of `sse.reset` or `sse.gap`. No map declares them, so only their own fields are serialized. */
 function encodeSystemEvent (event: EventInput): string {
   const name = eventName(event)

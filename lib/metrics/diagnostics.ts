@@ -32,15 +32,18 @@ export interface Diagnostics {
     readonly latency: number
   }
   /**
-   * A slow consumer lost `dropped` events and received `sse.gap`. `dropped` is undefined if its stream was ended
-   * instead. `request`: of the stream, undefined for a loop over a subscription.
+   * A slow consumer lost `dropped` events and received `sse.gap`, or the event of `systemEvent`. `dropped` is undefined
+   * if its stream was ended instead. `request`: of the stream, undefined for a loop over a subscription.
    */
   'fastify-typed-sse:drop': {
     readonly channel: string,
     readonly dropped: number | undefined,
     readonly request: FastifyRequest | undefined
   }
-  /** A subscriber could not resume from its position and received `sse.reset`. `request`: as above. */
+  /**
+   * A subscriber could not resume from its position and received `sse.reset`, or the event of `systemEvent`. `request`:
+   * as above.
+   */
   'fastify-typed-sse:reset': {
     readonly channel: string,
     readonly reason: string,

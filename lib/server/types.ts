@@ -61,7 +61,7 @@ declare module 'fastify' {
      */
     sse (
       source: SseSource<RouteEvent<SchemaCompiler, TypeProvider, RouteGeneric>>,
-      options?: StreamOptions
+      options?: StreamOptions<RouteEvent<SchemaCompiler, TypeProvider, RouteGeneric>>
     ): Promise<void>
   }
 }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { AnyEvent } from '../contract/event-types.ts'
-import type { CloseReport } from '../lifecycle.ts'
+import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
+import type { CloseReport, OpenReport } from '../lifecycle.ts'
 import { aBoolean, aFunction, delay, functionOrNull, validateOptions, type Rule } from '../validate-options.ts'
 
 /** Options of `app.register(sse, options)`, and per stream of `reply.sse(source, options)`. Times are milliseconds. */
@@ -33,6 +33,12 @@ export interface SseOptions {
    */
   errorEvent?: ((error: Error, request: FastifyRequest) => AnyEvent | null) | null | undefined
   /**
+   * Returns the event to send in place of `sse.reset` or `sse.gap`, or null for none. The event gets the position of
+   * the channel. `null`: neither these nor `sse.position` are sent, for a protocol in which each event is a message of
+   * its own. Events that are left out count in `CloseReport.omittedSystemEvents`. Default: they are sent.
+   */
+  systemEvent?: ((event: SystemEvent, request: FastifyRequest) => AnyEvent | null) | null | undefined
+  /**
    * The effect of `app.close()` on the stream: the server ends it in turn, or the source ends it within
    * `shutdownTimeout`. Default 'close'.
    */
@@ -45,6 +51,8 @@ export interface SseOptions {
   reauthorize?: ((request: FastifyRequest) => boolean | Promise<boolean>) | undefined
   /** The time between two calls of `reauthorize`. Default 15000. */
   reauthorizeInterval?: number | undefined
+  /** Called when the head of a stream was sent: not for HEAD, 204, an error response or a rejected request. */
+  onOpen?: ((report: OpenReport) => void) | undefined
   /** Called exactly once for every stream, after its end. */
   onClose?: ((report: CloseReport) => void) | undefined
   /**
@@ -55,8 +63,13 @@ export interface SseOptions {
   directWrites?: boolean | undefined
 }
 
-/** Options of one stream. */
-export interface StreamOptions extends SseOptions {
+/** Options of one stream. `E`: the events of its route. */
+export interface StreamOptions<E = AnyEvent> extends SseOptions {
+  /**
+   * The last event, or a function that returns it, for a protocol with an end of its own. It is sent when the source
+   * or its channel has ended without an error, and not after any other end. Default: none.
+   */
+  end?: E | (() => E) | undefined
   /**
    * Marks the end of a finite stream with a reserved id. A client that reconnects with that id gets 204, which stops an
    * `EventSource`. Default false: the browser reconnects and gets all events again.
@@ -80,11 +93,14 @@ export const DEFAULTS: ResolvedOptions = {
   maxLifetime: 0,
   onInvalid: 'error',
   errorEvent: undefined,
+  systemEvent: undefined,
   onShutdown: 'close',
   reauthorize: undefined,
   reauthorizeInterval: 15_000,
+  onOpen: undefined,
   onClose: undefined,
   directWrites: true,
+  end: undefined,
   finite: false
 }
 
@@ -102,14 +118,20 @@ export const RULES: Record<keyof ResolvedOptions, Rule> = {
     fits: value => value === 'error' || value === 'skip' || typeof value === 'function'
   },
   errorEvent: functionOrNull,
+  systemEvent: functionOrNull,
   onShutdown: { expected: "'close' or 'drain'", fits: value => value === 'close' || value === 'drain' },
   reauthorize: aFunction,
   reauthorizeInterval: {
     expected: 'a number of milliseconds from 1 to 2147483647',
     fits: value => delay.fits(value) && Number(value) >= 1
   },
+  onOpen: aFunction,
   onClose: aFunction,
   directWrites: aBoolean,
+  end: {
+    expected: 'an event or a function that returns one',
+    fits: value => typeof value === 'function' || (typeof value === 'object' && value !== null)
+  },
   finite: aBoolean
 }
 

@@ -36,6 +36,8 @@ export interface StreamRecordSetup {
 /** The bookkeeping of one stream: its counters, diagnostics and log lines, when it opens, fails and closes. */
 export class StreamRecord {
   lastEventId: string | undefined
+  /** The system events that were left out. */
+  omittedSystemEvents = 0
   readonly startedAt: number
   /** The scope of the request. Log lines and all callbacks run in it. */
   readonly scope = new Scope()
@@ -85,17 +87,18 @@ export class StreamRecord {
     reason: CloseReason,
     { events, bytes, lastEventId }: Pick<CloseReport, 'events' | 'bytes' | 'lastEventId'>
   ): CloseReport {
-    const report = { reason, duration: this.age, events, bytes, lastEventId }
+    const { omittedSystemEvents } = this
+    const report = { reason, duration: this.age, events, bytes, lastEventId, omittedSystemEvents }
     if (!this.#counted) return report
     this.#route.counters.closed(report)
     this.scope.runInAsyncScope(this.#publishClose, this, report)
     return report
   }
 
-  /** Calls `onClose` in the scope of the request. Its error is logged. */
-  notifyClose (report: CloseReport, onClose: (report: CloseReport) => void): void {
+  /** Calls `onOpen` or `onClose` in the scope of the request. Its error is logged. */
+  notify<R> (report: R, callback: (report: R) => void): void {
     try {
-      this.watchCallback(this.scope.runInAsyncScope(onClose, undefined, report))
+      this.watchCallback(this.scope.runInAsyncScope(callback, undefined, report))
     } catch (err) {
       this.#callbackFailed(err)
     }

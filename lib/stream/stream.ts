@@ -2,6 +2,7 @@ import type { FastifyReply } from 'fastify'
 import { Subscriber, resolveSubscriptions } from '../channel/subscriber.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { CloseReason, Lifecycle } from '../lifecycle.ts'
+import { toError } from '../thrown-value.ts'
 import { Pump } from '../source/pump.ts'
 import { StreamContext, dispose, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
 import { encodeControl, encodePositionFrame } from '../wire/encode.ts'
@@ -118,7 +119,27 @@ export class Stream {
     if (reason === 'shutdown') sessionOf(this.response)?.close()
   }
 
-  complete (): void { this.end('complete', this.options.finite && !this.bodiless ? encodePositionFrame(END_ID) : '') }
+  complete (): void {
+    this.#endWith('complete', this.options.finite && !this.bodiless ? encodePositionFrame(END_ID) : '')
+  }
+
+  /** Ends the stream after its channels have ended. `failed`: one of them with an error. */
+  channelEnded (failed: boolean): void { failed ? this.end('channel-ended') : this.#endWith('channel-ended', '') }
+
+  /** Ends the stream without an error: with the event of the option `end`. */
+  #endWith (reason: CloseReason, last: string): void {
+    const { options: { end }, bodiless, lifecycle } = this
+    if (end === undefined || bodiless || lifecycle.reason !== undefined) return this.end(reason, last)
+    let event: unknown
+    try {
+      event = typeof end === 'function' ? this.record.scope.runInAsyncScope(end) : end
+      this.end(reason, this.writer.frame(event) + last)
+    } catch (error) {
+      this.driver?.stop()
+      if (this.failures.choose(toError(error), event) === 'skip') this.end(reason, last)
+      else this.failures.fail(error)
+    }
+  }
 
   /** Ends the stream of a resuming client that has every event of a channel that ended (R7). */
   respondNoContent (): void {
@@ -157,6 +178,13 @@ export class Stream {
     this.writer.tick(now)
   }
 
+  /** Called when the writer is open on the response. */
+  opened (): void {
+    const { onOpen } = this.options
+    if (onOpen === undefined || this.bodiless) return
+    this.record.notify({ lastEventId: this.reply.request.lastEventId }, onOpen)
+  }
+
   /** Called when the response is closed or its connection is gone. */
   closed (): void {
     this.driver?.stop()
@@ -164,7 +192,7 @@ export class Stream {
     this.#streams.delete(this)
     const report = this.record.close(this.lifecycle.reason!, this)
     const { onClose } = this.options
-    if (onClose !== undefined && !this.bodiless) this.record.notifyClose(report, onClose)
+    if (onClose !== undefined && !this.bodiless) this.record.notify(report, onClose)
     this.#settle()
   }
 }

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { FrameBatch } from '../channel/frame-batch.ts'
 import type { SubscriberSink } from '../channel/subscriber-context.ts'
-import type { Contract } from '../contract/contract.ts'
-import type { AnyEvent } from '../contract/event-types.ts'
+import { freeContract, isSystemEvent, type Contract } from '../contract/contract.ts'
+import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
 import type { EventSink } from '../source/pump.ts'
 import type { ChannelSource, SourceDriver } from '../source/source.ts'
 import { HEARTBEAT } from '../wire/encode.ts'
@@ -17,7 +17,7 @@ const MAX_BATCH = 32 * 1024
 /** The stream of a writer. */
 export interface WriterOwner {
   readonly response: ServerResponse
-  readonly options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout'>
+  readonly options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'systemEvent'>
   readonly contract: Contract
   readonly record: StreamRecord
   readonly driver: Pick<SourceDriver, 'pull' | 'checkpoint'> | undefined
@@ -29,8 +29,10 @@ export interface WriterOwner {
     failLate: (thrown: unknown) => void
   }
   subscribe: (channels: Array<ChannelSource<unknown>>) => void
-  end: (reason: 'stalled' | 'channel-ended' | 'lagging') => void
+  end: (reason: 'stalled' | 'lagging') => void
   complete: () => void
+  channelEnded: (failed: boolean) => void
+  opened: () => void
   respondNoContent: () => void
   destroy: () => void
 }
@@ -66,6 +68,7 @@ export class Writer implements EventSink, SubscriberSink {
   get record (): StreamRecord { return this.#stream.record }
   get scope (): StreamRecord['scope'] { return this.#stream.record.scope }
   get isEmpty (): boolean { return this.#batch === '' }
+  get omitsPositions (): boolean { return this.#stream.options.systemEvent === null }
 
   /**
    * Whether there is room for another frame: the client reads, or the first write is still pending and is not large.
@@ -76,16 +79,40 @@ export class Writer implements EventSink, SubscriberSink {
   write (event: unknown, before = ''): boolean {
     let frame: string
     try {
-      frame = this.#stream.contract.frame(event)
-      const { id, data } = event as AnyEvent
-      if (id !== undefined) this.#stream.record.lastEventId = String(id)
-      if (data !== undefined) this.events++
+      const { systemEvent } = this.#stream.options
+      frame = systemEvent !== undefined && isSystemEvent(event)
+        ? this.#systemFrame(event, systemEvent)
+        : this.frame(event)
     } catch (error) {
       this.#stream.failures.rejected(error as Error, event)
       return false
     }
     this.append(before + frame)
     return true
+  }
+
+  /** Returns the frame of an event that is written next, and counts the event. Throws if it is invalid. */
+  frame (event: unknown, contract = this.#stream.contract): string {
+    const frame = contract.frame(event)
+    const { id, data } = event as AnyEvent
+    if (id !== undefined) this.#stream.record.lastEventId = String(id)
+    if (data !== undefined) this.events++
+    return frame
+  }
+
+  /** Returns the frame that the option `systemEvent` chooses for a system event. */
+  #systemFrame (event: SystemEvent, choose: NonNullable<ResolvedOptions['systemEvent']> | null): string {
+    const { record, contract } = this.#stream
+    const chosen = choose === null
+      ? null
+      : record.scope.runInAsyncScope(choose, undefined, event, record.request) ?? null
+    if (chosen === event) return this.frame(event)
+    if (chosen === null) {
+      record.omittedSystemEvents++
+      return choose === null || event.id === undefined ? '' : this.frame({ id: event.id })
+    }
+    record.watchCallback(chosen)
+    return this.frame({ ...chosen, id: event.id }, contract.declares(chosen) ? contract : freeContract)
   }
 
   /**
@@ -102,7 +129,7 @@ export class Writer implements EventSink, SubscriberSink {
   subscribe (channels: Array<ChannelSource<unknown>>): void { this.#stream.subscribe(channels) }
   complete (): void { this.#stream.complete() }
   respondNoContent (): void { this.#stream.respondNoContent() }
-  channelEnded (): void { this.#stream.end('channel-ended') }
+  channelEnded (failed: boolean): void { this.#stream.channelEnded(failed) }
   fellBehind (): void { this.#stream.end('lagging') }
   fail (thrown: unknown): void { this.#stream.failures.fail(thrown) }
   failLate (thrown: unknown): void { this.#stream.failures.failLate(thrown) }
@@ -126,6 +153,7 @@ export class Writer implements EventSink, SubscriberSink {
   /** Writes to the sink from now on. The first frames leave with the head. */
   open (sink: ByteSink): void {
     this.#sink = sink
+    this.#stream.opened()
     this.#flush()
     if (!this.#ending) this.#stream.driver?.pull()
   }

@@ -62,6 +62,9 @@ document.run({
       'data: 3\n\ndata: 2\n\ndata: 1\n\nevent: sse.position\nid: sse.end\ndata: \n\n')
     t.equal((await app.inject({ url: '/countdown', headers: { 'last-event-id': 'sse.end' } })).statusCode, 204)
   }],
+  'Protocols of their own': [async (t, app) => {
+    t.equal(await bodyOf(app, '/completion'), 'data: {"text":"Hello"}\n\ndata: [DONE]\n\n')
+  }],
   'Coming back': [async (t, app) => {
     t.equal(await bodyOf(app, '/numbers', { 'last-event-id': '7' }),
       'retry: 2000\n\nid: 8\ndata: 8\n\nid: 9\ndata: 9\n\nid: 10\ndata: 10\n\n')

@@ -90,6 +90,8 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
     this.received.push(...before.split('\n\n').slice(0, -1), event)
   }
 
+  writePosition (): void { this.write({ id: this.id() }) }
+
   gap (reader: ChannelReader, dropped: number, position: number): void {
     const before = this.checkpoint()
     reader.position = position

@@ -9,11 +9,14 @@ const DEFAULTS = {
   maxLifetime: 0,
   onInvalid: 'error',
   errorEvent: undefined,
+  systemEvent: undefined,
   onShutdown: 'close',
   reauthorize: undefined,
   reauthorizeInterval: 15_000,
+  onOpen: undefined,
   onClose: undefined,
   directWrites: true,
+  end: undefined,
   finite: false
 }
 
@@ -94,6 +97,10 @@ t.test('an invalid option throws with its name, the expected value and the given
     ['reauthorize', 'a function', [[true, 'true (boolean)'], [null, 'null']]],
     ['reauthorizeInterval', 'a number of milliseconds from 1 to 2147483647', [[0, '0 (number)'], [2 ** 31,
       '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null']]],
+    ['systemEvent', 'a function or null', [[false, 'false (boolean)'], ['null', '"null" (string)']]],
+    ['onOpen', 'a function', [[null, 'null'], ['log', '"log" (string)']]],
+    ['end', 'an event or a function that returns one', [['[DONE]', '"[DONE]" (string)'], [null, 'null'], [true,
+      'true (boolean)']]],
     ['onClose', 'a function', [[null, 'null'], [{}, 'an object (Object)'], ['x', '"x" (string)']]],
     ['directWrites', 'a boolean', [[0, '0 (number)'], ['false', '"false" (string)'], [null, 'null']]],
     ['finite', 'a boolean', [[1, '1 (number)'], ['true', '"true" (string)'], [null, 'null']]]
@@ -110,6 +117,6 @@ t.test('an unknown option throws with the list of known options', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const input = JSON.parse(`{ "${name}": 1 }`) as unknown
     t.equal(errorOf(input),
-      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, onShutdown, reauthorize, reauthorizeInterval, onClose, directWrites, finite, got an unknown option`)
+      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, end, finite, got an unknown option`)
   }
 })

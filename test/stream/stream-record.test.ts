@@ -43,7 +43,7 @@ t.test('the end of a stream is one log line, at the level of its reason', async 
     t.equal(record.route, 'GET /jobs/:id')
     time.now = 150
     t.equal(record.age, 50)
-    const report = { reason, duration: 50, events: 3, bytes: 70, lastEventId: 'before' }
+    const report = { reason, duration: 50, events: 3, bytes: 70, lastEventId: 'before', omittedSystemEvents: 0 }
     t.strictSame(record.close(reason as CloseReason, { events: 3, bytes: 70, lastEventId: record.lastEventId }), report)
     t.strictSame(lines, [{ level, line: report, text: 'sse stream closed' }])
     t.match(statistics.snapshot([], {}).routes, {
@@ -71,14 +71,14 @@ t.test('a response without a body is no stream', async t => {
 })
 
 t.test('onClose is called with the report, and its error is logged, also that of an async one', async t => {
-  const report: CloseReport = { reason: 'complete', duration: 1, events: 2, bytes: 3, lastEventId: undefined }
+  const report: CloseReport = { reason: 'complete', duration: 1, events: 2, bytes: 3, lastEventId: undefined, omittedSystemEvents: 0 }
   const seen: unknown[] = []
-  make().record.notifyClose(report, input => { seen.push(input) })
+  make().record.notify(report, input => { seen.push(input) })
   t.strictSame(seen, [report])
   const thrown = new Error('from the callback')
   for (const onClose of [() => { throw thrown }, async () => { throw thrown }]) {
     const { record, lines } = make()
-    record.notifyClose(report, onClose)
+    record.notify(report, onClose)
     await turn()
     t.strictSame(lines, [{ level: 'error', line: { err: thrown }, text: 'sse callback failed' }])
   }

@@ -44,7 +44,8 @@ function makeWriter (
     head: { open: () => calls.push('commit') },
     driver: { pull: () => calls.push('resume') },
     end: reason => calls.push(reason),
-    destroy: () => calls.push('destroy')
+    destroy: () => calls.push('destroy'),
+    opened: () => {}
   } as Partial<WriterOwner> as WriterOwner)
   const open = (): void => writer.open({
     write: frames => {
@@ -327,7 +328,8 @@ t.test('L6: after the silence the position is sent in place of the heartbeat, if
   const writer = new Writer({
     response,
     options: { heartbeatInterval: 100, stallTimeout: 0 },
-    driver: { pull: () => {}, checkpoint: () => position.shift()! }
+    driver: { pull: () => {}, checkpoint: () => position.shift()! },
+    opened: () => {}
   } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   writer.tick(0)
@@ -349,7 +351,8 @@ t.test('C2: an event is framed by the contract, counted, and its id stored; an e
     contract: freeContract,
     record,
     driver: undefined,
-    failures: { rejected: (_error, event) => { rejected.push(event) } }
+    failures: { rejected: (_error, event) => { rejected.push(event) } },
+    opened: () => {}
   } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   t.strictSame([writer.write({ data: 1, id: 7 }, ': before\n'), writer.write({ comment: 'c' }), writer.write('none')], [
