@@ -1,4 +1,5 @@
-import type { EventMap, EventSchema, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
+import type { DataOf, EventSchema } from '../contract/data-type.ts'
+import type { EventMap, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
 import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import { call } from './callback.ts'
@@ -14,8 +15,11 @@ export type Encoding = 'text' | 'json'
  * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
  */
 export type EncodingsOf<M extends EventMap> = {
-  readonly [K in keyof M]: (M[K] & { params: [] })['static'] extends string ? 'text' : 'json'
+  readonly [K in keyof M]: EncodingOf<DataOf<M[K]>>
 }
+
+// The type of a JSON Schema may be unknown.
+type EncodingOf<Data> = unknown extends Data ? Encoding : [Data] extends [string] ? 'text' : 'json'
 
 /** An event of a stream without a map, its data as text. `id` is the last event id. */
 export interface RawEvent { readonly event: string, readonly data: string, readonly id: string }

@@ -1,10 +1,9 @@
-/**
- * A TypeBox schema by its shape: `static` is the type of its values. A CommonJS program imports other declarations of
- * TypeBox than this package, and their unique symbols differ.
- */
-export interface EventSchema { params: unknown[], static: unknown }
+import type { DataOf, EventSchema } from './data-type.ts'
 
-/** The event map of a route or channel: event name → TypeBox schema of `data`. `message`: events without a name. */
+/**
+ * The event map of a route or channel: event name → schema of `data`, of TypeBox, of a library with Standard Schema, or
+ * a JSON Schema. `message`: events without a name.
+ */
 export type EventMap = Record<string, EventSchema>
 
 interface Position {
@@ -32,8 +31,39 @@ type Foreign = After<'', 'c' | 'd' | 'e' | 'i' | 'r'> | After<'c', 'o'> | After<
 
 type NoForeign = { [K in Foreign]?: never }
 
-// An interface has a name, which the compiler shows in its message.
-interface NoOtherKeys extends NoForeign {}
+// An interface has a name, which the compiler shows in its message. The compiler finds a property faster by its name
+// than by the patterns.
+interface NoOtherKeys extends NoForeign {
+  event?: unknown
+  data?: unknown
+  id?: unknown
+  retry?: unknown
+  comment?: unknown
+}
+
+interface CommentEvent extends NoOtherKeys {
+  comment: string
+  id?: undefined
+  retry?: undefined
+  event?: undefined
+  data?: undefined
+}
+
+interface PositionEvent extends NoOtherKeys {
+  id: string | number
+  retry?: number | undefined
+  comment?: undefined
+  event?: undefined
+  data?: undefined
+}
+
+interface RetryEvent extends NoOtherKeys {
+  retry: number
+  id?: undefined
+  comment?: undefined
+  event?: undefined
+  data?: undefined
+}
 
 /**
  * A control frame: `{ comment }`, `{ id }` or `{ retry }`, without an event of the application. No client dispatches a
@@ -42,11 +72,7 @@ interface NoOtherKeys extends NoForeign {}
  * HTML §9.2.6. A chunk of another library with an `id` and other keys is no control frame: `asData(source)` converts
  * such chunks to events.
  */
-export type ControlEvent = NoOtherKeys & (
-  | { comment: string, id?: undefined, retry?: undefined, event?: undefined, data?: undefined }
-  | { id: string | number, retry?: number | undefined, comment?: undefined, event?: undefined, data?: undefined }
-  | { retry: number, id?: undefined, comment?: undefined, event?: undefined, data?: undefined }
-)
+export type ControlEvent = CommentEvent | PositionEvent | RetryEvent
 
 /**
  * Why a client could not resume from its position. `malformed`: the event id cannot be decoded. `unknown`: it belongs
@@ -55,52 +81,56 @@ export type ControlEvent = NoOtherKeys & (
  */
 export type ResetReason = 'malformed' | 'unknown' | 'evicted' | 'ahead'
 
+// Interfaces, so that the compiler shows the name and the data of an event in its message, and compares fewer types.
+
+/** An event of a map by its name. */
+export interface NamedEvent<N extends string, D> extends Position {
+  event: N
+  data: D
+  comment?: undefined
+}
+
+/** An event of the name `message`, which it may omit. */
+export interface UnnamedEvent<D> extends Position {
+  event?: 'message' | undefined
+  data: D
+  comment?: undefined
+}
+
 /**
  * The events that a channel sends to its subscribers. `sse.reset`: the client could not resume; `oldest` and `newest`
  * are offsets. `sse.gap`: a slow consumer skipped `dropped` events. `channel`: the name of the channel, on a stream of
  * several channels.
  */
 export type SystemEvent =
-  | (Position & {
-    event: 'sse.reset',
-    data: { reason: ResetReason, oldest: number, newest: number, channel?: string },
-    comment?: undefined
-  })
-  | (Position & { event: 'sse.gap', data: { dropped: number, channel?: string }, comment?: undefined })
+  | NamedEvent<'sse.reset', { reason: ResetReason, oldest: number, newest: number, channel?: string }>
+  | NamedEvent<'sse.gap', { dropped: number, channel?: string }>
 
 /** Any event: `{ event?, data, id?, retry? }` or a control frame. The event type of a route without `schema.sse`. */
 export type AnyEvent = ControlEvent | (Position & { event?: string | undefined, data: unknown, comment?: undefined })
 
 /** The events of an object type that maps names to payloads. AnyEvent if the names are known only at run time. */
 export type EventOfPayloads<P> = string extends keyof P ? AnyEvent : ControlEvent | SystemEvent | {
-  [K in keyof P & string]: Position & (K extends 'message' ? { event?: K | undefined } : { event: K }) & {
-    data: P[K],
-    comment?: undefined
-  }
+  [K in keyof P & string]: K extends 'message' ? UnnamedEvent<P[K]> : NamedEvent<K, P[K]>
 }[keyof P & string]
 
 /**
  * The events that a route with this map may send. The type of a generator: `AsyncGenerator<EventOf<typeof events>>`.
  */
-export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: (M[K] & { params: [] })['static'] }>
+export type EventOf<M extends EventMap> = EventOfPayloads<{ [K in keyof M]: DataOf<M[K]> }>
 
 /** The events that a channel with this map publishes: `{ event?, data }`. The channel sets their position. */
 export type PublishEventOf<M extends EventMap> = string extends keyof M ? { event?: string | undefined, data: unknown }
   : {
-      [K in keyof M & string]: (K extends 'message' ? { event?: K | undefined } : { event: K }) & {
-        data: (M[K] & { params: [] })['static']
-      }
+      [K in keyof M & string]: K extends 'message' ? { event?: K | undefined, data: DataOf<M[K]> }
+        : { event: K, data: DataOf<M[K]> }
     }[keyof M & string]
 
 /** The events that subscribers of a channel with this map receive, with their position: one frozen object for all. */
 export type ReceivedEventOf<M extends EventMap> = string extends keyof M
   ? { readonly event: string, readonly data: unknown, readonly id: string }
   : {
-      [K in keyof M & string]: {
-        readonly event: K,
-        readonly data: (M[K] & { params: [] })['static'],
-        readonly id: string
-      }
+      [K in keyof M & string]: { readonly event: K, readonly data: DataOf<M[K]>, readonly id: string }
     }[keyof M & string]
 
 /**

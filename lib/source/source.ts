@@ -44,6 +44,8 @@ export interface ChannelSource<E> {
   readonly [kSubscribed]: unknown
   /** For the compiler only: the type of its events. */
   readonly [kEvents]?: E
+  /** For the compiler only: tells a channel from an event, so that a message names the wrong field of an event. */
+  readonly event?: undefined
 }
 
 /** A channel of a stream, and the number of events that the stream is behind its end. */
@@ -72,7 +74,6 @@ export interface SourceDriver {
 }
 
 /** A source that is read event by event. */
-// The compiler explains a wrong event by the last type of the union.
 export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Iterable<E> | AsyncIterable<E>
 
 /**
@@ -82,7 +83,7 @@ export type EventSequence<E> = ReadableStream<E> | NodeReadableStream<E> | Itera
  */
 export type SseSource<E> = SourceValue<E> | ((context: SourceContext) => SourceValue<E> | Promise<SourceValue<E>>)
 
-type SourceValue<E> = ChannelSource<E> | ReadonlyArray<ChannelSource<E>> | EventSequence<E>
+type SourceValue<E> = ChannelSource<E> | ReadonlyArray<E | ChannelSource<E>> | EventSequence<E>
 
 /** The common iterator of all sources. `next` may return a result without a promise. */
 export interface EventIterator {
