@@ -1,3 +1,4 @@
+import { encodingOf } from './encoding.ts'
 import { StreamError } from './stream-error.ts'
 
 type Values = Readonly<Record<string, unknown>>
@@ -28,6 +29,13 @@ export function checkOptions (url: unknown, input: unknown): StreamError | undef
     const name = names.split(' ').find(name => options[name] !== undefined && !isValid(options[name]))
     if (name !== undefined) return invalid(name, expected)
   }
+  for (const [event, schema] of Object.entries(options.events ?? {})) {
+    try {
+      encodingOf(schema)
+    } catch (cause) {
+      return invalid(`events.${event}`, 'a schema that gives its JSON Schema', { cause })
+    }
+  }
   if (options.share === true && typeof url === 'function') {
     return invalid('share', 'a name, since the URL is a function')
   }
@@ -43,5 +51,5 @@ export function reconnects ({ reconnect, method }: { reconnect?: boolean, method
 
 const isEncoding = (value: unknown): boolean => Object(value) === value || value === 'text' || value === 'json'
 const has = (value: unknown, name: string): boolean => (Object(value) as Values)[name] !== undefined
-const invalid = (name: string, expected: string): StreamError =>
-  new StreamError('FST_SSE_OPTION', `Option '${name}' must be ${expected}`)
+const invalid = (name: string, expected: string, details?: ErrorOptions): StreamError =>
+  new StreamError('FST_SSE_OPTION', `Option '${name}' must be ${expected}`, details)

@@ -1,6 +1,7 @@
 import type { DataOf, EventSchema } from '../contract/data-type.ts'
 import type { EventMap, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
+import type { StandardSchema } from '../schema/vendor.ts'
 import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import { call } from './callback.ts'
 import type { ReceivedEvent } from './event-stream.ts'
@@ -43,8 +44,15 @@ export function encodingsOf (events: Events): ReadonlyMap<string, Encoding> {
   return new Map([...SYSTEM, ...Object.entries(events).map(([name, schema]) => [name, encodingOf(schema)] as const)])
 }
 
-const encodingOf = (schema: EventSchema | Encoding): Encoding =>
-  typeof schema === 'string' ? schema : isTextSchema(schema) ? 'text' : 'json'
+/**
+ * Returns the encoding of an event with this schema. Throws for a Standard Schema that gives no JSON Schema. A page
+ * loads this file: it needs less of a Standard Schema than `jsonSchemaOf`.
+ */
+export function encodingOf (schema: unknown): Encoding {
+  if (schema === 'text' || schema === 'json') return schema
+  const { '~standard': standard } = schema as Partial<StandardSchema>
+  return isTextSchema(standard ? standard.jsonSchema!.output({ target: 'draft-07' }) : schema) ? 'text' : 'json'
+}
 
 /** Returns the function that decodes messages by the map, or passes them unchanged without one. */
 export function decoderOf (events: object | undefined, validate: Validate | undefined): Decode {
@@ -57,7 +65,8 @@ export function decoderOf (events: object | undefined, validate: Validate | unde
     if (encoding === undefined) return undefined
     const value = encoding === 'text' ? data : parsed(event, data)
     const schema = (events as Events)[event]
-    const fault = typeof schema === 'object' ? call('validate()', () => validate?.(schema, value)) : undefined
+    // A schema of ArkType is a function.
+    const fault = Object(schema) === schema ? call('validate()', () => validate?.(schema, value)) : undefined
     if (fault !== undefined) {
       throw new StreamError('FST_SSE_INVALID_EVENT', `Event '${event}' does not match its schema: ${fault}`, { data: value })
     }

@@ -1,13 +1,17 @@
 import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { mapSchema, type SchemaNode } from '../schema/json-schema.ts'
+import { vendorOf } from '../schema/vendor.ts'
+import { validate as validateStandard } from './validate/standard.ts'
 
 /**
- * Checks the data of an event by its schema, for `connect(url, { events, validate })`. Returns the fault, or undefined.
- * Generates no code, which a Content Security Policy may forbid. It checks the formats that TypeBox's `FormatRegistry`
- * knows; the server has checked the others.
+ * Checks the data of an event by its schema of TypeBox 0.34, for `connect(url, { events, validate })`. Returns the
+ * fault, or undefined. Generates no code, which a Content Security Policy may forbid. It checks the formats that
+ * TypeBox's `FormatRegistry` knows; the server has checked the others. Checks Standard Schemas, too, and leaves schemas
+ * of other kinds to the server: `client/validate/typebox` and `client/validate/json-schema` check them.
  */
 export function validate (schema: unknown, data: unknown): string | undefined {
+  if (vendorOf(schema) !== 'sinclair-typebox') return validateStandard(schema, data)
   const error = Value.Errors(checkableSchema(schema as SchemaNode) as unknown as TSchema, data).First()
   return error === undefined ? undefined : `${error.message} at '${error.path || '/'}'`
 }

@@ -10,15 +10,25 @@ interface ConversionScope {
   root: SchemaNode
   /** The named schemas inside the root. */
   local: ReadonlyMap<string, SchemaNode>
+  /** The name of a component whose schema has none. */
+  fallbackName: string
 }
 
+// Valibot and ArkType number the definitions of recursive types.
+const GENERATED_NAME = /^(intersection|union|alias)?\d*$/
+
 /**
- * Converts a TypeBox schema, which is JSON Schema draft 7 as Fastify reads it, to JSON Schema 2020-12, the dialect of
- * OpenAPI 3.1 and later. A schema with an `$id` becomes a component of that name, and each reference becomes one to a
- * component.
+ * Converts JSON Schema draft 7, as Fastify reads it, to JSON Schema 2020-12, the dialect of OpenAPI 3.1 and later. A
+ * schema with an `$id` becomes a component of that name, and each reference becomes one to a component. `name`: the
+ * name of a component whose schema has none, such as a recursive type.
  */
-export function toJsonSchema202012 (schema: SchemaNode, shared: SharedSchemas, components: Components): SchemaNode {
-  return convert(schema, { components, shared, root: schema, local: localSchemas(schema) })
+export function toJsonSchema202012 (
+  schema: SchemaNode,
+  shared: SharedSchemas,
+  components: Components,
+  name = 'schema'
+): SchemaNode {
+  return convert(schema, { components, shared, root: schema, local: localSchemas(schema), fallbackName: name })
 }
 
 /** Converts a schema: to a reference if it has an `$id`, else in place. */
@@ -72,7 +82,8 @@ function resolve (ref: string, scope: ConversionScope): SchemaNode {
     resource
   )
   if (!isSchemaNode(target)) return {}
-  const name = typeof target.$id === 'string' ? target.$id : keys.at(-1) ?? id
+  const key = keys.at(-1) ?? id
+  const name = typeof target.$id === 'string' ? target.$id : GENERATED_NAME.test(key) ? scope.fallbackName : key
   return componentRef(target, name, {
     ...scope,
     root: resource,
@@ -102,31 +113,52 @@ function localSchemas (schema: SchemaNode, found: Map<string, SchemaNode> = new 
   return found
 }
 
-const ANY_KEY = '^(.*)$'
-
 /** Converts one node, whose children are converted already, and removes the symbols of TypeBox. */
 function convertNode (node: SchemaNode): SchemaNode {
-  const schema: SchemaNode = Object.fromEntries(Object.entries(node))
-  if (Array.isArray(schema.items)) {
-    const { items, additionalItems, ...rest } = schema
+  return [tuple, regularExpression, nullable, dependent, record].reduce((schema, step) => step(schema),
+    Object.fromEntries(Object.entries(node)) as SchemaNode)
+}
+
+function tuple ({ items, additionalItems, ...rest }: SchemaNode): SchemaNode {
+  if (Array.isArray(items)) {
     return { ...rest, prefixItems: items, ...(additionalItems !== undefined && { items: additionalItems }) }
   }
-  if (schema.type === 'RegExp') {
-    const { source, flags: _, ...rest } = schema
-    return { ...rest, type: 'string', pattern: source }
+  return items === undefined ? rest : { ...rest, items }
+}
+
+function regularExpression (schema: SchemaNode): SchemaNode {
+  if (schema.type !== 'RegExp') return schema
+  const { source, flags: _, ...rest } = schema
+  return { ...rest, type: 'string', pattern: source }
+}
+
+function nullable ({ nullable, ...schema }: SchemaNode): SchemaNode {
+  return nullable === true && schema.type !== undefined ? { ...schema, type: [schema.type, 'null'].flat() } : schema
+}
+
+function dependent ({ dependencies, ...schema }: SchemaNode): SchemaNode {
+  if (!isSchemaNode(dependencies)) return schema
+  const entries = Object.entries(dependencies)
+  const names = entries.filter(([, value]) => Array.isArray(value))
+  const schemas = entries.filter(([, value]) => !Array.isArray(value))
+  return {
+    ...schema,
+    ...(names.length > 0 && { dependentRequired: Object.fromEntries(names) }),
+    ...(schemas.length > 0 && { dependentSchemas: Object.fromEntries(schemas) })
   }
-  if (schema.nullable !== undefined) {
-    const { nullable, type, ...rest } = schema
-    return { ...rest, ...(type !== undefined && { type: nullable === true ? [type, 'null'].flat() : type }) }
-  }
-  if (isSchemaNode(schema.patternProperties) && ANY_KEY in schema.patternProperties) {
-    // A record with arbitrary keys. The dot of the pattern does not match a line break, so it would exclude some.
-    const { patternProperties: { [ANY_KEY]: others, ...patterns }, ...rest } = schema as SchemaNode & {
-      patternProperties: SchemaNode
-    }
-    return Object.keys(patterns).length === 0
-      ? { ...rest, additionalProperties: others }
-      : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
-  }
-  return schema
+}
+
+// The patterns of Type.Record for any key: of TypeBox 0.34, and of 1.x. Their dot does not match a line break, so they
+// would exclude some.
+const ANY_KEY = ['^(.*)$', '^.*$']
+
+function record (schema: SchemaNode): SchemaNode {
+  const { patternProperties, ...rest } = schema
+  if (!isSchemaNode(patternProperties)) return schema
+  const anyKey = ANY_KEY.find(pattern => pattern in patternProperties)
+  if (anyKey === undefined) return schema
+  const { [anyKey]: others, ...patterns } = patternProperties
+  return Object.keys(patterns).length === 0
+    ? { ...rest, additionalProperties: others }
+    : { ...rest, patternProperties: { ...patterns, '^[^]*$': others } }
 }

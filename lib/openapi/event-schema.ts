@@ -1,7 +1,8 @@
 import type { EventMap, ResetReason } from '../contract/event-types.ts'
 import type { RouteDeclaration } from '../server/route-declarations.ts'
 import { isSchemaNode, type SchemaNode } from '../schema/json-schema.ts'
-import { isTextSchema } from '../schema/text-schema.ts'
+import { isTextSchema, resolveReference, type SharedSchemas } from '../schema/text-schema.ts'
+import { jsonSchemaOf } from '../schema/vendor.ts'
 import { GAP_EVENT, POSITION_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import type { Components } from './components.ts'
 import { toJsonSchema202012 } from './dialect.ts'
@@ -49,8 +50,9 @@ export function eventSchemaOf (
 ): SchemaNode {
   const schemas = shared()
   const branches = Object.entries(map).map(([name, schema]) => {
-    const data = toJsonSchema202012(schema as unknown as SchemaNode, schemas, components)
-    return branch(name, data, descriptionOf(schema as unknown as SchemaNode, schemas), isTextSchema(schema, schemas))
+    const node = jsonSchemaOf(schema)
+    const data = toJsonSchema202012(node, schemas, components, name)
+    return branch(name, data, descriptionOf(node, schemas), isTextSchema(node, schemas))
   })
   const common = [components.refTo(RESET, RESET_EVENT, () => RESET), components.refTo(GAP, GAP_EVENT, () => GAP),
     components.refTo(POSITION, POSITION_EVENT, () => POSITION)]
@@ -105,11 +107,12 @@ function anyEventExcept (names: string[]): SchemaNode {
   }
 }
 
-/** Returns the description of a schema, or of the shared schema to which it refers. */
-function descriptionOf ({ description, $ref }: SchemaNode, shared: Record<string, unknown>): string | undefined {
+/** Returns the description of a schema, or of the schema to which it refers. */
+function descriptionOf (schema: SchemaNode, shared: SharedSchemas): string | undefined {
+  const { description, $ref, $defs } = schema
   if (typeof description === 'string') return description
-  const id = typeof $ref === 'string' ? $ref.replace(/#$/, '') : undefined
-  const target = id !== undefined && Object.hasOwn(shared, id) ? shared[id] : undefined
+  if (typeof $ref !== 'string') return undefined
+  const [target] = resolveReference($ref, schema, { ...shared, ...isSchemaNode($defs) ? $defs : {} })
   return isSchemaNode(target) && typeof target.description === 'string' ? target.description : undefined
 }
 
@@ -117,8 +120,9 @@ function descriptionOf ({ description, $ref }: SchemaNode, shared: Record<string
 export function describeEvents (map: EventMap, { shared }: RouteDeclaration): string {
   const schemas = shared()
   const lines = Object.entries(map).map(([name, schema]) => {
-    const description = descriptionOf(schema as unknown as SchemaNode, schemas)
-    return `- \`${name}\` (${isTextSchema(schema, schemas) ? 'text' : 'JSON'})${
+    const node = jsonSchemaOf(schema)
+    const description = descriptionOf(node, schemas)
+    return `- \`${name}\` (${isTextSchema(node, schemas) ? 'text' : 'JSON'})${
       description === undefined ? '' : `: ${description}`
     }`
   })

@@ -6,9 +6,9 @@ export const isSchemaNode = (value: unknown): value is SchemaNode =>
 
 // The keywords that hold subschemas: one schema, a list of schemas, or a map of schemas.
 const ONE = ['items', 'additionalProperties', 'not', 'contains', 'additionalItems', 'unevaluatedProperties', 'if',
-  'then', 'else']
-const LIST = ['anyOf', 'oneOf', 'allOf', 'items']
-const MAP = ['properties', 'patternProperties', '$defs', 'definitions']
+  'then', 'else', 'propertyNames']
+const LIST = ['anyOf', 'oneOf', 'allOf', 'items', 'prefixItems']
+const MAP = ['properties', 'patternProperties', '$defs', 'definitions', 'dependencies', 'dependentSchemas']
 
 /**
  * Returns a copy of the schema in which `change` has replaced each subschema, the innermost first. Subschemas of a

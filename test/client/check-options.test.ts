@@ -1,5 +1,8 @@
 import { Type } from '@sinclair/typebox'
+import { type } from 'arktype'
 import t from 'tap'
+import * as v from 'valibot'
+import { z } from 'zod'
 import { checkOptions, reconnects } from '../../lib/client/check-options.ts'
 
 const URLS = ['/a', new URL('http://there/'), () => '/a', { href: 'http://there/' }]
@@ -7,7 +10,7 @@ const URLS = ['/a', new URL('http://there/'), () => '/a', { href: 'http://there/
 t.test('valid arguments have no error', async t => {
   for (const url of URLS) t.equal(checkOptions(url, {}), undefined)
   const { signal } = new AbortController()
-  const events = { a: Type.String(), b: 'json', c: 'text', d: Object.assign(() => {}, { '~standard': {} }) }
+  const events = { a: Type.String(), b: 'json', c: 'text', d: type('string'), e: z.string(), f: {} }
   const options = {
     retryDelay: 0,
     maxRetryDelay: Infinity,
@@ -53,6 +56,8 @@ t.test('E1: an invalid argument is FST_SSE_OPTION, with the name of the option a
     [{ events: 5 }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: 'jason' } }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: null } }, 'events', "a map of schemas, 'text' or 'json'"],
+    [{ events: { a: 'json', b: v.string() } }, 'events.b', 'a schema that gives its JSON Schema'],
+    [{ events: { at: z.date() } }, 'events.at', 'a schema that gives its JSON Schema'],
     [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body',
       'a function, since the stream is sent again']
   ]

@@ -1,6 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { encodingsOf } from '../../lib/client/encoding.ts'
+import * as v from 'valibot'
+import { z } from 'zod'
+import { encodingOf, encodingsOf } from '../../lib/client/encoding.ts'
+import { MAPS } from '../setup/map-kinds.ts'
 
 t.test('W5: an event travels as text where its schema admits only strings, else as JSON', async t => {
   const forms = encodingsOf({
@@ -36,4 +39,15 @@ t.test('system events have an encoding in every map, and inherited properties of
   const forms = encodingsOf({})
   t.strictSame([...forms.keys()], ['sse.reset', 'sse.gap'])
   for (const name of ['toString', 'constructor', '__proto__']) t.equal(forms.get(name), undefined, name)
+})
+
+t.test('W5: the encoding does not depend on the kind of the schema', async t => {
+  for (const [kind, { note, level, order }] of Object.entries(MAPS)) {
+    t.strictSame([note, level, order].map(encodingOf), ['text', 'text', 'json'], kind)
+  }
+})
+
+t.test('a schema without a JSON Schema has no encoding', async t => {
+  t.throws(() => encodingOf(v.string()))
+  t.throws(() => encodingOf(z.date()), { message: /Date/ })
 })

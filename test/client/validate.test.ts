@@ -1,5 +1,7 @@
 import { FormatRegistry, Kind, Type, TypeRegistry, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
+import { Type as Type1 } from 'typebox'
+import { z } from 'zod'
 import { validate } from '../../lib/client/validate.ts'
 
 /** A row of a table: a schema, valid values, and invalid values with their faults. */
@@ -109,4 +111,10 @@ t.test('a schema is not modified, and is prepared once', async t => {
   const before = looks
   validate(watched, { at: '' })
   t.equal(looks, before)
+})
+
+t.test('C1: Standard Schemas are checked by their library; schemas of other kinds are left to the server', async t => {
+  t.match(validate(z.object({ n: z.number() }), { n: '' }), / at '\/n'$/)
+  t.equal(validate(z.object({ n: z.number() }), { n: 1 }), undefined)
+  for (const schema of [Type1.String(), { type: 'string' }]) t.equal(validate(schema, 5), undefined)
 })

@@ -1,5 +1,11 @@
 import { Type, type TSchema } from '@sinclair/typebox'
+import { toStandardJsonSchema } from '@valibot/to-json-schema'
+import { type } from 'arktype'
 import t from 'tap'
+import { Type as Type1 } from 'typebox'
+import * as v from 'valibot'
+import { z } from 'zod'
+import { jsonSchemaOf } from '../../lib/schema/vendor.ts'
 import { isTextSchema } from '../../lib/schema/text-schema.ts'
 
 /** JSON Schema, as `app.addSchema` keeps it: without the symbols of TypeBox. */
@@ -71,4 +77,74 @@ t.test('W5: a schema is textual if it admits only strings', async t => {
     t.equal(isTextSchema(plain(schema), shared), textual, `${title}, as JSON Schema`)
   }
   for (const nothing of [undefined, null, true, 'string', [S]]) t.notOk(isTextSchema(nothing))
+})
+
+t.test('W5: a schema of another library is textual if it admits only strings', async t => {
+  const Words = Type1.Module({
+    Word: Type1.String(),
+    Again: Type1.Ref('Word'),
+    Loop: Type1.Union([Type1.String(), Type1.Ref('Loop')])
+  })
+  const S = (schema: v.GenericSchema): object => toStandardJsonSchema(schema)
+  const cases: Array<[title: string, schema: object, textual: boolean]> = [
+    ['Zod: a string', z.string(), true],
+    ['Zod: a format', z.uuid(), true],
+    ['Zod: patterns', z.string().startsWith('a').endsWith('b').min(2), true],
+    ['Zod: a template', z.templateLiteral(['a-', z.number()]), true],
+    ['Zod: a literal', z.literal('a'), true],
+    ['Zod: literals', z.literal(['a', 'b']), true],
+    ['Zod: an enum', z.enum(['a', 'b']), true],
+    ['Zod: a union', z.union([z.literal('a'), z.uuid()]), true],
+    ['Zod: an intersection', z.intersection(z.string(), z.string().min(2)), true],
+    ['Zod: a brand', z.string().brand('Word'), true],
+    ['Zod: a named string', z.string().meta({ id: 'Word' }), true],
+    ['Zod: a union of named strings', z.union([z.string().meta({ id: 'First' }), z.enum(['a'])]), true],
+    ['Zod: a codec from text', z.codec(z.string(), z.number(), { decode: Number, encode: String }), false],
+    ['Zod: null or a string', z.string().nullable(), false],
+    ['Zod: literals of two types', z.literal(['a', 1]), false],
+    ['Zod: a named object', z.object({ a: z.string() }).meta({ id: 'Thing' }), false],
+    ['Zod: anything', z.any(), false],
+
+    ['Valibot: a string', S(v.string()), true],
+    ['Valibot: a format', S(v.pipe(v.string(), v.uuid())), true],
+    ['Valibot: a literal', S(v.literal('a')), true],
+    ['Valibot: a picklist', S(v.picklist(['a', 'b'])), true],
+    ['Valibot: an enum', S(v.enum({ A: 'a', B: 'b' })), true],
+    ['Valibot: a union', S(v.union([v.literal('a'), v.pipe(v.string(), v.email())])), true],
+    ['Valibot: null or a string', S(v.nullable(v.string())), false],
+    ['Valibot: a picklist of two types', S(v.picklist(['a', 1])), false],
+
+    ['ArkType: a string', type('string'), true],
+    ['ArkType: a format', type('string.uuid'), true],
+    ['ArkType: a pattern', type('/^a/'), true],
+    ['ArkType: a literal', type("'a'"), true],
+    ['ArkType: an enumeration', type("'a' | 'b'"), true],
+    ['ArkType: a union', type("'a' | string.email"), true],
+    ['ArkType: null or a string', type('string | null'), false],
+    ['ArkType: literals of two types', type("'a' | 1"), false],
+
+    ['TypeBox 1.x: a string', Type1.String({ format: 'uuid' }), true],
+    ['TypeBox 1.x: a literal', Type1.Literal('a'), true],
+    ['TypeBox 1.x: an enum', Type1.Enum(['a', 'b']), true],
+    ['TypeBox 1.x: a template', Type1.TemplateLiteral([Type1.Literal('a-'), Type1.Number()]), true],
+    ['TypeBox 1.x: a key of', Type1.KeyOf(Type1.Object({ a: Type1.String(), b: Type1.String() })), true],
+    ['TypeBox 1.x: a script', Type1.Script("'a' | 'b'"), true],
+    ['TypeBox 1.x: a member of a module', Words.Again, true],
+    ['TypeBox 1.x: a union that is its own branch', Words.Loop, false],
+    ['TypeBox 1.x: an enum of two types', Type1.Enum({ A: 'a', B: 1 }), false],
+
+    ['JSON Schema: a list with one type', { type: ['string'] }, true],
+    ['JSON Schema: an empty list of types', { type: [] }, false],
+    ['JSON Schema: a definition', { $ref: '#/definitions/Word', definitions: { Word: { type: 'string' } } }, true],
+    ['JSON Schema: a definition whose name is escaped', {
+      $ref: '#/definitions/a~1b~0%20c',
+      definitions: { 'a/b~ c': { type: 'string' } }
+    }, true],
+    ['JSON Schema: a missing definition', { $ref: '#/definitions/Word' }, false],
+    ['JSON Schema: itself', { $ref: '#' }, false]
+  ]
+  for (const [title, schema, textual] of cases) t.equal(isTextSchema(jsonSchemaOf(schema)), textual, title)
+  const shared = { words: { $id: 'words', definitions: { Word: { $ref: '#/definitions/Text' }, Text: { type: 'string' } } } }
+  t.ok(isTextSchema({ $ref: 'words#/definitions/Word' }, shared), 'a definition of a shared schema')
+  t.notOk(isTextSchema({ $ref: 'words' }, shared))
 })
