@@ -7,10 +7,9 @@ import { createError } from '@fastify/error'
  */
 export const FST_SSE_OPTION = createError('FST_SSE_OPTION', "Option '%s' must be %s, got %s", 500, TypeError)
 
-export const FST_SSE_MAP = createError('FST_SSE_MAP', '%s: the events must map names to TypeBox schemas: %s', 500,
-  TypeError)
+export const FST_SSE_MAP = createError('FST_SSE_MAP', '%s: the events must map names to schemas: %s', 500, TypeError)
 
-export const FST_SSE_SCHEMA = createError('FST_SSE_SCHEMA', "%s: the schema of event '%s' cannot be compiled: %s", 500,
+export const FST_SSE_SCHEMA = createError('FST_SSE_SCHEMA', '%s: the schema of event %s cannot be compiled: %s', 500,
   TypeError)
 
 export const FST_SSE_SOURCE = createError('FST_SSE_SOURCE',

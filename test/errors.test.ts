@@ -39,8 +39,9 @@ t.test('E1: a message says what happened and what to do next', async t => {
   const cases: Array<[Error, string]> = [
     [new errors.FST_SSE_OPTION('retry', 'a number', "'5' (string)"),
       "Option 'retry' must be a number, got '5' (string)"],
-    [new errors.FST_SSE_MAP('GET /a', 'got null'), 'GET /a: the events must map names to TypeBox schemas: got null'],
-    [new errors.FST_SSE_SCHEMA('GET /a', 'tick', 'why'), "GET /a: the schema of event 'tick' cannot be compiled: why"],
+    [new errors.FST_SSE_MAP('GET /a', 'got null'), 'GET /a: the events must map names to schemas: got null'],
+    [new errors.FST_SSE_SCHEMA('GET /a', "'tick' (zod)", 'why'),
+      "GET /a: the schema of event 'tick' (zod) cannot be compiled: why"],
     [new errors.FST_SSE_SOURCE('null'),
       'A source must be an async iterable, an iterable, a readable stream, a channel or a function that returns one of these, got null'],
     [new errors.FST_SSE_ALREADY_STARTED(),

@@ -91,7 +91,7 @@ export const startRule: Rule = {
 }
 const RULES: Record<keyof ChannelOptions, Rule> = {
   // The contract checks the schemas themselves.
-  events: { expected: 'a map of names to TypeBox schemas', fits: isOptions },
+  events: { expected: 'a map of names to schemas', fits: isOptions },
   history: { expected: 'an object', fits: isOptions },
   start: startRule,
   slowConsumer: {

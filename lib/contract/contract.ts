@@ -1,4 +1,3 @@
-import type { TSchema } from '@sinclair/typebox'
 import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
 import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import {
@@ -7,8 +6,9 @@ import {
 } from '../errors.ts'
 import { errorMessage } from '../thrown-value.ts'
 import { FREE } from '../schema/fingerprint.ts'
-import type { CompiledSchema } from '../schema/schema.ts'
+import type { CompiledSchema, SchemaCompiler } from '../schema/schema.ts'
 import { serializeWith, serialize } from '../schema/serialize.ts'
+import { isSchema, vendorName } from '../schema/vendor.ts'
 import { assertFields } from './event-fields.ts'
 import type { AnyEvent, EventMap, SystemEvent } from './event-types.ts'
 
@@ -136,20 +136,21 @@ function encodeSystemEvent (event: EventInput): string {
  * Compiles the contract of an event map. FST_SSE_MAP or FST_SSE_SCHEMA for an invalid map, at start-up; the message
  * names the place (`GET /orders`), the event and the reason.
  */
-export function compileContract (map: unknown, place: string, compile: (schema: TSchema) => CompiledSchema): Contract {
+export function compileContract (map: unknown, place: string, compile: SchemaCompiler): Contract {
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     throw new FST_SSE_MAP(place, `got ${describe(map)}`)
   }
   const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
-  for (const [name, schema] of Object.entries(map)) {
+  for (const [name, schema] of Object.entries(map as Record<string, unknown>)) {
     if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
-    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) {
-      throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(schema)}`)
-    }
+    let vendor = 'unknown'
     try {
+      if (!isSchema(schema)) throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(schema)}`)
+      vendor = vendorName(schema)
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
-      const error = new FST_SSE_SCHEMA(place, name, errorMessage(cause))
+      if (cause instanceof FST_SSE_MAP) throw cause
+      const error = new FST_SSE_SCHEMA(place, `'${name}' (${vendor})`, errorMessage(cause))
       error.cause = cause
       throw error
     }
@@ -161,9 +162,7 @@ export function compileContract (map: unknown, place: string, compile: (schema: 
     const declaration = declared.get(name)
     if (declaration === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
     const { data } = event
-    const text = declaration.textual
-      ? declaration.check(data) ? data as string : undefined
-      : serializeWith(declaration.serializeChecked, name, data)
+    const text = serializeWith(declaration.write, name, data)
     if (text === undefined) {
       assertData(name, data)
       const { path, message } = declaration.explain(data)

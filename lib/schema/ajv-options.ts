@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
+import type { AjvOptions } from './ajv.ts'
 import { isSchemaNode } from './json-schema.ts'
-import type { AjvOptions } from './schema.ts'
 
 /**
  * Returns the options of `Fastify({ ajv })`: formats, keywords and plugins. Fastify keeps its options under a symbol,

@@ -40,10 +40,21 @@ function isSuspect (text: string): boolean {
   return false
 }
 
-/** Throws a TypeError if `findWithoutJsonForm` finds a value. */
+/** Throws a TypeError if `findWithoutJsonForm` finds a value, or if the text is not JSON. */
 export function assertJsonForm (value: unknown, text: string): void {
   const lost = findWithoutJsonForm(value, text)
   if (lost !== undefined) throw new TypeError(`JSON has no form for ${describe(lost)}`)
+  // The compiled writer writes a function or a symbol as `undefined`.
+  if (text.includes('undefined') && !isJson(text)) throw new TypeError('JSON has no form for a function or a symbol')
+}
+
+function isJson (text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function find (value: unknown): object | undefined {

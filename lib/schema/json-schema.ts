@@ -20,7 +20,7 @@ export function mapSchema (
   whole: (node: SchemaNode) => boolean = () => false
 ): SchemaNode {
   if (whole(schema)) return change(schema)
-  const copy: SchemaNode = { ...schema }
+  const copy = copyNode(schema)
   const map = (item: unknown): unknown => isSchemaNode(item) ? mapSchema(item, change, whole) : item
   for (const key of ONE) if (isSchemaNode(copy[key])) copy[key] = map(copy[key])
   for (const key of LIST) {
@@ -36,18 +36,40 @@ export function mapSchema (
   return change(copy)
 }
 
-// Type.Record uses this pattern for any key, but a dot matches no line end: a key with a line end would be neither
+/** Returns a copy of a schema. TypeBox 1.x marks its schemas with keys such as `~kind`, which only TypeBox reads. */
+function copyNode (schema: SchemaNode): SchemaNode {
+  const copy: SchemaNode = { ...schema }
+  for (const key of Object.getOwnPropertyNames(schema)) {
+    if (!key.startsWith('~')) continue
+    Object.defineProperty(copy, key, { value: schema[key], configurable: true, writable: true, enumerable: false })
+  }
+  return copy
+}
+
+/** Returns the names of all definitions inside a schema. */
+export function definedNames (schema: SchemaNode): Set<string> {
+  const names = new Set<string>()
+  mapSchema(schema, node => {
+    if (isSchemaNode(node.$defs)) for (const name of Object.keys(node.$defs)) names.add(name)
+    return node
+  })
+  return names
+}
+
+// Type.Record uses these patterns for any key, but a dot matches no line end: a key with a line end would be neither
 // checked nor written.
-const ANY_KEY = '^(.*)$'
+const ANY_KEY = ['^(.*)$', '^.*$']
 /** The pattern that matches any key, also a key with a line end. */
 export const EVERY_KEY = '^[^]*$'
 
 /** Returns the schema with EVERY_KEY in place of the pattern of Type.Record. */
 export function withEveryKey (schema: SchemaNode): SchemaNode {
   return mapSchema(schema, node => {
-    if (!isSchemaNode(node.patternProperties) || !(ANY_KEY in node.patternProperties)) return node
-    const { [ANY_KEY]: others, ...patterns } = node.patternProperties
-    return { ...node, patternProperties: { ...patterns, [EVERY_KEY]: others } }
+    if (isSchemaNode(node.patternProperties)) {
+      node.patternProperties = Object.fromEntries(Object.entries(node.patternProperties)
+        .map(([pattern, schema]) => [ANY_KEY.includes(pattern) ? EVERY_KEY : pattern, schema]))
+    }
+    return node
   })
 }
 

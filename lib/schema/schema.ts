@@ -1,182 +1,155 @@
-import { FormatRegistry, Kind, KindGuard, TypeRegistry, type TSchema } from '@sinclair/typebox'
-import { TypeCompiler, ValueErrorType, type TypeCheck } from '@sinclair/typebox/compiler'
-import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
-import { compileExtractor, type PartExtractor } from './declared-part.ts'
-import { describe } from '../errors.ts'
+import { AjvChecker, isAjvSchema, type AjvOptions } from './ajv.ts'
+import type { Checker, DataChecker, Mismatch } from './checker.ts'
+import { compileExtractor } from './declared-part.ts'
 import { fingerprintSchema } from './fingerprint.ts'
 import { assertJsonForm } from './json-form.ts'
 import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
+import { typeBoxes } from './packages.ts'
+import { sinclairChecker } from './sinclair-typebox.ts'
+import { standardChecker } from './standard.ts'
 import { Subschema } from './subschema.ts'
 import { isTextSchema, type SharedSchemas } from './text-schema.ts'
+import { typeboxChecker } from './typebox.ts'
+import { isStandardSchema, jsonSchemaOf, vendorName, vendorOf, type StandardSchema } from './vendor.ts'
 
-/**
- * A compiled schema: extracts the declared part of a value, checks that part, explains a mismatch, and serializes it.
- */
+/** A compiled schema: checks the declared part of a value, explains a mismatch, and writes that part. */
 export interface CompiledSchema {
-  check: (value: unknown) => boolean
-  /** Returns the result of `serialize` for a value that passes `check`, else undefined. Reads each property once. */
-  serializeChecked: (value: unknown) => string | undefined
-  /** Returns the first mismatch of a value that failed `check`. */
-  explain: (value: unknown) => { path: string, message: string }
-  /** Returns JSON with only the declared properties. */
-  serialize: (value: unknown) => string
+  /**
+   * Returns the text of data: JSON with only the declared properties, or the string itself if the schema is textual.
+   * Returns undefined for a value that does not match. Reads each property once.
+   */
+  write: (value: unknown) => string | undefined
+  /** Returns the first mismatch of a value that does not match. */
+  explain: (value: unknown) => Mismatch
   /** Whether the schema admits only strings. */
   textual: boolean
   /** Names the schema; equal in all processes with the same schema. */
   fingerprint: string
 }
 
-type Check = (value: unknown) => boolean
+/** Compiles a schema of any vendor. Throws for a schema that cannot be used. */
+export type SchemaCompiler = (schema: object) => CompiledSchema
 
-interface Validator { (value: unknown): boolean, errors?: Array<{ instancePath: string, message?: string }> | null }
+// Ajv selects the branches of unions for a Standard Schema. The vendor has checked the formats, and may add keywords.
+const LENIENT = { customOptions: { strict: false, validateFormats: false, logger: false } } as const
 
-// The TypeBox kind of schemas that TypeBox cannot check: Type.Unsafe, plain JSON Schema, and schemas of app.addSchema,
-// which Fastify clones without their TypeBox kinds. Ajv checks them, as in requests.
-const JSON_SCHEMA = 'fastify-typed-sse:JsonSchema'
-const validators = new WeakMap<object, Validator>()
-// Formats that this package registered in TypeBox, with their meaning in Fastify's requests.
-const registeredFormats = new Set<string>()
-const registerKind = () =>
-  TypeRegistry.Set(JSON_SCHEMA, (schema: object, value: unknown) =>
-    hasJson(value) && validators.get(schema)?.(value) === true)
-
-// TypeBox would accept any value for these, and the serializer would write `undefined` into the JSON.
-const UNCHECKED_KINDS = ['Unsafe', 'Any', 'Unknown', 'Not']
-const hasJson = (value: unknown): boolean =>
-  value !== undefined && typeof value !== 'function' && typeof value !== 'symbol'
-
-/** Compiles a schema. Throws for a schema that cannot be used. */
-export type SchemaCompiler = (schema: TSchema) => CompiledSchema
-
-/** The value of `Fastify({ ajv })`: options and plugins of Ajv. */
-export type AjvOptions = Omit<Extract<Parameters<BuildValidator>[1], { onCreate?: unknown }>, 'mode'>
-type BuildValidator = ReturnType<typeof AjvCompiler>
-type Ajv = Parameters<NonNullable<AjvOptions['onCreate']>>[0]
-
-/** Returns the compiler of one Fastify scope. `added`: the schemas of its `app.addSchema` calls, by `$id`. */
+/**
+ * Returns the compiler of one Fastify scope. `added`: the schemas of its `app.addSchema` calls, by `$id`. The versions
+ * of TypeBox must be loaded. Ajv checks the schemas of a missing one.
+ */
 export function schemaCompiler (
   added: SharedSchemas,
-  { customOptions, plugins = [], onCreate }: AjvOptions = {}
+  options: AjvOptions = {},
+  { sinclair, typebox } = typeBoxes()
 ): SchemaCompiler {
   const shared: SharedSchemas = Object.fromEntries(
     Object.entries(added).map(([id, schema]) => [id, withEveryKey(schema as SchemaNode)])
   )
-  const route = { method: '', url: '' }
-  const hasAjvOptions = plugins.length > 0 || onCreate !== undefined || Object.keys(customOptions ?? {}).length > 0
-  let compile: ReturnType<BuildValidator> | undefined
-  let ajv: Ajv | undefined
-  const ajvNames = new Map(Object.entries(shared).map(([id, schema]) => [schema, id]))
+  const ajv = new AjvChecker(shared, options)
+  const lenient = new AjvChecker(shared, LENIENT)
 
-  function validate (schema: unknown): Validator {
-    compile ??= AjvCompiler()(shared as Record<string, object>, {
-      plugins,
-      // Strict: an event is not a query string, so Ajv converts no value and fills in no default.
-      customOptions: { ...customOptions, coerceTypes: false, useDefaults: false, removeAdditional: false },
-      onCreate: instance => {
-        ajv = instance
-        onCreate?.(instance)
-      }
-    })
-    return compile({ ...route, schema, httpPart: 'body' }) as Validator
-  }
-
-  // TypeBox rejects every string of an unregistered format. This registers the formats of Fastify's requests, unless
-  // the program has registered the name itself. An unknown name throws here, at start-up.
-  function registerFormat (format: string): void {
-    if (FormatRegistry.Has(format)) return
-    const check = validate({ type: 'string', format })
-    registeredFormats.add(format)
-    FormatRegistry.Set(format, value => check(value))
-  }
-
-  // TypeBox's registry is global, but each app has its own formats: Ajv checks a whole schema with such a format.
-  const hasOwnFormat = ({ format }: SchemaNode): boolean =>
-    hasAjvOptions && typeof format === 'string' && (!FormatRegistry.Has(format) || registeredFormats.has(format))
-
-  /**
-   * Returns the schema in the form that TypeBox can check. Ajv checks each schema without a TypeBox kind as a whole, so
-   * that the references inside it resolve.
-   */
-  function toTypeBox (schema: SchemaNode): SchemaNode {
-    const definitions = new Set<string>()
-    mapSchema(schema, node => {
-      if (isSchemaNode(node.$defs)) for (const name of Object.keys(node.$defs)) definitions.add(name)
-      return node
-    })
-    const isShared = (ref: string): boolean => !definitions.has(ref) && Object.hasOwn(shared, ref.replace(/#$/, ''))
-    const needsAjv = (node: SchemaNode): boolean =>
-      !KindGuard.IsKind(node) || UNCHECKED_KINDS.includes(String(node[Kind])) || hasOwnFormat(node) ||
-      (KindGuard.IsRef(node) && isShared(node.$ref))
-    return mapSchema(schema, node => {
-      if (!needsAjv(node)) {
-        if (typeof node.format === 'string') registerFormat(node.format)
-        return node
-      }
-      const { [Kind]: _, ...plain } = node
-      const replacement = { ...plain, [Kind]: JSON_SCHEMA }
-      validators.set(replacement, validate(plain))
-      return replacement
-    }, needsAjv)
-  }
-
-  /** Compiles the check of one subschema, at its first use. */
-  function compileBranch (branch: Subschema): Check {
-    const { node, resource, pointer } = branch
-    let check: Check | undefined
-    const make = (): Check => {
-      if (!resource.checkedByAjv) {
-        const typed = TypeCompiler.Compile(standalone(node as SchemaNode), [...resource.named.values()].map(standalone))
-        return value => typed.Check(value)
-      }
-      // A schema without an `$id` gets one, so that Ajv can refer to its parts.
-      const { root, outermost } = resource
-      let name = ajvNames.get(outermost)
-      if (name === undefined) {
-        name = typeof outermost.$id === 'string' ? outermost.$id : `fastify-typed-sse-${ajvNames.size}`
-        ajvNames.set(outermost, name)
-        // Another schema with that id may have been added before.
-        if (ajv!.getSchema(name) === undefined) ajv!.addSchema(outermost, name)
-      }
-      if (root !== outermost) name = root.$id as string
-      return validate({ $ref: `${name}#${pointer}` })
+  function compileChecker (schema: object, source: SchemaNode): DataChecker {
+    try {
+      return select(schema, source)
+    } catch (error) {
+      // The extractor names the place of a type without a form in JSON, and an alternative.
+      compileExtractor(Subschema.fromRoot(source, { shared, isAjvSchema: () => true }), () => () => true)
+      throw error
     }
-    // The whole schema compiled, so its parts compile too. Many of them are never used.
-    return value => (check ??= make())(value)
+  }
+
+  function select (schema: object, source: SchemaNode): DataChecker {
+    const vendor = vendorOf(schema)
+    if (vendor === 'standard') return standardChecker(schema as StandardSchema, source, shared, lenient)
+    if (vendor === 'sinclair-typebox' && sinclair !== undefined) {
+      return dataChecker(sinclairChecker(sinclair, source, shared, ajv), shared, ajv)
+    }
+    return dataChecker(
+      vendor === 'typebox' && typebox !== undefined
+        ? typeboxChecker(typebox, source, shared, ajv)
+        : ajv.checker(source),
+      shared,
+      ajv
+    )
   }
 
   return schema => {
-    registerKind()
-    const source = withEveryKey({ ...schema })
-    const checked = toTypeBox(source)
-    const typed = TypeCompiler.Compile(checked as unknown as TSchema)
-    const extractor = compileExtractor(
-      Subschema.fromRoot(checked, { shared, isAjvSchema: node => node[Kind] === JSON_SCHEMA }),
-      compileBranch
-    )
+    const given = jsonSchemaOf(schema)
+    assertUsable(given)
+    const source = withEveryKey(given)
+    const { accept, explain, passesAnyValue } = compileChecker(schema, source)
+    const textual = isTextSchema(source, shared)
     const serialize = compileSerializer(source, shared)
-    const passes = (part: unknown): boolean => !extractor.hasMismatch() && typed.Check(part)
     return {
-      check: value => passes(extractor.extract(value)),
-      serializeChecked: value => {
-        const part = extractor.extract(value)
-        if (!passes(part)) return undefined
-        const text = serialize(part)
-        if (extractor.passesAnyValue) assertJsonForm(part, text)
-        return text
+      write: textual
+        ? value => {
+          const data = accept(value)
+          return typeof data === 'string' ? data : undefined
+        }
+        : value => {
+          const data = accept(value)
+          if (data === undefined) return undefined
+          const text = serialize(data)
+          if (passesAnyValue) assertJsonForm(data, text)
+          return text
+        },
+      explain: value => {
+        const { path, message } = explain(value) ?? { path: '', message: 'does not match the schema' }
+        return { path: path || '/', message }
       },
-      explain: value => explain(typed, extractor, value),
-      serialize: value => serialize(extractor.extract(value)),
-      textual: isTextSchema(schema, shared),
-      fingerprint: fingerprintSchema(schema, shared)
+      textual,
+      fingerprint: fingerprintSchema(source, shared)
     }
   }
 }
 
-/** Returns the schema with each `This` as a `Ref`: TypeBox then finds the recursive schema among the references. */
-function standalone (schema: SchemaNode): TSchema {
-  return mapSchema(schema, node => node[Kind] === 'This' ? { ...node, [Kind]: 'Ref' } : node,
-    node => node[Kind] === JSON_SCHEMA) as unknown as TSchema
+// Keywords of later drafts than draft 7 that declare data: the extractor would pass undeclared properties.
+const UNKNOWN = ['prefixItems', 'dependentSchemas', '$dynamicRef', '$recursiveRef']
+
+/** Throws if the schema has a part that cannot be used; the message names an alternative. */
+function assertUsable (schema: SchemaNode): void {
+  mapSchema(schema, node => {
+    if ('~codec' in node) throw new Error('Type.Codec changes the data: declare the data as sent')
+    const unknown = UNKNOWN.find(keyword => keyword in node)
+    if (unknown !== undefined) {
+      throw new Error(`the keyword '${unknown}' is not in draft 7 of JSON Schema: use the keywords of draft 7${
+        unknown === 'prefixItems' ? ', here items: […]' : ''}`)
+    }
+    // A schema of ArkType is a function.
+    Object.values(node).flatMap(inner => isSchemaNode(inner) ? Object.values(inner) : inner).forEach(assertNoOther)
+    return node
+  }, assertNoOther)
+}
+
+function assertNoOther (inner: unknown): boolean {
+  if (!isStandardSchema(inner)) return false
+  const vendor = vendorName(inner)
+  throw new Error(`a schema of ${vendor} is inside another schema: make the whole schema with ${vendor}`)
+}
+
+/** Returns the checker of the declared part of data. */
+function dataChecker (
+  { schema, check, explain, compileBranch }: Checker,
+  shared: SharedSchemas,
+  ajv: AjvChecker
+): DataChecker {
+  const extractor = compileExtractor(
+    Subschema.fromRoot(schema, { shared, isAjvSchema }),
+    branch => branch.resource.checkedByAjv ? ajv.compileBranch(branch) : compileBranch(branch)
+  )
+  return {
+    accept (value) {
+      const part = extractor.extract(value)
+      return !extractor.hasMismatch() && check(part) ? part : undefined
+    },
+    explain (value) {
+      const part = extractor.extract(value)
+      // If no branch of a union matches, then the error is reported for the whole value.
+      return (extractor.hasMismatch() ? undefined : explain(withoutUndefined(part))) ?? explain(value)
+    },
+    passesAnyValue: extractor.passesAnyValue
+  }
 }
 
 /** Compiles the function that writes the declared part of a value as JSON. */
@@ -194,17 +167,6 @@ function compileSerializer (schema: SchemaNode, shared: SharedSchemas): (part: u
   }
 }
 
-function explain (
-  typed: TypeCheck<TSchema>,
-  extractor: PartExtractor,
-  value: unknown
-): { path: string, message: string } {
-  const part = extractor.extract(value)
-  // If no branch of a union matches, then the error is reported for the whole value.
-  const mismatch = extractor.hasMismatch() ? undefined : firstError(typed, withoutUndefined(part))
-  return mismatch ?? firstError(typed, value) ?? { path: '/', message: 'does not match the schema' }
-}
-
 /** Returns the value without undefined properties: the checks treat them as missing. */
 function withoutUndefined (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutUndefined)
@@ -212,18 +174,4 @@ function withoutUndefined (value: unknown): unknown {
   const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
   return Object.assign(Object.create(null),
     Object.fromEntries(entries.map(([name, inner]) => [name, withoutUndefined(inner)])))
-}
-
-function firstError (typed: TypeCheck<TSchema>, value: unknown): { path: string, message: string } | undefined {
-  const error = typed.Errors(value).First()
-  if (error === undefined) return undefined
-  // Ajv knows the place of a mismatch in a schema that it checks.
-  const inner = error.type === ValueErrorType.Kind ? validators.get(error.schema) : undefined
-  if (inner === undefined) return { path: error.path || '/', message: error.message }
-  if (!hasJson(error.value)) {
-    return { path: error.path || '/', message: `JSON has no form for ${describe(error.value)}` }
-  }
-  inner(error.value)
-  const { instancePath, message = error.message } = inner.errors![0]!
-  return { path: error.path + instancePath || '/', message }
 }

@@ -48,7 +48,7 @@ export class Subschema {
         root: node,
         named: new Map([...resource.named, ...Object.entries(node.$defs) as Array<[string, SchemaNode]>])
       }
-    } else if (resource.checkedByAjv && isId(node.$id)) this.resource = { ...resource, root: node }
+    } else if (isId(node.$id)) this.resource = { ...resource, root: node }
     else return
     this.pointer = ''
   }
@@ -90,9 +90,7 @@ export class Subschema {
           ? this.resource
           : { ...this.resource, root: start }
     if (!fragment.startsWith('/')) return new Subschema(start, resource, '', this.instancePath, this.#context)
-    const keys = decodeURIComponent(fragment).slice(1).split('/').map(key =>
-      key.replaceAll('~1', '/').replaceAll('~0', '~')
-    )
+    const keys = fragment.slice(1).split('/').map(unescapePointer)
     const node = keys.reduce<unknown>(
       (value, key) =>
         typeof value === 'object' && value !== null && Object.hasOwn(value, key)
@@ -105,7 +103,10 @@ export class Subschema {
   }
 }
 
-const escapePointer = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
+export const escapePointer = (name: string | number): string => String(name).replaceAll('~', '~0').replaceAll('/', '~1')
+/** Returns the name in a JSON pointer that is the fragment of a URI. */
+export const unescapePointer = (key: string): string =>
+  decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~')
 const isId = (id: unknown): id is string => typeof id === 'string' && !id.startsWith('#')
 
 /** Collects all schemas inside this one by their `$id`, and by their anchors, as `#name`. */

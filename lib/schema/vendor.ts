@@ -1,3 +1,4 @@
+import { errorMessage } from '../thrown-value.ts'
 import { isSchemaNode, type SchemaNode } from './json-schema.ts'
 
 /**
@@ -7,18 +8,21 @@ import { isSchemaNode, type SchemaNode } from './json-schema.ts'
  */
 export type Vendor = 'typebox' | 'sinclair-typebox' | 'standard' | 'json-schema'
 
+interface Options { target: string, libraryOptions?: Record<string, unknown> }
+
 /** A schema of a library that implements Standard Schema (https://standardschema.dev), as far as it is read here. */
 export interface StandardSchema {
   readonly '~standard': {
     readonly vendor: string
     readonly validate: (value: unknown) => unknown
-    readonly jsonSchema?: Readonly<Record<'input' | 'output', (options: { target: string }) => Record<string, unknown>>>
+    readonly jsonSchema?: Readonly<Record<'input' | 'output', (options: Options) => Record<string, unknown>>>
   }
 }
 
 // Both versions of TypeBox are recognized by their marks, because the program may have another copy of TypeBox than
 // this package.
 const KIND = Symbol.for('TypeBox.Kind')
+const MARKS = ['~kind', '~unsafe', '~refine', '~codec']
 
 // A schema of ArkType is a function.
 const isObject = (value: unknown): value is object =>
@@ -33,10 +37,13 @@ export function isStandardSchema (schema: unknown): schema is StandardSchema {
 export function vendorOf (schema: unknown): Vendor | undefined {
   if (!isObject(schema)) return undefined
   if (KIND in schema) return 'sinclair-typebox'
-  if (Object.hasOwn(schema, '~kind')) return 'typebox'
+  if (MARKS.some(mark => Object.hasOwn(schema, mark))) return 'typebox'
   if (isStandardSchema(schema)) return 'standard'
   return typeof schema === 'function' ? undefined : 'json-schema'
 }
+
+/** Whether the value is a schema of any vendor. */
+export const isSchema = (value: unknown): value is object => vendorOf(value) !== undefined
 
 // The vendor makes a new object at each call. Identity counts: for the writer, for OpenAPI and for the fingerprint.
 const known = new WeakMap<object, SchemaNode>()
@@ -49,22 +56,49 @@ export function jsonSchemaOf (schema: object): SchemaNode {
   if (vendorOf(schema) !== 'standard') return schema as SchemaNode
   let node = known.get(schema)
   if (node === undefined) {
-    node = outputSchema(schema as StandardSchema)
+    node = convert(schema as StandardSchema, 'output')
     known.set(schema, node)
   }
   return node
 }
 
-function outputSchema ({ '~standard': standard }: StandardSchema): SchemaNode {
-  if (standard.jsonSchema === undefined) {
-    throw new Error(`${standard.vendor} gives no JSON Schema: add it with withJsonSchema(schema, jsonSchema)${
-      standard.vendor === 'valibot' ? ', or with toStandardJsonSchema(schema) of @valibot/to-json-schema' : ''
+/** Returns the JSON Schema of the input of a Standard Schema. */
+export const inputSchemaOf = (schema: StandardSchema): SchemaNode => convert(schema, 'input')
+
+// ArkType converts a type without a form in JSON, such as Date, to a schema that admits any value.
+const refuse = (): never => { throw new Error('a type has no form in JSON') }
+const LIBRARY_OPTIONS: Record<string, Record<string, unknown>> = {
+  arktype: { fallback: { date: refuse, domain: refuse, proto: refuse } }
+}
+
+function convert (schema: StandardSchema, side: 'input' | 'output'): SchemaNode {
+  const vendor = vendorName(schema)
+  const { jsonSchema } = schema['~standard']
+  if (jsonSchema === undefined) {
+    throw new Error(`${vendor} gives no JSON Schema: add it with withJsonSchema(schema, jsonSchema)${
+      vendor === 'valibot' ? ', or with toStandardJsonSchema(schema) of @valibot/to-json-schema' : ''
     }`)
   }
-  const node: unknown = standard.jsonSchema.output({ target: 'draft-07' })
-  if (!isSchemaNode(node)) throw new Error(`${standard.vendor} gives no JSON Schema`)
-  const { $schema: _, ...schema } = node
-  return schema
+  const libraryOptions = LIBRARY_OPTIONS[vendor]
+  let node: unknown
+  try {
+    node = jsonSchema[side]({ target: 'draft-07', ...libraryOptions === undefined ? {} : { libraryOptions } })
+  } catch (cause) {
+    throw new Error(`${errorMessage(cause).replace(/\.$/, '')}: declare the data as sent, or add a JSON Schema with withJsonSchema()`, {
+      cause
+    })
+  }
+  if (!isSchemaNode(node)) throw new Error(`${vendor} gives no JSON Schema`)
+  const { $schema: _, ...converted } = node
+  return converted
+}
+
+const VENDOR_NAMES = { typebox: 'typebox', 'sinclair-typebox': '@sinclair/typebox', 'json-schema': 'JSON Schema' }
+
+/** Returns the name of the library that a schema was made with, for messages. */
+export function vendorName (schema: unknown): string {
+  const vendor = vendorOf(schema) ?? 'json-schema'
+  return vendor === 'standard' ? String((schema as StandardSchema)['~standard'].vendor) : VENDOR_NAMES[vendor]
 }
 
 /**
@@ -73,5 +107,6 @@ function outputSchema ({ '~standard': standard }: StandardSchema): SchemaNode {
  */
 export function withJsonSchema<S extends StandardSchema> (schema: S, jsonSchema: Record<string, unknown>): S {
   const give = (): Record<string, unknown> => jsonSchema
-  return { '~standard': { ...schema['~standard'], jsonSchema: { input: give, output: give } } } as S
+  const given: StandardSchema = { '~standard': { ...schema['~standard'], jsonSchema: { input: give, output: give } } }
+  return given as S
 }

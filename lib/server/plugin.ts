@@ -7,6 +7,7 @@ import type { Lifecycle } from '../lifecycle.ts'
 import { memoryLog } from '../log/memory.ts'
 import { logSafely } from '../log-safely.ts'
 import { Statistics } from '../metrics/statistics.ts'
+import { loadTypeBoxes } from '../schema/packages.ts'
 import { dispose } from '../source/source.ts'
 import { missingInternals } from '../stream/fastify-internals.ts'
 import { resolveOptions, type ResolvedOptions, type StreamOptions } from '../stream/options.ts'
@@ -44,6 +45,8 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     throw new FST_SSE_OPTION('eventLog', 'a function that opens logs, such as memoryLog()', describe(eventLog))
   }
   const { server, streams: options } = resolveRegistration(own)
+  // A channel compiles its events when the program makes it, which may be before the app is ready.
+  await loadTypeBoxes()
   const streams = new StreamRegistry<Stream>()
   registriesOf(app).add(streams)
   const statistics = new Statistics()

@@ -10,11 +10,14 @@ import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
 import type { EventLog } from '../../lib/log/log.ts'
 import { EventQueue } from '../../lib/source/event-queue.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { oddities } from '../setup/oddities.ts'
 import { within } from '../setup/within.ts'
+
+await loadTypeBoxes()
 
 const events = { message: Type.String(), count: Type.Object({ n: Type.Integer() }) }
 

@@ -9,10 +9,13 @@ import type { StartPosition } from '../../lib/channel/start-position.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventLog, LogBatch } from '../../lib/log/log.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { TestSubscriber } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
 import { within } from '../setup/within.ts'
+
+await loadTypeBoxes()
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
 const feedOf = (log: EventLog, options: ChannelOptions = {}): Feed =>

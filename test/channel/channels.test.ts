@@ -7,8 +7,11 @@ import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventLog, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 import { EventQueue } from '../../lib/source/event-queue.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
+
+await loadTypeBoxes()
 
 const compiler = schemaCompiler({})
 

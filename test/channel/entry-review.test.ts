@@ -4,7 +4,10 @@ import { EntryReview } from '../../lib/channel/entry-review.ts'
 import { compileContract, freeContract, type Contract } from '../../lib/contract/contract.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
+
+await loadTypeBoxes()
 
 const contractOf = (map: EventMap): Contract => compileContract(map, 'news', schemaCompiler({}))
 const User = Type.Object({ name: Type.String() })

@@ -10,12 +10,15 @@ import type { SubscriberSink } from '../../lib/channel/subscriber-context.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { kSubscribed } from '../../lib/source/source.ts'
 import { ALL } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog, type Dice } from '../setup/remote-log.ts'
 import { Track } from '../setup/track.ts'
 import { within } from '../setup/within.ts'
+
+await loadTypeBoxes()
 
 const logger = { error: () => {} } as unknown as FastifyBaseLogger
 

@@ -2,8 +2,11 @@ import { runInNewContext } from 'node:vm'
 import { Type, type TSchema } from '@sinclair/typebox'
 import t from 'tap'
 import { compileContract, freeContract, type Contract } from '../../lib/contract/contract.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import type { SharedSchemas } from '../../lib/schema/text-schema.ts'
+
+await loadTypeBoxes()
 
 const contract = (map: unknown, shared: SharedSchemas = {}): Contract =>
   compileContract(map, 'GET /orders', schema => schemaCompiler(shared)(schema))
@@ -518,7 +521,7 @@ t.test('C3: an invalid event map is rejected, with the place and the reason', as
   ]
   for (const [map, reason] of maps) {
     t.equal(outcome(() => contract(map)),
-      `FST_SSE_MAP: GET /orders: the events must map names to TypeBox schemas: ${reason}`)
+      `FST_SSE_MAP: GET /orders: the events must map names to schemas: ${reason}`)
   }
   for (const name of ['sse', 'sse-reset', 'SSE.reset', 'my.sse.reset', 'message', 'error']) {
     t.equal(outcome(() => typeof contract({ [name]: S }).frame), 'function', `${name} may be declared`)
@@ -537,13 +540,13 @@ t.test('C3: an invalid schema is rejected, with the place, the event and the rea
   ]
   for (const [schema, reason] of schemas) {
     const got = String(outcome(() => contract({ fine: S, bad: schema })))
-    t.match(got, /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'bad' cannot be compiled: /)
+    t.match(got, /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'bad' \((@sinclair\/typebox|JSON Schema)\) cannot be compiled: /)
     t.match(got, reason)
   }
   t.match(outcome(() => contract({ 'a\nb': S })), /^FST_SSE_(MAP|SCHEMA): GET \/orders: /,
     'an event name that cannot be sent')
   t.match(outcome(() => contract({ tick: S }, { Bad: { $id: 'Bad', type: 'nonsense' } })),
-    /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' cannot be compiled: .*invalid/,
+    /^FST_SSE_SCHEMA: GET \/orders: the schema of event 'tick' \(@sinclair\/typebox\) cannot be compiled: .*invalid/,
     'a shared schema that is none')
 })
 
@@ -556,7 +559,7 @@ t.test('C3: the thrown value of a compiler is the cause of FST_SSE_SCHEMA, an Er
     } catch (error) {
       t.match(error, {
         code: 'FST_SSE_SCHEMA',
-        message: `GET /orders: the schema of event 'tick' cannot be compiled: ${String(message)}`,
+        message: `GET /orders: the schema of event 'tick' (@sinclair/typebox) cannot be compiled: ${String(message)}`,
         cause: thrown
       })
     }

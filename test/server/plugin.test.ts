@@ -107,28 +107,28 @@ for (const [options, message] of bad) {
 const unusable: Array<[what: string, map: unknown, error: { code: string, message: string }]> = [
   ['is no map', 'events', {
     code: 'FST_SSE_MAP',
-    message: 'GET /orders: the events must map names to TypeBox schemas: got "events" (string)'
+    message: 'GET /orders: the events must map names to schemas: got "events" (string)'
   }],
   ['is empty', {}, {
     code: 'FST_SSE_MAP',
-    message: 'GET /orders: the events must map names to TypeBox schemas: got no event'
+    message: 'GET /orders: the events must map names to schemas: got no event'
   }],
   ['has no schema', { paid: 'yes' }, {
     code: 'FST_SSE_MAP',
     message:
-      'GET /orders: the events must map names to TypeBox schemas: the schema of event \'paid\' is "yes" (string)'
+      'GET /orders: the events must map names to schemas: the schema of event \'paid\' is "yes" (string)'
   }],
   ['cannot compile', { paid: Type.Object({}), sent: Type.Unsafe({ type: 'nonsense' }) }, {
     code: 'FST_SSE_SCHEMA',
-    message: "GET /orders: the schema of event 'sent' cannot be compiled: "
+    message: "GET /orders: the schema of event 'sent' (@sinclair/typebox) cannot be compiled: "
   }],
   ['refers to what is not there', { paid: Type.Object({ by: Type.Ref('customer#') }) }, {
     code: 'FST_SSE_SCHEMA',
-    message: "GET /orders: the schema of event 'paid' cannot be compiled: "
+    message: "GET /orders: the schema of event 'paid' (@sinclair/typebox) cannot be compiled: "
   }],
   ['has a name that cannot be sent', { 'a\nb': Type.String() }, {
     code: 'FST_SSE_SCHEMA',
-    message: "GET /orders: the schema of event 'a\nb' cannot be compiled: The field 'event'"
+    message: "GET /orders: the schema of event 'a\nb' (@sinclair/typebox) cannot be compiled: The field 'event'"
   }]
 ]
 for (const [what, sse_, { code, message }] of unusable) {
@@ -615,16 +615,16 @@ t.test('C3: a channel with an invalid map throws at its creation, with the chann
   const rows: Array<[events: unknown, error: { code: string, message: string | RegExp }]> = [
     [{}, {
       code: 'FST_SSE_MAP',
-      message: "channel 'orders': the events must map names to TypeBox schemas: got no event"
+      message: "channel 'orders': the events must map names to schemas: got no event"
     }],
     [{ paid: 'yes' }, {
       code: 'FST_SSE_MAP',
       message:
-        "channel 'orders': the events must map names to TypeBox schemas: the schema of event 'paid' is \"yes\" (string)"
+        "channel 'orders': the events must map names to schemas: the schema of event 'paid' is \"yes\" (string)"
     }],
     [{ sent: { type: 'nonsense' } }, {
       code: 'FST_SSE_SCHEMA',
-      message: /^channel 'orders': the schema of event 'sent' cannot be compiled: /
+      message: /^channel 'orders': the schema of event 'sent' \(JSON Schema\) cannot be compiled: /
     }],
     [{ 'sse.gap': Type.Null() }, { code: 'FST_SSE_MAP', message: /^channel 'orders': .* is reserved$/ }]
   ]

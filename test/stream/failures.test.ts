@@ -7,8 +7,11 @@ import { StreamRecord } from '../../lib/stream/stream-record.ts'
 import { compileContract, freeContract, type Contract } from '../../lib/contract/contract.ts'
 import type { AnyEvent } from '../../lib/contract/event-types.ts'
 import { resolveOptions, type SseOptions } from '../../lib/stream/options.ts'
+import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
+
+await loadTypeBoxes()
 
 const cause = new Error('the text')
 

@@ -1,0 +1,121 @@
+import { errorMessage } from '../thrown-value.ts'
+import type { AjvChecker } from './ajv.ts'
+import { hasJson, type Check, type DataChecker, type Mismatch } from './checker.ts'
+import { compileExtractor } from './declared-part.ts'
+import { fingerprintSchema } from './fingerprint.ts'
+import { mapSchema, type SchemaNode } from './json-schema.ts'
+import { escapePointer, Subschema } from './subschema.ts'
+import type { SharedSchemas } from './text-schema.ts'
+import { inputSchemaOf, vendorName, type StandardSchema } from './vendor.ts'
+
+const ASYNC = 'the schema is async: make it sync, because an event is checked before it is sent'
+const PROMISE = 'the check returned a promise: make it sync, because an event is checked before it is sent'
+const accepts: Check = () => true
+
+/**
+ * Compiles the checker of a Standard Schema. `source`: the JSON Schema of its output. Throws for a schema that cannot
+ * be used; the message names a way out.
+ */
+export function standardChecker (
+  schema: StandardSchema,
+  source: SchemaNode,
+  shared: SharedSchemas,
+  ajv: AjvChecker
+): DataChecker {
+  const standard = schema['~standard']
+  const vendor = vendorName(schema)
+  assertSync(schema)
+  assertUnchanged(schema, source)
+  // The vendor selects the branch of a union: the first extractor takes the properties of all branches.
+  const declared = compileExtractor(Subschema.fromRoot(source, { shared, isAjvSchema: accepts }), () => accepts)
+  const output = addBranches(opened(source), ajv)
+  const sent = compileExtractor(
+    Subschema.fromRoot(output, { shared, isAjvSchema: accepts }),
+    branch => ajv.compileBranch(branch)
+  )
+
+  /** Returns the result of the vendor's check, or a mismatch. */
+  function validate (part: unknown): { value: unknown } | Mismatch {
+    try {
+      const result = standard.validate(part)
+      if (isPromise(result)) return { path: '', message: PROMISE }
+      const { issues, value } = result as { issues?: unknown, value?: unknown }
+      return Boolean(issues) ? toMismatch(issues) : { value }
+    } catch (error) {
+      return { path: '', message: `the check of ${vendor} threw: ${errorMessage(error)}` }
+    }
+  }
+
+  return {
+    accept (value) {
+      const result = validate(declared.extract(value))
+      if (!('value' in result)) return undefined
+      const data = sent.extract(result.value)
+      return sent.hasMismatch() || !hasJson(data) ? undefined : data
+    },
+    explain (value) {
+      const result = validate(declared.extract(value))
+      if (!('value' in result)) return result
+      return { path: '', message: `the result of ${vendor} does not match its JSON Schema` }
+    },
+    passesAnyValue: sent.passesAnyValue
+  }
+}
+
+/** Throws if the check returns a promise. Most async schemas do so for any value. */
+function assertSync (schema: StandardSchema): void {
+  let isAsync = (schema as { async?: unknown }).async === true
+  try {
+    isAsync ||= isPromise(schema['~standard'].validate(undefined))
+  } catch {
+    // Some schemas throw for a value that they do not expect.
+  }
+  if (isAsync) throw new Error(ASYNC)
+}
+
+/** Throws if the output has another JSON Schema than the input: the program must send what clients receive. */
+function assertUnchanged (schema: StandardSchema, output: SchemaNode): void {
+  const input = inputSchemaOf(schema)
+  const form = (node: SchemaNode): string => fingerprintSchema(opened(node), {})
+  if (form(input) !== form(output)) {
+    throw new Error('the schema changes its data, for example by a transform or a default: declare the data as sent')
+  }
+}
+
+/** Returns the schema with open objects: of their properties, only the declared ones are sent. */
+function opened (schema: SchemaNode): SchemaNode {
+  return mapSchema(schema, node => {
+    for (const keyword of ['additionalProperties', 'unevaluatedProperties']) {
+      if (node[keyword] !== false) continue
+      delete node[keyword]
+      node.properties ??= {}
+    }
+    return node
+  })
+}
+
+/** Compiles the checks that select the branches of unions. The vendor may allow patterns that Ajv cannot compile. */
+function addBranches (schema: SchemaNode, ajv: AjvChecker): SchemaNode {
+  try {
+    return ajv.add(schema)
+  } catch {
+    return ajv.add(mapSchema(schema, ({ pattern: _, ...node }) => node))
+  }
+}
+
+/** Whether a result is a promise. Its rejection is handled. */
+function isPromise (result: unknown): boolean {
+  if (typeof (result as { then?: unknown } | undefined)?.then !== 'function') return false
+  Promise.resolve(result).catch(() => {})
+  return true
+}
+
+function toMismatch (issues: unknown): Mismatch {
+  const [issue] = issues as Array<{ path?: Iterable<unknown>, message?: unknown } | undefined>
+  const keys = Array.from(issue?.path ?? [], segment =>
+    typeof segment === 'object' && segment !== null ? (segment as { key?: unknown }).key : segment)
+  return {
+    path: keys.map(key => `/${escapePointer(String(key))}`).join(''),
+    message: String(issue?.message ?? 'does not match the schema')
+  }
+}
