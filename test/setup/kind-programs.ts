@@ -144,8 +144,8 @@ data: {"n":1}
 event: note
 data: text
 
+event: sse.position
 id: sse.end
-event: sse.end
 data:
 event: tick
 data: {"n":2}
