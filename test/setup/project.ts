@@ -4,7 +4,6 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import type { Test } from 'tap'
 
 const run = promisify(execFile)
 
@@ -25,15 +24,18 @@ export const STRICT = {
   types: ['node']
 }
 
+/** A test, or another owner that removes a folder at its end. */
+interface Owner { teardown: (remove: () => void) => void }
+
 /** Creates an empty folder outside of this repository, whose dependencies a program would find otherwise. */
-function emptyFolder (t: Test): string {
+function emptyFolder (t: Owner): string {
   const folder = mkdtempSync(join(tmpdir(), 'fastify-typed-sse-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
 /** Packs a folder as npm publishes it; returns the path of the tarball. */
-export async function pack (t: Test, folder: string): Promise<string> {
+export async function pack (t: Owner, folder: string): Promise<string> {
   const destination = emptyFolder(t)
   const { stdout } = await run('npm', ['pack', resolve(folder), '--ignore-scripts', '--pack-destination', destination],
     { env })
@@ -47,14 +49,14 @@ export type Package = string | readonly [name: string, directory: string]
 export class Project {
   readonly folder: string
 
-  constructor (t: Test, type: 'module' | 'commonjs' = 'module') {
+  constructor (t: Owner, type: 'module' | 'commonjs' = 'module') {
     this.folder = emptyFolder(t)
     this.write('package.json', JSON.stringify({ type, private: true }))
   }
 
   /** Creates a project with this package, as npm packs it, its dependencies, Fastify, and more packages. */
   static async create (
-    t: Test,
+    t: Owner,
     tarball: string,
     packages: readonly Package[],
     type?: 'module' | 'commonjs'
