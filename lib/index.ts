@@ -1,5 +1,6 @@
 export { default } from './server/plugin.ts'
-export { asData } from './source/as-data.ts'
+export { typed, type Typed } from './contract/typed.ts'
+export { asData, named } from './source/as-data.ts'
 export { EventQueue, type EventQueueOptions } from './source/event-queue.ts'
 export { StreamClosedError, type CloseReason, type CloseReport } from './lifecycle.ts'
 export { memoryLog } from './log/memory.ts'
@@ -15,6 +16,7 @@ export type { ChannelStats, Stats, StreamCounts } from './metrics/statistics.ts'
 export type { AnyChannel, Channel, ChannelPosition } from './channel/channel.ts'
 export type { ChannelOptions } from './channel/settings.ts'
 export type { SubscribeOptions, Subscription } from './channel/subscription.ts'
+export type { DataOf, EventSchema } from './contract/data-type.ts'
 export type {
   AnyEvent, ControlEvent, EventMap, EventOf, PublishEventOf, ReceivedEventOf, SystemEvent,
   SystemEventReceived

@@ -1,9 +1,9 @@
 import type { StandardSchema } from '../schema/vendor.ts'
 
 /**
- * A schema of an event's data: of TypeBox (`@sinclair/typebox` 0.34 or `typebox` 1.x), of a library with Standard Schema
- * (Zod, Valibot, ArkType), or a JSON Schema. Known by its shape, so that a program needs only the library that it uses.
- * An array and a function have a length: they are no schema, except a function of ArkType.
+ * A schema of an event's data: of TypeBox (`@sinclair/typebox` 0.34 or `typebox` 1.x), of a library with Standard
+ * Schema (Zod, Valibot, ArkType), or a JSON Schema. The compiler knows it by its shape, so that a program needs only
+ * the library that it uses. An array and a function have a length: they are no schema, except a function of ArkType.
  */
 export type EventSchema = StandardSchema | SchemaLiteral | (object & { readonly length?: undefined })
 

@@ -15,10 +15,7 @@ type Payload<S, TypeProvider> = S extends SelfTyped ? DataOf<S>
       : (TypeProvider & { schema: S })['serializer']
     : DataOf<S>
 
-/**
- * The events that a route may send: the events of `Sse` in its type arguments, else of its `schema.sse`, or any event if
- * it has none.
- */
+/** The events that a route may send: of `Sse` in its type arguments, else of its `schema.sse`, else any event. */
 export type RouteEvent<SchemaCompiler, TypeProvider, RouteGeneric = unknown> =
   RouteGeneric extends { Sse: infer M extends EventMap } ? EventsOf<M, TypeProvider>
     : SchemaCompiler extends { sse: infer M extends EventMap } ? EventsOf<M, TypeProvider> : AnyEvent
@@ -28,16 +25,16 @@ type EventsOf<M, TypeProvider> = EventOfPayloads<{ [K in keyof M]: Payload<M[K],
 declare module 'fastify' {
   interface FastifySchema {
     /**
-     * The events of this route: name → schema of `data`, of TypeBox, of a library with Standard Schema, or a JSON Schema.
-     * Each event is checked against it and serialized by it.
+     * The events of this route: name → schema of `data`, of TypeBox, of a library with Standard Schema, or a JSON
+     * Schema. Each event is checked against it and serialized by it.
      */
     sse?: EventMap
   }
 
   interface RouteGenericInterface {
     /**
-     * The type of `schema.sse`, beside other type arguments: `app.get<{ Params: …, Sse: typeof events }>`. Also types the
-     * reply of a handler that is declared apart: `FastifyReply<{ Sse: typeof events }>`.
+     * The type of `schema.sse`, beside other type arguments: `app.get<{ Params: …, Sse: typeof events }>`. It also
+     * types the reply of a handler that is declared apart: `FastifyReply<{ Sse: typeof events }>`.
      */
     Sse?: EventMap
   }
@@ -62,6 +59,9 @@ declare module 'fastify' {
      * Answers with a stream of Server-Sent Events (WHATWG HTML §9.2) read from the source.
      * The promise settles when the stream is over. Return it from the handler.
      */
-    sse (source: SseSource<RouteEvent<SchemaCompiler, TypeProvider, RouteGeneric>>, options?: StreamOptions): Promise<void>
+    sse (
+      source: SseSource<RouteEvent<SchemaCompiler, TypeProvider, RouteGeneric>>,
+      options?: StreamOptions
+    ): Promise<void>
   }
 }

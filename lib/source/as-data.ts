@@ -22,20 +22,45 @@ export function asData<T, N extends string, C extends PublishContext = SourceCon
   event: N
 ): SourceFunction<C, { event: N, data: T }>
 export function asData (source: unknown, event?: string): unknown {
+  return converted(source, data => event === undefined ? { data } : { event, data })
+}
+
+/** The event of a chunk that has its name in `type`. */
+type NamedChunk<T> = T extends { readonly type: infer N extends string } ? { event: N, data: T } : never
+
+/**
+ * Converts the chunks of any source to events with the name that each chunk has in `type`, for a protocol that repeats
+ * the name in the data: the chunk `{ type: 'start', id }` becomes `{ event: 'start', data: { type: 'start', id } }`.
+ * The sources are those of `asData`. A chunk without a name is an invalid event: FST_SSE_FIELD.
+ */
+// The name is a type parameter, so that a chunk of a generator keeps the literal type of its name.
+export function named<N extends string, T extends { readonly type: N }> (
+  source: EventSequence<T>
+): AsyncIterable<NamedChunk<T>>
+export function named<N extends string, T extends { readonly type: N }, C extends PublishContext = SourceContext> (
+  source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>
+): SourceFunction<C, NamedChunk<T>>
+export function named (source: unknown): unknown {
+  return converted(source, data => ({ event: nameOf(data), data }))
+}
+
+/** Returns the name of a chunk; null, which is no name, if the chunk has none: undefined would be `message`. */
+const nameOf = (chunk: unknown): unknown => (chunk as { type?: unknown } | null | undefined)?.type || null
+
+type ToEvent = (chunk: unknown) => unknown
+
+function converted (source: unknown, toEvent: ToEvent): unknown {
   if (typeof source === 'function') {
-    return async (context: PublishContext) =>
-      asData(await evaluateSource(source, context) as EventSequence<unknown>, event!)
+    return async (context: PublishContext) => converted(await evaluateSource(source, context), toEvent)
   }
-  return { [Symbol.asyncIterator]: () => events(iterate(source), event) }
+  return { [Symbol.asyncIterator]: () => events(iterate(source), toEvent) }
 }
 
 type ChunkStep = IteratorResult<unknown>
 
-function events (chunks: EventIterator, event: string | undefined): EventIterator {
+function events (chunks: EventIterator, convert: ToEvent): EventIterator {
   const toEvent = (step: ChunkStep): ChunkStep =>
-    step.done === true
-      ? step
-      : { done: false, value: event === undefined ? { data: step.value } : { event, data: step.value } }
+    step.done === true ? step : { done: false, value: convert(step.value) }
   const mapped = (step: ChunkStep | Promise<ChunkStep>): ChunkStep | Promise<ChunkStep> =>
     isThenable(step) ? step.then(toEvent) : toEvent(step)
   // Not a generator: a generator would queue return() behind the pending read.

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { PassThrough, Readable } from 'node:stream'
+import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t from 'tap'
-import { asData } from '../../lib/source/as-data.ts'
+import { asData, named } from '../../lib/source/as-data.ts'
 import { iterate, type EventIterator, type EventSequence, type SourceContext } from '../../lib/source/source.ts'
 import sse from '../../lib/server/plugin.ts'
 
@@ -135,4 +136,42 @@ t.test('L3: a readable is destroyed when the client disconnects, each of a hundr
     await Promise.all(closed)
   }
   t.equal(open.size, 0)
+})
+
+type Chunk = { type: 'start', id: string } | { type: 'delta', text: string }
+const protocol: Chunk[] = [{ type: 'start', id: 'a' }, { type: 'delta', text: 'b' }]
+const namedEvents = [{ event: 'start', data: protocol[0] }, { event: 'delta', data: protocol[1] }]
+
+t.test('named: chunks become events with the names in their type', async t => {
+  const context = { lastEventId: '7' } as SourceContext
+  t.strictSame(await readAll(named(protocol)), namedEvents)
+  t.strictSame(await readAll(named(Readable.from(protocol) as AsyncIterable<Chunk>)), namedEvents)
+  t.strictSame(await readAll(await named(() => protocol)(context)), namedEvents)
+  t.strictSame(await readAll(await named(async () => protocol)(context)), namedEvents)
+  t.strictSame(await readAll(await named(async function * ({ lastEventId }) {
+    yield { type: 'start', id: String(lastEventId) }
+  })(context)), [{ event: 'start', data: { type: 'start', id: '7' } }])
+})
+
+t.test('named: a chunk without a name is an invalid event, also if the map declares message', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sse)
+  const schema = { sse: { start: Type.Object({ type: Type.String() }), message: Type.Unknown() } }
+  const chunks = [{}, { type: '' }, { type: 5 }, { type: null }, 'text', null, undefined]
+  for (const [path, map] of [['/typed', schema], ['/free', {}]] as const) {
+    for (const [index, chunk] of chunks.entries()) {
+      app.get(`${path}/${index}`, { schema: map },
+        (_request, reply) => reply.sse(named([chunk] as unknown as Array<{ type: 'start' }>)))
+    }
+  }
+  app.get('/skip', { schema }, (_request, reply) =>
+    reply.sse(named([{}, { type: 'start' }] as Array<{ type: 'start' }>), { onInvalid: 'skip' }))
+  for (const path of ['/typed', '/free']) {
+    for (const [index, chunk] of chunks.entries()) {
+      const response = await app.inject(`${path}/${index}`)
+      t.equal(response.json().code, 'FST_SSE_FIELD', `${path}: ${JSON.stringify(chunk)}`)
+    }
+  }
+  t.equal((await app.inject('/skip')).body, 'event: start\ndata: {"type":"start"}\n\n')
 })

@@ -169,5 +169,5 @@ connect('/', { retryDelay: '5s' })
 connect('/', { onError: () => 'again' })
 // @ts-expect-error a header is text
 connect('/', { headers: () => ({ a: 5 }) })
-// @ts-expect-error a schema is a TypeBox schema, as on the server
-connect('/', { events: { a: { type: 'string' } } })
+// @ts-expect-error a name without a schema
+connect('/', { events: { a: 5 } })
