@@ -1,4 +1,4 @@
-import { Type, type Static } from '@sinclair/typebox'
+import type { DataOf } from '../contract/data-type.ts'
 
 // The longest text in a report, in characters. Clients choose these texts.
 const MAX_TEXT = 200
@@ -8,15 +8,27 @@ export function truncate (text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text
 }
 
-const number = Type.Number()
-const text = Type.Union([Type.String(), Type.Null()])
-const counts = Type.Record(Type.String(), number)
+const number = { type: 'number' } as const
+const boolean = { type: 'boolean' } as const
+const string = { type: 'string' } as const
+const text = { type: ['string', 'null'] } as const
+const counts = { type: 'object', additionalProperties: number } as const
+
+/** Returns the schema of a list. */
+const list = <S>(items: S): { type: 'array', items: S } => ({ type: 'array', items })
+
+/** Returns the schema of an object that has all properties. */
+const object = <P extends object>(properties: P): { type: 'object', properties: P, required: Array<keyof P> } => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties) as Array<keyof P>
+})
 
 /** A stream. Times are milliseconds since 1970, rates are per second. */
-const stream = Type.Object({
+const stream = object({
   id: number,
-  route: Type.String(),
-  path: Type.String(),
+  route: string,
+  path: string,
   key: text,
   ip: text,
   since: number,
@@ -25,14 +37,14 @@ const stream = Type.Object({
   bytes: number,
   byteRate: number,
   lag: number,
-  stalled: Type.Boolean(),
-  channels: Type.String()
+  stalled: boolean,
+  channels: string
 })
 
 /** A channel. Its id is its name. */
-const channel = Type.Object({ id: Type.String(), subscribers: number, lagging: number, newest: number, rate: number })
+const channel = object({ id: string, subscribers: number, lagging: number, newest: number, rate: number })
 
-const totals = Type.Object({
+const totals = object({
   open: number,
   stalled: number,
   opened: number,
@@ -51,24 +63,24 @@ const totals = Type.Object({
    * Upper bounds in milliseconds, and the count of each bucket, not cumulative. The last count is of times above all
    * bounds.
    */
-  latency: Type.Object({ bounds: Type.Array(number), counts: Type.Array(number) })
+  latency: object({ bounds: list(number), counts: list(number) })
 })
 
 // New and changed rows, ids of removed rows, the number of all rows, and the number of rows that match the filter.
-const streams = Type.Object({ rows: Type.Array(stream), removed: Type.Array(number), total: number, matching: number })
-const channels = Type.Object({
-  rows: Type.Array(channel),
-  removed: Type.Array(Type.String()),
+const streams = object({ rows: list(stream), removed: list(number), total: number, matching: number })
+const channels = object({
+  rows: list(channel),
+  removed: list(string),
   total: number,
   matching: number
 })
 
 /** The events for the page: first a full report (`full`), then each second the changes. */
 export const reports = {
-  report: Type.Object({ full: Type.Boolean(), at: number, totals, streams, channels })
+  report: object({ full: boolean, at: number, totals, streams, channels })
 }
 
-export type StreamRow = Static<typeof stream>
-export type ChannelRow = Static<typeof channel>
-export type Totals = Static<typeof totals>
-export type Report = Static<typeof reports.report>
+export type StreamRow = DataOf<typeof stream>
+export type ChannelRow = DataOf<typeof channel>
+export type Totals = DataOf<typeof totals>
+export type Report = DataOf<typeof reports.report>

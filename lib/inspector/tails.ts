@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import type { Channel } from '../channel/channel.ts'
 import { now } from '../clock.ts'
 import type { EventOf } from '../contract/event-types.ts'
@@ -9,17 +8,21 @@ export const tailEvents = {
   /**
    * `data` is text or JSON, truncated; `size` is its full length. `skipped`: events before this one that are not shown.
    */
-  event: Type.Object({
-    event: Type.String(),
-    id: Type.String(),
-    data: Type.String(),
-    size: Type.Integer(),
-    json: Type.Boolean(),
-    skipped: Type.Integer()
-  }),
+  event: {
+    type: 'object',
+    properties: {
+      event: { type: 'string' },
+      id: { type: 'string' },
+      data: { type: 'string' },
+      size: { type: 'integer' },
+      json: { type: 'boolean' },
+      skipped: { type: 'integer' }
+    },
+    required: ['event', 'id', 'data', 'size', 'json', 'skipped']
+  },
   /** The channel ended. */
-  ended: Type.Null()
-}
+  ended: { type: 'null' }
+} as const
 
 // The number of stored events that a tail begins with.
 const BACKLOG = 20

@@ -51,6 +51,7 @@ export class AjvChecker {
   readonly #options: AjvOptions
   readonly #names: Map<unknown, string>
   #instance: Instance | undefined
+  #added = 0
 
   /** `shared`: the schemas of `app.addSchema`, by `$id`. */
   constructor (shared: SharedSchemas, options: AjvOptions) {
@@ -70,7 +71,7 @@ export class AjvChecker {
       return node
     })
     // A schema without an `$id` gets a name, so that Ajv can refer to it and to its parts.
-    const name = typeof copy.$id === 'string' ? copy.$id : `fastify-typed-sse-${this.#names.size}`
+    const name = typeof copy.$id === 'string' ? copy.$id : `fastify-typed-sse-${this.#added++}`
     const validator = this.#explained(({ ajv }) => {
       if (ajv.getSchema(name) === undefined) ajv.addSchema(copy, name)
       return ajv.getSchema(name) as Validator

@@ -63,14 +63,13 @@ export function schemaCompiler (
     const vendor = vendorOf(schema)
     if (vendor === 'standard') return standardChecker(schema as StandardSchema, source, shared, lenient)
     if (vendor === 'sinclair-typebox' && sinclair !== undefined) {
-      return dataChecker(sinclairChecker(sinclair, source, shared, ajv), shared, ajv)
+      return dataChecker(sinclairChecker(sinclair, source, shared, ajv), shared)
     }
     return dataChecker(
       vendor === 'typebox' && typebox !== undefined
         ? typeboxChecker(typebox, source, shared, ajv)
         : ajv.checker(source),
-      shared,
-      ajv
+      shared
     )
   }
 
@@ -131,12 +130,11 @@ function assertNoOther (inner: unknown): boolean {
 /** Returns the checker of the declared part of data. */
 function dataChecker (
   { schema, check, explain, compileBranch }: Checker,
-  shared: SharedSchemas,
-  ajv: AjvChecker
+  shared: SharedSchemas
 ): DataChecker {
   const extractor = compileExtractor(
     Subschema.fromRoot(schema, { shared, isAjvSchema }),
-    branch => branch.resource.checkedByAjv ? ajv.compileBranch(branch) : compileBranch(branch)
+    compileBranch
   )
   return {
     accept (value) {

@@ -6,13 +6,19 @@ import type { SharedSchemas } from './text-schema.ts'
 
 /** An error of TypeBox 0.34. */
 interface ValueError { type: number, schema: object, path: string, value: unknown, message: string }
-interface TypeCheck { Check: (value: unknown) => boolean, Errors: (value: unknown) => { First: () => ValueError | undefined } }
+interface TypeCheck {
+  Check: (value: unknown) => boolean
+  Errors: (value: unknown) => { First: () => ValueError | undefined }
+}
 
 /** The part of `@sinclair/typebox` 0.34 that the check of events needs. */
 export interface SinclairTypeBox {
   readonly Kind: symbol
   readonly KindGuard: { IsKind: (schema: unknown) => boolean, IsRef: (schema: unknown) => boolean }
-  readonly FormatRegistry: { Has: (name: string) => boolean, Set: (name: string, check: (text: string) => boolean) => void }
+  readonly FormatRegistry: {
+    Has: (name: string) => boolean,
+    Set: (name: string, check: (text: string) => boolean) => void
+  }
   readonly TypeRegistry: { Set: (kind: string, check: (schema: object, value: unknown) => boolean) => void }
   readonly ValueErrorType: { readonly Kind: number }
   readonly TypeCompiler: { Compile: (schema: never, references?: never) => TypeCheck }
@@ -85,11 +91,14 @@ export function sinclairChecker (
       const inner: Mismatch = explainByAjv(error.schema, error.value)
       return { path: path + inner.path, message: inner.message }
     },
-    compileBranch: ({ node, resource: { named } }: Subschema): Check =>
-      lazily(() => {
-        const branch = compile(standalone(node as SchemaNode), [...named.values()].map(standalone))
-        return value => branch.Check(value)
+    compileBranch (branch: Subschema): Check {
+      const { node, resource: { named, checkedByAjv } } = branch
+      if (checkedByAjv) return ajv.compileBranch(branch)
+      return lazily(() => {
+        const compiled = compile(standalone(node as SchemaNode), [...named.values()].map(standalone))
+        return value => compiled.Check(value)
       })
+    }
   }
 }
 

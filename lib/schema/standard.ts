@@ -40,7 +40,7 @@ export function standardChecker (
       const result = standard.validate(part)
       if (isPromise(result)) return { path: '', message: PROMISE }
       const { issues, value } = result as { issues?: unknown, value?: unknown }
-      return Boolean(issues) ? toMismatch(issues) : { value }
+      return issues ? toMismatch(issues) : { value }
     } catch (error) {
       return { path: '', message: `the check of ${vendor} threw: ${errorMessage(error)}` }
     }

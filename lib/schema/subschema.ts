@@ -55,7 +55,10 @@ export class Subschema {
 
   static fromRoot (schema: SchemaNode, context: SchemaContext): Subschema {
     const outside: SchemaResource = { root: {}, outermost: {}, checkedByAjv: false, named: collectNames(schema) }
-    return new Subschema(schema, outside, '', '', context)
+    const subschema = new Subschema(schema, outside, '', '', context)
+    return subschema.resource === outside
+      ? new Subschema(schema, { ...outside, root: schema }, '', '', context)
+      : subschema
   }
 
   /** Returns the subschema under a keyword and a key. `property`: the property of the values that it applies to. */

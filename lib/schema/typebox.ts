@@ -69,13 +69,15 @@ export function typeboxChecker (
     schema,
     check: value => typed.Check(value),
     explain: value => firstError(typed.Errors(value)[1]),
-    compileBranch: branch =>
-      lazily(() => {
+    compileBranch (branch) {
+      if (branch.resource.checkedByAjv) return ajv.compileBranch(branch)
+      return lazily(() => {
         const references = referencesOf(branch).map(([name, node]) => [name, checkable(node)])
         const compiled = Compile(Object.fromEntries(references) as Record<string, object>,
           checkable(branch.node as SchemaNode))
         return value => compiled.Check(value)
       })
+    }
   }
 }
 
@@ -99,7 +101,9 @@ function referencesOf (branch: Subschema): Array<[reference: string, schema: Sch
   return references
 }
 
-function firstError ([error]: ValidationError[]): Mismatch | undefined {
+function firstError (errors: ValidationError[]): Mismatch | undefined {
+  // A schema `false` only repeats that a property is not allowed.
+  const error = errors.find(({ keyword }) => keyword !== 'boolean')
   if (error === undefined) return undefined
   const { keyword, instancePath, message, params } = error
   if (keyword !== '~refine') return { path: instancePath, message }
