@@ -1,4 +1,4 @@
-import type { DataOf, EventSchema } from '../contract/data-type.ts'
+import type { DataOf } from '../contract/data-type.ts'
 import type { EventMap, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
 import type { StandardSchema } from '../schema/vendor.ts'

@@ -26,6 +26,8 @@ export class Components {
   /** Names by content: the same schema may arrive as another object, from another scope or from @fastify/swagger. */
   readonly #namesByText = new Map<string, string>()
 
+  readonly #firsts = new Map<string, object>()
+
   private constructor (document: OpenApiDocument) {
     // The schemas of OpenAPI 3.0 use another dialect, so ours are in an extension, which may hold any value.
     const extension = minorOf(document) === 0
@@ -39,6 +41,13 @@ export class Components {
     const components = componentsByDocument.get(document) ?? new Components(document)
     componentsByDocument.set(document, components)
     return components
+  }
+
+  /** Returns the first source with this content. The references of a source are part of its content. */
+  firstOf (content: string, source: object): object {
+    const first = this.#firsts.get(content) ?? source
+    this.#firsts.set(content, first)
+    return first
   }
 
   /**

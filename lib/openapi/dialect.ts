@@ -38,8 +38,30 @@ function convert (schema: SchemaNode, scope: ConversionScope): SchemaNode {
 
 function componentRef (schema: SchemaNode, name: string, scope: ConversionScope): SchemaNode {
   // Inside a schema with an `$id`, '#' refers to that schema.
-  const root = typeof schema.$id === 'string' ? schema : scope.root
-  return scope.components.refTo(schema, name, () => convertInline(schema, { ...scope, root }))
+  const inner = typeof schema.$id === 'string' ? { ...scope, root: schema } : scope
+  const source = scope.components.firstOf(contentOf(schema, inner), schema)
+  return scope.components.refTo(source, name, () => convertInline(schema, inner))
+}
+
+/**
+ * Returns a text that is equal for equal schemas, with all schemas that they refer to: each event of Zod or TypeBox 1.x
+ * has its own copy of the definitions.
+ */
+function contentOf (schema: SchemaNode, scope: ConversionScope, seen: Map<SchemaNode, number> = new Map()): string {
+  const number = seen.get(schema)
+  if (number !== undefined) return String(number)
+  seen.set(schema, seen.size)
+  const content = withoutNames(schema)
+  const targets: string[] = []
+  mapSchema(content, node => {
+    if (typeof node.$id === 'string') targets.push(contentOf(node, { ...scope, root: node }, seen))
+    else if (typeof node.$ref === 'string') {
+      const found = find(node.$ref, scope)
+      targets.push(found === undefined ? '' : contentOf(found.target, found.scope, seen))
+    }
+    return node
+  }, node => typeof node.$id === 'string')
+  return JSON.stringify([content, targets])
 }
 
 /** Converts a schema in place. Schemas inside it that have an `$id` become references. */
@@ -71,24 +93,33 @@ function convertReference (node: SchemaNode, ref: string, scope: ConversionScope
  * Returns a reference to the component of the target, or an empty schema if it is missing. Such a server never starts.
  */
 function resolve (ref: string, scope: ConversionScope): SchemaNode {
+  const found = find(ref, scope)
+  return found === undefined ? {} : componentRef(found.target, found.name, found.scope)
+}
+
+/** Returns the target of a reference, with its name and its scope. */
+function find (
+  ref: string,
+  scope: ConversionScope
+): { target: SchemaNode, name: string, scope: ConversionScope } | undefined {
   const [id = '', pointer = ''] = ref.split('#', 2)
   const local = scope.local.get(ref) ?? scope.local.get(id) ?? (id === '' ? scope.root : undefined)
   const resource = local ?? (Object.hasOwn(scope.shared, id) ? scope.shared[id] : undefined)
-  if (!isSchemaNode(resource)) return {}
+  if (!isSchemaNode(resource)) return undefined
   const keys = pointer.startsWith('/') ? parsePointer(pointer) : []
   const target = keys.reduce<unknown>(
     (value, key) =>
       typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as SchemaNode)[key] : undefined,
     resource
   )
-  if (!isSchemaNode(target)) return {}
+  if (!isSchemaNode(target)) return undefined
   const key = keys.at(-1) ?? id
   const name = typeof target.$id === 'string' ? target.$id : GENERATED_NAME.test(key) ? scope.fallbackName : key
-  return componentRef(target, name, {
-    ...scope,
-    root: resource,
-    local: local === undefined ? localSchemas(resource) : scope.local
-  })
+  return {
+    target,
+    name,
+    scope: { ...scope, root: resource, local: local === undefined ? localSchemas(resource) : scope.local }
+  }
 }
 
 /** Parses a JSON Pointer in a URI fragment (RFC 6901 §6). */

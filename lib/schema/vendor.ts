@@ -1,4 +1,3 @@
-import { errorMessage } from '../thrown-value.ts'
 import { isSchemaNode, type SchemaNode } from './json-schema.ts'
 
 /**
@@ -84,9 +83,9 @@ function convert (schema: StandardSchema, side: 'input' | 'output'): SchemaNode 
   try {
     node = jsonSchema[side]({ target: 'draft-07', ...libraryOptions === undefined ? {} : { libraryOptions } })
   } catch (cause) {
-    throw new Error(`${errorMessage(cause).replace(/\.$/, '')}: declare the data as sent, or add a JSON Schema with withJsonSchema()`, {
-      cause
-    })
+    // The client loads this file: it imports neither Node nor a package.
+    const reason = String((Object(cause) as { message?: unknown }).message).replace(/\.$/, '')
+    throw new Error(`${reason}: declare the data as sent, or add a JSON Schema with withJsonSchema()`, { cause })
   }
   if (!isSchemaNode(node)) throw new Error(`${vendor} gives no JSON Schema`)
   const { $schema: _, ...converted } = node

@@ -52,15 +52,18 @@ const manifest = (path: string) =>
     engines: object,
     license: string,
     peerDependencies: Record<string, string>,
+    peerDependenciesMeta: object,
     dependencies?: object
   }
 
-t.test('both packages have one version, the same Node and the same TypeBox; the client has no dependency', async t => {
+t.test('both packages have one version, the same Node and the same checks; the client has no dependency', async t => {
   const [server, client] = [manifest('package.json'), manifest('lib/client/package.json')]
   t.equal(client.version, server.version)
   t.strictSame(client.engines, server.engines)
   t.equal(client.license, server.license)
-  t.equal(client.peerDependencies['@sinclair/typebox'], server.peerDependencies['@sinclair/typebox'])
+  t.strictSame(Object.keys(client.peerDependencies), ['@cfworker/json-schema', '@sinclair/typebox', 'typebox'])
+  for (const [name, range] of Object.entries(client.peerDependencies)) t.equal(server.peerDependencies[name], range)
+  t.strictSame(Object.keys(client.peerDependenciesMeta), Object.keys(client.peerDependencies), 'all are optional')
   t.equal(client.dependencies, undefined)
 })
 
@@ -79,14 +82,15 @@ t.test('the client package installs alone: its types compile, a program connects
   const server = await Scripted.start(t, ends('event: tick\ndata: {"n":7}\n\nid: sse.end\n\n'))
   const output = await runProgram(project, [], `
     import { connect, StreamError } from 'fastify-typed-sse-client'
+    import { validate } from 'fastify-typed-sse-client/validate/standard'
     declare const process: { argv: string[] }
     interface Events extends Record<string, { params: unknown[], static: unknown }> { tick: { params: [], static: { n: number } } }
     const stream = connect<Events>(process.argv[2]!, { events: { tick: 'json' } })
     for await (const event of stream) if (event.event === 'tick') console.log((event.data as { n: number }).n)
     const { reason, error } = await stream.closed
-    console.log(reason, error instanceof StreamError)
+    console.log(reason, error instanceof StreamError, validate({ type: 'string' }, 5))
   `, server.url)
-  t.equal(output, '7\ncomplete false\n')
+  t.equal(output, '7\ncomplete false undefined\n')
 
   const help = await run(join(project, 'node_modules/.bin/fastify-typed-sse-client'), ['--help'], { env })
   t.match(help, { stdout: /^Usage: fastify-typed-sse-client /, stderr: '' })
@@ -108,6 +112,9 @@ t.test('the server package offers the same client, and its check of events', asy
     import sse from 'fastify-typed-sse'
     import { connect } from 'fastify-typed-sse/client'
     import { validate } from 'fastify-typed-sse/client/validate'
+    import { validate as validateJsonSchema } from 'fastify-typed-sse/client/validate/json-schema'
+    import { validate as validateStandard } from 'fastify-typed-sse/client/validate/standard'
+    import { validate as validateTypebox } from 'fastify-typed-sse/client/validate/typebox'
     const events = { tick: Type.Object({ n: Type.Integer() }) }
     const app = Fastify()
     await app.register(sse)
@@ -115,8 +122,14 @@ t.test('the server package offers the same client, and its check of events', asy
     const url = await app.listen({ port: 0, host: '127.0.0.1' })
     for await (const event of connect(url, { events, validate })) if (event.event === 'tick') console.log(event.data.n)
     await app.close()
+    for (const check of [validate, validateJsonSchema, validateStandard, validateTypebox]) console.log(check(events.tick, {}))
   `)
-  t.equal(output, '7\n')
+  t.equal(output, `7
+Expected required property at '/n'
+Instance does not have required property "n" at '/'
+undefined
+undefined
+`)
   const client = (name: string): string[] => readdirSync(name).filter(file => file.endsWith('.js')).sort()
   t.strictSame(client(join(installed, 'dist/client')), client('dist-client/client'))
   t.strictSame(readdirSync(join(installed, 'dist')).filter(name => name.startsWith('cli')), ['client', 'client.d.ts',

@@ -1,5 +1,6 @@
 import { isBuiltin } from 'node:module'
 import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
 import t from 'tap'
 import ts from 'typescript'
 import { bundle } from '../setup/bundle.ts'
@@ -52,4 +53,33 @@ t.test('the client uses no API of Node', async t => {
     )
   }
   t.ok(namesIn([...files.values()].join('\n')).has('TextDecoder'), 'names are found')
+})
+
+// The entry points that check events: the package that each loads, and its size in kB, minified and compressed, with
+// that package. The README names the sizes.
+const CHECKS: Array<[entry: string, packages: string[], size: number]> = [
+  ['validate', ['@sinclair/typebox'], 27],
+  ['validate/typebox', ['typebox'], 16],
+  ['validate/json-schema', ['@cfworker/json-schema'], 8],
+  ['validate/standard', [], 0.5]
+]
+
+t.test('each check of events loads at most one package, and generates no code', async t => {
+  for (const [entry, packages, size] of CHECKS) {
+    const { outputFiles, metafile } = await build({
+      entryPoints: [`lib/client/${entry}.ts`],
+      bundle: true,
+      format: 'esm',
+      minify: true,
+      target: 'es2022',
+      outdir: '.',
+      write: false,
+      metafile: true
+    })
+    const loaded = Object.keys(metafile.inputs).flatMap(path => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? [])
+    t.strictSame([...new Set(loaded)], packages, entry)
+    const [{ text, contents }] = outputFiles as [typeof outputFiles[number]]
+    t.ok(gzipSync(contents, { level: 9 }).length <= size * 1000, `${entry} is at most ${size} kB`)
+    t.notMatch(text, /\beval\(|\bFunction\(/, `${entry} runs under a Content Security Policy`)
+  }
 })

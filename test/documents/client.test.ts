@@ -30,6 +30,13 @@ clientPage.run({
         code: 'FST_SSE_INVALID_EVENT',
         message: "Event 'level' does not match its schema: Expected number at '/value'"
       })
+    },
+    async t => {
+      const { ended } = await clientPage.load<{ ended: { error: Error } }>("'/gauges'")
+      t.match(ended.error, {
+        code: 'FST_SSE_INVALID_EVENT',
+        message: "Event 'alarm' does not match its schema: Invalid ISO datetime at '/since'"
+      })
     }
   ]
 })

@@ -75,3 +75,11 @@ t.test('minorOf returns the second number of the version', async t => {
   t.strictSame(['3.0.3', '3.1.0', '3.2.0', '3.2', '3.10.1', undefined].map(openapi => minorOf({ openapi })), [0, 1, 2,
     2, 10, 0])
 })
+
+t.test('firstOf returns the first source with a content', async t => {
+  const components = Components.of({ openapi: '3.2.0' })
+  const [first, second] = [{}, {}]
+  t.equal(components.firstOf('a', first), first)
+  t.equal(components.firstOf('a', second), first)
+  t.equal(components.firstOf('b', second), second)
+})

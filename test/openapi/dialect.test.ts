@@ -52,6 +52,21 @@ t.test('draft 7 is converted to 2020-12', async t => {
       type: 'object',
       patternProperties: { '^[^]*$': S, '^x': N }
     }],
+    ['any keys of TypeBox 1.x', { type: 'object', patternProperties: { '^.*$': N } }, {
+      type: 'object',
+      additionalProperties: N
+    }],
+    ['a nullable tuple', { type: 'array', items: [S], nullable: true }, { type: ['array', 'null'], prefixItems: [S] }],
+    ['dependencies', { dependencies: { a: ['b'], c: { items: [S] } } }, {
+      dependentRequired: { a: ['b'] },
+      dependentSchemas: { c: { prefixItems: [S] } }
+    }],
+    ['names that depend on others', { dependencies: { a: ['b'] } }, { dependentRequired: { a: ['b'] } }],
+    ['schemas that depend on names', { dependencies: { a: S } }, { dependentSchemas: { a: S } }],
+    ['schemas in other keywords', { propertyNames: { nullable: false }, dependentSchemas: { a: { items: [S] } } }, {
+      propertyNames: {},
+      dependentSchemas: { a: { prefixItems: [S] } }
+    }],
     ['properties', Type.Object({ a: Type.Optional(Type.Tuple([Type.String()])) }), {
       type: 'object',
       properties: { a: { type: 'array', prefixItems: [S], items: false, minItems: 1, maxItems: 1 } }
@@ -147,6 +162,18 @@ t.test('references within a schema', async t => {
   })
   const anchor = { definitions: { a: { $id: '#word', type: 'string' } }, $ref: '#word' }
   t.same(convert(anchor), { schema: ref('word'), components: { word: S } })
+})
+
+t.test('a recursive type without a name has the name of its event', async t => {
+  const components = {}
+  const openapi = Components.of({ openapi: '3.2.0', components: { schemas: components } })
+  const recursive = (key: string): SchemaNode => ({
+    $ref: `#/definitions/${key}`,
+    definitions: { [key]: { title: key, items: { $ref: `#/definitions/${key}` } } }
+  })
+  for (const key of ['0', 'intersection12', 'address2']) toJsonSchema202012(recursive(key), {}, openapi, 'tree')
+  toJsonSchema202012({ items: { $ref: '#' } }, {}, openapi, 'list')
+  t.strictSame(Object.keys(components), ['tree', 'tree-1', 'address2', 'list'])
 })
 
 t.test('a local name has priority over a shared one', async t => {

@@ -1,25 +1,26 @@
 import swagger from '@fastify/swagger'
 import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import { type } from 'arktype'
-import Fastify, { type FastifySchema } from 'fastify'
+import Fastify from 'fastify'
 import t from 'tap'
 import { Type } from 'typebox'
 import * as v from 'valibot'
 import { z } from 'zod'
+import type { EventMap } from '../../lib/contract/event-types.ts'
 import { sseTransform } from '../../lib/openapi.ts'
 import { withJsonSchema } from '../../lib/schema/vendor.ts'
 import { faultsOf, readerOf, type Json } from '../setup/document.ts'
 import { MAPS } from '../setup/map-kinds.ts'
 
 /** Returns the OpenAPI document of routes with these maps, by their URL. The transform reads the maps alone. */
-async function documentOf (maps: Record<string, object>, version = '3.2.0'): Promise<Json> {
+async function documentOf (maps: Record<string, EventMap>, version = '3.2.0'): Promise<Json> {
   const app = Fastify()
   const info = { title: 'Test', version: '1' }
   await app.register(swagger, {
     ...(version === '2.0' ? { swagger: { info } } : { openapi: { openapi: version, info } }),
     transform: sseTransform
   })
-  for (const [url, sse] of Object.entries(maps)) app.get(url, { schema: { sse } as FastifySchema }, async () => '')
+  for (const [url, sse] of Object.entries(maps)) app.get(url, { schema: { sse } }, async () => '')
   await app.ready()
   const document = JSON.parse(JSON.stringify(app.swagger())) as Json
   await app.close()
@@ -76,7 +77,7 @@ const { person: ArkPerson } = type.module({ person: { name: 'string', friends: '
 const { Person: BoxPerson } = Type.Module({
   Person: Type.Object({ name: Type.String(), friends: Type.Array(Type.Ref('Person')) }, { description: 'A person' })
 })
-const PERSONS: Record<string, { person: object }> = {
+const PERSONS: Record<string, EventMap> = {
   Zod: { person: Person },
   'Zod with a name': { person: z.object({ name: z.string(), get friends () { return z.array(Person) } }).meta({ id: 'Person' }) },
   Valibot: { person: toStandardJsonSchema(ValibotPerson) },
@@ -142,7 +143,7 @@ t.test('Zod: named schemas are components, with title and description', async t 
 })
 
 t.test('titles and descriptions of the other kinds', async t => {
-  const maps: Record<string, { note: object, order: object }> = {
+  const maps: Record<string, EventMap> = {
     Valibot: {
       note: toStandardJsonSchema(v.pipe(v.string(), v.description('A note'))),
       order: toStandardJsonSchema(v.pipe(v.object({ id: v.number() }), v.title('Order'), v.description('An order')))
@@ -187,11 +188,14 @@ t.test('TypeBox 1.x: a member of a module, a reference, a record and a tuple', a
       inside: Type.Object({ a: Types.A }),
       cyclic: Type.Cyclic({ Tree: Type.Object({ kids: Type.Array(Type.Ref('Tree')) }) }, 'Tree'),
       record: Type.Record(Type.String(), Type.Tuple([Type.String(), Type.Number()])),
-      missing: Type.Ref('Elsewhere')
+      missing: Type.Ref('Elsewhere'),
+      person: BoxPerson
     }
   })
   t.same(await faultsOf(document), [])
-  t.strictSame(namesOf(document).sort(), ['A', 'B', 'Tree'])
+  const { oneOf } = schemasOf(document)['types-event'] as unknown as { oneOf: Json[] }
+  t.match(oneOf.find(({ title }) => String(title) === 'person'), { description: 'A person' })
+  t.strictSame(namesOf(document).sort(), ['A', 'B', 'Person', 'Tree'])
   const fits = readerOf(document, schemasOf(document)['types-event'] as Json)
   const cases: Array<[event: string, data: unknown, fits: boolean]> = [
     ['member', { b: { a: { b: {} } } }, true],
@@ -207,6 +211,19 @@ t.test('TypeBox 1.x: a member of a module, a reference, a record and a tuple', a
   for (const [event, data, expected] of cases) {
     t.equal(fits({ event, data: JSON.stringify(data) }), expected, `${event}: ${JSON.stringify(data)}`)
   }
+})
+
+t.test('events share the components of types that refer to each other', async t => {
+  const Parent: z.ZodType = z.object({ get child () { return Child.optional() } }).meta({ id: 'Parent' })
+  const Child: z.ZodType = z.object({ get parent () { return Parent.optional() } }).meta({ id: 'Child' })
+  const Types = Type.Module({
+    Parent: Type.Object({ child: Type.Optional(Type.Ref('Child')) }),
+    Child: Type.Object({ parent: Type.Optional(Type.Ref('Parent')) })
+  })
+  for (const map of [
+    { parent: Parent, child: Child, both: z.object({ parent: Parent, child: Child }) },
+    { parent: Types.Parent, child: Types.Child, both: Type.Object({ parent: Types.Parent, child: Types.Child }) }
+  ]) t.strictSame(namesOf(await documentOf({ '/family': map, '/again': map })), ['Parent', 'Child'])
 })
 
 t.test('definitions of two events with one name and different contents get different components', async t => {

@@ -4,10 +4,11 @@ import { type } from 'arktype'
 import { Type } from 'typebox'
 import * as v from 'valibot'
 import { z } from 'zod'
+import type { EventSchema } from '../../lib/contract/data-type.ts'
 import { withJsonSchema } from '../../lib/schema/vendor.ts'
 
 /** A map of one kind of schemas: `note` is any string, `level` one of two, `order` an object. */
-export interface KindMap { note: object, level: object, order: object }
+export type KindMap = Record<'note' | 'level' | 'order', EventSchema>
 
 const orderSchema = {
   type: 'object',

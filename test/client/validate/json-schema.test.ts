@@ -141,8 +141,11 @@ t.test('C1: the client accepts exactly what Ajv accepts', async t => {
     schema: fc.oneof({ depthSize: 'small', withCrossShrink: true }, scalar,
       fc.record({ $ref: fc.constant('#/definitions/part') }),
       fc.record({ type: fc.constant('array'), items: tie('schema'), maxItems: fc.nat(3), uniqueItems: fc.boolean() }),
-      fc.record({ type: fc.constant('array'), items: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }),
-        additionalItems: fc.oneof(fc.boolean(), tie('schema')) }),
+      fc.record({
+        type: fc.constant('array'),
+        items: fc.array(tie('schema'), { minLength: 1, maxLength: 2 }),
+        additionalItems: fc.oneof(fc.boolean(), tie('schema'))
+      }),
       fc.record({
         type: fc.constant('object'),
         properties: fc.record({ a: tie('schema'), b: tie('schema') }),
