@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { KINDS, kindProgram, type Kind } from '../setup/kind-programs.ts'
+import { KINDS, kindProgram, packagesOf, type Kind } from '../setup/kind-programs.ts'
 import { codeBlocksOf } from '../setup/markdown.ts'
 import { pack, Project } from '../setup/project.ts'
 
@@ -53,8 +54,10 @@ export async function start () {
 `
 
 // Every entry point, whose declarations the compiler then checks.
-const ENTRY_POINTS = ['', '/client', '/client/validate', '/inspector', '/openapi', '/redis', '/testing']
-  .map((name, index) => `export * as entry${index} from 'fastify-typed-sse${name}'\n`).join('')
+const entryPoints = Object.keys((JSON.parse(readFileSync('package.json', 'utf8')) as { exports: object }).exports)
+  .filter(name => !name.endsWith('.json'))
+const ENTRY_POINTS = entryPoints
+  .map((name, index) => `export * as entry${index} from 'fastify-typed-sse${name.slice(1)}'\n`).join('')
 
 const README = codeBlocksOf('README.md').find(({ code }) => code.includes("app.get('/sse'"))!.code
 
@@ -70,7 +73,7 @@ const chosen = combinations.filter(({ version, resolution, exact }) =>
   WHOLE || DIAGONAL.includes(`${version} ${resolution.title} ${String(exact)}`))
 
 const tarball = await pack(t, '.')
-const packages = [...new Map(Object.values(KINDS).flatMap(kind => kind.packages).map(name => [String(name), name])).values()]
+const packages = [...packagesOf(Object.values(KINDS)), 'ioredis', '@fastify/swagger', '@cfworker/json-schema']
 
 t.test('each value of the matrix is in the diagonal', async t => {
   const diagonal = combinations.filter(({ version, resolution, exact }) =>
@@ -82,7 +85,7 @@ t.test('each value of the matrix is in the diagonal', async t => {
 
 for (const { version, compiler, resolution: { title, extension, options }, exact } of chosen) {
   t.test(`TypeScript ${version}, ${title}, exactOptionalPropertyTypes: ${String(exact)}`, async t => {
-    const project = await Project.create(t, tarball, [...packages, 'ioredis', '@fastify/swagger'])
+    const project = await Project.create(t, tarball, packages)
     // The native compiler is fast enough for all.
     const kinds = Object.entries(KINDS).filter(([name]) => WHOLE || version === '7.0' || isLight(name))
     const files: Array<[name: string, text: string]> = [

@@ -27,6 +27,13 @@ for (const [name, kind] of Object.entries(KINDS)) {
   })
 }
 
+t.test('without a library of schemas, the entry points load that need none', async t => {
+  const project = await Project.create(t, tarball, [])
+  const names = ['', '/client', '/inspector', '/openapi', '/testing'].map(name => `fastify-typed-sse${name}`)
+  const program = names.map(name => `console.log(Object.keys(await import('${name}')).length > 0)`).join('\n')
+  t.equal(await project.run('program.ts', `${program}\nexport {}`, { compiler }), 'true\n'.repeat(names.length))
+})
+
 t.test('CommonJS: the program that TypeScript writes loads the package by require()', async t => {
   const kind = KINDS['@sinclair/typebox 0.34']!
   const project = await Project.create(t, tarball, kind.packages, 'commonjs')

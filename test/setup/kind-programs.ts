@@ -59,6 +59,10 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   }
 }
 
+/** Returns the packages of all these kinds, each once. */
+export const packagesOf = (kinds: readonly Kind[]): Package[] =>
+  [...new Map(kinds.flatMap(kind => kind.packages).map(name => [String(name), name])).values()]
+
 /**
  * Returns a program with a route, a queue, a channel, a client and a test stream. Its events have one kind of schema.
  * It prints what the clients receive. The program is an ES module or CommonJS.

@@ -79,10 +79,11 @@ export class Project {
     this.write('tsconfig.json', JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files }))
     const args = [resolve('node_modules', compiler, 'bin/tsc'), '-p', this.folder, '--pretty', 'false']
     // tsc exits with a status of 1 or 2 if there are messages. Another failure has none, and is thrown.
-    const { stdout } = await run(process.execPath, args, { env, cwd: this.folder }).catch((error: { stdout: string }) => {
-      if (error.stdout === '') throw error
-      return error
-    })
+    const { stdout } = await run(process.execPath, args, { env, cwd: this.folder })
+      .catch((error: { stdout: string }) => {
+        if (error.stdout === '') throw error
+        return error
+      })
     return stdout.split(/\n(?=\S)/).map(message => message.trimEnd()).filter(message => message !== '')
   }
 
