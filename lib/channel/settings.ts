@@ -13,7 +13,7 @@ import { RESERVED } from '../wire/protocol.ts'
  * channel.
  */
 export interface ChannelOptions<M extends EventMap = EventMap> {
-  /** Name → TypeBox schema of `data`. Validates and serializes each event, once. Default: any event. */
+  /** Name → schema of `data`, of any kind. Validates and serializes each event, once. Default: any event. */
   events?: M | undefined
   /**
    * The limits of the history for clients that reconnect; the first limit that is reached applies: events (`maxEvents`,

@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
  * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
  */
 const PROGRAMS = ['test/example/*.test.ts', 'test/bench.test.ts', 'test/documents/*.test.ts',
-  'test/client/package.test.ts', 'test/package/*.test.ts',
+  'test/client/package.test.ts', 'test/package/*.test.ts', 'test/types/*.test.ts',
   'test/scenario/{back-forward,both-ways,both-ways-proxies,browser,byte-cases,chaos,clients,compression,doctor,drain,fan-out,inspector,nginx,nodes,page,proxies,rights,servers,soak,tabs}.test.ts']
 const CHECKS = ['lint', 'typecheck', 'package']
 
