@@ -132,12 +132,11 @@ function dataChecker (
   { schema, check, explain, compileBranch }: Checker,
   shared: SharedSchemas
 ): DataChecker {
-  const extractor = compileExtractor(
-    Subschema.fromRoot(schema, { shared, isAjvSchema }),
-    compileBranch
-  )
+  const extractor = compileExtractor(Subschema.fromRoot(schema, { shared, isAjvSchema }), compileBranch)
   return {
     accept (value) {
+      // Text is the most frequent data, and a string declares no properties.
+      if (typeof value === 'string') return check(value) ? value : undefined
       const part = extractor.extract(value)
       return !extractor.hasMismatch() && check(part) ? part : undefined
     },

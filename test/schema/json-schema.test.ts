@@ -1,5 +1,7 @@
 import t from 'tap'
-import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from '../../lib/schema/json-schema.ts'
+import {
+  definedNames, isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode
+} from '../../lib/schema/json-schema.ts'
 
 const write = (schema: SchemaNode, shared: Record<string, unknown> = {}): SchemaNode =>
   toWriterSchema(schema, shared).schema
@@ -113,4 +115,25 @@ t.test('a record admits any key, also a key with a line end', async t => {
   t.strictSame(withEveryKey({ items: record('^(.*)$') }), { items: record('^[^]*$') })
   for (const schema of [record('^x'), {}]) t.strictSame(withEveryKey(schema), schema)
   t.ok(['', 'a', 'a\nb', '\u2028'].every(key => /^[^]*$/.test(key)))
+})
+
+t.test('a copy keeps the marks of TypeBox 1.x, and hides them from Ajv', async t => {
+  const marked = Object.defineProperty({ type: 'string', '~refine': [] }, '~kind', { value: 'String' })
+  const copy = mapSchema({ type: 'array', items: marked }, node => node)
+  const { items } = copy as { items: SchemaNode }
+  t.strictSame(Object.keys(items), ['type'])
+  t.equal(items['~kind'], 'String')
+  t.strictSame(items['~refine'], [])
+})
+
+t.test('both patterns of Type.Record match any key', async t => {
+  for (const pattern of ['^(.*)$', '^.*$']) {
+    const { patternProperties } = withEveryKey({ patternProperties: { '^x': {}, [pattern]: { type: 'string' } } })
+    const [, every] = Object.keys(patternProperties as object)
+    t.match('a\nb', new RegExp(every!))
+  }
+})
+
+t.test('the names of the definitions, at any depth', async t => {
+  t.strictSame([...definedNames({ $defs: { a: { $defs: { b: {} } } }, items: { $defs: { c: {} } } })].sort(), ['a', 'b', 'c'])
 })
