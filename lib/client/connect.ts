@@ -19,8 +19,9 @@ export interface ConnectOptions<M extends EventMap> extends ConnectionOptions {
    */
   events: M | EncodingsOf<M>
   /**
-   * The `validate` of `fastify-typed-sse-client/validate`: checks each event by its schema, and fails with
-   * FST_SSE_INVALID_EVENT. Default: no check, since the server has checked the event.
+   * The `validate` of `fastify-typed-sse-client/validate`, or of an entry point below it for other kinds of schemas:
+   * checks each event by its schema, and fails with FST_SSE_INVALID_EVENT. Default: no check, since the server has
+   * checked the event.
    */
   validate?: Validate
   /**

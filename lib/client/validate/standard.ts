@@ -1,5 +1,8 @@
 import { isStandardSchema } from '../../schema/vendor.ts'
 
+// For a map that a page loads: the entry point of the server needs Node.
+export { withJsonSchema } from '../../schema/vendor.ts'
+
 /** The result of a Standard Schema, as far as it is read here. */
 interface StandardResult {
   readonly issues?: ReadonlyArray<{ message: string, path?: Iterable<PropertyKey | { key: PropertyKey }> }>

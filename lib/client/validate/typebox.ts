@@ -33,7 +33,8 @@ export function validate (schema: unknown, data: unknown): string | undefined {
   return `${outer.message} at '${instancePath || '/'}'`
 }
 
-const isForeign = (node: SchemaNode): boolean => !('~kind' in node)
+// The kind of Type.Unsafe depends on the version.
+const isForeign = ({ '~kind': kind }: SchemaNode): boolean => kind === undefined || kind === 'Unsafe'
 
 /** Returns a schema without formats. Schemas of Type.Unsafe, and those that only the server has, admit any value. */
 function prepare (source: SchemaNode): Prepared {

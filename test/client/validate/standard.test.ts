@@ -4,7 +4,8 @@ import t from 'tap'
 import { Type } from 'typebox'
 import * as v from 'valibot'
 import { z } from 'zod'
-import { validate } from '../../../lib/client/validate/standard.ts'
+import { encodingOf } from '../../../lib/client/encoding.ts'
+import { validate, withJsonSchema } from '../../../lib/client/validate/standard.ts'
 
 const SCHEMAS: Record<string, object> = {
   Zod: z.object({ id: z.int(), 'a/b~': z.array(z.object({ n: z.number() })) }),
@@ -30,4 +31,11 @@ t.test('C1: schemas of other kinds are left to the server', async t => {
 t.test('an asynchronous check is a mistake of the program', async t => {
   const rejected = v.pipeAsync(v.string(), v.checkAsync(async () => await Promise.reject(new Error('no network'))))
   t.throws(() => validate(rejected, 'a'), { name: 'TypeError', message: 'a schema of valibot checks asynchronously' })
+})
+
+t.test('a JSON Schema may be added: the library checks, and the client knows the encoding', async t => {
+  const schema = withJsonSchema(v.pipe(v.string(), v.startsWith('a')), { type: 'string' })
+  t.equal(encodingOf(schema), 'text')
+  t.equal(validate(schema, 'abc'), undefined)
+  t.match(validate(schema, 'b'), / at '\/'$/)
 })
