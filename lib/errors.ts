@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
 
 /**
  * All errors of this package, by code. A message says what happened and what to do next. Programs switch on `code`,

@@ -20,7 +20,7 @@ export interface RequestOptions extends Omit<RequestInit, 'headers' | 'body' | '
   /**
    * Default `no-store`. A `fetch` that rejects the field fails the stream with FST_SSE_REQUEST: pass `undefined` there.
    */
-  cache?: RequestInit['cache'] | undefined
+  cache?: 'default' | 'force-cache' | 'no-cache' | 'no-store' | 'only-if-cached' | 'reload' | undefined
   headers?: PerAttempt<RequestInit['headers'] | undefined>
   body?: PerAttempt<RequestInit['body'] | undefined>
   /** Replaces the global `fetch`. */

@@ -1,50 +1,14 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
-import t, { type Test } from 'tap'
+import t from 'tap'
+import { env, pack, Project } from '../setup/project.ts'
 import { ends, Scripted } from '../setup/scripted.ts'
 
 // Both packages as npm packs them, in projects that have nothing else. `npm run build` has compiled them.
 const run = promisify(execFile)
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(npm_|INIT_CWD$|NODE_OPTIONS$|NODE_V8_COVERAGE$)/i.test(name))
-)
-
-const OPTIONS = {
-  module: 'nodenext',
-  target: 'es2023',
-  lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'],
-  strict: true,
-  exactOptionalPropertyTypes: true,
-  skipLibCheck: false
-}
-
-/** Creates an empty folder outside of this repository, whose dependencies a program would find otherwise. */
-function emptyFolder (t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fastify-typed-sse-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-/** Packs a folder; returns the path of the tarball. */
-async function pack (folder: string, destination: string): Promise<string> {
-  const { stdout } = await run('npm', ['pack', resolve(folder), '--ignore-scripts', '--pack-destination', destination],
-    { env })
-  return join(destination, stdout.trim().split('\n').at(-1)!)
-}
-
-/** Compiles a program of a project, then runs it; returns its output. */
-async function runProgram (project: string, types: string[], code: string, ...args: string[]): Promise<string> {
-  writeFileSync(join(project, 'program.ts'), code)
-  writeFileSync(join(project, 'tsconfig.json'),
-    JSON.stringify({ compilerOptions: { ...OPTIONS, types }, files: ['program.ts'] }))
-  await run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', project], { env }).catch(error => {
-    throw new Error((error as { stdout: string }).stdout)
-  })
-  return (await run(process.execPath, [join(project, 'program.js'), ...args], { env })).stdout
-}
+t.setTimeout(240_000)
 
 const manifest = (path: string) =>
   JSON.parse(readFileSync(path, 'utf8')) as {
@@ -68,19 +32,18 @@ t.test('both packages have one version, the same Node and the same checks; the c
 })
 
 t.test('the client package installs alone: its types compile, a program connects, and its command answers', async t => {
-  const project = emptyFolder(t)
-  const tarball = await pack('dist-client', project)
-  writeFileSync(join(project, 'package.json'), '{ "type": "module", "private": true }')
+  const project = new Project(t)
+  const tarball = await pack(t, 'dist-client')
   await run('npm', ['install', tarball, '--ignore-scripts', '--offline', '--no-audit', '--no-fund'], {
     env,
-    cwd: project
+    cwd: project.folder
   })
-  t.strictSame(readdirSync(join(project, 'node_modules')).filter(name => !name.startsWith('.')), [
+  t.strictSame(readdirSync(join(project.folder, 'node_modules')).filter(name => !name.startsWith('.')), [
     'fastify-typed-sse-client'
   ], 'without TypeBox and Fastify')
 
   const server = await Scripted.start(t, ends('event: tick\ndata: {"n":7}\n\nid: sse.end\n\n'))
-  const output = await runProgram(project, [], `
+  const output = await project.run('program.ts', `
     import { connect, StreamError } from 'fastify-typed-sse-client'
     import { validate } from 'fastify-typed-sse-client/validate/standard'
     declare const process: { argv: string[] }
@@ -89,24 +52,18 @@ t.test('the client package installs alone: its types compile, a program connects
     for await (const event of stream) if (event.event === 'tick') console.log((event.data as { n: number }).n)
     const { reason, error } = await stream.closed
     console.log(reason, error instanceof StreamError, validate({ type: 'string' }, 5))
-  `, server.url)
+  `, { types: [], args: [server.url] })
   t.equal(output, '7\ncomplete false undefined\n')
 
-  const help = await run(join(project, 'node_modules/.bin/fastify-typed-sse-client'), ['--help'], { env })
+  const help = await run(join(project.folder, 'node_modules/.bin/fastify-typed-sse-client'), ['--help'], { env })
   t.match(help, { stdout: /^Usage: fastify-typed-sse-client /, stderr: '' })
 })
 
 t.test('the server package offers the same client, and its check of events', async t => {
-  // npm would fetch its dependencies. In a folder of this repository a program finds the dependencies of the
-  // repository.
-  const project = resolve('.tap/package')
-  const installed = join(project, 'node_modules/fastify-typed-sse')
-  rmSync(project, { recursive: true, force: true })
-  mkdirSync(installed, { recursive: true })
-  writeFileSync(join(project, 'package.json'), '{ "type": "module", "private": true }')
-  await run('tar', ['-xzf', await pack('.', project), '-C', installed, '--strip-components=1'])
-
-  const output = await runProgram(project, ['node'], `
+  const project = await Project.create(t, await pack(t, '.'),
+    ['@sinclair/typebox', 'typebox', '@cfworker/json-schema'])
+  const installed = join(project.folder, 'node_modules/fastify-typed-sse')
+  const output = await project.run('program.ts', `
     import { Type } from '@sinclair/typebox'
     import Fastify from 'fastify'
     import sse from 'fastify-typed-sse'
