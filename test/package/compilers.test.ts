@@ -5,7 +5,7 @@ import { codeBlocksOf } from '../setup/markdown.ts'
 import { pack, Project } from '../setup/project.ts'
 
 // The declarations of this package, as npm packs it, under each compiler and each way to resolve modules, with
-// `skipLibCheck: false`. With WHOLE_MATRIX=true every combination compiles every program. Else four combinations, in
+// `skipLibCheck: false`. With WHOLE_MATRIX=true each compiler compiles every program in each way, and with both settings. Else four combinations, in
 // which each value occurs, compile the programs whose schemas cost the compiler little.
 const WHOLE = process.env.WHOLE_MATRIX === 'true'
 t.setTimeout(WHOLE ? 3_600_000 : 600_000)
@@ -64,11 +64,13 @@ const README = codeBlocksOf('README.md').find(({ code }) => code.includes("app.g
 const LIGHT = ['@sinclair/typebox 0.34', 'type provider 5', 'JSON Schema']
 const isLight = (name: string): boolean => LIGHT.includes(name)
 
+// The native compiler is fast enough for all combinations. The others take the values of exactOptionalPropertyTypes in
+// turn.
 const combinations = Object.entries(COMPILERS).flatMap(([version, compiler]) =>
-  RESOLUTIONS.filter(({ since = '0' }) => version >= since).flatMap(resolution =>
-    [true, false].map(exact => ({ version, compiler, resolution, exact }))))
+  RESOLUTIONS.filter(({ since = '0' }) => version >= since).flatMap((resolution, index) =>
+    (version === '7.0' ? [true, false] : [index % 2 === 0]).map(exact => ({ version, compiler, resolution, exact }))))
 
-const DIAGONAL = ['5.4 bundler false', '5.9 nodenext in CommonJS true', '6.0 node16 false', '7.0 nodenext true']
+const DIAGONAL = ['5.4 bundler false', '5.9 nodenext in CommonJS false', '6.0 node16 true', '7.0 nodenext true']
 const chosen = combinations.filter(({ version, resolution, exact }) =>
   WHOLE || DIAGONAL.includes(`${version} ${resolution.title} ${String(exact)}`))
 
