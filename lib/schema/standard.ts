@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { errorMessage } from '../thrown-value.ts'
 import type { AjvChecker } from './ajv.ts'
 import { hasJson, type Check, type DataChecker, type Mismatch } from './checker.ts'
@@ -64,13 +65,41 @@ export function standardChecker (
 
 /** Throws if the check returns a promise. Most async schemas do so for any value. */
 function assertSync (schema: StandardSchema): void {
-  let isAsync = (schema as { async?: unknown }).async === true
+  let isAsync = (schema as { async?: unknown }).async === true ||
+    ('_zod' in schema && hasAsyncCheck(schema))
   try {
     isAsync ||= isPromise(schema['~standard'].validate(undefined))
   } catch {
     // Some schemas throw for a value that they do not expect.
   }
   if (isAsync) throw new Error(ASYNC)
+}
+
+/** The internals that Zod 4 documents for libraries. */
+interface Zod { readonly def: object, readonly check?: (payload: object) => unknown, readonly innerType?: unknown }
+
+/**
+ * Whether a schema of Zod has an async refinement. Zod calls it only for a value that fits, and then drops its promise:
+ * a rejection would end the process.
+ */
+function hasAsyncCheck (part: unknown, seen: Set<unknown> = new Set()): boolean {
+  if (types.isAsyncFunction(part)) return true
+  if (typeof part !== 'object' || part === null || seen.has(part)) return false
+  seen.add(part)
+  const { _zod: zod } = part as { _zod?: Zod }
+  if (zod === undefined) return Object.values(part).some(inner => hasAsyncCheck(inner, seen))
+  return [zod.def, zod.innerType].some(inner => hasAsyncCheck(inner, seen)) || isAsyncCheck(zod)
+}
+
+/** Whether a refinement of Zod returns a promise. Some are wrapped: only a call shows it. */
+function isAsyncCheck ({ def, check }: Zod): boolean {
+  if ((def as { check?: unknown }).check !== 'custom') return false
+  try {
+    return isPromise(check?.({ value: undefined, issues: [] }))
+  } catch {
+    // A refinement may expect a value that fits.
+    return false
+  }
 }
 
 /** Throws if the output has another JSON Schema than the input: the program must send what clients receive. */

@@ -64,10 +64,26 @@ export function jsonSchemaOf (schema: object): SchemaNode {
 /** Returns the JSON Schema of the input of a Standard Schema. */
 export const inputSchemaOf = (schema: StandardSchema): SchemaNode => convert(schema, 'input')
 
-// ArkType converts a type without a form in JSON, such as Date, to a schema that admits any value.
+// ArkType converts a type without a form in JSON, such as Date, to a schema that admits any value, which would let
+// undeclared properties pass. Valibot refuses actions that change no JSON Schema: its own check runs them.
 const refuse = (): never => { throw new Error('a type has no form in JSON') }
 const LIBRARY_OPTIONS: Record<string, Record<string, unknown>> = {
-  arktype: { fallback: { date: refuse, domain: refuse, proto: refuse } }
+  arktype: {
+    fallback: {
+      date: refuse,
+      domain: refuse,
+      proto: refuse,
+      symbolKey: refuse,
+      arrayObject: refuse,
+      arrayPostfix: () => { throw new Error('JSON Schema cannot express items after a variadic one') },
+      // JSON leaves out undefined properties. `type`: a branch without one would declare any property.
+      unit: ({ unit }: { unit: unknown }) => unit === undefined ? { type: 'null', not: {} } : refuse()
+    }
+  },
+  valibot: {
+    ignoreActions: ['brand', 'flavor', 'readonly', 'check', 'check_items', 'partial_check', 'raw_check', 'every_item',
+      'some_item', 'excludes', 'finite', 'ip']
+  }
 }
 
 function convert (schema: StandardSchema, side: 'input' | 'output'): SchemaNode {
@@ -106,6 +122,6 @@ export function vendorName (schema: object): string {
  */
 export function withJsonSchema<S extends StandardSchema> (schema: S, jsonSchema: Record<string, unknown>): S {
   const give = (): Record<string, unknown> => jsonSchema
-  const given: StandardSchema = { '~standard': { ...schema['~standard'], jsonSchema: { input: give, output: give } } }
-  return given as S
+  const standard: StandardSchema['~standard'] = { ...schema['~standard'], jsonSchema: { input: give, output: give } }
+  return Object.create(schema, { '~standard': { value: standard, enumerable: true } }) as S
 }
