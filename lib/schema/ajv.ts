@@ -21,7 +21,8 @@ interface Instance { ajv: Ajv, compile: ReturnType<BuildValidator> }
 // The ways out of errors of Ajv, by a part of their message.
 const WAYS_OUT: Array<[part: string, wayOut: string]> = [
   ['unknown keyword', "remove it, or add it to Ajv's keywords in Fastify({ ajv })"],
-  ['unknown format', "remove it, or add it to Ajv's formats in Fastify({ ajv })"]
+  ['unknown format', "remove it, or add it to Ajv's formats in Fastify({ ajv })"],
+  ['no schema with key or ref', "remove '$schema', or use draft 7, as for requests"]
 ]
 
 // The validators of the schemas that Ajv checks as a whole, also inside a schema of TypeBox.

@@ -36,3 +36,14 @@ export function lazily (compile: () => Check): Check {
   let check: Check | undefined
   return value => (check ??= compile())(value)
 }
+
+/** Why a check cannot be used, and the alternative. */
+export const ASYNC = 'the schema is async: make it sync, because an event is checked before it is sent'
+export const PROMISE = 'the check returned a promise: make it sync, because an event is checked before it is sent'
+
+/** Whether a result is a promise. Its rejection is handled. */
+export function isPromise (result: unknown): boolean {
+  if (typeof (result as { then?: unknown } | undefined)?.then !== 'function') return false
+  Promise.resolve(result).catch(() => {})
+  return true
+}

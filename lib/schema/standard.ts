@@ -1,7 +1,7 @@
 import { types } from 'node:util'
 import { errorMessage } from '../thrown-value.ts'
 import type { AjvChecker } from './ajv.ts'
-import { hasJson, type Check, type DataChecker, type Mismatch } from './checker.ts'
+import { ASYNC, PROMISE, hasJson, isPromise, type Check, type DataChecker, type Mismatch } from './checker.ts'
 import { compileExtractor } from './declared-part.ts'
 import { fingerprintSchema } from './fingerprint.ts'
 import { mapSchema, type SchemaNode } from './json-schema.ts'
@@ -9,8 +9,6 @@ import { escapePointer, Subschema } from './subschema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 import { inputSchemaOf, vendorName, type StandardSchema } from './vendor.ts'
 
-const ASYNC = 'the schema is async: make it sync, because an event is checked before it is sent'
-const PROMISE = 'the check returned a promise: make it sync, because an event is checked before it is sent'
 const accepts: Check = () => true
 
 /**
@@ -130,13 +128,6 @@ function addBranches (schema: SchemaNode, ajv: AjvChecker): SchemaNode {
   } catch {
     return ajv.add(mapSchema(schema, ({ pattern: _, ...node }) => node))
   }
-}
-
-/** Whether a result is a promise. Its rejection is handled. */
-function isPromise (result: unknown): boolean {
-  if (typeof (result as { then?: unknown } | undefined)?.then !== 'function') return false
-  Promise.resolve(result).catch(() => {})
-  return true
 }
 
 function toMismatch (issues: unknown): Mismatch {

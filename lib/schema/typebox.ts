@@ -1,5 +1,6 @@
+import { types } from 'node:util'
 import { checkByAjv, explainByAjv, isAjvSchema, type AjvChecker } from './ajv.ts'
-import { lazily, type Check, type Checker, type Mismatch } from './checker.ts'
+import { ASYNC, PROMISE, isPromise, lazily, type Check, type Checker, type Mismatch } from './checker.ts'
 import { definedNames, mapSchema, type SchemaNode } from './json-schema.ts'
 import type { Subschema } from './subschema.ts'
 import type { SharedSchemas } from './text-schema.ts'
@@ -45,10 +46,14 @@ export function typeboxChecker (
 
   /** Returns the schema in the form that TypeBox checks: Ajv checks some of the subschemas, and the formats. */
   const checkable = (schema: SchemaNode): SchemaNode =>
-    mapSchema(schema, node => {
+    mapSchema(schema, given => {
+      const node = withSyncRefinements(given)
       const { format, ...others } = node
-      if (isAjvSchema(node)) {
-        return refine({}, node, { check: value => checkByAjv(node, value), error: value => explainByAjv(node, value) })
+      if (isAjvSchema(given)) {
+        return refine({}, node, {
+          check: value => checkByAjv(given, value),
+          error: value => explainByAjv(given, value)
+        })
       }
       const check = typeof format === 'string' ? formatCheck(format) : undefined
       if (check === undefined) return node
@@ -86,6 +91,26 @@ const refine = (schema: SchemaNode, { '~refine': others = [] }: SchemaNode, refi
   ...schema,
   '~refine': [refinement, ...others as Refinement[]]
 })
+
+/** Returns the schema with refinements that throw for a promise: TypeBox would take it for a match. */
+function withSyncRefinements (schema: SchemaNode): SchemaNode {
+  const { '~refine': refinements } = schema
+  if (refinements === undefined) return schema
+  return {
+    ...schema,
+    '~refine': (refinements as Refinement[]).map(({ check, error }) => {
+      if (types.isAsyncFunction(check)) throw new Error(ASYNC)
+      return {
+        error,
+        check: (value: unknown) => {
+          const result = check(value)
+          if (isPromise(result)) throw new TypeError(PROMISE)
+          return result
+        }
+      }
+    })
+  }
+}
 
 /** Returns the schemas that a subschema may refer to, by the text of the reference. */
 function referencesOf (branch: Subschema): Array<[reference: string, schema: SchemaNode]> {

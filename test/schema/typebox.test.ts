@@ -125,6 +125,18 @@ t.test('C1: a format of TypeBox 1.x has the meaning of Fastify, and of the Ajv o
   t.equal(outcome(Type.Object({ a: Type.String({ format: 'even' }) }), { a: 'xx' }, odd), '/a: must match format "even"')
 })
 
+t.test('C3: an async refinement is rejected: TypeBox would take its promise for a match', async t => {
+  const rejects = async (): Promise<boolean> => { throw new Error('unhandled') }
+  const refine = (check: () => unknown): object => Type.Object({ a: Type.Refine(S, check as () => boolean) })
+  t.equal(outcome(refine(rejects), { a: 'x' }),
+    'unusable: the schema is async: make it sync, because an event is checked before it is sent')
+  const { write } = schemaCompiler({})(refine(() => rejects()))
+  t.throws(() => write({ a: 'x' }), {
+    message: 'the check returned a promise: make it sync, because an event is checked before it is sent'
+  })
+  await new Promise(resolve => setImmediate(resolve))
+})
+
 t.test('explain() returns a text also for a valid value', async t => {
   t.strictSame(schemaCompiler({})(S).explain('x'), { path: '/', message: 'does not match the schema' })
 })
