@@ -35,6 +35,8 @@ t.test('C3: a schema that Ajv cannot check is rejected with a way out', async t 
       'strict mode: unknown keyword: "colour": remove it, or add it to Ajv\'s keywords in Fastify({ ajv })'],
     [{ type: 'string', format: 'nobodys' },
       'unknown format "nobodys" ignored in schema at path "#": remove it, or add it to Ajv\'s formats in Fastify({ ajv })'],
+    [{ $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'string' },
+      'no schema with key or ref "https://json-schema.org/draft/2020-12/schema": remove \'$schema\', or use draft 7, as for requests'],
     [{ type: 'object', required: true }, 'schema is invalid: data/required must be array']
   ]
   for (const [schema, message] of rows) {
