@@ -54,7 +54,7 @@ export function eventSchemaOf (
     const data = toJsonSchema202012(node, schemas, components, name)
     return branch(name, data, descriptionOf(node, schemas), isTextSchema(node, schemas))
   })
-  const common = systemEvent === null
+  const common: SchemaNode[] = systemEvent === null
     ? []
     : [components.refTo(RESET, RESET_EVENT, () => RESET), components.refTo(GAP, GAP_EVENT, () => GAP),
         components.refTo(POSITION, POSITION_EVENT, () => POSITION)]
