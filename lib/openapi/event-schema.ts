@@ -45,7 +45,7 @@ const PROBLEM = branch('error', {
  */
 export function eventSchemaOf (
   map: EventMap,
-  { shared, errorEvent }: RouteDeclaration,
+  { shared, errorEvent, systemEvent }: RouteDeclaration,
   components: Components
 ): SchemaNode {
   const schemas = shared()
@@ -54,13 +54,17 @@ export function eventSchemaOf (
     const data = toJsonSchema202012(node, schemas, components, name)
     return branch(name, data, descriptionOf(node, schemas), isTextSchema(node, schemas))
   })
-  const common = [components.refTo(RESET, RESET_EVENT, () => RESET), components.refTo(GAP, GAP_EVENT, () => GAP),
-    components.refTo(POSITION, POSITION_EVENT, () => POSITION)]
-  const names = Object.keys(map)
+  const common: SchemaNode[] = systemEvent === null
+    ? []
+    : [components.refTo(RESET, RESET_EVENT, () => RESET), components.refTo(GAP, GAP_EVENT, () => GAP),
+        components.refTo(POSITION, POSITION_EVENT, () => POSITION)]
+  const names = [...Object.keys(map), RESET_EVENT, GAP_EVENT, POSITION_EVENT]
   // A map may declare `error` itself.
   if (errorEvent === undefined && !names.includes('error')) {
     common.push(components.refTo(PROBLEM, 'sse.error', () => PROBLEM))
+    names.push('error')
   }
+  if ([errorEvent, systemEvent].some(option => typeof option === 'function')) common.push(anyEventExcept(names))
   return {
     description: 'One event of the stream. Comments and frames without data are not events.',
     type: 'object',
@@ -74,8 +78,7 @@ export function eventSchemaOf (
       },
       retry: { type: 'integer', minimum: 0, description: 'How long to wait before reconnecting, in milliseconds.' }
     },
-    oneOf: [...branches, ...common,
-      ...typeof errorEvent === 'function' ? [anyEventExcept([...names, RESET_EVENT, GAP_EVENT, POSITION_EVENT])] : []]
+    oneOf: [...branches, ...common]
   }
 }
 
@@ -94,13 +97,13 @@ function branch (name: string, data: SchemaNode, description: string | undefined
 }
 
 /**
- * Returns the schema of an event that the server's `errorEvent` function makes: any event, except one of these names,
- * which have schemas.
+ * Returns the schema of an event that a function of the server makes, `errorEvent` or `systemEvent`: any event, except
+ * one of these names, which have schemas.
  */
 function anyEventExcept (names: string[]): SchemaNode {
   return {
-    title: 'after an error',
-    description: 'The last event of a stream that failed.',
+    title: 'another event',
+    description: 'An event of the server: after an error, or about lost history.',
     type: 'object',
     required: names.includes('message') ? ['event', 'data'] : ['data'],
     properties: { event: { type: 'string', not: { enum: names } }, data: { type: 'string' } }

@@ -6,8 +6,9 @@ import type { ResolvedOptions } from '../stream/options.ts'
 export interface RouteDeclaration {
   /** Returns the schemas of `app.addSchema` in the scope of the route. */
   shared: () => SharedSchemas
-  /** The option `errorEvent` of the registration that serves the route. */
+  /** The options `errorEvent` and `systemEvent` of the registration that serves the route. */
   errorEvent: ResolvedOptions['errorEvent']
+  systemEvent: ResolvedOptions['systemEvent']
 }
 
 // Weak maps: a route that is collected frees its declaration, and no other code sees it on the route.
@@ -25,5 +26,6 @@ export function rememberRoute (route: object, map: unknown, declaration: RouteDe
 
 /** Returns the declaration of a route. It is empty for a route that was declared before the plugin was registered. */
 export function routeDeclaration (route: object, map: object): RouteDeclaration {
-  return declarations.get(route) ?? declarations.get(map) ?? { shared: () => ({}), errorEvent: undefined }
+  return declarations.get(route) ?? declarations.get(map) ??
+    { shared: () => ({}), errorEvent: undefined, systemEvent: undefined }
 }

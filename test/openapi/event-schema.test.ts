@@ -9,7 +9,8 @@ import { readerOf, type Json } from '../setup/document.ts'
 
 const declaration: RouteDeclaration = {
   shared: () => ({ Word: { $id: 'Word', type: 'string', description: 'A word' } }),
-  errorEvent: undefined
+  errorEvent: undefined,
+  systemEvent: undefined
 }
 
 const events = {
@@ -130,6 +131,15 @@ t.test('E2: an errorEvent function may send any event except the described names
   }]) t.notOk(fits(event))
   t.ok(item({ note: Type.String() }, { errorEvent }).fits({ data: 'so' }),
     'message is allowed if the map does not declare it')
+})
+
+t.test('a systemEvent function may send any event except the described names; null sends no system event', async t => {
+  const { fits } = item(events, { systemEvent: event => event })
+  for (const [event, expected] of [['lost', true], ['message', false], ['error', false]] as const) {
+    t.equal(fits({ event, data: 'so' }), expected, event)
+  }
+  t.ok(fits({ event: 'sse.gap', data: '{"dropped":1}' }))
+  t.notOk(item(events, { systemEvent: null }).fits({ event: 'sse.gap', data: '{"dropped":1}' }))
 })
 
 t.test('describeEvents lists name, format and description of each event', async t => {

@@ -5,8 +5,9 @@ import { codeBlocksOf } from '../setup/markdown.ts'
 import { pack, Project } from '../setup/project.ts'
 
 // The declarations of this package, as npm packs it, under each compiler and each way to resolve modules, with
-// `skipLibCheck: false`. With WHOLE_MATRIX=true each compiler compiles every program in each way, and with both settings. Else four combinations, in
-// which each value occurs, compile the programs whose schemas cost the compiler little.
+// `skipLibCheck: false`. With WHOLE_MATRIX=true each compiler compiles every program in each way, and with both
+// settings. Else four combinations, in which each value occurs, compile the programs whose schemas cost the compiler
+// little.
 const WHOLE = process.env.WHOLE_MATRIX === 'true'
 t.setTimeout(WHOLE ? 3_600_000 : 600_000)
 
