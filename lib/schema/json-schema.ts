@@ -56,6 +56,16 @@ export function definedNames (schema: SchemaNode): Set<string> {
   return names
 }
 
+/** Whether a schema has a union or a condition at any depth. */
+export function hasChoice (schema: SchemaNode): boolean {
+  let found = false
+  mapSchema(schema, node => {
+    found ||= isChoice(node)
+    return node
+  })
+  return found
+}
+
 // Type.Record uses these patterns for any key, but a dot matches no line end: a key with a line end would be neither
 // checked nor written.
 const ANY_KEY = ['^(.*)$', '^.*$']
@@ -94,7 +104,7 @@ function anything ({ $id, $defs, definitions }: SchemaNode): SchemaNode {
   return Object.fromEntries(Object.entries({ $id, $defs, definitions }).filter(([, value]) => value !== undefined))
 }
 
-const hasChoice = ({ anyOf, oneOf, if: condition }: SchemaNode): boolean =>
+const isChoice = ({ anyOf, oneOf, if: condition }: SchemaNode): boolean =>
   anyOf !== undefined || oneOf !== undefined || condition !== undefined
 const isTyped = (item: unknown): boolean =>
   isSchemaNode(item) && typeof item.type === 'string' && item.type !== 'object'
@@ -105,10 +115,10 @@ const hasInherited = ({ properties }: SchemaNode): boolean =>
   isSchemaNode(properties) && Object.keys(properties).some(name => name in Object.prototype)
 const isSchemaObject = (part: unknown): boolean =>
   isSchemaNode(part) && part.type === 'object' && part.allOf === undefined && part.$ref === undefined &&
-  !hasChoice(part) && !hasInherited(part)
+  !isChoice(part) && !hasInherited(part)
 
 function toWriterNode (node: SchemaNode): SchemaNode {
-  if (hasChoice(node) || hasTypes(node)) return anything(node)
+  if (isChoice(node) || hasTypes(node)) return anything(node)
   // The serializer joins objects. It detects the items of a tuple by their single type, and an object among them by
   // its prototype.
   if (Array.isArray(node.allOf) && !node.allOf.every(isSchemaObject)) return anything(node)

@@ -4,7 +4,7 @@ import type { AjvChecker } from './ajv.ts'
 import { ASYNC, PROMISE, hasJson, isPromise, type Check, type DataChecker, type Mismatch } from './checker.ts'
 import { compileExtractor } from './declared-part.ts'
 import { fingerprintSchema } from './fingerprint.ts'
-import { mapSchema, type SchemaNode } from './json-schema.ts'
+import { hasChoice, mapSchema, type SchemaNode } from './json-schema.ts'
 import { escapePointer, Subschema } from './subschema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 import { inputSchemaOf, vendorName, type StandardSchema } from './vendor.ts'
@@ -27,7 +27,8 @@ export function standardChecker (
   assertUnchanged(schema, source)
   // The vendor selects the branch of a union: the first extractor takes the properties of all branches.
   const declared = compileExtractor(Subschema.fromRoot(source, { shared, isAjvSchema: accepts }), () => accepts)
-  const output = addBranches(opened(source), ajv)
+  // Ajv takes seconds for a large schema: it compiles only those that have branches.
+  const output = hasChoice(source) ? addBranches(opened(source), ajv) : opened(source)
   const sent = compileExtractor(
     Subschema.fromRoot(output, { shared, isAjvSchema: accepts }),
     branch => ajv.compileBranch(branch)

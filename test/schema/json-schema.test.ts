@@ -1,6 +1,6 @@
 import t from 'tap'
 import {
-  definedNames, isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode
+  definedNames, hasChoice, isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode
 } from '../../lib/schema/json-schema.ts'
 
 const write = (schema: SchemaNode, shared: Record<string, unknown> = {}): SchemaNode =>
@@ -13,6 +13,14 @@ const object = (...names: string[]): SchemaNode => ({
 t.test('a node is an object, not a list', async t => {
   t.ok(isSchemaNode({}))
   for (const value of [null, undefined, true, 'a', []]) t.notOk(isSchemaNode(value))
+})
+
+t.test('a schema has a choice if it has a union or a condition at any depth', async t => {
+  for (const choice of [{ anyOf: [] }, { oneOf: [] }, { if: {} }]) {
+    t.ok(hasChoice(choice))
+    t.ok(hasChoice({ $defs: { a: { type: 'array', items: { allOf: [choice, {}] } } } }))
+  }
+  t.notOk(hasChoice({ properties: { anyOf: object('oneOf') } }))
 })
 
 t.test('mapSchema() changes each subschema once, the innermost first', async t => {
