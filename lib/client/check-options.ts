@@ -33,7 +33,7 @@ export function checkOptions (url: unknown, input: unknown): StreamError | undef
     try {
       encodingOf(schema)
     } catch (cause) {
-      return invalid(`events.${event}`, 'a schema that gives its JSON Schema', { cause })
+      return invalid(`events.${event}`, 'a schema that gives its JSON Schema, such as toStandardJsonSchema(schema)', { cause })
     }
   }
   if (options.share === true && typeof url === 'function') {

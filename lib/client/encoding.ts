@@ -37,6 +37,8 @@ export type Decode = (message: Message) => ReceivedEvent | undefined
 
 type Events = EventMap | Readonly<Record<string, Encoding>>
 
+// Valibot refuses actions such as `brand`. The server refuses those that matter.
+const OPTIONS = { target: 'draft-07', libraryOptions: { errorMode: 'ignore' } }
 const SYSTEM: ReadonlyArray<readonly [string, Encoding]> = [[RESET_EVENT, 'json'], [GAP_EVENT, 'json']]
 
 /** Returns the encoding of each declared event, by name. */
@@ -51,7 +53,7 @@ export function encodingsOf (events: Events): ReadonlyMap<string, Encoding> {
 export function encodingOf (schema: unknown): Encoding {
   if (schema === 'text' || schema === 'json') return schema
   const { '~standard': standard } = schema as Partial<StandardSchema>
-  return isTextSchema(standard ? standard.jsonSchema!.output({ target: 'draft-07' }) : schema) ? 'text' : 'json'
+  return isTextSchema(standard ? standard.jsonSchema!.output(OPTIONS) : schema) ? 'text' : 'json'
 }
 
 /** Returns the function that decodes messages by the map, or passes them unchanged without one. */

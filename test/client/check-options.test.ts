@@ -56,8 +56,8 @@ t.test('E1: an invalid argument is FST_SSE_OPTION, with the name of the option a
     [{ events: 5 }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: 'jason' } }, 'events', "a map of schemas, 'text' or 'json'"],
     [{ events: { a: null } }, 'events', "a map of schemas, 'text' or 'json'"],
-    [{ events: { a: 'json', b: v.string() } }, 'events.b', 'a schema that gives its JSON Schema'],
-    [{ events: { at: z.date() } }, 'events.at', 'a schema that gives its JSON Schema'],
+    [{ events: { a: 'json', b: v.string() } }, 'events.b', 'a schema that gives its JSON Schema, such as toStandardJsonSchema(schema)'],
+    [{ events: { at: z.date() } }, 'events.at', 'a schema that gives its JSON Schema, such as toStandardJsonSchema(schema)'],
     [{ body: new ReadableStream(), method: 'POST', reconnect: true }, 'body',
       'a function, since the stream is sent again']
   ]

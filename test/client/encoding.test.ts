@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { toStandardJsonSchema } from '@valibot/to-json-schema'
 import t from 'tap'
 import * as v from 'valibot'
 import { z } from 'zod'
@@ -45,6 +46,12 @@ t.test('W5: the encoding does not depend on the kind of the schema', async t => 
   for (const [kind, { note, level, order }] of Object.entries(MAPS)) {
     t.strictSame([note, level, order].map(encodingOf), ['text', 'text', 'json'], kind)
   }
+})
+
+t.test('an action of Valibot without a form in JSON Schema does not change the encoding', async t => {
+  const Name = v.pipe(v.string(), v.check(text => text !== ''), v.brand('Name'))
+  t.equal(encodingOf(toStandardJsonSchema(Name)), 'text')
+  t.equal(encodingOf(toStandardJsonSchema(v.pipe(v.object({ name: Name }), v.readonly()))), 'json')
 })
 
 t.test('a schema without a JSON Schema has no encoding', async t => {
