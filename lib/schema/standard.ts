@@ -4,7 +4,7 @@ import type { AjvChecker } from './ajv.ts'
 import { ASYNC, PROMISE, hasJson, isPromise, type Check, type DataChecker, type Mismatch } from './checker.ts'
 import { compileExtractor } from './declared-part.ts'
 import { fingerprintSchema } from './fingerprint.ts'
-import { hasChoice, mapSchema, type SchemaNode } from './json-schema.ts'
+import { hasChoice, mapSchema, withEveryKey, type SchemaNode } from './json-schema.ts'
 import { escapePointer, Subschema } from './subschema.ts'
 import type { SharedSchemas } from './text-schema.ts'
 import { inputSchemaOf, vendorName, type StandardSchema } from './vendor.ts'
@@ -24,9 +24,10 @@ export function standardChecker (
   const standard = schema['~standard']
   const vendor = vendorName(schema)
   assertSync(schema)
-  assertUnchanged(schema, source)
+  // Zod closes each object of its output, but of its input only those that reject undeclared properties.
+  const input = unchangedInput(schema, source)
   // The vendor selects the branch of a union: the first extractor takes the properties of all branches.
-  const declared = compileExtractor(Subschema.fromRoot(source, { shared, isAjvSchema: accepts }), () => accepts)
+  const declared = compileExtractor(Subschema.fromRoot(input, { shared, isAjvSchema: accepts }), () => accepts)
   // Ajv takes seconds for a large schema: it compiles only those that have branches.
   const output = hasChoice(source) ? addBranches(opened(source), ajv) : opened(source)
   const sent = compileExtractor(
@@ -101,13 +102,17 @@ function isAsyncCheck ({ def, check }: Zod): boolean {
   }
 }
 
-/** Throws if the output has another JSON Schema than the input: the program must send what clients receive. */
-function assertUnchanged (schema: StandardSchema, output: SchemaNode): void {
-  const input = inputSchemaOf(schema)
+/**
+ * Returns the JSON Schema of the input. Throws if the output has another one: the program must send what clients
+ * receive.
+ */
+function unchangedInput (schema: StandardSchema, output: SchemaNode): SchemaNode {
+  const input = withEveryKey(inputSchemaOf(schema))
   const form = (node: SchemaNode): string => fingerprintSchema(opened(node), {})
   if (form(input) !== form(output)) {
     throw new Error('the schema changes its data, for example by a transform or a default: declare the data as sent')
   }
+  return input
 }
 
 /** Returns the schema with open objects: of their properties, only the declared ones are sent. */

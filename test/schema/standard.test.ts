@@ -193,6 +193,10 @@ t.test('C1: a result is read once, and what its JSON Schema does not declare is 
 
   let reads = 0
   t.equal(outcome(z.object({ a: z.string() }), { get a () { return String(++reads) } }), '{"a":"1"}')
+  const unread = { a: 'x', get secret () { throw new Error('read') } }
+  for (const schema of [z.object({ a: z.string() }), toStandardJsonSchema(v.object({ a: v.string() })), type({ a: 'string' })]) {
+    t.equal(outcome(schema, unread), '{"a":"x"}', 'an undeclared property is not read')
+  }
   const self: Record<string, unknown> = { v: 1 }
   self.kids = [self]
   t.throws(() => outcome(Tree, self), RangeError)
