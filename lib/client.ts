@@ -1,6 +1,7 @@
 export { connect, type ConnectOptions, type RawConnectOptions } from './client/connect.ts'
 export { StreamError, type StreamErrorCode } from './client/stream-error.ts'
 export type { EventStream, CloseResult } from './client/event-stream.ts'
+export { withTexts, type SchemaWithTexts } from './schema/texts.ts'
 export type { ClientEventOf, EncodingsOf, RawEvent, Validate } from './client/encoding.ts'
 export type { StreamState } from './client/stream-reader.ts'
 export type { Attempt, PerAttempt } from './client/request.ts'

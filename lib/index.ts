@@ -1,5 +1,6 @@
 export { default } from './server/plugin.ts'
 export { typed, type Typed } from './contract/typed.ts'
+export { withTexts, type SchemaWithTexts } from './schema/texts.ts'
 export { withJsonSchema, type StandardSchema } from './schema/vendor.ts'
 export { asData, named } from './source/as-data.ts'
 export { EventQueue, type EventQueueOptions } from './source/event-queue.ts'

@@ -7,8 +7,8 @@ import * as client from '../lib/client.ts'
 
 const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
-t.test('the client exports connect and StreamError', async t => {
-  t.strictSame(Object.keys(client).sort(), ['StreamError', 'connect'])
+t.test('the client exports exactly these names', async t => {
+  t.strictSame(Object.keys(client).sort(), ['StreamError', 'connect', 'withTexts'])
 })
 
 /** Returns the imports of a file at run time, without types. */
@@ -30,7 +30,7 @@ t.test('the client imports no package and no module of Node', async t => {
   const names = [...files].map(path => relative(lib, path).replaceAll('\\', '/'))
   t.ok(names.includes('client/shared.ts'))
   t.strictSame(names.filter(name => !name.startsWith('client')).sort(), ['schema/json-schema.ts',
-    'schema/text-schema.ts', 'wire/protocol.ts'],
+    'schema/text-schema.ts', 'schema/texts.ts', 'wire/protocol.ts'],
   'with the server it shares the choice between text and JSON and the protocol')
   t.notOk(names.includes('client/validate.ts'), 'validation is a separate entry point')
 })

@@ -5,7 +5,7 @@ import * as index from '../lib/index.ts'
 
 t.test('the package exports exactly the documented names', t => {
   t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'StreamClosedError', 'asData', 'default',
-    'memoryLog', 'named', 'typed', 'withJsonSchema'])
+    'memoryLog', 'named', 'typed', 'withJsonSchema', 'withTexts'])
   t.end()
 })
 

@@ -1,6 +1,7 @@
 import type { DataOf } from '../contract/data-type.ts'
 import type { EventMap, ReceivedEventOf, SystemEventReceived } from '../contract/event-types.ts'
 import { isTextSchema } from '../schema/text-schema.ts'
+import { splitTexts, type SchemaWithTexts } from '../schema/texts.ts'
 import type { StandardSchema } from '../schema/vendor.ts'
 import { GAP_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import { call } from './callback.ts'
@@ -13,10 +14,11 @@ export type Encoding = 'text' | 'json'
 
 /**
  * Replaces an event map whose schemas are not wanted in the bundle. The compiler compares it with the map:
- * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text' } })`.
+ * `connect<typeof orderEvents>(url, { events: { paid: 'json', note: 'text', chunk: withTexts('json', '[DONE]') } })`.
  */
 export type EncodingsOf<M extends EventMap> = {
-  readonly [K in keyof M]: EncodingOf<DataOf<M[K]>>
+  readonly [K in keyof M]: M[K] extends SchemaWithTexts<infer S, infer T> ? SchemaWithTexts<EncodingOf<DataOf<S>>, T>
+    : EncodingOf<DataOf<M[K]>>
 }
 
 // The type of a JSON Schema may be unknown.
@@ -35,7 +37,7 @@ export type Validate = (schema: unknown, data: unknown) => string | undefined
 /** Makes an event of a message; undefined for an event that the map does not declare. Throws a StreamError. */
 export type Decode = (message: Message) => ReceivedEvent | undefined
 
-type Events = EventMap | Readonly<Record<string, Encoding>>
+type Events = EventMap | Readonly<Record<string, Encoding | SchemaWithTexts<Encoding>>>
 
 // Valibot refuses actions such as `brand`. The server refuses those that matter.
 const OPTIONS = { target: 'draft-07', libraryOptions: { errorMode: 'ignore' } }
@@ -50,7 +52,8 @@ export function encodingsOf (events: Events): ReadonlyMap<string, Encoding> {
  * Returns the encoding of an event with this schema. Throws for a Standard Schema that gives no JSON Schema. A page
  * loads this file: it needs less of a Standard Schema than `jsonSchemaOf`.
  */
-export function encodingOf (schema: unknown): Encoding {
+export function encodingOf (declared: unknown): Encoding {
+  const { schema } = splitTexts(declared)
   if (schema === 'text' || schema === 'json') return schema
   const { '~standard': standard } = schema as Partial<StandardSchema>
   return isTextSchema(standard ? standard.jsonSchema!.output(OPTIONS) : schema) ? 'text' : 'json'
@@ -65,8 +68,9 @@ export function decoderOf (events: object | undefined, validate: Validate | unde
     if (event === 'error' && encoding === undefined) throw serverError(data)
     if (encodings === undefined) return message
     if (encoding === undefined) return undefined
+    const { texts, schema } = splitTexts((events as Events)[event])
+    if (texts?.includes(data) === true) return { event, data, id }
     const value = encoding === 'text' ? data : parsed(event, data)
-    const schema = (events as Events)[event]
     // A schema of ArkType is a function.
     const fault = Object(schema) === schema ? call('validate()', () => validate?.(schema, value)) : undefined
     if (fault !== undefined) {

@@ -6,6 +6,7 @@ import {
 } from '../errors.ts'
 import { errorMessage } from '../thrown-value.ts'
 import { FREE } from '../schema/fingerprint.ts'
+import { splitTexts } from '../schema/texts.ts'
 import type { CompiledSchema, SchemaCompiler } from '../schema/schema.ts'
 import { serializeWith, serialize } from '../schema/serialize.ts'
 import { isSchema, vendorName } from '../schema/vendor.ts'
@@ -150,8 +151,11 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
     if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
     let vendor = 'unknown'
     try {
-      if (!isSchema(schema)) throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(schema)}`)
-      vendor = vendorName(schema)
+      const { schema: data } = splitTexts(schema)
+      if (!isSchema(schema) || !isSchema(data)) {
+        throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(data)}`)
+      }
+      vendor = vendorName(data)
       declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
     } catch (cause) {
       if (cause instanceof FST_SSE_MAP) throw cause
@@ -176,7 +180,7 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
     return {
       event: name,
       data: text,
-      json: !declaration.textual,
+      json: !declaration.textual && declaration.texts?.includes(text) !== true,
       fingerprint: declaration.fingerprint,
       prefix: declaration.prefix
     }

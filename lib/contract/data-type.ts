@@ -1,3 +1,4 @@
+import type { SchemaWithTexts } from '../schema/texts.ts'
 import type { StandardSchema } from '../schema/vendor.ts'
 
 /**
@@ -18,16 +19,17 @@ interface TypedStandardSchema<Data> {
 }
 
 /** A schema that has the type of its data, so that no type provider is needed. */
-export type SelfTyped = SinclairSchema | TypedStandardSchema<unknown>
+export type SelfTyped = SinclairSchema | TypedStandardSchema<unknown> | SchemaWithTexts
 
 /**
  * The type of an event's data by its schema. Of a Standard Schema, the type of its output; of TypeBox 1.x and of a JSON
  * Schema with literal types (`as const`, or written in the route), by its keywords; `unknown` if the schema does not
  * tell.
  */
-export type DataOf<S> = S extends SinclairSchema ? (S & { params: [] })['static']
-  : S extends TypedStandardSchema<infer Data> ? Data
-    : JsonData<S>
+export type DataOf<S> = S extends SchemaWithTexts<infer Inner, infer Text> ? Text | DataOf<Inner>
+  : S extends SinclairSchema ? (S & { params: [] })['static']
+    : S extends TypedStandardSchema<infer Data> ? Data
+      : JsonData<S>
 
 // Distributes over the schemas of `anyOf`.
 type JsonData<S> = S extends boolean ? S extends true ? unknown : never

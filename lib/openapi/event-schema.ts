@@ -2,6 +2,7 @@ import type { EventMap, ResetReason } from '../contract/event-types.ts'
 import type { RouteDeclaration } from '../server/route-declarations.ts'
 import { isSchemaNode, type SchemaNode } from '../schema/json-schema.ts'
 import { isTextSchema, resolveReference, type SharedSchemas } from '../schema/text-schema.ts'
+import { splitTexts } from '../schema/texts.ts'
 import { jsonSchemaOf } from '../schema/vendor.ts'
 import { GAP_EVENT, POSITION_EVENT, RESET_EVENT } from '../wire/protocol.ts'
 import type { Components } from './components.ts'
@@ -50,9 +51,10 @@ export function eventSchemaOf (
 ): SchemaNode {
   const schemas = shared()
   const branches = Object.entries(map).map(([name, schema]) => {
-    const node = jsonSchemaOf(schema)
+    const { texts, schema: declared } = splitTexts(schema)
+    const node = jsonSchemaOf(declared as object)
     const data = toJsonSchema202012(node, schemas, components, name)
-    return branch(name, data, descriptionOf(node, schemas), isTextSchema(node, schemas))
+    return branch(name, data, descriptionOf(node, schemas), isTextSchema(node, schemas), texts)
   })
   const common: SchemaNode[] = systemEvent === null
     ? []
@@ -83,7 +85,14 @@ export function eventSchemaOf (
 }
 
 /** Returns the schema of one kind of event. The `event` field of a `message` is optional. */
-function branch (name: string, data: SchemaNode, description: string | undefined, text = false): SchemaNode {
+function branch (
+  name: string,
+  data: SchemaNode,
+  description: string | undefined,
+  text = false,
+  texts?: readonly string[]
+): SchemaNode {
+  const content = text ? data : { type: 'string', contentMediaType: 'application/json', contentSchema: data }
   return {
     title: name,
     ...(description !== undefined && { description }),
@@ -91,7 +100,7 @@ function branch (name: string, data: SchemaNode, description: string | undefined
     required: name === 'message' ? ['data'] : ['event', 'data'],
     properties: {
       event: { const: name },
-      data: text ? data : { type: 'string', contentMediaType: 'application/json', contentSchema: data }
+      data: texts === undefined ? content : { anyOf: [{ type: 'string', enum: texts }, content] }
     }
   }
 }
@@ -123,9 +132,11 @@ function descriptionOf (schema: SchemaNode, shared: SharedSchemas): string | und
 export function describeEvents (map: EventMap, { shared }: RouteDeclaration): string {
   const schemas = shared()
   const lines = Object.entries(map).map(([name, schema]) => {
-    const node = jsonSchemaOf(schema)
+    const { texts = [], schema: declared } = splitTexts(schema)
+    const node = jsonSchemaOf(declared as object)
     const description = descriptionOf(node, schemas)
-    return `- \`${name}\` (${isTextSchema(node, schemas) ? 'text' : 'JSON'})${
+    const forms = [isTextSchema(node, schemas) ? 'text' : 'JSON', ...texts.map(text => `\`${text}\``)]
+    return `- \`${name}\` (${forms.join(' or ')})${
       description === undefined ? '' : `: ${description}`
     }`
   })

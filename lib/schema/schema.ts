@@ -2,6 +2,7 @@ import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { AjvChecker, isAjvSchema, type AjvOptions } from './ajv.ts'
 import type { Checker, DataChecker, Mismatch } from './checker.ts'
 import { compileExtractor } from './declared-part.ts'
+import { describe } from '../errors.ts'
 import { fingerprintSchema } from './fingerprint.ts'
 import { assertJsonForm } from './json-form.ts'
 import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
@@ -10,6 +11,7 @@ import { sinclairChecker } from './sinclair-typebox.ts'
 import { standardChecker } from './standard.ts'
 import { Subschema } from './subschema.ts'
 import { isTextSchema, type SharedSchemas } from './text-schema.ts'
+import { splitTexts } from './texts.ts'
 import { typeboxChecker } from './typebox.ts'
 import { isStandardSchema, jsonSchemaOf, vendorName, vendorOf, type StandardSchema } from './vendor.ts'
 
@@ -24,6 +26,8 @@ export interface CompiledSchema {
   explain: (value: unknown) => Mismatch
   /** Whether the schema admits only strings. */
   textual: boolean
+  /** The texts beside the schema. */
+  texts?: readonly string[]
   /** Names the schema; equal in all processes with the same schema. */
   fingerprint: string
 }
@@ -73,7 +77,7 @@ export function schemaCompiler (
     )
   }
 
-  return schema => {
+  function compileData (schema: object): CompiledSchema {
     const given = jsonSchemaOf(schema)
     assertUsable(given)
     const source = withEveryKey(given)
@@ -100,6 +104,38 @@ export function schemaCompiler (
       textual,
       fingerprint: fingerprintSchema(source, shared)
     }
+  }
+
+  return schema => {
+    const { texts, schema: data } = splitTexts(schema)
+    const compiled = compileData(data as object)
+    return texts === undefined ? compiled : besideTexts(compiled, texts)
+  }
+}
+
+/** Returns the compiled schema of data that fit the schema or are one of the texts. Throws for texts that are JSON. */
+function besideTexts (compiled: CompiledSchema, texts: unknown): CompiledSchema {
+  if (!Array.isArray(texts) || texts.length === 0 || !texts.every(text => typeof text === 'string')) {
+    throw new Error(`withTexts takes a schema and strings, got ${describe(texts)}`)
+  }
+  for (const text of texts as string[]) {
+    if (isJson(text)) throw new Error(`the text ${describe(text)} is JSON: a client could not tell it from data`)
+  }
+  const list = texts as string[]
+  return {
+    ...compiled,
+    write: data => typeof data === 'string' && list.includes(data) ? data : compiled.write(data),
+    texts: list,
+    fingerprint: fingerprintSchema({ texts: list, fingerprint: compiled.fingerprint }, {})
+  }
+}
+
+function isJson (text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
   }
 }
 

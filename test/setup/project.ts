@@ -77,9 +77,11 @@ export class Project {
   /** Compiles files beside their sources. Returns the messages of the compiler, each with its detail lines. */
   async compile (files: readonly string[], options: object = {}, compiler = 'typescript'): Promise<string[]> {
     this.write('tsconfig.json', JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files }))
-    const args = [resolve('node_modules', compiler, 'bin/tsc'), '-p', this.folder, '--pretty', 'false']
+    // tap loads its hooks into each child process by NODE_OPTIONS. The native compiler does not run beside them.
+    const args = ['-u', 'NODE_OPTIONS', process.execPath, resolve('node_modules', compiler, 'bin/tsc'), '-p', this.folder,
+      '--pretty', 'false']
     // tsc exits with a status of 1 or 2 if there are messages. Another failure has none, and is thrown.
-    const { stdout } = await run(process.execPath, args, { env, cwd: this.folder })
+    const { stdout } = await run('env', args, { env, cwd: this.folder })
       .catch((error: { stdout: string }) => {
         if (error.stdout === '') throw error
         return error
