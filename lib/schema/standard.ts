@@ -76,7 +76,7 @@ function assertSync (schema: StandardSchema): void {
 }
 
 /** The internals that Zod 4 documents for libraries. */
-interface Zod { readonly def: object, readonly check?: (payload: object) => unknown, readonly innerType?: unknown }
+interface Zod { readonly def: object, readonly check: (payload: object) => unknown, readonly innerType?: unknown }
 
 /**
  * Whether a schema of Zod has an async refinement. Zod calls it only for a value that fits, and then drops its promise:
@@ -95,7 +95,7 @@ function hasAsyncCheck (part: unknown, seen: Set<unknown> = new Set()): boolean 
 function isAsyncCheck ({ def, check }: Zod): boolean {
   if ((def as { check?: unknown }).check !== 'custom') return false
   try {
-    return isPromise(check?.({ value: undefined, issues: [] }))
+    return isPromise(check({ value: undefined, issues: [] }))
   } catch {
     // A refinement may expect a value that fits.
     return false
