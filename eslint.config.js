@@ -7,6 +7,9 @@ export default [
     files: ['**/*.{js,ts}'],
     ignores: ['lib/inspector/page/**'],
     rules: {
+      '@stylistic/member-delimiter-style': ['error', {
+        multiline: { delimiter: 'none' }, singleline: { delimiter: 'comma', requireLast: false }
+      }],
       '@stylistic/max-len': ['error', {
         code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true
       }]

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import type { EventOf } from 'fastify-typed-sse'
+import { withTexts, type EventOf } from 'fastify-typed-sse'
 import { page } from '../page.ts'
 import { generate, type Generate } from './model.ts'
 
@@ -33,42 +33,37 @@ const Completion = Type.Object({
   usage: Type.Object({ prompt_tokens: Type.Integer(), completion_tokens: Type.Integer(), total_tokens: Type.Integer() })
 })
 
-interface Chunk {
-  id: string
-  object: 'chat.completion.chunk'
-  created: number
-  model: string
-  choices: [
-    {
-      index: 0,
-      delta: { role?: 'assistant', content?: string },
-      logprobs: null,
-      finish_reason: Static<typeof FinishReason> | null
-    }
-  ]
-}
+const Chunk = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('chat.completion.chunk'),
+  created: Type.Integer(),
+  model: Type.String(),
+  choices: Type.Array(Type.Object({
+    index: Type.Integer(),
+    delta: Type.Object({ role: Type.Optional(Type.Literal('assistant')), content: Type.Optional(Type.String()) }),
+    logprobs: Type.Null(),
+    finish_reason: Type.Union([FinishReason, Type.Null()])
+  }))
+})
+type Choice = Static<typeof Chunk>['choices'][number]
 
-// This protocol sends JSON in every event except the last, which is the text [DONE]. An event is either JSON or text by
-// its schema, so this one is text, and `chunk` below serializes the JSON. With `schema.sse` on the route,
+// This protocol sends JSON in every event except the last, which is a text. With `schema.sse` on the route,
 // `request.signal` is correct in both forms of the answer: Fastify's own signal aborts a POST as soon as its body is
 // read.
-const events = { message: Type.String({ description: 'A chat.completion.chunk as JSON, or [DONE]' }) }
+const DONE = '[DONE]'
+const events = { message: withTexts(Chunk, DONE) }
 type Event = EventOf<typeof events>
 
-interface Answer { head: Pick<Chunk, 'id' | 'created' | 'model'>, tokens: AsyncIterable<string>, limit: number }
+interface Answer { head: Pick<Static<typeof Chunk>, 'id' | 'created' | 'model'>, tokens: AsyncIterable<string>, limit: number }
 
 async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<Event> {
-  const chunk = (delta: Chunk['choices'][0]['delta'], finish: Chunk['choices'][0]['finish_reason'] = null): Event => {
-    const { id, created, model } = head
-    const value: Chunk = {
-      id,
+  const chunk = (delta: Choice['delta'], finish: Choice['finish_reason'] = null): Event => ({
+    data: {
+      ...head,
       object: 'chat.completion.chunk',
-      created,
-      model,
       choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }]
     }
-    return { data: JSON.stringify(value) }
-  }
+  })
   let count = 0
   yield chunk({ role: 'assistant', content: '' })
   for await (const content of tokens) {
@@ -76,7 +71,6 @@ async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<Even
     yield chunk({ content })
   }
   yield chunk({}, count < limit ? 'stop' : 'length')
-  yield { data: '[DONE]' }
 }
 
 async function completionOf ({ head, tokens, limit }: Answer, prompt: string): Promise<Static<typeof Completion>> {
@@ -119,7 +113,7 @@ export default async function tokens (app: FastifyInstance, options: { generate?
       tokens: model(prompt, { limit, signal }),
       limit
     }
-    if (body.stream) return reply.sse(chunksOf(answer))
+    if (body.stream) return reply.sse(chunksOf(answer), { end: { data: DONE } })
     try {
       return await completionOf(answer, prompt)
     } catch (error) {

@@ -53,7 +53,7 @@ export function connect (url: PerAttempt<string | URL>, options?: RawConnectOpti
 export function connect (
   url: PerAttempt<string | URL>,
   options: Omit<RawConnectOptions, 'events' | 'validate'> & {
-    events?: object | undefined,
+    events?: object | undefined
     validate?: Validate | undefined
   } = {}
 ): object {

@@ -142,12 +142,12 @@ export type ReceivedEventOf<M extends EventMap> = string extends keyof M
 export type SystemEventReceived<M extends EventMap = EventMap> =
   | ('error' extends keyof M ? never : { readonly event: 'error', readonly data: unknown, readonly id: string })
   | {
-    readonly event: 'sse.reset',
-    readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data'],
+    readonly event: 'sse.reset'
+    readonly data: Extract<SystemEvent, { event: 'sse.reset' }>['data']
     readonly id: string
   }
   | {
-    readonly event: 'sse.gap',
-    readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data'],
+    readonly event: 'sse.gap'
+    readonly data: Extract<SystemEvent, { event: 'sse.gap' }>['data']
     readonly id: string
   }

@@ -24,11 +24,11 @@ export interface Diagnostics {
    * `latency`: milliseconds since this process received the first of them.
    */
   'fastify-typed-sse:deliver': {
-    readonly channel: string,
-    readonly epoch: string,
-    readonly from: number,
-    readonly to: number,
-    readonly subscribers: number,
+    readonly channel: string
+    readonly epoch: string
+    readonly from: number
+    readonly to: number
+    readonly subscribers: number
     readonly latency: number
   }
   /**
@@ -36,8 +36,8 @@ export interface Diagnostics {
    * if its stream was ended instead. `request`: of the stream, undefined for a loop over a subscription.
    */
   'fastify-typed-sse:drop': {
-    readonly channel: string,
-    readonly dropped: number | undefined,
+    readonly channel: string
+    readonly dropped: number | undefined
     readonly request: FastifyRequest | undefined
   }
   /**
@@ -45,8 +45,8 @@ export interface Diagnostics {
    * as above.
    */
   'fastify-typed-sse:reset': {
-    readonly channel: string,
-    readonly reason: string,
+    readonly channel: string
+    readonly reason: string
     readonly request: FastifyRequest | undefined
   }
   /** A stream failed, or a function of the user failed. The error is also logged. */

@@ -16,7 +16,7 @@ export interface SinclairTypeBox {
   readonly Kind: symbol
   readonly KindGuard: { IsKind: (schema: unknown) => boolean, IsRef: (schema: unknown) => boolean }
   readonly FormatRegistry: {
-    Has: (name: string) => boolean,
+    Has: (name: string) => boolean
     Set: (name: string, check: (text: string) => boolean) => void
   }
   readonly TypeRegistry: { Set: (kind: string, check: (schema: object, value: unknown) => boolean) => void }

@@ -19,9 +19,9 @@ export interface FailingStream {
   readonly driver: Pick<SourceDriver, 'rejectEvent' | 'stop'> | undefined
   readonly writer: { readonly isEmpty: boolean }
   readonly head: {
-    readonly committed: boolean,
-    released: boolean,
-    commit: () => boolean,
+    readonly committed: boolean
+    released: boolean
+    commit: () => boolean
     sendError: (error: Error) => void
   }
   end: (reason: CloseReason, last: string) => void

@@ -23,8 +23,8 @@ export interface HeadOwner {
   readonly record: Pick<StreamRecord, 'scope' | 'lastEventId' | 'age'>
   readonly driver: Pick<SourceDriver, 'hasAnswer'> | undefined
   readonly writer: FrameWriter & {
-    readonly isEmpty: boolean,
-    append: (frame: string) => void,
+    readonly isEmpty: boolean
+    append: (frame: string) => void
     prepend: (frame: string) => void
   }
   readonly failures: {

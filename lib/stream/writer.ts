@@ -24,8 +24,8 @@ export interface WriterOwner {
   /** `open` sends the head and gives the writer its byte sink, now or after the onSend hooks. */
   readonly head: { open: () => void }
   readonly failures: {
-    rejected: (error: Error, event: unknown) => void,
-    fail: (thrown: unknown) => void,
+    rejected: (error: Error, event: unknown) => void
+    fail: (thrown: unknown) => void
     failLate: (thrown: unknown) => void
   }
   subscribe: (channels: Array<ChannelSource<unknown>>) => void

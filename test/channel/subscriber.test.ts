@@ -862,7 +862,7 @@ class WireSink extends TestSink {
 }
 
 type Step = { do: 'publish' | 'grant' | 'turns', channel: number, count: number } | {
-  do: 'leave' | 'lose',
+  do: 'leave' | 'lose'
   channel: number
 }
 

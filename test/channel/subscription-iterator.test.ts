@@ -23,8 +23,8 @@ function make (options: ChannelOptions = {}, log = new RemoteLog(options.history
     id: (offset: number) => `${epoch}-${offset}`,
     loop: (
       { projection, ...options }: {
-        after?: string,
-        signal?: AbortSignal,
+        after?: string
+        signal?: AbortSignal
         projection?: Partial<ResolvedSubscription['projection']>
       } = {}
     ) =>

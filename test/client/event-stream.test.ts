@@ -13,8 +13,8 @@ const event = (data: unknown, name = 'message'): ReceivedEvent => ({ event: name
 function streamOf (
   batches: Iterable<Item[]>,
   { failure, open = false, onStateChange }: {
-    failure?: StreamError,
-    open?: boolean,
+    failure?: StreamError
+    open?: boolean
     onStateChange?: (state: StreamState) => void
   } = {}
 ) {

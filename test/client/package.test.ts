@@ -12,11 +12,11 @@ t.setTimeout(240_000)
 
 const manifest = (path: string) =>
   JSON.parse(readFileSync(path, 'utf8')) as {
-    version: string,
-    engines: object,
-    license: string,
-    peerDependencies: Record<string, string>,
-    peerDependenciesMeta: object,
+    version: string
+    engines: object
+    license: string
+    peerDependencies: Record<string, string>
+    peerDependenciesMeta: object
     dependencies?: object
   }
 

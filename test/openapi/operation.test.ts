@@ -7,7 +7,7 @@ const O = { type: 'object' }
 
 t.test('Last-Event-ID and lastEventId are added as optional parameters', async t => {
   const { headers, querystring } = withParameters({}) as {
-    headers: { properties: object },
+    headers: { properties: object }
     querystring: { properties: object }
   }
   t.match(headers, { type: 'object', properties: { 'Last-Event-ID': { type: 'string', description: String } } })

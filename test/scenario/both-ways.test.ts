@@ -44,7 +44,7 @@ function plain (
   title: string,
   paths: string[],
   { request = {}, after, ...options }: ServeOptions & {
-    request?: RawRequest,
+    request?: RawRequest
     after?: (t: Test, answers: Answer[], served: Served) => void
   } = {}
 ): Case {

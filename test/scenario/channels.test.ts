@@ -141,9 +141,9 @@ const from = (epoch: string, offset: number, to = LIVE): string => {
 const past = (epoch: string, offset: number): string => from(epoch, offset, LIVE - 1) + CAUGHT_UP + from(epoch, LIVE)
 const returns: Array<
   {
-    name: string,
-    id: (epoch: string) => string | undefined,
-    newest: (epoch: string) => string,
+    name: string
+    id: (epoch: string) => string | undefined
+    newest: (epoch: string) => string
     oldest?: (epoch: string) => string
   }
 > = [

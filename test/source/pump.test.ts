@@ -7,9 +7,9 @@ import { kSubscribed } from '../../lib/source/source.ts'
 function makeSink (
   room = Infinity
 ): EventSink & {
-  received: unknown[],
-  room: number,
-  onWrite: ((event: unknown) => void) | undefined,
+  received: unknown[]
+  room: number
+  onWrite: ((event: unknown) => void) | undefined
   ended: Promise<void>
 } {
   let settle: () => void = () => {}

@@ -80,7 +80,8 @@ async function * work ({ signal }: { signal: AbortSignal }) {
 }
 async function * steps () { yield event.progress({ percent: 1 }) }
 assertType<Equal<ReturnType<typeof event.progress>, { event: 'progress', data: { percent: number } } & {
-  id?: string | number | undefined, retry?: number | undefined
+  id?: string | number | undefined
+  retry?: number | undefined
 }>>()
 app.get('/', { schema }, (_request, reply) => reply.sse(work))
 app.get('/', { schema }, (_request, reply) => reply.sse(context => work(context)))

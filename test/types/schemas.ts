@@ -284,14 +284,14 @@ const texts = {
   nullable: { type: 'string', nullable: true } as const
 }
 assertType<Equal<EncodingsOf<typeof texts>, {
-  readonly sinclair: 'text',
-  readonly typebox: 'text',
-  readonly zod: 'text',
-  readonly valibot: 'text',
-  readonly arktype: 'text',
-  readonly json: 'text',
-  readonly plain: 'text' | 'json',
-  readonly number: 'json',
+  readonly sinclair: 'text'
+  readonly typebox: 'text'
+  readonly zod: 'text'
+  readonly valibot: 'text'
+  readonly arktype: 'text'
+  readonly json: 'text'
+  readonly plain: 'text' | 'json'
+  readonly number: 'json'
   readonly nullable: 'json'
 }>>()
 

@@ -24,9 +24,9 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   const open = (
     t: Test,
     { name = `log ${++names}`, client = server.client(t), timeout = 5_000, history = {} }: {
-      name?: string,
-      client?: Redis,
-      timeout?: number,
+      name?: string
+      client?: Redis
+      timeout?: number
       history?: Partial<HistoryLimits>
     } = {}
   ): EventLog & { name: string } => {

@@ -70,7 +70,7 @@ class Window extends Page {
     const body = `const done = arguments[arguments.length - 1]
       window.eval(${JSON.stringify(script)}).then(text => done({ text }), error => done({ error: String(error) }))`
     const { text, error } = await this.#current(() => this.#driver.execute(body)) as {
-      text?: string | null,
+      text?: string | null
       error?: string
     }
     if (error !== undefined) throw new Error(error)
