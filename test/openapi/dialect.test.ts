@@ -90,6 +90,21 @@ t.test('a schema with an $id is a component of that name', async t => {
   })
 })
 
+t.test('named schemas inside a named schema, and a reference without a target', async t => {
+  const outer = () => ({
+    $id: 'Outer',
+    type: 'object',
+    properties: { inner: { $id: 'Inner', type: 'string' }, lost: { $ref: 'Missing' } }
+  })
+  const components = {
+    Outer: { type: 'object', properties: { inner: ref('Inner'), lost: { $ref: 'Missing' } } },
+    Inner: S
+  }
+  t.match(convert({ type: 'array', items: outer() }), { schema: { type: 'array', items: ref('Outer') } })
+  t.same(Object.keys(convert({ anyOf: [outer(), outer()] }).components).sort(), Object.keys(components).sort(),
+    'two equal schemas are one component')
+})
+
 t.test('a recursive type refers to itself', async t => {
   const tree = Type.Recursive(This => Type.Object({ kids: Type.Array(This) }), { $id: 'Tree' })
   const components = {

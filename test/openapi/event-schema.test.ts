@@ -4,6 +4,7 @@ import type { RouteDeclaration } from '../../lib/server/route-declarations.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
 import { Components } from '../../lib/openapi/components.ts'
 import { describeEvents, eventSchemaOf } from '../../lib/openapi/event-schema.ts'
+import { withTexts } from '../../lib/schema/texts.ts'
 import { problemEvent } from '../../lib/contract/problem.ts'
 import { readerOf, type Json } from '../setup/document.ts'
 
@@ -140,6 +141,14 @@ t.test('a systemEvent function may send any event except the described names; nu
   }
   t.ok(fits({ event: 'sse.gap', data: '{"dropped":1}' }))
   t.notOk(item(events, { systemEvent: null }).fits({ event: 'sse.gap', data: '{"dropped":1}' }))
+})
+
+t.test('an event with texts is one of them, or JSON', async t => {
+  const map = { message: withTexts(Type.Object({ n: Type.Integer() }), '[DONE]', '') }
+  const { fits } = item(map)
+  for (const data of ['[DONE]', '', '{"n":1}']) t.ok(fits({ data }), data)
+  t.notOk(fits({ data: '{"n":"x"}' }))
+  t.equal(describeEvents(map, declaration), 'Server-Sent Events:\n\n- `message` (JSON or `[DONE]` or ``)')
 })
 
 t.test('describeEvents lists name, format and description of each event', async t => {

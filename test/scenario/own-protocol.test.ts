@@ -171,6 +171,13 @@ t.test('systemEvent replaces sse.reset, omits it, or omits all events of this pa
     app.get<{ Params: { choice: string } }>('/:choice', (request, reply) =>
       reply.sse(app.sse.channel('short', SHORT), { systemEvent: choices[request.params.choice], maxLifetime: 200 }))
     app.get('/default', (_request, reply) => reply.sse(app.sse.channel('short', SHORT), { maxLifetime: 200 }))
+    const schema = { sse: { declared: { type: 'string' }, message: { type: 'string' } } } as const
+    for (const [url, event] of [['/declared', 'declared'], ['/undeclared', 'lost']] as const) {
+      app.get(url, { schema }, (_request, reply) => reply.sse(
+        app.sse.channel('short', SHORT).subscribe({ map: ({ data }) => ({ data: String(data) }) }),
+        { systemEvent: () => ({ event, data: 'some' }), maxLifetime: 200 }
+      ))
+    }
   })
   const id = await shortChannel(app)
   const bodyOf = async (path: string): Promise<string> =>
@@ -179,11 +186,13 @@ t.test('systemEvent replaces sse.reset, omits it, or omits all events of this pa
   t.match(await bodyOf('/same'), RESET)
   t.match(await bodyOf('/own'), /^: live\nevent: lost\nid: (?!mine).+\ndata: sse.reset\n\n/)
   t.match(await bodyOf('/left'), /^: live\nevent: sse\.position\nid: .+\ndata: \n\n/)
+  t.match(await bodyOf('/declared'), /^: live\nevent: declared\nid: .+\ndata: some\n\n/)
+  t.match(await bodyOf('/undeclared'), /^: live\nevent: lost\nid: .+\ndata: some\n\n/)
   const none = await bodyOf('/none')
   t.notMatch(none, 'event: sse')
   t.match(seen, [{ event: 'sse.reset', data: { reason: 'evicted' } }])
-  t.strictSame(closed.map(({ omittedSystemEvents }) => omittedSystemEvents), [0, 0, 0, 1, 1])
-  t.equal(app.sse.stats().resets, 5, 'each is counted')
+  t.strictSame(closed.map(({ omittedSystemEvents }) => omittedSystemEvents), [0, 0, 0, 1, 0, 0, 1])
+  t.equal(app.sse.stats().resets, 7, 'each is counted')
 })
 
 t.test('systemEvent of null sends no position for events that a filter drops, or for a gap', async t => {
