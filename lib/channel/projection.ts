@@ -60,7 +60,7 @@ const EVENT_FIELDS = ['event', 'data', 'comment', 'retry']
  * Returns an event of the user with its `id` replaced by a position. Throws FST_SSE_EVENT for a value that is no event,
  * such as a payload without its envelope: the id alone would make it look like one.
  */
-export function withPosition (event: unknown, id: string | undefined): unknown {
+export function withPosition (event: unknown, id: string | number | undefined): unknown {
   if (typeof event !== 'object' || event === null) return event
   const plain = isPlainObject(event)
   const empty = plain && Object.keys(event).length === 0

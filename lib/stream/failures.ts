@@ -66,6 +66,20 @@ export class Failures {
     }
   }
 
+  /**
+   * Returns whether `onInvalid` drops an event that was to follow the end of the source. Else the stream fails: no
+   * source is left that could catch the error.
+   */
+  omitsLast (thrown: unknown, event: unknown): boolean {
+    try {
+      if (this.choose(toError(thrown), event) === 'skip') return true
+      this.fail(thrown)
+    } catch (error) {
+      this.fail(error)
+    }
+    return false
+  }
+
   /** Ends the stream of a handler that threw after `reply.sse`. */
   handlerFailed (error: Error): void {
     this.#stream.driver?.stop()

@@ -2,7 +2,6 @@ import type { FastifyReply } from 'fastify'
 import { Subscriber, resolveSubscriptions } from '../channel/subscriber.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { CloseReason, Lifecycle } from '../lifecycle.ts'
-import { toError } from '../thrown-value.ts'
 import { Pump } from '../source/pump.ts'
 import { StreamContext, dispose, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
 import { encodeControl, encodePositionFrame } from '../wire/encode.ts'
@@ -131,14 +130,14 @@ export class Stream {
     const { options: { end }, bodiless, lifecycle } = this
     if (end === undefined || bodiless || lifecycle.reason !== undefined) return this.end(reason, last)
     let event: unknown
+    let frame = ''
     try {
       event = typeof end === 'function' ? this.record.scope.runInAsyncScope(end) : end
-      this.end(reason, this.writer.frame(event) + last)
+      frame = this.writer.frame(event)
     } catch (error) {
-      this.driver?.stop()
-      if (this.failures.choose(toError(error), event) === 'skip') this.end(reason, last)
-      else this.failures.fail(error)
+      if (!this.failures.omitsLast(error, event)) return
     }
+    this.end(reason, frame + last)
   }
 
   /** Ends the stream of a resuming client that has every event of a channel that ended (R7). */

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { FrameBatch } from '../channel/frame-batch.ts'
+import { withPosition } from '../channel/projection.ts'
 import type { SubscriberSink } from '../channel/subscriber-context.ts'
 import { freeContract, isSystemEvent, type Contract } from '../contract/contract.ts'
 import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
@@ -112,7 +113,7 @@ export class Writer implements EventSink, SubscriberSink {
       return choose === null || event.id === undefined ? '' : this.frame({ id: event.id })
     }
     record.watchCallback(chosen)
-    return this.frame({ ...chosen, id: event.id }, contract.declares(chosen) ? contract : freeContract)
+    return this.frame(withPosition(chosen, event.id), contract.declares(chosen) ? contract : freeContract)
   }
 
   /**

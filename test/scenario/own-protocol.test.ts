@@ -115,6 +115,27 @@ t.test('an invalid event of `end` is treated as `onInvalid` decides', async t =>
   t.match(logs.join(''), /FST_SSE_DATA[^]*sse event left out[^]*mine/)
 })
 
+t.test('an onInvalid that throws for the event of `end` ends the stream with its error, for a source and a channel', async t => {
+  const { app, port, logs } = await server(t, app => {
+    const options = {
+      end: () => 'no event' as never,
+      onInvalid: () => { throw new Error('from onInvalid') }
+    }
+    app.get('/source', (_request, reply) => reply.sse([{ data: 'a' }], options))
+    app.get('/later', (_request, reply) => reply.sse(async function * () {
+      yield { data: 'a' }
+      await delay(5)
+    }, options))
+    app.get('/channel', (_request, reply) => reply.sse(app.sse.channel('over', { start: 'earliest' }), options))
+  })
+  await app.sse.channel('over', { start: 'earliest' }).publish({ data: 'a' })
+  await app.sse.channel('over', { start: 'earliest' }).end()
+  for (const path of ['/source', '/later', '/channel']) {
+    t.match((await responseOf(t, port, { path })).body, /data: a\n\nevent: error\n/, path)
+  }
+  t.equal(logs.join('').split('"message":"from onInvalid"').length - 1, 3)
+})
+
 t.test('onOpen is called for each stream that opens, and for nothing else', async t => {
   const { app, port, opened, closed } = await server(t, app => {
     app.get('/', (_request, reply) => reply.sse([{ data: 'a' }]))
@@ -220,7 +241,8 @@ t.test('systemEvent of null sends no position for events that a filter drops, or
 })
 
 t.test('a systemEvent that throws, or returns no event, ends the stream with an error', async t => {
-  for (const systemEvent of [() => { throw new Error('mine') }, () => 'text' as never]) {
+  const isAsync = (async () => ({ data: 'mine' })) as unknown as () => AnyEvent
+  for (const systemEvent of [() => { throw new Error('mine') }, () => 'text' as never, isAsync]) {
     const { app, port, logs } = await server(t, app => {
       app.get('/', (_request, reply) => reply.sse(app.sse.channel('short', SHORT), { systemEvent }))
     })
