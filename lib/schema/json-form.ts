@@ -48,7 +48,7 @@ export function assertJsonForm (value: unknown, text: string): void {
   if (text.includes('undefined') && !isJson(text)) throw new TypeError('JSON has no form for a function or a symbol')
 }
 
-function isJson (text: string): boolean {
+export function isJson (text: string): boolean {
   try {
     JSON.parse(text)
     return true

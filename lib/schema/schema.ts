@@ -4,7 +4,7 @@ import type { Checker, DataChecker, Mismatch } from './checker.ts'
 import { compileExtractor } from './declared-part.ts'
 import { describe } from '../errors.ts'
 import { fingerprintSchema } from './fingerprint.ts'
-import { assertJsonForm } from './json-form.ts'
+import { assertJsonForm, isJson } from './json-form.ts'
 import { isSchemaNode, mapSchema, withEveryKey, toWriterSchema, type SchemaNode } from './json-schema.ts'
 import { typeBoxes } from './packages.ts'
 import { sinclairChecker } from './sinclair-typebox.ts'
@@ -127,15 +127,6 @@ function besideTexts (compiled: CompiledSchema, texts: unknown): CompiledSchema 
     write: data => typeof data === 'string' && list.includes(data) ? data : compiled.write(data),
     texts: list,
     fingerprint: fingerprintSchema({ texts: list, fingerprint: compiled.fingerprint }, {})
-  }
-}
-
-function isJson (text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
   }
 }
 

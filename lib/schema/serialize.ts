@@ -1,5 +1,6 @@
 import { FST_SSE_SERIALIZE, describe } from '../errors.ts'
 import { errorMessage } from '../thrown-value.ts'
+import { escapePointer } from './subschema.ts'
 import { findWithoutJsonForm, lacksJsonForm } from './json-form.ts'
 
 /** Returns the result of `write(data)`. An error becomes FST_SSE_SERIALIZE, which names the event and the place. */
@@ -37,7 +38,7 @@ function locate (value: unknown, path = '', ancestors: readonly unknown[] = []):
   if (typeof value === 'bigint' || ancestors.includes(value) || lacksJsonForm(value)) return path
   if (typeof value !== 'object' || value === null) return undefined
   for (const [key, inner] of Object.entries(value)) {
-    const found = locate(inner, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, [...ancestors, value])
+    const found = locate(inner, `${path}/${escapePointer(key)}`, [...ancestors, value])
     if (found !== undefined) return found
   }
   return undefined

@@ -1,9 +1,8 @@
 import { isBuiltin } from 'node:module'
 import { gzipSync } from 'node:zlib'
-import { build } from 'esbuild'
 import t from 'tap'
 import ts from 'typescript'
-import { bundle } from '../setup/bundle.ts'
+import { bundle, bundleFile } from '../setup/bundle.ts'
 
 // The cost of `connect` for a page: the files that it loads first. A third of it distinguishes mistakes of the
 // program from failures of the network, which a client would repeat for ever, and closes the connection of a page in
@@ -66,16 +65,7 @@ const CHECKS: Array<[entry: string, packages: string[], size: number]> = [
 
 t.test('each check of events loads at most one package, and generates no code', async t => {
   for (const [entry, packages, size] of CHECKS) {
-    const { outputFiles, metafile } = await build({
-      entryPoints: [`lib/client/${entry}.ts`],
-      bundle: true,
-      format: 'esm',
-      minify: true,
-      target: 'es2022',
-      outdir: '.',
-      write: false,
-      metafile: true
-    })
+    const { outputFiles, metafile } = await bundleFile(`lib/client/${entry}.ts`)
     const loaded = Object.keys(metafile.inputs).flatMap(path => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? [])
     t.strictSame([...new Set(loaded)], packages, entry)
     const [{ text, contents }] = outputFiles as [typeof outputFiles[number]]

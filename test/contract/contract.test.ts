@@ -533,7 +533,7 @@ t.test('C3: an invalid schema is rejected, with the place, the event and the rea
     [Type.Date(), /schema is invalid/],
     [Type.Object({ a: Type.BigInt() }), /schema is invalid/],
     [Type.Undefined(), /schema is invalid/],
-    [Type.String({ format: 'nobodys' }), /unknown format "nobodys"/],
+    [Type.String({ format: 'no-such-format' }), /unknown format "no-such-format"/],
     [Type.Ref('Missing'), /Missing/],
     [{ type: 'nonsense' }, /schema is invalid/],
     [{ type: 'object', properties: 5 }, /./]

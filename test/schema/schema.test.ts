@@ -94,11 +94,11 @@ t.test('C1: no value is coerced: an event is not a query string', async t => {
 })
 
 t.test('C3: an unknown format is rejected at start-up, at any depth', async t => {
-  const nobody = { type: 'string', format: 'nobodys' }
-  for (const schema of [Type.String({ format: 'nobodys' }),
-    Type.Object({ a: Type.Array(Type.String({ format: 'nobodys' })) }), Type.Unsafe(nobody),
+  const nobody = { type: 'string', format: 'no-such-format' }
+  for (const schema of [Type.String({ format: 'no-such-format' }),
+    Type.Object({ a: Type.Array(Type.String({ format: 'no-such-format' })) }), Type.Unsafe(nobody),
     plain({ type: 'object', properties: { a: nobody } }), Type.Ref('Shared')]) {
-    t.match(outcome(schema, 'x', { Shared: { $id: 'Shared', ...nobody } }), /^unusable: unknown format "nobodys"/)
+    t.match(outcome(schema, 'x', { Shared: { $id: 'Shared', ...nobody } }), /^unusable: unknown format "no-such-format"/)
   }
 })
 
@@ -410,7 +410,7 @@ t.test('C3: a reference without a target is rejected at start-up', async t => {
 t.test('an invalid shared schema is harmless if no event refers to it', async t => {
   const shared = {
     Keyword: { $id: 'Keyword', type: 'string', 'x-ours': true },
-    Format: { $id: 'Format', type: 'string', format: 'nobodys' },
+    Format: { $id: 'Format', type: 'string', format: 'no-such-format' },
     Missing: { $id: 'Missing', type: 'array', items: { $ref: 'NotHere#' } }
   }
   t.equal(outcome(AB, { a: 'x', b: 1 }, shared), '{"a":"x","b":1}')

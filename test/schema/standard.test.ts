@@ -5,20 +5,7 @@ import * as v from 'valibot'
 import { z } from 'zod'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { withJsonSchema } from '../../lib/schema/vendor.ts'
-
-/** Returns the text of a value, its mismatch, or the error of its schema. */
-function outcome (schema: object, value: unknown): string {
-  let compiled
-  try {
-    compiled = schemaCompiler({})(schema)
-  } catch (error) {
-    return `unusable: ${(error as Error).message}`
-  }
-  const text = compiled.write(value)
-  if (text !== undefined) return text
-  const { path, message } = compiled.explain(value)
-  return `${path}: ${message}`
-}
+import { schemaOutcome as outcome } from '../setup/schema-outcome.ts'
 
 /** A schema of a library with hostile parts. */
 const hostile = (parts: Record<string, unknown>): object => ({

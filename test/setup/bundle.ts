@@ -12,10 +12,11 @@ export interface Bundle {
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-export async function bundle (): Promise<Bundle> {
-  const { outputFiles, metafile } = await build({
+/** Bundles a file of this repository, in memory. */
+export const bundleFile = (file: string) =>
+  build({
     absWorkingDir: ROOT,
-    entryPoints: ['lib/client.ts'],
+    entryPoints: [file],
     bundle: true,
     splitting: true,
     format: 'esm',
@@ -25,6 +26,9 @@ export async function bundle (): Promise<Bundle> {
     write: false,
     metafile: true
   })
+
+export async function bundle (): Promise<Bundle> {
+  const { outputFiles, metafile } = await bundleFile('lib/client.ts')
   const loaded = new Set(['client.js'])
   for (const name of loaded) {
     for (const { path, kind } of metafile.outputs[name]!.imports) if (kind === 'import-statement') loaded.add(path)
