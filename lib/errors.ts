@@ -39,6 +39,15 @@ export const FST_SSE_LIMIT = createError('FST_SSE_LIMIT',
 export const FST_SSE_KEY_LIMIT = createError('FST_SSE_KEY_LIMIT',
   'The client has reached its limit of open streams: close one, or try again later', 429)
 
+export const FST_SSE_NOT_ACCEPTABLE = createError('FST_SSE_NOT_ACCEPTABLE',
+  'The Accept header allows no format of this stream, which are: %s', 406)
+
+export const FST_SSE_WAIT = createError('FST_SSE_WAIT',
+  "The query parameter 'wait' must be a number of seconds, 0 or more, got %s", 400)
+
+export const FST_SSE_INCOMPLETE = createError('FST_SSE_INCOMPLETE',
+  'The array ended before its source: request it again', 503)
+
 export const FST_SSE_REVOKED = createError('FST_SSE_REVOKED', 'The stream was ended: %s', 403)
 
 export const FST_SSE_NO_KEY = createError('FST_SSE_NO_KEY',

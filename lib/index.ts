@@ -24,6 +24,7 @@ export type {
   SystemEventReceived
 } from './contract/event-types.ts'
 export type { Limits, RegisterOptions, ServerOptions } from './server/options.ts'
+export type { StreamFormat } from './stream/formats.ts'
 export type { SseOptions, StreamOptions } from './stream/options.ts'
 export type { PublishContext, SourceContext, SseSource } from './source/source.ts'
 export type { RouteEvent } from './server/types.ts'

@@ -1,4 +1,4 @@
-import { encodeEntry, decodeEntry, type FrameBatch, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
+import { decodeEntry, type FrameBatch, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
 import type { Cursor } from '../wire/cursor.ts'
 import type { Feed, FeedReader } from './feed.ts'
 import type { LogBatch, LogState } from '../log/log.ts'
@@ -171,7 +171,7 @@ export class ChannelReader implements FeedReader {
     if (this.#sharesFrames && batch.whole && batch.from === this.position) {
       this.position = batch.to
       this.#lastName = batch.entries.at(-1)!.event
-      this.#frames!.writeFrames(batch, batch.entries.length)
+      this.#frames!.writeFrames(batch.in(this.#subscriber.format), batch.entries.length)
       return
     }
     for (const [index, entry] of batch.entries.entries()) {
@@ -208,7 +208,7 @@ export class ChannelReader implements FeedReader {
     this.#lastName = entry.event
     const asStored = !projected || this.#projection.map === undefined
     const frames = asStored ? this.#frames : undefined
-    if (frames !== undefined) frames.writeFrames(before + encodeEntry(entry, subscriber.id()), 1)
+    if (frames !== undefined) frames.writeFrames(before + subscriber.format.entry(entry, subscriber.id()), 1)
     else if (subscriber.singleChannel && event === decoded) subscriber.write(event, before)
     else subscriber.write(withPosition(event, subscriber.id()), before)
   }

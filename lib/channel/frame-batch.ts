@@ -1,4 +1,4 @@
-import { encodeData, encodeName } from '../wire/encode.ts'
+import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
 import type { LogEntry } from '../log/log.ts'
 
 /** An entry as this process sends it. */
@@ -9,11 +9,6 @@ export interface ReviewedEntry extends LogEntry {
 
 /** An event as a loop, a filter or a map receives it. */
 export interface DecodedEvent { readonly event: string, readonly data: unknown, readonly id: string }
-
-/** Returns the frame of an entry, with the position as its id. */
-export function encodeEntry ({ event, data }: LogEntry, id: string): string {
-  return `${encodeName(event)}id: ${id}\n${encodeData(data)}`
-}
 
 /**
  * Returns the event of an entry, frozen. The log has only the properties that the schema declares: the same data that a
@@ -45,19 +40,29 @@ export class FrameBatch {
   #framed: Buffer | undefined
   #head = 0
   #decoded: DecodedEvent[] | undefined
+  readonly #format: WireFormat
+  #other: FrameBatch | undefined
 
   /** `entries` has at least one entry. */
-  constructor (epoch: string, entries: readonly ReviewedEntry[]) {
+  constructor (epoch: string, entries: readonly ReviewedEntry[], format = EVENT_STREAM) {
     this.epoch = epoch
     this.entries = entries
+    this.#format = format
     this.whole = entries.every(({ omitted }) => omitted === undefined)
     this.from = entries[0]!.offset - 1
     this.to = entries.at(-1)!.offset
   }
 
+  /** Returns the same entries as frames of a format. */
+  in (format: WireFormat): FrameBatch {
+    if (format === this.#format) return this
+    // The other formats have the same lines.
+    return (this.#other ??= new FrameBatch(this.epoch, this.entries, format))
+  }
+
   /** The frames of the entries. */
   get text (): string {
-    return (this.#text ??= this.entries.map(entry => encodeEntry(entry, `${this.epoch}-${entry.offset}`)).join(''))
+    return (this.#text ??= this.entries.map(entry => this.#format.entry(entry, `${this.epoch}-${entry.offset}`)).join(''))
   }
 
   /** The size of the frames in bytes. */

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { FrameBatch } from './frame-batch.ts'
 import type { StartPosition } from './start-position.ts'
 import type { Scope } from '../scope.ts'
+import type { WireFormat } from '../wire/format.ts'
 
 /** Receives frames as they are. */
 export interface FrameSink {
@@ -15,6 +16,8 @@ export interface SubscriberContext<R> {
   readonly singleChannel: boolean
   /** Receives frames; undefined if the subscriber receives each event as an object. */
   readonly frames: FrameSink | undefined
+  /** The format of the frames. */
+  readonly format: WireFormat
   /** The entries dropped since the client's last position, as a share of the history; 0: none. See historyShare. */
   droppedShare: number
   /** Returns the id of the positions in all channels. The caller sends it to the client. */
@@ -52,11 +55,15 @@ export interface RequestScope { readonly request: FastifyRequest, readonly scope
 export interface SubscriberSink extends Partial<FrameSink> {
   /** The request of a stream; undefined for a loop. */
   readonly record?: RequestScope
+  /** The format of the frames. Default: Server-Sent Events. */
+  readonly format?: WireFormat
   hasRoom: () => boolean
   /** Whether positions without an event are left out. */
   readonly omitsPositions?: boolean
   /** Returns whether the event was accepted: only then the client has its id and the position before it. */
   write: (event: unknown, before: string) => boolean
+  /** Called when every event that was stored at the start is written, and every channel is open. */
+  caughtUp?: () => void
   /** Called when no event will follow: the client has all of them. */
   respondNoContent: () => void
   /** `failed`: whether a channel ended with an error. */

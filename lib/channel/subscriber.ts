@@ -1,5 +1,5 @@
 import { cursorForEpoch, parseCursor, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
-import { encodePositionFrame, LIVE_LINE, REPLAY_LINE } from '../wire/encode.ts'
+import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
 import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { Feed } from './feed.ts'
@@ -29,13 +29,14 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   readonly singleChannel: boolean
   droppedShare = 0
   readonly frames: FrameSink | undefined
+  readonly format: WireFormat
   readonly #sink: SubscriberSink
   readonly #subscriptions: readonly ResolvedSubscription[]
   /** Functions that remove the listeners of the user's signals. */
   #removeSignalListeners: Array<() => void> | undefined
   readonly #readers: ChannelReader[]
   #openReaders: readonly ChannelReader[]
-  /** The readers that have not reached the end of the history yet, of a client that waits for `: live`. */
+  /** The readers that have not reached the end of the history yet, of a sink that waits for it. */
   #replaying: Set<ChannelReader> | undefined
   #started = false
   /** The last tick at which the client had its position. */
@@ -54,6 +55,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     if (feeds.size < subscriptions.length) throw new FST_SSE_CHANNELS(MAX_CHANNELS, 'one of them twice')
     this.singleChannel = subscriptions.length === 1
     this.#sink = sink
+    this.format = sink.format ?? EVENT_STREAM
     this.frames = sink.writeFrames === undefined ? undefined : sink as SubscriberSink & FrameSink
     this.#subscriptions = subscriptions
     this.#readers = subscriptions.map(({ feed, projection }) => new ChannelReader(feed, bindToScope(projection), this))
@@ -106,7 +108,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   checkpoint (): string {
-    return this.droppedShare === 0 || this.#sink.omitsPositions === true ? '' : encodePositionFrame(this.id())
+    return this.droppedShare === 0 || this.#sink.omitsPositions === true ? '' : this.format.control({ id: this.id() })
   }
 
   /** Sends the position of dropped entries before they leave the history by their age, which needs no new event. */
@@ -140,7 +142,8 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   caughtUp (reader: ChannelReader): void {
     if (this.#replaying?.delete(reader) !== true || this.#replaying.size > 0) return
     this.#replaying = undefined
-    this.frames?.writeFrames(`${LIVE_LINE}\n`, 0)
+    this.frames?.writeFrames(`${this.format.live}\n`, 0)
+    this.#sink.caughtUp?.()
   }
 
   gap (reader: ChannelReader, dropped: number, position: number): void {
@@ -203,8 +206,8 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
       return this.#sink.respondNoContent()
     }
     const current = this.#readers.every(({ atEnd }) => atEnd)
-    if (!current) this.#replaying = new Set(this.#readers)
-    this.#writeStart(this.#readers, starts, current ? LIVE_LINE : REPLAY_LINE)
+    if (!current || this.#sink.caughtUp !== undefined) this.#replaying = new Set(this.#readers)
+    this.#writeStart(this.#readers, starts, current ? this.format.live : this.format.replay)
     this.#started = true
     for (const reader of this.#readers) reader.start()
   }

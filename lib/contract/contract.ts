@@ -1,4 +1,5 @@
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, isEventName } from '../wire/encode.ts'
+import { encodeName, isEventName } from '../wire/encode.ts'
+import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
 import { GAP_EVENT, RESERVED, RESET_EVENT } from '../wire/protocol.ts'
 import {
   FST_SSE_DATA, FST_SSE_EVENT, FST_SSE_FIELD, FST_SSE_MAP, FST_SSE_PUBLISH, FST_SSE_SCHEMA,
@@ -18,8 +19,8 @@ export interface SerializedEvent { event: string, data: string, json: boolean, f
 
 /** The compiled map of a route or channel: checks events and serializes them. Throws an error with a code. */
 export interface Contract {
-  /** Returns the frame of an event. */
-  frame: (event: unknown) => string
+  /** Returns the frame of an event; by default of Server-Sent Events. */
+  frame: (event: unknown, format?: WireFormat) => string
   /** Returns an event in the form for an event log. FST_SSE_PUBLISH for an event that a channel cannot publish. */
   serialize: (event: unknown) => SerializedEvent
   /** Whether the same schema serialized the entry, in this process or in another one. */
@@ -71,12 +72,6 @@ function assertData (name: string, data: unknown): void {
   if (data === undefined) throw new FST_SSE_DATA(name, '/', 'data is missing, so no client would dispatch the event')
 }
 
-/** Returns a frame: comment, name, id and retry, data. */
-function assemble ({ comment, id, retry }: EventInput, prefix: string, data: string): string {
-  const position = id === undefined && retry === undefined ? '' : encodePosition(id, retry)
-  return (comment === undefined ? '' : encodeComment(comment)) + prefix + position + encodeData(data)
-}
-
 /**
  * Returns an event that a channel can publish. FST_SSE_PUBLISH for an event without data, for a reserved name, and for
  * an `id`, `retry` or `comment`: the channel sets the position, and its log stores neither of the others.
@@ -114,15 +109,16 @@ export const freeContract: Contract = {
   },
   // The name may be invalid: no map of this process has checked it.
   matches: ({ event, fingerprint }) => fingerprint === FREE && isEventName(event),
-  frame (input) {
+  frame (input, format = EVENT_STREAM) {
     const event = checkEvent(input)
-    if (isControl(event)) return encodeControl(event)
+    if (isControl(event)) return format.control(event)
     const serialized = serializeUnchecked(event)
     if (serialized.event !== 'message' && serialized.event.startsWith(RESERVED) &&
       !SYSTEM_EVENTS.includes(serialized.event)) {
       throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(serialized.event))
     }
-    return assemble(event, encodeName(serialized.event), serialized.data)
+    const { event: name, data, json } = serialized
+    return format.event(event, { event: name, data, json, line: encodeName(name) })
   }
 }
 
@@ -132,10 +128,11 @@ export function isSystemEvent (event: unknown): event is SystemEvent {
 }
 
 /** Returns the frame of `sse.reset` or `sse.gap`. No map declares them, so only their own fields are serialized. */
-function encodeSystemEvent (event: EventInput): string {
+function encodeSystemEvent (event: EventInput, format: WireFormat): string {
   const name = eventName(event)
   assertData(name, event.data)
-  return assemble(event, encodeName(name), JSON.stringify(event.data, SYSTEM_EVENT_FIELDS))
+  const data = JSON.stringify(event.data, SYSTEM_EVENT_FIELDS)
+  return format.event(event, { event: name, data, json: true, line: encodeName(name) })
 }
 
 /**
@@ -146,7 +143,7 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     throw new FST_SSE_MAP(place, `got ${describe(map)}`)
   }
-  const declared = new Map<string, CompiledSchema & { schema: unknown, prefix: string }>()
+  const declared = new Map<string, CompiledSchema & { schema: unknown, line: string }>()
   for (const [name, schema] of Object.entries(map as Record<string, unknown>)) {
     if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
     let vendor = 'unknown'
@@ -156,7 +153,7 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
         throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(data)}`)
       }
       vendor = vendorName(data)
-      declared.set(name, { ...compile(schema), schema, prefix: encodeName(name) })
+      declared.set(name, { ...compile(schema), schema, line: encodeName(name) })
     } catch (cause) {
       if (cause instanceof FST_SSE_MAP) throw cause
       const error = new FST_SSE_SCHEMA(place, `'${name}' (${vendor})`, errorMessage(cause))
@@ -166,7 +163,7 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
   }
   if (declared.size === 0) throw new FST_SSE_MAP(place, 'got no event')
 
-  const write = (event: EventInput): SerializedEvent & { prefix: string } => {
+  const write = (event: EventInput): SerializedEvent & { line: string } => {
     const name = eventName(event)
     const declaration = declared.get(name)
     if (declaration === undefined) throw new FST_SSE_UNKNOWN_EVENT(name, [...declared.keys()].join(', '))
@@ -182,7 +179,7 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
       data: text,
       json: !declaration.textual && declaration.texts?.includes(text) !== true,
       fingerprint: declaration.fingerprint,
-      prefix: declaration.prefix
+      line: declaration.line
     }
   }
 
@@ -192,19 +189,18 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
       other !== undefined && Object.entries(other).every(([name, schema]) => declared.get(name)?.schema === schema) &&
       (!declared.has('error') || Object.hasOwn(other, 'error')),
     serialize (input) {
-      const { prefix: _, ...serialized } = write(checkPublishable(input))
+      const { line: _, ...serialized } = write(checkPublishable(input))
       return serialized
     },
     matches ({ event, fingerprint }) {
       const declaration = declared.get(event)
       return declaration !== undefined && declaration.fingerprint === fingerprint
     },
-    frame (input) {
+    frame (input, format = EVENT_STREAM) {
       const event = checkEvent(input)
-      if (isControl(event)) return encodeControl(event)
-      if (SYSTEM_EVENTS.includes(event.event as string)) return encodeSystemEvent(event)
-      const { prefix, data } = write(event)
-      return assemble(event, prefix, data)
+      if (isControl(event)) return format.control(event)
+      if (SYSTEM_EVENTS.includes(event.event as string)) return encodeSystemEvent(event, format)
+      return format.event(event, write(event))
     }
   }
 }

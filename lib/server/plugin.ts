@@ -10,6 +10,7 @@ import { Statistics } from '../metrics/statistics.ts'
 import { loadTypeBoxes } from '../schema/packages.ts'
 import { dispose } from '../source/source.ts'
 import { missingInternals } from '../stream/fastify-internals.ts'
+import { NOT_NEGOTIATED, negotiate } from '../stream/formats.ts'
 import { resolveOptions, type ResolvedOptions, type StreamOptions } from '../stream/options.ts'
 import { StreamRegistry } from '../stream/registry.ts'
 import { Stream } from '../stream/stream.ts'
@@ -125,12 +126,15 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     setResponse(request, reply.raw)
     let route: Route | undefined
     let resolved = options
+    let negotiated = NOT_NEGOTIATED
     let key: string | undefined
     let invalid: Error | undefined
     try {
       route = routes.of(reply)
       resolved = resolveOptions(input, options)
       key = admission.keyOf(request, factsOf(request))
+      negotiated = negotiate(reply, resolved)
+      invalid = negotiated.refusal
     } catch (error) {
       invalid = error as Error
     }
@@ -143,11 +147,13 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     }
     if (finished) reply.code(204)
     if (!directWrites && resolved.directWrites) resolved = { ...resolved, directWrites }
-    const bodiless = finished || request.method === 'HEAD'
+    const bodiless = finished || request.method === 'HEAD' || negotiated.refusal !== undefined
 
     // A handler that calls `reply.callNotFound` still counts as running. The handler of that response is not wrapped.
     const wrapped = state[kHandler] === 'running' && !request.is404
-    const stream = new Stream({ reply, route, streams, key, lifecycle, options: resolved, bodiless, wrapped })
+    const stream = new Stream(
+      { reply, route, negotiated, streams, key, lifecycle, options: resolved, bodiless, wrapped }
+    )
     state[kStream] = stream
     if (wrapped) {
       state[kHandler] = stream

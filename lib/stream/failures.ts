@@ -8,12 +8,14 @@ import type { SourceDriver } from '../source/source.ts'
 import { toError, isAbortError } from '../thrown-value.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { StreamRecord } from './stream-record.ts'
+import type { WireFormat } from '../wire/format.ts'
 
 /** The stream whose failures are handled. */
 export interface FailingStream {
   readonly reply: FastifyReply
   readonly options: Pick<ResolvedOptions, 'onInvalid' | 'errorEvent'>
   readonly contract: Contract
+  readonly wire: WireFormat
   readonly lifecycle: Pick<Lifecycle, 'reason' | 'end'>
   readonly record: StreamRecord
   readonly driver: Pick<SourceDriver, 'rejectEvent' | 'stop'> | undefined
@@ -146,7 +148,7 @@ export class Failures {
 
   /** Returns the frame of the last event of a stream that failed; an empty text if there is none. */
   errorFrame (error: Error): string {
-    const { options: { errorEvent }, contract, record, reply: { request, log } } = this.#stream
+    const { options: { errorEvent }, contract, wire, record, reply: { request, log } } = this.#stream
     try {
       if (errorEvent === null) return ''
       const event = errorEvent === undefined
@@ -154,7 +156,7 @@ export class Failures {
         : record.scope.runInAsyncScope(errorEvent, undefined, error, request) ?? null
       if (event === null) return ''
       record.watchCallback(event)
-      return (contract.declares(event) ? contract : freeContract).frame(event)
+      return (contract.declares(event) ? contract : freeContract).frame(event, wire)
     } catch (err) {
       logSafely(log, 'error', { err }, 'sse error event could not be made')
       return ''

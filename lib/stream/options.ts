@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
+import { REPRESENTATIONS, type StreamFormat } from './formats.ts'
 import type { CloseReport, OpenReport } from '../lifecycle.ts'
 import { aBoolean, aFunction, delay, functionOrNull, validateOptions, type Rule } from '../validate-options.ts'
 
@@ -38,6 +39,17 @@ export interface SseOptions {
    * its own. Events that are left out count in `CloseReport.omittedSystemEvents`. Default: they are sent.
    */
   systemEvent?: ((event: SystemEvent, request: FastifyRequest) => AnyEvent | null) | null | undefined
+  /**
+   * The formats that the stream is available in, by the `Accept` of the request (RFC 9110 §12.5.1). The first is for
+   * clients without a preference. FST_SSE_NOT_ACCEPTABLE (406) for a client that accepts none. Default
+   * `['event-stream']`, for which `Accept` is not read.
+   */
+  formats?: readonly StreamFormat[] | undefined
+  /**
+   * The longest time that a JSON array of channels waits for its first event, with the query parameter `wait` in
+   * seconds. Default 60000.
+   */
+  maxWait?: number | undefined
   /**
    * The effect of `app.close()` on the stream: the server ends it in turn, or the source ends it within
    * `shutdownTimeout`. Default 'close'.
@@ -78,7 +90,7 @@ export interface StreamOptions<E = AnyEvent> extends SseOptions {
 }
 
 type Defaulted = 'heartbeatInterval' | 'flushHeadersAfter' | 'stallTimeout' | 'maxLifetime' | 'onShutdown'
-  | 'reauthorizeInterval' | 'onInvalid' | 'directWrites' | 'finite'
+  | 'reauthorizeInterval' | 'onInvalid' | 'directWrites' | 'finite' | 'formats' | 'maxWait'
 
 /** Options with the defaults filled in. */
 export type ResolvedOptions = { [K in Defaulted]: NonNullable<StreamOptions[K]> } & {
@@ -94,6 +106,8 @@ export const DEFAULTS: ResolvedOptions = {
   onInvalid: 'error',
   errorEvent: undefined,
   systemEvent: undefined,
+  formats: ['event-stream'],
+  maxWait: 60_000,
   onShutdown: 'close',
   reauthorize: undefined,
   reauthorizeInterval: 15_000,
@@ -119,6 +133,12 @@ export const RULES: Record<keyof ResolvedOptions, Rule> = {
   },
   errorEvent: functionOrNull,
   systemEvent: functionOrNull,
+  formats: {
+    expected: "a list of 'event-stream', 'ndjson' and 'json', each at most once",
+    fits: value => Array.isArray(value) && value.length > 0 && new Set(value).size === value.length &&
+      value.every(format => typeof format === 'string' && Object.hasOwn(REPRESENTATIONS, format))
+  },
+  maxWait: delay,
   onShutdown: { expected: "'close' or 'drain'", fits: value => value === 'close' || value === 'drain' },
   reauthorize: aFunction,
   reauthorizeInterval: {

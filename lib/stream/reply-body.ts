@@ -40,7 +40,7 @@ export class ReplyBody extends Readable {
     const { raw } = this.#reply
     if (destination as unknown !== raw) return super.pipe(destination, options)
     // First the head: while Fastify owns the reply, a head that cannot be sent becomes an ordinary error.
-    writeHead(this.#reply)
+    writeHead(this.#reply, this.#writer.contentType)
     this.#detach()
     this.#reading = true
     // Fastify waits for the end of this readable: with trailers to send them and end the response, else to release it.

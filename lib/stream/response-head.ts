@@ -4,8 +4,8 @@ import { clearTimeout, setTimeout } from '../clock.ts'
 import { isError } from '../errors.ts'
 import { logSafely } from '../log-safely.ts'
 import type { SourceDriver } from '../source/source.ts'
-import { encodeControl, HEARTBEAT } from '../wire/encode.ts'
 import { canWriteHeadDirectly } from './fastify-internals.ts'
+import type { Representation } from './formats.ts'
 import type { ResolvedOptions } from './options.ts'
 import { ReplyBody } from './reply-body.ts'
 import { assertHead, checkHead, clearHead, dropFraming, replyHeaders, setHead } from './response-headers.ts'
@@ -22,6 +22,7 @@ export interface HeadOwner {
   readonly options: Pick<ResolvedOptions, 'flushHeadersAfter' | 'retry' | 'directWrites'>
   readonly record: Pick<StreamRecord, 'scope' | 'lastEventId' | 'age'>
   readonly driver: Pick<SourceDriver, 'hasAnswer'> | undefined
+  readonly representation: Representation
   readonly writer: FrameWriter & {
     readonly isEmpty: boolean
     append: (frame: string) => void
@@ -82,13 +83,13 @@ export class ResponseHead {
 
   /** Sends the head without an event, for `onopen` and for proxies that wait for a first byte. */
   readonly #flushIfIdle = (): void => {
-    const { record, driver, writer } = this.#stream
+    const { record, driver, representation, writer } = this.#stream
     // The answer to a resuming client may be 204, which only a head can carry: wait until the channel has answered.
     const left = record.lastEventId !== undefined && driver?.hasAnswer === false
       ? RESUME_DECISION_TIMEOUT - record.age
       : 0
     if (left > 0) this.flushAfter(left, this.#flushIfIdle)
-    else if (writer.isEmpty) writer.append(HEARTBEAT)
+    else if (writer.isEmpty) writer.append(representation.wire.heartbeat)
   }
 
   /**
@@ -113,11 +114,11 @@ export class ResponseHead {
 
   /** Sends the head of the stream, once, and opens the writer on the response. */
   open (): void {
-    const { options: { retry, directWrites }, bodiless, writer, failures } = this.#stream
+    const { options: { retry, directWrites }, bodiless, representation, writer, failures } = this.#stream
     // Another payload was sent in place of the stream.
     if (this.#reply.sent && !this.committed) return failures.replacedBySend()
     if (!this.commit()) return
-    if (retry !== undefined && !bodiless) writer.prepend(encodeControl({ retry }))
+    if (retry !== undefined && !bodiless) writer.prepend(representation.wire.control({ retry }))
     try {
       if (!directWrites || bodiless || !this.writeDirectly()) {
         return this.send(new ReplyBody(writer, this.#reply, directWrites))
@@ -149,8 +150,9 @@ export class ResponseHead {
     // Fastify knows all cases of a response without a body. A `send` that replaces Fastify's must be called, too.
     if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send ||
       !canWriteHeadDirectly(this.#reply)) return false
-    setHead(this.#reply)
-    checkHead(this.#reply)
+    const { contentType } = this.#stream.representation
+    setHead(this.#reply, contentType)
+    checkHead(this.#reply, contentType)
     raw.writeHead(200, replyHeaders(this.#reply))
     this.#reply.hijack()
     // From here on `reply.sent` is true, and Fastify's own `send` rejects every payload.
@@ -163,7 +165,7 @@ export class ResponseHead {
    * header.
    */
   send (body: Readable): void {
-    setHead(this.#reply)
+    setHead(this.#reply, this.#stream.representation.contentType)
     dropFraming(this.#reply)
     assertHead(this.#reply)
     this.type = this.#reply.getHeader('content-type')

@@ -3,12 +3,12 @@ import type { FastifyReply } from 'fastify'
 import { FST_SSE_HEADER, FST_SSE_TYPE } from '../errors.ts'
 import { logSafely } from '../log-safely.ts'
 
-const TYPE = 'text/event-stream; charset=utf-8'
+/** The content type of Server-Sent Events. */
+export const EVENT_STREAM_TYPE = 'text/event-stream; charset=utf-8'
 const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
 
-/** The headers of every stream, unless the handler or a hook has set others. */
+/** The headers of every stream beside its type, unless the handler or a hook has set others. */
 const HEADERS = Object.entries({
-  'content-type': TYPE,
   // no-transform: a compressing proxy holds events back until its block is full.
   'cache-control': 'no-cache, no-transform',
   // nginx, and proxies that copy this feature, buffer a response without this header.
@@ -16,7 +16,8 @@ const HEADERS = Object.entries({
 })
 
 /** Sets the headers that the handler and the hooks have not set. */
-export function setHead (reply: FastifyReply): void {
+export function setHead (reply: FastifyReply, type = EVENT_STREAM_TYPE): void {
+  if (!reply.hasHeader('content-type')) reply.header('content-type', type)
   for (const [name, value] of HEADERS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
@@ -36,10 +37,10 @@ export function replyHeaders (reply: FastifyReply): OutgoingHttpHeaders {
 }
 
 /** Checks the headers of a stream before its head is sent. */
-export function checkHead (reply: FastifyReply): void {
+export function checkHead (reply: FastifyReply, expected = EVENT_STREAM_TYPE): void {
   dropFraming(reply)
   const type = reply.getHeader('content-type')
-  if (type !== TYPE && !IS_TYPE.test(String(type))) {
+  if (type !== expected && !IS_TYPE.test(String(type))) {
     warn(reply, 'content-type', new FST_SSE_TYPE(String(type)), 'sse stream of another type')
   }
 }
@@ -80,8 +81,9 @@ export function clearHead (reply: FastifyReply): void {
   const { raw, request } = reply
   if (raw.headersSent) return
   if (request.raw.httpVersionMajor === 1) raw.statusMessage = ''
+  reply.removeHeader('content-type')
   for (const [name, value] of HEADERS) {
-    if (reply.getHeader(name) === value || name === 'content-type') reply.removeHeader(name)
+    if (reply.getHeader(name) === value) reply.removeHeader(name)
   }
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (!canBeSent(name, value)) reply.removeHeader(name)

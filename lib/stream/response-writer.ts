@@ -17,6 +17,8 @@ export interface ByteSink {
 
 /** A writer that waits for its sink. The sink calls `drained` when it has room again. */
 export interface FrameWriter {
+  /** The content type of the frames. */
+  readonly contentType: string
   open: (sink: ByteSink) => void
   drained: () => void
 }
@@ -131,10 +133,10 @@ const isGone = ({ raw, request }: FastifyReply): boolean =>
  * Sends the head if it is not sent yet. The head is explicit: a body that ends in its first write would get a
  * Content-Length. Throws Node's error, for example for a status text that cannot be sent.
  */
-export function writeHead (reply: FastifyReply): void {
+export function writeHead (reply: FastifyReply, contentType: string): void {
   const { raw } = reply
   if (raw.headersSent || isGone(reply)) return
-  checkHead(reply)
+  checkHead(reply, contentType)
   try {
     raw.writeHead(raw.statusCode)
   } catch (error) {
@@ -151,7 +153,7 @@ export function openResponse (reply: FastifyReply, writer: FrameWriter, direct: 
   const { raw } = reply
   // No `close` event follows that would remove the listeners.
   if (isGone(reply)) return
-  writeHead(reply)
+  writeHead(reply, writer.contentType)
   const sink = new ResponseWriter(raw, () => writer.drained(), direct)
   writer.open(end === undefined
     ? sink

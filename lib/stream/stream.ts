@@ -4,9 +4,11 @@ import type { Contract } from '../contract/contract.ts'
 import type { CloseReason, Lifecycle } from '../lifecycle.ts'
 import { Pump } from '../source/pump.ts'
 import { StreamContext, dispose, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
-import { encodeControl, encodePositionFrame } from '../wire/encode.ts'
+import type { WireFormat } from '../wire/format.ts'
 import { END_ID } from '../wire/protocol.ts'
+import { ArrayWriter } from './array-writer.ts'
 import { Failures } from './failures.ts'
+import type { Negotiated, Representation } from './formats.ts'
 import { sessionOf } from './http2-sessions.ts'
 import { LifetimePolicy } from './lifetime-policy.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -21,6 +23,7 @@ export interface StreamSetup {
   route: CountedRoute & { readonly contract: Contract }
   lifecycle: Lifecycle
   streams: StreamRegistry<Stream>
+  negotiated: Negotiated
   /** The key of `limits.maxStreamsPerKey`. */
   key: string | undefined
   /** A response without a body is no stream: it has no frames, no counters and no `onClose`. */
@@ -47,6 +50,9 @@ export class Stream {
   readonly response: FastifyReply['raw']
   readonly options: ResolvedOptions
   readonly contract: Contract
+  readonly representation: Representation
+  /** The milliseconds that a JSON array of channels waits for its first event. */
+  readonly wait: number
   readonly lifecycle: Lifecycle
   readonly record: StreamRecord
   readonly failures: Failures
@@ -59,12 +65,14 @@ export class Stream {
   readonly #lifetime: LifetimePolicy | undefined
   #settle!: () => void
 
-  constructor ({ reply, options, route, lifecycle, streams, key, bodiless, wrapped }: StreamSetup) {
+  constructor ({ reply, options, route, negotiated, lifecycle, streams, key, bodiless, wrapped }: StreamSetup) {
     this.over = new Promise(resolve => { this.#settle = resolve })
     this.reply = reply
     this.response = reply.raw
     this.options = options
     this.contract = route.contract
+    this.representation = negotiated.representation
+    this.wait = negotiated.wait
     this.lifecycle = lifecycle
     this.bodiless = bodiless
     this.wrapped = wrapped
@@ -74,7 +82,7 @@ export class Stream {
     this.#lifetime = options.maxLifetime > 0 || options.reauthorize !== undefined
       ? new LifetimePolicy(options, this.record, this)
       : undefined
-    this.writer = new Writer(this)
+    this.writer = this.representation.isArray ? new ArrayWriter(this) : new Writer(this)
     this.head = new ResponseHead(this)
     lifecycle.scope = this.record.scope
     lifecycle.unexpectedReason = 'error'
@@ -82,6 +90,7 @@ export class Stream {
     streams.add(this)
   }
 
+  get wire (): WireFormat { return this.representation.wire }
   get events (): number { return this.writer.events }
   get bytes (): number { return this.writer.bytes }
   /** Whether the error handlers own the reply. */
@@ -119,7 +128,7 @@ export class Stream {
   }
 
   complete (): void {
-    this.#endWith('complete', this.options.finite && !this.bodiless ? encodePositionFrame(END_ID) : '')
+    this.#endWith('complete', this.options.finite && !this.bodiless ? this.wire.control({ id: END_ID }) : '')
   }
 
   /** Ends the stream after its channels have ended. `failed`: one of them with an error. */
@@ -158,7 +167,7 @@ export class Stream {
     this.end('shutdown',
       delay === undefined || this.bodiless
         ? ''
-        : encodeControl({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
+        : this.wire.control({ retry: Math.ceil((this.options.retry ?? 0) + delay) }))
   }
 
   /** Cuts the connection of a client that does not read the end. */

@@ -6,8 +6,9 @@ import { freeContract, isSystemEvent, type Contract } from '../contract/contract
 import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
 import type { EventSink } from '../source/pump.ts'
 import type { ChannelSource, SourceDriver } from '../source/source.ts'
-import { HEARTBEAT } from '../wire/encode.ts'
+import type { WireFormat } from '../wire/format.ts'
 import { unsentBytes } from './fastify-internals.ts'
+import type { Representation } from './formats.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ByteSink } from './response-writer.ts'
 import type { StreamRecord } from './stream-record.ts'
@@ -20,6 +21,7 @@ export interface WriterOwner {
   readonly response: ServerResponse
   readonly options: Pick<ResolvedOptions, 'heartbeatInterval' | 'stallTimeout' | 'systemEvent'>
   readonly contract: Contract
+  readonly representation: Pick<Representation, 'contentType' | 'wire'>
   readonly record: StreamRecord
   readonly driver: Pick<SourceDriver, 'pull' | 'checkpoint'> | undefined
   /** `open` sends the head and gives the writer its byte sink, now or after the onSend hooks. */
@@ -50,6 +52,7 @@ export class Writer implements EventSink, SubscriberSink {
   events = 0
   /** Bytes handed to the connection. */
   bytes = 0
+  readonly format: WireFormat
   readonly #stream: WriterOwner
   #sink: ByteSink | undefined
   #batch = ''
@@ -64,10 +67,12 @@ export class Writer implements EventSink, SubscriberSink {
 
   constructor (stream: WriterOwner) {
     this.#stream = stream
+    this.format = stream.representation.wire
   }
 
   get record (): StreamRecord { return this.#stream.record }
   get scope (): StreamRecord['scope'] { return this.#stream.record.scope }
+  get contentType (): string { return this.#stream.representation.contentType }
   get isEmpty (): boolean { return this.#batch === '' }
   get omitsPositions (): boolean { return this.#stream.options.systemEvent === null }
 
@@ -94,7 +99,7 @@ export class Writer implements EventSink, SubscriberSink {
 
   /** Returns the frame of an event that is written next, and counts the event. Throws if it is invalid. */
   frame (event: unknown, contract = this.#stream.contract): string {
-    const frame = contract.frame(event)
+    const frame = contract.frame(event, this.format)
     const { id, data } = event as AnyEvent
     if (id !== undefined) this.#stream.record.lastEventId = String(id)
     if (data !== undefined) this.events++
@@ -110,7 +115,7 @@ export class Writer implements EventSink, SubscriberSink {
     if (chosen === event) return this.frame(event)
     if (chosen === null) {
       record.omittedSystemEvents++
-      return choose === null || event.id === undefined ? '' : this.frame({ id: event.id })
+      return this.omitsPositions || event.id === undefined ? '' : this.frame({ id: event.id })
     }
     record.watchCallback(chosen)
     return this.frame(withPosition(chosen, event.id), contract.declares(chosen) ? contract : freeContract)
@@ -190,7 +195,8 @@ export class Writer implements EventSink, SubscriberSink {
         this.#stream.destroy()
       }
     } else if (heartbeatInterval > 0 && now - this.#quietSince >= heartbeatInterval && !this.#ending) {
-      this.#write(driver?.checkpoint?.() || HEARTBEAT)
+      this.append(driver?.checkpoint?.() || this.format.heartbeat)
+      this.#flush()
     }
   }
 

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { FrameBatch, encodeEntry, decodeEntry } from '../../lib/channel/frame-batch.ts'
+import { FrameBatch, decodeEntry } from '../../lib/channel/frame-batch.ts'
+import { EVENT_STREAM } from '../../lib/wire/format.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
 
 const entry = (offset: number, fields: Partial<LogEntry> = {}): LogEntry => ({
@@ -19,11 +20,11 @@ t.test('W2: the frame of an entry: name, id, data', async t => {
     [{ data: '{"a":"é"}' }, 'id: e-1\ndata: {"a":"é"}\n\n'],
     [{ event: 'näme: x', data: 'é€😀', json: false }, 'event: näme: x\nid: e-1\ndata: é€😀\n\n']
   ]
-  for (const [fields, frame] of cases) t.equal(encodeEntry(entry(1, fields), 'e-1'), frame)
+  for (const [fields, frame] of cases) t.equal(EVENT_STREAM.entry(entry(1, fields), 'e-1'), frame)
 })
 
 t.test('W3: a name with a line break makes no frame', async t => {
-  t.throws(() => encodeEntry(entry(1, { event: 'a\ndata: forged' }), 'e-1'), { code: 'FST_SSE_FIELD' })
+  t.throws(() => EVENT_STREAM.entry(entry(1, { event: 'a\ndata: forged' }), 'e-1'), { code: 'FST_SSE_FIELD' })
 })
 
 t.test('a decoded event equals the client\'s event, and is deeply frozen', async t => {

@@ -30,6 +30,7 @@ export const REDIS: Program = {
 }
 export const NGINX: Program = { title: 'nginx', names: ['nginx'], variable: 'NGINX_PATH', package: 'nginx' }
 export const CURL: Program = { title: 'curl', names: ['curl'], variable: 'CURL_PATH', package: 'curl' }
+export const JQ: Program = { title: 'jq', names: ['jq'], variable: 'JQ_PATH', package: 'jq' }
 export const HAPROXY: Program = { title: 'HAProxy', names: ['haproxy'], variable: 'HAPROXY_PATH', package: 'haproxy' }
 export const VARNISH: Program = { title: 'Varnish', names: ['varnishd'], variable: 'VARNISH_PATH', package: 'varnish' }
 export const CADDY: Program = { title: 'Caddy', names: ['caddy'], variable: 'CADDY_PATH', package: 'caddy' }
@@ -47,7 +48,7 @@ export const WEBKIT: Program = {
   package: 'webkit2gtk-driver'
 }
 export const XVFB: Program = { title: 'Xvfb', names: ['Xvfb'], variable: 'XVFB_PATH', package: 'xvfb' }
-const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL]
+const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL, JQ]
 
 // The folder of server programs, which is not in every PATH.
 const SERVERS = '/usr/sbin'

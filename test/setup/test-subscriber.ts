@@ -5,7 +5,7 @@ import type { Feed } from '../../lib/channel/feed.ts'
 import { ChannelReader } from '../../lib/channel/channel-reader.ts'
 import type { StartPosition } from '../../lib/channel/start-position.ts'
 import type { FrameSink, SubscriberContext } from '../../lib/channel/subscriber-context.ts'
-import { encodePositionFrame } from '../../lib/wire/encode.ts'
+import { EVENT_STREAM, type WireFormat } from '../../lib/wire/format.ts'
 import type { Projection } from '../../lib/channel/projection.ts'
 
 /** The projection of a subscriber that receives everything. */
@@ -16,12 +16,14 @@ interface TestSubscriberOptions {
   /** False: every event is received as an object. */
   frames?: boolean
   singleChannel?: boolean
+  format?: WireFormat
 }
 
 /** The subscriber of one reader: records its events in order, and lets the test set its room. */
 export class TestSubscriber implements SubscriberContext<ChannelReader> {
   readonly singleChannel: boolean
   readonly frames: FrameSink | undefined
+  readonly format: WireFormat
   readonly reader: ChannelReader
   droppedShare = 0
   /** The number of further writes. */
@@ -38,8 +40,9 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
   readonly outcome: Promise<unknown>
   #settle!: (outcome: unknown) => void
 
-  constructor (feed: Feed, { projection, frames = true, singleChannel = true }: TestSubscriberOptions = {}) {
+  constructor (feed: Feed, { projection, frames = true, singleChannel = true, format = EVENT_STREAM }: TestSubscriberOptions = {}) {
     this.singleChannel = singleChannel
+    this.format = format
     this.frames = frames ? this : undefined
     this.outcome = new Promise(resolve => { this.#settle = resolve })
     this.reader = new ChannelReader(feed, { ...ALL, ...projection }, this)
@@ -81,7 +84,7 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
     return `${this.reader.epoch}-${this.reader.position}`
   }
 
-  checkpoint (): string { return this.droppedShare === 0 ? '' : encodePositionFrame(this.id()) }
+  checkpoint (): string { return this.droppedShare === 0 ? '' : this.format.control({ id: this.id() }) }
   caughtUp (): void { this.caughtUpCount++ }
   hasRoom (): boolean { return this.room > 0 }
 

@@ -10,6 +10,8 @@ const DEFAULTS = {
   onInvalid: 'error',
   errorEvent: undefined,
   systemEvent: undefined,
+  formats: ['event-stream'],
+  maxWait: 60_000,
   onShutdown: 'close',
   reauthorize: undefined,
   reauthorizeInterval: 15_000,
@@ -53,6 +55,7 @@ t.test('a valid option replaces its default, also a falsy one', async t => {
     },
     { onInvalid: 'skip', errorEvent: null, directWrites: false, finite: true },
     { onInvalid, errorEvent, onClose },
+    { formats: ['json', 'ndjson', 'event-stream'], maxWait: 0 },
     { onShutdown: 'drain', reauthorize: () => true, reauthorizeInterval: 1 }
   ]
   for (const input of cases) t.strictSame(resolveOptions(input), { ...DEFAULTS, ...input })
@@ -75,7 +78,7 @@ t.test('options of a stream override the options of the registration, which stay
 t.test('an invalid option throws with its name, the expected value and the given value', async t => {
   const delay = 'a number of milliseconds from 0 to 2147483647'
   const bad: Array<[string, string, Array<[unknown, string]>]> = [
-    ...['heartbeatInterval', 'flushHeadersAfter', 'stallTimeout', 'maxLifetime'].map((
+    ...['heartbeatInterval', 'flushHeadersAfter', 'stallTimeout', 'maxLifetime', 'maxWait'].map((
       name
     ): [string, string, Array<[unknown, string]>] => [name, delay, [
       [-1, '-1 (number)'],
@@ -98,6 +101,9 @@ t.test('an invalid option throws with its name, the expected value and the given
     ['reauthorizeInterval', 'a number of milliseconds from 1 to 2147483647', [[0, '0 (number)'], [2 ** 31,
       '2147483648 (number)'], ['5', '"5" (string)'], [null, 'null']]],
     ['systemEvent', 'a function or null', [[false, 'false (boolean)'], ['null', '"null" (string)']]],
+    ['formats', "a list of 'event-stream', 'ndjson' and 'json', each at most once", [[[], 'an array'], ['json',
+      '"json" (string)'], [['json', 'json'], 'an array'], [['xml'], 'an array'], [['toString'], 'an array'], [[['json']],
+      'an array'], [null, 'null']]],
     ['onOpen', 'a function', [[null, 'null'], ['log', '"log" (string)']]],
     ['end', 'an event or a function that returns one', [['[DONE]', '"[DONE]" (string)'], [null, 'null'], [true,
       'true (boolean)']]],
@@ -117,6 +123,6 @@ t.test('an unknown option throws with the list of known options', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const input = JSON.parse(`{ "${name}": 1 }`) as unknown
     t.equal(errorOf(input),
-      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, end, finite, got an unknown option`)
+      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, end, finite, got an unknown option`)
   }
 })

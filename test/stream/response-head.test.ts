@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import Fastify, { type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
+import { SERVER_SENT_EVENTS } from '../../lib/stream/formats.ts'
 import { ResponseHead, type HeadOwner } from '../../lib/stream/response-head.ts'
 import { Scope } from '../../lib/scope.ts'
 
@@ -10,9 +11,13 @@ function headOf (reply: FastifyReply, handlerFailed: (error: Error) => void = ()
     if (value !== undefined) reply.log.warn({ value }, 'dropped')
   }
   return new ResponseHead(
-    { reply, wrapped: false, record: { scope: new Scope() }, failures: { handlerFailed, handlerReturned } } as Partial<
-      HeadOwner
-    > as HeadOwner
+    {
+      reply,
+      wrapped: false,
+      representation: SERVER_SENT_EVENTS,
+      record: { scope: new Scope() },
+      failures: { handlerFailed, handlerReturned }
+    } as Partial<HeadOwner> as HeadOwner
   )
 }
 

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { freeContract } from '../../lib/contract/contract.ts'
 import type { StreamRecord } from '../../lib/stream/stream-record.ts'
+import { SERVER_SENT_EVENTS } from '../../lib/stream/formats.ts'
 import { Writer, type WriterOwner } from '../../lib/stream/writer.ts'
 
 interface Open { response: ServerResponse, client: IncomingMessage }
@@ -45,7 +46,8 @@ function makeWriter (
     driver: { pull: () => calls.push('resume') },
     end: reason => calls.push(reason),
     destroy: () => calls.push('destroy'),
-    opened: () => {}
+    opened: () => {},
+    representation: SERVER_SENT_EVENTS
   } as Partial<WriterOwner> as WriterOwner)
   const open = (): void => writer.open({
     write: frames => {
@@ -329,7 +331,8 @@ t.test('L6: after the silence the position is sent in place of the heartbeat, if
     response,
     options: { heartbeatInterval: 100, stallTimeout: 0 },
     driver: { pull: () => {}, checkpoint: () => position.shift()! },
-    opened: () => {}
+    opened: () => {},
+    representation: SERVER_SENT_EVENTS
   } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   writer.tick(0)
@@ -352,7 +355,8 @@ t.test('C2: an event is framed by the contract, counted, and its id stored; an e
     record,
     driver: undefined,
     failures: { rejected: (_error, event) => { rejected.push(event) } },
-    opened: () => {}
+    opened: () => {},
+    representation: SERVER_SENT_EVENTS
   } as Partial<WriterOwner> as WriterOwner)
   writer.open({ write: text => written.push(text) > 0, writeShared: () => true, end: () => {} })
   t.strictSame([writer.write({ data: 1, id: 7 }, ': before\n'), writer.write({ comment: 'c' }), writer.write('none')], [
