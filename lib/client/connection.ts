@@ -143,7 +143,7 @@ export class Connection<E extends object> {
     const reader = this.#reader
     const watchdog = this.#watchdog
     const controller = new AbortController()
-    const parser = new Parser(reader, this.#options.maxEventBytes ?? 2 ** 24, reader.lastEventId)
+    const { maxEventBytes = 2 ** 24 } = this.#options
     let body: ReadableStreamDefaultReader<Uint8Array> | undefined
     const interrupt = this.#interrupt = (reason?: unknown) => {
       controller.abort(reason)
@@ -157,6 +157,9 @@ export class Connection<E extends object> {
       const response = await request(this.#url, this.#options, attempt, controller.signal)
       watchdog.received()
       if (response === undefined) return true
+      const parser = /^text/i.test(response.headers.get('content-type')!)
+        ? new Parser(reader, maxEventBytes, reader.lastEventId)
+        : new (await import('./json-lines.ts')).LineParser(reader, maxEventBytes, reader.lastEventId, StreamError)
       body = response.body!.getReader()
       // Not every fetch listens to the signal.
       controller.signal.throwIfAborted()

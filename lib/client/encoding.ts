@@ -66,11 +66,11 @@ export function decoderOf (events: object | undefined, validate: Validate | unde
     const { event, data, id } = message
     const encoding = encodings?.get(event)
     if (event === 'error' && encoding === undefined) throw serverError(data)
-    if (encodings === undefined) return message
+    if (encodings === undefined) return { event, data, id }
     if (encoding === undefined) return undefined
     const { texts, schema } = splitTexts((events as Events)[event])
     if (texts?.includes(data) === true) return { event, data, id }
-    const value = encoding === 'text' ? data : parsed(event, data)
+    const value = encoding === 'text' ? data : message.value ?? parsed(event, data)
     // A schema of ArkType is a function.
     const fault = Object(schema) === schema ? call('validate()', () => validate?.(schema, value)) : undefined
     if (fault !== undefined) {

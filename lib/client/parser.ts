@@ -7,8 +7,11 @@ import { StreamError } from './stream-error.ts'
 
 /** Receives the parts of a parsed stream. */
 export interface ParserHandlers {
-  /** `id` is the last event id; `hasId` says whether this event set it. */
-  message: (event: string, data: string, id: string, hasId: boolean) => void
+  /**
+   * `id` is the last event id; `hasId` says whether this event set it. `value`: the data as a value, where the format
+   * has one.
+   */
+  message: (event: string, data: string, id: string, hasId: boolean, value?: unknown) => void
   /** A block that sets the position and is no event: it has no data, or is the server's position event. */
   position: (id: string) => void
   /** The reconnection time, in milliseconds. */

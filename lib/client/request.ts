@@ -56,7 +56,7 @@ export async function request (
   } as Init)
   const { status, body: stream } = response
   const type = response.headers.get('content-type')
-  const isStream = status === 200 && /^text\/event-stream *(;|$)/i.test(type ?? '')
+  const isStream = status === 200 && /^(text\/event-stream|application\/(x-ndjson|jsonl)) *(;|$)/i.test(type ?? '')
   if (isStream && typeof stream?.getReader === 'function') return response
   // An unread body would keep the connection busy.
   quietly(() => stream?.cancel())

@@ -7,7 +7,13 @@ import { StreamError } from './stream-error.ts'
 export type StreamState = 'connecting' | 'replaying' | 'live' | 'closed'
 
 /** A received event before it is decoded. `id` is the last event id. */
-export interface Message { readonly event: string, readonly data: string, readonly id: string }
+export interface Message {
+  readonly event: string
+  readonly data: string
+  readonly id: string
+  /** The data as a value, where the format has one. */
+  readonly value?: unknown
+}
 
 // The comments of a stream of channels.
 const STATES = new Map<string, StreamState>([[REPLAY, 'replaying'], [LIVE, 'live']])
@@ -60,7 +66,7 @@ export class StreamReader<E extends object> implements ParserHandlers {
     return items
   }
 
-  message (event: string, data: string, id: string, hasId: boolean): void {
+  message (event: string, data: string, id: string, hasId: boolean, value?: unknown): void {
     this.heartbeatOnly = false
     if (!this.#ofChannels || event === RESET_EVENT) this.#sequence.forget()
     else if (hasId && event !== GAP_EVENT) {
@@ -70,7 +76,7 @@ export class StreamReader<E extends object> implements ParserHandlers {
         throw new StreamError('FST_SSE_MISSING_EVENTS', `Events between ${this.lastEventId} and ${id} are missing`)
       }
     }
-    const decoded = this.#decode({ event, data, id })
+    const decoded = this.#decode({ event, data, id, value })
     this.progressed = true
     if (hasId) this.position(id)
     if (decoded !== undefined) this.#items.push(decoded)

@@ -5,7 +5,7 @@ import { StreamReader, type Message, type StreamState } from '../../lib/client/s
 
 const encoder = new TextEncoder()
 
-const asItIs = (message: Message): Message => message
+const asItIs = ({ event, data, id }: Message): Message => ({ event, data, id })
 
 /** A reader of texts, as a connection uses it. */
 function reading (

@@ -1,0 +1,236 @@
+import type { Fetch } from './request.ts'
+
+/** Options of `withPolling`. */
+export interface PollingOptions {
+  /** The `fetch` that sends the requests. Default: the global one. */
+  fetch?: Fetch
+  /**
+   * Milliseconds without a byte of the stream after which the path is taken for one that holds event streams back. The
+   * server sends the first bytes at once. Default 5000.
+   */
+  after?: number
+  /** Seconds that the server may wait for the next event. Default 15, which is below every `inactivityTimeout`. */
+  wait?: number
+}
+
+// Milliseconds. An answer without an event has waited. If it has not, the next request is sent after this time.
+const PAUSE = 1_000
+const STREAM = /^(text\/event-stream|application\/(x-ndjson|jsonl)) *(;|$)/i
+const JSON_TYPE = /^application\/json *(;|$)/i
+const encoder = new TextEncoder()
+
+type Bytes = ReadableStreamDefaultReader<Uint8Array>
+
+/**
+ * Returns a `fetch` for `connect` that falls back to long polling where a proxy holds event streams back until their
+ * end. The route needs the format 'json'. Each answer continues after the last event of the one before: the events
+ * arrive as one stream of JSON lines. After a failed poll the next request is an event stream again. A request other
+ * than GET is sent once, as it is.
+ */
+export function withPolling ({ fetch = globalThis.fetch, after = 5_000, wait = 15 }: PollingOptions = {}): Fetch {
+  let polls = false
+  return async (url, init) => {
+    if (!/^get$/i.test(init.method ?? 'GET')) return fetch(url, init)
+    if (!polls) {
+      const response = await requestStream(fetch, url, init, after)
+      if (response !== undefined) return response
+    }
+    polls = true
+    const answers = new Answers(fetch, url, init, { after, wait, failed: () => { polls = false } })
+    return await answers.open()
+  }
+}
+
+/** Requests a stream. Returns undefined if no byte of its body arrives in time. */
+async function requestStream (
+  fetch: Fetch,
+  url: string | URL,
+  init: RequestInit,
+  after: number
+): Promise<Response | undefined> {
+  const controller = controllerOf(init)
+  let timer: ReturnType<typeof setTimeout> | undefined
+  // Not every fetch listens to the signal.
+  const late = new Promise<undefined>(resolve => { timer = setTimeout(() => resolve(undefined), after) })
+  const request = async (): Promise<Response> => {
+    const response = await fetch(url, { ...init, signal: controller.signal })
+    if (!isOk(response, STREAM)) return response
+    const reader = response.body!.getReader()
+    controller.signal.addEventListener('abort', () => cancel(reader))
+    const first = await reader.read()
+    return new Response(bodyOf(replay(first, reader), () => cancel(reader)), response)
+  }
+  const pending = request()
+  try {
+    const response = await Promise.race([pending, late])
+    if (response === undefined) controller.abort()
+    return response
+  } finally {
+    clearTimeout(timer)
+    pending.catch(() => {})
+  }
+}
+
+interface AnswerOptions { readonly after: number, readonly wait: number, readonly failed: () => void }
+
+/** The answers of long polls, as one response. */
+class Answers {
+  readonly #fetch: Fetch
+  readonly #url: string
+  readonly #init: RequestInit
+  readonly #options: AnswerOptions
+  readonly #controller: AbortController
+  #lastEventId: string | null
+  #deadline: ReturnType<typeof setTimeout> | undefined
+
+  constructor (fetch: Fetch, url: string | URL, init: RequestInit, options: AnswerOptions) {
+    this.#fetch = fetch
+    this.#url = withWait(String(url), options.wait)
+    this.#init = init
+    this.#options = options
+    this.#controller = controllerOf(init)
+    this.#lastEventId = new Headers(init.headers).get('last-event-id')
+  }
+
+  /** Returns the first answer, if it is no array of events, or the response that joins all of them. */
+  async open (): Promise<Response> {
+    const first = await this.#request()
+    if (!isOk(first, JSON_TYPE)) {
+      clearTimeout(this.#deadline)
+      return first
+    }
+    const body = bodyOf(this.#lines(first), () => this.#controller.abort())
+    return new Response(body, { headers: { 'content-type': 'application/x-ndjson' } })
+  }
+
+  async #request (): Promise<Response> {
+    const { after, wait, failed } = this.#options
+    const headers = new Headers(this.#init.headers)
+    headers.set('accept', 'application/json')
+    if (this.#lastEventId !== null) headers.set('last-event-id', this.#lastEventId)
+    const { signal } = this.#controller
+    let late: (error: Error) => void
+    const deadline = new Promise<never>((_resolve, reject) => { late = reject })
+    this.#deadline = setTimeout(() => {
+      late(new TypeError('The poll was not answered in time'))
+      this.#controller.abort()
+    }, wait * 1_000 + after)
+    try {
+      return await Promise.race([this.#fetch(this.#url, { ...this.#init, headers, signal }), deadline])
+    } catch (error) {
+      clearTimeout(this.#deadline)
+      if (this.#init.signal?.aborted !== true) failed()
+      throw error
+    }
+  }
+
+  /** Yields the lines of all answers, until one is no array: the client connects again and gets it as its answer. */
+  async * #lines (first: Response): AsyncGenerator<Uint8Array> {
+    for (let response = first; isOk(response, JSON_TYPE);) {
+      const { lastEventId, start } = { lastEventId: this.#lastEventId, start: Date.now() }
+      yield * this.#linesOf(response.body!.getReader())
+      // Between two answers the client gets a heartbeat.
+      yield encoder.encode('\n')
+      if (this.#lastEventId === lastEventId && Date.now() - start < PAUSE) await this.#pause()
+      response = await this.#request()
+    }
+    clearTimeout(this.#deadline)
+    this.#controller.abort()
+  }
+
+  async * #linesOf (reader: Bytes): AsyncGenerator<Uint8Array> {
+    this.#controller.signal.addEventListener('abort', () => cancel(reader))
+    const decoder = new TextDecoder()
+    let rest = ''
+    let complete = false
+    for (;;) {
+      const { done, value } = await this.#read(reader)
+      if (done) break
+      const lines = (rest + decoder.decode(value, { stream: true })).split('\n')
+      rest = lines.pop()!
+      for (const line of lines) {
+        if (line === ']' || line === '[]') complete = true
+        else yield encoder.encode(`${this.#element(line)}\n`)
+      }
+    }
+    if (complete) return
+    this.#options.failed()
+    throw new TypeError('The connection was lost within an array of events')
+  }
+
+  async #read (reader: Bytes): Promise<ReadableStreamReadResult<Uint8Array>> {
+    try {
+      return await reader.read()
+    } catch (error) {
+      this.#options.failed()
+      throw error
+    } finally {
+      clearTimeout(this.#deadline)
+    }
+  }
+
+  /** Returns the element of a line of the array, and keeps its id. */
+  #element (line: string): string {
+    const text = line.replace(/^[[,]/, '')
+    if (text !== '') this.#lastEventId = idOf(text) ?? this.#lastEventId
+    return text
+  }
+
+  async #pause (): Promise<void> {
+    const { signal } = this.#controller
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(end, PAUSE)
+      function end (): void {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      signal.addEventListener('abort', end)
+    })
+  }
+}
+
+/** Returns a controller that aborts with the signal of a request. */
+function controllerOf ({ signal }: RequestInit): AbortController {
+  const controller = new AbortController()
+  if (signal?.aborted === true) controller.abort(signal.reason)
+  signal?.addEventListener('abort', () => controller.abort(signal.reason))
+  return controller
+}
+
+const isOk = ({ status, headers, body }: Response, type: RegExp): boolean =>
+  status === 200 && body !== null && type.test(headers.get('content-type') ?? '')
+
+const cancel = (reader: Bytes): void => { reader.cancel().catch(() => {}) }
+
+async function * replay (first: ReadableStreamReadResult<Uint8Array>, reader: Bytes): AsyncGenerator<Uint8Array> {
+  for (let step = first; !step.done; step = await reader.read()) yield step.value
+}
+
+function bodyOf (chunks: AsyncGenerator<Uint8Array>, onCancel: () => void): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async pull (controller) {
+      const { done, value } = await chunks.next()
+      if (done === true) controller.close()
+      else controller.enqueue(value)
+    },
+    cancel: onCancel
+  }, { highWaterMark: 0 })
+}
+
+function withWait (url: string, wait: number): string {
+  // The target of a redirect may have it already.
+  if (/[?&]wait=/.test(url)) return url
+  const [address = '', fragment = ''] = url.split(/(?=#)/)
+  return `${address}${address.includes('?') ? '&' : '?'}wait=${wait}${fragment}`
+}
+
+function idOf (element: string): string | undefined {
+  try {
+    const { id } = Object(JSON.parse(element)) as { id?: unknown }
+    return typeof id === 'string' ? id : undefined
+  } catch {
+    // The parser of the lines reports it.
+    return undefined
+  }
+}
