@@ -1,3 +1,4 @@
+import { END_ID } from '../wire/protocol.ts'
 import type { Fetch } from './request.ts'
 
 /** Options of `withPolling`. */
@@ -81,7 +82,8 @@ class Answers {
   readonly #options: AnswerOptions
   readonly #controller: AbortController
   #lastEventId: string | null
-  #deadline: ReturnType<typeof setTimeout> | undefined
+  /** The time of the last request. */
+  #start = 0
 
   constructor (fetch: Fetch, url: string | URL, init: RequestInit, options: AnswerOptions) {
     this.#fetch = fetch
@@ -95,46 +97,48 @@ class Answers {
   /** Returns the first answer, if it is no array of events, or the response that joins all of them. */
   async open (): Promise<Response> {
     const first = await this.#request()
-    if (!isOk(first, JSON_TYPE)) {
-      clearTimeout(this.#deadline)
-      return first
-    }
+    if (!isOk(first, JSON_TYPE)) return first
     const body = bodyOf(this.#lines(first), () => this.#controller.abort())
     return new Response(body, { headers: { 'content-type': 'application/x-ndjson' } })
   }
 
   async #request (): Promise<Response> {
-    const { after, wait, failed } = this.#options
+    this.#start = Date.now()
     const headers = new Headers(this.#init.headers)
     headers.set('accept', 'application/json')
     if (this.#lastEventId !== null) headers.set('last-event-id', this.#lastEventId)
-    const { signal } = this.#controller
-    let late: (error: Error) => void
-    const deadline = new Promise<never>((_resolve, reject) => { late = reject })
-    this.#deadline = setTimeout(() => {
-      late(new TypeError('The poll was not answered in time'))
-      this.#controller.abort()
-    }, wait * 1_000 + after)
+    return this.#inTime(this.#fetch(this.#url, { ...this.#init, headers, signal: this.#controller.signal }))
+  }
+
+  /** Waits for the server as long as it may wait for an event. */
+  async #inTime<T> (step: Promise<T>): Promise<T> {
+    const { after, wait, failed } = this.#options
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new TypeError('The poll was not answered in time')), wait * 1_000 + after)
+    })
     try {
-      return await Promise.race([this.#fetch(this.#url, { ...this.#init, headers, signal }), deadline])
+      return await Promise.race([step, late])
     } catch (error) {
-      clearTimeout(this.#deadline)
       if (this.#init.signal?.aborted !== true) failed()
+      this.#controller.abort()
       throw error
+    } finally {
+      clearTimeout(timer)
     }
   }
 
   /** Yields the lines of all answers, until one is no array: the client connects again and gets it as its answer. */
   async * #lines (first: Response): AsyncGenerator<Uint8Array> {
     for (let response = first; isOk(response, JSON_TYPE);) {
-      const { lastEventId, start } = { lastEventId: this.#lastEventId, start: Date.now() }
+      const lastEventId = this.#lastEventId
       yield * this.#linesOf(response.body!.getReader())
       // Between two answers the client gets a heartbeat.
       yield encoder.encode('\n')
-      if (this.#lastEventId === lastEventId && Date.now() - start < PAUSE) await this.#pause()
+      if (this.#lastEventId === END_ID) break
+      if (this.#lastEventId === lastEventId && Date.now() - this.#start < PAUSE) await this.#pause()
       response = await this.#request()
     }
-    clearTimeout(this.#deadline)
     this.#controller.abort()
   }
 
@@ -144,7 +148,7 @@ class Answers {
     let rest = ''
     let complete = false
     for (;;) {
-      const { done, value } = await this.#read(reader)
+      const { done, value } = await this.#inTime(reader.read())
       if (done) break
       const lines = (rest + decoder.decode(value, { stream: true })).split('\n')
       rest = lines.pop()!
@@ -156,17 +160,6 @@ class Answers {
     if (complete) return
     this.#options.failed()
     throw new TypeError('The connection was lost within an array of events')
-  }
-
-  async #read (reader: Bytes): Promise<ReadableStreamReadResult<Uint8Array>> {
-    try {
-      return await reader.read()
-    } catch (error) {
-      this.#options.failed()
-      throw error
-    } finally {
-      clearTimeout(this.#deadline)
-    }
   }
 
   /** Returns the element of a line of the array, and keeps its id. */

@@ -61,7 +61,7 @@ const CHECKS: Array<[entry: string, packages: string[], size: number]> = [
   ['validate/typebox', ['typebox'], 16],
   ['validate/json-schema', ['@cfworker/json-schema'], 8],
   ['validate/standard', [], 0.5],
-  ['poll', [], 1.5]
+  ['poll', [], 2]
 ]
 
 t.test('each check of events loads at most one package, and generates no code', async t => {
