@@ -5,11 +5,19 @@ import { isSchemaNode, mapSchema, type SchemaNode } from '../schema/json-schema.
 export type DocumentedSchema = FastifySchema & { hide?: boolean, produces?: readonly string[] }
 
 const EVENT_STREAM = 'text/event-stream'
+/** The media types of the formats of a stream, each with its media type object. */
+export type MediaTypes = Readonly<Record<string, SchemaNode>>
 const DESCRIPTION = 'x-response-description'
 
 const LAST_EVENT_ID = { type: 'string', description: 'The id of the last event that a reconnecting client received.' }
+const WAIT = {
+  type: 'number',
+  minimum: 0,
+  description: 'How long a JSON array of channels waits for its first event, in seconds.'
+}
 const RESPONSES = {
   204: { type: 'null', description: 'There are no more events: do not reconnect.' },
+  406: { type: 'null', description: 'The client accepts none of the formats.' },
   // Its body has the form of all errors of this server.
   503: {
     type: 'null',
@@ -18,12 +26,12 @@ const RESPONSES = {
   }
 }
 
-/** Adds the parameters of a client that reconnects. */
-export function withParameters (schema: DocumentedSchema): DocumentedSchema {
+/** Adds the parameters of a client that reconnects. `waits`: also of one that polls. */
+export function withParameters (schema: DocumentedSchema, waits = false): DocumentedSchema {
   return {
     ...schema,
     headers: withProperty(schema.headers, 'Last-Event-ID', LAST_EVENT_ID),
-    querystring: withProperty(schema.querystring, 'lastEventId', {
+    querystring: withProperty(waits ? withProperty(schema.querystring, 'wait', WAIT) : schema.querystring, 'lastEventId', {
       ...LAST_EVENT_ID,
       description: 'The same as Last-Event-ID, for clients that cannot set headers.'
     })
@@ -40,13 +48,13 @@ function withProperty (schema: unknown, name: string, property: SchemaNode): Sch
 }
 
 /**
- * Adds the responses of OpenAPI 3: the stream, with the media type object `media`, beside the responses of the route.
+ * Adds the responses of OpenAPI 3: the stream in all of its media types, beside the responses of the route.
  */
-export function withStream (schema: DocumentedSchema, media: SchemaNode, minor: number): DocumentedSchema {
+export function withStream (schema: DocumentedSchema, media: MediaTypes, minor: number): DocumentedSchema {
   const declared = responsesOf(schema)
   const { content, ...ok } = contentOf(declared[200] ?? declared['2xx'] ?? declared['2XX'], schema.produces, minor)
   // If the route describes the stream itself, its description counts.
-  const all = { [EVENT_STREAM]: media, ...content }
+  const all = { ...media, ...content }
   return {
     ...schema,
     response: {
@@ -59,19 +67,19 @@ export function withStream (schema: DocumentedSchema, media: SchemaNode, minor: 
         // writes only that.
         allOf: Object.values(content).map(({ schema }) => schema)
       },
-      ...alternatives(declared)
+      ...alternatives(declared, media)
     }
   }
 }
 
 /** Adds the responses of Swagger 2, in which a response has one schema. */
-export function withText (schema: DocumentedSchema, description: string): DocumentedSchema {
+export function withText (schema: DocumentedSchema, description: string, media: MediaTypes): DocumentedSchema {
   const declared = responsesOf(schema)
   const ok = declared[200] ?? declared['2xx'] ?? declared['2XX']
   return {
     ...schema,
-    produces: [EVENT_STREAM, ...schema.produces ?? (ok === undefined ? [] : ['application/json'])],
-    response: { ...declared, 200: ok ?? { type: 'string', description }, ...alternatives(declared) }
+    produces: [...new Set([...Object.keys(media), ...schema.produces ?? (ok === undefined ? [] : ['application/json'])])],
+    response: { ...declared, 200: ok ?? { type: 'string', description }, ...alternatives(declared, media) }
   }
 }
 
@@ -80,11 +88,15 @@ function responsesOf ({ response }: DocumentedSchema): Record<string, SchemaNode
 }
 
 /** Returns the responses that may replace the stream, unless the route declares them. */
-function alternatives (declared: Record<string, SchemaNode>): Record<string, SchemaNode> {
+function alternatives (declared: Record<string, SchemaNode>, media: MediaTypes): Record<string, SchemaNode> {
+  const isNegotiated = Object.keys(media).join() !== EVENT_STREAM
   const isDeclared = (status: string): boolean =>
     [status, `${status[0]}xx`, `${status[0]}XX`, 'default'].some(key => key in declared)
   return Object.fromEntries(
-    Object.entries(RESPONSES).filter(([status]) => status === '204' ? !(status in declared) : !isDeclared(status))
+    Object.entries(RESPONSES).filter(([status]) => {
+      if (status === '406' && !isNegotiated) return false
+      return status === '204' ? !(status in declared) : !isDeclared(status)
+    })
   )
 }
 

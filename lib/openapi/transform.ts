@@ -4,6 +4,7 @@ import { isSchemaNode } from '../schema/json-schema.ts'
 import '../server/types.ts'
 import { Components, minorOf, type OpenApiDocument } from './components.ts'
 import { describeEvents, eventSchemaOf } from './event-schema.ts'
+import { mediaTypesOf } from './media-types.ts'
 import { withParameters, withStream, withText, type DocumentedSchema } from './operation.ts'
 
 /** The input of a transform of @fastify/swagger: the properties that are read here. */
@@ -32,18 +33,17 @@ export function sseTransform (input: TransformInput): TransformResult {
   // The map of the route itself: another transform may have dropped it from the schema.
   const map = ((route as { schema?: FastifySchema }).schema ?? schema)?.sse
   if (!isSchemaNode(map) || schema.hide === true) return { schema, url }
-  const { sse: _, ...rest } = withParameters(schema)
   const declaration = routeDeclaration(route, map)
-  if (openapiObject === undefined) return { schema: withText(rest, describeEvents(map, declaration)), url }
-
-  const components = Components.of(openapiObject)
-  const item = components.refTo({}, componentName(url), () => eventSchemaOf(map, declaration, components))
-  const minor = minorOf(openapiObject)
-  // `schema` describes the whole stream: to OpenAPI 3.2 the list of its events, to earlier versions a text.
-  const media = minor >= 2
-    ? { schema: { type: 'array', items: item }, itemSchema: item }
-    : { schema: { type: 'string', description: describeEvents(map, declaration) }, 'x-itemSchema': item }
-  return { schema: withStream(rest, media, minor), url }
+  const { formats } = declaration
+  const { sse: _, ...rest } = withParameters(schema, formats.includes('json'))
+  const description = describeEvents(map, declaration)
+  const minor = openapiObject === undefined ? undefined : minorOf(openapiObject)
+  const media = mediaTypesOf(formats, minor, description, form => {
+    const components = Components.of(openapiObject!)
+    const name = `${componentName(url)}${form === 'object' ? '-object' : ''}`
+    return components.refTo({}, name, () => eventSchemaOf(map, declaration, components, form))
+  })
+  return { schema: minor === undefined ? withText(rest, description, media) : withStream(rest, media, minor), url }
 }
 
 /** Returns `orders-id-event` for `/orders/:id`. */

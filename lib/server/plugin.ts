@@ -46,7 +46,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     throw new FST_SSE_OPTION('eventLog', 'a function that opens logs, such as memoryLog()', describe(eventLog))
   }
   const { server, streams: options } = resolveRegistration(own)
-  const { errorEvent, systemEvent } = options
+  const { errorEvent, systemEvent, formats } = options
   // A channel compiles its events when the program makes it, which may be before the app is ready.
   await loadTypeBoxes()
   const streams = new StreamRegistry<Stream>()
@@ -87,7 +87,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     if (map === undefined) return
     routes.declare({ scope: this, map, place: `${String(route.method)} ${route.url}` })
     wrapRoute(route)
-    rememberRoute(route, map, { shared: () => this.getSchemas(), errorEvent, systemEvent })
+    rememberRoute(route, map, { shared: () => this.getSchemas(), errorEvent, systemEvent, formats })
   })
   app.addHook('onRequest', (request, reply, done) => {
     readRequest(request, reply, admission.addressed)

@@ -3,7 +3,7 @@ import t from 'tap'
 import type { RouteDeclaration } from '../../lib/server/route-declarations.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
 import { Components } from '../../lib/openapi/components.ts'
-import { describeEvents, eventSchemaOf } from '../../lib/openapi/event-schema.ts'
+import { describeEvents, eventSchemaOf, type EventForm } from '../../lib/openapi/event-schema.ts'
 import { withTexts } from '../../lib/schema/texts.ts'
 import { problemEvent } from '../../lib/contract/problem.ts'
 import { readerOf, type Json } from '../setup/document.ts'
@@ -11,7 +11,8 @@ import { readerOf, type Json } from '../setup/document.ts'
 const declaration: RouteDeclaration = {
   shared: () => ({ Word: { $id: 'Word', type: 'string', description: 'A word' } }),
   errorEvent: undefined,
-  systemEvent: undefined
+  systemEvent: undefined,
+  formats: ['event-stream']
 }
 
 const events = {
@@ -23,10 +24,11 @@ const events = {
 
 function item (
   map: EventMap,
-  overrides: Partial<RouteDeclaration> = {}
+  overrides: Partial<RouteDeclaration> = {},
+  form?: EventForm
 ): { item: Json, fits: (event: object) => boolean } {
   const document = { openapi: '3.2.0', components: { schemas: {} } }
-  const item = eventSchemaOf(map, { ...declaration, ...overrides }, Components.of(document)) as Json
+  const item = eventSchemaOf(map, { ...declaration, ...overrides }, Components.of(document), form) as Json
   const reader = readerOf(document as unknown as Json, item)
   return { item, fits: event => reader(event) }
 }
@@ -154,4 +156,19 @@ t.test('an event with texts is one of them, or JSON', async t => {
 t.test('describeEvents lists name, format and description of each event', async t => {
   t.equal(describeEvents(events, declaration),
     'Server-Sent Events:\n\n- `message` (JSON)\n- `note` (text): The text of the note\n- `word` (text): A word\n- `other` (JSON)')
+})
+
+t.test('the objects of the JSON formats have the data itself', async t => {
+  const map = { message: Type.Integer(), note: Type.String(), chunk: withTexts(Type.Object({ n: Type.Integer() }), '[DONE]') }
+  const { fits, item: schema } = item(map, { errorEvent: () => null }, 'object')
+  for (const event of [{ data: 1 }, { event: 'note', id: '1', data: 'text' }, { event: 'chunk', data: { n: 1 } },
+    { event: 'chunk', data: '[DONE]' }, { event: 'other', data: { any: 1 } },
+    { event: 'sse.position', id: 'e-1', data: '' }, { event: 'sse.gap', data: { dropped: 1 } },
+    { event: 'sse.reset', data: { reason: 'unknown', oldest: 1, newest: 2 } }]) t.ok(fits(event), JSON.stringify(event))
+  for (const event of [{ data: '1' }, { event: 'note', data: 1 }, { event: 'chunk', data: '{"n":1}' }, { retry: 1 },
+    { event: 'sse.gap', data: '{"dropped":1}' }, { event: 'sse.position', data: 1 }]) {
+    t.notOk(fits(event), JSON.stringify(event))
+  }
+  t.match(JSON.stringify(schema), /sse\.gap\.object/)
+  t.ok(item(map, {}, 'object').fits({ event: 'error', data: { type: 'about:blank', title: 'x', status: 500 } }))
 })

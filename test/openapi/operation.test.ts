@@ -1,9 +1,10 @@
 import t from 'tap'
-import { withParameters, withStream, withText, type DocumentedSchema } from '../../lib/openapi/operation.ts'
+import { withParameters, withStream, withText, type DocumentedSchema, type MediaTypes } from '../../lib/openapi/operation.ts'
 
 const media = { schema: { type: 'string' } }
 const S = { type: 'string' }
 const O = { type: 'object' }
+const EVENT_STREAM: MediaTypes = { 'text/event-stream': media }
 
 t.test('Last-Event-ID and lastEventId are added as optional parameters', async t => {
   const { headers, querystring } = withParameters({}) as {
@@ -30,8 +31,8 @@ t.test('the parameters of a route are kept', async t => {
 })
 
 /** Returns the responses, the one with the stream, and its content. */
-function responses (schema: DocumentedSchema, minor = 2) {
-  const { response } = withStream(schema, media, minor) as {
+function responses (schema: DocumentedSchema, minor = 2, types = EVENT_STREAM) {
+  const { response } = withStream(schema, types, minor) as {
     response: Record<string, { description?: string, content: object, headers?: object }>
   }
   return { response, ok: response[200]!, content: response[200]!.content }
@@ -100,17 +101,34 @@ t.test('for OpenAPI 3.0, examples become one example', async t => {
 })
 
 t.test('for Swagger 2, a response has one schema', async t => {
-  const alone = withText({}, 'Events') as { produces: string[], response: Record<string, object> }
+  const alone = withText({}, 'Events', EVENT_STREAM) as { produces: string[], response: Record<string, object> }
   t.strictSame(alone.produces, ['text/event-stream'])
   t.strictSame(alone.response[200], { type: 'string', description: 'Events' })
   t.strictSame(Object.keys(alone.response), ['200', '204', '503'])
-  t.match(withText({ response: { 200: O } }, 'Events'), {
+  t.match(withText({ response: { 200: O } }, 'Events', EVENT_STREAM), {
     produces: ['text/event-stream', 'application/json'],
     response: { 200: O }
   })
-  t.match(withText({ response: { '2xx': O }, produces: ['application/hal+json'] }, 'Events'), {
+  t.match(withText({ response: { '2xx': O }, produces: ['application/hal+json'] }, 'Events', EVENT_STREAM), {
     produces: ['text/event-stream', 'application/hal+json'],
     response: { 200: O }
   })
-  t.match(withText({ response: { '2XX': O } }, 'Events'), { response: { 200: O } })
+  t.match(withText({ response: { '2XX': O } }, 'Events', EVENT_STREAM), { response: { 200: O } })
+})
+
+t.test('a negotiated stream has all of its types, 406, and the parameter of long polling', async t => {
+  const types: MediaTypes = { 'application/x-ndjson': media, 'application/json': media }
+  const { response, content } = responses({}, 2, types)
+  t.strictSame(content, types)
+  t.strictSame(Object.keys(response), ['200', '204', '406', '503'])
+  t.notOk('406' in responses({ response: { '4xx': O } }, 2, types).response, 'the route declares it')
+  t.strictSame(responses({ response: { 200: O } }, 2, types).content, { ...types, 'application/json': { schema: O } })
+  t.match(withText({ response: { 200: O } }, 'Events', types), {
+    produces: ['application/x-ndjson', 'application/json'],
+    response: { 406: Object }
+  })
+  t.match(withParameters({}, true).querystring, { properties: { wait: { type: 'number' }, lastEventId: S } })
+  const querystring = { properties: { wait: S } }
+  t.match(withParameters({ querystring }, true).querystring, { properties: { wait: S, lastEventId: S } })
+  t.notMatch(withParameters({}).querystring, { properties: { wait: Object } })
 })

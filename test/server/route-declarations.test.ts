@@ -2,7 +2,7 @@ import t from 'tap'
 import { rememberRoute, routeDeclaration, type RouteDeclaration } from '../../lib/server/route-declarations.ts'
 
 const declared = (id: string): RouteDeclaration =>
-  ({ shared: () => ({ [id]: {} }), errorEvent: undefined, systemEvent: undefined })
+  ({ shared: () => ({ [id]: {} }), errorEvent: undefined, systemEvent: undefined, formats: ['event-stream'] as const })
 
 t.test('a declaration is found by its route, and for a copy of the route by its map', async t => {
   const map = {}

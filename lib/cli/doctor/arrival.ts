@@ -15,6 +15,12 @@ const MANY = 3
 // The sizes of buffers are multiples of this. Bytes.
 const ROUND = 4_096
 
+// For clients that no setting of a proxy can help.
+const FALLBACK = note(
+  'Clients behind a proxy that cannot be set may poll, if the route has the format \'json\' beside event streams.',
+  "server: formats: ['event-stream', 'json']; client: withPolling() of fastify-typed-sse-client/poll"
+)
+
 const OFF = 'nginx: proxy_buffering off, proxy_http_version 1.1; any: no buffering for text/event-stream'
 
 /** Checks whether events arrive when they happen, as far as a client can see. */
@@ -26,8 +32,9 @@ export function arrival ({ base, origin, seconds }: Examination): Probe {
       counted(pieces.length, 'piece')
     }`
   const compared = origin === undefined ? [] : comparedWith(origin, base)
-  return probeOf('arrival', summary, [...compared,
-    ...compared.some(({ mark }) => mark === 'problem') ? [] : patternsOf(base), ...accelHeaderOf(base, origin)])
+  const isLate = ({ mark }: Finding): boolean => mark === 'problem'
+  const found = compared.some(isLate) ? compared : [...compared, ...patternsOf(base)]
+  return probeOf('arrival', summary, [...found, ...found.some(isLate) ? [FALLBACK] : [], ...accelHeaderOf(base, origin)])
 }
 
 function comparedWith (origin: Exchange, base: Exchange): Finding[] {

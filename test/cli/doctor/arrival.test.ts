@@ -60,6 +60,15 @@ t.test('all events at the end, after a silence, show a buffer; a fast stream and
   t.strictSame(found(await arrivalOf({ came: [[3_000, all]] })), [])
 })
 
+t.test('a buffered stream names the way around it', async t => {
+  for (const [base, origin] of [[{ came: [] }, { came: every(1_000, 5) }], [{ came: every(1_000, 5, 4_000) }, {
+    came: every(1_000, 5)
+  }]] as const) {
+    t.match((await arrivalOf(base, origin)).findings[1], { mark: 'note', text: /may poll/, setting: /withPolling\(\)/ })
+  }
+  t.notMatch(found(await arrivalOf({}, { came: every(1_000, 20) })).join(), 'poll')
+})
+
 t.test('events that arrive together after silences may be buffered', async t => {
   const three = (id: number): string => [id, id + 1, id + 2].map(id => event(id)).join('')
   t.match(found(await arrivalOf({ came: [[5, ':\n\n'], [2_000, three(1)], [4_000, three(4)]] })), [
