@@ -103,11 +103,13 @@ class Answers {
   }
 
   async #request (): Promise<Response> {
+    // A page's own `fetch` has no other receiver than the page.
+    const fetch = this.#fetch
     this.#start = Date.now()
     const headers = new Headers(this.#init.headers)
     headers.set('accept', 'application/json')
     if (this.#lastEventId !== null) headers.set('last-event-id', this.#lastEventId)
-    return this.#inTime(this.#fetch(this.#url, { ...this.#init, headers, signal: this.#controller.signal }))
+    return this.#inTime(fetch(this.#url, { ...this.#init, headers, signal: this.#controller.signal }))
   }
 
   /** Waits for the server as long as it may wait for an event. */
