@@ -142,7 +142,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   caughtUp (reader: ChannelReader): void {
     if (this.#replaying?.delete(reader) !== true || this.#replaying.size > 0) return
     this.#replaying = undefined
-    this.frames?.writeFrames(`${this.format.live}\n`, 0)
+    if (this.format.live !== '') this.frames?.writeFrames(`${this.format.live}\n`, 0)
     this.#sink.caughtUp?.()
   }
 

@@ -19,7 +19,10 @@ export interface EventText {
 export interface WireFormat {
   /** Keeps an idle connection alive. */
   readonly heartbeat: string
-  /** In front of the first replayed event, and of the first live one. With a line end, each is a frame. */
+  /**
+   * In front of the first replayed event, and of the first live one. With a line end, each is a frame. Empty in a format
+   * without such marks.
+   */
   readonly replay: string
   readonly live: string
   /** Returns the frame of an event. `line`: its `event:` line, which has checked the name. */

@@ -3,6 +3,8 @@ import { build } from 'esbuild'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { DocumentPrograms, openPage } from '../setup/document-programs.ts'
+import type { Channel } from '../../lib/index.ts'
+import { until } from '../setup/until.ts'
 import { absent, CHROMIUM } from '../setup/programs.ts'
 
 const clientPage = new DocumentPrograms('lib/client/README.md')
@@ -23,6 +25,19 @@ clientPage.run({
         data: 'hello',
         id: '8'
       }])
+    },
+    async (t, app) => {
+      const { texts, tickets, stream } = await clientPage.load<{
+        texts: string[]
+        tickets: Channel
+        stream: { close: () => void }
+      }>("'/tickets'")
+      await until('the stream', () => tickets.subscribers === 1)
+      await tickets.publish({ data: 'one' })
+      await until('the event', () => texts.length > 0)
+      t.strictSame(texts, ['one'])
+      t.equal(app.sse.stats().streams.open, 1)
+      stream.close()
     },
     async t => {
       const { ended } = await clientPage.load<{ ended: { error: Error } }>("'/levels'")

@@ -120,3 +120,15 @@ t.test('an Accept of JSON is not read, is answered with 406, is not read', async
   })
   t.strictSame(statuses, [200, 406, 200])
 })
+
+t.test('with `formats` the client gets the format that it accepts, or 406', async t => {
+  const app = await ours((_request, reply) => reply.sse([{ data: 'x' }]), { formats: ['event-stream', 'ndjson'] })
+  t.teardown(() => app.close())
+  const answer = async (accept: string): Promise<unknown[]> => {
+    const { statusCode, headers } = await app.inject({ url: '/', headers: { accept } })
+    return [statusCode, headers['content-type']]
+  }
+  t.strictSame(await answer('text/event-stream;q=0.5, application/x-ndjson'), [200, 'application/x-ndjson'])
+  t.strictSame(await answer('text/event-stream'), [200, 'text/event-stream; charset=utf-8'])
+  t.match(await answer('application/json'), [406])
+})

@@ -333,10 +333,11 @@ const SSE: Record<string, RowTest> = {
     checked.addHook('onRequest', async (request, reply) => {
       if (request.headers.accept === 'application/json') await reply.code(406).send()
     })
+    const negotiated = await ours((_request, reply) => reply.sse([{ data: 1 }]), { formats: ['event-stream', 'ndjson'] })
     const json = { accept: 'application/json' }
     const statuses = []
-    for (const app of [there, here, checked]) statuses.push((await receive(t, app, json)).status)
-    t.strictSame(statuses, [406, 200, 406])
+    for (const app of [there, here, checked, negotiated]) statuses.push((await receive(t, app, json)).status)
+    t.strictSame(statuses, [406, 200, 406, 406])
   },
   '`reply.code(201)`, `reply.sse.sendHeaders(201)`': async t => {
     const byCode = await theirs('only', async (_request, reply) => {
