@@ -1,4 +1,5 @@
 import { END_ID } from '../wire/protocol.ts'
+import { quietly } from './callback.ts'
 import type { Fetch } from './request.ts'
 
 /** Options of `withPolling`. */
@@ -68,7 +69,7 @@ async function requestStream (
     return response
   } finally {
     clearTimeout(timer)
-    pending.catch(() => {})
+    quietly(() => pending)
   }
 }
 
@@ -196,7 +197,7 @@ function controllerOf ({ signal }: RequestInit): AbortController {
 const isOk = ({ status, headers, body }: Response, type: RegExp): boolean =>
   status === 200 && body !== null && type.test(headers.get('content-type') ?? '')
 
-const cancel = (reader: Bytes): void => { reader.cancel().catch(() => {}) }
+const cancel = (reader: Bytes): void => quietly(() => reader.cancel())
 
 async function * replay (first: ReadableStreamReadResult<Uint8Array>, reader: Bytes): AsyncGenerator<Uint8Array> {
   for (let step = first; !step.done; step = await reader.read()) yield step.value
@@ -216,8 +217,9 @@ function bodyOf (chunks: AsyncGenerator<Uint8Array>, onCancel: () => void): Read
 function withWait (url: string, wait: number): string {
   // The target of a redirect may have it already.
   if (/[?&]wait=/.test(url)) return url
-  const [address = '', fragment = ''] = url.split(/(?=#)/)
-  return `${address}${address.includes('?') ? '&' : '?'}wait=${wait}${fragment}`
+  const end = url.indexOf('#')
+  const address = end < 0 ? url : url.slice(0, end)
+  return `${address}${address.includes('?') ? '&' : '?'}wait=${wait}${url.slice(address.length)}`
 }
 
 function idOf (element: string): string | undefined {

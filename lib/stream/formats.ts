@@ -61,14 +61,14 @@ export const NOT_NEGOTIATED: Negotiated = { representation: SERVER_SENT_EVENTS, 
 export function negotiate (reply: FastifyReply, { formats, maxWait }: FormatOptions): Negotiated {
   if (formats.length === 1 && formats[0] === 'event-stream') return NOT_NEGOTIATED
   addVary(reply)
-  const { headers: { accept }, url = '' } = reply.request.raw
+  const { headers: { accept }, url } = reply.request.raw
   const offered = formats.flatMap(format => REPRESENTATIONS[format])
   const representation = preferredType(accept, offered)
   if (representation === undefined) {
     const refusal = new FST_SSE_NOT_ACCEPTABLE(offered.map(({ mediaType }) => mediaType).join(', '))
     return { ...NOT_NEGOTIATED, refusal }
   }
-  const wait = representation.isArray ? waitOf(url) : 0
+  const wait = representation.isArray ? waitOf(url!) : 0
   if (typeof wait !== 'number') return { ...NOT_NEGOTIATED, refusal: wait }
   // The client chose the type, not the handler.
   reply.removeHeader('content-type')
@@ -90,7 +90,7 @@ function waitOf (url: string): number | Error {
   const start = url.indexOf('?')
   const values = start < 0 ? [] : new URLSearchParams(url.slice(start)).getAll('wait')
   if (values.length === 0) return 0
-  const [value = '', ...more] = values
-  if (more.length === 0 && /^\d{1,9}(?:\.\d+)?$/.test(value)) return Number(value) * 1_000
-  return new FST_SSE_WAIT(more.length > 0 ? 'several values' : describe(value))
+  const [value] = values
+  if (values.length === 1 && /^\d{1,9}(?:\.\d+)?$/.test(value!)) return Number(value) * 1_000
+  return new FST_SSE_WAIT(values.length > 1 ? 'several values' : describe(value))
 }

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import t from 'tap'
 import { sseTransform, type TransformInput } from '../../lib/openapi/transform.ts'
+import { rememberRoute } from '../../lib/server/route-declarations.ts'
 import '../../lib/server/types.ts'
 
 const sse = { note: Type.String() }
@@ -68,4 +69,31 @@ t.test('a transform that runs before it may drop the events', async t => {
     schema: { summary: 'Theirs', response: { 200: { content: { 'text/event-stream': {} } } } }
   })
   t.match(sseTransform({ ...input, route: {} }).schema, { response: { 200: { content: { 'text/event-stream': {} } } } })
+})
+
+t.test('the formats of the registration are the media types of its routes', async t => {
+  const schema = { sse }
+  const input = inputOf(schema)
+  rememberRoute(input.route, sse, {
+    shared: () => ({}),
+    errorEvent: undefined,
+    systemEvent: undefined,
+    formats: ['event-stream', 'json']
+  })
+  const { response, querystring } = sseTransform(input).schema as {
+    response: Record<string, { content: Record<string, object> }>
+    querystring: object
+  }
+  t.strictSame(response[200]!.content, {
+    'text/event-stream': {
+      schema: { type: 'array', items: { $ref: '#/components/schemas/a-b-event' } },
+      itemSchema: { $ref: '#/components/schemas/a-b-event' }
+    },
+    'application/json': { schema: { type: 'array', items: { $ref: '#/components/schemas/a-b-event-object' } } }
+  })
+  t.ok('406' in response)
+  t.match(querystring, { properties: { wait: { type: 'number' } } })
+  t.match(sseTransform({ ...input, openapiObject: undefined }).schema, {
+    produces: ['text/event-stream', 'application/json']
+  })
 })

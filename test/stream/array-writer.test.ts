@@ -116,6 +116,7 @@ t.test('without a notice in words, the position of a reset is still sent', async
 t.test('with `wait`, an answer without events waits for the first ones', async t => {
   const { app, elements } = await serve(t, app => {
     app.get('/', (_request, reply) => reply.sse(app.sse.channel('news')))
+    app.get('/mapped', (_request, reply) => reply.sse(app.sse.channel('news').subscribe({ map: ({ data }) => ({ data }) })))
   }, { flushHeadersAfter: 1 })
   const news = app.sse.channel('news')
   const [start] = await elements('/')
@@ -126,7 +127,11 @@ t.test('with `wait`, an answer without events waits for the first ones', async t
   await waiting(app)
   const [one, two] = await Promise.all([news.publish({ data: 1 }), news.publish({ data: 2 })])
   t.strictSame(await later, [start, { id: one, data: 1 }, { id: two, data: 2 }], 'all that are published together')
-  t.strictSame((await elements(`/?lastEventId=${one}&wait=60`)).map(({ data }) => data), ['', 2], 'those that are there')
+  const mapped = elements(`/mapped?lastEventId=${two}&wait=60`)
+  await waiting(app)
+  const ids = await Promise.all([news.publish({ data: 3 }), news.publish({ data: 4 })])
+  t.strictSame((await mapped).map(({ id }) => id), [two, ...ids], 'also if each of them is projected')
+  t.strictSame((await elements(`/?lastEventId=${one}&wait=60`)).map(({ data }) => data), ['', 2, 3, 4], 'those that are there')
 })
 
 t.test('a wait ends with the channel, with maxWait, and with the server', async t => {
