@@ -25,7 +25,8 @@ t.test('both packages have one version, the same Node and the same checks; the c
   t.equal(client.version, server.version)
   t.strictSame(client.engines, server.engines)
   t.equal(client.license, server.license)
-  t.strictSame(Object.keys(client.peerDependencies), ['@cfworker/json-schema', '@sinclair/typebox', 'typebox'])
+  t.strictSame(Object.keys(client.peerDependencies), ['@cfworker/json-schema', '@sinclair/typebox', 'react',
+    'typebox'])
   for (const [name, range] of Object.entries(client.peerDependencies)) t.equal(server.peerDependencies[name], range)
   t.strictSame(Object.keys(client.peerDependenciesMeta), Object.keys(client.peerDependencies), 'all are optional')
   t.equal(client.dependencies, undefined)

@@ -1,9 +1,17 @@
-import type { FastifyInstance } from 'fastify'
-import { build } from 'esbuild'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { build, transform, type Plugin } from 'esbuild'
+import Fastify, { type FastifyInstance } from 'fastify'
 import type { Page } from 'playwright-core'
+import { compile, compileModule } from 'svelte/compiler'
 import t, { type Test } from 'tap'
+import sse, { EventQueue } from '../../lib/index.ts'
 import { DocumentPrograms, openPage } from '../setup/document-programs.ts'
+import { listen } from '../setup/listen.ts'
 import { absent, CHROMIUM } from '../setup/programs.ts'
+import { within } from '../setup/within.ts'
+
+t.setTimeout(120_000)
 
 const clientPage = new DocumentPrograms('lib/client/README.md')
 
@@ -56,19 +64,92 @@ t.test('the page of the typed client runs in a browser', { skip }, async t => {
   await page.waitForFunction(() => document.querySelector('p')!.textContent === '1204 rows')
 })
 
-t.test('the component of the typed client runs in a browser', { skip }, async t => {
-  const page = await openImportPage(t)
-  clientPage.writeComponent("'/import'")
-  const contents =
-    "import { createRoot } from 'react-dom/client'\nimport { Import } from './component.tsx'\ncreateRoot(document.querySelector('main')!).render(<Import url='/import' />)\n"
-  const { outputFiles: [bundle] } = await build({
-    stdin: { contents, loader: 'tsx', resolveDir: clientPage.folder },
-    bundle: true,
-    format: 'iife',
-    jsx: 'automatic',
-    write: false
+// The parts of pages, each with a program that shows them and ends them.
+const PARTS: Record<string, string> = {
+  React: `
+    import { createRoot } from 'react-dom/client'
+    import { Import } from './component.tsx'
+    const root = createRoot(document.querySelector('main'))
+    root.render(<Import url='/import' />)
+    window.unmount = () => root.unmount()
+  `,
+  Vue: `
+    import { createApp, h } from 'vue'
+    import { useImport } from './import.ts'
+    const app = createApp({
+      setup () {
+        const now = useImport(() => '/import')
+        return () => h('p', now.status + ': ' + now.percent + ' %')
+      }
+    })
+    app.mount('main')
+    window.unmount = () => app.unmount()
+  `,
+  Svelte: `
+    import { mount, unmount } from 'svelte'
+    import Import from './import.svelte'
+    const component = mount(Import, { target: document.querySelector('main'), props: { url: '/import' } })
+    window.unmount = () => unmount(component)
+  `
+}
+
+const SVELTE = `<script>
+  import { importProgress } from './import.svelte.ts'
+  const { url } = $props()
+  const now = importProgress(() => url)
+</script>
+<p>{now.status}: {now.percent} %</p>`
+
+/** Compiles components and runes, as the plugins of bundlers do. */
+const svelte: Plugin = {
+  name: 'svelte',
+  setup ({ onLoad, onResolve }) {
+    onResolve({ filter: /\.svelte$/ }, ({ resolveDir, path }) => ({ path: join(resolveDir, path), namespace: 'svelte' }))
+    onLoad({ filter: /./, namespace: 'svelte' }, ({ path }) => ({
+      contents: compile(SVELTE, { filename: path }).js.code,
+      resolveDir: dirname(path)
+    }))
+    onLoad({ filter: /\.svelte\.ts$/ }, async ({ path }) => {
+      const { code } = await transform(await readFile(path, 'utf8'), { loader: 'ts', target: 'esnext' })
+      return { contents: compileModule(code, { filename: path }).js.code }
+    })
+  }
+}
+
+for (const [name, program] of Object.entries(PARTS)) {
+  t.test(`the code for ${name} runs in a browser, and closes its connection`, { skip }, async t => {
+    const app = Fastify({ forceCloseConnections: true })
+    await app.register(sse)
+    const queue = new EventQueue()
+    const closed = new Promise<string>(resolve => {
+      app.get('/import', (_request, reply) => reply.sse(queue, { onClose: ({ reason }) => resolve(reason) }))
+    })
+    queue.push({ event: 'progress', data: { percent: 50 } })
+    const page = await openPage(t, `http://127.0.0.1:${await listen(t, app)}`)
+    const problems: string[] = []
+    page.on('pageerror', error => problems.push(String(error)))
+    page.on('console', message => { if (message.type() !== 'info') problems.push(message.text()) })
+    clientPage.writeParts("'/import'")
+    const { outputFiles: [bundle] } = await build({
+      stdin: { contents: program, loader: 'tsx', resolveDir: clientPage.folder },
+      bundle: true,
+      format: 'iife',
+      jsx: 'automatic',
+      define: {
+        'process.env.NODE_ENV': '"production"',
+        __VUE_OPTIONS_API__: 'false',
+        __VUE_PROD_DEVTOOLS__: 'false',
+        __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: 'false'
+      },
+      plugins: [svelte],
+      write: false
+    })
+    await page.setContent('<main></main>')
+    await page.addScriptTag({ content: bundle!.text })
+    await page.waitForFunction(() => document.querySelector('main')!.textContent === 'live: 50 %')
+    await page.evaluate(() => (window as unknown as { unmount: () => void }).unmount())
+    t.equal(await within('the close', closed), 'client')
+    t.equal(await page.textContent('main'), '')
+    t.strictSame(problems, [])
   })
-  await page.setContent('<main></main>')
-  await page.addScriptTag({ content: bundle!.text })
-  await page.waitForFunction(() => document.querySelector('main')!.textContent === 'closed: 50 %')
-})
+}

@@ -14,9 +14,10 @@ t.test('every document with programs has its test', async t => {
   t.strictSame(withPrograms.filter(path => !existsSync(`test/documents/${nameOf(path)}.test.ts`)), [])
 })
 
-t.test('every TypeScript block compiles, and the component of the typed client', async t => {
+t.test('every TypeScript block compiles, and the parts of pages', async t => {
   const folder = '.tap/documents/compile'
   const documents = withPrograms.map(path => new DocumentPrograms(path, `${folder}/${path.replace(/\W/g, '-')}`))
-  documents.find(({ path }) => path === 'lib/client/README.md')!.writeComponent("'/import'")
+  const parts = documents.find(({ path }) => path === 'lib/client/README.md')!.writeParts("'/import'")
+  t.strictSame(parts, ['component.tsx', 'import.ts', 'import.svelte.ts'])
   t.equal(compile(folder), '')
 })
