@@ -15,7 +15,8 @@ const last = useStream('/', { events })
 assertType<Equal<typeof last, StreamSnapshot<ClientEventOf<Events> | undefined>>>()
 assertType<Equal<typeof last.status, StreamState>>()
 assertType<Equal<typeof last.error, StreamError | undefined>>()
-if (last.state?.event === 'count') assertType<Equal<typeof last.state.data, { n: number }>>()
+const { state } = last
+if (state?.event === 'count') assertType<Equal<typeof state.data, { n: number }>>()
 const raw = useStream('/')
 assertType<Equal<typeof raw, StreamSnapshot<RawEvent | undefined>>>()
 // @ts-expect-error a snapshot is read-only
