@@ -39,9 +39,9 @@ const text = { type: 'string' } as const
 export const htmxEvents = { message: text, end: text }
 
 /**
- * The options of a stream for htmx. A source that ends sends `end`, for `sse-close` and `hx-sse:close`: without it, htmx
- * connects again. A stream that fails sends no event: an event `error` is the failure of a connection to an
- * EventSource.
+ * The options of a stream for htmx. A source that ends sends `end`, for `sse-close` and `hx-sse:close`: without it,
+ * htmx connects again. A stream that fails sends no event: an EventSource takes an event `error` for a failure of its
+ * connection.
  */
 export const htmxOptions = { end: { event: 'end', data: '' }, errorEvent: null } as const satisfies StreamOptions
 
@@ -122,8 +122,8 @@ export function patchSignals (
 }
 
 /**
- * Returns the event that runs a script, in an element that is removed afterwards. No text in the script ends the element
- * (WHATWG HTML §4.12.1.3).
+ * Returns the event that runs a script, in an element that is removed afterwards. No text in the script ends the
+ * element (WHATWG HTML §4.12.1.3).
  */
 export function executeScript (
   script: string,

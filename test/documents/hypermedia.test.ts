@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import type { Channel } from '../../lib/index.ts'
 import { DocumentPrograms, open, openPage } from '../setup/document-programs.ts'
 import { listen } from '../setup/listen.ts'
 import { absent, CHROMIUM } from '../setup/programs.ts'
+import { until } from '../setup/until.ts'
 
 t.setTimeout(120_000)
 
@@ -14,10 +16,10 @@ const publish = (app: FastifyInstance, payload: string) =>
 /** Checks that a subscriber receives these bytes. */
 const receives = (bytes: string) => async (t: Test, app: FastifyInstance): Promise<void> => {
   const stream = await open(t, app, '/news')
-  await stream.until(': live\n\n')
+  const head = await stream.until('\n\n')
   await publish(app, 'Hello <you>')
   const received = await stream.until(bytes.slice(bytes.lastIndexOf('data: ')))
-  t.equal(received.replace(/^[^]*?: live\n\n/, '').replaceAll(/^id: .*\n/gm, ''), bytes)
+  t.equal(received.slice(head.length).replaceAll(/^id: .*\n/gm, ''), bytes)
 }
 
 document.run({
@@ -46,6 +48,8 @@ const FOLDERS: Record<string, string> = {
   '@hotwired/turbo@8': '@hotwired/turbo'
 }
 
+const CORS = { 'content-type': 'text/javascript', 'access-control-allow-origin': '*' }
+
 const pages = document.blocks.filter(({ language, heading }) => language === 'html' && heading !== 'Datastar')
 
 t.test('there is a page for each library', async t => {
@@ -54,17 +58,15 @@ t.test('there is a page for each library', async t => {
 
 for (const [index, { heading, code }] of pages.entries()) {
   t.test(`page ${index + 1}, of ${heading}, shows HTML`, { skip: absent(CHROMIUM) }, async t => {
-    const { app } = await document.loadAgain<{ app: FastifyInstance }>(heading === 'htmx' ? 'htmxOptions' : 'turboOptions')
+    const { app, news } = await document.loadAgain<{ app: FastifyInstance, news: Channel }>(
+      heading === 'htmx' ? 'htmxOptions' : 'turboOptions')
     const page = await openPage(t, `http://127.0.0.1:${await listen(t, app)}`)
     await page.route('https://cdn.jsdelivr.net/npm/**', route => {
       const [, name = '', file] = /\/npm\/((?:@[^/]+\/)?[^/]+)\/(.*)$/.exec(route.request().url())!
-      return route.fulfill({ path: `node_modules/${FOLDERS[name]}/${file}`, contentType: 'text/javascript' })
+      return route.fulfill({ path: `node_modules/${FOLDERS[name]}/${file}`, headers: CORS })
     })
     await page.setContent(code)
-    for (let subscribers = 0; subscribers === 0;) {
-      subscribers = app.sse.channel('news').subscribers
-      await page.waitForTimeout(20)
-    }
+    await until('it is subscribed', () => news.subscribers === 1)
     await publish(app, 'Hello <you>')
     await page.waitForFunction(() => document.querySelector('li')?.textContent === 'Hello <you>')
   })

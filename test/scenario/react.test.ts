@@ -52,10 +52,7 @@ const main = document.querySelector('main')
 const page = props => <StrictMode>{props === undefined ? null : <Job {...props} />}</StrictMode>
 const root = main.firstChild === null ? createRoot(main) : hydrateRoot(main, page({ id: 1 }))
 window.show = props => flushSync(() => root.render(page(props)))
-window.hide = () => {
-  flushSync(() => root.render(page()))
-  return performance.now()
-}
+window.hide = () => flushSync(() => root.render(page()))
 `
 
 // The server's markup of the first state.
@@ -75,7 +72,7 @@ declare global {
     renders: string[]
     warnings: string[]
     show: (props: { id: number | null, turn?: string, factor?: number }) => void
-    hide: () => number
+    hide: () => void
   }
 }
 
@@ -114,7 +111,14 @@ for (const [version, alias] of Object.entries(VERSIONS)) {
   pages.set(version, { script: await bundled(PAGE, alias, 'browser'), markup: await rendered(version, alias) })
 }
 
-interface Opened { id: string, factor: string, lastEventId: string, queue: EventQueue<typeof events>, open: boolean, cut: () => void }
+interface Opened {
+  id: string
+  factor: string
+  lastEventId: string
+  queue: EventQueue<typeof events>
+  open: boolean
+  cut: () => void
+}
 
 /** A server with a stream for each job, whose events the test pushes. */
 class Site {
@@ -224,7 +228,7 @@ inEachEngine(t, 1, (t, engine) => {
       const { queue } = await site.stream(1)
       queue.push({ event: 'step', data: { percent: 1 } })
       await shows(page, '1|live|1|')
-      await page.evaluate(() => { window.hide() })
+      await page.evaluate(() => window.hide())
       await until('it is closed', () => !site.streams[0]!.open, PATIENCE)
       await page.evaluate(() => {
         window.show({ id: 2 })

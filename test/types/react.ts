@@ -49,6 +49,8 @@ assertType<Equal<typeof counted, StreamSnapshot<number>>>()
 // @ts-expect-error an object has the encoding json
 useStream<Events>('/', { events: { count: 'text', note: 'text' } })
 
+export { sum, notes, texts, formed, counted }
+
 // Options.
 
 const url: StreamUrl = ({ lastEventId }) => `/?after=${lastEventId}`
