@@ -8,7 +8,7 @@ import { until } from '../setup/until.ts'
 
 t.setTimeout(120_000)
 
-const document = new DocumentPrograms('lib/protocols/hypermedia.md')
+const hypermedia = new DocumentPrograms('lib/protocols/hypermedia.md')
 
 const publish = (app: FastifyInstance, payload: string) =>
   app.inject({ method: 'POST', url: '/news', headers: { 'content-type': 'text/plain' }, payload })
@@ -22,7 +22,7 @@ const receives = (bytes: string) => async (t: Test, app: FastifyInstance): Promi
   t.equal(received.slice(head.length).replaceAll(/^id: .*\n/gm, ''), bytes)
 }
 
-document.run({
+hypermedia.run({
   htmx: [receives('data: <li>Hello &lt;you&gt;</li>\n\n')],
   Turbo: [receives('data: <turbo-stream action="append" target="news"><template><li>Hello &lt;you&gt;</li></template></turbo-stream>\n\n')],
   Datastar: [receives(`event: datastar-patch-elements
@@ -35,7 +35,7 @@ data: signals {"latest":"Hello <you>"}
 
 `)],
   HTML: [async t => {
-    const { list } = await document.load<{ list: string }>('<ul>')
+    const { list } = await hypermedia.load<{ list: string }>('<ul>')
     t.equal(list, '<ul><li title="&lt;one&gt;">&lt;one&gt;</li><li title="two">two</li></ul>')
   }]
 })
@@ -50,7 +50,7 @@ const FOLDERS: Record<string, string> = {
 
 const CORS = { 'content-type': 'text/javascript', 'access-control-allow-origin': '*' }
 
-const pages = document.blocks.filter(({ language, heading }) => language === 'html' && heading !== 'Datastar')
+const pages = hypermedia.blocks.filter(({ language, heading }) => language === 'html' && heading !== 'Datastar')
 
 t.test('there is a page for each library', async t => {
   t.strictSame(pages.map(({ heading }) => heading), ['htmx', 'htmx', 'Turbo'])
@@ -58,14 +58,16 @@ t.test('there is a page for each library', async t => {
 
 for (const [index, { heading, code }] of pages.entries()) {
   t.test(`page ${index + 1}, of ${heading}, shows HTML`, { skip: absent(CHROMIUM) }, async t => {
-    const { app, news } = await document.loadAgain<{ app: FastifyInstance, news: Channel }>(
+    const { app, news } = await hypermedia.loadAgain<{ app: FastifyInstance, news: Channel }>(
       heading === 'htmx' ? 'htmxOptions' : 'turboOptions')
-    const page = await openPage(t, `http://127.0.0.1:${await listen(t, app)}`)
+    const origin = `http://127.0.0.1:${await listen(t, app)}`
+    const page = await openPage(t, origin)
     await page.route('https://cdn.jsdelivr.net/npm/**', route => {
       const [, name = '', file] = /\/npm\/((?:@[^/]+\/)?[^/]+)\/(.*)$/.exec(route.request().url())!
       return route.fulfill({ path: `node_modules/${FOLDERS[name]}/${file}`, headers: CORS })
     })
-    await page.setContent(code)
+    await page.route(`${origin}/`, route => route.fulfill({ body: code, contentType: 'text/html' }))
+    await page.goto(`${origin}/`)
     await until('it is subscribed', () => news.subscribers === 1)
     await publish(app, 'Hello <you>')
     await page.waitForFunction(() => document.querySelector('li')?.textContent === 'Hello <you>')
