@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { build, transform, type Plugin } from 'esbuild'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Page } from 'playwright-core'
@@ -101,20 +102,20 @@ const SVELTE = `<script>
 <p>{now.status}: {now.percent} %</p>`
 
 /** Compiles components and runes, as the plugins of bundlers do. */
-const svelte: Plugin = {
+const svelte = (generate: 'client' | 'server'): Plugin => ({
   name: 'svelte',
   setup ({ onLoad, onResolve }) {
     onResolve({ filter: /\.svelte$/ }, ({ resolveDir, path }) => ({ path: join(resolveDir, path), namespace: 'svelte' }))
     onLoad({ filter: /./, namespace: 'svelte' }, ({ path }) => ({
-      contents: compile(SVELTE, { filename: path }).js.code,
+      contents: compile(SVELTE, { filename: path, generate }).js.code,
       resolveDir: dirname(path)
     }))
     onLoad({ filter: /\.svelte\.ts$/ }, async ({ path }) => {
       const { code } = await transform(await readFile(path, 'utf8'), { loader: 'ts', target: 'esnext' })
-      return { contents: compileModule(code, { filename: path }).js.code }
+      return { contents: compileModule(code, { filename: path, generate }).js.code }
     })
   }
-}
+})
 
 for (const [name, program] of Object.entries(PARTS)) {
   t.test(`the code for ${name} runs in a browser, and closes its connection`, { skip }, async t => {
@@ -141,7 +142,7 @@ for (const [name, program] of Object.entries(PARTS)) {
         __VUE_PROD_DEVTOOLS__: 'false',
         __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: 'false'
       },
-      plugins: [svelte],
+      plugins: [svelte('client')],
       write: false
     })
     await page.setContent('<main></main>')
@@ -151,5 +152,55 @@ for (const [name, program] of Object.entries(PARTS)) {
     t.equal(await within('the close', closed), 'client')
     t.equal(await page.textContent('main'), '')
     t.strictSame(problems, [])
+  })
+}
+
+// The programs that render the parts on a server.
+const RENDERERS: Record<string, string> = {
+  React: `
+    import { renderToString } from 'react-dom/server'
+    import { Import } from './component.tsx'
+    export const render = async url => renderToString(<Import url={url} />)
+  `,
+  Vue: `
+    import { createSSRApp, h } from 'vue'
+    import { renderToString } from 'vue/server-renderer'
+    import { useImport } from './import.ts'
+    export const render = url => renderToString(createSSRApp({
+      setup () {
+        const now = useImport(url)
+        return () => h('p', now.status + ': ' + now.percent + ' %')
+      }
+    }))
+  `,
+  Svelte: `
+    import { render as renderComponent } from 'svelte/server'
+    import Import from './import.svelte'
+    export const render = async url => renderComponent(Import, { props: { url } }).body
+  `
+}
+
+for (const [name, program] of Object.entries(RENDERERS)) {
+  t.test(`the code for ${name} opens nothing on a server`, async t => {
+    const app = Fastify()
+    const requests: string[] = []
+    app.get('/*', async ({ url }) => { requests.push(url) })
+    const address = `http://127.0.0.1:${await listen(t, app)}`
+    clientPage.writeParts("'/import'")
+    const outfile = resolve(clientPage.folder, `${name}.mjs`)
+    await build({
+      stdin: { contents: program, loader: 'tsx', resolveDir: clientPage.folder },
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      packages: 'external',
+      jsx: 'automatic',
+      plugins: [svelte('server')],
+      outfile
+    })
+    const { render } = await import(pathToFileURL(outfile).href) as { render: (url: string) => Promise<string> }
+    t.match((await render(`${address}/import`)).replaceAll(/<!--.*?-->/g, ''), '<p>connecting: 0 %</p>')
+    await fetch(`${address}/last`)
+    t.strictSame(requests, ['/last'])
   })
 }
