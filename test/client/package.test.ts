@@ -25,7 +25,8 @@ t.test('both packages have one version, the same Node and the same checks; the c
   t.equal(client.version, server.version)
   t.strictSame(client.engines, server.engines)
   t.equal(client.license, server.license)
-  t.strictSame(Object.keys(client.peerDependencies), ['@cfworker/json-schema', '@sinclair/typebox', 'typebox'])
+  t.strictSame(Object.keys(client.peerDependencies), ['@cfworker/json-schema', '@sinclair/typebox', 'react',
+    'typebox'])
   for (const [name, range] of Object.entries(client.peerDependencies)) t.equal(server.peerDependencies[name], range)
   t.strictSame(Object.keys(client.peerDependenciesMeta), Object.keys(client.peerDependencies), 'all are optional')
   t.equal(client.dependencies, undefined)
@@ -40,17 +41,20 @@ t.test('the client package installs alone: its types compile, a program connects
   })
   t.strictSame(readdirSync(join(project.folder, 'node_modules')).filter(name => !name.startsWith('.')), [
     'fastify-typed-sse-client'
-  ], 'without TypeBox and Fastify')
+  ], 'without TypeBox, React and Fastify')
 
   const server = await Scripted.start(t, ends('event: tick\ndata: {"n":7}\n\nid: sse.end\n\n'))
   const output = await project.run('program.ts', `
     import { connect, StreamError } from 'fastify-typed-sse-client'
+    import type { StreamSnapshot } from 'fastify-typed-sse-client/react'
     import { validate } from 'fastify-typed-sse-client/validate/standard'
     declare const process: { argv: string[] }
     interface Events extends Record<string, { params: unknown[], static: unknown }> { tick: { params: [], static: { n: number } } }
     const stream = connect<Events>(process.argv[2]!, { events: { tick: 'json' } })
     for await (const event of stream) if (event.event === 'tick') console.log((event.data as { n: number }).n)
     const { reason, error } = await stream.closed
+    const snapshot: StreamSnapshot<number> = { state: 7, status: stream.state, error }
+    if (snapshot.status !== 'closed') throw new Error(snapshot.status)
     console.log(reason, error instanceof StreamError, validate({ type: 'string' }, 5))
   `, { types: [], args: [server.url] })
   t.equal(output, '7\ncomplete false undefined\n')

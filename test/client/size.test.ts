@@ -2,19 +2,32 @@ import { isBuiltin } from 'node:module'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import ts from 'typescript'
-import { bundle, bundleFile } from '../setup/bundle.ts'
+import { bundle, bundleFile, type Bundle } from '../setup/bundle.ts'
 
 // The cost of `connect` for a page: the files that it loads first. A third of it distinguishes mistakes of the
 // program from failures of the network, which a client would repeat for ever, and closes the connection of a page in
 // the back/forward cache.
 const LIMIT = 6_550
 
+// The cost of `useStream` for a page that has React and `connect`.
+const HOOK_LIMIT = 600
+
+/** Returns the size of the files that a page loads first, minified and compressed. */
+const sizeOf = ({ files, loaded }: Bundle): number =>
+  loaded.reduce((sum, name) => sum + gzipSync(files.get(name)!, { level: 9 }).length, 0)
+
 t.test('the client is at most 6.6 kB', async t => {
-  const { files, loaded } = await bundle()
-  const size = loaded.reduce((sum, name) => sum + gzipSync(files.get(name)!, { level: 9 }).length, 0)
+  const size = sizeOf(await bundle())
   t.comment(`${size} bytes of ${LIMIT}`)
   t.ok(size <= LIMIT, `${size} bytes, minified and compressed, are at most ${LIMIT}`)
   t.ok(size > 1_000, 'all of it was counted')
+})
+
+t.test('the hook for React adds at most 0.6 kB to the client', async t => {
+  const size = sizeOf(await bundle('lib/client/react.ts')) - sizeOf(await bundle('lib/client/connect.ts'))
+  t.comment(`${size} bytes of ${HOOK_LIMIT}`)
+  t.ok(size <= HOOK_LIMIT, `${size} bytes, minified and compressed, are at most ${HOOK_LIMIT}`)
+  t.ok(size > 300, 'all of it was counted')
 })
 
 t.test('redirects, sharing and JSON lines are loaded on demand', async t => {

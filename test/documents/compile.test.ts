@@ -10,13 +10,17 @@ const withPrograms = MARKDOWN_FILES.filter(path => codeBlocksOf(path).some(({ la
 
 t.test('every document with programs has its test', async t => {
   t.ok(withPrograms.length > 0)
-  const nameOf = (path: string): string => dirname(path) === '.' ? 'readme' : basename(dirname(path))
+  // A README has the name of its folder.
+  const nameOf = (path: string): string => basename(path) !== 'README.md'
+    ? basename(path, '.md')
+    : dirname(path) === '.' ? 'readme' : basename(dirname(path))
   t.strictSame(withPrograms.filter(path => !existsSync(`test/documents/${nameOf(path)}.test.ts`)), [])
 })
 
-t.test('every TypeScript block compiles, and the component of the typed client', async t => {
+t.test('every TypeScript block compiles, and the parts of pages', async t => {
   const folder = '.tap/documents/compile'
   const documents = withPrograms.map(path => new DocumentPrograms(path, `${folder}/${path.replace(/\W/g, '-')}`))
-  documents.find(({ path }) => path === 'lib/client/README.md')!.writeComponent("'/import'")
+  const parts = documents.find(({ path }) => path === 'lib/client/README.md')!.writeParts("'/import'")
+  t.strictSame(parts, ['component.tsx', 'import.ts', 'import.svelte.ts'])
   t.equal(compile(folder), '')
 })

@@ -123,7 +123,7 @@ t.test('the start page lists the examples and shows each in a frame', async t =>
   const app = await build()
   t.teardown(() => app.close())
   const start = await app.inject('/')
-  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run']) {
+  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run', '/hypermedia']) {
     t.match(start.body, `<a href="${path}">`)
     t.match(start.body, `<iframe src="${path}"`)
     const page = await app.inject(path)
@@ -169,6 +169,9 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
     '/board/events',
     '/chat/{room}/events',
     '/chat/{room}/messages',
+    '/hypermedia/htmx',
+    '/hypermedia/notes',
+    '/hypermedia/turbo',
     '/progress/events',
     '/runs/{id}',
     '/sse',

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { FastifyInstance } from 'fastify'
@@ -12,7 +13,7 @@ export interface Bundle {
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Bundles a file of this repository, in memory. */
+/** Bundles a file of this repository, in memory, without React. */
 export const bundleFile = (file: string) =>
   build({
     absWorkingDir: ROOT,
@@ -24,14 +25,17 @@ export const bundleFile = (file: string) =>
     target: 'es2022',
     outdir: '.',
     write: false,
-    metafile: true
+    metafile: true,
+    external: ['react']
   })
 
-export async function bundle (): Promise<Bundle> {
-  const { outputFiles, metafile } = await bundleFile('lib/client.ts')
-  const loaded = new Set(['client.js'])
+export async function bundle (entry = 'lib/client.ts'): Promise<Bundle> {
+  const { outputFiles, metafile } = await bundleFile(entry)
+  const loaded = new Set([basename(entry).replace(/ts$/, 'js')])
   for (const name of loaded) {
-    for (const { path, kind } of metafile.outputs[name]!.imports) if (kind === 'import-statement') loaded.add(path)
+    for (const { path, kind, external } of metafile.outputs[name]!.imports) {
+      if (kind === 'import-statement' && external !== true) loaded.add(path)
+    }
   }
   return { files: new Map(outputFiles.map(({ path, text }) => [path.slice(ROOT.length), text])), loaded: [...loaded] }
 }

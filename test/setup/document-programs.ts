@@ -63,14 +63,18 @@ export class DocumentPrograms {
   }
 
   /**
-   * Writes a block of TSX beside the program that contains this text, and returns its file. The block imports it as
-   * `./server.ts`.
+   * Writes the parts of pages beside the program that contains this text: the block of TSX to `component.tsx`, and each
+   * block of TypeScript whose first line is the name of a file. They import the program as `./server.ts`. Returns the
+   * names of the files.
    */
-  writeComponent (text: string): string {
-    const { code } = this.blocks.find(({ language }) => language === 'tsx')!
-    const file = join(this.folder, 'component.tsx')
-    writeFileSync(file, code.replace('./server.ts', `./${basename(this.#find(text).file)}`))
-    return file
+  writeParts (text: string): string[] {
+    const server = `./${basename(this.#find(text).file)}`
+    const parts = this.blocks.flatMap(({ language, code }) => {
+      const name = language === 'tsx' ? 'component.tsx' : /^\/\/ (\S+\.ts)\n/.exec(code)?.[1]
+      return name === undefined ? [] : [{ name, code }]
+    })
+    for (const { name, code } of parts) writeFileSync(join(this.folder, name), code.replace('./server.ts', server))
+    return parts.map(({ name }) => name)
   }
 
   /** Runs each program and its check. The checks have the keys and the order of the headings. */
@@ -127,7 +131,7 @@ function programText (block: string): string {
 /** Compiles the files of a folder with the settings of the repository, and returns the messages of the compiler. */
 export function compile (folder: string): string {
   const root = resolve('.')
-  const compilerOptions = { rootDir: root, allowUnreachableCode: true, jsx: 'react-jsx' }
+  const compilerOptions = { rootDir: root, allowUnreachableCode: true, jsx: 'react-jsx', types: ['node', 'svelte'] }
   writeFileSync(join(folder, 'tsconfig.json'),
     JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: ['.'] }))
   try {
