@@ -8,7 +8,7 @@ import { openObject, type OpenObject } from './open-object.ts'
 export interface MessageEventTypes {
   message_start: {
     type: 'message_start'
-    message: { id: string, type: 'message', role: 'assistant', model: string, content: object[], usage: object }
+    message: { id: string, type: 'message', role: 'assistant', model: string, content: readonly object[], usage: object }
   }
   content_block_start: {
     type: 'content_block_start'
@@ -96,7 +96,7 @@ export const anthropicErrorHandler: ErrorHandler = errorHandler(errorOf)
  * event `error`, for which the client of Anthropic throws. At shutdown the answer may end.
  */
 export const messageOptions = {
-  errorEvent: (error: Error, request?: FastifyRequest) => ({ event: 'error', data: errorOf(error, request) }),
+  errorEvent: (error: Error, request?: FastifyRequest) => ({ event: 'error', data: errorOf(error, request) } as const),
   systemEvent: null,
   onShutdown: 'drain'
 } as const satisfies StreamOptions

@@ -134,7 +134,10 @@ const RESPONSE_EVENTS = [
 export type ResponseEventName = typeof RESPONSE_EVENTS[number]
 
 /** An event of the Responses API. The events of the official SDK have this type. Other fields are sent unchanged. */
-export interface ResponseEvent<N extends string = ResponseEventName> {
+export type ResponseEvent = { [N in ResponseEventName]: ResponseEventOf<N> }[ResponseEventName]
+
+/** An event of the Responses API by its name. */
+export interface ResponseEventOf<N extends string> {
   type: N
   sequence_number: number
   response?: object
@@ -147,7 +150,7 @@ export interface ResponseEvent<N extends string = ResponseEventName> {
   delta?: string
   text?: string
   refusal?: string
-  logprobs?: object[]
+  logprobs?: readonly object[]
   name?: string
   arguments?: string
   input?: string
@@ -166,7 +169,7 @@ const responseEvent = openObject({ type: string, sequence_number: integer })
 
 /** The events of a streamed response. For `schema.sse`. A later event of the API is one more property. */
 export const responseEvents = Object.fromEntries(RESPONSE_EVENTS.map(name => [name, responseEvent])) as {
-  readonly [N in ResponseEventName]: OpenObject<ResponseEvent<N>>
+  readonly [N in ResponseEventName]: OpenObject<ResponseEventOf<N>>
 }
 
 /** The number of the next event of a stream that failed with this error. */
@@ -180,13 +183,16 @@ export const responseOptions = {
   errorEvent: (error: Error, request?: FastifyRequest) => {
     const { type, ...fields } = errorOf(error, request)
     const sequence = nextNumber.get(error) ?? 0
-    return { event: 'error', data: { type: 'error', ...fields, sequence_number: sequence, error: { type, ...fields } } }
+    return {
+      event: 'error',
+      data: { type: 'error', ...fields, sequence_number: sequence, error: { type, ...fields } }
+    } as const
   },
   systemEvent: null,
   onShutdown: 'drain'
 } as const satisfies StreamOptions
 
-type Unnumbered = Omit<ResponseEvent, 'sequence_number'> & { readonly sequence_number?: number | undefined }
+type Unnumbered = Omit<ResponseEventOf<string>, 'sequence_number'> & { readonly sequence_number?: number | undefined }
 type Numbered<T> = T extends { readonly type: infer N extends string }
   ? { event: N, data: Omit<T, 'sequence_number'> & { type: N, sequence_number: number } } : never
 

@@ -24,7 +24,7 @@ async function server (t: Test, source: Source): Promise<Server> {
   return { app, url, logs, client: new Anthropic({ baseURL: url, apiKey: 'key', maxRetries: 0 }) }
 }
 
-const REQUEST = { model: 'm', max_tokens: 100, messages: [{ role: 'user', content: 'Hello' }] } as const
+const REQUEST = { model: 'm', max_tokens: 100, messages: [{ role: 'user' as const, content: 'Hello' }] }
 
 async function * message (words = ['Hel', 'lo']): AsyncGenerator<MessageStreamEvent> {
   const usage = { input_tokens: 3, output_tokens: 1 }
@@ -82,6 +82,7 @@ t.test('E2: the client throws the error of a stream, without the text of an unex
     throw new Error('password of the database')
   })
   await t.rejects(client.messages.stream(REQUEST).finalMessage(), {
+    message: /./,
     constructor: Anthropic.APIError,
     type: 'api_error',
     apiMessage: 'Internal Server Error',
@@ -106,10 +107,10 @@ t.test('an error that is meant for the client has its own message and the type o
       throw error
     })
     await t.rejects(late.client.messages.stream(REQUEST).finalMessage(),
-      { type, apiMessage: 'Not today', status: undefined })
+      { message: /./, type, apiMessage: 'Not today', status: undefined })
     const early = await server(t, async function * () { throw error })
     await t.rejects(early.client.messages.stream(REQUEST).finalMessage(),
-      { type, apiMessage: 'Not today', status: statusCode })
+      { message: /./, type, apiMessage: 'Not today', status: statusCode })
   }
 })
 
@@ -123,12 +124,12 @@ t.test('E2: the client throws the error of a request that failed before its stre
       throw Object.assign(new Error('password of the database'), { statusCode })
     })
     await t.rejects(client.messages.create({ ...REQUEST, stream: true }),
-      { type, apiMessage: message, status: statusCode ?? 500 })
+      { message: /./, type, apiMessage: message, status: statusCode ?? 500 })
     t.match(logs.join(''), 'password of the database')
   }
   const { client } = await server(t, () => message())
   await t.rejects(client.messages.create({ ...REQUEST, model: undefined as never }),
-    { type: 'invalid_request_error', apiMessage: "body must have required property 'model'" })
+    { message: /./, type: 'invalid_request_error', apiMessage: "body must have required property 'model'" })
 })
 
 t.test('an invalid event is not sent, and the client throws', async t => {
@@ -136,7 +137,7 @@ t.test('an invalid event is not sent, and the client throws', async t => {
     yield * message()
     yield { type: 'content_block_delta', index: 'one' } as never
   })
-  await t.rejects(client.messages.stream(REQUEST).finalMessage(), { type: 'api_error' })
+  await t.rejects(client.messages.stream(REQUEST).finalMessage(), { message: /./, type: 'api_error' })
   t.match(logs.join(''), /FST_SSE_DATA/)
 })
 

@@ -1,5 +1,5 @@
 import type Anthropic from '@anthropic-ai/sdk'
-import { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import type OpenAI from 'openai'
 import sse, { asData, named, type DataOf, type EventOf } from '../../lib/index.ts'
@@ -27,21 +27,33 @@ assertType<Anthropic.Beta.BetaRawMessageStreamEvent['type'] extends MessageStrea
 
 // The stream of an SDK is a source as it is.
 
-for (const scope of [app, app.withTypeProvider<TypeBoxTypeProvider>()] as const) {
-  scope.post('/v1/chat/completions', { schema: { sse: chatCompletionEvents } }, async (request, reply) => reply.sse(
-    asData(await openai.chat.completions.create({ model: 'm', messages: [], stream: true }, { signal: request.signal })),
-    chatCompletionOptions
-  ))
-  scope.post('/v1/responses', { schema: { sse: responseEvents } }, (_request, reply) => reply.sse(
-    responses(({ signal }) => openai.responses.create({ model: 'm', stream: true }, { signal })),
-    responseOptions
-  ))
-  scope.post('/v1/messages', { schema: { sse: messageEvents } }, (_request, reply) => reply.sse(
-    named(({ signal }) =>
-      anthropic.messages.create({ model: 'm', max_tokens: 1, messages: [], stream: true }, { signal })),
-    messageOptions
-  ))
-}
+app.post('/v1/chat/completions', { schema: { sse: chatCompletionEvents } }, async (request, reply) => reply.sse(
+  asData(await openai.chat.completions.create({ model: 'm', messages: [], stream: true }, { signal: request.signal })),
+  chatCompletionOptions
+))
+app.post('/v1/responses', { schema: { sse: responseEvents } }, (_request, reply) => reply.sse(
+  responses(({ signal }) => openai.responses.create({ model: 'm', stream: true }, { signal })),
+  responseOptions
+))
+app.post('/v1/messages', { schema: { sse: messageEvents } }, (_request, reply) => reply.sse(
+  named(({ signal }) =>
+    anthropic.messages.create({ model: 'm', max_tokens: 1, messages: [], stream: true }, { signal })),
+  messageOptions
+))
+const typebox = app.withTypeProvider<TypeBoxTypeProvider>()
+typebox.post('/v1/chat/completions', { schema: { sse: chatCompletionEvents } }, async (request, reply) => reply.sse(
+  asData(await openai.chat.completions.create({ model: 'm', messages: [], stream: true }, { signal: request.signal })),
+  chatCompletionOptions
+))
+typebox.post('/v1/responses', { schema: { sse: responseEvents } }, (_request, reply) => reply.sse(
+  responses(({ signal }) => openai.responses.create({ model: 'm', stream: true }, { signal })),
+  responseOptions
+))
+typebox.post('/v1/messages', { schema: { sse: messageEvents } }, (_request, reply) => reply.sse(
+  named(({ signal }) =>
+    anthropic.messages.create({ model: 'm', max_tokens: 1, messages: [], stream: true }, { signal })),
+  messageOptions
+))
 
 // The options fit every place of an event.
 
@@ -73,6 +85,8 @@ export async function * answer (): AsyncGenerator<EventOf<typeof responseEvents>
   yield { event: 'response.output_text.delta', data: { type: 'response.output_text.done', sequence_number: 1 } }
 }
 
+declare const events: AsyncIterable<ResponseEvent>
+app.post('/', { schema: { sse: responseEvents } }, (_request, reply) => reply.sse(responses(events), responseOptions))
 // @ts-expect-error no event of the API
 responses([{ type: 'response.none' }])
 // @ts-expect-error a wrong field
@@ -81,9 +95,8 @@ responses([{ type: 'response.created', response: 'text' }])
 assertType<Equal<DataOf<typeof messageEvents['ping']>, { type: 'ping' }>>()
 
 export async function read (): Promise<void> {
-  const { message_start, error } = messageEvents
-  for await (const event of connect('/v1/messages', { events: { message_start: 'json', error: 'json' } })) event.data
-  for await (const event of connect('/v1/messages', { events: { message_start, error } })) {
+  const { message_start: start, error } = messageEvents
+  for await (const event of connect('/v1/messages', { events: { message_start: start, error } })) {
     if (event.event === 'message_start') assertType<Equal<typeof event.data.message.role, 'assistant'>>()
   }
 }
