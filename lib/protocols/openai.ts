@@ -1,10 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import { problemDetails } from '../contract/problem.ts'
 import { withTexts } from '../schema/texts.ts'
-import { named } from '../source/as-data.ts'
-import { evaluateSource, iterate, type EventIterator, type EventSequence, type PublishContext } from '../source/source.ts'
+import type { EventSequence, PublishContext } from '../source/source.ts'
 import type { StreamOptions } from '../stream/options.ts'
-import { toError } from '../thrown-value.ts'
+import { convert } from './convert.ts'
 import { errorHandler, type ErrorHandler } from './error-response.ts'
 import { openObject, type OpenObject } from './open-object.ts'
 
@@ -208,43 +207,18 @@ export function responses<N extends ResponseEventName, T extends Unnumbered & { 
   source: (context: C) => EventSequence<T> | Promise<EventSequence<T>>
 ): (context: C) => Promise<AsyncIterable<Numbered<T>>>
 export function responses (source: unknown): unknown {
-  return named(numbered(source) as EventSequence<{ type: string }>)
-}
-
-function numbered (source: unknown): unknown {
-  if (typeof source === 'function') {
-    return async (context: PublishContext) => numbered(await evaluateSource(source, context))
-  }
-  return { [Symbol.asyncIterator]: () => numberedIterator(iterate(source)) }
-}
-
-function numberedIterator (chunks: EventIterator): EventIterator {
-  // The numbers of the last chunk and of the next one.
-  let last = 0
-  let next = 0
-  const step = async (read: () => ReturnType<EventIterator['next']>): Promise<IteratorResult<unknown>> => {
-    try {
-      const result = await read()
-      if (result.done === true) return result
-      const chunk = result.value as Unnumbered
-      last = chunk.sequence_number ?? next
-      next = Number.isInteger(last) ? last + 1 : next
-      return { done: false, value: { ...chunk, sequence_number: last } }
-    } catch (thrown) {
-      const error = toError(thrown)
-      nextNumber.set(error, next)
-      throw error
+  return convert(source, () => {
+    // The numbers of the last chunk and of the next one.
+    let last = 0
+    let next = 0
+    return {
+      chunk: value => {
+        const chunk = Object(value) as Unnumbered
+        last = chunk.sequence_number ?? next
+        next = Number.isInteger(last) ? last + 1 : next
+        return [{ event: chunk.type, data: { ...chunk, sequence_number: last } }]
+      },
+      failed: (error, rejected) => nextNumber.set(error, rejected && Number.isInteger(last) ? last : next)
     }
-  }
-  return {
-    next: () => step(() => chunks.next()),
-    throw: error => step(() => {
-      // The last chunk was invalid, and was not sent.
-      if (Number.isInteger(last)) next = last
-      if (chunks.throw !== undefined) return chunks.throw(error)
-      chunks.return?.()
-      throw error
-    }),
-    return: () => chunks.return?.()
-  }
+  })
 }
