@@ -31,7 +31,7 @@ function converted (chunks: EventIterator, { chunk, end, failed }: Conversion): 
   const step = async (first: () => Step, rejected: boolean): Promise<IteratorResult<unknown>> => {
     try {
       for (let read = first; ready.length === 0; read = next) {
-        if (over) return { done: true, value: undefined }
+        if (over && read === next) return { done: true, value: undefined }
         const result = await read()
         over = result.done === true
         ready.push(...(over ? end?.() ?? [] : chunk(result.value)))

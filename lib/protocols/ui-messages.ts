@@ -102,14 +102,13 @@ export function uiMessages (source: unknown, { messageId }: UIMessagesOptions = 
       if (text === undefined) before.push({ type: 'text-start', id: text = `text-${++texts}` })
       return [...before, { type: 'text-delta', id: text, delta }]
     }
-    const ofChunk = (value: UIMessageChunk): UIMessageChunk[] => {
-      const type = Object(value).type as unknown
-      isFinished ||= type === 'finish' || type === 'abort' || type === 'error'
-      if (type !== 'start') return [...start(), ...endText(), value]
+    const ofChunk = (value: UIMessageChunk | null | undefined): unknown[] => {
+      isFinished ||= value?.type === 'finish' || value?.type === 'abort' || value?.type === 'error'
+      if (value?.type !== 'start') return [...start(), ...endText(), value]
       isStarted = true
       return [...endText(), messageId === undefined ? value : { messageId, ...value }]
     }
-    const asEvents = (chunks: UIMessageChunk[]): UIMessageEvent[] => chunks.map(data => ({ data }))
+    const asEvents = (chunks: unknown[]): unknown[] => chunks.map(data => ({ data }))
     return {
       chunk: value => asEvents(typeof value === 'string' ? ofToken(value) : ofChunk(value as UIMessageChunk)),
       end: () => asEvents([...start(), ...endText(), ...isFinished ? [] : [{ type: 'finish' } as const]])

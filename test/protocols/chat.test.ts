@@ -48,7 +48,7 @@ async function node (t: Test, options: Partial<ChatOptions<UIMessage>> = {}, red
 async function nodeOf (t: Test, options: Partial<ChatOptions<UIMessage>>, eventLog: EventLogFactory): Promise<Node> {
   const logs: string[] = []
   const app = Fastify({ forceCloseConnections: true, logger: { stream: { write: line => { logs.push(line) } } } })
-  await app.register(sse, { eventLog })
+  await app.register(sse, { eventLog, shutdownTimeout: 400 })
   const chats = chat<UIMessage>(app, { authorize: () => true, produce: async function * () {}, ...options })
   const url = `http://127.0.0.1:${await listen(t, app)}/api/chat`
   return { app, chat: chats, url, logs, transport: new DefaultChatTransport({ api: url }) }
