@@ -4,7 +4,7 @@ import type { Channel } from '../channel/channel.ts'
 import { FST_SSE_FORBIDDEN, FST_SSE_OPTION, describe } from '../errors.ts'
 import type { HistoryLimits } from '../log/log.ts'
 import type { Run } from '../runs/run.ts'
-import { aFunction, isOptions, validateOptions, type Rule } from '../validate-options.ts'
+import { aFunction, validateOptions, type Rule } from '../validate-options.ts'
 import { openObject } from './open-object.ts'
 import {
   uiMessageErrorHandler, uiMessageEvents, uiMessageHeaders, uiMessageOptions, uiMessages, type UIMessageSource
@@ -112,7 +112,8 @@ const isOver = ({ state }: ChatRun): boolean => state !== 'running'
 const ABORT = { data: { type: 'abort' } } as const
 
 /** Returns the id of the chat: of the path, or of the body. */
-const idOf = ({ params, body }: FastifyRequest): string => String((Object(params) as ChatBody).id ?? (body as ChatBody).id)
+const idOf = ({ params, body }: FastifyRequest): string =>
+  String((Object(params) as ChatBody).id ?? (Object(body) as ChatBody).id)
 
 /** Returns the last event of a channel whose history has one; undefined if there is none. */
 async function lastOf (channel: Channel<typeof pointerEvents>): Promise<Pointer | undefined> {
@@ -125,8 +126,8 @@ async function lastOf (channel: Channel<typeof pointerEvents>): Promise<Pointer 
 }
 
 /**
- * Serves the chats of `useChat`: `POST /api/chat` answers the last message, `GET /api/chat/:id/stream` continues an
- * answer that runs, or replies with 204, and `DELETE /api/chat/:id` stops it. Each answer is a run: it continues when its
+ * Serves the chats of `useChat`: `POST /api/chat` answers the last message, `GET /api/chat/:id/stream` resumes an answer
+ * that runs, or replies with 204, and `DELETE /api/chat/:id` stops it. Each answer is a run: it continues when its
  * client disconnects, and any node serves it. A repeated POST joins the answer; another one stops it.
  */
 export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance, options: ChatOptions<M>): Chat {
@@ -150,7 +151,7 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
 
   async function permit (request: FastifyRequest): Promise<string> {
     const key = keyOf(request)
-    if (!aName.fits(key)) throw new FST_SSE_OPTION('key', 'a function that returns a text', `one that returns ${describe(key)}`)
+    if (!aName.fits(key)) throw new FST_SSE_OPTION('key', 'a function that returns a text', describe(key))
     if (await authorize(request, key) !== true) throw new FST_SSE_FORBIDDEN('the chat belongs to another user')
     return key
   }

@@ -10,7 +10,7 @@ interface Provided { providerMetadata?: object }
 interface ToolPart extends Provided { toolCallId: string, dynamic?: boolean, providerExecuted?: boolean }
 type FinishReason = 'stop' | 'length' | 'content-filter' | 'tool-calls' | 'error' | 'other'
 
-/** A part of a UI message stream. The chunks of `toUIMessageStream()` have this type. Other fields are sent unchanged. */
+/** A chunk of a UI message stream, as of `toUIMessageStream()`. Other fields are sent unchanged. */
 export type UIMessageChunk =
   | { type: 'start', messageId?: string, messageMetadata?: unknown }
   | { type: 'start-step' | 'finish-step' }
@@ -72,8 +72,8 @@ export type UIMessageSource = EventSequence<UIMessageChunk | string>
 interface UIMessageEvent { data: UIMessageChunk }
 
 /**
- * Converts the chunks of `toUIMessageStream()`, or tokens of text, to events. The sources are those of `asData`. It adds
- * the chunks that a source leaves out: `start`, `finish`, and the ones around a text.
+ * Converts the chunks of `toUIMessageStream()`, or tokens of text, to events. The sources are those of `asData`. It
+ * adds the chunks that a source leaves out: `start`, `finish`, and the ones around a text.
  */
 export function uiMessages (source: UIMessageSource, options?: UIMessagesOptions): AsyncIterable<UIMessageEvent>
 export function uiMessages<C extends PublishContext> (

@@ -34,10 +34,19 @@ class Model {
 
   end (number: number, error?: Error): void { this.#queueOf(number).end(error) }
 
-  #queueOf (number: number): EventQueue { return this.#tokens[number] ??= new EventQueue({ capacity: 100 }) }
+  #queueOf (number: number): EventQueue {
+    this.#tokens[number] ??= new EventQueue({ capacity: 100 })
+    return this.#tokens[number]
+  }
 }
 
-interface Node { app: FastifyInstance, chat: Chat, url: string, transport: DefaultChatTransport<UIMessage>, logs: string[] }
+interface Node {
+  app: FastifyInstance
+  chat: Chat
+  url: string
+  transport: DefaultChatTransport<UIMessage>
+  logs: string[]
+}
 
 /** A node with chats, and the transport of `useChat` for it. */
 async function node (t: Test, options: Partial<ChatOptions<UIMessage>> = {}, redis?: RedisServer): Promise<Node> {
@@ -59,7 +68,11 @@ const user = (text: string, id = 'question-1'): UIMessage => ({ id, role: 'user'
 interface Sending { trigger?: 'submit-message' | 'regenerate-message', messageId?: string, signal?: AbortSignal }
 
 /** Sends a message as `useChat` does. Resolves when the stream has opened. */
-const send = ({ transport }: Node, messages: UIMessage[], { trigger = 'submit-message', messageId, signal }: Sending = {}) =>
+const send = (
+  { transport }: Node,
+  messages: UIMessage[],
+  { trigger = 'submit-message', messageId, signal }: Sending = {}
+) =>
   transport.sendMessages({ chatId: 'chat-1', messages, trigger, messageId, abortSignal: signal })
 
 const resume = ({ transport }: Node) => transport.reconnectToStream({ chatId: 'chat-1' })
@@ -68,7 +81,8 @@ const resume = ({ transport }: Node) => transport.reconnectToStream({ chatId: 'c
 async function read (stream: ReadableStream<UIMessageChunk> | null): Promise<{ id: string, text: string }> {
   let message: UIMessage | undefined
   const errors: unknown[] = []
-  for await (const state of readUIMessageStream({ stream: stream!, onError: error => errors.push(error) })) message = state
+  const onError = (error: unknown): void => { errors.push(error) }
+  for await (const state of readUIMessageStream({ stream: stream!, onError })) message = state
   if (errors.length > 0) throw errors[0]
   return {
     id: message?.id ?? '',
@@ -77,12 +91,12 @@ async function read (stream: ReadableStream<UIMessageChunk> | null): Promise<{ i
 }
 
 /** Reads chunks until one has this delta. */
-async function readTo (stream: ReadableStream<UIMessageChunk>, word: string): Promise<ReadableStreamDefaultReader<UIMessageChunk>> {
+async function readTo (stream: ReadableStream<UIMessageChunk>, word: string): Promise<void> {
   const reader = stream.getReader()
   for (;;) {
     const { value, done } = await reader.read()
     if (done) throw new Error(`ended before ${word}`)
-    if (value.type === 'text-delta' && value.delta === word) return reader
+    if (value.type === 'text-delta' && value.delta === word) return
   }
 }
 

@@ -18,23 +18,27 @@ t.test('a chunk becomes any number of events, and each reading begins anew', asy
   t.strictSame(await all(source), [1, 2, 2, 'end'])
   t.strictSame(await all(source), [1, 2, 2, 'end'])
   t.equal(readings, 2)
-  const made = convert(async ({ signal }: { signal: string }) => [signal.length], start) as (context: object) => Promise<unknown>
+  const made = convert(async ({ signal }: { signal: string }) => [signal.length], start) as
+    (context: object) => Promise<unknown>
   t.strictSame(await all(await made({ signal: 'ab' })), [2, 2, 'end'])
   t.strictSame(await all(convert([1], () => ({ chunk: value => [value] }))), [1])
 })
 
 t.test('a rejected event is thrown into a generator, which may continue', async t => {
   const failures: unknown[] = []
-  const conversion: Conversion = { chunk: value => [value, value], failed: (error, rejected) => failures.push(error.message, rejected) }
+  const conversion: Conversion = {
+    chunk: value => [value, value],
+    failed: (error, rejected) => failures.push(error.message, rejected)
+  }
   const caught: unknown[] = []
-  const events = iterate(convert(async function * () {
+  const events = iterate(convert((async function * () {
     try {
       yield 'a'
     } catch (error) {
       caught.push(error)
     }
     yield 'b'
-  }(), () => conversion))
+  }()), () => conversion))
   t.strictSame(await events.next(), { done: false, value: 'a' })
   t.strictSame(await events.throw!('invalid'), { done: false, value: 'b' }, 'the second event of the chunk is dropped')
   t.strictSame(caught, ['invalid'])
@@ -56,7 +60,8 @@ t.test('a rejected event ends a source that is no generator', async t => {
   await t.rejects(Promise.resolve(events.throw!(new Error('invalid'))), { message: 'invalid' })
   await events.return!()
   t.equal(returned, 2)
-  const bare = iterate(convert({ [Symbol.iterator]: () => ({ next: () => ({ done: true }) }) }, () => ({ chunk: () => [] })))
+  const empty = { [Symbol.iterator]: () => ({ next: () => ({ done: true }) }) }
+  const bare = iterate(convert(empty, () => ({ chunk: () => [] })))
   await t.rejects(Promise.resolve(bare.throw!(new Error('invalid'))), { message: 'invalid' })
   t.equal(await bare.return!(), undefined)
 })
