@@ -126,9 +126,9 @@ async function lastOf (channel: Channel<typeof pointerEvents>): Promise<Pointer 
 }
 
 /**
- * Serves the chats of `useChat`: `POST /api/chat` answers the last message, `GET /api/chat/:id/stream` resumes an answer
- * that runs, or replies with 204, and `DELETE /api/chat/:id` stops it. Each answer is a run: it continues when its
- * client disconnects, and any node serves it. A repeated POST joins the answer; another one stops it.
+ * Serves the chats of `useChat`: `POST /api/chat` answers the last message, `GET /api/chat/:id/stream` resumes an
+ * answer that runs, or replies with 204, and `DELETE /api/chat/:id` stops it. Each answer is a run: it continues when
+ * its client disconnects, and any node serves it. A repeated POST joins the answer; another one stops it.
  */
 export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance, options: ChatOptions<M>): Chat {
   const { authorize, produce, key: keyOf = idOf, url = '/api/chat', name = 'chat', history, leaseDuration } =

@@ -21,5 +21,6 @@ t.test('every TypeScript block compiles, and the component of the typed client',
   const folder = '.tap/documents/compile'
   const documents = withPrograms.map(path => new DocumentPrograms(path, `${folder}/${path.replace(/\W/g, '-')}`))
   documents.find(({ path }) => path === 'lib/client/README.md')!.writeComponent("'/import'")
+  documents.find(({ path }) => path === 'lib/protocols/ai-sdk.md')!.writeComponent('chat(app')
   t.equal(compile(folder), '')
 })
