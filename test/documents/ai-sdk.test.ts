@@ -63,8 +63,8 @@ document.run({
 t.test('the page asks, shows the answer, and stops it', { skip: absent(CHROMIUM) }, async t => {
   const { app } = await document.loadAgain<{ app: Parameters<typeof listen>[1] }>('chat(app')
   document.writeComponent('chat(app')
-  const contents = "import { createRoot } from 'react-dom/client'\nimport { Chat } from './component.tsx'\n" +
-    "createRoot(document.querySelector('main')!).render(<Chat id='chat-1' />)\n"
+  const contents = "import { createRoot } from 'react-dom/client'\nimport { Answers } from './component.tsx'\n" +
+    "createRoot(document.querySelector('main')!).render(<Answers id='chat-1' />)\n"
   const { outputFiles: [bundle] } = await build({
     stdin: { contents, loader: 'tsx', resolveDir: document.folder },
     bundle: true,
