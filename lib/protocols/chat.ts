@@ -103,9 +103,10 @@ function validateBody (value: unknown): { error: Error } | true {
 }
 
 // The pointer from a chat to its last answer. It should outlive the longest answer.
-const pointerEvents = { message: openObject<Pointer>({ run: { type: 'string' }, question: { type: 'string' } }) }
 const POINTER_AGE = 3_600_000
-interface Pointer { run: string, question: string }
+const pointerEvents = { message: openObject<Pointer>({ run: { type: 'string' }, question: { type: 'string' } }) }
+/** `messages`: the ids of the message that was answered, and of the answer. */
+interface Pointer { run: string, question: string, messages: string[] }
 
 const digest = (...values: unknown[]): string => createHash('sha256').update(JSON.stringify(values)).digest('base64url')
 const isOver = ({ state }: ChatRun): boolean => state !== 'running'
@@ -178,14 +179,15 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
         { messageId }
       ))
       const isDead = !started && isOver(run) && run.state !== 'complete'
-      if (started || isDead) await pointer.publish({ data: { run: id, question } })
+      if (started || isDead) await pointer.publish({ data: { run: id, question, messages: [last.id, messageId] } })
       if (started && before !== undefined && !isOver(before)) await runs.stop(before.id, ABORT)
       if (!isDead) return run
     }
   }
 
+  const currentOf = (key: string): Promise<Pointer | undefined> => lastOf(pointers.of(digest(key)))
   const get = async (key: string): Promise<ChatRun | undefined> => {
-    const current = await lastOf(pointers.of(digest(key)))
+    const current = await currentOf(key)
     return current === undefined ? undefined : await runs.get(current.run)
   }
   const stop = async (key: string): Promise<boolean> => {
@@ -198,11 +200,13 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
     async (request, reply) =>
       reply.headers(uiMessageHeaders).sse(await start(await permit(request), request), uiMessageOptions))
 
-  app.get(`${url}/:id/stream`, route, async (request, reply) => {
-    const run = await get(await permit(request))
-    // An answer that is over is a message of the page, unless the client knows its position in it.
-    const isOpen = run !== undefined && (!isOver(run) || request.lastEventId !== undefined)
-    return isOpen ? reply.headers(uiMessageHeaders).sse(run, uiMessageOptions) : reply.code(204).send()
+  app.get<{ Querystring: { message?: unknown } }>(`${url}/:id/stream`, route, async (request, reply) => {
+    const current = await currentOf(await permit(request))
+    const run = current === undefined ? undefined : await runs.get(current.run)
+    // A page may have an answer that is over under another id: only a page that tells its last message gets it again.
+    const isWanted = run !== undefined && (!isOver(run) || request.lastEventId !== undefined ||
+      current!.messages.includes(request.query.message as string))
+    return isWanted ? reply.headers(uiMessageHeaders).sse(run, uiMessageOptions) : reply.code(204).send()
   })
 
   app.delete(`${url}/:id`, { errorHandler: uiMessageErrorHandler }, async (request, reply) => {

@@ -77,6 +77,10 @@ const send = (
 
 const resume = ({ transport }: Node) => transport.reconnectToStream({ chatId: 'chat-1' })
 
+/** Reads this URL as `useChat` does. */
+const fetchStream = (api: string) =>
+  new DefaultChatTransport({ prepareReconnectToStreamRequest: () => ({ api }) }).reconnectToStream({ chatId: 'chat-1' })
+
 /** Reads a stream as `useChat` does. Returns the last state of the message. */
 async function read (stream: ReadableStream<UIMessageChunk> | null): Promise<{ id: string, text: string }> {
   let message: UIMessage | undefined
@@ -116,6 +120,13 @@ t.test('a message is answered, and the answer has one id', async t => {
   })
   t.equal(headers.get('x-vercel-ai-ui-message-stream'), 'v1')
   t.equal(model.asked.length, 1, 'a repeated POST joins the answer')
+  t.equal(await resume(a), null, '204: the answer is over')
+  for (const id of ['question-1', answer.id]) {
+    t.strictSame(await read((await fetchStream(`${a.url}/chat-1/stream?message=${id}`))), answer)
+  }
+  for (const path of ['chat-1/stream?message=other', 'chat-2/stream?message=question-1', 'chat-2/stream']) {
+    t.equal((await fetch(`${a.url}/${path}`)).status, 204, path)
+  }
 })
 
 t.test('an answer continues without its client; any node resumes it from the beginning, and stops it', { skip: absent(REDIS) }, async t => {

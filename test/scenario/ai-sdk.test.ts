@@ -17,7 +17,11 @@ import { Chat, useChat } from '@ai-sdk/react'
 import { DefaultChatTransport } from 'ai'
 import { createRoot } from 'react-dom/client'
 
-const chat = new Chat({ id: location.hash.slice(1), transport: new DefaultChatTransport() })
+const prepareReconnectToStreamRequest = ({ api, id }) => ({ api: api + '/' + id + '/stream?message=' + chat.lastMessage?.id })
+const chat = new Chat({
+  id: location.hash.slice(1),
+  transport: new DefaultChatTransport({ prepareReconnectToStreamRequest })
+})
 
 function Page () {
   const { messages, sendMessage, regenerate, status, error } = useChat({ chat, resume: true })
@@ -142,8 +146,12 @@ t.test('useChat on three nodes with Redis', { skip }, async t => {
     model.say(50, 100)
     await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
     await reads(page, upTo(100))
+    for (const socket of sockets) socket.destroy()
+    await isIn(page, 'error')
     model.say(100, 110)
     model.tokens.end()
+    while ((await one.chats.get('broken'))?.state !== 'complete') await delay(5)
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
     await reads(page, upTo(110))
     await isIn(page, 'ready')
     t.equal(await page.locator('p').count(), 1)
