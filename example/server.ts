@@ -6,6 +6,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import sse from 'fastify-typed-sse'
 import inspector from 'fastify-typed-sse/inspector'
 import { sseTransform } from 'fastify-typed-sse/openapi'
+import assistant from './assistant/server.ts'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
 import hypermedia from './hypermedia/server.ts'
@@ -15,6 +16,7 @@ import { page } from './page.ts'
 import progress from './progress/server.ts'
 import run from './run/server.ts'
 import seed from './seed/server.ts'
+import messages from './tokens/messages.ts'
 import tokens from './tokens/server.ts'
 
 const info = {
@@ -38,11 +40,13 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(swaggerUi, { routePrefix: '/docs' })
   await app.register(seed)
   await app.register(tokens)
+  await app.register(messages)
   await app.register(progress)
   await app.register(board)
   await app.register(chat)
   await app.register(run)
   await app.register(hypermedia)
+  await app.register(assistant)
   await app.register(metrics)
   await app.register(inspector, { prefix: '/inspector', authorize: ({ ip }) => LOOPBACK.includes(ip) })
   page(app, '/', new URL('start.html', import.meta.url))

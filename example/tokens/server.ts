@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import { withTexts, type EventOf } from 'fastify-typed-sse'
+import { asData } from 'fastify-typed-sse'
+import {
+  chatCompletionEvents, chatCompletionOptions, openAIErrorHandler, type ChatCompletionChunk
+} from 'fastify-typed-sse/protocols/openai'
 import { page } from '../page.ts'
 import { generate, type Generate } from './model.ts'
 
@@ -33,36 +36,15 @@ const Completion = Type.Object({
   usage: Type.Object({ prompt_tokens: Type.Integer(), completion_tokens: Type.Integer(), total_tokens: Type.Integer() })
 })
 
-const Chunk = Type.Object({
-  id: Type.String(),
-  object: Type.Literal('chat.completion.chunk'),
-  created: Type.Integer(),
-  model: Type.String(),
-  choices: Type.Array(Type.Object({
-    index: Type.Integer(),
-    delta: Type.Object({ role: Type.Optional(Type.Literal('assistant')), content: Type.Optional(Type.String()) }),
-    logprobs: Type.Null(),
-    finish_reason: Type.Union([FinishReason, Type.Null()])
-  }))
-})
-type Choice = Static<typeof Chunk>['choices'][number]
+type Choice = ChatCompletionChunk['choices'][number]
 
-// This protocol sends JSON in every event except the last, which is a text. With `schema.sse` on the route,
-// `request.signal` is correct in both forms of the answer: Fastify's own signal aborts a POST as soon as its body is
-// read.
-const DONE = '[DONE]'
-const events = { message: withTexts(Chunk, DONE) }
-type Event = EventOf<typeof events>
+interface Answer { head: Pick<ChatCompletionChunk, 'id' | 'created' | 'model'>, tokens: AsyncIterable<string>, limit: number }
 
-interface Answer { head: Pick<Static<typeof Chunk>, 'id' | 'created' | 'model'>, tokens: AsyncIterable<string>, limit: number }
-
-async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<Event> {
-  const chunk = (delta: Choice['delta'], finish: Choice['finish_reason'] = null): Event => ({
-    data: {
-      ...head,
-      object: 'chat.completion.chunk',
-      choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }]
-    }
+async function * chunksOf ({ head, tokens, limit }: Answer): AsyncGenerator<ChatCompletionChunk> {
+  const chunk = (delta: Choice['delta'], finish: Choice['finish_reason'] = null): ChatCompletionChunk => ({
+    ...head,
+    object: 'chat.completion.chunk',
+    choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }]
   })
   let count = 0
   yield chunk({ role: 'assistant', content: '' })
@@ -103,8 +85,11 @@ export default async function tokens (app: FastifyInstance, options: { generate?
   page(app, '/tokens', new URL('page.html', import.meta.url))
 
   app.withTypeProvider<TypeBoxTypeProvider>().post('/v1/chat/completions', {
-    schema: { body: Body, sse: events, response: { 200: Completion } }
+    schema: { body: Body, sse: chatCompletionEvents, response: { 200: Completion } },
+    errorHandler: openAIErrorHandler
   }, async (request, reply) => {
+    // With `schema.sse` on the route, `request.signal` is correct in both forms of the answer: Fastify's own signal
+    // aborts a POST as soon as its body is read.
     const { body, signal } = request
     const prompt = body.messages.at(-1)!.content
     const limit = body.max_completion_tokens
@@ -113,7 +98,7 @@ export default async function tokens (app: FastifyInstance, options: { generate?
       tokens: model(prompt, { limit, signal }),
       limit
     }
-    if (body.stream) return reply.sse(chunksOf(answer), { end: { data: DONE } })
+    if (body.stream) return reply.sse(asData(chunksOf(answer)), chatCompletionOptions)
     try {
       return await completionOf(answer, prompt)
     } catch (error) {

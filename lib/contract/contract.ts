@@ -144,6 +144,13 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
     throw new FST_SSE_MAP(place, `got ${describe(map)}`)
   }
   const declared = new Map<string, CompiledSchema & { schema: unknown, line: string }>()
+  // A protocol may have one schema for many events.
+  const compiled = new Map<object, CompiledSchema>()
+  const compileOnce = (schema: object): CompiledSchema => {
+    const result = compiled.get(schema) ?? compile(schema)
+    compiled.set(schema, result)
+    return result
+  }
   for (const [name, schema] of Object.entries(map as Record<string, unknown>)) {
     if (name === '' || name.startsWith(RESERVED)) throw new FST_SSE_MAP(place, `the name ${describe(name)} is reserved`)
     let vendor = 'unknown'
@@ -153,7 +160,7 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
         throw new FST_SSE_MAP(place, `the schema of event '${name}' is ${describe(data)}`)
       }
       vendor = vendorName(data)
-      declared.set(name, { ...compile(schema), schema, line: encodeName(name) })
+      declared.set(name, { ...compileOnce(schema), schema, line: encodeName(name) })
     } catch (cause) {
       if (cause instanceof FST_SSE_MAP) throw cause
       const error = new FST_SSE_SCHEMA(place, `'${name}' (${vendor})`, errorMessage(cause))

@@ -22,5 +22,6 @@ t.test('every TypeScript block compiles, and the parts of pages', async t => {
   const documents = withPrograms.map(path => new DocumentPrograms(path, `${folder}/${path.replace(/\W/g, '-')}`))
   const parts = documents.find(({ path }) => path === 'lib/client/README.md')!.writeParts("'/import'")
   t.strictSame(parts, ['component.tsx', 'import.ts', 'import.svelte.ts'])
+  documents.find(({ path }) => path === 'lib/protocols/ai-sdk.md')!.writeParts('chat(app')
   t.equal(compile(folder), '')
 })

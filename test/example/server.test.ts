@@ -123,7 +123,7 @@ t.test('the start page lists the examples and shows each in a frame', async t =>
   const app = await build()
   t.teardown(() => app.close())
   const start = await app.inject('/')
-  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run', '/hypermedia']) {
+  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run', '/hypermedia', '/assistant']) {
     t.match(start.body, `<a href="${path}">`)
     t.match(start.body, `<iframe src="${path}"`)
     const page = await app.inject(path)
@@ -166,6 +166,9 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
   const document = (await app.inject('/docs/json')).json<Json>()
   t.strictSame(await faultsOf(document), [])
   t.strictSame(Object.keys(document.paths!).sort(), [
+    '/api/chat',
+    '/api/chat/{id}',
+    '/api/chat/{id}/stream',
     '/board/events',
     '/chat/{room}/events',
     '/chat/{room}/messages',
@@ -177,7 +180,8 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
     '/sse',
     '/sse/once',
     '/sse/queue',
-    '/v1/chat/completions'
+    '/v1/chat/completions',
+    '/v1/messages'
   ])
   t.strictSame(Object.keys(document.paths!['/v1/chat/completions']!.post!.responses!['200']!.content!), [
     'text/event-stream',
