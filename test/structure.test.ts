@@ -32,6 +32,7 @@ const LAYERS = [
   'channel',
   'stream',
   'server',
+  'protocols',
   'openapi',
   'inspector',
   'client',

@@ -1,0 +1,20 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { problemDetails } from '../contract/problem.ts'
+import { logSafely } from '../log-safely.ts'
+import { toError } from '../thrown-value.ts'
+
+/** An error handler of a route, or of `app.setErrorHandler`. */
+export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
+
+/**
+ * Returns the error handler of a protocol. It logs the error as Fastify does, and replies with its status and the body
+ * of the protocol.
+ */
+export function errorHandler (bodyOf: (error: Error, request: FastifyRequest) => object): ErrorHandler {
+  return (thrown, request, reply) => {
+    const error = toError(thrown, 'The handler')
+    const { status } = problemDetails(error)
+    logSafely(request.log, status < 500 ? 'info' : 'error', { err: error }, error.message)
+    reply.code(status).send(bodyOf(error, request))
+  }
+}
