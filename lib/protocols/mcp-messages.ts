@@ -65,3 +65,18 @@ export const CODE = { connectionClosed: -32_000, sessionNotFound: -32_001, inval
 /** Returns a response that fails its request. */
 export const failure = (id: JsonRpcId, code: number, message: string): JsonRpcMessage =>
   ({ jsonrpc: '2.0', id, error: { code, message } })
+
+// A channel's name has at most 512 characters.
+const MAX_ID = 200
+
+/** Returns the end of the id of a stream: its request, so that every node can answer it after this one has stopped. */
+export function suffixOf (messages: readonly JsonRpcMessage[]): string {
+  const [id, ...others] = messages.filter(isRequest).map(({ id }) => encodeURIComponent(JSON.stringify(id)))
+  return id === undefined || others.length > 0 || id.length > MAX_ID ? '' : `/${id}`
+}
+
+/** Returns the request of a stream, if the id of the stream has it. */
+export function requestIn (stream: string): JsonRpcId | undefined {
+  const [,, id] = stream.split('/')
+  return id === undefined ? undefined : JSON.parse(decodeURIComponent(id))
+}

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import type { ChannelOptions } from '../channel/settings.ts'
 import { FST_SSE_OPTION } from '../errors.ts'
-import { aFunction, isOptions, validateOptions, type Rule } from '../validate-options.ts'
+import type { RunsOptions } from '../runs/runs.ts'
+import { aFunction, delay, isOptions, validateOptions, type Rule } from '../validate-options.ts'
 import type { McpAuthInfo, McpTransport } from './mcp-session.ts'
 
 /** Options of `mcp(app, options)`. Times are milliseconds. */
@@ -13,8 +13,10 @@ export interface McpOptions {
   path?: string | undefined
   /** The first part of the names of the channels. Two endpoints of one app have different names. Default 'mcp'. */
   name?: string | undefined
-  /** The limits of the history of each stream, as of a channel. */
-  history?: ChannelOptions['history']
+  /** The limits of the history of each stream, as of a run. */
+  history?: RunsOptions['history']
+  /** The time after which the sessions and requests of a node that crashed are over, as of a run. Default 15000. */
+  leaseDuration?: RunsOptions['leaseDuration']
   /** Returns the id of a new session: secret, unique, of visible ASCII characters without '/'. Default a UUID. */
   sessionId?: ((request: FastifyRequest) => string) | undefined
   /** Returns whether a request may use a session. If not, its response is that of an unknown session. */
@@ -35,7 +37,7 @@ export interface McpOptions {
 
 /** Options with the defaults filled in. */
 export type ResolvedMcpOptions = {
-  [K in keyof McpOptions]-?: K extends 'history' | 'authorize' | 'authInfo' | 'allowedHosts' ? McpOptions[K]
+  [K in keyof McpOptions]-?: K extends 'history' | 'leaseDuration' | 'authorize' | 'authInfo' | 'allowedHosts' ? McpOptions[K]
     : NonNullable<McpOptions[K]>
 }
 
@@ -54,6 +56,7 @@ const DEFAULTS: Omit<ResolvedMcpOptions, 'connect'> & { connect: McpOptions['con
   path: '/mcp',
   name: 'mcp',
   history: undefined,
+  leaseDuration: undefined,
   sessionId: () => randomUUID(),
   authorize: undefined,
   authInfo: undefined,
@@ -67,8 +70,9 @@ const RULES: Record<keyof McpOptions, Rule> = {
   connect: aFunction,
   path: { expected: "a path that begins with '/'", fits: value => typeof value === 'string' && value.startsWith('/') },
   name: aString,
-  // The channels check the limits.
+  // The runs check them.
   history: { expected: 'an object', fits: isOptions },
+  leaseDuration: delay,
   sessionId: aFunction,
   authorize: aFunction,
   authInfo: aFunction,

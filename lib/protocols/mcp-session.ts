@@ -2,6 +2,8 @@ import type { Channel } from '../channel/channel.ts'
 import { now } from '../clock.ts'
 import type { EventOf, PublishEventOf } from '../contract/event-types.ts'
 import { FST_SSE_NOT_FOUND } from '../errors.ts'
+import { onAbort } from '../listeners.ts'
+import type { Runs } from '../runs/runs.ts'
 import { EventQueue } from '../source/event-queue.ts'
 import type { Subscription } from '../channel/subscription.ts'
 import {
@@ -47,20 +49,22 @@ export interface McpTransport {
 
 /** The part of the endpoint that a session uses. */
 export interface McpSessionHost {
-  /** Returns a channel of the session. */
-  channel: (id: string) => Channel<McpEvents>
+  runs: Runs<McpEvents>
   /** Ends the connection of a stream. */
   disconnect: (channel: string) => void
+  /** Called once, when the session ends. */
   onClosed: (session: McpSession) => void
 }
 
 /** The stream of one POST, until all of its requests are answered. */
 interface Answer {
-  channel: Channel<McpEvents>
-  waiting: Set<JsonRpcId>
-  /** Ends the channel. */
-  end: () => Promise<void>
+  readonly channel: Channel<McpEvents>
+  readonly waiting: Set<JsonRpcId>
+  /** The source of the run: its end is that of the stream. */
+  readonly holder: Holder
 }
+
+type Holder = EventQueue<McpEvents, PublishEventOf<McpEvents>>
 
 /** One session: the transport of its server, and the channels of its streams. */
 export class McpSession implements McpTransport {
@@ -78,17 +82,30 @@ export class McpSession implements McpTransport {
   usedAt = now()
   readonly #host: McpSessionHost
   readonly #primed: boolean
-  readonly #endMessages: () => Promise<void>
   readonly #requests = new Map<JsonRpcId, Answer>()
   #heard = false
   #closed: Promise<void> | undefined
 
-  constructor (sessionId: string, initialize: JsonRpcMessage, host: McpSessionHost) {
+  private constructor (channel: Channel<McpEvents>, sessionId: string, initialize: JsonRpcMessage, host: McpSessionHost) {
     this.sessionId = sessionId
+    this.messages = channel
     this.#host = host
     this.#primed = readsPriming(initialize)
-    this.messages = host.channel(sessionId)
-    this.#endMessages = hold(this.messages)
+  }
+
+  /** Starts a session; undefined if the id is not new over all nodes. */
+  static async start (
+    sessionId: string,
+    initialize: JsonRpcMessage,
+    host: McpSessionHost
+  ): Promise<McpSession | undefined> {
+    const holder: Holder = new EventQueue()
+    const { run, started } = await host.runs.start(sessionId, holder)
+    if (!started) return undefined
+    const session = new McpSession(run.channel, sessionId, initialize, host)
+    // Another node has ended the session, or this node has lost it.
+    onAbort(holder.signal, () => session.close())
+    return session
   }
 
   async start (): Promise<void> {}
@@ -115,16 +132,17 @@ export class McpSession implements McpTransport {
     messages: readonly JsonRpcMessage[],
     info: McpMessageInfo
   ): Promise<Channel<McpEvents>> {
-    const channel = this.#host.channel(stream)
-    const requests = messages.filter(isRequest)
-    const answer: Answer = { channel, waiting: new Set(requests.map(({ id }) => id)), end: hold(channel) }
+    const holder: Holder = new EventQueue()
+    const { run: { channel } } = await this.#host.runs.start(stream, holder)
     try {
       if (this.#primed) await channel.publish(PRIMING)
     } catch (error) {
-      void answer.end()
+      holder.end()
       throw error
     }
-    for (const { id } of requests) this.#requests.set(id, answer)
+    const ids = messages.filter(isRequest).map(({ id }) => id)
+    const answer: Answer = { channel, waiting: new Set(ids), holder }
+    for (const id of ids) this.#requests.set(id, answer)
     if (this.#closed !== undefined) await this.#failAll()
     else {
       this.receive(messages, !this.#primed ? info : {
@@ -170,7 +188,7 @@ export class McpSession implements McpTransport {
       if (code === 'FST_SSE_SERIALIZE') await this.#fail(id!, answer, CODE.internal, 'The result cannot be serialized')
       throw error
     } finally {
-      await this.#settle(id!)
+      this.#settle(id!)
     }
   }
 
@@ -184,14 +202,15 @@ export class McpSession implements McpTransport {
     const failed = this.#failAll()
     this.onclose?.()
     await failed
-    await this.#endMessages()
+    // Fails only if the log or the server has stopped: then the session is broken.
+    await this.#host.runs.stop(this.sessionId).catch(() => {})
   }
 
   /** Fails all requests that wait for a response: it will not come. */
   async #failAll (): Promise<void> {
     await Promise.all([...this.#requests].map(async ([id, answer]) => {
       await this.#fail(id, answer, CODE.connectionClosed, 'The session was closed')
-      await this.#settle(id)
+      this.#settle(id)
     }))
   }
 
@@ -204,21 +223,11 @@ export class McpSession implements McpTransport {
   }
 
   /** Removes a request; its stream ends with the last one. */
-  async #settle (id: JsonRpcId): Promise<void> {
+  #settle (id: JsonRpcId): void {
     const answer = this.#requests.get(id)
     if (answer === undefined) return
     this.#requests.delete(id)
     answer.waiting.delete(id)
-    if (answer.waiting.size === 0) await answer.end()
-  }
-}
-
-/** Keeps a channel, and its positions, until the returned function ends it. */
-function hold (channel: Channel<McpEvents>): () => Promise<void> {
-  const holder = new EventQueue<McpEvents, PublishEventOf<McpEvents>>()
-  const ended = channel.publishFrom(holder).catch(() => {})
-  return () => {
-    holder.end()
-    return ended
+    if (answer.waiting.size === 0) answer.holder.end()
   }
 }
