@@ -92,6 +92,12 @@ export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "T
 export const FST_SSE_LOG_FOREIGN = createError('FST_SSE_LOG_FOREIGN',
   "The keys of the channel '%s' %s: nothing was changed")
 
+export const FST_SSE_LOG_METHOD = createError('FST_SSE_LOG_METHOD',
+  "The event log has no '%s', which %s: use memoryLog() or redisLog(), or add the method", 500, TypeError)
+
+export const FST_SSE_RUN_BROKEN = createError('FST_SSE_RUN_BROKEN',
+  "The node of the run '%s' has stopped before the run was complete: start another run", 503)
+
 export const FST_SSE_NOT_REGISTERED = createError('FST_SSE_NOT_REGISTERED',
   'The inspector needs fastify-typed-sse: register the plugin before it, in the same scope or in a parent scope')
 

@@ -8,15 +8,18 @@ export { StreamClosedError, type CloseReason, type CloseReport, type OpenReport 
 export { memoryLog } from './log/memory.ts'
 export { FST_SSE_CHANNEL_ENDED } from './errors.ts'
 export type {
-  EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord,
-  EventLogFactory
+  EventLog, EventLogFactory, HistoryLimits, LogBatch, LogEntry, LogPosition, LogRecord,
+  LogState, LogStatus, RunLog
 } from './log/log.ts'
 export type { Diagnostics, RejectReason } from './metrics/diagnostics.ts'
 export type { HistogramSnapshot } from './metrics/histogram.ts'
 export type { OpenStream } from './server/sse-server.ts'
 export type { ChannelStats, Stats, StreamCounts } from './metrics/statistics.ts'
 export type { AnyChannel, Channel, ChannelPosition } from './channel/channel.ts'
+export type { ChannelFamily } from './channel/channel-family.ts'
 export type { ChannelOptions } from './channel/settings.ts'
+export type { Run, RunState } from './runs/run.ts'
+export type { Runs, RunsOptions, StartedRun } from './runs/runs.ts'
 export type { SubscribeOptions, Subscription } from './channel/subscription.ts'
 export type { DataOf, EventSchema } from './contract/data-type.ts'
 export type {

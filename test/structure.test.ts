@@ -30,6 +30,7 @@ const LAYERS = [
   'source',
   'metrics',
   'channel',
+  'runs',
   'stream',
   'server',
   'protocols',

@@ -72,8 +72,12 @@ export class ActiveChannel {
     return this.feed.state()
   }
 
-  publishFrom (source: unknown): Promise<void> {
-    if (this.#producerDone !== undefined) {
+  /** Whether a producer runs, or appends its last events. */
+  get producing (): boolean { return this.#settleProducer !== undefined }
+
+  /** `again`: also after an earlier producer, whose log was lost. */
+  publishFrom (source: unknown, again = false): Promise<void> {
+    if (this.#producerDone !== undefined && (this.producing || !again)) {
       if (source !== this.#source) dispose(source)
       return this.#producerDone
     }
@@ -124,13 +128,36 @@ export class ActiveChannel {
     }
   }
 
-  async end (): Promise<void> {
+  /** Ends the channel, with a last event if there is one. Throws if the event is invalid: the channel stays open. */
+  async end (event?: unknown): Promise<void> {
+    const last = event === undefined ? undefined : this.#setup.contract.serialize(event)
+    await this.#stopAndEnd(last, 'stopped')
+  }
+
+  /** Ends the channel with an error: its event is the last one, unless the channel has ended before. */
+  async fail (error: Error, outcome: string): Promise<void> {
+    this.#stop(new StreamClosedError('channel-ended'))
+    await this.#stopAndEnd(await this.#errorRecord(error), outcome)
+  }
+
+  async #stopAndEnd (last: LogRecord | undefined, outcome: string): Promise<void> {
     this.#stop(new StreamClosedError('channel-ended'))
     try {
-      await this.#log.end()
+      await this.#endLog(last, outcome)
     } finally {
       this.#settleProducer?.()
     }
+  }
+
+  async #endLog (last: LogRecord | undefined, outcome: string): Promise<void> {
+    if (last === undefined || this.#log.peek !== undefined) return await this.#log.end(last, outcome)
+    // This log may ignore the arguments of `end`.
+    try {
+      await this.#log.append(last)
+    } catch (error) {
+      if (!isEndedError(error)) throw error
+    }
+    await this.#log.end()
   }
 
   /** Stops the producer of a log that another node ended, as if this node had ended the channel. */
@@ -176,30 +203,31 @@ export class ActiveChannel {
   async #finish (failure?: { cause: unknown }): Promise<void> {
     this.#detachProducer()
     try {
+      let last: LogRecord | undefined
       if (failure !== undefined) {
         const error = toError(failure.cause)
         this.#logError(error, 'sse producer failed')
-        await this.#appendError(error)
+        last = await this.#errorRecord(error)
       }
-      await this.#log.end()
+      await this.#endLog(last, failure === undefined ? 'complete' : 'failed')
       this.#settleProducer?.(failure)
     } catch (cause) {
       this.#settleProducer?.({ cause })
     }
   }
 
-  async #appendError (error: Error): Promise<void> {
+  /** Returns the record of the last event of a channel that fails; undefined for none. */
+  async #errorRecord (error: Error): Promise<LogRecord | undefined> {
     const { contract, settings: { errorEvent } } = this.#setup
     try {
       const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error)) ?? null
-      if (last !== null) {
-        await this.#log.append(contract.declares(last as AnyEvent)
-          ? contract.serialize(last)
-          : { ...freeContract.serialize(last), fingerprint: FAILURE })
-      }
+      if (last === null) return undefined
+      return contract.declares(last as AnyEvent)
+        ? contract.serialize(last)
+        : { ...freeContract.serialize(last), fingerprint: FAILURE }
     } catch (err) {
-      // If the channel ended before its source failed, there is no event and no log line.
-      if (!isEndedError(err)) this.#logError(err, 'sse error event could not be made')
+      this.#logError(err, 'sse error event could not be made')
+      return undefined
     }
   }
 

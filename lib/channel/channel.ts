@@ -107,10 +107,11 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
 
   /**
    * Ends the channel: subscribers receive the published events, then their streams end. A client that reconnects at the
-   * end gets 204. Stops the producer.
+   * end gets 204. Stops the producer. `event` is published in the same step, as the last event of the channel. Rejects
+   * an invalid event as `publish` does: then the channel stays open. A channel that has ended gets no event more.
    */
-  end (): Promise<void> {
-    return this.#logRejection('end', this.#end())
+  end (event?: PublishEventOf<M>): Promise<void> {
+    return this.#logRejection('end', this.#end(event))
   }
 
   /** Returns the state of the log and the id of the current position. */
@@ -143,8 +144,8 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
     return new Subscription(() => this.#requiredActive.feed, this.#start, options)
   }
 
-  async #end (): Promise<void> {
-    await this.#activeOrClosed?.end()
+  async #end (event: unknown): Promise<void> {
+    await (event === undefined ? this.#activeOrClosed : this.#requiredActive)?.end(event)
   }
 
   /** A caller may ignore the promise: its rejection is logged and does not end the process. */

@@ -1,9 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Channel } from './channel.ts'
-import { FST_SSE_CHANNEL_OPTIONS } from '../errors.ts'
+import { ChannelFamily } from './channel-family.ts'
+import { FST_SSE_CHANNEL_OPTIONS, FST_SSE_CLOSING } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap } from '../contract/event-types.ts'
-import type { EventLogFactory } from '../log/log.ts'
+import type { EventLog, EventLogFactory, HistoryLimits } from '../log/log.ts'
 import { logSafely } from '../log-safely.ts'
 import { sharedScope } from '../scope.ts'
 import { validateName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
@@ -46,6 +47,43 @@ export class Channels {
     const settings = resolveChannel(name, options)
     const channel = this.#closed ? this.#make(settings, options) : this.#get(settings, options).channel
     return channel as unknown as Channel<M>
+  }
+
+  /** Returns a family of channels with the same options. Throws as `channel` does. */
+  family<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NO_OPTIONS): ChannelFamily<M> {
+    const family = new ChannelFamily(name, this, options)
+    resolveChannel(name, options)
+    this.#setup.compile(options.events, `channel family '${name}'`)
+    return family
+  }
+
+  /** Returns the active channel of that name, created if there is none. Throws FST_SSE_CLOSING after the close. */
+  active (name: string, options: unknown): ActiveChannel {
+    if (this.#closed) throw new FST_SSE_CLOSING()
+    return this.#get(resolveChannel(name, options), options).active
+  }
+
+  /** Returns the active channels with that prefix. */
+  withPrefix (prefix: string): ActiveChannel[] {
+    return [...this.#channels].filter(([name]) => name.startsWith(prefix)).map(([, { active }]) => active)
+  }
+
+  /** Opens the log of a name, for a caller that closes it. */
+  open (name: string, history: HistoryLimits): EventLog {
+    return sharedScope.runInAsyncScope(this.#setup.eventLog, undefined, name, history)
+  }
+
+  /** Runs a step on the log of a channel. Without an active channel, the log is closed after the step. */
+  async withLog<T> (name: string, history: HistoryLimits, step: (log: EventLog) => T | Promise<T>): Promise<T> {
+    if (this.#closed) throw new FST_SSE_CLOSING()
+    const active = this.#channels.get(name)?.active
+    if (active !== undefined) return await step(active.feed.log)
+    const log = this.open(name, history)
+    try {
+      return await step(log)
+    } finally {
+      log.close()
+    }
   }
 
   /**

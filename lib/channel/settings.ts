@@ -124,10 +124,15 @@ export function validateName (name: unknown): string {
 }
 
 /** Returns the settings. Throws FST_SSE_OPTION, which names the option, the expected value and the actual value. */
-export function resolveChannel (input: unknown, options: unknown): ChannelSettings {
+export function resolveChannel (
+  input: unknown,
+  options: unknown,
+  defaults: Partial<Pick<ChannelSettings, 'start' | 'history'>> = {}
+): ChannelSettings {
   const name = validateName(input)
-  const settings = validateOptions(options, DEFAULTS, RULES)
-  return { ...settings, name, history: validateOptions(settings.history, HISTORY, BOUNDS, 'history') }
+  const settings = validateOptions(options, { ...DEFAULTS, ...defaults }, RULES)
+  const history = validateOptions(settings.history, defaults.history ?? HISTORY, BOUNDS, 'history')
+  return { ...settings, name, history }
 }
 
 /**

@@ -242,14 +242,15 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
 }
 
 /**
- * Returns the subscriptions of a route's channels. Throws FST_SSE_CHANNEL_EVENTS if the route's contract does not cover
- * the events of a channel without a map (C4).
+ * Returns the subscriptions of a route's channels, none for `noChannel`. Throws FST_SSE_CHANNEL_EVENTS if the route's
+ * contract does not cover the events of a channel without a map (C4).
  */
 export function resolveSubscriptions (
   channels: ReadonlyArray<ChannelSource<unknown>>,
   contract: Contract
 ): ResolvedSubscription[] {
-  const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription)
+  const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription | undefined)
+    .filter(subscription => subscription !== undefined)
   for (const { feed: { settings: { name, events } }, projection } of all) {
     if (projection.map === undefined && !contract.declaresAll(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
   }

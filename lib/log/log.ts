@@ -38,6 +38,16 @@ export interface LogState {
   readonly ended: boolean
 }
 
+/** The status of a log for the runs on it, as `peek` returns it. */
+export interface LogStatus extends Omit<LogState, 'oldest'> {
+  /** The outcome that the first call of `end` gave; undefined before it, or if it gave none. */
+  readonly outcome?: string | undefined
+  /** The first owner of a lease of this epoch; undefined: there was no lease yet. */
+  readonly owner?: string | undefined
+  /** Whether an owner holds the lease now. */
+  readonly leased: boolean
+}
+
 /** Consecutive entries of a log, and its state when they were read. */
 export interface LogBatch extends Omit<LogState, 'oldest'> {
   /** In order, with no gaps. */
@@ -81,8 +91,24 @@ export interface EventLog {
    * does not throw.
    */
   tail: (listener: (batch: LogBatch) => void) => () => void
-  /** Ends the log: no entry can be appended. A second call has no effect. */
-  end: () => void | Promise<void>
+  /**
+   * Ends the log: no entry can be appended. `last` is appended in the same step. A call for a log that has ended has no
+   * effect, and appends nothing. `outcome`: at most 64 ASCII letters, digits, `-` and `_`, for `peek`. A log without
+   * `peek` may ignore both arguments.
+   */
+  end: (last?: LogRecord, outcome?: string) => void | Promise<void>
+  /**
+   * Returns the status of the log without creating or keeping anything in the store; undefined if there is no such log.
+   * Runs need this method and `lease`; a log without both serves channels alone.
+   */
+  peek?: () => LogStatus | undefined | Promise<LogStatus | undefined>
+  /**
+   * Acquires or renews the lease for `duration` milliseconds by the clock of the store, if it is free, expired, or held
+   * by that owner. 0 releases it. Returns whether the owner holds the lease, or has released it. The first owner of an
+   * epoch is remembered with the log. The end of the log releases the lease, and there is no lease after it. `owner`: at
+   * most 64 ASCII letters, digits, `-` and `_`. A lease keeps a log no longer than its history.
+   */
+  lease?: (owner: string, duration: number) => boolean | Promise<boolean>
   /**
    * Returns true if closing the log loses nothing that a client may still request. It is called regularly, so it is
    * also the time to evict old entries.
@@ -93,4 +119,13 @@ export interface EventLog {
 }
 
 /** Opens the log of a channel. On a shared store, two nodes that use one name open one log. */
-export type EventLogFactory = (name: string, history: HistoryLimits) => EventLog
+export interface EventLogFactory {
+  (name: string, history: HistoryLimits): EventLog
+  /**
+   * Returns the name of the log with this epoch, on any node; undefined if there is none. `app.sse.locate` needs it.
+   */
+  locate?: ((epoch: string) => string | undefined | Promise<string | undefined>) | undefined
+}
+
+/** A log with the methods that runs need. */
+export type RunLog = EventLog & Required<Pick<EventLog, 'peek' | 'lease'>>

@@ -2,36 +2,54 @@ import { FST_SSE_CHANNEL_ENDED } from '../errors.ts'
 import { Fifo } from '../fifo.ts'
 import { newEpoch } from './epoch.ts'
 import type {
-  EventLog, HistoryLimits, LogBatch, LogEntry, LogState, LogPosition, LogRecord,
-  EventLogFactory
+  EventLogFactory, HistoryLimits, LogBatch, LogEntry, LogPosition, LogRecord, LogState,
+  LogStatus, RunLog
 } from './log.ts'
 
 /** Returns a factory of logs in the memory of this process: for one node, and lost when it exits. */
 export function memoryLog (): EventLogFactory {
-  return (_name, history) => new MemoryLog(history)
+  const names = new Map<string, string>()
+  const open = (name: string, history: HistoryLimits): RunLog => {
+    const log = new MemoryLog(history, epoch => names.delete(epoch))
+    names.set(log.epoch, name)
+    return log
+  }
+  return Object.assign(open, { locate: (epoch: string) => names.get(epoch) })
 }
 
 interface StoredEntry { entry: LogEntry, size: number, at: number }
 
-class MemoryLog implements EventLog {
-  readonly #epoch = newEpoch()
+class MemoryLog implements RunLog {
+  readonly epoch = newEpoch()
   readonly #history: HistoryLimits
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   readonly #stored = new Fifo<StoredEntry>()
   #bytes = 0
   #newest = 0
   #ended = false
+  #outcome: string | undefined
+  /** The first owner of the lease. */
+  #owner: string | undefined
+  #lease: { owner: string, until: number } | undefined
+  readonly #onClose: (epoch: string) => void
   /**
    * The time of the last append, removal of a listener or read of the state: a client with that position may reconnect.
    */
   #usedAt = -Infinity
 
-  constructor (history: HistoryLimits) {
+  constructor (history: HistoryLimits, onClose: (epoch: string) => void) {
     this.#history = history
+    this.#onClose = onClose
   }
 
-  append ({ event, data, json, fingerprint }: LogRecord): LogPosition {
+  append (record: LogRecord): LogPosition {
     if (this.#ended) throw new FST_SSE_CHANNEL_ENDED()
+    const entry = this.#store(record)
+    this.#notify([entry])
+    return { epoch: this.epoch, offset: entry.offset }
+  }
+
+  #store ({ event, data, json, fingerprint }: LogRecord): LogEntry {
     const at = this.#usedAt = performance.now()
     const plain = { offset: ++this.#newest, event, data, json }
     const entry = fingerprint === undefined ? plain : { ...plain, fingerprint }
@@ -39,8 +57,7 @@ class MemoryLog implements EventLog {
     this.#stored.push({ entry, size, at })
     this.#bytes += size
     this.#evict(at)
-    this.#notify([entry])
-    return { epoch: this.#epoch, offset: entry.offset }
+    return entry
   }
 
   read (after: number, limit: number): LogBatch {
@@ -51,7 +68,7 @@ class MemoryLog implements EventLog {
 
   state (): LogState {
     this.#evict(this.#usedAt = performance.now())
-    return { epoch: this.#epoch, oldest: this.#oldest, newest: this.#newest, ended: this.#ended }
+    return { epoch: this.epoch, oldest: this.#oldest, newest: this.#newest, ended: this.#ended }
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
@@ -64,11 +81,38 @@ class MemoryLog implements EventLog {
     }
   }
 
-  end (): void {
+  end (last?: LogRecord, outcome?: string): void {
     if (this.#ended) return
+    const entries = last === undefined ? [] : [this.#store(last)]
     this.#ended = true
+    this.#outcome = outcome
     this.#usedAt = performance.now()
-    this.#notify([])
+    this.#notify(entries)
+  }
+
+  peek (): LogStatus {
+    const leased = !this.#ended && this.#lease !== undefined && this.#lease.until > performance.now()
+    return {
+      epoch: this.epoch,
+      newest: this.#newest,
+      ended: this.#ended,
+      outcome: this.#outcome,
+      owner: this.#owner,
+      leased
+    }
+  }
+
+  lease (owner: string, duration: number): boolean {
+    const now = performance.now()
+    if (this.#ended || (this.#lease !== undefined && this.#lease.owner !== owner && this.#lease.until > now)) return false
+    if (duration === 0) {
+      this.#lease = undefined
+      return true
+    }
+    this.#usedAt = now
+    this.#owner ??= owner
+    this.#lease = { owner, until: now + duration }
+    return true
   }
 
   /** Returns true when all entries have expired by age, also those entries that a client may have missed. */
@@ -81,12 +125,13 @@ class MemoryLog implements EventLog {
   close (): void {
     this.#listeners.clear()
     this.#stored.clear()
+    this.#onClose(this.epoch)
   }
 
   get #oldest (): number { return this.#newest - this.#stored.size + 1 }
 
   #batch (entries: readonly LogEntry[]): LogBatch {
-    return { epoch: this.#epoch, newest: this.#newest, ended: this.#ended, entries }
+    return { epoch: this.epoch, newest: this.#newest, ended: this.#ended, entries }
   }
 
   #notify (entries: readonly LogEntry[]): void {

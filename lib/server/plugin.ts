@@ -7,6 +7,7 @@ import type { Lifecycle } from '../lifecycle.ts'
 import { memoryLog } from '../log/memory.ts'
 import { logSafely } from '../log-safely.ts'
 import { Statistics } from '../metrics/statistics.ts'
+import { AllRuns } from '../runs/all-runs.ts'
 import { loadTypeBoxes } from '../schema/packages.ts'
 import { dispose } from '../source/source.ts'
 import { missingInternals } from '../stream/fastify-internals.ts'
@@ -61,6 +62,8 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
       events === undefined ? freeContract : routes.compiled({ scope: app, map: events, place })
   })
 
+  const runs = new AllRuns({ channels, log: app.log, isClosing: () => streams.signal.aborted })
+
   const disconnectRelay = new DisconnectRelay({
     streams,
     keyed: server.limits.keyGenerator !== undefined || server.limits.maxStreamsPerKey < Infinity,
@@ -76,7 +79,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return factsOf(this).lastEventId } })
   app.decorateRequest('signal', { getter: signal })
-  app.decorate('sse', new SseServer({ channels, streams, statistics, disconnectRelay, drain }))
+  app.decorate('sse', new SseServer({ channels, runs, eventLog, streams, statistics, disconnectRelay, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -107,6 +110,8 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   })
   app.addHook('preClose', async () => {
     await drain()
+    // After the streams: a source may end within the time of streams that drain.
+    await runs.close()
     streams.closeSessions(server)
     channels.close()
     disconnectRelay.close()

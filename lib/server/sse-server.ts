@@ -1,13 +1,19 @@
 import type { FastifyRequest } from 'fastify'
 import type { Channel } from '../channel/channel.ts'
+import type { ChannelFamily } from '../channel/channel-family.ts'
 import type { Channels } from '../channel/channels.ts'
-import type { ChannelOptions } from '../channel/settings.ts'
+import { isChannelName, type ChannelOptions } from '../channel/settings.ts'
 import type { DisconnectRelay } from './disconnect-relay.ts'
 import type { EventMap } from '../contract/event-types.ts'
+import { FST_SSE_LOG_METHOD } from '../errors.ts'
+import type { EventLogFactory } from '../log/log.ts'
+import type { AllRuns } from '../runs/all-runs.ts'
+import type { Runs, RunsOptions } from '../runs/runs.ts'
 import type { ChannelLag } from '../source/source.ts'
 import type { Statistics, Stats } from '../metrics/statistics.ts'
 import type { Stream } from '../stream/stream.ts'
 import type { StreamRegistry } from '../stream/registry.ts'
+import { decodeCursor } from '../wire/cursor.ts'
 
 /** A snapshot of an open stream. */
 export interface OpenStream {
@@ -31,6 +37,8 @@ export interface OpenStream {
 
 export interface SseServerSetup {
   channels: Channels
+  runs: AllRuns
+  eventLog: EventLogFactory
   streams: StreamRegistry<Stream>
   statistics: Statistics
   disconnectRelay: DisconnectRelay
@@ -57,6 +65,36 @@ export class SseServer {
    */
   channel<const M extends EventMap = EventMap> (name: string, options?: ChannelOptions<M>): Channel<M> {
     return this.#setup.channels.channel(name, options)
+  }
+
+  /**
+   * Returns a family of channels that share their options, `<name>:<id>` for each id. Throws as `channel` does, and
+   * FST_SSE_OPTION for a name with a colon.
+   */
+  channelFamily<const M extends EventMap = EventMap> (name: string, options?: ChannelOptions<M>): ChannelFamily<M> {
+    return this.#setup.channels.family(name, options)
+  }
+
+  /**
+   * Returns the runs of that name, and creates them if there are none. The channels `<name>:<id>` are theirs. Throws as
+   * `channelFamily` does, FST_SSE_LOG_METHOD if the event log cannot serve runs, and FST_SSE_CHANNEL_OPTIONS for another
+   * object of options.
+   */
+  runs<const M extends EventMap = EventMap> (name: string, options?: RunsOptions<M>): Runs<M> {
+    return this.#setup.runs.of(name, options)
+  }
+
+  /**
+   * Returns the names of the channels to which an event id belongs, on any node; none for an id that is unknown or
+   * malformed. A client can send any id: a position is no permission, so check the names. Rejects with FST_SSE_LOG_METHOD
+   * if the event log has no `locate`.
+   */
+  async locate (lastEventId: string | undefined): Promise<string[]> {
+    const { eventLog } = this.#setup
+    if (eventLog.locate === undefined) throw new FST_SSE_LOG_METHOD('locate()', 'app.sse.locate() needs')
+    const epochs = [...decodeCursor(String(lastEventId))?.keys() ?? []]
+    const names = await Promise.all(epochs.map(async epoch => await eventLog.locate!(epoch)))
+    return [...new Set(names.filter(isChannelName))]
   }
 
   /**

@@ -41,7 +41,8 @@ declare module 'fastify' {
 
   interface FastifyInstance {
     /** The channels of this server, and its open streams. */
-    readonly sse: Pick<SseServer, 'channel' | 'find' | 'shutdownSignal' | 'stats' | 'streams' | 'disconnect' | 'drain'>
+    readonly sse: Pick<SseServer, 'channel' | 'channelFamily' | 'runs' | 'find' | 'locate' | 'shutdownSignal' | 'stats'
+      | 'streams' | 'disconnect' | 'drain'>
   }
 
   interface FastifyRequest {

@@ -48,6 +48,9 @@ export interface ChannelSource<E> {
   readonly event?: undefined
 }
 
+/** In place of a channel that does not exist: a stream of it alone is answered with 204. */
+export const noChannel: ChannelSource<never> = { [kSubscribed]: undefined }
+
 /** A channel of a stream, and the number of events that the stream is behind its end. */
 export interface ChannelLag { readonly channel: string, readonly lag: number }
 

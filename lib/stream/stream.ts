@@ -104,7 +104,9 @@ export class Stream {
 
   /** Replaces the pump: the source is a list of channels (C4). */
   subscribe (channels: Array<ChannelSource<unknown>>): void {
-    const subscriber = this.driver = new Subscriber(resolveSubscriptions(channels, this.contract), this.writer)
+    const subscriptions = resolveSubscriptions(channels, this.contract)
+    if (subscriptions.length === 0) return this.respondNoContent()
+    const subscriber = this.driver = new Subscriber(subscriptions, this.writer)
     subscriber.start(this.record.lastEventId)
   }
 
@@ -140,7 +142,7 @@ export class Stream {
     this.end(reason, frame + last)
   }
 
-  /** Ends the stream of a resuming client that has every event of a channel that ended (R7). */
+  /** Ends the stream of a client for which there is no event, or that has every event of a channel that ended (R7). */
   respondNoContent (): void {
     if (this.head.setNoContent()) this.bodiless = true
     this.end('channel-ended')
