@@ -6,7 +6,7 @@ import { mcpEvents, PRIMING, type JsonRpcMessage } from './mcp-messages.ts'
 
 /** Options of `mcpEventStores`. */
 export interface McpEventStoresOptions extends Pick<ChannelOptions, 'history'> {
-  /** The first part of the names of the channels. Each path with its own sessions needs another name. Default 'mcp'. */
+  /** The first part of the names of the channels. Default 'mcp-events'. */
   name?: string | undefined
 }
 
@@ -31,7 +31,7 @@ export interface McpEventStores {
  * positions in these channels. Behind a shared log, every node replays the stored events.
  */
 export function mcpEventStores (app: FastifyInstance, options: McpEventStoresOptions = {}): McpEventStores {
-  const { name = 'mcp', history } = options
+  const { name = 'mcp-events', history } = options
   const family = app.sse.channelFamily(name, { events: mcpEvents, history, start: 'earliest' })
 
   const of = (sessionId: string): McpEventStore => {

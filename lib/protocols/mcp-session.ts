@@ -54,6 +54,8 @@ export interface McpSessionHost {
   disconnect: (channel: string) => void
   /** Called once, when the session ends. */
   onClosed: (session: McpSession) => void
+  /** Logs an error of the server that no caller receives. */
+  onError: (error: unknown) => void
 }
 
 /** The stream of one POST, until all of its requests are answered. */
@@ -74,6 +76,8 @@ export class McpSession implements McpTransport {
   onerror: McpTransport['onerror']
   /** The stream of messages that belong to no request. */
   readonly messages: Channel<McpEvents>
+  /** Whether the client reads an event without data. */
+  readonly primed: boolean
   /** The version of the protocol that the server has chosen. */
   version: string | undefined
   /** The number of open connections. */
@@ -81,16 +85,16 @@ export class McpSession implements McpTransport {
   /** The time of the last request, or of the end of the last connection. */
   usedAt = now()
   readonly #host: McpSessionHost
-  readonly #primed: boolean
   readonly #requests = new Map<JsonRpcId, Answer>()
   #heard = false
-  #closed: Promise<void> | undefined
+  #isClosed = false
+  #closed = Promise.resolve()
 
   private constructor (channel: Channel<McpEvents>, sessionId: string, initialize: JsonRpcMessage, host: McpSessionHost) {
     this.sessionId = sessionId
     this.messages = channel
     this.#host = host
-    this.#primed = readsPriming(initialize)
+    this.primed = readsPriming(initialize)
   }
 
   /** Starts a session; undefined if the id is not new over all nodes. */
@@ -135,7 +139,7 @@ export class McpSession implements McpTransport {
     const holder: Holder = new EventQueue()
     const { run: { channel } } = await this.#host.runs.start(stream, holder)
     try {
-      if (this.#primed) await channel.publish(PRIMING)
+      if (this.primed) await channel.publish(PRIMING)
     } catch (error) {
       holder.end()
       throw error
@@ -143,21 +147,28 @@ export class McpSession implements McpTransport {
     const ids = messages.filter(isRequest).map(({ id }) => id)
     const answer: Answer = { channel, waiting: new Set(ids), holder }
     for (const id of ids) this.#requests.set(id, answer)
-    if (this.#closed !== undefined) await this.#failAll()
-    else {
-      this.receive(messages, !this.#primed ? info : {
+    if (this.#isClosed) await this.#failAll()
+    else this.#dispatch(messages, info, answer)
+    return channel
+  }
+
+  #dispatch (messages: readonly JsonRpcMessage[], info: McpMessageInfo, { channel, waiting }: Answer): void {
+    try {
+      this.receive(messages, !this.primed ? info : {
         ...info,
         closeSSEStream: () => this.#host.disconnect(channel.name),
         closeStandaloneSSEStream: () => this.#host.disconnect(this.messages.name)
       })
+    } catch (error) {
+      for (const id of waiting) this.#settle(id)
+      throw error
     }
-    return channel
   }
 
   /** Returns the stream of server messages. The first one has all messages since the start of the session. */
   async listen (signal: AbortSignal): Promise<Subscription<EventOf<McpEvents>, unknown>> {
     const { id: after } = await this.messages.position()
-    if (this.#primed) await this.messages.publish(PRIMING)
+    if (this.primed) await this.messages.publish(PRIMING)
     const isFirst = !this.#heard
     this.#heard = true
     return this.messages.subscribe(isFirst ? { signal } : { signal, after })
@@ -193,14 +204,22 @@ export class McpSession implements McpTransport {
   }
 
   close (): Promise<void> {
-    this.#closed ??= this.#close()
+    // The server may call it again while it is told.
+    if (!this.#isClosed) {
+      this.#isClosed = true
+      this.#closed = this.#close()
+    }
     return this.#closed
   }
 
   async #close (): Promise<void> {
     this.#host.onClosed(this)
     const failed = this.#failAll()
-    this.onclose?.()
+    try {
+      this.onclose?.()
+    } catch (error) {
+      this.#host.onError(error)
+    }
     await failed
     // Fails only if the log or the server has stopped: then the session is broken.
     await this.#host.runs.stop(this.sessionId).catch(() => {})
@@ -217,8 +236,8 @@ export class McpSession implements McpTransport {
   async #fail (id: JsonRpcId, { channel }: Answer, code: number, text: string): Promise<void> {
     try {
       await channel.publish({ data: failure(id, code, text) })
-    } catch (error) {
-      this.onerror?.(error as Error)
+    } catch {
+      // The log has lost the stream, or does not answer. It has logged that.
     }
   }
 

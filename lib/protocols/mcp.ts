@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { clearInterval, now, setInterval } from '../clock.ts'
 import { FST_SSE_OPTION, describe } from '../errors.ts'
 import { onAbort, sharedController } from '../listeners.ts'
+import { logSafely } from '../log-safely.ts'
 import type { Run } from '../runs/run.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { SseSource } from '../source/source.ts'
@@ -30,6 +31,8 @@ export interface McpEndpoint {
   readonly sessions: ReadonlyMap<string, McpTransport>
 }
 
+const NEW_ID = "a function that returns a new id: a secret of visible ASCII characters without '/'"
+
 type McpSource = SseSource<EventOf<McpEvents>>
 type McpReply = FastifyReply<{ Sse: McpEvents }>
 
@@ -48,20 +51,27 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
   const options = resolveMcp(input)
   const { path, name, history, leaseDuration, sessionTimeout, maxSessions, retry } = options
   const sessions = new Map<string, McpSession>()
+  let starting = 0
   /** The open connections, by the names of their channels. */
   const connections = new Map<string, AbortController>()
   // Each event is a message. An error ends the connection alone: the client resumes. A response to its request follows.
   const streamOptions = { systemEvent: null, errorEvent: null, retry } satisfies StreamOptions
   const runs: Runs<McpEvents> = app.sse.runs(name, { events: mcpEvents, history, leaseDuration, errorEvent: brokenEvent })
-  const nameOf = (id: string): string => `${name}:${id}`
+  const prefix = `${name}:`
+  const nameOf = (id: string): string => prefix + id
 
   const host = {
     runs,
     disconnect: (channel: string) => connections.get(channel)?.abort(),
-    onClosed: ({ sessionId }: McpSession) => { sessions.delete(sessionId) }
+    onClosed: ({ sessionId }: McpSession) => { sessions.delete(sessionId) },
+    onError: (err: unknown) => logSafely(app.log, 'error', { err }, 'mcp server failed')
   }
 
+  /** Starts a session, and connects a server to it. */
   async function create (request: FastifyRequest, initialize: JsonRpcMessage): Promise<McpSession> {
+    if (sessions.has(String(request.headers['mcp-session-id']))) {
+      throw rejection(400, 'Invalid Request: Server already initialized', CODE.invalidRequest)
+    }
     if (sessions.size + starting >= maxSessions) throw rejection(503, 'The server has reached its limit of sessions')
     starting++
     try {
@@ -69,18 +79,15 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
       const session = isSessionId(id) ? await McpSession.start(id, initialize, host) : undefined
       if (session === undefined) throw new FST_SSE_OPTION('sessionId', NEW_ID, describe(id))
       sessions.set(id, session)
+      try {
+        await options.connect(session, request)
+      } catch (error) {
+        await session.close()
+        throw error
+      }
       return session
     } finally {
       starting--
-    }
-  }
-
-  async function connectServer (session: McpSession, request: FastifyRequest): Promise<void> {
-    try {
-      await options.connect(session, request)
-    } catch (error) {
-      void session.close()
-      throw error
     }
   }
 
@@ -112,7 +119,9 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
     connections.set(channel, connection)
     if (session !== undefined) session.streams++
     try {
-      await reply.sse((() => source(connection.signal)) as McpSource, streamOptions)
+      // Until its first event is stored, an error is an ordinary response.
+      const flushHeadersAfter = session?.primed === true ? 1_000 : 50
+      await reply.sse((() => source(connection.signal)) as McpSource, { ...streamOptions, flushHeadersAfter })
     } finally {
       if (connections.get(channel) === connection) connections.delete(channel)
       if (session !== undefined) {
@@ -124,10 +133,7 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
 
   async function post (request: FastifyRequest, reply: McpReply): Promise<unknown> {
     const messages = messagesIn(request.body)
-    const isFirst = messages.some(isInitialize)
-    if (isFirst) checkNew(request)
-    const session = isFirst ? await create(request, messages[0]!) : await sessionOf(request)
-    if (isFirst) await connectServer(session, request)
+    const session = messages.some(isInitialize) ? await create(request, messages[0]!) : await sessionOf(request)
     const info = infoOf(request, options)
     reply.header('mcp-session-id', session.sessionId)
     if (!messages.some(isRequest)) {
@@ -148,26 +154,28 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
     const id = await sessionIdOf(request)
     const session = sessions.get(id)
     const { lastEventId = '' } = request
-    // Another node may have the session: its streams are in the event log.
-    if (session === undefined && (lastEventId === '' || (await runs.get(id))?.state !== 'running')) throw unknownSession()
+    // Another node may have the session: its streams are in the event log. A broken one has lost its node.
+    const state = session === undefined && lastEventId !== '' ? (await runs.get(id))?.state : 'running'
+    const stream = lastEventId === '' ? undefined : await streamOf(id, lastEventId)
+    if (state !== 'running' && !(state === 'broken' && stream !== undefined && stream.id !== id)) throw unknownSession()
     checkVersion(request, session?.version)
     if (session !== undefined) session.usedAt = now()
     reply.header('mcp-session-id', id)
-    if (lastEventId === '') {
-      const { name } = session!.messages
-      if (connections.has(name)) throw rejection(409, 'Conflict: Only one SSE stream is allowed per session')
-      return await serve(reply, name, session, signal => session!.listen(signal))
+    if (lastEventId !== '') {
+      if (stream === undefined) throw rejection(400, 'Bad Request: The event id belongs to no stream of the session')
+      return await serve(reply, nameOf(stream.id), session, signal => stream.channel.subscribe({ signal }))
     }
-    const stream = await streamOf(id, lastEventId)
-    if (stream === undefined) throw rejection(400, 'Bad Request: The event id belongs to no stream of the session')
-    await serve(reply, nameOf(stream.id), session, signal => stream.channel.subscribe({ signal }))
+    if (session === undefined) throw unknownSession()
+    const { messages: { name } } = session
+    if (connections.has(name)) throw rejection(409, 'Conflict: Only one SSE stream is allowed per session')
+    await serve(reply, name, session, signal => session.listen(signal))
   }
 
   /** Returns the stream of a session with this event id. A position is no permission: it may be of another session. */
   async function streamOf (sessionId: string, eventId: string): Promise<Run<McpEvents> | undefined> {
     const [channel = '', ...others] = await app.sse.locate(eventId)
     if (others.length > 0 || !`${channel}/`.startsWith(nameOf(`${sessionId}/`))) return undefined
-    return await runs.get(channel.slice(nameOf('').length))
+    return await runs.get(channel.slice(prefix.length))
   }
 
   const route = {

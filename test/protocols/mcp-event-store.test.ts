@@ -17,7 +17,8 @@ interface Node { app: FastifyInstance, stores: McpEventStores, port: number, too
 
 /** A node that serves the SDK's own transport. It knows the sessions of other nodes by their ids. */
 async function start (t: Test, registration: RegisterOptions = {}): Promise<Node> {
-  const app = Fastify()
+  // The clients open connections ahead of need, for which the close of a server would wait.
+  const app = Fastify({ forceCloseConnections: true })
   await app.register(sse, { heartbeatInterval: 0, ...registration })
   const stores = mcpEventStores(app)
   const tools = new Tools()

@@ -2,6 +2,7 @@ import { once, EventEmitter } from 'node:events'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
+import { ElicitResultSchema } from '@modelcontextprotocol/sdk/types.js'
 import { z } from 'zod'
 
 /** The tools of a test's servers. */
@@ -52,6 +53,20 @@ export class Tools {
       return text('polled')
     })
 
+    server.registerTool('ask', { inputSchema: { question: z.string() } }, async ({ question }, extra) => {
+      const { content } = await extra.sendRequest({
+        method: 'elicitation/create',
+        params: {
+          message: question,
+          requestedSchema: { type: 'object', properties: { answer: { type: 'string' } }, required: ['answer'] }
+        }
+      }, ElicitResultSchema)
+      return text(String(content?.answer))
+    })
+
+    server.registerTool('whoami', {}, async ({ authInfo, requestInfo, sessionId }) =>
+      text(`${authInfo?.clientId} ${requestInfo?.url?.pathname} ${sessionId}`))
+
     server.registerTool('broken', {}, async () => { throw new Error('The tool is broken') })
 
     server.registerTool('endless', {}, async () => ({ content: [{ type: 'text', text: '' }], _meta: { count: 1n } }))
@@ -74,7 +89,7 @@ export async function connectClient (
       maxRetries: 5
     }
   })
-  const client = new Client({ name: 'test', version: '1.0.0' })
+  const client = new Client({ name: 'test', version: '1.0.0' }, { capabilities: { elicitation: {} } })
   const errors: Error[] = []
   const logs: unknown[] = []
   client.onerror = error => { errors.push(error) }
