@@ -2,12 +2,15 @@ import { Fifo } from '../../fifo.ts'
 import { sharedScope } from '../../scope.ts'
 import type { LogPosition, LogRecord } from '../log.ts'
 
+/** The end of a log. */
+export interface LogEnd { readonly last: LogRecord | undefined, readonly outcome: string | undefined }
+
 /** Executes the appends of a queue. */
 export interface AppendTarget {
   /** Appends the records in one step, and once, even if it must retry; resolves to the position of the last record. */
   append: (records: readonly LogRecord[], number: number, isWanted: () => boolean) => Promise<LogPosition>
   /** Ends the log; may be called several times. */
-  end: (isWanted: () => boolean) => Promise<LogPosition>
+  end: (end: LogEnd, isWanted: () => boolean) => Promise<LogPosition>
   /** Creates the error of an append that timed out. */
   timeoutError: () => Error
   /** Milliseconds. */
@@ -17,6 +20,7 @@ export interface AppendTarget {
 interface PendingAppend {
   /** The record; undefined for the end of the log. */
   record: LogRecord | undefined
+  end?: LogEnd
   since: number
   /** Settles the caller's promise; undefined after that. */
   settle: { resolve: (position: LogPosition) => void, reject: (error: unknown) => void } | undefined
@@ -44,14 +48,14 @@ export class AppendQueue {
 
   get empty (): boolean { return !this.#sending }
 
-  add (record: LogRecord): Promise<LogPosition> { return this.#enqueue(record) }
+  add (record: LogRecord): Promise<LogPosition> { return this.#enqueue({ record }) }
 
   /** Ends the log after all records that were added before. */
-  async end (): Promise<void> { await this.#enqueue(undefined) }
+  async end (end: LogEnd): Promise<void> { await this.#enqueue({ record: undefined, end }) }
 
-  #enqueue (record: LogRecord | undefined): Promise<LogPosition> {
+  #enqueue (work: Pick<PendingAppend, 'record' | 'end'>): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ record, since: performance.now(), settle: { resolve, reject } })
+      this.#pending.push({ ...work, since: performance.now(), settle: { resolve, reject } })
       // The timer and the batches serve many publishers, and run in no publisher's scope.
       this.#timer ??= sharedScope.runInAsyncScope(setTimeout, undefined, this.#onTimeout, this.#target.timeout)
       if (this.#sending) return
@@ -67,9 +71,10 @@ export class AppendQueue {
       try {
         const isWanted = (): boolean => batch.some(({ settle }) => settle !== undefined)
         const records = batch.flatMap(({ record }) => record ?? [])
-        const { epoch, offset } = await (records.length === 0
-          ? this.#target.end(isWanted)
-          : this.#target.append(records, ++this.#number, isWanted))
+        const { end } = batch[0]!
+        const { epoch, offset } = await (end === undefined
+          ? this.#target.append(records, ++this.#number, isWanted)
+          : this.#target.end(end, isWanted))
         for (const [index, { settle }] of batch.entries()) {
           settle?.resolve({ epoch, offset: offset - batch.length + 1 + index })
         }

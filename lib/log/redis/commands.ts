@@ -1,6 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { RedisClient } from './client.ts'
-import { decodeReply, type ScriptReply } from './script-reply.ts'
 import type { Script } from './scripts.ts'
 
 // Answers of a server that is starting, overloaded, or no longer the master after a failover. Redis 6.2 puts text
@@ -35,12 +34,12 @@ export class Commands {
   }
 
   /** Rejects when Redis rejects the script, when the client was closed, or when `isWanted` returns false. */
-  async run (
-    script: Script,
+  async run<T> (
+    script: Script<T>,
     keys: readonly string[],
     args: ReadonlyArray<string | number>,
     isWanted: () => boolean
-  ): Promise<ScriptReply> {
+  ): Promise<T> {
     let delay: number = RETRY_DELAYS[0]
     let reply: Buffer | undefined
     while (reply === undefined) {
@@ -55,13 +54,17 @@ export class Commands {
         delay = Math.min(delay * 2, RETRY_DELAYS[1])
       }
     }
-    const decoded = decodeReply(reply)
+    const decoded = script.decode(reply)
     // Another attempt would fail in the same way.
     if (decoded === undefined) throw new Error('Redis answered with something else than a script of this package does')
     return decoded
   }
 
-  async #send ({ sha, text }: Script, keys: readonly string[], args: ReadonlyArray<string | number>): Promise<Buffer> {
+  async #send (
+    { sha, text }: Pick<Script, 'sha' | 'text'>,
+    keys: readonly string[],
+    args: ReadonlyArray<string | number>
+  ): Promise<Buffer> {
     try {
       return await this.#client.callBuffer('EVALSHA', sha, keys.length, ...keys, ...args) as Buffer
     } catch (error) {

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { FST_SSE_OPTION, describe } from '../../errors.ts'
-import type { EventLogFactory } from '../log.ts'
+import { FST_SSE_LOG_UNAVAILABLE, FST_SSE_OPTION, describe } from '../../errors.ts'
+import type { EventLogFactory, HistoryLimits } from '../log.ts'
+import { EpochIndex } from './epoch-index.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { isCluster, type RedisClient } from './client.ts'
 import { Commands } from './commands.ts'
-import { RedisLog, type RedisContext } from './redis-log.ts'
+import type { RedisContext } from './context.ts'
+import { RedisLog } from './redis-log.ts'
+import { timely } from './timely.ts'
 import { validateOptions, isOptions, type Rule } from '../../validate-options.ts'
 import { sharedScope } from '../../scope.ts'
 
@@ -47,8 +50,11 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): E
   const subscriber = new RedisSubscriber(client)
   let timer: NodeJS.Timeout | undefined
 
+  const commands = new Commands(client)
+  const epochs = new EpochIndex(commands, prefix)
   const context: RedisContext = {
-    commands: new Commands(client),
+    commands,
+    epochs,
     subscriber,
     prefix,
     keyPrefix: client.options.keyPrefix ?? '',
@@ -70,12 +76,16 @@ export function redisLog (client: RedisClient, options: RedisLogOptions = {}): E
     subscriber.tick(now)
   }
 
-  return (name, history) => {
+  const open = (name: string, history: HistoryLimits): RedisLog => {
     const log = new RedisLog(name, history, context)
     context.open.add(log)
     timer ??= sharedScope.runInAsyncScope(setInterval, undefined, tick, 1_000).unref()
     return log
   }
+  const locate = (epoch: string): Promise<string | undefined> =>
+    timely(isWanted => epochs.locate(epoch, isWanted), timeout, () =>
+      new FST_SSE_LOG_UNAVAILABLE(epoch, `did not answer within ${timeout} milliseconds`))
+  return Object.assign(open, { locate })
 }
 
 const isClient = (value: unknown): value is RedisClient =>

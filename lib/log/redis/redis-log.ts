@@ -1,32 +1,17 @@
 import { FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
 import { sharedScope } from '../../scope.ts'
 import { newEpoch } from '../epoch.ts'
-import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../log.ts'
-import type { RedisSubscriber, RedisListener } from './subscriber.ts'
-import type { Commands } from './commands.ts'
+import type { HistoryLimits, LogBatch, LogPosition, LogRecord, LogState, LogStatus, RunLog } from '../log.ts'
+import type { RedisContext } from './context.ts'
+import type { RedisListener } from './subscriber.ts'
 import { toLogError } from './log-error.ts'
 import { AppendQueue } from './append-queue.ts'
-import { decodeMessage, type ScriptReply } from './script-reply.ts'
+import type { EpochRegistration } from './epoch-index.ts'
+import { decodeMessage, recordArguments, type ScriptReply } from './script-reply.ts'
+import { lease, peek } from './run-scripts.ts'
 import * as scripts from './scripts.ts'
+import { timely } from './timely.ts'
 import { OrderedTail } from './ordered-tail.ts'
-
-/** Shared by the logs of one `redisLog`. */
-export interface RedisContext {
-  readonly commands: Commands
-  readonly subscriber: RedisSubscriber
-  readonly prefix: string
-  /** Milliseconds until an append is rejected. */
-  readonly timeout: number
-  readonly publish: 'PUBLISH' | 'SPUBLISH'
-  /** The random secret for the seals of logs that start in this process. */
-  readonly secret: string
-  /** The prefix that ioredis adds to each key, but not to the names of Redis channels. */
-  readonly keyPrefix: string
-  readonly db: number
-  /** All open logs. */
-  readonly open: Set<RedisLog>
-  readonly onAllClosed: () => void
-}
 
 // Milliseconds. A hash outlives its events by this time: a client that reconnects later without missed events is not
 // reset.
@@ -45,10 +30,7 @@ const IDLE_AFTER = 300_000
 
 // Braces determine the slot of a key in a cluster.
 const BRACES = /[{}%]/g
-// Any other text would break the format, and is no fingerprint.
-const FINGERPRINT = /^[\w-]{1,64}$/
-
-export class RedisLog implements EventLog, RedisListener {
+export class RedisLog implements RunLog, RedisListener {
   readonly #redis: RedisContext
   readonly #name: string
   readonly #keys: readonly [hash: string, stream: string]
@@ -56,6 +38,7 @@ export class RedisLog implements EventLog, RedisListener {
   /** Identifies the appends of this log, so that a lost answer can be requested again. */
   readonly #idempotencyKey: string
   readonly #bounds: ReadonlyArray<string | number>
+  readonly #registration: EpochRegistration
   readonly #appends: AppendQueue
   readonly #listeners = new Set<(batch: LogBatch) => void>()
   #ordered: OrderedTail | undefined
@@ -90,9 +73,13 @@ export class RedisLog implements EventLog, RedisListener {
     this.#bounds = age === Infinity
       ? [events, bytes, -1, '']
       : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
+    this.#registration = context.epochs.of(name, Math.ceil(age) + META_TTL, () => !this.#closed)
     this.#appends = new AppendQueue({
       append: (records, number, isWanted) => this.#append(records, number, isWanted),
-      end: isWanted => this.#position(scripts.end, [context.publish, this.#channel], isWanted),
+      end: ({ last, outcome = '' }, isWanted) => {
+        const record = last === undefined ? [] : recordArguments(last)
+        return this.#position(scripts.end, [context.publish, this.#channel, outcome, ...record], isWanted)
+      },
       timeoutError: () =>
         new FST_SSE_LOG_UNAVAILABLE(name,
           `did not answer within ${context.timeout} milliseconds: the event may still be appended`),
@@ -125,7 +112,13 @@ export class RedisLog implements EventLog, RedisListener {
     }
   }
 
-  end (): Promise<void> { return this.#appends.end() }
+  end (last?: LogRecord, outcome?: string): Promise<void> { return this.#appends.end({ last, outcome }) }
+
+  async peek (): Promise<LogStatus | undefined> { return await this.#timely(peek, []) ?? undefined }
+
+  lease (owner: string, duration: number): Promise<boolean> {
+    return this.#timely(lease, [owner, Math.ceil(duration)])
+  }
 
   /**
    * Returns true after a time without use. Redis stores the entries for clients that reconnect, but each new instance
@@ -219,9 +212,7 @@ export class RedisLog implements EventLog, RedisListener {
     const now = performance.now()
     const probes = now - this.#publishCheckedAt >= PUBLISH_CHECK_TTL
     const args: Array<string | number> = [this.#redis.publish, this.#channel, number, probes ? 1 : 0]
-    for (const { event, data, json, fingerprint = '' } of records) {
-      args.push(event, `${json ? 'json' : 'text'}${FINGERPRINT.test(fingerprint) ? ` ${fingerprint}` : ''}`, data)
-    }
+    for (const record of records) args.push(...recordArguments(record))
     const position = await this.#position(scripts.append, args, isWanted, [this.#idempotencyKey])
     if (probes) this.#publishCheckedAt = now
     return position
@@ -243,13 +234,29 @@ export class RedisLog implements EventLog, RedisListener {
     isWanted = () => !this.#closed,
     keys: readonly string[] = []
   ): Promise<ScriptReply> {
+    const reply = await this.#call(script, args, isWanted, keys)
+    this.#remember(reply)
+    await this.#registration.keep(reply.epoch)
+    return reply
+  }
+
+  #timely<T> (script: scripts.Script<T>, args: ReadonlyArray<string | number>): Promise<T> {
+    const { timeout } = this.#redis
+    return timely(isWanted => this.#call(script, args, () => isWanted() && !this.#closed), timeout, () =>
+      new FST_SSE_LOG_UNAVAILABLE(this.#name, `did not answer within ${timeout} milliseconds`))
+  }
+
+  async #call<T> (
+    script: scripts.Script<T>,
+    args: ReadonlyArray<string | number>,
+    isWanted: () => boolean,
+    keys: readonly string[] = []
+  ): Promise<T> {
     const { epoch, offset, appendedAt } = this.#known
     this.#usedAt = performance.now()
     try {
-      const reply = await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset,
-        appendedAt, ...this.#bounds, this.#redis.secret, ...args], isWanted)
-      this.#remember(reply)
-      return reply
+      return await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, appendedAt,
+        ...this.#bounds, this.#redis.secret, ...args], isWanted)
     } catch (error) {
       throw toLogError(this.#name, error)
     }

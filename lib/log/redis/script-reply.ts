@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { LogBatch, LogEntry } from '../log.ts'
+import type { LogBatch, LogEntry, LogRecord } from '../log.ts'
 
 /** A batch as the scripts write it, with fields for the scripts and the log itself. */
 export interface ScriptReply extends LogBatch {
@@ -27,6 +27,14 @@ const MAX_FINGERPRINT = 64
 const HEAD_PATTERN = /^([0-9A-Za-z]{1,32}) (\d{1,16}) (\d{1,16}) (\d{1,20}) ([01])(?: ([0-9A-Za-z]{1,64}))?$/
 const SEAL_PATTERN = new RegExp(`^${VERSION} ([0-9a-f]{40}) $`)
 const SEAL_SIZE = `${VERSION} `.length + 41
+
+// Any other text would break the format, and is no fingerprint.
+const FINGERPRINT = /^[\w-]{1,64}$/
+
+/** Returns a record as the scripts receive it: event, kind and data. */
+export function recordArguments ({ event, data, json, fingerprint = '' }: LogRecord): string[] {
+  return [event, `${json ? 'json' : 'text'}${FINGERPRINT.test(fingerprint) ? ` ${fingerprint}` : ''}`, data]
+}
 
 /** Parses an answer of a script; returns undefined for any other text. */
 export function decodeReply (bytes: Buffer): ScriptReply | undefined {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
-import { VERSION } from './script-reply.ts'
+import { decodeReply, VERSION, type ScriptReply } from './script-reply.ts'
 
 // Milliseconds within which an append may be repeated without a second event.
 const IDEMPOTENCY = 600_000
 
 // The scripts that Redis runs, each as one atomic step. A channel has two keys in one slot: a hash (epoch, newest,
-// appendedAt, bytes, ended, secret, v) and a stream whose ids are `<offset>-<appendedAt>`, so that any offset is found
+// appendedAt, bytes, ended, secret, v, and for runs lease and outcome, both after their epoch) and a stream whose ids are `<offset>-<appendedAt>`, so that any offset is found
 // at once. `appendedAt` is the time of the append in milliseconds by the clock of Redis. It limits the history by age,
 // and distinguishes two events with one offset, which a failover to a replica that was behind can create.
 //
@@ -156,6 +156,25 @@ local function publish (parts)
   parts[1], parts[last] = '${VERSION} ' .. seal .. ' ' .. text, nil
   redis.pcall(ARGV[10], ARGV[11], table.concat(parts))
 end
+
+-- Adds the records from ARGV[first] on. Returns an error if the stream rejects one: then it rejects already the first.
+local function add (parts, first)
+  -- If the clock was set back, the ids of the stream must not decrease.
+  appended_at = tostring(math.max(now, tonumber(appended_at)))
+  for i = first, #ARGV, 3 do
+    newest, size = newest + 1, size + 1
+    local added = redis.pcall('XADD', stream, newest .. '-' .. appended_at, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+    -- A higher id existed and was deleted: the stream rejects every id of this log.
+    if type(added) == 'table' then
+      return string.find(added.err, ' ID', 1, true) and redis.error_reply(FOREIGN_ENTRY) or added
+    end
+    bytes = bytes + #ARGV[i] + #ARGV[i + 2]
+    pack(parts, newest, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  end
+  redis.call('HSET', hash, 'newest', newest, 'appendedAt', appended_at)
+  evict((#ARGV - first + 1) / 3 + 1)
+  if max_age < 0 then redis.call('PERSIST', stream) else redis.call('PEXPIRE', stream, ARGV[7]) end
+end
 `
 
 // KEYS[3]: the idempotency key, with the answer to this node's last append, which the node can request again. ARGV: 12
@@ -178,28 +197,16 @@ end
 -- The first write needs memory.
 if lost then create() else redis.call('HSET', hash, 'v', ${VERSION}) end
 prepare()
--- If the clock was set back, the ids of the stream must not decrease.
-appended_at = tostring(math.max(now, tonumber(appended_at)))
 local parts = { '' }
-for i = 14, #ARGV, 3 do
-  newest, size = newest + 1, size + 1
-  local added = redis.pcall('XADD', stream, newest .. '-' .. appended_at, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
-  -- A higher id existed and was deleted: the stream rejects every id of this log. If so, already the first XADD fails.
-  if type(added) == 'table' then
-    return string.find(added.err, ' ID', 1, true) and redis.error_reply(FOREIGN_ENTRY) or added
-  end
-  bytes = bytes + #ARGV[i] + #ARGV[i + 2]
-  pack(parts, newest, ARGV[i], ARGV[i + 1], ARGV[i + 2])
-end
-redis.call('HSET', hash, 'newest', newest, 'appendedAt', appended_at)
-evict((#ARGV - 13) / 3 + 1)
-if max_age < 0 then redis.call('PERSIST', stream) else redis.call('PEXPIRE', stream, ARGV[7]) end
+local refused = add(parts, 14)
+if refused then return refused end
 local answer = reply()
 redis.call('SET', KEYS[3], epoch .. ' ' .. number .. ' ' .. answer, 'PX', ${IDEMPOTENCY})
 publish(parts)
 return answer
 `
 
+// ARGV: 12 the outcome, or an empty text, then event, kind and data of the last record, if there is one.
 const END = `${PUBLISHING}
 if lost or ended == 0 then
   local refusal = publish_refusal()
@@ -207,9 +214,13 @@ if lost or ended == 0 then
 end
 prepare()
 if ended == 0 then
+  local parts = { '' }
+  local refused = #ARGV > 12 and add(parts, 13)
+  if refused then return refused end
   ended = 1
   redis.call('HSET', hash, 'ended', 1)
-  publish({ '' })
+  if ARGV[12] ~= '' then redis.call('HSET', hash, 'outcome', epoch .. ' ' .. ARGV[12]) end
+  publish(parts)
 end
 return reply()
 `
@@ -239,16 +250,29 @@ prepare()
 return reply()
 `
 
-/** A script, and the name by which Redis knows it after the first run. */
-export interface Script { readonly text: string, readonly sha: string }
-
-function script (body: string, verifyEntry = false): Script {
-  const text = `local verify_entry = ${verifyEntry}${PRELUDE}${body}`
-  return { text, sha: createHash('sha1').update(text).digest('hex') }
+/** A script, the name by which Redis knows it after the first run, and the decoder of its answers. */
+export interface Script<T = ScriptReply> {
+  readonly text: string
+  readonly sha: string
+  /** Returns undefined for an answer that the script does not give. */
+  readonly decode: (answer: Buffer) => T | undefined
 }
 
-export const append = script(APPEND)
-export const end = script(END)
-export const state = script(STATE)
-export const read = script(READ)
-export const check = script(CHECK, true)
+export function script<T> (text: string, decode: Script<T>['decode']): Script<T> {
+  return { text, sha: createHash('sha1').update(text).digest('hex'), decode }
+}
+
+/** Returns a script on the keys of a channel. */
+export function channelScript<T = ScriptReply> (
+  body: string,
+  decode: Script<T>['decode'],
+  verifyEntry = false
+): Script<T> {
+  return script(`local verify_entry = ${verifyEntry}${PRELUDE}${body}`, decode)
+}
+
+export const append = channelScript(APPEND, decodeReply)
+export const end = channelScript(END, decodeReply)
+export const state = channelScript(STATE, decodeReply)
+export const read = channelScript(READ, decodeReply)
+export const check = channelScript(CHECK, decodeReply, true)

@@ -1,0 +1,64 @@
+import type { Commands } from './commands.ts'
+import { toLogError } from './log-error.ts'
+import * as scripts from './run-scripts.ts'
+
+// Milliseconds between two registrations of one epoch, which keep its key alive.
+const INTERVAL = 600_000
+// Milliseconds until the next attempt after Redis rejected one: it may be full.
+const RETRY = 15_000
+
+/** The names of channels by epoch: one key each, which may be on another server of a cluster than the channel. */
+export class EpochIndex {
+  readonly #commands: Pick<Commands, 'run'>
+  readonly #prefix: string
+
+  constructor (commands: Pick<Commands, 'run'>, prefix: string) {
+    this.#commands = commands
+    this.#prefix = prefix
+  }
+
+  /** Returns the name of the channel whose log has this epoch; undefined if there is none. */
+  async locate (epoch: string, isWanted: () => boolean): Promise<string | undefined> {
+    try {
+      return await this.#commands.run(scripts.locate, [this.#keyOf(epoch)], [], isWanted) || undefined
+    } catch (error) {
+      throw toLogError(epoch, error)
+    }
+  }
+
+  /** Returns the registration of one channel. `age`: milliseconds that its log lives without use. */
+  of (name: string, age: number, isWanted: () => boolean): EpochRegistration {
+    const args = age === Infinity ? [name] : [name, age + INTERVAL]
+    return new EpochRegistration(async epoch => {
+      await this.#commands.run(scripts.register, [this.#keyOf(epoch)], args, isWanted)
+    })
+  }
+
+  // No key of a channel has this form: the prefix is followed by a brace there.
+  #keyOf (epoch: string): string { return `${this.#prefix}epoch:${epoch}` }
+}
+
+/** Registers each epoch of one channel before an id with it is known, and from time to time while it is used. */
+export class EpochRegistration {
+  readonly #register: (epoch: string) => Promise<void>
+  #epoch = ''
+  #dueAt = 0
+  #pending: Promise<void> | undefined
+
+  constructor (register: (epoch: string) => Promise<void>) {
+    this.#register = register
+  }
+
+  /** Returns a promise only if the epoch is being registered. */
+  keep (epoch: string): Promise<void> | undefined {
+    const now = performance.now()
+    if (epoch !== this.#epoch || now >= this.#dueAt) {
+      this.#epoch = epoch
+      this.#dueAt = now + INTERVAL
+      const pending = this.#pending = this.#register(epoch)
+        .catch(() => { this.#dueAt = now + RETRY })
+        .finally(() => { if (this.#pending === pending) this.#pending = undefined })
+    }
+    return this.#pending
+  }
+}
