@@ -6,7 +6,7 @@ import sse, { type RegisterOptions } from '../../lib/index.ts'
 import { mcpEventStores, type McpEventStores } from '../../lib/protocols/mcp.ts'
 import { redisLog } from '../../lib/redis.ts'
 import { listen } from '../setup/listen.ts'
-import { connectClient, Tools } from '../setup/mcp.ts'
+import { connectClient, published, Tools } from '../setup/mcp.ts'
 import { absent, REDIS } from '../setup/programs.ts'
 import { RedisServer } from '../setup/redis.ts'
 import { Relay } from '../setup/relay.ts'
@@ -42,13 +42,6 @@ async function start (t: Test, registration: RegisterOptions = {}): Promise<Node
   })
   app.addHook('onClose', async () => { for (const transport of transports.values()) await transport.close() })
   return { app, stores, tools, port: await listen(t, app) }
-}
-
-/** Resolves when an event was published after a step. */
-async function published (app: FastifyInstance, step: () => void): Promise<void> {
-  const before = app.sse.stats().published
-  step()
-  await until('the event', () => app.sse.stats().published > before)
 }
 
 t.test("R2: the SDK's transport resumes a call from the channel, and gets its result once", async t => {

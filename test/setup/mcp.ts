@@ -3,7 +3,13 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { ElicitResultSchema } from '@modelcontextprotocol/sdk/types.js'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
 import { z } from 'zod'
+import sse, { type RegisterOptions } from '../../lib/index.ts'
+import { mcp, type McpEndpoint, type McpOptions } from '../../lib/protocols/mcp.ts'
+import { listen } from './listen.ts'
+import { until } from './until.ts'
 
 /** The tools of a test's servers. */
 export class Tools {
@@ -98,3 +104,52 @@ export async function connectClient (
   await client.connect(transport)
   return { client, transport, errors, logs }
 }
+
+export interface McpNode { app: FastifyInstance, endpoint: McpEndpoint, port: number, tools: Tools }
+
+export async function startMcp (t: Test, options: Partial<McpOptions> = {}, registration: RegisterOptions = {}): Promise<McpNode> {
+  // The clients open connections ahead of need, for which the close of a server would wait.
+  const app = Fastify({ forceCloseConnections: true })
+  await app.register(sse, { heartbeatInterval: 0, ...registration })
+  const tools = new Tools()
+  const endpoint = mcp(app, { connect: transport => tools.server().connect(transport), retry: 10, ...options })
+  return { app, endpoint, tools, port: await listen(t, app) }
+}
+
+/** The version of the protocol, as a header. */
+export const versioned = { 'mcp-protocol-version': '2025-11-25' }
+
+export interface Raw { status: number, type: string | null, body: string }
+
+/** Sends a request as it is, and reads the whole response. */
+export async function raw (port: number, method: string, headers: Record<string, string>, body?: string): Promise<Raw> {
+  const response = await fetch(`http://127.0.0.1:${port}/mcp`, { method, headers, ...(body === undefined ? {} : { body }) })
+  return { status: response.status, type: response.headers.get('content-type'), body: await response.text() }
+}
+
+/** Resolves when an event was published after a step. */
+export async function published (app: FastifyInstance, step: () => void): Promise<void> {
+  const before = app.sse.stats().published
+  step()
+  await until('the event', () => app.sse.stats().published > before)
+}
+
+/** The headers of a POST. */
+export const json = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+export const initialize = (protocolVersion = '2025-11-25'): string =>
+  JSON.stringify({
+    jsonrpc: '2.0',
+    id: 0,
+    method: 'initialize',
+    params: { protocolVersion, capabilities: {}, clientInfo: { name: 'raw', version: '1' } }
+  })
+
+/** Starts a session without the SDK. Returns its id, and the body of the response. */
+export async function begin (port: number, version?: string): Promise<{ id: string, body: string }> {
+  const response = await fetch(`http://127.0.0.1:${port}/mcp`, { method: 'POST', headers: json, body: initialize(version) })
+  return { id: response.headers.get('mcp-session-id')!, body: await response.text() }
+}
+
+/** The response to a rejected request. */
+export const rejected = (status: number, code: number, message: string): object =>
+  ({ status, type: 'application/json; charset=utf-8', body: JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id: null }) })
