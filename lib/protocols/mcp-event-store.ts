@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { ChannelOptions } from '../channel/settings.ts'
 import { FST_SSE_NOT_FOUND } from '../errors.ts'
-import { decodeCursor } from '../wire/cursor.ts'
 import { mcpEvents, PRIMING, type JsonRpcMessage } from './mcp-messages.ts'
 
 /** Options of `mcpEventStores`. */
@@ -53,8 +52,7 @@ export function mcpEventStores (app: FastifyInstance, options: McpEventStoresOpt
         const streamId = await getStreamIdForEventId(lastEventId)
         if (streamId === undefined) throw new FST_SSE_NOT_FOUND('event with this id in the session')
         const channel = family.of(`${sessionId}/${streamId}`)
-        const { epoch, newest } = await channel.position()
-        const offsetOf = (id: string): number => decodeCursor(id)?.get(epoch) ?? 0
+        const { newest } = await channel.position()
         if (offsetOf(lastEventId) >= newest) return streamId
         for await (const { event, data, id } of channel.subscribe({ after: lastEventId })) {
           if (event === 'message' && data !== '') await send(id, data)
@@ -67,3 +65,5 @@ export function mcpEventStores (app: FastifyInstance, options: McpEventStoresOpt
 
   return { of }
 }
+
+const offsetOf = (id: string): number => Number(id.slice(id.lastIndexOf('-') + 1))

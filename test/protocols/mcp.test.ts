@@ -178,6 +178,30 @@ t.test('a server sends no second response, and none without a request', async t 
   await t.rejects(session.send({ jsonrpc: '2.0', method: 'a' }), { code: 'FST_SSE_CHANNEL_ENDED' })
 })
 
+t.test('a request that is rejected by Fastify, or by the limits of streams, does not reach the server', async t => {
+  const { app, port, endpoint } = await startMcp(t, {}, { limits: { maxStreams: 1 } })
+  const { id } = await begin(port)
+  const session = { ...json, 'mcp-session-id': id }
+  const large = JSON.stringify({ jsonrpc: '2.0', method: 'large', params: { text: 'x'.repeat(1_048_576) } })
+  t.match(await raw(port, 'POST', session, large), rejected(413, -32000, 'Request body is too large'))
+  const stream = await fetch(`http://127.0.0.1:${port}/mcp`, { headers: { ...session, accept: 'text/event-stream' } })
+  t.match(await raw(port, 'POST', session, '{"jsonrpc":"2.0","id":1,"method":"ping"}'), { status: 503, body: /FST_SSE_LIMIT/ })
+  await stream.body!.cancel()
+  await until('the end of the stream', () => app.sse.streams().length === 0)
+  t.match(await raw(port, 'POST', session, '{"jsonrpc":"2.0","id":1,"method":"ping"}'), { status: 200 })
+})
+
+t.test('an error of a server that closes is logged', async t => {
+  const { app, port, endpoint } = await startMcp(t)
+  const { id } = await begin(port)
+  const lines: unknown[] = []
+  app.log.error = (...args: unknown[]) => { lines.push(args) }
+  const failure = new Error('The server failed')
+  endpoint.sessions.get(id)!.onclose = () => { throw failure }
+  t.match(await raw(port, 'DELETE', { 'mcp-session-id': id }), { status: 200 })
+  t.strictSame(lines, [[{ err: failure }, 'mcp server failed']])
+})
+
 t.test('options are checked', async t => {
   const app = Fastify()
   t.teardown(() => app.close())

@@ -55,6 +55,7 @@ export class Tools {
     server.registerTool('poll', {}, async extra => {
       count('poll')
       extra.closeSSEStream?.()
+      extra.closeStandaloneSSEStream?.()
       await once(this.#steps, 'step', { signal: extra.signal })
       return text('polled')
     })
