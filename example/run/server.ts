@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
-import type { ChannelOptions, PublishEventOf } from 'fastify-typed-sse'
+import type { PublishEventOf, RunsOptions } from 'fastify-typed-sse'
 import { page } from '../page.ts'
 import { generate, type Generate } from '../tokens/model.ts'
 
@@ -10,7 +10,7 @@ const LIMIT = 1000
 const INTERVAL = 250
 
 // Clients choose the ids, which must be hard to guess. A real service first checks the owner of the run in its
-// database, because `app.sse.channel()` creates the channel.
+// database.
 const Params = Type.Object({ id: Type.String({ format: 'uuid' }) })
 const Body = Type.Object({ prompt: Type.String({ minLength: 1, maxLength: 2000 }) })
 
@@ -21,13 +21,16 @@ export const events = {
 }
 
 /** A late client gets the complete run: the history holds the longest run, for ten minutes. */
-export const channelOptions = {
+const runsOptions = {
   events,
-  start: 'earliest',
   history: { maxEvents: LIMIT + 10, maxAge: 600_000 }
-} satisfies ChannelOptions<typeof events>
+} satisfies RunsOptions<typeof events>
 
-async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<PublishEventOf<typeof events>> {
+async function * transcript (
+  prompt: string,
+  tokens: AsyncIterable<string>
+): AsyncGenerator<PublishEventOf<typeof events>> {
+  yield { event: 'prompt', data: prompt }
   for await (const token of tokens) yield { event: 'token', data: token }
   yield { event: 'done', data: { reason: 'complete' } }
 }
@@ -39,38 +42,25 @@ async function * transcript (tokens: AsyncIterable<string>): AsyncGenerator<Publ
  */
 export default async function run (app: FastifyInstance, options: { generate?: Generate }): Promise<void> {
   const model = options.generate ?? generate
-  const runOf = (id: string) => app.sse.channel(`run:${id}`, channelOptions)
+  const runs = app.sse.runs('run', runsOptions)
   const typed = app.withTypeProvider<TypeBoxTypeProvider>()
 
   typed.post('/runs/:id', { schema: { params: Params, body: Body, sse: events } }, async (request, reply) => {
-    const run = runOf(request.params.id)
     const { prompt } = request.body
-    const { newest } = await run.position()
-    if (newest === 0) {
-      // The log assigns each offset once across all nodes: the request with the first event starts the run.
-      const id = await run.publish({ event: 'prompt', data: prompt })
-      // The signal belongs to the run, not to this request.
-      if (id.endsWith('-1')) {
-        run.publishFrom(({ signal }) => transcript(model(prompt, { limit: LIMIT, signal, interval: INTERVAL })))
-      }
-    }
+    // The signal belongs to the run, not to this request.
+    const { run } = await runs.start(request.params.id, ({ signal }) =>
+      transcript(prompt, model(prompt, { limit: LIMIT, signal, interval: INTERVAL })))
     return reply.sse(run)
   })
 
   typed.get('/runs/:id', { schema: { params: Params, sse: events } }, async (request, reply) => {
-    const run = runOf(request.params.id)
-    const { newest } = await run.position()
-    return newest === 0 ? reply.callNotFound() : reply.sse(run)
+    const run = await runs.get(request.params.id)
+    return run === undefined ? reply.callNotFound() : reply.sse(run)
   })
 
   typed.delete('/runs/:id', { schema: { params: Params } }, async (request, reply) => {
-    const run = runOf(request.params.id)
-    const { newest, ended } = await run.position()
-    if (newest === 0) return reply.callNotFound()
-    if (!ended) {
-      run.publish({ event: 'done', data: { reason: 'stopped' } })
-      await run.end()
-    }
+    if (await runs.get(request.params.id) === undefined) return reply.callNotFound()
+    await runs.stop(request.params.id, { event: 'done', data: { reason: 'stopped' } })
     return reply.code(204).send()
   })
   page(app, '/run', new URL('page.html', import.meta.url))

@@ -3,6 +3,7 @@ import {
   type LogCheck
 } from './checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
+import { checkLocate, checkRunLog, checkSharedRunLog } from './run-checks.ts'
 
 /** The part of a test context that `checkEventLog` needs. The contexts of tap and `node:test` have it. */
 export interface Tester {
@@ -21,8 +22,9 @@ const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: 
 let names = 0
 
 /**
- * Tests the contract of `EventLog`: a log that passes can store the entries of channels. `make` returns the factory for
- * `app.register(sse, { eventLog: factory })`. Every run uses new channel names.
+ * Tests the contract of `EventLog`: a log that passes can store the entries of channels, and those of runs if it has
+ * `peek` and `lease`. `make` returns the factory for `app.register(sse, { eventLog: factory })`. Every run uses new
+ * channel names.
  *
  * ```ts
  * import t from 'tap'
@@ -60,4 +62,12 @@ export async function checkEventLog (
   await checkIdle(check, shared)
   await checkEnd(check)
   if (shared) await checkShared(check)
+  // A log without these methods serves channels.
+  const sample = open(`checkEventLog ${run} ${++names}`, HISTORY)
+  sample.close()
+  if (sample.peek !== undefined) {
+    await checkRunLog(check)
+    if (shared) await checkSharedRunLog(check)
+  }
+  if (open.locate !== undefined) await checkLocate(check, open.locate)
 }

@@ -40,9 +40,4 @@ export class Lease {
     if (this.#pending) return mayBeHeld()
     return await this.acquire().catch(mayBeHeld)
   }
-
-  /** Releases the lease, so that another owner need not wait until it expires. */
-  async release (): Promise<void> {
-    await this.#log.lease(this.owner, 0)
-  }
 }

@@ -15,9 +15,12 @@ export type RunState = 'running' | 'complete' | 'failed' | 'stopped' | 'broken'
 
 const OUTCOMES: readonly unknown[] = ['complete', 'failed', 'stopped', 'broken'] satisfies RunState[]
 
-/** Returns the state of the run that has a log with this status. Another program may have ended the log. */
-export function stateOf ({ ended, outcome }: LogStatus): RunState {
+/** Returns the state of the run that has a log with this status; undefined: the log was lost. */
+export function stateOf (status: LogStatus | undefined): RunState {
+  if (status === undefined) return 'broken'
+  const { ended, outcome } = status
   if (!ended) return 'running'
+  // Another program may have ended the log.
   return OUTCOMES.includes(outcome) ? outcome as RunState : 'stopped'
 }
 

@@ -6,7 +6,7 @@ import type { Channels } from '../channel/channels.ts'
 import { resolveChannel, type ChannelOptions } from '../channel/settings.ts'
 import { clearInterval, setInterval } from '../clock.ts'
 import type { EventMap, EventOf, PublishEventOf } from '../contract/event-types.ts'
-import { FST_SSE_CLOSING, FST_SSE_LOG_UNAVAILABLE, FST_SSE_RUN_BROKEN, FST_SSE_SOURCE, describe } from '../errors.ts'
+import { FST_SSE_CLOSING, FST_SSE_RUN_BROKEN, FST_SSE_SOURCE, describe } from '../errors.ts'
 import { newEpoch } from '../log/epoch.ts'
 import type { HistoryLimits, LogStatus, RunLog } from '../log/log.ts'
 import { asRunLog } from '../log/run-log.ts'
@@ -109,18 +109,21 @@ export class Runs<M extends EventMap = EventMap> {
       const name = this.#nameOf(id)
       if (source instanceof Channel || !isSource(source)) throw new FST_SSE_SOURCE(describe(source))
       const active = this.#setup.channels.active(name, this.#options)
+      // Its lease may be lost with the history of the log, until it is renewed.
+      if (active.producing) {
+        dispose(source)
+        return { run: new Run(id, 'running', this.#family.of(id)), started: false }
+      }
       const lease = this.#leaseOf(active)
       const acquired = await lease.acquire()
-      let status = await this.#logOf(active).peek()
+      const status = await this.#logOf(active).peek()
       // Only the first owner starts its source: a run that began and ended meanwhile had another one.
-      const started = acquired && status?.owner === lease.owner && !active.producing
-      if (started) await this.#produce(active, lease, source)
-      else {
-        dispose(source)
-        status = await this.#settled(active, status, acquired ? lease : undefined)
+      if (acquired && status?.owner === lease.owner) {
+        await this.#produce(active, lease, source)
+        return { run: this.#runOf(id, status), started: true }
       }
-      if (status === undefined) throw new FST_SSE_LOG_UNAVAILABLE(name, 'has lost the run')
-      return { run: this.#runOf(id, status), started }
+      dispose(source)
+      return { run: this.#runOf(id, await this.#settled(active, status, acquired ? lease : undefined)), started: false }
     } catch (error) {
       dispose(source)
       throw error
@@ -174,7 +177,7 @@ export class Runs<M extends EventMap = EventMap> {
 
   #leaseOf (active: ActiveChannel): Lease { return new Lease(this.#logOf(active), newEpoch(), this.#duration) }
 
-  #runOf (id: string, status: LogStatus): Run<M> { return new Run(id, stateOf(status), this.#family.of(id)) }
+  #runOf (id: string, status: LogStatus | undefined): Run<M> { return new Run(id, stateOf(status), this.#family.of(id)) }
 
   /** Returns the status of the log of a run; undefined if there is no run. */
   async #statusOf (name: string): Promise<LogStatus | undefined> {

@@ -1,5 +1,8 @@
 import { chances } from './chances.ts'
-import type { EventLog, HistoryLimits, LogBatch, LogState, LogPosition, LogRecord } from '../../lib/log/log.ts'
+import type {
+  HistoryLimits, LogBatch, LogPosition, LogRecord, LogState, LogStatus,
+  RunLog
+} from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
 export const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: Infinity }
@@ -16,11 +19,11 @@ export type Dice = ReturnType<typeof chances>
  * the calls; batches of the tail are delivered late, in order, independently of the answers. Without dice everything is
  * synchronous. After `lose()` another epoch starts.
  */
-export class RemoteLog implements EventLog {
+export class RemoteLog implements RunLog {
   readonly #history: HistoryLimits
   readonly #dice: Dice | undefined
   readonly #listeners = new Set<(batch: LogBatch) => void>()
-  #log!: EventLog
+  #log!: RunLog
   #requests: Promise<unknown> = Promise.resolve()
   #answered: Promise<unknown> = Promise.resolve()
   #deliveries: Promise<unknown> = Promise.resolve()
@@ -52,10 +55,18 @@ export class RemoteLog implements EventLog {
     return this.#answer(() => this.now)
   }
 
-  end (): void | Promise<void> {
+  end (last?: LogRecord, outcome?: string): void | Promise<void> {
     return this.#answer(() => {
-      this.#log.end()
+      this.#log.end(last, outcome)
     })
+  }
+
+  peek (): LogStatus | undefined | Promise<LogStatus | undefined> {
+    return this.#answer(() => this.#log.peek() as LogStatus)
+  }
+
+  lease (owner: string, duration: number): boolean | Promise<boolean> {
+    return this.#answer(() => this.#log.lease(owner, duration) as boolean)
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
@@ -79,7 +90,7 @@ export class RemoteLog implements EventLog {
   }
 
   #start (): void {
-    this.#log = memoryLog()('', this.#history)
+    this.#log = memoryLog()('', this.#history) as RunLog
     this.#log.tail(batch => this.#deliver(batch))
   }
 

@@ -10,7 +10,7 @@ export interface AppendTarget {
   /** Appends the records in one step, and once, even if it must retry; resolves to the position of the last record. */
   append: (records: readonly LogRecord[], number: number, isWanted: () => boolean) => Promise<LogPosition>
   /** Ends the log; may be called several times. */
-  end: (end: LogEnd, isWanted: () => boolean) => Promise<LogPosition>
+  end: (isWanted: () => boolean, end: LogEnd) => Promise<LogPosition>
   /** Creates the error of an append that timed out. */
   timeoutError: () => Error
   /** Milliseconds. */
@@ -51,7 +51,9 @@ export class AppendQueue {
   add (record: LogRecord): Promise<LogPosition> { return this.#enqueue({ record }) }
 
   /** Ends the log after all records that were added before. */
-  async end (end: LogEnd): Promise<void> { await this.#enqueue({ record: undefined, end }) }
+  async end (last?: LogRecord, outcome?: string): Promise<void> {
+    await this.#enqueue({ record: undefined, end: { last, outcome } })
+  }
 
   #enqueue (work: Pick<PendingAppend, 'record' | 'end'>): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
@@ -74,7 +76,7 @@ export class AppendQueue {
         const { end } = batch[0]!
         const { epoch, offset } = await (end === undefined
           ? this.#target.append(records, ++this.#number, isWanted)
-          : this.#target.end(end, isWanted))
+          : this.#target.end(isWanted, end))
         for (const [index, { settle }] of batch.entries()) {
           settle?.resolve({ epoch, offset: offset - batch.length + 1 + index })
         }

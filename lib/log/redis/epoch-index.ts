@@ -1,3 +1,4 @@
+import { sharedScope } from '../../scope.ts'
 import type { Commands } from './commands.ts'
 import { toLogError } from './log-error.ts'
 import * as scripts from './run-scripts.ts'
@@ -55,7 +56,8 @@ export class EpochRegistration {
     if (epoch !== this.#epoch || now >= this.#dueAt) {
       this.#epoch = epoch
       this.#dueAt = now + INTERVAL
-      const pending = this.#pending = this.#register(epoch)
+      // The registration is for all users of the channel.
+      const pending = this.#pending = sharedScope.runInAsyncScope(this.#register, undefined, epoch)
         .catch(() => { this.#dueAt = now + RETRY })
         .finally(() => { if (this.#pending === pending) this.#pending = undefined })
     }

@@ -76,7 +76,7 @@ export class RedisLog implements RunLog, RedisListener {
     this.#registration = context.epochs.of(name, Math.ceil(age) + META_TTL, () => !this.#closed)
     this.#appends = new AppendQueue({
       append: (records, number, isWanted) => this.#append(records, number, isWanted),
-      end: ({ last, outcome = '' }, isWanted) => {
+      end: (isWanted, { last, outcome = '' }) => {
         const record = last === undefined ? [] : recordArguments(last)
         return this.#position(scripts.end, [context.publish, this.#channel, outcome, ...record], isWanted)
       },
@@ -112,7 +112,7 @@ export class RedisLog implements RunLog, RedisListener {
     }
   }
 
-  end (last?: LogRecord, outcome?: string): Promise<void> { return this.#appends.end({ last, outcome }) }
+  end (last?: LogRecord, outcome?: string): Promise<void> { return this.#appends.end(last, outcome) }
 
   async peek (): Promise<LogStatus | undefined> { return await this.#timely(peek, []) ?? undefined }
 

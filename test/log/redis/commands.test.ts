@@ -74,7 +74,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('an answer of another format is not requested again', async t => {
     const { commands } = make(t)
-    const strange = { text: "return 'hello'", sha: '0'.repeat(40) }
+    const strange = scripts.script("return 'hello'", () => undefined)
     await t.rejects(within('the refusal', commands.run(strange, ['key'], [], () => true)), {
       message: /something else than a script/
     })

@@ -1,0 +1,37 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import t from 'tap'
+import { timely } from '../../../lib/log/redis/timely.ts'
+
+const late = (): Error => new Error('late')
+
+t.test('a call in time settles', async t => {
+  let wanted: (() => boolean) | undefined
+  t.equal(await timely(async isWanted => {
+    wanted = isWanted
+    return 7
+  }, 60_000, late), 7)
+  t.equal(wanted!(), true)
+  await t.rejects(timely(async () => { throw new Error('away') }, 60_000, late), { message: 'away' })
+})
+
+t.test('L12: a late call rejects, and is not wanted any more; its late rejection is handled', async t => {
+  let wanted: (() => boolean) | undefined
+  let reject: (error: Error) => void = () => {}
+  await t.rejects(timely(isWanted => {
+    wanted = isWanted
+    return new Promise((_resolve, fail) => { reject = fail })
+  }, 1, late), { message: 'late' })
+  t.equal(wanted!(), false)
+  reject(new Error('at last'))
+  await new Promise(setImmediate)
+})
+
+t.test('L11: the timer belongs to no caller', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen: unknown[] = []
+  await t.rejects(storage.run('ann', () => timely(() => new Promise(() => {}), 1, () => {
+    seen.push(storage.getStore())
+    return late()
+  })))
+  t.strictSame(seen, [undefined])
+})
