@@ -8,6 +8,7 @@ import inspector from 'fastify-typed-sse/inspector'
 import { sseTransform } from 'fastify-typed-sse/openapi'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
+import mcp from './mcp/server.ts'
 import metrics from './metrics/server.ts'
 import { modules } from './modules.ts'
 import { page } from './page.ts'
@@ -41,6 +42,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(board)
   await app.register(chat)
   await app.register(run)
+  await app.register(mcp)
   await app.register(metrics)
   await app.register(inspector, { prefix: '/inspector', authorize: ({ ip }) => LOOPBACK.includes(ip) })
   page(app, '/', new URL('start.html', import.meta.url))

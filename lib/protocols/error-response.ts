@@ -10,7 +10,7 @@ export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: Fast
  * Returns the error handler of a protocol. It logs the error as Fastify does, and replies with its status and the body
  * of the protocol.
  */
-export function errorHandler (bodyOf: (error: Error, request: FastifyRequest) => object): ErrorHandler {
+export function errorHandler (bodyOf: (error: Error, request: FastifyRequest) => object | string): ErrorHandler {
   return (thrown, request, reply) => {
     const error = toError(thrown, 'The handler')
     const { status } = problemDetails(error)

@@ -81,9 +81,9 @@ export function messagesIn (body: unknown): JsonRpcMessage[] {
 export function infoOf (request: FastifyRequest, { authInfo }: ResolvedMcpOptions): McpMessageInfo {
   const { headers, protocol, host, url } = request
   const base = `${protocol}://${host}`
-  const info: McpMessageInfo = { requestInfo: { headers } }
-  if (URL.canParse(url, base)) info.requestInfo.url = new URL(url, base)
-  const identity = authInfo?.(request)
-  if (identity !== undefined) info.authInfo = identity
-  return info
+  return {
+    // A client may send any host.
+    requestInfo: { headers, url: URL.canParse(url, base) ? new URL(url, base) : undefined },
+    authInfo: authInfo?.(request)
+  }
 }

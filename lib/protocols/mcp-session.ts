@@ -12,12 +12,12 @@ import {
 
 /** The context of a message from the client. A `MessageExtraInfo` of the official SDK. */
 export interface McpMessageInfo {
-  requestInfo: { headers: Record<string, string | string[] | undefined>, url?: URL }
-  authInfo?: McpAuthInfo
+  requestInfo?: { headers: Record<string, string | string[] | undefined>, url?: URL | undefined } | undefined
+  authInfo?: McpAuthInfo | undefined
   /** Ends the connection, not the stream, of the request: the client reconnects after `retry`, and resumes. */
-  closeSSEStream?: () => void
+  closeSSEStream?: (() => void) | undefined
   /** Ends the connection of the stream of server messages. */
-  closeStandaloneSSEStream?: () => void
+  closeStandaloneSSEStream?: (() => void) | undefined
 }
 
 /** The identity of a client. An `AuthInfo` of the official SDK. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import { clearInterval, now, setInterval } from '../clock.ts'
 import { FST_SSE_OPTION, describe } from '../errors.ts'
 import { onAbort, sharedController } from '../listeners.ts'
@@ -195,7 +195,7 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
   })
   app.route({
     ...route,
-    schema: {},
+    schema: { hide: true } as FastifySchema,
     method: ['PUT', 'PATCH', 'HEAD'],
     url: path,
     handler: async (_request, reply) => {

@@ -10,7 +10,10 @@ const withPrograms = MARKDOWN_FILES.filter(path => codeBlocksOf(path).some(({ la
 
 t.test('every document with programs has its test', async t => {
   t.ok(withPrograms.length > 0)
-  const nameOf = (path: string): string => dirname(path) === '.' ? 'readme' : basename(dirname(path))
+  // A README has the name of its folder.
+  const nameOf = (path: string): string => basename(path) !== 'README.md'
+    ? basename(path, '.md')
+    : dirname(path) === '.' ? 'readme' : basename(dirname(path))
   t.strictSame(withPrograms.filter(path => !existsSync(`test/documents/${nameOf(path)}.test.ts`)), [])
 })
 

@@ -169,6 +169,7 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
     '/board/events',
     '/chat/{room}/events',
     '/chat/{room}/messages',
+    '/mcp',
     '/progress/events',
     '/runs/{id}',
     '/sse',

@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -71,6 +72,16 @@ export class DocumentPrograms {
     const file = join(this.folder, 'component.tsx')
     writeFileSync(file, code.replace('./server.ts', `./${basename(this.#find(text).file)}`))
     return file
+  }
+
+  /**
+   * Runs the client under this heading, a block of JavaScript, with the server on this port in place of 3000. Returns
+   * its output.
+   */
+  async runClient (heading: string, port: number): Promise<string> {
+    const file = join(this.folder, 'client.mjs')
+    writeFileSync(file, this.block(heading, 'js').replaceAll('localhost:3000', `127.0.0.1:${port}`))
+    return (await promisify(execFile)(process.execPath, [file])).stdout
   }
 
   /** Runs each program and its check. The checks have the keys and the order of the headings. */
