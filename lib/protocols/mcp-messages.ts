@@ -19,8 +19,8 @@ export interface JsonRpcMessage {
 export type JsonRpcRequest = JsonRpcMessage & { id: JsonRpcId, method: string }
 
 /**
- * The events of MCP: a message of JSON-RPC, or an empty text. The empty text carries the first position of a stream. For
- * `schema.sse`, and the event map of every channel of a session.
+ * The events of MCP: a message of JSON-RPC, or an empty text, which carries the first position of a stream. For
+ * `schema.sse`, and for the channels of a session.
  */
 export const mcpEvents = { message: withTexts(openObject<JsonRpcMessage>({ jsonrpc: { const: '2.0' } }), '') }
 export type McpEvents = typeof mcpEvents
@@ -60,7 +60,13 @@ export function cancelledBy ({ method, params }: JsonRpcMessage): JsonRpcId | un
 }
 
 /** Codes of JSON-RPC, and those of the official SDK. */
-export const CODE = { connectionClosed: -32_000, sessionNotFound: -32_001, invalidRequest: -32_600, internal: -32_603, parse: -32_700 }
+export const CODE = {
+  connectionClosed: -32_000,
+  sessionNotFound: -32_001,
+  invalidRequest: -32_600,
+  internal: -32_603,
+  parse: -32_700
+}
 
 /** Returns a response that fails its request. */
 export const failure = (id: JsonRpcId, code: number, message: string): JsonRpcMessage =>

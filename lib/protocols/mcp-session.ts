@@ -90,7 +90,12 @@ export class McpSession implements McpTransport {
   #isClosed = false
   #closed = Promise.resolve()
 
-  private constructor (channel: Channel<McpEvents>, sessionId: string, initialize: JsonRpcMessage, host: McpSessionHost) {
+  private constructor (
+    channel: Channel<McpEvents>,
+    sessionId: string,
+    initialize: JsonRpcMessage,
+    host: McpSessionHost
+  ) {
     this.sessionId = sessionId
     this.messages = channel
     this.#host = host
@@ -154,14 +159,18 @@ export class McpSession implements McpTransport {
 
   #dispatch (messages: readonly JsonRpcMessage[], info: McpMessageInfo, { channel, waiting }: Answer): void {
     try {
-      this.receive(messages, !this.primed ? info : {
-        ...info,
-        closeSSEStream: () => this.#host.disconnect(channel.name),
-        closeStandaloneSSEStream: () => this.#host.disconnect(this.messages.name)
-      })
+      this.receive(messages, this.primed ? { ...info, ...this.#disconnectors(channel) } : info)
     } catch (error) {
       for (const id of waiting) this.#settle(id)
       throw error
+    }
+  }
+
+  /** A client without a position could not resume. */
+  #disconnectors ({ name }: Channel<McpEvents>): Pick<McpMessageInfo, 'closeSSEStream' | 'closeStandaloneSSEStream'> {
+    return {
+      closeSSEStream: () => this.#host.disconnect(name),
+      closeStandaloneSSEStream: () => this.#host.disconnect(this.messages.name)
     }
   }
 

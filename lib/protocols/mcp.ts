@@ -43,8 +43,8 @@ function brokenEvent (_error: Error, channel: string): { data: JsonRpcMessage } 
 }
 
 /**
- * Declares the endpoint of the transport "streamable HTTP": POST, GET and DELETE on one path, in the scope of `app`, whose
- * hooks authenticate the requests. Each session has a server of its own. Its streams are channels, so that a client
+ * Declares the endpoint of the transport "streamable HTTP": POST, GET and DELETE on one path, in the scope of `app`,
+ * whose hooks authenticate the requests. Each session has a server of its own. Its streams are runs, so that a client
  * resumes each of them by an event id alone. Throws FST_SSE_OPTION.
  */
 export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
@@ -56,7 +56,12 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
   const connections = new Map<string, AbortController>()
   // Each event is a message. An error ends the connection alone: the client resumes. A response to its request follows.
   const streamOptions = { systemEvent: null, errorEvent: null, retry } satisfies StreamOptions
-  const runs: Runs<McpEvents> = app.sse.runs(name, { events: mcpEvents, history, leaseDuration, errorEvent: brokenEvent })
+  const runs: Runs<McpEvents> = app.sse.runs(name, {
+    events: mcpEvents,
+    history,
+    leaseDuration,
+    errorEvent: brokenEvent
+  })
   const prefix = `${name}:`
   const nameOf = (id: string): string => prefix + id
 
@@ -206,13 +211,13 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
 
   const endIdle = (): void => {
     for (const session of sessions.values()) {
-      if (session.streams === 0 && now() - session.usedAt >= sessionTimeout) void session.close()
+      if (session.streams === 0 && now() - session.usedAt >= sessionTimeout) session.close()
     }
   }
   const timer = setInterval(endIdle, Math.min(sessionTimeout / 4, 30_000)).unref()
   onAbort(app.sse.shutdownSignal, () => {
     clearInterval(timer)
-    for (const session of sessions.values()) void session.close()
+    for (const session of sessions.values()) session.close()
   })
   return { sessions }
 }

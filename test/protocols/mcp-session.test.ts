@@ -12,7 +12,10 @@ const ping = (id: string): JsonRpcMessage => ({ jsonrpc: '2.0', id, method: 'pin
 const info = { requestInfo: { headers: {} } }
 
 async function start (t: Test, id: string, eventLog: EventLogFactory = memoryLog()): Promise<{
-  session: McpSession, errors: unknown[], closed: McpSession[], messagesOf: (stream: string) => Promise<unknown[]>
+  session: McpSession
+  errors: unknown[]
+  closed: McpSession[]
+  messagesOf: (stream: string) => Promise<unknown[]>
 }> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -46,7 +49,7 @@ t.test('a session that closes tells its server once, whatever the server does', 
   const { session, errors, closed, messagesOf } = await start(t, 'closes')
   const failure = new Error('The server failed')
   session.onclose = () => {
-    void session.close()
+    session.close()
     throw failure
   }
   await session.answer('closes/1', [ping('a'), ping('b')], info)

@@ -124,10 +124,10 @@ t.test('authorize hides the session of another client', async t => {
   const { content } = await alice.callTool({ name: 'whoami' })
   t.strictSame(content, [{ type: 'text', text: `alice /mcp ${transport.sessionId}` }])
   for (const method of ['GET', 'POST', 'DELETE']) {
-    const headers = { ...method === 'POST' ? json : { accept: 'text/event-stream' }, 'x-user': 'bob' }
-    t.match(await raw(port, method, { ...headers, 'mcp-session-id': transport.sessionId! },
-      method === 'POST' ? '{"jsonrpc":"2.0","id":1,"method":"ping"}' : undefined),
-      rejected(404, -32001, 'Session not found'))
+    const accept = method === 'POST' ? json : { accept: 'text/event-stream' }
+    const headers = { ...accept, 'x-user': 'bob', 'mcp-session-id': transport.sessionId! }
+    const body = method === 'POST' ? '{"jsonrpc":"2.0","id":1,"method":"ping"}' : undefined
+    t.match(await raw(port, method, headers, body), rejected(404, -32001, 'Session not found'))
   }
 })
 
@@ -179,7 +179,7 @@ t.test('a server sends no second response, and none without a request', async t 
 })
 
 t.test('a request that is rejected by Fastify, or by the limits of streams, does not reach the server', async t => {
-  const { app, port, endpoint } = await startMcp(t, {}, { limits: { maxStreams: 1 } })
+  const { app, port } = await startMcp(t, {}, { limits: { maxStreams: 1 } })
   const { id } = await begin(port)
   const session = { ...json, 'mcp-session-id': id }
   const large = JSON.stringify({ jsonrpc: '2.0', method: 'large', params: { text: 'x'.repeat(1_048_576) } })

@@ -90,7 +90,7 @@ t.test('server messages arrive on the GET stream, from the first one, and once a
   await say('early')
   await until('the first message', () => logs.length === 1)
   relay.lose()
-  await published(app, () => { void say('lost') })
+  await published(app, () => { say('lost').catch(error => t.error(error)) })
   relay.cut()
   await until('the second message', () => logs.length === 2)
   relay.cut()
@@ -196,7 +196,10 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
   const node = (t: Test, options: Partial<McpOptions> = {}, redis = server.client(t)): Promise<McpNode> =>
     startMcp(t, options, { eventLog: redisLog(redis) })
   const calling = async (t: Test, here: McpNode, there: McpNode): Promise<{
-    call: Promise<unknown>, relay: Relay, to: (node: McpNode) => void, transport: StreamableHTTPClientTransport
+    call: Promise<unknown>
+    relay: Relay
+    to: (node: McpNode) => void
+    transport: StreamableHTTPClientTransport
   }> => {
     let { port } = here
     const relay = await Relay.start(t, () => [port])

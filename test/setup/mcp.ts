@@ -108,7 +108,12 @@ export async function connectClient (
 
 export interface McpNode { app: FastifyInstance, endpoint: McpEndpoint, port: number, tools: Tools }
 
-export async function startMcp (t: Test, options: Partial<McpOptions> = {}, registration: RegisterOptions = {}): Promise<McpNode> {
+/** A node with an endpoint at `/mcp`, whose servers have the tools of the test. */
+export async function startMcp (
+  t: Test,
+  options: Partial<McpOptions> = {},
+  registration: RegisterOptions = {}
+): Promise<McpNode> {
   // The clients open connections ahead of need, for which the close of a server would wait.
   const app = Fastify({ forceCloseConnections: true })
   await app.register(sse, { heartbeatInterval: 0, ...registration })
