@@ -13,7 +13,7 @@ const STATUS: Record<string, number> = {
   FST_SSE_FORBIDDEN: 403,
   FST_SSE_NOT_FOUND: 404,
   FST_SSE_LOG_UNAVAILABLE: 503,
-    FST_SSE_MCP: 400
+  FST_SSE_MCP: 400
 }
 
 t.test('E1: every error is exported under its own code', async t => {
