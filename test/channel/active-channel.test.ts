@@ -8,7 +8,8 @@ import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.
 import { ActiveChannel } from '../../lib/channel/active-channel.ts'
 import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
-import type { EventLog } from '../../lib/log/log.ts'
+import type { EventLog, LogBatch } from '../../lib/log/log.ts'
+import { memoryLog } from '../../lib/log/memory.ts'
 import { EventQueue } from '../../lib/source/event-queue.ts'
 import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
@@ -556,4 +557,111 @@ t.test('E2: any value that errorEvent throws ends the channel', async t => {
     await t.rejects(within(what, channel.publishFrom(() => { throw failure })), failure)
     t.equal((await log.state()).ended, true, what)
   }
+})
+
+// The end with a last event
+
+const HISTORY = { maxEvents: 100, maxBytes: 10_000, maxAge: Infinity }
+
+/** A log that ignores the arguments of `end`, as one without `peek` may. */
+function plainLog (): EventLog {
+  const log = memoryLog()('name', HISTORY)
+  return {
+    append: record => log.append(record),
+    read: (after, limit) => log.read(after, limit),
+    state: () => log.state(),
+    tail: listener => log.tail(listener),
+    end: () => log.end(),
+    isIdle: () => log.isIdle(),
+    close: () => log.close()
+  }
+}
+
+for (const [where, makeLog] of [...logs, ['without the methods of runs', plainLog] as const]) {
+  t.test(`R7: the end publishes its event as the last one; a log ${where}`, async t => {
+    const { channel, log } = make({ events: events as EventMap }, makeLog())
+    const batches: LogBatch[] = []
+    log.tail(batch => { batches.push(batch) })
+    await channel.append({ data: 'a' })
+    await channel.end({ event: 'count', data: { n: 1, secret: 1 } })
+    await within('the end', (async () => { while (batches.at(-1)?.ended !== true) await turn() })())
+    t.strictSame(await storedEvents(log), ['message a', 'count {"n":1}'])
+    if (log.peek !== undefined) {
+      t.strictSame(batches.map(({ ended, entries }) => [ended, entries.length]), [[false, 1], [true, 1]], 'in one step')
+      t.equal((await log.peek())?.outcome, 'stopped')
+    }
+    await channel.end({ data: 'late' })
+    t.strictSame(await storedEvents(log), ['message a', 'count {"n":1}'], 'a second end appends nothing')
+  })
+
+  t.test(`C2: the end with an invalid event rejects, and the channel and its producer continue; a log ${where}`, async t => {
+    const { channel, log } = make({ events: events as EventMap }, makeLog())
+    const queue = new EventQueue()
+    const done = channel.publishFrom(queue)
+    for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' }, null]) {
+      await t.rejects(channel.end(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH)$/ })
+    }
+    t.equal(channel.producing, true)
+    await queue.push({ data: 'a' })
+    queue.end()
+    await within('the end', done)
+    t.equal(channel.producing, false)
+    t.strictSame(await storedEvents(log), ['message a'])
+  })
+
+  t.test(`E2: a channel that fails ends with its error event; a log ${where}`, async t => {
+    const { channel, log, lines } = make({ errorEvent: ({ message }) => ({ event: 'error', data: message }) }, makeLog())
+    let reason: unknown
+    const done = channel.publishFrom(async function * ({ signal }: { signal: AbortSignal }) {
+      yield { data: 'a' }
+      await once(signal, 'abort')
+      reason = signal.reason
+    })
+    await within('the event', (async () => { while ((await log.state()).newest < 1) await turn() })())
+    await channel.fail(new Error('gone'), 'broken')
+    await within('the producer', done)
+    await within('the signal', (async () => { while (reason === undefined) await turn() })())
+    t.match(reason, { reason: 'channel-ended' })
+    t.strictSame(await storedEvents(log), ['message a', 'error gone'])
+    await channel.fail(new Error('again'), 'broken')
+    t.strictSame(await storedEvents(log), ['message a', 'error gone'])
+    if (log.peek !== undefined) t.equal((await log.peek())?.outcome, 'broken')
+    t.strictSame(lines, [])
+  })
+
+  t.test(`R7: the outcome of a producer is in the log; a log ${where}`, async t => {
+    for (const [failure, outcome] of [[undefined, 'complete'], [new Error('no'), 'failed']] as const) {
+      const { channel, log } = make({}, makeLog())
+      const done = channel.publishFrom((async function * () {
+        yield { data: 'a' }
+        if (failure !== undefined) throw failure
+      })())
+      await within('the end', failure === undefined ? done : t.rejects(done, failure))
+      t.equal((await log.state()).ended, true)
+      if (log.peek !== undefined) t.equal((await log.peek())?.outcome, outcome)
+    }
+  })
+}
+
+t.test('R7: a log without the methods of runs that rejects the last event stays open', async t => {
+  const { channel, log } = make({}, Object.assign(plainLog(), { append: () => { throw new Error('full') } }))
+  await t.rejects(channel.end({ data: 'a' }), { message: 'full' })
+  t.equal((await log.state()).ended, false)
+})
+
+t.test('R11: after a producer, another one may start on a log that has lost its history', async t => {
+  const log = new RemoteLog()
+  const { channel } = make({}, log)
+  await channel.publishFrom([{ data: 'a' }])
+  await log.lose()
+  const ignored = new EventQueue()
+  await channel.publishFrom(ignored)
+  t.equal(await ignored.push({ data: 'x' }), false)
+  const queue = new EventQueue()
+  const done = channel.publishFrom(queue, true)
+  t.equal(channel.publishFrom([{ data: 'y' }], true), done, 'not beside a live one')
+  await queue.push({ data: 'b' })
+  queue.end()
+  await within('the end', done)
+  t.strictSame(await storedEvents(log), ['message b'])
 })

@@ -225,3 +225,24 @@ t.test('L7: on a closed server calls reject instead of throwing, sources are dis
     await t.rejects(channel.subscribe()[Symbol.asyncIterator]().next(), { code: 'FST_SSE_CLOSING' })
   }
 })
+
+t.test('R7: end(event) publishes the last event; an invalid one rejects, is logged, and the channel stays open', async t => {
+  const { channel, logged } = make()
+  const seen: unknown[] = []
+  const loop = (async () => { for await (const { data } of channel.subscribe({ start: 'earliest' })) seen.push(data) })()
+  await t.rejects(channel.end({ data: undefined }), { code: 'FST_SSE_DATA' })
+  t.match(logged, [['end', { code: 'FST_SSE_DATA' }]])
+  t.match(await channel.publish({ data: 'a' }), /-1$/)
+  await channel.end({ data: 'last' })
+  await within('the end', loop)
+  t.strictSame(seen, ['a', 'last'])
+  await channel.end({ data: 'late' })
+  t.match(await channel.position(), { newest: 2, ended: true })
+})
+
+t.test('L7: on a closed server, end(event) rejects, and end() has no effect', async t => {
+  const { channel, state } = make()
+  state.closed = true
+  await channel.end()
+  await t.rejects(channel.end({ data: 1 }), { code: 'FST_SSE_CLOSING' })
+})

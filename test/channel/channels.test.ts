@@ -343,3 +343,30 @@ t.test('find() returns the channel in memory, with any options, and creates none
   const channel = channels.channel('made elsewhere', { events, start: 'earliest' })
   t.equal(channels.find('made elsewhere'), channel)
 })
+
+t.test('a step on the log of a name uses the channel in memory, else a log that is closed after it', async t => {
+  const { channels, state } = make(t)
+  const history = { maxEvents: 1, maxBytes: 1_000, maxAge: 1_000 }
+  let seen: EventLog | undefined
+  t.equal(await channels.withLog('a', history, log => {
+    seen = log
+    t.equal(state.open, 1)
+    return 7
+  }), 7)
+  t.equal(state.open, 0)
+  t.equal(channels.find('a'), undefined)
+  await t.rejects(channels.withLog('a', history, () => { throw new Error('no') }), { message: 'no' })
+  t.equal(state.open, 0)
+  const active = channels.active('a', {})
+  t.equal(channels.active('a', {}), active)
+  await channels.withLog('a', history, log => { seen = log })
+  t.equal(seen, active.feed.log)
+  t.equal(state.open, 1)
+  channels.active('ab', {})
+  t.strictSame(channels.withPrefix('a').map(({ settings: { name } }) => name), ['a', 'ab'])
+  t.strictSame(channels.withPrefix('ab'), [channels.active('ab', {})])
+  t.throws(() => channels.active('a', { start: 'earliest' }), { code: 'FST_SSE_CHANNEL_OPTIONS' })
+  channels.close()
+  t.throws(() => channels.active('a', {}), { code: 'FST_SSE_CLOSING' })
+  await t.rejects(channels.withLog('a', history, () => 7), { code: 'FST_SSE_CLOSING' })
+})

@@ -12,7 +12,7 @@ import { compileContract, freeContract } from '../../lib/contract/contract.ts'
 import type { EventMap } from '../../lib/contract/event-types.ts'
 import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
-import { kSubscribed } from '../../lib/source/source.ts'
+import { kSubscribed, noChannel } from '../../lib/source/source.ts'
 import { ALL } from '../setup/test-subscriber.ts'
 import { dice, numbered, RemoteLog, type Dice } from '../setup/remote-log.ts'
 import { Track } from '../setup/track.ts'
@@ -660,6 +660,13 @@ t.test('C4: a route serves channels with its own schemas, or with a map to them'
       1
     )
   }
+})
+
+t.test('a channel that does not exist is no subscription', async t => {
+  const { feed } = channel('news')
+  const channelSource = { [kSubscribed]: { feed, projection: ALL, after: undefined, signal: undefined } }
+  t.strictSame(resolveSubscriptions([noChannel], freeContract), [])
+  t.strictSame(resolveSubscriptions([noChannel, channelSource], freeContract), [channelSource[kSubscribed]])
 })
 
 t.test('R9: `: replay` until the last channel has reached its end for the first time, and no mark afterwards', async t => {

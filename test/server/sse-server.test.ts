@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, {
-  StreamClosedError, type AnyEvent, type CloseReport, type RegisterOptions,
+  StreamClosedError, memoryLog, type AnyEvent, type CloseReport, type RegisterOptions,
   type SourceContext
 } from '../../lib/index.ts'
 import { connect } from '../../lib/client.ts'
@@ -168,4 +168,54 @@ t.test('L7: drain() ends the streams while the server continues, and draining so
   await within('the answer', late.until('retry: '))
   t.match(late.responses()[0], { status: 200 })
   for (const { socket } of [...clients, late]) socket.destroy()
+})
+
+t.test('R6: app.sse.locate() returns the names of the channels of an id, and no other', async t => {
+  const { app } = await make(t, { limits: { keyGenerator: () => 'ann' }, eventLog: memoryLog() })
+  const ids = await Promise.all(['news', 'ärger: 7'].map(async name => (await app.sse.channel(name).position()).id))
+  t.strictSame(await app.sse.locate(ids[0]), ['news'])
+  t.strictSame(await app.sse.locate(ids.join('.')), ['news', 'ärger: 7'])
+  t.strictSame(await app.sse.locate(`abc-7.${ids[1]}`), ['ärger: 7'])
+  const none = [undefined, '', 'abc-7', 'x', `${ids[0]}.`, `${ids[0]}.${ids[0]}`, `${ids[0]}-1`, 'sse.end', 7, null, {}]
+  for (const id of none) t.strictSame(await app.sse.locate(id as string), [], String(id))
+})
+
+t.test('R6: app.sse.locate() leaves out names that no channel of a user has', async t => {
+  const names: Record<string, unknown> = { a: 'sse.control', b: 'a\nb', c: '', d: 7, e: 'news', f: 'news' }
+  const eventLog = Object.assign(memoryLog(), { locate: async (epoch: string) => names[epoch] as string })
+  const { app } = await make(t, { eventLog })
+  t.strictSame(await app.sse.locate('a-1.b-1.c-1.d-1.e-1.f-1'), ['news'])
+})
+
+t.test('app.sse.locate() rejects if the log cannot answer', async t => {
+  const open = memoryLog()
+  const { app } = await make(t, { eventLog: (name, history) => open(name, history) })
+  await t.rejects(app.sse.locate('abc-1'), {
+    code: 'FST_SSE_LOG_METHOD',
+    message:
+      "The event log has no 'locate()', which app.sse.locate() needs: use memoryLog() or redisLog(), or add the method"
+  })
+  const failing = await make(t, { eventLog: Object.assign(memoryLog(), { locate: () => { throw new Error('away') } }) })
+  await t.rejects(failing.app.sse.locate('abc-1'), { message: 'away' })
+})
+
+t.test('R7: a stream of no channel is answered with 204, beside another channel it is left out', async t => {
+  const reports: CloseReport[] = []
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sse, { onClose: report => { reports.push(report) } })
+  const runs = app.sse.runs('job')
+  app.get('/none', async (_request, reply) => reply.sse(await runs.follow('1')))
+  app.get('/late', (_request, reply) => reply.sse(() => runs.follow('1')))
+  app.get('/both', async (_request, reply) => reply.sse([await runs.follow('1'), app.sse.channel('over')]))
+  await app.sse.channel('over').end({ data: 'last' })
+  for (const url of ['/none', '/late', '/both']) {
+    const { statusCode, body, headers } = await app.inject(url)
+    t.strictSame([statusCode, body, headers['content-type']], [204, '', undefined], url)
+  }
+  t.equal((await app.inject({ method: 'HEAD', url: '/none' })).statusCode, 200)
+  t.strictSame(reports, [])
+  const { id } = await app.sse.channel('over').position()
+  const { body } = await app.inject({ url: '/both', headers: { 'last-event-id': id.replace('-1', '-0') } })
+  t.match(body, /data: last\n\n$/)
 })
