@@ -10,6 +10,7 @@ import assistant from './assistant/server.ts'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
 import hypermedia from './hypermedia/server.ts'
+import mcp from './mcp/server.ts'
 import metrics from './metrics/server.ts'
 import { modules } from './modules.ts'
 import { page } from './page.ts'
@@ -47,6 +48,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(run)
   await app.register(hypermedia)
   await app.register(assistant)
+  await app.register(mcp)
   await app.register(metrics)
   await app.register(inspector, { prefix: '/inspector', authorize: ({ ip }) => LOOPBACK.includes(ip) })
   page(app, '/', new URL('start.html', import.meta.url))

@@ -115,6 +115,9 @@ export const FST_SSE_FORBIDDEN = createError('FST_SSE_FORBIDDEN', 'Access denied
 export const FST_SSE_NOT_FOUND = createError('FST_SSE_NOT_FOUND', 'There is no %s: it has ended, or it never existed',
   404)
 
+// The status of each rejection is that of the protocol.
+export const FST_SSE_MCP = createError('FST_SSE_MCP', '%s', 400)
+
 export const FST_SSE_REAUTHORIZE_TIMEOUT = createError('FST_SSE_REAUTHORIZE_TIMEOUT',
   'The promise of %s did not settle within %s milliseconds: resolve or reject it sooner')
 

@@ -15,7 +15,8 @@ const STATUS: Record<string, number> = {
   FST_SSE_REVOKED: 403,
   FST_SSE_FORBIDDEN: 403,
   FST_SSE_NOT_FOUND: 404,
-  FST_SSE_LOG_UNAVAILABLE: 503
+  FST_SSE_LOG_UNAVAILABLE: 503,
+  FST_SSE_MCP: 400
 }
 
 t.test('E1: every error is exported under its own code', async t => {

@@ -218,9 +218,9 @@ export class ActiveChannel {
 
   /** Returns the record of the last event of a channel that fails; undefined for none. */
   async #errorRecord (error: Error): Promise<LogRecord | undefined> {
-    const { contract, settings: { errorEvent } } = this.#setup
+    const { contract, settings: { name, errorEvent } } = this.#setup
     try {
-      const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error)) ?? null
+      const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error, name)) ?? null
       if (last === null) return undefined
       return contract.declares(last as AnyEvent)
         ? contract.serialize(last)

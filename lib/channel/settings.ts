@@ -35,9 +35,10 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   slowConsumer?: 'disconnect' | 'skip' | { compactBy: (event: ReceivedEventOf<M>) => unknown } | undefined
   /**
    * Returns the last event when the source of the channel fails; `null`, or a function that returns null: none.
-   * Default: `error` with RFC 9457 problem JSON.
+   * `channel`: the name of the channel. Default: `error` with RFC 9457 problem JSON.
    */
-  errorEvent?: ((error: Error) => PublishEventOf<M> | { event: 'error', data: unknown } | null) | null | undefined
+  errorEvent?:
+    ((error: Error, channel: string) => PublishEventOf<M> | { event: 'error', data: unknown } | null) | null | undefined
 }
 
 /** The options of a channel with the defaults filled in. */
@@ -47,7 +48,7 @@ export interface ChannelSettings {
   history: HistoryLimits
   start: 'latest' | 'earliest'
   slowConsumer: 'disconnect' | 'skip' | { compactBy: (event: DecodedEvent) => unknown }
-  errorEvent: ((error: Error) => unknown) | null | undefined
+  errorEvent: ((error: Error, channel: string) => unknown) | null | undefined
 }
 
 /** The dependencies of an active channel. */

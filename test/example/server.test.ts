@@ -175,6 +175,7 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
     '/hypermedia/htmx',
     '/hypermedia/notes',
     '/hypermedia/turbo',
+    '/mcp',
     '/progress/events',
     '/runs/{id}',
     '/sse',
