@@ -104,7 +104,8 @@ async function main (args: readonly string[]): Promise<void> {
   if (args.length === 0) {
     await check()
     runs.push(await suite('covered', ['--timeout=480', ...grouped(files.filter(file => !PROGRAMS(file)))]))
-    runs.push(await suite('programs', ['--disable-coverage', ...programs.filter(file => !LOAD(file))]))
+    runs.push(await suite('programs', ['--disable-coverage', '--timeout=480',
+      ...programs.filter(file => !LOAD(file))]))
   } else if (args[0] === 'load') {
     runs.push(await suite('load', ['--disable-coverage', ...programs.filter(LOAD)]))
   } else {
