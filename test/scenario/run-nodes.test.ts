@@ -19,7 +19,7 @@ t.setTimeout(120_000)
 
 const events = { token: Type.String() }
 type Event = PublishEventOf<typeof events>
-const LEASE = 1_000
+const LEASE = 2_000
 const options = { events, leaseDuration: LEASE } satisfies RunsOptions<typeof events>
 const token = (data: string): Event => ({ event: 'token', data })
 const BROKEN = /event: error\nid: \w+-\d+\ndata: \{"type":"about:blank","title":"Service Unavailable","status":503\}\n\n/
