@@ -19,7 +19,7 @@ t.setTimeout(120_000)
 
 const events = { token: Type.String() }
 type Event = PublishEventOf<typeof events>
-const LEASE = 1_000
+const LEASE = 2_000
 const options = { events, leaseDuration: LEASE } satisfies RunsOptions<typeof events>
 const token = (data: string): Event => ({ event: 'token', data })
 const BROKEN = /event: error\nid: \w+-\d+\ndata: \{"type":"about:blank","title":"Service Unavailable","status":503\}\n\n/
@@ -27,9 +27,9 @@ const END = '0\r\n\r\n'
 
 interface Node { app: FastifyInstance, port: number }
 
-async function serve (t: Test, client: Redis | Cluster): Promise<Node> {
+async function serve (t: Test, client: Redis | Cluster, timeout = 5_000): Promise<Node> {
   const app = Fastify()
-  await app.register(sse, { eventLog: redisLog(client, { timeout: 1_000 }) })
+  await app.register(sse, { eventLog: redisLog(client, { timeout }) })
   const runs = app.sse.runs('job', options)
   app.get<{ Params: { id: string } }>('/jobs/:id', { schema: { sse: events } },
     async (request, reply) => reply.sse(await runs.follow(request.params.id)))
@@ -185,7 +185,7 @@ t.test('R11: runs on three nodes with one Redis', { skip: absent(REDIS) }, async
 
   t.test('L12: without Redis each call rejects, and afterwards the run continues or is broken', async t => {
     const own = await RedisServer.start(t)
-    const [one, two] = [await serve(t, own.client(t)), await serve(t, own.client(t))]
+    const [one, two] = [await serve(t, own.client(t), 1_000), await serve(t, own.client(t), 1_000)]
     let stopped = false
     await runsOf(one!).start('1', async function * ({ signal }) {
       yield token('a')
@@ -195,9 +195,9 @@ t.test('R11: runs on three nodes with one Redis', { skip: absent(REDIS) }, async
     await until('the event', async () => (await (await runsOf(two!).get('1'))!.channel.position()).newest === 1)
     own.signal('SIGSTOP')
     t.teardown(() => own.signal('SIGCONT'))
-    for (const call of [runsOf(two!).get('1'), runsOf(two!).start('2', []), runsOf(two!).stop('1')]) {
-      await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503 })
-    }
+    const runs = runsOf(two!)
+    const calls: Array<Promise<unknown>> = [runs.get('1'), runs.start('2', []), runs.stop('1')]
+    for (const call of calls) await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503 })
     await until('the source stops', () => stopped)
     own.signal('SIGCONT')
     await until('the end', async () => (await runsOf(two!).get('1'))?.state === 'broken')
@@ -206,8 +206,9 @@ t.test('R11: runs on three nodes with one Redis', { skip: absent(REDIS) }, async
   t.test('without the rights to peek and to lease, the calls reject', async t => {
     await admin.acl('SETUSER', 'reader', 'on', '>secret', '~nothing:*', '&*', '+@all')
     const node = await serve(t, redis.client(t, { username: 'reader', password: 'secret' }))
-    for (const call of [runsOf(node).get('1'), runsOf(node).start('1', []), runsOf(node).stop('1'),
-      node.app.sse.locate('abc-1')]) await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE' })
+    const runs = runsOf(node)
+    const calls: Array<Promise<unknown>> = [runs.get('1'), runs.start('1', []), runs.stop('1'), node.app.sse.locate('a-1')]
+    for (const call of calls) await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE' })
   })
 })
 
