@@ -197,7 +197,7 @@ function controllerOf ({ signal }: RequestInit): AbortController {
 const isOk = ({ status, headers, body }: Response, type: RegExp): boolean =>
   status === 200 && body !== null && type.test(headers.get('content-type') ?? '')
 
-const cancel = (reader: Bytes): void => quietly(() => reader.cancel())
+const cancel = (reader: Bytes): Promise<void> => quietly(() => reader.cancel())
 
 async function * replay (first: ReadableStreamReadResult<Uint8Array>, reader: Bytes): AsyncGenerator<Uint8Array> {
   for (let step = first; !step.done; step = await reader.read()) yield step.value
