@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse, { type AnyEvent } from '../../lib/index.ts'
+import sse from '../../lib/index.ts'
 import { connect } from '../../lib/client/connect.ts'
 import { withPolling } from '../../lib/client/poll.ts'
 import type { Fetch } from '../../lib/client/request.ts'
@@ -189,14 +188,17 @@ t.test('a fetch that does not listen to its signal is left behind', async t => {
     if (++calls === 1) return new Promise(() => {})
     return fetch(url, init)
   }
+  const stream = connect(server.url, { fetch: withPolling({ fetch: deaf, after: 200 }) })
   const received = []
-  for await (const { data } of connect(server.url, { fetch: withPolling({ fetch: deaf, after: 200 }) })) received.push(data)
+  for await (const { data } of stream) received.push(data)
   t.strictSame(received, ['1'])
 })
 
 t.test('a target that has a wait already keeps it', async t => {
   const server = await Scripted.start(t, streams(), answers(200, JSON_TYPE, `[${END}\n]\n`))
-  for await (const _event of connect(`${server.url}?wait=3`, { fetch: withPolling({ after: 200 }) }));
+  const stream = connect(`${server.url}?wait=3`, { fetch: withPolling({ after: 200 }) })
+  stream.on('message', () => {})
+  await stream.closed
   t.strictSame(server.asked.map(({ url }) => url), ['/?wait=3', '/?wait=3'])
 })
 
