@@ -20,8 +20,8 @@ export interface WireFormat {
   /** Keeps an idle connection alive. */
   readonly heartbeat: string
   /**
-   * In front of the first replayed event, and of the first live one. With a line end, each is a frame. Empty in a format
-   * without such marks.
+   * In front of the first replayed event, and of the first live one. With a line end, each is a frame. Empty in a
+   * format without such marks.
    */
   readonly replay: string
   readonly live: string

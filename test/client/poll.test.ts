@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse, { type AnyEvent } from '../../lib/index.ts'
+import sse from '../../lib/index.ts'
 import { connect } from '../../lib/client/connect.ts'
 import { withPolling } from '../../lib/client/poll.ts'
 import type { Fetch } from '../../lib/client/request.ts'
@@ -10,6 +9,9 @@ import { answers, Scripted, streams, type Answer } from '../setup/scripted.ts'
 import { keepsAll, passes, toyProxy } from '../setup/toy-proxy.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
+
+// Each test waits for a swallowed stream, for long enough on a busy machine.
+t.setTimeout(120_000)
 
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' }
 const END = '{"event":"sse.position","id":"sse.end","data":""}'
@@ -39,7 +41,7 @@ t.test('a path that swallows event streams: every event once, in order', async t
   const { app, port } = await serve(t)
   const news = app.sse.channel('news')
   const { fetch, urls } = counting()
-  const stream = connect(await toyProxy(t, port, keepsAll), { fetch: withPolling({ fetch, after: 500, wait: 1 }) })
+  const stream = connect(await toyProxy(t, port, keepsAll), { fetch: withPolling({ fetch, after: 1_500, wait: 1 }) })
   const states: string[] = []
   const received: number[] = []
   const publish = async (): Promise<void> => {
@@ -90,7 +92,7 @@ async function read (
   const server = await Scripted.start(t, streams(), ...script)
   const codes: string[] = []
   const stream = connect(url(server.url), {
-    fetch: withPolling({ after: 400, wait: 0.1 }),
+    fetch: withPolling({ after: 1_500, wait: 0.1 }),
     retryDelay: 1,
     onError: error => {
       codes.push(`${error.code} ${error.status ?? ''}`)
@@ -171,7 +173,7 @@ t.test('closing the stream ends a poll, a pause, and the wait for the first byte
   ]
   for (const [script, count] of cases) {
     const server = await Scripted.start(t, ...script)
-    const stream = connect(server.url, { fetch: withPolling({ after: count === 1 ? 60_000 : 200, wait: 60 }) })
+    const stream = connect(server.url, { fetch: withPolling({ after: count === 1 ? 60_000 : 1_000, wait: 60 }) })
     stream.on('message', () => {})
     const { over } = await server.request(count)
     if (script.length === 3) await over
@@ -189,14 +191,17 @@ t.test('a fetch that does not listen to its signal is left behind', async t => {
     if (++calls === 1) return new Promise(() => {})
     return fetch(url, init)
   }
+  const stream = connect(server.url, { fetch: withPolling({ fetch: deaf, after: 1_000 }) })
   const received = []
-  for await (const { data } of connect(server.url, { fetch: withPolling({ fetch: deaf, after: 200 }) })) received.push(data)
+  for await (const { data } of stream) received.push(data)
   t.strictSame(received, ['1'])
 })
 
 t.test('a target that has a wait already keeps it', async t => {
   const server = await Scripted.start(t, streams(), answers(200, JSON_TYPE, `[${END}\n]\n`))
-  for await (const _event of connect(`${server.url}?wait=3`, { fetch: withPolling({ after: 200 }) }));
+  const stream = connect(`${server.url}?wait=3`, { fetch: withPolling({ after: 1_000 }) })
+  stream.on('message', () => {})
+  await stream.closed
   t.strictSame(server.asked.map(({ url }) => url), ['/?wait=3', '/?wait=3'])
 })
 

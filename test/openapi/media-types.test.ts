@@ -1,7 +1,8 @@
 import t from 'tap'
+import type { SchemaNode } from '../../lib/schema/json-schema.ts'
 import { mediaTypesOf } from '../../lib/openapi/media-types.ts'
 
-const itemOf = (form: string): object => ({ $ref: form })
+const itemOf = (form: string): SchemaNode => ({ $ref: form })
 const fields = { $ref: 'fields' }
 const object = { $ref: 'object' }
 const all = ['json', 'ndjson', 'event-stream'] as const

@@ -361,7 +361,7 @@ each('filters, maps, snapshots and notices of channels', async (t, format, accep
       { systemEvent: ({ event }) => ({ event: 'own', data: event }) }))
   })
   const news = app.sse.channel('news', { history: { maxEvents: 2 } })
-  const ids = []
+  const ids: string[] = []
   for (const data of [1, 2, 3]) ids.push(await news.publish({ data }))
   const read = async (path: string): Promise<Received[]> => {
     const client = await request(t, port, path, accept)

@@ -40,7 +40,10 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
   readonly outcome: Promise<unknown>
   #settle!: (outcome: unknown) => void
 
-  constructor (feed: Feed, { projection, frames = true, singleChannel = true, format = EVENT_STREAM }: TestSubscriberOptions = {}) {
+  constructor (
+    feed: Feed,
+    { projection, frames = true, singleChannel = true, format = EVENT_STREAM }: TestSubscriberOptions = {}
+  ) {
     this.singleChannel = singleChannel
     this.format = format
     this.frames = frames ? this : undefined

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import { ReplyBody } from '../../lib/stream/reply-body.ts'
+import { SERVER_SENT_EVENTS } from '../../lib/stream/formats.ts'
 import { openDirectly, type ByteSink } from '../../lib/stream/response-writer.ts'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { listen } from '../setup/listen.ts'
@@ -14,6 +15,7 @@ import { open, RawClient } from '../setup/raw.ts'
 
 /** A writer that the test controls. It records its sink and the number of drain notifications. */
 class TestWriter {
+  readonly contentType = SERVER_SENT_EVENTS.contentType
   drains = 0
   readonly opened: Promise<ByteSink>
   #opened!: (sink: ByteSink) => void
