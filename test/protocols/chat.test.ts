@@ -175,7 +175,8 @@ t.test('a stopped answer ends with `abort` and [DONE]; DELETE stops it, and may 
 t.test('two POSTs at once on two nodes start one model; so do two regenerations', { skip: absent(REDIS) }, async t => {
   const redis = await RedisServer.start(t)
   const model = new Model()
-  const nodes = [await node(t, { produce: model.produce }, redis), await node(t, { produce: model.produce }, redis)] as const
+  const options = { produce: model.produce }
+  const nodes = [await node(t, options, redis), await node(t, options, redis)] as const
   for (const trigger of ['submit-message', 'regenerate-message'] as const) {
     const asked = model.asked.length
     const streams = await Promise.all([...nodes, ...nodes].map(a => send(a, [user('Hello')], { trigger })))
