@@ -21,6 +21,11 @@ document.run({
       t.equal(await other.until('1}\n\n'), reset?.replace('evicted', 'ahead'))
     },
     async (t, app) => {
+      const { body } = await app.inject('/jobs/17?lastEventId=x')
+      t.match(body, /event: sse.reset\nid: (\w+)-2\n/)
+      t.strictSame(await app.sse.locate(/id: (\S+)/.exec(body)![1]), ['job:17'])
+    },
+    async (t, app) => {
       const { stepEvents } = await document.load<{ stepEvents: EventMap }>("'steps'")
       const steps = app.sse.channel('steps', { events: stepEvents })
       const events = []
@@ -48,22 +53,6 @@ document.run({
   'Many channels on one stream': [async (t, app) => {
     t.match(await (await open(t, app, '/all')).until('\n\n'),
       /^: live\nevent: sse.position\nid: \w+-0\.\w+-0\ndata: \n\n$/)
-  }],
-  'Resumable runs': [async (t, app) => {
-    t.equal((await app.inject('/runs/7')).statusCode, 404)
-    const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }),
-      app.inject({ method: 'POST', url: '/runs/7' })])
-    t.equal(first.body, second.body)
-    t.equal([...first.body.matchAll(/^event: token\n.*\ndata: (.*)$/gm)].map(([, token]) => token).join(''),
-      'Once upon a time')
-    const late = (await app.inject('/runs/7')).body
-    t.equal(late.replace(/^: \w+\n/gm, ''), first.body.replace(/^: \w+\n\n?/gm, ''),
-      'a late client receives all events')
-    const id = [...first.body.matchAll(/^id: (.+)$/gm)].at(-1)![1]
-    t.equal((await app.inject({ url: '/runs/7', headers: { 'last-event-id': id } })).statusCode, 204)
-    for (const url of ['/runs/7', '/runs/8']) t.equal((await app.inject({ method: 'DELETE', url })).statusCode, 200)
-    const other = await app.inject({ method: 'POST', url: '/runs/8' })
-    t.match(other.body, / time\n/, 'to stop a run that does not exist makes none')
   }]
 })
 

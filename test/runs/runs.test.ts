@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, {
-  EventQueue, memoryLog, type EventLogFactory, type LogEntry, type PublishEventOf, type RunLog, type RunsOptions
+  EventQueue, memoryLog, type EventLogFactory, type LogEntry, type LogStatus, type PublishEventOf, type RunLog, type RunsOptions
 } from '../../lib/index.ts'
 import { injectStream } from '../../lib/testing.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
@@ -19,7 +19,11 @@ const BROKEN = '{"type":"about:blank","title":"Service Unavailable","status":503
 interface Node { app: FastifyInstance, lines: Array<{ msg: string, err?: { code?: string, message?: string } }> }
 
 /** A server with the runs `job`. */
-async function make (t: Test, eventLog?: EventLogFactory, runsOptions: RunsOptions<typeof events> = options): Promise<Node> {
+async function make (
+  t: Test,
+  eventLog?: EventLogFactory,
+  runsOptions: RunsOptions<typeof events> = options
+): Promise<Node> {
   const lines: Node['lines'] = []
   const app = Fastify({ logger: { level: 'warn', stream: { write: line => { lines.push(JSON.parse(line)) } } } })
   await app.register(sse, { eventLog })
@@ -68,7 +72,11 @@ class Store {
 }
 
 /** Asserts that a stream ends with the error event of a broken run, after these tokens. */
-async function endsBroken (t: Test, stream: Awaited<ReturnType<typeof injectStream>>, ...before: string[]): Promise<void> {
+async function endsBroken (
+  t: Test,
+  stream: Awaited<ReturnType<typeof injectStream>>,
+  ...before: string[]
+): Promise<void> {
   t.strictSame((await within('the end', stream.takeAll())).map(({ data }) => data), before)
   t.match(stream.text, new RegExp(`event: error\\nid: \\w+-\\d+\\ndata: ${BROKEN.replace(/[{}.]/g, '\\$&')}\\n\\n$`))
 }
@@ -204,7 +212,8 @@ t.test('E1: bad arguments have codes', async t => {
       code: 'FST_SSE_OPTION',
       message: /^Option 'id' must be a string of 1 to 508 characters without control characters, got /
     }
-    for (const call of [runs.start(id, []), runs.get(id), runs.follow(id), runs.stop(id)]) await t.rejects(call, expected)
+    const calls: Array<Promise<unknown>> = [runs.start(id, []), runs.get(id), runs.follow(id), runs.stop(id)]
+    for (const call of calls) await t.rejects(call, expected)
   }
   t.equal(await runs.get('x'.repeat(508)), undefined)
   for (const source of [undefined, 7, {}, app.sse.channel('other')] as never[]) {
@@ -252,7 +261,6 @@ t.test('E1: an event log without the methods of runs serves channels, and no run
     t.match(await app.sse.channel('news').publish({ data: 1 }), /-1$/)
   }
 })
-
 
 t.test('R11: the history of a run is that of a long answer, unless the options say otherwise', async t => {
   const opened: unknown[] = []
@@ -309,6 +317,19 @@ t.test('R11: an owner that renews its lease late keeps its run', async t => {
     return status
   }
   t.equal((await runsOf(node).get('1'))?.state, 'running')
+  t.strictSame(await store.entries(), [])
+})
+
+t.test('R11: a node does not break a run of its own whose lease it still has to renew', async t => {
+  const store = new Store()
+  const node = await make(t, store.open)
+  const queue: Queue = new EventQueue()
+  await runsOf(node).start('1', queue)
+  const { peek } = store.log
+  store.log.peek = () => ({ ...peek.call(store.log) as LogStatus, leased: false })
+  t.equal((await runsOf(node).get('1'))?.state, 'running')
+  queue.end()
+  await until('the end', async () => (await runsOf(node).get('1'))?.state === 'complete')
   t.strictSame(await store.entries(), [])
 })
 
@@ -452,9 +473,9 @@ t.test('L7: while the server closes, start, stop and get reject, and a live run 
   t.match(reason, { reason: 'channel-ended' })
   await endsBroken(t, stream)
   t.equal((await runsOf(other).get('1'))?.state, 'broken')
-  for (const call of [runsOf(node).start('2', tokens()), runsOf(node).get('1'), runsOf(node).stop('1')]) {
-    await t.rejects(call, { code: 'FST_SSE_CLOSING', statusCode: 503 })
-  }
+  const runs = runsOf(node)
+  const calls: Array<Promise<unknown>> = [runs.start('2', tokens()), runs.get('1'), runs.follow('1'), runs.stop('1')]
+  for (const call of calls) await t.rejects(call, { code: 'FST_SSE_CLOSING', statusCode: 503 })
 })
 
 t.test('L7: a start during which the server begins to close rejects, and its run is broken', async t => {
@@ -502,5 +523,5 @@ t.test('R11: on a remote log, one of many starts wins, at any timing', async t =
 /** The methods of a log, for an object with another prototype. */
 function bound (log: RunLog): RunLog {
   const names = ['append', 'read', 'state', 'tail', 'end', 'isIdle', 'close', 'peek', 'lease'] as const
-  return Object.fromEntries(names.map(name => [name, (...args: never[]) => (log[name] as (...args: never[]) => unknown).apply(log, args)])) as unknown as RunLog
+  return Object.fromEntries(names.map(name => [name, (log[name] as () => unknown).bind(log)])) as unknown as RunLog
 }

@@ -15,7 +15,8 @@ export interface RedisLogOptions {
   /** The prefix of all keys. Services that share a Redis use different prefixes. Default 'sse:'. */
   prefix?: string | undefined
   /**
-   * Milliseconds that `publish` and `end` wait for Redis before they reject with FST_SSE_LOG_UNAVAILABLE. Default 5000.
+   * Milliseconds that `publish`, `end`, `locate` and the methods of runs wait for Redis before they reject with
+   * FST_SSE_LOG_UNAVAILABLE. Default 5000.
    */
   timeout?: number | undefined
 }
