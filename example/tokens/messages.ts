@@ -16,7 +16,11 @@ const Body = Type.Object({
   stream: Type.Literal(true)
 })
 
-async function * eventsOf (model: string, tokens: AsyncIterable<string>, limit: number): AsyncGenerator<MessageStreamEvent> {
+async function * eventsOf (
+  model: string,
+  tokens: AsyncIterable<string>,
+  limit: number
+): AsyncGenerator<MessageStreamEvent> {
   const head = { id: `msg_${randomUUID()}`, type: 'message', role: 'assistant', model } as const
   yield { type: 'message_start', message: { ...head, content: [], usage: { input_tokens: 0, output_tokens: 0 } } }
   yield { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } }

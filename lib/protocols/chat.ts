@@ -120,10 +120,14 @@ const idOf = ({ params, body }: FastifyRequest): string =>
 async function lastOf (channel: Channel<typeof pointerEvents>): Promise<Pointer | undefined> {
   const { oldest, newest } = await channel.position()
   if (oldest > newest) return undefined
+  let last: Pointer | undefined
   for await (const event of channel.subscribe({ signal: AbortSignal.timeout(10_000) })) {
-    if (event.event === 'message') return event.data
+    if (event.event === 'message') {
+      last = event.data
+      break
+    }
   }
-  return undefined
+  return last
 }
 
 /**
@@ -178,10 +182,10 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
         async ({ signal }) => await produce({ messages, body, key, messageId, signal, request }),
         { messageId }
       ))
-      const isDead = !started && isOver(run) && run.state !== 'complete'
-      if (started || isDead) await pointer.publish({ data: { run: id, question, messages: [last.id, messageId] } })
-      if (started && before !== undefined && !isOver(before)) await runs.stop(before.id, ABORT)
-      if (!isDead) return run
+      await pointer.publish({ data: { run: id, question, messages: [last.id, messageId] } })
+      if (before !== undefined && !isOver(before)) await runs.stop(before.id, ABORT)
+      // An earlier POST may have started the run, and have lost the event log before it published the pointer.
+      if (started || !isOver(run) || run.state === 'complete') return run
     }
   }
 

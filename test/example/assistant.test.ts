@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import Fastify, { type FastifyInstance } from 'fastify'
+import sse from 'fastify-typed-sse'
 import t from 'tap'
 import assistant from '../../example/assistant/server.ts'
 import { modules } from '../../example/modules.ts'
@@ -9,8 +11,6 @@ import messages from '../../example/tokens/messages.ts'
 import { generate, type Generate } from '../../example/tokens/model.ts'
 import tokens from '../../example/tokens/server.ts'
 import { inBrowser, reads, shoot, Site, state, tabOf, windowOf } from './browser.ts'
-import Fastify, { type FastifyInstance } from 'fastify'
-import sse from 'fastify-typed-sse'
 
 t.setTimeout(90_000)
 
@@ -55,12 +55,12 @@ t.test('a chat with an id that can be guessed is rejected', async t => {
 
 inBrowser(t, (t, browser) => {
   t.test('a reload in the middle loses and repeats nothing; Stop ends the answer in every tab', async t => {
-    let said = 3
+    const speech = { words: 3 }
     const asked: string[] = []
     const site = await Site.start(t, await build(async function * (prompt, { signal }) {
       asked.push(prompt)
       for (const [n, word] of words.entries()) {
-        while (n >= said) await sleep(5, undefined, { signal })
+        while (n >= speech.words) await sleep(5, undefined, { signal })
         yield word
       }
     }))
@@ -71,7 +71,7 @@ inBrowser(t, (t, browser) => {
     await reads(page, 'answer', 'The server stops')
     await state(page, 'open')
     const second = await tabOf(t, context, page.url())
-    said = 5
+    speech.words = 5
     for (const tab of [page, second]) await reads(tab, 'answer', 'The server stops the source')
     await shoot(t, page, 'assistant')
     await second.getByRole('button', { name: 'Stop' }).click()
@@ -79,7 +79,7 @@ inBrowser(t, (t, browser) => {
       await state(tab, 'stopped')
       t.equal(await tab.locator('#tokens').textContent(), '5')
     }
-    said = 6
+    speech.words = 6
     await page.getByRole('button', { name: 'Ask' }).click()
     await state(page, 'done')
     t.equal(await page.locator('#answer').textContent(), words.join(''))

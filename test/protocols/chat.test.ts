@@ -175,7 +175,8 @@ t.test('a stopped answer ends with `abort` and [DONE]; DELETE stops it, and may 
 t.test('two POSTs at once on two nodes start one model; so do two regenerations', { skip: absent(REDIS) }, async t => {
   const redis = await RedisServer.start(t)
   const model = new Model()
-  const nodes = [await node(t, { produce: model.produce }, redis), await node(t, { produce: model.produce }, redis)] as const
+  const options = { produce: model.produce }
+  const nodes = [await node(t, options, redis), await node(t, options, redis)] as const
   for (const trigger of ['submit-message', 'regenerate-message'] as const) {
     const asked = model.asked.length
     const streams = await Promise.all([...nodes, ...nodes].map(a => send(a, [user('Hello')], { trigger })))
@@ -257,6 +258,34 @@ t.test('authorize decides before any access to the event log', async t => {
   }
   t.equal(opened, before)
   t.strictSame(keys, Array.from({ length: 3 }, () => ['other/chat-1', 'undefined/chat-1']).flat())
+})
+
+t.test('a POST that loses the event log is repeated: it joins the answer, or starts another one if that failed', async t => {
+  for (const outcome of ['running', 'failed'] as const) {
+    const memory = memoryLog()
+    let isLost = true
+    const log: EventLogFactory = Object.assign((...args: Parameters<EventLogFactory>) => {
+      const opened = memory(...args)
+      const { append } = opened
+      if (args[0].startsWith('chat-current:')) {
+        opened.append = (...args) => isLost ? Promise.reject(new Error('lost')) : append.apply(opened, args)
+      }
+      return opened
+    }, { locate: memory.locate?.bind(memory) })
+    const model = new Model()
+    const a = await nodeOf(t, { produce: model.produce, history: { maxAge: 7_200_000 } }, log)
+    await t.rejects(send(a, [user('Hello')]), { message: 'Internal Server Error' })
+    isLost = false
+    if (outcome === 'failed') {
+      model.end(1, new Error('mine'))
+      while (model.stopped.length === 0) await delay(5)
+    }
+    const number = outcome === 'failed' ? 2 : 1
+    model.say(number, 'one')
+    model.end(number)
+    t.equal((await within('the answer', read(await send(a, [user('Hello')])))).text, 'one', outcome)
+    t.equal(model.asked.length, number)
+  }
 })
 
 t.test('two users with the same id have two chats', async t => {

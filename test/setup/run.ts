@@ -9,7 +9,8 @@ import { join, sep } from 'node:path'
  * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
  */
 const PROGRAMS = matcher(['bench', 'client/package', 'example/.*', 'documents/.*', 'types/.*', 'package/.*',
-  'scenario/(ai-sdk|back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|checks-in-a-page|clients|compression|doctor|drain|fan-out|hypermedia|inspector|nginx|nodes|page|polling|proxies|react|rights|run-nodes|servers|soak|tabs)'])
+  'scenario/(ai-sdk|back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|checks-in-a-page|clients|compression|doctor|drain|fan-out|hypermedia)',
+  'scenario/(inspector|nginx|nodes|page|polling|proxies|react|rights|run-nodes|servers|soak|tabs)'])
 /** The programs that need most of the CPU: of `npm run test:load`, and so of `.ci/run`. */
 const LOAD = matcher(['bench', 'example/nodes', 'scenario/(chaos|fan-out|nodes|soak)'])
 /**
