@@ -636,7 +636,8 @@ for (const [where, makeLog] of [...logs, ['without the methods of runs', plainLo
         yield { data: 'a' }
         if (failure !== undefined) throw failure
       })())
-      await within('the end', failure === undefined ? done : t.rejects(done, failure))
+      if (failure === undefined) await within('the end', done)
+      else await within('the end', t.rejects(done, failure))
       t.equal((await log.state()).ended, true)
       if (log.peek !== undefined) t.equal((await log.peek())?.outcome, outcome)
     }

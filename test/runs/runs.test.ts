@@ -204,7 +204,8 @@ t.test('E1: bad arguments have codes', async t => {
       code: 'FST_SSE_OPTION',
       message: /^Option 'id' must be a string of 1 to 508 characters without control characters, got /
     }
-    for (const call of [runs.start(id, []), runs.get(id), runs.follow(id), runs.stop(id)]) await t.rejects(call, expected)
+    const calls: Array<Promise<unknown>> = [runs.start(id, []), runs.get(id), runs.follow(id), runs.stop(id)]
+    for (const call of calls) await t.rejects(call, expected)
   }
   t.equal(await runs.get('x'.repeat(508)), undefined)
   for (const source of [undefined, 7, {}, app.sse.channel('other')] as never[]) {
@@ -452,9 +453,9 @@ t.test('L7: while the server closes, start, stop and get reject, and a live run 
   t.match(reason, { reason: 'channel-ended' })
   await endsBroken(t, stream)
   t.equal((await runsOf(other).get('1'))?.state, 'broken')
-  for (const call of [runsOf(node).start('2', tokens()), runsOf(node).get('1'), runsOf(node).stop('1')]) {
-    await t.rejects(call, { code: 'FST_SSE_CLOSING', statusCode: 503 })
-  }
+  const runs = runsOf(node)
+  const calls: Array<Promise<unknown>> = [runs.start('2', tokens()), runs.get('1'), runs.follow('1'), runs.stop('1')]
+  for (const call of calls) await t.rejects(call, { code: 'FST_SSE_CLOSING', statusCode: 503 })
 })
 
 t.test('L7: a start during which the server begins to close rejects, and its run is broken', async t => {

@@ -195,9 +195,9 @@ t.test('R11: runs on three nodes with one Redis', { skip: absent(REDIS) }, async
     await until('the event', async () => (await (await runsOf(two!).get('1'))!.channel.position()).newest === 1)
     own.signal('SIGSTOP')
     t.teardown(() => own.signal('SIGCONT'))
-    for (const call of [runsOf(two!).get('1'), runsOf(two!).start('2', []), runsOf(two!).stop('1')]) {
-      await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503 })
-    }
+    const runs = runsOf(two!)
+    const calls: Array<Promise<unknown>> = [runs.get('1'), runs.start('2', []), runs.stop('1')]
+    for (const call of calls) await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE', statusCode: 503 })
     await until('the source stops', () => stopped)
     own.signal('SIGCONT')
     await until('the end', async () => (await runsOf(two!).get('1'))?.state === 'broken')
@@ -206,8 +206,9 @@ t.test('R11: runs on three nodes with one Redis', { skip: absent(REDIS) }, async
   t.test('without the rights to peek and to lease, the calls reject', async t => {
     await admin.acl('SETUSER', 'reader', 'on', '>secret', '~nothing:*', '&*', '+@all')
     const node = await serve(t, redis.client(t, { username: 'reader', password: 'secret' }))
-    for (const call of [runsOf(node).get('1'), runsOf(node).start('1', []), runsOf(node).stop('1'),
-      node.app.sse.locate('abc-1')]) await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE' })
+    const runs = runsOf(node)
+    const calls: Array<Promise<unknown>> = [runs.get('1'), runs.start('1', []), runs.stop('1'), node.app.sse.locate('a-1')]
+    for (const call of calls) await t.rejects(call, { code: 'FST_SSE_LOG_UNAVAILABLE' })
   })
 })
 

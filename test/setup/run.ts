@@ -9,14 +9,14 @@ import { join, sep } from 'node:path'
  * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
  */
 const PROGRAMS = matcher(['bench', 'client/package', 'example/.*', 'documents/.*', 'types/.*', 'package/.*',
-  'scenario/(back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|checks-in-a-page|clients|compression|doctor|drain|fan-out|inspector|nginx|nodes|page|proxies|rights|servers|soak|tabs)'])
+  'scenario/(back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|checks-in-a-page|clients|compression|doctor|drain|fan-out|inspector|nginx|nodes|page|proxies|rights|run-nodes|servers|soak|tabs)'])
 /** The programs that need most of the CPU: of `npm run test:load`, and so of `.ci/run`. */
 const LOAD = matcher(['bench', 'example/nodes', 'scenario/(chaos|fan-out|nodes|soak)'])
 /**
  * Files with a process of their own: scenarios count sockets, timers and memory, the checks of logs run side by side,
  * and two files look at the modules that their process has loaded.
  */
-const ALONE = matcher(['scenario/.*', 'log/checks', 'schema/packages', 'schema/sinclair-typebox'])
+const ALONE = matcher(['scenario/.*', 'log/(run-)?checks', 'schema/packages', 'schema/sinclair-typebox'])
 const CHECKS = ['lint', 'typecheck', 'package']
 
 function matcher (names: readonly string[]): (file: string) => boolean {

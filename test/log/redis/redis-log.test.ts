@@ -433,6 +433,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
 
   t.test('a late append rejects with a timeout, and its late success causes no error', async t => {
     const log = open(t, { timeout: 100 })
+    await log.state()
     await log.append(numbered(1))
     server.signal('SIGSTOP')
     t.teardown(() => server.signal('SIGCONT'))
