@@ -50,7 +50,10 @@ export class Channels {
   }
 
   /** Returns a family of channels with the same options. Throws as `channel` does. */
-  family<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NO_OPTIONS): ChannelFamily<M> {
+  family<const M extends EventMap = EventMap> (
+    name: string,
+    options: ChannelOptions<M> = NO_OPTIONS
+  ): ChannelFamily<M> {
     const family = new ChannelFamily(name, this, options)
     resolveChannel(name, options)
     this.#setup.compile(options.events, `channel family '${name}'`)

@@ -104,9 +104,9 @@ export interface EventLog {
   peek?: () => LogStatus | undefined | Promise<LogStatus | undefined>
   /**
    * Acquires or renews the lease for `duration` milliseconds by the clock of the store, if it is free, expired, or held
-   * by that owner. 0 releases it. Returns whether the owner holds the lease, or has released it. The first owner of an
-   * epoch is remembered with the log. The end of the log releases the lease, and there is no lease after it. `owner`: at
-   * most 64 ASCII letters, digits, `-` and `_`. A lease keeps a log no longer than its history.
+   * by that owner. 0 releases it. Returns whether the owner holds the lease, or has released it. The log keeps the
+   * first owner of its epoch. The end of the log releases the lease, and there is no lease after it. `owner`: at most
+   * 64 ASCII letters, digits, `-` and `_`. A lease keeps a log no longer than its history.
    */
   lease?: (owner: string, duration: number) => boolean | Promise<boolean>
   /**

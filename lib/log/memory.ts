@@ -104,7 +104,8 @@ class MemoryLog implements RunLog {
 
   lease (owner: string, duration: number): boolean {
     const now = performance.now()
-    if (this.#ended || (this.#lease !== undefined && this.#lease.owner !== owner && this.#lease.until > now)) return false
+    const lease = this.#lease
+    if (this.#ended || (lease !== undefined && lease.owner !== owner && lease.until > now)) return false
     if (duration === 0) {
       this.#lease = undefined
       return true

@@ -20,8 +20,8 @@ import { Run, stateOf } from './run.ts'
 /** Options of `app.sse.runs(name, options)`: those of a channel, created once. Times are milliseconds. */
 export interface RunsOptions<M extends EventMap = EventMap> extends ChannelOptions<M> {
   /**
-   * The limits of the history, as for a channel. It should hold a complete run: a client that comes later gets `sse.gap`
-   * for events that it does not hold. Default: 10,000 events, 4 MiB, 10 minutes.
+   * The limits of the history, as for a channel. It should hold a complete run: a later client gets `sse.gap` for the
+   * events that it does not hold. Default: 10,000 events, 4 MiB, 10 minutes.
    */
   history?: ChannelOptions['history']
   /** The start of a client without a position. Default 'earliest'. */
@@ -177,7 +177,9 @@ export class Runs<M extends EventMap = EventMap> {
 
   #leaseOf (active: ActiveChannel): Lease { return new Lease(this.#logOf(active), newEpoch(), this.#duration) }
 
-  #runOf (id: string, status: LogStatus | undefined): Run<M> { return new Run(id, stateOf(status), this.#family.of(id)) }
+  #runOf (id: string, status: LogStatus | undefined): Run<M> {
+    return new Run(id, stateOf(status), this.#family.of(id))
+  }
 
   /** Returns the status of the log of a run; undefined if there is no run. */
   async #statusOf (name: string): Promise<LogStatus | undefined> {
@@ -201,6 +203,8 @@ export class Runs<M extends EventMap = EventMap> {
   /** Breaks the run if its node is dead. Returns the status after that. `lease`: of this call, if it acquired one. */
   async #settled (active: ActiveChannel, status: LogStatus | undefined, lease?: Lease): Promise<LogStatus | undefined> {
     if (status?.ended === true || (lease === undefined && status?.leased === true)) return status
+    // After a pause of this process, its own lease may have to be renewed first.
+    if (this.#leases.has(active)) return status
     // The owner may have renewed its lease meanwhile: then the run lives.
     if (lease !== undefined || await this.#leaseOf(active).acquire()) await this.#break(active)
     return await this.#logOf(active).peek()

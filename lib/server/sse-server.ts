@@ -77,8 +77,8 @@ export class SseServer {
 
   /**
    * Returns the runs of that name, and creates them if there are none. The channels `<name>:<id>` are theirs. Throws as
-   * `channelFamily` does, FST_SSE_LOG_METHOD if the event log cannot serve runs, and FST_SSE_CHANNEL_OPTIONS for another
-   * object of options.
+   * `channelFamily` does, FST_SSE_LOG_METHOD if the event log cannot serve runs, and FST_SSE_CHANNEL_OPTIONS for
+   * another object of options.
    */
   runs<const M extends EventMap = EventMap> (name: string, options?: RunsOptions<M>): Runs<M> {
     return this.#setup.runs.of(name, options)
@@ -86,8 +86,8 @@ export class SseServer {
 
   /**
    * Returns the names of the channels to which an event id belongs, on any node; none for an id that is unknown or
-   * malformed. A client can send any id: a position is no permission, so check the names. Rejects with FST_SSE_LOG_METHOD
-   * if the event log has no `locate`.
+   * malformed. A client can send any id: a position is no permission, so check the names. Rejects with
+   * FST_SSE_LOG_METHOD if the event log has no `locate`.
    */
   async locate (lastEventId: string | undefined): Promise<string[]> {
     const { eventLog } = this.#setup

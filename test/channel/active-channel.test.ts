@@ -611,17 +611,17 @@ for (const [where, makeLog] of [...logs, ['without the methods of runs', plainLo
 
   t.test(`E2: a channel that fails ends with its error event; a log ${where}`, async t => {
     const { channel, log, lines } = make({ errorEvent: ({ message }) => ({ event: 'error', data: message }) }, makeLog())
-    let reason: unknown
+    let abort: (reason: unknown) => void = () => {}
+    const aborted = new Promise<unknown>(resolve => { abort = resolve })
     const done = channel.publishFrom(async function * ({ signal }: { signal: AbortSignal }) {
       yield { data: 'a' }
       await once(signal, 'abort')
-      reason = signal.reason
+      abort(signal.reason)
     })
     await within('the event', (async () => { while ((await log.state()).newest < 1) await turn() })())
     await channel.fail(new Error('gone'), 'broken')
     await within('the producer', done)
-    await within('the signal', (async () => { while (reason === undefined) await turn() })())
-    t.match(reason, { reason: 'channel-ended' })
+    t.match(await within('the signal', aborted), { reason: 'channel-ended' })
     t.strictSame(await storedEvents(log), ['message a', 'error gone'])
     await channel.fail(new Error('again'), 'broken')
     t.strictSame(await storedEvents(log), ['message a', 'error gone'])

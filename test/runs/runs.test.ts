@@ -2,7 +2,8 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse, {
-  EventQueue, memoryLog, type EventLogFactory, type LogEntry, type PublishEventOf, type RunLog, type RunsOptions
+  EventQueue, memoryLog, type EventLogFactory, type LogEntry, type LogStatus, type PublishEventOf, type RunLog,
+  type RunsOptions
 } from '../../lib/index.ts'
 import { injectStream } from '../../lib/testing.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
@@ -19,7 +20,11 @@ const BROKEN = '{"type":"about:blank","title":"Service Unavailable","status":503
 interface Node { app: FastifyInstance, lines: Array<{ msg: string, err?: { code?: string, message?: string } }> }
 
 /** A server with the runs `job`. */
-async function make (t: Test, eventLog?: EventLogFactory, runsOptions: RunsOptions<typeof events> = options): Promise<Node> {
+async function make (
+  t: Test,
+  eventLog?: EventLogFactory,
+  runsOptions: RunsOptions<typeof events> = options
+): Promise<Node> {
   const lines: Node['lines'] = []
   const app = Fastify({ logger: { level: 'warn', stream: { write: line => { lines.push(JSON.parse(line)) } } } })
   await app.register(sse, { eventLog })
@@ -68,7 +73,11 @@ class Store {
 }
 
 /** Asserts that a stream ends with the error event of a broken run, after these tokens. */
-async function endsBroken (t: Test, stream: Awaited<ReturnType<typeof injectStream>>, ...before: string[]): Promise<void> {
+async function endsBroken (
+  t: Test,
+  stream: Awaited<ReturnType<typeof injectStream>>,
+  ...before: string[]
+): Promise<void> {
   t.strictSame((await within('the end', stream.takeAll())).map(({ data }) => data), before)
   t.match(stream.text, new RegExp(`event: error\\nid: \\w+-\\d+\\ndata: ${BROKEN.replace(/[{}.]/g, '\\$&')}\\n\\n$`))
 }
@@ -254,7 +263,6 @@ t.test('E1: an event log without the methods of runs serves channels, and no run
   }
 })
 
-
 t.test('R11: the history of a run is that of a long answer, unless the options say otherwise', async t => {
   const opened: unknown[] = []
   const { app } = await make(t, Object.assign((...args: Parameters<EventLogFactory>) => {
@@ -276,9 +284,10 @@ t.test('R11: the run of a dead node is broken when a node is asked for it', asyn
     const store = new Store()
     const node = await make(t, store.open)
     const runs = runsOf(node)
-    store.log.lease('dead', 100)
+    store.log.lease('dead', 60_000)
     await store.log.append({ event: 'token', data: 'a', json: false })
     t.equal((await runs.get('1'))?.state, 'running', 'its lease is held')
+    store.log.lease('dead', 1)
     await until('the expiry', () => (store.log.peek() as { leased: boolean }).leased === false)
     if (ask === 'stop') t.equal(await runs.stop('1'), false)
     else if (ask === 'start') t.match(await runs.start('1', tokens('b')), { started: false, run: { state: 'broken' } })
@@ -290,10 +299,12 @@ t.test('R11: the run of a dead node is broken when a node is asked for it', asyn
 t.test('R11: a subscriber of a dead node\'s run gets the error event and the end, once, within a bounded time', async t => {
   const store = new Store()
   const nodes = [await make(t, store.open), await make(t, store.open), await make(t, store.open)]
-  store.log.lease('dead', 300)
+  store.log.lease('dead', 60_000)
   const streams = await Promise.all(nodes.map(({ app }) => injectStream(app, '/jobs/1')))
   await store.log.append({ event: 'token', data: 'a', json: false })
-  for (const stream of streams) await endsBroken(t, stream, 'a')
+  for (const stream of streams) t.match(await stream.take(1), [{ data: 'a' }])
+  store.log.lease('dead', 1)
+  for (const stream of streams) await endsBroken(t, stream)
   t.strictSame(await store.entries(), ['token a', `error ${BROKEN}`])
 })
 
@@ -310,6 +321,19 @@ t.test('R11: an owner that renews its lease late keeps its run', async t => {
     return status
   }
   t.equal((await runsOf(node).get('1'))?.state, 'running')
+  t.strictSame(await store.entries(), [])
+})
+
+t.test('R11: a node does not break a run of its own whose lease it still has to renew', async t => {
+  const store = new Store()
+  const node = await make(t, store.open)
+  const queue: Queue = new EventQueue()
+  await runsOf(node).start('1', queue)
+  const { peek } = store.log
+  store.log.peek = () => ({ ...peek.call(store.log) as LogStatus, leased: false })
+  t.equal((await runsOf(node).get('1'))?.state, 'running')
+  queue.end()
+  await until('the end', async () => (await runsOf(node).get('1'))?.state === 'complete')
   t.strictSame(await store.entries(), [])
 })
 
@@ -380,8 +404,9 @@ t.test('R11: an owner that does not reach the log stops its source when the leas
 t.test('a look that fails is logged, and repeated', async t => {
   const store = new Store()
   const node = await make(t, store.open)
-  store.log.lease('dead', 300)
+  store.log.lease('dead', 60_000)
   const stream = await injectStream(node.app, '/jobs/1')
+  store.log.lease('dead', 1)
   const { peek } = store.log
   store.log.peek = () => {
     store.log.peek = peek
@@ -483,10 +508,12 @@ t.test('R11: on a remote log, one of many starts wins, at any timing', async t =
   for (let seed = 1; seed <= 20; seed++) {
     const log = new RemoteLog({}, dice(seed))
     const shared: EventLogFactory = () => Object.assign(Object.create(log) as RunLog, bound(log), { close: () => {} })
-    const nodes = [await make(t, shared), await make(t, shared)]
+    // No lease expires, however slow the machine is.
+    const patient = { ...options, leaseDuration: 60_000 }
+    const nodes = [await make(t, shared, patient), await make(t, shared, patient)]
     const calls: number[] = []
     const answers = await Promise.all(Array.from({ length: 6 }, async (_, n) =>
-      runsOf(nodes[n % 2]!).start('1', () => {
+      nodes[n % 2]!.app.sse.runs('job', patient).start('1', () => {
         calls.push(n)
         return tokens('a', 'b')
       })))
@@ -503,5 +530,5 @@ t.test('R11: on a remote log, one of many starts wins, at any timing', async t =
 /** The methods of a log, for an object with another prototype. */
 function bound (log: RunLog): RunLog {
   const names = ['append', 'read', 'state', 'tail', 'end', 'isIdle', 'close', 'peek', 'lease'] as const
-  return Object.fromEntries(names.map(name => [name, (...args: never[]) => (log[name] as (...args: never[]) => unknown).apply(log, args)])) as unknown as RunLog
+  return Object.fromEntries(names.map(name => [name, (log[name] as () => unknown).bind(log)])) as unknown as RunLog
 }

@@ -19,7 +19,7 @@ t.setTimeout(120_000)
 
 const events = { token: Type.String() }
 type Event = PublishEventOf<typeof events>
-const LEASE = 1_000
+const LEASE = 2_000
 const options = { events, leaseDuration: LEASE } satisfies RunsOptions<typeof events>
 const token = (data: string): Event => ({ event: 'token', data })
 const BROKEN = /event: error\nid: \w+-\d+\ndata: \{"type":"about:blank","title":"Service Unavailable","status":503\}\n\n/
@@ -27,9 +27,9 @@ const END = '0\r\n\r\n'
 
 interface Node { app: FastifyInstance, port: number }
 
-async function serve (t: Test, client: Redis | Cluster): Promise<Node> {
+async function serve (t: Test, client: Redis | Cluster, timeout = 5_000): Promise<Node> {
   const app = Fastify()
-  await app.register(sse, { eventLog: redisLog(client, { timeout: 1_000 }) })
+  await app.register(sse, { eventLog: redisLog(client, { timeout }) })
   const runs = app.sse.runs('job', options)
   app.get<{ Params: { id: string } }>('/jobs/:id', { schema: { sse: events } },
     async (request, reply) => reply.sse(await runs.follow(request.params.id)))
@@ -185,7 +185,7 @@ t.test('R11: runs on three nodes with one Redis', { skip: absent(REDIS) }, async
 
   t.test('L12: without Redis each call rejects, and afterwards the run continues or is broken', async t => {
     const own = await RedisServer.start(t)
-    const [one, two] = [await serve(t, own.client(t)), await serve(t, own.client(t))]
+    const [one, two] = [await serve(t, own.client(t), 1_000), await serve(t, own.client(t), 1_000)]
     let stopped = false
     await runsOf(one!).start('1', async function * ({ signal }) {
       yield token('a')

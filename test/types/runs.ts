@@ -41,8 +41,8 @@ jobs.of(1)
 jobs.of('1').end({ event: 'token', data: 1 })
 jobs.of('1').end({ event: 'done', data: { reason: 'x' } })
 jobs.of('1').end()
-const free = app.sse.channelFamily('free')
-assertType<Equal<typeof free, ChannelFamily<EventMap>>>()
+const free: ChannelFamily<EventMap> = app.sse.channelFamily('free')
+free.of('1').publish({ event: 'any', data: 1 })
 
 // Runs.
 
@@ -52,8 +52,8 @@ app.sse.runs('free', { start: 'latest', history: { maxEvents: 1 }, errorEvent: n
 // @ts-expect-error unknown option
 app.sse.runs('free', { lease: 1 })
 
-const started = runs.start('1', ({ signal }) => generate(signal))
-assertType<Equal<typeof started, Promise<StartedRun<Events>>>>()
+runs.start('1', ({ signal }) => generate(signal))
+assertType<Equal<ReturnType<typeof runs.start>, Promise<StartedRun<Events>>>>()
 runs.start('1', new EventQueue<Events, PublishEventOf<Events>>())
 runs.start('1', [{ event: 'token', data: 'x' }])
 // @ts-expect-error an event of another map
@@ -61,8 +61,7 @@ runs.start('1', [{ event: 'tokn', data: 'x' }])
 // @ts-expect-error a run needs a source
 runs.start('1')
 
-const found = runs.get('1')
-assertType<Equal<typeof found, Promise<Run<Events> | undefined>>>()
+assertType<Equal<ReturnType<typeof runs.get>, Promise<Run<Events> | undefined>>>()
 assertType<Equal<Run['state'], RunState>>()
 assertType<Equal<Run<Events>['channel'], Channel<Events>>>()
 assertType<Equal<ReturnType<typeof runs.stop>, Promise<boolean>>>()
@@ -91,8 +90,9 @@ async function * generate (signal: AbortSignal): AsyncGenerator<PublishEventOf<E
 
 // Names and logs.
 
-const names = app.sse.locate('abc-1')
-assertType<Equal<typeof names, Promise<string[]>>>()
+function takeRunLog (_log: RunLog): void {}
+
+assertType<Equal<ReturnType<typeof app.sse.locate>, Promise<string[]>>>()
 app.get('/names', async request => await app.sse.locate(request.lastEventId))
 
 const open = memoryLog()
@@ -102,6 +102,6 @@ const runLog: RunLog = { ...log, peek: () => undefined, lease: () => true }
 runLog.end({ event: 'message', data: 'x', json: false }, 'complete')
 const status: LogStatus = { epoch: 'a', newest: 1, ended: false, leased: false }
 // @ts-expect-error a log need not have the methods of runs
-const incomplete: RunLog = log
+takeRunLog(log)
 const own: EventLogFactory = () => ({ ...log, peek: () => status, end: () => {} })
 app.register(sse, { eventLog: Object.assign(own, { locate: async () => 'x' }) })

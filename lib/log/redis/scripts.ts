@@ -5,9 +5,10 @@ import { decodeReply, VERSION, type ScriptReply } from './script-reply.ts'
 const IDEMPOTENCY = 600_000
 
 // The scripts that Redis runs, each as one atomic step. A channel has two keys in one slot: a hash (epoch, newest,
-// appendedAt, bytes, ended, secret, v, and for runs lease and outcome, both after their epoch) and a stream whose ids are `<offset>-<appendedAt>`, so that any offset is found
-// at once. `appendedAt` is the time of the append in milliseconds by the clock of Redis. It limits the history by age,
-// and distinguishes two events with one offset, which a failover to a replica that was behind can create.
+// appendedAt, bytes, ended, secret, v; lease and outcome of a run) and a stream whose ids are `<offset>-<appendedAt>`,
+// so that any offset is found at once. `appendedAt` is the time of the append in milliseconds by the clock of Redis. It
+// limits the history by age, and distinguishes two events with one offset, which a failover to a replica that was
+// behind can create.
 //
 // A full Redis (`maxmemory`) rejects a write only if it is the first one of a script: Redis 6.2 and 7, and Valkey, do
 // not check later ones. So the first write of an append needs memory, and the first write of every other script needs

@@ -16,13 +16,13 @@ t.test('a call in time settles', async t => {
 
 t.test('L12: a late call rejects, and is not wanted any more; its late rejection is handled', async t => {
   let wanted: (() => boolean) | undefined
-  let reject: (error: Error) => void = () => {}
+  let fail: (error: Error) => void = () => {}
   await t.rejects(timely(isWanted => {
     wanted = isWanted
-    return new Promise((_resolve, fail) => { reject = fail })
+    return new Promise((_resolve, reject) => { fail = reject })
   }, 1, late), { message: 'late' })
   t.equal(wanted!(), false)
-  reject(new Error('at last'))
+  fail(new Error('at last'))
   await new Promise(setImmediate)
 })
 
