@@ -47,11 +47,12 @@ export const isRequest = (message: JsonRpcMessage): message is JsonRpcRequest =>
 
 export const isInitialize = (message: JsonRpcMessage): boolean => isRequest(message) && message.method === 'initialize'
 
+/** Whether a client of this version of the protocol reads an event without data. */
+export const isPrimed = (version: unknown): boolean => typeof version === 'string' && version >= PRIMED_SINCE
+
 /** Whether the client of an `initialize` request reads an event without data. */
-export function readsPriming ({ params }: JsonRpcMessage): boolean {
-  const version = (params as { protocolVersion?: unknown } | undefined)?.protocolVersion
-  return typeof version === 'string' && version >= PRIMED_SINCE
-}
+export const readsPriming = ({ params }: JsonRpcMessage): boolean =>
+  isPrimed((params as { protocolVersion?: unknown } | undefined)?.protocolVersion)
 
 /** Returns the request that a notification cancels: the server sends no response to it. */
 export function cancelledBy ({ method, params }: JsonRpcMessage): JsonRpcId | undefined {

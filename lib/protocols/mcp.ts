@@ -10,7 +10,8 @@ import type { SseSource } from '../source/source.ts'
 import type { StreamOptions } from '../stream/options.ts'
 import type { EventOf } from '../contract/event-types.ts'
 import {
-  CODE, failure, isInitialize, isRequest, mcpEvents, requestIn, suffixOf, type JsonRpcMessage, type McpEvents
+  CODE, PRIMING, failure, isInitialize, isPrimed, isRequest, mcpEvents, requestIn, suffixOf, type JsonRpcMessage,
+  type McpEvents
 } from './mcp-messages.ts'
 import { resolveMcp, type McpOptions } from './mcp-options.ts'
 import {
@@ -168,7 +169,12 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
     reply.header('mcp-session-id', id)
     if (lastEventId !== '') {
       if (stream === undefined) throw rejection(400, 'Bad Request: The event id belongs to no stream of the session')
-      return await serve(reply, nameOf(stream.id), session, signal => stream.channel.subscribe({ signal }))
+      const primed = session?.primed ?? isPrimed(request.headers['mcp-protocol-version'])
+      return await serve(reply, nameOf(stream.id), session, async signal => {
+        // The client of the SDK forgets its position if it is cut again before an event. The stream may end meanwhile.
+        if (primed && stream.state === 'running') await Promise.allSettled([stream.channel.publish(PRIMING)])
+        return stream.channel.subscribe({ signal })
+      })
     }
     if (session === undefined) throw unknownSession()
     const { messages: { name } } = session

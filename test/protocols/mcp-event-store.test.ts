@@ -13,6 +13,8 @@ import { Relay } from '../setup/relay.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
+t.setTimeout(120_000)
+
 interface Node { app: FastifyInstance, stores: McpEventStores, port: number, tools: Tools }
 
 /** A node that serves the SDK's own transport. It knows the sessions of other nodes by their ids. */

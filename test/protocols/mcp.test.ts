@@ -6,6 +6,8 @@ import { mcp } from '../../lib/protocols/mcp.ts'
 import { begin, connectClient, initialize, json, raw, rejected, startMcp } from '../setup/mcp.ts'
 import { until } from '../setup/until.ts'
 
+t.setTimeout(120_000)
+
 t.test('a request that breaks the rules of the transport gets the status of the protocol', async t => {
   const { port, tools } = await startMcp(t, { allowedHosts: ['127.0.0.1', 'other.example'].flatMap(host => [host, `${host}:0`]) })
   t.match(await raw(port, 'POST', json, initialize()), rejected(403, -32000, `Invalid Host header: 127.0.0.1:${port}`))

@@ -1,6 +1,7 @@
 import type { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import t, { type Test } from 'tap'
+import type { CloseReport } from '../../lib/index.ts'
 import type { McpOptions } from '../../lib/protocols/mcp.ts'
 import { redisLog } from '../../lib/redis.ts'
 import { begin, connectClient, published, raw, startMcp, versioned, type McpNode, type Raw } from '../setup/mcp.ts'
@@ -11,6 +12,8 @@ import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
 // MCP with the client of the official SDK, over real sockets.
+
+t.setTimeout(120_000)
 
 t.test('a client of the SDK initializes, lists and calls tools, and gets errors', async t => {
   const { port, endpoint, tools } = await startMcp(t)
@@ -38,6 +41,23 @@ t.test('R2: a client that is cut after the first event resumes from it', async t
   await published(app, () => tools.step())
   relay.cut()
   t.strictSame((await within('the result', call)).content, [{ type: 'text', text: '0 steps' }])
+  t.equal(tools.calls.get('steps'), 1)
+})
+
+t.test('R2: a client that is cut again before an event resumes too', async t => {
+  const { port, tools } = await startMcp(t)
+  const relay = await Relay.start(t, () => [port])
+  const { client } = await connectClient(t, relay.port)
+  const ids: string[] = []
+  const call = client.callTool({ name: 'steps', arguments: { steps: 0 } }, undefined, {
+    onresumptiontoken: id => ids.push(id)
+  })
+  for (let connection = 1; connection <= 3; connection++) {
+    await until('the first event', () => ids.length === connection && tools.waiting === 1)
+    relay.cut()
+  }
+  tools.step()
+  t.match(await within('the result', call), { content: [{ type: 'text', text: '0 steps' }] })
   t.equal(tools.calls.get('steps'), 1)
 })
 
@@ -78,6 +98,32 @@ t.test('R2: a call that is cut in the middle resumes, and gets its result once',
   t.strictSame((await within('the result', call)).content, [{ type: 'text', text: '4 steps' }])
   t.strictSame(progress, [1, 2, 3, 4])
   t.equal(tools.calls.get('steps'), 1)
+})
+
+t.test('R3: a client that comes back too late for its progress gets the result, and the reset is counted', async t => {
+  const closed: CloseReport[] = []
+  const onClose = (report: CloseReport): number => closed.push(report)
+  const { app, port, tools } = await startMcp(t, { history: { maxEvents: 1 } }, { onClose })
+  const relay = await Relay.start(t, () => [port])
+  const { client, errors } = await connectClient(t, relay.port)
+  const progress: number[] = []
+  const ids: string[] = []
+  const call = client.callTool({ name: 'steps', arguments: { steps: 2 } }, undefined, {
+    onprogress: ({ progress: now }) => progress.push(now),
+    onresumptiontoken: id => ids.push(id)
+  })
+  await until('the first event', () => ids.length === 1 && tools.waiting === 1)
+  relay.lose()
+  for (let step = 1; step <= 3; step++) {
+    await until('the call', () => tools.waiting === 1)
+    await published(app, () => tools.step())
+  }
+  relay.cut()
+  t.match(await within('the result', call), { content: [{ type: 'text', text: '2 steps' }] })
+  t.strictSame(progress, [])
+  await until('the end of the stream', () => closed.some(({ omittedSystemEvents }) => omittedSystemEvents === 1))
+  t.equal(app.sse.stats().resets, 1)
+  t.notMatch(errors.map(String).join(), /JSON|parse/i)
 })
 
 t.test('server messages arrive on the GET stream, from the first one, and once after a cut', async t => {
@@ -214,7 +260,7 @@ t.test('over Redis', { skip: absent(REDIS) }, async t => {
       relay.cut()
     }
     to(there)
-    await until('the other node', () => there.app.sse.streams().length > 0)
+    await until('the other node', () => ids.length === 2)
     return { call, relay, to, transport }
   }
 
