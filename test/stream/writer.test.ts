@@ -354,7 +354,11 @@ t.test('C2: an event is framed by the contract, counted, and its id stored; an e
     contract: freeContract,
     record,
     driver: undefined,
-    failures: { rejected: (_error, event) => { rejected.push(event) } },
+    failures: {
+      rejected: (_error, event) => { rejected.push(event) },
+      fail: () => {},
+      failLate: () => {}
+    },
     opened: () => {},
     representation: SERVER_SENT_EVENTS
   } as Partial<WriterOwner> as WriterOwner)
