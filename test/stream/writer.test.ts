@@ -329,7 +329,7 @@ t.test('L6: after the silence the position is sent in place of the heartbeat, if
   const position = ['id: e-128\n\n', '']
   const writer = new Writer({
     response,
-    options: { heartbeatInterval: 100, stallTimeout: 0 },
+    options: { heartbeatInterval: 100, stallTimeout: 0, systemEvent: undefined },
     driver: { pull: () => {}, checkpoint: () => position.shift()! },
     opened: () => {},
     representation: SERVER_SENT_EVENTS
@@ -350,11 +350,15 @@ t.test('C2: an event is framed by the contract, counted, and its id stored; an e
   const record = { lastEventId: undefined } as StreamRecord
   const writer = new Writer({
     response,
-    options: { heartbeatInterval: 0, stallTimeout: 0 },
+    options: { heartbeatInterval: 0, stallTimeout: 0, systemEvent: undefined },
     contract: freeContract,
     record,
     driver: undefined,
-    failures: { rejected: (_error, event) => { rejected.push(event) } },
+    failures: {
+      rejected: (_error, event) => { rejected.push(event) },
+      fail: () => {},
+      failLate: () => {}
+    },
     opened: () => {},
     representation: SERVER_SENT_EVENTS
   } as Partial<WriterOwner> as WriterOwner)
