@@ -1,7 +1,7 @@
 import t from 'tap'
 import { DocumentPrograms } from '../setup/document-programs.ts'
 import { listen } from '../setup/listen.ts'
-import { connectClient, json, initialize } from '../setup/mcp.ts'
+import { connectClient, initialize, json, raw } from '../setup/mcp.ts'
 
 t.setTimeout(120_000)
 
@@ -25,9 +25,11 @@ document.run({
     t.strictSame([await end('bob'), await end('alice'), await end('alice')], [404, 200, 404])
   }],
   'The transport of the SDK': [async (t, app) => {
-    const { client, transport } = await connectClient(t, await listen(t, app))
+    const port = await listen(t, app)
+    const { client, transport } = await connectClient(t, port)
     await client.ping()
+    const session = { ...json, 'mcp-session-id': transport.sessionId! }
     await transport.terminateSession()
-    await t.rejects(client.ping(), { code: 404 })
+    t.match(await raw(port, 'POST', session, '{"jsonrpc":"2.0","id":1,"method":"ping"}'), { status: 404 })
   }]
 })
