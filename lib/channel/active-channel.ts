@@ -220,7 +220,9 @@ export class ActiveChannel {
   async #errorRecord (error: Error): Promise<LogRecord | undefined> {
     const { contract, settings: { name, errorEvent } } = this.#setup
     try {
-      const last = errorEvent === undefined ? problemEvent(error) : await withTimeout(errorEvent?.(error, name)) ?? null
+      const last = errorEvent === undefined
+        ? problemEvent(error)
+        : await withTimeout(errorEvent?.(error, { channel: name })) ?? null
       if (last === null) return undefined
       return contract.declares(last as AnyEvent)
         ? contract.serialize(last)

@@ -35,10 +35,17 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   slowConsumer?: 'disconnect' | 'skip' | { compactBy: (event: ReceivedEventOf<M>) => unknown } | undefined
   /**
    * Returns the last event when the source of the channel fails; `null`, or a function that returns null: none.
-   * `channel`: the name of the channel. Default: `error` with RFC 9457 problem JSON.
+   * Default: `error` with RFC 9457 problem JSON.
    */
   errorEvent?:
-    ((error: Error, channel: string) => PublishEventOf<M> | { event: 'error', data: unknown } | null) | null | undefined
+    | ((error: Error, context: ChannelErrorContext) => PublishEventOf<M> | { event: 'error', data: unknown } | null)
+    | null | undefined
+}
+
+/** The second argument of `errorEvent` of a channel. */
+export interface ChannelErrorContext {
+  /** The name of the channel. */
+  readonly channel: string
 }
 
 /** The options of a channel with the defaults filled in. */
@@ -48,7 +55,7 @@ export interface ChannelSettings {
   history: HistoryLimits
   start: 'latest' | 'earliest'
   slowConsumer: 'disconnect' | 'skip' | { compactBy: (event: DecodedEvent) => unknown }
-  errorEvent: ((error: Error, channel: string) => unknown) | null | undefined
+  errorEvent: ((error: Error, context: ChannelErrorContext) => unknown) | null | undefined
 }
 
 /** The dependencies of an active channel. */

@@ -1,7 +1,6 @@
-import type { FastifyRequest } from 'fastify'
 import { problemDetails } from '../contract/problem.ts'
 import type { StreamOptions } from '../stream/options.ts'
-import { errorHandler, type ErrorHandler } from './error-response.ts'
+import { errorHandler, type ErrorContext, type ErrorHandler } from './error-response.ts'
 import { openObject, type OpenObject } from './open-object.ts'
 
 /** The events of a streamed message, by name. Those of the official SDK have these types. Other fields are sent too. */
@@ -79,8 +78,8 @@ const byStatus: Record<number, string> = {
   504: 'timeout_error'
 }
 
-function errorOf (error: Error, request?: FastifyRequest): AnthropicError {
-  const { status, title, detail, instance = null } = problemDetails(error, request?.id)
+function errorOf (error: Error, context?: ErrorContext): AnthropicError {
+  const { status, title, detail, instance = null } = problemDetails(error, context?.id)
   const type = byStatus[status] ?? (detail === undefined ? 'api_error' : 'invalid_request_error')
   return { type: 'error', error: { type, message: detail ?? title }, request_id: instance }
 }
@@ -96,7 +95,7 @@ export const anthropicErrorHandler: ErrorHandler = errorHandler(errorOf)
  * event `error`, for which the client of Anthropic throws. At shutdown the answer may end.
  */
 export const messageOptions = {
-  errorEvent: (error: Error, request?: FastifyRequest) => ({ event: 'error', data: errorOf(error, request) } as const),
+  errorEvent: (error: Error, context?: ErrorContext) => ({ event: 'error', data: errorOf(error, context) } as const),
   systemEvent: null,
   onShutdown: 'drain'
 } as const satisfies StreamOptions

@@ -7,6 +7,12 @@ import { toError } from '../thrown-value.ts'
 export type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
 
 /**
+ * The parts of a request that the last event of a stream needs. The error of a channel has none of them: its second
+ * argument is a `ChannelErrorContext`.
+ */
+export interface ErrorContext { readonly id?: string | undefined, readonly channel?: string | undefined }
+
+/**
  * Returns the error handler of a protocol. It logs the error as Fastify does, and replies with its status and the body
  * of the protocol.
  */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
+import type { ChannelErrorContext } from '../channel/settings.ts'
 import { clearInterval, now, setInterval } from '../clock.ts'
 import { FST_SSE_OPTION, describe } from '../errors.ts'
 import { onAbort, sharedController } from '../listeners.ts'
@@ -38,7 +39,7 @@ type McpSource = SseSource<EventOf<McpEvents>>
 type McpReply = FastifyReply<{ Sse: McpEvents }>
 
 /** Returns the response to a request whose node has stopped. */
-function brokenEvent (_error: Error, channel: string): { data: JsonRpcMessage } | null {
+function brokenEvent (_error: Error, { channel }: ChannelErrorContext): { data: JsonRpcMessage } | null {
   const id = requestIn(channel)
   return id === undefined ? null : { data: failure(id, CODE.connectionClosed, 'The node of the session has stopped') }
 }

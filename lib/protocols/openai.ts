@@ -1,10 +1,9 @@
-import type { FastifyRequest } from 'fastify'
 import { problemDetails } from '../contract/problem.ts'
 import { withTexts } from '../schema/texts.ts'
 import type { EventSequence, PublishContext } from '../source/source.ts'
 import type { StreamOptions } from '../stream/options.ts'
 import { convert } from './convert.ts'
-import { errorHandler, type ErrorHandler } from './error-response.ts'
+import { errorHandler, type ErrorContext, type ErrorHandler } from './error-response.ts'
 import { openObject, type OpenObject } from './open-object.ts'
 
 /** A chunk of a chat completion. The chunks of the official SDK have this type. Other fields are sent unchanged. */
@@ -75,8 +74,8 @@ const byStatus: Record<number, string> = {
   429: 'rate_limit_error'
 }
 
-function errorOf (error: Error, request?: FastifyRequest): OpenAIError {
-  const { status, title, detail, instance } = problemDetails(error, request?.id)
+function errorOf (error: Error, context?: ErrorContext): OpenAIError {
+  const { status, title, detail, instance } = problemDetails(error, context?.id)
   const { code } = error as { code?: unknown }
   const isExpected = detail !== undefined
   return {
@@ -99,7 +98,7 @@ export const openAIErrorHandler: ErrorHandler = errorHandler((error, request) =>
  */
 export const chatCompletionOptions = {
   end: { data: '[DONE]' },
-  errorEvent: (error: Error, request?: FastifyRequest) => ({ data: { error: errorOf(error, request) } }),
+  errorEvent: (error: Error, context?: ErrorContext) => ({ data: { error: errorOf(error, context) } }),
   systemEvent: null,
   onShutdown: 'drain'
 } as const satisfies StreamOptions
@@ -179,8 +178,8 @@ const nextNumber = new WeakMap<Error, number>()
  * the event `error`. It has the documented fields, and the `error` that the API itself sends and clients throw.
  */
 export const responseOptions = {
-  errorEvent: (error: Error, request?: FastifyRequest) => {
-    const { type, ...fields } = errorOf(error, request)
+  errorEvent: (error: Error, context?: ErrorContext) => {
+    const { type, ...fields } = errorOf(error, context)
     const sequence = nextNumber.get(error) ?? 0
     return {
       event: 'error',

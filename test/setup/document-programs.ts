@@ -88,16 +88,6 @@ export class DocumentPrograms {
     return (await promisify(execFile)(process.execPath, [file])).stdout
   }
 
-  /**
-   * Runs the client under this heading, a block of JavaScript, with the server on this port in place of 3000. Returns
-   * its output.
-   */
-  async runClient (heading: string, port: number): Promise<string> {
-    const file = join(this.folder, 'client.mjs')
-    writeFileSync(file, this.block(heading, 'js').replaceAll('localhost:3000', `127.0.0.1:${port}`))
-    return (await promisify(execFile)(process.execPath, [file])).stdout
-  }
-
   /** Runs each program and its check. The checks have the keys and the order of the headings. */
   run (checks: Record<string, Check[]>, skip: string | false = false): void {
     t.test(`${this.path}: every TypeScript block has its check, and the other way round`, async t => {
