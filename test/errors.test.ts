@@ -16,6 +16,7 @@ const STATUS: Record<string, number> = {
   FST_SSE_FORBIDDEN: 403,
   FST_SSE_NOT_FOUND: 404,
   FST_SSE_LOG_UNAVAILABLE: 503,
+  FST_SSE_RUN_BROKEN: 503,
   FST_SSE_MCP: 400
 }
 
@@ -33,7 +34,7 @@ t.test('E1: every error is exported under its own code', async t => {
 
 t.test('E1: an invalid value is a TypeError, a wrong order of calls is not', async t => {
   const types = ['OPTION', 'MAP', 'SCHEMA', 'SOURCE', 'EVENT', 'UNKNOWN_EVENT', 'FIELD', 'DATA', 'SERIALIZE', 'PUBLISH',
-    'CHANNEL_EVENTS', 'CHANNELS'].map(name => `FST_SSE_${name}`)
+    'CHANNEL_EVENTS', 'CHANNELS', 'LOG_METHOD'].map(name => `FST_SSE_${name}`)
   for (const [name, Factory] of Object.entries(factories)) {
     t.equal(new Factory() instanceof TypeError, types.includes(name), name)
   }
@@ -101,7 +102,17 @@ t.test('E1: a message says what happened and what to do next', async t => {
       "The event log of the channel 'orders' did not answer within 5000 milliseconds: the event may still be appended"
     ],
     [new errors.FST_SSE_LOG_FOREIGN('orders', 'are of a newer version of this package'),
-      "The keys of the channel 'orders' are of a newer version of this package: nothing was changed"]
+      "The keys of the channel 'orders' are of a newer version of this package: nothing was changed"],
+    [new errors.FST_SSE_LOG_METHOD('locate()', 'app.sse.locate() needs'),
+      "The event log has no 'locate()', which app.sse.locate() needs: use memoryLog() or redisLog(), or add the method"],
+    [new errors.FST_SSE_RUN_BROKEN('run:1'),
+      "The node of the run 'run:1' has stopped before the run was complete: start another run"],
+    [new errors.FST_SSE_NOT_ACCEPTABLE('text/event-stream, application/json'),
+      'The Accept header allows no format of this stream, which are: text/event-stream, application/json'],
+    [new errors.FST_SSE_WAIT('"soon" (string)'),
+      "The query parameter 'wait' must be a number of seconds, 0 or more, got \"soon\" (string)"],
+    [new errors.FST_SSE_INCOMPLETE(), 'The array ended before its source: request it again'],
+    [new errors.FST_SSE_MCP('Session not found'), 'Session not found']
   ]
   for (const [error, message] of cases) t.equal(error.message, message)
   const seen = new Set(cases.map(([error]) => (error as Error & { code: string }).code))

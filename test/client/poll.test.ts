@@ -211,3 +211,20 @@ t.test('a stream that was aborted before sends nothing', async t => {
   await t.rejects(withPolling()(server.url, { signal }), /mine|aborted/)
   t.strictSame(server.asked, [])
 })
+
+t.test('an answer that is no stream is returned as it is', async t => {
+  const server = await Scripted.start(t, answers(401), answers(401))
+  const { status } = await withPolling()(server.url, {})
+  t.equal(status, 401)
+  t.equal(server.asked.length, 1)
+})
+
+t.test('a poll that fails rejects without a signal, too', async t => {
+  let calls = 0
+  const failing: Fetch = async () => {
+    if (++calls === 1) return new Promise(() => {})
+    throw new TypeError('refused')
+  }
+  const response = withPolling({ fetch: failing, after: 1 })('http://127.0.0.1:1/', {})
+  await t.rejects(response, { message: 'refused' })
+})
