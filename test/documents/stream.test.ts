@@ -1,9 +1,6 @@
-import type { Channel } from '../../lib/index.ts'
-import { until } from '../setup/until.ts'
 import { injectStream, openStreams } from '../../lib/testing.ts'
 import { bodyOf, DocumentPrograms } from '../setup/document-programs.ts'
 
-const formats = new DocumentPrograms('lib/stream/formats.md')
 const document = new DocumentPrograms('lib/stream/README.md')
 
 document.run({
@@ -71,23 +68,5 @@ document.run({
   'Coming back': [async (t, app) => {
     t.equal(await bodyOf(app, '/numbers', { 'last-event-id': '7' }),
       'retry: 2000\n\nid: 8\ndata: 8\n\nid: 9\ndata: 9\n\nid: 10\ndata: 10\n\n')
-  }]
-})
-
-formats.run({
-  'Offering formats': [async (t, app) => {
-    const [lines, array] = formats.block('Offering formats', 'text').split(/^\$ curl.*\n/m).slice(1)
-    const ask = async (url: string, accept: string): Promise<string> => await bodyOf(app, url, { accept })
-    t.equal(await ask('/report', 'application/x-ndjson'), lines)
-    t.equal(await ask('/report', 'application/json'), array)
-    t.match(await bodyOf(app, '/report'), /^event: row\n/)
-    const epoch = /"([0-9A-Za-z]+)-0"/
-    const start = await ask('/prices', 'application/json')
-    const answer = ask(`/prices?wait=20&lastEventId=${epoch.exec(start)![1]}-0`, 'application/json')
-    const { prices } = await formats.load<{ prices: Channel }>("'/prices'")
-    await until('the stream', () => prices.subscribers === 1)
-    await prices.publish({ event: 'price', data: { cents: 995 } })
-    const documented = formats.block('Long polling', 'text').split(/^\$ curl.*\n/m)[1]!
-    t.equal(documented.replaceAll(/[0-9a-z]+(?=-\d")/g, epoch.exec(start)![1]!), await answer)
   }]
 })
