@@ -152,9 +152,10 @@ export function compile (folder: string): string {
   }
 }
 
-/** Returns the body of the response to a GET. */
+/** Returns the body of the response to a GET, without the comment that a stream sends before a late first event. */
 export async function bodyOf (app: FastifyInstance, url: string, headers = {}): Promise<string> {
-  return (await app.inject({ url, headers })).body
+  const { body } = await app.inject({ url, headers })
+  return body.replace(/^:\n\n/, '')
 }
 
 /** Opens an endless stream. `until` returns the text that was received, as soon as it ends with a given text. */
