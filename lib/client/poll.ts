@@ -58,7 +58,9 @@ async function requestStream (
     const response = await fetch(url, { ...init, signal: controller.signal })
     if (!isOk(response, STREAM)) return response
     const reader = response.body!.getReader()
-    controller.signal.addEventListener('abort', () => cancel(reader))
+    // The response may be late, too.
+    if (controller.signal.aborted) cancel(reader)
+    else controller.signal.addEventListener('abort', () => cancel(reader))
     const first = await reader.read()
     return new Response(bodyOf(replay(first, reader), () => cancel(reader)), response)
   }

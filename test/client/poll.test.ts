@@ -238,6 +238,20 @@ t.test('a fetch that does not listen to its signal is left behind', async t => {
   t.strictSame(received, ['1'])
 })
 
+t.test('the body of a late stream is cancelled', async t => {
+  let cancelled = false
+  const late: Fetch = async (_url, { headers }) => {
+    if (/json/.test(new Headers(headers).get('accept')!)) return new Response(`[${END}\n]\n`, { headers: JSON_TYPE })
+    await new Promise(resolve => setTimeout(resolve, 300))
+    return new Response(new ReadableStream({ cancel () { cancelled = true } }),
+      { headers: { 'content-type': 'text/event-stream' } })
+  }
+  const stream = connect('http://localhost/', { fetch: withPolling({ fetch: late, after: 50 }) })
+  stream.on('message', () => {})
+  t.strictSame(await stream.closed, { reason: 'complete' })
+  await until('the cancellation', () => cancelled)
+})
+
 t.test('a target that has a wait already keeps it', async t => {
   const server = await Scripted.start(t, streams(), answers(200, JSON_TYPE, `[${END}\n]\n`))
   const stream = connect(`${server.url}?wait=3`, { fetch: withPolling({ after: 1_000 }) })
