@@ -64,7 +64,8 @@ export class LineParser {
     if (!isLine(line)) {
       throw new this.#StreamError('FST_SSE_INVALID_EVENT', 'A line is no event', { data: text })
     }
-    const { event = 'message', id, retry, data } = line
+    const { id, retry, data } = line
+    const event = line.event || 'message'
     if (retry !== undefined) this.#handlers.retry(retry)
     if (id !== undefined) this.#id = id
     if (data !== undefined && (data !== '' || event !== 'sse.position')) {

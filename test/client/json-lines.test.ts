@@ -56,6 +56,11 @@ t.test('a line that is no event, or too large, is an error', async t => {
   t.equal(parsed(`${'{"data":1}\n'.repeat(1_000)}`).length, 1_000, 'the limit is of each line')
 })
 
+t.test('an empty name is that of a message', t => {
+  t.strictSame(parsed('{"event":"","data":1}\n'), [['message', '1', 'before', false, 1]])
+  t.end()
+})
+
 const events = {
   text: { type: 'string' },
   value: { type: ['string', 'number', 'null'] },
