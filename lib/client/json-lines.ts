@@ -2,7 +2,14 @@ import type { ParserHandlers } from './parser.ts'
 import type { StreamError } from './stream-error.ts'
 
 /** A line: an event, a position, or a reconnection delay. */
-interface Line { event?: string, id?: string, retry?: number, data?: unknown }
+interface Line { readonly event?: string, readonly id?: string, readonly retry?: number, readonly data?: unknown }
+
+/** Whether a value is a line. A delay that is no number of milliseconds would reconnect without a delay. */
+function isLine (value: unknown): value is Line {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const { event = '', id = '', retry = 0 } = value as { event?: unknown, id?: unknown, retry?: unknown }
+  return typeof event === 'string' && typeof id === 'string' && Number.isSafeInteger(retry) && Number(retry) >= 0
+}
 
 /**
  * Parses events as JSON, one object per line, from chunks that are split anywhere. Data that is a string is passed as
@@ -54,10 +61,11 @@ export class LineParser {
     try {
       line = JSON.parse(text)
     } catch {}
-    if (typeof line !== 'object' || line === null || Array.isArray(line)) {
+    if (!isLine(line)) {
       throw new this.#StreamError('FST_SSE_INVALID_EVENT', 'A line is no event', { data: text })
     }
-    const { event = 'message', id, retry, data }: Line = line
+    const { id, retry, data } = line
+    const event = line.event || 'message'
     if (retry !== undefined) this.#handlers.retry(retry)
     if (id !== undefined) this.#id = id
     if (data !== undefined && (data !== '' || event !== 'sse.position')) {

@@ -58,7 +58,9 @@ async function requestStream (
     const response = await fetch(url, { ...init, signal: controller.signal })
     if (!isOk(response, STREAM)) return response
     const reader = response.body!.getReader()
-    controller.signal.addEventListener('abort', () => cancel(reader))
+    // The response may be late, too.
+    if (controller.signal.aborted) cancel(reader)
+    else controller.signal.addEventListener('abort', () => cancel(reader))
     const first = await reader.read()
     return new Response(bodyOf(replay(first, reader), () => cancel(reader)), response)
   }
@@ -82,7 +84,10 @@ class Answers {
   readonly #init: RequestInit
   readonly #options: AnswerOptions
   readonly #controller: AbortController
+  /** The position as the value of a header. */
   #lastEventId: string | null
+  /** The body of the last answer. */
+  #reader: Bytes | undefined
   /** The time of the last request. */
   #start = 0
 
@@ -92,6 +97,8 @@ class Answers {
     this.#init = init
     this.#options = options
     this.#controller = controllerOf(init)
+    // One listener for all answers: each would keep its body until the end of the stream.
+    this.#controller.signal.addEventListener('abort', () => cancel(this.#reader))
     this.#lastEventId = new Headers(init.headers).get('last-event-id')
   }
 
@@ -146,7 +153,7 @@ class Answers {
   }
 
   async * #linesOf (reader: Bytes): AsyncGenerator<Uint8Array> {
-    this.#controller.signal.addEventListener('abort', () => cancel(reader))
+    this.#reader = reader
     const decoder = new TextDecoder()
     let rest = ''
     let complete = false
@@ -197,7 +204,7 @@ function controllerOf ({ signal }: RequestInit): AbortController {
 const isOk = ({ status, headers, body }: Response, type: RegExp): boolean =>
   status === 200 && body !== null && type.test(headers.get('content-type') ?? '')
 
-const cancel = (reader: Bytes): Promise<void> => quietly(() => reader.cancel())
+const cancel = (reader: Bytes | undefined): Promise<void> => quietly(() => reader?.cancel())
 
 async function * replay (first: ReadableStreamReadResult<Uint8Array>, reader: Bytes): AsyncGenerator<Uint8Array> {
   for (let step = first; !step.done; step = await reader.read()) yield step.value
@@ -222,10 +229,11 @@ function withWait (url: string, wait: number): string {
   return `${address}${address.includes('?') ? '&' : '?'}wait=${wait}${url.slice(address.length)}`
 }
 
+/** Returns the id of an element as the value of a header: the bytes of its UTF-8, one per character. */
 function idOf (element: string): string | undefined {
   try {
     const { id } = Object(JSON.parse(element)) as { id?: unknown }
-    return typeof id === 'string' ? id : undefined
+    return typeof id === 'string' ? String.fromCharCode(...encoder.encode(id)) : undefined
   } catch {
     // The parser of the lines reports it.
     return undefined

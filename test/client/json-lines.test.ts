@@ -44,11 +44,21 @@ t.test('a line that is no event, or too large, is an error', async t => {
   for (const line of ['x', '1', '"text"', 'null', '[]', '[{"data":1}]', '{"data":1']) {
     t.throws(() => parsed(`${line}\n`), { code: 'FST_SSE_INVALID_EVENT', data: line })
   }
+  for (const fields of ['"id":5', '"id":null', '"event":null', '"event":1', '"retry":"5"', '"retry":-1', '"retry":1.5',
+    '"retry":1e400', '"retry":null']) {
+    const line = `{${fields},"data":1}`
+    t.throws(() => parsed(`${line}\n`), { code: 'FST_SSE_INVALID_EVENT', data: line })
+  }
   const large = `{"data":"${'é'.repeat(500)}"}`
   for (const text of [large, `${large}\n`]) {
     for (const size of [1, 100, Infinity]) t.throws(() => parsed(text, size), { code: 'FST_SSE_EVENT_SIZE' })
   }
   t.equal(parsed(`${'{"data":1}\n'.repeat(1_000)}`).length, 1_000, 'the limit is of each line')
+})
+
+t.test('an empty name is that of a message', t => {
+  t.strictSame(parsed('{"event":"","data":1}\n'), [['message', '1', 'before', false, 1]])
+  t.end()
 })
 
 const events = {

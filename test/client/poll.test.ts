@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import sse from '../../lib/index.ts'
@@ -116,6 +117,46 @@ t.test('each poll continues after the last id, and keeps the query', async t => 
   t.strictSame(asked, ['/?a=b -', '/?a=b&wait=0.1 -', '/?a=b&wait=0.1 2', '/?a=b&wait=0.1 3'])
 })
 
+t.test('an id keeps its characters in each request', async t => {
+  const ids = ['é', 'Ã©', '€ 😀']
+  const app = Fastify({ forceCloseConnections: true })
+  await app.register(sse, { formats: ['event-stream', 'json'] })
+  const asked: unknown[] = []
+  app.get('/', (request, reply) => {
+    asked.push(request.lastEventId)
+    const id = ids[ids.indexOf(request.lastEventId ?? '') + 1]
+    return reply.sse(id === undefined ? [] : [{ id, data: 1 }], { finite: id === undefined })
+  })
+  const url = await toyProxy(t, await listen(t, app), keepsAll)
+  const swallowed: Fetch = async (url, init) =>
+    /stream/.test(new Headers(init.headers).get('accept')!) ? new Promise(() => {}) : fetch(url, init)
+  const errors: unknown[] = []
+  const stream = connect(url, {
+    fetch: withPolling({ fetch: swallowed, after: 1_000, wait: 1 }),
+    onError: error => { errors.push(error) }
+  })
+  const received: string[] = []
+  stream.on('message', ({ id }) => { received.push(id) })
+  t.strictSame(await within('the end', stream.closed), { reason: 'complete' })
+  t.strictSame([received, asked, errors], [ids, [undefined, ...ids], []])
+})
+
+t.test('many answers leave nothing behind at the signal', async t => {
+  let listeners = 0
+  let polls = 0
+  const answer = (n: number): Response =>
+    new Response(n < 50 ? `[{"id":"${n}","data":${n}}\n]\n` : `[${END}\n]\n`, { headers: JSON_TYPE })
+  const scripted: Fetch = async (_url, { signal, headers }) => {
+    if (!/json/.test(new Headers(headers).get('accept')!)) return new Promise(() => {})
+    listeners = getEventListeners(signal!, 'abort').length
+    return answer(++polls)
+  }
+  const stream = connect('http://localhost/', { fetch: withPolling({ fetch: scripted, after: 100 }) })
+  stream.on('message', () => {})
+  t.strictSame(await within('the end', stream.closed), { reason: 'complete' })
+  t.strictSame([polls, listeners], [50, 1])
+})
+
 t.test('an answer without events that did not wait is followed by a pause', async t => {
   const start = performance.now()
   const { asked } = await read(t, [answers(200, JSON_TYPE, '[]\n'), answers(204)])
@@ -195,6 +236,20 @@ t.test('a fetch that does not listen to its signal is left behind', async t => {
   const received = []
   for await (const { data } of stream) received.push(data)
   t.strictSame(received, ['1'])
+})
+
+t.test('the body of a late stream is cancelled', async t => {
+  let cancelled = false
+  const late: Fetch = async (_url, { headers }) => {
+    if (/json/.test(new Headers(headers).get('accept')!)) return new Response(`[${END}\n]\n`, { headers: JSON_TYPE })
+    await new Promise(resolve => setTimeout(resolve, 300))
+    return new Response(new ReadableStream({ cancel () { cancelled = true } }),
+      { headers: { 'content-type': 'text/event-stream' } })
+  }
+  const stream = connect('http://localhost/', { fetch: withPolling({ fetch: late, after: 50 }) })
+  stream.on('message', () => {})
+  t.strictSame(await stream.closed, { reason: 'complete' })
+  await until('the cancellation', () => cancelled)
 })
 
 t.test('a target that has a wait already keeps it', async t => {
