@@ -82,8 +82,9 @@ export function suffixOf (messages: readonly JsonRpcMessage[]): string {
   return id === undefined || others.length > 0 || id.length > MAX_ID ? '' : `/${id}`
 }
 
-/** Returns the request of a stream, if the id of the stream has it. */
-export function requestIn (stream: string): JsonRpcId | undefined {
-  const [,, id] = stream.split('/')
+/** Returns the request of a stream, if the name of its channel has it. */
+export function requestIn (channel: string): JsonRpcId | undefined {
+  // The name of the endpoint may have a slash, but no colon.
+  const [,, id] = channel.slice(channel.indexOf(':')).split('/')
   return id === undefined ? undefined : JSON.parse(decodeURIComponent(id))
 }

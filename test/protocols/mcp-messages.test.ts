@@ -39,6 +39,7 @@ t.test('the id of a stream has its request, whatever the id of the request is', 
     const suffix = suffixOf([request(id), { jsonrpc: '2.0', method: 'notifications/initialized' }])
     t.match(suffix, /^\/[^/]+$/)
     t.equal(requestIn(`mcp:session/stream${suffix}`), id)
+    t.equal(requestIn(`api/v1/mcp:a:session/stream${suffix}`), id, 'the name of the endpoint has slashes')
   }
   for (const messages of [[request(1), request(2)], [request('x'.repeat(200))], []]) {
     const suffix = suffixOf(messages)
