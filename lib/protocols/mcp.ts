@@ -98,11 +98,14 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
     }
   }
 
+  const isPermitted = async (request: FastifyRequest, id: string): Promise<boolean> =>
+    options.authorize === undefined || await options.authorize(request, id) === true
+
   /** Returns the id of the session of a request, which may be unknown to this node. */
   async function sessionIdOf (request: FastifyRequest): Promise<string> {
     const id = request.headers['mcp-session-id']
     if (id === undefined) throw rejection(400, 'Bad Request: Mcp-Session-Id header is required')
-    if (!isSessionId(id) || await options.authorize?.(request, id) === false) throw unknownSession()
+    if (!isSessionId(id) || !await isPermitted(request, id)) throw unknownSession()
     return id
   }
 
