@@ -150,9 +150,6 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
       session.receive(messages, info)
       return await reply.code(202).send()
     }
-    if (!session.canAnswer(messages)) {
-      throw rejection(400, 'Invalid Request: The id of a request is in use', CODE.invalidRequest)
-    }
     const id = `${session.sessionId}/${randomUUID()}${suffixOf(messages)}`
     await serve(reply, nameOf(id), session, async signal => {
       const channel = await session.answer(id, messages, info)
