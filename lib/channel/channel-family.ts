@@ -34,8 +34,8 @@ export class ChannelFamily<M extends EventMap = EventMap> {
 
   /**
    * Returns the channel with that id if it has had an event, or has ended, on any node; undefined if not. Creates
-   * nothing, so a client may ask for any id. Rejects with FST_SSE_OPTION as `of` throws, FST_SSE_LOG_METHOD if the event
-   * log has no `peek`, FST_SSE_CLOSING after the close, and the errors of the event log.
+   * nothing, so a client may ask for any id. Rejects with FST_SSE_OPTION as `of` throws, FST_SSE_LOG_METHOD if the log
+   * has no `peek`, FST_SSE_CLOSING after the close, and the errors of the event log.
    */
   async get (id: string): Promise<Channel<M> | undefined> {
     const { name, history } = resolveChannel(this.nameOf(id), this.#options)
