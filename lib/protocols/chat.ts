@@ -111,6 +111,14 @@ const pointerEvents = { message: openObject<Pointer>({ run: { type: 'string' }, 
 interface Pointer { run: string, question: string, messages: string[] }
 
 const digest = (...values: unknown[]): string => createHash('sha256').update(JSON.stringify(values)).digest('base64url')
+/** Returns the digest of a question. Throws an error with status 400 for a value that is nested too deeply for JSON. */
+function questionOf ({ trigger, messageId }: ChatBody, last: ChatMessage): string {
+  try {
+    return digest(trigger, messageId, last)
+  } catch (cause) {
+    throw Object.assign(new Error('body is nested too deeply', { cause }), { statusCode: 400 })
+  }
+}
 const isOver = ({ state }: ChatRun): boolean => state !== 'running'
 const ABORT = { data: { type: 'abort' } } as const
 
@@ -165,7 +173,7 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
     const messages = body.messages ?? [body.message!]
     const last = messages.at(-1)!
     // A message may change and keep its id: a user edits it, or a tool adds its result.
-    const question = digest(body.trigger, body.messageId, last)
+    const question = questionOf(body, last)
     const pointer = pointers.of(digest(key))
     for (;;) {
       const current = (await pointersIn(pointer)).at(-1)
