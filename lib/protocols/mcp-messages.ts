@@ -1,3 +1,4 @@
+import { FST_SSE_MCP } from '../errors.ts'
 import { withTexts } from '../schema/texts.ts'
 import { isOptions } from '../validate-options.ts'
 import { openObject } from './open-object.ts'
@@ -67,6 +68,11 @@ export const CODE = {
   invalidRequest: -32_600,
   internal: -32_603,
   parse: -32_700
+}
+
+/** Returns an error with an HTTP status and a code of JSON-RPC. */
+export function rejection (status: number, message: string, rpcCode: number = CODE.connectionClosed): Error {
+  return Object.assign(new FST_SSE_MCP(message), { statusCode: status, rpcCode })
 }
 
 /** Returns a response that fails its request. */

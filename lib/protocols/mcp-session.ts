@@ -7,9 +7,9 @@ import type { Runs } from '../runs/runs.ts'
 import { EventQueue } from '../source/event-queue.ts'
 import type { Subscription } from '../channel/subscription.ts'
 import {
-  CODE, cancelledBy, failure, isRequest, PRIMING, readsPriming, type JsonRpcId, type JsonRpcMessage, type McpEvents
+  CODE, cancelledBy, failure, isRequest, PRIMING, readsPriming, rejection, type JsonRpcId, type JsonRpcMessage,
+  type McpEvents
 } from './mcp-messages.ts'
-import { rejection } from './mcp-request.ts'
 
 /** The context of a message from the client. A `MessageExtraInfo` of the official SDK. */
 export interface McpMessageInfo {

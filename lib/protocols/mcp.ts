@@ -11,12 +11,12 @@ import type { SseSource } from '../source/source.ts'
 import type { StreamOptions } from '../stream/options.ts'
 import type { EventOf } from '../contract/event-types.ts'
 import {
-  CODE, PRIMING, failure, isInitialize, isPrimed, isRequest, mcpEvents, requestIn, suffixOf, type JsonRpcMessage,
-  type McpEvents
+  CODE, PRIMING, failure, isInitialize, isPrimed, isRequest, mcpEvents, rejection, requestIn, suffixOf,
+  type JsonRpcMessage, type McpEvents
 } from './mcp-messages.ts'
 import { resolveMcp, type McpOptions } from './mcp-options.ts'
 import {
-  checkHeaders, checkVersion, infoOf, isSessionId, messagesIn, onError, rejection, unknownSession
+  checkHeaders, checkVersion, infoOf, isSessionId, messagesIn, onError, unknownSession
 } from './mcp-request.ts'
 import { McpSession, type McpTransport } from './mcp-session.ts'
 
