@@ -102,13 +102,23 @@ function validateBody (value: unknown): { error: Error } | true {
   return areMessages || { error: new Error('body must have messages with an id') }
 }
 
-// The pointer from a chat to its last answer. It should outlive the longest answer.
+// The pointers from a chat to its last answers: those of POSTs at the same time, then the last one. They should outlive
+// the longest answer.
+const POINTERS = 16
 const POINTER_AGE = 3_600_000
 const pointerEvents = { message: openObject<Pointer>({ run: { type: 'string' }, question: { type: 'string' } }) }
 /** `messages`: the ids of the message that was answered, and of the answer. */
 interface Pointer { run: string, question: string, messages: string[] }
 
 const digest = (...values: unknown[]): string => createHash('sha256').update(JSON.stringify(values)).digest('base64url')
+/** Returns the digest of a question. Throws an error with status 400 for a value that is nested too deeply for JSON. */
+function questionOf ({ trigger, messageId }: ChatBody, last: ChatMessage): string {
+  try {
+    return digest(trigger, messageId, last)
+  } catch (cause) {
+    throw Object.assign(new Error('body is nested too deeply', { cause }), { statusCode: 400 })
+  }
+}
 const isOver = ({ state }: ChatRun): boolean => state !== 'running'
 const ABORT = { data: { type: 'abort' } } as const
 
@@ -116,18 +126,15 @@ const ABORT = { data: { type: 'abort' } } as const
 const idOf = ({ params, body }: FastifyRequest): string =>
   String((Object(params) as ChatBody).id ?? (Object(body) as ChatBody).id)
 
-/** Returns the last event of a channel whose history has one; undefined if there is none. */
-async function lastOf (channel: Channel<typeof pointerEvents>): Promise<Pointer | undefined> {
+/** Returns the events in the history of a channel, the last one at the end. */
+async function pointersIn (channel: Channel<typeof pointerEvents>): Promise<Pointer[]> {
   const { oldest, newest } = await channel.position()
-  if (oldest > newest) return undefined
-  let last: Pointer | undefined
+  const pointers: Pointer[] = []
+  if (oldest > newest) return pointers
   for await (const event of channel.subscribe({ signal: AbortSignal.timeout(10_000) })) {
-    if (event.event === 'message') {
-      last = event.data
-      break
-    }
+    if (event.event === 'message' && pointers.push(event.data) > newest - oldest) break
   }
-  return last
+  return pointers
 }
 
 /**
@@ -149,7 +156,7 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
   })
   const pointers = app.sse.channelFamily(`${name}-current`, {
     events: pointerEvents,
-    history: { maxEvents: 1, maxAge: Math.max(POINTER_AGE, history?.maxAge ?? 0) },
+    history: { maxEvents: POINTERS, maxAge: Math.max(POINTER_AGE, history?.maxAge ?? 0) },
     start: 'earliest',
     slowConsumer: 'skip'
   })
@@ -166,10 +173,10 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
     const messages = body.messages ?? [body.message!]
     const last = messages.at(-1)!
     // A message may change and keep its id: a user edits it, or a tool adds its result.
-    const question = digest(body.trigger, body.messageId, last)
+    const question = questionOf(body, last)
     const pointer = pointers.of(digest(key))
     for (;;) {
-      const current = await lastOf(pointer)
+      const current = (await pointersIn(pointer)).at(-1)
       const before = current === undefined ? undefined : await runs.get(current.run)
       if (before !== undefined && current!.question === question) {
         if (!isOver(before) || (before.state === 'complete' && body.trigger !== 'regenerate-message')) return before
@@ -183,13 +190,21 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
         { messageId }
       ))
       await pointer.publish({ data: { run: id, question, messages: [last.id, messageId] } })
-      if (before !== undefined && !isOver(before)) await runs.stop(before.id, ABORT)
+      // Another message stops the earlier answers, also those that another POST has started meanwhile.
+      const answers = (await pointersIn(pointer)).map(({ run }) => run)
+      const earlier = new Set(answers.slice(0, answers.lastIndexOf(id)))
+      earlier.delete(id)
+      await Promise.all([...earlier].map(other => runs.stop(other, ABORT)))
       // An earlier POST may have started the run, and have lost the event log before it published the pointer.
       if (started || !isOver(run) || run.state === 'complete') return run
     }
   }
 
-  const currentOf = (key: string): Promise<Pointer | undefined> => lastOf(pointers.of(digest(key)))
+  // A client may invent the ids of chats.
+  const currentOf = async (key: string): Promise<Pointer | undefined> => {
+    const pointer = await pointers.get(digest(key))
+    return pointer === undefined ? undefined : (await pointersIn(pointer)).at(-1)
+  }
   const get = async (key: string): Promise<ChatRun | undefined> => {
     const current = await currentOf(key)
     return current === undefined ? undefined : await runs.get(current.run)

@@ -34,7 +34,9 @@ export function mcpEventStores (app: FastifyInstance, options: McpEventStoresOpt
   const family = app.sse.channelFamily(name, { events: mcpEvents, history, start: 'earliest' })
 
   const of = (sessionId: string): McpEventStore => {
-    const prefix = family.nameOf(`${sessionId}/`)
+    // A slash in the id of a session is not the one that ends it: 'a' must not have the streams of 'a/b'.
+    const session = `${sessionId.replace(/[%/]/g, encodeURIComponent)}/`
+    const prefix = family.nameOf(session)
 
     const getStreamIdForEventId = async (eventId: string): Promise<string | undefined> => {
       const [found] = await app.sse.locate(eventId)
@@ -44,14 +46,14 @@ export function mcpEventStores (app: FastifyInstance, options: McpEventStoresOpt
     return {
       // The SDK stores an empty object as the first event, for its position.
       storeEvent: (streamId, message) =>
-        family.of(`${sessionId}/${streamId}`).publish('jsonrpc' in message ? { data: message } : PRIMING),
+        family.of(session + streamId).publish('jsonrpc' in message ? { data: message } : PRIMING),
 
       getStreamIdForEventId,
 
       async replayEventsAfter (lastEventId, { send }) {
         const streamId = await getStreamIdForEventId(lastEventId)
         if (streamId === undefined) throw new FST_SSE_NOT_FOUND('event with this id in the session')
-        const channel = family.of(`${sessionId}/${streamId}`)
+        const channel = family.of(session + streamId)
         const { newest } = await channel.position()
         if (offsetOf(lastEventId) >= newest) return streamId
         for await (const { event, data, id } of channel.subscribe({ after: lastEventId })) {

@@ -1,3 +1,4 @@
+import { FST_SSE_MCP } from '../errors.ts'
 import { withTexts } from '../schema/texts.ts'
 import { isOptions } from '../validate-options.ts'
 import { openObject } from './open-object.ts'
@@ -69,6 +70,11 @@ export const CODE = {
   parse: -32_700
 }
 
+/** Returns an error with an HTTP status and a code of JSON-RPC. */
+export function rejection (status: number, message: string, rpcCode: number = CODE.connectionClosed): Error {
+  return Object.assign(new FST_SSE_MCP(message), { statusCode: status, rpcCode })
+}
+
 /** Returns a response that fails its request. */
 export const failure = (id: JsonRpcId, code: number, message: string): JsonRpcMessage =>
   ({ jsonrpc: '2.0', id, error: { code, message } })
@@ -82,8 +88,9 @@ export function suffixOf (messages: readonly JsonRpcMessage[]): string {
   return id === undefined || others.length > 0 || id.length > MAX_ID ? '' : `/${id}`
 }
 
-/** Returns the request of a stream, if the id of the stream has it. */
-export function requestIn (stream: string): JsonRpcId | undefined {
-  const [,, id] = stream.split('/')
+/** Returns the request of a stream, if the name of its channel has it. */
+export function requestIn (channel: string): JsonRpcId | undefined {
+  // The name of the endpoint may have a slash, but no colon.
+  const [,, id] = channel.slice(channel.indexOf(':')).split('/')
   return id === undefined ? undefined : JSON.parse(decodeURIComponent(id))
 }

@@ -1,8 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { FST_SSE_MCP } from '../errors.ts'
 import { problemDetails } from '../contract/problem.ts'
 import { errorHandler } from './error-response.ts'
-import { CODE, isInitialize, isMessage, type JsonRpcMessage } from './mcp-messages.ts'
+import { CODE, isInitialize, isMessage, rejection, type JsonRpcMessage } from './mcp-messages.ts'
 import type { ResolvedMcpOptions } from './mcp-options.ts'
 import type { McpMessageInfo } from './mcp-session.ts'
 
@@ -12,11 +11,6 @@ const SESSION_ID = /^[\x21-\x2e\x30-\x7e]{1,255}$/
 const VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05', '2024-10-07']
 // As of the official SDK.
 const MAX_BATCH = 100
-
-/** Returns an error with an HTTP status and a code of JSON-RPC. */
-export function rejection (status: number, message: string, rpcCode: number = CODE.connectionClosed): Error {
-  return Object.assign(new FST_SSE_MCP(message), { statusCode: status, rpcCode })
-}
 
 /** The rejection of a session that is unknown, has ended, or belongs to another client. */
 export const unknownSession = (): Error => rejection(404, 'Session not found', CODE.sessionNotFound)

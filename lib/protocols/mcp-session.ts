@@ -7,7 +7,8 @@ import type { Runs } from '../runs/runs.ts'
 import { EventQueue } from '../source/event-queue.ts'
 import type { Subscription } from '../channel/subscription.ts'
 import {
-  CODE, cancelledBy, failure, isRequest, PRIMING, readsPriming, type JsonRpcId, type JsonRpcMessage, type McpEvents
+  CODE, cancelledBy, failure, isRequest, PRIMING, readsPriming, rejection, type JsonRpcId, type JsonRpcMessage,
+  type McpEvents
 } from './mcp-messages.ts'
 
 /** The context of a message from the client. A `MessageExtraInfo` of the official SDK. */
@@ -85,7 +86,8 @@ export class McpSession implements McpTransport {
   /** The time of the last request, or of the end of the last connection. */
   usedAt = now()
   readonly #host: McpSessionHost
-  readonly #requests = new Map<JsonRpcId, Answer>()
+  /** The requests without a response; undefined until the stream of a request is in the log. */
+  readonly #requests = new Map<JsonRpcId, Answer | undefined>()
   #heard = false
   #isClosed = false
   #closed = Promise.resolve()
@@ -135,21 +137,31 @@ export class McpSession implements McpTransport {
     }
   }
 
-  /** Passes messages to the server. Returns the stream of the responses to the requests among them. */
+  /**
+   * Passes messages to the server. Returns the stream of the responses to the requests among them. Rejects with 400 if
+   * the id of a request is in use.
+   */
   async answer (
     stream: string,
     messages: readonly JsonRpcMessage[],
     info: McpMessageInfo
   ): Promise<Channel<McpEvents>> {
+    if (!this.canAnswer(messages)) {
+      throw rejection(400, 'Invalid Request: The id of a request is in use', CODE.invalidRequest)
+    }
+    const ids = messages.filter(isRequest).map(({ id }) => id)
+    // Another POST may use the same id before the log has answered.
+    for (const id of ids) this.#requests.set(id, undefined)
     const holder: Holder = new EventQueue()
-    const { run: { channel } } = await this.#host.runs.start(stream, holder)
+    let channel: Channel<McpEvents>
     try {
+      channel = (await this.#host.runs.start(stream, holder)).run.channel
       if (this.primed) await channel.publish(PRIMING)
     } catch (error) {
+      for (const id of ids) this.#requests.delete(id)
       holder.end()
       throw error
     }
-    const ids = messages.filter(isRequest).map(({ id }) => id)
     const answer: Answer = { channel, waiting: new Set(ids), holder }
     for (const id of ids) this.#requests.set(id, answer)
     if (this.#isClosed) await this.#failAll()
@@ -237,6 +249,7 @@ export class McpSession implements McpTransport {
   /** Fails all requests that wait for a response: it will not come. */
   async #failAll (): Promise<void> {
     await Promise.all([...this.#requests].map(async ([id, answer]) => {
+      if (answer === undefined) return
       await this.#fail(id, answer, CODE.connectionClosed, 'The session was closed')
       this.#settle(id)
     }))

@@ -11,12 +11,12 @@ import type { SseSource } from '../source/source.ts'
 import type { StreamOptions } from '../stream/options.ts'
 import type { EventOf } from '../contract/event-types.ts'
 import {
-  CODE, PRIMING, failure, isInitialize, isPrimed, isRequest, mcpEvents, requestIn, suffixOf, type JsonRpcMessage,
-  type McpEvents
+  CODE, PRIMING, failure, isInitialize, isPrimed, isRequest, mcpEvents, rejection, requestIn, suffixOf,
+  type JsonRpcMessage, type McpEvents
 } from './mcp-messages.ts'
 import { resolveMcp, type McpOptions } from './mcp-options.ts'
 import {
-  checkHeaders, checkVersion, infoOf, isSessionId, messagesIn, onError, rejection, unknownSession
+  checkHeaders, checkVersion, infoOf, isSessionId, messagesIn, onError, unknownSession
 } from './mcp-request.ts'
 import { McpSession, type McpTransport } from './mcp-session.ts'
 
@@ -98,11 +98,14 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
     }
   }
 
+  const isPermitted = async (request: FastifyRequest, id: string): Promise<boolean> =>
+    options.authorize === undefined || await options.authorize(request, id) === true
+
   /** Returns the id of the session of a request, which may be unknown to this node. */
   async function sessionIdOf (request: FastifyRequest): Promise<string> {
     const id = request.headers['mcp-session-id']
     if (id === undefined) throw rejection(400, 'Bad Request: Mcp-Session-Id header is required')
-    if (!isSessionId(id) || await options.authorize?.(request, id) === false) throw unknownSession()
+    if (!isSessionId(id) || !await isPermitted(request, id)) throw unknownSession()
     return id
   }
 
@@ -146,9 +149,6 @@ export function mcp (app: FastifyInstance, input: McpOptions): McpEndpoint {
     if (!messages.some(isRequest)) {
       session.receive(messages, info)
       return await reply.code(202).send()
-    }
-    if (!session.canAnswer(messages)) {
-      throw rejection(400, 'Invalid Request: The id of a request is in use', CODE.invalidRequest)
     }
     const id = `${session.sessionId}/${randomUUID()}${suffixOf(messages)}`
     await serve(reply, nameOf(id), session, async signal => {

@@ -68,7 +68,7 @@ export class Runs<M extends EventMap = EventMap> {
   readonly #history: HistoryLimits
   readonly #family: ChannelFamily<M>
   readonly #duration: number
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout | undefined
   /** The leases of the runs with a producer on this node. */
   readonly #leases = new Map<ActiveChannel, Lease>()
   /** The channels with a look under way. */
@@ -95,6 +95,8 @@ export class Runs<M extends EventMap = EventMap> {
     } finally {
       log.close()
     }
+    // After the close, no step would clear it.
+    if (setup.isClosing()) return
     this.#timer = sharedScope.runInAsyncScope(setInterval, undefined, this.#tick, this.#duration / 3).unref()
   }
 

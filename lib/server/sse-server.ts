@@ -92,7 +92,8 @@ export class SseServer {
   async locate (lastEventId: string | undefined): Promise<string[]> {
     const { eventLog } = this.#setup
     if (eventLog.locate === undefined) throw new FST_SSE_LOG_METHOD('locate()', 'app.sse.locate() needs')
-    const epochs = [...decodeCursor(String(lastEventId))?.keys() ?? []]
+    const cursor = typeof lastEventId === 'string' ? decodeCursor(lastEventId) : undefined
+    const epochs = [...cursor?.keys() ?? []]
     const names = await Promise.all(epochs.map(async epoch => await eventLog.locate!(epoch)))
     return [...new Set(names.filter(isChannelName))]
   }

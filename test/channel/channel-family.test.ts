@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse from '../../lib/index.ts'
+import sse, { memoryLog } from '../../lib/index.ts'
 
 const events = { step: Type.Integer() }
 
@@ -31,10 +31,34 @@ t.test('the channels of a family share its options, and have a name each', async
   t.match(await app.sse.channelFamily('free').of('x').publish({ event: 'any', data: {} }), /-1$/)
 })
 
+t.test('get() returns a channel that has had an event, or has ended, and creates none', async t => {
+  const app = await make(t)
+  const jobs = app.sse.channelFamily('job', { events })
+  t.equal(await jobs.get('1'), undefined)
+  t.strictSame(app.sse.stats().channels, {})
+  const one = jobs.of('1')
+  t.equal(await jobs.get('1'), undefined, 'a channel without events')
+  await one.publish({ event: 'step', data: 1 })
+  t.equal(await jobs.get('1'), one)
+  await jobs.of('2').end()
+  t.equal(await jobs.get('2'), jobs.of('2'))
+  await t.rejects(jobs.get(''), { code: 'FST_SSE_OPTION' })
+  await app.close()
+  await t.rejects(jobs.get('1'), { code: 'FST_SSE_CLOSING' })
+})
+
+t.test('get() needs a log with peek()', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const open = memoryLog()
+  await app.register(sse, { eventLog: (name, history) => Object.assign(open(name, history), { peek: undefined }) })
+  await t.rejects(app.sse.channelFamily('job').get('1'), { code: 'FST_SSE_LOG_METHOD', message: /peek\(\)/ })
+})
+
 t.test('E1: a name with a colon, a reserved one, an id that makes no name, and bad options have codes', async t => {
   const app = await make(t)
   const jobs = app.sse.channelFamily('job')
-  for (const id of ['', 'a\nb', 'x'.repeat(509), '\udc00', 7 as never, null as never]) {
+  for (const id of ['', 'a\nb', 'x'.repeat(509), '\udc00', 7 as never, null as never, Symbol('x') as never, Object.create(null)]) {
     for (const call of [() => jobs.of(id), () => jobs.nameOf(id)]) {
       t.throws(call, {
         code: 'FST_SSE_OPTION',

@@ -8,6 +8,7 @@ import { redisLog } from '../../lib/redis.ts'
 import { listen } from '../setup/listen.ts'
 import { absent, REDIS } from '../setup/programs.ts'
 import { RedisServer } from '../setup/redis.ts'
+import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
 /** A model, whose tokens the test says. */
@@ -225,6 +226,36 @@ t.test('another message stops the answer that runs', async t => {
   t.match(model.stopped, [{ name: 'AbortError' }, undefined])
 })
 
+t.test('different messages at once, on two nodes, leave one answer', { skip: absent(REDIS) }, async t => {
+  const redis = await RedisServer.start(t)
+  const running = new Set<string>()
+  const produce: ChatOptions<UIMessage>['produce'] = async function * ({ messages, signal }) {
+    const { id } = messages.at(-1)!
+    running.add(id)
+    yield id
+    await new Promise(resolve => signal.addEventListener('abort', resolve))
+    running.delete(id)
+  }
+  const nodes = [await node(t, { produce }, redis), await node(t, { produce }, redis)]
+  for (let round = 1; round <= 5; round++) {
+    const ids = [1, 2, 3, 4].map(number => `question-${round}-${number}`)
+    const streams = await Promise.all(ids.map((id, index) => send(nodes[index % 2]!, [user('Hello', id)])))
+    await until('one answer', () => running.size === 1)
+    t.equal((await nodes[0]!.chat.get('chat-1'))?.state, 'running')
+    t.equal(await nodes[1]!.chat.stop('chat-1'), true, 'the last answer is the one that runs')
+    await until('no answer', () => running.size === 0)
+    for (const stream of streams) await within('the end', read(stream))
+  }
+})
+
+t.test('the id of a chat that a client invents leaves no trace', async t => {
+  const a = await node(t)
+  t.equal((await fetch(`${a.url}/invented/stream`)).status, 204)
+  t.equal((await fetch(`${a.url}/invented`, { method: 'DELETE' })).status, 204)
+  t.equal(await a.chat.get('invented'), undefined)
+  t.strictSame(a.app.sse.stats().channels, {})
+})
+
 t.test('authorize decides before any access to the event log', async t => {
   const memory = memoryLog()
   let opened = 0
@@ -311,6 +342,19 @@ t.test('bad bodies are rejected', async t => {
     t.equal(response.status, 400, JSON.stringify(body))
     t.match(await response.text(), /^body must have /)
   }
+})
+
+t.test('a body that is nested too deeply is rejected, and starts no answer', async t => {
+  const model = new Model()
+  const a = await node(t, { produce: model.produce })
+  const parts = '['.repeat(100_000) + ']'.repeat(100_000)
+  const response = await fetch(a.url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: `{"id":"chat-1","messages":[{"id":"1","role":"user","parts":${parts}}]}`
+  })
+  t.strictSame([response.status, await response.text()], [400, 'body is nested too deeply'])
+  t.strictSame(model.asked, [])
 })
 
 t.test('bad options are rejected at start-up', async t => {

@@ -91,6 +91,19 @@ t.test('R6: the id of an event reveals nothing to another session', async t => {
   t.strictSame(sent, [[second, { jsonrpc: '2.0', method: 'secret' }]])
 })
 
+t.test('R6: a session whose id begins another one with a slash does not have its streams', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(sse)
+  const stores = mcpEventStores(app)
+  const message = { jsonrpc: '2.0', method: 'secret' } as const
+  for (const [outer, inner] of [['a', 'a/b'], ['a', 'a/'], ['a%2Fb', 'a/b']] as const) {
+    const id = await stores.of(inner).storeEvent('call', message)
+    t.equal(await stores.of(inner).getStreamIdForEventId(id), 'call')
+    t.equal(await stores.of(outer).getStreamIdForEventId(id), undefined)
+  }
+})
+
 t.test('a replay leaves out the first event and evicted ones', async t => {
   const app = Fastify()
   t.teardown(() => app.close())

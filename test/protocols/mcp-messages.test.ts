@@ -1,6 +1,7 @@
 import t from 'tap'
 import {
-  cancelledBy, failure, isInitialize, isMessage, isRequest, readsPriming, requestIn, suffixOf, type JsonRpcMessage
+  cancelledBy, failure, isInitialize, isMessage, isRequest, readsPriming, rejection, requestIn, suffixOf,
+  type JsonRpcMessage
 } from '../../lib/protocols/mcp-messages.ts'
 
 const request = (id: string | number): JsonRpcMessage => ({ jsonrpc: '2.0', id, method: 'tools/call', params: {} })
@@ -39,6 +40,7 @@ t.test('the id of a stream has its request, whatever the id of the request is', 
     const suffix = suffixOf([request(id), { jsonrpc: '2.0', method: 'notifications/initialized' }])
     t.match(suffix, /^\/[^/]+$/)
     t.equal(requestIn(`mcp:session/stream${suffix}`), id)
+    t.equal(requestIn(`api/v1/mcp:a:session/stream${suffix}`), id, 'the name of the endpoint has slashes')
   }
   for (const messages of [[request(1), request(2)], [request('x'.repeat(200))], []]) {
     const suffix = suffixOf(messages)
@@ -46,6 +48,11 @@ t.test('the id of a stream has its request, whatever the id of the request is', 
     t.equal(requestIn(`mcp:session/stream${suffix}`), undefined)
   }
   t.equal(requestIn('mcp:session'), undefined)
+})
+
+t.test('a rejection has a status, a code of this package, and one of JSON-RPC', async t => {
+  t.match(rejection(404, 'Gone'), { code: 'FST_SSE_MCP', statusCode: 404, message: 'Gone', rpcCode: -32_000 })
+  t.match(rejection(400, 'Bad', -32_600), { statusCode: 400, rpcCode: -32_600 })
 })
 
 t.test('a failure is the response of a request', async t => {

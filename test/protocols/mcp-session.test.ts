@@ -92,6 +92,29 @@ t.test('an event log that fails keeps no request open', async t => {
   await until('the end', () => session.canAnswer([ping('a')]))
 })
 
+t.test('two POSTs at once with the id of one request: the first is answered, the second is rejected', async t => {
+  const { session, messagesOf } = await start(t, 'twice')
+  const received: unknown[] = []
+  session.onmessage = message => { received.push(message) }
+  const first = session.answer('twice/1', [ping('a')], info)
+  await t.rejects(session.answer('twice/2', [ping('a')], info),
+    { statusCode: 400, message: 'Invalid Request: The id of a request is in use' })
+  await first
+  t.strictSame(received, [ping('a')])
+  const response = { jsonrpc: '2.0', id: 'a', result: {} } as const
+  await session.send(response)
+  t.strictSame(await messagesOf('twice/1'), ['', response])
+})
+
+t.test('a session that closes before the stream of a request is in the log fails the request once', async t => {
+  const { session, messagesOf } = await start(t, 'early')
+  const answer = session.answer('early/1', [ping('a')], info)
+  await session.close()
+  await answer
+  t.match(await messagesOf('early/1'), ['', { id: 'a', error: { message: 'The session was closed' } }])
+  t.equal((await messagesOf('early/1')).length, 2)
+})
+
 t.test('a notification cancels its own request alone', async t => {
   const { session, messagesOf } = await start(t, 'cancels')
   await session.answer('cancels/1', [ping('a')], info)

@@ -133,6 +133,16 @@ t.test('authorize hides the session of another client', async t => {
   }
 })
 
+t.test('authorize permits with true alone: a forgotten or truthy value is a refusal', async t => {
+  let value: unknown
+  const { port, endpoint } = await startMcp(t, { authorize: () => value as boolean })
+  const { id } = await begin(port)
+  for (value of [undefined, null, 0, '', 'yes', 1, {}]) {
+    t.match(await raw(port, 'DELETE', { 'mcp-session-id': id }), rejected(404, -32001, 'Session not found'), String(value))
+  }
+  t.ok(endpoint.sessions.has(id))
+})
+
 t.test('L12: a session without requests and streams ends after its time', async t => {
   const { port, endpoint } = await startMcp(t, { sessionTimeout: 300 })
   const { id } = await begin(port)

@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks'
 import Fastify from 'fastify'
 import t from 'tap'
 import sse, { type EventLogFactory, memoryLog } from '../../lib/index.ts'
@@ -17,6 +18,19 @@ t.test('the runs of one name have one object of options', async t => {
       message: /^The channel 'job' exists with another 'options'/
     })
   }
+})
+
+t.test('runs that are made after the close keep no timer', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  await app.close()
+  const resources: string[] = []
+  const hook = createHook({ init: (_id, type) => { resources.push(type) } }).enable()
+  const runs = app.sse.runs('late')
+  hook.disable()
+  t.notOk(resources.includes('Timeout'))
+  await t.rejects(runs.get('1'), { code: 'FST_SSE_CLOSING' })
+  await runs.close()
 })
 
 t.test('L7: the close of the server ends the live runs of all names', async t => {

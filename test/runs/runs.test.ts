@@ -208,7 +208,7 @@ t.test('R11: a channel that another program ended is a stopped run, and one with
 t.test('E1: bad arguments have codes', async t => {
   const { app } = await make(t)
   const runs = app.sse.runs('job', options)
-  for (const id of ['', 'a\nb', 'x'.repeat(509), '\ud800', 7 as never, undefined as never]) {
+  for (const id of ['', 'a\nb', 'x'.repeat(509), '\ud800', 7 as never, undefined as never, Symbol('x') as never, Object.create(null)]) {
     const expected = {
       code: 'FST_SSE_OPTION',
       message: /^Option 'id' must be a string of 1 to 508 characters without control characters, got /

@@ -178,6 +178,7 @@ t.test('R6: app.sse.locate() returns the names of the channels of an id, and no 
   t.strictSame(await app.sse.locate(`abc-7.${ids[1]}`), ['ärger: 7'])
   const none = [undefined, '', 'abc-7', 'x', `${ids[0]}.`, `${ids[0]}.${ids[0]}`, `${ids[0]}-1`, 'sse.end', 7, null, {}]
   for (const id of none) t.strictSame(await app.sse.locate(id as string), [], String(id))
+  for (const id of [Object.create(null), Symbol('x')]) t.strictSame(await app.sse.locate(id), [])
 })
 
 t.test('R6: app.sse.locate() leaves out names that no channel of a user has', async t => {
