@@ -144,7 +144,7 @@ t.test('authorize permits with true alone: a forgotten or truthy value is a refu
 })
 
 t.test('L12: a session without requests and streams ends after its time', async t => {
-  const { port, endpoint } = await startMcp(t, { sessionTimeout: 300 })
+  const { port, endpoint } = await startMcp(t, { sessionTimeout: 1_500 })
   const { id } = await begin(port)
   const { client, transport } = await connectClient(t, port)
   await until('the end of the session', () => !endpoint.sessions.has(id))
