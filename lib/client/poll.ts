@@ -121,21 +121,17 @@ class Answers {
   }
 
   /** Waits for the server as long as it may wait for an event. */
-  async #inTime<T> (step: Promise<T>): Promise<T> {
+  #inTime<T> (step: Promise<T>): Promise<T> {
     const { after, wait, failed } = this.#options
     let timer: ReturnType<typeof setTimeout> | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new TypeError('The poll was not answered in time')), wait * 1_000 + after)
     })
-    try {
-      return await Promise.race([step, late])
-    } catch (error) {
+    return Promise.race([step, late]).catch((error: unknown) => {
       if (this.#init.signal?.aborted !== true) failed()
       this.#controller.abort()
       throw error
-    } finally {
-      clearTimeout(timer)
-    }
+    }).finally(() => clearTimeout(timer))
   }
 
   /** Yields the lines of all answers, until one is no array: the client connects again and gets it as its answer. */
