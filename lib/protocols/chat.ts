@@ -92,6 +92,19 @@ const body = {
   anyOf: [{ required: ['messages'] }, { required: ['message'] }]
 }
 
+// The stack of JSON.stringify ends at another depth in each version of Node.
+const MAX_DEPTH = 500
+
+/** Whether a value of JSON is nested deeper than MAX_DEPTH. */
+function isTooDeep (value: unknown): boolean {
+  let level = [value]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return true
+    level = level.flatMap(value => typeof value === 'object' && value !== null ? Object.values(value) : [])
+  }
+  return false
+}
+
 /** Checks a body by hand: the compiler of the app may know other schemas only. */
 function validateBody (value: unknown): { error: Error } | true {
   const { id, messages, message } = Object(value) as Record<string, unknown>
@@ -99,7 +112,8 @@ function validateBody (value: unknown): { error: Error } | true {
   if (typeof id !== 'string' || id === '') return { error: new Error('body must have an id') }
   const areMessages = Array.isArray(list) && list.length > 0 &&
     list.every(message => typeof (Object(message) as ChatMessage).id === 'string')
-  return areMessages || { error: new Error('body must have messages with an id') }
+  if (!areMessages) return { error: new Error('body must have messages with an id') }
+  return !isTooDeep(value) || { error: new Error('body is nested too deeply') }
 }
 
 // The pointers from a chat to its last answers: those of POSTs at the same time, then the last one. They should outlive
@@ -111,14 +125,6 @@ const pointerEvents = { message: openObject<Pointer>({ run: { type: 'string' }, 
 interface Pointer { run: string, question: string, messages: string[] }
 
 const digest = (...values: unknown[]): string => createHash('sha256').update(JSON.stringify(values)).digest('base64url')
-/** Returns the digest of a question. Throws an error with status 400 for a value that is nested too deeply for JSON. */
-function questionOf ({ trigger, messageId }: ChatBody, last: ChatMessage): string {
-  try {
-    return digest(trigger, messageId, last)
-  } catch (cause) {
-    throw Object.assign(new Error('body is nested too deeply', { cause }), { statusCode: 400 })
-  }
-}
 const isOver = ({ state }: ChatRun): boolean => state !== 'running'
 const ABORT = { data: { type: 'abort' } } as const
 
@@ -173,7 +179,7 @@ export function chat<M extends ChatMessage = ChatMessage> (app: FastifyInstance,
     const messages = body.messages ?? [body.message!]
     const last = messages.at(-1)!
     // A message may change and keep its id: a user edits it, or a tool adds its result.
-    const question = questionOf(body, last)
+    const question = digest(body.trigger, body.messageId, last)
     const pointer = pointers.of(digest(key))
     for (;;) {
       const current = (await pointersIn(pointer)).at(-1)

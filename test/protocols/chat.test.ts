@@ -347,13 +347,16 @@ t.test('bad bodies are rejected', async t => {
 t.test('a body that is nested too deeply is rejected, and starts no answer', async t => {
   const model = new Model()
   const a = await node(t, { produce: model.produce })
-  const parts = '['.repeat(100_000) + ']'.repeat(100_000)
-  const response = await fetch(a.url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: `{"id":"chat-1","messages":[{"id":"1","role":"user","parts":${parts}}]}`
-  })
-  t.strictSame([response.status, await response.text()], [400, 'body is nested too deeply'])
+  // Each version of Node has its own limit in JSON: 1,000 are below, 100,000 above that of most.
+  for (const depth of [1_000, 100_000]) {
+    const parts = '['.repeat(depth) + ']'.repeat(depth)
+    const response = await fetch(a.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: `{"id":"chat-1","messages":[{"id":"1","role":"user","parts":${parts}}]}`
+    })
+    t.strictSame([response.status, await response.text()], [400, 'body is nested too deeply'])
+  }
   t.strictSame(model.asked, [])
 })
 
