@@ -69,15 +69,15 @@ export interface Chat {
 
 const aName: Rule = { expected: 'a text', fits: value => typeof value === 'string' && value !== '' }
 // Runs check their options themselves.
-const any: Rule = { expected: 'an option of runs', fits: () => true }
+const ofRuns: Rule = { expected: 'an option of runs', fits: () => true }
 const RULES: Record<keyof ChatOptions, Rule> = {
   authorize: aFunction,
   produce: aFunction,
   key: aFunction,
   url: aName,
   name: aName,
-  history: any,
-  leaseDuration: any
+  history: ofRuns,
+  leaseDuration: ofRuns
 }
 
 const message = openObject({ id: { type: 'string' } })

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { problemDetails } from '../contract/problem.ts'
+import { accepts } from '../stream/accept.ts'
 import { errorHandler } from './error-response.ts'
 import { CODE, isInitialize, isMessage, rejection, type JsonRpcMessage } from './mcp-messages.ts'
 import type { ResolvedMcpOptions } from './mcp-options.ts'
@@ -39,14 +40,6 @@ export function checkHeaders (request: FastifyRequest, { allowedHosts, allowedOr
   if (method === 'POST' && !/^application\/json *(;|$)/i.test(contentType)) {
     throw rejection(415, 'Unsupported Media Type: Content-Type must be application/json')
   }
-}
-
-/** Whether a header `Accept` names the type, and does not exclude it by its quality. */
-function accepts (header: string, type: string): boolean {
-  return header.toLowerCase().split(',').some(part => {
-    const [range = '', ...parameters] = part.split(';').map(text => text.trim())
-    return [type, type.replace(/\/.*/, '/*'), '*/*'].includes(range) && !parameters.some(text => /^q=0(\.0*)?$/.test(text))
-  })
 }
 
 /** Checks the version of the protocol. `chosen`: by the server; undefined if this node does not know the session. */

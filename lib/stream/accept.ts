@@ -90,6 +90,11 @@ function weightOf (ranges: readonly MediaRange[], offered: string): number {
   return weight
 }
 
+/** Whether a header accepts a media type. A malformed header accepts none. */
+export function accepts (header: string, mediaType: string): boolean {
+  return weightOf(parseAccept(header) ?? [], mediaType) > 0
+}
+
 /**
  * Returns the media type that a client prefers, of those that are offered; undefined if it accepts none. The most
  * specific range that fits a type has its weight. Of equal weights, the order of the offer decides. A request without a

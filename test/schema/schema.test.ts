@@ -94,11 +94,11 @@ t.test('C1: no value is coerced: an event is not a query string', async t => {
 })
 
 t.test('C3: an unknown format is rejected at start-up, at any depth', async t => {
-  const nobody = { type: 'string', format: 'no-such-format' }
+  const unknownFormat = { type: 'string', format: 'no-such-format' }
   for (const schema of [Type.String({ format: 'no-such-format' }),
-    Type.Object({ a: Type.Array(Type.String({ format: 'no-such-format' })) }), Type.Unsafe(nobody),
-    plain({ type: 'object', properties: { a: nobody } }), Type.Ref('Shared')]) {
-    t.match(outcome(schema, 'x', { Shared: { $id: 'Shared', ...nobody } }), /^unusable: unknown format "no-such-format"/)
+    Type.Object({ a: Type.Array(Type.String({ format: 'no-such-format' })) }), Type.Unsafe(unknownFormat),
+    plain({ type: 'object', properties: { a: unknownFormat } }), Type.Ref('Shared')]) {
+    t.match(outcome(schema, 'x', { Shared: { $id: 'Shared', ...unknownFormat } }), /^unusable: unknown format "no-such-format"/)
   }
 })
 

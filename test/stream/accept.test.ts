@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
-import { preferredType } from '../../lib/stream/accept.ts'
+import { accepts, preferredType } from '../../lib/stream/accept.ts'
 
 // The implementation of Express and of @fastify/accepts.
 const Negotiator = createRequire(import.meta.url)('negotiator') as new (request: {
@@ -61,11 +61,10 @@ t.test('any header has an answer, in linear time', async t => {
     return type === undefined || TYPES.includes(type)
   }))
   const long = 'application/json;a="\\'.repeat(50_000) + ','.repeat(50_000) + ';'.repeat(50_000) + ' '.repeat(50_000)
-  const start = performance.now()
+  // A parser that reads a part again and again takes minutes for each of them, and the test its time limit.
   for (const accept of [long, ' '.repeat(100_000), `a/b${' ;'.repeat(50_000)}x`, `a/b;c="${'\\"'.repeat(50_000)}`]) {
-    prefer(accept)
+    t.equal(prefer(accept), 'text/event-stream')
   }
-  t.ok(performance.now() - start < 1_000)
 })
 
 /** The weight that the standard gives to a type: of the most specific range, the highest. */
@@ -93,4 +92,13 @@ t.test('well-formed headers are read as the package `negotiator` reads them', as
       t.strictSame(accepted.toSorted(), offered.filter((_type, index) => weights[index]! > 0).toSorted(), header)
       if (found !== undefined) t.equal(weightOf(ranges, accepted[0]!), best, header)
     }))
+})
+
+t.test('a header accepts a type with a weight above 0; a malformed or empty one accepts none', async t => {
+  for (const header of ['application/json', '*/*', 'text/html, APPLICATION/* ; q=0.1', 'application/json;charset=utf-8']) {
+    t.ok(accepts(header, 'application/json'), header)
+  }
+  for (const header of ['', 'application/json;q=0, */*', 'application/jsonx', 'application/json, x', 'text/*']) {
+    t.notOk(accepts(header, 'application/json'), header)
+  }
 })

@@ -236,7 +236,8 @@ export class RedisLog implements RunLog, RedisListener {
   ): Promise<ScriptReply> {
     const reply = await this.#call(script, args, isWanted, keys)
     this.#remember(reply)
-    await this.#registration.keep(reply.epoch)
+    const registered = this.#registration.keep(reply.epoch)
+    if (registered !== undefined) await registered
     return reply
   }
 
