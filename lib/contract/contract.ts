@@ -117,8 +117,7 @@ export const freeContract: Contract = {
       !SYSTEM_EVENTS.includes(serialized.event)) {
       throw new FST_SSE_FIELD('event', `a name that does not begin with '${RESERVED}'`, describe(serialized.event))
     }
-    const { event: name, data, json } = serialized
-    return format.event(event, { event: name, data, json, line: encodeName(name) })
+    return format.event(event, serialized, encodeName(serialized.event))
   }
 }
 
@@ -132,7 +131,7 @@ function encodeSystemEvent (event: EventInput, format: WireFormat): string {
   const name = eventName(event)
   assertData(name, event.data)
   const data = JSON.stringify(event.data, SYSTEM_EVENT_FIELDS)
-  return format.event(event, { event: name, data, json: true, line: encodeName(name) })
+  return format.event(event, { event: name, data, json: true }, encodeName(name))
 }
 
 /**
@@ -207,7 +206,8 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
       const event = checkEvent(input)
       if (isControl(event)) return format.control(event)
       if (SYSTEM_EVENTS.includes(event.event as string)) return encodeSystemEvent(event, format)
-      return format.event(event, write(event))
+      const written = write(event)
+      return format.event(event, written, written.line)
     }
   }
 }

@@ -26,7 +26,7 @@ export interface WireFormat {
   readonly replay: string
   readonly live: string
   /** Returns the frame of an event. `line`: its `event:` line, which has checked the name. */
-  event: (fields: EventFields, text: EventText & { readonly line: string }) => string
+  event: (fields: EventFields, text: EventText, line: string) => string
   /** Returns the frame of a control event: a comment, a position or a reconnection delay. */
   control: (fields: EventFields) => string
   /** Returns the frame of a stored event. */
@@ -38,7 +38,7 @@ export const EVENT_STREAM: WireFormat = {
   heartbeat: HEARTBEAT,
   replay: REPLAY_LINE,
   live: LIVE_LINE,
-  event ({ comment, id, retry }, { line, data }) {
+  event ({ comment, id, retry }, { data }, line) {
     const position = id === undefined && retry === undefined ? '' : encodePosition(id, retry)
     return (comment === undefined ? '' : encodeComment(comment)) + line + position + encodeData(data)
   },
