@@ -1,2 +1,3 @@
 export { redisLog, type RedisLogOptions } from './log/redis/factory.ts'
 export type { RedisClient, RedisClusterConnection, RedisConnection } from './log/redis/client.ts'
+export type { NodeRedisClient } from './log/redis/node-redis.ts'

@@ -1,8 +1,10 @@
 import {
-  checkBounds, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog,
+  checkBounds, checkClose, checkEnd, checkIdle, checkOrder, checkShared, checkTail, type OpenLog,
   type LogCheck
 } from './checks.ts'
+import { checkKeys, checkSharedKeys } from './key-checks.ts'
 import type { EventLog, HistoryLimits, EventLogFactory } from './log.ts'
+import { checkMemberLog, checkSharedMemberLog } from './member-checks.ts'
 import { checkLocate, checkRunLog, checkSharedRunLog } from './run-checks.ts'
 
 /** The part of a test context that `checkEventLog` needs. The contexts of tap and `node:test` have it. */
@@ -22,8 +24,9 @@ const HISTORY: HistoryLimits = { maxEvents: 1_000, maxBytes: 1_000_000, maxAge: 
 let names = 0
 
 /**
- * Tests the contract of `EventLog`: a log that passes can store the entries of channels, and those of runs if it has
- * `peek` and `lease`. `make` returns the factory for `app.register(sse, { eventLog: factory })`. Every run uses new
+ * Tests the contract of `EventLog`, with the optional methods that the log has. A log that passes can store the entries
+ * of channels, those of runs if it has `peek` and `lease`, appends by key if it has `appendOnce`, and members if it has
+ * `hold` and `members`. `make` returns the factory for `app.register(sse, { eventLog: factory })`. Every run uses new
  * channel names.
  *
  * ```ts
@@ -61,6 +64,7 @@ export async function checkEventLog (
   await checkTail(check)
   await checkIdle(check, shared)
   await checkEnd(check)
+  await checkClose(check)
   if (shared) await checkShared(check)
   // A log without these methods serves channels.
   const sample = open(`checkEventLog ${run} ${++names}`, HISTORY)
@@ -68,6 +72,14 @@ export async function checkEventLog (
   if (sample.peek !== undefined) {
     await checkRunLog(check)
     if (shared) await checkSharedRunLog(check)
+  }
+  if (sample.appendOnce !== undefined) {
+    await checkKeys(check)
+    if (shared) await checkSharedKeys(check)
+  }
+  if (sample.hold !== undefined) {
+    await checkMemberLog(check)
+    if (shared) await checkSharedMemberLog(check)
   }
   if (open.locate !== undefined) await checkLocate(check, open.locate)
 }

@@ -106,6 +106,17 @@ export async function checkBounds (check: LogCheck): Promise<void> {
   }, { maxAge: 40 })
 }
 
+export async function checkClose (check: LogCheck): Promise<void> {
+  await check('a closed log settles the appends under way, and rejects later ones', async log => {
+    const underWay = (async () => log.append(numbered(1)))()
+    log.close()
+    await Promise.allSettled([underWay])
+    await assert.rejects(async () => log.append(numbered(2)), { code: 'FST_SSE_CLOSING' })
+    if (log.appendOnce === undefined) return
+    await assert.rejects(async () => log.appendOnce!(numbered(3), 'key'), { code: 'FST_SSE_CLOSING' })
+  })
+}
+
 export async function checkTail (check: LogCheck): Promise<void> {
   await check('a tail delivers later appends, each entry once and in order', async log => {
     await log.append(numbered(1))

@@ -23,6 +23,20 @@ export interface LogEntry extends LogRecord {
 /** A position in one sequence of offsets. */
 export interface LogPosition { readonly epoch: string, readonly offset: number }
 
+/** The position of a record that was appended with a key. */
+export interface KeyedPosition extends LogPosition {
+  /** Whether this call appended the record; false: an earlier call with the key did. */
+  readonly appended: boolean
+}
+
+/** The members that a holder begins to hold, and those that it holds no longer. No member is in both. */
+export interface HeldMembers {
+  readonly add: readonly string[]
+  readonly remove: readonly string[]
+  /** Names the schema of the entries, as in `LogRecord`. */
+  readonly fingerprint?: string | undefined
+}
+
 /** The state of a log. */
 export interface LogState {
   /**
@@ -110,13 +124,41 @@ export interface EventLog {
    */
   lease?: (owner: string, duration: number) => boolean | Promise<boolean>
   /**
+   * Appends the record, unless a call with that key, on any node, has appended one within the last `KEY_DURATION`
+   * milliseconds by the clock of the store, in this epoch: returns the position of that record, also if it was evicted,
+   * and after the end. `key`: 1 to 256 characters, without control characters. Two calls at once append one record.
+   */
+  appendOnce?: (record: LogRecord, key: string) => KeyedPosition | Promise<KeyedPosition>
+  /**
+   * Appends the record when the transaction of `client`, a connection of the user, is committed, and never if it is
+   * rolled back. `key` as for `appendOnce`. Settles within the transaction: the position is not known yet.
+   */
+  appendIn?: (client: unknown, record: LogRecord, key?: string) => Promise<void>
+  /**
+   * Changes the members that a holder holds, and sets the end of its lease to `duration` milliseconds from now by the
+   * clock of the store. A holder whose lease has ended holds nothing. A member that gets its first holder is appended
+   * as the entry `join`, a member that loses its last one as `leave`; a member is the data of these entries, as JSON
+   * text. All is one atomic step: the leaves of expired leases, the joins in the order of `add`, then the leaves in the
+   * order of `remove`. To add a held member, or to remove another one, has no effect. Returns false if the holder had
+   * no lease: then it holds `add` alone. `holder`: at most 64 ASCII letters, digits, `-` and `_`.
+   */
+  hold?: (holder: string, change: HeldMembers, duration: number) => boolean | Promise<boolean>
+  /** Returns the members that are held, in any order. First it ends the leases that have expired, as `hold` does. */
+  members?: () => readonly string[] | Promise<readonly string[]>
+  /**
    * Returns true if closing the log loses nothing that a client may still request. It is called regularly, so it is
    * also the time to evict old entries.
    */
   isIdle: () => boolean
-  /** Releases all resources of this process. A shared log stays open for other nodes. */
+  /**
+   * Releases all resources of this process. A shared log stays open for other nodes. Appends under way settle; later
+   * calls of `append` and `appendOnce` fail with FST_SSE_CLOSING.
+   */
   close: () => void
 }
+
+/** Milliseconds for which a log keeps the key of an append. */
+export const KEY_DURATION = 600_000
 
 /** Opens the log of a channel. On a shared store, two nodes that use one name open one log. */
 export interface EventLogFactory {
@@ -125,7 +167,15 @@ export interface EventLogFactory {
    * Returns the name of the log with this epoch, on any node; undefined if there is none. `app.sse.locate` needs it.
    */
   locate?: ((epoch: string) => string | undefined | Promise<string | undefined>) | undefined
+  /**
+   * Releases shared resources of the logs, such as a file, unless a log is open. The next log opens it again. A server
+   * calls it when its logs are closed, and waits five seconds at most.
+   */
+  close?: (() => void | Promise<void>) | undefined
 }
 
 /** A log with the methods that runs need. */
 export type RunLog = EventLog & Required<Pick<EventLog, 'peek' | 'lease'>>
+
+/** A log with the methods that presence needs. */
+export type MemberLog = EventLog & Required<Pick<EventLog, 'hold' | 'members'>>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { LogCheck } from './checks.ts'
 import type { EventLogFactory, LogRecord, LogStatus, RunLog } from './log.ts'
 import { RecordedTail } from './recorded-tail.ts'
-import { asRunLog } from './run-log.ts'
+import { asRunLog } from './required-methods.ts'
 
 // The contract of a log that serves runs, one test per promise.
 

@@ -62,7 +62,7 @@ async function settle (world: World): Promise<void> {
   await Promise.all(members.map(member => member.rest()))
   diary.happened('publishers stop')
   const { heads } = await members[0]!.heads()
-  await world.reach('every client gets all', heads.map(({ newest }) => newest))
+  await world.reach('every client gets all', heads)
   diary.happened('every client has got all')
   ledger.close(heads)
   for (const client of clients) {

@@ -23,9 +23,12 @@ export class Client {
   /** How often it connected. */
   connections = 0
   delivered = 0
-  readonly spans: Span[] = []
+  /** Those of the current epoch, since the last reset to it. */
+  spans: Span[] = []
+  /** Resets because the store has lost data. */
+  restarts = 0
   epoch = ''
-  /** The position at which it began; undefined before its first id. */
+  /** The position at which it began in this epoch; undefined before its first id. */
   start: number | undefined
   position = 0
   readonly #name: string
@@ -36,6 +39,8 @@ export class Client {
   #timer: NodeJS.Timeout | undefined
   #paused = false
   #stopped = false
+  readonly #counts = { 'sse.gap': 0, 'sse.reset': 0 }
+  readonly #left = new Set<string>()
 
   constructor (index: number, channel: number, server: Server) {
     this.#name = `client ${index} of ${CHANNELS[channel]!.name}`
@@ -45,7 +50,8 @@ export class Client {
 
   get localPort (): number | undefined { return this.#request?.socket?.localPort }
 
-  count (kind: Span['kind']): number { return this.spans.filter(span => span.kind === kind).length }
+  /** How often it received this kind of event. */
+  count (kind: 'sse.gap' | 'sse.reset'): number { return this.#counts[kind] }
 
   toString (): string {
     return `${this.#name} (${this.epoch}-${this.position}, connection ${this.connections} at ${this.#at})`
@@ -109,6 +115,10 @@ export class Client {
     if (this.start === undefined) {
       this.start = this.position = offset - (event === 'tick' ? 1 : 0)
       this.epoch = epoch
+      this.#server.ledger.begin(this.channel, epoch, this.#name)
+    }
+    if (event === 'sse.reset' && /^(unknown|ahead)$/.test(JSON.parse(data!).reason)) {
+      return this.#restart(epoch, offset, JSON.parse(data!))
     }
     if (epoch !== this.epoch || !Number.isSafeInteger(offset)) return this.#wrong(`got ${frame.slice(0, 300)}`)
     if (event === 'tick') this.#event(offset, JSON.parse(data!))
@@ -143,8 +153,24 @@ export class Client {
     this.#moved('sse.reset', offset)
   }
 
-  #moved (kind: Span['kind'], offset: number): void {
+  /** After a loss of data: the position is not of this log. The ledger checks that there was a loss. */
+  #restart (epoch: string, offset: number, data: { reason: string, newest: number }): void {
+    const due = offset === data.newest && (data.reason === 'unknown'
+      ? epoch !== this.epoch && !this.#left.has(epoch)
+      : epoch === this.epoch && offset < this.position && this.#server.ledger.hasLost)
+    if (!due) this.#wrong(`got a reset to ${epoch}-${offset}: ${JSON.stringify(data)}`)
+    if (epoch !== this.epoch) this.#left.add(this.epoch)
+    this.#counts['sse.reset']++
+    this.restarts++
+    this.epoch = epoch
+    this.start = this.position = offset
+    this.spans = []
+    this.#server.ledger.begin(this.channel, epoch, this.#name)
+  }
+
+  #moved (kind: 'sse.gap' | 'sse.reset', offset: number): void {
     this.#server.diary.happened(`${kind} from ${this.position} to ${offset} for ${this}`)
+    this.#counts[kind]++
     this.spans.push({ kind, first: this.position + 1, last: offset })
     this.position = offset
   }

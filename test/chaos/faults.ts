@@ -7,6 +7,8 @@ import type { World } from './world.ts'
 // Milliseconds.
 const FREEZE = 3_000
 const MAX_ABSENCE = 1_500
+const MAX_LAG = 1_000
+const DELAY = 200
 // Some clients stall for as long, with a history that is long enough.
 const COMPANIONS = 5
 // Events of a wide channel at once, fewer than its history holds; and how often at most.
@@ -27,18 +29,32 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
     world.diary.happened(`${member} listens`)
   },
 
-  async 'Redis is killed' ({ redis, dice, diary }) {
-    diary.happened('Redis is killed')
-    await redis.kill()
-    await pause(dice(MAX_ABSENCE))
-    await redis.start()
-    diary.happened('Redis is back')
+  'the store is killed': world => away(world, () => {}),
+
+  'the store is killed and loses its data' (world) {
+    return away(world, ({ store, ledger }) => {
+      ledger.expectLoss()
+      store.reset()
+    })
   },
 
-  async 'Redis is frozen' ({ redis, diary }) {
-    diary.happened('Redis is frozen')
-    await redis.freeze(FREEZE)
-    diary.happened('Redis goes on')
+  // Like a failover to an asynchronous replica that is behind, and like the restore of a backup.
+  async 'the store fails over to older data' (world) {
+    await world.store.copy()
+    world.diary.happened('the data is copied')
+    await pause(world.dice(MAX_LAG))
+    await away(world, ({ store, ledger }) => {
+      ledger.expectLoss()
+      store.restore()
+    })
+    // If the nodes that have known more were killed now, nothing would show the loss.
+    await world.recover()
+  },
+
+  async 'the store is frozen' ({ store, diary }) {
+    diary.happened('the store is frozen')
+    await store.freeze(FREEZE)
+    diary.happened('the store goes on')
   },
 
   async 'all clients are cut off' ({ entrance, diary }) {
@@ -46,18 +62,32 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
     entrance.cut()
   },
 
-  // The node does not know which commands Redis had executed, and has to read again.
-  async 'answers of Redis are lost' ({ wire, diary }) {
-    diary.happened(`answers on ${wire.size} connections to Redis are lost`)
+  // The node does not know which commands were executed, and has to read again.
+  async 'answers of the store are lost' ({ wire, diary }) {
+    diary.happened(`answers on ${wire.size} connections to the store are lost`)
     wire.lose()
     await until('answers are lost', () => wire.size > 0 && wire.hasLost)
     wire.cut()
     diary.happened('these connections are cut')
   },
 
+  // Half-open: the node has to give them up by itself.
+  async 'connections to the store are silent' ({ wire, diary }) {
+    diary.happened(`${wire.size} connections to the store are silent from now on`)
+    wire.silence()
+  },
+
+  async 'connections to the store are slow' ({ wire, diary }) {
+    diary.happened(`${wire.size} connections to the store are slow`)
+    wire.delay(DELAY)
+    await pause(FREEZE)
+    wire.cut()
+    diary.happened('these connections are cut')
+  },
+
   async 'a client stalls' (world) {
     const { dice, clients, diary } = world
-    // A node without a connection to Redis would let no client fall behind.
+    // A node without a connection to the store would let no client fall behind.
     await world.recover()
     const channel = WIDE[dice(WIDE.length)]!
     const stalled = clients.find(client => client.channel === channel)!
@@ -70,6 +100,17 @@ export const FAULTS: Record<string, (world: World) => Promise<void>> = {
     for (const client of [stalled, ...companions]) client.resume()
     diary.happened(`${stalled} reads on`)
   }
+}
+
+/** Kills the store, and starts it again with the data that remains. */
+async function away (world: World, change: (world: World) => void): Promise<void> {
+  const { store, dice, diary } = world
+  diary.happened('the store is killed')
+  await store.kill('SIGKILL')
+  change(world)
+  await pause(dice(MAX_ABSENCE))
+  await store.start()
+  diary.happened('the store is back')
 }
 
 /** Publishes until nothing more is read for a client, then beyond the history. */

@@ -6,9 +6,12 @@ import { fileURLToPath } from 'node:url'
 import { within } from '../setup/within.ts'
 import type { Ledger } from './ledger.ts'
 import type { Answer, News, Order } from './messages.ts'
+import type { StoreName } from './store.ts'
 
 interface Surroundings {
-  redisPort: () => number
+  log: StoreName
+  /** The port of the server of the log. */
+  storePort: () => number
   /** The file of its log. */
   folder: string
   seed: number
@@ -42,12 +45,12 @@ export class Member {
 
   /** Resolves when it listens. */
   async start (): Promise<void> {
-    const { redisPort, seed, nextPublisher, ledger } = this.#surroundings
+    const { log, storePort, seed, nextPublisher, ledger } = this.#surroundings
     const publisher = this.publisher = nextPublisher()
-    const log = openSync(this.log, 'a')
-    const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, String(redisPort()), String(publisher),
-      String(seed + publisher)], { stdio: ['ignore', log, log, 'ipc'] })
-    closeSync(log)
+    const file = openSync(this.log, 'a')
+    const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, log, String(storePort()),
+      String(publisher), String(seed + publisher)], { stdio: ['ignore', file, file, 'ipc'] })
+    closeSync(file)
     this.#process = child
     child.on('message', (news: News) => {
       // Messages that it sent before it was killed may be read later. They belong to that incarnation.

@@ -1,20 +1,25 @@
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
-import sse from '../../lib/index.ts'
+import { Pool } from 'pg'
+import sse, { type EventLogFactory } from '../../lib/index.ts'
+import { postgresLog } from '../../lib/postgres.ts'
 import { redisLog } from '../../lib/redis.ts'
 import { chances } from '../setup/chances.ts'
 import { CHANNELS, EVENTS } from './channels.ts'
 import type { News, Order } from './messages.ts'
 import { Publisher } from './publisher.ts'
+import type { StoreName } from './store.ts'
 
 /*
- * One of many servers, alone in a process: `node.ts <port of Redis> <publisher> <seed>`.
+ * One of many servers, alone in a process: `node.ts <log> <port of its server> <publisher> <seed>`.
  * It serves each channel at its number, publishes on command, and exits with its parent.
  */
-const [port, publisher, seed] = process.argv.slice(2).map(Number)
-// Shorter than the time for which Redis is frozen: some events are rejected, and may be stored all the same.
+const [port, publisher, seed] = process.argv.slice(3).map(Number)
+// Shorter than the time for which the server is frozen: some events are rejected, and may be stored all the same.
 const TIMEOUT = 2_000
+// Milliseconds. A connection of Redis without answers is given up; with PostgreSQL, the log does it.
+const SILENCE = 5_000
 
 const report = (news: News): void => { process.send!(news) }
 const app = Fastify({
@@ -25,9 +30,14 @@ const app = Fastify({
     serializers: { err: ({ code, message }: Error & { code?: string }) => `${code ?? ''} ${message}` as never }
   }
 })
-const redis = new Redis({ port: port!, host: '127.0.0.1' })
-redis.on('error', error => app.log.warn(`redis: ${error.message}`))
-await app.register(sse, { eventLog: redisLog(redis, { timeout: TIMEOUT }) })
+const warn = (error: Error): void => app.log.warn(`store: ${error.message}`)
+const LOGS: Record<StoreName, () => EventLogFactory> = {
+  redis: () => redisLog(new Redis({ port: port!, host: '127.0.0.1', socketTimeout: SILENCE }).on('error', warn),
+    { timeout: TIMEOUT }),
+  postgres: () => postgresLog(new Pool({ port: port!, host: '127.0.0.1', user: 'postgres', database: 'postgres' })
+    .on('error', warn), { timeout: TIMEOUT })
+}
+await app.register(sse, { eventLog: LOGS[process.argv[2] as StoreName]() })
 
 const channels = CHANNELS.map(({ name, options }) => app.sse.channel(name, options))
 app.get('/:channel', { schema: { sse: EVENTS } }, (request, reply) => {

@@ -1,3 +1,4 @@
+import { STORES } from './store.ts'
 import type { World } from './world.ts'
 
 /** The recovery from one kind of fault. */
@@ -14,6 +15,7 @@ export function report (
     shown(clients.reduce((sum, client) => sum + figure(client), 0))
   const refused = [...ledger.refused.values()].reduce((sum, count) => sum + count, 0)
   return [
+    ['log', STORES[plan.log].title],
     ['seed', String(plan.seed)],
     ['time', `${diary.seconds.toFixed(1)} s`],
     ['events acknowledged', shown(ledger.acknowledged)],
@@ -21,13 +23,16 @@ export function report (
     ['rejected, but stored', shown(ledger.surprises)],
     ['delivered', sum(({ delivered }) => delivered)],
     ['reconnects', sum(({ connections }) => connections - 1)],
-    ['resets', sum(client => client.count('sse.reset'))],
+    ['epochs after a loss of data', shown(ledger.restarts)],
+    ['acknowledged in a lost epoch', shown(ledger.abandoned)],
+    ['resets after a loss of data', sum(({ restarts }) => restarts)],
+    ['resets after a long absence', sum(client => client.count('sse.reset') - client.restarts)],
     ['gaps', sum(client => client.count('sse.gap'))],
     ...Array.from(suffering,
       (
         [kind, { times, longest }]
       ): [string, string] => [kind, `${times} times, over after ${longest.toFixed(1)} s at most`]),
-    ['wrong', String(diary.wrongs.length)]
+    ['lost, duplicated or out of order', String(diary.wrongs.length)]
   ]
 }
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { FST_SSE_CLOSING } from '../../lib/errors.ts'
 import { checkEventLog, type CheckEventLogOptions } from '../../lib/log/check-event-log.ts'
 import type { EventLog, LogBatch, LogEntry, EventLogFactory } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
@@ -12,7 +13,7 @@ interface Failure { title: string, error: unknown }
 async function failingTests (open: EventLogFactory, options?: CheckEventLogOptions): Promise<Failure[]> {
   const failures: Failure[] = []
   let run = 0
-  const all = options?.shared === true ? 17 : 16
+  const all = options?.shared === true ? 18 : 17
   await checkEventLog({
     test: async (title, body) => {
       run++
@@ -67,14 +68,22 @@ function sharedLogs (close: (log: EventLog, stops: Array<() => void>) => void): 
     const log = store.get(name) ?? plain(name, history)
     store.set(name, log)
     const stops: Array<() => void> = []
+    const node = { closed: false }
     return {
       ...log,
+      append: record => {
+        if (node.closed) throw new FST_SSE_CLOSING()
+        return log.append(record)
+      },
       tail (listener) {
         const stop = log.tail(listener)
         stops.push(stop)
         return stop
       },
-      close: () => close(log, stops)
+      close: () => {
+        node.closed = true
+        close(log, stops)
+      }
     }
   }
 }
@@ -116,6 +125,7 @@ const AGE = 'events older than maxAge are evicted'
 const READABLE = 'acknowledged and delivered entries can be read'
 const BUSY = 'the log is not idle while a client may reconnect'
 const IDLE = 'the log is idle when its entries have expired'
+const CLOSE = 'a closed log settles the appends under way'
 const LISTEN = 'tailing before reading misses no entry'
 
 type Broken = (log: EventLog, ...args: Parameters<EventLogFactory>) => Partial<EventLog>
@@ -235,6 +245,7 @@ const broken: Array<[description: string, test: string, make: Broken]> = [
           offset % 10 !== 5 || offset < 20
         )
       }])],
+  ['accepts appends after its close', CLOSE, () => ({ close: () => {} })],
   ['accepts appends after its end', END, (log, name, history) => {
     const more = plain(name, history)
     let ended = false

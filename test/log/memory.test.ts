@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { checkEventLog } from '../../lib/log/check-event-log.ts'
-import type { EventLog, HistoryLimits, LogBatch, LogEntry, LogRecord } from '../../lib/log/log.ts'
+import { KEY_DURATION, type EventLog, type HistoryLimits, type LogBatch, type LogEntry, type LogRecord } from '../../lib/log/log.ts'
+import { asMemberLog } from '../../lib/log/required-methods.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 import { still } from '../setup/within.ts'
 
@@ -146,6 +147,26 @@ t.test('a log is idle when its last use is older than its history: missed entrie
   }
 })
 
+t.test('a log with members is not idle at any age, until their leases end', async t => {
+  const log = asMemberLog(open({ maxAge: 5 }))
+  log.hold('one', { add: ['"a"'], remove: [] }, 60_000)
+  await new Promise(resolve => setTimeout(resolve, 10))
+  t.equal(log.isIdle(), false)
+  log.hold('one', { add: [], remove: [] }, 0)
+  log.isIdle()
+  await new Promise(resolve => setTimeout(resolve, 10))
+  t.equal(log.isIdle(), true)
+})
+
+t.test('the end of a log ends the leases of its members, without entries', async t => {
+  const log = asMemberLog(open())
+  await log.hold('one', { add: ['"a"'], remove: [] }, 60_000)
+  await log.end()
+  t.strictSame(await log.members(), [])
+  t.equal((await log.state()).newest, 1)
+  t.throws(() => log.hold('one', { add: ['"a"'], remove: [] }, 60_000), { code: 'FST_SSE_CHANNEL_ENDED' })
+})
+
 t.test('a log with a listener is not idle at any age', async t => {
   const log = open({ maxAge: 5 })
   const stop = log.tail(() => {})
@@ -175,7 +196,8 @@ t.test('a closed log delivers nothing and stores nothing', async t => {
   log.tail(() => { received++ })
   await append(log, 3)
   log.close()
-  await append(log, 1)
+  await t.rejects(append(log, 1), { code: 'FST_SSE_CLOSING' })
+  t.throws(() => log.appendOnce!({ event: 'message', data: '1', json: true }, 'key'), { code: 'FST_SSE_CLOSING' })
   t.equal(received, 3)
   t.ok((await offsetsOf(log)).length <= 1)
   t.equal(await still(() => received, 5), 3)
@@ -312,6 +334,28 @@ function same (actual: unknown, expected: unknown): void {
     throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
   }
 }
+
+t.test('a log is not idle while it keeps a key, and forgets keys by itself', async t => {
+  const log = open({ maxAge: 1_000 })
+  const start = performance.now()
+  let time = start
+  t.intercept(performance, 'now', { value: () => time })
+  t.match(await log.appendOnce?.(record('x'), 'key'), { offset: 1, appended: true })
+  time = start + KEY_DURATION - 1
+  t.equal(log.isIdle(), false)
+  t.match(await log.appendOnce?.(record('x'), 'key'), { offset: 1, appended: false })
+  time = start + KEY_DURATION
+  t.equal(log.isIdle(), true)
+  t.match(await log.appendOnce?.(record('x'), 'key'), { offset: 2, appended: true })
+})
+
+t.test('a listener that publishes with the key of the event that it receives appends nothing', async t => {
+  const log = open()
+  const nested: unknown[] = []
+  log.tail(() => { nested.push(log.appendOnce?.(record('again'), 'key')) })
+  t.match(await log.appendOnce?.(record('x'), 'key'), { offset: 1, appended: true })
+  t.match(nested, [{ offset: 1, appended: false }])
+})
 
 t.test('R2, R4: any sequence of calls stores, returns and delivers the same as a list of all events', async t => {
   const text = fc.string({ unit: 'binary', maxLength: 6 })

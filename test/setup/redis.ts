@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,6 +69,9 @@ export class RedisServer {
 
   get pid (): number | undefined { return this.#process?.pid }
 
+  get #data (): string { return join(this.folder, 'appendonlydir') }
+  get #copied (): string { return join(this.folder, 'copied') }
+
   /** Resolves when it answers, with the data in its folder. */
   async start (): Promise<void> {
     const child = spawn(need(REDIS), [...this.#args, '--port', String(this.port), '--bind', '127.0.0.1', '--dir',
@@ -100,6 +103,21 @@ export class RedisServer {
   }
 
   signal (signal: NodeJS.Signals): void { this.#process?.kill(signal) }
+
+  /** Deletes the data; the server does not run. */
+  reset (): void { rmSync(this.#data, { recursive: true, force: true }) }
+
+  /** Copies the data of a running server with `--appendonly yes`, as of now. It must not rewrite its file meanwhile. */
+  async copy (): Promise<void> {
+    rmSync(this.#copied, { recursive: true, force: true })
+    cpSync(this.#data, this.#copied, { recursive: true })
+  }
+
+  /** Replaces the data by the copy; the server does not run. */
+  restore (): void {
+    this.reset()
+    renameSync(this.#copied, this.#data)
+  }
 
   async freeze (time: number): Promise<void> {
     this.signal('SIGSTOP')

@@ -15,7 +15,8 @@ export class Relay {
   readonly #ports: () => readonly number[]
   readonly #pairs = new Set<Pair>()
   #turn = 0
-  #losing = false
+  /** What happens to each later connection. */
+  #fault: ((pair: Pair) => void) | undefined
   #last: { text: string, reached: () => void } | undefined
 
   private constructor (ports: () => readonly number[]) {
@@ -51,8 +52,26 @@ export class Relay {
    * ones.
    */
   lose (later = true): void {
-    this.#losing = later
-    for (const pair of this.#pairs) this.#loseOf(pair)
+    this.#suffer(pair => this.#loseOf(pair), later)
+  }
+
+  /** Drops all bytes in both directions of the current connections, which stay open. */
+  silence (): void {
+    this.#suffer(pair => {
+      this.#loseOf(pair)
+      pair.down.unpipe(pair.up)
+      pair.down.on('data', () => {}).resume()
+    }, false)
+  }
+
+  /** Forwards all bytes later, also on later connections, until all are cut. */
+  delay (time: number): void {
+    this.#suffer(({ down, up }) => {
+      for (const [from, to] of [[down, up], [up, down]] as const) {
+        from.unpipe(to)
+        from.on('data', bytes => setTimeout(() => { if (!to.destroyed) to.write(bytes) }, time)).resume()
+      }
+    }, true)
   }
 
   /** True if bytes were lost on every connection. */
@@ -60,7 +79,7 @@ export class Relay {
 
   /** Cuts all connections, with the bytes on their way. */
   cut (): void {
-    this.#losing = false
+    this.#fault = undefined
     for (const { down, up } of this.#pairs) {
       down.resetAndDestroy()
       up.destroy()
@@ -116,8 +135,13 @@ export class Relay {
     if (down.destroyed) return over()
     down.pipe(up)
     up.pipe(down)
-    if (this.#losing) this.#loseOf(pair)
+    this.#fault?.(pair)
     if (this.#last !== undefined) this.#listenTo(pair)
+  }
+
+  #suffer (fault: (pair: Pair) => void, later: boolean): void {
+    this.#fault = later ? fault : undefined
+    for (const pair of this.#pairs) fault(pair)
   }
 
   #listenTo (pair: Pair): void {

@@ -1,7 +1,7 @@
 import { chances } from './chances.ts'
 import type {
-  HistoryLimits, LogBatch, LogPosition, LogRecord, LogState, LogStatus,
-  RunLog
+  HeldMembers, HistoryLimits, LogBatch, LogPosition, LogRecord, LogState, LogStatus,
+  MemberLog, RunLog
 } from '../../lib/log/log.ts'
 import { memoryLog } from '../../lib/log/memory.ts'
 
@@ -19,11 +19,11 @@ export type Dice = ReturnType<typeof chances>
  * the calls; batches of the tail are delivered late, in order, independently of the answers. Without dice everything is
  * synchronous. After `lose()` another epoch starts.
  */
-export class RemoteLog implements RunLog {
+export class RemoteLog implements RunLog, MemberLog {
   readonly #history: HistoryLimits
   readonly #dice: Dice | undefined
   readonly #listeners = new Set<(batch: LogBatch) => void>()
-  #log!: RunLog
+  #log!: RunLog & MemberLog
   #requests: Promise<unknown> = Promise.resolve()
   #answered: Promise<unknown> = Promise.resolve()
   #deliveries: Promise<unknown> = Promise.resolve()
@@ -69,6 +69,14 @@ export class RemoteLog implements RunLog {
     return this.#answer(() => this.#log.lease(owner, duration) as boolean)
   }
 
+  hold (holder: string, change: HeldMembers, duration: number): boolean | Promise<boolean> {
+    return this.#answer(() => this.#log.hold(holder, change, duration) as boolean)
+  }
+
+  members (): readonly string[] | Promise<readonly string[]> {
+    return this.#answer(() => this.#log.members() as readonly string[])
+  }
+
   tail (listener: (batch: LogBatch) => void): () => void {
     const delivered = (batch: LogBatch): void => listener(batch)
     this.#listeners.add(delivered)
@@ -77,7 +85,8 @@ export class RemoteLog implements RunLog {
 
   isIdle (): boolean { return this.#listeners.size === 0 }
 
-  close (): void { this.#log.close() }
+  /** Each node closes its own side. The log itself continues. */
+  close (): void {}
 
   /** Loses all entries: another epoch starts, which the tail delivers. */
   lose (): void | Promise<void> {
@@ -90,7 +99,7 @@ export class RemoteLog implements RunLog {
   }
 
   #start (): void {
-    this.#log = memoryLog()('', this.#history) as RunLog
+    this.#log = memoryLog()('', this.#history) as RunLog & MemberLog
     this.#log.tail(batch => this.#deliver(batch))
   }
 

@@ -1,14 +1,27 @@
 import { Fifo } from '../../fifo.ts'
 import { sharedScope } from '../../scope.ts'
-import type { LogPosition, LogRecord } from '../log.ts'
+import type { KeyedPosition, LogPosition, LogRecord } from '../log.ts'
+import { FST_SSE_CHANNEL_ENDED } from '../../errors.ts'
 
 /** The end of a log. */
 export interface LogEnd { readonly last: LogRecord | undefined, readonly outcome: string | undefined }
 
+/** A record, and its key if it is appended once per key. */
+export interface QueuedRecord { readonly record: LogRecord, readonly key: string | undefined }
+
+/** The position of the last record. */
+export interface BatchPosition extends LogPosition {
+  /**
+   * If a record has a key, the offset of each record: negative if an earlier call has appended its key, and 0 if the
+   * log had ended.
+   */
+  readonly offsets?: readonly number[] | undefined
+}
+
 /** Executes the appends of a queue. */
 export interface AppendTarget {
-  /** Appends the records in one step, and once, even if it must retry; resolves to the position of the last record. */
-  append: (records: readonly LogRecord[], number: number, isWanted: () => boolean) => Promise<LogPosition>
+  /** Appends the records in one step, and once, even if it must retry. */
+  append: (records: readonly QueuedRecord[], isWanted: () => boolean) => Promise<BatchPosition>
   /** Ends the log; may be called several times. */
   end: (isWanted: () => boolean, end: LogEnd) => Promise<LogPosition>
   /** Creates the error of an append that timed out. */
@@ -18,27 +31,29 @@ export interface AppendTarget {
 }
 
 interface PendingAppend {
-  /** The record; undefined for the end of the log. */
+  /** Undefined for the end of the log. */
   record: LogRecord | undefined
-  end?: LogEnd
+  key: string | undefined
+  end: LogEnd | undefined
   since: number
   /** Settles the caller's promise; undefined after that. */
-  settle: { resolve: (position: LogPosition) => void, reject: (error: unknown) => void } | undefined
+  settle: { resolve: (position: LogPosition | KeyedPosition) => void, reject: (error: unknown) => void } | undefined
 }
+
+/** Appends of records alone. */
+type QueuedBatch = Array<PendingAppend & QueuedRecord>
 
 const MAX_RECORDS = 500
 const MAX_CHARACTERS = 128 * 1024
 
 /**
  * A queue of appends, and the end, in order. One batch is under way at a time; records added meanwhile form the next
- * batch. So a lost answer can be requested again by the number of its batch, and the higher the load, the lower the
- * cost of a record.
+ * batch: the higher the load, the lower the cost of a record.
  */
 export class AppendQueue {
   readonly #target: AppendTarget
   readonly #pending = new Fifo<PendingAppend>()
   #batch: PendingAppend[] = []
-  #number = 0
   #sending = false
   #timer: NodeJS.Timeout | undefined
 
@@ -48,16 +63,20 @@ export class AppendQueue {
 
   get empty (): boolean { return !this.#sending }
 
-  add (record: LogRecord): Promise<LogPosition> { return this.#enqueue({ record }) }
+  add (record: LogRecord): Promise<LogPosition> { return this.#enqueue(record, undefined, undefined) }
+
+  addOnce (record: LogRecord, key: string): Promise<KeyedPosition> {
+    return this.#enqueue(record, key, undefined) as Promise<KeyedPosition>
+  }
 
   /** Ends the log after all records that were added before. */
   async end (last?: LogRecord, outcome?: string): Promise<void> {
-    await this.#enqueue({ record: undefined, end: { last, outcome } })
+    await this.#enqueue(undefined, undefined, { last, outcome })
   }
 
-  #enqueue (work: Pick<PendingAppend, 'record' | 'end'>): Promise<LogPosition> {
+  #enqueue (record: LogRecord | undefined, key: string | undefined, end: LogEnd | undefined): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ ...work, since: performance.now(), settle: { resolve, reject } })
+      this.#pending.push({ record, key, end, since: performance.now(), settle: { resolve, reject } })
       // The timer and the batches serve many publishers, and run in no publisher's scope.
       this.#timer ??= sharedScope.runInAsyncScope(setTimeout, undefined, this.#onTimeout, this.#target.timeout)
       if (this.#sending) return
@@ -72,14 +91,10 @@ export class AppendQueue {
       const batch = this.#batch = this.#next()
       try {
         const isWanted = (): boolean => batch.some(({ settle }) => settle !== undefined)
-        const records = batch.flatMap(({ record }) => record ?? [])
         const { end } = batch[0]!
-        const { epoch, offset } = await (end === undefined
-          ? this.#target.append(records, ++this.#number, isWanted)
-          : this.#target.end(isWanted, end))
-        for (const [index, { settle }] of batch.entries()) {
-          settle?.resolve({ epoch, offset: offset - batch.length + 1 + index })
-        }
+        settleAll(batch, await (end === undefined
+          ? this.#target.append(batch as QueuedBatch, isWanted)
+          : this.#target.end(isWanted, end)))
       } catch (error) {
         for (const { settle } of batch) settle?.reject(error)
       }
@@ -117,5 +132,14 @@ export class AppendQueue {
   #timeOut (pending: PendingAppend): void {
     pending.settle?.reject(this.#target.timeoutError())
     pending.settle = undefined
+  }
+}
+
+function settleAll (batch: readonly PendingAppend[], { epoch, offset, offsets }: BatchPosition): void {
+  for (const [index, { key, settle }] of batch.entries()) {
+    const own = offsets?.[index] ?? offset - batch.length + 1 + index
+    if (own === 0 && offsets !== undefined) settle?.reject(new FST_SSE_CHANNEL_ENDED())
+    else if (key === undefined) settle?.resolve({ epoch, offset: own })
+    else settle?.resolve({ epoch, offset: Math.abs(own), appended: own > 0 })
   }
 }

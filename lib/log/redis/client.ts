@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events'
 
-interface RedisClientOptions {
+/** The used options of a connection. */
+export interface RedisClientOptions {
   keyPrefix?: string | undefined
   db?: number | undefined
   host?: string | undefined
@@ -18,10 +19,11 @@ export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off
   connect (): Promise<void>
   disconnect (): void
   ping (): Promise<unknown>
-  subscribe (...channels: string[]): Promise<unknown>
-  unsubscribe (...channels: string[]): Promise<unknown>
-  ssubscribe (...channels: string[]): Promise<unknown>
-  sunsubscribe (...channels: string[]): Promise<unknown>
+  subscribe (channel: string): Promise<unknown>
+  unsubscribe (channel: string): Promise<unknown>
+  /** For a cluster. */
+  ssubscribe? (channel: string): Promise<unknown>
+  sunsubscribe? (channel: string): Promise<unknown>
 }
 
 /** The used part of a `Cluster`. */

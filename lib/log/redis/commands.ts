@@ -9,6 +9,11 @@ const TRANSIENT =
 // Milliseconds between two attempts, doubled up to the maximum.
 const RETRY_DELAYS = [20, 500] as const
 
+/** An error that Redis answered with, as ioredis has it. */
+export class ReplyError extends Error {
+  override readonly name = 'ReplyError'
+}
+
 /** Whether Redis itself rejected the command. Every other error is an error of the connection. */
 export const isRefusal = (error: unknown): error is Error => (error as Error | undefined)?.name === 'ReplyError'
 
@@ -45,7 +50,7 @@ export class Commands {
     while (reply === undefined) {
       try {
         // Waits here, and not in the client's queue: so a command that is no longer wanted is not sent.
-        await this.#whenReady()
+        await this.ready()
         if (!isWanted()) throw new Error('the caller no longer waits for the command')
         reply = await this.#send(script, keys, args)
       } catch (error) {
@@ -73,8 +78,11 @@ export class Commands {
     }
   }
 
-  /** Returns one promise for all callers, so that the client has few listeners. */
-  #whenReady (): Promise<void> | undefined {
+  /**
+   * Resolves when a command can be sent, or will be rejected; undefined if that is now. Returns one promise for all
+   * callers, so that the client has few listeners.
+   */
+  ready (): Promise<void> | undefined {
     const client = this.#client
     // A lazy client connects on its first command.
     if (client.status === 'ready' || client.status === 'wait' || client.status === 'end') return

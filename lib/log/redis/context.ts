@@ -1,3 +1,4 @@
+import type { AppendBatches } from './append-batches.ts'
 import type { Commands } from './commands.ts'
 import type { EpochIndex } from './epoch-index.ts'
 import type { RedisSubscriber } from './subscriber.ts'
@@ -6,6 +7,8 @@ import type { RedisSubscriber } from './subscriber.ts'
 export interface RedisContext {
   readonly commands: Commands
   readonly epochs: EpochIndex
+  /** Appends of all channels; undefined in a cluster, where the channels of one command would need one slot. */
+  readonly batches: AppendBatches | undefined
   readonly subscriber: RedisSubscriber
   readonly prefix: string
   /** Milliseconds until an append is rejected. */

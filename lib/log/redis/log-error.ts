@@ -14,10 +14,9 @@ export function toLogError (channel: string, cause: unknown): Error {
 function errorFor (channel: string, cause: unknown): Error {
   const [word] = isRefusal(cause) ? cause.message.split(' ', 1) : []
   if (word === 'ENDED') return new FST_SSE_CHANNEL_ENDED()
-  if (word === 'FOREIGN') {
-    return new FST_SSE_LOG_FOREIGN(channel, 'hold other data, so use another prefix or another name')
-  }
-  if (word === 'NEWER') return new FST_SSE_LOG_FOREIGN(channel, 'are of a newer version of this package')
+  const foreign = (reason: string): Error => new FST_SSE_LOG_FOREIGN('keys of the channel', channel, reason)
+  if (word === 'FOREIGN') return foreign('hold other data, so use another prefix or another name')
+  if (word === 'NEWER') return foreign('are of a newer version of this package')
   return new FST_SSE_LOG_UNAVAILABLE(channel, reasonOf(cause, word))
 }
 

@@ -1,42 +1,43 @@
-import { FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
+import { FST_SSE_CLOSING, FST_SSE_LOG_UNAVAILABLE } from '../../errors.ts'
 import { sharedScope } from '../../scope.ts'
 import { newEpoch } from '../epoch.ts'
-import type { HistoryLimits, LogBatch, LogPosition, LogRecord, LogState, LogStatus, RunLog } from '../log.ts'
+import type {
+  HeldMembers, HistoryLimits, KeyedPosition, LogBatch, LogPosition, LogRecord, LogState, LogStatus,
+  MemberLog, RunLog
+} from '../log.ts'
 import type { RedisContext } from './context.ts'
 import type { RedisListener } from './subscriber.ts'
 import { toLogError } from './log-error.ts'
-import { AppendQueue } from './append-queue.ts'
+import { AppendQueue, type BatchPosition, type QueuedRecord } from './append-queue.ts'
+import { ChannelAppends } from './channel-appends.ts'
 import type { EpochRegistration } from './epoch-index.ts'
-import { decodeMessage, recordArguments, type ScriptReply } from './script-reply.ts'
+import { isBeyond, positionAfter, reachedBy, type KnownPosition } from './known-position.ts'
+import { PositionChecks } from './position-checks.ts'
+import { decodeMessage, recordArguments, type AppendReply, type ScriptReply } from './script-reply.ts'
+import { hold, members } from './member-scripts.ts'
 import { lease, peek } from './run-scripts.ts'
 import * as scripts from './scripts.ts'
-import { timely } from './timely.ts'
-import { OrderedTail } from './ordered-tail.ts'
+import { answerOf } from '../timely.ts'
+import { OrderedTail } from '../ordered-tail.ts'
 
 // Milliseconds. A hash outlives its events by this time: a client that reconnects later without missed events is not
 // reset.
 const META_TTL = 3_600_000
 // Entries per read.
 const BATCH = 500
-// Milliseconds. The last message may be lost, and no later one shows it.
-const CHECK_INTERVAL = 15_000
-// Milliseconds for which the right to publish counts as checked.
-const PUBLISH_CHECK_TTL = 60_000
 // Messages that arrive before the first answer of the store wait, up to this number: the store has them all.
 const MAX_EARLY_MESSAGES = 1_000
-
 // Milliseconds. An unused log is closed after this time at the latest; the next use opens it again.
 const IDLE_AFTER = 300_000
-
 // Braces determine the slot of a key in a cluster.
 const BRACES = /[{}%]/g
-export class RedisLog implements RunLog, RedisListener {
+
+export class RedisLog implements RunLog, MemberLog, RedisListener {
   readonly #redis: RedisContext
   readonly #name: string
   readonly #keys: readonly [hash: string, stream: string]
   readonly #channel: string
-  /** Identifies the appends of this log, so that a lost answer can be requested again. */
-  readonly #idempotencyKey: string
+  readonly #channelAppends: ChannelAppends
   readonly #bounds: ReadonlyArray<string | number>
   readonly #registration: EpochRegistration
   readonly #appends: AppendQueue
@@ -44,41 +45,34 @@ export class RedisLog implements RunLog, RedisListener {
   #ordered: OrderedTail | undefined
   /** Resolves when all later appends will be received as messages. */
   #subscribed: Promise<void> | undefined
-  /** The newest known offset, from an answer or a sealed message: a log that ends before it has lost its history. */
-  #known = { epoch: '', offset: 0, appendedAt: '', secret: '' }
+  #known: KnownPosition = { epoch: '', offset: 0, appendedAt: '', secret: '' }
   /** Messages that arrived before the secret of their seal was known. */
   #early: Buffer[] = []
-  #publishCheckedAt = -Infinity
-  #checking = false
-  #checkAgain = false
-  #checkedAt = 0
+  readonly #checks = new PositionChecks(known => this.#checkNow(known))
   #usedAt = performance.now()
   readonly #idleAfter: number
   #closed = false
 
-  constructor (
-    name: string,
-    { maxEvents: events, maxBytes: bytes, maxAge: age }: HistoryLimits,
-    context: RedisContext
-  ) {
+  constructor (name: string, limits: HistoryLimits, context: RedisContext) {
+    const { maxEvents: events, maxBytes: bytes, maxAge: age } = limits
     const key = `${context.prefix}{${name.replace(BRACES, encodeURIComponent)}}`
     this.#redis = context
     this.#name = name
     this.#keys = [key, `${key}:events`]
     // All databases of a server share the names of Redis channels.
     this.#channel = `${context.keyPrefix}${key}@${context.db}`
-    this.#idempotencyKey = `${key}:${newEpoch()}`
     this.#idleAfter = Math.min(age, IDLE_AFTER)
     // Redis stores whole milliseconds.
-    this.#bounds = age === Infinity
-      ? [events, bytes, -1, '']
-      : [events, bytes, Math.ceil(age), Math.ceil(age) + META_TTL]
-    this.#registration = context.epochs.of(name, Math.ceil(age) + META_TTL, () => !this.#closed)
+    const lifetime = Math.ceil(age) + META_TTL
+    this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), lifetime]
+    this.#channelAppends = new ChannelAppends(name, this.#keys, this.#bounds, context)
+    this.#registration = context.epochs.of(name, lifetime, () => !this.#closed)
     this.#appends = new AppendQueue({
-      append: (records, number, isWanted) => this.#append(records, number, isWanted),
-      end: (isWanted, { last, outcome = '' }) => {
-        const record = last === undefined ? [] : recordArguments(last)
-        return this.#position(scripts.end, [context.publish, this.#channel, outcome, ...record], isWanted)
+      append: (records, isWanted) => this.#append(records, isWanted),
+      end: async (isWanted, { last, outcome = '' }) => {
+        const args = [context.publish, this.#channel, outcome, ...last === undefined ? [] : recordArguments(last)]
+        const { epoch, newest } = await this.#run(scripts.end, args, isWanted, this.#memberKeys)
+        return { epoch, offset: newest }
       },
       timeoutError: () =>
         new FST_SSE_LOG_UNAVAILABLE(name,
@@ -87,7 +81,13 @@ export class RedisLog implements RunLog, RedisListener {
     })
   }
 
-  append (record: LogRecord): Promise<LogPosition> { return this.#appends.add(record) }
+  append (record: LogRecord): Promise<LogPosition> {
+    return this.#closed ? Promise.reject(new FST_SSE_CLOSING()) : this.#appends.add(record)
+  }
+
+  appendOnce (record: LogRecord, key: string): Promise<KeyedPosition> {
+    return this.#closed ? Promise.reject(new FST_SSE_CLOSING()) : this.#appends.addOnce(record, key)
+  }
 
   async read (after: number, limit: number): Promise<LogBatch> {
     const { epoch, newest, ended, entries } = await this.#run(scripts.read, [after, limit])
@@ -102,6 +102,7 @@ export class RedisLog implements RunLog, RedisListener {
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
+    if (this.#closed) return () => {}
     // One function may be added twice: each call returns its own removal.
     const own = (batch: LogBatch): void => listener(batch)
     this.#listeners.add(own)
@@ -120,10 +121,17 @@ export class RedisLog implements RunLog, RedisListener {
     return this.#timely(lease, [owner, Math.ceil(duration)])
   }
 
-  /**
-   * Returns true after a time without use. Redis stores the entries for clients that reconnect, but each new instance
-   * adds an idempotency key, so an instance is kept for a while.
-   */
+  hold (holder: string, { add, remove, fingerprint }: HeldMembers, duration: number): Promise<boolean> {
+    const [, kind] = recordArguments({ event: '', data: '', json: true, fingerprint })
+    return this.#timely(hold, [this.#redis.publish, this.#channel, holder, Math.ceil(duration), newEpoch(), kind!,
+      add.length, ...add, ...remove], this.#memberKeys)
+  }
+
+  members (): Promise<readonly string[]> {
+    return this.#timely(members, [this.#redis.publish, this.#channel], this.#memberKeys)
+  }
+
+  /** Returns true after a time without use. Redis has the entries; in a cluster, each new instance adds a receipt. */
   isIdle (): boolean {
     return this.#listeners.size === 0 && this.#appends.empty && performance.now() - this.#usedAt >= this.#idleAfter
   }
@@ -140,54 +148,40 @@ export class RedisLog implements RunLog, RedisListener {
   onMessage (message: Buffer): void {
     // An empty message only proves that its sender may publish.
     if (message.length === 0) return
-    const { epoch, offset, secret } = this.#known
+    const { epoch, secret } = this.#known
     if (epoch === '') {
       this.#early.push(message)
       if (this.#early.length > MAX_EARLY_MESSAGES) this.#early.shift()
       return
     }
-    const reply = decodeMessage(message, secret)
-    // Of another epoch, version or program: check the store.
-    if (reply === undefined || reply.epoch !== epoch) return this.check()
-    if (reply.newest > offset) this.#known = { epoch, offset: reply.newest, appendedAt: reply.appendedAt, secret }
-    this.#ordered?.onMessage(reply)
+    const batch = decodeMessage(message, secret)
+    // Of another epoch, version or program, or after another entry than the known one: check the store.
+    const known = batch && positionAfter(batch, this.#known)
+    if (known === undefined) return this.check()
+    if (isBeyond(batch!, this.#known)) this.check()
+    this.#known = known
+    this.#ordered?.onMessage(batch!)
   }
 
   onLoss (): void { this.check() }
 
   /** Reads the state from the store, to find lost messages. Also keeps the keys alive while there are listeners. */
-  check (): void {
-    if (this.#ordered === undefined) return
-    // The answer under way may be older than the subscription.
-    this.#checkAgain = this.#checking
-    if (!this.#checking) this.#checkNow()
-  }
+  check (): void { if (this.#ordered !== undefined) this.#checks.add(this.#known) }
 
   /** Called about once a second. */
-  tick (now: number): void {
-    if (now - this.#checkedAt >= CHECK_INTERVAL) this.check()
-  }
+  tick (now: number): void { if (this.#checks.isDue(now)) this.check() }
 
-  async #checkNow (): Promise<void> {
-    this.#checking = true
-    do {
-      this.#checkAgain = false
-      this.#checkedAt = performance.now()
-      const tail = this.#ordered
-      try {
-        const { epoch, newest, ended } = await this.#run(scripts.check, [])
-        tail?.onStateChange({ epoch, newest, ended })
-      } catch {
-        // Rejected: the next call of a user reports the reason.
-      }
-    } while (this.#checkAgain && this.#ordered !== undefined)
-    this.#checking = false
+  async #checkNow (known: KnownPosition): Promise<void> {
+    const tail = this.#ordered
+    if (tail === undefined) return
+    const { epoch, newest, ended } = await this.#run(scripts.check, [], undefined, [], known)
+    tail.onStateChange({ epoch, newest, ended })
   }
 
   #listen (): void {
     if (this.#ordered !== undefined) return
     const tail = this.#ordered = new OrderedTail({
-      read: after => this.read(after, BATCH),
+      read: after => this.#run(scripts.read, [after, BATCH]).then(this.#toDeliver),
       deliver: batch => { for (const listener of this.#listeners) listener(batch) }
     })
     // Start at the current end of the log, before any later append of this node.
@@ -199,6 +193,14 @@ export class RedisLog implements RunLog, RedisListener {
     this.#subscribed.then(() => this.check(), () => {})
   }
 
+  /** Messages may have moved the known position during the call, but not as far. */
+  readonly #toDeliver = (reply: ScriptReply): ScriptReply => {
+    const known = reachedBy(reply, this.#known)
+    if (known !== this.#known) this.check()
+    this.#known = known
+    return reply
+  }
+
   #stopListening (): void {
     if (this.#ordered === undefined) return
     this.#usedAt = performance.now()
@@ -208,52 +210,54 @@ export class RedisLog implements RunLog, RedisListener {
     this.#redis.subscriber.unsubscribe(this.#channel, this)
   }
 
-  async #append (records: readonly LogRecord[], number: number, isWanted: () => boolean): Promise<LogPosition> {
-    const now = performance.now()
-    const probes = now - this.#publishCheckedAt >= PUBLISH_CHECK_TTL
-    const args: Array<string | number> = [this.#redis.publish, this.#channel, number, probes ? 1 : 0]
-    for (const record of records) args.push(...recordArguments(record))
-    const position = await this.#position(scripts.append, args, isWanted, [this.#idempotencyKey])
-    if (probes) this.#publishCheckedAt = now
-    return position
-  }
-
-  async #position (
-    script: scripts.Script,
-    args: ReadonlyArray<string | number>,
-    isWanted: () => boolean,
-    keys?: readonly string[]
-  ): Promise<LogPosition> {
-    const { epoch, newest } = await this.#run(script, args, isWanted, keys)
-    return { epoch, offset: newest }
+  #append (records: readonly QueuedRecord[], isWanted: () => boolean): Promise<BatchPosition> {
+    this.#usedAt = performance.now()
+    const known = this.#known
+    return this.#channelAppends.append(records, known, isWanted).then(reply => {
+      const position = { epoch: reply.epoch, offset: reply.newest, offsets: reply.offsets }
+      return this.#accept(reply, known)?.then(() => position) ?? position
+    })
   }
 
   async #run (
     script: scripts.Script,
     args: ReadonlyArray<string | number>,
     isWanted = () => !this.#closed,
-    keys: readonly string[] = []
+    keys: readonly string[] = [],
+    known = this.#known
   ): Promise<ScriptReply> {
-    const reply = await this.#call(script, args, isWanted, keys)
-    this.#remember(reply)
-    const registered = this.#registration.keep(reply.epoch)
-    if (registered !== undefined) await registered
+    const reply = await this.#call(script, args, isWanted, keys, known)
+    await this.#accept(reply, known)
     return reply
   }
 
-  #timely<T> (script: scripts.Script<T>, args: ReadonlyArray<string | number>): Promise<T> {
-    const { timeout } = this.#redis
-    return timely(isWanted => this.#call(script, args, () => isWanted() && !this.#closed), timeout, () =>
-      new FST_SSE_LOG_UNAVAILABLE(this.#name, `did not answer within ${timeout} milliseconds`))
+  /** `known`: the position that the call had. */
+  #accept (reply: Omit<AppendReply, 'offsets'>, known: KnownPosition): Promise<void> | undefined {
+    const { epoch, newest: offset, appendedAt, secret } = reply
+    if (known === this.#known) {
+      const isNew = epoch !== known.epoch || offset !== known.offset || appendedAt !== known.appendedAt
+      if (isNew) this.#known = { epoch, offset, appendedAt, secret }
+      for (const message of this.#early.length > 0 ? this.#early.splice(0) : this.#early) {
+        sharedScope.runInAsyncScope(this.onMessage, this, message)
+      }
+    }
+    return this.#registration.keep(epoch)
+  }
+
+  get #memberKeys (): string[] { return [`${this.#keys[0]}:leases`, `${this.#keys[0]}:members`] }
+
+  #timely<T> (script: scripts.Script<T>, args: ReadonlyArray<string | number>, keys?: readonly string[]): Promise<T> {
+    return answerOf(this.#name, this.#redis.timeout, isWanted =>
+      this.#call(script, args, () => isWanted() && !this.#closed, keys))
   }
 
   async #call<T> (
     script: scripts.Script<T>,
     args: ReadonlyArray<string | number>,
     isWanted: () => boolean,
-    keys: readonly string[] = []
+    keys: readonly string[] = [],
+    { epoch, offset, appendedAt } = this.#known
   ): Promise<T> {
-    const { epoch, offset, appendedAt } = this.#known
     this.#usedAt = performance.now()
     try {
       return await this.#redis.commands.run(script, [...this.#keys, ...keys], [newEpoch(), epoch, offset, appendedAt,
@@ -261,11 +265,5 @@ export class RedisLog implements RunLog, RedisListener {
     } catch (error) {
       throw toLogError(this.#name, error)
     }
-  }
-
-  #remember ({ epoch, newest, appendedAt, secret }: ScriptReply): void {
-    if (epoch === this.#known.epoch && newest < this.#known.offset) return
-    this.#known = { epoch, offset: newest, appendedAt, secret }
-    for (const message of this.#early.splice(0)) sharedScope.runInAsyncScope(this.onMessage, this, message)
   }
 }

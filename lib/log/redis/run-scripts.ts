@@ -50,14 +50,17 @@ function decodeStatus (answer: Buffer): LogStatus | null | undefined {
 }
 
 const FLAGS: Record<string, boolean | undefined> = { 0: false, 1: true }
-const decodeFlag = (answer: Buffer): boolean | undefined => FLAGS[answer.toString()]
+export const decodeFlag = (answer: Buffer): boolean | undefined => FLAGS[answer.toString()]
 
 export const peek = channelScript(PEEK, decodeStatus)
 export const lease = channelScript(LEASE, decodeFlag)
 
-/** KEYS[1]: the key of an epoch. ARGV: 1 the name, 2 the milliseconds that the key lives, or nothing. */
+/** KEYS: keys of epochs. ARGV: for each the name, and the milliseconds that the key lives, or an empty text. */
 export const register = script(`
-if ARGV[2] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) else redis.call('SET', KEYS[1], ARGV[1]) end
+for i, key in ipairs(KEYS) do
+  local name, age = ARGV[2 * i - 1], ARGV[2 * i]
+  if age == '' then redis.call('SET', key, name) else redis.call('SET', key, name, 'PX', age) end
+end
 return '1'
 `, () => true)
 

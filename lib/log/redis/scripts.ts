@@ -1,21 +1,17 @@
 import { createHash } from 'node:crypto'
 import { decodeReply, VERSION, type ScriptReply } from './script-reply.ts'
 
-// Milliseconds within which an append may be repeated without a second event.
-const IDEMPOTENCY = 600_000
-
-// The scripts that Redis runs, each as one atomic step. A channel has two keys in one slot: a hash (epoch, newest,
-// appendedAt, bytes, ended, secret, v; lease and outcome of a run) and a stream whose ids are `<offset>-<appendedAt>`,
-// so that any offset is found at once. `appendedAt` is the time of the append in milliseconds by the clock of Redis. It
-// limits the history by age, and distinguishes two events with one offset, which a failover to a replica that was
-// behind can create.
+// The scripts that Redis runs, each as one atomic step, on the keys that layout.md describes. The ids of the stream are
+// `<offset>-<appendedAt>`, so that any offset is found at once. `appendedAt` is the time of the append in milliseconds
+// by the clock of Redis. It limits the history by age, and distinguishes two events with one offset, which a failover
+// to a replica that was behind can create.
 //
 // A full Redis (`maxmemory`) rejects a write only if it is the first one of a script: Redis 6.2 and 7, and Valkey, do
 // not check later ones. So the first write of an append needs memory, and the first write of every other script needs
 // none. A `#!lua flags=` line would do the same from Redis 7 on; in 6.2 it is a syntax error.
 
 /** Shared by all scripts, with the order of their arguments. */
-const PRELUDE = `
+export const PRELUDE = `
 local hash, stream = KEYS[1], KEYS[2]
 local new_epoch, known_epoch, known_offset, known_appended_at = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local max_events, max_bytes, max_age, meta_ttl, new_secret = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
@@ -25,7 +21,7 @@ local function error_of (answer)
   if type(answer) ~= 'table' or not answer.err then return nil end
   return string.find(answer.err, 'WRONGTYPE', 1, true) and redis.error_reply('FOREIGN the key is of another kind') or answer
 end
-local state = redis.pcall('HMGET', hash, 'epoch', 'newest', 'appendedAt', 'bytes', 'ended', 'secret', 'v')
+local state = redis.pcall('HMGET', hash, 'epoch', 'newest', 'appendedAt', 'bytes', 'ended', 'secret', 'v', 'oldest')
 if error_of(state) then return error_of(state) end
 local size = redis.pcall('XLEN', stream)
 if error_of(size) then return error_of(size) end
@@ -36,7 +32,7 @@ if epoch and not (version and newest and tonumber(appended_at) and bytes) or not
   return redis.error_reply('FOREIGN the hash is no log')
 end
 -- The stream may have expired or been deleted.
-local bytes_before = bytes
+local bytes_before, oldest_before = bytes, tonumber(state[8])
 if size == 0 then bytes = 0 end
 local oldest
 
@@ -50,7 +46,7 @@ if not lost and epoch == known_epoch then
     lost = known_appended_at ~= '' and appended_at ~= known_appended_at
   elseif newest < known_offset then
     lost = true
-  elseif verify_entry then
+  elseif verify_entry and known_appended_at ~= '' then
     local entry = redis.call('XRANGE', stream, known_offset, known_offset)[1]
     lost = entry and entry[1] ~= known_offset .. '-' .. known_appended_at
   end
@@ -83,8 +79,8 @@ end
 
 local function create ()
   epoch, newest, appended_at, bytes, ended, secret = new_epoch, 0, '0', 0, 0, new_secret
-  size, bytes_before, lost = 0, 0, false
-  redis.call('HSET', hash, 'epoch', epoch, 'newest', newest, 'appendedAt', appended_at, 'bytes', bytes, 'ended', ended, 'secret', secret, 'v', ${VERSION})
+  size, bytes_before, oldest_before, lost = 0, 0, 1, false
+  redis.call('HSET', hash, 'epoch', epoch, 'newest', newest, 'appendedAt', appended_at, 'bytes', bytes, 'ended', ended, 'secret', secret, 'oldest', 1, 'v', ${VERSION})
   redis.call('DEL', stream)
 end
 
@@ -122,7 +118,7 @@ local function evict (hint)
     from, count = '(' .. last, math.min(count * 2, 128)
   end
   if cut then redis.call('XTRIM', stream, 'MINID', cut + 1) end
-  if bytes ~= bytes_before then redis.call('HSET', hash, 'bytes', bytes) end
+  if bytes ~= bytes_before or oldest ~= oldest_before then redis.call('HSET', hash, 'bytes', bytes, 'oldest', oldest) end
 end
 
 local function state_line ()
@@ -141,7 +137,7 @@ end
 `
 
 /** For scripts that publish. ARGV: 10 the command, 11 the channel. */
-const PUBLISHING = `
+export const PUBLISHING = `
 -- An empty message has no content: it proves the right to publish.
 local function publish_refusal ()
   local answer = redis.pcall(ARGV[10], ARGV[11], '')
@@ -149,65 +145,47 @@ local function publish_refusal ()
 end
 
 -- The write is valid even if publishing fails: a node that misses the message finds the entries when it checks. The
--- first part is for the state line. The text is joined as seldom as possible: it may be long.
+-- first part is for the state line, with the time before the append. The text is joined as seldom as possible: it may
+-- be long.
+local before
 local function publish (parts)
-  local text, last = state_line() .. '\\n', #parts + 1
+  local text, last = state_line() .. ' ' .. (before or appended_at) .. '\\n', #parts + 1
   parts[1], parts[last] = secret .. text, secret
   local seal = redis.sha1hex(table.concat(parts))
   parts[1], parts[last] = '${VERSION} ' .. seal .. ' ' .. text, nil
   redis.pcall(ARGV[10], ARGV[11], table.concat(parts))
 end
 
--- Adds the records from ARGV[first] on. Returns an error if the stream rejects one: then it rejects already the first.
-local function add (parts, first)
+-- Appends records: event, kind and data of each. Returns an error if the stream rejects one: then it rejects already
+-- the first.
+local function add (parts, records)
+  before = appended_at
   -- If the clock was set back, the ids of the stream must not decrease.
   appended_at = tostring(math.max(now, tonumber(appended_at)))
-  for i = first, #ARGV, 3 do
+  for i = 1, #records, 3 do
+    local name, kind, data = records[i], records[i + 1], records[i + 2]
     newest, size = newest + 1, size + 1
-    local added = redis.pcall('XADD', stream, newest .. '-' .. appended_at, 'event', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+    local added = redis.pcall('XADD', stream, newest .. '-' .. appended_at, 'event', name, kind, data)
     -- A higher id existed and was deleted: the stream rejects every id of this log.
     if type(added) == 'table' then
       return string.find(added.err, ' ID', 1, true) and redis.error_reply(FOREIGN_ENTRY) or added
     end
-    bytes = bytes + #ARGV[i] + #ARGV[i + 2]
-    pack(parts, newest, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+    bytes = bytes + #name + #data
+    pack(parts, newest, name, kind, data)
   end
-  redis.call('HSET', hash, 'newest', newest, 'appendedAt', appended_at)
-  evict((#ARGV - first + 1) / 3 + 1)
-  if max_age < 0 then redis.call('PERSIST', stream) else redis.call('PEXPIRE', stream, ARGV[7]) end
+  redis.call('HSET', hash, 'newest', newest, 'appendedAt', appended_at, 'kept', now .. ' ' .. ARGV[7])
+  evict(#records / 3 + 1)
+  if max_age < 0 then
+    redis.call('PERSIST', stream)
+  else
+    -- Until the next append that does the same.
+    redis.call('PEXPIRE', stream, max_age + math.floor(math.min(max_age / 8, 60000)))
+  end
 end
 `
 
-// KEYS[3]: the idempotency key, with the answer to this node's last append, which the node can request again. ARGV: 12
-// the number of the append, 13 whether to check first that it can be published, then event, kind and data of each
-// record.
-const APPEND = `${PUBLISHING}
-local number = tonumber(ARGV[12])
-if not lost then
-  local last_append = redis.call('GET', KEYS[3])
-  if last_append then
-    local of, last, answer = string.match(last_append, '^(%w+) (%d+) (.*)$')
-    if of == epoch and tonumber(last) >= number then return answer end
-  end
-  if ended == 1 then return redis.error_reply('ENDED the channel has ended') end
-end
-if ARGV[13] == '1' then
-  local refusal = publish_refusal()
-  if refusal then return refusal end
-end
--- The first write needs memory.
-if lost then create() else redis.call('HSET', hash, 'v', ${VERSION}) end
-prepare()
-local parts = { '' }
-local refused = add(parts, 14)
-if refused then return refused end
-local answer = reply()
-redis.call('SET', KEYS[3], epoch .. ' ' .. number .. ' ' .. answer, 'PX', ${IDEMPOTENCY})
-publish(parts)
-return answer
-`
-
-// ARGV: 12 the outcome, or an empty text, then event, kind and data of the last record, if there is one.
+// KEYS from 3 on: the keys of members, which the end deletes. ARGV: 12 the outcome, or an empty text, then event, kind
+// and data of the last record, if there is one.
 const END = `${PUBLISHING}
 if lost or ended == 0 then
   local refusal = publish_refusal()
@@ -216,10 +194,11 @@ end
 prepare()
 if ended == 0 then
   local parts = { '' }
-  local refused = #ARGV > 12 and add(parts, 13)
+  local refused = #ARGV > 12 and add(parts, { ARGV[13], ARGV[14], ARGV[15] })
   if refused then return refused end
   ended = 1
   redis.call('HSET', hash, 'ended', 1)
+  for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
   if ARGV[12] ~= '' then redis.call('HSET', hash, 'outcome', epoch .. ' ' .. ARGV[12]) end
   publish(parts)
 end
@@ -272,7 +251,6 @@ export function channelScript<T = ScriptReply> (
   return script(`local verify_entry = ${verifyEntry}${PRELUDE}${body}`, decode)
 }
 
-export const append = channelScript(APPEND, decodeReply)
 export const end = channelScript(END, decodeReply)
 export const state = channelScript(STATE, decodeReply)
 export const read = channelScript(READ, decodeReply)

@@ -1,9 +1,9 @@
 // Two ways to receive the entries of other nodes: XREAD BLOCK over all streams, or a subscription whose messages
-// contain the entries. Measured with 1,000 events/s (`npm run bench:redis`, medians): with one channel, XREAD has a p50
-// of 0.35 ms against 0.30, and costs the node 215 µs of CPU per event against 106. With 10,000 channels it has a p50 of
-// 15 ms against 0.5, a p99 of 125 ms against 14, and costs 567 µs against 85, because each call of XREAD names all of
-// them again. A stream without a history cannot be read at all. Messages that a subscription loses show as a gap in the
-// offsets, and the stream has the entries.
+// contain the entries. Measured with 1,000 events/s (`npm run bench:logs -- --tails`, medians): with one channel, XREAD
+// has a p50 of 0.35 ms against 0.30, and costs the node 215 µs of CPU per event against 106. With 10,000 channels it
+// has a p50 of 15 ms against 0.5, a p99 of 125 ms against 14, and costs 567 µs against 85, because each call of XREAD
+// names all of them again. A stream without a history cannot be read at all. Messages that a subscription loses show as
+// a gap in the offsets, and the stream has the entries.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { isCluster, type RedisClient, type RedisConnection } from './client.ts'
@@ -13,7 +13,7 @@ import { hasMoved, isTransient } from './commands.ts'
 export interface RedisListener {
   /** Does not throw. */
   onMessage: (message: Buffer) => void
-  /** Called when messages may have been lost: resynchronize from the stream. */
+  /** Called when a connection is lost, and when another one has replaced it: resynchronize from the stream. */
   onLoss: () => void
 }
 
@@ -122,7 +122,7 @@ export class RedisSubscriber {
       await ready
       if (!this.#isWanted(subscription)) return true
       subscription.connection = redis
-      await (this.#client.isCluster ? redis.ssubscribe(subscription.channel) : redis.subscribe(subscription.channel))
+      await (this.#client.isCluster ? redis.ssubscribe!(subscription.channel) : redis.subscribe(subscription.channel))
       return true
     } catch (error) {
       subscription.connection = undefined
@@ -136,7 +136,7 @@ export class RedisSubscriber {
 
   #unsubscribe ({ channel, connection }: RedisSubscription): void {
     if (connection?.status !== 'ready') return
-    const done = this.#client.isCluster ? connection.sunsubscribe(channel) : connection.unsubscribe(channel)
+    const done = this.#client.isCluster ? connection.sunsubscribe!(channel) : connection.unsubscribe(channel)
     done.catch(() => {})
   }
 
@@ -208,6 +208,8 @@ export class RedisSubscriber {
       if (subscription.connection !== connection || subscription.subscribing) continue
       subscription.connection = undefined
       const notifyLoss = (): void => { for (const listener of subscription.listeners) listener.onLoss() }
+      // Later messages may be of a server that was behind.
+      notifyLoss()
       subscription.ready = this.#keepSubscribing(subscription)
       subscription.ready.then(notifyLoss, notifyLoss)
     }

@@ -7,7 +7,7 @@ import { numbered } from '../../setup/remote-log.ts'
 
 /** A target that answers on command of the test. */
 class Store {
-  readonly got: Array<{ data: string[] | 'end', number?: number, isWanted: () => boolean }> = []
+  readonly got: Array<{ data: string[] | 'end', isWanted: () => boolean }> = []
   newest = 0
   blocked: Array<() => void> = []
   blocks = false
@@ -16,8 +16,8 @@ class Store {
 
   constructor (timeout = 60_000) {
     this.queue = new AppendQueue({
-      append: (records, number, isWanted) =>
-        this.#answer({ data: records.map(({ data }) => data), number, isWanted }, records.length),
+      append: (records, isWanted) =>
+        this.#answer({ data: records.map(({ record }) => record.data), isWanted }, records.length),
       end: isWanted => this.#answer({ data: 'end', isWanted }, 0),
       timeoutError: () => new Error('late'),
       timeout
@@ -54,7 +54,7 @@ t.test('records added in one step go together, and each resolves to its own posi
   t.ok(store.queue.empty)
 })
 
-t.test('one batch is under way at a time, records added meanwhile are the next, and each has its number', async t => {
+t.test('one batch is under way at a time, and records added meanwhile are the next', async t => {
   const store = new Store()
   store.blocks = true
   const first = all(store.queue, 1)
@@ -65,7 +65,6 @@ t.test('one batch is under way at a time, records added meanwhile are the next, 
   store.blocks = false
   store.release()
   t.strictSame([await offsets(first), await offsets(second)], [[1], [2, 3]])
-  t.strictSame(store.got.map(({ number }) => number), [1, 2])
 })
 
 t.test('a batch is 500 records, or 128 K characters, whichever comes first', async t => {
@@ -92,6 +91,28 @@ t.test('a rejection rejects all of its batch, and the next batch is sent', async
   for (const { status } of await Promise.allSettled(all(store.queue, 1, 2))) t.equal(status, 'rejected')
   store.fails = undefined
   t.strictSame(await offsets(all(store.queue, 3)), [1])
+})
+
+t.test('with a key, each record has its own answer, and one after the end is rejected', async t => {
+  const keys: Array<Array<string | undefined>> = []
+  const queue = new AppendQueue({
+    append: async records => {
+      keys.push(records.map(({ key }) => key))
+      return { epoch: 'a', offset: 8, offsets: [-3, 8, 0, 0] }
+    },
+    end: async () => ({ epoch: 'a', offset: 8 }),
+    timeoutError: () => new Error('late'),
+    timeout: 60_000
+  })
+  const added = [queue.addOnce(numbered(1), 'one'), queue.addOnce(numbered(2), 'two'), queue.add(numbered(3)),
+    queue.addOnce(numbered(4), 'four')]
+  const answers = await Promise.allSettled(added)
+  t.strictSame(keys, [['one', 'two', undefined, 'four']])
+  t.strictSame(answers.slice(0, 2).map(answer => answer.status === 'fulfilled' && answer.value),
+    [{ epoch: 'a', offset: 3, appended: false }, { epoch: 'a', offset: 8, appended: true }])
+  for (const answer of answers.slice(2)) {
+    t.equal(answer.status === 'rejected' && answer.reason.code, 'FST_SSE_CHANNEL_ENDED')
+  }
 })
 
 t.test('a timeout rejects: an append under way may still succeed, a queued one is not sent', async t => {

@@ -23,6 +23,26 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     t.equal(await index.locate('unknown', always), undefined)
   })
 
+  t.test('epochs of one step are registered by one command, but in a cluster', async t => {
+    const calls = async (): Promise<number> =>
+      Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))![1])
+    const numbers = Array.from({ length: 300 }, (_, n) => n)
+    for (const [isCluster, count] of [[false, 2], [true, 300]] as const) {
+      const own = new EpochIndex(new Commands(redis), `${isCluster}:`, isCluster)
+      const before = await calls()
+      await Promise.all(numbers.map(n => own.of(`name ${n}`, 60_000, always).keep(String(n))))
+      t.equal(await calls(), before + count)
+      t.equal(await own.locate('299', always), 'name 299')
+    }
+  })
+
+  t.test('a registration that Redis rejects affects no call', async t => {
+    await redis.acl('SETUSER', 'reader', 'on', '>secret', '~*', '+@all', '-set')
+    const own = new EpochIndex(new Commands(server.client(t, { username: 'reader', password: 'secret' })), 'sse:')
+    await own.of('name', 60_000, always).keep('refused')
+    t.equal(await own.locate('refused', always), undefined)
+  })
+
   t.test('R10: a key with other data is no name', async t => {
     await redis.lpush('sse:epoch:list', 'x')
     t.equal(await index.locate('list', always), undefined)

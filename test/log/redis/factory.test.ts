@@ -1,3 +1,4 @@
+import fastifyRedis from '@fastify/redis'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { checkEventLog } from '../../../lib/log/check-event-log.ts'
@@ -8,6 +9,7 @@ import type { RedisClient } from '../../../lib/log/redis/client.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisCluster } from '../../setup/redis-cluster.ts'
 import { freePort, RedisServer } from '../../setup/redis.ts'
+import { until as untilEnd } from '../../setup/until.ts'
 
 t.setTimeout(300_000)
 
@@ -15,7 +17,7 @@ t.test('an invalid client or option throws at the call', async t => {
   for (const client of [undefined, {}, 'redis://127.0.0.1']) {
     t.throws(() => redisLog(client as never), {
       code: 'FST_SSE_OPTION',
-      message: /^Option 'client' must be a Redis or Cluster of ioredis, got /
+      message: /^Option 'client' must be a Redis or Cluster of ioredis, or a client of node-redis, got /
     })
   }
   const client = { callBuffer: () => {}, duplicate: () => {}, options: {} } as unknown as RedisClient
@@ -39,6 +41,10 @@ t.test('an invalid client or option throws at the call', async t => {
     message:
       "Option 'client' must be a client that resends unanswered commands, got autoResendUnfulfilledCommands: false"
   })
+  t.throws(() => redisLog({ ...client, options: { enableAutoPipelining: true } } as never), {
+    code: 'FST_SSE_OPTION',
+    message: "Option 'client' must be a client without automatic pipelines, got enableAutoPipelining: true"
+  })
 })
 
 t.test('with Redis', { skip: absent(REDIS) }, async t => {
@@ -54,7 +60,33 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     })
     const keys = await server.client(t).keys('of the client:*')
     t.ok(keys.length > 0)
-    t.ok(keys.every(key => /^of the client:news:(\{checkEventLog |epoch:)/.test(key)))
+    t.ok(keys.every(key => /^of the client:news:(\{checkEventLog |epoch:|appends:)/.test(key)))
+  })
+
+  t.test('the client of @fastify/redis is used as it is, and closed by its plugin after the log', async t => {
+    const nodes = await Promise.all([1, 2].map(async () => {
+      // `fetch` connects again when its response is cut. To Node a connection without a request is not idle.
+      const app = Fastify({ forceCloseConnections: true })
+      t.teardown(() => app.close())
+      await app.register(fastifyRedis, { host: '127.0.0.1', port: server.port })
+      await app.register(plugin, { eventLog: redisLog(app.redis) })
+      const channel = app.sse.channel('plugin', { start: 'earliest' })
+      app.get('/', (request, reply) => reply.sse(channel))
+      return { app, channel }
+    }))
+    const [one, other] = nodes as [typeof nodes[0], typeof nodes[0]]
+    const id = await one.channel.publish({ data: 'event' })
+    const url = await other.app.listen({ host: '127.0.0.1', port: 0 })
+    const response = await fetch(url, { headers: { accept: 'text/event-stream' } })
+    let text = ''
+    for await (const bytes of response.body!) {
+      text += Buffer.from(bytes).toString()
+      if (text.includes(`id: ${id}\ndata: event\n\n`)) break
+    }
+    for (const { app } of nodes) {
+      await app.close()
+      await untilEnd('the end of the connection', () => app.redis.status === 'end')
+    }
   })
 
   t.test('two prefixes are separate', async t => {

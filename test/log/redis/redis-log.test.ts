@@ -1,12 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { EventLog, HistoryLimits, LogRecord } from '../../../lib/log/log.ts'
-import { memoryLog } from '../../../lib/log/memory.ts'
+import type { EventLog, HistoryLimits, MemberLog, RunLog } from '../../../lib/log/log.ts'
 import type { RedisLog } from '../../../lib/log/redis/redis-log.ts'
 import { RecordedTail } from '../../../lib/log/recorded-tail.ts'
 import { redisLog } from '../../../lib/redis.ts'
-import { chances } from '../../setup/chances.ts'
+import { compareWithMemory } from '../../setup/log-model.ts'
 import { absent, REDIS } from '../../setup/programs.ts'
 import { RedisServer } from '../../setup/redis.ts'
 import { Relay } from '../../setup/relay.ts'
@@ -36,47 +35,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   }
 
   t.test('every answer equals that of a log in memory', async t => {
-    for (let seed = 1; seed <= 40; seed++) {
-      const dice = chances(seed)
-      const history: HistoryLimits = {
-        maxEvents: [0, 1, 7, 1_000][dice(4)]!,
-        maxBytes: [0, 60, 1_000, 1_000_000][dice(4)]!,
-        maxAge: [Infinity, 60_000][dice(2)]!
-      }
-      const [log, model] = [open(t, { client: admin, history }), memoryLog()('', history)]
-      const record = (): LogRecord => ({
-        event: ['message', 'é', 'a b', 'x'.repeat(20)][dice(4)]!,
-        data: ['', '1', '€uro\n', '"a"', 'y'.repeat(50)][dice(5)]!,
-        json: dice(2) === 0
-      })
-      const same = async (call: (log: EventLog) => unknown): Promise<void> => {
-        const [got, expected] = await Promise.all([log, model].map(async each => call(each))) as Array<
-          Record<string, unknown>
-        >
-        const { epoch, ...rest } = got!
-        t.strictSame({ ...rest, epoch: undefined }, { ...expected, epoch: undefined }, `seed ${seed}`)
-      }
-      for (let step = 0; step < 40; step++) {
-        const kind = dice(10)
-        if (kind < 5) {
-          const records = Array.from({ length: 1 + dice(4) }, record)
-          await same(async log => ({
-            epoch: '',
-            offsets: (await Promise.all(records.map(async each =>
-              log.append(each)
-            ))).map(({ offset }) => offset)
-          }))
-        } else if (kind < 8) {
-          const [after, limit] = [dice(30), 1 + dice(10)]
-          await same(log => log.read(after, limit))
-        } else {
-          await same(log => log.state())
-        }
-      }
-      await Promise.all([log.end(), model.end()])
-      await same(log => log.state())
-      await same(log => log.read(0, 100))
-    }
+    await compareWithMemory(t, redisLog(admin), { seeds: 40 })
   })
 
   t.test('R1: names with any characters are separate', async t => {
@@ -90,7 +49,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       const keys = (await admin.keys('*')).filter(key =>
         key.startsWith(`sse:{${name.replace(/[{}%]/g, encodeURIComponent)}}`)
       )
-      t.equal(keys.length, 3, 'the hash, the stream, and an idempotency key')
+      t.equal(keys.length, 2, 'the hash and the stream')
       return new Set(keys.map(key => /\{([^}]+)\}/.exec(key)?.[1])).size
     }))
     t.ok(slots.every(size => size === 1), 'the keys of one channel are in one slot')
@@ -149,24 +108,109 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await tail.waitFor('the entries of the new epoch', () => tail.entries.at(-1)?.offset === 2)
   })
 
+  /** Copies the keys of a channel. The returned function puts them back, as a failover to an older replica does. */
+  const copy = async (name: string): Promise<() => Promise<void>> => {
+    const [hash, events] = [`sse:{${name}}`, `sse:{${name}}:events`]
+    const [state, entries] = [await admin.dumpBuffer(hash), await admin.dumpBuffer(events)]
+    return async () => {
+      await admin.multi().restore(hash, 0, state, 'REPLACE').restore(events, 0, entries, 'REPLACE').exec()
+      // Redis counts milliseconds: a later entry has another time.
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
+  }
+
   t.test('R1: offsets that a failover lost are not assigned twice in one epoch', async t => {
     const log = open(t)
     const tail = new RecordedTail()
     log.tail(tail.listener)
     await log.append(numbered(1))
-    const kept = {
-      hash: await admin.dumpBuffer(`sse:{${log.name}}`),
-      events: await admin.dumpBuffer(`sse:{${log.name}}:events`)
-    }
+    const restore = await copy(log.name)
     const { epoch } = await log.append(numbered(2))
     await tail.waitFor('both entries', () => tail.entries.length === 2)
-    // The state of a replica that was one event behind.
-    await admin.restore(`sse:{${log.name}}`, 0, kept.hash, 'REPLACE')
-    await admin.restore(`sse:{${log.name}}:events`, 0, kept.events, 'REPLACE')
+    await restore()
     const position = await log.append(numbered(3))
     t.not(position.epoch, epoch)
     t.equal(position.offset, 1)
     await tail.waitFor('the new epoch', () => tail.batches.at(-1)?.epoch === position.epoch)
+  })
+
+  t.test('R1: a message with another entry in place of a delivered one begins a new epoch', async t => {
+    const log = open(t)
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
+    const { epoch } = await log.append(numbered(1))
+    const restore = await copy(log.name)
+    await log.append(numbered(2))
+    await tail.waitFor('both entries', () => tail.entries.length === 2)
+    const other = open(t, { name: log.name })
+    await restore()
+    // One message of a node that knows nothing of the lost entry.
+    const positions = await Promise.all([numbered(3), numbered(4)].map(async record => other.append(record)))
+    t.strictSame(positions, [{ epoch, offset: 2 }, { epoch, offset: 3 }])
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)!.epoch !== epoch)
+    t.strictSame(offsets(tail), [1, 2], 'the third entry of the old epoch is not delivered')
+  })
+
+  interface Gap {
+    /** The numbers of the messages that the log does not receive. */
+    lost: readonly number[]
+    /** Its requests or their answers wait until this message has arrived. */
+    last: number
+    waits: 'request' | 'answer'
+  }
+  /** A log that has delivered one entry, and does not receive some of the later messages. */
+  const openWithGap = async (t: Test, { lost, last, waits }: Gap) => {
+    const client = server.client(t)
+    const log = open(t, { client }) as EventLog & { name: string } & RedisLog
+    const other = open(t, { name: log.name })
+    const tail = new RecordedTail()
+    log.tail(tail.listener)
+    await log.state()
+    const { epoch } = await other.append(numbered(1))
+    await tail.waitFor('the first entry', () => tail.entries.length === 1)
+    const receive = log.onMessage.bind(log)
+    let messages = 0
+    let release = (): void => {}
+    const gate = new Promise<void>(resolve => { release = resolve })
+    const onMessage = (message: Buffer): void => {
+      messages++
+      if (!lost.includes(messages)) receive(message)
+      if (messages === last) release()
+    }
+    const send = client.callBuffer.bind(client)
+    const callBuffer = async (...command: Parameters<typeof send>): Promise<unknown> => {
+      if (waits === 'request') await gate
+      const answer = await send(...command)
+      await gate
+      return answer
+    }
+    Object.assign(log, { onMessage })
+    Object.assign(client, { callBuffer })
+    return { other, tail, epoch }
+  }
+
+  t.test('R1: an entry that replaced a delivered one is noticed after a gap whose answer came late', async t => {
+    const { other, tail, epoch } = await openWithGap(t, { lost: [1], last: 3, waits: 'answer' })
+    await other.append(numbered(2))
+    await other.append(numbered(3))
+    const restore = await copy(other.name)
+    await other.append(numbered(4))
+    await tail.waitFor('all entries', () => tail.entries.length === 4)
+    await restore()
+    t.strictSame(await open(t, { name: other.name }).append(numbered(5)), { epoch, offset: 4 })
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)!.epoch !== epoch)
+  })
+
+  t.test('R1: the known position is that of a read, if the messages during the read were not as far', async t => {
+    const { other, tail, epoch } = await openWithGap(t, { lost: [1, 4], last: 4, waits: 'request' })
+    for (const n of [2, 3, 4]) await other.append(numbered(n))
+    const restore = await copy(other.name)
+    await other.append(numbered(5))
+    await tail.waitFor('all entries', () => tail.entries.length === 5)
+    t.strictSame(offsets(tail), upTo(5))
+    await restore()
+    t.strictSame(await open(t, { name: other.name }).append(numbered(6)), { epoch, offset: 5 })
+    await tail.waitFor('the new epoch', () => tail.batches.at(-1)!.epoch !== epoch)
   })
 
   t.test('L11: a listener runs in the context of no caller, also over a new connection', async t => {
@@ -360,7 +404,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
   t.test('keys of a newer version are not changed, those of an older one are read', async t => {
     const log = open(t)
     await log.append({ ...numbered(1), fingerprint: 'abc' })
-    await admin.hset(`sse:{${log.name}}`, 'v', 2)
+    await admin.hset(`sse:{${log.name}}`, 'v', 3)
     for (const call of [() => log.append(numbered(1)), () => log.read(0, 1), () => log.state(), () => log.end()]) {
       await t.rejects(async () => call(), {
         code: 'FST_SSE_LOG_FOREIGN',
@@ -379,7 +423,7 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
       json: true
     }])
     t.equal((await older.append({ ...numbered(3), fingerprint: 'no\nfingerprint' })).offset, 3)
-    t.equal(await admin.hget(`sse:{${log.name}}`, 'v'), '1')
+    t.equal(await admin.hget(`sse:{${log.name}}`, 'v'), '2')
     t.strictSame((await older.read(2, 10)).entries, [{ offset: 3, ...numbered(3) }])
   })
 
@@ -463,12 +507,45 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     other.close()
     while (await connections() > 1);
     await t.rejects(async () => one.state(), { code: 'FST_SSE_LOG_UNAVAILABLE' })
+    one.tail(() => t.fail('a closed log delivers nothing'))()
+    t.equal(await connections(), 1)
     const again = make('closing 1', HISTORY)
     const tail = new RecordedTail()
     again.tail(tail.listener)
     await again.append(numbered(1))
     await tail.waitFor('the entry', () => tail.entries.length === 1)
     again.close()
+  })
+
+  t.test('R4: each key that a channel leaves goes away, within seventy minutes after its age', async t => {
+    const own = await RedisServer.start(t)
+    const client = own.client(t)
+    const age = 60_000
+    const open = redisLog(client)
+    for (const n of upTo(20)) {
+      const log = open(`past ${n}`, { ...HISTORY, maxAge: age }) as MemberLog & RunLog
+      log.tail(() => {})
+      await Promise.all([log.append(numbered(1)), log.appendOnce!(numbered(2), 'once')])
+      await log.append(numbered(3))
+      await log.hold('me', { add: ['"a"', '"b"'], remove: [] }, 1_000)
+      await log.members()
+      await log.lease('me', 1_000)
+      if (n % 2 === 0) await log.end(numbered(4), 'complete')
+      log.close()
+    }
+    const most: Array<[RegExp, number]> = [[/^sse:\{past \d+\}$/, age + 3_600_000 + 1_000],
+      [/:events$/, age * 9 / 8], [/:(leases|members)$/, age + 3_601_000], [/:key:once$/, 600_000],
+      [/^sse:appends:/, 600_000], [/^sse:epoch:/, age + 3_600_000 + 600_000]]
+    const keys = await client.keys('*')
+    t.ok(keys.length > 80, String(keys.length))
+    for (const key of keys) {
+      const [, bound] = most.find(([pattern]) => pattern.test(key))!
+      const left = await client.pttl(key)
+      t.ok(left > 0 && left <= bound, `${key} lives ${left} of ${bound}`)
+      // The same, a hundred thousand times faster.
+      await client.pexpire(key, Math.ceil(left / 100_000))
+    }
+    while (await client.dbsize() > 0) await new Promise(resolve => setTimeout(resolve, 5))
   })
 
   t.test('a log is idle without listeners and appends under way, when unused for its age or five minutes', async t => {

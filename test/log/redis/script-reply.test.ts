@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import type { LogEntry } from '../../../lib/log/log.ts'
-import { decodeMessage, decodeReply } from '../../../lib/log/redis/script-reply.ts'
+import { decodeAppend, decodeMessage, decodeReply, VERSION } from '../../../lib/log/redis/script-reply.ts'
 
 /** In the format of the scripts. */
 function encode (head: string, entries: readonly LogEntry[] = []): Buffer {
@@ -18,7 +18,7 @@ function encode (head: string, entries: readonly LogEntry[] = []): Buffer {
 
 const SECRET = 'secret'
 const seal = (text: Buffer, secret = SECRET): Buffer =>
-  Buffer.concat([Buffer.from(`1 ${createHash('sha1').update(secret).update(text).update(secret).digest('hex')} `),
+  Buffer.concat([Buffer.from(`${VERSION} ${createHash('sha1').update(secret).update(text).update(secret).digest('hex')} `),
     text])
 
 t.test('a reply without entries is the state of the log', async t => {
@@ -40,14 +40,14 @@ t.test('a reply without entries is the state of the log', async t => {
     entries: [],
     secret: 's'
   })
-  t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0')), SECRET), {
+  t.strictSame(decodeMessage(seal(encode('abc 1 0 0 0 0')), SECRET), {
     epoch: 'abc',
     oldest: 1,
     newest: 0,
     appendedAt: '0',
     ended: false,
     entries: [],
-    secret: ''
+    before: '0'
   })
 })
 
@@ -71,7 +71,7 @@ t.test('the content of an entry does not affect the next one', async t => {
   fc.assert(fc.property(batches, entries => {
     const head = `e 1 ${entries.length} 3 0`
     t.strictSame(decodeReply(encode(`${head} s`, entries))?.entries, entries)
-    t.strictSame(decodeMessage(seal(encode(head, entries)), SECRET)?.entries, entries)
+    t.strictSame(decodeMessage(seal(encode(`${head} 2`, entries)), SECRET)?.entries, entries)
   }), { numRuns: 300 })
 })
 
@@ -104,23 +104,22 @@ t.test('R10: text that no script has written is rejected', async t => {
   ]
   for (const text of texts) {
     t.equal(decodeReply(Buffer.from(text)), undefined, text.slice(0, 60))
-    for (const bytes of [text, text.replace(`${head} s`, head)].map(text => Buffer.from(text))) {
+    for (const bytes of [text, text.replace(`${head} s`, `${head} 2`)].map(text => Buffer.from(text))) {
       t.equal(decodeMessage(bytes, SECRET), undefined)
-      if (!bytes.toString().startsWith(`${head}\n`) || bytes.length > head.length + 1) {
-        t.equal(decodeMessage(seal(bytes), SECRET), undefined, text.slice(0, 60))
-      }
+      t.equal(decodeMessage(seal(bytes), SECRET), undefined, text.slice(0, 60))
     }
   }
+  t.equal(decodeMessage(seal(encode(head)), SECRET), undefined, 'a message has the time before the append')
   t.equal(decodeReply(encode(head)), undefined, 'an answer has the secret')
 })
 
 t.test('R10: a message whose seal is of another secret, or of another text, is rejected', async t => {
-  const text = encode('abc 1 1 3 1', [{ offset: 1, event: 'a', data: 'b', json: false }])
+  const text = encode('abc 1 1 3 1 0', [{ offset: 1, event: 'a', data: 'b', json: false }])
   const sealed = seal(text)
   t.ok(decodeMessage(sealed, SECRET))
   t.equal(decodeMessage(sealed, 'another'), undefined)
   t.equal(decodeMessage(text, SECRET), undefined)
-  t.equal(decodeMessage(Buffer.concat([Buffer.from('2'), sealed.subarray(1)]), SECRET), undefined, 'of another version')
+  t.equal(decodeMessage(Buffer.concat([Buffer.from('3'), sealed.subarray(1)]), SECRET), undefined, 'of another version')
   for (let at = 0; at < sealed.length; at++) {
     const other = Buffer.from(sealed)
     other[at]! ^= 1
@@ -145,4 +144,15 @@ t.test('R10: no bytes block the parser or make it throw', async () => {
     decodeMessage(seal(bytes), SECRET)
     decodeReply(Buffer.concat([Buffer.from('e 1 9007199254740991 3 0 s\n'), bytes]))
   }), { numRuns: 5_000 })
+})
+
+t.test('the line of an append is in the known epoch or in another one, with the offsets of records with keys', async t => {
+  const elsewhere = { epoch: 'abc', newest: 7, appendedAt: '12', secret: 'new' }
+  t.strictSame(decodeAppend('7-12', 'known', 's'),
+    { epoch: 'known', newest: 7, appendedAt: '12', secret: 's', offsets: undefined })
+  t.strictSame(decodeAppend('=abc 7 12 new', 'known', 's'), { ...elsewhere, offsets: undefined })
+  t.strictSame(decodeAppend('=abc 7 12 new 7 -3 0', 'known', 's'), { ...elsewhere, offsets: [7, -3, 0] })
+  for (const line of ['', '7 12', '7', '7-12 ', '-7-12', '=abc 7 12', '=abc 7 12 s a', '=a-c 7 12 s', '-ENDED']) {
+    t.equal(decodeAppend(line, 'known', 's'), undefined, line)
+  }
 })

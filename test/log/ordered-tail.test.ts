@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { LogBatch, LogEntry } from '../../../lib/log/log.ts'
-import { OrderedTail } from '../../../lib/log/redis/ordered-tail.ts'
-import { chances } from '../../setup/chances.ts'
+import type { LogBatch, LogEntry } from '../../lib/log/log.ts'
+import { OrderedTail } from '../../lib/log/ordered-tail.ts'
+import { chances } from '../setup/chances.ts'
 
 const entry = (offset: number): LogEntry => ({ offset, event: 'message', data: String(offset), json: true })
 const entries = (first: number, last: number): LogEntry[] =>
@@ -110,6 +110,16 @@ t.test('evicted entries without messages are delivered as the new end of the log
   store.newest = 6
   store.oldest = 7
   store.tail.onStateChange(store.progress)
+  await turn()
+  t.strictSame(store.delivered, [batch(1, 0, { newest: 6 })])
+})
+
+t.test('a message without entries does not limit what the store has evicted', async t => {
+  const store = new Store()
+  store.tail.start(batch(1, 0))
+  store.newest = 6
+  store.oldest = 7
+  store.tail.onMessage(batch(1, 2, { entries: [] }))
   await turn()
   t.strictSame(store.delivered, [batch(1, 0, { newest: 6 })])
 })

@@ -1,4 +1,4 @@
-import type { LogBatch } from '../log.ts'
+import type { LogBatch, LogPosition } from './log.ts'
 
 type LogProgress = Omit<LogBatch, 'entries'>
 
@@ -31,6 +31,9 @@ export class OrderedTail {
   constructor (sources: TailSources) {
     this.#sources = sources
   }
+
+  /** The position up to which entries were delivered; undefined until the first state of the log is known. */
+  get position (): LogPosition | undefined { return this.#delivered }
 
   /** Receives a batch from a message: its entries are consecutive. */
   onMessage (batch: LogBatch): void {
@@ -112,7 +115,8 @@ export class OrderedTail {
       if (last < newest) return false
     } else {
       // The store has evicted the entries. They may be among the waiting messages.
-      const received = this.#waiting.find(other => other.epoch === epoch && other.newest > this.#delivered!.offset)
+      const received = this.#waiting.find(other =>
+        other.epoch === epoch && other.entries.length > 0 && other.newest > this.#delivered!.offset)
       const reach = received === undefined ? newest : Math.min(newest, firstOffset(received) - 1)
       this.#deliver({ ...batch, newest: reach, ended: ended && reach >= newest })
     }

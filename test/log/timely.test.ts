@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
-import { timely } from '../../../lib/log/redis/timely.ts'
+import { answerOf, timely } from '../../lib/log/timely.ts'
 
 const late = (): Error => new Error('late')
 
@@ -34,4 +34,12 @@ t.test('L11: the timer belongs to no caller', async t => {
     return late()
   })))
   t.strictSame(seen, [undefined])
+})
+
+t.test('L12: a log that does not answer in time is unavailable, with its name', async t => {
+  t.equal(await answerOf('news', 60_000, async () => 7), 7)
+  await t.rejects(answerOf('news', 1, () => new Promise(() => {})), {
+    code: 'FST_SSE_LOG_UNAVAILABLE',
+    message: "The event log of the channel 'news' did not answer within 1 milliseconds"
+  })
 })

@@ -1,0 +1,7 @@
+export { publishRoute, type PublishRouteOptions } from './server/publish-route.ts'
+export { publisher, type Publisher, type PublisherOptions } from './server/publisher.ts'
+export type { ChannelFamily } from './channel/channel-family.ts'
+export type { Channel } from './channel/channel.ts'
+export type { PublishOptions } from './channel/publish-options.ts'
+export type { ChannelOptions } from './channel/settings.ts'
+export type { PublishEventOf } from './contract/event-types.ts'
