@@ -76,6 +76,8 @@ export const FST_SSE_QUEUE_ENDED = createError('FST_SSE_QUEUE_ENDED',
 
 export const FST_SSE_PUBLISH = createError('FST_SSE_PUBLISH', 'The event cannot be published: %s', 500, TypeError)
 
+export const FST_SSE_BATCH = createError('FST_SSE_BATCH', 'A batch must have 1 to %s events, got %s', 400)
+
 export const FST_SSE_CHANNEL_OPTIONS = createError('FST_SSE_CHANNEL_OPTIONS',
   "The channel '%s' exists with another '%s': create the options once, outside the handler, and pass the same values everywhere")
 
@@ -99,10 +101,13 @@ export const FST_SSE_LOG_UNAVAILABLE = createError('FST_SSE_LOG_UNAVAILABLE', "T
   503)
 
 export const FST_SSE_LOG_FOREIGN = createError('FST_SSE_LOG_FOREIGN',
-  "The keys of the channel '%s' %s: nothing was changed")
+  "The %s '%s' %s: nothing was changed")
+
+export const FST_SSE_LOG_IN_USE = createError('FST_SSE_LOG_IN_USE',
+  "The file '%s' is in use: an event log of SQLite belongs to one process, and to one sqliteLog() in it", 503)
 
 export const FST_SSE_LOG_METHOD = createError('FST_SSE_LOG_METHOD',
-  "The event log has no '%s', which %s: use memoryLog() or redisLog(), or add the method", 500, TypeError)
+  "The event log has no '%s', which %s: use another log, such as postgresLog(), or add the method", 500, TypeError)
 
 export const FST_SSE_RUN_BROKEN = createError('FST_SSE_RUN_BROKEN',
   "The node of the run '%s' has stopped before the run was complete: start another run", 503)

@@ -6,17 +6,21 @@ export { asData, named } from './source/as-data.ts'
 export { EventQueue, type EventQueueOptions } from './source/event-queue.ts'
 export { StreamClosedError, type CloseReason, type CloseReport, type OpenReport } from './lifecycle.ts'
 export { memoryLog } from './log/memory.ts'
+export { KEY_DURATION } from './log/log.ts'
 export { FST_SSE_CHANNEL_ENDED } from './errors.ts'
 export type {
-  EventLog, EventLogFactory, HistoryLimits, LogBatch, LogEntry, LogPosition, LogRecord,
-  LogState, LogStatus, RunLog
+  EventLog, EventLogFactory, HeldMembers, HistoryLimits, KeyedPosition, LogBatch, LogEntry, LogPosition, LogRecord,
+  LogState, LogStatus, MemberLog, RunLog
 } from './log/log.ts'
 export type { Diagnostics, RejectReason } from './metrics/diagnostics.ts'
 export type { HistogramSnapshot } from './metrics/histogram.ts'
 export type { OpenStream } from './server/sse-server.ts'
 export type { ChannelStats, Stats, StreamCounts } from './metrics/statistics.ts'
-export type { AnyChannel, Channel, ChannelPosition } from './channel/channel.ts'
+export { presenceEvents } from './channel/presence-events.ts'
+export type { AnyChannel, Channel, ChannelPosition, Presence } from './channel/channel.ts'
 export type { ChannelFamily } from './channel/channel-family.ts'
+export type { PublishOptions } from './channel/publish-options.ts'
+export type { Pace } from './channel/pace.ts'
 export type { ChannelErrorContext, ChannelOptions } from './channel/settings.ts'
 export type { Run, RunState } from './runs/run.ts'
 export type { Runs, RunsOptions, StartedRun } from './runs/runs.ts'

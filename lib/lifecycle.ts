@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { addToMaxListeners, sharedController } from './listeners.ts'
 import { Scope } from './scope.ts'
 
@@ -51,14 +52,21 @@ const MEANING: Record<CloseReason, string> = {
   revoked: 'it is no longer permitted'
 }
 
-/** The `signal.reason` of a closed stream. Its name is AbortError, as for every abort of the platform. */
+/**
+ * The `signal.reason` of a closed stream. Its name is AbortError, as for every abort of the platform. It has no stack
+ * frames: all would be of this package, and to collect them would cost more than the rest of the abort.
+ */
 export class StreamClosedError extends Error {
   override readonly name = 'AbortError'
   readonly code = 'FST_SSE_CLOSED'
   readonly reason: CloseReason
 
   constructor (reason: CloseReason) {
+    const { stackTraceLimit } = Error
+    // Never throws, also where the errors of the platform are frozen.
+    Reflect.set(Error, 'stackTraceLimit', 0)
     super(`The stream is closed: ${MEANING[reason]}`)
+    Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
     this.reason = reason
   }
 }
@@ -88,6 +96,47 @@ export function listenToSocket (response: ServerResponse, event: 'close' | 'end'
     socket.removeListener(event, callback)
     if (assigned === null) addToMaxListeners(socket, -1)
   })
+}
+
+// The listeners of every stream are shared functions, which find their stream by these fields: closures of its own
+// would be a tenth of the memory of an idle stream.
+const kLifecycle = Symbol('fastify-typed-sse.lifecycle')
+const kSocket = Symbol('fastify-typed-sse.socket')
+const kResponse = Symbol('fastify-typed-sse.response')
+/** `kLifecycle`: null for a response that is watched without one. `kSocket`: the connection with its listener. */
+type WatchedResponse = ServerResponse & { [kLifecycle]?: Lifecycle | null, [kSocket]?: WatchedSocket }
+/** `kResponse`: the response that the connection carries now. */
+type WatchedSocket = Socket & { [kResponse]?: WatchedResponse | undefined }
+
+function onClose (this: WatchedResponse): void {
+  this.removeListener('close', onClose)
+  const socket = this[kSocket]
+  socket?.removeListener('end', onHalfClose)
+  if (socket?.[kResponse] === this) socket[kResponse] = undefined
+  this[kLifecycle]?.closed()
+}
+
+function onHalfClose (this: WatchedSocket): void { destroyUnlessEnded(this[kResponse]) }
+
+function destroyUnlessEnded (response: ServerResponse | undefined): void {
+  if (response?.writableEnded === false) response.destroy()
+}
+
+/** Sets the lifecycle that ends with the response, and listens to the response once. */
+function watchClose (response: WatchedResponse, lifecycle: Lifecycle | null): void {
+  if (response[kLifecycle] === undefined) response.on('close', onClose)
+  response[kLifecycle] = lifecycle ?? response[kLifecycle] ?? null
+}
+
+/** Destroys a response over HTTP/1 that has not ended when the client half-closes the connection. */
+export function watchHalfClose (response: WatchedResponse): void {
+  const socket: WatchedSocket | null = response.socket
+  // A response behind a pipelined one.
+  if (socket === null) return listenToSocket(response, 'end', () => destroyUnlessEnded(response))
+  response[kSocket] = socket
+  socket[kResponse] = response
+  socket.on('end', onHalfClose)
+  watchClose(response, null)
 }
 
 /**
@@ -138,12 +187,13 @@ export class Lifecycle {
       this.end('client')
       return
     }
-    onceClosed(response, this.closed)
+    watchClose(response, this)
     // A response behind a pipelined one has no socket yet, and Node emits no 'close' on it when the connection ends.
-    if (response.socket === null) listenToSocket(response, 'close', this.closed)
+    if (response.socket === null) listenToSocket(response, 'close', () => this.closed())
   }
 
-  readonly closed = (): void => {
+  /** Handles the close of the response. The reason is `client`, unless the server ended it. */
+  closed (): void {
     // An HTTP/2 response counts as finished when the peer cancels it, so only `writableEnded` shows a regular end.
     this.end(this.#response?.writableEnded === true ? this.unexpectedReason : 'client')
     const { stream } = this

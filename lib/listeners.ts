@@ -6,7 +6,7 @@ import { getMaxListeners, setMaxListeners, type EventEmitter } from 'node:events
 /** Returns a controller whose signal may have any number of listeners. */
 export function sharedController (): AbortController {
   const controller = new AbortController()
-  updateMaxListeners(controller.signal, () => 0)
+  limitListeners(controller.signal, 0)
   return controller
 }
 
@@ -22,12 +22,12 @@ export function onAbort (signal: AbortSignal, callback: () => void): () => void 
 
 /** Adds to the listener limit of a target, so that Node still reports a leak of other listeners. 0, no limit, stays. */
 export function addToMaxListeners (target: EventTarget | EventEmitter, count: number): void {
-  updateMaxListeners(target, current => current === 0 ? 0 : current + count)
+  limitListeners(target, current => current === 0 ? 0 : current + count)
 }
 
-function updateMaxListeners (target: EventTarget | EventEmitter, update: (current: number) => number): void {
+function limitListeners (target: EventTarget | EventEmitter, limit: number | ((current: number) => number)): void {
   try {
-    setMaxListeners(update(getMaxListeners(target)), target)
+    setMaxListeners(typeof limit === 'number' ? limit : limit(getMaxListeners(target)), target)
   } catch {
     // Either a test environment has replaced Node's class with a browser's, which has no limit. Or the limit is
     // infinite, which Node cannot report for an EventTarget.

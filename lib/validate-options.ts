@@ -8,14 +8,27 @@ export const isOptions = (value: unknown): value is Record<string, unknown> =>
 
 // Node's timers hold 31 bits: a longer delay fires at once.
 const MAX_DELAY = 2 ** 31 - 1
-export const delay: Rule = {
-  expected: 'a number of milliseconds from 0 to 2147483647',
-  fits: value => typeof value === 'number' && value >= 0 && value <= MAX_DELAY
-}
+/** Returns the rule of a time in milliseconds. */
+export const milliseconds = (least: number, most = MAX_DELAY): Rule => ({
+  expected: `a number of milliseconds from ${least} to ${most}`,
+  fits: value => typeof value === 'number' && value >= least && value <= most
+})
+export const delay = milliseconds(0)
 export const aFunction: Rule = { expected: 'a function', fits: value => typeof value === 'function' }
 export const functionOrNull: Rule = {
   expected: 'a function or null',
   fits: value => value === null || typeof value === 'function'
+}
+/**
+ * Returns the rule of a text that may become a key of a log, or part of a log line. Half a surrogate pair has no UTF-8
+ * form: two texts would be one key.
+ */
+export function nameOfLength (max: number): Rule {
+  const pattern = new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${max}}$`, 'u')
+  return {
+    expected: `a string of 1 to ${max} characters without control characters`,
+    fits: value => typeof value === 'string' && pattern.test(value)
+  }
 }
 export const aBoolean: Rule = { expected: 'a boolean', fits: value => typeof value === 'boolean' }
 
@@ -31,15 +44,17 @@ export function validateOptions<T extends object> (
 ): T {
   if (!isOptions(options)) throw new FST_SSE_OPTION(within ?? 'options', 'an object', describe(options))
   const resolved = { ...defaults }
-  for (const [name, value] of Object.entries(options)) {
+  for (const name of Object.keys(options) as Array<keyof T & string>) {
+    const value = options[name]
     if (value === undefined) continue
-    const path = within === undefined ? name : `${within}.${name}`
     if (!Object.hasOwn(rules, name)) {
-      throw new FST_SSE_OPTION(path, `one of ${Object.keys(rules).join(', ')}`, 'an unknown option')
+      throw new FST_SSE_OPTION(pathOf(name, within), `one of ${Object.keys(rules).join(', ')}`, 'an unknown option')
     }
-    const rule = rules[name as keyof T & string]
-    if (!rule.fits(value)) throw new FST_SSE_OPTION(path, rule.expected, describe(value))
-    Object.assign(resolved, { [name]: value })
+    const rule = rules[name]
+    if (!rule.fits(value)) throw new FST_SSE_OPTION(pathOf(name, within), rule.expected, describe(value))
+    resolved[name] = value as T[keyof T & string]
   }
   return resolved
 }
+
+const pathOf = (name: string, within: string | undefined): string => within === undefined ? name : `${within}.${name}`

@@ -16,8 +16,10 @@ const STATUS: Record<string, number> = {
   FST_SSE_FORBIDDEN: 403,
   FST_SSE_NOT_FOUND: 404,
   FST_SSE_LOG_UNAVAILABLE: 503,
+  FST_SSE_LOG_IN_USE: 503,
   FST_SSE_RUN_BROKEN: 503,
-  FST_SSE_MCP: 400
+  FST_SSE_MCP: 400,
+  FST_SSE_BATCH: 400
 }
 
 t.test('E1: every error is exported under its own code', async t => {
@@ -81,6 +83,7 @@ t.test('E1: a message says what happened and what to do next', async t => {
     [new errors.FST_SSE_QUEUE_ENDED(), 'push() was called after end(): push all events before end()'],
     [new errors.FST_SSE_PUBLISH("an event of a channel has no 'id'"),
       "The event cannot be published: an event of a channel has no 'id'"],
+    [new errors.FST_SSE_BATCH(5, 6), 'A batch must have 1 to 5 events, got 6'],
     [new errors.FST_SSE_CHANNEL_OPTIONS('orders', 'start'),
       "The channel 'orders' exists with another 'start': create the options once, outside the handler, and pass the same values everywhere"],
     [new errors.FST_SSE_CHANNEL_ENDED(),
@@ -101,10 +104,12 @@ t.test('E1: a message says what happened and what to do next', async t => {
         'did not answer within 5000 milliseconds: the event may still be appended'),
       "The event log of the channel 'orders' did not answer within 5000 milliseconds: the event may still be appended"
     ],
-    [new errors.FST_SSE_LOG_FOREIGN('orders', 'are of a newer version of this package'),
+    [new errors.FST_SSE_LOG_FOREIGN('keys of the channel', 'orders', 'are of a newer version of this package'),
       "The keys of the channel 'orders' are of a newer version of this package: nothing was changed"],
+    [new errors.FST_SSE_LOG_IN_USE('events.db'),
+      "The file 'events.db' is in use: an event log of SQLite belongs to one process, and to one sqliteLog() in it"],
     [new errors.FST_SSE_LOG_METHOD('locate()', 'app.sse.locate() needs'),
-      "The event log has no 'locate()', which app.sse.locate() needs: use memoryLog() or redisLog(), or add the method"],
+      "The event log has no 'locate()', which app.sse.locate() needs: use another log, such as postgresLog(), or add the method"],
     [new errors.FST_SSE_RUN_BROKEN('run:1'),
       "The node of the run 'run:1' has stopped before the run was complete: start another run"],
     [new errors.FST_SSE_NOT_ACCEPTABLE('text/event-stream, application/json'),

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { isNativeError } from 'node:util/types'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
@@ -48,6 +49,24 @@ for (const [reason, message] of MEANINGS) {
     t.end()
   })
 }
+
+t.test('L2: the reason of a signal is a native error of its own, without stack frames', t => {
+  const limit = Error.stackTraceLimit
+  const [one, other] = ['client', 'client'].map(reason => {
+    const lifecycle = new Lifecycle()
+    const { signal } = lifecycle
+    lifecycle.end(reason as CloseReason)
+    return signal.reason as StreamClosedError & { note?: string }
+  })
+  t.ok(isNativeError(one))
+  t.notMatch(one!.stack, /\n {4}at /)
+  one!.note = 'a program may add to an error, and change it'
+  one!.message = 'changed'
+  t.notOk('note' in other!)
+  t.equal(other!.message, 'The stream is closed: the client disconnected')
+  t.equal(Error.stackTraceLimit, limit, 'other errors keep their frames')
+  t.end()
+})
 
 t.test('L2: a lifecycle has one signal, which is already aborted if it is read after the end', t => {
   const lifecycle = new Lifecycle()

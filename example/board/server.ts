@@ -11,10 +11,8 @@ export const events = {
   quote: Type.Object({ symbol: Type.String(), group: Group, price: Type.Number(), change: Type.Number() })
 }
 
-/** A slow page gets only the last quote of each symbol. */
-export const options = { events, slowConsumer: { compactBy: event => event.data.symbol } } satisfies ChannelOptions<
-  typeof events
->
+/** A page that fell behind gets `sse.gap`, then all quotes again. */
+export const options = { events, slowConsumer: 'snapshot' } satisfies ChannelOptions<typeof events>
 
 /** `GET /board/events`: all current quotes, then each new one. `?group=metals` selects a group. */
 export default async function board (

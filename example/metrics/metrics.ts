@@ -1,16 +1,21 @@
 import type { FastifyInstance } from 'fastify'
-import type { HistogramSnapshot, Stats } from 'fastify-typed-sse'
+import type { ChannelStats, HistogramSnapshot, Stats } from 'fastify-typed-sse'
 import { Counter, Gauge, Registry, type Histogram } from 'prom-client'
 
 type Value = [value: number, labels?: Record<string, string>]
-interface Metric { name: string, help: string, labelNames?: string[], values: (stats: Stats) => Value[] }
+interface Metric {
+  name: string
+  help: string
+  labelNames?: string[]
+  values: (stats: Stats, channels: ChannelStats[]) => Value[]
+}
 
 const byRoute = (count: 'open' | 'opened' | 'events' | 'bytes') => ({ routes }: Stats): Value[] =>
   Object.entries(routes).map(([route, counts]) => [counts[count], { route }])
 // Channels are often named after users or rooms. A label for the name would make one time series for each.
 const overChannels =
-  (count: 'subscribers' | 'lagging') => ({ channels }: Stats): Value[] => [[
-    Object.values(channels).reduce((sum, channel) => sum + channel[count], 0)
+  (count: 'subscribers' | 'lagging') => (_stats: Stats, channels: ChannelStats[]): Value[] => [[
+    channels.reduce((sum, channel) => sum + channel[count], 0)
   ]]
 
 const GAUGES: Metric[] = [
@@ -23,7 +28,7 @@ const GAUGES: Metric[] = [
   {
     name: 'sse_channels',
     help: 'Channels in the memory of this process.',
-    values: ({ channels }) => [[Object.keys(channels).length]]
+    values: ({ channels }) => [[channels]]
   },
   { name: 'sse_subscribers', help: 'Subscribers of channels.', values: overChannels('subscribers') },
   {
@@ -69,6 +74,11 @@ const COUNTERS: Metric[] = [
   },
   { name: 'sse_dropped_total', help: 'Events that slow consumers skipped.', values: ({ dropped }) => [[dropped]] },
   {
+    name: 'sse_merged_total',
+    help: 'Events that later events of their keys replaced.',
+    values: ({ merged }) => [[merged]]
+  },
+  {
     name: 'sse_gaps_total',
     help: 'Gap events: how often a slow consumer skipped events.',
     values: ({ gaps }) => [[gaps]]
@@ -84,13 +94,14 @@ const COUNTERS: Metric[] = [
 export function sseMetrics (app: FastifyInstance, registry = new Registry()): Registry {
   const registers = [registry]
   const stats = cached(() => app.sse.stats())
+  const channels = cached(() => app.sse.channels())
   for (const { values, ...metric } of GAUGES) {
     const gauge: Gauge = new Gauge({
       ...metric,
       registers,
       collect: () => {
         gauge.reset()
-        for (const [value, labels = {}] of values(stats())) gauge.set(labels, value)
+        for (const [value, labels = {}] of values(stats(), channels())) gauge.set(labels, value)
       }
     })
   }
@@ -101,7 +112,7 @@ export function sseMetrics (app: FastifyInstance, registry = new Registry()): Re
       registers,
       collect: () => {
         counter.reset()
-        for (const [value, labels = {}] of values(stats())) counter.inc(labels, value)
+        for (const [value, labels = {}] of values(stats(), channels())) counter.inc(labels, value)
       }
     })
   }

@@ -6,11 +6,12 @@ import type { AnyEvent } from '../contract/event-types.ts'
 import { Feed } from './feed.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import { StreamClosedError } from '../lifecycle.ts'
-import type { EventLog, LogState, LogPosition, LogRecord } from '../log/log.ts'
+import type { EventLog, KeyedPosition, LogState, LogPosition, LogRecord } from '../log/log.ts'
 import { logSafely } from '../log-safely.ts'
 import { problemEvent } from '../contract/problem.ts'
 import { Producer, isEndedError } from './producer.ts'
 import { sharedScope } from '../scope.ts'
+import { appendWith, resolvePublish } from './publish-options.ts'
 import type { ChannelSettings, ChannelSetup } from './settings.ts'
 import { dispose, isThenable } from '../source/source.ts'
 import type { ChannelStats } from '../metrics/statistics.ts'
@@ -21,7 +22,7 @@ export class ActiveChannel {
   /** Whether the channel is in memory. After it left memory, the next channel of the name is another object. */
   open = true
   readonly settings: ChannelSettings
-  readonly feed: Feed
+  #feed: Feed | undefined
   readonly #setup: ChannelSetup
   readonly #log: EventLog
   /** The offset of the last event that this process published. */
@@ -40,8 +41,17 @@ export class ActiveChannel {
     this.#setup = setup
     this.settings = setup.settings
     this.#log = setup.eventLog(setup.settings.name, setup.settings.history)
-    this.feed = new Feed(setup.settings, this.#log, setup.log, setup.statistics, setup.contract)
   }
+
+  /** The live side, made for the first subscriber: many channels have none. */
+  get feed (): Feed {
+    const { settings, log, statistics, contract } = this.#setup
+    return (this.#feed ??= new Feed(settings, this.#log, log, statistics, contract))
+  }
+
+  get log (): EventLog { return this.#log }
+  /** The number of subscribers in this process. */
+  get readers (): number { return this.#feed?.readers ?? 0 }
 
   /** Appends an event to the log. Throws if the event is invalid. */
   append (event: unknown): LogPosition | Promise<LogPosition> {
@@ -52,9 +62,23 @@ export class ActiveChannel {
       : this.#onAppended(record, position)
   }
 
+  /** Appends an event with the options of `publish`. Resolves to undefined if that is up to a transaction. */
+  async appendWith (event: unknown, options: unknown): Promise<KeyedPosition | undefined> {
+    const resolved = resolvePublish(options)
+    const record = this.#setup.contract.serialize(event)
+    const position = await appendWith(this.#log, record, resolved)
+    if (position?.appended === true) this.#onAppended(record, position)
+    return position
+  }
+
   stats (): ChannelStats {
-    const { readers: subscribers, lagging, newest } = this.feed
-    return { subscribers, lagging, newest: Math.max(newest, this.#newest) }
+    const feed = this.#feed
+    return {
+      name: this.settings.name,
+      subscribers: this.readers,
+      lagging: feed?.lagging ?? 0,
+      newest: Math.max(feed?.newest ?? 0, this.#newest)
+    }
   }
 
   #onAppended ({ event }: LogRecord, position: LogPosition): LogPosition {
@@ -169,14 +193,14 @@ export class ActiveChannel {
 
   /** Whether the channel may leave memory. Always calls `isIdle()` of the log, which also evicts old entries. */
   isIdle (): boolean {
-    return this.#log.isIdle() && this.#settleProducer === undefined && this.feed.readers === 0
+    return this.#log.isIdle() && this.#settleProducer === undefined && this.readers === 0
   }
 
   close (): void {
     this.open = false
     this.#stop(new StreamClosedError('shutdown'))
     this.#settleProducer?.()
-    this.feed.close()
+    this.#feed?.close()
     this.#log.close()
   }
 

@@ -1,8 +1,9 @@
 import { now } from '../clock.ts'
 import { diagnostics } from '../metrics/diagnostics.ts'
-import { FrameBatch, type ReviewedEntry } from './frame-batch.ts'
+import { FrameBatch, type BatchOrigin, type ReviewedEntry } from './frame-batch.ts'
 import type { Histogram } from '../metrics/histogram.ts'
 import { sharedScope } from '../scope.ts'
+import { EVENT_STREAM } from '../wire/format.ts'
 import { yieldToLoop, budgetSpent } from '../source/loop-budget.ts'
 
 /** A reader at the end of the log. */
@@ -54,7 +55,9 @@ export class Delivery {
  * block the process: a delivery yields to the event loop after every `READERS_PER_TURN` readers. Events published
  * meanwhile form the next batch: the higher the load, the lower the cost of an event.
  */
-export class Broadcast {
+export class Broadcast implements BatchOrigin {
+  /** Dropped with the last live reader. */
+  windows: BatchOrigin['windows']
   readonly #channel: string
   readonly #latency: Histogram
   readonly #live = new Set<LiveReader>()
@@ -76,15 +79,19 @@ export class Broadcast {
 
   /** The number of live readers. */
   get size (): number { return this.#live.size }
+  get epoch (): string { return this.#epoch }
 
   add (reader: LiveReader): void { this.#live.add(reader) }
-  remove (reader: LiveReader): void { this.#live.delete(reader) }
+  remove (reader: LiveReader): void {
+    this.#live.delete(reader)
+    if (this.#live.size === 0) this.windows = undefined
+  }
 
   /** Queues an entry for the live readers. Nothing is sent before `schedule()`, unless the batch is full. */
   push (entry: ReviewedEntry): void {
     if (this.#live.size === 0) return
     const last = this.#pending.at(-1)
-    if (this.#size >= MAX_BATCH || (last !== undefined && last.offset + 1 !== entry.offset)) this.flush()
+    if (this.#size >= MAX_BATCH || (last !== undefined && !this.continues(last, entry))) this.flush()
     if (this.#pending.length === 0) this.#since = now()
     this.#pending.push(entry)
     this.#size += entry.data.length + OVERHEAD
@@ -117,6 +124,13 @@ export class Broadcast {
     this.#size = 0
   }
 
+  /** Whether an entry may follow another one in a batch. */
+  protected continues (last: ReviewedEntry, entry: ReviewedEntry): boolean { return last.offset + 1 === entry.offset }
+
+  protected batchOf (epoch: string, entries: readonly ReviewedEntry[]): FrameBatch {
+    return new FrameBatch(epoch, entries, EVENT_STREAM, this)
+  }
+
   /** Delivers the current or next batch to at most `max` readers. Returns the unused part of `max`; 0: not done. */
   #deliver (max: number): number {
     const delivery = this.#delivery ??= this.#next()
@@ -132,7 +146,7 @@ export class Broadcast {
     this.#size = 0
     return entries.length === 0
       ? undefined
-      : new Delivery(new FrameBatch(this.#epoch, entries), this.#live, this.#since)
+      : new Delivery(this.batchOf(this.#epoch, entries), this.#live, this.#since)
   }
 
   #finish ({ batch: { epoch, from, to }, subscribers, since }: Delivery): void {

@@ -1,13 +1,15 @@
 import type { Channel } from './channel.ts'
 import type { EventMap } from '../contract/event-types.ts'
 import { FST_SSE_LOG_METHOD, FST_SSE_OPTION, describe } from '../errors.ts'
-import type { EventLog, HistoryLimits } from '../log/log.ts'
-import { isChannelName, resolveChannel, validateName, type ChannelOptions } from './settings.ts'
+import type { EventLog } from '../log/log.ts'
+import {
+  isChannelName, resolveChannel, validateName, type ChannelOptions, type ChannelSettings
+} from './settings.ts'
 
 /** Makes channels of any name. */
 interface ChannelMaker {
   channel: <const M extends EventMap>(name: string, options: ChannelOptions<M>) => Channel<M>
-  withLog: <T>(name: string, history: HistoryLimits, step: (log: EventLog) => T | Promise<T>) => Promise<T>
+  withLog: <T>(settings: ChannelSettings, step: (log: EventLog) => T | Promise<T>) => Promise<T>
 }
 
 /** Channels with the same options, and an id each: `job:17` is the channel with the id 17 of the family `job`. */
@@ -38,8 +40,8 @@ export class ChannelFamily<M extends EventMap = EventMap> {
    * has no `peek`, FST_SSE_CLOSING after the close, and the errors of the event log.
    */
   async get (id: string): Promise<Channel<M> | undefined> {
-    const { name, history } = resolveChannel(this.nameOf(id), this.#options)
-    const status = await this.#maker.withLog(name, history, log => {
+    const settings = resolveChannel(this.nameOf(id), this.#options)
+    const status = await this.#maker.withLog(settings, log => {
       if (log.peek === undefined) throw new FST_SSE_LOG_METHOD('peek()', 'channelFamily.get() needs')
       return log.peek()
     })

@@ -8,8 +8,14 @@ import {
   dispose, isSource, isThenable, kSubscribed, type EventSequence, type ChannelSource, type PublishContext,
   type kEvents
 } from '../source/source.ts'
-import { Subscription, type SnapshotEvent, type Snapshot, type SubscribeOptions } from './subscription.ts'
+import {
+  Subscription, type SnapshotEvent, type Snapshot, type SubscribedChannel,
+  type SubscribeOptions
+} from './subscription.ts'
 import type { ActiveChannel } from './active-channel.ts'
+import type { ActivePresence } from './active-presence.ts'
+import type { presenceEvents } from './presence-events.ts'
+import type { PublishOptions } from './publish-options.ts'
 
 /** The state of a channel, and its position as an event id. */
 export interface ChannelPosition extends LogState {
@@ -25,15 +31,20 @@ export type PublishSource<E> = ((context: PublishContext) => EventSequence<E> | 
 interface MadeEvent<N extends string> { event?: N | undefined, data: unknown }
 
 /** Finds the active channel behind a name. */
-export interface ChannelResolver {
+export interface ChannelResolver extends SubscribedChannel {
   find: () => ActiveChannel | undefined
   /**
    * Returns the active channel, created if there is none; undefined while the server closes. Throws
    * FST_SSE_CHANNEL_OPTIONS if the name belongs to a channel with other options.
    */
   get: () => ActiveChannel | undefined
+  /**
+   * Returns the channel with the changes of the members, and the members; undefined while the server closes. Throws
+   * FST_SSE_LOG_METHOD if the log holds no members.
+   */
+  presence: () => { channel: Presence, members: ActivePresence | undefined }
   /** Logs the rejection of a call, for callers that ignore the promise. */
-  onRejected: (call: string, error: unknown) => void
+  watch: (call: string, answer: Promise<unknown>) => void
 }
 
 /**
@@ -45,14 +56,12 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
   declare readonly [kEvents]?: EventOf<M>
   readonly #resolver: ChannelResolver
   #active: ActiveChannel | undefined
-  readonly #start: 'latest' | 'earliest'
-  readonly #defaultSubscription: Subscription<EventOf<M>>
+  /** Made for the first stream of the channel. */
+  #defaultSubscription: Subscription<EventOf<M>> | undefined
 
-  constructor (name: string, start: 'latest' | 'earliest', resolver: ChannelResolver) {
+  constructor (name: string, resolver: ChannelResolver) {
     this.name = name
     this.#resolver = resolver
-    this.#start = start
-    this.#defaultSubscription = new Subscription(() => this.#requiredActive.feed, start, {})
   }
 
   get #activeOrClosed (): ActiveChannel | undefined {
@@ -67,23 +76,33 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
   }
 
   /** The number of subscribers in this process. */
-  get subscribers (): number { return this.#resolver.find()?.feed.readers ?? 0 }
+  get subscribers (): number { return this.#resolver.find()?.readers ?? 0 }
 
-  get [kSubscribed] (): unknown { return this.#defaultSubscription[kSubscribed] }
+  get [kSubscribed] (): unknown {
+    return (this.#defaultSubscription ??= new Subscription(this.#resolver, {}))[kSubscribed]
+  }
 
   /**
    * Validates and serializes the event, appends it to the log and delivers it to all subscribers. Resolves to its id
    * when the log has stored it; never waits for a subscriber. Rejects an invalid event with the code that `reply.sse`
-   * has for it, with FST_SSE_PUBLISH or with FST_SSE_CHANNEL_ENDED: no subscriber receives the event.
+   * has for it, with FST_SSE_PUBLISH or with FST_SSE_CHANNEL_ENDED: no subscriber receives the event. With a `key`, the
+   * event is published once over all nodes; with a `client`, when its transaction is committed. Rejects with
+   * FST_SSE_OPTION for an invalid option, FST_SSE_LOG_METHOD if the event log cannot do that.
    */
-  publish (event: PublishEventOf<M>): Promise<string> {
+  publish<C extends object | undefined = undefined> (
+    event: PublishEventOf<M>,
+    options: PublishOptions<C> | undefined
+  ): Promise<C extends object ? undefined : string>
+  publish (event: PublishEventOf<M>): Promise<string>
+  publish (event: unknown, options?: unknown): Promise<string | undefined> {
+    if (options !== undefined) return this.#watched('publish', this.#publishWith(event, options))
     try {
       const position = this.#requiredActive.append(event)
       return isThenable(position)
-        ? this.#logRejection('publish', Promise.resolve(position).then(idOf))
+        ? this.#watched('publish', Promise.resolve(position).then(idOf))
         : Promise.resolve(idOf(position))
     } catch (error) {
-      return this.#logRejection('publish', Promise.reject(error))
+      return this.#watched('publish', Promise.reject(error))
     }
   }
 
@@ -101,7 +120,7 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
       return this.#requiredActive.publishFrom(source)
     } catch (error) {
       dispose(source)
-      return this.#logRejection('publishFrom', Promise.reject(error))
+      return this.#watched('publishFrom', Promise.reject(error))
     }
   }
 
@@ -111,7 +130,7 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
    * an invalid event as `publish` does: then the channel stays open. A channel that has ended gets no event more.
    */
   end (event?: PublishEventOf<M>): Promise<void> {
-    return this.#logRejection('end', this.#end(event))
+    return this.#watched('end', this.#end(event))
   }
 
   /** Returns the state of the log and the id of the current position. */
@@ -141,7 +160,28 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
     options: SubscribeOptions<ReceivedEventOf<M>, PublishEventOf<M>>
   ): Subscription<EventOf<M>, ReceivedEventOf<M> | SystemEventReceived<M>>
   subscribe (options: object = {}): Subscription<unknown> {
-    return new Subscription(() => this.#requiredActive.feed, this.#start, options)
+    return new Subscription(this.#resolver, options)
+  }
+
+  /**
+   * Returns the members that are present: each has an open subscription with `as` on some node. Rejects with
+   * FST_SSE_CLOSING, FST_SSE_LOG_METHOD if the event log holds no members, and the errors of the event log.
+   */
+  async members (): Promise<string[]> {
+    const { members } = this.#resolver.presence()
+    if (members === undefined) throw new FST_SSE_CLOSING()
+    return await members.members()
+  }
+
+  /**
+   * The channel with the events `join` and `leave` of the members, over all nodes. A subscriber without a position gets
+   * `members` first, with all of them. Throws FST_SSE_LOG_METHOD if the event log holds no members.
+   */
+  get presence (): Presence { return this.#resolver.presence().channel }
+
+  async #publishWith (event: unknown, options: unknown): Promise<string | undefined> {
+    const position = await this.#requiredActive.appendWith(event, options)
+    return position === undefined ? undefined : idOf(position)
   }
 
   async #end (event: unknown): Promise<void> {
@@ -149,11 +189,15 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
   }
 
   /** A caller may ignore the promise: its rejection is logged and does not end the process. */
-  #logRejection<T> (call: string, answer: Promise<T>): Promise<T> {
-    answer.catch(error => this.#resolver.onRejected(call, error))
+  #watched<T> (call: string, answer: Promise<T>): Promise<T> {
+    this.#resolver.watch(call, answer)
     return answer
   }
 }
+
+/** The presence of a channel: the changes of its members, as a channel that only the members publish to. */
+export type Presence = Pick<Channel<typeof presenceEvents>, 'name' | 'subscribers' | 'position' | 'subscribe'> &
+  ChannelSource<EventOf<typeof presenceEvents>>
 
 /** A channel of any events, for code that only manages it. */
 export type AnyChannel = Pick<Channel, 'name' | 'subscribers' | 'position' | 'end'> & ChannelSource<AnyEvent>

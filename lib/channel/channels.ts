@@ -1,38 +1,52 @@
-import type { FastifyBaseLogger } from 'fastify'
-import { Channel } from './channel.ts'
+import type { Channel, ChannelResolver, Presence } from './channel.ts'
 import { ChannelFamily } from './channel-family.ts'
 import { FST_SSE_CHANNEL_OPTIONS, FST_SSE_CLOSING } from '../errors.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap } from '../contract/event-types.ts'
-import type { EventLog, EventLogFactory, HistoryLimits } from '../log/log.ts'
+import type { EventLog, EventLogFactory } from '../log/log.ts'
 import { logSafely } from '../log-safely.ts'
 import { sharedScope } from '../scope.ts'
-import { validateName, difference, resolveChannel, type ChannelOptions, type ChannelSettings } from './settings.ts'
+import {
+  validateName, difference, resolveChannel, type ChannelLogger, type ChannelOptions, type ChannelSettings
+} from './settings.ts'
 import type { ChannelStats, Statistics } from '../metrics/statistics.ts'
 import { ActiveChannel } from './active-channel.ts'
+import { ActivePresence } from './active-presence.ts'
+import { EventLogs } from './event-logs.ts'
+import { ChannelHandle, type ChannelHost, type ResolvedSettings } from './channel-handle.ts'
+import { isPresence, presenceSettings } from './presence-events.ts'
 
 export interface ChannelsSetup {
+  /** Opens the log of a channel that has no own one in its options. */
   eventLog: EventLogFactory
-  log: FastifyBaseLogger
+  log: ChannelLogger
   statistics: Statistics
   /** Compiles the contract of a channel's events. */
   compile: (events: EventMap | undefined, place: string) => Contract
+  /** Called with the promise of each call that a channel does not answer at once. */
+  onCall?: (answer: Promise<unknown>) => void
 }
 
-interface OpenChannel { channel: Channel, active: ActiveChannel, options: unknown }
+/** The name of a channel, and the options of its log. */
+export type LogSettings = Pick<ChannelSettings, 'name' | 'history' | 'eventLog'>
 
 /** The channels with one sweep period, and its timer. */
 interface Sweep { names: Set<string>, timer: NodeJS.Timeout }
 
+/** A channel in memory. */
+interface OpenChannel { readonly handle: ChannelHandle, readonly active: ActiveChannel }
+
 /** The channels of one registration. An idle channel whose history has expired leaves memory. */
-export class Channels {
+export class Channels implements ChannelHost {
   readonly #setup: ChannelsSetup
   readonly #channels = new Map<string, OpenChannel>()
   readonly #sweeps = new Map<number, Sweep>()
+  readonly #logs: EventLogs
   #closed = false
 
   constructor (setup: ChannelsSetup) {
     this.#setup = setup
+    this.#logs = new EventLogs(setup.eventLog, setup.log)
   }
 
   /**
@@ -42,10 +56,10 @@ export class Channels {
    * stream of it like any other, so that its client reconnects.
    */
   channel<const M extends EventMap = EventMap> (name: string, options: ChannelOptions<M> = NO_OPTIONS): Channel<M> {
-    const existing = this.#channels.get(name)
+    const existing = this.#channels.get(name)?.handle
     if (existing?.options === options) return existing.channel as unknown as Channel<M>
-    const settings = resolveChannel(name, options)
-    const channel = this.#closed ? this.#make(settings, options) : this.#get(settings, options).channel
+    const settings = this.#resolve(name, options)
+    const { channel } = this.#closed ? new ChannelHandle(this, settings, options) : this.#get(settings, options).handle
     return channel as unknown as Channel<M>
   }
 
@@ -55,15 +69,16 @@ export class Channels {
     options: ChannelOptions<M> = NO_OPTIONS
   ): ChannelFamily<M> {
     const family = new ChannelFamily(name, this, options)
-    resolveChannel(name, options)
-    this.#setup.compile(options.events, `channel family '${name}'`)
+    const { events, eventLog } = this.#resolve(name, options)
+    this.#setup.compile(events, `channel family '${name}'`)
+    this.#logs.add(eventLog)
     return family
   }
 
   /** Returns the active channel of that name, created if there is none. Throws FST_SSE_CLOSING after the close. */
   active (name: string, options: unknown): ActiveChannel {
     if (this.#closed) throw new FST_SSE_CLOSING()
-    return this.#get(resolveChannel(name, options), options).active
+    return this.#get(this.#resolve(name, options), options).active
   }
 
   /** Returns the active channels with that prefix. */
@@ -71,17 +86,17 @@ export class Channels {
     return [...this.#channels].filter(([name]) => name.startsWith(prefix)).map(([, { active }]) => active)
   }
 
-  /** Opens the log of a name, for a caller that closes it. */
-  open (name: string, history: HistoryLimits): EventLog {
-    return sharedScope.runInAsyncScope(this.#setup.eventLog, undefined, name, history)
+  /** Opens the log of a channel, for a caller that closes it. */
+  open ({ name, history, eventLog = this.#setup.eventLog }: LogSettings): EventLog {
+    return sharedScope.runInAsyncScope(eventLog, undefined, name, history)
   }
 
   /** Runs a step on the log of a channel. Without an active channel, the log is closed after the step. */
-  async withLog<T> (name: string, history: HistoryLimits, step: (log: EventLog) => T | Promise<T>): Promise<T> {
+  async withLog<T> (settings: LogSettings, step: (log: EventLog) => T | Promise<T>): Promise<T> {
     if (this.#closed) throw new FST_SSE_CLOSING()
-    const active = this.#channels.get(name)?.active
-    if (active !== undefined) return await step(active.feed.log)
-    const log = this.open(name, history)
+    const active = this.#channels.get(settings.name)?.active
+    if (active !== undefined) return await step(active.log)
+    const log = this.open(settings)
     try {
       return await step(log)
     } finally {
@@ -89,18 +104,67 @@ export class Channels {
     }
   }
 
+  /** Returns the names of the channels with these epochs, on any node. Rejects as `app.sse.locate()` does. */
+  async locate (epochs: readonly string[]): Promise<Array<string | undefined>> {
+    // A log may open its file again to answer, and nothing would close it.
+    if (this.#closed) throw new FST_SSE_CLOSING()
+    return await this.#logs.locate(epochs)
+  }
+
   /**
    * Returns the channel of that name in memory, with any options; undefined if there is none. Throws FST_SSE_OPTION for
    * a bad name.
    */
   find (name: string): Channel | undefined {
-    const openChannel = this.#channels.get(name)
-    if (openChannel === undefined) validateName(name)
-    return openChannel?.channel
+    return this.#channels.get(validateName(name))?.handle.channel
   }
 
-  stats (): Record<string, ChannelStats> {
-    return Object.fromEntries([...this.#channels].map(([name, { active }]) => [name, active.stats()]))
+  /** The number of channels in memory. */
+  get size (): number { return this.#channels.size }
+
+  /** Returns the figures of each channel in memory. */
+  stats (): ChannelStats[] {
+    return Array.from(this.#channels.values(), ({ active }) => active.stats())
+  }
+
+  activeWith (settings: ResolvedSettings): ActiveChannel | undefined {
+    const active = this.#channels.get(settings.name)?.active
+    return active === undefined || difference(active.settings, settings) !== undefined ? undefined : active
+  }
+
+  /** Throws as `channel`. */
+  activate (handle: ChannelHandle): ActiveChannel | undefined {
+    return this.#closed ? undefined : this.#get(handle.settings, handle.options, handle).active
+  }
+
+  members (settings: ResolvedSettings): ActivePresence | undefined {
+    const active = this.#closed ? undefined : this.#get(settings, NO_OPTIONS).active
+    return active instanceof ActivePresence ? active : undefined
+  }
+
+  presenceOf (settings: ResolvedSettings): ReturnType<ChannelResolver['presence']> {
+    const own = presenceSettings(settings)
+    const members = this.members(own)
+    const { channel } = this.#channels.get(own.name)?.handle ?? new ChannelHandle(this, own, NO_OPTIONS)
+    return { channel: channel as unknown as Presence, members }
+  }
+
+  watch (name: string, call: string, answer: Promise<unknown>): void {
+    this.#setup.onCall?.(answer)
+    answer.catch(err => logSafely(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} rejected`))
+  }
+
+  /** Ends the members of this process, and waits for the logs, one second at most. */
+  async release (): Promise<void> {
+    await Promise.all([...this.#channels.values()].map(async ({ active }) => {
+      if (active instanceof ActivePresence) await active.release()
+    }))
+  }
+
+  /** Rejects calls from now on. Those under way continue. */
+  seal (): void {
+    this.#closed = true
+    for (const { active } of this.#channels.values()) active.open = false
   }
 
   close (): void {
@@ -110,7 +174,12 @@ export class Channels {
     this.#channels.clear()
   }
 
-  #get (settings: ChannelSettings, options: unknown, channel?: Channel): OpenChannel {
+  /** Releases all event logs, after `close`. Waits five seconds at most. */
+  closeLogs (): Promise<void> {
+    return this.#logs.close()
+  }
+
+  #get (settings: ResolvedSettings, options: unknown, handle?: ChannelHandle): OpenChannel {
     const { name, events, history } = settings
     const existing = this.#channels.get(name)
     if (existing !== undefined) {
@@ -118,28 +187,23 @@ export class Channels {
       if (option !== undefined) throw new FST_SSE_CHANNEL_OPTIONS(name, option)
       return existing
     }
-    const { eventLog, log, statistics, compile } = this.#setup
+    const { log, statistics, compile } = this.#setup
     const contract = compile(events, `channel '${name}'`)
+    const Active = isPresence(name) ? ActivePresence : ActiveChannel
     const active = sharedScope.runInAsyncScope(() =>
-      new ActiveChannel({ settings, eventLog, log, statistics, contract })
+      new Active({ settings, eventLog: settings.eventLog, log, statistics, contract })
     )
-    const openChannel = { channel: channel ?? this.#make(settings, options), active, options }
+    const openChannel = { handle: handle ?? new ChannelHandle(this, settings, options), active }
     this.#channels.set(name, openChannel)
+    this.#logs.add(settings.eventLog)
     this.#addToSweep(name, history.maxAge)
     return openChannel
   }
 
-  #make (settings: ChannelSettings, options: unknown): Channel {
-    const { name, start } = settings
-    const channel: Channel = new Channel(name, start, {
-      find: () => {
-        const active = this.#channels.get(name)?.active
-        return active === undefined || difference(active.settings, settings) !== undefined ? undefined : active
-      },
-      get: () => this.#closed ? undefined : this.#get(settings, options, channel).active,
-      onRejected: (call, err) => logSafely(this.#setup.log, 'warn', { err, channel: name }, `sse ${call} rejected`)
-    })
-    return channel
+  #resolve (name: string, options: unknown): ResolvedSettings {
+    const settings = resolveChannel(name, options)
+    const { eventLog = this.#setup.eventLog } = settings
+    return Object.assign(settings, { eventLog })
   }
 
   /** Adds a channel to the sweep for its age: a short history is swept often, a long one rarely. */

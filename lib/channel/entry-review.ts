@@ -3,6 +3,7 @@ import type { ReviewedEntry } from './frame-batch.ts'
 import { FST_SSE_SERIALIZE } from '../errors.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE, FREE } from '../schema/fingerprint.ts'
+import { logEntry } from '../log/log-entry.ts'
 import type { LogEntry } from '../log/log.ts'
 import { logSafely } from '../log-safely.ts'
 import type { Statistics } from '../metrics/statistics.ts'
@@ -24,8 +25,8 @@ export class EntryReview {
   readonly #channel: string
   readonly #statistics: Pick<Statistics, 'omitted'>
   readonly #logger: Pick<FastifyBaseLogger, 'warn'>
-  readonly #cache = new Map<string, ReviewedEntry>()
-  readonly #kinds = new Set<string>()
+  #cache: Map<string, ReviewedEntry> | undefined
+  #kinds: Set<string> | undefined
   #size = 0
 
   constructor (
@@ -43,7 +44,7 @@ export class EntryReview {
   review (entry: LogEntry, epoch: string): ReviewedEntry {
     if (this.#contract.matches(entry)) return entry
     const position = `${epoch}-${entry.offset}`
-    const cached = this.#cache.get(position)
+    const cached = this.#cache?.get(position)
     if (cached !== undefined) return cached
     const reviewed = this.#rewrite(entry)
     this.#store(position, reviewed)
@@ -59,9 +60,9 @@ export class EntryReview {
       const written = (isFailure ? freeContract : this.#contract).serialize(publishedEvent(entry))
       // Without a schema the text is kept as it is: no number loses a digit.
       if (written.fingerprint === FREE) {
-        return { ...entry, event: written.event, fingerprint: isFailure ? FAILURE : FREE }
+        return logEntry(offset, written.event, entry.data, entry.json, isFailure ? FAILURE : FREE)
       }
-      return { ...written, offset }
+      return logEntry(offset, written.event, written.data, written.json, written.fingerprint)
     } catch (error) {
       this.#statistics.omitted++
       this.#logOmission(entry.event, error)
@@ -72,18 +73,20 @@ export class EntryReview {
   /** Logs one line for all events of one name that are omitted for one reason. */
   #logOmission (event: string, err: unknown): void {
     const kind = `${String((err as { code?: unknown }).code)} ${event}`
-    if (this.#kinds.has(kind) || this.#kinds.size >= MAX_KINDS) return
-    this.#kinds.add(kind)
+    const kinds = this.#kinds ??= new Set()
+    if (kinds.has(kind) || kinds.size >= MAX_KINDS) return
+    kinds.add(kind)
     logSafely(this.#logger, 'warn', { err, channel: this.#channel, event },
       'sse events in the log do not match the event map and are omitted')
   }
 
   #store (position: string, entry: ReviewedEntry): void {
-    this.#cache.set(position, entry)
+    const cache = this.#cache ??= new Map()
+    cache.set(position, entry)
     this.#size += entry.data.length + OVERHEAD
-    for (const oldest = this.#cache.entries(); this.#size > MAX_CACHED;) {
+    for (const oldest = cache.entries(); this.#size > MAX_CACHED;) {
       const [first, { data }] = oldest.next().value!
-      this.#cache.delete(first)
+      cache.delete(first)
       this.#size -= data.length + OVERHEAD
     }
   }

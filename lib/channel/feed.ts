@@ -1,18 +1,18 @@
-import type { FastifyBaseLogger } from 'fastify'
 import { Broadcast, type LiveReader } from './broadcast.ts'
 import type { ResetReason } from '../contract/event-types.ts'
 import { diagnostics, publishForSubscriber } from '../metrics/diagnostics.ts'
 import type { RequestScope } from './subscriber-context.ts'
 import { decodeEntry, type DecodedEvent, type ReviewedEntry } from './frame-batch.ts'
-import { LatestByKey } from './latest-by-key.ts'
+import { Compaction, type CompactedFeed } from './compaction.ts'
+import { Pacer } from './pacer.ts'
+import type { Pace } from './pace.ts'
 import { logSafely } from '../log-safely.ts'
 import { freeContract, type Contract } from '../contract/contract.ts'
 import { FAILURE } from '../schema/fingerprint.ts'
 import type { EventLog, LogBatch, LogEntry, LogState } from '../log/log.ts'
 import { EntryReview } from './entry-review.ts'
 import { sharedScope } from '../scope.ts'
-import { compactionKey } from './projection.ts'
-import type { ChannelSettings } from './settings.ts'
+import type { ChannelLogger, ChannelSettings } from './settings.ts'
 import { isThenable } from '../source/source.ts'
 import { Statistics } from '../metrics/statistics.ts'
 
@@ -22,26 +22,25 @@ export interface FeedReader extends LiveReader {
   close: () => void
 }
 
-// A slow reader receives at most this many characters of the latest events at once.
-const MAX_LATEST = 32 * 1024
-
 /**
  * The live side of a channel in this process: its log and its readers. It knows only which readers are at the end of
  * the log: these receive published events from the broadcast. All others read the log.
  */
-export class Feed {
+export class Feed implements CompactedFeed {
   readonly settings: ChannelSettings
   readonly log: EventLog
   readonly statistics: Statistics
-  readonly #logger: FastifyBaseLogger
+  readonly #logger: ChannelLogger
   readonly #review: EntryReview
   readonly #broadcast: Broadcast
   epoch = ''
   /** The last known offset. */
   newest = 0
   ended = false
-  /** The latest events by key, for slow readers; undefined without `compactBy`. */
-  readonly latest: LatestByKey | undefined
+  /** The compaction for slow readers; undefined without `compactBy`. */
+  readonly compaction: Compaction<Pacer> | undefined
+  /** All compactions, also those of pacers; undefined without any, so that an event costs nothing more. */
+  #compactions: Array<Compaction<Pacer>> | undefined
   /** All readers, at any position. */
   readonly #readers = new Set<FeedReader>()
   #stopTail: (() => void) | undefined
@@ -49,11 +48,11 @@ export class Feed {
   constructor (
     settings: ChannelSettings,
     log: EventLog,
-    logger: FastifyBaseLogger,
+    logger: ChannelLogger,
     statistics = new Statistics(),
     contract: Contract = freeContract
   ) {
-    const { name, history, slowConsumer } = settings
+    const { name, slowConsumer } = settings
     this.settings = settings
     this.log = log
     this.#logger = logger
@@ -61,7 +60,7 @@ export class Feed {
     this.#review = new EntryReview(contract, name, statistics, logger)
     this.#broadcast = new Broadcast(name, statistics.latency)
     if (typeof slowConsumer === 'object') {
-      this.latest = new LatestByKey(history, entry => compactionKey(this.decode(entry), slowConsumer.compactBy))
+      this.compaction = this.#compactionBy(slowConsumer.compactBy, 'slowConsumer.compactBy')
     }
   }
 
@@ -70,10 +69,19 @@ export class Feed {
   /** Returns an entry of the log as this process sends it. */
   review (entry: LogEntry, epoch: string): ReviewedEntry { return this.#review.review(entry, epoch) }
 
+  /** Logs an error of a function of the user. */
+  logError (err: unknown, text: string): void {
+    logSafely(this.#logger, 'error', { err, channel: this.settings.name }, text)
+  }
+
   get readers (): number { return this.#readers.size }
 
   /** The number of readers that are not at the end of the log. */
-  get lagging (): number { return this.#readers.size - this.#broadcast.size }
+  get lagging (): number {
+    let live = this.#broadcast.size
+    for (const { pacers } of this.#compactions ?? []) for (const { size } of pacers) live += size
+    return this.#readers.size - live
+  }
 
   decode (entry: LogEntry): DecodedEvent {
     return decodeEntry(entry, `${this.epoch}-${entry.offset}`)
@@ -84,10 +92,7 @@ export class Feed {
     this.#readers.add(reader)
     if (this.#stopTail !== undefined) return this.state()
     this.#stopTail = sharedScope.runInAsyncScope(this.log.tail, this.log, this.#onBatch)
-    const state = this.state()
-    // The readers report an unreadable log themselves.
-    if (this.latest !== undefined) Promise.resolve(state).then(() => this.#loadLatest()).catch(() => {})
-    return state
+    return this.state()
   }
 
   remove (reader: FeedReader): void {
@@ -95,7 +100,32 @@ export class Feed {
     if (!this.#readers.delete(reader) || this.#readers.size > 0) return
     this.#stopTail?.()
     this.#stopTail = undefined
-    this.#reset()
+    this.#broadcast.reset(this.epoch)
+    for (const compaction of this.#compactions ?? []) compaction.stop()
+  }
+
+  /** Adds a subscriber to the pacer of its pace, which is made for the first one. */
+  joinPacer ({ every, key }: Pace): Pacer {
+    const compaction = this.#compactionBy(key, 'pace.key')
+    let pacer = [...compaction.pacers].find(pacer => pacer.every === every)
+    if (pacer === undefined) {
+      const { epoch, settings: { name }, statistics: { latency } } = this
+      pacer = new Pacer(every, { name, epoch, latency, compaction })
+      compaction.pacers.add(pacer)
+    }
+    pacer.users++
+    return pacer
+  }
+
+  /** Removes a subscriber from its pacer, and the pacer with its last subscriber. */
+  leavePacer (pacer: Pacer): void {
+    if (--pacer.users > 0) return
+    const { compaction } = pacer
+    pacer.stop()
+    compaction.pacers.delete(pacer)
+    if (compaction.pacers.size > 0 || compaction === this.compaction) return
+    const others = this.#compactions!.filter(other => other !== compaction)
+    this.#compactions = others.length > 0 ? others : undefined
   }
 
   state (): LogState | Promise<LogState> {
@@ -108,19 +138,6 @@ export class Feed {
     )
   }
 
-  /**
-   * Returns the events that remain for a reader whose next entry was evicted: the latest events after its position.
-   * `dropped` is the number of lost events before the last of them.
-   */
-  latestFor (
-    { epoch, position }: { readonly epoch: string, readonly position: number },
-    newest: number
-  ): { entries: LogEntry[], dropped: number } {
-    // Events of another epoch have other offsets.
-    const entries = epoch === this.epoch ? this.latest?.after(position, MAX_LATEST) ?? [] : []
-    return { entries, dropped: (entries.at(-1)?.offset ?? newest) - position - entries.length }
-  }
-
   /** Counts events that a subscriber lost; undefined: it loses its stream. `record` is its request. */
   recordDrop (dropped: number | undefined, record: RequestScope | undefined): void {
     if (dropped !== undefined) {
@@ -129,6 +146,14 @@ export class Feed {
     }
     if (diagnostics.drop.hasSubscribers) {
       publishForSubscriber(record, diagnostics.drop, { channel: this.settings.name, dropped })
+    }
+  }
+
+  /** Counts events that a subscriber did not receive, because a later one of their key replaced them. */
+  recordMerge (merged: number, record: RequestScope | undefined): void {
+    this.statistics.merged += merged
+    if (diagnostics.merge.hasSubscribers) {
+      publishForSubscriber(record, diagnostics.merge, { channel: this.settings.name, merged })
     }
   }
 
@@ -149,6 +174,7 @@ export class Feed {
 
   close (): void {
     this.flush()
+    for (const { pacers } of this.#compactions ?? []) for (const pacer of pacers) pacer.flush()
     for (const reader of this.#readers) reader.close()
   }
 
@@ -166,7 +192,8 @@ export class Feed {
     this.epoch = epoch
     this.newest = newest
     this.ended = ended
-    this.#reset()
+    this.#broadcast.reset(epoch)
+    for (const compaction of this.#compactions ?? []) compaction.restart(epoch, newest)
     // Readers at the end of the old epoch must be notified.
     if (this.#broadcast.size > 0) {
       this.#broadcast.notifyStateChange()
@@ -181,31 +208,25 @@ export class Feed {
     if (batch.ended || beyond) this.#broadcast.notifyStateChange()
     for (const stored of batch.entries) {
       const entry = this.review(stored, batch.epoch)
-      this.#addLatest(entry)
+      if (this.#compactions !== undefined) this.#compact(entry)
       this.#broadcast.push(entry)
     }
     this.#broadcast.schedule()
+    if (this.#compactions === undefined || (batch.entries.length > 0 && !batch.ended)) return
+    for (const compaction of this.#compactions) compaction.reach(batch.newest, batch.ended)
   }
 
-  #reset (): void {
-    this.#broadcast.reset(this.epoch)
-    this.latest?.clear()
+  #compact (entry: ReviewedEntry): void {
+    for (const compaction of this.#compactions!) compaction.add(entry)
   }
 
-  /** Adds an entry by its key. The key is a function of the user: its errors are logged and affect no reader. */
-  #addLatest (entry: ReviewedEntry): void {
-    if (this.latest === undefined || entry.omitted === true) return
-    try {
-      sharedScope.runInAsyncScope(this.latest.add, this.latest, entry)
-    } catch (err) {
-      logSafely(this.#logger, 'error', { err, channel: this.settings.name }, 'sse compactBy failed')
+  /** Returns the compaction by a key function, made if there is none. */
+  #compactionBy (key: Pace['key'], option: string): Compaction<Pacer> {
+    let compaction = this.#compactions?.find(other => other.key === key)
+    if (compaction === undefined) {
+      compaction = new Compaction<Pacer>(this, key, option)
+      this.#compactions = [...this.#compactions ?? [], compaction]
     }
-  }
-
-  /** Adds the stored history: its entries, too, may be evicted before a slow reader has received them. */
-  async #loadLatest (): Promise<void> {
-    const { epoch, entries } = await this.log.read(0, this.settings.history.maxEvents)
-    if (epoch !== this.epoch) return
-    for (const entry of entries) this.#addLatest(this.review(entry, epoch))
+    return compaction
   }
 }

@@ -1,5 +1,6 @@
 import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
 import type { LogEntry } from '../log/log.ts'
+import { SharedWindow, type SharedPieces } from './shared-window.ts'
 
 /** An entry as this process sends it. */
 export interface ReviewedEntry extends LogEntry {
@@ -26,13 +27,21 @@ function freeze (value: unknown): unknown {
   return value
 }
 
+/** The broadcast of a batch. */
+export interface BatchOrigin {
+  /** The number of live readers. */
+  readonly size: number
+  /** The text that its readers with compression have in common, by format; undefined without such readers. */
+  windows: Map<WireFormat, SharedWindow> | undefined
+}
+
 /** Consecutive entries of a log for many readers: each form is made once, on first use, and shared. */
 export class FrameBatch {
   readonly epoch: string
   readonly entries: readonly ReviewedEntry[]
   /** Whether no entry is omitted. */
   readonly whole: boolean
-  /** The offset before the first entry. */
+  /** The offset after which its readers continue: that before the first entry. */
   readonly from: number
   /** The offset of the last entry. */
   readonly to: number
@@ -41,13 +50,21 @@ export class FrameBatch {
   #head = 0
   #decoded: DecodedEvent[] | undefined
   readonly #format: WireFormat
+  readonly #origin: BatchOrigin
   #other: FrameBatch | undefined
+  #shared: SharedPieces | undefined
 
   /** `entries` has at least one entry. */
-  constructor (epoch: string, entries: readonly ReviewedEntry[], format = EVENT_STREAM) {
+  constructor (
+    epoch: string,
+    entries: readonly ReviewedEntry[],
+    format = EVENT_STREAM,
+    origin: BatchOrigin = { size: 1, windows: undefined }
+  ) {
     this.epoch = epoch
     this.entries = entries
     this.#format = format
+    this.#origin = origin
     this.whole = entries.every(({ omitted }) => omitted === undefined)
     this.from = entries[0]!.offset - 1
     this.to = entries.at(-1)!.offset
@@ -57,12 +74,12 @@ export class FrameBatch {
   in (format: WireFormat): FrameBatch {
     if (format === this.#format) return this
     // The other formats have the same lines.
-    return (this.#other ??= new FrameBatch(this.epoch, this.entries, format))
+    return (this.#other ??= this.convert(format, this.#origin))
   }
 
   /** The frames of the entries. */
   get text (): string {
-    return (this.#text ??= this.entries.map(entry => this.#format.entry(entry, `${this.epoch}-${entry.offset}`)).join(''))
+    return (this.#text ??= this.encode(this.#format))
   }
 
   /** The size of the frames in bytes. */
@@ -81,7 +98,28 @@ export class FrameBatch {
     return this.#framed
   }
 
+  /** The compressed frames. The first use appends the batch to the text that its readers have in common. */
+  get shared (): SharedPieces {
+    if (this.#shared === undefined) {
+      const windows = this.#origin.windows ??= new Map<WireFormat, SharedWindow>()
+      const window = windows.get(this.#format) ?? new SharedWindow()
+      windows.set(this.#format, window)
+      this.#shared = window.append(this.bytes, this.#origin.size)
+    }
+    return this.#shared
+  }
+
   get decoded (): readonly DecodedEvent[] {
     return (this.#decoded ??= this.entries.map(entry => decodeEntry(entry, `${this.epoch}-${entry.offset}`)))
+  }
+
+  /** Returns the frames of the entries in a format. */
+  protected encode (format: WireFormat): string {
+    return this.entries.map(entry => format.entry(entry, `${this.epoch}-${entry.offset}`)).join('')
+  }
+
+  /** Returns a batch of the same entries in another format. */
+  protected convert (format: WireFormat, origin: BatchOrigin): FrameBatch {
+    return new FrameBatch(this.epoch, this.entries, format, origin)
   }
 }

@@ -41,11 +41,11 @@ export function project (event: DecodedEvent, { filter, map }: Projection): unkn
   return mapped
 }
 
-/** Returns the key of an event, for a channel that compacts by key. Throws FST_SSE_OPTION for a promise. */
-export function compactionKey (event: DecodedEvent, compactBy: (event: DecodedEvent) => unknown): unknown {
-  const key = compactBy(event)
-  if (isThenable(key)) throw invalidAnswer('slowConsumer.compactBy', 'a function that returns a key', key)
-  return key
+/** Returns the key of an event. Throws FST_SSE_OPTION for a promise. `option`: the name of the function. */
+export function keyOf (event: DecodedEvent, key: (event: DecodedEvent) => unknown, option: string): unknown {
+  const value = key(event)
+  if (isThenable(value)) throw invalidAnswer(option, 'a function that returns a key', value)
+  return value
 }
 
 function invalidAnswer (option: string, expected: string, answer: unknown): Error {
@@ -65,7 +65,12 @@ export function withPosition (event: unknown, id: string | number | undefined): 
   const plain = isPlainObject(event)
   const empty = plain && Object.keys(event).length === 0
   if (!empty && !EVENT_FIELDS.some(field => field in event)) throw new FST_SSE_EVENT(describe(checkEvent(event)))
-  if (plain) return { ...event, id }
+  if (plain) {
+    // The id is first: V8 makes a hidden class for each object with a new property after a spread.
+    const positioned: { id: unknown } = { id, ...event }
+    positioned.id = id
+    return positioned
+  }
   // A spread omits the getters of a class.
   const { event: name, data, retry, comment } = checkEvent(event)
   return { ...event, event: name, data, retry, comment, id }

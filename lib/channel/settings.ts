@@ -1,10 +1,11 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_OPTION, describe } from '../errors.ts'
+import { isSamePace, paceRule, resolvePace, type Pace } from './pace.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap, PublishEventOf, ReceivedEventOf } from '../contract/event-types.ts'
 import type { HistoryLimits, EventLogFactory } from '../log/log.ts'
-import { validateOptions, functionOrNull, isOptions, type Rule } from '../validate-options.ts'
+import { aBoolean, validateOptions, functionOrNull, isOptions, milliseconds, nameOfLength, type Rule } from '../validate-options.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 import { RESERVED } from '../wire/protocol.ts'
 
@@ -28,11 +29,20 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
    */
   start?: 'latest' | 'earliest' | undefined
   /**
-   * The policy for a slow consumer whose position left the history. 'disconnect' (default): its stream ends, and the
-   * client resumes or gets `sse.reset`. 'skip': it continues with the next event after `sse.gap`. `{ compactBy }`: it
-   * receives the latest event of each key, and `sse.gap` for the rest.
+   * The policy for a slow consumer. The first three are for a subscriber whose position left the history. 'disconnect'
+   * (default): its stream ends, and the client resumes or gets `sse.reset`. 'skip': it continues with the next event
+   * after `sse.gap`. 'snapshot': it gets `sse.gap`, a new snapshot of its subscription, and the events after it;
+   * without a snapshot, as 'skip'. `{ compactBy }`: a subscriber without room receives the latest event of each key as
+   * soon as it has room again. An event for which the function returns undefined or null has no key: it stays.
    */
-  slowConsumer?: 'disconnect' | 'skip' | { compactBy: (event: ReceivedEventOf<M>) => unknown } | undefined
+  slowConsumer?: 'disconnect' | 'skip' | 'snapshot' | { compactBy: (event: ReceivedEventOf<M>) => unknown } | undefined
+  /**
+   * The pace of all subscribers that set no other: of each key, they receive one event per interval at most, the
+   * latest. Default: every event.
+   */
+  pace?: Pace<ReceivedEventOf<M>> | undefined
+  /** Opens the log of the channel. Default: the `eventLog` of the registration. */
+  eventLog?: EventLogFactory | undefined
   /**
    * Returns the last event when the source of the channel fails; `null`, or a function that returns null: none.
    * Default: `error` with RFC 9457 problem JSON.
@@ -40,6 +50,16 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
   errorEvent?:
     | ((error: Error, context: ChannelErrorContext) => PublishEventOf<M> | { event: 'error', data: unknown } | null)
     | null | undefined
+  /**
+   * The time after which the members of a dead node leave, in milliseconds. A node with members renews its lease three
+   * times within. Default 15000.
+   */
+  leaseDuration?: number | undefined
+  /**
+   * Whether the streams of the channel are compressed, unless an option `compress` of the stream or the registration
+   * decides. All channels of the stream must agree. Default false.
+   */
+  compress?: boolean | undefined
 }
 
 /** The second argument of `errorEvent` of a channel. */
@@ -54,16 +74,24 @@ export interface ChannelSettings {
   events: EventMap | undefined
   history: HistoryLimits
   start: 'latest' | 'earliest'
-  slowConsumer: 'disconnect' | 'skip' | { compactBy: (event: DecodedEvent) => unknown }
+  slowConsumer: 'disconnect' | 'skip' | 'snapshot' | { compactBy: (event: DecodedEvent) => unknown }
+  pace: Pace | undefined
   errorEvent: ((error: Error, context: ChannelErrorContext) => unknown) | null | undefined
+  leaseDuration: number
+  compress: boolean
+  /** Undefined: that of the registration. */
+  eventLog: EventLogFactory | undefined
 }
+
+/** The part of a logger that channels need. */
+export type ChannelLogger = Pick<FastifyBaseLogger, 'error' | 'warn'>
 
 /** The dependencies of an active channel. */
 export interface ChannelSetup {
   settings: ChannelSettings
   contract: Contract
   eventLog: EventLogFactory
-  log: FastifyBaseLogger
+  log: ChannelLogger
   statistics: Statistics
 }
 
@@ -73,7 +101,11 @@ const DEFAULTS: Omit<ChannelSettings, 'name'> = {
   history: HISTORY,
   start: 'latest',
   slowConsumer: 'disconnect',
-  errorEvent: undefined
+  pace: undefined,
+  errorEvent: undefined,
+  leaseDuration: 15_000,
+  compress: false,
+  eventLog: undefined
 }
 
 // The maximal length of an array. Stores count bytes as doubles, and cannot keep a time that ends in millions of years.
@@ -97,28 +129,36 @@ export const startRule: Rule = {
   expected: "'latest' or 'earliest'",
   fits: value => value === 'latest' || value === 'earliest'
 }
+/** Rule of a factory of event logs. */
+export const logRule: Rule = {
+  expected: 'a function that opens logs, such as memoryLog()',
+  fits: value => typeof value === 'function'
+}
+const POLICIES: readonly unknown[] = ['disconnect', 'skip', 'snapshot'] satisfies Array<ChannelSettings['slowConsumer']>
 const RULES: Record<keyof ChannelOptions, Rule> = {
   // The contract checks the schemas themselves.
   events: { expected: 'a map of names to schemas', fits: isOptions },
   history: { expected: 'an object', fits: isOptions },
   start: startRule,
   slowConsumer: {
-    expected: "'disconnect', 'skip' or { compactBy: a function that returns an event's key }",
-    fits: value =>
-      value === 'disconnect' || value === 'skip' || (isOptions(value) && typeof value.compactBy === 'function')
+    expected: "'disconnect', 'skip', 'snapshot' or { compactBy: a function that returns an event's key }",
+    fits: value => POLICIES.includes(value) || (isOptions(value) && typeof value.compactBy === 'function')
   },
-  errorEvent: functionOrNull
+  pace: paceRule,
+  errorEvent: functionOrNull,
+  leaseDuration: milliseconds(100),
+  compress: aBoolean,
+  eventLog: logRule
 }
 
-// A name may become a key, or part of a log line. Half a surrogate pair has no UTF-8 form: two names would be one key.
-const NAME = /^[^\p{Cc}\p{Cs}]{1,512}$/u
+const NAME = nameOfLength(512)
 
 /**
  * Whether the value is a valid channel name. The reserved prefix is for the package: the log of messages between nodes
  * has such a name.
  */
 export function isChannelName (name: unknown): name is string {
-  return typeof name === 'string' && NAME.test(name) && !name.startsWith(RESERVED)
+  return NAME.fits(name) && !(name as string).startsWith(RESERVED)
 }
 
 /** Returns the name. Throws FST_SSE_OPTION for an invalid or reserved name. */
@@ -127,7 +167,7 @@ export function validateName (name: unknown): string {
   const isReserved = typeof name === 'string' && name.startsWith(RESERVED)
   const expected = isReserved
     ? `a name that does not begin with '${RESERVED}', which is reserved`
-    : 'a string of 1 to 512 characters without control characters'
+    : NAME.expected
   throw new FST_SSE_OPTION('name', expected, describe(name))
 }
 
@@ -140,7 +180,9 @@ export function resolveChannel (
   const name = validateName(input)
   const settings = validateOptions(options, { ...DEFAULTS, ...defaults }, RULES)
   const history = validateOptions(settings.history, defaults.history ?? HISTORY, BOUNDS, 'history')
-  return { ...settings, name, history }
+  const pace = settings.pace === undefined ? undefined : resolvePace(settings.pace)
+  // The name first: V8 makes a hidden class for each object with a new property after a spread.
+  return { name, ...settings, history, pace }
 }
 
 /**
@@ -151,7 +193,10 @@ export function difference (one: ChannelSettings, other: ChannelSettings): strin
     if (one.history[bound] !== other.history[bound]) return `history.${bound}`
   }
   if (slowConsumerKey(one) !== slowConsumerKey(other)) return 'slowConsumer'
-  return (['events', 'start', 'errorEvent'] as const).find(option => one[option] !== other[option])
+  if (!isSamePace(one.pace, other.pace)) return 'pace'
+  return (['events', 'start', 'errorEvent', 'leaseDuration', 'compress', 'eventLog'] as const).find(option =>
+    one[option] !== other[option]
+  )
 }
 
 const slowConsumerKey = ({ slowConsumer }: ChannelSettings): unknown =>

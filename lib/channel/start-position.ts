@@ -60,6 +60,28 @@ export function resolveStart (
   return snapshot === undefined ? start : withSnapshot(feed, start, snapshot)
 }
 
+/** A reader that continues at another position. */
+interface Restarted { readonly epoch: string, readonly position: number, readonly feed: StartFeed }
+
+/** Returns the start in a new epoch; undefined: the state of the log does not have it yet, or no longer has it. */
+export async function changedStart (
+  { epoch, position, feed }: Restarted,
+  projection: Projection
+): Promise<StartPosition | undefined> {
+  const start = await resolveStart(feed, feed.state(), projection, new Map([[epoch, position]]))
+  return start.epoch === epoch ? undefined : start
+}
+
+/** Returns the start after lost events, with a gap and a new snapshot; undefined: the log has another epoch. */
+export async function renewedStart (
+  { epoch, position, feed }: Restarted,
+  projection: Projection
+): Promise<StartPosition | undefined> {
+  const start = await resolveStart(feed, feed.state(), projection, undefined)
+  start.notice = { event: GAP_EVENT, data: { dropped: Math.max(0, start.position - position) } }
+  return start.epoch === epoch ? start : undefined
+}
+
 /** Returns why a cursor cannot be resumed (R3); undefined if it can. */
 function checkCursor ({ epoch, oldest, newest }: LogState, cursor: Cursor | 'malformed'): ResetReason | undefined {
   if (cursor === 'malformed') return 'malformed'

@@ -18,6 +18,10 @@ export interface SubscriberContext<R> {
   readonly frames: FrameSink | undefined
   /** The format of the frames. */
   readonly format: WireFormat
+  /** Whether positions without an event are left out. */
+  readonly omitsPositions: boolean
+  /** The request of a stream; undefined for a loop. */
+  readonly record: RequestScope | undefined
   /** The entries dropped since the client's last position, as a share of the history; 0: none. See historyShare. */
   droppedShare: number
   /** Returns the id of the positions in all channels. The caller sends it to the client. */
@@ -57,6 +61,8 @@ export interface SubscriberSink extends Partial<FrameSink> {
   readonly record?: RequestScope
   /** The format of the frames. Default: Server-Sent Events. */
   readonly format?: WireFormat
+  /** Whether the head of a stream is sent, after which `opened()` of the subscriber is called; undefined for a loop. */
+  readonly isOpen?: boolean | undefined
   hasRoom: () => boolean
   /** Whether positions without an event are left out. */
   readonly omitsPositions?: boolean

@@ -1,25 +1,17 @@
 import { cursorForEpoch, parseCursor, encodeCursor, MAX_CHANNELS } from '../wire/cursor.ts'
 import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
-import { FST_SSE_CHANNEL_EVENTS, FST_SSE_CHANNELS } from '../errors.ts'
-import type { Contract } from '../contract/contract.ts'
-import type { Feed } from './feed.ts'
-import { ChannelReader } from './channel-reader.ts'
+import { FST_SSE_CHANNELS } from '../errors.ts'
+import type { ChannelReader } from './channel-reader.ts'
 import { onAbort } from '../listeners.ts'
 import { GAP_EVENT } from '../wire/protocol.ts'
 import type { LogState } from '../log/log.ts'
 import type { Notice, StartPosition } from './start-position.ts'
-import type { FrameSink, SubscriberSink, SubscriberContext } from './subscriber-context.ts'
-import { withPosition, bindToScope, type Projection } from './projection.ts'
-import { kSubscribed, type SourceDriver, type ChannelSource, type ChannelLag } from '../source/source.ts'
+import type { FrameSink, RequestScope, SubscriberSink, SubscriberContext } from './subscriber-context.ts'
+import { withPosition } from './projection.ts'
+import { readerOf, type ResolvedSubscription } from './resolved-subscription.ts'
+import type { ChannelLag, SourceDriver } from '../source/source.ts'
 
-/** One channel of a subscriber. */
-export interface ResolvedSubscription {
-  readonly feed: Feed
-  readonly projection: Projection
-  /** The start when the client sends no position. */
-  readonly after: string | undefined
-  readonly signal: AbortSignal | undefined
-}
+const DONE: readonly ResolvedSubscription[] = []
 
 /**
  * A subscriber of one or several channels: their readers, and one id for all of their positions. Events of one channel
@@ -31,9 +23,10 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   readonly frames: FrameSink | undefined
   readonly format: WireFormat
   readonly #sink: SubscriberSink
-  readonly #subscriptions: readonly ResolvedSubscription[]
-  /** Functions that remove the listeners of the user's signals. */
-  #removeSignalListeners: Array<() => void> | undefined
+  /** Empty after the members are present. */
+  #subscriptions: readonly ResolvedSubscription[]
+  /** Functions that remove the listeners of the user's signals, and end the members. */
+  #onStop: Array<() => void> | undefined
   readonly #readers: ChannelReader[]
   #openReaders: readonly ChannelReader[]
   /** The readers that have not reached the end of the history yet, of a sink that waits for it. */
@@ -58,15 +51,20 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     this.format = sink.format ?? EVENT_STREAM
     this.frames = sink.writeFrames === undefined ? undefined : sink as SubscriberSink & FrameSink
     this.#subscriptions = subscriptions
-    this.#readers = subscriptions.map(({ feed, projection }) => new ChannelReader(feed, bindToScope(projection), this))
+    this.#readers = subscriptions.map(subscription => readerOf(subscription, this))
     this.#openReaders = this.#readers
     this.#shortestAge = Math.min(...this.#readers.map(({ feed }) => feed.settings.history.maxAge))
   }
 
   /** Whether the start positions were sent. Until then, all channels may turn out to have ended. */
   get hasAnswer (): boolean { return this.#started }
+  get compress (): boolean { return this.#readers.every(({ feed }) => feed.settings.compress) }
+  get sharesFrames (): boolean { return this.#readers[0]!.sharesFrames }
   /** The current position, after the client has received its start position. */
   get lastEventId (): string | undefined { return this.#started ? this.#currentId() : undefined }
+
+  get record (): RequestScope | undefined { return this.#sink.record }
+  get omitsPositions (): boolean { return this.#sink.omitsPositions === true }
 
   get channelLags (): ChannelLag[] {
     return this.#readers.map(({ feed, lag }) => ({ channel: feed.settings.name, lag }))
@@ -74,14 +72,22 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
 
   start (lastEventId: string | undefined): void {
     for (const { signal } of this.#subscriptions) {
-      if (signal?.aborted === true) {
-        this.close()
-        return
-      }
-      if (signal !== undefined) (this.#removeSignalListeners ??= []).push(onAbort(signal, this.close))
+      if (signal?.aborted === true) return this.close()
+      if (signal !== undefined) (this.#onStop ??= []).push(onAbort(signal, () => this.close()))
     }
     const states = this.#readers.map(reader => attempt(() => reader.attach()))
     this.#whenAll(states, states => this.#resolveStarts(states, lastEventId))
+  }
+
+  /** Makes the members present: the channels have answered, and a stream has its head. */
+  opened (): void {
+    if (!this.#started || this.#stopped || this.#sink.isOpen === false) return
+    try {
+      for (const { join } of this.#subscriptions) if (join !== undefined) (this.#onStop ??= []).push(join())
+      this.#subscriptions = DONE
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   pull (): void {
@@ -92,23 +98,19 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   }
 
   /** Fails, because the event of a map or a snapshot is invalid. */
-  rejectEvent (error: Error): void {
-    this.fail(error)
-  }
+  rejectEvent (error: Error): void { this.fail(error) }
 
   stop (): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#removeSignalListeners?.forEach(remove => remove())
+    this.#onStop?.forEach(step => step())
     for (const reader of this.#readers) reader.stop()
   }
 
-  flush (): void {
-    for (const { feed } of this.#readers) feed.flush()
-  }
+  flush (): void { for (const reader of this.#readers) reader.flush() }
 
   checkpoint (): string {
-    return this.droppedShare === 0 || this.#sink.omitsPositions === true ? '' : this.format.control({ id: this.id() })
+    return this.droppedShare === 0 || this.omitsPositions ? '' : this.format.control({ id: this.id() })
   }
 
   /** Sends the position of dropped entries before they leave the history by their age, which needs no new event. */
@@ -127,7 +129,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
   /** Sends the position without an event. */
   writePosition (before = ''): void {
     const id = this.id()
-    if (this.#sink.omitsPositions !== true) this.write({ id }, before)
+    if (!this.omitsPositions) this.write({ id }, before)
     else if (before !== '') this.frames?.writeFrames(`${before}\n`, 0)
   }
 
@@ -177,7 +179,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     this.#sink.fail(error)
   }
 
-  readonly close = (): void => {
+  close (): void {
     this.stop()
     this.#sink.complete()
   }
@@ -209,6 +211,7 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     if (!current || this.#sink.caughtUp !== undefined) this.#replaying = new Set(this.#readers)
     this.#writeStart(this.#readers, starts, current ? this.format.live : this.format.replay)
     this.#started = true
+    this.opened()
     for (const reader of this.#readers) reader.start()
   }
 
@@ -242,22 +245,6 @@ export class Subscriber implements SubscriberContext<ChannelReader>, SourceDrive
     for (const event of events) if (this.write(withPosition(event, undefined), before)) before = ''
     if (last === undefined || !this.write(withPosition(last, this.id()), before)) this.writePosition(before)
   }
-}
-
-/**
- * Returns the subscriptions of a route's channels, none for `noChannel`. Throws FST_SSE_CHANNEL_EVENTS if the route's
- * contract does not cover the events of a channel without a map (C4).
- */
-export function resolveSubscriptions (
-  channels: ReadonlyArray<ChannelSource<unknown>>,
-  contract: Contract
-): ResolvedSubscription[] {
-  const all = channels.map(channel => channel[kSubscribed] as ResolvedSubscription | undefined)
-    .filter(subscription => subscription !== undefined)
-  for (const { feed: { settings: { name, events } }, projection } of all) {
-    if (projection.map === undefined && !contract.declaresAll(events)) throw new FST_SSE_CHANNEL_EVENTS(name)
-  }
-  return all
 }
 
 /** Turns an error into a rejection: the promises of the other readers must be handled too. */

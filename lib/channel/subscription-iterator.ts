@@ -2,7 +2,8 @@ import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_EVENT, FST_SSE_LAGGING, describe } from '../errors.ts'
 import { checkEvent } from '../contract/contract.ts'
 import { Fifo } from '../fifo.ts'
-import { Subscriber, type ResolvedSubscription } from './subscriber.ts'
+import type { ResolvedSubscription } from './resolved-subscription.ts'
+import { Subscriber } from './subscriber.ts'
 import type { SubscriberSink } from './subscriber-context.ts'
 
 // The maximal number of events that wait for the loop: later events wait in the log.

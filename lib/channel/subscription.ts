@@ -1,8 +1,10 @@
+import { FST_SSE_CLOSING } from '../errors.ts'
 import type { DecodedEvent } from './frame-batch.ts'
 import type { Feed } from './feed.ts'
-import type { ResolvedSubscription } from './subscriber.ts'
+import type { ResolvedSubscription } from './resolved-subscription.ts'
 import { SubscriptionIterator } from './subscription-iterator.ts'
-import { aFunction, validateOptions, type Rule } from '../validate-options.ts'
+import { aFunction, nameOfLength, validateOptions, type Rule } from '../validate-options.ts'
+import { paceOrNullRule, resolvePace, type Pace } from './pace.ts'
 import type { Projection } from './projection.ts'
 import { startRule } from './settings.ts'
 import { kSubscribed, type ChannelSource, type kEvents } from '../source/source.ts'
@@ -36,8 +38,31 @@ export interface SubscribeOptions<R, T> {
    * it.
    */
   snapshot?: (() => Snapshot<T> | Promise<Snapshot<T>>) | undefined
+  /**
+   * Of each key, the subscriber receives one event per interval at most, the latest. `filter` and `map` apply after it.
+   * All subscribers with the same `every` and the same `key` share the work. `null`: every event. Default: the
+   * channel's `pace`.
+   */
+  pace?: Pace<R> | null | undefined
   /** Ends the subscription. */
   signal?: AbortSignal | undefined
+  /**
+   * The member that is present in the channel while the subscription is open: 1 to 256 characters. Check it as a
+   * permission: every subscriber of `channel.presence` receives it.
+   */
+  as?: string | undefined
+}
+
+/** The channel of a subscription. */
+export interface SubscribedChannel {
+  /** The start of a subscriber without a position. */
+  readonly start: 'latest' | 'earliest'
+  /** The snapshot of a subscription that sets neither `start` nor `snapshot`. */
+  readonly snapshot?: (() => unknown) | undefined
+  /** Returns the channel in memory; undefined while the server closes. */
+  get: () => { readonly feed: Feed } | undefined
+  /** Returns the presence of the channel. Throws FST_SSE_LOG_METHOD if the log holds no members. */
+  presence: () => { readonly members: { join: (member: string) => () => void } | undefined }
 }
 
 /** One event, several, or none. */
@@ -54,7 +79,9 @@ const DEFAULTS: Required<SubscribeOptions<DecodedEvent, unknown>> = {
   filter: undefined,
   map: undefined,
   snapshot: undefined,
-  signal: undefined
+  pace: undefined,
+  signal: undefined,
+  as: undefined
 }
 const RULES: Record<keyof typeof DEFAULTS, Rule> = {
   after: { expected: 'an event id', fits: value => typeof value === 'string' },
@@ -62,27 +89,52 @@ const RULES: Record<keyof typeof DEFAULTS, Rule> = {
   filter: aFunction,
   map: aFunction,
   snapshot: aFunction,
-  signal: { expected: 'an AbortSignal', fits: value => value instanceof EventTarget && 'aborted' in value }
+  pace: paceOrNullRule,
+  signal: { expected: 'an AbortSignal', fits: value => value instanceof EventTarget && 'aborted' in value },
+  as: nameOfLength(256)
 }
+
+/** Ends a member that did not join, because the server closes. */
+const noLeave = (): void => {}
 
 /** A subscription to a channel. Each stream and each loop that uses it reads independently. */
 export class Subscription<E, R = E> implements ChannelSource<E>, AsyncIterable<R> {
   declare readonly [kEvents]?: E
-  readonly #feed: () => Feed
+  readonly #channel: SubscribedChannel
   readonly #projection: Projection
+  readonly #pace: Pace | null | undefined
   readonly #after: string | undefined
   readonly #signal: AbortSignal | undefined
+  readonly #member: string | undefined
 
-  constructor (feed: () => Feed, defaultStart: 'latest' | 'earliest', options: object) {
-    const { after, signal, filter, map, snapshot, start = defaultStart } = validateOptions(options, DEFAULTS, RULES)
-    this.#feed = feed
-    this.#projection = { filter, map, snapshot, start }
+  constructor (channel: SubscribedChannel, options: object) {
+    const { after, signal, as: member, filter, map, start, snapshot, pace } = validateOptions(options, DEFAULTS, RULES)
+    this.#channel = channel
+    const byDefault = start === undefined ? channel.snapshot : undefined
+    this.#projection = { filter, map, snapshot: snapshot ?? byDefault, start: start ?? channel.start }
+    this.#pace = pace && resolvePace(pace)
     this.#after = after
     this.#signal = signal
+    this.#member = member
   }
 
   get [kSubscribed] (): ResolvedSubscription {
-    return { feed: this.#feed(), projection: this.#projection, after: this.#after, signal: this.#signal }
+    const channel = this.#channel
+    const active = channel.get()
+    if (active === undefined) throw new FST_SSE_CLOSING()
+    const { feed } = active
+    const subscription = {
+      feed,
+      projection: this.#projection,
+      pace: this.#pace === undefined ? feed.settings.pace : this.#pace ?? undefined,
+      after: this.#after,
+      signal: this.#signal
+    }
+    const member = this.#member
+    if (member === undefined) return subscription
+    // A log without members rejects the stream before its head. The presence may leave memory until the stream opens.
+    channel.presence()
+    return { ...subscription, join: () => channel.presence().members?.join(member) ?? noLeave }
   }
 
   [Symbol.asyncIterator] (): AsyncIterator<R, undefined> {

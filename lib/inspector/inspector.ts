@@ -1,4 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, FastifySchema } from 'fastify'
+import type { Channel } from '../channel/channel.ts'
+import { isPresence, presentIn } from '../channel/presence-events.ts'
 import { isChannelName } from '../channel/settings.ts'
 import { FST_SSE_NOT_FOUND, FST_SSE_OPTION, FST_SSE_NOT_REGISTERED, describe } from '../errors.ts'
 import { validateOptions } from '../validate-options.ts'
@@ -26,7 +28,8 @@ const DEFAULTS: { authorize: Authorize | undefined } = { authorize: undefined }
 // The OpenAPI document of the app leaves out the routes of the inspector.
 const hidden = { hide: true } as FastifySchema
 const MAX_TEXT = 100
-const MAX_CHANNEL_NAME = 512
+// The longest name of a channel, and the prefix of its presence.
+const MAX_CHANNEL_NAME = 525
 
 /**
  * A Fastify plugin that serves a page about the open streams and channels of the surrounding registration. Its own
@@ -56,7 +59,8 @@ const inspector: FastifyPluginAsync<InspectorOptions> = async (app, input) => {
     (request, reply) => reply.sse(dashboard.view(queryText(request, 'filter', MAX_TEXT)), permission))
   app.get('/tail', { schema: { ...hidden, sse: tailEvents } }, (request, reply) => {
     const name = queryText(request, 'channel', MAX_CHANNEL_NAME)
-    const channel = isChannelName(name) ? inspected.find(name) : undefined
+    const found = (name: string): Channel | undefined => isChannelName(name) ? inspected.find(name) : undefined
+    const channel = isPresence(name) ? found(presentIn(name))?.presence : found(name)
     if (channel === undefined) throw new FST_SSE_NOT_FOUND(`channel ${describe(name)}`)
     return reply.sse(context => tails.open(channel, context), permission)
   })

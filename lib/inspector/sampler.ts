@@ -29,16 +29,17 @@ interface LastFigures { readonly id: number, readonly since: number, events: num
 
 /** Samples a registration, and computes rates over the time since the sample before. */
 export class Sampler {
-  readonly #sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>
+  readonly #sse: Pick<FastifyInstance['sse'], 'stats' | 'streams' | 'channels'>
   readonly #ownSubscribers: (channel: string) => number
   /** Figures by request object, which belongs to one stream. `request.id` may be chosen by a client, or repeat. */
   readonly #lastFigures = new WeakMap<FastifyRequest, LastFigures>()
   #lastId = 0
   #lastStats: Stats | undefined
+  #lastOffsets: ReadonlyMap<string, number> | undefined
   #lastAt = now()
 
   /** `ownSubscribers`: the number of a channel's subscribers that belong to the inspector. */
-  constructor (sse: Pick<FastifyInstance['sse'], 'stats' | 'streams'>, ownSubscribers: (channel: string) => number) {
+  constructor (sse: Pick<FastifyInstance['sse'], 'stats' | 'streams' | 'channels'>, ownSubscribers: (channel: string) => number) {
     this.#sse = sse
     this.#ownSubscribers = ownSubscribers
   }
@@ -48,16 +49,19 @@ export class Sampler {
     const seconds = Math.max(1, at - this.#lastAt) / 1_000
     const stats = this.#sse.stats()
     const before = this.#lastStats ?? stats
+    const channels = this.#sse.channels()
+    const offsets = this.#lastOffsets
     this.#lastStats = stats
+    this.#lastOffsets = new Map(channels.map(({ name, newest }) => [name, newest]))
     this.#lastAt = at
     return {
       at: Date.now(),
       totals: totalsOf(stats, before, seconds),
       streams: this.#sse.streams().map(stream => this.#sampleStream(stream, at)),
-      channels: Object.entries(stats.channels).map(([id, { subscribers, lagging, newest }]) => {
+      channels: channels.map(({ name: id, subscribers, lagging, newest }) => {
         const others = subscribers - this.#ownSubscribers(id)
         // A channel that is new here has no rate yet: its log may be older than this process.
-        const published = newest - (before.channels[id]?.newest ?? newest)
+        const published = newest - (offsets?.get(id) ?? newest)
         return {
           id,
           subscribers: others,

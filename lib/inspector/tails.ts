@@ -1,4 +1,4 @@
-import type { Channel } from '../channel/channel.ts'
+import type { ChannelPosition } from '../channel/channel.ts'
 import { now } from '../clock.ts'
 import type { EventOf } from '../contract/event-types.ts'
 import type { SourceContext } from '../source/source.ts'
@@ -31,6 +31,14 @@ const MAX_RATE = 50
 // The longest data that is shown, in characters.
 const MAX_DATA = 4_000
 
+/** A channel or a presence. */
+interface TailedChannel {
+  readonly name: string
+  position: () => Promise<ChannelPosition>
+  subscribe: (options: { after: string, pace: null, signal: AbortSignal }) =>
+  AsyncIterable<{ event: string, id: string, data: unknown }>
+}
+
 /** The tails of channels that the inspector has open. */
 export class ChannelTails {
   readonly #counts = new Map<string, number>()
@@ -40,7 +48,7 @@ export class ChannelTails {
 
   /** Yields the last events of a channel, then new ones as they are published. */
   async * open (
-    channel: Channel,
+    channel: TailedChannel,
     { signal, shutdownSignal }: Pick<SourceContext, 'signal' | 'shutdownSignal'>
   ): AsyncGenerator<EventOf<typeof tailEvents>> {
     const { epoch, oldest, newest } = await channel.position()
@@ -50,6 +58,7 @@ export class ChannelTails {
     try {
       for await (const { event, id, data } of channel.subscribe({
         after: `${epoch}-${Math.max(0, oldest - 1, newest - BACKLOG)}`,
+        pace: null,
         signal
       })) {
         if (now() - second.since > 1_000) second = { since: now(), events: 0 }

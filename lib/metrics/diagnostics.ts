@@ -41,6 +41,15 @@ export interface Diagnostics {
     readonly request: FastifyRequest | undefined
   }
   /**
+   * A subscriber did not receive `merged` events, because later events of their keys replaced them: by its pace, or
+   * because it is a slow consumer of a channel that compacts. `request`: as above.
+   */
+  'fastify-typed-sse:merge': {
+    readonly channel: string
+    readonly merged: number
+    readonly request: FastifyRequest | undefined
+  }
+  /**
    * A subscriber could not resume from its position and received `sse.reset`, or the event of `systemEvent`. `request`:
    * as above.
    */
@@ -75,6 +84,7 @@ export const diagnostics = {
   publish: typedChannel('fastify-typed-sse:publish'),
   deliver: typedChannel('fastify-typed-sse:deliver'),
   drop: typedChannel('fastify-typed-sse:drop'),
+  merge: typedChannel('fastify-typed-sse:merge'),
   reset: typedChannel('fastify-typed-sse:reset'),
   error: typedChannel('fastify-typed-sse:error')
 }

@@ -18,12 +18,13 @@ export interface StreamCounts {
 
 /** Figures of a channel in the memory of this process. */
 export interface ChannelStats {
+  readonly name: string
   /** Its subscribers in this process. */
-  subscribers: number
+  readonly subscribers: number
   /** Subscribers that are behind the end of the channel. */
-  lagging: number
+  readonly lagging: number
   /** The offset of the newest event that this process knows. */
-  newest: number
+  readonly newest: number
 }
 
 /** The result of `app.sse.stats()`. Counts are since the plugin was registered. */
@@ -34,12 +35,14 @@ export interface Stats {
   routes: Record<string, StreamCounts>
   /** Rejected requests for a stream, by reason. */
   rejected: Record<RejectReason, number>
-  /** Channels by name. */
-  channels: Record<string, ChannelStats>
+  /** The number of channels in memory. `app.sse.channels()` has their figures. */
+  channels: number
   /** Events that this process published. */
   published: number
   /** Events that slow consumers lost. */
   dropped: number
+  /** Events that subscribers did not receive, because later events of their keys replaced them: nothing is lost. */
+  merged: number
   /** `sse.gap` events to slow consumers. */
   gaps: number
   /** `sse.reset` events: positions that could not be resumed. */
@@ -58,6 +61,7 @@ export class Statistics {
   readonly rejected: Record<RejectReason, number> = { maxStreams: 0, maxStreamsPerKey: 0, closing: 0 }
   published = 0
   dropped = 0
+  merged = 0
   gaps = 0
   resets = 0
   omitted = 0
@@ -71,21 +75,22 @@ export class Statistics {
     return counters
   }
 
-  snapshot (open: Iterable<OpenCounts>, channels: Record<string, ChannelStats>): Stats {
+  snapshot (open: readonly OpenCounts[], channels: number): Stats {
     const streams = { ...zeroCounts(), stalled: 0 }
     const routes: Record<string, StreamCounts> = Object.fromEntries(
       [...this.#routes].map(([name, counters]) => [name, counters.counts()])
     )
-    for (const { route, events, bytes, stalled } of open) {
-      routes[route]!.events += events
-      routes[route]!.bytes += bytes
+    for (const { record: { route }, events, bytes, stalled } of open) {
+      const counts = routes[route]!
+      counts.events += events
+      counts.bytes += bytes
       if (stalled) streams.stalled++
     }
     for (const route of Object.values(routes)) {
       for (const name of ['open', 'opened', 'events', 'bytes'] as const) streams[name] += route[name]
       for (const [reason, count] of Object.entries(route.closed)) streams.closed[reason as CloseReason] += count
     }
-    const { rejected, published, dropped, gaps, resets, omitted, latency } = this
+    const { rejected, published, dropped, merged, gaps, resets, omitted, latency } = this
     return {
       streams,
       routes,
@@ -93,6 +98,7 @@ export class Statistics {
       channels,
       published,
       dropped,
+      merged,
       gaps,
       resets,
       omitted,
@@ -103,7 +109,7 @@ export class Statistics {
 
 /** The counts of an open stream. */
 export interface OpenCounts {
-  readonly route: string
+  readonly record: { readonly route: string }
   readonly events: number
   readonly bytes: number
   readonly stalled: boolean

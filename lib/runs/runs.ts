@@ -3,17 +3,16 @@ import type { ActiveChannel } from '../channel/active-channel.ts'
 import type { ChannelFamily } from '../channel/channel-family.ts'
 import { Channel, type PublishSource } from '../channel/channel.ts'
 import type { Channels } from '../channel/channels.ts'
-import { resolveChannel, type ChannelOptions } from '../channel/settings.ts'
+import { resolveChannel, type ChannelOptions, type ChannelSettings } from '../channel/settings.ts'
 import { clearInterval, setInterval } from '../clock.ts'
 import type { EventMap, EventOf, PublishEventOf } from '../contract/event-types.ts'
 import { FST_SSE_CLOSING, FST_SSE_RUN_BROKEN, FST_SSE_SOURCE, describe } from '../errors.ts'
 import { newEpoch } from '../log/epoch.ts'
 import type { HistoryLimits, LogStatus, RunLog } from '../log/log.ts'
-import { asRunLog } from '../log/run-log.ts'
+import { asRunLog } from '../log/required-methods.ts'
 import { logSafely } from '../log-safely.ts'
 import { sharedScope } from '../scope.ts'
 import { dispose, isSource, noChannel, type ChannelSource } from '../source/source.ts'
-import { validateOptions, type Rule } from '../validate-options.ts'
 import { Lease } from './lease.ts'
 import { Run, stateOf } from './run.ts'
 
@@ -28,7 +27,8 @@ export interface RunsOptions<M extends EventMap = EventMap> extends ChannelOptio
   start?: ChannelOptions['start']
   /**
    * The time after which a run is broken if its node has not renewed the lease. The node renews it three times within,
-   * and every node looks as often for broken runs of its subscribers. Default 15000.
+   * and every node looks as often for broken runs of its subscribers. Members of a dead node leave after the same time.
+   * Default 15000.
    */
   leaseDuration?: number | undefined
 }
@@ -49,13 +49,6 @@ export interface StartedRun<M extends EventMap = EventMap> {
 
 /** A history for a long answer of a model, for ten minutes. */
 const HISTORY: HistoryLimits = { maxEvents: 10_000, maxBytes: 4_194_304, maxAge: 600_000 }
-const LEASE = { leaseDuration: 15_000 }
-const LEASE_RULES: Record<keyof typeof LEASE, Rule> = {
-  leaseDuration: {
-    expected: 'a number of milliseconds from 100 to 2147483647',
-    fits: value => typeof value === 'number' && value >= 100 && value < 2 ** 31
-  }
-}
 
 /**
  * Runs: each is a channel with one producer over all nodes, which outlives the clients. A lease in the event log shows
@@ -65,7 +58,7 @@ export class Runs<M extends EventMap = EventMap> {
   readonly name: string
   readonly #setup: RunsSetup
   readonly #options: ChannelOptions<M>
-  readonly #history: HistoryLimits
+  readonly #settings: Omit<ChannelSettings, 'name'>
   readonly #family: ChannelFamily<M>
   readonly #duration: number
   readonly #timer: NodeJS.Timeout | undefined
@@ -77,19 +70,14 @@ export class Runs<M extends EventMap = EventMap> {
   readonly #ownerless = new WeakSet<ActiveChannel>()
 
   constructor (name: string, options: RunsOptions<M>, setup: RunsSetup) {
-    const { leaseDuration, ...channelOptions } = Object(options) as RunsOptions<M>
-    const lease = validateOptions({ leaseDuration }, LEASE, LEASE_RULES)
-    const { name: _name, ...settings } = resolveChannel(name, Object(options) === options ? channelOptions : options, {
-      start: 'earliest',
-      history: HISTORY
-    })
+    const { name: _name, ...settings } = resolveChannel(name, options, { start: 'earliest', history: HISTORY })
     this.name = name
     this.#setup = setup
     this.#options = settings as ChannelOptions<M>
-    this.#history = settings.history
+    this.#settings = settings
     this.#family = setup.channels.family(name, this.#options)
-    this.#duration = lease.leaseDuration
-    const log = setup.channels.open(`${name}:`, settings.history)
+    this.#duration = settings.leaseDuration
+    const log = setup.channels.open({ ...settings, name: `${name}:` })
     try {
       asRunLog(log)
     } finally {
@@ -175,7 +163,7 @@ export class Runs<M extends EventMap = EventMap> {
     return name
   }
 
-  #logOf (active: ActiveChannel): RunLog { return active.feed.log as RunLog }
+  #logOf (active: ActiveChannel): RunLog { return active.log as RunLog }
 
   #leaseOf (active: ActiveChannel): Lease { return new Lease(this.#logOf(active), newEpoch(), this.#duration) }
 
@@ -186,7 +174,7 @@ export class Runs<M extends EventMap = EventMap> {
   /** Returns the status of the log of a run; undefined if there is no run. */
   async #statusOf (name: string): Promise<LogStatus | undefined> {
     const { channels } = this.#setup
-    const status = await channels.withLog(name, this.#history, log => (log as RunLog).peek())
+    const status = await channels.withLog({ ...this.#settings, name }, log => (log as RunLog).peek())
     if (status?.owner === undefined) return undefined
     return isAbandoned(status) ? await this.#settled(channels.active(name, this.#options), status) : status
   }
@@ -234,8 +222,7 @@ export class Runs<M extends EventMap = EventMap> {
 
   /** Looks whether the node of a run with subscribers is dead. */
   async #look (active: ActiveChannel): Promise<void> {
-    const { readers, ended } = active.feed
-    if (readers === 0 || ended || this.#leases.has(active) || this.#looking.has(active)) return
+    if (active.readers === 0 || active.feed.ended || this.#leases.has(active) || this.#looking.has(active)) return
     this.#looking.add(active)
     try {
       const status = await this.#logOf(active).peek()

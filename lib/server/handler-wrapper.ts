@@ -53,11 +53,12 @@ function startedBy (request: FastifyRequest): Stream | undefined {
   return started === 'running' ? undefined : started ?? undefined
 }
 
-/** Settles as the handler does. Never settles if the handler started a stream. */
+/** Settles as the handler does. Never settles if the handler started a stream whose head is not sent yet. */
 async function settled (request: FastifyRequest, reply: FastifyReply, result: PromiseLike<unknown>): Promise<unknown> {
   try {
     const value = returned(request, reply, await result)
-    if (startedBy(request) === undefined) return value
+    // Fastify does nothing for a reply that is sent.
+    if (startedBy(request) === undefined || reply.sent) return value
   } catch (error) {
     failed(request, reply, error)
   }

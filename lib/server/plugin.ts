@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Channels } from '../channel/channels.ts'
+import { logRule } from '../channel/settings.ts'
 import { freeContract } from '../contract/contract.ts'
 import { FST_SSE_OPTION, FST_SSE_REPLY_SENT, FST_SSE_ALREADY_STARTED, describe } from '../errors.ts'
 import type { Lifecycle } from '../lifecycle.ts'
@@ -43,9 +44,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   const { prefix: _prefix, logLevel: _level, logSerializers: _serializers, eventLog = memoryLog(), ...own } = input as
     & RegisterOptions
     & Record<string, unknown>
-  if (typeof eventLog !== 'function') {
-    throw new FST_SSE_OPTION('eventLog', 'a function that opens logs, such as memoryLog()', describe(eventLog))
-  }
+  if (!logRule.fits(eventLog)) throw new FST_SSE_OPTION('eventLog', logRule.expected, describe(eventLog))
   const { server, streams: options } = resolveRegistration(own)
   const { errorEvent, systemEvent, formats } = options
   // A channel compiles its events when the program makes it, which may be before the app is ready.
@@ -80,7 +79,7 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
   }
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return factsOf(this).lastEventId } })
   app.decorateRequest('signal', { getter: signal })
-  app.decorate('sse', new SseServer({ channels, runs, eventLog, streams, statistics, disconnectRelay, drain }))
+  app.decorate('sse', new SseServer({ channels, runs, streams, statistics, disconnectRelay, drain }))
   app.decorateReply('sse', function (this: FastifyReply, source: unknown, streamOptions?: StreamOptions) {
     return answer(this, source, streamOptions)
   })
@@ -113,9 +112,11 @@ const sse: FastifyPluginAsync<RegisterOptions> = async (app, input) => {
     await drain()
     // After the streams: a source may end within the time of streams that drain.
     await runs.close()
+    await channels.release()
     streams.closeSessions(server)
     channels.close()
     disconnectRelay.close()
+    await channels.closeLogs()
   })
 
   function answer (reply: FastifyReply, source: unknown, input: StreamOptions | undefined): Promise<void> {

@@ -5,12 +5,10 @@ import type { Channels } from '../channel/channels.ts'
 import { isChannelName, type ChannelOptions } from '../channel/settings.ts'
 import type { DisconnectRelay } from './disconnect-relay.ts'
 import type { EventMap } from '../contract/event-types.ts'
-import { FST_SSE_LOG_METHOD } from '../errors.ts'
-import type { EventLogFactory } from '../log/log.ts'
 import type { AllRuns } from '../runs/all-runs.ts'
 import type { Runs, RunsOptions } from '../runs/runs.ts'
 import type { ChannelLag } from '../source/source.ts'
-import type { Statistics, Stats } from '../metrics/statistics.ts'
+import type { ChannelStats, Statistics, Stats } from '../metrics/statistics.ts'
 import type { Stream } from '../stream/stream.ts'
 import type { StreamRegistry } from '../stream/registry.ts'
 import { decodeCursor } from '../wire/cursor.ts'
@@ -38,7 +36,6 @@ export interface OpenStream {
 export interface SseServerSetup {
   channels: Channels
   runs: AllRuns
-  eventLog: EventLogFactory
   streams: StreamRegistry<Stream>
   statistics: Statistics
   disconnectRelay: DisconnectRelay
@@ -86,15 +83,14 @@ export class SseServer {
 
   /**
    * Returns the names of the channels to which an event id belongs, on any node; none for an id that is unknown or
-   * malformed. A client can send any id: a position is no permission, so check the names. Rejects with
-   * FST_SSE_LOG_METHOD if the event log has no `locate`.
+   * malformed. It asks the event logs of the registration and of the channels that this process has made. A client can
+   * send any id: a position is no permission, so check the names. Rejects with FST_SSE_LOG_METHOD if one of the logs
+   * has no `locate`, with the error of a log that cannot answer, and with FST_SSE_CLOSING after the server has ended
+   * its streams.
    */
   async locate (lastEventId: string | undefined): Promise<string[]> {
-    const { eventLog } = this.#setup
-    if (eventLog.locate === undefined) throw new FST_SSE_LOG_METHOD('locate()', 'app.sse.locate() needs')
     const cursor = typeof lastEventId === 'string' ? decodeCursor(lastEventId) : undefined
-    const epochs = [...cursor?.keys() ?? []]
-    const names = await Promise.all(epochs.map(async epoch => await eventLog.locate!(epoch)))
+    const names = await this.#setup.channels.locate([...cursor?.keys() ?? []])
     return [...new Set(names.filter(isChannelName))]
   }
 
@@ -108,18 +104,17 @@ export class SseServer {
   }
 
   /**
-   * Returns the statistics since the plugin was registered, and of all open streams. They are computed by this call.
+   * Returns the statistics since the plugin was registered, and of all open streams. This call computes them in a time
+   * that grows with the open streams, and not with the channels.
    */
   stats (): Stats {
     const { statistics, streams, channels } = this.#setup
-    const open = [...streams].map(({ record: { route }, events, bytes, stalled }) => ({
-      route,
-      events,
-      bytes,
-      stalled
-    })
-    )
-    return statistics.snapshot(open, channels.stats())
+    return statistics.snapshot(streams.open, channels.size)
+  }
+
+  /** Returns the channels in the memory of this process. The time of this call grows with their number. */
+  channels (): ChannelStats[] {
+    return this.#setup.channels.stats()
   }
 
   /** Returns the streams that are open in this process. */

@@ -42,7 +42,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The channels of this server, and its open streams. */
     readonly sse: Pick<SseServer, 'channel' | 'channelFamily' | 'runs' | 'find' | 'locate' | 'shutdownSignal' | 'stats'
-      | 'streams' | 'disconnect' | 'drain'>
+      | 'channels' | 'streams' | 'disconnect' | 'drain'>
   }
 
   interface FastifyRequest {

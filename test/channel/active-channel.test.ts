@@ -14,6 +14,7 @@ import { EventQueue } from '../../lib/source/event-queue.ts'
 import { loadTypeBoxes } from '../../lib/schema/packages.ts'
 import { schemaCompiler } from '../../lib/schema/schema.ts'
 import { Statistics } from '../../lib/metrics/statistics.ts'
+import { liftLoopBudget } from '../setup/loop-budget.ts'
 import { dice, RemoteLog } from '../setup/remote-log.ts'
 import { oddities } from '../setup/oddities.ts'
 import { within } from '../setup/within.ts'
@@ -610,6 +611,7 @@ for (const [where, makeLog] of [...logs, ['without the methods of runs', plainLo
   })
 
   t.test(`E2: a channel that fails ends with its error event; a log ${where}`, async t => {
+    liftLoopBudget(t)
     const { channel, log, lines } = make({ errorEvent: ({ message }) => ({ event: 'error', data: message }) }, makeLog())
     let abort: (reason: unknown) => void = () => {}
     const aborted = new Promise<unknown>(resolve => { abort = resolve })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
-import { Delivery } from '../../lib/channel/broadcast.ts'
+import { Broadcast, Delivery } from '../../lib/channel/broadcast.ts'
+import { Histogram } from '../../lib/metrics/histogram.ts'
 
 const batch = new FrameBatch('e', [{ offset: 1, event: 'message', data: 'text', json: false }])
 
@@ -52,4 +53,30 @@ t.test('L4: a reader may advance the delivery from within its call', async t => 
   t.equal(delivery.advance(10), 9)
   t.equal(within, 8)
   t.strictSame(readers.map(({ count }) => count), [1, 1, 1])
+})
+
+t.test('the batches of a broadcast have one text in common, which ends with its last reader', async t => {
+  const broadcast = new Broadcast('news', new Histogram())
+  const batches: FrameBatch[] = []
+  const reader = { deliver: (batch: FrameBatch) => { batches.push(batch) }, onStateChange: () => {} }
+  const publish = (offset: number): void => {
+    broadcast.push({ offset, event: 'message', data: 'text', json: false })
+    broadcast.flush()
+  }
+  broadcast.add(reader)
+  for (const offset of [1, 2]) publish(offset)
+  t.equal(broadcast.windows, undefined)
+  const [first, second] = batches.map(({ shared }) => shared)
+  t.equal(second!.start, first!.end)
+  const { windows } = broadcast
+  const other = { ...reader, deliver: () => {} }
+  broadcast.add(other)
+  broadcast.remove(other)
+  t.equal(broadcast.windows, windows)
+  broadcast.remove(reader)
+  t.equal(broadcast.windows, undefined)
+  broadcast.add(reader)
+  publish(3)
+  t.equal(batches[2]!.shared.start.length, 0)
+  t.not(batches[2]!.shared.start, first!.start)
 })

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
-import { Channel } from '../../lib/channel/channel.ts'
+import { Channel, type Presence } from '../../lib/channel/channel.ts'
 import { resolveChannel } from '../../lib/channel/settings.ts'
 import { ActiveChannel } from '../../lib/channel/active-channel.ts'
 import { freeContract } from '../../lib/contract/contract.ts'
@@ -19,9 +19,12 @@ function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
   const logged: Array<[call: string, error: unknown]> = []
   const log = { error: () => {} } as unknown as FastifyBaseLogger
   const state = { found: 0, closed: false, active: [] as ActiveChannel[], logs: [] as RemoteLog[] }
-  const channel: Channel = new Channel('news', 'latest', {
+  const channel: Channel = new Channel('news', {
+    start: 'latest',
     find: () => state.active.findLast(({ open }) => open),
     get () {
+      const existing = state.active.findLast(({ open }) => open)
+      if (existing !== undefined) return existing
       state.found++
       if (state.closed) return undefined
       const remote = makeLog()
@@ -36,7 +39,8 @@ function make (makeLog: () => RemoteLog = () => new RemoteLog()) {
       state.active.push(active)
       return active
     },
-    onRejected: (call, error) => { logged.push([call, error]) }
+    presence: () => ({ channel: channel as unknown as Presence, members: undefined }),
+    watch: (call, answer) => { answer.catch((error: unknown) => { logged.push([call, error]) }) }
   })
   return { channel, state, logged }
 }
@@ -245,4 +249,10 @@ t.test('L7: on a closed server, end(event) rejects, and end() has no effect', as
   state.closed = true
   await channel.end()
   await t.rejects(channel.end({ data: 1 }), { code: 'FST_SSE_CLOSING' })
+})
+
+t.test('members() rejects while the server closes, and `presence` is the channel of the resolver', async t => {
+  const { channel } = make()
+  await t.rejects(channel.members(), { code: 'FST_SSE_CLOSING' })
+  t.equal(channel.presence, channel)
 })

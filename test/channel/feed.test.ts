@@ -5,7 +5,7 @@ import type { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import { Feed, type FeedReader } from '../../lib/channel/feed.ts'
 import { resolveChannel, type ChannelOptions } from '../../lib/channel/settings.ts'
 import type { EventLog, LogBatch, LogState } from '../../lib/log/log.ts'
-import { dice, numbered, RemoteLog } from '../setup/remote-log.ts'
+import { numbered, RemoteLog } from '../setup/remote-log.ts'
 
 interface Made<L> { feed: Feed, log: L, errors: unknown[] }
 
@@ -379,115 +379,90 @@ t.test('R3: an answer that was under way when a new epoch began does not restore
   t.strictSame([feed.epoch, state.epoch], ['b', 'b'])
 })
 
-t.test('R5: the latest events by key come from the history and from the tail', async t => {
-  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
-  const { feed, log } = make({ slowConsumer: { compactBy: latest } })
-  for (const n of [1, 2, 3, 4]) log.append(numbered(n))
-  addLiveReader(feed)
-  log.append(numbered(5))
-  await turn()
-  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [3, 4, 5])
-})
-
-t.test('R5: a reader whose entries were evicted gets the latest events of the same epoch, and the number of lost ones before the last', async t => {
-  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
-  const { feed, log } = make({ slowConsumer: { compactBy: latest } })
-  feed.add(new RecordingReader())
-  for (const n of [1, 2, 3, 4, 5]) log.append(numbered(n))
-  const { epoch } = feed
-  const left = (epoch: string, position: number): unknown => {
-    const { entries, dropped } = feed.latestFor({ epoch, position }, 5)
-    return [entries.map(({ offset }) => offset), dropped]
-  }
-  t.strictSame(left(epoch, 0), [[3, 4, 5], 2])
-  t.strictSame(left(epoch, 3), [[4, 5], 0])
-  t.strictSame(left('another', 1), [[], 4])
-  const without = make({ slowConsumer: 'skip' }).feed
-  t.strictSame(without.latestFor({ epoch: without.epoch, position: 2 }, 9), { entries: [], dropped: 7 })
-})
-
-t.test('R5: the latest events by key are dropped without readers, and loaded again from the history', async t => {
-  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 2
-  const { feed, log } = make({ slowConsumer: { compactBy: latest } })
-  const reader = addLiveReader(feed)
-  log.append(numbered(1))
-  feed.remove(reader)
-  t.strictSame(feed.latest!.after(0, Infinity), [])
-  log.append(numbered(2))
-  addLiveReader(feed)
-  await turn()
-  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1, 2])
-})
-
-t.test('R5: the latest events by key are also loaded from a log that answers late', async t => {
-  const latest = ({ data }: { data: unknown }): unknown => Number(data) % 3
-  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
-    const log = new RemoteLog({}, dice(seed))
-    const { feed } = make({ slowConsumer: { compactBy: latest } }, log)
-    for (const n of [1, 2, 3, 4]) await log.append(numbered(n))
-    await log.delivered
-    await feed.add(new RecordingReader())
-    // Earlier requests are answered first.
-    await log.read(0, 1)
-    await turn()
-    t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [2, 3, 4], `seed ${seed}`)
-  }
-})
-
-t.test('R5: compactBy receives the event as subscribers do, with its id', async t => {
-  const seen: unknown[] = []
-  const { feed, log } = make({ slowConsumer: { compactBy: event => { seen.push({ ...event }); return event.id } } })
-  log.append(numbered(1))
-  addLiveReader(feed)
-  await turn()
-  log.append(numbered(2))
-  const { epoch } = log.now
-  t.strictSame(seen, [{ event: 'message', data: 1, id: `${epoch}-1` }, { event: 'message', data: 2, id: `${epoch}-2` }])
-})
-
-t.test('R5: a compactBy that throws is logged, and the event is still delivered', async t => {
+t.test('R5: a compactBy that throws is logged, and the event is still delivered, as one without a key', async t => {
   const error = new Error('no key')
   const { feed, log, errors } = make({ slowConsumer: { compactBy: () => { throw error } } })
   const reader = addLiveReader(feed)
   await turn()
   log.append(numbered(1))
+  log.append(numbered(2))
+  await turn()
+  t.strictSame(reader.received, [[1, 2]])
+  t.strictSame(errors, [error, error])
+  const { epoch } = feed
+  const { entries } = await feed.compaction!.read({ epoch, position: 0 }, 9, 2)
+  t.strictSame(entries.map(({ offset }) => offset), [1, 2])
+})
+
+t.test('subscribers with the same pace share a pacer, which is gone with the last of them', async t => {
+  const { feed } = make({ slowConsumer: { compactBy: byData } })
+  const paces = [{ every: 5, key: byData }, { every: 5, key: byData }, { every: 6, key: byData },
+    { every: 5, key: () => 1 }, { every: 5, key: () => 1 }]
+  const pacers = paces.map(pace => feed.joinPacer(pace))
+  const [first, second, third, fourth, fifth] = pacers
+  t.equal(first, second)
+  t.equal(new Set([first, third, fourth, fifth]).size, 4)
+  t.equal(first!.compaction, feed.compaction, 'by the key of compactBy')
+  t.equal(third!.compaction, feed.compaction)
+  t.not(fourth!.compaction, fifth!.compaction, 'another function is another key')
+  for (const pacer of pacers) feed.leavePacer(pacer)
+  t.equal(feed.compaction!.pacers.size, 0)
+  const again = feed.joinPacer(paces[3]!)
+  t.not(again.compaction, fourth!.compaction)
+  feed.leavePacer(again)
+})
+
+t.test('a channel without compactBy and pace has no compaction, before its first pacer and after its last', async t => {
+  const { feed, log } = make()
+  const keys: unknown[] = []
+  const key = ({ data }: { data: unknown }): unknown => keys.push(data)
+  const reader = addLiveReader(feed)
+  log.append(numbered(1))
+  const [one, other] = [feed.joinPacer({ every: 5, key }), feed.joinPacer({ every: 6, key })]
+  log.append(numbered(2))
+  feed.leavePacer(one)
+  log.append(numbered(3))
+  feed.leavePacer(other)
+  log.append(numbered(4))
+  await turn()
+  t.strictSame(keys, [2, 3], 'each key is made once')
+  t.strictSame(reader.received, [[1, 2, 3, 4]])
+  t.equal(feed.compaction, undefined)
+})
+
+t.test('a live reader of a pacer does not lag', async t => {
+  const { feed } = make()
+  const pacer = feed.joinPacer({ every: 5, key: byData })
+  const [reader, other] = [new RecordingReader(), new RecordingReader()]
+  feed.add(reader)
+  feed.add(other)
+  t.equal(feed.lagging, 2)
+  pacer.attachLive(reader)
+  t.equal(feed.lagging, 1)
+  feed.attachLive(other)
+  t.equal(feed.lagging, 0)
+  feed.leavePacer(pacer)
+})
+
+t.test('R7: a feed that closes delivers all that waits for its pacers', async t => {
+  const { feed, log } = make()
+  const pacer = feed.joinPacer({ every: 100_000, key: () => 'key' })
+  const reader = new RecordingReader()
+  feed.add(reader)
+  pacer.compaction.begin()
+  pacer.attachLive(reader)
+  log.append(numbered(1))
+  await turn()
+  await turn()
+  log.append(numbered(2))
   await turn()
   t.strictSame(reader.received, [[1]])
-  t.strictSame(errors, [error])
-  t.strictSame(feed.latest!.after(0, Infinity), [])
+  feed.close()
+  t.strictSame(reader.received, [[1], [2], 'close'])
+  feed.leavePacer(pacer)
 })
 
-t.test('R5: a history that cannot be read reduces the latest events, and ends no reader', async t => {
-  const { log, tell } = manualLog()
-  log.read = () => Promise.reject(new Error('away'))
-  const { feed, errors } = make({ slowConsumer: { compactBy: ({ data }) => data } }, log)
-  const reader = addLiveReader(feed)
-  await turn()
-  tell([1], 1)
-  await turn()
-  t.strictSame([reader.received, errors], [[[1]], []])
-  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1])
-})
-
-t.test('R5: keys of a lost history do not replace the new ones', async t => {
-  const { log, tell, begin } = manualLog()
-  let answer!: () => void
-  const read = log.read
-  log.read = (after, limit) => {
-    const old = read(after, limit)
-    return new Promise(resolve => { answer = () => resolve(old) })
-  }
-  tell([1, 2, 3], 3)
-  const { feed } = make({ slowConsumer: { compactBy: () => 'one key' } }, log)
-  addLiveReader(feed)
-  await turn()
-  begin('b', 0)
-  tell([], 0)
-  answer()
-  await turn()
-  tell([1], 1)
-  t.strictSame(feed.latest!.after(0, Infinity).map(({ offset }) => offset), [1])
-})
+const byData = ({ data }: { data: unknown }): unknown => data
 
 /** A log that delivers batches on command of the test. */
 function manualLog () {

@@ -1,6 +1,7 @@
 import t from 'tap'
-import { FrameBatch, decodeEntry } from '../../lib/channel/frame-batch.ts'
+import { FrameBatch, decodeEntry, type BatchOrigin } from '../../lib/channel/frame-batch.ts'
 import { EVENT_STREAM } from '../../lib/wire/format.ts'
+import { JSON_LINES } from '../../lib/wire/json-lines.ts'
 import type { LogEntry } from '../../lib/log/log.ts'
 
 const entry = (offset: number, fields: Partial<LogEntry> = {}): LogEntry => ({
@@ -73,4 +74,18 @@ t.test('R4: each form is made once and shared', async t => {
     data: 2,
     id: 'e-2'
   }])
+})
+
+t.test('R4: the compressed form is made once for each format, and continues the text of its broadcast', async t => {
+  const origin: BatchOrigin = { size: 1, windows: undefined }
+  const batches = [1, 2].map(offset => new FrameBatch('e', [entry(offset)], EVENT_STREAM, origin))
+  t.equal(origin.windows, undefined, 'no memory without a client')
+  const [first, second] = batches.map(({ shared }) => shared)
+  t.equal(batches[0]!.shared, first)
+  t.equal(second!.start, first!.end)
+  t.equal(second!.end.length, batches[0]!.size + batches[1]!.size)
+  const lines = batches[0]!.in(JSON_LINES)
+  t.equal(lines.shared.end.length, lines.size)
+  t.equal(origin.windows!.size, 2)
+  t.equal(new FrameBatch('e', [entry(1)]).shared.start.length, 0, 'a batch of no broadcast')
 })

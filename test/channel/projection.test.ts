@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { project, compactionKey, withPosition } from '../../lib/channel/projection.ts'
+import { project, keyOf, withPosition } from '../../lib/channel/projection.ts'
 import { ALL } from '../setup/test-subscriber.ts'
 
 const event = Object.freeze({ event: 'message', data: 1, id: 'e-1' })
@@ -74,14 +74,14 @@ t.test('R5: errors of a filter or map are thrown', async t => {
 
 t.test('R5: a key is the returned value; a promise is rejected, even one that rejects', async t => {
   const event = { event: 'tick', data: { symbol: 'ABC' }, id: 'e-1' }
-  t.equal(compactionKey(event, ({ data }) => (data as { symbol: string }).symbol), 'ABC')
-  t.equal(compactionKey(event, () => undefined), undefined)
+  t.equal(keyOf(event, ({ data }) => (data as { symbol: string }).symbol, 'pace.key'), 'ABC')
+  t.equal(keyOf(event, () => undefined, 'pace.key'), undefined)
   t.throws(() =>
-    compactionKey(event, async () => {
+    keyOf(event, async () => {
       throw new Error('late')
-    }), {
+    }, 'pace.key'), {
     code: 'FST_SSE_OPTION',
-    message: "Option 'slowConsumer.compactBy' must be a function that returns a key, got one that returns a promise"
+    message: "Option 'pace.key' must be a function that returns a key, got one that returns a promise"
   })
 })
 

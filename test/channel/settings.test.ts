@@ -1,9 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
+import { describe } from '../../lib/errors.ts'
 import {
   validateName, difference, isChannelName, resolveChannel,
   type ChannelOptions
 } from '../../lib/channel/settings.ts'
+import { memoryLog } from '../../lib/log/memory.ts'
 
 const HISTORY = { maxEvents: 1_000, maxBytes: 1_048_576, maxAge: 300_000 }
 
@@ -14,7 +16,11 @@ t.test('without options a channel has the defaults', async t => {
     history: HISTORY,
     start: 'latest',
     slowConsumer: 'disconnect',
-    errorEvent: undefined
+    pace: undefined,
+    errorEvent: undefined,
+    leaseDuration: 15_000,
+    compress: false,
+    eventLog: undefined
   }
   t.strictSame(resolveChannel('news', {}), defaults)
   t.strictSame(
@@ -23,7 +29,11 @@ t.test('without options a channel has the defaults', async t => {
       history: undefined,
       start: undefined,
       slowConsumer: undefined,
-      errorEvent: undefined
+      pace: undefined,
+      errorEvent: undefined,
+      leaseDuration: undefined,
+      compress: undefined,
+      eventLog: undefined
     }),
     defaults
   )
@@ -34,13 +44,18 @@ t.test('given options override the defaults, limit by limit', async t => {
   const events = { message: Type.String() }
   const latest = () => 1
   const errorEvent = () => null
+  const eventLog = memoryLog()
   t.strictSame(
     resolveChannel('news', {
       events,
       history: { maxAge: Infinity, maxEvents: 0 },
       start: 'earliest',
       slowConsumer: { compactBy: latest },
-      errorEvent
+      pace: { every: 5, key: latest },
+      errorEvent,
+      leaseDuration: 100,
+      compress: true,
+      eventLog
     }),
     {
       name: 'news',
@@ -48,10 +63,15 @@ t.test('given options override the defaults, limit by limit', async t => {
       history: { maxEvents: 0, maxBytes: 1_048_576, maxAge: Infinity },
       start: 'earliest',
       slowConsumer: { compactBy: latest },
-      errorEvent
+      pace: { every: 5, key: latest },
+      errorEvent,
+      leaseDuration: 100,
+      compress: true,
+      eventLog
     }
   )
   t.equal(resolveChannel('news', { errorEvent: null }).errorEvent, null)
+  t.equal(resolveChannel('news', { slowConsumer: 'snapshot' }).slowConsumer, 'snapshot')
 })
 
 t.test('a name is a string of 1 to 512 characters without control characters', async t => {
@@ -106,16 +126,16 @@ t.test('an invalid option is named, with the expected and the actual value', asy
   const bytes = 'a whole number of bytes from 0 to 9007199254740991'
   const age =
     'a number of milliseconds above 0 and up to 3153600000000 (100 years: no store keeps a longer time), or Infinity'
-  const slow = "'disconnect', 'skip' or { compactBy: a function that returns an event's key }"
+  const slow = "'disconnect', 'skip', 'snapshot' or { compactBy: a function that returns an event's key }"
   const cases: Array<[unknown, string]> = [
     [null, "Option 'options' must be an object, got null"],
     [undefined, "Option 'options' must be an object, got undefined"],
     [[], "Option 'options' must be an object, got an array"],
     ['x', 'Option \'options\' must be an object, got "x" (string)'],
     [{ event: {} },
-      "Option 'event' must be one of events, history, start, slowConsumer, errorEvent, got an unknown option"],
+      "Option 'event' must be one of events, history, start, slowConsumer, pace, errorEvent, leaseDuration, compress, eventLog, got an unknown option"],
     [{ toString: 1 },
-      "Option 'toString' must be one of events, history, start, slowConsumer, errorEvent, got an unknown option"],
+      "Option 'toString' must be one of events, history, start, slowConsumer, pace, errorEvent, leaseDuration, compress, eventLog, got an unknown option"],
     [{ events: [] }, "Option 'events' must be a map of names to schemas, got an array"],
     [{ events: null }, "Option 'events' must be a map of names to schemas, got null"],
     [{ history: 100 }, "Option 'history' must be an object, got 100 (number)"],
@@ -142,7 +162,18 @@ t.test('an invalid option is named, with the expected and the actual value', asy
     [{ slowConsumer: {} }, `Option 'slowConsumer' must be ${slow}, got an object (Object)`],
     [{ slowConsumer: { compactBy: 'id' } }, `Option 'slowConsumer' must be ${slow}, got an object (Object)`],
     [{ slowConsumer: null }, `Option 'slowConsumer' must be ${slow}, got null`],
-    [{ errorEvent: 'error' }, "Option 'errorEvent' must be a function or null, got \"error\" (string)"]
+    [{ pace: null }, "Option 'pace' must be an object { every, key }, got null"],
+    [{ pace: 100 }, "Option 'pace' must be an object { every, key }, got 100 (number)"],
+    [{ pace: { every: 0, key: () => 1 } },
+      "Option 'pace.every' must be a number of milliseconds from 1 to 2147483647, got 0 (number)"],
+    [{ errorEvent: 'error' }, "Option 'errorEvent' must be a function or null, got \"error\" (string)"],
+    ...[99, 2 ** 31, NaN, '1000', null].map((leaseDuration): [unknown, string] => [
+      { leaseDuration },
+      `Option 'leaseDuration' must be a number of milliseconds from 100 to 2147483647, got ${describe(leaseDuration)}`
+    ]),
+    [{ compress: 'gzip' }, 'Option \'compress\' must be a boolean, got "gzip" (string)'],
+    [{ compress: null }, "Option 'compress' must be a boolean, got null"],
+    [{ eventLog: null }, "Option 'eventLog' must be a function that opens logs, such as memoryLog(), got null"]
   ]
   for (const [options, message] of cases) {
     t.throws(() => resolveChannel('news', options), { code: 'FST_SSE_OPTION', message })
@@ -158,6 +189,7 @@ t.test('options of two channels are compared by identity for schemas and functio
     history: { maxEvents: 5 },
     start: 'earliest',
     slowConsumer: { compactBy: latest },
+    pace: { every: 100, key: latest },
     errorEvent
   }
   const cases: Array<[ChannelOptions, string | undefined]> = [
@@ -169,11 +201,18 @@ t.test('options of two channels are compared by identity for schemas and functio
     [{ history: { maxEvents: 5, maxAge: 1 } }, 'history.maxAge'],
     [{ slowConsumer: 'skip' }, 'slowConsumer'],
     [{ slowConsumer: { compactBy: () => 1 } }, 'slowConsumer'],
+    [{ pace: { every: 100, key: latest } }, undefined],
+    [{ pace: { every: 101, key: latest } }, 'pace'],
+    [{ pace: { every: 100, key: () => 1 } }, 'pace'],
+    [{ pace: undefined }, 'pace'],
     [{ events: { ...events } }, 'events'],
     [{ events: undefined }, 'events'],
     [{ start: 'latest' }, 'start'],
     [{ errorEvent: () => null }, 'errorEvent'],
-    [{ errorEvent: null }, 'errorEvent']
+    [{ errorEvent: null }, 'errorEvent'],
+    [{ leaseDuration: 1_000 }, 'leaseDuration'],
+    [{ compress: true }, 'compress'],
+    [{ eventLog: memoryLog() }, 'eventLog']
   ]
   for (const [change, differing] of cases) {
     t.equal(difference(resolveChannel('news', base), resolveChannel('news', { ...base, ...change })), differing,

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
 import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
 import type { Page } from 'playwright-core'
@@ -6,10 +7,11 @@ import t, { type Test } from 'tap'
 import { Market, type Quote } from '../../example/board/market.ts'
 import board from '../../example/board/server.ts'
 import { page as servePage } from '../../example/page.ts'
+import { open } from '../setup/raw.ts'
 import { inBrowser, reaches, shoot, Site, state, tabOf, windowOf } from './browser.ts'
 import { Reading } from './reading.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const RETRY = 50
 
@@ -99,6 +101,31 @@ t.test('a reconnecting client receives the quotes that it missed, or is reset to
   }
 })
 
+t.test('a client that fell behind gets a gap, all quotes again, and the changes after them', async t => {
+  const market = new StillMarket()
+  const site = await start(t, market)
+  const client = await open(Number(new URL(site.url).port), { path: '/board/events' })
+  t.teardown(() => client.socket.destroy())
+  await client.until('"Power"')
+  client.pause()
+  // More than the buffers of a connection hold.
+  for (let price = 1; price <= 150_000; price++) {
+    market.set(tin(price))
+    if (price % 500 === 0) await turn()
+  }
+  client.resume()
+  await client.until('event: sse.gap')
+  await client.until('"price":150000,')
+  market.set(rice(1))
+  await client.until('"Rice","group":"food","price":1,')
+  const [before, gap, after] = client.responses()[0]!.body.split(/event: sse\.gap\ndata: \{"dropped":(\d+)\}\n\n/)
+  const received = before!.match(/"Tin"/g)!.length - 1
+  t.equal(received + Number(gap), 150_000)
+  t.match(after!.replaceAll(/^id: \w+-/gm, 'id: '), snapshot([...market.quotes.values()].map(quote =>
+    quote.symbol === 'Rice' ? { symbol: 'Rice', group: 'food', price: 318, change: 0 } : quote
+  ), 150_000) + frame(rice(1), 150_001))
+})
+
 t.test('a group that does not exist is rejected', async t => {
   const site = await start(t, new StillMarket())
   t.equal((await fetch(`${site.url}/board/events?group=tulips`)).status, 400)
@@ -166,6 +193,24 @@ inBrowser(t, (t, browser) => {
     t.equal(await cell(page, 'Tin', 'td >> nth=0'), '1,500.00')
     t.equal(await page.locator('#reconnects').textContent(), '2')
     t.equal(await page.locator('#board tr').count(), 12)
+  })
+
+  t.test('a page that fell behind shows the state that follows the gap', async t => {
+    const market = new StillMarket()
+    const site = await start(t, market)
+    const page = await tabOf(t, await windowOf(t, browser), 'about:blank')
+    const body = [
+      frame(tin(1), 1),
+      'event: sse.gap\ndata: {"dropped":7}\n\n',
+      frame(rice(3)),
+      frame(tin(9), 8)
+    ].join('')
+    await page.route('**/board/events', route => route.fulfill({ contentType: 'text/event-stream', body }))
+    await page.goto(`${site.url}/board`)
+    await shows(page, 'Tin', '9.00')
+    await shows(page, 'Rice', '3.00')
+    await page.unrouteAll({ behavior: 'ignoreErrors' })
+    t.not(await page.locator('#gaps').textContent(), '0')
   })
 
   t.test('a hidden tab closes its connection, and receives the state when it is visible again', async t => {

@@ -86,6 +86,7 @@ t.test('a scrape returns the counts, and a second scrape returns the same', asyn
     sse_subscribers_lagging: 0,
     sse_published_total: 3,
     sse_dropped_total: 0,
+    sse_merged_total: 0,
     sse_gaps_total: 0,
     sse_resets_total: 1
   })

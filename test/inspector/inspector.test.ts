@@ -124,6 +124,20 @@ t.test('a report contains the streams of the surrounding registration, and not i
   await Promise.all([ticks.disconnect(), tail.disconnect(), viewer.disconnect()])
 })
 
+t.test('the changes of the members of a channel have a tail, too', async t => {
+  const app = await make(t)
+  const news = app.sse.channel('news')
+  const loop = news.subscribe({ as: 'a' })[Symbol.asyncIterator]()
+  const pending = loop.next()
+  const tail = await injectStream(app, '/inspector/tail?channel=sse.presence:news')
+  t.match((await tail.take(1))[0]!.data, '"event":"join"')
+  await loop.return!()
+  await pending
+  t.match((await tail.take(1))[0]!.data, '"event":"leave"')
+  await tail.disconnect()
+  t.throws(() => app.sse.find('sse.presence:news'), { code: 'FST_SSE_OPTION' })
+})
+
 t.test('a filter may contain characters that a channel name must not contain', async t => {
   const app = await make(t)
   for (const query of ['', '?filter=', '?filter=a&filter=b', `?filter=${'%F0%9F%98%80'.repeat(99)}x`,
@@ -136,10 +150,11 @@ t.test('a filter may contain characters that a channel name must not contain', a
 
 t.test('the tail of an unknown channel is 404', async t => {
   const app = await make(t)
-  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control']) {
+  for (const url of ['/inspector/tail', '/inspector/tail?channel=none', '/inspector/tail?channel=sse.control',
+    '/inspector/tail?channel=sse.presence:none', '/inspector/tail?channel=sse.presence:']) {
     t.match(await app.inject(url), { statusCode: 404, body: /FST_SSE_NOT_FOUND/ })
   }
-  t.strictSame(app.sse.stats().channels, {}, 'no channel is created')
+  t.strictSame(app.sse.channels(), [], 'no channel is created')
 })
 
 t.test('a stream is ended by its id, and its client receives the reason', async t => {

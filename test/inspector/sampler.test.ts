@@ -25,11 +25,12 @@ const streamOf = (request: FastifyRequest, values: Partial<FakeStream> = {}): Fa
 /** A sampler of a fake server, whose streams and channels the test sets. */
 function make () {
   const statistics = new Statistics()
-  const server = { streams: [] as FakeStream[], channels: {} as Record<string, ChannelStats> }
+  const server = { streams: [] as FakeStream[], channels: [] as ChannelStats[] }
   const own = new Map<string, number>()
   const sampler = new Sampler({
-    stats: () => statistics.snapshot([], server.channels),
-    streams: () => server.streams
+    stats: () => statistics.snapshot([], server.channels.length),
+    streams: () => server.streams,
+    channels: () => server.channels
   }, name => own.get(name) ?? 0)
   return { sampler, statistics, server, own }
 }
@@ -95,18 +96,18 @@ t.test('totals have rates from the second sample on', async t => {
 t.test('subscribers of the inspector itself are not counted', async t => {
   const { sampler, server, own } = make()
   own.set('news', 2)
-  server.channels = {
-    news: { subscribers: 3, lagging: 2, newest: 700 },
-    quiet: { subscribers: 0, lagging: 0, newest: 0 }
-  }
+  server.channels = [
+    { name: 'news', subscribers: 3, lagging: 2, newest: 700 },
+    { name: 'quiet', subscribers: 0, lagging: 0, newest: 0 }
+  ]
   t.strictSame(sampler.sample().channels, [
     { id: 'news', subscribers: 1, lagging: 1, newest: 700, rate: 0 },
     { id: 'quiet', subscribers: 0, lagging: 0, newest: 0, rate: 0 }
   ], 'entries from before the first sample are no rate')
-  server.channels = {
-    news: { subscribers: 3, lagging: 0, newest: 710 },
-    quiet: { subscribers: 0, lagging: 0, newest: -1 }
-  }
+  server.channels = [
+    { name: 'news', subscribers: 3, lagging: 0, newest: 710 },
+    { name: 'quiet', subscribers: 0, lagging: 0, newest: -1 }
+  ]
   const [news, quiet] = sampler.sample().channels
   t.ok(news!.rate > 0)
   t.equal(quiet!.rate, 0, 'the rate of a restarted log is not negative')

@@ -27,9 +27,9 @@ const summaryOf = (messages: readonly DiagnosticsMessage[]): unknown[] => messag
 })
 
 t.test('the diagnostics channels exist and have no subscribers by default', async t => {
-  t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(8).fill(false))
+  t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(9).fill(false))
   recordMessages(t)
-  t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(8).fill(true))
+  t.strictSame(Object.values(diagnostics).map(({ hasSubscribers }) => hasSubscribers), Array(9).fill(true))
 })
 
 t.test('a stream publishes open, error, and close once', async t => {
@@ -145,4 +145,25 @@ t.test('a subscriber that is disconnected as a slow consumer publishes drop with
     dropped: undefined
   }]])
   await app.close()
+})
+
+t.test('a paced stream publishes merge for the events that later ones replaced', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  const news = app.sse.channel('news', { pace: { every: 3_600_000, key: () => 'key' } })
+  app.get('/', (_request, reply) => reply.sse(news))
+  const client = await open(await listen(t, app))
+  await within('the opening', client.until(': live'))
+  const messages = recordMessages(t)
+  const loop = news.subscribe()[Symbol.asyncIterator]()
+  const first = loop.next()
+  await Promise.all([1, 2, 3].map(data => news.publish({ data })))
+  t.match(await first, { value: { data: 3 } })
+  await within('the event', client.until('data: 3'))
+  t.strictSame(summaryOf(messages.filter(([name]) => name === 'fastify-typed-sse:merge')), [
+    ['merge', '/', { channel: 'news', merged: 2 }],
+    ['merge', undefined, { channel: 'news', merged: 2 }]
+  ])
+  t.match(app.sse.stats(), { merged: 4, dropped: 0, gaps: 0, channels: 1 })
+  t.match(app.sse.channels(), [{ name: 'news', subscribers: 2, lagging: 0 }])
 })

@@ -2,6 +2,7 @@ import { createHook } from 'node:async_hooks'
 import Fastify from 'fastify'
 import t from 'tap'
 import sse, { type EventLogFactory, memoryLog } from '../../lib/index.ts'
+import { liftLoopBudget } from '../setup/loop-budget.ts'
 
 t.test('the runs of one name have one object of options', async t => {
   const app = Fastify()
@@ -34,6 +35,7 @@ t.test('runs that are made after the close keep no timer', async t => {
 })
 
 t.test('L7: the close of the server ends the live runs of all names', async t => {
+  liftLoopBudget(t)
   const app = Fastify({ logger: false })
   const outcomes: Array<string | undefined> = []
   const eventLog: EventLogFactory = (name, history) => {

@@ -240,8 +240,8 @@ t.test('E1: bad arguments have codes', async t => {
 })
 
 t.test('E1: an event log without the methods of runs serves channels, and no runs', async t => {
-  const rows = [['peek', "The event log has no 'peek()', which runs need: use memoryLog() or redisLog(), or add the method"],
-    ['lease', "The event log has no 'lease()', which runs need: use memoryLog() or redisLog(), or add the method"]]
+  const rows = [['peek', "The event log has no 'peek()', which runs need: use another log, such as postgresLog(), or add the method"],
+    ['lease', "The event log has no 'lease()', which runs need: use another log, such as postgresLog(), or add the method"]]
   for (const [method, message] of rows) {
     const app = Fastify()
     t.teardown(() => app.close())

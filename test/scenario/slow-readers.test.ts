@@ -151,70 +151,113 @@ t.test("R5: 'skip' sends a reader whose position was evicted the number of skipp
   ])
 })
 
-/** Checks that nothing is duplicated, everything is in order at its own position, and missing events are in a gap. */
-function addsUp (t: Checks, epoch: string, frames: Frame[], published: number): void {
+/**
+ * Checks that nothing is duplicated, everything is in order at its own position, and missing events are in a gap or
+ * merged.
+ */
+function addsUp (t: Checks, { app, epoch }: Pick<Served, 'app' | 'epoch'>, frames: Frame[], published: number): void {
   const messages = messagesIn(frames)
   t.same(messages.map(({ n }) => n), [...new Set(messages.map(({ n }) => n))].sort((a, b) => a - b),
     'in order, none twice')
   t.same(frames.filter(({ event }) => event === 'message').map(({ id }) => id),
     messages.map(({ n }) => `${epoch}-${n}`), 'each with its own position')
-  t.equal(messages.length + sum(dropsIn(frames)), published,
-    'delivered and dropped events add up to the published ones')
+  const { merged, dropped, gaps } = app.sse.stats()
+  t.same([dropped, gaps], [sum(dropsIn(frames)), dropsIn(frames).length])
+  t.equal(messages.length + dropped + merged, published,
+    'delivered, dropped and merged events add up to the published ones')
 }
 
-t.test('R5: compactBy sends a reader whose position was evicted the last event of each key, and counts the rest', async t => {
-  const served = await serve(t, { slowConsumer: { compactBy: ({ data }) => (data as Payload).key } })
-  const { channel, epoch } = served
-  const client = await stall(t, served)
-  client.resume()
-  await within('the last event', client.until(`{"n":${EVENTS},`))
-  await channel.publish({ data: { n: EVENTS + 1, key: 'live' } })
-  await channel.end()
-  await within('the end', client.until('0\r\n\r\n'))
-  const frames = framesOf(bodyOf(client))
-  addsUp(t, epoch, frames, EVENTS + 1)
-  const gap = frames.findIndex(({ event }) => event === 'sse.gap')
-  t.equal(frames[gap]?.id, `${epoch}-${gap}`, 'a gap has the position that was before it')
-  const state = new Map(messagesIn(frames).map(({ n, key }) => [key, n]))
-  const expected = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
-  expected.set('live', EVENTS + 1)
-  t.same([...state].sort(), [...expected].sort(), 'its final state is the common state')
-  t.ok(messagesIn(frames).length < gap + expected.size + KEPT, 'it received few of the missed events')
-})
+for (const kept of [KEPT, EVENTS + 1]) {
+  t.test(`R5: compactBy sends a reader without room the last event of each key, and no gap: a history of ${kept} events`, async t => {
+    const served = await serve(t, {
+      slowConsumer: { compactBy: ({ data }) => (data as Payload).key },
+      history: { maxEvents: kept, maxBytes: 1e9 }
+    })
+    const { channel } = served
+    const client = await stall(t, served)
+    client.resume()
+    await within('the last event', client.until(`{"n":${EVENTS},`))
+    await channel.publish({ data: { n: EVENTS + 1, key: 'live' } })
+    await channel.end()
+    await within('the end', client.until('0\r\n\r\n'))
+    const frames = framesOf(bodyOf(client))
+    addsUp(t, served, frames, EVENTS + 1)
+    t.same(dropsIn(frames), [])
+    const state = new Map(messagesIn(frames).map(({ n, key }) => [key, n]))
+    const expected = new Map(count(1, EVENTS).map(n => [keyOf(n), n]))
+    expected.set('live', EVENTS + 1)
+    t.same([...state].sort(), [...expected].sort(), 'its final state is the common state')
+    const { merged } = served.app.sse.stats()
+    t.ok(merged > EVENTS / 4, `it received few of the missed events: ${merged} were merged`)
+  })
+}
 
 t.test('R5: with more keys than the history holds, compactBy sends as many as it holds', async t => {
   const served = await serve(t, { slowConsumer: { compactBy: ({ data }) => (data as Payload).n } })
-  const { channel, epoch } = served
   const client = await stall(t, served)
   client.resume()
   await within('the last event', client.until(`{"n":${EVENTS},`))
-  await channel.end()
+  await served.channel.end()
   await within('the end', client.until('0\r\n\r\n'))
   const frames = framesOf(bodyOf(client))
-  addsUp(t, epoch, frames, EVENTS)
+  addsUp(t, served, frames, EVENTS)
   t.same(messagesIn(frames).map(({ n }) => n).slice(-KEPT), count(EVENTS - KEPT + 1, EVENTS))
   t.same(dropsIn(frames), [EVENTS - messagesIn(frames).length])
 })
 
-t.test('R5: the error of a key function is logged, and its events are dropped and counted', async t => {
+t.test('R5: the error of a key function is logged, and its events have no key', async t => {
   const lines: string[] = []
   const app: FastifyInstance = Fastify({ logger: { level: 'error', stream: { write: line => { lines.push(line) } } } })
   const latest = ({ data }: { data: unknown }): string => {
-    if ((data as Payload).n % 100 !== 0) throw new Error('no key')
+    if ((data as Payload).n > 1) throw new Error('no key')
     return (data as Payload).key
   }
   const served = await serve(t, { slowConsumer: { compactBy: latest } }, {}, app)
-  const { channel, epoch } = served
   const client = await stall(t, served)
   client.resume()
   await within('the last event', client.until(`{"n":${EVENTS},`))
+  await served.channel.end()
+  await within('the end', client.until('0\r\n\r\n'))
+  const frames = framesOf(bodyOf(client))
+  addsUp(t, served, frames, EVENTS)
+  t.same(messagesIn(frames).map(({ n }) => n).slice(-KEPT), count(EVENTS - KEPT + 1, EVENTS))
+  t.match(lines[0], 'no key')
+})
+
+t.test("R5: 'snapshot' sends a reader whose position was evicted a gap, the new state, and what follows", async t => {
+  const app: FastifyInstance = Fastify()
+  await app.register(sse)
+  const channel = app.sse.channel('sum', { slowConsumer: 'snapshot', history: { maxEvents: KEPT, maxBytes: 1e9 } })
+  let sum = 0
+  let reply!: FastifyReply
+  app.get('/', (_request, r) => (reply = r).sse(channel.subscribe({
+    snapshot: () => ['a', 'b'].map(part => ({ event: 'state', data: { part, sum } }))
+  })))
+  const client = await connect(t, await listen(t, app))
+  const { epoch } = await channel.position()
+  client.pause()
+  for (let n = 1; n <= EVENTS; n++) {
+    sum += n
+    await channel.publish({ data: { n, padding: PADDING } })
+    if (n % 5 === 0) await turn()
+  }
+  t.ok(reply.raw.writableLength > 0)
+  client.resume()
+  await within('the gap', client.until('event: sse.gap'))
+  await within('the state', client.until(`"b","sum":${sum}`))
+  sum += EVENTS + 1
+  await channel.publish({ data: { n: EVENTS + 1 } })
   await channel.end()
   await within('the end', client.until('0\r\n\r\n'))
   const frames = framesOf(bodyOf(client))
-  addsUp(t, epoch, frames, EVENTS)
   const gap = frames.findIndex(({ event }) => event === 'sse.gap')
-  t.same(messagesIn(frames).map(({ n }) => n).slice(gap), count(1, EVENTS).filter(n => n > gap && n % 100 === 0))
-  t.match(lines[0], 'no key')
+  t.same(frames.slice(gap), [
+    { event: 'sse.gap', id: '', data: { dropped: EVENTS - messagesIn(frames).length + 1 } },
+    { event: 'state', id: '', data: { part: 'a', sum: sum - EVENTS - 1 } },
+    { event: 'state', id: `${epoch}-${EVENTS}`, data: { part: 'b', sum: sum - EVENTS - 1 } },
+    { event: 'message', id: `${epoch}-${EVENTS + 1}`, data: { n: EVENTS + 1 } }
+  ])
+  t.match(app.sse.stats(), { gaps: 1, dropped: EVENTS - messagesIn(frames).length + 1 })
 })
 
 t.test('R5: an async key function that rejects ends nothing', async t => {
@@ -293,7 +336,7 @@ t.test('R5: over HTTP/2 the counts of a slow reader add up, and another stream o
   await channel.end()
   await within('the ends', over)
   const frames = framesOf(slow.parts.join(''))
-  addsUp(t, epoch, frames, EVENTS)
+  addsUp(t, { app, epoch }, frames, EVENTS)
   t.same(dropsIn(frames), [EVENTS - messagesIn(frames).length])
   t.same(messagesIn(framesOf(fast.parts.join(''))).map(({ n }) => n), count(1, EVENTS), 'a reading client receives all')
 })

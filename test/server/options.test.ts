@@ -42,7 +42,7 @@ t.test('an invalid option of the registration throws with its name', async t => 
     [{ limits: { max: 1 } },
       "Option 'limits.max' must be one of maxStreams, maxStreamsPerKey, keyGenerator, retryAfter, got an unknown option"],
     [{ heartbeat: 1 },
-      "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, end, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
+      "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, compress, end, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
   ]
   for (const [input, message] of bad) t.throws(() => resolveRegistration(input), { code: 'FST_SSE_OPTION', message })
 })

@@ -92,7 +92,7 @@ const bad: Array<[options: unknown, message: string]> = [
     "Option 'heartbeatInterval' must be a number of milliseconds from 0 to 2147483647, got -1 (number)"],
   [{ onClose: 'log' }, 'Option \'onClose\' must be a function, got "log" (string)'],
   [{ heartbeat: 5 },
-    "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, end, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
+    "Option 'heartbeat' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, compress, end, finite, limits, shutdownTimeout, reconnectWindow, got an unknown option"]
 ]
 for (const [options, message] of bad) {
   t.test(`an invalid option fails the registration: ${message}`, async t => {

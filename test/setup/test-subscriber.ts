@@ -2,7 +2,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { FrameBatch } from '../../lib/channel/frame-batch.ts'
 import type { Cursor } from '../../lib/wire/cursor.ts'
 import type { Feed } from '../../lib/channel/feed.ts'
-import { ChannelReader } from '../../lib/channel/channel-reader.ts'
+import type { ChannelReader } from '../../lib/channel/channel-reader.ts'
+import type { Pace } from '../../lib/channel/pace.ts'
+import { readerOf } from '../../lib/channel/resolved-subscription.ts'
 import type { StartPosition } from '../../lib/channel/start-position.ts'
 import type { FrameSink, SubscriberContext } from '../../lib/channel/subscriber-context.ts'
 import { EVENT_STREAM, type WireFormat } from '../../lib/wire/format.ts'
@@ -13,6 +15,8 @@ export const ALL: Projection = { filter: undefined, map: undefined, snapshot: un
 
 interface TestSubscriberOptions {
   projection?: Partial<Projection>
+  pace?: Pace
+  omitsPositions?: boolean
   /** False: every event is received as an object. */
   frames?: boolean
   singleChannel?: boolean
@@ -24,6 +28,8 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
   readonly singleChannel: boolean
   readonly frames: FrameSink | undefined
   readonly format: WireFormat
+  readonly omitsPositions: boolean
+  readonly record = undefined
   readonly reader: ChannelReader
   droppedShare = 0
   /** The number of further writes. */
@@ -42,13 +48,15 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
 
   constructor (
     feed: Feed,
-    { projection, frames = true, singleChannel = true, format = EVENT_STREAM }: TestSubscriberOptions = {}
+    { projection, pace, frames = true, singleChannel = true, format = EVENT_STREAM, omitsPositions = false }:
+    TestSubscriberOptions = {}
   ) {
     this.singleChannel = singleChannel
     this.format = format
+    this.omitsPositions = omitsPositions
     this.frames = frames ? this : undefined
     this.outcome = new Promise(resolve => { this.#settle = resolve })
-    this.reader = new ChannelReader(feed, { ...ALL, ...projection }, this)
+    this.reader = readerOf({ feed, projection: { ...ALL, ...projection }, pace }, this)
   }
 
   writeFrames (frames: string | FrameBatch, events: number): void {
@@ -87,7 +95,7 @@ export class TestSubscriber implements SubscriberContext<ChannelReader> {
     return `${this.reader.epoch}-${this.reader.position}`
   }
 
-  checkpoint (): string { return this.droppedShare === 0 ? '' : this.format.control({ id: this.id() }) }
+  checkpoint (): string { return this.droppedShare === 0 || this.omitsPositions ? '' : this.format.control({ id: this.id() }) }
   caughtUp (): void { this.caughtUpCount++ }
   hasRoom (): boolean { return this.room > 0 }
 

@@ -54,8 +54,10 @@ export class Track {
     if (id === undefined) {
       // The error of a failed stream has no position: nothing follows it.
       if (!this.#starting && event === 'error') this.#ended = true
-      else if (!this.#starting && event !== 'sse.reset') wrong('an event without a position')
+      else if (!this.#starting && event !== 'sse.reset' && event !== 'sse.gap') wrong('an event without a position')
       else this.#starting = true
+      // A new snapshot follows, which has the state after the lost events.
+      if (event === 'sse.gap') this.dropped += droppedIn(data)
       return
     }
     this.#move(event, id, data, wrong)
@@ -69,7 +71,7 @@ export class Track {
     const moves = [...position].filter(([epoch, offset]) => before.get(epoch) !== offset)
     const steps = moves.map(([epoch, offset]) => offset - (before.get(epoch) ?? NaN))
     this.first ??= id
-    const dropped = event === 'sse.gap' ? Number((JSON.parse(data!) as { dropped: number }).dropped) : 0
+    const dropped = event === 'sse.gap' ? droppedIn(data) : 0
     this.dropped += dropped
     if (data === undefined) wrong('an id that some engines do not keep')
     if (this.#starting) {
@@ -77,8 +79,8 @@ export class Track {
     } else if (event === 'sse.reset') {
       if (moves.length !== 1) wrong('a reset of more than one channel')
     } else if (event === 'sse.gap') {
-      // The position stays if the latest events of lost ones follow.
-      if (moves.length > 1 || (moves.length === 1 && steps[0] !== dropped)) wrong('a gap that does not add up')
+      // Merged events may be among the lost ones.
+      if (moves.length !== 1 || steps[0]! < dropped) wrong('a gap that does not add up')
     } else if (event === 'sse.position') {
       if (data !== '') wrong('a position with data')
       if (moves.length === 0 || !steps.every(step => step > 0)) wrong('a position that moves nothing')
@@ -90,3 +92,5 @@ export class Track {
     this.position = position
   }
 }
+
+const droppedIn = (data: string | undefined): number => (JSON.parse(data!) as { dropped: number }).dropped

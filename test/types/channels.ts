@@ -15,6 +15,7 @@ import sse, {
   type LogState,
   type LogRecord,
   type EventLogFactory,
+  type Pace,
   type PublishEventOf,
   type ReceivedEventOf,
   type SubscribeOptions,
@@ -51,8 +52,24 @@ app.sse.channel('options', {
       return event.event === 'count' ? event.data.n : event.event
     }
   },
+  pace: {
+    every: 100,
+    key: event => {
+      assertType<Equal<typeof event, ReceivedEventOf<Events>>>()
+      return event.event === 'count' ? event.data.n : undefined
+    }
+  },
   errorEvent: error => ({ event: 'message', data: error.message })
 })
+counts.subscribe({ pace: { every: 1, key: ({ event }) => event } })
+counts.subscribe({ pace: null, map: event => event.event === 'count' ? event : undefined })
+const pace: Pace<ReceivedEventOf<Events>> = { every: 5, key: ({ data }) => data }
+counts.subscribe({ pace })
+app.sse.channel('options', { events, slowConsumer: 'snapshot', pace })
+// @ts-expect-error a pace has a key
+counts.subscribe({ pace: { every: 5 } })
+// @ts-expect-error a channel has a pace or none
+app.sse.channel('options', { pace: null })
 app.sse.channel('options', { events, history: { maxAge: 1 }, slowConsumer: 'skip', errorEvent: null })
 app.sse.channel('options', { events, errorEvent: () => ({ event: 'error', data: { any: 'thing' } }) })
 const kept: ChannelOptions<Events> = { events, history: undefined, slowConsumer: undefined }
@@ -108,6 +125,29 @@ counts.publish({ id: 'mine' })
 counts.publish({ event: 'sse.gap', data: { dropped: 1 } })
 // @ts-expect-error no event at all
 counts.publish('text')
+
+declare const client: { query: (text: string) => Promise<unknown> }
+declare const maybe: { query: (text: string) => Promise<unknown> } | undefined
+export const publishing = {
+  key: counts.publish({ event: 'count', data: { n: 1 } }, { key: 'one' }),
+  client: counts.publish({ event: 'count', data: { n: 1 } }, { client }),
+  both: counts.publish({ event: 'count', data: { n: 1 } }, { key: 'one', client }),
+  perhaps: counts.publish({ event: 'count', data: { n: 1 } }, { client: maybe }),
+  neither: counts.publish({ event: 'count', data: { n: 1 } }, undefined)
+}
+assertType<Equal<typeof publishing, {
+  key: Promise<string>
+  client: Promise<undefined>
+  both: Promise<undefined>
+  perhaps: Promise<string | undefined>
+  neither: Promise<string>
+}>>()
+// @ts-expect-error a key is a string
+counts.publish({ event: 'count', data: { n: 1 } }, { key: 1 })
+// @ts-expect-error publish has no such option
+counts.publish({ event: 'count', data: { n: 1 } }, { key: 'one', id: 'mine' })
+// @ts-expect-error the event is checked with options, too
+counts.publish({ event: 'count', data: { n: 'one' } }, { key: 'one' })
 
 free.publish({ event: 'any', data: { any: 'thing' } })
 free.publish({ data: null })

@@ -5,7 +5,7 @@ import ts from 'typescript'
 
 // The messages of the compiler: where they point, and their first line.
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const FOLDER = '.tap/types/messages'
 
