@@ -177,7 +177,8 @@ export function compileContract (map: unknown, place: string, compile: SchemaCom
     const text = serializeWith(declaration.write, name, data)
     if (text === undefined) {
       assertData(name, data)
-      const { path, message } = declaration.explain(data)
+      // Data may be nested too deeply for the stack.
+      const { path, message } = serializeWith(declaration.explain, name, data)
       throw new FST_SSE_DATA(name, path, message)
     }
     return {

@@ -62,12 +62,18 @@ export interface SourceDriver {
   pull: () => void
   /** Rejects the last event. */
   rejectEvent: (error: Error) => void
+  /** Called when the head of the stream is sent. Does not throw. */
+  opened?: () => void
   /** Delivers all events that were published before now. */
   flush?: () => void
   /** Stops the source: the stream has ended. */
   stop: () => void
   /** The event id from which the client resumes, if the driver knows a later one than the id of the last event. */
   readonly lastEventId?: string | undefined
+  /** Whether all channels have the option `compress`. */
+  readonly compress?: boolean
+  /** Whether other streams receive the same frames, except for a few. */
+  readonly sharesFrames?: boolean
   /** The lag in each channel. */
   readonly channelLags?: ChannelLag[]
   /** Returns a frame with the position if it has moved without an event, else an empty string. */

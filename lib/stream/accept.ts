@@ -5,6 +5,7 @@ const QUOTED = '"(?:[\\t !\\x23-\\x5b\\x5d-\\x7e\\x80-\\xff]|\\\\[\\t -\\x7e\\x8
 const RANGE = new RegExp(`[ \\t]*(${TOKEN})/(${TOKEN})`, 'y')
 const PARAMETER = new RegExp(`[ \\t]*;[ \\t]*(?:(${TOKEN})=(${TOKEN}|${QUOTED}))?`, 'y')
 const SEPARATOR = /[ \t]*(?:,[ \t]*)+|[ \t]*$/y
+const CODING = new RegExp(`[ \\t]*(${TOKEN})(?:[ \\t]*;[ \\t]*[qQ]=(${TOKEN}))?`, 'y')
 // The standard has three digits; several clients compute more.
 const WEIGHT = /^(?:0(?:\.\d*)?|1(?:\.0*)?)$/
 
@@ -36,17 +37,17 @@ class Scanner {
   }
 }
 
-/** Parses a header. Returns undefined for a malformed one, and for one without a media range. */
-function parseAccept (header: string): MediaRange[] | undefined {
+/** Parses a list. Returns undefined for a malformed one, and for one without an element. */
+function parseList<T> (header: string, parse: (scanner: Scanner) => T | undefined): T[] | undefined {
   const scanner = new Scanner(header)
-  const ranges: MediaRange[] = []
+  const elements: T[] = []
   scanner.take(SEPARATOR)
   while (!scanner.atEnd) {
-    const range = parseRange(scanner)
-    if (range === undefined || scanner.take(SEPARATOR) === null) return undefined
-    ranges.push(range)
+    const element = parse(scanner)
+    if (element === undefined || scanner.take(SEPARATOR) === null) return undefined
+    elements.push(element)
   }
-  return ranges.length === 0 ? undefined : ranges
+  return elements.length === 0 ? undefined : elements
 }
 
 function parseRange (scanner: Scanner): MediaRange | undefined {
@@ -92,7 +93,7 @@ function weightOf (ranges: readonly MediaRange[], offered: string): number {
 
 /** Whether a header accepts a media type. A malformed header accepts none. */
 export function accepts (header: string, mediaType: string): boolean {
-  return weightOf(parseAccept(header) ?? [], mediaType) > 0
+  return weightOf(parseList(header, parseRange) ?? [], mediaType) > 0
 }
 
 /**
@@ -104,7 +105,7 @@ export function preferredType<T extends { readonly mediaType: string }> (
   accept: string | undefined,
   offered: readonly T[]
 ): T | undefined {
-  const ranges = accept === undefined ? undefined : parseAccept(accept)
+  const ranges = accept === undefined ? undefined : parseList(accept, parseRange)
   if (ranges === undefined) return offered[0]
   let best: T | undefined
   let highest = 0
@@ -115,4 +116,19 @@ export function preferredType<T extends { readonly mediaType: string }> (
     highest = weight
   }
   return best
+}
+
+function parseCoding (scanner: Scanner): [coding: string, weight: number] | undefined {
+  const [, coding, weight = '1'] = scanner.take(CODING) ?? []
+  return coding === undefined || !WEIGHT.test(weight) ? undefined : [coding.toLowerCase(), Number(weight)]
+}
+
+/**
+ * Whether a client prefers gzip to no coding, by `Accept-Encoding` (RFC 9110 §12.5.3). `x-gzip` is its old name. False
+ * without a header, and for a malformed one.
+ */
+export function acceptsGzip (header = ''): boolean {
+  const weights = new Map(parseList(header, parseCoding))
+  const gzip = weights.get('gzip') ?? weights.get('x-gzip') ?? weights.get('*') ?? 0
+  return gzip > 0 && gzip >= (weights.get('identity') ?? 0)
 }

@@ -111,6 +111,19 @@ export function writeFramed (
   return room
 }
 
+let lastHead = ''
+
+/**
+ * Replaces the text of a head that was sent by one string, which streams with the same head share. Node keeps it as a
+ * tree of its parts, which is a tenth of the memory of an idle stream.
+ */
+export function compactHead (response: ServerResponse): void {
+  const owner = response as { _header?: unknown }
+  if (typeof owner._header !== 'string') return
+  if (owner._header !== lastHead) lastHead = Buffer.from(owner._header, 'latin1').toString('latin1')
+  owner._header = lastHead
+}
+
 /** Returns the number of bytes that the kernel has not accepted yet. */
 export function unsentBytes (response: ServerResponse): number {
   if (response.req.httpVersionMajor !== 1) return response.writableLength

@@ -3,7 +3,7 @@ import { FST_SSE_NOT_ACCEPTABLE, FST_SSE_WAIT, describe } from '../errors.ts'
 import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
 import { JSON_ELEMENTS, JSON_LINES } from '../wire/json-lines.ts'
 import { preferredType } from './accept.ts'
-import { EVENT_STREAM_TYPE } from './response-headers.ts'
+import { EVENT_STREAM_TYPE, addVary } from './response-headers.ts'
 
 /** A format of a stream: Server-Sent Events, one JSON object per line, or one JSON array. */
 export type StreamFormat = 'event-stream' | 'ndjson' | 'json'
@@ -60,7 +60,7 @@ export const NOT_NEGOTIATED: Negotiated = { representation: SERVER_SENT_EVENTS, 
  */
 export function negotiate (reply: FastifyReply, { formats, maxWait }: FormatOptions): Negotiated {
   if (formats.length === 1 && formats[0] === 'event-stream') return NOT_NEGOTIATED
-  addVary(reply)
+  addVary(reply, 'Accept')
   const { headers: { accept }, url } = reply.request.raw
   const offered = formats.flatMap(format => REPRESENTATIONS[format])
   const representation = preferredType(accept, offered)
@@ -73,13 +73,6 @@ export function negotiate (reply: FastifyReply, { formats, maxWait }: FormatOpti
   // The client chose the type, not the handler.
   reply.removeHeader('content-type')
   return { representation, wait: Math.min(wait, maxWait), refusal: undefined }
-}
-
-/** Adds `Accept` to the `Vary` of a reply (RFC 9110 §12.5.5). */
-function addVary (reply: FastifyReply): void {
-  const vary = [reply.getHeader('vary') ?? []].flat().join(', ')
-  if (/(?:^|,)[ \t]*(?:\*|accept)[ \t]*(?:,|$)/i.test(vary)) return
-  reply.header('vary', vary === '' ? 'Accept' : `${vary}, Accept`)
 }
 
 /**

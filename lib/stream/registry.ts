@@ -42,6 +42,9 @@ export class StreamRegistry<M extends RegisteredStream = RegisteredStream> {
 
   get size (): number { return this.#members.length }
 
+  /** The open streams. The list changes as streams open and close. */
+  get open (): readonly M[] { return this.#members }
+
   get names (): string[] { return this.#members.map(({ record }) => record.name) }
 
   [Symbol.iterator] (): Iterator<M> { return [...this.#members].values() }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import type { Compressor } from './compressor.ts'
 import { hasTrailers } from './fastify-internals.ts'
 import { dropFraming } from './response-headers.ts'
 import { destroyOnHalfClose, openResponse, writeHead, type FrameWriter } from './response-writer.ts'
@@ -16,14 +17,16 @@ export class ReplyBody extends Readable {
   readonly #writer: FrameWriter
   readonly #reply: FastifyReply
   readonly #direct: boolean
+  readonly #compressor: Compressor | undefined
   #reading = false
 
   /** `direct`: the option `directWrites`. */
-  constructor (writer: FrameWriter, reply: FastifyReply, direct = true) {
+  constructor (writer: FrameWriter, reply: FastifyReply, direct = true, compressor?: Compressor) {
     super()
     this.#writer = writer
     this.#reply = reply
     this.#direct = direct
+    this.#compressor = compressor
     // A body that a hook made of this one reaches the response by its own pipe.
     reply.raw.on('pipe', this.#detach)
   }
@@ -40,6 +43,7 @@ export class ReplyBody extends Readable {
     const { raw } = this.#reply
     if (destination as unknown !== raw) return super.pipe(destination, options)
     // First the head: while Fastify owns the reply, a head that cannot be sent becomes an ordinary error.
+    this.#compressor?.prepare()
     writeHead(this.#reply, this.#writer.contentType)
     this.#detach()
     this.#reading = true
@@ -48,14 +52,18 @@ export class ReplyBody extends Readable {
     const trailers = options?.end === false || hasTrailers(this.#reply)
     if (!trailers) this.push(null)
     this.resume()
-    openResponse(this.#reply, this.#writer, this.#direct, trailers ? () => { this.push(null) } : undefined)
+    const end = trailers ? () => { this.push(null) } : undefined
+    openResponse(this.#reply, this.#writer, this.#direct, { end, wrapper: this.#compressor })
     return destination
   }
 
   /** Fastify calls this for HEAD after all hooks. */
   override resume (): this {
     const { raw, request } = this.#reply
-    if (request.method === 'HEAD' && !raw.headersSent) dropFraming(this.#reply)
+    if (request.method === 'HEAD' && !raw.headersSent) {
+      this.#compressor?.prepare()
+      dropFraming(this.#reply)
+    }
     return super.resume()
   }
 

@@ -7,6 +7,7 @@ import type { SourceDriver } from '../source/source.ts'
 import { canWriteHeadDirectly } from './fastify-internals.ts'
 import type { Representation } from './formats.ts'
 import type { ResolvedOptions } from './options.ts'
+import { Compressor } from './compressor.ts'
 import { ReplyBody } from './reply-body.ts'
 import { assertHead, checkHead, clearHead, dropFraming, replyHeaders, setHead } from './response-headers.ts'
 import { openDirectly, type FrameWriter } from './response-writer.ts'
@@ -21,7 +22,7 @@ export interface HeadOwner {
   readonly reply: FastifyReply
   readonly options: Pick<ResolvedOptions, 'flushHeadersAfter' | 'retry' | 'directWrites'>
   readonly record: Pick<StreamRecord, 'scope' | 'lastEventId' | 'age'>
-  readonly driver: Pick<SourceDriver, 'hasAnswer'> | undefined
+  readonly driver: Pick<SourceDriver, 'hasAnswer' | 'sharesFrames'> | undefined
   readonly representation: Representation
   readonly writer: FrameWriter & {
     readonly isEmpty: boolean
@@ -37,6 +38,8 @@ export interface HeadOwner {
   }
   /** Whether the response has no body. */
   readonly bodiless: boolean
+  /** Whether the stream is compressed for clients that accept it. */
+  readonly compresses: boolean
   /** Whether the handler is wrapped, so that Fastify gets neither its result nor its error. */
   readonly wrapped: boolean
 }
@@ -69,26 +72,26 @@ export class ResponseHead {
   #timer: NodeJS.Timeout | undefined
 
   constructor (stream: HeadOwner) {
-    const { reply, wrapped, failures } = stream
+    const { reply, wrapped } = stream
     this.#reply = reply
     this.#stream = stream
     this.#send = reply.send
-    if (!wrapped) overrideSend(reply, this, failures)
+    if (!wrapped) overrideSend(reply, this, stream.failures)
   }
 
   /** Starts the wait for the first event. */
   start (): void {
-    this.flushAfter(this.#stream.options.flushHeadersAfter, this.#flushIfIdle)
+    this.flushAfter(this.#stream.options.flushHeadersAfter, () => this.#flushIfIdle())
   }
 
   /** Sends the head without an event, for `onopen` and for proxies that wait for a first byte. */
-  readonly #flushIfIdle = (): void => {
+  #flushIfIdle (): void {
     const { record, driver, representation, writer } = this.#stream
     // The answer to a resuming client may be 204, which only a head can carry: wait until the channel has answered.
     const left = record.lastEventId !== undefined && driver?.hasAnswer === false
       ? RESUME_DECISION_TIMEOUT - record.age
       : 0
-    if (left > 0) this.flushAfter(left, this.#flushIfIdle)
+    if (left > 0) this.flushAfter(left, () => this.#flushIfIdle())
     else if (writer.isEmpty) writer.append(representation.wire.heartbeat)
   }
 
@@ -106,7 +109,8 @@ export class ResponseHead {
 
   /** Returns false if the head was committed before. */
   commit (): boolean {
-    clearTimeout(this.#timer)
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
+    this.#timer = undefined
     if (this.committed) return false
     this.committed = true
     return true
@@ -114,19 +118,22 @@ export class ResponseHead {
 
   /** Sends the head of the stream, once, and opens the writer on the response. */
   open (): void {
-    const { options: { retry, directWrites }, bodiless, representation, writer, failures } = this.#stream
+    const { options: { retry, directWrites }, bodiless, representation, writer, driver } = this.#stream
     // Another payload was sent in place of the stream.
-    if (this.#reply.sent && !this.committed) return failures.replacedBySend()
+    if (this.#reply.sent && !this.committed) return this.#stream.failures.replacedBySend()
     if (!this.commit()) return
     if (retry !== undefined && !bodiless) writer.prepend(representation.wire.control({ retry }))
+    const compressor = this.#stream.compresses
+      ? new Compressor(this.#reply, driver?.sharesFrames === true)
+      : undefined
     try {
-      if (!directWrites || bodiless || !this.writeDirectly()) {
-        return this.send(new ReplyBody(writer, this.#reply, directWrites))
+      if (!directWrites || bodiless || !this.writeDirectly(compressor)) {
+        return this.send(new ReplyBody(writer, this.#reply, directWrites, compressor))
       }
-      openDirectly(this.#reply, writer)
+      openDirectly(this.#reply, writer, compressor)
     } catch (error) {
       // No caller outside the handler would catch it.
-      failures.giveUp(error as Error)
+      this.#stream.failures.giveUp(error as Error)
     }
   }
 
@@ -145,13 +152,14 @@ export class ResponseHead {
    * listeners on it and on the response are most of the cost of a short stream. Returns false where `reply.send` does
    * more. Throws as `send` does.
    */
-  writeDirectly (): boolean {
+  writeDirectly (compressor?: Compressor): boolean {
     const { raw } = this.#reply
     // Fastify knows all cases of a response without a body. A `send` that replaces Fastify's must be called, too.
     if (raw.statusCode !== 200 || this.#send !== (Object.getPrototypeOf(this.#reply) as FastifyReply).send ||
       !canWriteHeadDirectly(this.#reply)) return false
     const { contentType } = this.#stream.representation
     setHead(this.#reply, contentType)
+    compressor?.prepare()
     checkHead(this.#reply, contentType)
     raw.writeHead(200, replyHeaders(this.#reply))
     this.#reply.hijack()

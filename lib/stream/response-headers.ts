@@ -7,10 +7,11 @@ import { logSafely } from '../log-safely.ts'
 export const EVENT_STREAM_TYPE = 'text/event-stream; charset=utf-8'
 const IS_TYPE = /^text\/event-stream[\t ]*(;|$)/i
 
+const NO_TRANSFORM = 'no-cache, no-transform'
 /** The headers of every stream beside its type, unless the handler or a hook has set others. */
 const HEADERS = Object.entries({
   // no-transform: a compressing proxy holds events back until its block is full.
-  'cache-control': 'no-cache, no-transform',
+  'cache-control': NO_TRANSFORM,
   // nginx, and proxies that copy this feature, buffer a response without this header.
   'x-accel-buffering': 'no'
 })
@@ -21,6 +22,35 @@ export function setHead (reply: FastifyReply, type = EVENT_STREAM_TYPE): void {
   for (const [name, value] of HEADERS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
+}
+
+// The headers that the coding of a reply has set.
+const coded = new WeakMap<FastifyReply, string[]>()
+
+/** Sets the coding of a stream. `ownCaching`: whether the handler has set no `Cache-Control`. */
+export function setCoding (reply: FastifyReply, coding: string, ownCaching: boolean): void {
+  const names = ['content-encoding']
+  coded.set(reply, names)
+  setLate(reply, 'content-encoding', coding)
+  if (!ownCaching || reply.getHeader('cache-control') !== NO_TRANSFORM) return
+  // An intermediary may remove the coding for a client that needs it removed.
+  setLate(reply, 'cache-control', 'no-cache')
+  names.push('cache-control')
+}
+
+/** Adds a field to the `Vary` of a reply (RFC 9110 §12.5.5). `late`: after Fastify has passed its headers on. */
+export function addVary (reply: FastifyReply, field: string, late = false): void {
+  const vary = [reply.getHeader('vary') ?? []].flat().join(', ')
+  const fields = vary.toLowerCase().split(',').map(each => each.trim())
+  if (fields.includes('*') || fields.includes(field.toLowerCase())) return
+  const value = vary === '' ? field : `${vary}, ${field}`
+  late ? setLate(reply, 'vary', value) : reply.header('vary', value)
+}
+
+/** Sets a header after the hooks. Where Fastify pipes a body, it has passed its headers on to the response. */
+function setLate (reply: FastifyReply, name: string, value: string): void {
+  reply.header(name, value)
+  if (reply.raw.hasHeader('content-type')) reply.raw.setHeader(name, value)
 }
 
 /**
@@ -85,6 +115,8 @@ export function clearHead (reply: FastifyReply): void {
   for (const [name, value] of HEADERS) {
     if (reply.getHeader(name) === value) reply.removeHeader(name)
   }
+  for (const name of coded.get(reply) ?? []) reply.removeHeader(name)
+  coded.delete(reply)
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (!canBeSent(name, value)) reply.removeHeader(name)
   }

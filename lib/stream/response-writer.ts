@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import type { FrameBatch } from '../channel/frame-batch.ts'
-import { listenToSocket, onceClosed } from '../lifecycle.ts'
+import { onceClosed, watchHalfClose } from '../lifecycle.ts'
+import type { Chunk } from '../wire/gzip.ts'
 import { hasNodeWrite, isChunked, writeFramed } from './fastify-internals.ts'
 import { checkHead, clearHead } from './response-headers.ts'
 
@@ -13,7 +14,17 @@ export interface ByteSink {
   /** Writes frames that other connections get too. */
   writeShared: (frames: FrameBatch) => boolean
   end: (text: string, bytes?: number) => unknown
+  /** Bytes written to the connection, where they are not those of the frames. */
+  readonly bytes?: number
 }
+
+/** A receiver of bytes that are chunks of a body already. */
+export interface ChunkSink {
+  writeShared: (chunk: BodyChunk) => boolean
+  endWith: (chunk: BodyChunk) => void
+}
+
+type BodyChunk = Pick<Chunk, 'framed' | 'bytes'>
 
 /** A writer that waits for its sink. The sink calls `drained` when it has room again. */
 export interface FrameWriter {
@@ -31,17 +42,19 @@ export interface FrameWriter {
  * behind the head where the head is still to be sent, past the response where nothing waits there. Frames for many
  * clients arrive with these pieces in one buffer, which is made once.
  */
-export class ResponseWriter implements ByteSink {
+export class ResponseWriter implements ByteSink, ChunkSink {
   readonly #response: ServerResponse
-  readonly #drained: () => void
+  readonly #owner: Pick<FrameWriter, 'drained'>
+  /** The listener of `drain`, from the first write without room on. */
+  #drained: (() => void) | undefined
   /** Whether `response.write` is Node's for HTTP/1: not HTTP/2, no `inject`, no middleware that replaced `write`. */
   readonly #direct: boolean
   #begun = false
 
   /** `drained` is called when there is room after a write that returned false. `direct`: the option `directWrites`. */
-  constructor (response: ServerResponse, drained: () => void, direct = true) {
+  constructor (response: ServerResponse, owner: Pick<FrameWriter, 'drained'>, direct = true) {
     this.#response = response
-    this.#drained = drained
+    this.#owner = owner
     this.#direct = direct && hasNodeWrite(response)
   }
 
@@ -53,10 +66,10 @@ export class ResponseWriter implements ByteSink {
   }
 
   /** Returns false when the client has enough for now. */
-  writeShared (frames: FrameBatch): boolean {
+  writeShared (chunk: BodyChunk): boolean {
     return this.#framesChunks()
-      ? this.#toSocket(frames.framed)
-      : this.#watchDrain(this.#response, this.#response.write(frames.bytes))
+      ? this.#toSocket(chunk.framed)
+      : this.#watchDrain(this.#response, this.#response.write(chunk.bytes))
   }
 
   /**
@@ -67,12 +80,22 @@ export class ResponseWriter implements ByteSink {
     if (text === '') {
       this.#response.end()
     } else if (this.#framesChunks()) {
-      // Through the response, which holds it until the end joins it.
-      writeFramed(this.#response, framed(text, bytes), bufferEncodingOf(text, bytes))
-      this.#response.end()
+      this.#endFramed(framed(text, bytes), bufferEncodingOf(text, bytes))
     } else {
       this.#response.end(text)
     }
+  }
+
+  /** Ends the response with a chunk, which is not empty. */
+  endWith (chunk: BodyChunk): void {
+    if (this.#framesChunks()) this.#endFramed(chunk.framed)
+    else this.#response.end(chunk.bytes)
+  }
+
+  #endFramed (chunk: string | Buffer, encoding?: BufferEncoding): void {
+    // Through the response, which holds it until the end joins it.
+    writeFramed(this.#response, chunk, encoding)
+    this.#response.end()
   }
 
   /** Whether the body's chunks are framed here. While a response is corked, Node holds back its own chunks. */
@@ -96,12 +119,14 @@ export class ResponseWriter implements ByteSink {
    * Listens for `drain` on the target that had no room. The response emits none for bytes that were written past it.
    */
   #watchDrain (target: ServerResponse | Socket, room: boolean): boolean {
-    const drained = this.#drained
-    if (!room && !target.listeners('drain').includes(drained)) {
-      target.on('drain', drained)
-      onceClosed(this.#response, () => target.removeListener('drain', drained))
-    }
+    if (!room) this.#listen(target, this.#drained ??= () => this.#owner.drained())
     return room
+  }
+
+  #listen (target: ServerResponse | Socket, drained: () => void): void {
+    if (target.listeners('drain').includes(drained)) return
+    target.on('drain', drained)
+    onceClosed(this.#response, () => target.removeListener('drain', drained))
   }
 }
 
@@ -119,7 +144,7 @@ export function destroyOnHalfClose ({ raw, server, request }: FastifyReply): voi
   const { httpAllowHalfOpen } = server.server as { httpAllowHalfOpen?: boolean }
   // All streams of an HTTP/2 connection share its socket, and each of them has a close event.
   if (raw.destroyed || request.raw.httpVersionMajor !== 1 || httpAllowHalfOpen === true) return
-  listenToSocket(raw, 'end', () => { if (!raw.writableEnded) raw.destroy() })
+  watchHalfClose(raw)
 }
 
 /**
@@ -145,26 +170,42 @@ export function writeHead (reply: FastifyReply, contentType: string): void {
   }
 }
 
-/**
- * Opens the writer on the response itself. `direct`: the option `directWrites`. `end`, where it is given, ends the
- * response in place of the writer, for trailers.
- */
-export function openResponse (reply: FastifyReply, writer: FrameWriter, direct: boolean, end?: () => void): void {
+/** Puts a sink of frames between a writer and its response. */
+export interface SinkWrapper { wrap: (sink: ByteSink & ChunkSink) => ByteSink }
+
+interface OpenOptions {
+  /** Ends the response in place of the writer, for trailers. */
+  end?: (() => void) | undefined
+  wrapper?: SinkWrapper | undefined
+}
+
+/** Opens the writer on the response itself. `direct`: the option `directWrites`. */
+export function openResponse (
+  reply: FastifyReply,
+  writer: FrameWriter,
+  direct: boolean,
+  { end, wrapper }: OpenOptions = {}
+): void {
   const { raw } = reply
   // No `close` event follows that would remove the listeners.
   if (isGone(reply)) return
   writeHead(reply, writer.contentType)
-  const sink = new ResponseWriter(raw, () => writer.drained(), direct)
-  writer.open(end === undefined
-    ? sink
+  const response = new ResponseWriter(raw, writer, direct)
+  const sink: ByteSink & ChunkSink = end === undefined
+    ? response
     : {
-        write: (text, bytes) => sink.write(text, bytes),
-        writeShared: frames => sink.writeShared(frames),
+        write: (text, bytes) => response.write(text, bytes),
+        writeShared: chunk => response.writeShared(chunk),
         end: text => {
-          if (text !== '') sink.write(text)
+          if (text !== '') response.write(text)
+          end()
+        },
+        endWith: chunk => {
+          response.writeShared(chunk)
           end()
         }
-      })
+      }
+  writer.open(wrapper === undefined ? sink : wrapper.wrap(sink))
   // A stream that ended in its first write waits for no client.
   if (!raw.writableEnded) destroyOnHalfClose(reply)
 }
@@ -172,8 +213,8 @@ export function openResponse (reply: FastifyReply, writer: FrameWriter, direct: 
 const ignore = (): void => {}
 
 /** Opens the writer on a response whose head is sent without `reply.send`. */
-export function openDirectly (reply: FastifyReply, writer: FrameWriter): void {
+export function openDirectly (reply: FastifyReply, writer: FrameWriter, wrapper?: SinkWrapper): void {
   // A write after the end makes an 'error' event, which would crash the process without a listener.
   reply.raw.on('error', ignore)
-  openResponse(reply, writer, true)
+  openResponse(reply, writer, true, { wrapper })
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
-import { Subscriber, resolveSubscriptions } from '../channel/subscriber.ts'
+import { resolveSubscriptions } from '../channel/resolved-subscription.ts'
+import { Subscriber } from '../channel/subscriber.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { CloseReason, Lifecycle } from '../lifecycle.ts'
 import { Pump } from '../source/pump.ts'
@@ -55,7 +56,6 @@ export class Stream {
   readonly wait: number
   readonly lifecycle: Lifecycle
   readonly record: StreamRecord
-  readonly failures: Failures
   readonly writer: Writer
   readonly head: ResponseHead
   driver: SourceDriver | undefined
@@ -78,7 +78,6 @@ export class Stream {
     this.wrapped = wrapped
     this.#streams = streams
     this.record = new StreamRecord({ reply, route, key, time: streams, counted: !bodiless })
-    this.failures = new Failures(this)
     this.#lifetime = options.maxLifetime > 0 || options.reauthorize !== undefined
       ? new LifetimePolicy(options, this.record, this)
       : undefined
@@ -90,11 +89,14 @@ export class Stream {
     streams.add(this)
   }
 
+  /** Made for each failure: it has no state. */
+  get failures (): Failures { return new Failures(this) }
   get wire (): WireFormat { return this.representation.wire }
   get events (): number { return this.writer.events }
   get bytes (): number { return this.writer.bytes }
   /** Whether the error handlers own the reply. */
   get abandoned (): boolean { return this.head.released }
+  get compresses (): boolean { return this.options.compress ?? this.driver?.compress ?? false }
   get stalled (): boolean { return !this.writer.hasRoom() }
   get lastEventId (): string | undefined { return this.driver?.lastEventId ?? this.record.lastEventId }
   get channelLags (): ChannelLag[] { return this.driver?.channelLags ?? [] }
@@ -190,6 +192,7 @@ export class Stream {
 
   /** Called when the writer is open on the response. */
   opened (): void {
+    this.driver?.opened?.()
     const { onOpen } = this.options
     if (onOpen === undefined || this.bodiless) return
     this.record.notify({ lastEventId: this.reply.request.lastEventId }, onOpen)

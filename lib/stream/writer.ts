@@ -7,7 +7,7 @@ import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
 import type { EventSink } from '../source/pump.ts'
 import type { ChannelSource, SourceDriver } from '../source/source.ts'
 import type { WireFormat } from '../wire/format.ts'
-import { unsentBytes } from './fastify-internals.ts'
+import { compactHead, unsentBytes } from './fastify-internals.ts'
 import type { Representation } from './formats.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ByteSink } from './response-writer.ts'
@@ -50,8 +50,6 @@ export class Writer implements EventSink, SubscriberSink {
 
   /** The number of events that were written. */
   events = 0
-  /** Bytes handed to the connection. */
-  bytes = 0
   readonly format: WireFormat
   readonly #stream: WriterOwner
   #sink: ByteSink | undefined
@@ -61,6 +59,7 @@ export class Writer implements EventSink, SubscriberSink {
   #ending = false
   #ended = false
   #wrote = true
+  #bytes = 0
   #quietSince = 0
   #unsent = 0
   #movedAt = 0
@@ -70,10 +69,13 @@ export class Writer implements EventSink, SubscriberSink {
     this.format = stream.representation.wire
   }
 
+  /** Bytes handed to the connection. */
+  get bytes (): number { return this.#sink?.bytes ?? this.#bytes }
   get record (): StreamRecord { return this.#stream.record }
   get scope (): StreamRecord['scope'] { return this.#stream.record.scope }
   get contentType (): string { return this.#stream.representation.contentType }
   get isEmpty (): boolean { return this.#batch === '' }
+  get isOpen (): boolean { return this.#sink !== undefined }
   get omitsPositions (): boolean { return this.#stream.options.systemEvent === null }
 
   /**
@@ -181,6 +183,8 @@ export class Writer implements EventSink, SubscriberSink {
   /** Called by the shared timer: a clock read for each write would cost more than its accuracy is worth. */
   tick (now: number): void {
     if (this.#sink === undefined) return
+    // A stream that lives until a tick may be idle for long.
+    if (this.#quietSince === 0) compactHead(this.#stream.response)
     if (this.#wrote) this.#quietSince = now
     this.#wrote = false
     const { options: { heartbeatInterval, stallTimeout }, response, driver } = this.#stream
@@ -220,7 +224,7 @@ export class Writer implements EventSink, SubscriberSink {
   }
 
   #count (bytes: number, room: boolean): void {
-    this.bytes += bytes
+    this.#bytes += bytes
     this.#wrote = true
     if (!room) this.#blocked = true
   }
@@ -229,7 +233,7 @@ export class Writer implements EventSink, SubscriberSink {
     if (this.#ended || this.#stream.response.destroyed) return
     this.#ended = true
     const bytes = Buffer.byteLength(this.#batch)
-    this.bytes += bytes
+    this.#bytes += bytes
     sink.end(this.#batch, bytes)
     this.#batch = ''
   }

@@ -1,4 +1,7 @@
-import { encodeComment, encodeControl, encodeData, encodeName, encodePosition, HEARTBEAT, LIVE_LINE, REPLAY_LINE } from './encode.ts'
+import {
+  encodeComment, encodeControl, encodeData, encodeName, encodePosition, HEARTBEAT, LIVE_LINE,
+  REPLAY_LINE
+} from './encode.ts'
 
 /** The fields of an event beside its name and data. */
 export interface EventFields {

@@ -7,6 +7,7 @@ import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t from 'tap'
 import sse, { EventQueue, StreamClosedError, type CloseReport, type SseSource, type AnyEvent } from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
+import { liftLoopBudget } from '../setup/loop-budget.ts'
 import { open } from '../setup/raw.ts'
 import { still, within } from '../setup/within.ts'
 
@@ -302,6 +303,7 @@ t.test('L5: events 100 ms apart arrive separately', async t => {
 })
 
 t.test('L5: events that are ready together are sent in one write', async t => {
+  liftLoopBudget(t)
   const app = Fastify()
   await app.register(sse)
   const queue = new EventQueue({ capacity: 10 })

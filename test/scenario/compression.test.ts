@@ -6,7 +6,7 @@ import middie, { type Handler } from '@fastify/middie'
 import compression from 'compression'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import sse from '../../lib/index.ts'
+import sse, { type StreamOptions } from '../../lib/index.ts'
 import { listen } from '../setup/listen.ts'
 import { within } from '../setup/within.ts'
 
@@ -18,7 +18,8 @@ interface Outcome { encoding: string | undefined, beforeEnd: number, events: num
 async function outcome (
   t: Test,
   prepare: (app: FastifyInstance) => unknown,
-  headers: Record<string, string> = {}
+  headers: Record<string, string> = {},
+  options: StreamOptions = {}
 ): Promise<Outcome> {
   const app = Fastify({ forceCloseConnections: true })
   await prepare(app)
@@ -33,7 +34,7 @@ async function outcome (
       for (let waited = 0; count() < n && waited < (beforeEnd < n - 1 ? 100 : 2_000); waited += 20) await sleep(20)
       beforeEnd = count()
     }
-  }))
+  }, options))
   const port = await listen(t, app)
   const encoding = await within('the response', new Promise<string | undefined>((resolve, reject) => {
     get({ port, host: '127.0.0.1', agent: false, headers: { 'accept-encoding': 'gzip' } }, response => {
@@ -69,4 +70,18 @@ t.test('Express compression does not compress a stream; without no-transform, it
   t.strictSame(await outcome(t, use({})), untouched)
   t.strictSame(await outcome(t, use({}), headers), held)
   t.strictSame(await outcome(t, use({ flush }), headers), flushed)
+})
+
+t.test('a stream with the option `compress` has one coding beside each compressor, and each event at once', async t => {
+  const types = { customTypes: /event-stream/, threshold: 0 }
+  const express = (options: compression.CompressionOptions) => async (app: FastifyInstance) => {
+    await app.register(middie)
+    app.use(compression({ threshold: 0, ...options }) as unknown as Handler)
+  }
+  for (const prepare of [
+    (app: FastifyInstance) => app.register(compress),
+    (app: FastifyInstance) => app.register(compress, { ...types, zlibOptions: { flush } }),
+    express({}),
+    express({ flush, filter: () => true })
+  ]) t.strictSame(await outcome(t, prepare, {}, { compress: true }), flushed)
 })

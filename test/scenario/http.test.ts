@@ -56,7 +56,8 @@ const dateless = (head: string): string => head.replace(/Date: .*/, 'Date: now')
 t.test('W1: over HTTP/1.1 the head and the body are exactly these bytes', async t => {
   const app = Fastify()
   await routes(app)
-  const client = await open(await listen(t, app), { path: '/three' })
+  // A single event: on a busy machine several may take 10 ms, and then leave in more than one chunk.
+  const client = await open(await listen(t, app), { path: '/position' })
   t.teardown(() => client.socket.destroy())
   await within('the end', client.until('0\r\n\r\n'))
   t.equal(dateless(client.received), [
@@ -70,7 +71,7 @@ t.test('W1: over HTTP/1.1 the head and the body are exactly these bytes', async 
     'Keep-Alive: timeout=72',
     'Transfer-Encoding: chunked',
     '',
-    `1b\r\n${THREE}\r\n0\r\n\r\n`
+    'c\r\ndata: none\n\n\r\n0\r\n\r\n'
   ].join('\r\n'))
 })
 

@@ -228,15 +228,13 @@ t.test('an error of the source after stop() is a late error', async t => {
   lateErrors = []
   const sink = makeSink()
   const pump = new Pump(sink)
-  let fail: (error: Error) => void = () => {}
-  pump.start({
-    [Symbol.asyncIterator]: () => ({
-      next: () =>
-        new Promise((_resolve, reject) => {
-          fail = reject
-        })
-    })
-  }, context)
+  // The first step waits for the next turn of the event loop if this turn has taken long.
+  const step = new Promise<(error: Error) => void>(resolve => {
+    pump.start({
+      [Symbol.asyncIterator]: () => ({ next: () => new Promise((_resolve, reject) => { resolve(reject) }) })
+    }, context)
+  })
+  const fail = await step
   pump.stop()
   fail(error)
   await sink.ended

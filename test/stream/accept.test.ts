@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
-import { accepts, preferredType } from '../../lib/stream/accept.ts'
+import { accepts, acceptsGzip, preferredType } from '../../lib/stream/accept.ts'
 
 // The implementation of Express and of @fastify/accepts.
 const Negotiator = createRequire(import.meta.url)('negotiator') as new (request: {
@@ -101,4 +101,13 @@ t.test('a header accepts a type with a weight above 0; a malformed or empty one 
   for (const header of ['', 'application/json;q=0, */*', 'application/jsonx', 'application/json, x', 'text/*']) {
     t.notOk(accepts(header, 'application/json'), header)
   }
+})
+
+t.test('a client that names gzip, or any coding, with a weight above 0 gets gzip, unless it prefers none', async t => {
+  for (const header of ['gzip', 'GZIP', 'x-gzip', 'gzip, deflate, br', 'br;q=1.0, gzip;q=0.8, *;q=0.1', '*', '*;q=0.001',
+    'identity;q=0, gzip', 'gzip ; Q=0.5', ' ,gzip,', 'identity;q=0.5, gzip;q=0.5', '*;q=0, gzip', 'identity;q=0, *',
+    'gzip;q=1.000']) t.equal(acceptsGzip(header), true, header)
+  for (const header of [undefined, '', ' ', 'br', 'deflate', 'identity', 'gzip;q=0', 'gzip;q=0.000, *', '*;q=0',
+    'identity, gzip;q=0.9', 'gzipped', 'gzip;level=9', 'gzip;q=2', 'gzip;q=-1', 'gzip;q=', 'gzip;', 'gzip br', 'gzip/x',
+    'gzip;q=0.5;q=1', '"gzip"', 'gzip, =']) t.equal(acceptsGzip(header), false, String(header))
 })

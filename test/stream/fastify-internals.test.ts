@@ -1,4 +1,5 @@
-import { OutgoingMessage } from 'node:http'
+import { IncomingMessage, OutgoingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply, type RouteShorthandOptions } from 'fastify'
 import { Type } from '@sinclair/typebox'
 import t, { type Test } from 'tap'
@@ -7,7 +8,7 @@ import { listen } from '../setup/listen.ts'
 import { open } from '../setup/raw.ts'
 import { fastifyWithout } from '../setup/renamed-symbol.ts'
 import { within } from '../setup/within.ts'
-import { canWriteHeadDirectly, logsRequest, clearErrorMark } from '../../lib/stream/fastify-internals.ts'
+import { canWriteHeadDirectly, clearErrorMark, compactHead, logsRequest } from '../../lib/stream/fastify-internals.ts'
 
 /** What is said of a reply in its handler. */
 async function ask<T> (question: (reply: FastifyReply) => T, { app = Fastify(), options = {}, before = () => {} }: {
@@ -109,6 +110,27 @@ t.test('another copy of Fastify has its own symbols, and one without them has no
   const strange = { sent: false, raw: { headersSent: false } } as FastifyReply
   t.equal(canWriteHeadDirectly(strange), false)
   t.equal(clearErrorMark(strange), undefined)
+})
+
+t.test('L3: a head that was sent keeps its text in one string, and the response works as before', t => {
+  const responseWith = (value: string): ServerResponse => {
+    const response = new ServerResponse(new IncomingMessage(new Socket()))
+    response.writeHead(200, { 'x-value': value, date: 'x' })
+    return response
+  }
+  const textOf = (response: ServerResponse): unknown => (response as { _header?: unknown })._header
+  for (const value of ['one', 'one', 'é']) {
+    const response = responseWith(value)
+    const text = String(textOf(response))
+    compactHead(response)
+    t.equal(textOf(response), text)
+    t.equal(response.headersSent, true)
+    t.throws(() => response.setHeader('x-late', '1'), { code: 'ERR_HTTP_HEADERS_SENT' })
+  }
+  const unsent = new ServerResponse(new IncomingMessage(new Socket()))
+  compactHead(unsent)
+  t.equal(unsent.headersSent, false, 'a response without a head')
+  t.end()
 })
 
 t.test('a request is logged unless the log controller of its server or disableRequestLogging disables it', async t => {

@@ -18,6 +18,7 @@ const DEFAULTS = {
   onOpen: undefined,
   onClose: undefined,
   directWrites: true,
+  compress: undefined,
   end: undefined,
   finite: false
 }
@@ -55,6 +56,8 @@ t.test('a valid option replaces its default, also a falsy one', async t => {
     },
     { onInvalid: 'skip', errorEvent: null, directWrites: false, finite: true },
     { onInvalid, errorEvent, onClose },
+    { compress: true },
+    { compress: false },
     { formats: ['json', 'ndjson', 'event-stream'], maxWait: 0 },
     { onShutdown: 'drain', reauthorize: () => true, reauthorizeInterval: 1 }
   ]
@@ -109,6 +112,7 @@ t.test('an invalid option throws with its name, the expected value and the given
       'true (boolean)']]],
     ['onClose', 'a function', [[null, 'null'], [{}, 'an object (Object)'], ['x', '"x" (string)']]],
     ['directWrites', 'a boolean', [[0, '0 (number)'], ['false', '"false" (string)'], [null, 'null']]],
+    ['compress', 'a boolean', [[1, '1 (number)'], ['gzip', '"gzip" (string)'], [null, 'null']]],
     ['finite', 'a boolean', [[1, '1 (number)'], ['true', '"true" (string)'], [null, 'null']]]
   ]
   t.strictSame(bad.map(([name]) => name).sort(), Object.keys(DEFAULTS).sort(), 'the table has every option')
@@ -123,6 +127,6 @@ t.test('an unknown option throws with the list of known options', async t => {
   for (const name of ['heartbeat', 'onclose', 'toString', 'constructor', '__proto__', 'prefix']) {
     const input = JSON.parse(`{ "${name}": 1 }`) as unknown
     t.equal(errorOf(input),
-      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, end, finite, got an unknown option`)
+      `FST_SSE_OPTION: Option '${name}' must be one of heartbeatInterval, flushHeadersAfter, stallTimeout, maxLifetime, retry, onInvalid, errorEvent, systemEvent, formats, maxWait, onShutdown, reauthorize, reauthorizeInterval, onOpen, onClose, directWrites, compress, end, finite, got an unknown option`)
   }
 })

@@ -59,9 +59,11 @@ function connectionOf (
   let drains = 0
   let tell = (): void => {}
   prepare(response)
-  const connection = new ResponseWriter(response, () => {
-    drains++
-    tell()
+  const connection = new ResponseWriter(response, {
+    drained: () => {
+      drains++
+      tell()
+    }
   }, direct)
   response.writeHead(200)
   return { response, connection, drains: () => drains, nextDrain: () => new Promise(resolve => { tell = resolve }) }

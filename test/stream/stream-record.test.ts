@@ -46,7 +46,7 @@ t.test('the end of a stream is one log line, at the level of its reason', async 
     const report = { reason, duration: 50, events: 3, bytes: 70, lastEventId: 'before', omittedSystemEvents: 0 }
     t.strictSame(record.close(reason as CloseReason, { events: 3, bytes: 70, lastEventId: record.lastEventId }), report)
     t.strictSame(lines, [{ level, line: report, text: 'sse stream closed' }])
-    t.match(statistics.snapshot([], {}).routes, {
+    t.match(statistics.snapshot([], 0).routes, {
       'GET /jobs/:id': { open: 0, opened: 1, closed: { [reason]: 1 }, events: 3, bytes: 70 }
     })
   }
@@ -67,7 +67,7 @@ t.test('a response without a body is no stream', async t => {
     lastEventId: 'after'
   })
   t.strictSame(lines, [])
-  t.equal(statistics.snapshot([], {}).streams.opened, 0)
+  t.equal(statistics.snapshot([], 0).streams.opened, 0)
 })
 
 t.test('onClose is called with the report, and its error is logged, also that of an async one', async t => {

@@ -13,6 +13,7 @@ import {
 } from '../../lib/index.ts'
 import sse from '../../lib/server/plugin.ts'
 import { listen } from '../setup/listen.ts'
+import { liftLoopBudget } from '../setup/loop-budget.ts'
 import { open } from '../setup/raw.ts'
 import { within } from '../setup/within.ts'
 
@@ -112,14 +113,6 @@ async function connect (app: FastifyInstance, options: InjectOptions = {}) {
       chunks.next().catch(() => {})
     }
   }
-}
-
-/** Stops the clock: a turn of the loop that lasts too long would part events that are ready together. */
-async function stopClock (t: Test): Promise<void> {
-  const now = performance.now()
-  performance.now = () => now
-  t.teardown(() => Reflect.deleteProperty(performance, 'now'))
-  await turn()
 }
 
 /** What is written to the response, write by write. */
@@ -271,7 +264,7 @@ t.test('W1: the headers are those of an event stream, and headers that the handl
 for (const flushHeadersAfter of [0, 50]) {
   for (const promises of [0, 1, 20]) {
     t.test(`L1: an event that is ready after ${promises} promises is sent with the head, without a comment, with flushHeadersAfter ${flushHeadersAfter}`, async t => {
-      await stopClock(t)
+      liftLoopBudget(t)
       const { body } = await stream(t, async function * () {
         for (let nth = 0; nth < promises; nth++) await null
         yield { data: 1 }
@@ -462,7 +455,7 @@ t.test('an error reply that cannot be sent cuts the connection and is logged', a
 async function written (t: Test, source: () => unknown): Promise<string[]> {
   let writes: string[] = []
   const { app } = await build(t)
-  await stopClock(t)
+  liftLoopBudget(t)
   app.get('/', (_request, reply) => {
     writes = writesOf(reply)
     return reply.sse(source as () => AsyncIterable<AnyEvent>)
@@ -1043,6 +1036,7 @@ const late: Array<[what: string, source: (left: Promise<void>) => unknown, logge
 ]
 for (const [when, makeSource, line] of late) {
   t.test(`a source that fails ${when} after the client disconnected is logged`, async t => {
+    liftLoopBudget(t)
     const { app, logged } = await build(t)
     const [left, closed] = [gate(), gate()]
     app.get('/', (_request, reply) => {
