@@ -1,4 +1,6 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
+import { connectTo, type Server } from './connection.ts'
+import { Http2Session } from './http2-session.ts'
 import { request } from './reader.ts'
 
 // The servers of a broadcast end each payload with it.
@@ -7,15 +9,18 @@ const MARK = '~'.charCodeAt(0)
 const PATIENCE = 30_000
 // The backlog of a listening socket holds 511 connections.
 const AT_ONCE = 200
+/** How many streams a session of HTTP/2 has. */
+export const STREAMS = 50
 
-interface Listener { socket: Socket, received: number }
+interface Listener { received: number, open: boolean }
 
 /**
- * Many connections to one broadcast. They only count events: one buffer for all of them, no stream, no parser, so that
- * reading a thousand connections does not slow the measured server.
+ * Many connections to one broadcast, or streams of HTTP/2. They only count events: one buffer for all of them, no
+ * stream, no parser, so that reading a thousand connections does not slow the measured server.
  */
 export class Audience {
   readonly #listeners: Listener[] = []
+  readonly #sockets: Socket[] = []
   readonly #memory = Buffer.allocUnsafe(64 * 1024)
   #expected = 0
   /** The connections that have not yet received the last event. */
@@ -28,12 +33,16 @@ export class Audience {
   }
 
   /** `onEvent` is called for each event with the bytes and the index of its end. */
-  static async open (port: number, size: number, onEvent?: (buffer: Buffer, at: number) => void): Promise<Audience> {
+  static async open (
+    server: Server,
+    size: number,
+    onEvent?: (buffer: Buffer, at: number) => void
+  ): Promise<Audience> {
     const audience = new Audience(onEvent)
     for (let left = size; left > 0; left -= AT_ONCE) {
       await audience.#until(`opening ${size} connections`, () => {
         audience.#waiting = Math.min(left, AT_ONCE)
-        for (let n = audience.#waiting; n > 0; n--) audience.#join(port)
+        audience.#join(server, audience.#waiting)
       })
     }
     return audience
@@ -51,7 +60,7 @@ export class Audience {
 
   /** Throws if a connection received too many events: bytes after the last event are counted, too. */
   close (): void {
-    for (const { socket } of this.#listeners) socket.destroy()
+    for (const socket of this.#sockets) socket.destroy()
     this.#check()
   }
 
@@ -81,26 +90,48 @@ export class Audience {
     }
   }
 
-  #join (port: number): void {
+  #join (server: Server, count: number): void {
     const buffer = this.#memory
-    let open = false
-    const callback = (length: number): boolean => {
-      if (!open) {
-        open = true
-        this.#done()
+    let session: Http2Session | undefined
+    for (let n = 0; n < count; n++) {
+      const listener = { received: 0, open: false }
+      this.#listeners.push(listener)
+      const ended = (): void => this.#settle(new Error(`A connection ended after ${listener.received} events`))
+      if (server.transport === 'h2') {
+        if (session === undefined || n % STREAMS === 0) {
+          session = new Http2Session(server, buffer)
+          this.#watch(session.socket, ended)
+        }
+        session.request('/', { onBytes: (_, from, to) => this.#take(listener, from, to), onEnd: ended })
+      } else {
+        const callback = (length: number): boolean => {
+          this.#take(listener, 0, length)
+          return true
+        }
+        const socket = connectTo(server, { buffer, callback })
+        socket.write(request('/'))
+        this.#watch(socket, ended)
       }
-      for (let at = buffer.indexOf(MARK); at !== -1 && at < length; at = buffer.indexOf(MARK, at + 1)) {
-        this.#onEvent?.(buffer, at)
-        if (++listener.received === this.#expected) this.#done()
-      }
-      return true
     }
-    const socket = connect({ port, host: '127.0.0.1', onread: { buffer, callback } })
-    const listener = { socket, received: 0 }
-    socket.write(request('/'))
+  }
+
+  #watch (socket: Socket, ended: () => void): void {
     socket.on('error', error => this.#settle(error))
-    socket.on('end', () => this.#settle(new Error(`A connection ended after ${listener.received} events`)))
-    this.#listeners.push(listener)
+    socket.on('end', ended)
+    this.#sockets.push(socket)
+  }
+
+  /** Counts the events of the bytes from `from` to before `to`. */
+  #take (listener: Listener, from: number, to: number): void {
+    const buffer = this.#memory
+    if (!listener.open) {
+      listener.open = true
+      this.#done()
+    }
+    for (let at = buffer.indexOf(MARK, from); at !== -1 && at < to; at = buffer.indexOf(MARK, at + 1)) {
+      this.#onEvent?.(buffer, at)
+      if (++listener.received === this.#expected) this.#done()
+    }
   }
 
   #done (): void {

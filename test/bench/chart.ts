@@ -12,14 +12,13 @@ const GROUP = 34
  * first contestant is highlighted.
  */
 export function chart (comparisons: readonly Comparison[], plain: string): string {
-  const groups = comparisons.map(({ workload, ratios }) => ({
-    title: `${workload.name}: ${workload.what}`,
-    bars: [...ratios].map(([name, values], index) => ({
-      name,
-      ratio: median(values),
-      kind: name === plain ? 'plain' : index === 0 ? 'ours' : 'peer'
-    })
-    )
+  const groups = comparisons.map(comparison => ({
+    title: `${comparison.workload.name}: ${comparison.workload.what}`,
+    bars: comparison.contestants.map((contestant, index) => ({
+      name: contestant.name,
+      ratio: median(comparison.ratios(contestant)),
+      kind: contestant.name === plain ? 'plain' : index === 0 ? 'ours' : 'peer'
+    }))
   }))
   const greatest = Math.max(...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
   const scale = (WIDTH - LABEL - 50) / greatest

@@ -1,62 +1,58 @@
 import type { Contestant } from './contestant.ts'
-import { runRounds, type Load, type Sample } from './rounds.ts'
-import { median, spread, table } from './table.ts'
+import { runRounds, type Sample } from './rounds.ts'
+import { spread, table } from './table.ts'
+import type { Workload } from './workload.ts'
 
-export interface Workload {
-  /** The name in the chart. */
-  name: string
-  /** The heading of the table. */
-  what: string
-  /** The counted unit, in the singular, and how many of them a sample has. */
-  unit: string
-  amount: number
-}
+type Samples = ReadonlyMap<Contestant, readonly Sample[]>
 
 /** The results of all contestants with one workload: absolute, and relative to the plain server in the same round. */
 export class Comparison {
   readonly workload: Workload
-  readonly #samples: ReadonlyMap<Contestant, readonly Sample[]>
-  readonly #plain: Contestant
+  readonly #samples: Samples
+  readonly #plainOf: (contestant: Contestant) => Contestant
 
-  private constructor (workload: Workload, samples: ReadonlyMap<Contestant, readonly Sample[]>, plain: Contestant) {
+  private constructor (workload: Workload, samples: Samples, plainOf: (contestant: Contestant) => Contestant) {
     this.workload = workload
     this.#samples = samples
-    this.#plain = plain
+    this.#plainOf = plainOf
   }
 
-  /** The second contestant is the plain server. */
+  /** Runs the workloads one after the other in each round. By default, the second contestant is the plain server. */
   static async of (
-    workload: Workload,
+    workloads: readonly Workload[],
     contestants: readonly Contestant[],
     rounds: number,
-    load: Load
-  ): Promise<Comparison> {
-    return new Comparison(workload, await runRounds(contestants, rounds, load), contestants[1]!)
+    plainOf = (_: Contestant): Contestant => contestants[1]!
+  ): Promise<Comparison[]> {
+    const samples = await runRounds(workloads, contestants, rounds)
+    return workloads.map((workload, index) => new Comparison(workload, samples[index]!, plainOf))
   }
 
-  /** Server CPU in each round, as a multiple of the plain server's, by name. */
-  get ratios (): Map<string, number[]> {
-    const plain = this.#samples.get(this.#plain)!
-    return new Map(
-      [...this.#samples].map(([{ name }, own]) => [name, own.map(({ cpu }, round) => cpu / plain[round]!.cpu)])
-    )
+  get contestants (): Contestant[] { return [...this.#samples.keys()] }
+
+  /** Server CPU in each round, as a multiple of the plain server's, also with another workload of the same rounds. */
+  ratios (contestant: Contestant, base: Comparison = this): number[] {
+    const plain = base.#samples.get(this.#plainOf(contestant))!
+    return this.#samples.get(contestant)!.map(({ cpu }, round) => cpu / plain[round]!.cpu)
   }
 
-  /** Microseconds of server CPU for each unit, in the median round. */
-  cpuOf (contestant: Contestant): number {
-    return median(this.#samples.get(contestant)!.map(({ cpu }) => cpu)) / this.workload.amount
+  /** Microseconds of server CPU for each unit, by round. */
+  cpuOf (contestant: Contestant): number[] {
+    return this.#samples.get(contestant)!.map(({ cpu }) => cpu / this.workload.amount)
   }
 
-  table (): string {
+  /** `bare`: a comparison of the same rounds whose plain server is a further column. */
+  table (bare?: Comparison): string {
     const { what, unit, amount } = this.workload
-    const { ratios } = this
-    const rows = [...this.#samples].map(([{ name }, own]) => [
-      name,
-      spread(own.map(({ seconds }) => amount / seconds)),
-      spread(own.map(({ cpu }) => cpu / amount), 2),
-      spread(ratios.get(name)!, 2)
+    const plain = this.#plainOf(this.contestants[0]!).name
+    const rows = this.contestants.map(contestant => [
+      contestant.name,
+      spread(this.#samples.get(contestant)!.map(({ seconds }) => amount / seconds)),
+      spread(this.cpuOf(contestant), 2),
+      spread(this.ratios(contestant), 2),
+      ...bare === undefined ? [] : [spread(this.ratios(contestant, bare), 2)]
     ])
     return table([what, `${unit === 'delivery' ? 'deliveries' : `${unit}s`}/s`, `server CPU per ${unit}, µs`,
-      '× node:http'], rows)
+      `× ${plain}`, ...bare === undefined ? [] : [`× ${plain} without these`]], rows)
   }
 }

@@ -1,28 +1,40 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { secrets, type Server, type Transport } from './connection.ts'
 import type { Cores } from './cores.ts'
 
 // A server that does not answer by then never will: its source keeps the event loop busy.
 const PATIENCE = 30_000
 
 export interface Memory { heap: number, rss: number }
+export interface Cpu { user: number, system: number }
+
+export interface Options {
+  cores: Cores | undefined
+  transport?: Transport
+  /** The path of Node. By default, the Node of this process. */
+  node?: string
+}
 
 /**
  * One of the compared servers, in its own process. It is plain JavaScript run by plain Node, so no loader affects the
  * measurement.
  */
-export class Contestant {
+export class Contestant implements Server {
   readonly name: string
+  readonly transport: Transport
   readonly #process: ChildProcess
   #port = 0
 
-  constructor (name: string, file: string, cores: Cores | undefined) {
+  constructor (name: string, file: string, { cores, transport = 'http', node: path = process.execPath }: Options) {
     this.name = name
-    const node = [process.execPath, '--expose-gc', fileURLToPath(new URL(`servers/${file}`, import.meta.url))]
+    this.transport = transport
+    const node = [path, '--expose-gc', fileURLToPath(new URL(`servers/${file}`, import.meta.url))]
     const [command, ...args] = cores === undefined ? node : ['taskset', '-c', String(cores.server), ...node]
     // Environment variables of a loader or coverage tool of this process must not reach the servers.
-    const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...env } = process.env
+    const { NODE_OPTIONS: _options, NODE_V8_COVERAGE: _coverage, ...own } = process.env
+    const env = { ...own, BENCH_TRANSPORT: transport, BENCH_KEY: secrets.key, BENCH_CERT: secrets.cert }
     this.#process = spawn(command!, args, { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#process.once('exit', this.#died)
     // A busy loop does not notice that its parent has exited.
@@ -36,7 +48,7 @@ export class Contestant {
   }
 
   /** The CPU time of the process so far, in microseconds. */
-  cpu (): Promise<number> {
+  cpu (): Promise<Cpu> {
     return this.request('cpu')
   }
 

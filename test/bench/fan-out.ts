@@ -1,33 +1,46 @@
-import { Audience } from './audience.ts'
-import { Comparison } from './comparison.ts'
+import { Audience, STREAMS } from './audience.ts'
+import type { Transport } from './connection.ts'
 import type { Contestant } from './contestant.ts'
+import { count, type Workload } from './workload.ts'
 
 export interface FanOut {
-  rounds: number
   connections: number
   /** How many events each connection receives in a round. */
   events: number
-  /** How many of them are published in one turn of the event loop. */
-  burst: number
+  /** How many of them are published in one turn of the event loop: a workload for each. */
+  bursts: readonly number[]
+  transport?: Transport
 }
 
-/** Many clients receive one sequence of events of 200 bytes. */
-export async function fanOut (
-  contestants: readonly Contestant[],
-  { rounds, connections, events, burst }: FanOut
-): Promise<Comparison> {
+/** Many clients receive one sequence of events of 200 bytes. All workloads share the clients. */
+export function fanOut ({ connections, events, bursts, transport = 'http' }: FanOut): Workload[] {
   const audiences = new Map<Contestant, Audience>()
-  for (const contestant of contestants) audiences.set(contestant, await Audience.open(contestant.port, connections))
-  const turns = Math.ceil(events / burst)
-  const rate = burst === 1 ? 'one event' : `${burst} events`
-  const what = `${connections.toLocaleString('en-US')} connections, ${rate} of 200 bytes per turn`
-  const name = burst === 1 ? 'fan-out' : `fan-out ×${burst}`
-  const comparison = await Comparison.of({ name, what, unit: 'delivery', amount: turns * burst * connections },
-    contestants, rounds, async contestant => {
-      const startedAt = performance.now()
-      await audiences.get(contestant)!.receive(turns * burst, () => contestant.request('publish', turns, burst))
-      return (performance.now() - startedAt) / 1000
-    })
-  for (const audience of audiences.values()) audience.close()
-  return comparison
+  const clients = {
+    http: `${count(connections)} connections`,
+    https: `${count(connections)} connections over TLS`,
+    h2: `${count(connections)} streams in ${Math.ceil(connections / STREAMS)} sessions of HTTP/2`
+  }[transport]
+  const shared: Pick<Workload, 'open' | 'close'> = {
+    async open (contestants) {
+      for (const contestant of contestants) audiences.set(contestant, await Audience.open(contestant, connections))
+    },
+    close () {
+      for (const audience of audiences.values()) audience.close()
+    }
+  }
+  return bursts.map((burst, index) => {
+    const turns = Math.ceil(events / burst)
+    return {
+      name: burst === 1 ? 'fan-out' : `fan-out ×${burst}`,
+      what: `${clients}, ${burst === 1 ? 'one event' : `${burst} events`} of 200 bytes per turn`,
+      unit: 'delivery',
+      amount: turns * burst * connections,
+      async load (contestant) {
+        const startedAt = performance.now()
+        await audiences.get(contestant)!.receive(turns * burst, () => contestant.request('publish', turns, burst))
+        return (performance.now() - startedAt) / 1000
+      },
+      ...index === 0 && shared
+    }
+  })
 }

@@ -39,7 +39,7 @@ async function measure (server: Contestant, readers: number, events: number, bes
   const slow = beside ? stall(server.port, '/') : undefined
   await server.request('subscribed', slow === undefined ? 0 : 1)
   await server.request('flood', FLOOD)
-  const fast = await Listeners.open(server.port, readers)
+  const fast = await Listeners.open(server, readers)
   await server.request('subscribed', slow === undefined ? readers : readers + 1)
   const times = await fast.receive(server, events, PACE)
   fast.close()

@@ -16,7 +16,7 @@ export async function halfLoad (
   { rounds, connections, events, interval }: HalfLoad
 ): Promise<string> {
   const listeners = new Map<Contestant, Listeners>()
-  for (const contestant of contestants) listeners.set(contestant, await Listeners.open(contestant.port, connections))
+  for (const contestant of contestants) listeners.set(contestant, await Listeners.open(contestant, connections))
   const times = new Map(contestants.map(contestant => [contestant, [] as Times[]]))
   // The first round warms up and does not count.
   for (let round = 0; round <= rounds; round++) {

@@ -14,9 +14,9 @@ export async function idle (
   const rows: string[][] = []
   for (const contestant of contestants) {
     // The first connections allocate code and buffers that all others share.
-    const first = await Audience.open(contestant.port, Math.min(100, connections))
+    const first = await Audience.open(contestant, Math.min(100, connections))
     const before = await contestant.memory()
-    const audience = await Audience.open(contestant.port, connections)
+    const audience = await Audience.open(contestant, connections)
     const after = await contestant.memory()
     const each = (from: number, to: number): string => ((to - from) / connections / KIB).toFixed(1)
     rows.push([contestant.name, each(before.heap, after.heap), each(before.rss, after.rss)])

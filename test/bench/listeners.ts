@@ -1,4 +1,5 @@
 import { Audience } from './audience.ts'
+import type { Server } from './connection.ts'
 import type { Contestant } from './contestant.ts'
 
 // The time has that many digits, directly before the end of the payload.
@@ -18,9 +19,9 @@ export class Listeners {
     this.#times = times
   }
 
-  static async open (port: number, size: number): Promise<Listeners> {
+  static async open (server: Server, size: number): Promise<Listeners> {
     const times: number[] = []
-    return new Listeners(await Audience.open(port, size, (buffer, at) => {
+    return new Listeners(await Audience.open(server, size, (buffer, at) => {
       // An event that was split exactly there has no readable time. It is one of thousands.
       if (at >= DIGITS) {
         times.push(Number(process.hrtime.bigint() / 1000n) - Number(buffer.toString('latin1', at - DIGITS, at)))

@@ -1,7 +1,5 @@
 import type { Contestant } from './contestant.ts'
-
-/** Runs a workload on one server. Resolves to the seconds it took, rejects if the response was wrong. */
-export type Load = (contestant: Contestant) => Promise<number>
+import type { Load } from './workload.ts'
 
 /** One contestant in one round. */
 export interface Sample {
@@ -10,28 +8,34 @@ export interface Sample {
   cpu: number
 }
 
-async function measure (contestant: Contestant, load: Load): Promise<Sample> {
+async function measure (contestant: Contestant, { prepare, load }: Load): Promise<Sample> {
+  await prepare?.(contestant)
   const before = await contestant.cpu()
   const seconds = await load(contestant)
-  return { seconds, cpu: await contestant.cpu() - before }
+  const { user, system } = await contestant.cpu()
+  return { seconds, cpu: user + system - before.user - before.system }
 }
 
 /**
- * Runs a load on all contestants in turn, in several rounds, so that disturbances affect all of them. Each round starts
- * with another one. The first round warms up and does not count.
+ * Runs workloads on all contestants in turn, in several rounds, so that disturbances affect all of them. Each round
+ * starts with another contestant. The first round warms up and does not count.
  */
 export async function runRounds (
+  workloads: readonly Load[],
   contestants: readonly Contestant[],
-  rounds: number,
-  load: Load
-): Promise<Map<Contestant, Sample[]>> {
-  const samples = new Map(contestants.map(contestant => [contestant, [] as Sample[]]))
+  rounds: number
+): Promise<Array<Map<Contestant, Sample[]>>> {
+  const samples = workloads.map(() => new Map(contestants.map(contestant => [contestant, [] as Sample[]])))
+  for (const { open } of workloads) await open?.(contestants)
   for (let round = 0; round <= rounds; round++) {
     for (let turn = 0; turn < contestants.length; turn++) {
       const contestant = contestants[(round + turn) % contestants.length]!
-      const sample = await measure(contestant, load)
-      if (round > 0) samples.get(contestant)!.push(sample)
+      for (const [index, workload] of workloads.entries()) {
+        const sample = await measure(contestant, workload)
+        if (round > 0) samples[index]!.get(contestant)!.push(sample)
+      }
     }
   }
+  for (const { close } of workloads) close?.()
   return samples
 }

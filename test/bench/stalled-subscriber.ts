@@ -13,7 +13,7 @@ export async function stalledSubscriber (
 ): Promise<string> {
   const rows: string[][] = []
   for (const contestant of contestants) {
-    const audience = await Audience.open(contestant.port, READERS)
+    const audience = await Audience.open(contestant, READERS)
     const turns = Math.ceil(events / BURST)
     const receive = (): Promise<void> =>
       audience.receive(turns * BURST, () => contestant.request('publish', turns, BURST))

@@ -3,7 +3,8 @@ export function table (heads: readonly string[], rows: readonly (readonly string
   return [heads, heads.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')
 }
 
-const text = (value: number, digits: number): string =>
+/** Shows a number with that many digits after the point. */
+export const text = (value: number, digits: number): string =>
   value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 
 export function median (values: readonly number[]): number {

@@ -1,16 +1,16 @@
 // Answers the requests of the load generator over IPC.
 const always = {
   /** Microseconds of all threads of this process, in user space and kernel, as measured by the operating system. */
-  cpu () {
-    const { user, system } = process.cpuUsage()
-    return user + system
-  },
+  cpu: () => process.cpuUsage(),
   /** Bytes in use after a full collection. `external` are buffers, which the heap does not include. */
   memory () {
     globalThis.gc()
     const { heapUsed, external, rss } = process.memoryUsage()
     return { heap: heapUsed + external, rss }
-  }
+  },
+  // Loaded on demand: else the inspector would be part of each measurement.
+  profile: async () => (await import('./profile.js')).start(),
+  profiled: async () => (await import('./profile.js')).stop()
 }
 
 /** Sends the port of the server, answers requests, and ends the process when the load generator exits. */

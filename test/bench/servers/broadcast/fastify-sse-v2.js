@@ -1,20 +1,19 @@
 import Fastify from 'fastify'
 import { FastifySSEPlugin } from 'fastify-sse-v2'
-import { report } from '../report.js'
+import { serveApp, transportOptions } from '../serve.js'
 import { publishing } from './publish.js'
 
-const app = Fastify()
+const app = Fastify(transportOptions)
 await app.register(FastifySSEPlugin)
 
 const clients = new Set()
 app.get('/', (request, reply) => {
   clients.add(reply)
-  request.socket.once('close', () => clients.delete(reply))
+  reply.raw.once('close', () => clients.delete(reply))
   reply.sse({ data: 'Connected' })
 })
 
-await app.listen({ host: '127.0.0.1', port: 0 })
-report(app.server.address().port, publishing((n, data) => {
+await serveApp(app, publishing((n, data) => {
   const event = { id: String(n), data: JSON.stringify(data) }
   for (const client of clients) client.sse(event)
 }))

@@ -1,9 +1,9 @@
 import fastifySse from '@fastify/sse'
 import Fastify from 'fastify'
-import { report } from '../report.js'
+import { serveApp, transportOptions } from '../serve.js'
 import { publishing } from './publish.js'
 
-const app = Fastify()
+const app = Fastify(transportOptions)
 await app.register(fastifySse)
 
 // Connection management as in its README.
@@ -15,7 +15,6 @@ app.get('/', { sse: 'only' }, async (request, reply) => {
   await reply.sse.send({ data: 'Connected' })
 })
 
-await app.listen({ host: '127.0.0.1', port: 0 })
-report(app.server.address().port, publishing((n, data) => {
+await serveApp(app, publishing((n, data) => {
   for (const client of clients) client.send({ id: n, data }).catch(error => app.log.info(error))
 }))

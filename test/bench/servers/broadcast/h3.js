@@ -1,6 +1,5 @@
-import { createServer } from 'node:http'
 import { EventStream, H3, toNodeHandler } from 'h3/node'
-import { report } from '../report.js'
+import { serve } from '../serve.js'
 import { publishing } from './publish.js'
 
 const clients = new Set()
@@ -13,8 +12,7 @@ app.get('/', event => {
   return stream
 })
 
-const server = createServer(toNodeHandler(app))
-server.listen(0, '127.0.0.1', () => report(server.address().port, publishing((n, data) => {
+serve(toNodeHandler(app), publishing((n, data) => {
   const event = { id: String(n), data: JSON.stringify(data) }
   for (const client of clients) client.push(event)
-})))
+}))

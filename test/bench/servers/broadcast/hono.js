@@ -1,8 +1,7 @@
-import { createServer } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
-import { report } from '../report.js'
+import { serve } from '../serve.js'
 import { publishing } from './publish.js'
 
 const clients = new Set()
@@ -14,8 +13,7 @@ app.get('/', context => streamSSE(context, async stream => {
   clients.delete(stream)
 }))
 
-const server = createServer(getRequestListener(app.fetch))
-server.listen(0, '127.0.0.1', () => report(server.address().port, publishing((n, data) => {
+serve(getRequestListener(app.fetch), publishing((n, data) => {
   const event = { id: String(n), data: JSON.stringify(data) }
   for (const client of clients) client.writeSSE(event)
-})))
+}))

@@ -1,16 +1,14 @@
-import { createServer } from 'node:http'
-import { report } from '../report.js'
+import { serve } from '../serve.js'
 import { publishing } from './publish.js'
 
 const responses = new Set()
-const server = createServer((request, response) => {
+
+serve((request, response) => {
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
   response.write(':\n\n')
   responses.add(response)
   response.once('close', () => responses.delete(response))
-})
-
-server.listen(0, '127.0.0.1', () => report(server.address().port, publishing((n, data) => {
+}, publishing((n, data) => {
   const frame = Buffer.from(`id: ${n}\ndata: ${JSON.stringify(data)}\n\n`)
   for (const response of responses) response.write(frame)
-})))
+}))

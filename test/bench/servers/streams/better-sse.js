@@ -1,12 +1,20 @@
-import { createServer } from 'node:http'
 import { createSession } from 'better-sse'
-import { report } from '../report.js'
-import { eventsOf } from './events.js'
+import { serve } from '../serve.js'
+import { cancelable, closed, closing, eventsOf } from './events.js'
 
-const server = createServer(async (request, response) => {
+async function bare (request, response) {
   const session = await createSession(request, response)
   for await (const { data } of eventsOf(request.url)) session.push(data)
   response.end()
-})
+}
 
-server.listen(0, '127.0.0.1', () => report(server.address().port))
+async function natural (request, response) {
+  const session = await createSession(request, response)
+  session.once('disconnected', closed)
+  const events = cancelable(Number(request.url.slice('/natural/'.length)), session.getRequest().signal)
+  for await (const { data } of events) session.push(data)
+  response.end()
+}
+
+serve((request, response) => request.url.startsWith('/natural/') ? natural(request, response) : bare(request, response),
+  closing)

@@ -1,14 +1,22 @@
 import fastifySse from '@fastify/sse'
 import Fastify from 'fastify'
-import { report } from '../report.js'
-import { eventsOf } from './events.js'
+import { serveApp, transportOptions } from '../serve.js'
+import { cancelable, closed, closing, eventsOf } from './events.js'
 
-const app = Fastify()
+const app = Fastify(transportOptions)
 await app.register(fastifySse)
 
 app.get('/*', { sse: 'only' }, async (request, reply) => {
   await reply.sse.send(eventsOf(request.url))
 })
 
-await app.listen({ host: '127.0.0.1', port: 0 })
-report(app.server.address().port)
+app.get('/natural/:last', { sse: 'only' }, async (request, reply) => {
+  const controller = new AbortController()
+  reply.sse.onClose(() => {
+    controller.abort()
+    closed()
+  })
+  await reply.sse.send(cancelable(Number(request.params.last), controller.signal))
+})
+
+await serveApp(app, closing)

@@ -1,15 +1,18 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import sse from 'fastify-typed-sse'
-import { report } from '../report.js'
-import { eventsOf } from './events.js'
+import { serveApp, transportOptions } from '../serve.js'
+import { cancelable, closed, closing, eventsOf } from './events.js'
 
-const app = Fastify()
+const app = Fastify(transportOptions)
 await app.register(sse)
 
-app.get('/*', {
-  schema: { sse: { message: Type.Object({ status: Type.Integer(), resMsg: Type.String() }) } }
-}, (request, reply) => reply.sse(eventsOf(request.url)))
+const schema = { sse: { message: Type.Object({ status: Type.Integer(), resMsg: Type.String() }) } }
 
-await app.listen({ host: '127.0.0.1', port: 0 })
-report(app.server.address().port)
+app.get('/*', { schema }, (request, reply) => reply.sse(eventsOf(request.url)))
+
+app.get('/natural/:last', { schema }, async (request, reply) => {
+  return reply.sse(({ signal }) => cancelable(Number(request.params.last), signal), { onClose: closed })
+})
+
+await serveApp(app, closing)

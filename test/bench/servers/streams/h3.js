@@ -1,9 +1,21 @@
-import { createServer } from 'node:http'
 import { EventStream, H3, toNodeHandler } from 'h3/node'
-import { report } from '../report.js'
-import { textsOf } from './events.js'
+import { serve } from '../serve.js'
+import { cancelable, closed, closing, textsOf } from './events.js'
 
 const app = new H3()
+
+app.get('/natural/:last', event => {
+  const stream = new EventStream(event)
+  stream.onClosed(closed)
+  const tell = async () => {
+    const events = cancelable(Number(event.context.params.last), event.req.signal)
+    for await (const { data } of events) await stream.push({ data: JSON.stringify(data) })
+    await stream.close()
+  }
+  tell()
+  return stream
+})
+
 app.get('/**', event => {
   const stream = new EventStream(event)
   const tell = async () => {
@@ -14,5 +26,4 @@ app.get('/**', event => {
   return stream
 })
 
-const server = createServer(toNodeHandler(app))
-server.listen(0, '127.0.0.1', () => report(server.address().port))
+serve(toNodeHandler(app), closing)

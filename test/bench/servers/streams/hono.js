@@ -1,14 +1,23 @@
-import { createServer } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
-import { report } from '../report.js'
-import { textsOf } from './events.js'
+import { serve } from '../serve.js'
+import { cancelable, closed, closing, textsOf } from './events.js'
 
 const app = new Hono()
+
+app.get('/natural/:last', context => streamSSE(context, async stream => {
+  try {
+    const events = cancelable(Number(context.req.param('last')), context.req.raw.signal)
+    for await (const { data } of events) await stream.writeSSE({ data: JSON.stringify(data) })
+  } finally {
+    // `stream.onAbort` is not called at the end of a stream.
+    closed()
+  }
+}))
+
 app.get('/*', context => streamSSE(context, async stream => {
   for await (const data of textsOf(context.req.path)) await stream.writeSSE({ data })
 }))
 
-const server = createServer(getRequestListener(app.fetch))
-server.listen(0, '127.0.0.1', () => report(server.address().port))
+serve(getRequestListener(app.fetch), closing)

@@ -1,0 +1,3 @@
+import { serve } from './channel.js'
+
+await serve(false)
