@@ -9,11 +9,13 @@ import { sseTransform } from 'fastify-typed-sse/openapi'
 import assistant from './assistant/server.ts'
 import board from './board/server.ts'
 import chat from './chat/server.ts'
+import { openEventLog } from './event-log.ts'
 import hypermedia from './hypermedia/server.ts'
 import mcp from './mcp/server.ts'
 import metrics from './metrics/server.ts'
 import { modules } from './modules.ts'
 import { page } from './page.ts'
+import presence from './presence/server.ts'
 import progress from './progress/server.ts'
 import run from './run/server.ts'
 import seed from './seed/server.ts'
@@ -36,7 +38,8 @@ const LOOPBACK = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
 export async function build (options: FastifyServerOptions = {}): Promise<FastifyInstance> {
   // Browsers open spare connections and send nothing on them; close() would wait for them.
   const app = Fastify({ forceCloseConnections: true, ...options })
-  await app.register(sse)
+  const eventLog = await openEventLog(app)
+  await app.register(sse, { eventLog })
   await app.register(swagger, { openapi: { openapi: '3.2.0', info }, transform: sseTransform })
   await app.register(swaggerUi, { routePrefix: '/docs' })
   await app.register(seed)
@@ -45,6 +48,7 @@ export async function build (options: FastifyServerOptions = {}): Promise<Fastif
   await app.register(progress)
   await app.register(board)
   await app.register(chat)
+  await app.register(presence)
   await app.register(run)
   await app.register(hypermedia)
   await app.register(assistant)

@@ -162,7 +162,10 @@ export async function * shared<E> (
         apply(batch)
       }
     }
-    if (!left.aborted) send('end')
+    if (left.aborted || channel === undefined) return
+    send('end')
+    // Releases the lock after the message is on its way: else the next tab could connect once more.
+    await catchUp()
   }
 
   const join = async (left: AbortSignal): Promise<void> => {

@@ -68,7 +68,8 @@ export class StreamReader<E extends object> implements ParserHandlers {
 
   message (event: string, data: string, id: string, hasId: boolean, value?: unknown): void {
     this.heartbeatOnly = false
-    if (!this.#ofChannels || event === RESET_EVENT) this.#sequence.forget()
+    // A gap without a position is followed by a snapshot, as a reset is.
+    if (!this.#ofChannels || event === RESET_EVENT || (event === GAP_EVENT && !hasId)) this.#sequence.forget()
     else if (hasId && event !== GAP_EVENT) {
       const verdict = this.#sequence.check(id)
       if (verdict === 'duplicate') return

@@ -33,7 +33,7 @@ export function checkHeaders (request: FastifyRequest, { allowedHosts, allowedOr
   if (origin !== undefined && !allowedOrigins.includes(origin) && !allowedOrigins.includes('*')) {
     throw rejection(403, `Invalid Origin header: ${origin}`)
   }
-  const types = method === 'POST' ? ['application/json', 'text/event-stream'] : method === 'GET' ? ['text/event-stream'] : []
+  const types = { POST: ['application/json', 'text/event-stream'], GET: ['text/event-stream'] }[method] ?? []
   if (!types.every(type => accepts(accept, type))) {
     throw rejection(406, `Not Acceptable: Client must accept ${types.join(' and ')}`)
   }
