@@ -288,8 +288,8 @@ t.test('W3: a text matches its schema with any line ends', async t => {
 
 t.test('C1: for any map, sent events match the document, and rejected events do not', { timeout: 120_000 },
   async t => {
-    let [sent, refused] = [0, 0]
-    await fc.assert(fc.asyncProperty(maps, async ([map, candidates]) => {
+    const counts = { sent: 0, refused: 0 }
+    const property = fc.asyncProperty(maps, async ([map, candidates]) => {
       const server = await described(t, map as EventMap).catch((error: { code?: string }) => {
         if (error.code !== 'FST_SSE_SCHEMA') throw error
       })
@@ -302,12 +302,12 @@ t.test('C1: for any map, sent events match the document, and rejected events do 
         for (const { event, data, fields } of candidates) {
           const received = await send({ event, data, ...fields })
           if (received === undefined) {
-            refused++
+            counts.refused++
             // What would have come, had the server not refused it.
             const item = { event, data: isTextSchema(map[event], SHARED) ? data : JSON.stringify(data) }
             if (reader(item) === true) throw new Error(`Refused, and it fits: ${JSON.stringify(item)}`)
           } else {
-            sent++
+            counts.sent++
             if (received.length !== 1 || !reader(received[0])) {
               throw new Error(`A sent event does not match: ${JSON.stringify(received)} ${JSON.stringify(reader.errors)}`)
             }
@@ -317,6 +317,8 @@ t.test('C1: for any map, sent events match the document, and rejected events do 
       } finally {
         await app.close()
       }
-    }), { numRuns: 25 })
-    t.ok(sent > 20 && refused > 20, `${sent} sent, ${refused} refused`)
+    })
+    // Random maps may have few events of one kind.
+    while (counts.sent <= 20 || counts.refused <= 20) await fc.assert(property, { numRuns: 10 })
+    t.pass(`${counts.sent} sent, ${counts.refused} refused`)
   })

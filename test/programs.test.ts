@@ -1,7 +1,7 @@
 import { chmodSync } from 'node:fs'
 import { delimiter } from 'node:path'
 import t from 'tap'
-import { CHROMIUM, find, missing } from './setup/programs.ts'
+import { CHROMIUM, find, missing, POSTGRES } from './setup/programs.ts'
 
 t.test('the path of a program is the value of its variable, else the first of its names on the PATH', async t => {
   const program = { ...CHROMIUM, names: ['chromium', 'google-chrome'] }
@@ -15,4 +15,13 @@ t.test('the path of a program is the value of its variable, else the first of it
   t.equal(find(program, { PATH: one }), undefined)
   t.equal(find(program, {}), undefined)
   t.equal(missing(program), 'Chromium was not found: apt-get install chromium, or set CHROMIUM_PATH')
+})
+
+t.test('a program that is not on the PATH is found in its own folders, the newest version first', async t => {
+  const folder = t.testdir({ 9: { bin: { postgres: '' } }, 15: { bin: { postgres: '' } }, 16: {} })
+  for (const version of [9, 15]) chmodSync(`${folder}/${version}/bin/postgres`, 0o755)
+  const program = { ...POSTGRES, folders: [`${folder}/*/bin`] }
+  t.equal(find(program, { PATH: '/nowhere' }), `${folder}/15/bin/postgres`)
+  t.equal(find({ ...program, folders: [`${folder}/none/*`] }, { PATH: '/nowhere' }), undefined)
+  t.equal(find({ ...program, file: `${folder}/none` }, { PATH: '/nowhere' }), undefined, 'its package is not installed')
 })

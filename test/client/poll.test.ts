@@ -12,7 +12,7 @@ import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
 // Each test waits for a swallowed stream, for long enough on a busy machine.
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' }
 const END = '{"event":"sse.position","id":"sse.end","data":""}'

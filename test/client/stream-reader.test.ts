@@ -164,6 +164,14 @@ t.test('R5: sse.gap reports lost events, which are not missing events', async t 
   t.strictSame(taken(), ['live', 'e-1', '{"dropped":7}', 'e-9'])
 })
 
+t.test('R5: after sse.gap without a position, a snapshot follows, and its last event has the position', async t => {
+  const { feed, taken } = reading()
+  const state = 'event: sse.gap\ndata: {"dropped":7}\n\ndata: state\n\n'
+  t.equal(feed(`: live\n${event('e-1')}${state}${event('e-8')}${event('e-9')}`), undefined)
+  t.strictSame(taken(), ['live', 'e-1', '{"dropped":7}', 'state', 'e-8', 'e-9'])
+  t.equal(feed(event('e-11')), 'FST_SSE_MISSING_EVENTS')
+})
+
 t.test('without the comments of channels, ids are not compared and no event is dropped', async t => {
   const { feed, taken } = reading({ lastEventId: 'e-1' })
   t.equal(feed(`${event('e-5')}${event('e-5')}${event('e-1')}`), undefined)

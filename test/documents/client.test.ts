@@ -14,7 +14,7 @@ import { listen } from '../setup/listen.ts'
 import { absent, CHROMIUM } from '../setup/programs.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const clientPage = new DocumentPrograms('lib/client/README.md')
 

@@ -8,8 +8,7 @@ import { listen } from '../setup/listen.ts'
 import { ours, theirs, v2 } from '../setup/peers.ts'
 import { until } from '../setup/until.ts'
 
-// Rows of the README's comparison with the other plugins for Fastify, in the order: this package, @fastify/sse,
-// fastify-sse-v2.
+// Rows of the comparison in lib/other-packages.md, in the order: this package, @fastify/sse, fastify-sse-v2.
 type Source = () => AsyncIterable<{ data: string }>
 const PLUGINS: Record<string, (source: Source) => Promise<FastifyInstance>> = {
   'fastify-typed-sse': source => ours((_request, reply) => reply.sse(source())),

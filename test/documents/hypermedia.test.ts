@@ -6,7 +6,7 @@ import { listen } from '../setup/listen.ts'
 import { absent, CHROMIUM } from '../setup/programs.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const hypermedia = new DocumentPrograms('lib/protocols/hypermedia.md')
 

@@ -3,7 +3,7 @@ import { DocumentPrograms } from '../setup/document-programs.ts'
 import { listen } from '../setup/listen.ts'
 import { connectClient, initialize, json, raw } from '../setup/mcp.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const document = new DocumentPrograms('lib/protocols/mcp.md')
 

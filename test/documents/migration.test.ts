@@ -11,7 +11,7 @@ import { rowsOf } from '../setup/markdown.ts'
 import { ours, theirs, v2 } from '../setup/peers.ts'
 import { until } from '../setup/until.ts'
 
-// Each row of the README's tables for programs that use another plugin, with that plugin and with this package.
+// Each row of the migration tables of lib/other-packages.md, with the other plugin and with this package.
 
 const ACCEPT = { accept: 'text/event-stream' }
 
@@ -359,7 +359,7 @@ const SSE: Record<string, RowTest> = {
 
 for (const [name, tests] of [['fastify-sse-v2', V2], ['@fastify/sse', SSE]] as const) {
   t.test(`the table for programs with ${name} has a test for each row`, async t => {
-    t.strictSame(rowsOf('README.md', name).map(([there]) => there), Object.keys(tests))
+    t.strictSame(rowsOf('lib/other-packages.md', name).map(([there]) => there), Object.keys(tests))
   })
   for (const [row, test] of Object.entries(tests)) t.test(`${name}: ${row}`, test)
 }

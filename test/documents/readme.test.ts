@@ -1,21 +1,31 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { injectStream, openStreams } from '../../lib/testing.ts'
 import { bodyOf, DocumentPrograms, open, openPage } from '../setup/document-programs.ts'
-import { absent, CHROMIUM, find, REDIS } from '../setup/programs.ts'
-import { RedisServer } from '../setup/redis.ts'
+import { absent, CHROMIUM } from '../setup/programs.ts'
+import { copyOf } from '../setup/sqlite.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const readme = new DocumentPrograms('README.md')
 
-// The program of many nodes connects to this server.
-if (find(REDIS) !== undefined) process.env.REDIS_URL = `redis://127.0.0.1:${(await RedisServer.start(t)).port}`
+// The file of the event log is in a folder of this test. Without node:sqlite, the program opens it with libsql, which
+// has the API of better-sqlite3.
+const EVENT_LOG = join(t.testdir(), 'events.db')
+process.env.EVENT_LOG = EVENT_LOG
+for (const { file, code } of readme.programs.filter(({ code }) => code.includes('sqliteLog('))) {
+  t.match(code, "sqliteLog('events.db')")
+  writeFileSync(file, readFileSync(file, 'utf8').replace("'events.db'",
+    process.getBuiltinModule('node:sqlite') === undefined
+      ? "new (await import('libsql')).default(process.env.EVENT_LOG)"
+      : 'process.env.EVENT_LOG'))
+}
 
 const TEN = Array.from({ length: 10 },
   (_, n) => `data: {"status":200,"resMsg":"server sent event message: ${n + 1}"}\n\n`).join('')
@@ -71,22 +81,19 @@ readme.run({
     const again = await stream.reconnect()
     t.match(await again.take(2), [{ data: '{"text":"two"}' }, { data: '{"text":"three"}' }])
   }],
-  'Many nodes': [async (t, app) => {
-    const { app: other } = await readme.loadAgain<{ app: FastifyInstance }>('redisLog(redis)')
-    t.teardown(() => other.close())
-    app.get('/news', (_request, reply) => reply.sse(app.sse.channel('news')))
-    const client = await open(t, app, '/news')
-    await client.until('-0\ndata: \n\n')
-    await other.sse.channel('news').publish({ data: 'One' })
-    t.match(await client.until('One\n\n'), /data: One\n\n$/)
-  }],
-  // It asserts for itself.
-  Testing: [async (t, app) => { t.strictSame(openStreams(app), []) }],
-  Options: [async (t, app) => {
-    await app.ready()
-    t.ok(app.hasReplyDecorator('sse'))
+  'Where channels keep events': [async (t, app) => {
+    const publish = (to: FastifyInstance, data: string): Promise<unknown> => to.sse.channel('news').publish({ data })
+    const id = await publish(app, 'One')
+    await app.close()
+    process.env.EVENT_LOG = copyOf(EVENT_LOG)
+    const { app: next } = await readme.loadAgain<{ app: FastifyInstance }>('sqliteLog(')
+    t.teardown(() => next.close())
+    next.get('/news', (_request, reply) => reply.sse(next.sse.channel('news')))
+    await publish(next, 'Two')
+    const client = await open(t, next, '/news', { 'last-event-id': id })
+    t.match(await client.until(': live\n\n'), /\ndata: Two\n\n: live\n\n$/)
   }]
-}, absent(REDIS))
+})
 
 t.test('the page runs in a browser', { skip: absent(CHROMIUM) }, async t => {
   const { app } = await readme.loadAgain<{ app: FastifyInstance }>("'/sse'")

@@ -17,7 +17,7 @@ t.test('the table of error codes is the list of errors', async t => {
   const defined = Object.entries(errors).filter(([name]) => name.startsWith('FST_')).map((
     [name, make]
   ) => [name, String(new (make as new() => { statusCode: number })().statusCode)])
-  t.strictSame(documented.toSorted(), [...defined, ['FST_SSE_CLOSED', '–']].toSorted())
+  t.strictSame(documented.toSorted(), [...defined, ['FST_SSE_CLOSED', '–'], ['FST_SSE_LOG_POLLING', '–']].toSorted())
 })
 
 t.test('the table of client codes lists all codes of a StreamError', async t => {
@@ -48,13 +48,18 @@ t.test('the table of options has every option with its default', async t => {
 })
 
 t.test('the table of channel options has every option with its default', async t => {
-  const { history, start, slowConsumer, events, errorEvent } = resolveChannel('any', {})
+  const { history, start, slowConsumer, pace, events, errorEvent, leaseDuration, compress, eventLog } = resolveChannel(
+    'any', {})
   t.strictSame(defaultsIn('lib/channel/README.md'), {
     events: String(events ?? 'any'),
     history: `{ ${Object.entries(history).map(([bound, value]) => `${bound}: ${value}`).join(', ')} }`,
     start,
     slowConsumer,
-    errorEvent: String(errorEvent ?? 'problem')
+    pace: String(pace ?? 'every event'),
+    errorEvent: String(errorEvent ?? 'problem'),
+    leaseDuration: String(leaseDuration),
+    compress: String(compress),
+    eventLog: String(eventLog ?? 'that of the registration')
   })
 })
 
@@ -79,7 +84,7 @@ t.test('the tables of the command line are the help of the commands', async t =>
 const firstColumn = (path: string, head: string): string[] => rowsOf(path, head).map(([first]) => plain(first))
 
 t.test('the table of statistics has every figure', async t => {
-  t.strictSame(firstColumn('lib/server/README.md', 'figure'), Object.keys(new Statistics().snapshot([], {})))
+  t.strictSame(firstColumn('lib/server/README.md', 'figure'), Object.keys(new Statistics().snapshot([], 0)))
 })
 
 t.test('the table of diagnostics channels has every channel', async t => {
@@ -88,6 +93,6 @@ t.test('the table of diagnostics channels has every channel', async t => {
 })
 
 t.test('the table of reasons has every reason', async t => {
-  const { closed } = new Statistics().snapshot([], {}).streams
+  const { closed } = new Statistics().snapshot([], 0).streams
   t.strictSame(firstColumn('lib/stream/README.md', 'reason').toSorted(), Object.keys(closed).toSorted())
 })

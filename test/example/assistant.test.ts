@@ -12,7 +12,7 @@ import { generate, type Generate } from '../../example/tokens/model.ts'
 import tokens from '../../example/tokens/server.ts'
 import { inBrowser, reads, shoot, Site, state, tabOf, windowOf } from './browser.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(300_000)
 
 const words = ['The', ' server', ' stops', ' the', ' source', '.']
 

@@ -7,7 +7,7 @@ import { page as servePage } from '../../example/page.ts'
 import { inBrowser, reaches, shoot, Site, state, tabOf, windowOf } from './browser.ts'
 import { Reading } from './reading.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const RETRY = 50
 const HEAD = `retry: ${RETRY}\n\n`

@@ -6,7 +6,7 @@ import { page as servePage } from '../../example/page.ts'
 import { inBrowser, shoot, Site, tabOf, windowOf } from './browser.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 async function build (): Promise<FastifyInstance> {
   const app = Fastify({ forceCloseConnections: true })

@@ -7,7 +7,7 @@ import mcp from '../../example/mcp/server.ts'
 import { listen } from '../setup/listen.ts'
 import { Relay } from '../setup/relay.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(300_000)
 
 const run = (url: string): ReturnType<typeof client> => client(process.execPath, ['--import', 'tsx', 'example/mcp/client.ts', url])
 const client = promisify(execFile)

@@ -16,7 +16,7 @@ import { absent, REDIS } from '../setup/programs.ts'
 import { RedisServer } from '../setup/redis.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const ID = '0b5a9c1e-7f0e-4a55-9d8e-3f6f0f1b2c3d'
 // Longer than the browser's reconnect delay here: a page that would reconnect has done so by then.

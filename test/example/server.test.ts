@@ -123,9 +123,10 @@ t.test('the start page lists the examples, and shows each with one stream in a f
   const app = await build()
   t.teardown(() => app.close())
   const start = await app.inject('/')
-  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run', '/hypermedia', '/assistant']) {
+  for (const path of ['/seed', '/tokens', '/progress', '/board', '/chat', '/run', '/presence', '/hypermedia', '/assistant']) {
     t.match(start.body, `<a href="${path}">`)
-    t.equal(start.body.includes(`<iframe src="${path}"`), path !== '/hypermedia', 'a browser opens six connections')
+    const framed = !['/presence', '/hypermedia'].includes(path)
+    t.equal(start.body.includes(`<iframe src="${path}"`), framed, 'a browser opens six connections')
     const page = await app.inject(path)
     t.equal(page.headers['content-type'], 'text/html; charset=utf-8')
     t.match(page.body, '<link rel="stylesheet" href="/page.css">')
@@ -176,6 +177,8 @@ t.test('the OpenAPI document describes the routes of the server', async t => {
     '/hypermedia/notes',
     '/hypermedia/turbo',
     '/mcp',
+    '/presence/{document}/events',
+    '/presence/{document}/waves',
     '/progress/events',
     '/runs/{id}',
     '/sse',

@@ -29,7 +29,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
 
 t.test('without a library of schemas, the entry points load that need none', async t => {
   const project = await Project.create(t, tarball, [])
-  const names = ['', '/client', '/inspector', '/openapi', '/testing'].map(name => `fastify-typed-sse${name}`)
+  const names = ['', '/client', '/inspector', '/openapi', '/publisher', '/testing'].map(name => `fastify-typed-sse${name}`)
   const program = names.map(name => `console.log(Object.keys(await import('${name}')).length > 0)`).join('\n')
   t.equal(await project.run('program.ts', `${program}\nexport {}`, { compiler }), 'true\n'.repeat(names.length))
 })

@@ -13,7 +13,7 @@ import { Relay } from '../setup/relay.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 interface Node { app: FastifyInstance, stores: McpEventStores, port: number, tools: Tools }
 

@@ -6,7 +6,7 @@ import { mcp } from '../../lib/protocols/mcp.ts'
 import { begin, connectClient, initialize, json, raw, rejected, startMcp } from '../setup/mcp.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('a request that breaks the rules of the transport gets the status of the protocol', async t => {
   const { port, tools } = await startMcp(t, { allowedHosts: ['127.0.0.1', 'other.example'].flatMap(host => [host, `${host}:0`]) })

@@ -282,7 +282,7 @@ t.test('a client that leaves stops the source of a response', async t => {
   const over = new Promise<void>(resolve => { stopped = resolve })
   const { client } = await server(t, app => {
     app.post('/v1/responses', { schema: responseSchema }, (_request, reply) => reply.sse(responses({
-      [Symbol.asyncIterator]: () => {
+      [Symbol.asyncIterator]: (): Pick<ReturnType<typeof answer>, 'next' | 'return'> => {
         const inner = answer()
         let count = 0
         return {

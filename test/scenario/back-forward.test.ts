@@ -10,7 +10,7 @@ import { until } from '../setup/until.ts'
 
 t.setTimeout(180_000)
 
-const PATIENCE = 30_000
+const PATIENCE = 60_000
 
 declare global {
   interface Window { kept: { numbers: number[], returned: boolean, closed: string } }

@@ -6,7 +6,7 @@ import { END, ended, fieldsOf, intact, nameOf, read, serve, soon, WAYS } from '.
 
 // The tests of both-ways.test.ts with nginx in between, which decodes chunks, or gets none, and encodes its own.
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 for (const way of WAYS) {
   for (const version of ['1.0', '1.1']) {

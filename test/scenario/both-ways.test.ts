@@ -19,7 +19,7 @@ import { still } from '../setup/within.ts'
 
 // Frames are written past Node's own chunking to the socket, or through it. In every situation the bytes are the same.
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 interface Case { title: string, run: (t: Test, way: Way) => Promise<void> }
 

@@ -8,7 +8,7 @@ import { FLAGS } from '../setup/chromium.ts'
 import type { Message } from '../setup/clients/reader.ts'
 import { absent, CHROMIUM, need } from '../setup/programs.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 // A browser checks the table of byte cases, which is our reading of the standard.
 

@@ -9,7 +9,7 @@ import { open, type RawClient } from '../setup/raw.ts'
 import { RedisServer } from '../setup/redis.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 // The log outlives a deployment: nodes of two versions share a channel in Redis (C5).
 

@@ -9,7 +9,7 @@ import { Nginx, type HttpBlock } from '../setup/nginx.ts'
 import { absent, NGINX } from '../setup/programs.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 // The installed command, against a real nginx with good and bad settings.
 

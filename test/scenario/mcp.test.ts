@@ -13,7 +13,7 @@ import { within } from '../setup/within.ts'
 
 // MCP with the client of the official SDK, over real sockets.
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 t.test('a client of the SDK initializes, lists and calls tools, and gets errors', async t => {
   const { port, endpoint, tools } = await startMcp(t)

@@ -12,7 +12,7 @@ import { open, type RawClient, type RawRequest } from '../setup/raw.ts'
 import { RedisServer } from '../setup/redis.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 // The configuration of lib/server/proxies.md, between real clients and real nodes. The effect of a line is shown by
 // replacing it.

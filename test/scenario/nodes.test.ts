@@ -12,7 +12,7 @@ import { Track } from '../setup/track.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 // R8, over real sockets to real servers.
 

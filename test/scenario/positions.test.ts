@@ -100,7 +100,8 @@ async function followMcp (t: Test, url: string, lastEventId?: string) {
 }
 
 t.test('R3, W8: an MCP client that is cut before its first event resumes at its position', async t => {
-  const app = Fastify()
+  // To Node a connection without a request is not idle: it would keep the server open for `headersTimeout`.
+  const app = Fastify({ forceCloseConnections: true })
   await app.register(sse)
   const session = app.sse.channel('session')
   app.post('/mcp', (_request, reply) => reply.sse(session))

@@ -8,14 +8,16 @@ import { absent, REDIS } from '../setup/programs.ts'
 import { RedisServer } from '../setup/redis.ts'
 import { until } from '../setup/until.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 // Permissions and memory limits of Redis.
 
 // As documented.
 const RIGHTS = ['resetkeys', '~sse:*', 'resetchannels', '&sse:*', '-@all', '+@connection', '+info', '+eval', '+evalsha',
-  '+time', '+exists', '+del', '+get', '+set', '+hmget', '+hset', '+pexpire', '+persist', '+xadd', '+xlen', '+xrange',
-  '+xtrim', '+xinfo', '+publish', '+subscribe', '+unsubscribe']
+  '+time', '+exists', '+del', '+get', '+getrange', '+set', '+hmget', '+hset', '+pexpire', '+persist', '+xadd', '+xlen',
+  '+xrange', '+xtrim', '+xinfo', '+publish', '+subscribe', '+unsubscribe', '+pubsub|numsub', '+hget',
+  '+hsetnx', '+hincrby', '+hdel',
+  '+hkeys', '+zadd', '+zrem', '+zscore', '+zcount', '+zrangebyscore']
 
 async function serve (t: Test, client: Redis): Promise<{ app: FastifyInstance, news: Channel }> {
   const app = Fastify()

@@ -15,7 +15,7 @@ import { RedisServer } from '../setup/redis.ts'
 import { until } from '../setup/until.ts'
 import { within } from '../setup/within.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const events = { token: Type.String() }
 type Event = PublishEventOf<typeof events>

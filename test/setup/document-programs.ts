@@ -10,6 +10,7 @@ import t, { type Test } from 'tap'
 import { FLAGS } from './chromium.ts'
 import { codeBlocksOf, type CodeBlock } from './markdown.ts'
 import { CHROMIUM, need } from './programs.ts'
+import { env } from './project.ts'
 
 /** Checks the program of one block of code, whose app has its routes. */
 export type Check = (t: Test, app: FastifyInstance) => Promise<void>
@@ -99,7 +100,7 @@ export class DocumentPrograms {
     for (const { heading, file, code } of this.programs) {
       const index = indexes.get(heading) ?? 0
       indexes.set(heading, index + 1)
-      t.test(`${heading}, block ${index + 1} runs`, { skip: code.includes('REDIS_URL') && skip }, async t => {
+      t.test(`${heading}, block ${index + 1} runs`, { skip: /(?:REDIS|POSTGRES)_URL/.test(code) && skip }, async t => {
         if (code.includes("from 'tap'")) {
           // A test cannot run inside of another one.
           const output = execFileSync(process.execPath, ['--import', './test/setup/typescript.js', file], {
@@ -146,7 +147,7 @@ export function compile (folder: string): string {
   writeFileSync(join(folder, 'tsconfig.json'),
     JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: ['.'] }))
   try {
-    return execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', folder], { encoding: 'utf8' })
+    return execFileSync(process.execPath, ['node_modules/typescript-7/bin/tsc', '-p', folder], { encoding: 'utf8', env })
   } catch (error) {
     return (error as { stdout: string }).stdout
   }

@@ -7,6 +7,7 @@ export async function listen (
   app: FastifyInstance
 ): Promise<number> {
   t.teardown(() => app.close())
-  await app.listen({ port: 0, host: '127.0.0.1' })
+  // A thousand clients connect at once, and a busy machine accepts late: Linux drops connections beyond the backlog.
+  await app.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 })
   return (app.server.address() as AddressInfo).port
 }

@@ -57,7 +57,9 @@ export class Nginx {
     const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
     for (let tries = 1; ; tries++) {
-      const [port, other] = [await freePort(), await freePort()]
+      const port = await freePort()
+      let other = port
+      while (other === port) other = await freePort()
       writeFileSync(join(folder, 'nginx.conf'), config(main, http(port, other)))
       const nginx = new Nginx(folder, port, other)
       t.teardown(() => nginx.stop())

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, realpathSync, statSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { accessSync, constants, existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { delimiter, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 // Programs that tests run. Run as a program (`pretest`), this file finds them, or installs them if it runs as root on a
@@ -14,6 +14,10 @@ export interface Program {
   variable: string
   /** The package on Debian. */
   package: string
+  /** Folders to search after those of the PATH. A star is any name. */
+  folders?: readonly string[]
+  /** A file that the package installs beside the executable of another package. */
+  file?: string
 }
 
 export const CHROMIUM: Program = {
@@ -30,6 +34,7 @@ export const REDIS: Program = {
 }
 export const NGINX: Program = { title: 'nginx', names: ['nginx'], variable: 'NGINX_PATH', package: 'nginx' }
 export const CURL: Program = { title: 'curl', names: ['curl'], variable: 'CURL_PATH', package: 'curl' }
+export const PYTHON: Program = { title: 'Python', names: ['python3'], variable: 'PYTHON_PATH', package: 'python3' }
 export const JQ: Program = { title: 'jq', names: ['jq'], variable: 'JQ_PATH', package: 'jq' }
 export const HAPROXY: Program = { title: 'HAProxy', names: ['haproxy'], variable: 'HAPROXY_PATH', package: 'haproxy' }
 export const VARNISH: Program = { title: 'Varnish', names: ['varnishd'], variable: 'VARNISH_PATH', package: 'varnish' }
@@ -48,15 +53,47 @@ export const WEBKIT: Program = {
   package: 'webkit2gtk-driver'
 }
 export const XVFB: Program = { title: 'Xvfb', names: ['Xvfb'], variable: 'XVFB_PATH', package: 'xvfb' }
-const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL, JQ]
+export const POSTGRES: Program = {
+  title: 'PostgreSQL',
+  names: ['postgres'],
+  variable: 'POSTGRES_PATH',
+  package: 'postgresql',
+  folders: ['/usr/lib/postgresql/*/bin']
+}
+export const PGBOUNCER: Program = {
+  title: 'PgBouncer',
+  names: ['pgbouncer'],
+  variable: 'PGBOUNCER_PATH',
+  package: 'pgbouncer'
+}
+export const PSYCOPG: Program = {
+  title: 'Python with psycopg2',
+  names: ['/usr/bin/python3'],
+  variable: 'PSYCOPG_PYTHON_PATH',
+  package: 'python3-psycopg2',
+  file: '/usr/lib/python3/dist-packages/psycopg2/__init__.py'
+}
+const ALL = [CHROMIUM, FIREFOX, WEBKIT, XVFB, REDIS, NGINX, HAPROXY, VARNISH, CADDY, CURL, JQ, PYTHON, POSTGRES,
+  PGBOUNCER, PSYCOPG]
 
 // The folder of server programs, which is not in every PATH.
 const SERVERS = '/usr/sbin'
 
-export function find ({ names, variable }: Program, env: NodeJS.ProcessEnv = process.env): string | undefined {
+export function find (program: Program, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const { names, variable, folders = [], file } = program
   const told = env[variable]
   if (told !== undefined) return isProgram(told) ? told : undefined
-  return onPath(names, env)
+  if (file !== undefined && !existsSync(file)) return undefined
+  const own = folders.flatMap(folder => names.flatMap(name => matching(join(folder, name))))
+  return onPath(names, env) ?? own.find(isProgram)
+}
+
+/** Returns the paths that fit a path with a star, the greatest first. */
+function matching (pattern: string): string[] {
+  const [before, after] = pattern.split('*') as [string, string]
+  if (!existsSync(before)) return []
+  const versions = readdirSync(before).sort((a, b) => b.localeCompare(a, 'en', { numeric: true }))
+  return versions.map(version => before + version + after)
 }
 
 export const missing = ({ title, package: name, variable }: Program): string =>
@@ -77,7 +114,7 @@ export function need (program: Program): string {
 
 function onPath (names: readonly string[], env: NodeJS.ProcessEnv): string | undefined {
   const folders = env.PATH === undefined ? [] : [...env.PATH.split(delimiter), SERVERS]
-  return names.flatMap(name => folders.map(folder => join(folder, name))).find(isProgram)
+  return names.flatMap(name => isAbsolute(name) ? name : folders.map(folder => join(folder, name))).find(isProgram)
 }
 
 function isProgram (file: string): boolean {

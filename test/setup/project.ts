@@ -75,7 +75,7 @@ export class Project {
   }
 
   /** Compiles files beside their sources. Returns the messages of the compiler, each with its detail lines. */
-  async compile (files: readonly string[], options: object = {}, compiler = 'typescript'): Promise<string[]> {
+  async compile (files: readonly string[], options: object = {}, compiler = 'typescript-7'): Promise<string[]> {
     this.write('tsconfig.json', JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files }))
     // tap loads its hooks into each child process by NODE_OPTIONS. The native compiler does not run beside them.
     const args = ['-u', 'NODE_OPTIONS', process.execPath, resolve('node_modules', compiler, 'bin/tsc'), '-p', this.folder,

@@ -18,6 +18,8 @@ export interface RawResponse {
   headers: Record<string, string>
   /** The body, with chunked encoding removed. */
   body: string
+  /** The same as bytes. */
+  bytes: Buffer
   trailers: string
   /**
    * True if the response is complete: the last chunk, the full length, or for HTTP/1.0 a clean end of the connection.
@@ -110,11 +112,13 @@ export class RawClient {
       const bodiless = method === 'HEAD' || status === 204 || status === 304
       const body = bodiless ? { text: '', trailers: '', complete: true, length: 0 } : this.#body(headers, rest)
       rest = rest.slice(body.length)
+      const bytes = Buffer.from(body.text, 'latin1')
       found.push({
         status,
         head,
         headers,
-        body: Buffer.from(body.text, 'latin1').toString('utf8'),
+        body: bytes.toString('utf8'),
+        bytes,
         trailers: body.trailers,
         complete: body.complete
       })

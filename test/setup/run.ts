@@ -1,23 +1,37 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join, sep } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 
 // Runs the checks and the suite. The last line is "N passed, N failed". Arguments are test files and options of tap:
-// with a file alone its tests run, without checks and coverage. The argument `load` runs the tests under load.
+// with a file alone its tests run, without checks and coverage. The argument `long` runs the long programs, `streams`
+// the tests of streams, for another version of Node.
 
 /**
  * Files that start browsers, proxies, nodes or benchmarks, or that run for long: they say nothing new about coverage.
  */
-const PROGRAMS = matcher(['bench', 'client/package', 'example/.*', 'documents/.*', 'types/.*', 'package/.*',
-  'scenario/(ai-sdk|back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|checks-in-a-page|clients|compression|doctor|drain|fan-out|hypermedia)',
-  'scenario/(inspector|nginx|nodes|page|polling|proxies|react|rights|run-nodes|servers|soak|tabs)'])
-/** The programs that need most of the CPU: of `npm run test:load`, and so of `.ci/run`. */
-const LOAD = matcher(['bench', 'example/nodes', 'scenario/(chaos|fan-out|nodes|soak)'])
+const PROGRAMS = matcher(['bench', 'bench-compression', 'client/package', 'example/.*', 'documents/.*', 'types/.*',
+  'package/.*', 'scenario/(ai-sdk|back-forward|both-ways|both-ways-proxies|browser|byte-cases|chaos|checks-in-a-page)',
+  'scenario/(clients|compressed-clients|compressed-proxies|compression|doctor|drain|fan-out|hypermedia|inspector|kill)',
+  'scenario/(machine|nginx|nodes|pace|page|polling|postgres-nodes|presence-nodes|proxies|react|rights|run-nodes)',
+  'scenario/(servers|soak|tabs)'])
+/**
+ * The programs of `npm run test:long`, and so of `.ci/run` alone: they are under load, install packages in projects,
+ * start several nodes, or repeat for one more proxy, client or engine what a program of `npm test` shows.
+ */
+const LONG = matcher(['bench', 'bench-compression', 'client/package', 'package/.*', 'types/messages',
+  'example/(assistant|board|chat|event-log|hypermedia|nodes|presence|run|server)',
+  'scenario/(ai-sdk|back-forward|both-ways|both-ways-proxies|chaos|clients|compressed-proxies|drain|fan-out|hypermedia)',
+  'scenario/(inspector|kill|machine|nodes|polling|postgres-nodes|presence-nodes|proxies|react|run-nodes|soak)'])
 /**
  * Files with a process of their own: scenarios count sockets, timers and memory, the checks of logs run side by side,
  * and two files look at the modules that their process has loaded.
  */
-const ALONE = matcher(['scenario/.*', 'log/(run-)?checks', 'schema/packages', 'schema/sinclair-typebox'])
+const ALONE = matcher(['scenario/.*', 'log/([a-z]+-)?checks', 'schema/packages', 'schema/sinclair-typebox'])
+/** Covered files that neither read nor write streams, or whose code has no part that depends on the version of Node. */
+const WITHOUT_STREAMS = matcher(['(client|testing|cli|inspector|openapi|errors|structure|validate-options)',
+  '(client|openapi|schema|testing|cli|inspector|log)/.*', '(stream|server)/options', 'metrics/histogram',
+  'protocols/(ai-sdk|anthropic|openai|hypermedia|mcp-options|mcp-messages|open-object|error-response|ui-messages)',
+  'scenario/deploy'])
 const CHECKS = ['lint', 'typecheck', 'package']
 
 function matcher (names: readonly string[]): (file: string) => boolean {
@@ -57,8 +71,7 @@ function grouped (files: readonly string[]): string[] {
   mkdirSync(folder, { recursive: true })
   const groups = new Map<string, string[]>()
   for (const file of files) {
-    const [, name = ''] = file.split('/')
-    const group = ALONE(file) ? file : join(folder, `${name.replace(/\.test\.ts$/, '')}.mjs`)
+    const group = ALONE(file) ? file : join(folder, `${dirname(file).replaceAll('/', '-')}.mjs`)
     groups.set(group, [...groups.get(group) ?? [], file])
   }
   for (const [group, files] of groups) {
@@ -106,9 +119,13 @@ async function main (args: readonly string[]): Promise<void> {
     await check()
     runs.push(await suite('covered', ['--timeout=480', ...grouped(files.filter(file => !PROGRAMS(file)))]))
     runs.push(await suite('programs', ['--disable-coverage', '--timeout=480',
-      ...programs.filter(file => !LOAD(file))]))
-  } else if (args[0] === 'load') {
-    runs.push(await suite('load', ['--disable-coverage', ...programs.filter(LOAD)]))
+      ...programs.filter(file => !LONG(file))]))
+  } else if (args[0] === 'long') {
+    runs.push(await suite('long', ['--disable-coverage', '--timeout=900', ...programs.filter(LONG)]))
+  } else if (args[0] === 'streams') {
+    const streams = files.filter(file => !PROGRAMS(file) && !WITHOUT_STREAMS(file))
+    runs.push(await suite('streams', ['--disable-coverage', '--timeout=480', ...grouped(streams),
+      'test/scenario/both-ways.test.ts']))
   } else {
     runs.push(await suite('last', ['--disable-coverage', ...args]))
   }

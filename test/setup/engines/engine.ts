@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { within } from '../within.ts'
 
 /** The time limit for each operation in an engine, in milliseconds, on a busy machine. */
-export const PATIENCE = 30_000
+export const PATIENCE = 60_000
 
 /** The test that an engine or a page belongs to. */
 export interface Owner {

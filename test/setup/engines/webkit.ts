@@ -36,8 +36,9 @@ export class WebKit implements Engine {
       if (group.isOver) throw new Error('WebKitWebDriver ended before it could be asked')
       return ask('GET', `${url}/status`).then(() => true, () => false)
     })
-    // It knows only its own browser.
-    const capabilities = { alwaysMatch: { acceptInsecureCerts: true } }
+    // The driver knows only its own browser. A script that starts while its page is left never answers: after the
+    // limit, the wait for the next page runs it again.
+    const capabilities = { alwaysMatch: { acceptInsecureCerts: true, timeouts: { script: PATIENCE / 3 } } }
     const { sessionId } = await ask('POST', `${url}/session`, { capabilities }) as { sessionId: string }
     const session = `${url}/session/${sessionId}`
     const post = (path: string, body: object): Promise<unknown> => ask('POST', `${session}${path}`, body)
