@@ -40,7 +40,7 @@ readme.run({
     t.equal(await bodyOf(app, '/orders'), `event: created\nid: 1\ndata: {"id":"${id}","total":12.5}\n\n` +
       `event: note\ndata: line one\ndata: line two\n\nevent: paid\nid: 2\ndata: {"id":"${id}"}\n\n`)
   }],
-  'When the client leaves': [async (t, app) => {
+  'When the client disconnects': [async (t, app) => {
     const stream = await injectStream(app, { method: 'POST', url: '/chat' })
     t.match(await stream.take(2), [{ event: 'token', data: 'Once' }, { event: 'token', data: ' upon' }])
     await stream.disconnect()

@@ -29,14 +29,16 @@ t.test('the table of client codes lists all codes of a StreamError', async t => 
 
 /** The names and the defaults in the tables of options of a file. */
 const defaultsIn = (path: string): Record<string, string> =>
-  Object.fromEntries(
-    rowsOf(path, 'option', 'default').map(([name, value]) => [plain(name), plain(value).replaceAll("'", '')])
-  )
+  Object.fromEntries(rowsOf(path, 'option', 'default').map(([name, value]) => [plain(name), plain(value)]))
+
+/** A default as a program writes it. */
+const written = (value: unknown): string =>
+  Array.isArray(value) ? `[${value.map(written).join(', ')}]` : typeof value === 'string' ? `'${value}'` : String(value)
 
 t.test('the table of options has every option with its default', async t => {
   const defined = Object.entries(resolveOptions(undefined)).map((
     [name, value]
-  ) => [name, String(value ?? (name === 'errorEvent' ? 'problem' : '–'))])
+  ) => [name, value === undefined ? (name === 'errorEvent' ? 'problem' : '–') : written(value)])
   const { server: { shutdownTimeout, reconnectWindow } } = resolveRegistration({})
   t.strictSame(defaultsIn('README.md'), {
     ...Object.fromEntries(defined),
@@ -53,8 +55,8 @@ t.test('the table of channel options has every option with its default', async t
   t.strictSame(defaultsIn('lib/channel/README.md'), {
     events: String(events ?? 'any'),
     history: `{ ${Object.entries(history).map(([bound, value]) => `${bound}: ${value}`).join(', ')} }`,
-    start,
-    slowConsumer,
+    start: written(start),
+    slowConsumer: written(slowConsumer),
     pace: String(pace ?? 'every event'),
     errorEvent: String(errorEvent ?? 'problem'),
     leaseDuration: String(leaseDuration),
