@@ -7,7 +7,7 @@ export { EventQueue, type EventQueueOptions } from './source/event-queue.ts'
 export { StreamClosedError, type CloseReason, type CloseReport, type OpenReport } from './lifecycle.ts'
 export { memoryLog } from './log/memory.ts'
 export { KEY_DURATION } from './log/log.ts'
-export { FST_SSE_CHANNEL_ENDED } from './errors.ts'
+export { FST_SSE_CHANNEL_ENDED, FST_SSE_CLOSING } from './errors.ts'
 export type {
   EventLog, EventLogFactory, HeldMembers, HistoryLimits, KeyedPosition, LogBatch, LogEntry, LogPosition, LogRecord,
   LogState, LogStatus, MemberLog, RunLog

@@ -4,8 +4,8 @@ import t from 'tap'
 import * as index from '../lib/index.ts'
 
 t.test('the package exports exactly the documented names', t => {
-  t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'KEY_DURATION', 'StreamClosedError', 'asData', 'default',
-    'memoryLog', 'named', 'presenceEvents', 'typed', 'withJsonSchema', 'withTexts'])
+  t.same(Object.keys(index).sort(), ['EventQueue', 'FST_SSE_CHANNEL_ENDED', 'FST_SSE_CLOSING', 'KEY_DURATION',
+    'StreamClosedError', 'asData', 'default', 'memoryLog', 'named', 'presenceEvents', 'typed', 'withJsonSchema', 'withTexts'])
   t.end()
 })
 

@@ -26,8 +26,8 @@ let names = 0
 /**
  * Tests the contract of `EventLog`, with the optional methods that the log has. A log that passes can store the entries
  * of channels, those of runs if it has `peek` and `lease`, appends by key if it has `appendOnce`, and members if it has
- * `hold` and `members`. `make` returns the factory for `app.register(sse, { eventLog: factory })`. Every run uses new
- * channel names.
+ * `hold` and `members`. No test calls `appendIn`, which needs a transaction. `make` returns the factory for
+ * `app.register(sse, { eventLog: factory })`. Every run uses new channel names.
  *
  * ```ts
  * import t from 'tap'
