@@ -60,10 +60,10 @@ t.test('the benchmark measures every contestant, prints a table with a row for e
     t.match(stdout, table(what, rows(spread, 3, of.filter(name => !what.includes('HTTP/2') || !/^hono/.test(name)))), what)
   }
   t.match(stdout, table('server CPU, fastify-typed-sse / node:http', compared.map(what =>
-    row(`${what}: µs per (event|stream|delivery)`, `${number} / ${number} = ${spread}`, 1))))
+    row(`${what}: µs per (event|stream|delivery)`, `${number} / ${number}; ${spread}`, 1))))
   t.match(stdout, table('one reader that never reads, endless source, after 0.2 s', rows(growth, 2, names.slice(0, 3))))
   t.match(stdout,
-    table('3 clients that leave, one after the other',
+    table('3 clients that disconnect, one after the other',
       ['the source waits', 'the client does not read'].map(what =>
         row(what, '\\d+\\.\\d\\d \\(≤ \\d+\\.\\d\\d\\)', 4)
       )))

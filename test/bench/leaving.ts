@@ -21,7 +21,7 @@ export async function leaving (server: Contestant, { visits }: { visits: number 
     for (let n = 0; n < visits; n++) times.push(await visit(server, path))
     rows.push([what, ...NOTICED.map(name => medianAndMost(times.map(left => left[name])))])
   }
-  return table([`${visits} clients that leave, one after the other`, 'signal, ms', '`return()`, ms', '`finally`, ms',
+  return table([`${visits} clients that disconnect, one after the other`, 'signal, ms', '`return()`, ms', '`finally`, ms',
     '`reply.sse()` settles, ms'], rows)
 }
 

@@ -30,7 +30,7 @@ export async function nodes (
       const cpu = (contestant: Contestant): string => text(median(comparison.cpuOf(contestant)), 2)
       rows.push([
         `${comparison.workload.what}: µs per ${comparison.workload.unit}`,
-        ...pairs.map(([own, plain]) => `${cpu(own!)} / ${cpu(plain!)} = ${spread(comparison.ratios(own!), 2)}`)
+        ...pairs.map(([own, plain]) => `${cpu(own!)} / ${cpu(plain!)}; ${spread(comparison.ratios(own!), 2)}`)
       ])
     }
     await stop(pairs.flat())
