@@ -14,7 +14,7 @@ export interface LiveReader {
   onStateChange: () => void
 }
 
-// Events published in one turn of the event loop leave as one batch, up to this size in characters.
+// Events published in one turn of the event loop are one batch, up to this size in characters.
 const MAX_BATCH = 32 * 1024
 // A batch reaches at most this number of readers in one turn, which takes two or three milliseconds.
 const READERS_PER_TURN = 256

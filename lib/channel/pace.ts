@@ -2,13 +2,16 @@ import type { DecodedEvent } from './frame-batch.ts'
 import { FST_SSE_OPTION, describe } from '../errors.ts'
 import { aFunction, isOptions, milliseconds, validateOptions, type Rule } from '../validate-options.ts'
 
-/** How often a subscriber receives an event of each key. `E` is the type of a received event. */
+/** The interval at which a subscriber receives the latest event of each key. `E` is the type of a received event. */
 export interface Pace<E = DecodedEvent> {
-  /** Milliseconds: of all events of a key within this time, a subscriber receives the latest. */
+  /**
+   * Milliseconds. Events wait up to this time, and a later one replaces a waiting one of its key. Waiting events of
+   * 1,048,576 characters are sent earlier.
+   */
   readonly every: number
   /**
-   * Returns the key of an event. An event for which it returns undefined or null has no key: it is always sent, in its
-   * order, and at once.
+   * Returns the key of an event. An event for which it returns undefined or null has no key: it is always sent, at
+   * once, after all waiting events.
    */
   readonly key: (event: E) => unknown
 }

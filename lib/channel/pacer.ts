@@ -6,7 +6,7 @@ import type { Histogram } from '../metrics/histogram.ts'
 import { sharedScope } from '../scope.ts'
 import { EVENT_STREAM, type WireFormat } from '../wire/format.ts'
 
-// Events wait up to this size in characters: then they leave before the interval is over.
+// Events wait up to this size in characters: then they are sent before the interval is over.
 const MAX_WAITING = 1_048_576
 // The cost of an entry beside its data, in characters.
 const OVERHEAD = 64
@@ -72,16 +72,16 @@ class PacedBroadcast extends Broadcast {
 
 /**
  * The subscribers of a channel with one pace, and the events that wait for its next step. An event after a quiet
- * interval leaves at once, with all of the same turn, and starts an interval. At its end, the latest event of each key
- * leaves and starts the next one. An event without a key leaves at once, after all that wait. So the events leave in
- * the order of the log, and each id is a position from which a client can resume.
+ * interval is sent at once, with all of the same turn, and starts an interval. At its end, the latest event of each key
+ * is sent and starts the next one. An event without a key is sent at once, after all that wait. So the events are sent
+ * in the order of the log, and each id is a position from which a client can resume.
  */
 export class Pacer implements CompactionFollower {
   readonly every: number
   readonly compaction: Compaction<Pacer>
   /** Its subscribers, at any position. */
   users = 0
-  /** The offset up to which all events have left, or were replaced by an event that waits or has left. */
+  /** The offset up to which all events were sent, or were replaced by an event that waits or was sent. */
   position: number
   readonly #broadcast: PacedBroadcast
   readonly #waiting = new Map<unknown, ReviewedEntry>()
@@ -90,7 +90,7 @@ export class Pacer implements CompactionFollower {
   /** The size of the waiting entries, in characters. */
   #size = 0
   #timer: NodeJS.Timeout | undefined
-  /** Whether the events of this turn leave at its end. */
+  /** Whether the events of this turn are sent at its end. */
   #leads = false
 
   constructor (
@@ -129,7 +129,7 @@ export class Pacer implements CompactionFollower {
     else if (this.#size >= MAX_WAITING) this.#step()
     else if (this.#timer === undefined && !this.#leads) {
       this.#leads = true
-      // Ticks run after the microtasks: the events of this turn leave together.
+      // Ticks run after the microtasks: the events of this turn are sent together.
       sharedScope.runInAsyncScope(process.nextTick, undefined, this.#lead)
     }
   }
@@ -147,7 +147,7 @@ export class Pacer implements CompactionFollower {
     this.#notify()
   }
 
-  /** Called when the log has ended: all that waits leaves. */
+  /** Called when the log has ended: sends all that waits. */
   end (): void {
     this.#step()
     this.#notify()

@@ -37,8 +37,8 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
    */
   slowConsumer?: 'disconnect' | 'skip' | 'snapshot' | { compactBy: (event: ReceivedEventOf<M>) => unknown } | undefined
   /**
-   * The pace of all subscribers that set no other: of each key, they receive one event per interval at most, the
-   * latest. Default: every event.
+   * The pace of all subscribers that set no other: a later event replaces a waiting one of its key, and the waiting
+   * events are sent at the end of an interval. Default: every event.
    */
   pace?: Pace<ReceivedEventOf<M>> | undefined
   /** Opens the log of the channel. Default: the `eventLog` of the registration. */
@@ -51,8 +51,8 @@ export interface ChannelOptions<M extends EventMap = EventMap> {
     | ((error: Error, context: ChannelErrorContext) => PublishEventOf<M> | { event: 'error', data: unknown } | null)
     | null | undefined
   /**
-   * The time after which the members of a dead node leave, in milliseconds. A node with members renews its lease three
-   * times within. Default 15000.
+   * The time after which the members of a dead node leave, in milliseconds, at least 100. A node with members renews
+   * its lease three times within. Default 15000.
    */
   leaseDuration?: number | undefined
   /**

@@ -39,9 +39,9 @@ export interface SubscribeOptions<R, T> {
    */
   snapshot?: (() => Snapshot<T> | Promise<Snapshot<T>>) | undefined
   /**
-   * Of each key, the subscriber receives one event per interval at most, the latest. `filter` and `map` apply after it.
-   * All subscribers with the same `every` and the same `key` share the work. `null`: every event. Default: the
-   * channel's `pace`.
+   * A later event replaces a waiting one of its key, and the waiting events are sent at the end of an interval.
+   * `filter` and `map` apply after it. All subscribers with the same `every` and the same `key` share the work. `null`:
+   * every event. Default: the channel's `pace`.
    */
   pace?: Pace<R> | null | undefined
   /** Ends the subscription. */

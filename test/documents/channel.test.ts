@@ -13,14 +13,14 @@ const document = new DocumentPrograms('lib/channel/README.md')
 if (find(REDIS) !== undefined) process.env.REDIS_URL = `redis://127.0.0.1:${(await RedisServer.start(t)).port}`
 
 document.run({
-  Channels: [
+  'A channel': [
     async (t, app) => {
       const client = await open(t, app, '/prices')
       const response = await app.inject({ method: 'POST', url: '/prices', payload: { symbol: 'ABC', price: 12.5 } })
       const { id } = response.json<{ id: string }>()
       const epoch = id.replace(/-1$/, '')
       const [resumed, reset] = document.blocks.filter(block =>
-        block.heading === 'Channels' && block.language === 'text'
+        block.heading === 'A channel' && block.language === 'text'
       ).map(block => block.code.replaceAll('2dri67ppar', epoch))
       t.equal(await client.until('12.5}\n\n'), resumed)
       const other = await open(t, app, '/prices', { 'last-event-id': `${epoch}-9` })
@@ -122,7 +122,7 @@ t.test('the page of a channel runs in a browser', { skip: absent(CHROMIUM) }, as
   const { app, prices } = await document.loadAgain<{ app: FastifyInstance, prices: Channel }>("'/prices'")
   t.teardown(() => app.close())
   const page = await openPage(t, await app.listen({ port: 0, host: '127.0.0.1' }))
-  await page.setContent(document.block('Channels', 'html'))
+  await page.setContent(document.block('A channel', 'html'))
   while (prices.subscribers === 0) await new Promise(setImmediate)
   await prices.publish({ event: 'price', data: { symbol: 'ABC', price: 12.5 } })
   await page.waitForSelector('li')
