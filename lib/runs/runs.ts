@@ -26,9 +26,9 @@ export interface RunsOptions<M extends EventMap = EventMap> extends ChannelOptio
   /** The start of a client without a position. Default 'earliest'. */
   start?: ChannelOptions['start']
   /**
-   * The time after which a run is broken if its node has not renewed the lease. The node renews it three times within,
-   * and every node looks as often for broken runs of its subscribers. Members of a dead node leave after the same time.
-   * Default 15000.
+   * The time after which a run is broken if its node has not renewed the lease, at least 100. The node renews the lease
+   * three times within it, and every node checks the runs of its subscribers as often. Members of a dead node leave
+   * after the same time. Default 15000.
    */
   leaseDuration?: number | undefined
 }
@@ -91,8 +91,8 @@ export class Runs<M extends EventMap = EventMap> {
   /**
    * Starts the run with that id, once over all nodes: an existing run, also one that is over, is not started again, and
    * its `run` is returned. The source is published to the channel of the run, as by `publishFrom`, and continues when
-   * clients leave. A source that is not started is disposed of. Rejects with FST_SSE_OPTION for an id that makes no
-   * channel name, FST_SSE_SOURCE, FST_SSE_CLOSING while the server closes, and the errors of the event log.
+   * clients disconnect. A source that is not started is disposed of. Rejects with FST_SSE_OPTION for an id that makes
+   * no channel name, FST_SSE_SOURCE, FST_SSE_CLOSING while the server closes, and the errors of the event log.
    */
   async start (id: string, source: PublishSource<PublishEventOf<M>>): Promise<StartedRun<M>> {
     try {

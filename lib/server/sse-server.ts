@@ -137,11 +137,11 @@ export class SseServer {
   }
 
   /**
-   * Ends streams as `revoked`. A key (`limits.keyGenerator`) ends its streams on all nodes that share a log. A function
-   * ends each stream of this process for which it returns true. Each client gets the reason; the client of this package
-   * does not reconnect. Resolves to the number of streams that ended in this process. Rejects with FST_SSE_NO_KEY for a
-   * key if streams have none, and with FST_SSE_OPTION for a key that is no string or a result that is no boolean: then
-   * no stream ends.
+   * Ends streams as `revoked`. A key (`limits.keyGenerator`) ends its streams on all nodes that share the `eventLog` of
+   * the registration. A function ends each stream of this process for which it returns true. Each client gets the
+   * reason; the client of this package does not reconnect. Resolves to the number of streams that ended in this
+   * process. Rejects with FST_SSE_NO_KEY for a key if streams have none, and with FST_SSE_OPTION for a key that is no
+   * string or a result that is no boolean: then no stream ends.
    */
   disconnect (target: string | ((request: FastifyRequest) => boolean), reason?: string): Promise<number> {
     return this.#setup.disconnectRelay.disconnect(target, reason)

@@ -3,7 +3,7 @@ import { DocumentPrograms } from '../setup/document-programs.ts'
 const document = new DocumentPrograms('lib/runs/README.md')
 
 document.run({
-  Runs: [async (t, app) => {
+  'A run': [async (t, app) => {
     t.equal((await app.inject('/runs/7')).statusCode, 204)
     t.strictSame((await app.inject({ method: 'DELETE', url: '/runs/7' })).json(), { stopped: false })
     const [first, second] = await Promise.all([app.inject({ method: 'POST', url: '/runs/7' }),
