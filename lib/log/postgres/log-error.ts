@@ -4,7 +4,7 @@ import { FST_SSE_CHANNEL_ENDED, FST_SSE_LOG_FOREIGN, FST_SSE_LOG_UNAVAILABLE } f
 export class LayoutError extends Error {}
 
 // Connections that end (08, 57P), conflicts of transactions (40), too many connections (53300), a server that is no
-// longer the primary (25006), and the time-outs of statements, locks, transactions and idle connections.
+// longer the primary (25006), and the timeouts of statements, locks, transactions and idle connections.
 const TRANSIENT = /^(?:08|40|53300|57P0[1235]|25006|25P0[34]|55P03|57014)/
 const FULL = /^53[12]00/
 

@@ -160,7 +160,7 @@ t.test('a rejection rejects all of its statement with an error of each channel, 
   t.strictSame(await offsets([store.queue.append(a, numbered(2))]), [1])
 })
 
-t.test('a time-out rejects: an append under way may still succeed, a queued one is not sent', async t => {
+t.test('a timeout rejects: an append under way may still succeed, a queued one is not sent', async t => {
   const store = new Store(300)
   store.blocks = true
   const a = new TestChannel('a')
