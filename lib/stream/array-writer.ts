@@ -64,7 +64,7 @@ export class ArrayWriter extends Writer {
     super.end(`${last}${this.#begun ? '' : '['}]\n`)
   }
 
-  /** Ends the answer after this turn: events that are ready together leave in one array. */
+  /** Ends the answer after this turn: events that are ready together are sent in one array. */
   #answer (): void {
     if (this.#answered) return
     this.#answered = true

@@ -14,7 +14,7 @@ const MAX_OWN = 4 * 1024
  *
  * Shared frames are compressed once for all clients that received the same bytes before. A delivery only moves the
  * client's end of the shared text, from which its CRC-32 follows later. Own frames interrupt that text. They have a
- * dictionary of their own only where a stream shares no frames: a client of a broadcast takes no memory.
+ * dictionary of their own only where a stream shares no frames: a client of a broadcast has no dictionary.
  */
 export class GzipSink implements ByteSink {
   /** Bytes that were written to the connection. */

@@ -74,8 +74,8 @@ export interface SseOptions {
    */
   directWrites?: boolean | undefined
   /**
-   * Compresses the stream with gzip for clients that accept it. Each event leaves at once. Do not mix secrets with text
-   * of other users in a compressed stream. Default: as all channels of the stream say, else false.
+   * Compresses the stream with gzip for clients that accept it. Each event is sent at once. Do not mix secrets with
+   * text of other users in a compressed stream. Default: as all channels of the stream say, else false.
    */
   compress?: boolean | undefined
 }

@@ -7,8 +7,8 @@ import { Scope } from '../scope.ts'
 import { isThenable, catchRejection } from '../source/source.ts'
 import type { RouteCounters } from '../metrics/statistics.ts'
 
-// One line for each stream, because Fastify logs nothing for a request whose client left. A disconnect is routine. A
-// lagging subscriber may indicate a server problem. An error has its own line.
+// One line for each stream, because Fastify logs nothing for a request whose client disconnected. A disconnect is
+// routine. A lagging subscriber may indicate a server problem. An error has its own line.
 const LEVELS: Record<CloseReason, 'info' | 'warn'> = {
   client: 'info',
   complete: 'info',

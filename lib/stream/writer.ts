@@ -13,7 +13,7 @@ import type { ResolvedOptions } from './options.ts'
 import type { ByteSink } from './response-writer.ts'
 import type { StreamRecord } from './stream-record.ts'
 
-// Frames that are ready together leave in one write of at most this many characters. Then the kernel has its turn.
+// Frames that are ready together are sent in one write of at most this many characters. Then the kernel has its turn.
 const MAX_BATCH = 32 * 1024
 
 /** The stream of a writer. */
@@ -42,7 +42,7 @@ export interface WriterOwner {
 
 /**
  * The sink of a stream's driver: frames events by the contract and writes them to one client. Frames that are ready
- * together leave in one write, as many as the client reads. After a silence it writes a heartbeat.
+ * together are sent in one write, as many as the client reads. After a silence it writes a heartbeat.
  */
 export class Writer implements EventSink, SubscriberSink {
   /** Shared by all writers: an idle client needs no additional function. */
@@ -158,7 +158,7 @@ export class Writer implements EventSink, SubscriberSink {
     this.#batch = frame + this.#batch
   }
 
-  /** Writes to the sink from now on. The first frames leave with the head. */
+  /** Writes to the sink from now on. The first frames are sent with the head. */
   open (sink: ByteSink): void {
     this.#sink = sink
     this.#stream.opened()

@@ -6,9 +6,9 @@ const BYTES = /^[\u0000-\u00ff]*$/ // eslint-disable-line no-control-regex
 
 /**
  * Returns the last event id of a request: the header `Last-Event-ID`, else the query parameter `lastEventId`, for
- * clients that cannot set a header. A browser sends the id as UTF-8 (WHATWG HTML §9.2.3), and Node decodes every header
- * as latin1. A client on `fetch` or on Node's own client sends latin1, and can send no other characters. Bytes that are
- * no UTF-8 are therefore latin1.
+ * clients that cannot set a header. A browser sends the id as UTF-8 (WHATWG HTML §9.2.3), and so does the client of
+ * this package. Node decodes every header as latin1. Another client on `fetch` or on Node's own client sends latin1.
+ * Bytes that are no UTF-8 are therefore latin1.
  */
 export function decodeLastEventId (request: FastifyRequest): string | undefined {
   const header = request.raw.headers['last-event-id']

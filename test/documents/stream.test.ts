@@ -30,7 +30,7 @@ document.run({
     t.equal(await bodyOf(app, '/relay'), ticks(0))
     t.equal(await bodyOf(app, '/relay', { 'last-event-id': '2' }), ticks(2))
   }],
-  'When the client leaves': [async (t, app) => {
+  'When the client disconnects': [async (t, app) => {
     const stream = await injectStream(app, { method: 'POST', url: '/watch', payload: { any: 'body' } })
     t.match(await stream.take(1), [{ data: /^\{"at":"\d{4}-/ }])
     await stream.disconnect()
