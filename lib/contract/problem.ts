@@ -17,7 +17,7 @@ export function problemEvent (error: Error, requestId?: string): AnyEvent {
 
 /**
  * Returns problem details (RFC 9457). The message of an error is sent only if its status is from 400 to 499, because
- * such an error is meant for the client. The message of any other error never leaves the process.
+ * such an error is meant for the client. The message of any other error is never sent.
  */
 export function problemDetails (error: Error, requestId?: string): Problem {
   const statusCode = (error as { statusCode?: unknown }).statusCode
