@@ -3,9 +3,9 @@ import { DocumentPrograms } from '../setup/document-programs.ts'
 
 // The programs assert for themselves.
 new DocumentPrograms('lib/testing/README.md').run({
-  'Testing your routes': [
+  'A stream in a test': [
     async (t, app) => { t.ok(app) },
-    async (t, app) => { t.strictSame(openStreams(app), []) },
     async (t, app) => { t.strictSame(openStreams(app), []) }
-  ]
+  ],
+  'A mock clock': [async (t, app) => { t.strictSame(openStreams(app), []) }]
 })
