@@ -14,6 +14,8 @@ export class Fifo<T> {
 
   shift (): T | undefined {
     if (this.size === 0) return undefined
+    // A queue that never has more than one item needs no memory for each.
+    if (this.#items.length === 1) return this.#items.pop()
     const item = this.#items[this.#first]
     this.#items[this.#first++] = undefined
     if (this.#first * 2 > this.#items.length) {

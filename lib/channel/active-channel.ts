@@ -53,8 +53,8 @@ export class ActiveChannel {
   /** The number of subscribers in this process. */
   get readers (): number { return this.#feed?.readers ?? 0 }
 
-  /** Appends an event to the log. Throws if the event is invalid. */
-  append (event: unknown): LogPosition | Promise<LogPosition> {
+  /** Appends an event to the log, and returns its id. Throws if the event is invalid. */
+  append (event: unknown): string | Promise<string> {
     const record = this.#setup.contract.serialize(event)
     const position = this.#log.append(record)
     return isThenable(position)
@@ -81,15 +81,13 @@ export class ActiveChannel {
     }
   }
 
-  #onAppended ({ event }: LogRecord, position: LogPosition): LogPosition {
+  #onAppended ({ event }: LogRecord, { epoch, offset }: LogPosition): string {
     const { settings: { name }, statistics } = this.#setup
-    const { epoch, offset } = position
+    const id = `${epoch}-${offset}`
     this.#newest = offset
     statistics.published++
-    if (diagnostics.publish.hasSubscribers) {
-      diagnostics.publish.publish({ channel: name, event, id: `${epoch}-${offset}` })
-    }
-    return position
+    if (diagnostics.publish.hasSubscribers) diagnostics.publish.publish({ channel: name, event, id })
+    return id
   }
 
   state (): LogState | Promise<LogState> {

@@ -5,7 +5,7 @@ import type {
 } from '../contract/event-types.ts'
 import type { LogState, LogPosition } from '../log/log.ts'
 import {
-  dispose, isSource, isThenable, kSubscribed, type EventSequence, type ChannelSource, type PublishContext,
+  dispose, isSource, kSubscribed, type EventSequence, type ChannelSource, type PublishContext,
   type kEvents
 } from '../source/source.ts'
 import {
@@ -97,10 +97,8 @@ export class Channel<M extends EventMap = EventMap> implements ChannelSource<Eve
   publish (event: unknown, options?: unknown): Promise<string | undefined> {
     if (options !== undefined) return this.#watched('publish', this.#publishWith(event, options))
     try {
-      const position = this.#requiredActive.append(event)
-      return isThenable(position)
-        ? this.#watched('publish', Promise.resolve(position).then(idOf))
-        : Promise.resolve(idOf(position))
+      const id = this.#requiredActive.append(event)
+      return typeof id === 'string' ? Promise.resolve(id) : this.#watched('publish', id)
     } catch (error) {
       return this.#watched('publish', Promise.reject(error))
     }

@@ -70,9 +70,9 @@ t.test('C4: an event is validated and serialized once; an invalid event throws a
   const first = await channel.append({ event: 'count', data: { n: 1, secret: 1 } })
   for (const bad of [{ event: 'count', data: { n: 'x' } }, { event: 'cuont', data: 1 }, { data: 'x', id: 'mine' },
     null]) t.throws(() => channel.append(bad), { code: /^FST_SSE_(DATA|UNKNOWN_EVENT|PUBLISH|EVENT)$/ })
-  t.strictSame(await channel.append({ data: 'text' }), { epoch: first.epoch, offset: 2 })
+  t.equal(await channel.append({ data: 'text' }), first.replace(/1$/, '2'))
   t.strictSame(await storedEvents(log), ['count {"n":1}', 'message text'])
-  t.match(await channel.state(), { epoch: first.epoch, oldest: 1, newest: 2, ended: false })
+  t.match(await channel.state(), { epoch: first.split('-')[0], oldest: 1, newest: 2, ended: false })
 })
 
 for (const [where, makeLog] of logs) {

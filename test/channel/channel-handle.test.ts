@@ -27,7 +27,7 @@ function make (active?: Partial<ActiveChannel>, members?: Partial<ActivePresence
 }
 
 t.test('a handle finds or creates the active channel by its settings', async t => {
-  const { host, calls } = make({ readers: 3, append: () => ({ epoch: 'e', offset: 7 }), open: true })
+  const { host, calls } = make({ readers: 3, append: () => 'e-7', open: true })
   const options = {}
   const handle = new ChannelHandle(host, settings, options)
   t.equal(handle.options, options)

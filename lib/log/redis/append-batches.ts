@@ -4,15 +4,27 @@ import { newEpoch } from '../epoch.ts'
 import { append } from './append-script.ts'
 import { ReplyError, type Commands } from './commands.ts'
 
-/** The records of one channel, as the script receives them. */
-export interface ChannelAppend {
-  /** The hash, the stream, and the keys of appends by key. */
-  readonly keys: readonly [hash: string, stream: string, ...keyed: string[]]
-  readonly args: ReadonlyArray<string | number>
-  readonly records: number
+/** The arguments of a command, as the script receives them. */
+export interface AppendCommand {
+  /** The hash and the stream of each channel. */
+  readonly keys: string[]
+  /** The keys of appends by key, of all channels. */
+  readonly keyed: string[]
+  readonly args: Array<string | number>
+  records: number
   /** Characters of their data. */
-  readonly size: number
-  readonly isWanted: () => boolean
+  size: number
+}
+
+/** The appends of one channel. It has one batch under way at a time. */
+export interface AppendSource {
+  /** Adds its next batch to the command. Returns false if no caller waits any more. */
+  addTo: (command: AppendCommand) => boolean
+  /** Whether a caller still waits for the batch under way. */
+  readonly isWanted: boolean
+  /** Receives the line of the channel in the answer of the script. */
+  answered: (line: string) => void
+  failed: (error: unknown) => void
 }
 
 export interface BatchOptions {
@@ -26,24 +38,24 @@ export interface BatchOptions {
   readonly secret: string
 }
 
-interface PendingAppend { append: ChannelAppend, resolve: (line: string) => void, reject: (error: unknown) => void }
-
 /** A command at a time. Its answer can be requested again by the key of the receipt, and the number of the command. */
 interface Sender { readonly receipt: string, number: number, busy: boolean }
 
 const MAX_RECORDS = 256
 const MAX_CHARACTERS = 128 * 1024
 
+const isWanted = (source: AppendSource): boolean => source.isWanted
+
 /**
  * Joins the appends of many channels in one command of Redis. While all senders wait for answers, appends queue up: the
- * higher the load, the lower the cost of an append. A channel has one append at a time here, so the senders keep its
- * order.
+ * higher the load, the lower the cost of an append. A channel has one batch under way at a time, so the senders keep
+ * its order.
  */
 export class AppendBatches {
   readonly #commands: Pick<Commands, 'run' | 'ready'>
   readonly #options: BatchOptions
   readonly #senders: Sender[]
-  readonly #pending = new Fifo<PendingAppend>()
+  readonly #waiting = new Fifo<AppendSource>()
   #scheduled = false
 
   constructor (commands: Pick<Commands, 'run' | 'ready'>, options: BatchOptions) {
@@ -54,72 +66,57 @@ export class AppendBatches {
     this.#senders = Array.from({ length }, (_, n) => ({ receipt: `${key}:${n}`, number: 0, busy: false }))
   }
 
-  /** Resolves to the line of the channel in the answer of the script; rejects if the command was rejected. */
-  add (append: ChannelAppend): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ append, resolve, reject })
-      if (this.#scheduled) return
-      this.#scheduled = true
-      // Appends of the same step join the command.
-      sharedScope.runInAsyncScope(queueMicrotask, undefined, this.#start)
-    })
+  /** Sends a batch of the channel, as soon as there is a sender. */
+  add (source: AppendSource): void {
+    this.#waiting.push(source)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    // Appends of the same step join the command.
+    sharedScope.runInAsyncScope(queueMicrotask, undefined, this.#start)
   }
 
   readonly #start = (): void => {
     this.#scheduled = false
     for (const sender of this.#senders) {
-      if (this.#pending.size === 0) return
+      if (this.#waiting.size === 0) return
       if (!sender.busy) this.#run(sender)
     }
   }
 
   async #run (sender: Sender): Promise<void> {
     sender.busy = true
-    while (this.#pending.size > 0) {
+    while (this.#waiting.size > 0) {
       // Waits before it takes appends: those that are no longer wanted by then are not sent.
       const ready = this.#commands.ready()
       if (ready !== undefined) await ready
-      const batch = this.#next()
-      if (batch.length > 0) await this.#send(sender, batch)
+      await this.#send(sender)
     }
     sender.busy = false
   }
 
-  #next (): PendingAppend[] {
-    const batch: PendingAppend[] = []
-    let [records, size] = [0, 0]
-    while (this.#pending.size > 0 && records < MAX_RECORDS && size < MAX_CHARACTERS) {
-      const pending = this.#pending.shift()!
-      const { append } = pending
-      if (append.isWanted()) {
-        batch.push(pending)
-        records += append.records
-        size += append.size
-      } else {
-        pending.reject(new Error('the caller no longer waits for the command'))
-      }
-    }
-    return batch
-  }
-
-  async #send (sender: Sender, batch: readonly PendingAppend[]): Promise<void> {
+  async #send (sender: Sender): Promise<void> {
     const { publish, suffix, secret } = this.#options
-    const keys = [sender.receipt]
-    const args: Array<string | number> = [++sender.number, publish, suffix, secret, newEpoch(), batch.length]
-    for (const { append: { keys: [hash, stream] } } of batch) keys.push(hash, stream)
-    for (const { append } of batch) {
-      for (let n = 2; n < append.keys.length; n++) keys.push(append.keys[n]!)
-      for (const arg of append.args) args.push(arg)
+    const args: Array<string | number> = [++sender.number, publish, suffix, secret, newEpoch(), 0]
+    const command: AppendCommand = { keys: [sender.receipt], keyed: [], args, records: 0, size: 0 }
+    const sources: AppendSource[] = []
+    while (this.#waiting.size > 0 && command.records < MAX_RECORDS && command.size < MAX_CHARACTERS) {
+      const source = this.#waiting.shift()!
+      if (source.addTo(command)) sources.push(source)
     }
+    if (sources.length === 0) return
+    args[5] = sources.length
+    let lines: string[]
     try {
-      const lines = await this.#commands.run(append, keys, args, () => batch.some(({ append }) => append.isWanted()))
-      for (let n = 0; n < batch.length; n++) {
-        const line = lines[n] ?? ''
-        if (line.startsWith('-')) batch[n]!.reject(new ReplyError(line.slice(1)))
-        else batch[n]!.resolve(line)
-      }
+      for (const key of command.keyed) command.keys.push(key)
+      lines = await this.#commands.run(append, command.keys, args, () => sources.some(isWanted))
     } catch (error) {
-      for (const { reject } of batch) reject(error)
+      for (const source of sources) source.failed(error)
+      return
+    }
+    for (let n = 0; n < sources.length; n++) {
+      const line = lines[n] ?? ''
+      if (line.startsWith('-')) sources[n]!.failed(new ReplyError(line.slice(1)))
+      else sources[n]!.answered(line)
     }
   }
 }

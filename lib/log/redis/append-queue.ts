@@ -2,6 +2,7 @@ import { Fifo } from '../../fifo.ts'
 import { sharedScope } from '../../scope.ts'
 import type { KeyedPosition, LogPosition, LogRecord } from '../log.ts'
 import { FST_SSE_CHANNEL_ENDED } from '../../errors.ts'
+import type { AppendTimeouts } from './append-timeouts.ts'
 
 /** The end of a log. */
 export interface LogEnd { readonly last: LogRecord | undefined, readonly outcome: string | undefined }
@@ -18,33 +19,33 @@ export interface BatchPosition extends LogPosition {
   readonly offsets?: readonly number[] | undefined
 }
 
-/** Executes the appends of a queue. */
+/** Executes the appends of a queue, one call at a time. */
 export interface AppendTarget {
-  /** Appends the records in one step, and once, even if it must retry. */
-  append: (records: readonly QueuedRecord[], isWanted: () => boolean) => Promise<BatchPosition>
+  /** Called when records wait: takes them now or later, appends them in one step, and calls `settle` or `reject`. */
+  append: () => void
   /** Ends the log; may be called several times. */
-  end: (isWanted: () => boolean, end: LogEnd) => Promise<LogPosition>
+  end: (end: LogEnd) => Promise<LogPosition>
   /** Creates the error of an append that timed out. */
   timeoutError: () => Error
-  /** Milliseconds. */
-  timeout: number
 }
 
 interface PendingAppend {
   /** Undefined for the end of the log. */
-  record: LogRecord | undefined
-  key: string | undefined
-  end: LogEnd | undefined
-  since: number
-  /** Settles the caller's promise; undefined after that. */
-  settle: { resolve: (position: LogPosition | KeyedPosition) => void, reject: (error: unknown) => void } | undefined
+  readonly record: LogRecord | undefined
+  readonly key: string | undefined
+  readonly end: LogEnd | undefined
+  readonly since: number
+  readonly resolve: (position: LogPosition | KeyedPosition) => void
+  readonly reject: (error: unknown) => void
+  /** Whether the caller still waits. */
+  waits: boolean
 }
-
-/** Appends of records alone. */
-type QueuedBatch = Array<PendingAppend & QueuedRecord>
 
 const MAX_RECORDS = 500
 const MAX_CHARACTERS = 128 * 1024
+const NONE: readonly PendingAppend[] = []
+
+const waits = (append: PendingAppend): boolean => append.waits
 
 /**
  * A queue of appends, and the end, in order. One batch is under way at a time; records added meanwhile form the next
@@ -52,16 +53,23 @@ const MAX_CHARACTERS = 128 * 1024
  */
 export class AppendQueue {
   readonly #target: AppendTarget
+  readonly #timeouts: AppendTimeouts
   readonly #pending = new Fifo<PendingAppend>()
-  #batch: PendingAppend[] = []
-  #sending = false
-  #timer: NodeJS.Timeout | undefined
+  /** The batch under way. */
+  #batch = NONE
+  #busy = false
 
-  constructor (target: AppendTarget) {
+  constructor (target: AppendTarget, timeouts: AppendTimeouts) {
     this.#target = target
+    this.#timeouts = timeouts
   }
 
-  get empty (): boolean { return !this.#sending }
+  get empty (): boolean { return !this.#busy }
+
+  get since (): number { return (this.#batch.find(waits) ?? this.#pending.first)?.since ?? Infinity }
+
+  /** Whether a caller still waits for the batch under way. */
+  get isWanted (): boolean { return this.#batch.some(waits) }
 
   add (record: LogRecord): Promise<LogPosition> { return this.#enqueue(record, undefined, undefined) }
 
@@ -76,70 +84,69 @@ export class AppendQueue {
 
   #enqueue (record: LogRecord | undefined, key: string | undefined, end: LogEnd | undefined): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ record, key, end, since: performance.now(), settle: { resolve, reject } })
-      // The timer and the batches serve many publishers, and run in no publisher's scope.
-      this.#timer ??= sharedScope.runInAsyncScope(setTimeout, undefined, this.#onTimeout, this.#target.timeout)
-      if (this.#sending) return
-      this.#sending = true
-      // Records appended in the same step join the batch.
-      sharedScope.runInAsyncScope(queueMicrotask, undefined, this.#send)
+      this.#pending.push({ record, key, end, since: performance.now(), resolve, reject, waits: true })
+      this.#timeouts.add(this)
+      if (!this.#busy) this.#next()
     })
   }
 
-  readonly #send = async (): Promise<void> => {
-    while (this.#pending.size > 0) {
-      const batch = this.#batch = this.#next()
-      try {
-        const isWanted = (): boolean => batch.some(({ settle }) => settle !== undefined)
-        const { end } = batch[0]!
-        settleAll(batch, await (end === undefined
-          ? this.#target.append(batch as QueuedBatch, isWanted)
-          : this.#target.end(isWanted, end)))
-      } catch (error) {
-        for (const { settle } of batch) settle?.reject(error)
-      }
-    }
-    this.#batch = []
-    this.#sending = false
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-  }
-
-  /** Returns the records of the next batch, or an end alone. */
-  #next (): PendingAppend[] {
-    const batch = [this.#pending.shift()!]
-    let size = batch[0]!.record?.data.length ?? Infinity
+  /** Returns the records of the next batch; none if all have timed out since `append` was called. */
+  take (): readonly QueuedRecord[] {
+    const batch: Array<PendingAppend & QueuedRecord> = []
+    let size = 0
     while (this.#pending.first?.record !== undefined && batch.length < MAX_RECORDS && size < MAX_CHARACTERS) {
-      const pending = this.#pending.shift()!
-      size += pending.record!.data.length
+      const pending = this.#pending.shift() as PendingAppend & QueuedRecord
+      size += pending.record.data.length
       batch.push(pending)
     }
+    this.#batch = batch
+    if (batch.length === 0) this.#next()
     return batch
   }
 
-  /** Rejects all appends that timed out, whether under way or queued. Queued ones will not be sent. */
-  readonly #onTimeout = (): void => {
-    const now = performance.now()
-    const isLate = ({ since }: PendingAppend): boolean => now - since >= this.#target.timeout - 1
-    for (const pending of this.#batch) if (isLate(pending)) this.#timeOut(pending)
-    while (this.#pending.size > 0 && isLate(this.#pending.first!)) this.#timeOut(this.#pending.shift()!)
-    const next = this.#batch.find(({ settle }) => settle !== undefined) ?? this.#pending.first
-    this.#timer = next === undefined
-      ? undefined
-      : setTimeout(this.#onTimeout, Math.max(1, next.since + this.#target.timeout - now))
+  /** Resolves the promises of the batch under way. */
+  settle ({ epoch, offset, offsets }: BatchPosition): void {
+    const batch = this.#batch
+    for (let index = 0; index < batch.length; index++) {
+      const { key, resolve, reject } = batch[index]!
+      const own = offsets?.[index] ?? offset - batch.length + 1 + index
+      if (own === 0 && offsets !== undefined) reject(new FST_SSE_CHANNEL_ENDED())
+      else if (key === undefined) resolve({ epoch, offset: own })
+      else resolve({ epoch, offset: Math.abs(own), appended: own > 0 })
+    }
+    this.#next()
   }
 
-  #timeOut (pending: PendingAppend): void {
-    pending.settle?.reject(this.#target.timeoutError())
-    pending.settle = undefined
+  /** Rejects the promises of the batch under way. */
+  reject (error: unknown): void {
+    for (const { reject } of this.#batch) reject(error)
+    this.#next()
   }
-}
 
-function settleAll (batch: readonly PendingAppend[], { epoch, offset, offsets }: BatchPosition): void {
-  for (const [index, { key, settle }] of batch.entries()) {
-    const own = offsets?.[index] ?? offset - batch.length + 1 + index
-    if (own === 0 && offsets !== undefined) settle?.reject(new FST_SSE_CHANNEL_ENDED())
-    else if (key === undefined) settle?.resolve({ epoch, offset: own })
-    else settle?.resolve({ epoch, offset: Math.abs(own), appended: own > 0 })
+  /** Rejects all appends of before that time, whether under way or queued. Queued ones will not be sent. */
+  expire (before: number): void {
+    for (const pending of this.#batch) if (pending.waits && pending.since < before) this.#expire(pending)
+    while (this.#pending.first !== undefined && this.#pending.first.since < before) this.#expire(this.#pending.shift()!)
+  }
+
+  #expire (pending: PendingAppend): void {
+    pending.waits = false
+    pending.reject(this.#target.timeoutError())
+  }
+
+  #next (): void {
+    this.#batch = NONE
+    const { first } = this.#pending
+    this.#busy = first !== undefined
+    if (first === undefined) {
+      this.#timeouts.delete(this)
+    } else if (first.end === undefined) {
+      this.#target.append()
+    } else {
+      this.#batch = [this.#pending.shift()!]
+      // It serves many publishers, and runs in no publisher's scope.
+      const ended = sharedScope.runInAsyncScope(this.#target.end, this.#target, first.end)
+      ended.then(position => this.settle(position), (error: unknown) => this.reject(error))
+    }
   }
 }

@@ -14,7 +14,7 @@ export interface RedisConnection extends Pick<EventEmitter, 'on' | 'once' | 'off
   readonly isCluster: boolean
   readonly status: string
   readonly options: RedisClientOptions
-  callBuffer (...command: [name: string, ...args: Array<string | number>]): Promise<unknown>
+  callBuffer (name: string, args: Array<string | number>): Promise<unknown>
   duplicate (options: object): RedisConnection
   connect (): Promise<void>
   disconnect (): void
@@ -33,7 +33,7 @@ export interface RedisClusterConnection extends Pick<EventEmitter, 'on' | 'off'>
   readonly options: Pick<RedisClientOptions, 'keyPrefix'>
   /** The servers of each slot, its master first. */
   readonly slots: string[][]
-  callBuffer (...command: [name: string, ...args: Array<string | number>]): Promise<unknown>
+  callBuffer (name: string, args: Array<string | number>): Promise<unknown>
   nodes (role: 'master'): RedisConnection[]
 }
 

@@ -71,10 +71,10 @@ export class Commands {
     args: ReadonlyArray<string | number>
   ): Promise<Buffer> {
     try {
-      return await this.#client.callBuffer('EVALSHA', sha, keys.length, ...keys, ...args) as Buffer
+      return await this.#client.callBuffer('EVALSHA', [sha, keys.length, ...keys, ...args]) as Buffer
     } catch (error) {
       if (!isRefusal(error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await this.#client.callBuffer('EVAL', text, keys.length, ...keys, ...args) as Buffer
+      return await this.#client.callBuffer('EVAL', [text, keys.length, ...keys, ...args]) as Buffer
     }
   }
 

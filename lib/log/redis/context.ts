@@ -1,4 +1,5 @@
 import type { AppendBatches } from './append-batches.ts'
+import type { AppendTimeouts } from './append-timeouts.ts'
 import type { Commands } from './commands.ts'
 import type { EpochIndex } from './epoch-index.ts'
 import type { RedisSubscriber } from './subscriber.ts'
@@ -9,9 +10,10 @@ export interface RedisContext {
   readonly epochs: EpochIndex
   /** Appends of all channels; undefined in a cluster, where the channels of one command would need one slot. */
   readonly batches: AppendBatches | undefined
+  readonly timeouts: AppendTimeouts
   readonly subscriber: RedisSubscriber
   readonly prefix: string
-  /** Milliseconds until an append is rejected. */
+  /** Milliseconds until a call is rejected. */
   readonly timeout: number
   readonly publish: 'PUBLISH' | 'SPUBLISH'
   /** The random secret for the seals of logs that start in this process. */

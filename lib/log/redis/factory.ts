@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { FST_SSE_OPTION, describe } from '../../errors.ts'
 import type { EventLogFactory, HistoryLimits } from '../log.ts'
 import { AppendBatches } from './append-batches.ts'
+import { AppendTimeouts } from './append-timeouts.ts'
 import { EpochIndex } from './epoch-index.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { isCluster, type RedisClient } from './client.ts'
@@ -74,6 +75,7 @@ export function redisLog (given: RedisClient | NodeRedisClient, options: RedisLo
     commands,
     epochs,
     batches,
+    timeouts: new AppendTimeouts(timeout),
     subscriber,
     prefix,
     keyPrefix: client.options.keyPrefix ?? '',

@@ -83,19 +83,19 @@ export class NodeRedisConnection extends EventEmitter implements RedisConnection
   }
 
   /** Sends EVAL or EVALSHA. */
-  async callBuffer (...command: Array<string | number>): Promise<unknown> {
+  async callBuffer (name: string, args: ReadonlyArray<string | number>): Promise<unknown> {
     const abort = new AbortController()
     this.#aborts.add(abort)
     try {
-      return await this.#send(command, abort.signal)
+      return await this.#send([name, ...args.map(String)], abort.signal)
     } finally {
       this.#aborts.delete(abort)
     }
   }
 
-  async #send (command: ReadonlyArray<string | number>, abortSignal: AbortSignal): Promise<unknown> {
+  async #send (command: string[], abortSignal: AbortSignal): Promise<unknown> {
     try {
-      return await this.#client.sendCommand(this.#prefixed(command.map(String)), { typeMapping: TYPES, abortSignal })
+      return await this.#client.sendCommand(this.#prefixed(command), { typeMapping: TYPES, abortSignal })
     } catch (error) {
       throw toReplyError(error)
     }

@@ -8,12 +8,12 @@ import type {
 import type { RedisContext } from './context.ts'
 import type { RedisListener } from './subscriber.ts'
 import { toLogError } from './log-error.ts'
-import { AppendQueue, type BatchPosition, type QueuedRecord } from './append-queue.ts'
-import { ChannelAppends } from './channel-appends.ts'
+import { AppendQueue, type QueuedRecord } from './append-queue.ts'
+import { ChannelAppends, type AppendingLog } from './channel-appends.ts'
 import type { EpochRegistration } from './epoch-index.ts'
 import { isBeyond, positionAfter, reachedBy, type KnownPosition } from './known-position.ts'
 import { PositionChecks } from './position-checks.ts'
-import { decodeMessage, recordArguments, type AppendReply, type ScriptReply } from './script-reply.ts'
+import { decodeMessage, kindOf, type AppendReply, type ScriptReply } from './script-reply.ts'
 import { hold, members } from './member-scripts.ts'
 import { lease, peek } from './run-scripts.ts'
 import * as scripts from './scripts.ts'
@@ -32,7 +32,7 @@ const IDLE_AFTER = 300_000
 // Braces determine the slot of a key in a cluster.
 const BRACES = /[{}%]/g
 
-export class RedisLog implements RunLog, MemberLog, RedisListener {
+export class RedisLog implements RunLog, MemberLog, RedisListener, AppendingLog {
   readonly #redis: RedisContext
   readonly #name: string
   readonly #keys: readonly [hash: string, stream: string]
@@ -65,20 +65,20 @@ export class RedisLog implements RunLog, MemberLog, RedisListener {
     // Redis stores whole milliseconds.
     const lifetime = Math.ceil(age) + META_TTL
     this.#bounds = age === Infinity ? [events, bytes, -1, ''] : [events, bytes, Math.ceil(age), lifetime]
-    this.#channelAppends = new ChannelAppends(name, this.#keys, this.#bounds, context)
+    this.#channelAppends = new ChannelAppends(name, this.#keys, this.#bounds, context, this)
     this.#registration = context.epochs.of(name, lifetime, () => !this.#closed)
     this.#appends = new AppendQueue({
-      append: (records, isWanted) => this.#append(records, isWanted),
-      end: async (isWanted, { last, outcome = '' }) => {
-        const args = [context.publish, this.#channel, outcome, ...last === undefined ? [] : recordArguments(last)]
-        const { epoch, newest } = await this.#run(scripts.end, args, isWanted, this.#memberKeys)
+      append: () => this.#channelAppends.request(),
+      end: async ({ last, outcome = '' }) => {
+        const record = last === undefined ? [] : [last.event, kindOf(last), last.data]
+        const { epoch, newest } = await this.#run(scripts.end, [context.publish, this.#channel, outcome, ...record],
+          () => this.#appends.isWanted, this.#memberKeys)
         return { epoch, offset: newest }
       },
       timeoutError: () =>
         new FST_SSE_LOG_UNAVAILABLE(name,
-          `did not answer within ${context.timeout} milliseconds: the event may still be appended`),
-      timeout: context.timeout
-    })
+          `did not answer within ${context.timeout} milliseconds: the event may still be appended`)
+    }, context.timeouts)
   }
 
   append (record: LogRecord): Promise<LogPosition> {
@@ -88,6 +88,24 @@ export class RedisLog implements RunLog, MemberLog, RedisListener {
   appendOnce (record: LogRecord, key: string): Promise<KeyedPosition> {
     return this.#closed ? Promise.reject(new FST_SSE_CLOSING()) : this.#appends.addOnce(record, key)
   }
+
+  get known (): KnownPosition { return this.#known }
+
+  get isWanted (): boolean { return this.#appends.isWanted }
+
+  take (): readonly QueuedRecord[] {
+    this.#usedAt = performance.now()
+    return this.#appends.take()
+  }
+
+  appended (reply: AppendReply, known: KnownPosition): void {
+    const position = { epoch: reply.epoch, offset: reply.newest, offsets: reply.offsets }
+    const registered = this.#accept(reply, known)
+    if (registered === undefined) this.#appends.settle(position)
+    else registered.then(() => this.#appends.settle(position))
+  }
+
+  reject (error: unknown): void { this.#appends.reject(error) }
 
   async read (after: number, limit: number): Promise<LogBatch> {
     const { epoch, newest, ended, entries } = await this.#run(scripts.read, [after, limit])
@@ -122,9 +140,8 @@ export class RedisLog implements RunLog, MemberLog, RedisListener {
   }
 
   hold (holder: string, { add, remove, fingerprint }: HeldMembers, duration: number): Promise<boolean> {
-    const [, kind] = recordArguments({ event: '', data: '', json: true, fingerprint })
-    return this.#timely(hold, [this.#redis.publish, this.#channel, holder, Math.ceil(duration), newEpoch(), kind!,
-      add.length, ...add, ...remove], this.#memberKeys)
+    return this.#timely(hold, [this.#redis.publish, this.#channel, holder, Math.ceil(duration), newEpoch(),
+      kindOf({ json: true, fingerprint }), add.length, ...add, ...remove], this.#memberKeys)
   }
 
   members (): Promise<readonly string[]> {
@@ -208,15 +225,6 @@ export class RedisLog implements RunLog, MemberLog, RedisListener {
     this.#ordered = undefined
     this.#subscribed = undefined
     this.#redis.subscriber.unsubscribe(this.#channel, this)
-  }
-
-  #append (records: readonly QueuedRecord[], isWanted: () => boolean): Promise<BatchPosition> {
-    this.#usedAt = performance.now()
-    const known = this.#known
-    return this.#channelAppends.append(records, known, isWanted).then(reply => {
-      const position = { epoch: reply.epoch, offset: reply.newest, offsets: reply.offsets }
-      return this.#accept(reply, known)?.then(() => position) ?? position
-    })
   }
 
   async #run (

@@ -41,9 +41,10 @@ const SEAL_SIZE = `${VERSION} `.length + 41
 // Any other text would break the format, and is no fingerprint.
 const FINGERPRINT = /^[\w-]{1,64}$/
 
-/** Returns a record as the scripts receive it: event, kind and data. */
-export function recordArguments ({ event, data, json, fingerprint = '' }: LogRecord): string[] {
-  return [event, `${json ? 'json' : 'text'}${FINGERPRINT.test(fingerprint) ? ` ${fingerprint}` : ''}`, data]
+/** Returns the kind of a record, as the scripts receive it. */
+export function kindOf ({ json, fingerprint = '' }: Pick<LogRecord, 'json' | 'fingerprint'>): string {
+  const kind = json ? 'json' : 'text'
+  return FINGERPRINT.test(fingerprint) ? `${kind} ${fingerprint}` : kind
 }
 
 /** The answer of an append for one channel. */

@@ -153,7 +153,7 @@ export class RedisSubscriber {
   async #nodeOf (channel: string): Promise<RedisConnection> {
     const client = this.#client
     if (!isCluster(client)) return client
-    const slot = Number(await client.callBuffer('CLUSTER', 'KEYSLOT', channel))
+    const slot = Number(await client.callBuffer('CLUSTER', ['KEYSLOT', channel]))
     const owner = client.slots[slot]?.[0]
     const node = client.nodes('master').find(({ options: { host, port } }) => `${host}:${port}` === owner)
     if (node === undefined) throw new Error(`No server of the cluster has the slot ${slot}`)
