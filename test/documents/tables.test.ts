@@ -40,7 +40,7 @@ t.test('the table of options has every option with its default', async t => {
     [name, value]
   ) => [name, value === undefined ? (name === 'errorEvent' ? 'problem' : '–') : written(value)])
   const { server: { shutdownTimeout, reconnectWindow } } = resolveRegistration({})
-  t.strictSame(defaultsIn('lib/stream/options.md'), {
+  t.strictSame(defaultsIn('README.md'), {
     ...Object.fromEntries(defined),
     limits: '–',
     shutdownTimeout: String(shutdownTimeout),
