@@ -88,6 +88,26 @@ export class Relay {
   }
 
   /**
+   * Cuts all connections after these milliseconds, and again and again. Each time is a little longer than the one
+   * before, so that a busy machine connects and gets answers in between. Returns the function that stops it.
+   */
+  keepCutting (t: { teardown: (fn: () => unknown) => unknown }, first: number): () => void {
+    let time = first
+    let timer: NodeJS.Timeout
+    const wait = (): void => {
+      timer = setTimeout(() => {
+        this.cut()
+        time *= 1.05
+        wait()
+      }, time)
+    }
+    const stop = (): void => clearTimeout(timer)
+    wait()
+    t.teardown(stop)
+    return stop
+  }
+
+  /**
    * Forwards the bytes of a server up to this text, on the first connection that has it, and drops the rest. Resolves
    * when done.
    */

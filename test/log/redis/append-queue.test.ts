@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { LogPosition, LogRecord } from '../../../lib/log/log.ts'
 import { AppendQueue } from '../../../lib/log/redis/append-queue.ts'
-import { AppendTimeouts } from '../../../lib/log/redis/append-timeouts.ts'
+import { AppendTimeouts, type WaitingAppends } from '../../../lib/log/redis/append-timeouts.ts'
 import { numbered } from '../../setup/remote-log.ts'
 
 /** A target that answers on command of the test. */
@@ -15,12 +15,12 @@ class Store {
   fails: Error | undefined
   readonly queue: AppendQueue
 
-  constructor (timeout = 60_000) {
+  constructor (timeouts = new AppendTimeouts(60_000)) {
     this.queue = new AppendQueue({
       append: () => queueMicrotask(() => { this.#take() }),
       end: () => this.#answer('end', 0),
       timeoutError: () => new Error('late')
-    }, new AppendTimeouts(timeout))
+    }, timeouts)
   }
 
   release (): void { for (const blocked of this.blocked.splice(0)) blocked() }
@@ -122,7 +122,7 @@ t.test('with a key, each record has its own answer, and one after the end is rej
 })
 
 t.test('a timeout rejects: an append under way may still succeed, a queued one is not sent', async t => {
-  const store = new Store(400)
+  const store = new Store(new AppendTimeouts(400))
   store.blocks = true
   const out = all(store.queue, 1)
   await turn()
@@ -138,7 +138,7 @@ t.test('a timeout rejects: an append under way may still succeed, a queued one i
 })
 
 t.test('a later append times out later', async t => {
-  const store = new Store(2_000)
+  const store = new Store(new AppendTimeouts(2_000))
   store.blocks = true
   let late = 0
   const [first] = all(store.queue, 1)
@@ -150,13 +150,18 @@ t.test('a later append times out later', async t => {
   await t.rejects(second!, { message: 'late' })
 })
 
-t.test('an empty queue has no timer', async t => {
-  const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
-  const before = timers()
-  const store = new Store()
-  await Promise.all(all(store.queue, 1, 2))
-  await turn()
-  t.equal(timers(), before)
+t.test('a queue waits for the timeout of its appends, and an empty one for none', async t => {
+  const waiting = new Set<WaitingAppends>()
+  const store = new Store(new class extends AppendTimeouts {
+    override add (appends: WaitingAppends): void { waiting.add(appends) }
+    override delete (appends: WaitingAppends): void { waiting.delete(appends) }
+  }(60_000))
+  const added = all(store.queue, 1, 2)
+  t.strictSame([...waiting], [store.queue])
+  t.ok(store.queue.since <= performance.now())
+  await Promise.all(added)
+  t.strictSame([...waiting], [])
+  t.equal(store.queue.since, Infinity)
 })
 
 t.test('L11: a queue ends and times out in the context of no publisher', async t => {

@@ -1,54 +1,88 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { AppendTimeouts, type WaitingAppends } from '../../../lib/log/redis/append-timeouts.ts'
-import { within } from '../../setup/within.ts'
 
-const TIMEOUT = 30
+interface Timer { step: () => void, at: number }
 
-/** An append that is added now. `expired` resolves to its age when it expires. */
-function waiting (): WaitingAppends & { expired: Promise<number> } {
-  const added = performance.now()
-  let since = added
-  let settle!: (age: number) => void
-  const expired = new Promise<number>(resolve => { settle = resolve })
-  return {
-    expired,
-    get since () { return since },
-    expire (before) {
-      if (added >= before) return
-      since = Infinity
-      settle(performance.now() - added)
+/** The clock and the timers of the test. */
+class Clock {
+  now = 0
+  readonly timers = new Set<Timer>()
+
+  constructor (t: Test) {
+    t.intercept(performance, 'now', { value: () => this.now })
+    t.intercept(globalThis, 'setTimeout', {
+      value: (step: () => void, time: number) => {
+        const timer = { step, at: this.now + time }
+        this.timers.add(timer)
+        return timer
+      }
+    })
+    t.intercept(globalThis, 'clearTimeout', { value: (timer: Timer) => { this.timers.delete(timer) } })
+  }
+
+  /** Moves the clock, and calls the timers that are due. */
+  moveTo (time: number): void {
+    this.now = time
+    for (const timer of this.timers) {
+      if (timer.at > time) continue
+      this.timers.delete(timer)
+      timer.step()
     }
   }
 }
 
-const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+/** An append of a channel that is added now. */
+function waiting (): WaitingAppends & { expired: boolean } {
+  const since = performance.now()
+  return {
+    expired: false,
+    get since () { return this.expired ? Infinity : since },
+    expire (before) { if (since < before) this.expired = true }
+  }
+}
 
 t.test('appends expire after the timeout, each at its own time, by one timer', async t => {
-  const before = timers()
-  const timeouts = new AppendTimeouts(TIMEOUT)
+  const clock = new Clock(t)
+  const timeouts = new AppendTimeouts(100)
   const first = waiting()
   timeouts.add(first)
-  timeouts.add(first)
-  t.equal(timers(), before + 1)
-  await new Promise(resolve => setTimeout(resolve, TIMEOUT / 2))
+  clock.moveTo(60)
   const second = waiting()
   timeouts.add(second)
-  t.equal(timers(), before + 1)
-  for (const appends of [first, second]) t.ok(await within('the timeout', appends.expired) >= TIMEOUT - 1)
-  t.equal(timers(), before)
+  timeouts.add(second)
+  t.equal(clock.timers.size, 1)
+  for (const [time, ...expired] of [[99, false, false], [100, true, false], [159, true, false], [160, true, true]]) {
+    clock.moveTo(Number(time))
+    t.strictSame([first.expired, second.expired], expired, `after ${time} ms`)
+  }
+  t.equal(clock.timers.size, 0)
+  clock.moveTo(1_000)
   const third = waiting()
   timeouts.add(third)
-  t.ok(await within('the next timeout', third.expired) >= TIMEOUT - 1)
+  clock.moveTo(1_100)
+  t.equal(third.expired, true, 'the next one has a timer again')
+})
+
+t.test('a timer that fires a part of a millisecond early is not late by another timer', async t => {
+  const clock = new Clock(t)
+  const timeouts = new AppendTimeouts(100)
+  clock.now = 0.9
+  const appends = waiting()
+  timeouts.add(appends)
+  const [timer] = clock.timers
+  clock.now = 100.2
+  timer!.step()
+  t.equal(appends.expired, true)
 })
 
 t.test('without appends there is no timer', async t => {
-  const before = timers()
-  const timeouts = new AppendTimeouts(60_000)
+  const clock = new Clock(t)
+  const timeouts = new AppendTimeouts(100)
   const [first, second] = [waiting(), waiting()]
   timeouts.add(first)
   timeouts.add(second)
   timeouts.delete(first)
-  t.equal(timers(), before + 1)
+  t.equal(clock.timers.size, 1)
   timeouts.delete(second)
-  t.equal(timers(), before)
+  t.equal(clock.timers.size, 0)
 })

@@ -80,13 +80,12 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
         const tails = logs.map(() => new RecordedTail())
         for (const [n, log] of logs.entries()) log.tail(tails[n]!.listener)
         await Promise.all(logs.map(async log => log.state()))
-        const cutting = setInterval(() => relay.cut(), 30)
-        t.teardown(() => clearInterval(cutting))
+        const stopCutting = relay.keepCutting(t, 30)
         const positions = await within('all appends', Promise.all(upTo(20).map(async n => {
           await new Promise(resolve => setTimeout(resolve, n * 15))
           return await Promise.all(upTo(25).map(async m => (await logs[n % 2]!.append(numbered(n * 1_000 + m))).offset))
         })))
-        clearInterval(cutting)
+        stopCutting()
         t.strictSame(positions.flat().sort((a, b) => a - b), upTo(500), 'each append was done once')
         for (const tail of tails) {
           await within('all entries', tail.waitFor('all entries', () => tail.entries.at(-1)?.offset === 500))

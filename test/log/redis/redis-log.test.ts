@@ -77,14 +77,13 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     log.tail(tail.listener)
     other.tail(otherTail.listener)
     await Promise.all([log.state(), other.state()])
-    const cutting = setInterval(() => relay.cut(), 20)
-    t.teardown(() => clearInterval(cutting))
+    const stopCutting = relay.keepCutting(t, 20)
     const positions = await within('all appends', Promise.all(upTo(40).map(async n => {
       await new Promise(resolve => setTimeout(resolve, n * 10))
       return (await Promise.all(upTo(25).map(async m => (n % 2 === 0 ? log : other).append(numbered(n * 1_000 + m)))))
         .map(({ offset }) => offset)
     })))
-    clearInterval(cutting)
+    stopCutting()
     t.strictSame(positions.flat().sort((a, b) => a - b), upTo(1_000), 'each append was done once')
     for (const each of [tail, otherTail]) {
       await within('all entries', each.waitFor('all entries', () => each.entries.at(-1)?.offset === 1_000))
