@@ -27,7 +27,13 @@ export interface RawResponse {
   complete: boolean
 }
 
-interface Waiting { text: string, from: number, resolve: (received: string) => void, reject: (error: Error) => void }
+interface Waiting {
+  text: string
+  /** The received text that may have it. To search all of it again for each read would take minutes for 16 MB. */
+  unsearched: string
+  resolve: (received: string) => void
+  reject: (error: Error) => void
+}
 
 /** Connects and sends one request. */
 export async function open (port: number, request: RawRequest = {}): Promise<RawClient> {
@@ -92,8 +98,8 @@ export class RawClient {
   /** Waits until this text has arrived, after the first `from` characters. */
   until (text: string, from = 0): Promise<string> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ text, from, resolve, reject })
-      this.#look()
+      this.#waiting.push({ text, unsearched: this.received.slice(from), resolve, reject })
+      this.#look('')
     })
   }
 
@@ -141,14 +147,15 @@ export class RawClient {
   #arrived (text: string): void {
     this.received += text
     this.chunks.push(text)
-    this.#look()
+    this.#look(text)
   }
 
-  #look (): void {
+  #look (added: string): void {
     this.#waiting = this.#waiting.filter(waiting => {
-      if (this.received.indexOf(waiting.text, waiting.from) === -1) {
-        // Received text is not searched again, except for a partial match at its end.
-        waiting.from = Math.max(waiting.from, this.received.length - waiting.text.length + 1)
+      const unsearched = waiting.unsearched + added
+      if (!unsearched.includes(waiting.text)) {
+        // The end may have a part of the text.
+        waiting.unsearched = unsearched.slice(Math.max(0, unsearched.length - waiting.text.length + 1))
         return true
       }
       waiting.resolve(this.received)
