@@ -46,6 +46,16 @@ const MAX_CHARACTERS = 128 * 1024
 
 const isWanted = (source: AppendSource): boolean => source.isWanted
 
+/** Whatever one channel throws, the others get their answers. */
+function settle (source: AppendSource, line: string): void {
+  try {
+    if (line.startsWith('-')) source.failed(new ReplyError(line.slice(1)))
+    else source.answered(line)
+  } catch (error) {
+    source.failed(error)
+  }
+}
+
 /**
  * Joins the appends of many channels in one command of Redis. While all senders wait for answers, appends queue up: the
  * higher the load, the lower the cost of an append. A channel has one batch under way at a time, so the senders keep
@@ -85,13 +95,16 @@ export class AppendBatches {
 
   async #run (sender: Sender): Promise<void> {
     sender.busy = true
-    while (this.#waiting.size > 0) {
-      // Waits before it takes appends: those that are no longer wanted by then are not sent.
-      const ready = this.#commands.ready()
-      if (ready !== undefined) await ready
-      await this.#send(sender)
+    try {
+      while (this.#waiting.size > 0) {
+        // Waits before it takes appends: those that are no longer wanted by then are not sent.
+        const ready = this.#commands.ready()
+        if (ready !== undefined) await ready
+        await this.#send(sender)
+      }
+    } finally {
+      sender.busy = false
     }
-    sender.busy = false
   }
 
   async #send (sender: Sender): Promise<void> {
@@ -113,10 +126,6 @@ export class AppendBatches {
       for (const source of sources) source.failed(error)
       return
     }
-    for (let n = 0; n < sources.length; n++) {
-      const line = lines[n] ?? ''
-      if (line.startsWith('-')) sources[n]!.failed(new ReplyError(line.slice(1)))
-      else sources[n]!.answered(line)
-    }
+    for (let n = 0; n < sources.length; n++) settle(sources[n]!, lines[n] ?? '')
   }
 }

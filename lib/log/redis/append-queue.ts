@@ -34,6 +34,8 @@ interface PendingAppend {
   readonly record: LogRecord | undefined
   readonly key: string | undefined
   readonly end: LogEnd | undefined
+  /** Characters of its data. */
+  readonly size: number
   readonly since: number
   readonly resolve: (position: LogPosition | KeyedPosition) => void
   readonly reject: (error: unknown) => void
@@ -84,7 +86,8 @@ export class AppendQueue {
 
   #enqueue (record: LogRecord | undefined, key: string | undefined, end: LogEnd | undefined): Promise<LogPosition> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ record, key, end, since: performance.now(), resolve, reject, waits: true })
+      const size = record?.data.length ?? 0
+      this.#pending.push({ record, key, end, size, since: performance.now(), resolve, reject, waits: true })
       this.#timeouts.add(this)
       if (!this.#busy) this.#next()
     })
@@ -96,7 +99,7 @@ export class AppendQueue {
     let size = 0
     while (this.#pending.first?.record !== undefined && batch.length < MAX_RECORDS && size < MAX_CHARACTERS) {
       const pending = this.#pending.shift() as PendingAppend & QueuedRecord
-      size += pending.record.data.length
+      size += pending.size
       batch.push(pending)
     }
     this.#batch = batch

@@ -1,5 +1,10 @@
 import { sharedScope } from '../../scope.ts'
 
+// An append expires later than its timeout by this part of it, at most by so many milliseconds: each look at all
+// channels costs time.
+const LATENESS = 0.01
+const MAX_LATENESS = 20
+
 /** Appends of one channel that wait. */
 export interface WaitingAppends {
   /** When the oldest of them was added, in milliseconds of `performance.now()`; Infinity if none waits. */
@@ -38,10 +43,14 @@ export class AppendTimeouts {
     for (const appends of this.#waiting) {
       // A timer may fire a part of a millisecond early.
       if (appends.since < now - this.timeout + 1) appends.expire(now - this.timeout + 1)
-      oldest = Math.min(oldest, appends.since)
+      const { since } = appends
+      if (since === Infinity) this.#waiting.delete(appends)
+      else oldest = Math.min(oldest, since)
     }
+    // While Redis does not answer, many expire one after the other.
+    const interval = Math.max(1, Math.min(this.timeout * LATENESS, MAX_LATENESS))
     this.#timer = oldest === Infinity
       ? undefined
-      : setTimeout(this.#expire, Math.max(1, oldest + this.timeout - now))
+      : setTimeout(this.#expire, Math.max(interval, oldest + this.timeout - now))
   }
 }

@@ -71,10 +71,11 @@ export class Commands {
     args: ReadonlyArray<string | number>
   ): Promise<Buffer> {
     try {
-      return await this.#client.callBuffer('EVALSHA', [sha, keys.length, ...keys, ...args]) as Buffer
+      // In lower case: ioredis before 5.9 finds the keys of no other name, for its prefix and the server of a cluster.
+      return await this.#client.callBuffer('evalsha', [sha, keys.length, ...keys, ...args]) as Buffer
     } catch (error) {
       if (!isRefusal(error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await this.#client.callBuffer('EVAL', [text, keys.length, ...keys, ...args]) as Buffer
+      return await this.#client.callBuffer('eval', [text, keys.length, ...keys, ...args]) as Buffer
     }
   }
 

@@ -150,6 +150,20 @@ t.test('a rejected command rejects its appends, and the next one is sent', async
   t.strictSame(answersOf(next), [''], 'an answer without its line is no answer')
 })
 
+t.test('a channel that throws gets its own error, and the others of the command get their answers', async t => {
+  const store = new Store(1)
+  const sources = add(store, 'abc')
+  const error = new Error('broken')
+  sources[1]!.answered = () => { throw error }
+  await turn()
+  store.sent[0]!.answer(['1', '2', '3'])
+  await turn()
+  t.strictSame(answersOf(sources), ['1', 'Error: broken', '3'])
+  add(store, 'd')
+  await turn()
+  t.equal(store.sent.length, 2, 'the sender is free again')
+})
+
 t.test('without a connection nothing is taken: an append that is no longer wanted by then is not sent', async t => {
   const store = new Store()
   store.goOffline()

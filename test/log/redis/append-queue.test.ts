@@ -83,6 +83,14 @@ t.test('a batch is 500 records, or 128 K characters, whichever comes first', asy
   t.strictSame(store.data.slice(3).map(({ length }) => length), [3, 3, 1])
 })
 
+t.test('a record without data rejects alone', async t => {
+  const store = new Store()
+  const bad = store.queue.add({ event: 'message', json: true } as LogRecord)
+  const added = all(store.queue, 1)
+  await t.rejects(bad, TypeError)
+  t.strictSame(await offsets(added), [1])
+})
+
 t.test('the end comes after records added before it, and before records added later', async t => {
   const store = new Store()
   const before = all(store.queue, 1, 2)

@@ -63,6 +63,43 @@ t.test('appends expire after the timeout, each at its own time, by one timer', a
   t.equal(third.expired, true, 'the next one has a timer again')
 })
 
+t.test('while many expire one after the other, they are looked for every hundredth of the timeout, or 20 ms', async t => {
+  for (const [timeout, interval] of [[50, 1], [1_000, 10], [5_000, 20]] as const) {
+    const clock = new Clock(t)
+    const timeouts = new AppendTimeouts(timeout)
+    const all = Array.from({ length: 100 }, (_, n) => {
+      clock.now = n / 4
+      const appends = waiting()
+      timeouts.add(appends)
+      return appends
+    })
+    let looks = 0
+    for (let time = timeout; clock.timers.size > 0; time++) {
+      const [timer] = clock.timers
+      clock.moveTo(time)
+      if (!clock.timers.has(timer!)) looks++
+      const late = all.filter(({ expired }, n) => !expired && time - n / 4 >= timeout + interval)
+      t.strictSame(late, [], `after ${time} of ${timeout} ms`)
+    }
+    t.ok(looks <= 25 / interval + 2, `${looks} looks`)
+    t.ok(all.every(({ expired }) => expired))
+  }
+})
+
+t.test('appends of a channel that wait no longer are not looked at again', async t => {
+  const clock = new Clock(t)
+  const timeouts = new AppendTimeouts(100)
+  let looks = 0
+  timeouts.add({ get since () { looks++; return Infinity }, expire () {} })
+  clock.now = 60
+  timeouts.add(waiting())
+  clock.moveTo(100)
+  const before = looks
+  clock.moveTo(160)
+  t.ok(before > 0)
+  t.equal(looks, before)
+})
+
 t.test('a timer that fires a part of a millisecond early is not late by another timer', async t => {
   const clock = new Clock(t)
   const timeouts = new AppendTimeouts(100)

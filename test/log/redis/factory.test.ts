@@ -1,5 +1,7 @@
 import fastifyRedis from '@fastify/redis'
 import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import { Redis as OldRedis } from 'ioredis-5'
 import t, { type Test } from 'tap'
 import { checkEventLog } from '../../../lib/log/check-event-log.ts'
 import { RedisSubscriber } from '../../../lib/log/redis/subscriber.ts'
@@ -54,14 +56,25 @@ t.test('with Redis', { skip: absent(REDIS) }, async t => {
     await checkEventLog(t, () => redisLog(server.client(t)), { shared: true })
   })
 
-  t.test('it passes the contract under a prefix of the client and its own', async t => {
-    await checkEventLog(t, () => redisLog(server.client(t, { keyPrefix: 'of the client:' }), { prefix: 'news:' }), {
-      shared: true
+  const clients: Array<[version: string, Client: new (options: object) => Redis | OldRedis]> = [['5.4', OldRedis],
+    ['6', Redis]]
+  for (const [version, Client] of clients) {
+    t.test(`ioredis ${version} passes the contract under a prefix of the client and its own`, async t => {
+      const keyPrefix = `of client ${version}:`
+      const connect = (options: object = {}): Redis | OldRedis => {
+        const client = new Client({ port: server.port, host: '127.0.0.1', ...options })
+        t.teardown(() => client.disconnect())
+        return client
+      }
+      await checkEventLog(t, () => redisLog(connect({ keyPrefix }), { prefix: 'news:' }), { shared: true })
+      const keys = await connect().keys('*')
+      t.ok(keys.some(key => key.startsWith(keyPrefix)))
+      t.strictSame(keys.filter(key => key.startsWith('news:')), [])
+      for (const key of keys.filter(key => key.startsWith(keyPrefix))) {
+        t.match(key.slice(keyPrefix.length), /^news:(\{checkEventLog |epoch:|appends:)/)
+      }
     })
-    const keys = await server.client(t).keys('of the client:*')
-    t.ok(keys.length > 0)
-    t.ok(keys.every(key => /^of the client:news:(\{checkEventLog |epoch:|appends:)/.test(key)))
-  })
+  }
 
   t.test('the client of @fastify/redis is used as it is, and closed by its plugin after the log', async t => {
     const nodes = await Promise.all([1, 2].map(async () => {
