@@ -20,7 +20,7 @@ import { freePort, RedisServer } from '../setup/redis.ts'
 import { within } from '../setup/within.ts'
 import { inBrowser, reaches, shoot, Site, tabOf, windowOf } from './browser.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 interface Tick { id: string, from: string, number: number, via: string }
 interface Process { name: string, up: boolean, pid?: number }

@@ -6,7 +6,7 @@ import { build } from '../../example/server.ts'
 import { faultsOf, type Json } from '../setup/document.ts'
 import { inBrowser, SCREENSHOTS, Site, tabOf, windowOf } from './browser.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(600_000)
 
 interface Program {
   child: ChildProcess

@@ -9,7 +9,7 @@ import { env, pack, Project, type Package } from '../setup/project.ts'
 
 // Projects that have this package, as npm packs it, and one library of schemas. `npm run build` has compiled it.
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 const tarball = await pack(t, '.')
 // The native compiler takes a fifth of the time. The matrix of compilers has the others.
 const compiler = 'typescript-7'
