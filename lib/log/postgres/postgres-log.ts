@@ -1,12 +1,12 @@
 import {
   describe, FST_SSE_CHANNEL_ENDED, FST_SSE_CLOSING, FST_SSE_LOG_UNAVAILABLE, FST_SSE_OPTION
 } from '../../errors.ts'
-import { sharedScope } from '../../scope.ts'
 import type {
   HeldMembers, HistoryLimits, KeyedPosition, LogBatch, LogEntry, LogPosition, LogRecord, LogState, LogStatus,
   MemberLog, RunLog
 } from '../log.ts'
 import { OrderedTail } from '../ordered-tail.ts'
+import { TailListeners } from '../tail-listeners.ts'
 import { answerOf } from '../timely.ts'
 import {
   channelArguments, decodeReplies, fingerprintOf, storedLimits, type ChannelArguments, type ChannelReply,
@@ -32,7 +32,7 @@ export class PostgresLog implements RunLog, MemberLog, AppendingChannel {
   nameHash = ''
   readonly #context: PostgresContext
   readonly #positions = new KnownPositions()
-  readonly #listeners = new Set<(batch: LogBatch) => void>()
+  readonly #listeners = new TailListeners(() => this.#listen(), () => this.#stopListening())
   readonly #idleAfter: number
   #ordered: OrderedTail | undefined
   #checkedAt = 0
@@ -91,15 +91,7 @@ export class PostgresLog implements RunLog, MemberLog, AppendingChannel {
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    if (this.#closed) return () => {}
-    // One function may be added twice: each call returns its own removal.
-    const own = (batch: LogBatch): void => listener(batch)
-    this.#listeners.add(own)
-    // A connection and its timers serve all listeners, and keep no caller's context.
-    sharedScope.runInAsyncScope(this.#listen, this)
-    return () => {
-      if (this.#listeners.delete(own) && this.#listeners.size === 0) this.#stopListening()
-    }
+    return this.#closed ? () => {} : this.#listeners.add(listener)
   }
 
   end (last?: LogRecord, outcome?: string): Promise<void> { return this.#context.appends.end(this, last, outcome) }
@@ -147,7 +139,6 @@ export class PostgresLog implements RunLog, MemberLog, AppendingChannel {
     if (this.#closed) return
     this.#closed = true
     this.#listeners.clear()
-    this.#stopListening()
     this.#context.open.delete(this)
     this.#context.onChange(this)
   }
@@ -196,7 +187,7 @@ export class PostgresLog implements RunLog, MemberLog, AppendingChannel {
     if (this.#ordered !== undefined) return
     const tail: OrderedTail = this.#ordered = new OrderedTail({
       read: after => this.#readMissing(after, tail),
-      deliver: batch => { for (const listener of this.#listeners) listener(batch) }
+      deliver: batch => this.#listeners.deliver(batch)
     })
     this.#context.onChange(this)
     // Start at the current end of the log, before any later append of this node.

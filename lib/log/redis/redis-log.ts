@@ -19,6 +19,7 @@ import { lease, peek } from './run-scripts.ts'
 import * as scripts from './scripts.ts'
 import { answerOf } from '../timely.ts'
 import { OrderedTail } from '../ordered-tail.ts'
+import { TailListeners } from '../tail-listeners.ts'
 
 // Milliseconds. A hash outlives its events by this time: a client that reconnects later without missed events is not
 // reset.
@@ -41,7 +42,7 @@ export class RedisLog implements RunLog, MemberLog, RedisListener, AppendingLog 
   readonly #bounds: ReadonlyArray<string | number>
   readonly #registration: EpochRegistration
   readonly #appends: AppendQueue
-  readonly #listeners = new Set<(batch: LogBatch) => void>()
+  readonly #listeners = new TailListeners(() => this.#listen(), () => this.#stopListening())
   #ordered: OrderedTail | undefined
   /** Resolves when all later appends will be received as messages. */
   #subscribed: Promise<void> | undefined
@@ -120,15 +121,7 @@ export class RedisLog implements RunLog, MemberLog, RedisListener, AppendingLog 
   }
 
   tail (listener: (batch: LogBatch) => void): () => void {
-    if (this.#closed) return () => {}
-    // One function may be added twice: each call returns its own removal.
-    const own = (batch: LogBatch): void => listener(batch)
-    this.#listeners.add(own)
-    // A connection and its timers serve all listeners, and keep no caller's context.
-    sharedScope.runInAsyncScope(this.#listen, this)
-    return () => {
-      if (this.#listeners.delete(own) && this.#listeners.size === 0) this.#stopListening()
-    }
+    return this.#closed ? () => {} : this.#listeners.add(listener)
   }
 
   end (last?: LogRecord, outcome?: string): Promise<void> { return this.#appends.end(last, outcome) }
@@ -157,7 +150,6 @@ export class RedisLog implements RunLog, MemberLog, RedisListener, AppendingLog 
     if (this.#closed) return
     this.#closed = true
     this.#listeners.clear()
-    this.#stopListening()
     this.#redis.open.delete(this)
     if (this.#redis.open.size === 0) this.#redis.onAllClosed()
   }
@@ -199,7 +191,7 @@ export class RedisLog implements RunLog, MemberLog, RedisListener, AppendingLog 
     if (this.#ordered !== undefined) return
     const tail = this.#ordered = new OrderedTail({
       read: after => this.#run(scripts.read, [after, BATCH]).then(this.#toDeliver),
-      deliver: batch => { for (const listener of this.#listeners) listener(batch) }
+      deliver: batch => this.#listeners.deliver(batch)
     })
     // Start at the current end of the log, before any later append of this node.
     this.#run(scripts.state, []).then(reply => tail.start(reply)).catch(() => {})
