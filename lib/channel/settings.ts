@@ -5,7 +5,9 @@ import { isSamePace, paceRule, resolvePace, type Pace } from './pace.ts'
 import type { Contract } from '../contract/contract.ts'
 import type { EventMap, PublishEventOf, ReceivedEventOf } from '../contract/event-types.ts'
 import type { HistoryLimits, EventLogFactory } from '../log/log.ts'
-import { aBoolean, validateOptions, functionOrNull, isOptions, milliseconds, nameOfLength, type Rule } from '../validate-options.ts'
+import {
+  aBoolean, validateOptions, functionOrNull, isOptions, milliseconds, nameOfLength, type Rule
+} from '../validate-options.ts'
 import type { Statistics } from '../metrics/statistics.ts'
 import { RESERVED } from '../wire/protocol.ts'
 

@@ -39,7 +39,10 @@ export class Sampler {
   #lastAt = now()
 
   /** `ownSubscribers`: the number of a channel's subscribers that belong to the inspector. */
-  constructor (sse: Pick<FastifyInstance['sse'], 'stats' | 'streams' | 'channels'>, ownSubscribers: (channel: string) => number) {
+  constructor (
+    sse: Pick<FastifyInstance['sse'], 'stats' | 'streams' | 'channels'>,
+    ownSubscribers: (channel: string) => number
+  ) {
     this.#sse = sse
     this.#ownSubscribers = ownSubscribers
   }

@@ -2,7 +2,9 @@ import type { FastifyRequest } from 'fastify'
 import type { AnyEvent, SystemEvent } from '../contract/event-types.ts'
 import { REPRESENTATIONS, type StreamFormat } from './formats.ts'
 import type { CloseReport, OpenReport } from '../lifecycle.ts'
-import { aBoolean, aFunction, delay, functionOrNull, milliseconds, validateOptions, type Rule } from '../validate-options.ts'
+import {
+  aBoolean, aFunction, delay, functionOrNull, milliseconds, validateOptions, type Rule
+} from '../validate-options.ts'
 
 /** Options of `app.register(sse, options)`, and per stream of `reply.sse(source, options)`. Times are milliseconds. */
 export interface SseOptions {

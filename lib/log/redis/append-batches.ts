@@ -95,16 +95,13 @@ export class AppendBatches {
 
   async #run (sender: Sender): Promise<void> {
     sender.busy = true
-    try {
-      while (this.#waiting.size > 0) {
-        // Waits before it takes appends: those that are no longer wanted by then are not sent.
-        const ready = this.#commands.ready()
-        if (ready !== undefined) await ready
-        await this.#send(sender)
-      }
-    } finally {
-      sender.busy = false
+    while (this.#waiting.size > 0) {
+      // Waits before it takes appends: those that are no longer wanted by then are not sent.
+      const ready = this.#commands.ready()
+      if (ready !== undefined) await ready
+      await this.#send(sender)
     }
+    sender.busy = false
   }
 
   async #send (sender: Sender): Promise<void> {

@@ -22,6 +22,8 @@ export interface AppendingLog {
   reject: (error: unknown) => void
 }
 
+type AppendContext = Pick<RedisContext, 'batches' | 'commands' | 'publish' | 'db' | 'secret'>
+
 /** The appends of one channel, in the commands of many. */
 export class ChannelAppends implements AppendSource {
   readonly #name: string
@@ -41,7 +43,7 @@ export class ChannelAppends implements AppendSource {
     name: string,
     keys: readonly [hash: string, stream: string],
     bounds: ReadonlyArray<string | number>,
-    { batches, commands, publish, db, secret }: Pick<RedisContext, 'batches' | 'commands' | 'publish' | 'db' | 'secret'>,
+    { batches, commands, publish, db, secret }: AppendContext,
     log: AppendingLog
   ) {
     this.#name = name
@@ -88,8 +90,8 @@ export class ChannelAppends implements AppendSource {
     this.#known = undefined
     this.#checkedAt = this.#checksAt ?? this.#checkedAt
     const reply = decodeAppend(line, known.epoch, known.secret)
-    if (reply === undefined) this.failed(new Error('Redis answered with something else than the script of appends does'))
-    else this.#log.appended(reply, known)
+    if (reply !== undefined) this.#log.appended(reply, known)
+    else this.failed(new Error('Redis answered with something else than the script of appends does'))
   }
 
   #terms (probes: boolean, keys: number, records: number): string {
